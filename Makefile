@@ -22,10 +22,10 @@ IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 # The workspace without .venv: packages of LeRobot's own versions, and of ours from install/.
 IN_LEROBOT := . install/setup.bash && OMP_WAIT_POLICY=PASSIVE .venv-lerobot/bin/python
 DEMO_ARGS := --robot $(ROBOT) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
-  $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
+  $(foreach option,$(BACKEND_OPTION),--backend-option "$(option)") \
   $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
-  $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
+  $(foreach option,$(BACKEND_OPTION),--backend-option "$(option)") \
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 DEMO_SET_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(SWITCHES),--switches $(SWITCHES)) \
   $(if $(filter no,$(IMAGES)),--no-images) --output out/demo-set
@@ -129,7 +129,7 @@ train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a L
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
 
-demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTIONS=... MODE=asynchronous EPISODES=n)
+demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n)
 	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
 
 demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)

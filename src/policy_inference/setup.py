@@ -42,8 +42,10 @@ setup(
     ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     # `testing`: what the tests need that other packages' back ends inherit.
+    # `completion`: what a shell asks when Tab is pressed.
     # `remote`: what the back ends `oip` and `openpi` and `serve --open-inference` need.
     extras_require={
+        "completion": ["argcomplete"],
         "remote": ["grpcio", "msgpack>=1.0.5", "pillow", "protobuf>=4.22", "websockets>=15"],
         "test": ["pytest"],
         "testing": ["onnx", "pytest"],

@@ -231,6 +231,7 @@ def randomly_switched(
         evenly_timed(commands.tolist(), each_s=2.0, first_s=4.0),
         duration_s=duration_s,
         faults=FaultPlan(pushes, seed=seed),
+        until=None,  # it begins on the ground; after a fall it does not run again
     )
     return robot
 

@@ -79,6 +79,7 @@ def tried(folder: Path, bundle: JointBundle) -> Iterator[Tried]:
             policy.controller,
             LatencyWindow(),
             limits,
+            stand=policy.controller.stand,
             simulated_time=True,
         )
         yield policy

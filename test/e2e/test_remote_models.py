@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,9 @@ from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
 
 pytest.importorskip("grpc", reason="grpcio is not installed")
+slow_network: Any = importlib.import_module(
+    "src.policy_inference.test.backends.remote.slow_network"
+).slow_network
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 _WITHIN_S = 120.0
 
@@ -89,17 +94,32 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+def reached(bundle: Path, port: int, output: Path) -> dict[str, Any]:
+    """Let the arm reach once with its models behind a port; return the summary."""
+    command = ["robot_sim_demo_act", "--bundle", str(bundle), "--output", str(output)]
+    remote = ["--backend", "oip", "--backend-option", f"oip.endpoint=127.0.0.1:{port}"]
+    episode = ["--episodes", "1", "--seed", "3001", "--no-images"]
+    done = subprocess.run([*command, *remote, *episode], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary: dict[str, Any] = json.loads((output / "summary.json").read_text())
+    return summary
+
+
 def test_policy_on_a_server_reaches_without_a_tick_of_hold(
     server: Server, bundle: Path, tmp_path: Path
 ) -> None:
-    command = ["robot_sim_demo_act", "--bundle", str(bundle), "--output", str(tmp_path)]
-    remote = ["--backend", "oip", "--backend-options", f"oip.endpoint=127.0.0.1:{server.port}"]
-    episode = ["--episodes", "1", "--seed", "3001", "--no-images"]
+    summary = reached(bundle, server.port, tmp_path)
 
-    done = subprocess.run([*command, *remote, *episode], capture_output=True, text=True)
+    assert (summary["successes"], summary["hold_ticks"]) == (1, 0)
+    assert summary["guard_events"] == {}
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary = json.loads((tmp_path / "summary.json").read_text())
+
+def test_slow_network_that_loses_packets_loses_no_chunk(
+    server: Server, bundle: Path, tmp_path: Path
+) -> None:
+    with slow_network(server.port, delay_s=0.15, jitter_s=0.05, loss=0.01) as port:
+        summary = reached(bundle, port, tmp_path)
+
     assert (summary["successes"], summary["hold_ticks"]) == (1, 0)
     assert summary["guard_events"] == {}
 

@@ -89,23 +89,25 @@ class Fleet:
             for name, robot in robots.items()
         }
 
-    def rollout(self, *words: str) -> tuple[int, str]:
-        """Bring version NEW in two waves; return exit status and output."""
-        groups = {
-            wave: {"hosts": {name: self.hosts[name] for name in WAVES[wave]}} for wave in WAVES
-        }
+    def write_inventory(self, file: Path, hosts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the inventory of Ansible, with variables of each robot."""
+        groups = {wave: {"hosts": {name: hosts[name] for name in WAVES[wave]}} for wave in WAVES}
         variables = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "policy_model_tools": [sys.executable, "-m", "model_tools"],
         }
+        file.write_text(yaml.safe_dump({"all": {"vars": variables, "children": groups}}))
+
+    def rollout(self, *words: str) -> tuple[int, str]:
+        """Bring version NEW in two waves; return exit status and output."""
         inventory = self._folder / "robots.yml"
-        inventory.write_text(yaml.safe_dump({"all": {"vars": variables, "children": groups}}))
-        archive = self._folder / "bundle.tar.gz"
+        self.write_inventory(inventory, self.hosts)
         command = [str(ROOT / "deploy/ansible/rollout"), "-i", str(inventory)]
         command += ["-n", NAME, "-v", NEW, "-w", "4", *words, *WAVES]
         done = subprocess.run(
-            [*command, "--", "-e", f"policy_archive={archive}"],
+            [*command, "--", "-e", "policy_archive=bundle.tar.gz"],
+            cwd=self._folder,
             env=os.environ | {"ANSIBLE_HOME": str(self._folder / "ansible"), "LC_ALL": "C.UTF-8"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -166,6 +168,14 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         yield found
 
 
+def unreachable() -> dict[str, Any]:
+    """Return variables of a robot on a port where nobody listens."""
+    if shutil.which("ssh") is None:
+        pytest.skip("ssh is not installed: apt-get install openssh-client")
+    host = {"ansible_host": "127.0.0.1", "ansible_port": free_port()}
+    return {"ansible_connection": "ssh", **host}
+
+
 def wait_until_healthy(fleet: Fleet) -> None:
     urls = {name: host["metrics_url"] for name, host in fleet.hosts.items()}
     ends_s = time.monotonic() + PATIENCE_S
@@ -178,6 +188,18 @@ def test_a_good_version_comes_to_all_waves(fleet: Fleet) -> None:
     status, output = fleet.rollout()
     assert status == 0, output
     assert fleet.versions == [NEW, NEW, NEW]
+
+
+@pytest.mark.slow
+def test_a_rollout_that_is_repeated_takes_no_robot_back(fleet: Fleet, tmp_path: Path) -> None:
+    trial = tmp_path / "trial.yaml"
+    trial.write_text("run_time_s: 60\n", "utf-8")
+    for name, robot in fleet.robots.items():
+        fleet.hosts[name]["policy_trial"] = str(trial)
+        install(tmp_path / f"bundle_{NEW}", robot.models)
+        activate(robot.models, NAME, NEW)
+    status, output = fleet.rollout("-w", "60")
+    assert (status, fleet.versions) == (0, [NEW, NEW, NEW]), output
 
 
 @pytest.mark.slow
@@ -220,16 +242,34 @@ def test_a_full_disk_in_the_second_wave_takes_the_first_one_back_too(
 
 @pytest.mark.slow
 def test_an_unreachable_robot_stops_the_rollout_and_the_others_go_back(fleet: Fleet) -> None:
-    if shutil.which("ssh") is None:
-        pytest.skip("ssh is not installed: apt-get install openssh-client")
-    fleet.hosts["r3"] |= {
-        "ansible_connection": "ssh",
-        "ansible_host": "127.0.0.1",
-        "ansible_port": free_port(),
-    }
+    fleet.hosts["r3"] |= unreachable()
     status, output = fleet.rollout()
-    assert (status, fleet.versions) == (3, [OLD, OLD, OLD]), output
+    assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+    assert "UNREACHABLE" in output
+
+
+@pytest.mark.slow
+def test_a_robot_that_gets_lost_with_the_version_is_told_by_the_exit_status(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    lost, r3 = tmp_path / "lost.yml", fleet.hosts["r3"]
+    fleet.write_inventory(lost, fleet.hosts | {"r3": r3 | unreachable()})
+    # The command that lets it use the version is its last one.
+    r3["policy_reload"] = ["cp", str(lost), str(tmp_path / "robots.yml")]
+    fleet.robots["r3"].limps_with = NEW
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (3, [OLD, OLD, NEW]), output
     assert "go back by themselves" in output
+
+
+@pytest.mark.slow
+def test_robots_that_had_the_version_before_keep_it_when_the_rollout_stops(fleet: Fleet) -> None:
+    models = fleet.robots["r1"].models
+    install(models.parent.parent / f"bundle_{NEW}", models)
+    activate(models, NAME, NEW)
+    fleet.robots["r3"].limps_with = NEW
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (1, [NEW, OLD, OLD]), output
 
 
 @pytest.mark.slow

@@ -30,6 +30,12 @@ MOVES = {
     "/joint_policy_node/load",
     "/joint_policy_node/change_state",
     "/joint_policy_node/set_parameters",
+    "/policy_set_node/stand",
+    "/policy_set_node/run",
+    "/policy_set_node/switch",
+    "/policy_set_node/load",
+    "/policy_set_node/change_state",
+    "/policy_set_node/set_parameters",
     "/lite3_driver/take_control",
     "/go2_driver/take_control",
     "/g1_driver/take_control",
@@ -99,6 +105,8 @@ def graph_of(looker: Node, name: str) -> dict[str, set[str]]:
     [
         ("joint_policy_node", ("publish", "/joint_command"), ("bundle:=lite3_walk",)),
         ("act_policy_node", ("publish", "/joint_command"), ("bundle:=so101_reach",)),
+        ("policy_set_node", ("publish", "/joint_command"), ("bundle:=lite3_so101",)),
+        ("policy_set_node", ("subscribe", "/cmd_vel"), ("bundle:=lite3_gaits",)),
         (
             "lite3_driver",
             ("publish", "/joint_states"),
@@ -143,6 +151,7 @@ def test_policy_lets_policies_and_driver_alone_command() -> None:
     assert {node for node, kinds in by_node.items() if "/joint_command" in kinds["publish"]} == {
         "joint_policy_node",
         "act_policy_node",
+        "policy_set_node",
     }
     assert {node for node, kinds in by_node.items() if kinds["request"] & MOVES} == {
         "operator_node",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from std_srvs.srv import SetBool
 
+from model_tools.cli import main as model_tools_main
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_flight
 from policy_inference.bundle.bundle import JointBundle
@@ -26,6 +28,8 @@ from .conftest import WALKING_MPS
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
+IDLE_S = 120.0
+"""The shadow runs only when nothing else wants the core."""
 
 
 @pytest.fixture
@@ -113,3 +117,49 @@ def test_figures_of_the_node_are_those_of_the_replayed_recording(
         np.testing.assert_array_equal(getattr(found.divergence, name), getattr(counted, name))
     assert found.divergence.rules == recorded.rules
     assert max(counted.max) > 0.01
+
+
+@pytest.mark.slow
+def test_int8_beside_fp32_diverges_by_what_compare_finds(tmp_path: Path) -> None:
+    samples = bundle_folder("lite3_walk") / "golden.npz"
+    int8, report = tmp_path / "int8", tmp_path / "report"
+    words = ("--precision", "int8", "--samples", str(samples), "--output", str(int8))
+    assert model_tools_main(["compile", "onnx", "--bundle", "lite3_walk", *words]) == 0
+    with Rig(tmp_path, policy={"shadow_bundle": str(int8)}) as rig:
+        record_run(rig, True)
+        rig.operator.stand_up()
+        rig.operator.move(WALKING_MPS)
+        rig.wait_until(
+            lambda: any(one.compared >= 100 for one in rig.operator.status.shadow),
+            "a shadow that was compared in 100 ticks",
+            IDLE_S,
+        )
+        rig.operator.demand("damp")
+        path = record_run(rig, False)
+        rig.wait_until(path.exists, "the recording")
+
+    recording = FlightRecording(path)
+    found = recorded_divergence(recording)
+    assert found is not None
+    compared = {
+        answer.tick
+        for answer in recording.shadow_answers()
+        if answer.outcome is ShadowOutcome.COMPARED
+    }
+    rows = [tick.inputs["obs"] for tick in recording.ticks() if tick.number in compared]
+    assert len(rows) == found.compared
+    np.savez(tmp_path / "rows.npz", obs=np.concatenate(rows))
+    words = ("--rows", str(tmp_path / "rows.npz"), "--output", str(report))
+    assert model_tools_main(["compare", "lite3_walk", str(int8), *words]) == 0
+    _, of_int8 = json.loads((report / "comparison.json").read_text("utf-8"))["artifacts"]
+    (each,) = (
+        one["outputs"]["action"]["each"]
+        for one in of_int8["open_loop"]
+        if one["rows"] == "rows.npz"
+    )
+    (term,) = load_bundle(int8, kind=JointBundle).contract.action.terms
+    assert term.joints == found.joints
+    for name, figure in (("mean", "mae"), ("rms", "rmse"), ("max", "max_abs")):
+        expected = term.scale * np.array([each[joint][figure] for joint in found.joints])
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=0.0, atol=1e-6)
+    assert found.max.max() > 0.005

@@ -378,7 +378,10 @@ def test_a_broken_recording_stops_no_pieces_of_others(session: Path, tmp_path: P
 
 
 def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
-    session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    session: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.INFO)
     broken, target = tmp_path / "session", tmp_path / "cubes"
@@ -392,8 +395,9 @@ def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
     assert [episode.length for episode in Dataset(target).episodes] == [60, 30]
     report = json.loads((target / CONVERSION_REPORT).read_text())
     assert [each["name"] for each in report["episodes_left_out"]] == ["episode_0001"]
-    assert "left out: " in caplog.text
-    assert "1 of 3 episodes were left out" in caplog.text
+    shown = capsys.readouterr().out
+    assert "left out: " in shown
+    assert "1 of 3 episodes were left out" in shown
     finished = {part: part.stat().st_mtime_ns for part in parts_of(target).glob("*/made.json")}
     assert len(finished) == 2
     assert converted(broken, target, "--allow-left-out", "--force") == 0

@@ -30,8 +30,8 @@ def compile_ours(tmp_path: Path) -> Compile:
                 bundle=OURS,
                 precision=precision,
                 target="rk3588",
-                samples=samples,
-                rows=512,
+                rows=samples,
+                samples=512,
                 output=tmp_path / precision,
             )
         )
@@ -42,14 +42,14 @@ def compile_ours(tmp_path: Path) -> Compile:
 def test_in_integers_of_16_bits_it_is_nearly_the_same_function(compile_ours: Compile) -> None:
     bundle = compile_ours("w16a16i_dfp")
 
-    assert cli.main(["compare", str(bundle), "--backends", "onnx,rknn_sim"]) == 0
+    assert cli.main(["compare", str(bundle), "--backend", "onnx,rknn_sim"]) == 0
 
 
 @pytest.mark.parametrize("precision", ["fp16", "w8a8"])
 def test_on_the_simulated_robot_it_still_walks(compile_ours: Compile, precision: str) -> None:
     bundle = compile_ours(precision)
 
-    assert cli.main(["compare", str(bundle), "--backends", "onnx,rknn_sim", "--closed-loop"]) == 0
+    assert cli.main(["compare", str(bundle), "--backend", "onnx,rknn_sim", "--closed-loop"]) == 0
 
 
 def test_a_bundle_with_the_onnx_model_alone_is_simulated_in_fp16() -> None:
@@ -75,7 +75,7 @@ def test_what_the_simulator_builds_is_judged_in_the_precision_that_it_has() -> N
             [
                 "compare",
                 str(OURS),
-                "--backends",
+                "--backend",
                 "onnx,rknn_sim",
                 "--backend-option",
                 "rknn_sim.target=rk3576",
@@ -95,7 +95,7 @@ def test_what_was_compiled_is_replaced_only_by_force(tmp_path: Path) -> None:
         "w8a8",
         "--target",
         "rk3588",
-        "--samples",
+        "--rows",
         str(OURS / "golden.npz"),
         "--output",
         str(tmp_path / "w8a8"),

@@ -19,6 +19,7 @@ TESTING = "testing"
 """Part of a package that only tests import, which may need what they need."""
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
+    "argcomplete": "python3-argcomplete",
     "cryptography": "python3-cryptography",
     "cv2": "python3-opencv",
     "google": "python3-protobuf",

@@ -7,6 +7,7 @@ What a command prints as its help is its page, so that a page cannot say somethi
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import json
@@ -14,10 +15,23 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import lerobot_bridge.cli
+import model_tools.cli
+import policy_inference.commands.main
+from lerobot_bridge.checking import EpisodeCheck
+from lerobot_bridge.episode import Skipped
+from model_tools.prove.identification.identify import Identified
+from model_tools.prove.inspect.inspection import InspectionReport
+from model_tools.ship.fleet import FleetRobot
+from model_tools.ship.store.inventory import Verified
+from policy_inference.command_line import Verb
+from robot_operator.nodes.words import OperatorResult
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
@@ -62,7 +76,17 @@ MODULES = (
     "robot_sim.world",
 )
 """What users write against: a bundle, a back end or a driver of their own, a simulation."""
-_VERB = re.compile(r"^    (\w[\w -]*?)(?:  |$)", re.MULTILINE)
+VERBS: Mapping[str, Mapping[str, Verb]] = {
+    "policy_inference": policy_inference.commands.main.COMMANDS,
+    "model_tools": model_tools.cli.COMMANDS,
+    "lerobot_bridge": lerobot_bridge.cli.COMMANDS,
+}
+_ATTRIBUTE = re.compile(r"^    ([\w, ]+): (.*(?:\n        .*)*)", re.MULTILINE)
+_TYPES_OF_RESULTS = {
+    one.__name__: one
+    for one in (EpisodeCheck, FleetRobot, Identified, InspectionReport, Skipped, Verified)
+}
+"""Types of results that a verb imports only for mypy, since its `--help` is to be fast."""
 _LONGEST_S = 60.0
 # ROS 2 from wheels prepares each Python once; this one's mark is not that of another Python.
 _ENVIRONMENT = {
@@ -94,18 +118,90 @@ def write_reference(folder: Path) -> None:
 def _commands() -> Iterator[str]:
     yield (
         "An option is written out; an abbreviation is refused. `--version` prints the version.\n"
-        "Results go to standard output, progress and errors to standard error (demos print\n"
-        "everything to standard output). Exit status: 0 done; 1 an error, or a verdict that\n"
-        "failed; 2 wrong arguments; 3 prepared for another machine; 130 and 143 after Ctrl-C and\n"
-        "SIGTERM.\n"
+        "Results go to standard output; progress, warnings and errors to standard error. Exit\n"
+        "status: 0 done; 1 a verdict that failed; 2 wrong arguments; 3 prepared for another\n"
+        "machine; 4 an error; 130 and 143 after Ctrl-C and SIGTERM.\n\n"
+        "With `--json` the only output is one JSON document, whose keys stand below each verb;\n"
+        "null is not known or not measured. A verdict that failed prints it too. After an error\n"
+        "without a result there is none: see the exit status. A verb without `--json` runs until\n"
+        "it is stopped.\n"
     )
     for command in COMMANDS:
         text = help_of(command)
         yield f"## {command}\n\n{_block(text)}"
-        if command in ("policy_inference", "model_tools", "lerobot_bridge"):
-            for verb in dict.fromkeys(_VERB.findall(text)):
-                words = verb.split()
-                yield f"### {command} {verb}\n\n{_block(help_of(command, *words))}"
+        for verb, does in VERBS.get(command, {}).items():
+            yield f"### {command} {verb}\n\n{_block(help_of(command, *verb.split()))}"
+            yield from _document(does)
+        if command == "robot_operator":
+            yield from _keys_of(OperatorResult)
+
+
+def _document(does: Verb) -> Iterator[str]:
+    """Yield what a verb prints with `--json`: the type that its `run` returns."""
+    run = does.run
+    known = {**vars(sys.modules[run.__module__]), **_TYPES_OF_RESULTS}
+    result = get_type_hints(getattr(run, "__func__", run), known)["return"]
+    if result is int:
+        return
+    [document] = get_args(result)
+    for each in get_args(document) if get_origin(document) is UnionType else [document]:
+        if dataclasses.is_dataclass(each):
+            yield from _keys_of(each)
+        else:
+            returned = (inspect.getdoc(run) or "").partition("Returns:")[2].split()
+            yield f"With `--json`: {' '.join(returned)}\n"
+
+
+def _keys_of(document: Any) -> Iterator[str]:
+    about = (inspect.getdoc(document) or "").splitlines()[0].rstrip(".")
+    yield f"With `--json`: {about[0].lower()}{about[1:]}.\n"
+    yield "| key | type | |\n| --- | --- | --- |"
+    yield "\n".join(_rows_of(document, "")) + "\n"
+
+
+def _rows_of(document: Any, path: str) -> Iterator[str]:
+    texts = {
+        name.strip(): " ".join(text.split())
+        for names, text in _ATTRIBUTE.findall(inspect.getdoc(document) or "")
+        for name in names.split(",")
+    }
+    types = get_type_hints(
+        document, {**vars(sys.modules[document.__module__]), **_TYPES_OF_RESULTS}
+    )
+    for field in dataclasses.fields(document):
+        kind, inner, suffix = _json_type(types[field.name])
+        about = texts.get(field.name, "").replace("|", "\\|")
+        yield f"| `{path}{field.name}` | {kind} | {about} |"
+        if inner is not None:
+            yield from _rows_of(inner, f"{path}{field.name}{suffix}.")
+
+
+def _json_type(found: Any) -> tuple[str, Any, str]:
+    """Return a type in words, the dataclass in it if there is one, and what follows the key."""
+    if get_origin(found) is UnionType:
+        kinds = [_json_type(each) for each in get_args(found)]
+        inner, suffix = next(((of, end) for _, of, end in kinds if of is not None), (None, ""))
+        return " or ".join(kind for kind, _, _ in kinds), inner, suffix
+    if dataclasses.is_dataclass(found):
+        return "object", found, ""
+    origin, arguments = get_origin(found) or found, get_args(found)
+    if origin in (list, Sequence, tuple):
+        kind, inner, suffix = _json_type(arguments[0]) if arguments else ("value", None, "")
+        return f"array of {kind}", inner, f"[]{suffix}"
+    if origin in (dict, Mapping):
+        _, inner, suffix = _json_type(arguments[1])
+        return "object", inner, f".NAME{suffix}"
+    return _JSON_TYPES.get(origin, "value"), None, ""
+
+
+_JSON_TYPES = {
+    str: "string",
+    Path: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
 
 
 def _nodes() -> Iterator[str]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +71,12 @@ def checked(
 
 
 def test_a_mapping_alone_prints_its_features(
-    mapping_file: Path, caplog: pytest.LogCaptureFixture
+    mapping_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
 
     assert main(["check", "--mapping", str(mapping_file)]) == 0
 
-    text = " ".join(caplog.text.split())
+    text = " ".join(capsys.readouterr().out.split())
     assert "arm: 20 frames per second" in text
     assert "action float32 [2] pan.pos, gripper.pos" in text
     assert "observation.images.front video [16 x 24 x 3] height, width, channels" in text
@@ -94,12 +92,15 @@ def test_a_mapping_that_does_not_fit_is_refused(
 
 
 def test_images_that_cannot_be_a_video_are_refused_as_by_a_conversion(
-    mapping_file: Path, caplog: pytest.LogCaptureFixture
+    mapping_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mapping_file.write_text(mapping_file.read_text().replace("width: 24", "width: 25"))
 
     assert main(["check", "--mapping", str(mapping_file)]) == 1
-    assert "cameras.front: expected an even height and width for a video, found 16" in caplog.text
+    assert (
+        "cameras.front: expected an even height and width for a video, found 16"
+        in capsys.readouterr().out
+    )
     assert main(["check", "--mapping", str(mapping_file), "--images"]) == 0
 
 
@@ -138,23 +139,22 @@ def test_a_report_says_what_a_recording_has(mapping_file: Path, tmp_path: Path) 
 
 
 def test_what_would_be_left_out_is_the_exit_status(
-    mapping_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mapping_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     write_bag(tmp_path / "session" / "one", arm())
     write_bag(tmp_path / "session" / "two", without(arm(), "/front/image_raw", 400, 700))
     command = ["check", "--mapping", str(mapping_file), str(tmp_path / "session")]
 
     assert main(command) == 1
-    assert "refused: two: expected frames without gaps of more than 1" in caplog.text
-    assert "1 of 2 episodes fit the mapping" in caplog.text
+    shown = capsys.readouterr().out
+    assert "refused: two: expected frames without gaps of more than 1" in shown
+    assert "1 of 2 episodes fit the mapping" in shown
     assert main([*command, "--gaps", "split"]) == 0
 
 
 def test_a_recording_without_marks_stops_no_others(
-    mapping_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mapping_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     write_bag(tmp_path / "session" / "one", arm())
     write_bag(
         tmp_path / "session" / "two",
@@ -174,8 +174,9 @@ def test_a_recording_without_marks_stops_no_others(
         )
         == 1
     )
-    assert "session/one: expected messages of the input episode_marks" in caplog.text
-    assert "1 of 2 episodes fit the mapping" in caplog.text
+    shown = capsys.readouterr().out
+    assert "session/one: expected messages of the input episode_marks" in shown
+    assert "1 of 2 episodes fit the mapping" in shown
 
 
 def test_ages_and_gaps_are_of_frames(tmp_path: Path) -> None:

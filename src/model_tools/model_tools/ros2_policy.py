@@ -27,12 +27,13 @@ class PolicyCommand:
             for name, does in verbs.items()
         )
         parser.usage = f"{cli_name} VERB ..."
-        parser.add_argument(
+        words = parser.add_argument(
             "words",
             nargs=argparse.REMAINDER,
             metavar="VERB",
             help=f"one of those below; `{cli_name} VERB --help` describes it",
         )
+        words.completer = lambda **_: verbs  # type: ignore[attr-defined]  # ros2's argcomplete
 
     def main(self, *, parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         """Run the verb; return its exit status.

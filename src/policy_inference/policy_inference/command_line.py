@@ -5,19 +5,46 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import enum
 import gc
+import json
 import logging
+import math
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
-from typing import Any, NoReturn, Protocol
+from pathlib import PurePath
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from policy_inference.errors import PolicyError, printable
 from policy_inference.processes import SIGNALLED, signals_interrupt, unblock_signals
+
+DocumentT_co = TypeVar("DocumentT_co", covariant=True)
+_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe, so that a log has whole lines."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult(Generic[DocumentT_co]):
+    """What a command found or made. `show_result` prints it, as text or as JSON.
+
+    Attributes:
+        document: For programs: a dataclass or a mapping, of the types of JSON, paths and enums.
+        text: The same for people: lines, and tables of rich.
+        status: Exit status of the command.
+        error: What failed once the result was there. It is logged after the result, and its status
+            is that of the command.
+    """
+
+    document: DocumentT_co
+    text: Sequence[object] = ()
+    status: int = 0
+    error: PolicyError | OSError | None = None
 
 
 class Verb(Protocol):
@@ -26,10 +53,15 @@ class Verb(Protocol):
     __doc__: str | None
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments of the verb."""
+        """Declare the arguments of the verb.
 
-    def run(self, given: argparse.Namespace) -> int:
-        """Do it; return the exit status.
+        A verb that runs until it is stopped sets the default `until_stopped` and has no result.
+        """
+
+    def run(self, given: argparse.Namespace) -> CommandResult[Any] | int:
+        """Do it; return what came of it, or the exit status of a verb that was stopped.
+
+        What is printed meanwhile, also by a library, goes to standard error.
 
         Raises:
             PolicyError: The user can correct something: where, expected, found, remedy.
@@ -47,17 +79,35 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take the arguments of argparse's parser."""
-        super().__init__(*args, **({"allow_abbrev": False} | options))
+        usual: dict[str, Any] = {
+            "allow_abbrev": False,
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+        }
+        super().__init__(*args, **(usual | options))
 
-    def add_version(self, distribution: str) -> None:
+    def add_version(self, distribution: str = "") -> None:
         """Declare `--version`.
 
         Args:
-            distribution: The package whose version it is, as pip names it.
+            distribution: The package whose version it is, as pip names it; "" for the one that
+                installed a command of this name.
         """
         self.add_argument(
             "--version", action=_Version, nargs=0, const=distribution, help="print the version"
         )
+
+    def parse_args(  # type: ignore[override]  # argparse has overloads of it
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse, as argparse does; for a shell that asks, print how the line can go on instead."""
+        self.complete()
+        return super().parse_args(args, namespace)
+
+    def complete(self) -> None:
+        """Answer a shell that asks how the command line can go on (argcomplete), and end."""
+        if "_ARGCOMPLETE" in os.environ:
+            # Above this module, as what is completed are names of bundles.
+            import_module("policy_inference.commands.completion").complete(self)
 
     def parse_known_args(  # type: ignore[override]  # argparse has overloads of it
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -100,15 +150,106 @@ def number_within(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def seconds(text: str) -> float:
+    """Read a time in an argument, s; NaN is neither longer nor shorter than any other time."""
+    with suppress(ValueError):
+        if 0.0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a time of 0 s or more, found {text}")
+
+
 class _Version(argparse.Action):
     """Prints the version of a package, which is looked up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         """Print it; end with status 0."""
-        from importlib.metadata import version
+        from importlib.metadata import entry_points, version
 
-        sys.stdout.write(f"{parser.prog} {version(str(self.const))}\n")
+        known = entry_points(group="console_scripts", name=parser.prog)
+        names = [self.const or script.dist.name for script in known if script.dist] or [self.const]
+        sys.stdout.write(f"{parser.prog} {version(names[0])}\n")
         parser.exit(0)
+
+
+def add_backend_options(parser: argparse._ActionsContainer) -> None:
+    """Declare `--backend-option`, which `backends.registry.parse_options` reads."""
+    parser.add_argument(
+        "--backend-option",
+        action="append",
+        default=[],
+        metavar="BACKEND.OPTION=VALUE",
+        help="option of a back end, such as rknn.core_mask=0_1; may be given several times",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Declare `--json`."""
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+
+
+def show(text: str) -> None:
+    """Write a text and a line end.
+
+    Characters that the terminal's encoding lacks are escaped, and those that command it: a text may
+    have names that others chose.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+    sys.stdout.write(f"{shown}\n")
+    sys.stdout.flush()  # a pipe's reader waits, perhaps, for what a command says while it runs
+
+
+def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
+    """Print a result to standard output: its document alone, or its text."""
+    if as_json:
+        show(json.dumps(_plain(result.document), indent=2, allow_nan=False))
+        return
+    for part in result.text:
+        if isinstance(part, str):
+            show(part)
+        else:
+            _show_table(part)
+
+
+def _show_table(part: object) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    # A line is left to the terminal to wrap, so that commands in it can be copied.
+    console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in the types of JSON, which has no NaN: null is not measured."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: _plain(getattr(value, field.name)) for field in fields}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """Send what Python and native libraries print to standard error."""
+    sys.stdout.flush()
+    results = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(results, 1)
+        os.close(results)
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -132,8 +273,8 @@ def run_command(
         args: Its arguments; those of the process if None.
 
     Returns:
-        The exit status of the verb; after an error the error's own, after one of the signals
-        INTERRUPTING 128 more than its number, such as 130 after SIGINT.
+        The exit status of the verb or of its result; after an error the error's own, after one of
+        the signals INTERRUPTING 128 more than its number, such as 130 after SIGINT.
 
     Raises:
         SystemExit: Help was asked for (0), or the arguments are wrong (2).
@@ -144,7 +285,14 @@ def run_command(
     log, given = logging.getLogger(name), _parsed(name, description, verbs, args)
     with signals_interrupt() as came:
         try:
-            return int(given.run(given))
+            if given.until_stopped:
+                return int(given.run(given))
+            with _printing_to_stderr():
+                result = given.run(given)
+            show_result(result, as_json=given.json)
+            if result.error is None:
+                return int(result.status)
+            raise result.error
         except (Exception, KeyboardInterrupt) as error:
             # Some libraries make an error of their own out of an interruption.
             if came or isinstance(error, KeyboardInterrupt):
@@ -216,10 +364,12 @@ def _parsed(
             verb,
             help=text.splitlines()[0],
             description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        added.set_defaults(run=does.run, parser=added, until_stopped=False)
         does.add_arguments(added)
-        added.set_defaults(run=does.run, parser=added)
+        if not added.get_default("until_stopped"):
+            add_json(added)
+    parser.complete()
     given, unknown = parser.parse_known_args(args)
     if unknown:  # under the usage of the verb, where argparse would show that of all verbs
         given.parser.error(f"unrecognized arguments: {' '.join(unknown)}")

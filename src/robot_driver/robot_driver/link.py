@@ -52,8 +52,8 @@ class Link(Generic[StateT]):
         self._period_ns = round(NS_PER_S / settings.command_rate_hz)
         self._since_ns = now_ns
         """When control was asked for or taken, or when the shutdown sequence began."""
-        self._fault = ""
-        """Why nothing may be followed now, beside what ended it first; while in control."""
+        self._later_fault = ""
+        """The first fault after what ended following: one that flickers floods no status."""
         self._resting: F64 | None = None
         """Values that bring the robot to rest from where that began; None while it follows."""
         self._acknowledgement = CommandAcknowledgement(
@@ -223,8 +223,8 @@ class Link(Generic[StateT]):
         if not self._acknowledgement.known:
             return f"it is found out whether {self._robot.host} obeys"
         latch, mode = self._follower.latch, rest_mode_name(self._figures)
-        beside = f"; {self._fault}" if self._fault and self._fault != latch else ""
-        return f"{latch}{beside}; a command in {mode} is waited for"
+        later = f"; {self._later_fault}" if self._later_fault else ""
+        return f"{latch}{later}; a command in {mode} is waited for"
 
     @property
     def answers_wait(self) -> bool:
@@ -275,6 +275,7 @@ class Link(Generic[StateT]):
         self._seize()
         self._acknowledgement.begin(now_ns)
         self._follower.hold("control has been taken")
+        self._later_fault = ""
         self._enter(DriverPhase.DAMPING, "", now_ns)
 
     def _seize(self) -> None:
@@ -301,11 +302,15 @@ class Link(Generic[StateT]):
 
     def _watch_control(self, now_ns: int) -> None:
         follower, acknowledgement = self._follower, self._acknowledgement
-        lost = "" if self._reception.fresh(now_ns) else "the robot's state has been lost"
-        self._fault = lost or self._robot.fault()
-        if self._fault and follower.latch is None:
-            follower.hold(self._fault)
-            self.next_ns = now_ns
+        fault = "" if self._reception.fresh(now_ns) else "the robot's state has been lost"
+        fault = fault or self._robot.fault()
+        if follower.latch is None:
+            self._later_fault = ""
+            if fault:
+                follower.hold(fault)
+                self.next_ns = now_ns
+        elif fault != follower.latch:
+            self._later_fault = self._later_fault or fault
         was_known, problem = acknowledgement.known, acknowledgement.problem(now_ns)
         if acknowledgement.known and not was_known:
             self._answer(

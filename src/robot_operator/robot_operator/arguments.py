@@ -6,12 +6,17 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from policy_inference.command_line import CommandParser
-from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OperatorRequest
+from policy_inference.command_line import CommandParser, add_json
+from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OF_SET, OperatorRequest
 
 RECORD, STATUS = "record", "status"
-REQUESTS = tuple(request.value for request in OperatorRequest if request not in OF_DRIVER)
+REQUESTS = tuple(request.value for request in OperatorRequest if request not in OF_DRIVER | OF_SET)
 _ABOUT = """Ask a policy node for modes, states, recordings, another policy; drive.
+
+    robot_operator stand
+    robot_operator run
+    robot_operator drive 0.3 0 0 --seconds 5
+    robot_operator status --json
 
 Without an action it is the operator's node, with its screen, in this terminal.
 """
@@ -32,6 +37,7 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="SECONDS",
         help=f"how long to wait for the policy node to answer (default: {ANSWER_TIMEOUT_S:g})",
     )
+    add_json(options)
     parser = CommandParser(prog="robot_operator", description=_ABOUT, parents=[options])
     parser.add_version("robot-operator")
     parser.add_argument(
@@ -79,7 +85,9 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     for name, unit in (("vx", "m/s"), ("vy", "m/s"), ("wz", "rad/s")):
         drive.add_argument(name, type=_finite, help=f"{unit}, body frame")
     drive.add_argument("--seconds", type=_positive, required=True, help="how long")
-    defaults = argparse.Namespace(node=None, driver=None, sim_time=False, timeout=ANSWER_TIMEOUT_S)
+    defaults = argparse.Namespace(
+        node=None, driver=None, sim_time=False, timeout=ANSWER_TIMEOUT_S, json=False
+    )
     return parser.parse_args(args, defaults)
 
 

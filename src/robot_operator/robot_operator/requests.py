@@ -14,17 +14,27 @@ class OperatorRequest(Enum):
     RELEASE_CONTROL = "release_control"
     STAND = "stand"
     RUN = "run"
+    SWITCH = "switch"
     DAMP = "damp"
     RESET = "reset"
     ESTOP = "estop"
 
 
-MOVING = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.STAND, OperatorRequest.RUN))
-"""What lets a robot move that lay still: never asked for by accident."""
+MOVING = frozenset(
+    (
+        OperatorRequest.TAKE_CONTROL,
+        OperatorRequest.STAND,
+        OperatorRequest.RUN,
+        OperatorRequest.SWITCH,
+    )
+)
+"""What lets a robot move, or move in another way: never asked for by accident."""
 STOPPING = frozenset((OperatorRequest.DAMP, OperatorRequest.ESTOP, OperatorRequest.RELEASE_CONTROL))
 """What ends any motion."""
 OF_DRIVER = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.RELEASE_CONTROL))
 """Granted by the robot's driver; all others by the policy node (at least)."""
+OF_SET = frozenset((OperatorRequest.SWITCH,))
+"""Granted by the node of a policy set alone."""
 OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
 """Granted by the policy node, and by the driver as well."""
 ANSWER_TIMEOUT_S = 10.0

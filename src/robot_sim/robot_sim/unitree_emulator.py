@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `unitree_emulator`: a simulated Go2 or G1 on the DDS topics of the real one, without ROS.
 
+    unitree_emulator --robot go2 --pose lying
+
 To a driver it looks like a robot: LowState at 500 Hz, LowCmd, the services `motion_switcher` and,
 of the Go2, `sport`; `robot_sim.unitree_host` has the rules. The robot's own controller has the
 joints until it is released. What changes nothing is counted: the log and the events have the first
@@ -20,6 +22,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
@@ -163,8 +166,10 @@ def _parser() -> argparse.ArgumentParser:
         "unitree_emulator",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"%(prog)s {version('robot-sim')}")
     add("--robot", choices=MODELS, default="go2", help="which robot (default: %(default)s)")
     add(
         "--domain",

@@ -332,10 +332,22 @@ def test_fault_is_named_beside_what_nothing_is_followed_for_already() -> None:
     scene.graph(PublisherNews(("/other",), ("unitree_go/msg/LowState",), True))
     scene.run(0.02)
     assert scene.phase() is DriverPhase.DAMPING
-    assert scene.link.reason.startswith("control has been taken; another publisher on /lowcmd")
+    named = scene.link.reason
+    assert named.startswith("control has been taken; another publisher on /lowcmd")
+
+    for number in range(5):
+        scene.graph(QUIET)
+        scene.run(0.02)
+        scene.graph(QUIET._replace(commanders=(f"/other{number}",)))
+        scene.run(0.02)
+        assert scene.link.reason == named  # what comes and goes is not reported each time
 
     scene.graph(QUIET)
-    scene.run(0.02)
+    scene.mode = DAMP
+    scene.run(0.1)
+    assert scene.phase() is DriverPhase.FOLLOWING
+    scene.mode = None
+    scene.run(0.2)
     assert "another publisher" not in scene.link.reason
 
 

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from model_tools.commands import export
+from policy_inference.command_line import show_result
 from policy_inference.interfaces import F32
 
 
@@ -43,7 +44,9 @@ class Exporter:
         parser = argparse.ArgumentParser()
         export.add_arguments(parser)
         given = [str(checkpoint), "--config", str(cfg), "--output", str(self.output), *arguments]
-        assert export.run(parser.parse_args(given)) == 0
+        result = export.run(parser.parse_args(given))
+        show_result(result, as_json=False)
+        assert result.status == 0
         return self.output
 
 

@@ -17,19 +17,38 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
+from policy_inference.command_line import CommandResult
 
 if TYPE_CHECKING:
     from lerobot_bridge.checking import EpisodeCheck
+    from lerobot_bridge.episode import Skipped
     from lerobot_bridge.mapping import RobotMapping
 
 _ROW = "  {:<24} {:<34} {:>8} {:>8} {:>17} {:>8} {:>9}"
 _log = logging.getLogger("lerobot_bridge")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """A mapping, and what recordings would add to a dataset.
+
+    Attributes:
+        mapping: As given; empty for that of the recorded session.
+        problems: Reasons to refuse the mapping.
+        skipped: Parts of recordings that are not episodes.
+        episodes: Result for each episode.
+    """
+
+    mapping: str
+    problems: Sequence[str]
+    skipped: Sequence[Skipped]
+    episodes: Sequence[EpisodeCheck]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,27 +74,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a report that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Check; return the exit status."""
-    from lerobot_bridge.checking import check_episode
+def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
+    """Check; the status is 1 if `convert` would leave an episode out."""
+    from lerobot_bridge.checking import EpisodeCheck, check_episode
     from lerobot_bridge.dataset_form import not_for_videos
+    from lerobot_bridge.episode import FoundEpisodes
     from lerobot_bridge.episodes import find_episodes
     from model_tools.commands.arguments import progress_bar
     from model_tools.files.outputs import new_file
+    from policy_inference.errors import PolicyError
 
     mapping = mapping_of(given)
-    for line in _features(mapping):
-        _log.info("%s", line)
     odd = [] if given.images else list(not_for_videos(mapping))
-    for problem in odd:
-        _log.error("refused: %s", problem)
-    if not given.recordings:
-        return 1 if odd else 0
+    text = [*_features(mapping), *(f"refused: {problem}" for problem in odd)]
     # The task does not matter here.
-    found = find_episodes(given.recordings, given.episodes, task="checked")
-    for skipped in found.skipped:
-        _log.warning("%s: no episode: %s", skipped.name, skipped.why)
-    checks = []
+    found = (
+        find_episodes(given.recordings, given.episodes, task="checked")
+        if given.recordings
+        else FoundEpisodes()
+    )
+    text += [f"{skipped.name}: no episode: {skipped.why}" for skipped in found.skipped]
+    checks = list[EpisodeCheck]()
     with progress_bar("checking") as tell:
         for done, episode in enumerate(found.episodes):
             tell(done, len(found.episodes))
@@ -88,20 +107,21 @@ def run(given: argparse.Namespace) -> int:
                     split=given.gaps == "split",
                 )
             )
-            for line in _lines(checks[-1]):
-                _log.info("%s", line)
+            text += _lines(checks[-1])
     refused = sum(bool(check.problems) for check in checks)
-    _log.info("%d of %d episodes fit the mapping", len(checks) - refused, len(checks))
+    if given.recordings:
+        text.append(f"{len(checks) - refused} of {len(checks)} episodes fit the mapping")
+    result = CheckResult(
+        mapping=given.mapping or "", problems=odd, skipped=found.skipped, episodes=checks
+    )
+    error: PolicyError | OSError | None = None
     if given.report is not None:
-        said = {
-            "mapping": given.mapping or "",
-            "problems": odd,
-            "skipped": [asdict(each) for each in found.skipped],
-            "episodes": [asdict(check) for check in checks],
-        }
-        with new_file(given.report, force=given.force) as file:
-            file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
-    return 1 if refused or odd else 0
+        try:
+            with new_file(given.report, force=given.force) as file:
+                file.write_text(json.dumps(asdict(result), indent=1) + "\n", "utf-8")
+        except (PolicyError, OSError) as failed:  # what was found is shown nevertheless
+            error = failed
+    return CommandResult(document=result, text=text, status=1 if refused or odd else 0, error=error)
 
 
 def _features(mapping: RobotMapping) -> Iterator[str]:

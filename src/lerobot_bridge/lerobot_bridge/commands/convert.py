@@ -20,11 +20,14 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
 from model_tools.errors import ToolError
+from policy_inference.command_line import CommandResult
 
 LEROBOT = "0.4.4"
 """The first version that encodes videos while frames come. Later versions are not tested."""
@@ -72,8 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Convert; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Convert; the status is 1 if episodes were left out.
+
+    Returns:
+        As conversion_report.json.
+    """
     from lerobot_bridge.converting.convert import Conversion, ConversionSettings, convert
     from lerobot_bridge.converting.parts_folder import parts_of
     from lerobot_bridge.converting.report import document, lines, write_html
@@ -120,18 +127,14 @@ def run(given: argparse.Namespace) -> int:
             write_html(said, output.name, file)
         elif file is not None:
             file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
-    for line in lines(said):
-        _log.info("%s", line)
-    _log.info("dataset in %s", output)
-    if done.refused and not given.allow_left_out:
-        _log.error(
-            "%d of %d episodes were left out; %s keeps the others for the next attempt",
-            len(done.refused),
-            len(found.episodes),
-            parts_of(output),
+    text = [*lines(said), f"dataset in {output}"]
+    failed = bool(done.refused) and not given.allow_left_out
+    if failed:
+        text.append(
+            f"{len(done.refused)} of {len(found.episodes)} episodes were left out; "
+            f"{parts_of(output)} keeps the others for the next attempt"
         )
-        return 1
-    return 0
+    return CommandResult(document=said, text=text, status=1 if failed else 0)
 
 
 def _check_place(report: Path, output: Path) -> None:

@@ -13,18 +13,16 @@ need LeRobot.
 from __future__ import annotations
 
 import argparse
-import logging
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lerobot_bridge.commands.arguments import add_episodes, chosen_episodes
-from model_tools.commands.arguments import add_backend_options
+from policy_inference.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
     from lerobot_bridge.open_loop.report import Replayed
-
-_log = logging.getLogger("lerobot_bridge")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,35 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also compare frames in which a person drove instead of the policy",
     )
     parser.add_argument("--report", type=Path, help="HTML file to write, with drawings")
-    parser.add_argument("--json", type=Path, help="JSON file to write, with all figures")
-    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.add_argument("--force", action="store_true", help="replace a file that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Replay; return the exit status."""
-    from rich.console import Console
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Replay.
 
+    Returns:
+        Errors, correlation and delay of all episodes, and of each.
+    """
     from lerobot_bridge.open_loop import report
     from lerobot_bridge.open_loop.html import write_html
     from model_tools.files.outputs import new_file
 
-    with ExitStack() as stack:
-        # Opened first: an output that cannot be written is found before the work, not after.
-        page, figures = (
-            file and stack.enter_context(new_file(file, force=given.force))
-            for file in (given.report, given.json)
-        )
+    # Opened first: an output that cannot be written is found before the work, not after.
+    output = nullcontext() if given.report is None else new_file(given.report, force=given.force)
+    with output as page:
         found = _replayed(given)
-        Console().print(report.table(found))
-        for line in report.sentences(found):
-            (_log.warning if line in found.all.strange else _log.info)("%s", line)
-        if page:
+        if page is not None:
             write_html(found, page)
-        if figures:
-            report.write_json(found, figures)
-    for file in filter(None, (given.report, given.json)):
-        _log.info("report in %s", file)
-    return 0
+    text: list[object] = [report.table(found), *report.sentences(found)]
+    if given.report is not None:
+        text.append(f"report in {given.report}")
+    return CommandResult(document=report.document(found), text=text)
 
 
 def _replayed(given: argparse.Namespace) -> Replayed:

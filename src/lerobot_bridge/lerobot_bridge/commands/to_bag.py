@@ -14,13 +14,27 @@ dataset from it again. The command does not need LeRobot.
 from __future__ import annotations
 
 import argparse
-import logging
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from lerobot_bridge.commands.arguments import add_episodes, chosen_episodes
+from policy_inference.command_line import CommandResult
 
-_log = logging.getLogger("lerobot_bridge")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenSession:
+    """Recordings that were written.
+
+    Attributes:
+        session: Their folder.
+        episodes: Number of recordings.
+        frames: Number of frames in all.
+    """
+
+    session: Path
+    episodes: int
+    frames: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a session that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Write; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[WrittenSession]:
+    """Write."""
     from lerobot_bridge.mapping_file import load_mapping, shipped
     from lerobot_bridge.recording.folder import MAPPING
     from lerobot_bridge.to_bag.session import OWNED, SessionWriter
@@ -68,5 +82,7 @@ def run(given: argparse.Namespace) -> int:
             writer.write(
                 episode, folder / f"episode_{episode.index:04d}", lambda: bar(next(done), total)
             )
-    _log.info("%d episodes, %d frames in %s", len(episodes), total, given.output)
-    return 0
+    return CommandResult(
+        document=WrittenSession(session=given.output, episodes=len(episodes), frames=total),
+        text=[f"{len(episodes)} episodes, {total} frames in {given.output}"],
+    )

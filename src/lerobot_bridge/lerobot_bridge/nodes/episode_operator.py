@@ -1,6 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Send a request to the episode recorder, or print its status; works without the `ros2` command."""
+"""Send a request to the episode recorder, or print its status; works without the `ros2` command.
+
+    episode_operator start
+    episode_operator success
+    episode_operator status
+
+The recorder's node must run; its answer is printed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +27,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.episode import read_sidecar, write_sidecar
 from lerobot_bridge.recording.folder import episode_folder
-from policy_inference.command_line import CommandParser
+from policy_inference.command_line import CommandParser, CommandResult, add_json, show_result
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 
@@ -52,6 +59,7 @@ def main(args: Sequence[str] | None = None) -> int:
         default="episode_recorder",
         help="name of the recorder's node (default: %(default)s)",
     )
+    add_json(parser)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name, doc in REQUESTS.items():
         action = actions.add_parser(name, help=doc)
@@ -76,8 +84,12 @@ def main(args: Sequence[str] | None = None) -> int:
     given = parser.parse_args(args)
     with _node() as node:
         did, text = given.act(node, given)
-    (sys.stdout if did else sys.stderr).write(f"{text}\n")
-    return 0 if did else 1
+    if not did:
+        sys.stderr.write(f"{text}\n")
+        return 1
+    result = CommandResult(document={"action": given.action, "answer": text}, text=[text])
+    show_result(result, as_json=given.json)
+    return 0
 
 
 def _request(node: Node, given: argparse.Namespace) -> tuple[bool, str]:

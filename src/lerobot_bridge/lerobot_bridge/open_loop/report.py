@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -121,10 +120,10 @@ def sentences(found: Replayed) -> list[str]:
     return [*said, *found.all.strange]
 
 
-def document(found: Replayed) -> Any:
+def document(found: Replayed) -> dict[str, Any]:
     """Return all figures in the types of JSON; what could not be measured is null."""
     contract = found.bundle.contract
-    return plain(
+    rounded: dict[str, Any] = plain(
         {
             "dataset": str(found.dataset),
             "bundle": str(found.bundle.path),
@@ -151,11 +150,7 @@ def document(found: Replayed) -> Any:
         },
         DIGITS,
     )
-
-
-def write_json(found: Replayed, file: Path) -> None:
-    """Write all figures."""
-    file.write_text(json.dumps(document(found), indent=1, allow_nan=False) + "\n", "utf-8")
+    return rounded
 
 
 def _row(one: JointErrors) -> list[str]:

@@ -37,13 +37,21 @@ def golden(bundle: Path) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def replay(bundle: Path, tmp_path: Path) -> Replay:
+def replay(bundle: Path, capsys: pytest.CaptureFixture[str]) -> Replay:
     def run(dataset: Path, *arguments: str) -> tuple[int, Any]:
-        file = tmp_path / "replay.json"
-        status = main(
-            ["replay", str(dataset), "--bundle", str(bundle), "--json", str(file), *arguments]
-        )
-        return status, json.loads(file.read_text("utf-8")) if file.is_file() else None
+        capsys.readouterr()
+        status = main(["replay", str(dataset), "--bundle", str(bundle), "--json", *arguments])
+        printed = capsys.readouterr().out
+        return status, json.loads(printed) if printed else None
+
+    return run
+
+
+@pytest.fixture
+def replay_text(bundle: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(dataset: Path, *arguments: str) -> str:
+        assert main(["replay", str(dataset), "--bundle", str(bundle), *arguments]) == 0
+        return capsys.readouterr().out
 
     return run
 
@@ -199,28 +207,26 @@ def test_a_dataset_of_something_else_is_refused(
 
 
 def test_a_delay_is_said_in_frames_and_seconds(
-    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+    golden: dict[str, Tensor], tmp_path: Path, replay_text: Callable[..., str]
 ) -> None:
-    caplog.set_level("INFO")
     in_time = followed(golden, 1)
     late = np.concatenate([in_time[:1], in_time[:-1]])
 
-    replay(write_frames(tmp_path / "late", [columns(golden, late)], VECTORS), "--every", "1")
-    assert "fit best those recorded 1 frames later (0.0333 s): mean error" in caplog.text
+    dataset = write_frames(tmp_path / "late", [columns(golden, late)], VECTORS)
+    said = replay_text(dataset, "--every", "1")
+    assert "fit best those recorded 1 frames later (0.0333 s): mean error" in said
 
-    replay(
-        write_frames(tmp_path / "in_time", [columns(golden, in_time)], VECTORS),
-        "--every",
-        "1",
-        "--force",
-    )
-    assert "neither early nor late" in caplog.text
+    dataset = write_frames(tmp_path / "in_time", [columns(golden, in_time)], VECTORS)
+    assert "neither early nor late" in replay_text(dataset, "--every", "1")
 
 
 def test_frames_in_which_a_person_drove_are_left_out_and_counted(
-    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+    golden: dict[str, Tensor],
+    tmp_path: Path,
+    replay: Replay,
+    replay_text: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level("INFO")
     actions = followed(golden, 4)
     driven = np.zeros(len(actions), np.bool_)
     driven[1:3] = True
@@ -238,21 +244,21 @@ def test_frames_in_which_a_person_drove_are_left_out_and_counted(
     assert [one["episode"] for one in found["episodes"]] == [0]
     assert found["episodes"][0]["frames"] == len(driven) - 2
     assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
-    assert f"left out: {len(driven) + 2} frames in which a person drove" in caplog.text
+    said = replay_text(dataset)
+    assert f"left out: {len(driven) + 2} frames in which a person drove" in said
 
-    status, found = replay(dataset, "--with-interventions", "--force")
+    status, found = replay(dataset, "--with-interventions")
 
     assert (found["frames"], found["frames_left_out"]) == (2 * len(driven), 0)
     assert found["joints"]["gripper"]["error"]["largest"] == pytest.approx(20.0, abs=3e-4)
 
-    assert replay(dataset, "--episodes", "1", "--force")[0] == 4
+    assert replay(dataset, "--episodes", "1")[0] == 4
     assert "expected frames in which the policy drove" in caplog.text
 
 
 def test_a_joint_that_does_not_change_is_explained(
-    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, replay_text: Callable[..., str]
 ) -> None:
-    caplog.set_level("INFO")
     actions, page = followed(golden, 4), tmp_path / "page.html"
     actions[:, 2] = 40.0
 
@@ -261,20 +267,22 @@ def test_a_joint_that_does_not_change_is_explained(
 
     assert found["joints"]["gripper"]["correlation"] is None
     said = "-: recorded or predicted values of the joint do not change"
-    assert said in caplog.text
+    assert said in replay_text(dataset)
     assert said in page.read_text("utf-8")
 
 
 def test_wrong_units_are_named(
-    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, replay_text: Callable[..., str]
 ) -> None:
     actions = 10 * followed(golden, 4)
 
-    status, found = replay(write_frames(tmp_path / "dataset", [columns(golden, actions)], VECTORS))
+    dataset = write_frames(tmp_path / "dataset", [columns(golden, actions)], VECTORS)
+
+    status, found = replay(dataset)
 
     assert status == 0
     assert any(line.startswith("action: gripper: expected") for line in found["strange"])
-    assert "is the dataset in the units of the policy?" in caplog.text
+    assert "is the dataset in the units of the policy?" in replay_text(dataset)
 
 
 @pytest.mark.slow
@@ -300,8 +308,10 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_a_dataset_of_lerobot_through_its_checkpoint(shared_data: Path, tmp_path: Path) -> None:
-    act, bundle, file = shared_data / "act", tmp_path / "so100", tmp_path / "replay.json"
+def test_a_dataset_of_lerobot_through_its_checkpoint(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    act, bundle = shared_data / "act", tmp_path / "so100"
     assert (
         model_tools(
             [
@@ -323,10 +333,9 @@ def test_a_dataset_of_lerobot_through_its_checkpoint(shared_data: Path, tmp_path
         == 0
     )
 
-    assert (
-        main(["replay", str(act / "dataset_v3"), "--bundle", str(bundle), "--json", str(file)]) == 0
-    )
-    found = json.loads(file.read_text("utf-8"))
+    capsys.readouterr()
+    assert main(["replay", str(act / "dataset_v3"), "--bundle", str(bundle), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
 
     assert found["frames"] == 77
     assert list(found["joints"]) == [

@@ -13,9 +13,9 @@ It is verified first. `model_tools rollback` goes back to what was in use before
 from __future__ import annotations
 
 import argparse
-import logging
 
 from model_tools.commands.arguments import (
+    VersionUse,
     add_name_and_version,
     add_public_key,
     add_root,
@@ -26,8 +26,7 @@ from model_tools.commands.arguments import (
     root_of,
 )
 from model_tools.errors import ToolError
-
-_log = logging.getLogger("model_tools")
+from policy_inference.command_line import CommandResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Activate; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[VersionUse]:
+    """Activate."""
     name, version = name_and_version_of(given)
     if version is None:
         raise ToolError(f"{name}: expected NAME@VERSION, found no version; see `model_tools list`")
-    _log.info(put_into_use(given, root_of(given), name, version, keys_of(given)))
-    return 0
+    use, text = put_into_use(given, root_of(given), name, version, keys_of(given))
+    return CommandResult(document=use, text=[text])

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +32,29 @@ def add_topics(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_backend_options(parser: argparse.ArgumentParser) -> None:
-    """Declare `--backend-option`, which `backends.registry.parse_options` reads."""
-    parser.add_argument(
-        "--backend-option",
-        action="append",
-        default=[],
-        metavar="BACKEND.OPTION=VALUE",
-        help="option of a back end, such as rknn_sim.target=rk3576; may be given several times",
-    )
+ALL = "all"
+
+
+def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool = False) -> None:
+    """Declare `--samples`, a number; as `--cal-num` too, its name in D-Robotics' tools.
+
+    Args:
+        parser: Of the verb.
+        help_text: What is counted, and what is usual.
+        or_all: Whether `ALL` is allowed.
+    """
+
+    def read(text: str) -> int | str:
+        return ALL if or_all and text == ALL else number_above_0(text)
+
+    parser.add_argument("--samples", "--cal-num", type=read, metavar="NUMBER", help=help_text)
+
+
+def number_above_0(text: str) -> int:
+    """Return a whole number above 0, the type of an argument."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return int(text)
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -92,16 +107,33 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionUse:
+    """A version that nodes take from now on.
+
+    Attributes:
+        name: Of the bundle.
+        version: That nodes take.
+        on_trial: Whether it is on trial, and not in use yet.
+        version_before: That runs again if a trial fails, or ran before a rollback; else null.
+    """
+
+    name: str
+    version: str
+    on_trial: bool = False
+    version_before: str | None = None
+
+
 def put_into_use(
     given: argparse.Namespace, root: Path, name: str, version: str, trusted: TrustedKeys | None
-) -> str:
-    """Activate a version, or put it on trial; return what it is then, in words."""
+) -> tuple[VersionUse, str]:
+    """Activate a version, or put it on trial; return what it is then, and that in words."""
     from model_tools.ship.store.activation import activate
     from model_tools.ship.store.trials import begin_trial
 
     if given.trial is None:
         activate(root, name, version, trusted, again=given.again)
-        return f"{name} {version} is in use"
+        return VersionUse(name=name, version=version), f"{name} {version} is in use"
     begun = begin_trial(
         root,
         name,
@@ -111,7 +143,8 @@ def put_into_use(
         again=given.again,
         node_user=given.node_user,
     )
-    return (
+    use = VersionUse(name=name, version=version, on_trial=True, version_before=begun.version_before)
+    return use, (
         f"{begun} is on trial for {begun.settings.run_time_s:g} s of RUN time; if it fails, "
         f"{begun.version_before} runs again"
     )

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,12 +75,30 @@ def completion_of(given: argparse.Namespace) -> Completion:
     )
 
 
-def note_suspicions(bundle: Path) -> None:
-    """Log what `inspect` would find suspicious in a bundle that was made."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeBundle:
+    """A bundle that was made.
+
+    Attributes:
+        bundle: Its folder.
+        questions: What must be answered before it loads, by key; empty if it is complete.
+        nominal: Source of the nominal figures of the guard; null without.
+        remarks: What the import noticed.
+        suspicions: What `inspect` finds suspicious in a complete bundle.
+    """
+
+    bundle: Path
+    questions: Mapping[str, str]
+    nominal: str | None
+    remarks: Sequence[str]
+    suspicions: Sequence[str]
+
+
+def suspicions_of(bundle: Path) -> Sequence[str]:
+    """Return what `inspect` finds suspicious in a bundle that was made."""
     from model_tools.prove.inspect.registry import inspect_path
 
-    for suspicion in inspect_path(bundle).suspicions:
-        logging.getLogger("model_tools").warning("suspicious: %s", suspicion)
+    return inspect_path(bundle).suspicions
 
 
 def _measure(given: argparse.Namespace) -> Measure | None:

@@ -3,7 +3,7 @@
 r"""Collect samples to calibrate with, check what they cover, and refuse unsuitable ones.
 
     model_tools calibrate --bundle my_bundle --bag recordings/walk --output calib.npz
-    model_tools calibrate --bundle my_arm --dataset my_dataset --cal-num 200 --output calib
+    model_tools calibrate --bundle my_arm --dataset my_dataset --samples 200 --output calib
 
 Rows are drawn by a seed from recordings, live topics, files with rows (logs, recorded rollouts), or
 an environment in which the bundle's own model acts, or --policy. Several recordings and files go
@@ -11,30 +11,45 @@ into one collection. The output is an .npz or an .npy, or with --format a folder
 a vendor's compiler reads; --report FOLDER gets coverage.html and coverage.json.
 
 The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with its camera
-topics: --cal-num observations, evenly spaced over all of it, normalised as on the robot; what its
+topics: --samples observations, evenly spaced over all of it, normalised as on the robot; what its
 encoders make of them calibrates the other graph. The output is a folder with one per graph.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from model_tools.commands.arguments import add_topics
+from model_tools.commands.arguments import ALL, add_samples, add_topics, number_above_0
 from model_tools.errors import ToolError
+from policy_inference.command_line import CommandResult
 
 if TYPE_CHECKING:
     from model_tools.files.rows import RowSource
     from model_tools.prove.calibration.calibrate import Selection
     from policy_inference.bundle.bundle import ChunkBundle, JointBundle
 
-_ALL = "all"
+_USUAL = 2048
 _LARGEST_BATCH = 65536
-_log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrateResult:
+    """Samples that were collected.
+
+    Attributes:
+        output: File or folder; null if they failed the quality check and were not written.
+        report: Folder of the report; null without --report.
+        coverage: As coverage.json; of a chunk policy as calibration.json in the output.
+    """
+
+    output: Path | None
+    report: Path | None
+    coverage: Mapping[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,18 +97,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", type=Path, metavar="FOLDER", help="LeRobot dataset (v3.0), for a chunk policy"
     )
-    parser.add_argument(
-        "--cal-num",
-        type=_count,
-        metavar="NUMBER",
-        help="observations for a chunk policy (default 200, or all where there are fewer)",
-    )
-    parser.add_argument(
-        "--samples",
-        type=_count_or_all,
-        default=2048,
-        metavar="NUMBER",
-        help="rows to draw, or all (default 2048; 1000 to 4000 are usual)",
+    add_samples(
+        parser,
+        "how many to draw, or all (default 2048; 1000 to 4000 are usual); for a chunk policy "
+        "observations (default 200, or all where there are fewer)",
+        or_all=True,
     )
     parser.add_argument(
         "--batch",
@@ -101,7 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=32,
         help="rows that are held in memory and written at once (default 32)",
     )
-    parser.add_argument("--every", type=_count, default=1, help="take every Nth tick (default 1)")
+    parser.add_argument(
+        "--every", type=number_above_0, default=1, help="take every Nth tick (default 1)"
+    )
     parser.add_argument(
         "--from",
         type=float,
@@ -141,8 +151,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> int:
-    """Collect; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[CalibrateResult]:
+    """Collect; the status is 1 if the samples failed the quality check."""
     from policy_inference.bundle.bundle import ChunkBundle
     from policy_inference.bundle.load import bundle_folder, load_bundle
 
@@ -150,22 +160,21 @@ def run(given: argparse.Namespace) -> int:
     bundle = load_bundle(given.bundle)
     if isinstance(bundle, ChunkBundle):
         return _run_chunks(given, bundle)
-    if given.dataset is not None or given.cal_num is not None:
+    if given.dataset is not None:
         raise ToolError(
-            "expected a chunk policy for --dataset and --cal-num, found the joint "
-            f"policy {bundle.contract.name}; use --bag or --rows, and --samples"
+            f"--dataset: expected a chunk policy, found the joint policy {bundle.contract.name}; "
+            "use --bag or --rows"
         )
     return _run_rows(given, bundle)
 
 
-def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> int:
+def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult[CalibrateResult]:
     from model_tools.commands.arguments import progress_bar
     from model_tools.files.observation_sources import open_source
     from model_tools.prove.calibration.chunk_calibrate import calibrate_chunks
 
     options = {
         "--live": given.live,
-        "--rows": given.rows,
         "--env": given.env,
         "--report": given.report,
         "--from": given.from_s,
@@ -176,41 +185,47 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> int:
     if refused:
         raise ToolError(
             f"expected other options for the chunk policy {bundle.contract.name}, "
-            f"found {refused}; it takes --dataset or --bag, and --cal-num"
+            f"found {refused}; it takes --dataset, --rows or --bag, and --samples"
         )
-    sources = [*given.bag, *([given.dataset] if given.dataset else [])]
+    sources = [*given.bag, *given.rows, *([given.dataset] if given.dataset else [])]
     if len(sources) != 1:
         raise ToolError(
-            "expected one --dataset or --bag to calibrate a chunk policy with, found "
+            "expected one --dataset, --rows or --bag to calibrate a chunk policy with, found "
             f"{len(sources)}"
         )
+    source = open_source(bundle.contract, sources[0], dict(given.topic))
     with progress_bar("samples") as progress:
-        calibrate_chunks(
+        made = calibrate_chunks(
             bundle,
-            open_source(bundle.contract, sources[0], dict(given.topic)),
-            given.cal_num,
+            source,
+            source.count if given.samples == ALL else given.samples,
             given.output,
             given.format or "npy",
             force=given.force,
             progress=progress,
         )
-    _log.info("samples in %s", given.output)
-    return 0
+    return CommandResult(
+        document=CalibrateResult(output=given.output, report=None, coverage=made),
+        text=[f"samples in {given.output}"],
+    )
 
 
-def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-
+def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[CalibrateResult]:
+    from model_tools.commands.arguments import progress_bar
     from model_tools.prove.calibration.calibrate import (
         CalibrationRequest,
         Selection,
         calibrate,
     )
-    from model_tools.prove.calibration.calibration_report import Calibrated, table
+    from model_tools.prove.calibration.calibration_report import (
+        Calibrated,
+        coverage_document,
+        table,
+    )
+    from policy_inference.errors import PolicyError
 
     selection = Selection(
-        samples=given.samples,
+        samples=None if given.samples == ALL else given.samples or _USUAL,
         every=given.every,
         from_s=given.from_s,
         to_s=given.to_s,
@@ -226,28 +241,30 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> int:
         force=given.force,
         allow_poor=given.allow_poor,
     )
-    console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-    with bar:
-        task = bar.add_task("rows", total=None)
-
-        def show(found: Calibrated) -> None:
-            bar.stop()
-            wide = Console()
-            # Wide where the output is no terminal, so that a log has whole lines.
-            Console(width=None if wide.is_terminal else 200).print(table(found), highlight=False)
-            if given.report is not None:
-                _log.info("report in %s", given.report)
-
-        calibrate(
-            bundle,
-            _sources(given, bundle, selection),
-            request,
-            lambda seen, total: bar.update(task, completed=seen, total=total),
-            show,
-        )
-    _log.info("rows in %s", given.output)
-    return 0
+    shown = list[Calibrated]()
+    error: PolicyError | OSError | None = None
+    try:
+        with progress_bar("rows") as progress:
+            calibrate(bundle, _sources(given, bundle, selection), request, progress, shown.append)
+    except (PolicyError, OSError) as failed:
+        if not shown:
+            raise
+        error = failed  # what the samples cover is shown nevertheless
+    [found] = shown
+    text: list[object] = [table(found)]
+    if given.report is not None:
+        text.append(f"report in {given.report}")
+    if error is None:
+        text.append(f"rows in {given.output}")
+    return CommandResult(
+        document=CalibrateResult(
+            output=given.output if error is None else None,
+            report=given.report,
+            coverage=coverage_document(found),
+        ),
+        text=text,
+        error=error,
+    )
 
 
 def _check(given: argparse.Namespace, selection: Selection) -> None:
@@ -316,14 +333,8 @@ def _live(bundle: JointBundle, topics: Mapping[str, str], duration_s: float | No
     return LiveSource(bundle, topics, duration_s=math.inf if duration_s is None else duration_s)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
-    return int(text)
-
-
 def _batch(text: str) -> int:
-    if (count := _count(text)) > _LARGEST_BATCH:
+    if (count := number_above_0(text)) > _LARGEST_BATCH:
         raise argparse.ArgumentTypeError(
             f"expected at most {_LARGEST_BATCH} rows, which are held in memory, found {count}"
         )
@@ -334,7 +345,3 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
     return int(text)
-
-
-def _count_or_all(text: str) -> int | None:
-    return None if text == _ALL else _count(text)

@@ -15,23 +15,19 @@ get them, too.
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from model_tools.commands.arguments import add_backend_options, add_topics
+from model_tools.commands.arguments import add_topics
 from model_tools.commands.bundle_arguments import add_robot, robot_of
+from policy_inference.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
-    from rich.table import Table
-
     from model_tools.prove.comparison.compare import Compared
 
 JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
-_log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundles", type=Path, nargs="+", help="folders of bundles, or names of installed ones"
     )
     parser.add_argument(
-        "--backends",
+        "--backend",
         default="onnx",
+        metavar="A,B",
         help="back ends to open each bundle with, by comma (default onnx)",
     )
     add_backend_options(parser)
@@ -72,11 +69,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Compare; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Compare; the status is 1 if a limit is exceeded.
+
+    Returns:
+        As comparison.json.
+    """
     from model_tools.prove.comparison.candidates import candidates
     from model_tools.prove.comparison.compare import compare
     from model_tools.prove.comparison.comparison_report import (
+        comparison_document,
         failures,
         record,
         report_of,
@@ -85,24 +87,33 @@ def run(given: argparse.Namespace) -> int:
     )
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.load import bundle_folder, load_bundle
+    from policy_inference.errors import PolicyError
 
     options, robot = parse_options(given.backend_option), robot_of(given, "--closed-loop")
     bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]
-    artifacts = candidates(bundles, given.backends.split(","), options)
+    artifacts = candidates(bundles, given.backend.split(","), options)
     walk_s = given.seconds if given.closed_loop else None
     with _output(given) as folder:  # before the walks
         found = compare(artifacts, given.rows, walk_s, dict(given.topic), robot)
         report = report_of(found)
-        _show(report.tables(found), failures(found))
         if folder is not None:
             write_json(found, folder / JSON_FILE)
             write_html(found, folder / HTML_FILE)
-    _note(given, partial(record, found))
-    for line in report.warnings(found):
-        _log.warning("%s", line)
-    for line in _remedies(found):
-        _log.info("%s", line)
-    return 0 if all(found) else 1
+    text: list[object] = [*report.tables(found), *failures(found)]
+    if given.output is not None:
+        text.append(f"report in {given.output}")
+    error: PolicyError | OSError | None = None
+    if given.record:
+        try:
+            text += [f"report kept as {file}" for file in record(found, force=given.force)]
+        except (PolicyError, OSError) as failed:  # what was compared is shown nevertheless
+            error = failed
+    return CommandResult(
+        document=comparison_document(found),
+        text=[*text, *report.warnings(found), *_remedies(found)],
+        status=0 if all(found) else 1,
+        error=error,
+    )
 
 
 def _remedies(found: Sequence[Compared]) -> list[str]:
@@ -126,20 +137,3 @@ def _output(given: argparse.Namespace) -> AbstractContextManager[Path | None]:
     return new_folder(
         given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force
     )
-
-
-def _show(tables: Sequence[Table], failures: Sequence[str]) -> None:
-    from rich.console import Console
-
-    Console().print(*tables, sep="\n")
-    for line in failures:
-        _log.error("%s", line)
-
-
-def _note(given: argparse.Namespace, record: Callable[..., Sequence[Path]]) -> None:
-    """Say where the report is; keep it in the bundles where that is asked for."""
-    if given.output is not None:
-        _log.info("report in %s", given.output)
-    if given.record:
-        for file in record(force=given.force):
-            _log.info("report kept as %s", file)

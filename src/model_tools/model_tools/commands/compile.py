@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Compile a bundle's reference model, or all graphs of a chunk policy, for a back end.
 
-    model_tools compile onnx --bundle my_bundle --precision int8 --samples rollout.npz \
+    model_tools compile onnx --bundle my_bundle --precision int8 --rows rollout.npz \
         --output my_bundle_int8
     model_tools compile bpu --bundle my_arm --precision int16 --target nash-e \
         --dataset my_dataset --option workspace=work --output my_arm_s100
@@ -17,12 +17,46 @@ folder of `--option workspace=FOLDER`, and no bundle was made. The message state
 from __future__ import annotations
 
 import argparse
-import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from model_tools.commands.arguments import add_topics, pair
+from model_tools.commands.arguments import add_samples, add_topics, pair
+from policy_inference.command_line import CommandResult
 
-_log = logging.getLogger("model_tools")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledModel:
+    """A model of the new bundle in the precision that was asked for.
+
+    Attributes:
+        graph: Its name in the contract; `model` of a joint policy.
+        backend: That runs it.
+        file: In the bundle.
+        made: How it was made; null for one that was not compiled.
+        tool: Tool and version that made it; null if unknown.
+    """
+
+    graph: str
+    backend: str
+    file: str
+    made: str | None
+    tool: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileResult:
+    """A bundle that was compiled.
+
+    Attributes:
+        bundle: Its folder.
+        precision: As asked for.
+        models: In this precision.
+    """
+
+    bundle: Path
+    precision: str
+    models: Sequence[CompiledModel]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,16 +77,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     given = parser.add_mutually_exclusive_group()
     given.add_argument(
-        "--samples",
+        "--rows",
         type=Path,
+        metavar="FILE",
         help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
         "rosbag2 recording; not used for precisions without calibration",
     )
     given.add_argument(
         "--dataset",
         type=Path,
-        dest="samples",
-        help="LeRobot dataset to calibrate a chunk policy with; --samples takes one, too",
+        dest="rows",
+        metavar="FOLDER",
+        help="LeRobot dataset to calibrate a chunk policy with; --rows takes one, too",
     )
     add_topics(parser)
     parser.add_argument(
@@ -63,12 +99,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="option of the compiler; may be given several times",
     )
-    parser.add_argument(
-        "--count",
-        "--cal-num",
-        type=int,
-        dest="rows",
-        help="samples to take, evenly spaced (default 512), at most half of all, since "
+    add_samples(
+        parser,
+        "how many to take, evenly spaced (default 512), at most half of all, since "
         "compare judges the others; for a chunk policy: of each camera "
         "(default 200, or all where there are fewer)",
     )
@@ -76,8 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Compile; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[CompileResult]:
+    """Compile."""
     from model_tools.commands.arguments import progress_bar
     from model_tools.ship.compilers.compile_request import CompileRequest
     from model_tools.ship.compilers.compiled_bundle import compile_bundle
@@ -92,15 +125,19 @@ def run(given: argparse.Namespace) -> int:
     )
     with progress_bar("samples") as progress:
         bundle = load_bundle(compile_bundle(request, progress))
-    for key, model in bundle.contract.models.items():
-        for backend, artifact in model.artifacts.items():
-            if artifact.precision == given.precision:
-                _log.info(
-                    "%s: %s%s: %s (%s)",
-                    bundle.path,
-                    "" if key == "model" else f"{key}: ",
-                    backend,
-                    artifact.made or "as it was",
-                    artifact.tool or "tool unknown",
-                )
-    return 0
+    models = [
+        CompiledModel(
+            graph=key, backend=backend, file=artifact.file, made=artifact.made, tool=artifact.tool
+        )
+        for key, model in bundle.contract.models.items()
+        for backend, artifact in model.artifacts.items()
+        if artifact.precision == given.precision
+    ]
+    return CommandResult(
+        document=CompileResult(bundle=bundle.path, precision=given.precision, models=models),
+        text=[
+            f"{bundle.path}: {'' if one.graph == 'model' else f'{one.graph}: '}{one.backend}: "
+            f"{one.made or 'as it was'} ({one.tool or 'tool unknown'})"
+            for one in models
+        ],
+    )

@@ -11,16 +11,15 @@ only the limits of the joints. The model must have the hash that the contract st
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 
 from model_tools.commands.bundle_arguments import (
+    MadeBundle,
     add_completion_arguments,
     completion_of,
-    note_suspicions,
+    suspicions_of,
 )
-
-_log = logging.getLogger("model_tools")
+from policy_inference.command_line import CommandResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +38,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Complete; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
+    """Complete."""
     from model_tools.make.complete import make_bundle
 
     bundle = make_bundle(
         given.contract, given.model, given.output, completion_of(given), force=given.force
     )
     nominal = bundle.contract.nominal
-    _log.info(
-        "%s: golden rows agree with the model; nominal figures: %s",
-        bundle.path,
-        nominal.source if nominal else "none, only the limits of the joints guard",
+    made = MadeBundle(
+        bundle=bundle.path,
+        questions={},
+        nominal=nominal.source if nominal else None,
+        remarks=(),
+        suspicions=suspicions_of(bundle.path),
     )
-    note_suspicions(bundle.path)
-    return 0
+    figures = made.nominal or "none, only the limits of the joints guard"
+    return CommandResult(
+        document=made,
+        text=[
+            f"{bundle.path}: golden rows agree with the model; nominal figures: {figures}",
+            *(f"suspicious: {each}" for each in made.suspicions),
+        ],
+    )

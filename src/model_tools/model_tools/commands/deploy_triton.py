@@ -13,7 +13,24 @@ compares.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from policy_inference.command_line import CommandResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRepository:
+    """A model repository of Triton.
+
+    Attributes:
+        repository: Its folder.
+        models: Names of the models there.
+    """
+
+    repository: Path
+    models: Sequence[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a repository that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Write the repository; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[ModelRepository]:
+    """Write the repository."""
     from model_tools.errors import ToolError
     from model_tools.ship.model_repository import require_servable, write_repository
     from policy_inference.bundle.load import load_bundle
-    from policy_inference.commands.output import show
 
     for option in ("model_version", "instances"):
         if getattr(given, option) < 1:
@@ -56,5 +72,7 @@ def run(given: argparse.Namespace) -> int:
         storage=given.storage_uri,
         force=given.force,
     )
-    show(f"{given.output}: {', '.join(names)}")
-    return 0
+    return CommandResult(
+        document=ModelRepository(repository=given.output, models=names),
+        text=[f"{given.output}: {', '.join(names)}"],
+    )

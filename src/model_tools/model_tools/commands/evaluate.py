@@ -18,12 +18,13 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from model_tools.commands.arguments import add_backend_options, progress_bar
+from model_tools.commands.arguments import number_above_0, progress_bar
+from policy_inference.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=_count,
+        type=number_above_0,
         metavar="N",
         help="trials at a time on this machine (default: one for each core)",
     )
@@ -80,12 +81,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend_options(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Evaluate; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Evaluate.
+
+    Returns:
+        As summary.json.
+    """
     from model_tools.prove.evaluation.evaluate import evaluate, evaluated_policies, trial_store
     from model_tools.prove.evaluation.evaluation_page import write_evaluation_page
     from model_tools.prove.evaluation.plan import load_plan
-    from model_tools.prove.evaluation.summary import holds, write_summary
+    from model_tools.prove.evaluation.summary import holds, summary_of, write_summary
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.load import bundle_folder, load_bundle
 
@@ -102,9 +107,11 @@ def run(given: argparse.Namespace) -> int:
         write_summary(found, given.output / SUMMARY)
         with progress_bar("videos of the worst trials") as shown:
             write_evaluation_page(found, given.output / PAGE, given.videos, shown)
-    _show(found)
-    _log.info("report in %s", given.output)
-    return 0 if holds(found) else 1
+    return CommandResult(
+        document=summary_of(found),
+        text=[results_table(found), *_sentences(found), f"report in {given.output}"],
+        status=0 if holds(found) else 1,
+    )
 
 
 def _pool(
@@ -184,43 +191,24 @@ def results_table(found: Evaluated) -> Table:
     return table
 
 
-def _show(found: Evaluated) -> None:
-    from rich.console import Console
-
+def _sentences(found: Evaluated) -> Iterator[str]:
     from model_tools.prove.evaluation.statistics import mcnemar
 
-    Console().print(results_table(found))
     first = found.policies[0]
     for other in found.policies[1:]:
         better, worse, pairs = found.discordant(first, other)
-        _log.info(
-            "%s against %s: %d pairs, %d to %d, p = %.3g (McNemar)",
-            first.label,
-            other.label,
-            pairs,
-            better,
-            worse,
-            mcnemar(better, worse),
+        yield (
+            f"{first.label} against {other.label}: {pairs} pairs, {better} to {worse}, "
+            f"p = {mcnemar(better, worse):.3g} (McNemar)"
         )
     if found.stopped_early:
-        _log.info("stopped early, since the answer is certain: trials %d", len(found.tasks))
+        yield f"stopped early, since the answer is certain: trials {len(found.tasks)}"
     reasons = dict.fromkeys(
         found.not_done[task.key] for task in found.tasks if task.key in found.not_done
     )
-    for reason in reasons:
-        _log.error("trials without a result: %s", reason)
+    yield from (f"trials without a result: {reason}" for reason in reasons)
 
 
 def _note_speed(trials: int, seconds: float) -> None:
     if trials:
         _log.info("%d trials in %.1f s, %.2f per second", trials, seconds, trials / seconds)
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return value

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export a policy from a training's checkpoint to ONNX, and verify that its outputs are the same.
 
+    model_tools export model_1500.pt --config network.yaml --output policy.onnx
+
 Reads state dicts, checkpoints of rsl_rl, skrl and rl_games, and TorchScript. The model has the
 input `obs` and the output `action`; a recurrent one takes h_in (and c_in) and gives h_out (c_out).
 """
@@ -9,14 +11,35 @@ input `obs` and the output `action`; a recurrent one takes h_in (and c_in) and g
 from __future__ import annotations
 
 import argparse
-import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.make.checkpoints import require_torch
+from policy_inference.command_line import CommandResult
 
 OPSETS = range(11, 21)
-_log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """A model that was exported.
+
+    Attributes:
+        format: Of the checkpoint.
+        inputs, outputs: Names of the model's tensors.
+        opset: Version of ONNX's operators.
+        differences: Largest error of the actions against the checkpoint, by the rows compared on.
+        written: Files.
+    """
+
+    format: str
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    opset: int
+    differences: Mapping[str, float]
+    written: Sequence[Path]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace) -> CommandResult[ExportResult]:
     """Export, prove, write, and show what was found.
 
     Raises:
@@ -72,12 +95,21 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.make.checkpoints.checkpoint_export import (
         ExportRequest,
         export,
-        show_export,
+        export_facts,
     )
     from model_tools.make.checkpoints.network_config import read_config
 
     config = read_config(given.config)
     names = ("checkpoint", "output", "opset", "dynamic_batch", "check", "trust_code", "force")
     asked = {name: getattr(given, name) for name in names}
-    show_export(config, export(ExportRequest(config=config, **asked)))
-    return 0
+    exported = export(ExportRequest(config=config, **asked))
+    graph = exported.model.graph
+    result = ExportResult(
+        format=exported.policy.format,
+        inputs=[tensor.name for tensor in graph.input],
+        outputs=[tensor.name for tensor in graph.output],
+        opset=exported.model.opset_import[0].version,
+        differences={name: one.largest for name, one in exported.differences.items()},
+        written=exported.written,
+    )
+    return CommandResult(document=result, text=[export_facts(config, exported)])

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export an ACT policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
 
+    model_tools export act --act-path pretrained_model --export-path so101_pick --units degrees
+
 As `export lerobot`, of which it has all options, with the checkpoint as --act-path. The bundle has
 two graphs, an encoder of images and the transformer (or one).
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 
 from model_tools.commands import export_lerobot
+from policy_inference.command_line import CommandResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export_lerobot.add_arguments(parser, "--act-path")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Export, and print what was made.
+def run(given: argparse.Namespace) -> CommandResult[export_lerobot.PolicyExport]:
+    """Export, and report what was made.
 
     Raises:
         PolicyError: The checkpoint is not of ACT or cannot be used, or its bundle gives other

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export a policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
+r"""Export a policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
+
+    model_tools export lerobot --policy-path pretrained_model --export-path so101_pick \
+        --units degrees --dataset my_dataset
 
 ACT, Diffusion Policy, and flows with its network; `config.json` says which. The bundle has a graph
 of encoders and one of the policy (of one denoising step, where it makes chunks of noise), and is
@@ -15,12 +18,15 @@ import logging
 import math
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_tools.commands.arguments import add_samples
 from model_tools.errors import ToolError
 from model_tools.make.act.choices import KNOWN, UNITS
+from policy_inference.command_line import CommandResult
 
 if TYPE_CHECKING:  # --help loads no ONNX
     from model_tools.make.act.act_export import ExportedAct
@@ -30,6 +36,36 @@ OPSETS = range(11, 21)
 USUAL_FPS = 30.0
 UNKNOWN_LICENCE = "NOASSERTION"
 _log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyExport:
+    """A bundle that was made of a checkpoint of LeRobot.
+
+    Attributes:
+        bundle: Its folder.
+        name, version: Of the policy.
+        joints: In the policy's order.
+        cameras: Width and height in pixels, by name.
+        chunk_size, chunk_steps: Steps of a chunk, and how many are executed.
+        rate_hz: Steps per second.
+        differences: From the checkpoint's outputs, in words.
+        warnings: What is suspicious.
+        workspace_samples: Samples in the workspace that --type made for the BPU's compiler; null
+            without --type.
+    """
+
+    bundle: Path
+    name: str
+    version: str
+    joints: Sequence[str]
+    cameras: Mapping[str, Sequence[int]]
+    chunk_size: int
+    chunk_steps: int
+    rate_hz: float
+    differences: Sequence[str]
+    warnings: Sequence[str]
+    workspace_samples: int | None
 
 
 def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-path") -> None:
@@ -113,12 +149,10 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         help="also make the workspace for the compiler of D-Robotics' BPUs: "
         f"{', '.join(TYPES)}; needs --dataset",
     )
-    parser.add_argument(
-        "--cal-num",
-        type=int,
-        metavar="N",
-        help="samples of the dataset to calibrate the BPU's models with (default "
-        "200, or all where there are fewer)",
+    add_samples(
+        parser,
+        "how many of the dataset calibrate the BPU's models (default 200, or all where there are "
+        "fewer)",
     )
     parser.add_argument(
         "--combine-jobs",
@@ -162,8 +196,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
     )
 
 
-def run(given: argparse.Namespace) -> int:
-    """Export, and print what was made.
+def run(given: argparse.Namespace) -> CommandResult[PolicyExport]:
+    """Export, and report what was made.
 
     Raises:
         PolicyError: The checkpoint cannot be used, or its bundle gives other outputs.
@@ -202,10 +236,24 @@ def run(given: argparse.Namespace) -> int:
         ),
         finish,
     )
-    _say(given.export_path, exported)
+    contract = exported.contract
+    result = PolicyExport(
+        bundle=given.export_path,
+        name=contract.name,
+        version=contract.version,
+        joints=contract.joints.names,
+        cameras={name: (camera.width, camera.height) for name, camera in contract.cameras.items()},
+        chunk_size=contract.chunk.size,
+        chunk_steps=contract.chunk.steps,
+        rate_hz=contract.rate_hz,
+        differences=exported.checked,
+        warnings=exported.warnings,
+        workspace_samples=taken[0] if given.type else None,
+    )
+    text = list(_described(given.export_path, exported))
     if given.type:
-        _say_how_to_compile(given, taken[0])
-    return 0
+        text.append(_how_to_compile(given, taken[0]))
+    return CommandResult(document=result, text=text)
 
 
 def _workspace(given: argparse.Namespace, taken: list[int]) -> Callable[[Path], None]:
@@ -217,14 +265,14 @@ def _workspace(given: argparse.Namespace, taken: list[int]) -> Callable[[Path], 
         with progress_bar("samples") as progress:
             taken.append(
                 prepare_workspace(
-                    folder, given.type, given.dataset, given.cal_num, given.combine_jobs, progress
+                    folder, given.type, given.dataset, given.samples, given.combine_jobs, progress
                 )
             )
 
     return make
 
 
-def _say_how_to_compile(given: argparse.Namespace, samples: int) -> None:
+def _how_to_compile(given: argparse.Namespace, samples: int) -> str:
     from model_tools.files.bpu_files import MARCHES
     from model_tools.ship.compilers.bpu_workspace import PRECISION, container_command
 
@@ -241,29 +289,25 @@ def _say_how_to_compile(given: argparse.Namespace, samples: int) -> None:
         given.type,
         "--dataset",
         given.dataset,
-        "--cal-num",
+        "--samples",
         samples,
         "--option",
         f"compiled={output}",
         "--output",
         f"{output}_{given.type}",
     ]
-    _log.info(
-        "%s: workspace for %s. Next, where the container is:\n  %s\n"
-        "and then here, which makes the bundle for the board:\n  %s",
-        output,
-        toolchain.tool,
-        container_command(output, toolchain.image),
-        shlex.join(map(str, taken)),
+    return (
+        f"{output}: workspace for {toolchain.tool}. Next, where the container is:\n"
+        f"  {container_command(output, toolchain.image)}\n"
+        "and then here, which makes the bundle for the board:\n"
+        f"  {shlex.join(map(str, taken))}"
     )
 
 
-def _say(output: Path, exported: ExportedAct) -> None:
+def _described(output: Path, exported: ExportedAct) -> Iterator[str]:
     contract = exported.contract
-    for line in exported.warnings:
-        _log.warning("warning: %s", line)
-    for line in exported.checked:
-        _log.info("difference, %s", line)
+    yield from (f"warning: {line}" for line in exported.warnings)
+    yield from (f"difference, {line}" for line in exported.checked)
     cameras = (
         ", ".join(
             f"{name} {camera.width} x {camera.height}" for name, camera in contract.cameras.items()
@@ -271,21 +315,17 @@ def _say(output: Path, exported: ExportedAct) -> None:
         or "none"
     )
     if contract.denoising is not None:
-        _log.info(
-            "denoising: %s, %d steps, observations: %d",
-            contract.denoising.method,
-            contract.denoising.steps,
-            contract.denoising.observations,
+        yield (
+            f"denoising: {contract.denoising.method}, {contract.denoising.steps} steps, "
+            f"observations: {contract.denoising.observations}"
         )
-    _log.info(
-        "joints: %s\ncameras: %s\nchunk: %d steps at %g Hz, of which %d are executed\n%s",
-        ", ".join(contract.joints.names),
-        cameras,
-        contract.chunk.size,
-        contract.rate_hz,
-        contract.chunk.steps,
-        output,
+    yield f"joints: {', '.join(contract.joints.names)}"
+    yield f"cameras: {cameras}"
+    yield (
+        f"chunk: {contract.chunk.size} steps at {contract.rate_hz:g} Hz, of which "
+        f"{contract.chunk.steps} are executed"
     )
+    yield str(output)
 
 
 def _rate_hz(given: argparse.Namespace) -> float:

@@ -7,28 +7,41 @@
 
 With --prometheus, the alert rules in deploy/prometheus judge. With --inventory alone, each robot
 is asked for its own metrics, and its nodes judge. With both, the robots of the inventory must be
-in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 2 if there is
+in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 4 if there is
 not enough data to call them healthy.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.errors import ToolError
+from policy_inference.command_line import CommandResult, seconds
 
 if TYPE_CHECKING:
     from model_tools.ship.fleet import FleetReading, FleetRobot
 
 _HEADS = ("robot", "runs", "stage", "health", "since", "RUN", "reasons")
 _POLLED_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetResult:
+    """A fleet.
+
+    Attributes:
+        health: Of the worst robot: healthy, bad or unknown.
+        robots: Each of them.
+    """
+
+    health: str
+    robots: Sequence[FleetRobot]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,21 +58,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", default="", metavar="NAME@VERSION", help="what each robot must run"
     )
     parser.add_argument(
-        "--run-s", type=float, default=0.0, metavar="S", help="RUN time that it needs with it"
+        "--run-s", type=seconds, default=0.0, metavar="S", help="RUN time that it needs with it"
     )
     parser.add_argument(
         "--wait-s",
-        type=float,
+        type=seconds,
         default=0.0,
         metavar="S",
         help="look again until all are healthy or one is bad, for at most this time",
     )
-    parser.add_argument("--json", action="store_true", help="as JSON, with everything")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page as well")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Show the fleet; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[FleetResult]:
+    """Show the fleet."""
     from model_tools.ship.fleet import (
         EXIT_STATUS,
         UNKNOWN,
@@ -68,7 +80,6 @@ def run(given: argparse.Namespace) -> int:
         read_inventory,
         worst,
     )
-    from policy_inference.commands.output import show
 
     if not (given.prometheus or given.inventory):
         raise ToolError("expected --prometheus URL or --inventory FILE, found neither")
@@ -88,12 +99,11 @@ def run(given: argparse.Namespace) -> int:
         time.sleep(_POLLED_EVERY_S)
     if given.html:
         _write_html(given.html, states)
-    if given.json:
-        robots_json = [asdict(state) for state in states]
-        show(json.dumps({"health": worst(states), "robots": robots_json}, indent=2))
-    else:
-        _show_table(states)
-    return EXIT_STATUS[worst(states)]
+    return CommandResult(
+        document=FleetResult(health=worst(states), robots=states),
+        text=_table(states),
+        status=EXIT_STATUS[worst(states)],
+    )
 
 
 def _read(prometheus: str | None, robots: dict[str, str] | None) -> FleetReading:
@@ -117,15 +127,12 @@ def _row(state: FleetRobot) -> tuple[str, ...]:
     )
 
 
-def _show_table(states: Sequence[FleetRobot]) -> None:
-    from policy_inference.commands.output import show
-
+def _table(states: Sequence[FleetRobot]) -> list[str]:
+    if not states:
+        return ["no robots: nothing is known of any"]
     rows = [_HEADS, *map(_row, states)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows if states else ():
-        show("  ".join(map(str.ljust, row, widths)).rstrip())
-    if not states:
-        show("no robots: nothing is known of any")
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _write_html(file: Path, states: Sequence[FleetRobot]) -> None:

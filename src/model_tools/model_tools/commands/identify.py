@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_topics
+from policy_inference.command_line import CommandResult
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,10 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Identify; return the exit status."""
-    from rich.console import Console
-
+def run(given: argparse.Namespace) -> CommandResult[Identified]:
+    """Identify."""
     from model_tools.files.outputs import new_folder
     from model_tools.prove.identification.identified_files import factors_text, figures_text
     from model_tools.prove.identification.identify import identify
@@ -52,14 +51,13 @@ def run(given: argparse.Namespace) -> int:
 
     bundle = load_bundle(bundle_folder(str(given.bundle)), kind=JointBundle)
     found = identify(read_motion(given.recording, bundle.contract, dict(given.topic)))
-    Console().print(*_tables(found), sep="\n")
     if given.output is not None:
         with new_folder(
             given.output, marker=FIGURES, owned=(FIGURES, FACTORS), force=given.force
         ) as folder:
             (folder / FIGURES).write_text(figures_text(found), "utf-8")
             (folder / FACTORS).write_text(factors_text(found, str(given.recording)), "utf-8")
-    return 0
+    return CommandResult(document=found, text=_tables(found))
 
 
 def _tables(found: Identified) -> list[Table]:

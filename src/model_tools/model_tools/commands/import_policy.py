@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make a bundle from the files of a training; what they do not state is marked TODO.
 
+    model_tools import io_descriptor.yaml --model policy.onnx --simulate --output my_bundle
+
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
 LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the policy.yaml and then
 `model_tools complete`; the loader refuses the bundle until then, and the exit status is 1. With no
@@ -16,10 +18,12 @@ import logging
 from pathlib import Path
 
 from model_tools.commands.bundle_arguments import (
+    MadeBundle,
     add_completion_arguments,
     completion_of,
-    note_suspicions,
+    suspicions_of,
 )
+from policy_inference.command_line import CommandResult
 
 _ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
 _SHORT = {
@@ -97,13 +101,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace what exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Import; return 1 if questions are open, which are listed."""
+def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
+    """Import; the status is 1 if questions are open, which are listed."""
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (
         ImportRequest,
         import_bundle,
     )
+    from policy_inference.bundle.bundle import JointBundle
+    from policy_inference.bundle.load import load_bundle
 
     answers = [
         f"{key}={_quoted(value)}"
@@ -127,26 +133,33 @@ def run(given: argparse.Namespace) -> int:
         completion_of(given),
         force=given.force,
     )
-    if draft.todos() and (given.simulate or given.rollout or given.bag or given.golden):
-        _log.warning("nothing was measured, since questions are open")
-    for remark in draft.remarks:
-        _log.warning("note: %s", remark)
     todos = draft.todos()
-    for key, question in todos.items():
-        _log.warning("TODO %s: %s", key, question)
-    _log.info(
-        "%s: %s",
-        given.output,
-        f"{len(todos)} questions are open, so that the bundle does "
-        "not load; answer them with --set, or in its policy.yaml, and then "
-        f"{completing(given.output)}"
+    if todos and (given.simulate or given.rollout or given.bag or given.golden):
+        _log.warning("nothing was measured, since questions are open")
+    outcome = (
+        f"{len(todos)} questions are open, so that the bundle does not load; answer them with "
+        f"--set, or in its policy.yaml, and then {completing(given.output)}"
         if todos
-        else "the contract holds, and golden rows agree with the model",
+        else "the contract holds, and golden rows agree with the model"
     )
-    if todos:
-        return 1
-    note_suspicions(given.output)
-    return 0
+    nominal = None if todos else load_bundle(given.output, kind=JointBundle).contract.nominal
+    made = MadeBundle(
+        bundle=given.output,
+        questions=todos,
+        nominal=nominal.source if nominal else None,
+        remarks=draft.remarks,
+        suspicions=() if todos else suspicions_of(given.output),
+    )
+    return CommandResult(
+        document=made,
+        text=[
+            *(f"note: {remark}" for remark in made.remarks),
+            *(f"TODO {key}: {question}" for key, question in todos.items()),
+            f"{given.output}: {outcome}",
+            *(f"suspicious: {each}" for each in made.suspicions),
+        ],
+        status=1 if todos else 0,
+    )
 
 
 def _quoted(text: str) -> str:

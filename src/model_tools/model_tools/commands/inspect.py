@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Show what is in a bundle, a model, a checkpoint or a file of data, and what is suspicious.
 
+    model_tools inspect my_bundle
+
 Knows folders: bundles, LeRobot checkpoints and datasets; rosbag2 recordings; models: ONNX, RKNN,
 TensorRT engines; checkpoints of torch.save (needs PyTorch) and TorchScript programs, which are not
 loaded; YAML of a training run; arrays: npz, npy, safetensors. The content decides, not the name.
@@ -11,8 +13,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_tools.errors import ToolError
+from policy_inference.command_line import CommandResult
+
+if TYPE_CHECKING:
+    from model_tools.prove.inspect.inspection import InspectionReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> int:
-    """Show it; return 0 also where something is suspicious."""
-    from model_tools.prove.inspect.inspection import show_report
+def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
+    """Show it; the status is 0 also where something is suspicious."""
+    from model_tools.prove.inspect.inspection import report_text
     from model_tools.prove.inspect.registry import inspect_path
     from policy_inference.bundle.bundle import CONTRACT_FILE
     from policy_inference.bundle.load import bundle_folder
@@ -42,5 +49,5 @@ def run(given: argparse.Namespace) -> int:
             ) from error
     if path.name == CONTRACT_FILE and path.is_file():
         path = path.parent  # a contract without the files that it names shows little
-    show_report(inspect_path(path))
-    return 0
+    report = inspect_path(path)
+    return CommandResult(document=report, text=list(report_text(report)))

@@ -5,7 +5,8 @@
     model_tools install my_bundle --activate
 
 The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
-ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. Without
+ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. A policy set
+(set.yaml) is one version together with its members (model_tools pin --output). Without
 --activate, the version in use does not change. With --trial FILE the new version is on trial: nodes
 take it, and go back to the version in use when a gate breaks (docs/trial.md).
 """
@@ -14,10 +15,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import (
+    VersionUse,
     add_public_key,
     add_root,
     add_trial,
@@ -25,6 +29,7 @@ from model_tools.commands.arguments import (
     put_into_use,
     root_of,
 )
+from policy_inference.command_line import CommandResult
 
 if TYPE_CHECKING:
     from model_tools.ship.store.install import Installed
@@ -32,6 +37,32 @@ if TYPE_CHECKING:
 
 _SHOWN = 6
 _log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallResult:
+    """A version that is installed.
+
+    Attributes:
+        name, version: As its policy.yaml states.
+        folder: Of the version.
+        is_new: Whether it was not there before.
+        signed_by: Fingerprint of the key, where signatures are asked for.
+        absent: Back ends whose models were not asked for.
+        left: Files that were not installed because the signature does not cover them.
+        current: Version that the bundle's name means now; null if none is in use.
+        use: What --activate or --trial did; null without them.
+    """
+
+    name: str
+    version: str
+    folder: Path
+    is_new: bool
+    signed_by: str | None
+    absent: Sequence[str]
+    left: Sequence[str]
+    current: str | None
+    use: VersionUse | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Install; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[InstallResult]:
+    """Install."""
     from model_tools.ship.store.install import install
 
     root, trusted = root_of(given), keys_of(given)
@@ -63,7 +94,7 @@ def add_backends(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         default="",
-        metavar="NAMES",
+        metavar="A,B",
         help="only the models of these back ends, by comma: the version is whole for them, and "
         "never gets others (default: all that the bundle has)",
     )
@@ -76,23 +107,21 @@ def backends_of(given: argparse.Namespace) -> list[str] | None:
 
 def use_installed(
     given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
-) -> int:
-    """Report an installation, and put it into use as `add_use` asks; return the exit status."""
+) -> CommandResult[InstallResult]:
+    """Put an installed version into use as `add_use` asks; report both."""
     from model_tools.ship.store.activation import warn_of_older
+    from policy_inference.bundle.store import current_version
+    from policy_inference.errors import PolicyError
 
     contract = done.bundle.contract
     meaning = ""
     if not (given.activate or given.trial):
         warn_of_older(root / contract.name, contract.version)
         meaning = f"; {_meaning_of_name(root, contract.name, contract.version)}"
-    _log.info(
-        "%s: %s%s%s%s",
-        done.folder,
-        "installed" if done.is_new else "was installed before, with the same content",
-        f" without the models of {', '.join(done.absent)}" if done.absent else "",
-        f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else "",
-        meaning,
-    )
+    installed = "installed" if done.is_new else "was installed before, with the same content"
+    without = f" without the models of {', '.join(done.absent)}" if done.absent else ""
+    signed = f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else ""
+    text = [f"{done.folder}: {installed}{without}{signed}{meaning}"]
     if done.left:
         _log.warning(
             "%s: left behind, since the signature does not cover them: %s%s",
@@ -100,9 +129,25 @@ def use_installed(
             ", ".join(done.left[:_SHOWN]),
             f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
         )
+    use, error = None, None
     if given.activate or given.trial:
-        _log.info(put_into_use(given, root, contract.name, contract.version, trusted))
-    return 0
+        try:
+            use, words = put_into_use(given, root, contract.name, contract.version, trusted)
+            text.append(words)
+        except (PolicyError, OSError) as failed:  # it is installed nevertheless
+            error = failed
+    result = InstallResult(
+        name=contract.name,
+        version=contract.version,
+        folder=done.folder,
+        is_new=done.is_new,
+        signed_by=done.bundle.signed_by,
+        absent=done.absent,
+        left=done.left,
+        current=None if error else current_version(root / contract.name),
+        use=use,
+    )
+    return CommandResult(document=result, text=text, error=error)
 
 
 def _meaning_of_name(root: Path, name: str, version: str) -> str:

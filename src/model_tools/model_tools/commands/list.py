@@ -10,40 +10,54 @@ Reads no model; `model_tools verify` does.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from model_tools.commands.arguments import add_root, root_of
+from policy_inference.command_line import CommandResult
 
 _HEADS = ("name", "version", "", "signed by", "size", "installed")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListResult:
+    """What is installed.
+
+    Attributes:
+        root: Folder of all bundles.
+        models: Each bundle: name, current (version in use), way_back, trials, problem, and its
+            versions: version, folder, size_bytes, is_signed, signed_by, installed_time,
+            installed_from, problem.
+    """
+
+    root: Path
+    models: Sequence[Mapping[str, Any]]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--json", action="store_true", help="as JSON, with everything")
     add_root(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """List; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[ListResult]:
+    """List."""
     from model_tools.ship.store.inventory import listing
-    from policy_inference.commands.output import show
 
     root = root_of(given)
     models = listing(root)
-    if given.json:
-        show(json.dumps({"root": str(root), "models": models}, indent=2))
-        return 0
     rows = [_row(model, version) for model in models for version in model["versions"]]
     widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
-    for row in [_HEADS, *rows] if rows else []:
-        show("  ".join(map(str.ljust, row, widths)).rstrip())
-    for problem in _problems(models):
-        show(problem)
-    if not rows:
-        show(f"{root}: nothing is installed")
-    return 0
+    text = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in [_HEADS, *rows]]
+    return CommandResult(
+        document=ListResult(root=root, models=models),
+        text=[
+            *(text if rows else ()),
+            *_problems(models),
+            *(() if rows else [f"{root}: nothing is installed"]),
+        ],
+    )
 
 
 def _row(model: Mapping[str, Any], version: Mapping[str, Any]) -> tuple[str, ...]:

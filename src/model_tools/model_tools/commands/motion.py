@@ -13,10 +13,29 @@ and --bodies give them. docs/motion.md has the arrays of the clip.
 from __future__ import annotations
 
 import argparse
-import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-_log = logging.getLogger("model_tools")
+from policy_inference.command_line import CommandResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionResult:
+    """A clip that was made.
+
+    Attributes:
+        clip: The file.
+        frames: Number of frames.
+        rate_hz: Frames per second.
+        joints, bodies: Names, in the order of the clip.
+    """
+
+    clip: Path
+    frames: int
+    rate_hz: float
+    joints: Sequence[str]
+    bodies: Sequence[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace what exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Make the clip; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[MotionResult]:
+    """Make the clip."""
     from model_tools.files.arrays import write_arrays
     from model_tools.files.outputs import new_file
     from model_tools.make.motion_clip import as_frames, make_clip, named
@@ -64,14 +83,18 @@ def run(given: argparse.Namespace) -> int:
     )
     with new_file(given.output, force=given.force) as growing:
         write_arrays(growing, clip)
-    frames, names = len(clip["joint_pos"]), clip.get("body_names", ())
-    _log.info(
-        "%s: %d frames, %.2f s at %g Hz, %d joints; bodies: %s",
-        given.output,
-        frames,
-        (frames - 1) / given.rate_hz,
-        given.rate_hz,
-        len(clip["joint_names"]),
-        ", ".join(map(str, names)) or "none",
+    result = MotionResult(
+        clip=given.output,
+        frames=len(clip["joint_pos"]),
+        rate_hz=given.rate_hz,
+        joints=[str(name) for name in clip["joint_names"]],
+        bodies=[str(name) for name in clip.get("body_names", ())],
     )
-    return 0
+    return CommandResult(
+        document=result,
+        text=[
+            f"{result.clip}: {result.frames} frames, {(result.frames - 1) / result.rate_hz:.2f} s "
+            f"at {result.rate_hz:g} Hz, {len(result.joints)} joints; bodies: "
+            f"{', '.join(result.bodies) or 'none'}"
+        ],
+    )

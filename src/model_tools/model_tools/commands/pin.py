@@ -3,38 +3,82 @@
 """Write the hashes of its members into a policy set, and check the set as a whole.
 
     model_tools pin my_set
+    model_tools pin my_set --output out/my_set
 
 Each member's sha256 in set.yaml becomes that of the policy.yaml that its bundle has now; comments
 and order stay. A set is loaded only with the members that it states, so run this after a member
-has changed, then sign the set again.
+has changed, then sign the set again. --output writes the set with all its members into a new
+folder, which is signed, installed and pushed as one version.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-_log = logging.getLogger("model_tools")
+from policy_inference.command_line import CommandResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedMember:
+    """A member of a policy set.
+
+    Attributes:
+        policy, version: As its policy.yaml states.
+        sha256: Hash of its policy.yaml, which set.yaml states now.
+        is_new: Whether set.yaml stated another hash before.
+    """
+
+    policy: str
+    version: str
+    sha256: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinResult:
+    """A policy set whose members are pinned.
+
+    Attributes:
+        folder: Of the set.
+        members: By their names in the set.
+    """
+
+    folder: Path
+    members: Mapping[str, PinnedMember]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("folder", type=Path, help="folder of the policy set")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="new folder for the set with all its members (default: change set.yaml where it is)",
+    )
 
 
-def run(given: argparse.Namespace) -> int:
-    """Write the hashes; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[PinResult]:
+    """Write the hashes."""
     from model_tools.make.pinned_set import pin
 
-    bundle, changed = pin(given.folder)
-    for name, member in bundle.members.items():
-        _log.info(
-            "%s: %s %s, %s%s",
-            name,
-            member.contract.name,
-            member.contract.version,
-            member.sha256,
-            " (new)" if name in changed else "",
+    bundle, changed = pin(given.folder, given.output)
+    members = {
+        name: PinnedMember(
+            policy=member.contract.name,
+            version=member.contract.version,
+            sha256=member.sha256,
+            is_new=name in changed,
         )
-    return 0
+        for name, member in bundle.members.items()
+    }
+    return CommandResult(
+        document=PinResult(folder=given.output or given.folder, members=members),
+        text=[
+            f"{name}: {one.policy} {one.version}, {one.sha256}{' (new)' if one.is_new else ''}"
+            for name, one in members.items()
+        ],
+    )

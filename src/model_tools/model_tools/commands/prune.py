@@ -10,11 +10,29 @@ The version in use and the two before it stay in any case.
 from __future__ import annotations
 
 import argparse
-import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from model_tools.commands.arguments import add_root, root_of
+from policy_inference.command_line import CommandResult
 
-_log = logging.getLogger("model_tools")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneResult:
+    """What was removed, or would be.
+
+    Attributes:
+        name: Of the bundle.
+        versions: Folders of versions.
+        leftovers: Of installers that were killed.
+        removed: Whether they are gone; false without --force.
+    """
+
+    name: str
+    versions: Sequence[Path]
+    leftovers: Sequence[Path]
+    removed: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_root(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Prune; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[PruneResult]:
+    """Prune."""
     from model_tools.ship.store.inventory import prune, surplus
 
     found = (prune if given.force else surplus)(root_of(given), given.name, given.keep)
-    for path in (*found.versions, *found.leftovers):
-        _log.info("%s: %s", path, "removed" if given.force else "would be removed (--force)")
-    if not (found.versions or found.leftovers):
-        _log.info("%s: nothing to remove", given.name)
-    return 0
+    result = PruneResult(
+        name=given.name,
+        versions=found.versions,
+        leftovers=found.leftovers,
+        removed=given.force,
+    )
+    done = "removed" if given.force else "would be removed (--force)"
+    text = [f"{path}: {done}" for path in (*found.versions, *found.leftovers)]
+    return CommandResult(document=result, text=text or [f"{given.name}: nothing to remove"])

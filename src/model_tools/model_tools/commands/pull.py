@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.commands.arguments import (
@@ -23,9 +25,29 @@ from model_tools.commands.arguments import (
     keys_of,
     root_of,
 )
-from model_tools.commands.install import add_backends, add_use, backends_of, use_installed
+from model_tools.commands.install import (
+    InstallResult,
+    add_backends,
+    add_use,
+    backends_of,
+    use_installed,
+)
+from policy_inference.command_line import CommandResult
 
 _log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledFolder:
+    """A bundle that was pulled without --install.
+
+    Attributes:
+        folder: Of the bundle.
+        absent: Back ends whose models were not asked for.
+    """
+
+    folder: Path
+    absent: Sequence[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry_access(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Pull; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[InstallResult | PulledFolder]:
+    """Pull."""
     from model_tools.errors import ToolError
     from model_tools.ship.registry.manifest import parse_reference
     from model_tools.ship.registry.pull import pull_to_folder, pull_to_store
@@ -90,5 +112,6 @@ def run(given: argparse.Namespace) -> int:
     progress = byte_progress("pull")
     absent = pull_to_folder(request, access, output, trusted, progress)
     without = f", without the models of {', '.join(absent)}" if absent else ""
-    _log.info("%s: whole%s", output, without)
-    return 0
+    return CommandResult(
+        document=PulledFolder(folder=output, absent=absent), text=[f"{output}: whole{without}"]
+    )

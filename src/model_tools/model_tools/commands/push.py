@@ -14,11 +14,28 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.commands.arguments import access_of, add_registry_access, byte_progress
+from policy_inference.command_line import CommandResult
 
 _log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushResult:
+    """What a registry has now.
+
+    Attributes:
+        reference: HOST/NAME:TAG.
+        digest: Of the manifest: the address for good.
+        is_signed: Whether there is a signature; a statement always has one.
+    """
+
+    reference: str
+    digest: str
+    is_signed: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,17 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry_access(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Push; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[PushResult]:
+    """Push."""
     from model_tools.ship.registry.manifest import parse_reference
     from model_tools.ship.registry.push import push_bundle, push_statement
-    from policy_inference.commands.output import show
 
     reference, access = parse_reference(given.reference), access_of(given)
     if given.source.is_file():
         tag, digest = push_statement(given.source, reference, access)
-        show(f"{reference.host}/{reference.repository}:{tag} {digest}")
-        return 0
+        return _result(f"{reference.host}/{reference.repository}:{tag}", digest)
     progress = byte_progress("push")
     target, digest, is_signed = push_bundle(
         given.source, reference, access, progress, force=given.force
@@ -51,5 +66,11 @@ def run(given: argparse.Namespace) -> int:
             "%s: is not signed: robots with public keys refuse it (`model_tools sign`)",
             given.source,
         )
-    show(f"{target} {digest}")
-    return 0
+    return _result(str(target), digest, is_signed=is_signed)
+
+
+def _result(reference: str, digest: str, *, is_signed: bool = True) -> CommandResult[PushResult]:
+    return CommandResult(
+        document=PushResult(reference=reference, digest=digest, is_signed=is_signed),
+        text=[f"{reference} {digest}"],
+    )

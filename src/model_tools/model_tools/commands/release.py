@@ -2,27 +2,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stages of a release: one file per release, with limits, evidence and approvals.
 
-`release status` and `record` end with the status of the present stage: 0 healthy, 1 bad, 2 not
+`release status` and `record` end with the status of the present stage: 0 healthy, 1 bad, 4 not
 enough data; the other verbs with 0, or 1 where they are refused.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.bundle_arguments import add_robot, robot_of
-from policy_inference.command_line import Verb
+from policy_inference.command_line import CommandResult, Verb
 
 if TYPE_CHECKING:
     from model_tools.ship.release.release_file import Release
 
 _STAGES = ("simulation", "shadow", "canary", "production")
-_log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseState:
+    """A release as it is now.
+
+    Attributes:
+        file: Of the release.
+        name, version, sha256: Of the bundle.
+        digest: In the registry.
+        stage: Present stage.
+        health: Verdict on it: healthy, bad or not_enough_data.
+        reasons: For the verdict.
+        ended: How it ended: event, reason, by, at; null while it goes on.
+        stages: By name: health, and robots with evidence.
+        approved: Each stage that was approved: stage, by, at.
+    """
+
+    file: Path
+    name: str
+    version: str
+    sha256: str
+    digest: str | None
+    stage: str
+    health: str
+    reasons: Sequence[str]
+    ended: Mapping[str, str] | None
+    stages: Mapping[str, Mapping[str, Any]]
+    approved: Sequence[Mapping[str, str]]
 
 
 class ReleaseVerb:
@@ -32,7 +59,7 @@ class ReleaseVerb:
         self,
         text: str,
         declare: Callable[[argparse.ArgumentParser], None],
-        does: Callable[[argparse.Namespace], int],
+        does: Callable[[argparse.Namespace], CommandResult[ReleaseState]],
     ) -> None:
         """Take what the verb says, declares and does."""
         self.__doc__ = text
@@ -42,8 +69,8 @@ class ReleaseVerb:
         """Declare the arguments."""
         self._declare(parser)
 
-    def run(self, given: argparse.Namespace) -> int:
-        """Do it; return the exit status."""
+    def run(self, given: argparse.Namespace) -> CommandResult[ReleaseState]:
+        """Do it."""
         return self._does(given)
 
 
@@ -70,26 +97,22 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="file (default NAME-VERSION.release.yaml)")
 
 
-def _new(given: argparse.Namespace) -> int:
+def _new(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import new_release
     from model_tools.ship.release.release_file import write_new_release
 
     release = new_release(given.bundle, given.baseline, given.without)
     output = given.output or Path(f"{release.name}-{release.version}.release.yaml")
     write_new_release(release, output)
-    _log.info("%s: stages %s; change its limits now", output, ", ".join(release.asked))
-    return 0
+    return _result(
+        output, release, f"{output}: stages {', '.join(release.asked)}; change its limits now"
+    )
 
 
-def _add_status(parser: argparse.ArgumentParser) -> None:
-    _add_file(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON, with everything")
-
-
-def _status(given: argparse.Namespace) -> int:
+def _status(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.release_file import read_release
 
-    return _show(read_release(given.file), as_json=given.json)
+    return _judged(given.file, read_release(given.file))
 
 
 def _add_record(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +144,7 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
     _add_by(parser)
 
 
-def _record(given: argparse.Namespace) -> int:
+def _record(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.errors import ToolError
     from model_tools.ship.release.promotion import record
     from model_tools.ship.release.release_file import read_release
@@ -136,7 +159,7 @@ def _record(given: argparse.Namespace) -> int:
         report = given.file.with_name(f"{given.file.name.partition('.release')[0]}.simulation.json")
         simulate(read_release(given.file), given.bundle, given.baseline, robot, report)
         reports.append((robot.name, report))
-    return _show(record(given.file, given.stage, reports, given.attach, given.by))
+    return _judged(given.file, record(given.file, given.stage, reports, given.attach, given.by))
 
 
 def _report(text: str) -> tuple[str, Path]:
@@ -149,14 +172,12 @@ def _add_promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", required=True, metavar="NAME", help="who looked, and approves")
 
 
-def _promote(given: argparse.Namespace) -> int:
+def _promote(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import promote
 
     release = promote(given.file, given.by)
-    _log.info(
-        "%s %s is in %s, approved by %s", release.name, release.version, release.stage, given.by
-    )
-    return 0
+    text = f"{release.name} {release.version} is in {release.stage}, approved by {given.by}"
+    return _result(given.file, release, text)
 
 
 def _add_end(parser: argparse.ArgumentParser) -> None:
@@ -165,79 +186,83 @@ def _add_end(parser: argparse.ArgumentParser) -> None:
     _add_by(parser)
 
 
-def _halt(given: argparse.Namespace) -> int:
+def _halt(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import halt
 
     release = halt(given.file, given.reason, given.by)
-    _log.info("%s %s is halted in %s", release.name, release.version, release.stage)
-    return 0
+    text = f"{release.name} {release.version} is halted in {release.stage}"
+    return _result(given.file, release, text)
 
 
-def _rollback(given: argparse.Namespace) -> int:
+def _rollback(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import roll_back_release
 
     release = roll_back_release(given.file, given.reason, given.by)
     before = release.baseline.version if release.baseline else "none; stop the robots"
-    _log.info(
-        "%s %s is rolled back; version before: %s; on each robot: `model_tools rollback %s`",
-        release.name,
-        release.version,
-        before,
-        release.name,
+    text = (
+        f"{release.name} {release.version} is rolled back; version before: {before}; on each "
+        f"robot: `model_tools rollback {release.name}`"
     )
-    return 0
+    return _result(given.file, release, text)
 
 
-def _show(release: Release, *, as_json: bool = False) -> int:
+def _judged(file: Path, release: Release) -> CommandResult[ReleaseState]:
+    """Return a release with the verdict on its present stage, which is the status."""
     from model_tools.ship.release.promotion import EXIT_STATUS, verdict
-    from policy_inference.commands.output import show
 
     found, ended = verdict(release), release.ended
     status = 1 if ended is not None else EXIT_STATUS[found.health]
-    if as_json:
-        show(json.dumps(_document(release), indent=2))
-        return status
-    show(
+    return _result(file, release, *_described(release), status=status)
+
+
+def _described(release: Release) -> Iterator[str]:
+    from model_tools.ship.release.promotion import verdict
+
+    ended = release.ended
+    yield (
         f"{release.name} {release.version}: {ended.event.replace('_', ' ')}: {ended.reason}"
         if ended is not None
         else f"{release.name} {release.version}: in {release.stage}"
     )
     for stage in release.asked:
-        of_stage = verdict(release, stage)
         robots = release.evidence(stage)
-        words = of_stage.health.replace("_", " ")
-        show(f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} reports)")
-    for reason in found.reasons:
-        show(f"  {reason}")
-    return status
+        words = verdict(release, stage).health.replace("_", " ")
+        yield f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} reports)"
+    yield from (f"  {reason}" for reason in verdict(release).reasons)
 
 
-def _document(release: Release) -> Mapping[str, Any]:
+def _result(
+    file: Path, release: Release, *text: str, status: int = 0
+) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import verdict
 
     ended, found = release.ended, verdict(release)
-    stages = {stage: verdict(release, stage) for stage in release.asked}
-    return {
-        "name": release.name,
-        "version": release.version,
-        "sha256": release.sha256,
-        "digest": release.digest,
-        "stage": release.stage,
-        "health": found.health,
-        "reasons": list(found.reasons),
-        "ended": None
+    result = ReleaseState(
+        file=file,
+        name=release.name,
+        version=release.version,
+        sha256=release.sha256,
+        digest=release.digest,
+        stage=release.stage,
+        health=found.health,
+        reasons=found.reasons,
+        ended=None
         if ended is None
         else {"event": ended.event, "reason": ended.reason, "by": ended.by, "at": ended.at},
-        "stages": {
-            stage: {"health": one.health, "robots": sorted(release.evidence(stage))}
-            for stage, one in stages.items()
+        stages={
+            stage: {
+                "health": verdict(release, stage).health,
+                "robots": sorted(release.evidence(stage)),
+            }
+            for stage in release.asked
         },
-        "approved": [
+        approved=[
             {"stage": event.stage, "by": event.by, "at": event.at}
             for event in release.history
             if event.event == "promoted"
         ],
-    }
+    )
+    return CommandResult(document=result, text=text, status=status)
 
 
 VERBS: dict[str, Verb] = {
@@ -248,7 +273,10 @@ VERBS: dict[str, Verb] = {
         _new,
     ),
     "release status": ReleaseVerb(
-        "Show where a release is, and what its present stage lacks.", _add_status, _status
+        "Show where a release is, and what its present stage lacks.\n\n"
+        "    model_tools release status FILE",
+        _add_file,
+        _status,
     ),
     "release record": ReleaseVerb(
         "Add evidence of the present stage: reports, and their SHA-256.\n\n"
@@ -258,10 +286,21 @@ VERBS: dict[str, Verb] = {
         _record,
     ),
     "release promote": ReleaseVerb(
-        "Let the next stage begin; refused with everything that is missing.", _add_promote, _promote
+        "Let the next stage begin; refused with everything that is missing.\n\n"
+        "    model_tools release promote FILE --by 'A. Name'",
+        _add_promote,
+        _promote,
     ),
-    "release halt": ReleaseVerb("Stop a release where it is.", _add_end, _halt),
+    "release halt": ReleaseVerb(
+        "Stop a release where it is.\n\n"
+        "    model_tools release halt FILE --reason 'two robots fell'",
+        _add_end,
+        _halt,
+    ),
     "release rollback": ReleaseVerb(
-        "Take a release back, to the version before.", _add_end, _rollback
+        "Take a release back, to the version before.\n\n"
+        "    model_tools release rollback FILE --reason 'two robots fell'",
+        _add_end,
+        _rollback,
     ),
 }

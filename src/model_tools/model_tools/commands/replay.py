@@ -3,6 +3,7 @@
 """Run a recording of the flight recorder through its bundle again: are the commands the same?
 
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
+    model_tools replay ~/.ros/flights/* --output reports --workers 4
 
 The recorded messages, ages and requests drive the real controller. State, observation, model,
 target, command and mode are compared with what was recorded: bit for bit on the same machine and
@@ -19,23 +20,40 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from contextlib import nullcontext
+import os
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from model_tools.commands.arguments import add_backend_options
+from model_tools.commands.arguments import progress_bar
+from policy_inference.command_line import CommandResult, add_backend_options, number_within
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from model_tools.prove.replaying.replay import ReplayedFlight
+    from model_tools.prove.replaying.shadowing import ShadowedFlight
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
+_OF_EACH = ("bundle", "mode", "backend", "backend_option")
+"""Arguments that hold for each of several recordings."""
+_LONGEST_S = 3600.0
+"""That a recording may take."""
 _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("recording", type=Path, help="folder of the recording, or its .mcap file")
+    parser.add_argument(
+        "recording", type=Path, nargs="+", help="folder of the recording, or its .mcap file"
+    )
     parser.add_argument(
         "--bundle",
         type=Path,
-        help="folder of a bundle (default: the one that ran, if it is still there); another policy "
-        "of the same robot is followed: it observes what was measured and commanded",
+        help="folder of a bundle, or name of an installed one (default: the one that ran, if it "
+        "is still there); another policy of the same robot is followed: it observes what was "
+        "measured and commanded",
     )
     parser.add_argument(
         "--mode",
@@ -46,79 +64,138 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
+    parser.add_argument(
+        "--workers",
+        type=number_within(1, 1024),
+        metavar="N",
+        help="of several recordings, how many at a time (default: one for each core)",
+    )
     parser.add_argument("--output", type=Path, help="folder for the report")
-    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Replay; return the exit status."""
-    from rich.console import Console
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Replay; the status is 1 if the same policy gives other commands.
 
-    from model_tools.files.outputs import new_folder
+    Returns:
+        As replay.json; of several recordings by name `same` and `verdict`, or the `error`.
+    """
+    if len(given.recording) > 1:
+        return _run_several(given)
+    (given.recording,) = given.recording
     from model_tools.prove.replaying import replay_report
-    from model_tools.prove.replaying.chunk_shadowing import missing_images
-    from model_tools.prove.replaying.replay import replay
-    from model_tools.prove.replaying.replay_page import write_html
-    from model_tools.prove.replaying.shadowing import (
-        shadow_document,
-        shadow_flight,
-        shadow_line,
-        shadow_table,
-    )
-    from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.bundle import ChunkBundle, SetBundle
-    from policy_inference.errors import printable
-    from policy_inference.interfaces import ShadowMode
+    from model_tools.prove.replaying.shadowing import shadow_line, shadow_table
 
     # Opened first: an output that cannot be written is found before the work, not after.
-    output = (
-        nullcontext()
-        if given.output is None
-        else new_folder(
-            given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force
-        )
-    )
-    with output as folder:
-        options = parse_options(given.backend_option)
-        found = replay(given.recording, given.bundle, given.backend, options)
-        problem = (
-            missing_images(found.recording, found.bundle)
-            if given.bundle is not None and isinstance(found.bundle, ChunkBundle)
-            else ""
-        )
-        if problem:
-            _log.warning("no figures of a shadow: %s", problem)
-        shadow = (
-            shadow_flight(
-                found.recording, found.bundle, [found.backend], options, ShadowMode(given.mode)
-            )
-            if given.bundle is not None and not problem and not isinstance(found.bundle, SetBundle)
-            else None
-        )
-        console = Console()
-        more = {} if shadow is None else {"shadow": shadow_document(shadow)}
-        if given.json:
-            figures = replay_report.document(found) | more
-            console.print_json(json.dumps(figures, allow_nan=False))
-        else:
-            console.print(
-                *map(printable, replay_report.lines(found)),
-                sep="\n",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-            console.print(replay_report.table(found))
-            if shadow is not None:
-                console.print(shadow_table(shadow))
-                console.print(
-                    shadow_line(shadow.divergence), markup=False, highlight=False, soft_wrap=True
-                )
+    with _output(given, JSON_FILE, HTML_FILE) as folder:
+        found, shadow = _replayed(given)
         if folder is not None:
-            replay_report.write_json(found, folder / JSON_FILE, more)
-            write_html(found, folder / HTML_FILE, shadow)
+            _write(found, shadow, folder)
+    text: list[object] = [*replay_report.lines(found), replay_report.table(found)]
+    if shadow is not None:
+        text += [shadow_table(shadow), shadow_line(shadow.divergence)]
     if given.output is not None:
-        _log.info("report in %s", given.output)
-    (_log.info if found else _log.error)("%s", replay_report.verdict(found))
-    return 0 if found else 1
+        text.append(f"report in {given.output}")
+    return CommandResult(
+        document=replay_report.document(found) | _figures_of(shadow),
+        text=[*text, replay_report.verdict(found)],
+        status=0 if found else 1,
+    )
+
+
+def _run_several(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Replay each recording in a process of its own, and say how each ended."""
+    from model_tools.errors import ToolError
+    from model_tools.prove.evaluation.pool import LocalPool, NotDone
+
+    names = [path.resolve().name for path in given.recording]
+    if len(set(names)) < len(names):
+        raise ToolError(
+            "expected recordings whose folders have different names, since their reports do, found "
+            + ", ".join(sorted({name for name in names if names.count(name) > 1}))
+        )
+    verdicts, not_done = dict[str, dict[str, Any]](), dict[str, str]()
+    with _output(given, JSON_FILE, f"*/{JSON_FILE}", f"*/{HTML_FILE}") as folder:
+        shared = {name: getattr(given, name) for name in _OF_EACH}
+        tasks = [
+            argparse.Namespace(recording=path, output=folder and folder / name, **shared)
+            for path, name in zip(given.recording, names, strict=True)
+        ]
+        workers = given.workers or len(os.sched_getaffinity(0))
+        pool = LocalPool(_replay_one, min(workers, len(tasks)), time_limit_s=_LONGEST_S)
+        with progress_bar("recordings") as progress, closing(pool.run(tasks)) as results:
+            for task, result in results:
+                name = task.recording.resolve().name
+                if isinstance(result, NotDone):
+                    not_done[name] = result.reason
+                else:
+                    verdicts[name] = result
+                progress(len(verdicts) + len(not_done), len(tasks))
+        ended = {name: verdicts.get(name) or {"error": not_done[name]} for name in names}
+        if folder is not None:
+            (folder / JSON_FILE).write_text(f"{json.dumps(ended, indent=2)}\n", "utf-8")
+    lines = [f"{name}: {one['verdict']}" for name, one in verdicts.items()]
+    failed = "\n".join(f"{name}: {why}" for name, why in not_done.items())
+    return CommandResult(
+        document=ended,
+        text=lines,
+        status=0 if all(one["same"] for one in verdicts.values()) else 1,
+        error=ToolError(failed) if failed else None,
+    )
+
+
+def _replay_one(given: argparse.Namespace) -> dict[str, Any]:
+    """Replay a recording, write its report, and return how it ended; runs in another process."""
+    from model_tools.prove.replaying import replay_report
+
+    found, shadow = _replayed(given)
+    if given.output is not None:
+        given.output.mkdir()
+        _write(found, shadow, given.output)
+    return {"same": bool(found), "verdict": replay_report.verdict(found)}
+
+
+def _output(given: argparse.Namespace, *owned: str) -> AbstractContextManager[Path | None]:
+    from model_tools.files.outputs import new_folder
+
+    if given.output is None:
+        return nullcontext()
+    return new_folder(given.output, marker=JSON_FILE, owned=owned, force=given.force)
+
+
+def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight | None]:
+    """Return what came of a recording, and with another bundle what that did as a shadow."""
+    from model_tools.prove.replaying.chunk_shadowing import missing_images
+    from model_tools.prove.replaying.replay import replay
+    from model_tools.prove.replaying.shadowing import shadow_flight
+    from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.bundle import ChunkBundle, SetBundle
+    from policy_inference.interfaces import ShadowMode
+
+    options = parse_options(given.backend_option)
+    found = replay(given.recording, given.bundle, given.backend, options)
+    problem = (
+        missing_images(found.recording, found.bundle)
+        if given.bundle is not None and isinstance(found.bundle, ChunkBundle)
+        else ""
+    )
+    if problem:
+        _log.warning("no figures of a shadow: %s", problem)
+    if given.bundle is None or problem or isinstance(found.bundle, SetBundle):
+        return found, None
+    mode = ShadowMode(given.mode)
+    return found, shadow_flight(found.recording, found.bundle, [found.backend], options, mode)
+
+
+def _write(found: ReplayedFlight, shadow: ShadowedFlight | None, folder: Path) -> None:
+    from model_tools.prove.replaying import replay_report
+    from model_tools.prove.replaying.replay_page import write_html
+
+    replay_report.write_json(found, folder / JSON_FILE, _figures_of(shadow))
+    write_html(found, folder / HTML_FILE, shadow)
+
+
+def _figures_of(shadow: ShadowedFlight | None) -> dict[str, Any]:
+    from model_tools.prove.replaying.shadowing import shadow_document
+
+    return {} if shadow is None else {"shadow": shadow_document(shadow)}

@@ -10,16 +10,15 @@ It is verified first. Newer versions stay in the record until the next `model_to
 from __future__ import annotations
 
 import argparse
-import logging
 
 from model_tools.commands.arguments import (
+    VersionUse,
     add_public_key,
     add_root,
     keys_of,
     root_of,
 )
-
-_log = logging.getLogger("model_tools")
+from policy_inference.command_line import CommandResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Roll back; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[VersionUse]:
+    """Roll back."""
     from model_tools.ship.store.activation import roll_back
 
     before, folder = roll_back(root_of(given), given.name, keys_of(given))
-    _log.info("%s %s is in use, instead of %s", given.name, folder.name, before)
-    return 0
+    return CommandResult(
+        document=VersionUse(name=given.name, version=folder.name, version_before=before),
+        text=[f"{given.name} {folder.name} is in use, instead of {before}"],
+    )

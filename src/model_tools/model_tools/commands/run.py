@@ -11,7 +11,7 @@ observations has the names of the model's inputs as keys; a single entry may hav
 an observation that differs from the contract (last action, gravity, joints beyond their limits) are
 errors; values far from those of a healthy run are warnings.
 
-The rows of --output are for calibration (`compile --samples`) and for `compare --rows`: inputs as
+The rows of --output are for calibration (`compile --rows`) and for `compare --rows`: inputs as
 the model got them, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1
 if a limit is exceeded: that of the bundle, else of its precision.
 """
@@ -19,14 +19,46 @@ if a limit is exceeded: that of the bundle, else of its precision.
 from __future__ import annotations
 
 import argparse
-import logging
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from model_tools.commands.arguments import add_backend_options
 from model_tools.errors import ToolError
+from policy_inference.command_line import CommandResult, add_backend_options
 
-_log = logging.getLogger("model_tools")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A model that acted in an environment.
+
+    Attributes:
+        environment: MODULE:FUNCTION.
+        bundle, backend, precision: Of the model that acted.
+        reference: Bundle whose ONNX it was compared with.
+        steps: Number of steps.
+        returns: Sum of rewards of each episode, the last of which may not have ended.
+        difference: Of the actions, as in comparison.json.
+        checks: Each figure with its limit, and whether that holds.
+        holds: Whether all do.
+        latency_p50_s, latency_p99_s: Of single runs of the model.
+        rows: File with a row per step; null without --output.
+    """
+
+    environment: str
+    bundle: Path
+    backend: str
+    precision: str
+    reference: Path
+    steps: int
+    returns: Sequence[float]
+    difference: Mapping[str, Any]
+    checks: Sequence[Mapping[str, Any]]
+    holds: bool
+    latency_p50_s: float
+    latency_p99_s: float
+    rows: Path | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,15 +84,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Run it; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[RunResult]:
+    """Run it; the status is 1 if a limit is exceeded."""
     from rich.console import Console
     from rich.progress import track
 
     from model_tools.files.outputs import new_file
-    from model_tools.prove.local_loop.judged import artifacts, run_and_judge, show_judged
+    from model_tools.prove.comparison.comparison_report import DIGITS
+    from model_tools.prove.local_loop.judged import artifacts, judged_table, run_and_judge
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.load import bundle_folder
+    from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
 
     if given.steps < 1:
         raise ToolError(f"--steps: expected 1 or more, found {given.steps}")
@@ -86,7 +120,23 @@ def run(given: argparse.Namespace) -> int:
         judged = run_and_judge(model, reference, given.env, steps, given.seed)
         if growing:
             judged.rollout.save(growing)
-    show_judged(judged)
-    if given.output:
-        _log.info("rows in %s", given.output)
-    return 0 if judged else 1
+    result = RunResult(
+        environment=judged.environment,
+        bundle=judged.model.bundle.path,
+        backend=judged.model.backend,
+        precision=judged.model.entry.precision,
+        reference=judged.reference.bundle.path,
+        steps=len(judged.rollout.reward),
+        returns=judged.rollout.returns.tolist(),
+        difference=plain(difference_figures(judged.difference), DIGITS),
+        checks=plain(check_figures(judged.checks), DIGITS),
+        holds=bool(judged),
+        latency_p50_s=judged.latency.p50_s,
+        latency_p99_s=judged.latency.p99_s,
+        rows=given.output,
+    )
+    return CommandResult(
+        document=result,
+        text=[judged_table(judged), *([f"rows in {given.output}"] if given.output else ())],
+        status=0 if judged else 1,
+    )

@@ -15,12 +15,26 @@ A file is a statement (channel, revocations, downgrade); its signature is FILE.s
 from __future__ import annotations
 
 import argparse
-import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
+from policy_inference.command_line import CommandResult
+
 PASSWORD_VARIABLE = "POLICY_INFERENCE_KEY_PASSWORD"
-_log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignResult:
+    """What was signed.
+
+    Attributes:
+        path: Folder of the bundle or set, or file of the statement.
+        signed_by: Fingerprint of the key.
+    """
+
+    path: Path
+    signed_by: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,19 +48,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a signature that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Sign; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[SignResult]:
+    """Sign."""
     from model_tools.ship.store.sign import sign, sign_statement
 
     if given.bundle.is_file():
         statement, name = sign_statement(
             given.bundle, given.key, lambda: _password(given.key), force=given.force
         )
-        _log.info("%s: %s of %s, signed by %s", given.bundle, statement.kind, statement.name, name)
-        return 0
-    name = sign(given.bundle, given.key, lambda: _password(given.key), force=given.force)
-    _log.info("%s: signed by %s", given.bundle, name)
-    return 0
+        what = f"{statement.kind} of {statement.name}, "
+    else:
+        name = sign(given.bundle, given.key, lambda: _password(given.key), force=given.force)
+        what = ""
+    return CommandResult(
+        document=SignResult(path=given.bundle, signed_by=name),
+        text=[f"{given.bundle}: {what}signed by {name}"],
+    )
 
 
 def _password(key: Path) -> bytes:

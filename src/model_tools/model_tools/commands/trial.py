@@ -12,42 +12,40 @@ the next ~/run. `model_tools activate NAME VERSION --trial FILE` begins a trial.
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from model_tools.commands.arguments import add_public_key, add_root, keys_of, root_of
-
-_log = logging.getLogger("model_tools")
+from policy_inference.command_line import CommandResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("action", choices=("status", "keep", "end"), help="what to do")
     parser.add_argument("name", help="name of the bundle")
-    parser.add_argument("--json", action="store_true", help="status: as JSON, with everything")
     add_root(parser)
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Do it; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Do it.
+
+    Returns:
+        The newest trial, or the state "none": docs/trial.md lists the keys.
+    """
     from model_tools.ship.store.activation import keep_trial
     from model_tools.ship.store.trials import end_undecided, trial_status
-    from policy_inference.commands.output import show
 
     root = root_of(given)
     if given.action == "keep":
         folder = keep_trial(root, given.name, keys_of(given))
-        _log.info("%s %s is in use", given.name, folder.name)
+        text = f"{given.name} {folder.name} is in use"
     elif given.action == "end":
         ended = end_undecided(root, given.name, keys_of(given))
-        _log.info("%s: the trial has ended, %s is in use", ended, ended.version_before)
+        text = f"{ended}: the trial has ended, {ended.version_before} is in use"
     else:
-        found = trial_status(root, given.name)
-        show(json.dumps(found, indent=2) if given.json else _text(found))
-    return 0
+        text = _text(trial_status(root, given.name))
+    return CommandResult(document=trial_status(root, given.name), text=[text])
 
 
 def _text(found: Mapping[str, Any]) -> str:

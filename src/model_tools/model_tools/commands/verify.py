@@ -11,7 +11,10 @@ harmless.
 from __future__ import annotations
 
 import argparse
-import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import (
     add_public_key,
@@ -20,8 +23,25 @@ from model_tools.commands.arguments import (
     name_and_version_of,
     root_of,
 )
+from policy_inference.command_line import CommandResult
 
-_log = logging.getLogger("model_tools")
+if TYPE_CHECKING:
+    from model_tools.ship.store.inventory import Verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """What is installed, verified.
+
+    Attributes:
+        root: Folder of all bundles.
+        holds: Whether nothing is wrong.
+        found: Each version, and each bundle's folder of versions.
+    """
+
+    root: Path
+    holds: bool
+    found: Sequence[Verified]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,22 +56,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Verify; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[VerifyResult]:
+    """Verify; the status is 1 if something is wrong."""
     from model_tools.ship.store.inventory import verify
 
     root = root_of(given)
     name, version = (None, None) if given.name is None else name_and_version_of(given)
     found = verify(root, name, version, keys_of(given))
+    text = [] if found else [f"{root}: nothing is installed"]
     for one in found:
         if one.problem:
-            _log.error("%s", one.problem)
+            text.append(one.problem)
         elif one.version:
-            _log.info(
-                "%s: whole%s", one.folder, f", signed by {one.signed_by}" if one.signed_by else ""
-            )
-        for note in one.notes:
-            _log.warning("%s", note)
-    if not found:
-        _log.info("%s: nothing is installed", root)
-    return 1 if any(one.problem for one in found) else 0
+            signed = f", signed by {one.signed_by}" if one.signed_by else ""
+            text.append(f"{one.folder}: whole{signed}")
+        text += one.notes
+    holds = not any(one.problem for one in found)
+    return CommandResult(
+        document=VerifyResult(root=root, holds=holds, found=found),
+        text=text,
+        status=0 if holds else 1,
+    )

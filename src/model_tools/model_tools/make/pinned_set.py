@@ -4,33 +4,49 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import set_section
-from model_tools.files.outputs import new_file
-from policy_inference.bundle.bundle import CONTRACT_FILE, SET_FILE, SetBundle
+from model_tools.files.outputs import new_file, new_folder
+from policy_inference.bundle.bundle import CONTRACT_FILE, SET_FILE, SetBundle, stated_hashes
 from policy_inference.bundle.load import load_bundle, member_folder
 from policy_inference.bundle.schema import load_yaml, parse_yaml
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
 
 
-def pin(folder: Path) -> tuple[SetBundle, list[str]]:
+def pin(folder: Path, output: Path | None = None) -> tuple[SetBundle, list[str]]:
     """State in `set.yaml` the hash that each member's contract has now.
 
     Args:
         folder: Of the set.
+        output: New folder for the set with all its members, each in a folder of its name: what is
+            installed as one version. None changes `set.yaml` where it is.
 
     Returns:
         The set, and the members whose hash is another one now.
 
     Raises:
         ToolError: There is no `set.yaml`, it names no members, one of them is not there, or a
-            member is not written in block style.
-        BundleError: What is wrong with the set beside its hashes; they are written then, too.
+            member is not written in block style; or there is an `output` already.
+        BundleError: What is wrong with the set beside its hashes; without `output` they are
+            written then, too.
         OSError: The file cannot be written.
     """
+    text, members, changed = _pinned(folder)
+    if output is not None:
+        return _gathered(folder, text, members, output), changed
+    if changed:
+        with new_file(folder / SET_FILE, force=True) as growing:
+            growing.write_text(text, "utf-8")
+    return load_bundle(folder, kind=SetBundle), changed
+
+
+def _pinned(folder: Path) -> tuple[str, dict[str, Path], list[str]]:
+    """Return the text of a set with the hashes of its members, their folders, and what is new."""
     file = folder / SET_FILE
     if not file.is_file():
         raise ToolError(f"{folder}: expected a policy set, a folder with a {SET_FILE}, found none")
@@ -38,33 +54,47 @@ def pin(folder: Path) -> tuple[SetBundle, list[str]]:
     members = stated.get("members") if isinstance(stated, dict) else None
     if not isinstance(members, dict) or not members:
         raise ToolError(f"{file}: members: expected policies by name, found {members!r}")
-    changed = []
+    folders, changed = dict[str, Path](), []
     for name, member in members.items():
         key, bundle = f"{file}: members.{name}", member.get("bundle") if member else None
         if not isinstance(bundle, str):
             raise ToolError(f"{key}.bundle: expected the folder of a bundle, found {bundle!r}")
-        contract = member_folder(folder, bundle) / CONTRACT_FILE
+        folders[name] = member_folder(folder, bundle)
+        contract = folders[name] / CONTRACT_FILE
         if not contract.is_file():
             raise ToolError(f"{key}.bundle: expected the file {contract}, found none")
         sha256 = sha256_of(contract)
         if member.get("sha256") == sha256:
             continue
-        text = _with_hash(file, text, name, sha256)
+        text = _with(file, text, name, "sha256", sha256)
         changed.append(name)
-    if changed:
-        with new_file(file, force=True) as growing:
-            growing.write_text(text, "utf-8")
-    return load_bundle(folder, kind=SetBundle), changed
+    return text, folders, changed
 
 
-def _with_hash(file: Path, text: str, name: str, sha256: str) -> str:
-    """Return the text of a set with the hash of a member."""
+def _gathered(folder: Path, text: str, members: Mapping[str, Path], output: Path) -> SetBundle:
+    """Write a set with the files of all its members into a new folder; return it."""
+    file = folder / SET_FILE
+    with new_folder(output, marker=SET_FILE) as growing:
+        for name, member in members.items():
+            source = load_bundle(member)
+            for stated in (CONTRACT_FILE, *stated_hashes(source.contract)):
+                place = growing / name / stated
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source.path / stated, place)
+            text = _with(file, text, name, "bundle", name)
+        (growing / SET_FILE).write_text(text, "utf-8")
+        load_bundle(growing, kind=SetBundle).verify()
+    return load_bundle(output, kind=SetBundle)
+
+
+def _with(file: Path, text: str, name: str, key: str, value: str) -> str:
+    """Return the text of a set with a value of a member."""
     try:
-        found = set_section(text, f"members.{name}.sha256", sha256)
+        found = set_section(text, f"members.{name}.{key}", value)
         parse_yaml(found.encode(), file)
     except (ValueError, BundleError) as error:
         raise ToolError(
-            f"{file}: members.{name}: expected a key on each line, so that sha256 can be written; "
+            f"{file}: members.{name}: expected a key on each line, so that {key} can be written; "
             f"found another style ({error})"
         ) from error
     return found

@@ -36,6 +36,8 @@ _SEEN = f'last_over_time({_PREFIX}_info{{robot!=""}}[1d])'
 _WITHIN_S, _AT_ONCE = 10.0, 16
 _LARGEST_BYTES, _LARGEST_OF_ROBOT_BYTES = 32 << 20, 4 << 20
 """Of an answer of Prometheus; of the metrics of a robot, which are 50 kB and are parsed slowly."""
+_LONGEST_LINE = 1 << 13
+"""Characters of a line of metrics: the parser's time grows with its square."""
 _LONGEST = 600
 """Characters of a name or a reason."""
 _ENDS_S = 253_402_300_800.0
@@ -401,6 +403,9 @@ def _text_or_problem(url: str) -> tuple[str, str]:
 
 
 def _parsed(text: str) -> Iterator[Sample]:
+    longest = max(map(len, text.split("\n")))
+    if longest > _LONGEST_LINE:
+        raise ValueError(f"a line of {longest} characters")
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name.startswith(_PREFIX):

@@ -208,7 +208,7 @@ def test_what_calibrate_wrote_it_reads(run: Run) -> None:
                 "calib.npz",
                 "--output",
                 "less.npz",
-                "--samples",
+                "--rows",
                 "64",
             ]
         )
@@ -240,7 +240,7 @@ def test_inspect_and_compile_repeat_the_verdict(
                 "tiny",
                 "--precision",
                 "int8",
-                "--samples",
+                "--rows",
                 "calib.npz",
                 "--output",
                 "int8",
@@ -268,7 +268,7 @@ def test_compile_says_that_rows_were_made_for_another_bundle(
                 "tiny",
                 "--precision",
                 "int8",
-                "--samples",
+                "--rows",
                 "calib.npz",
                 "--output",
                 "int8",
@@ -348,7 +348,7 @@ def test_arguments_that_do_not_go_together_are_refused(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--samples", "0"), ("--samples", "some"), ("--batch", "-1"), ("--every", "1.5")],
+    [("--samples", "0"), ("--rows", "some"), ("--batch", "-1"), ("--every", "1.5")],
 )
 def test_numbers_that_are_none_are_refused(
     run: Run, capsys: pytest.CaptureFixture[str], option: str, value: str

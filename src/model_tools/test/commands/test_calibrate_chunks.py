@@ -123,10 +123,10 @@ def test_a_folder_that_is_there_is_replaced_by_force_alone(
             ("--format", "npz"),
             "expected a format among npy, rknn, bpu_bin, bpu_npy for a chunk policy",
         ),
-        (("--bag", "walk"), "expected one --dataset or --bag to calibrate a chunk policy with"),
+        (("--bag", "walk"), "expected one --dataset, --rows or --bag to calibrate a chunk"),
         (
             ("--every", "2", "--live"),
-            "small_arm, found --live, --every; it takes --dataset or --bag",
+            "small_arm, found --live, --every; it takes --dataset, --rows or --bag",
         ),
         (("--topic", "a=b"), "--topic: expected a recording, found"),
     ],
@@ -181,6 +181,4 @@ def test_a_dataset_is_not_for_joint_policies(
     )
 
     assert status == 4
-    assert "expected a chunk policy for --dataset and --cal-num, found the joint policy tiny" in (
-        caplog.text
-    )
+    assert "--dataset: expected a chunk policy, found the joint policy tiny" in (caplog.text)

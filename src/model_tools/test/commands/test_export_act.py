@@ -43,12 +43,15 @@ def asked(tmp_path: Path) -> list[str]:
 
 
 def test_the_command_it_prints_takes_what_the_container_made(
-    asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    asked: list[str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level("INFO")
     assert main([*asked, "--type", "nash-e"]) == 0
     assert "data: all 36 observations calibrate" in caplog.text
-    (printed,) = (line for line in caplog.text.splitlines() if "compile bpu" in line)
+    (printed,) = (line for line in capsys.readouterr().out.splitlines() if "compile bpu" in line)
     for graph in (VISION, POLICY):
         (tmp_path / "arm/bpu_output" / f"{graph}.hbm").write_bytes(b"\0compiled elsewhere")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import pickle
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from model_tools import cli
 from model_tools.commands import import_policy
 from model_tools.errors import ToolError
 from model_tools.make.importers.joints import ORDERS
@@ -25,9 +25,7 @@ from ..make.importers.small_runs import DEPLOY, DEPLOY_WIDTH
 
 
 def run(*args: str) -> int:
-    parser = argparse.ArgumentParser()
-    import_policy.add_arguments(parser)
-    return import_policy.run(parser.parse_args(args))
+    return cli.main(["import", *args])
 
 
 @pytest.fixture
@@ -47,24 +45,23 @@ def args(tmp_path: Path) -> list[str]:
 
 
 def test_open_questions_are_listed_and_end_with_one(
-    args: list[str], caplog: pytest.LogCaptureFixture
+    args: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO, logger="model_tools")
     assert run(*args) == 1
-    assert "TODO provenance.licence: SPDX identifier" in caplog.text
-    assert "15 questions are open, so that the bundle does not load" in caplog.text
+    shown = capsys.readouterr().out
+    assert "TODO provenance.licence: SPDX identifier" in shown
+    assert "15 questions are open, so that the bundle does not load" in shown
 
 
 def test_answers_of_the_command_line_make_the_contract_hold(
-    args: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    args: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO, logger="model_tools")
     given = [arg for answer in ANSWERS for arg in ("--set", answer)]
     assert run(*args, *given, "--version", "2.0.0", "--licence", "O'Reilly") == 0
     contract = load_bundle(tmp_path / "bundle", kind=JointBundle).contract
     assert contract.version == "1.0.0"
     assert contract.provenance.licence == "MIT"
-    assert "the contract holds" in caplog.text
+    assert "the contract holds" in capsys.readouterr().out
 
 
 def test_the_verbs_load_nothing_heavy_before_they_run() -> None:

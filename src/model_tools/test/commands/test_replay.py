@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,16 +48,15 @@ def fall(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
-    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO", "model_tools")
     output = tmp_path / "report"
     assert cli.main(["replay", str(fall), "--output", str(output)]) == 0
+    shown = capsys.readouterr().out
     assert re.search(
-        r"3\.\d+ s  DAMP   attitude: tilt 1\.\d+ rad, limit 1\.00 rad   <-- here",
-        capsys.readouterr().out,
+        r"3\.\d+ s  DAMP   attitude: tilt 1\.\d+ rad, limit 1\.00 rad   <-- here", shown
     )
-    assert "the same commands again, bit for bit" in caplog.text
+    assert "the same commands again, bit for bit" in shown
     figures = json.loads((output / "replay.json").read_text("utf-8"))
     assert figures["replayed"]["same"] is True
     assert figures["timeline"][-1]["trip"] is True
@@ -116,3 +116,42 @@ def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture
     assert "attitude: a test" in shown
     assert re.search(r"200 in 3\.98 s: DAMP \d+, STAND 125, READY 1, RUN \d+", shown)
     assert "DAMP: attitude: tilt" in shown
+
+
+def test_several_recordings_are_replayed_at_once_each_with_its_report(
+    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again, output = tmp_path / "again", tmp_path / "reports"
+    shutil.copytree(fall, again)
+
+    assert cli.main(["replay", str(fall), str(again), "--output", str(output)]) == 0
+
+    ended = json.loads((output / "replay.json").read_text("utf-8"))
+    assert [*ended] == ["fall", "again"]
+    assert all(one["same"] for one in ended.values())
+    shown = capsys.readouterr().out
+    for name in ended:
+        assert json.loads((output / name / "replay.json").read_text("utf-8"))["replayed"]["same"]
+        assert (output / name / "report.html").exists()
+        assert f"{name}: the same commands again, bit for bit" in shown
+
+
+def test_recording_that_cannot_be_read_loses_no_other(
+    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "reports"
+    arguments = ["replay", str(fall), str(tmp_path / "nothing"), "--output", str(output)]
+
+    assert cli.main([*arguments, "--workers", "1"]) == 4
+
+    ended = json.loads((output / "replay.json").read_text("utf-8"))
+    assert ended["fall"]["same"]
+    assert "nothing" in ended["nothing"]["error"]
+    assert "nothing: " in caplog.text
+
+
+def test_recordings_of_the_same_name_are_refused(
+    fall: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cli.main(["replay", str(fall), str(fall)]) == 4
+    assert "different names, since their reports do, found fall" in caplog.text

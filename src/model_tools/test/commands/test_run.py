@@ -103,7 +103,7 @@ def test_what_is_written_calibrates_and_compares(run: Run, tmp_path: Path) -> No
                 "tiny",
                 "--precision",
                 "int8",
-                "--samples",
+                "--rows",
                 "rollout.npz",
                 "--output",
                 "int8",

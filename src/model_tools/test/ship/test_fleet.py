@@ -321,6 +321,27 @@ def test_numbers_that_are_none_are_no_health(
     assert main(["fleet", "status", "--inventory", str(inventory)]) == 0
 
 
+def test_metrics_that_take_long_to_parse_are_none(web: Web) -> None:
+    evil = metrics() + 'policy_inference_up{a="' + '\\"' * 1_500_000 + '"} 1\n'
+    urls = {"evil": web.robot("/evil", evil), "a": web.robot("/a", metrics())}
+    before_s = time.process_time()
+    good, bad = judge_fleet(read_robots(urls))
+    assert time.process_time() - before_s < 5.0
+    assert (good.health, bad.health) == ("healthy", "unknown")
+    assert "a line of 3000027 characters" in bad.reasons[0]
+
+
+@pytest.mark.parametrize("option", ["--run-s", "--wait-s"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "soon"])
+def test_times_that_are_none_are_refused(
+    option: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No run is shorter than NaN, so that each would be long enough."""
+    with pytest.raises(SystemExit):
+        main(["fleet", "status", "--inventory", "robots.yml", f"{option}={number}"])
+    assert f"{option}: expected a time of 0 s or more, found {number}" in capsys.readouterr().err
+
+
 def test_names_command_no_terminal_and_no_page(
     web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

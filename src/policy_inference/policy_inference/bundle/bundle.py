@@ -30,6 +30,8 @@ from policy_inference.interfaces import F64, Tensor
 CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
+HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
+"""One of them says what a folder holds."""
 AnyContract = JointContract | ChunkContract
 """Of one policy."""
 HostedContract = AnyContract | SetContract
@@ -95,7 +97,7 @@ class Bundle:
     @property
     def file(self) -> Path:
         """The file of the contract."""
-        return self.path / CONTRACT_FILE
+        return self.path / hosted_file(self.contract)
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:
@@ -242,11 +244,6 @@ class SetBundle(Bundle):
     """By their names in the set."""
 
     @property
-    def file(self) -> Path:
-        """The file that states members and states."""
-        return self.path / SET_FILE
-
-    @property
     def models(self) -> tuple[ModelFiles, ...]:
         """The models of all members, by MEMBER.KEY."""
         return tuple(
@@ -283,14 +280,32 @@ def policies_of(bundle: Bundle) -> tuple[AnyBundle, ...]:
     return (bundle,)
 
 
-def stated_hashes(contract: AnyContract, backends: Collection[str] | None = None) -> dict[str, str]:
+def stated_hashes(
+    contract: HostedContract, backends: Collection[str] | None = None
+) -> dict[str, str]:
     """Return the SHA-256 of every file that a contract names, by the file's name.
+
+    Of a set these are the contracts of its members, and the files that those name.
 
     Args:
         contract: The contract.
         backends: Whose models are among them; None for those of all.
     """
+    if isinstance(contract, SetContract):
+        return {
+            f"{member.folder}/{name}": sha256
+            for member in contract.members.values()
+            for name, sha256 in {
+                CONTRACT_FILE: member.sha256,
+                **stated_hashes(member.contract, backends),
+            }.items()
+        }
     return {entry.file: entry.sha256 for entry in _entries(contract, backends)}
+
+
+def hosted_file(contract: HostedContract) -> str:
+    """Return the name of the file that a contract is written in."""
+    return SET_FILE if isinstance(contract, SetContract) else CONTRACT_FILE
 
 
 def model_sha256(contract: AnyContract, backend: str) -> str | None:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -19,6 +20,7 @@ from policy_inference.bundle.bundle import (
     AnyContract,
     Bundle,
     ChunkBundle,
+    HostedContract,
     JointBundle,
     SetBundle,
 )
@@ -30,7 +32,7 @@ from policy_inference.bundle.record import require_recorded
 from policy_inference.bundle.resolve import resolve
 from policy_inference.bundle.resolve_set import resolve_set
 from policy_inference.bundle.schema import Found, Reader, parse_yaml, read_bytes
-from policy_inference.bundle.set_contract import SetFile, SetMember
+from policy_inference.bundle.set_contract import SetContract, SetFile, SetMember
 from policy_inference.bundle.store import CURRENT, installed_folder, store_root
 from policy_inference.bundle.validate import validate
 from policy_inference.bundle.validate_chunk import validate_chunk
@@ -53,6 +55,8 @@ _KINDS = {
     ChunkContract: "chunk",
     SetBundle: "set",
 }
+_MEMBERS = "members."
+"""Before a member's name in the keys of a set."""
 _SHARE = Path("share", "policy_inference", "config", "bundles")
 
 
@@ -120,7 +124,10 @@ def load_bundle(
     if file.name == SET_FILE:
         if kind is None or not issubclass(SetBundle, kind):
             raise _other_kind(file, "set", kind, instead)
-        return _loaded_set(file, content, signed_by)
+        loaded_set = _loaded_set(file, content, signed_by)
+        if is_installed:
+            require_recorded(folder, loaded_set.contract, loaded_set.sha256)
+        return loaded_set
     contract = parse_contract(content, file)
     loaded = _loaded(folder, contract, content, signed_by)
     if is_installed:
@@ -187,6 +194,45 @@ def parse_contract(
     return contract
 
 
+def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> HostedContract:
+    """Check the content of a `policy.yaml`, or of a `set.yaml` that has its members in its folder.
+
+    Args:
+        content: Of the file.
+        file: Which; for a set its name decides, and messages call it so.
+        read: Gives the bytes of a file of the same folder by its name; called for the contracts of
+            members only.
+
+    Raises:
+        BundleError: With everything that is wrong, or a member lies elsewhere.
+        Exception: What `read` raises.
+    """
+    if file.name != SET_FILE:
+        return parse_contract(content, file)
+
+    def contract_of(key: str, member: SetMember) -> AnyContract:
+        folder = posixpath.normpath(member.bundle)
+        if folder.startswith(("/", "..")) or folder == "." or _is_version(member.bundle):
+            raise BundleError(
+                [
+                    Problem(
+                        file=str(file),
+                        key=f"{key}.bundle",
+                        expected="a folder in that of the set, so that both are one version",
+                        found=member.bundle,
+                        remedy="`model_tools pin SET --output FOLDER` writes the set with all its "
+                        "members",
+                    )
+                ]
+            )
+        inside = file.parent / folder / CONTRACT_FILE
+        of = read(f"{folder}/{CONTRACT_FILE}")
+        _require_meant(file, key, member, inside, of)
+        return parse_contract(of, inside)
+
+    return _resolved_set(content, file, contract_of)
+
+
 def _parsed(content: bytes, file: object) -> object:
     """Return the YAML of a file whose patterns of joints can be matched in a bounded time."""
     value = parse_yaml(content, file)
@@ -249,28 +295,52 @@ def _loaded_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
     Raises:
         BundleError: With everything that is wrong with either.
     """
+    members = dict[str, AnyBundle]()
+
+    def contract_of(key: str, member: SetMember) -> AnyContract:
+        loaded = _loaded_member(file, key, member)
+        members[key.removeprefix(_MEMBERS)] = loaded
+        return loaded.contract
+
+    contract = _resolved_set(content, file, contract_of)
+    return SetBundle(
+        path=file.parent, contract=contract, content=content, signed_by=signed_by, members=members
+    )
+
+
+def _resolved_set(
+    content: bytes, file: Path, contract_of: Callable[[str, SetMember], AnyContract]
+) -> SetContract:
+    """Return the contract of a set.
+
+    Args:
+        content: Of `set.yaml`.
+        file: What messages call it.
+        contract_of: Gives the contract of a member by its key in the set.
+
+    Raises:
+        BundleError: With everything that is wrong with the set and its members.
+    """
     reader, value = Reader(str(file)), _parsed(content, file)
     stated: SetFile | None = reader.section(SetFile, value)
     if stated is None:
         raise BundleError(reader.problems)
     validate_set(stated, reader)
-    members = dict[str, AnyBundle]()
+    contracts = dict[str, AnyContract]()
     for name, member in stated.members.items():
+        key = f"{_MEMBERS}{name}"
         try:
-            members[name] = _loaded_member(file, f"members.{name}", member)
+            contracts[name] = contract_of(key, member)
         except BundleError as error:
             reader.problems += error.problems
         except PolicyError as error:
-            reader.problem(f"members.{name}.bundle", "an installed bundle", Found(str(error)))
+            reader.problem(f"{key}.bundle", "an installed bundle", Found(str(error)))
     if reader.problems:
         raise BundleError(reader.problems)
-    contracts = {name: member.contract for name, member in members.items()}
     contract = resolve_set(stated, contracts, reader)
     if contract is None:
         raise BundleError(reader.problems)
-    return SetBundle(
-        path=file.parent, contract=contract, content=content, signed_by=signed_by, members=members
-    )
+    return contract
 
 
 def member_folder(folder: Path, bundle: str) -> Path:
@@ -279,29 +349,37 @@ def member_folder(folder: Path, bundle: str) -> Path:
     Raises:
         PolicyError: It is an installed version that is not there.
     """
-    if "@" in bundle and os.sep not in bundle:
-        return _found(bundle)[0]
-    return folder / bundle
+    return _found(bundle)[0] if _is_version(bundle) else folder / bundle
+
+
+def _is_version(bundle: str) -> bool:
+    """Return whether a member is an installed version, NAME@VERSION."""
+    return "@" in bundle and os.sep not in bundle
 
 
 def _loaded_member(file: Path, key: str, member: SetMember) -> AnyBundle:
     """Return the bundle of a member, whose contract is the one that the set means."""
     folder = member_folder(file.parent, member.bundle)
-    content = read_bytes(folder / CONTRACT_FILE)
+    inside = folder / CONTRACT_FILE
+    _require_meant(file, key, member, inside, read_bytes(inside))
+    return load_bundle(folder, sha256=member.sha256)
+
+
+def _require_meant(file: Path, key: str, member: SetMember, inside: Path, content: bytes) -> None:
+    """Raise BundleError unless the contract of a member is the one that the set states."""
     if (actual := hashlib.sha256(content).hexdigest()) != member.sha256:
         raise BundleError(
             [
                 Problem(
                     file=str(file),
                     key=f"{key}.sha256",
-                    expected=f"{actual}, the hash of {folder / CONTRACT_FILE}",
+                    expected=f"{actual}, the hash of {inside}",
                     found=member.sha256,
                     remedy="get the bundle that the set was made with, or state this hash and sign "
                     "the set again",
                 )
             ]
         )
-    return load_bundle(folder, sha256=member.sha256)
 
 
 def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str) -> BundleError:
@@ -325,9 +403,10 @@ def bundle_folder(name_or_path: str) -> Path:
     """
     folder, is_installed = _found(name_or_path)
     if is_installed:
-        file = folder / CONTRACT_FILE
+        file = _contract_file(folder)
         content = read_bytes(file)
-        require_recorded(folder, parse_contract(content, file), hashlib.sha256(content).hexdigest())
+        contract = parse_hosted(content, file, lambda name: read_bytes(folder / name))
+        require_recorded(folder, contract, hashlib.sha256(content).hexdigest())
     return folder
 
 
@@ -341,17 +420,27 @@ def _found(name_or_path: str) -> tuple[Path, bool]:
         installed = installed_folder(name, version)
         if installed is not None:
             return installed, True
-    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
-    shipped = next((path for prefix in prefixes if (path := Path(prefix, _SHARE)).is_dir()), None)
+    shipped = _shipped()
     if shipped and (shipped / name_or_path).is_dir():
         return shipped / name_or_path, False
-    names = {entry.name for entry in shipped.iterdir() if entry.is_dir()} if shipped else set()
-    listed = sorted(names | _in_use()) or ["none; source the workspace"]
+    listed = sorted({*shipped_names(), *_in_use()}) or ["none; source the workspace"]
     raise PolicyError(
         f"bundle: expected a bundle folder or one of the installed bundles "
         f"({', '.join(listed)}), found {name_or_path!r}, which is not in "
         f"{Path.cwd()} either"
     )
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the bundles that come with this package."""
+    shipped = _shipped()
+    return sorted(entry.name for entry in shipped.iterdir() if entry.is_dir()) if shipped else []
+
+
+def _shipped() -> Path | None:
+    """Return the folder of these bundles, in the first prefix that has it."""
+    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
+    return next((path for prefix in prefixes if (path := Path(prefix, _SHARE)).is_dir()), None)
 
 
 def _in_use() -> set[str]:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, HostedContract
+from policy_inference.bundle.bundle import HostedContract, hosted_file
 from policy_inference.errors import BundleError, Problem
 from policy_inference.safe_files import read_at_most
 
@@ -61,18 +61,18 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
     Args:
         folder: Of the version.
         contract: As it was read there.
-        sha256: Of the `policy.yaml` that was read.
+        sha256: Of the `policy.yaml` or `set.yaml` that was read.
 
     Raises:
         BundleError: It is another bundle or version, or was not installed.
     """
-    asked = (folder.parent.name, folder.name)
+    asked, file_read = (folder.parent.name, folder.name), hosted_file(contract)
     record = read_record(folder)
     recorded = (record.get("model"), record.get("version"), record.get("policy_hash"))
     checks = (
-        (CONTRACT_FILE, (contract.name, contract.version), asked),
+        (file_read, (contract.name, contract.version), asked),
         (RECORD_FILE, recorded[:2], asked),
-        (CONTRACT_FILE, (ALGORITHM + sha256,), recorded[2:]),
+        (file_read, (ALGORITHM + sha256,), recorded[2:]),
     )
     problems = [
         Problem(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -152,6 +153,8 @@ class _SetResolver:
             )
         return MemberContract(
             contract=contract,
+            folder=posixpath.normpath(self._stated.members[name].bundle),
+            sha256=self._stated.members[name].sha256,
             places=np.array([self._names.index(joint) for joint in own], dtype=np.intp),
             commanded=np.array(
                 [own.index(joint) for joint in self._commanded[name]], dtype=np.intp

@@ -203,6 +203,8 @@ class MemberContract:
 
     Attributes:
         contract: Its own.
+        folder: Of its bundle, as the set names it.
+        sha256: Of its `policy.yaml`.
         places: Index in the set's joints of each of its joints [its joints].
         commanded: Index in its own joints of those that it commands here.
         every: Ticks of the set from one of its ticks to the next, whole for a joint policy. A step
@@ -211,6 +213,8 @@ class MemberContract:
     """
 
     contract: JointContract | ChunkContract
+    folder: str
+    sha256: str
     places: Index
     commanded: Index
     every: Fraction
@@ -252,6 +256,19 @@ class SetContract:
     def kind(self) -> Literal["set"]:
         """What it is."""
         return "set"
+
+    @property
+    def way_back_s(self) -> float:
+        """Longest time, s, that the way back to standing takes while no request waits too long."""
+        return max(self._way_back_s(name) for name in self.states)
+
+    def _way_back_s(self, name: str) -> float:
+        state, found = self.states[name], 0.0
+        while not state.stand and state.way_back is not None:
+            transition = state.to[state.way_back]
+            found += transition.timeout_s + transition.blend_s
+            state = self.states[state.way_back]
+        return found
 
     @property
     def commands(self) -> frozenset[str]:

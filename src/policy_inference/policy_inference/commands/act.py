@@ -17,6 +17,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from policy_inference.command_line import add_backend_options
+
 if TYPE_CHECKING:
     from policy_inference.bundle.chunk_contract import ChunkContract
 
@@ -25,7 +27,7 @@ _NODE = "/act_policy_node"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.set_defaults(left="node and cameras have ended")
+    parser.set_defaults(until_stopped=True, left="node and cameras have ended")
     parser.add_argument(
         "--bpu-act-path",
         "--bundle",
@@ -58,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="back end of the graphs, or several, comma-separated (default: bpu "
         "if the bundle has it, else onnx)",
     )
+    add_backend_options(parser)
     parser.add_argument(
         "--mode",
         default="",
@@ -90,8 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status of what ended first."""
+    from policy_inference.command_line import show
     from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
-    from policy_inference.commands.output import show
     from policy_inference.errors import PolicyError
     from policy_inference.processes import ProcessGroup
 
@@ -161,7 +164,11 @@ def _parameters(given: argparse.Namespace, contract: ChunkContract) -> dict[str,
     """Return the parameters of the node."""
     graphs = contract.graphs.values()
     has_bpu = all("bpu" in graph.artifacts for graph in graphs)
-    asked = {"mode": given.mode, "output": given.output}
+    asked = {
+        "mode": given.mode,
+        "output": given.output,
+        "backend_options": ",".join(given.backend_option),
+    }
     return {
         "bundle": given.bundle,
         "backend": given.backend or ("bpu" if has_bpu else "onnx"),

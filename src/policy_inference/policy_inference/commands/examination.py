@@ -13,15 +13,17 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import NOT_EXAMINED, artifacts_of, available, examined
 from policy_inference.bundle.bundle import Bundle
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import load_bundle
-from policy_inference.commands.output import refuse_unwritable, show, write_new
+from policy_inference.command_line import CommandResult
+from policy_inference.commands.output import refuse_unwritable, sendable, write_new
 from policy_inference.entry_points import loaded
-from policy_inference.errors import BackendError, BundleError
+from policy_inference.errors import BackendError, BundleError, PolicyError
 from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.middleware import examine_ros
@@ -32,15 +34,15 @@ CAN_RUN, CANNOT_RUN = "can run", "cannot run"
 RESULTS = (CAN_RUN, CANNOT_RUN, NOT_EXAMINED)
 
 
-def examine(given: argparse.Namespace) -> int:
-    """Examine, print, write; return 0 where a back end can run.
+def examine(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Examine and write; the status is 0 where a back end can run.
 
     Raises:
         PolicyError: A back end or the bundle is not known, or the file is there already.
         OSError: The file cannot be written.
     """
-    if given.json:
-        refuse_unwritable(given.json, given.force)
+    if given.output:
+        refuse_unwritable(given.output, given.force)
     bundle = load_bundle(given.bundle) if given.bundle else None
     known = available()
     names = _names(given.backend, bundle, known)
@@ -53,23 +55,30 @@ def examine(given: argparse.Namespace) -> int:
     results = {
         result: [name for name in names if _result(groups[name]) == result] for result in RESULTS
     }
-    show(f"{table(groups)}\n{_last_line(results)}")
-    if given.json:
-        write_new(
-            given.json,
-            {
-                "schema_version": SCHEMA_VERSION,
-                "kind": "doctor",
-                "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "policy_inference": installed_version("policy_inference"),
-                "asked": given.backend,
-                **{word.replace(" ", "_"): of for word, of in results.items()},
-                "bundle": bundle and _about(bundle),
-                "findings": {name: _plain(findings) for name, findings in groups.items()},
-            },
-            given.force,
-        )
-    return 0 if results[CAN_RUN] else 1
+    document: dict[str, Any] = sendable(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "doctor",
+            "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "policy_inference": installed_version("policy_inference"),
+            "asked": given.backend,
+            **{word.replace(" ", "_"): of for word, of in results.items()},
+            "bundle": bundle and _about(bundle),
+            "findings": {name: _plain(findings) for name, findings in groups.items()},
+        }
+    )
+    error: PolicyError | OSError | None = None
+    try:
+        if given.output:
+            write_new(given.output, document, given.force)
+    except (PolicyError, OSError) as failed:
+        error = failed
+    return CommandResult(
+        document=document,
+        text=[table(groups), _last_line(results)],
+        status=0 if results[CAN_RUN] else 1,
+        error=error,
+    )
 
 
 def examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None) -> list[Finding]:

@@ -1,31 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a command gives to its user: text on the terminal, and one JSON file to send on."""
+"""One JSON file that a command writes for its user to send on."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from policy_inference.errors import PolicyError, printable
+from policy_inference.errors import PolicyError
 from policy_inference.safe_files import PREFIX, whole_file
-
-
-def show(text: str) -> None:
-    """Write a text and a line end.
-
-    Characters that the terminal's encoding lacks are escaped, and those that command it: a text may
-    have names that others chose.
-    """
-    encoding = sys.stdout.encoding or "utf-8"
-    shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(f"{shown}\n")
-    sys.stdout.flush()  # a pipe's reader waits, perhaps, for what a command says while it runs
 
 
 def write_new(path: Path, data: Any, force: bool) -> None:
@@ -41,7 +28,7 @@ def write_new(path: Path, data: Any, force: bool) -> None:
         OSError: It cannot be written.
     """
     with whole_file(_target(path, force), 0o644) as file:
-        text = json.dumps(_sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
         file.write(f"{text}\n".encode())
         _target(path, force)  # another program may have made it meanwhile
 
@@ -86,16 +73,16 @@ def _target(path: Path, force: bool) -> Path:
     return target
 
 
-def _sendable(value: Any) -> Any:
+def sendable(value: Any) -> Any:
     """Return values without the name of the home folder, and with texts that UTF-8 can encode.
 
     A path may be no UTF-8, and a value from another package no value of JSON. A report is written
     nevertheless.
     """
     if isinstance(value, dict):
-        return {_sendable(name): _sendable(entry) for name, entry in value.items()}
+        return {sendable(name): sendable(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_sendable(entry) for entry in value]
+        return [sendable(entry) for entry in value]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     text = value if isinstance(value, str) else str(value)

@@ -12,7 +12,11 @@ exceeded, or if something failed, which the file then states. No robot moves.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from policy_inference.command_line import CommandResult, add_backend_options
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
 """Time at the policy's rate: a moment has too few ticks to judge, and a day is too long to wait."""
@@ -22,13 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("bundle", help="folder of a bundle, or the name of an installed one")
     parser.add_argument("--backend", required=True, help="the back end that is tested")
-    parser.add_argument(
-        "--backend-option",
-        action="append",
-        default=[],
-        metavar="BACKEND.OPTION=VALUE",
-        help="option of the back end, such as rknn.core_mask=0_1; may be repeated",
-    )
+    add_backend_options(parser)
     parser.add_argument(
         "--seconds", type=_seconds, default=10.0, help="time at the policy's rate, s (default 10)"
     )
@@ -40,12 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Do it; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Do it.
+
+    Returns:
+        As in the file.
+    """
     from policy_inference.backends.registry import parse_options, require_known
     from policy_inference.bundle.load import bundle_folder
-    from policy_inference.commands.output import refuse_unwritable, show, write_new
-    from policy_inference.errors import BackendError
+    from policy_inference.commands.output import refuse_unwritable, sendable, write_new
+    from policy_inference.errors import BackendError, PolicyError
     from policy_inference.self_test.document import document
     from policy_inference.self_test.run import SelfTestRequest, self_test
     from policy_inference.self_test.text import lines
@@ -69,13 +71,16 @@ def run(given: argparse.Namespace) -> int:
             options=options.get(given.backend, {}),
         )
     )
+    text, written = list(lines(found)), document(found)
     try:
-        write_new(output, document(found), given.force)
-    finally:  # the terminal may be closed, and the disk full; not both
-        for line in lines(found):
-            show(line)
-    show(f"{output}: the report, to be sent back")
-    return 0 if found else 1
+        write_new(output, written, given.force)
+    except (PolicyError, OSError) as error:  # what was measured is shown nevertheless
+        return CommandResult(document=sendable(written), text=text, error=error)
+    return CommandResult(
+        document=sendable(written),
+        text=[*text, f"{output}: the report, to be sent back"],
+        status=0 if found else 1,
+    )
 
 
 def _seconds(text: str) -> float:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from policy_inference.command_line import add_backend_options
 from policy_inference.errors import PolicyError
 from policy_inference.machine.scheduling import parse_cpus, parse_priority
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
+    parser.set_defaults(until_stopped=True)
     policy = parser.add_argument_group("policy")
     policy.add_argument(
         "--bundle", default="", help="folder of a bundle, or the name of an installed one"
@@ -66,13 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="back end of the model; of several, the first one that opens (default onnx)",
     )
-    policy.add_argument(
-        "--backend-option",
-        action="append",
-        default=[],
-        metavar="BACKEND.OPTION=VALUE",
-        help="option of a back end, such as rknn.core_mask=0_1; may be repeated",
-    )
+    add_backend_options(policy)
     policy.add_argument(
         "--batch",
         type=_number(1, 4096),

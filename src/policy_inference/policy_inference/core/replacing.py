@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, Bundle, HostedContract
+from policy_inference.bundle.bundle import Bundle, HostedContract
 from policy_inference.errors import BundleError, Problem
 
 _REMEDY = "clean the node up and configure it with this bundle"
@@ -32,7 +32,7 @@ def require_replaceable(
     before, now = _facts(running, inputs), _facts(bundle.contract, new_inputs)
     problems = [
         Problem(
-            file=str(bundle.path / CONTRACT_FILE),
+            file=str(bundle.file),
             key=key,
             found=found,
             remedy=_REMEDY,

@@ -151,6 +151,17 @@ class OpenedPolicy(Generic[B]):
         """Whether a run hangs in a model, so that its thread cannot be ended; after `close`."""
         return False
 
+    def stand(self, problems: Sequence[str] = ()) -> None:
+        """Stand up, unless there are reasons to refuse it.
+
+        Args:
+            problems: Reasons of the caller to refuse it.
+
+        Raises:
+            RefusedError: There are reasons, of the caller or of the controller.
+        """
+        self.controller.stand(problems)
+
     def observed(self) -> DistributionWatch | None:
         """Return what watches the observation, where there is something to compare it with."""
         return None

@@ -61,6 +61,10 @@ class OpenedPolicySet(OpenedPolicy[SetBundle]):
     settings: ChunkSettings
     inferences: Sequence[OpenedInference]
 
+    def stand(self, problems: Sequence[str] = ()) -> None:
+        """Stand up; where a state must be left first, go the way back, and stand up at its end."""
+        self.requests.stand(problems)
+
     def switching(self) -> SetReport:
         """Return which state commands, and what came of the last requests."""
         return self.policy_set.report

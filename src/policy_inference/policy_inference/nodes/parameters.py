@@ -7,7 +7,6 @@ parameters, that of `ros2 param dump` included, while one of them has none. A nu
 be set is NaN until it is; a text that must be set is empty until it is, and refused as that.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
 
+from policy_inference.command_line import CommandParser
 from policy_inference.errors import PolicyError
 
 _SAFETY = "safety."
@@ -112,13 +112,15 @@ def refuse_arguments(
         f"  {spec.name} ({'required' if spec.required else spec.initial}): {spec.about}"
         for spec in specs
     ]
-    argparse.ArgumentParser(
+    example = f"    {command} --ros-args --params-file {command}.yaml"
+    parser = CommandParser(
         command,
         usage=f"{command} [--ros-args -p NAME:=VALUE ...]",
         description=about,
-        epilog="\n".join(["parameters:", *described]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(given[1:])
+        epilog="\n".join(["parameters:", *described, "", "example:", example]),
+    )
+    parser.add_version()
+    parser.parse_args(given[1:])
 
 
 class ParameterTable:

@@ -200,7 +200,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     def _create_requests(self) -> None:
         requests: dict[str, Callable[[], Mode | None]] = {
-            "stand": lambda: self.stand([*self._problems(), *self.trial.refusals(run=False)]),
+            "stand": self._stand,
             "run": self._run,
             "damp": lambda: self.controller.damp("asked for by service"),
             "reset": lambda: self.controller.reset(),
@@ -211,14 +211,6 @@ class PolicyNode(LifecycleBase, Generic[P]):
             service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
             self._closers.callback(self.destroy_service, service)
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
-
-    def stand(self, problems: Sequence[str]) -> None:
-        """Stand up, unless there are reasons to refuse it.
-
-        Raises:
-            RefusedError: There are.
-        """
-        self.controller.stand(problems)
 
     def _handler(
         self, act: Callable[[], Mode | None], *, needs_active: bool
@@ -241,6 +233,9 @@ class PolicyNode(LifecycleBase, Generic[P]):
             return response
 
         return handle
+
+    def _stand(self) -> None:
+        self.policy.stand([*self._problems(), *self.trial.refusals(run=False)])
 
     def _run(self) -> None:
         problems = [*self._problems(), *self.trial.refusals(run=True)]

@@ -96,14 +96,6 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
             SwitchObserver(policy, self.get_logger()),
         )
 
-    def stand(self, problems: Sequence[str]) -> None:
-        """Stand up, or begin the way back to a state from which the robot may stand up.
-
-        Raises:
-            RefusedError: There are reasons to refuse it.
-        """
-        self.policy.requests.stand(problems)
-
     def _switch(
         self, request: SwitchState.Request, response: SwitchState.Response
     ) -> SwitchState.Response:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from policy_msgs.msg import PolicyStatus, RobotStatus, ShadowStatus, TrialStatus
+from policy_msgs.msg import PolicyStatus, RobotStatus, SetStatus, ShadowStatus, TrialStatus
 from prometheus_client.core import Metric
 from sensor_msgs.msg import BatteryState
 
@@ -164,6 +164,8 @@ def _policy(made: Families, node: str, reports: _Reports) -> None:
         _shadow(made, node, shadow)
     for trial in status.trial:
         _trial(made, node, trial)
+    for found in status.policy_set:
+        _set(made, node, found)
     if reports.diagnosis:
         _diagnosis(made, node, *reports.diagnosis)
 
@@ -208,6 +210,18 @@ def _shadow(made: Families, node: str, shadow: ShadowStatus) -> None:
             values = getattr(shadow, f"{statistic}{suffix}")
             for joint, value in zip(shadow.joints, values, strict=False):
                 made.gauge(name, text, value, node=node, joint=joint, statistic=statistic)
+
+
+def _set(made: Families, node: str, found: SetStatus) -> None:
+    for state in found.states:
+        text = "1 for the state of the policy set that commands, 0 for the others"
+        made.gauge("set_state", text, int(found.state == state), node=node, state=state)
+    text = "Switches between the states of the set, since it was configured"
+    made.counter("set_switches", text, found.switches, node=node)
+    text = "Switches because a member failed"
+    made.counter("set_fallbacks", text, found.fallbacks, node=node)
+    text = "Largest step of a joint's target in the last switch, as a share of a healthy run's"
+    made.gauge("set_last_step_ratio", text, found.last_step_ratio, node=node)
 
 
 def _trial(made: Families, node: str, trial: TrialStatus) -> None:

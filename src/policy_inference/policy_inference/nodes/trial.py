@@ -48,6 +48,7 @@ class PreparedTrial(Prepared):
                 policy.controller,
                 policy.latency,
                 policy.limits,
+                stand=policy.stand,
                 simulated_time=simulated_time,
             )
 

@@ -13,7 +13,6 @@ camera.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import threading
 from array import array
@@ -31,6 +30,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
+from policy_inference.command_line import CommandParser, CommandResult, add_json, show_result
 from policy_inference.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
@@ -206,7 +206,11 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _list(given: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser("usb_camera", description="One image per camera.")
+    parser = CommandParser(
+        "usb_camera", description="One image per camera.\n\n    usb_camera --list --output images"
+    )
+    parser.add_version("policy-inference")
+    add_json(parser)
     parser.add_argument("--list", action="store_true", required=True)
     parser.add_argument(
         "--output", type=Path, help="folder for the images; without it none is written"
@@ -214,11 +218,11 @@ def _list(given: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="replace images that exist")
     asked = parser.parse_args(given)
     try:
-        for line in list_cameras(asked.output, asked.force):
-            sys.stdout.write(f"{line}\n")
+        lines = list(list_cameras(asked.output, asked.force))
     except (PolicyError, OSError) as error:
         sys.stderr.write(f"usb_camera --list: {error}\n")
         return PolicyError.exit_status
+    show_result(CommandResult(document={"cameras": lines}, text=lines), as_json=asked.json)
     return 0
 
 

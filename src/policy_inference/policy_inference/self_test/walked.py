@@ -80,7 +80,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
 
 
 def _remedy(bundle: JointBundle, backend: str) -> str:
-    compared = f"{bundle.path} --backends {_REFERENCE},{backend}"
+    compared = f"{bundle.path} --backend {_REFERENCE},{backend}"
     if backend == _REFERENCE:  # then the bundle has no other model to be compared with
         compared = f"FLOAT_BUNDLE {bundle.path}"
     return f"`model_tools compare {compared} --closed-loop --record` makes one"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from importlib.metadata import version
@@ -31,6 +32,42 @@ def test_a_signal_in_the_middle_of_an_import_gives_its_own_status() -> None:
 
     assert ended.returncode == 143
     assert b"interrupted" in ended.stderr
+
+
+FOUND = """
+import os, sys
+from types import SimpleNamespace
+from policy_inference.command_line import CommandResult, run_command
+from policy_inference.errors import PolicyError
+
+def run(given):
+    print("a library prints")
+    os.write(1, b"and one in C\\n")
+    return CommandResult(
+        document={"share": float("nan"), "rows": (1, 2)}, text=["2 rows"], error=PolicyError("full")
+    )
+
+verb = SimpleNamespace(__doc__="Finds.", add_arguments=lambda parser: None, run=run)
+sys.exit(run_command("test", "Of a test.", {"find": verb}, ["find", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"), [([], "2 rows\n"), (["--json"], '{"share": null, "rows": [1, 2]}')]
+)
+def test_standard_output_gets_the_result_alone_also_before_an_error(
+    words: list[str], printed: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FOUND, *words], check=False, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 4
+    assert all(said in ended.stderr for said in ("a library prints", "in C", "test find: full"))
+    if words:
+        assert json.loads(ended.stdout) == json.loads(printed)
+    else:
+        assert ended.stdout == printed
 
 
 def parser() -> CommandParser:

@@ -206,7 +206,7 @@ def test_back_end_that_says_nothing_of_itself_is_not_said_to_run(
 def test_findings_are_written_to_a_file(tmp_path: Path) -> None:
     file = tmp_path / "doctor.json"
 
-    assert main(["doctor", WALK, "--json", str(file)]) == 0
+    assert main(["doctor", WALK, "--output", str(file)]) == 0
     found = json.loads(file.read_text("utf-8"))
     assert found["schema_version"] == 1
     assert found["can_run"] == ["onnx"]
@@ -222,7 +222,7 @@ def test_file_does_not_tell_whose_home_it_comes_from(
     home = Path(sys.executable).parent
     monkeypatch.setenv("HOME", str(home))
     file = tmp_path / "doctor.json"
-    main(["doctor", WALK, "--json", str(file)])
+    main(["doctor", WALK, "--output", str(file)])
 
     assert str(home) not in file.read_text("utf-8")
 
@@ -233,10 +233,10 @@ def test_file_that_is_there_is_replaced_with_force_only(
     file = tmp_path / "doctor.json"
     file.write_text("mine")
 
-    assert main(["doctor", WALK, "--json", str(file)]) == 4
+    assert main(["doctor", WALK, "--output", str(file)]) == 4
     assert (file.read_text(), "--force" in caplog.text) == ("mine", True)
     assert not capsys.readouterr().out  # said before anything is looked at
-    assert main(["doctor", WALK, "--json", str(file), "--force"]) == 0
+    assert main(["doctor", WALK, "--output", str(file), "--force"]) == 0
     assert json.loads(file.read_text("utf-8"))["can_run"] == ["onnx"]
 
 

@@ -22,6 +22,7 @@ from policy_msgs.msg import (
     InputStatus,
     PolicyStatus,
     RobotStatus,
+    SetStatus,
     ShadowStatus,
     TrialStatus,
 )
@@ -219,6 +220,19 @@ def test_divergence_of_a_shadow_is_shown_per_joint(seen: Seen) -> None:
     assert found["shadow_distance", "knee", "max"] == 0.2
     assert found["shadow_distance_steps", "knee", "rms"] == 1.5
     assert found["shadow_ok",] == 1
+
+
+def test_policy_set_has_its_state_and_its_switches(seen: Seen) -> None:
+    report = SetStatus(
+        state="crouch", states=["walk", "crouch"], switches=7, fallbacks=2, last_step_ratio=0.8
+    )
+    seen.status(policy_set=[report])
+    found = seen.samples()
+    assert (found["set_state", "walk"], found["set_state", "crouch"]) == (0, 1)
+    assert (found["set_switches_total",], found["set_fallbacks_total",]) == (7, 2)
+    assert found["set_last_step_ratio",] == 0.8
+    seen.status()
+    assert not any(name.startswith("set_") for name, *_ in seen.samples())
 
 
 def test_state_of_a_trial_is_one_of_a_set(seen: Seen) -> None:

@@ -55,7 +55,7 @@ def test_integers_without_a_report_are_not_judged_and_the_remedy_is_said(
     text = missing(test(integers))
 
     assert "reports/comparison_vendor.json: expected a report on walking" in text
-    assert f"model_tools compare {integers} --backends onnx,vendor --closed-loop --record" in text
+    assert f"model_tools compare {integers} --backend onnx,vendor --closed-loop --record" in text
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,8 @@ class Operator(Participant):
             OperatorError: The node runs no policy set, or does not answer in time.
         """
         request = SwitchState.Request(state=state)
-        return self.ask(self._switch, "switch", request, self.answer_timeout_s)
+        (service,) = self._services.granting(OperatorRequest.SWITCH).values()
+        return self.ask(service, "switch", request, self.answer_timeout_s)
 
     def stand(self) -> None:
         """Let the robot stand up; it is READY then.
@@ -337,7 +338,6 @@ class Operator(Participant):
         self._record = node.create_client(Trigger, f"{policy_node}/record")
         self._record_run = node.create_client(SetBool, f"{policy_node}/record_run")
         self._load = node.create_client(LoadBundle, f"{policy_node}/load")
-        self._switch = node.create_client(SwitchState, f"{policy_node}/switch")
         node.create_subscription(PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED)
 
     def _fed(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from policy_msgs.msg import RobotStatus
 
+from policy_inference.command_line import CommandResult, show_result
 from robot_operator.arguments import RECORD, STATUS
 from robot_operator.nodes.client import Operator, granted
 from robot_operator.nodes.found import (
@@ -25,7 +26,15 @@ from robot_operator.nodes.found import (
     the_one,
     the_one_or_none,
 )
-from robot_operator.nodes.words import STATES, described, driver_lines, policy_lines
+from robot_operator.nodes.words import (
+    MODES,
+    STATES,
+    OperatorResult,
+    described,
+    driver_lines,
+    fields_of,
+    policy_lines,
+)
 from robot_operator.requests import OF_DRIVER, OperatorError, OperatorRequest
 
 _DRIVING = ("RUN", "HOLD")
@@ -55,6 +64,8 @@ def main(given: argparse.Namespace) -> int:
         0; 1 where the policy node refused or did not answer.
     """
     try:
+        if given.action is None and given.json:
+            raise OperatorError("--json: expected an action, found none")
         if given.action is None:
             return _open_screen(given)
         notice = _find(given)
@@ -65,7 +76,7 @@ def main(given: argparse.Namespace) -> int:
             drives=given.action == "drive",
             answer_timeout_s=given.timeout,
         ) as operator:
-            sys.stdout.write(_act(operator, given, notice))
+            show_result(_act(operator, given, notice), as_json=given.json)
     except OperatorError as error:
         sys.stderr.write(f"robot_operator: {error}\n")
         return 1
@@ -140,7 +151,9 @@ def _find_both(given: argparse.Namespace) -> str:
     return found.without_driver
 
 
-def _act(operator: Operator, given: argparse.Namespace, notice: str) -> str:
+def _act(
+    operator: Operator, given: argparse.Namespace, notice: str
+) -> CommandResult[OperatorResult]:
     """Do what was asked for; return what there is to show of it.
 
     Raises:
@@ -148,28 +161,47 @@ def _act(operator: Operator, given: argparse.Namespace, notice: str) -> str:
     """
     if given.action in _OF_DRIVER:
         try:
-            return f"{operator.demand(given.action)}\n"
+            return _answered(given, operator.demand(given.action))
         except KeyboardInterrupt:
             # An operator who interrupts this wants the robot to stop moving by itself.
             operator.request(_DAMP)
             raise
     if given.action == RECORD:
-        return f"{operator.record()}\n"
+        return _answered(given, operator.record())
     if given.action == "record_run":
-        return f"{operator.record_run(given.switch == 'on')}\n"
+        return _answered(given, operator.record_run(given.switch == "on"))
     if given.action == "switch":
         agreed, message = operator.switch(given.state)
-        return f"{granted('switch', agreed, message)}\n"
+        return _answered(given, granted("switch", agreed, message))
     if given.action == "load":
-        return f"{operator.load(given.bundle, given.backend)}\n"
+        return _answered(given, operator.load(given.bundle, given.backend))
     _move(operator, given)
     lines = policy_lines(operator.status) if given.node else []
+    policy = (
+        {**fields_of(operator.status), "mode": MODES[operator.status.mode]} if given.node else None
+    )
+    robot = None
     if given.driver and (given.action == STATUS or not lines):
         driver = operator.status_of_driver()
         lines += [*driver_lines(driver), *(("obstacle", text) for text in driver.obstacles)]
+        robot = {**fields_of(driver), "state": STATES[driver.state]}
     elif given.action == STATUS and notice:
         lines.append(("driver", notice))
-    return described(lines)
+    result = OperatorResult(
+        action=given.action,
+        policy_node=given.node,
+        driver=given.driver,
+        policy=policy,
+        robot=robot,
+    )
+    return CommandResult(document=result, text=[described(lines).rstrip("\n")])
+
+
+def _answered(given: argparse.Namespace, answer: str) -> CommandResult[OperatorResult]:
+    result = OperatorResult(
+        action=given.action, policy_node=given.node, driver=given.driver, answer=answer
+    )
+    return CommandResult(document=result, text=[answer])
 
 
 def _move(operator: Operator, given: argparse.Namespace) -> None:

@@ -7,7 +7,8 @@ driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/Batt
 Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up on until DAMP;
 `estop` (std_msgs/Bool, reliable, transient local).
 Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
-`take_control`, `release_control`, `damp`, `reset` of the driver.
+`take_control`, `release_control`, `damp`, `reset` of the driver; (policy_msgs/SwitchState) `switch`
+of the node of a policy set.
 
 In a terminal it shows a screen; elsewhere it logs what changes.
 """
@@ -21,8 +22,10 @@ from typing import Any
 
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
+from policy_msgs.srv import SwitchState
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import BatteryState, Joy
+from std_srvs.srv import Trigger
 
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
@@ -166,10 +169,28 @@ class OperatorNode(LifecycleBase):
                 self.news.refuse(
                     f"{request.value}: refused: nothing would follow it: {self._seen.unfollowed}"
                 )
+            elif request is OperatorRequest.SWITCH:
+                self._switch()
             else:
                 self._request(request)
 
-    def _request(self, request: OperatorRequest, on_end: Callable[[], None] = lambda: None) -> None:
+    def _switch(self) -> None:
+        """Ask a policy set for the state after the one that commands, in the set's order."""
+        found = [] if self._seen.policy is None else self._seen.policy.policy_set
+        if not found:
+            self.news.refuse("switch: refused: expected a policy set, found a single policy")
+            return
+        states = [*found[0].states]
+        following = states[(states.index(found[0].state) + 1) % len(states)]
+        self._request(OperatorRequest.SWITCH, asked=SwitchState.Request(state=following))
+
+    def _request(
+        self,
+        request: OperatorRequest,
+        on_end: Callable[[], None] = lambda: None,
+        *,
+        asked: Trigger.Request | SwitchState.Request | None = None,
+    ) -> None:
         """Ask all that grant it, and return at once; what they say becomes news."""
         name, news = request.value, self.news
 
@@ -183,7 +204,7 @@ class OperatorNode(LifecycleBase):
         if ready := self._robot.ready(request):
             news.refusal = ""
             news.tell(f"{name}: asked for")
-            ask_all(ready, hear, on_end)
+            ask_all(ready, asked or Trigger.Request(), hear, on_end)
             return
         granting = self._robot.granting(request).values()
         names = " or ".join(client.srv_name for client in granting)

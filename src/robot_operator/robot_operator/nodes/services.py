@@ -10,6 +10,7 @@ e-stop of its own to release. An e-stop is published before it is requested; a r
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from policy_msgs.srv import SwitchState
 from rclpy.duration import Duration
 from rclpy.node import Node
 from std_msgs.msg import Bool
@@ -17,7 +18,7 @@ from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import full_name
-from robot_operator.requests import OF_BOTH, OF_DRIVER, OperatorRequest
+from robot_operator.requests import OF_BOTH, OF_DRIVER, OF_SET, OperatorRequest
 
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 
@@ -32,19 +33,20 @@ class RobotServices:
         for request in OperatorRequest:
             owners = [policy_node] if policy_node and request not in OF_DRIVER else []
             owners += [driver_node] if driver_node and request in OF_DRIVER | OF_BOTH else []
+            kind = SwitchState if request in OF_SET else Trigger
             self._clients[request] = {
-                owner: node.create_client(Trigger, f"{owner}/{request.value}") for owner in owners
+                owner: node.create_client(kind, f"{owner}/{request.value}") for owner in owners
             }
         # Latched: who comes later hears of it as well, until a reset is asked for.
         self._estop = node.create_publisher(Bool, "estop", qos.STATUS)
 
     @property
     def reaches_policy(self) -> bool:
-        """Whether all services of the policy node are there."""
+        """Whether all services that each policy node has are there."""
         return all(
             next(iter(clients.values())).service_is_ready()
             for request, clients in self._clients.items()
-            if request not in OF_DRIVER
+            if request not in OF_DRIVER | OF_SET
         )
 
     def granting(self, request: OperatorRequest) -> dict[str, Any]:
@@ -84,13 +86,15 @@ class RobotServices:
 
 def ask_all(
     clients: Sequence[Any],
-    on_answer: Callable[[Trigger.Response | None], None],
+    asked: Trigger.Request | SwitchState.Request,
+    on_answer: Callable[[Any], None],
     on_end: Callable[[], None],
 ) -> None:
     """Call these services, and return at once.
 
     Args:
         clients: As of `ready`, at least one.
+        asked: What is asked of each.
         on_answer: Called with each response, None where there is none, on the thread of the node's
             executor.
         on_end: Called there when all have answered.
@@ -104,4 +108,4 @@ def ask_all(
             on_end()
 
     for client in clients:
-        client.call_async(Trigger.Request()).add_done_callback(hear)
+        client.call_async(asked).add_done_callback(hear)

@@ -21,6 +21,7 @@ _BUTTONS = {
     OperatorRequest.ESTOP: (1, "B"),
     OperatorRequest.DAMP: (2, "X"),
     OperatorRequest.RUN: (3, "Y"),
+    OperatorRequest.SWITCH: (5, "RB"),
     OperatorRequest.RELEASE_CONTROL: (6, "back"),
     OperatorRequest.TAKE_CONTROL: (7, "start"),
     OperatorRequest.RESET: (8, "guide"),

@@ -74,8 +74,9 @@ def main(given: argparse.Namespace) -> int:
         if given.action == OperatorRequest.ESTOP.value:
             button.press(f"{namespace}/estop")
         # Only now: these take longer to import than the e-stop to arrive.
+        from policy_inference.command_line import CommandResult, show_result
         from robot_operator.nodes.stop_confirmation import StopConfirmation
-        from robot_operator.nodes.words import described
+        from robot_operator.nodes.words import OperatorResult, described
 
         confirmation = StopConfirmation(node, given, button)
         undo.callback(confirmation.close)
@@ -86,5 +87,13 @@ def main(given: argparse.Namespace) -> int:
             return 1
         finally:
             sys.stderr.write(f"robot_operator: {confirmation.summary}\n")
-            sys.stdout.write(described(confirmation.lines))
+            result = OperatorResult(
+                action=given.action,
+                policy_node=given.node,
+                driver=given.driver,
+                answer=confirmation.summary,
+                obeyed=confirmation.obeyed,
+            )
+            text = [described(confirmation.lines).rstrip("\n")] if confirmation.lines else []
+            show_result(CommandResult(document=result, text=text), as_json=given.json)
     return 0

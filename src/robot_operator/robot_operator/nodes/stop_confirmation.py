@@ -60,9 +60,14 @@ class StopConfirmation:
         return lines
 
     @property
+    def obeyed(self) -> dict[str, bool]:
+        """Whether each node has obeyed, by its name."""
+        return {name: self._has_obeyed(name) for name in sorted(self._kinds)}
+
+    @property
     def summary(self) -> str:
         """Who obeyed."""
-        obeyed = ", ".join(sorted(filter(self._has_obeyed, self._kinds))) or "none"
+        obeyed = ", ".join(name for name, has in self.obeyed.items() if has) or "none"
         where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
         return f"{self._action}: {where}obeyed: {obeyed}"
 

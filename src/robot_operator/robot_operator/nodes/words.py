@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statuses as lines for a person, and what comes next."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any
 
 from policy_msgs.msg import (
     JointCommand,
@@ -35,6 +38,38 @@ STATES = {
     getattr(RobotStatus, name): name
     for name in ("LISTENING", "TAKING", "FOLLOWING", "DAMPING", "RELEASING")
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorResult:
+    """What came of an action of `robot_operator`.
+
+    Attributes:
+        action: That was asked for.
+        policy_node, driver: Full names of the nodes that were asked; null for none.
+        answer: In words; empty where the statuses show it.
+        policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without.
+        robot: Newest policy_msgs/RobotStatus with `state` by its name; null without.
+        obeyed: Whether each node has stopped, by its name; of estop and damp.
+    """
+
+    action: str
+    policy_node: str | None
+    driver: str | None
+    answer: str = ""
+    policy: Mapping[str, Any] | None = None
+    robot: Mapping[str, Any] | None = None
+    obeyed: Mapping[str, bool] = field(default_factory=dict)
+
+
+def fields_of(message: Any) -> Any:
+    """Return a message's fields by name, in the types of JSON."""
+    if hasattr(message, "get_fields_and_field_types"):
+        names = message.get_fields_and_field_types()
+        return {name: fields_of(getattr(message, name)) for name in names}
+    if hasattr(message, "tolist"):  # of numbers
+        return message.tolist()
+    return list(map(fields_of, message)) if isinstance(message, list) else message
 
 
 def described(lines: Lines) -> str:

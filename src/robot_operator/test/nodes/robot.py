@@ -11,6 +11,7 @@ from typing import Any
 
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import GuardCounter, InputStatus, JointCommand, PolicyStatus, RobotStatus
+from policy_msgs.srv import SwitchState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -58,6 +59,7 @@ class Robot:
         self.estops: list[bool] = []
         self.joy: Joy | None = None
         node = self.node
+        node.create_service(SwitchState, "joint_policy_node/switch", self._switches)
         self._policy_status = node.create_publisher(
             PolicyStatus, "joint_policy_node/status", _LATCHED
         )
@@ -126,6 +128,16 @@ class Robot:
         if response.success:
             self.policy.mode, self.policy.reason = OF_POLICY[name], f"{name} asked for"
             self.policy.latched = name == "estop" or (self.policy.latched and name != "reset")
+        return response
+
+    def _switches(
+        self, request: SwitchState.Request, response: SwitchState.Response
+    ) -> SwitchState.Response:
+        self.asked.append(f"switch {request.state}")
+        response.success = not self.refusal
+        response.message = self.refusal or f"{request.state} is asked for"
+        if response.success:
+            self.policy.policy_set[0].state = request.state
         return response
 
     def _driver_answers(self, name: str, _: Any, response: Trigger.Response) -> Trigger.Response:

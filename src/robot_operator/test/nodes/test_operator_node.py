@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from geometry_msgs.msg import Twist
-from policy_msgs.msg import InputStatus, JointCommand, RobotStatus
+from policy_msgs.msg import InputStatus, JointCommand, RobotStatus, SetStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
@@ -22,7 +22,7 @@ from .robot import DEADMAN, Robot
 
 pytestmark = pytest.mark.ros
 Make = Callable[..., OperatorNode]
-STAND, ESTOP, DAMP, RUN, RELEASE, TAKE, RESET = 0, 1, 2, 3, 6, 7, 8
+STAND, ESTOP, DAMP, RUN, SWITCH, RELEASE, TAKE, RESET = 0, 1, 2, 3, 5, 6, 7, 8
 
 
 def news(node: OperatorNode) -> str:
@@ -70,6 +70,34 @@ def test_robot_is_taken_stood_up_walked_and_given_back_by_joystick_alone(
     robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
     robot.holds(RELEASE)
     robot.is_asked("driver: release_control")
+
+
+def test_button_asks_a_policy_set_for_its_next_state(active: Make, robot: Robot) -> None:
+    robot.policy.policy_set = [SetStatus(state="walk", states=["walk", "crouch"])]
+    node = active()
+    walks(robot, node)
+    for state in ("crouch", "walk"):
+        robot.holds(DEADMAN, SWITCH)
+        robot.is_asked(f"switch {state}")
+        robot.holds(DEADMAN)
+        robot.until(lambda: f"{robot.policy.policy_set[0].state} is asked for" in news(node), state)
+    robot.refusal = "the switch to walk has not ended"
+    robot.holds(DEADMAN, SWITCH)
+    robot.is_asked("switch crouch")
+    robot.until(lambda: robot.refusal in lines(node).get("refused", ""), "the refusal")
+    robot.holds()
+    robot.until(lambda: lines(node)["joystick"] != "dead-man's switch held", "the release")
+    robot.holds(SWITCH)
+    robot.until(lambda: "hold the dead-man's switch as well" in lines(node)["refused"], "refusal")
+    assert robot.asked == []
+
+
+def test_single_policy_has_no_state_to_switch_to(active: Make, robot: Robot) -> None:
+    node = active()
+    walks(robot, node)
+    robot.holds(DEADMAN, SWITCH)
+    robot.until(lambda: "expected a policy set" in lines(node).get("refused", ""), "the refusal")
+    assert robot.asked == []
 
 
 def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_while_it_runs(

@@ -1,24 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `robot_sim_demo`: a simulated robot walks under a policy bundle over real topics."""
+"""Command `robot_sim_demo`: a simulated robot walks under a policy bundle over real topics.
+
+    robot_sim_demo --lockstep --no-images --bundle my_bundle --output out/my_walk
+
+The folder gets summary.json, which --json prints, the recorded walk, plots and a video.
+"""
 
 import argparse
 import json
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_inference.command_line import CommandParser
+from policy_inference.command_line import CommandParser, add_backend_options, add_json
 from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw
-from robot_sim.demo.processes import SUMMARY, run_demo
+from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.figures import load_robot
 
 BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
 """The policies that come with the suite."""
-_log = logging.getLogger("robot_sim_demo")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -32,29 +35,30 @@ def main(args: Sequence[str] | None = None) -> int:
     return run_demo("robot_sim_demo", given, files, _demonstrate)
 
 
-def _demonstrate(given: argparse.Namespace) -> str | None:
+def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     robot = load_robot(EMULATED.get(given.robot, (given.robot,))[0])
     trace, reported = perform(
         given.output,
         robot=given.robot,
         bundle=given.bundle,
         backend=given.backend,
-        backend_options=given.backend_options,
+        backend_options=",".join(given.backend_option),
         seconds=given.seconds,
         lockstep=given.lockstep,
     )
     metrics = measured(trace, reported, robot)
-    summary = json.dumps(summarise(metrics, reported), indent=2)
-    (given.output / SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
-    _log.info("\n%s\n", table(metrics, reported))
+    summary = summarise(metrics, reported)
+    (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", encoding="utf-8")
     if given.images:
         draw(shown(trace), given.output, robot)
-    return verdict(metrics, reported, lockstep=given.lockstep, robot=robot)
+    failure = verdict(metrics, reported, lockstep=given.lockstep, robot=robot)
+    return summary, table(metrics, reported), failure
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser(prog="robot_sim_demo", description=__doc__)
     parser.add_version("robot-sim")
+    add_json(parser)
     add = parser.add_argument
     add(
         "--robot",
@@ -68,12 +72,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         "lite3_walk or go2_walk)",
     )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
-    add(
-        "--backend-options",
-        default="",
-        metavar="LIST",
-        help="options of backends: rknn_sim.target=rk3576,tensorrt.build=yes",
-    )
+    add_backend_options(parser)
     add("--seconds", type=_positive, default=PLAN_S, help="how long to walk (default: %(default)g)")
     add("--output", type=Path, default=Path("out/demo"), help="folder for results")
     add(

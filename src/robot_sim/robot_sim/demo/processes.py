@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from policy_inference.bundle.load import bundle_folder
+from policy_inference.command_line import CommandResult, show_result
 from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
 
@@ -23,6 +23,8 @@ INTERRUPTED = 130
 SUMMARY = "summary.json"
 _TIME_TO_LEAVE_S = 10.0
 _LINES_SHOWN = 15
+DemoOutcome = tuple[Mapping[str, Any], str, str | None]
+"""Content of the summary, the same as text, and the failure; None after success."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -30,7 +32,7 @@ def run_demo(
     command: str,
     given: argparse.Namespace,
     files: Sequence[str],
-    demonstrate: Callable[[argparse.Namespace], str | None],
+    demonstrate: Callable[[argparse.Namespace], DemoOutcome],
 ) -> int:
     """Run a demo in a ROS domain of its own.
 
@@ -38,12 +40,12 @@ def run_demo(
         command: Its name, for messages.
         given: Its arguments, with `bundle`, `backend` and the folder `output`.
         files: Its results; those of an earlier run are removed.
-        demonstrate: Does the work; returns the failure, or None after success.
+        demonstrate: Does the work.
 
     Returns:
         The exit status: 0; 1 after a failure; 4 after an error; 130 after Ctrl-C.
     """
-    _log.addHandler(logging.StreamHandler(sys.stdout))
+    _log.addHandler(logging.StreamHandler())
     _log.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
@@ -55,13 +57,14 @@ def run_demo(
         given.output.mkdir(parents=True, exist_ok=True)
         for name in files:
             (given.output / name).unlink(missing_ok=True)
-        failure = demonstrate(given)
+        summary, text, failure = demonstrate(given)
     except (SimError, PolicyError) as error:
         _log.error("%s: %s", command, error)
         return PolicyError.exit_status
     except KeyboardInterrupt:
         _log.error("%s: interrupted; the nodes have ended", command)
         return INTERRUPTED
+    show_result(CommandResult(document=summary, text=[text]), as_json=given.json)
     if failure is None:
         return 0
     _log.error("%s: %s", command, failure)

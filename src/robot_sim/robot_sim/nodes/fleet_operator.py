@@ -100,8 +100,8 @@ class FleetOperator(Operator):
         Raises:
             OperatorError: The simulator does not say within `answer_timeout_s`.
         """
-        seen = self._watch(0.0, "odom of the simulator", self.answer_timeout_s)
-        q = seen[-1].pose.pose.orientation
+        (seen, *_) = self._watch(0.0, "odom of the simulator", self.answer_timeout_s)
+        q = seen.pose.pose.orientation
         return float(tilt_rad(np.array([q.x, q.y, q.z, q.w])))
 
     def _watch(self, duration_s: float, what: str, timeout_s: float) -> list[Odometry]:
@@ -116,7 +116,8 @@ class FleetOperator(Operator):
         try:
             self.wait_until(lambda: bool(seen) and _between_s(seen) >= duration_s, what, timeout_s)
         finally:
-            self.node.destroy_subscription(odometry)
+            # On the thread that spins: it may be about to wait for it.
+            self.node.executor.create_task(self.node.destroy_subscription, odometry)
         return seen
 
     def _on_status(self, message: PolicyStatus) -> None:

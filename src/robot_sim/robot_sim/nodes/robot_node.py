@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -281,13 +282,17 @@ def _refuse_arguments(
     name: str, given: Sequence[str], parameters: Parameters, doc: str | None
 ) -> None:
     """End where arguments are not for ROS: after `--help`, or with status 2."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         name,
         usage=f"{name} [--ros-args -p NAME:=VALUE ...]",
         description=doc,
-        epilog=f"parameters:\n{described(parameters)}",
+        epilog=f"parameters:\n{described(parameters)}\n\n"
+        f"example:\n    {name} --ros-args --params-file {name}.yaml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(given[1:])
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{name} {version('robot-sim')}")
+    parser.parse_args(given[1:])
 
 
 def _spin(executor: SingleThreadedExecutor, node: Runs) -> None:

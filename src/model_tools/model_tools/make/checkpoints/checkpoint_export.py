@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from model_tools.errors import ToolError
@@ -232,16 +232,14 @@ def _remedy(policy: CheckpointPolicy) -> str:
     )
 
 
-def show_export(config: ExportConfig, exported: ExportedModel) -> None:
-    """Print the table."""
+def export_facts(config: ExportConfig, exported: ExportedModel) -> Table:
+    """Return what was made as a table."""
     table = Table(show_header=False, box=None)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in _lines(config, exported):
-        table.add_row(name, value)
-    # Wide where the output is no terminal, so that a log has whole lines.
-    console = Console()
-    Console(width=None if console.is_terminal else 200, markup=False).print(table)
+        table.add_row(escape(name), escape(value))
+    return table
 
 
 def _lines(config: ExportConfig, exported: ExportedModel) -> list[tuple[str, str]]:

@@ -86,8 +86,8 @@ def reach(way: Direction) -> str:
     return f"up to {way.reached:.2g} of {way.trained:g} {way.unit}, in {way.share:.1%} of the rows"
 
 
-def write_json(found: Calibrated, file: Path) -> None:
-    """Write all figures; what the rows do not tell is null."""
+def coverage_document(found: Calibrated) -> dict[str, Any]:
+    """Return all figures in the types of JSON; what the rows do not tell is null."""
     coverage, verdict = found.coverage, found.verdict
     document = {
         "source": found.name,
@@ -111,7 +111,14 @@ def write_json(found: Calibrated, file: Path) -> None:
         },
         "terms": list(map(_term, coverage.terms)),
     }
-    file.write_text(json.dumps(plain(document, DIGITS), indent=1, allow_nan=False) + "\n", "utf-8")
+    rounded: dict[str, Any] = plain(document, DIGITS)
+    return rounded
+
+
+def write_json(found: Calibrated, file: Path) -> None:
+    """Write all figures."""
+    text = json.dumps(coverage_document(found), indent=1, allow_nan=False)
+    file.write_text(f"{text}\n", "utf-8")
 
 
 def _agreement(found: StatedAgreement) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def calibrate_chunks(
     *,
     force: bool = False,
     progress: Progress = lambda seen, total: None,
-) -> None:
-    """Write a folder with a folder of samples per graph.
+) -> dict[str, Any]:
+    """Write a folder with a folder of samples per graph; return what `calibration.json` says.
 
     Args:
         bundle: Of the policy.
@@ -84,6 +84,7 @@ def calibrate_chunks(
         }
         text = json.dumps(whole, indent=1)
         (made / MARKER).write_text(text + "\n", "utf-8")
+    return whole
 
 
 def _write(samples: GraphSamples, graph: str, form: str, folder: Path) -> None:

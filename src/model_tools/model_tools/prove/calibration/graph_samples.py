@@ -146,7 +146,7 @@ def count_of(source: ObservationSource, wanted: int | None) -> int:
     if not 0 < count <= source.count:
         raise ToolError(
             f"{source.name}: expected at least {count} observations to take, found "
-            f"{source.count}; record more, or take fewer with --cal-num"
+            f"{source.count}; record more, or take fewer with --samples"
         )
     return count
 

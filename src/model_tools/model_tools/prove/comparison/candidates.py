@@ -84,7 +84,7 @@ def candidates(
     if len(found) < 2:
         raise ToolError(
             "expected two or more artifacts to compare, found one; name a second "
-            "bundle, or a second back end with --backends"
+            "bundle, or a second back end with --backend"
         )
     if len({type(bundle) for bundle in bundles}) > 1:
         raise ToolError(
@@ -124,5 +124,5 @@ def _refuse_same_files(other: Candidate[B], before: Sequence[Candidate[B]]) -> N
                 f"{other.bundle.path}: expected other artifacts than those of "
                 f"{one.bundle.path}, found the same files on the same back end "
                 f"({other.backend}), which proves nothing; name another back end "
-                "with --backends, or a bundle with another model"
+                "with --backend, or a bundle with another model"
             )

@@ -76,15 +76,22 @@ def failures(found: Sequence[Compared]) -> list[str]:
     return [f"{one.candidate.label}: {check}" for one in found for check in one.checks if not check]
 
 
-def write_json(found: Sequence[Compared], file: Path) -> None:
-    """Write all figures; what could not be measured is null, as JSON has no NaN."""
+def comparison_document(found: Sequence[Compared]) -> dict[str, Any]:
+    """Return all figures in the types of JSON; what could not be measured is null."""
     report = report_of(found)
     document = {
         **({"kind": report.kind} if report.kind else {}),
         "reference": found[0].candidate.label,
         "artifacts": [report.figures(one) for one in found],
     }
-    file.write_text(json.dumps(plain(document, DIGITS), indent=1, allow_nan=False) + "\n", "utf-8")
+    rounded: dict[str, Any] = plain(document, DIGITS)
+    return rounded
+
+
+def write_json(found: Sequence[Compared], file: Path) -> None:
+    """Write all figures."""
+    text = json.dumps(comparison_document(found), indent=1, allow_nan=False)
+    file.write_text(f"{text}\n", "utf-8")
 
 
 def write_html(found: Sequence[Compared], file: Path) -> None:

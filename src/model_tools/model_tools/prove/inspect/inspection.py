@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from policy_inference.errors import printable
 
@@ -29,7 +30,15 @@ class ReportTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionReport:
-    """Rows of a table, further tables, and what a user should look at twice."""
+    """What was found in a file or folder.
+
+    Attributes:
+        kind: What it is.
+        path: Where it is.
+        rows: Names and values.
+        tables: Several values of each of many things, such as joints.
+        suspicions: What a user should look at twice.
+    """
 
     kind: str
     path: Path
@@ -63,27 +72,25 @@ def _as_written(text: str) -> str:
     return content if isinstance(content, str) else text
 
 
-def show_report(report: InspectionReport) -> None:
-    """Print the report: a table, then what is suspicious."""
-    console = Console()
-    table = Table(
-        title=_plain(f"{report.kind}: {report.path}"), show_header=False, title_justify="left"
-    )
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in report.rows:
-        table.add_row(_plain(name), _plain(value))
-    console.print(table if report.rows else table.title)
+def report_text(report: InspectionReport) -> Iterator[Table | Text]:
+    """Yield the report for the terminal: a table, further ones, then what is suspicious."""
+    title = _plain(f"{report.kind}: {report.path}")
+    if report.rows:
+        table = Table(title=title, show_header=False, title_justify="left")
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in report.rows:
+            table.add_row(_plain(name), _plain(value))
+        yield table
+    else:
+        yield Text.from_markup(title)
     for part in report.tables:
-        console.print(f"[italic]{_plain(part.title)}[/italic]", highlight=False, soft_wrap=True)
-        console.print(_grid(part))
+        yield Text.from_markup(f"[italic]{_plain(part.title)}[/italic]")
+        yield _grid(part)
     for text in report.suspicions:
-        # Left to the terminal to wrap, so that commands in it can be copied.
-        console.print(
-            f"[yellow]suspicious[/yellow] {_plain(text)}", highlight=False, soft_wrap=True
-        )
+        yield Text.from_markup(f"[yellow]suspicious[/yellow] {_plain(text)}")
     if not report.suspicions:
-        console.print("[green]nothing suspicious[/green]")
+        yield Text.from_markup("[green]nothing suspicious[/green]")
 
 
 def _grid(part: ReportTable) -> Table:

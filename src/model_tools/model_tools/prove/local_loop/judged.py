@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -121,16 +120,14 @@ def run_and_judge(
     )
 
 
-def show_judged(judged: Judged) -> None:
-    """Print the table."""
+def judged_table(judged: Judged) -> Table:
+    """Return what was found as a table."""
     table = Table(show_header=False, box=None)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _lines(judged):
         table.add_row(name, value)
-    # Wide where the output is no terminal, so that a log keeps whole lines.
-    console = Console()
-    Console(width=None if console.is_terminal else 200).print(table, highlight=False)
+    return table
 
 
 def _lines(judged: Judged) -> Iterator[tuple[str, str]]:
@@ -189,7 +186,7 @@ def _episodes(rollout: Rollout) -> str:
 
 
 def _returns(rollout: Rollout) -> str:
-    returns = np.bincount(rollout.episode, weights=rollout.reward)
+    returns = rollout.returns
     whole = returns[: rollout.ended.sum()]
     mean = f"; mean of those that ended {number(float(whole.mean()))}" if len(whole) else ""
     return _list([number(one) for one in returns]) + mean

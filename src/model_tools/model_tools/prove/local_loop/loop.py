@@ -50,6 +50,11 @@ class Rollout:
         """Number of the episode of each step, from 0."""
         return np.concatenate([[0], np.cumsum(self.ended[:-1])])
 
+    @property
+    def returns(self) -> F64:
+        """Sum of the rewards of each episode; the last one may not have ended."""
+        return np.bincount(self.episode, weights=self.reward).astype(np.float64)
+
     def save(self, file: Path) -> None:
         """Write rows that calibrate and compare: tensors by name, `acted`, `reward`, `episode`."""
         own: dict[str, Tensor] = {

@@ -52,7 +52,7 @@ from policy_inference.bundle.bundle import (
     SetBundle,
 )
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import difference as measured
 from policy_inference.comparison.open_loop import joints, judge
@@ -157,7 +157,7 @@ def replay(
 
     Args:
         path: Folder or file of the recording.
-        given: Another bundle.
+        given: Another bundle: its folder, or the name of an installed one.
         backends: Back ends in order of preference, comma-separated; empty for the recorded one.
         options: Options of back ends, by name.
 
@@ -166,14 +166,15 @@ def replay(
         OSError: A file cannot be read.
     """
     recording = FlightRecording(path)
+    other = bundle_folder(str(given)) if given else None
     bundle: Bundle
     contract: HostedContract
     if is_of_set(recording):
-        bundle = load_bundle(given, kind=Bundle) if given else recorded_bundle(recording)
+        bundle = load_bundle(other, kind=Bundle) if other else recorded_bundle(recording)
         contract = recorded_set(recording, bundle)
     else:
         contract = recorded_contract(recording)
-        bundle = load_bundle(given) if given else recorded_bundle(recording)
+        bundle = load_bundle(other) if other else recorded_bundle(recording)
     if bundle.contract.kind != contract.kind:
         raise ToolError(
             f"{bundle.path}: expected a bundle of a {contract.kind} policy, as in the recording, "

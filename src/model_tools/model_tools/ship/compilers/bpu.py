@@ -294,7 +294,7 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         raise ToolError(
             f"{folder / RECORD}: expected a workspace of this model, these samples and "
             f"these options, found {', '.join(differ)}; give bundle, --dataset or "
-            "--samples, --cal-num and options as the workspace was made with, or make "
+            "--rows, --samples and options as the workspace was made with, or make "
             "a new one with --option workspace=FOLDER"
         )
 

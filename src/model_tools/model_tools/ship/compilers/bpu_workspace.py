@@ -211,7 +211,7 @@ def prepare_workspace(
     bundle_folder: Path,
     march: str,
     dataset: Path,
-    cal_num: int | None,
+    wanted: int | None,
     jobs: int,
     progress: Progress = lambda seen, total: None,
 ) -> int:
@@ -225,7 +225,7 @@ def prepare_workspace(
         bundle_folder: A chunk policy's bundle.
         march: nash-e, nash-m, nash-p, bayes or bayes-e.
         dataset: LeRobot dataset or rosbag2 recording to calibrate with.
-        cal_num: Samples, of each camera; the usual number, or all, if None.
+        wanted: Samples, of each camera; the usual number, or all, if None.
         jobs: Processes of the compiler.
         progress: Called with the number of samples that were taken.
 
@@ -254,7 +254,7 @@ def prepare_workspace(
             f"{bundle_folder}: expected no workspace there yet, found {RECORD}; name another folder"
         )
     source = open_source(bundle.contract, dataset)
-    count = count_of(source, cal_num)
+    count = count_of(source, wanted)
     with tempfile.TemporaryDirectory(prefix=".workspace.", dir=bundle_folder) as scratch:
         samples, growing = Path(scratch, "samples"), Path(scratch, "workspace")
         samples.mkdir()

@@ -29,11 +29,11 @@ class CompileRequest:
         bundle: Folder of the bundle with the reference model.
         precision, target: Among those of the compiler.
         options: Values by name, among those of the compiler.
-        samples: Calibration rows, as `model_tools.files.row_files.read_rows` takes them; of a chunk
+        rows: Calibration rows, as `model_tools.files.row_files.read_rows` takes them; of a chunk
             policy a LeRobot dataset or a rosbag2 recording. Not used for a precision that needs
             none.
         topics: Topics of a recording by input, where they have other names.
-        rows: How many of them to take; None for as many as are usual.
+        samples: How many of them to take; None for as many as are usual.
         output: Folder of the new bundle.
         force: Whether a bundle that is there may be replaced.
     """
@@ -42,8 +42,8 @@ class CompileRequest:
     bundle: Path
     precision: str
     target: str | None
-    samples: Path | None
-    rows: int | None
+    rows: Path | None
+    samples: int | None
     output: Path
     force: bool = False
     topics: Mapping[str, str] = field(default_factory=dict)
@@ -75,10 +75,10 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
             f"{request.compiler}: expected options among "
             f"{', '.join(compiler.options) or 'none'}, found {unknown}"
         )
-    if compiler.precisions[request.precision] and request.samples is None:
+    if compiler.precisions[request.precision] and request.rows is None:
         raise ToolError(
             f"{request.compiler}: {request.precision}: expected rows to calibrate with "
-            "(--samples, or --dataset for a chunk policy), found none"
+            "(--rows, or --dataset for a chunk policy), found none"
         )
     if request.output.resolve().is_relative_to(request.bundle.resolve()):
         raise ToolError(
@@ -90,9 +90,9 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
 def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
     """Return the samples where the precision is calibrated; else say that they are not used."""
     if compiler.precisions[request.precision]:
-        return request.samples
-    if request.samples is not None:
-        _log.warning("%s is not calibrated: %s is not used", request.precision, request.samples)
+        return request.rows
+    if request.rows is not None:
+        _log.warning("%s is not calibrated: %s is not used", request.precision, request.rows)
     return None
 
 

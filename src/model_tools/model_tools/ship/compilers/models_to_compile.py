@@ -119,7 +119,7 @@ class JointModel:
         if source is None:
             return lambda folder: {}
         request = self._request
-        count = _ROWS if request.rows is None else request.rows
+        count = _ROWS if request.samples is None else request.samples
         rows = calibration_samples(self._bundle, source, count, request.topics)
         (key,) = self._bundle.contract.models
         return lambda folder: {key: GraphSamples(inputs=rows, files={})}
@@ -158,7 +158,7 @@ class ChunkModels:
             return lambda folder: {}
         bundle, request = self._bundle, self._request
         opened = open_source(bundle.contract, source, request.topics)
-        count = count_of(opened, request.rows)
+        count = count_of(opened, request.samples)
 
         def collect(folder: Path) -> Samples:
             found = collect_samples(bundle, opened, count, folder, progress)

@@ -96,7 +96,7 @@ def version_tag(version: str) -> str:
 
 def is_version_tag(tag: str) -> bool:
     """Return whether a tag is that of a version, and of nothing else."""
-    return re.fullmatch(VERSION, tag.replace("_", "+", 1)) is not None
+    return re.fullmatch(VERSION, tag.replace("_", "+")) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

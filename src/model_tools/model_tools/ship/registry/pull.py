@@ -30,7 +30,7 @@ from model_tools.ship.store.durable import (
 from model_tools.ship.store.install import Installed, install
 from model_tools.ship.store.installed import check_version
 from model_tools.ship.store.statements import DowngradeStatement, read_signed, require_valid
-from policy_inference.bundle.bundle import CONTRACT_FILE
+from policy_inference.bundle.bundle import Bundle, hosted_file
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import current_version
@@ -86,7 +86,7 @@ def _installed(
     if not folder.is_dir():
         return None
     bundle = check_version(folder, trusted)
-    if bundle.content != found.small[CONTRACT_FILE]:
+    if bundle.content != found.small[hosted_file(found.contract)]:
         return None  # to be refused by `install`, which says what differs
     bundle.verify(request.backends)
     return Installed(folder=folder, bundle=bundle, is_new=False, absent=found.absent)
@@ -115,7 +115,7 @@ def pull_to_folder(
         make_folders(output.parent)
         with _staging(output.with_name(hidden)) as staging:
             folder = _downloaded(found, staging, progress, copies=1)
-            load_bundle(folder, trusted).verify(request.backends)
+            load_bundle(folder, trusted, kind=Bundle).verify(request.backends)
             folder.rename(output)
             sync_folder(output.parent)
     return found.absent

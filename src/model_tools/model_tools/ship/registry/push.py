@@ -30,13 +30,13 @@ from model_tools.ship.store.statements import (
     require_begun,
     require_newer,
 )
-from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, AnyBundle, stated_hashes
+from policy_inference.bundle.bundle import Bundle, stated_hashes
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.schema import read_bytes
 from policy_inference.bundle.signature import signature_of
 
 
-def bundle_layers(bundle: AnyBundle) -> dict[Layer, Content]:
+def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
     """Return the layers of a bundle: the contract, its signature, and the files that it names.
 
     Other files of the folder stay behind: a signature would not cover them.
@@ -46,11 +46,11 @@ def bundle_layers(bundle: AnyBundle) -> dict[Layer, Content]:
         OSError: A file cannot be read.
     """
     bundle.verify()
-    layers: dict[Layer, Content] = {layer_of(CONTRACT_FILE, bundle.content): bundle.content}
-    signature = bundle.path / SIGNATURE_FILE
+    layers: dict[Layer, Content] = {layer_of(bundle.file.name, bundle.content): bundle.content}
+    signature = signature_of(bundle.file)
     if signature.is_file():
         content = read_bytes(signature)
-        layers[layer_of(SIGNATURE_FILE, content)] = content
+        layers[layer_of(signature.name, content)] = content
     for name, sha256 in sorted(stated_hashes(bundle.contract).items()):
         file = bundle.path / name
         size = file.stat().st_size
@@ -58,7 +58,7 @@ def bundle_layers(bundle: AnyBundle) -> dict[Layer, Content]:
     return layers
 
 
-def bundle_digest(bundle: AnyBundle) -> str:
+def bundle_digest(bundle: Bundle) -> str:
     """Return the digest that a registry has, or will have, for a bundle as it is."""
     return digest_of(manifest_bytes(BUNDLE_TYPE, list(bundle_layers(bundle))))
 
@@ -87,7 +87,7 @@ def push_bundle(
         ToolError: The repository's last part is not the bundle's name; the registry refuses it.
         BundleError: The bundle is not whole.
     """
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, kind=Bundle)
     name, version = bundle.contract.name, bundle.contract.version
     _require_name(name, reference, folder)
     if reference.digest:
@@ -103,7 +103,7 @@ def push_bundle(
         tag=tag,
         is_secure=reference.is_secure,
     )
-    return target, digest, any(layer.title == SIGNATURE_FILE for layer in layers)
+    return target, digest, signature_of(bundle.file).is_file()
 
 
 def push_statement(

@@ -52,12 +52,13 @@ from model_tools.ship.store.statements import (
 from policy_inference.bundle.bounded_yaml import LARGEST_BYTES
 from policy_inference.bundle.bundle import (
     CONTRACT_FILE,
-    SIGNATURE_FILE,
-    AnyContract,
+    SET_FILE,
+    HostedContract,
+    hosted_file,
     stated_hashes,
 )
-from policy_inference.bundle.load import parse_contract
-from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.load import parse_hosted
+from policy_inference.bundle.signature import TrustedKeys, signature_of
 
 _LARGEST_SIGNATURE_BYTES = 1 << 12
 
@@ -94,7 +95,7 @@ class RemoteBundle:
 
     repository: RegistryRepository
     digest: str
-    contract: AnyContract
+    contract: HostedContract
     small: Mapping[str, bytes]
     wanted: Sequence[Layer]
     absent: Sequence[str]
@@ -250,23 +251,25 @@ def _contract(
     reference: RegistryReference,
     asked: str,
     trusted: TrustedKeys | None,
-) -> tuple[str, AnyContract, dict[str, bytes], dict[str, Layer]]:
+) -> tuple[str, HostedContract, dict[str, bytes], dict[str, Layer]]:
     """Return digest, contract, the bytes of contract and signature, and the layers by title."""
     place = f"{reference.host}/{reference.repository}"
     manifest = repository.manifest(asked)
     if manifest is None:
         raise RegistryError(f"{place}: expected {asked}, found nothing; check name and tag")
     layers = parse_manifest(manifest, BUNDLE_TYPE, f"{place} {asked}")
-    small = {CONTRACT_FILE: _small(repository, layers, CONTRACT_FILE, LARGEST_BYTES)}
-    if SIGNATURE_FILE in layers:
-        small[SIGNATURE_FILE] = _small(repository, layers, SIGNATURE_FILE, _LARGEST_SIGNATURE_BYTES)
-    file = Path(place, CONTRACT_FILE)
+    file = Path(place, SET_FILE if SET_FILE in layers else CONTRACT_FILE)
+
+    def read(name: str) -> bytes:
+        return _small(repository, layers, name, LARGEST_BYTES)
+
+    content, signature = read(file.name), signature_of(file).name
+    small = {file.name: content}
+    if signature in layers:
+        small[signature] = _small(repository, layers, signature, _LARGEST_SIGNATURE_BYTES)
     if trusted is not None:
-        signature = small.get(SIGNATURE_FILE)
-        trusted.signer_of(
-            file, small[CONTRACT_FILE], None if signature is None else BytesIO(signature)
-        )
-    contract = parse_contract(small[CONTRACT_FILE], file)
+        trusted.signer_of(file, content, BytesIO(small[signature]) if signature in small else None)
+    contract = parse_hosted(content, file, read)
     if contract.name != reference.name:
         raise RegistryError(
             f"{place}: expected a bundle with the name of its repository, {reference.name}, found "
@@ -288,7 +291,7 @@ def _small(
 
 
 def _wanted(
-    contract: AnyContract,
+    contract: HostedContract,
     layers: Mapping[str, Layer],
     backends: Collection[str] | None,
     place: str,
@@ -300,8 +303,8 @@ def _wanted(
         if layer is None or layer.digest != ALGORITHM + sha256:
             found = "none" if layer is None else layer.digest
             raise RegistryError(
-                f"{place}: expected a layer {name!r} with sha256:{sha256}, as {CONTRACT_FILE} "
-                f"states, found {found}"
+                f"{place}: expected a layer {name!r} with sha256:{sha256}, as "
+                f"{hosted_file(contract)} states, found {found}"
             )
         wanted.append(layer)
     return wanted

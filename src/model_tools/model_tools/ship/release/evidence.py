@@ -84,15 +84,30 @@ def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
         raise flown.wrong(f"a recording of {baseline.version} ({baseline.sha256}), the baseline")
     found = shadow["divergence"]
     joints, steps = found["joints"].texts(), found.get("rms_steps")
+    if len(set(joints)) != len(joints):
+        raise found["joints"].wrong("each joint once")
     diverging = Divergences(
-        ticks={name: found["ticks"][name].number() for name in _TICKS},
-        beyond_limits=found["beyond_limits"].number(),
-        distance=dict(zip(joints, found["max"].numbers(len(joints)), strict=True)),
-        rms_steps={}
-        if steps is None
-        else dict(zip(joints, steps.numbers(len(joints)), strict=True)),
+        ticks={name: _counted(found["ticks"][name]) for name in _TICKS},
+        beyond_limits=_counted(found["beyond_limits"]),
+        distance=_by_joint(joints, found["max"]),
+        rms_steps={} if steps is None else _by_joint(joints, steps),
     )
     return {robot: _judged_shadow(release, diverging, shown)}
+
+
+def _by_joint(joints: Sequence[str], values: Node) -> dict[str, float]:
+    numbers = values.numbers(len(joints))
+    if any(number < 0.0 for number in numbers):
+        raise values.wrong("numbers of 0 or more")
+    return dict(zip(joints, numbers, strict=True))
+
+
+def _counted(number: Node) -> float:
+    """Return a number that is counted or measured without a sign."""
+    value = number.number()
+    if value < 0.0:  # it would make up for others
+        raise number.wrong("a number of 0 or more")
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +152,9 @@ def _judged_shadow(release: Release, found: Divergences, shown: str) -> RobotEvi
         )
         if figures.get(what, 0.0) > limit
     ]
-    return _evidence(beyond, _too_short(figures, limits.min_minutes), shown, figures)
+    lacking = [] if compared and found.distance else ["nothing was compared"]
+    lacking += _too_short(figures, limits.min_minutes)
+    return _evidence(beyond, lacking, shown, figures)
 
 
 def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
@@ -170,6 +187,11 @@ def _shadow_of_robot(
     if baseline is not None and baseline.sha256 not in runs:
         reason = f"beside the shadow runs another bundle than {baseline.version}, or none is named"
         return _evidence([], [reason], shown, {})
+    places = {(labels.get("instance"), labels.get("node")) for labels, _ in named("info")}
+    if len(places) > 1:  # one would hide the other
+        return _evidence([], [f"it reports {len(places)} shadows"], shown, {})
+    if any(value != 1.0 for _, value in named("ok")):
+        return _evidence([], ["its shadow does not answer now"], shown, {})
     ticks = {labels.get("outcome", ""): value for labels, value in named("ticks_total")}
     distances = named("distance", statistic="max")
     if not ticks.keys() >= {*_TICKS} or not distances:
@@ -195,8 +217,8 @@ def _number(text: Node) -> float:
         value = float(text.text())
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise text.wrong("a finite number")
+    if not 0.0 <= value < math.inf:
+        raise text.wrong("a finite number of 0 or more")
     return value
 
 
@@ -218,6 +240,8 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
     found = dict[str, RobotEvidence]()
     for state in report["robots"].elements():
         name, health = state["robot"].text(), state["health"].text()
+        if name in found:
+            raise state["robot"].wrong("each robot once")
         reasons = state["reasons"].texts()
         figures = {"minutes": state["run_s"].number() / 60.0}
         if release.sha256 not in state["sha256"].text().split(", "):

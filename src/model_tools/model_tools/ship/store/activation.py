@@ -13,11 +13,19 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from model_tools.errors import ToolError
-from model_tools.ship.store.durable import locked, move_folder, switch_link, write_text, writing
+from model_tools.ship.store.durable import (
+    NO_ROOM,
+    locked,
+    move_folder,
+    switch_link,
+    write_text,
+    writing,
+)
 from model_tools.ship.store.installed import (
     check_version,
     model_folder,
@@ -29,12 +37,13 @@ from policy_inference.bundle.contract import VERSION
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
 from policy_inference.core.trial.journal import TrialEvent, append_event
-from policy_inference.core.trial.record import TrialState, newest_trial
+from policy_inference.core.trial.record import TrialState, bad_trial, newest_trial
 from policy_inference.safe_files import read_at_most
 
 _log = logging.getLogger("model_tools")
 FILE = "activations"
 _LARGEST_BYTES = 1 << 20
+_Number = tuple[int, str]
 
 
 def activate(
@@ -64,8 +73,7 @@ def activate(
         refuse_revoked(model, version)
         require_good(model, version, again=again)
         warn_of_older(model, version)
-        end_trial(model, f"{version} was activated", version)
-        move_on(model, version)
+        move_on(model, version, lambda: end_trial(model, f"{version} was activated", version))
     return folder
 
 
@@ -90,26 +98,28 @@ def is_older(version: str, than: str) -> bool:
     return _order(version) < _order(than)
 
 
-def _order(version: str) -> tuple[Sequence[int], bool, Sequence[tuple[bool, int, str]]]:
+def _order(version: str) -> tuple[Sequence[_Number], bool, Sequence[tuple[bool, _Number, str]]]:
     """Return what sorts versions as Semantic Versioning does: rc.9 before rc.10 before rc.x."""
     released, _, _ = version.partition("+")
     numbers, _, pre_release = released.partition("-")
     parts = [
-        (False, _number(part), "") if re.fullmatch("[0-9]+", part) else (True, 0, part)
+        (False, _number(part), "") if re.fullmatch("[0-9]+", part) else (True, _number(""), part)
         for part in pre_release.split(".")
     ]
     return [_number(number) for number in numbers.split(".")], not pre_release, parts
 
 
-def _number(digits: str) -> int:
-    return int(digits[:18])
+def _number(digits: str) -> _Number:
+    """Return what sorts whole numbers; Python refuses to read thousands of digits."""
+    digits = digits.lstrip("0")
+    return len(digits), digits
 
 
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
     """Put the version before the present one into use, once it is verified.
 
     Before a version on trial that is the one in use: then the trial ends. Versions that are
-    revoked are passed over.
+    revoked, or failed a trial, are passed over.
 
     Returns:
         The version that nodes took before, and the folder of the one that they take now.
@@ -128,7 +138,11 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
             end_trial(model, "rolled back by a person")
             return trial.version, model / before
         revoked = revoked_versions(model)
-        back = [version for version in way_back(model) if version not in revoked]
+        back = [
+            version
+            for version in way_back(model)
+            if version not in revoked and bad_trial(model, version) is None
+        ]
         if before is None or not back:
             raise ToolError(
                 f"{model}: expected a version that was in use before "
@@ -137,8 +151,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
             )
         folder = model / back[0]
         check_version(folder, trusted)
-        end_trial(model, "rolled back by a person", back[0])
-        move_back(model, back[0])
+        move_back(model, back[0], lambda: end_trial(model, "rolled back by a person", back[0]))
     return before, folder
 
 
@@ -161,8 +174,11 @@ def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Pat
         folder = version_folder(model, trial.version)
         check_version(folder, trusted)
         refuse_revoked(model, trial.version)
-        append_event(trial.file, trial.number, TrialEvent.KEPT)
-        move_on(model, trial.version)
+        move_on(
+            model,
+            trial.version,
+            lambda: append_event(trial.file, trial.number, TrialEvent.KEPT),
+        )
     return folder
 
 
@@ -181,10 +197,15 @@ def way_back(model: Path) -> list[str]:
     return [version for version in reversed(before) if version in there]
 
 
-def move_on(model: Path, version: str) -> None:
+def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
     """Put a version into use, after the current one; versions recorded after that are forgotten.
 
     A new record replaces a damaged one, which stays there under another name.
+
+    Args:
+        model: Folder of the bundle.
+        version: An installed one.
+        decide: What becomes of a trial; as for `switch_link`.
     """
     current = current_version(model)
     try:
@@ -193,6 +214,7 @@ def move_on(model: Path, version: str) -> None:
         _set_aside(model / FILE)
         recorded = []
     if current == version:
+        decide()
         return
     if current is not None:  # one that was linked by hand counts as activated
         recorded = recorded[: recorded.index(current)] if current in recorded else recorded
@@ -200,15 +222,28 @@ def move_on(model: Path, version: str) -> None:
     # Of the first activation the link comes first: a record without a link means a lost one.
     if recorded:
         _write(model, [*recorded, version])
-    switch_link(model / CURRENT, version)
+    switch_link(model / CURRENT, version, decide)
     if not recorded or version in recorded:
-        _write(model, [*(one for one in recorded if one != version), version])
+        with _if_there_is_room():  # it is in use: what is recorded already says so, if at length
+            _write(model, [*(one for one in recorded if one != version), version])
 
 
-def move_back(model: Path, version: str) -> None:
-    """Put a version of the way back into use; the way on stays recorded until `move_on`."""
+@contextmanager
+def _if_there_is_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+
+
+def move_back(model: Path, version: str, decide: Callable[[], object]) -> None:
+    """Put a version of the way back into use; the way on stays recorded until `move_on`.
+
+    Arguments are those of `move_on`.
+    """
     forget(model, ())
-    switch_link(model / CURRENT, version)
+    switch_link(model / CURRENT, version, decide)
 
 
 def forget(model: Path, versions: Sequence[str]) -> None:

@@ -18,11 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn, Protocol
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
+from policy_inference.bundle.bundle import HOSTED_FILES
 from policy_inference.bundle.record import RECORD_FILE
 from policy_inference.safe_files import open_regular
 
-_FIRST = (CONTRACT_FILE, SIGNATURE_FILE)
+_FIRST = (*HOSTED_FILES, *(f"{name}.sig" for name in HOSTED_FILES))
 """Is read before anything else, and checked."""
 _IN_MEMORY = (
     tarfile.XHDTYPE,
@@ -105,7 +105,7 @@ class _Folder:
         self._root = os.open(path, _FOLDER)
         try:
             with os.scandir(self._root) as entries:  # before the whole tree is read
-                _require_contract(path, any(entry.name == CONTRACT_FILE for entry in entries))
+                _require_contract(path, any(entry.name in HOSTED_FILES for entry in entries))
             self._seen = 0
             self._stats = dict(self._files(self._root, PurePosixPath()))
         except BaseException:
@@ -198,7 +198,9 @@ class _Archive:
 
 def _require_contract(path: Path, is_there: bool) -> None:
     if not is_there:
-        raise ToolError(f"{path}: expected a bundle, which has a {CONTRACT_FILE}, found none")
+        raise ToolError(
+            f"{path}: expected a bundle, which has a {' or a '.join(HOSTED_FILES)}, found none"
+        )
 
 
 def _bundle_names(names: set[str]) -> list[str]:
@@ -297,9 +299,7 @@ def _refused(path: Path, member: tarfile.TarInfo, found: str) -> ToolError:
 
 def _bundle_in(path: Path, members: Mapping[PurePosixPath, tarfile.TarInfo]) -> PurePosixPath:
     """Return the one folder in which all files of an archive lie, its top or one in it."""
-    folders = [
-        name.parent for name in members if name.name == CONTRACT_FILE and len(name.parts) < 3
-    ]
+    folders = [name.parent for name in members if name.name in HOSTED_FILES and len(name.parts) < 3]
     _require_contract(path, bool(folders))
     folder = min(folders, key=lambda folder: len(folder.parts))
     stray = next((name for name in members if not name.is_relative_to(folder)), None)

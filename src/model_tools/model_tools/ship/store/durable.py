@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -90,11 +90,23 @@ def write_text(file: Path, text: str) -> None:
     sync_folder(file.parent)
 
 
-def switch_link(link: Path, target: str) -> None:
-    """Let a link point to `target`; a program that follows it finds the old or the new target."""
+def switch_link(link: Path, target: str, decide: Callable[[], object]) -> None:
+    """Let a link point to `target`; a program that follows it finds the old or the new target.
+
+    Args:
+        link: Of which there may be one already.
+        target: Relative to it.
+        decide: Records the switch elsewhere, when all that it needs room for is there: on a full
+            disk both happen or neither.
+    """
     growing = link.with_name(hidden(link.name))
-    growing.symlink_to(target)
-    growing.replace(link)
+    try:
+        growing.symlink_to(target)
+        decide()
+        growing.replace(link)
+    except OSError:
+        growing.unlink(missing_ok=True)
+        raise
     sync_folder(link.parent)
 
 

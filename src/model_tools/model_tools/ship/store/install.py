@@ -29,15 +29,18 @@ from model_tools.ship.store.installed import hashes_of, record_of
 from policy_inference.bundle.bounded_yaml import LARGEST_BYTES
 from policy_inference.bundle.bundle import (
     CONTRACT_FILE,
-    SIGNATURE_FILE,
-    AnyBundle,
-    AnyContract,
+    HOSTED_FILES,
+    SET_FILE,
+    Bundle,
+    HostedContract,
+    hosted_file,
     stated_hashes,
 )
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_bundle, parse_contract
+from policy_inference.bundle.load import load_bundle, parse_hosted
 from policy_inference.bundle.record import RECORD_FILE
-from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.set_contract import SetContract
+from policy_inference.bundle.signature import TrustedKeys, signature_of
 
 _SHOWN = 6
 _RESULTS = "bpu_output"
@@ -58,7 +61,7 @@ class Installed:
     """
 
     folder: Path
-    bundle: AnyBundle
+    bundle: Bundle
     is_new: bool
     left: Sequence[str] = ()
     absent: Sequence[str] = ()
@@ -92,8 +95,9 @@ def install(
         BundleError: The bundle is not whole, not valid, or not signed.
     """
     with opened(path, room_bytes(root)) as source:
-        content = _content(source, path, trusted)
-        contract = parse_contract(content, path / CONTRACT_FILE)
+        file = path / next(name for name in HOSTED_FILES if name in source.names)
+        content = _content(source, file, trusted)
+        contract = parse_hosted(content, file, lambda name: _read(source, path, name))
         absent = absent_backends(contract, backends, path)
         model = root / contract.name
         with writing(root):
@@ -131,7 +135,7 @@ def install(
                     _require_same(folder, hashes, path, [*left, *others])
         return Installed(
             folder=folder,
-            bundle=load_bundle(folder, trusted),
+            bundle=load_bundle(folder, trusted, kind=Bundle),
             is_new=is_new,
             left=left,
             absent=absent,
@@ -139,7 +143,7 @@ def install(
 
 
 def absent_backends(
-    contract: AnyContract, backends: Collection[str] | None, place: Path | str
+    contract: HostedContract, backends: Collection[str] | None, place: Path | str
 ) -> list[str]:
     """Return the back ends whose models are not asked for.
 
@@ -164,23 +168,32 @@ def absent_backends(
     return [name for name in known if name not in backends]
 
 
-def _content(source: BundleSource, path: Path, trusted: TrustedKeys | None) -> bytes:
+def _content(source: BundleSource, file: Path, trusted: TrustedKeys | None) -> bytes:
     """Return the contract's bytes, signed where keys are configured, before they are parsed."""
-    with source.open(CONTRACT_FILE) as stream:
+    content = _read(source, file.parent, file.name)
+    if trusted is not None:
+        name = signature_of(file).name
+        with ExitStack() as stack:
+            signature = stack.enter_context(source.open(name)) if name in source.names else None
+            trusted.signer_of(file, content, signature)
+    return content
+
+
+def _read(source: BundleSource, path: Path, name: str) -> bytes:
+    """Return the bytes of a contract in a bundle.
+
+    Raises:
+        ToolError: It is not there, or too large.
+    """
+    if name not in source.names:
+        raise ToolError(f"{path / name}: expected the contract of a member, found nothing")
+    with source.open(name) as stream:
         content = stream.read(LARGEST_BYTES + 1)
     if len(content) > LARGEST_BYTES:
         raise ToolError(
-            f"{path / CONTRACT_FILE}: expected a contract of at most "
-            f"{LARGEST_BYTES >> 20} MiB, found a larger file"
+            f"{path / name}: expected a contract of at most {LARGEST_BYTES >> 20} MiB, found a "
+            "larger file"
         )
-    if trusted is not None:
-        with ExitStack() as stack:
-            signature = (
-                stack.enter_context(source.open(SIGNATURE_FILE))
-                if SIGNATURE_FILE in source.names
-                else None
-            )
-            trusted.signer_of(path / CONTRACT_FILE, content, signature)
     return content
 
 
@@ -197,7 +210,7 @@ def _growing(model: Path) -> Iterator[Path]:
 
 
 def _wanted(
-    names: Sequence[str], contract: AnyContract, backends: Collection[str] | None
+    names: Sequence[str], contract: HostedContract, backends: Collection[str] | None
 ) -> list[str]:
     """Return the files to copy, without the models of other back ends than these.
 
@@ -218,13 +231,16 @@ def _wanted(
     ]
 
 
-def _not_covered(names: Sequence[str], contract: AnyContract) -> list[str]:
-    covered = {CONTRACT_FILE, SIGNATURE_FILE, *stated_hashes(contract)}
+def _not_covered(names: Sequence[str], contract: HostedContract) -> list[str]:
+    file = hosted_file(contract)
+    covered = {file, signature_of(Path(file)).name, *stated_hashes(contract)}
     return [name for name in names if name not in covered]
 
 
-def _first_model(contract: AnyContract, hashes: Mapping[str, str]) -> str:
-    """Return the file of the first model that is installed."""
+def _first_model(contract: HostedContract, hashes: Mapping[str, str]) -> str:
+    """Return the file of the first model that is installed; of a set its own file."""
+    if isinstance(contract, SetContract):
+        return hosted_file(contract)
     artifacts = next(iter(contract.models.values())).artifacts.values()
     return next(artifact.file for artifact in artifacts if artifact.file in hashes)
 
@@ -235,7 +251,7 @@ def _copied(
     trusted: TrustedKeys | None,
     names: Sequence[str],
     backends: Collection[str] | None,
-) -> tuple[AnyBundle, dict[str, str]]:
+) -> tuple[Bundle, dict[str, str]]:
     """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
     hashes = dict[str, str]()
     for name in names:
@@ -245,7 +261,7 @@ def _copied(
             hashes[name] = copy_synced(stream, file)
     for folder in {(growing / name).parent for name in hashes}:
         sync_folder(folder)
-    bundle = load_bundle(growing, trusted)
+    bundle = load_bundle(growing, trusted, kind=Bundle)
     bundle.verify(backends)
     return bundle, hashes
 
@@ -260,5 +276,5 @@ def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequen
         raise ToolError(
             f"{folder}: expected the content of {path}, since an installed version "
             f"never changes, found that these differ: {', '.join(other[:_SHOWN])}{more}; give the "
-            f"bundle another version in its {CONTRACT_FILE}"
+            f"bundle another version in its {SET_FILE if SET_FILE in hashes else CONTRACT_FILE}"
         )

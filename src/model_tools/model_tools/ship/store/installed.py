@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
-from model_tools.ship.store.durable import is_hidden
-from policy_inference.bundle.bundle import CONTRACT_FILE, AnyBundle, AnyContract
+from model_tools.ship.store.durable import is_hidden, is_locked
+from policy_inference.bundle.bundle import Bundle, HostedContract, hosted_file
 from policy_inference.bundle.contract import NAME
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.record import ALGORITHM, RECORD_FILE, REMEDY, require_recorded
+from policy_inference.bundle.set_contract import SetContract
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import CURRENT, versions_of
 from policy_inference.bundle.verified import sha256_of
@@ -70,7 +71,7 @@ def version_folder(model: Path, version: str) -> Path:
     return model / version
 
 
-def check_version(folder: Path, trusted: TrustedKeys | None) -> AnyBundle:
+def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     """Verify all files of an installed version: contract, signature, every hash, the record.
 
     Of a version that was installed for some back ends, their models must be there and no others.
@@ -79,9 +80,9 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> AnyBundle:
         BundleError: With everything that is wrong.
         OSError: A file cannot be read.
     """
-    bundle = load_bundle(folder, trusted)
+    bundle = load_bundle(folder, trusted, kind=Bundle)
     record = require_recorded(folder, bundle.contract, bundle.sha256)
-    changed = changed_files(folder, record, hashes_of(folder))
+    changed = changed_files(bundle, record, hashes_of(folder))
     if changed:
         raise BundleError(changed)
     bundle.verify(record.get("backends"))
@@ -99,12 +100,19 @@ def hashes_of(folder: Path) -> dict[str, str]:
 
 
 def leftovers(model: Path) -> list[Path]:
-    """Return what killed installers left, and what one that is at work has in the making."""
-    return sorted(entry for entry in model.iterdir() if is_hidden(entry.name))
+    """Return what killed installers left, and what one that is at work has in the making.
+
+    Without what a pull is writing now: it locks its own folder, since it may take hours.
+    """
+    return sorted(
+        entry
+        for entry in model.iterdir()
+        if is_hidden(entry.name) and not (entry.is_dir() and is_locked(entry))
+    )
 
 
 def record_of(
-    bundle: AnyBundle,
+    bundle: Bundle,
     files: Mapping[str, str],
     *,
     source: str,
@@ -147,20 +155,20 @@ def record_of(
 
 
 def changed_files(
-    folder: Path, record: Mapping[str, Any], hashes: Mapping[str, str]
+    bundle: Bundle, record: Mapping[str, Any], hashes: Mapping[str, str]
 ) -> list[Problem]:
     """Return what differs between the record and the files that are there.
 
     Args:
-        folder: Of the version.
+        bundle: The version.
         record: Its record.
         hashes: SHA-256 of each file that is there, by name, less the record's own.
     """
-    stated = {**record["files"], CONTRACT_FILE: record.get("policy_hash")}
+    stated = {**record["files"], hosted_file(bundle.contract): record.get("policy_hash")}
     found = {name: ALGORITHM + sha256 for name, sha256 in hashes.items()}
     return [
         Problem(
-            file=str(folder / name),
+            file=str(bundle.path / name),
             found=found.get(name, "nothing"),
             remedy=REMEDY,
             expected=stated.get(name, "nothing, since it was not installed"),
@@ -171,7 +179,7 @@ def changed_files(
 
 
 def _model_hashes(
-    contract: AnyContract, backends: Collection[str] | None
+    contract: HostedContract, backends: Collection[str] | None
 ) -> dict[str, str | dict[str, str]]:
     """Return the hash of the model for each back end; of several graphs, by their names."""
     hashes = dict[str, dict[str, str]]()
@@ -184,9 +192,9 @@ def _model_hashes(
     return {name: of if len(of) > 1 else next(iter(of.values())) for name, of in hashes.items()}
 
 
-def _export_time(contract: AnyContract, modified_s: float) -> str:
+def _export_time(contract: HostedContract, modified_s: float) -> str:
     """Return ISO 8601 in UTC; a date without a time of day stays a date."""
-    stated = contract.provenance.date
+    stated = None if isinstance(contract, SetContract) else contract.provenance.date
     if stated is None:
         return _utc(datetime.fromtimestamp(modified_s, timezone.utc))
     if "T" not in stated:

@@ -27,10 +27,11 @@ from model_tools.ship.store.installed import (
     models_in,
     version_folder,
 )
+from model_tools.ship.store.statements import require_kept_whole
 from model_tools.ship.store.trials import trial_words
-from policy_inference.bundle.bundle import SIGNATURE_FILE
+from policy_inference.bundle.bundle import HOSTED_FILES
 from policy_inference.bundle.record import read_record
-from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.signature import TrustedKeys, signature_of
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
 from policy_inference.core.trial.record import newest_trial
 from policy_inference.errors import BundleError, PolicyError
@@ -117,7 +118,7 @@ def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
 
 def _model(model: Path) -> Verified:
     problems, notes = list[str](), list[str]()
-    for look in (_left, _gone, _unlinked, _tried):
+    for look in (_left, _gone, _unlinked, _tried, _stated):
         try:
             notes += look(model)
         except PolicyError as error:
@@ -165,6 +166,16 @@ def _tried(model: Path) -> list[str]:
     return []
 
 
+def _stated(model: Path) -> list[str]:
+    """Return nothing; the statements that were accepted must be readable.
+
+    Raises:
+        PolicyError: One is not.
+    """
+    require_kept_whole(model)
+    return []
+
+
 def listing(root: Path) -> list[dict[str, Any]]:
     """Return the bundles below a root, each with its versions; reads no model."""
     return [_listed_model(folder) for folder in models_in(root)]
@@ -200,7 +211,7 @@ def _listed_version(folder: Path) -> dict[str, Any]:
         "version": folder.name,
         "folder": str(folder),
         "size_bytes": size,
-        "is_signed": (folder / SIGNATURE_FILE).is_file(),
+        "is_signed": any(signature_of(folder / name).is_file() for name in HOSTED_FILES),
         "signed_by": record.get("signed_by"),
         "installed_time": record.get("installed_time"),
         "installed_from": record.get("installed_from"),

@@ -171,12 +171,29 @@ def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None
     It was checked when it came; the folder is as safe as the installed versions beside it.
 
     Raises:
-        BundleError: It is damaged.
+        ToolError: It is damaged.
     """
     file = _kept_file(model, tag)
-    if not file.exists():
-        return None
-    statement = parse_statement(read_bytes(file), file)
+    return _kept(file) if file.exists() else None
+
+
+def require_kept_whole(model: Path) -> None:
+    """Raise an error where a statement that this robot has accepted is damaged.
+
+    Raises:
+        ToolError: One is.
+    """
+    for file in _kept_files(model):
+        _kept(file)
+
+
+def _kept(file: Path) -> ChannelStatement | RevocationStatement:
+    try:
+        statement = parse_statement(read_bytes(file), file)
+    except BundleError as error:
+        raise ToolError(
+            f"{error}; the statement is damaged: remove it, and the next pull brings it again"
+        ) from error
     assert not isinstance(statement, DowngradeStatement)  # these are not kept
     return statement
 
@@ -192,7 +209,7 @@ def revoked_versions(model: Path) -> Mapping[str, str]:
     """Return why versions of an installed bundle are revoked, by version, as this robot knows it.
 
     Raises:
-        BundleError: The statement that it has kept is damaged.
+        ToolError: The statement that it has kept is damaged.
     """
     statement = kept(model, REVOKED_TAG)
     return statement.versions if isinstance(statement, RevocationStatement) else {}
@@ -202,8 +219,7 @@ def refuse_revoked(model: Path, version: str) -> None:
     """Raise an error where a version is revoked, as this robot knows it.
 
     Raises:
-        ToolError: It is.
-        BundleError: As `revoked_versions`.
+        ToolError: It is; or as `revoked_versions`.
     """
     reason = revoked_versions(model).get(version)
     if reason is not None:
@@ -243,8 +259,7 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
         place: What messages call it.
 
     Raises:
-        ToolError: It has expired.
-        BundleError: A statement that was kept is damaged.
+        ToolError: It has expired, or a statement that was kept is damaged.
     """
     clock = datetime.now(timezone.utc)
     if clock < _utc(issued):
@@ -254,7 +269,8 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
             clock.isoformat(timespec="seconds"),
             issued,
         )
-    now = max([clock, *([] if model is None else _accepted_times(model))])
+    files = [] if model is None else _kept_files(model)
+    now = max([clock, *(_utc(_kept(file).issued) for file in files)])
     if now >= _utc(expires):
         raise ToolError(
             f"{place}: expected a statement that has not expired, found that it did at {expires}, "
@@ -294,10 +310,9 @@ def _utc(text: str) -> datetime:
     return time
 
 
-def _accepted_times(model: Path) -> list[datetime]:
+def _kept_files(model: Path) -> list[Path]:
     folder = model / FOLDER
-    files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
-    return [_utc(parse_statement(read_bytes(file), file).issued) for file in files]
+    return sorted(folder.glob("*.yaml")) if folder.is_dir() else []
 
 
 def _kept_file(model: Path, tag: str) -> Path:

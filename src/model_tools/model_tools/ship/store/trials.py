@@ -29,6 +29,7 @@ from policy_inference.core.trial.record import (
     VersionTrial,
     bad_trial,
     newest_trial,
+    require_room,
     trials_of,
 )
 from policy_inference.core.trial.settings import settings_of_trial
@@ -86,6 +87,7 @@ def begin_trial(
             )
         refuse_revoked(model, version)
         check_version(model / current, trusted)
+        require_room(model)  # before the trial of another version ends
         require_good(model, version, again=again)
         end_trial(model, f"a trial of {version} began")
         _make_record(model, owner)

@@ -189,7 +189,7 @@ def test_more_samples_than_frames_are_refused(tmp_path: Path, collect: Collect) 
     with pytest.raises(
         ToolError,
         match=r"dataset: expected at least 37 observations to take, "
-        r"found 36; record more, or take fewer with --cal-num",
+        r"found 36; record more, or take fewer with --samples",
     ):
         collect(bundle_at(tmp_path), 37)
 

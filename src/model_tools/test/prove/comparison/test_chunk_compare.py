@@ -405,15 +405,16 @@ def test_drawn_images_do_not_judge_few_bits_where_others_were_recorded(tmp_path:
 
 
 def test_drawn_images_alone_judge_and_are_said_to_be_unfair(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_dataset(tmp_path / "data")
     one = with_drawn_rows(write_chunk_bundle(tmp_path / "one", sizes=OF_DATASET))
     few = changed(tmp_path / "few", rounded(0.5), precision="int8", sizes=OF_DATASET)
 
     assert cli.main(["compare", str(one), str(few)]) == 1
-    assert "which is no fair test of so few bits; compare on frames of the training" in caplog.text
-    caplog.clear()
+    shown = capsys.readouterr().out
+    assert "which is no fair test of so few bits; compare on frames of the training" in shown
+    capsys.readouterr()
     cli.main(
         [
             "compare",
@@ -425,7 +426,8 @@ def test_drawn_images_alone_judge_and_are_said_to_be_unfair(
             str(tmp_path / "report"),
         ]
     )
-    assert "no fair test" not in caplog.text
+    shown = capsys.readouterr().out
+    assert "no fair test" not in shown
     figures = json.loads((tmp_path / "report/comparison.json").read_text("utf-8"))
     assert [rows["judged"] for rows in figures["artifacts"][1]["rows"]] == [False, True]
     assert "Not judged here" in (tmp_path / "report/comparison.html").read_text("utf-8")

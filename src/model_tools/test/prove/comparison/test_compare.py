@@ -267,9 +267,9 @@ def test_rows_that_calibrated_an_artifact_are_not_judged(
                 str(reference),
                 "--precision",
                 "int8",
-                "--samples",
+                "--rows",
                 str(rows),
-                "--count",
+                "--samples",
                 "50",
                 "--output",
                 str(tmp_path / "int8"),
@@ -430,7 +430,7 @@ def test_walks_are_on_the_terminal_and_in_the_report(
 
 @pytest.mark.slow
 def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     still = standing_still(tmp_path / "still")
     status = cli.main(
@@ -444,7 +444,10 @@ def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
         ]
     )
     assert status == 0
-    assert "the walk itself is poor: error of vx: expected at most 0.2, found 0.78" in caplog.text
+    assert (
+        "the walk itself is poor: error of vx: expected at most 0.2, found 0.78"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
@@ -590,7 +593,7 @@ def infinite(arrays: dict[str, Any]) -> None:
 def test_outputs_that_are_not_finite_fail_and_are_reported(
     reference: Path,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
     edit: Callable[[dict[str, Any]], None],
     broken_first: bool,
 ) -> None:
@@ -601,6 +604,7 @@ def test_outputs_that_are_not_finite_fail_and_are_reported(
 
     assert status == 1
     assert re.search(
-        "broken.*mean absolute error: expected at most 1e-05, found (nan|inf)", caplog.text
+        "broken.*mean absolute error: expected at most 1e-05, found (nan|inf)",
+        capsys.readouterr().out,
     )
     assert (tmp_path / "report" / "comparison.html").is_file()

@@ -20,10 +20,11 @@ from onnx import helper, numpy_helper
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import keep_report
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle
-from model_tools.prove.inspect.inspection import InspectionReport, show_report
+from model_tools.prove.inspect.inspection import InspectionReport, report_text
 from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from policy_inference.command_line import CommandResult, show_result
 
 from ...make.importers.conftest import ANSWERS
 from ...make.importers.small_models import save, save_policy
@@ -83,6 +84,11 @@ def bundle(folder: Path, model: Path, *answers: str) -> Path:
 
 def suspicions(path: Path) -> str:
     return "\n".join(inspect_path(path).suspicions)
+
+
+def show(report: InspectionReport) -> None:
+    result = CommandResult(document=report, text=list(report_text(report)))
+    show_result(result, as_json=False)
 
 
 def test_a_plain_model_shows_its_tensors_and_nothing_suspicious(tmp_path: Path) -> None:
@@ -556,7 +562,7 @@ def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
         ("2:4", "joint_vel", "1", "-5 to 5", "1"),
         ("4:6", "last_action", "1", "none", "1"),
     ]
-    show_report(inspect_path(folder))
+    show(inspect_path(folder))
     assert observation.title in capsys.readouterr().out
 
 
@@ -674,9 +680,9 @@ def test_the_table_shows_rows_and_suspicions_as_they_are_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     report = InspectionReport(kind="kind", path=Path("x"), rows=[("shape", "[bold]1[/bold]")])
-    show_report(report)
+    show(report)
     assert "nothing suspicious" in capsys.readouterr().out
-    show_report(dataclasses.replace(report, suspicions=["[red] values"]))
+    show(dataclasses.replace(report, suspicions=["[red] values"]))
     out = capsys.readouterr().out
     assert "[bold]1[/bold]" in out
     assert "suspicious [red] values" in out
@@ -692,7 +698,7 @@ def test_text_of_a_file_changes_neither_style_nor_terminal(
     report = InspectionReport(kind="ONNX model", path=tmp_path / "a\x1b[2J")
     report.row("producer", "[/]\x1b]0;owned\x07")
     report.suspect("the metadata say \x1b[8m[/italic]")
-    show_report(report)
+    show(report)
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert r"[/]\x1b]0;owned\x07" in shown

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from model_tools.errors import ToolError
-from model_tools.prove.inspect.inspection import show_report
+from model_tools.prove.inspect.inspection import report_text
 from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
 from policy_inference.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
@@ -108,7 +108,7 @@ def test_a_changed_file_is_shown_or_refused(
         path = file.parents[FOLDERS[file.name] - 1] if file.name in FOLDERS else file
         file.write_bytes(data.draw(changed_bytes(file.read_bytes())))
         with suppress(PolicyError), bounded(cpu_s=5):
-            show_report(inspect_path(path))
+            list(report_text(inspect_path(path)))
 
 
 @pytest.mark.parametrize(

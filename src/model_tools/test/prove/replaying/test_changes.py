@@ -15,7 +15,9 @@ import pytest
 
 from model_tools.prove.replaying.replay import Judgement, replay
 from model_tools.prove.replaying.replay_report import verdict
+from model_tools.ship.store.install import install
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.store import ROOT_VARIABLE
 from policy_inference.interfaces import Mode
 
 from ...tiny_bundle import make_bundle, sha256
@@ -79,6 +81,14 @@ def test_other_weights_are_the_same_function_with_other_results(
     assert found.first.stage == "outputs"
     assert {str(check.where).split(":")[0] for check in found.checks if not check} == {"outputs"}
     assert differing(found).keys() == {"outputs"}
+
+
+def test_other_weights_are_found_by_the_name_of_an_installed_bundle(
+    tmp_path: Path, flown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "models"))
+    install(make_bundle(tmp_path / "other", edit=heavier), tmp_path / "models")
+    assert replay(flown, Path("tiny@1.0.0"), "", {}).judgement is Judgement.LIMITS
 
 
 def elsewhere(topic: str, message: Any) -> Any:

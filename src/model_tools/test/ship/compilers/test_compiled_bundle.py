@@ -44,18 +44,16 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def compiled(source: Path, rows: Path, tmp_path: Path) -> Compile:
-    def apply(
-        precision: str = "int8", samples: Path | None = rows, **changes: object
-    ) -> JointBundle:
+    def apply(precision: str = "int8", rows: Path | None = rows, **changes: object) -> JointBundle:
         given = {
             "compiler": "onnx",
             "bundle": source,
             "target": None,
-            "rows": 512,
+            "samples": 512,
             "output": tmp_path / "made",
             **changes,
         }
-        request = CompileRequest(precision=precision, samples=samples, **given)  # type: ignore[arg-type]  # as in the calls
+        request = CompileRequest(precision=precision, rows=rows, **given)  # type: ignore[arg-type]  # as in the calls
         return load_bundle(compile_bundle(request), kind=JointBundle)
 
     return apply
@@ -109,7 +107,7 @@ def test_a_compiled_model_is_nearly_the_same_function(
 def test_the_contract_says_what_the_artifact_is_and_how_it_was_made(
     compiled: Compile, rows: Path
 ) -> None:
-    bundle = compiled(rows=64)
+    bundle = compiled(samples=64)
     entry, file = bundle.artifact("onnx")
 
     assert (entry.precision, entry.target, file.name) == ("int8", None, "policy.int8.onnx")
@@ -122,7 +120,7 @@ def test_the_contract_says_what_the_artifact_is_and_how_it_was_made(
 
 
 def test_at_most_half_of_the_rows_calibrate(compiled: Compile) -> None:
-    entry, _ = compiled(rows=512).artifact("onnx")
+    entry, _ = compiled(samples=512).artifact("onnx")
 
     assert entry.calibration is not None
     assert entry.calibration.rows == 100
@@ -133,7 +131,7 @@ def test_a_recording_calibrates_and_is_named_with_its_hash(
 ) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 3000)))
 
-    entry, _ = compiled(samples=bag).artifact("onnx")
+    entry, _ = compiled(rows=bag).artifact("onnx")
 
     assert entry.made is not None
     assert "50 rows of bag" in entry.made
@@ -306,7 +304,7 @@ def test_too_few_different_samples_are_refused(
 @pytest.mark.parametrize("count", [31, 0, -1])
 def test_taking_too_few_samples_is_refused(compiled: Compile, count: int) -> None:
     with pytest.raises(ToolError, match=f"at least 32 rows to calibrate with, found {count}"):
-        compiled(rows=count)
+        compiled(samples=count)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +338,7 @@ def test_a_truncated_file_of_samples_is_refused(compiled: Compile, rows: Path) -
     [
         ({"precision": "int4"}, "a precision among fp16, int8, found 'int4'"),
         ({"target": "rk3588"}, "files run on any machine.*found rk3588"),
-        ({"samples": None}, r"rows to calibrate with \(--samples, or .*, found none"),
+        ({"rows": None}, r"rows to calibrate with \(--rows, or .*, found none"),
         ({"compiler": "gcc"}, r"an installed compiler \(.*onnx.*\), found 'gcc'"),
     ],
 )
@@ -424,9 +422,9 @@ def test_the_command_compiles(
             str(source),
             "--precision",
             "int8",
-            "--samples",
+            "--rows",
             str(rows),
-            "--count",
+            "--samples",
             "40",
             "--output",
             str(tmp_path / "made"),

@@ -52,8 +52,8 @@ def compiled(source: Path, dataset: Path, tmp_path: Path) -> Compile:
             "compiler": "onnx",
             "bundle": source,
             "target": None,
-            "rows": 36,
-            "samples": dataset,
+            "samples": 36,
+            "rows": dataset,
             "output": tmp_path / "made",
             **changes,
         }
@@ -177,18 +177,18 @@ def test_all_frames_calibrate_where_there_are_fewer_than_usual(
     assert calibration.rows == 36
     assert "dataset: all 36 observations calibrate; 200 would" in caplog.text
     with pytest.raises(ToolError, match="expected at least 37 observations to take, found 36"):
-        compiled(rows=37, output=tmp_path / "more")
+        compiled(samples=37, output=tmp_path / "more")
     assert not (tmp_path / "more").exists()
 
 
 def test_calibrating_needs_a_dataset(compiled: Compile, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"rows to calibrate with \(--samples, or --dataset"):
-        compiled(samples=None)
+    with pytest.raises(ToolError, match=r"rows to calibrate with \(--rows, or --dataset"):
+        compiled(rows=None)
     with pytest.raises(ToolError, match=r"expected the folder of a LeRobot dataset, with meta/inf"):
-        compiled(samples=tmp_path / "nowhere")
+        compiled(rows=tmp_path / "nowhere")
     (tmp_path / "rollout.npz").touch()
     with pytest.raises(ToolError, match=r"expected a LeRobot dataset or a rosbag2 recording"):
-        compiled(samples=tmp_path / "rollout.npz")
+        compiled(rows=tmp_path / "rollout.npz")
 
 
 def test_the_command_compiles_a_chunk_policy(source: Path, dataset: Path, tmp_path: Path) -> None:
@@ -239,8 +239,8 @@ def test_a_real_checkpoint_in_int8_stays_near_its_float32(
         bundle=folder,
         precision="int8",
         target=None,
-        rows=6,
-        samples=shared_data / "act/dataset_v3",
+        samples=6,
+        rows=shared_data / "act/dataset_v3",
         output=tmp_path / "int8",
     )
     made = load_bundle(compile_bundle(request), kind=ChunkBundle)

@@ -155,8 +155,8 @@ def request_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         CompileRequest,
         compiler="rknn",
         bundle=make_bundle(tmp_path / "tiny"),
-        samples=None,
-        rows=512,
+        rows=None,
+        samples=512,
         output=tmp_path / "made",
     )
 

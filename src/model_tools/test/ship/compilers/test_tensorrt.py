@@ -50,9 +50,9 @@ def compiled(rows: Path, tmp_path: Path) -> Compile:
             compiler="tensorrt",
             bundle=source,
             target=None,
-            rows=512,
+            samples=512,
             precision=precision,
-            samples=rows if precision == "int8" else None,
+            rows=rows if precision == "int8" else None,
             output=tmp_path / "made",
             options=options,
         )

@@ -29,11 +29,20 @@ from model_tools.ship.registry.remote import PullRequest
 from model_tools.ship.store.install import Installed
 from policy_inference.bundle.signature import TrustedKeys, trusted_keys
 
-from ..store.conftest import Bundles, bundles, root, three, usual_environment
+from ..store.conftest import (
+    Bundles,
+    Keys,
+    bundles,
+    gathered_set,
+    keys,
+    root,
+    stated_set,
+    three,
+    usual_environment,
+)
 from ..store.stores import NAME, run
-from ..store.test_signing import Keys, keys
 
-__all__ = ["bundles", "keys", "root", "three", "usual_environment"]
+__all__ = ["bundles", "gathered_set", "keys", "root", "stated_set", "three", "usual_environment"]
 SERVER = "docker-registry"
 ACCESS = RegistryAccess(timeout_s=2.0, backoff_s=0.01)
 OTHER_MODEL = b"a model of another back end" * 1000

@@ -403,9 +403,10 @@ def test_signature_is_checked_before_the_contract_is_parsed(
 def test_tag_shows_the_version_that_it_names(
     evil: HostileRegistry, bundles: Bundles, signer: Signer, pull: Pull, tmp_path: Path
 ) -> None:
-    evil.offer(signer.sign(bundles("1.0.0")), "1.3.0")
-    with pytest.raises(RegistryError, match=r"expected version 1\.3\.0, found 1\.0\.0"):
-        pull(f"{evil.place}:1.3.0", signer.trusted)
+    for tag in ("1.3.0", "1.3.0_a", "1.3.0_a_b"):  # of 1.3.0+a+b
+        evil.offer(signer.sign(bundles("1.0.0")), tag)
+        with pytest.raises(RegistryError, match=rf"expected version {tag}, found 1\.0\.0"):
+            pull(f"{evil.place}:{tag}", signer.trusted)
 
 
 def test_bundle_with_another_name_is_refused(

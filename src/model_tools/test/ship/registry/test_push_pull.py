@@ -20,7 +20,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 from policy_inference.testing.disks import fill_up, small_disk
 
-from ..store.conftest import Bundles
+from ..store.conftest import SET, Bundles
 from ..store.stores import NAME, hidden_names, in_use, problems, run, versions
 from ..store.test_robot import run_as_robot
 from .conftest import OTHER_MODEL, Pull, Server, Servers, Signer, push
@@ -36,6 +36,7 @@ def test_bundle_is_pushed_pulled_verified_and_put_into_use(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     bundle, root = signer.sign(two_backends()), tmp_path / "models"
+    capsys.readouterr()
     push(bundle, place)
     digest = bundle_digest(load_bundle(bundle))
     assert capsys.readouterr().out == f"{place}:1.0.0 {digest}\n"
@@ -240,6 +241,28 @@ def test_two_pulls_of_one_bundle_do_not_meet(
     assert pull(f"{place}:1.0.0").is_new
 
 
+def test_what_a_pull_is_writing_is_no_leftover(
+    bundles: Bundles,
+    place: str,
+    pull: Pull,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    push(bundles("1.3.0"), place)
+    real = client.RegistryRepository.download
+
+    def meets(self: client.RegistryRepository, *args: object) -> None:
+        assert run("verify", "--root", root) == 0
+        assert "killed" not in caplog.text
+        assert run("prune", NAME, "--force", "--root", root) == 0
+        real(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(client.RegistryRepository, "download", meets)
+    assert pull(f"{place}:1.3.0", root=root).is_new
+    assert hidden_names(root) == []
+
+
 @pytest.mark.parametrize(
     "args",
     [
@@ -286,3 +309,26 @@ def test_what_is_no_reference_is_refused(text: str, caplog: pytest.LogCaptureFix
 
 def test_name_of_the_repository_is_that_of_the_bundle(bundles: Bundles, server: Server) -> None:
     assert run("push", bundles(), f"{server.host}/fleet/other") == 4
+
+
+def test_policy_set_is_pushed_with_its_members_and_pulled_as_one_version(
+    gathered_set: Path, tmp_path: Path, signer: Signer, place: str, pull: Pull, server: Server
+) -> None:
+    place = place.replace(f"/{NAME}", f"/{SET}")
+    (gathered_set / "first" / "notes.txt").write_text("private", "utf-8")
+    push(signer.sign(gathered_set), place)
+    done = pull(f"{place}:1.0.0", signer.trusted)
+    assert {str(file.relative_to(done.folder)) for file in done.folder.rglob("*.*")} == {
+        *(
+            f"{name}/{file}"
+            for name in ("first", "second")
+            for file in ("golden.npz", "policy.onnx", "policy.yaml")
+        ),
+        "model_version.json",
+        "set.yaml",
+        "set.yaml.sig",
+    }
+    assert not pull(f"{place}:1.0.0", signer.trusted).is_new
+    root = tmp_path / "models"
+    assert run("activate", SET, "1.0.0", "--root", root, "--public-key", signer.public) == 0
+    assert problems(root) == []

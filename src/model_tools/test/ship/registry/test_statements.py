@@ -18,9 +18,8 @@ from model_tools.ship.store.statements import parse_statement
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 
-from ..store.conftest import Bundles
+from ..store.conftest import Bundles, Keys
 from ..store.stores import NAME, in_use, run, versions
-from ..store.test_signing import Keys
 from .conftest import Pull, Signer, push
 
 NOW = datetime.now(timezone.utc)
@@ -228,6 +227,30 @@ def test_revoked_version_is_refused_everywhere_and_passed_over(
     push(signer.statement(tmp_path / "r.yaml", revocations(2)), place)
     assert pull(f"{place}:1.3.0", signer.trusted, root=root).is_new
     assert run("activate", NAME, "1.1.0", "--root", root) == 0
+
+
+def test_damaged_statement_is_found_and_comes_again(
+    bundles: Bundles,
+    signer: Signer,
+    place: str,
+    pull: Pull,
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    push(signer.sign(bundles("1.3.0")), place)
+    push(signer.statement(tmp_path / "r.yaml", revocations(v1_1_0="limps")), place)
+    pull(f"{place}:1.3.0", signer.trusted, root=root)
+    file = root / NAME / "statements/revoked.yaml"
+    file.write_text("{", "utf-8")
+    for args in (("activate", NAME, "1.0.0"), ("rollback", NAME), ("verify",)):
+        caplog.clear()
+        assert run(*args, "--root", root) != 0
+        assert "remove it, and the next pull brings it again" in caplog.text
+    file.unlink()
+    pull(f"{place}:1.3.0", signer.trusted, root=root)
+    assert run("rollback", NAME, "--root", root) == 0
+    assert in_use(root)[0] == "1.0.0"
 
 
 def test_signed_statement_allows_one_downgrade(

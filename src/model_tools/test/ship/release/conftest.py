@@ -13,9 +13,8 @@ import pytest
 
 from policy_inference.bundle.load import load_bundle
 
-from ..store.conftest import Bundles, bundles, usual_environment
+from ..store.conftest import Bundles, Keys, bundles, keys, usual_environment
 from ..store.stores import run
-from ..store.test_signing import Keys, keys
 
 __all__ = ["bundles", "keys", "usual_environment"]
 

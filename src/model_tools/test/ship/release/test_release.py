@@ -21,9 +21,8 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
-from ..store.conftest import Bundles
+from ..store.conftest import Bundles, Keys
 from ..store.stores import run
-from ..store.test_signing import Keys
 from .conftest import Desk
 
 Caplog = pytest.LogCaptureFixture
@@ -164,6 +163,32 @@ def test_shadow_is_held_against_its_limits(
     assert reason in " ".join(found["reasons"])
 
 
+def test_shadow_that_compared_nothing_proves_nothing(desk: Desk) -> None:
+    text = desk.file.read_text("utf-8")
+    desk.file.write_text(text.replace("min_minutes: 10.0", "min_minutes: 0.0"), "utf-8")
+    to(desk, "shadow")
+    for name, change in (
+        ("ticks", {"ticks": {"compared": 0, "skipped": 9000}}),
+        ("joints", {"joints": [], "max": [], "rms_steps": []}),
+    ):
+        assert desk.record("shadow", f"r1={desk.report(name, desk.shadow(**change))}") == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ticks": {"failed": 5, "not_finite": -5}},
+        {"beyond_limits": -3},
+        {"max": [-9.0, 0.0]},
+        {"joints": ["hip", "hip"], "max": [9.0, 0.1]},
+    ],
+)
+def test_numbers_that_hide_others_are_refused(change: dict[str, Any], desk: Desk) -> None:
+    to(desk, "shadow")
+    assert desk.record("shadow", f"r1={desk.report('replay', desk.shadow(**change))}") == 4
+    assert read_release(desk.file).evidence("shadow") == {}
+
+
 def sample(value: str, name: str, robot: str = "r1", **labels: str) -> dict[str, Any]:
     """Return a sample of an answer of Prometheus."""
     metric = {"__name__": f"policy_inference_shadow_{name}", "robot": robot, "node": "/p"}
@@ -213,6 +238,13 @@ def test_shadows_of_a_fleet_come_from_prometheus(
         assert "beside the shadow runs another bundle than 1.0.0" in capsys.readouterr().out
     for pair in ([], [1.0], [1.0, "1", "2"]):
         assert record(*good[1:], good[0] | {"value": pair}) == 4
+    hidden = [one | {"metric": one["metric"] | {"node": "/q"}} for one in good[:-2]]
+    for others in (
+        [sample("0", "ok")],  # it ended after that hour
+        [sample("-1", "guard_total", rule="rate")],
+        hidden,  # of another node or another robot of this name: which one limps?
+    ):
+        assert record(*good, *others) == 4
     assert record(*good, *shadowing(desk.sha256, "r2", "0.7")) == 1
     assert "shadow: r2: max_distance: 0.7, at most 0.5 (hip)" in capsys.readouterr().out
     assert record(*good, *shadowing(desk.sha256, "r2")) == 0
@@ -292,6 +324,14 @@ def test_production_needs_a_share_of_healthy_robots(
     desk.file.write_text(text.replace("0.66", "0.66" if "r4" not in healths else "0.75"), "utf-8")
     to(desk, "production")
     assert desk.record("production", desk.report("fleet", desk.fleet(**healths))) == code
+
+
+def test_robot_is_in_the_report_of_a_fleet_once(desk: Desk, caplog: Caplog) -> None:
+    to(desk, "production")
+    report = desk.fleet(r1="bad")
+    report["robots"] += desk.fleet(r1="healthy")["robots"]
+    assert desk.record("production", desk.report("fleet", report)) == 4
+    assert "expected each robot once, found 'r1'" in caplog.text
 
 
 def test_empty_fleet_is_no_evidence(desk: Desk, caplog: Caplog) -> None:
@@ -388,11 +428,15 @@ def test_full_disk_leaves_the_release_as_it_was(
     assert sorted(path.name for path in desk.folder.iterdir()) == ["sim.json", desk.file.name]
 
 
-def test_release_that_ended_takes_no_evidence(desk: Desk, caplog: Caplog) -> None:
+def test_release_that_ended_takes_no_evidence(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
     to(desk, "canary")
-    caplog.set_level("INFO", "model_tools")
     assert run("release", "rollback", desk.file, "--reason", "it limps", "--by", "Bo") == 0
-    assert "version before: 1.0.0; on each robot: `model_tools rollback tiny`" in caplog.text
+    assert (
+        "version before: 1.0.0; on each robot: `model_tools rollback tiny`"
+        in capsys.readouterr().out
+    )
     assert desk.record("canary", desk.report("r1", desk.trial())) == 4
     assert desk.promote() == 1
     assert run("release", "rollback", desk.file, "--reason", "again") == 4

@@ -12,8 +12,8 @@ import pytest
 
 from model_tools.ship.release.release_file import read_release
 
+from ..store.conftest import Keys, keys
 from ..store.stores import run
-from ..store.test_signing import Keys, keys
 
 __all__ = ["keys"]
 LITE3 = Path(__file__).parents[5] / "config/bundles/lite3_walk"

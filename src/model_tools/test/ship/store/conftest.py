@@ -9,11 +9,36 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from ...tiny_bundle import make_bundle
 from .stores import NAME, run
 
 Bundles = Callable[..., Path]
+Keys = Callable[..., tuple[Path, Path]]
+SET = "ways"
+STATED = """\
+schema_version: 1
+kind: set
+name: ways
+version: "1.0.0"
+members:
+  first:
+    bundle: ../one
+  second:
+    bundle: ../two
+initial: begin
+states:
+  begin: {members: [first], stand: true, to: {other: {}}}
+  other: {members: [second], to: {begin: {}}, way_back: begin, fallback: begin}
+"""
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
 
 
@@ -61,3 +86,38 @@ def three(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(three: Path, tmp_path: Path) -> Path:
     """That root, the test's own."""
     return shutil.copytree(three, tmp_path / "models", symlinks=True)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    """Return what makes a private key and its public one."""
+
+    def make(name: str = "team", password: str = "") -> tuple[Path, Path]:
+        key = Ed25519PrivateKey.generate()
+        private, public = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
+        cipher = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher))
+        public.write_bytes(
+            key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        return private, public
+
+    return make
+
+
+@pytest.fixture
+def stated_set(bundles: Bundles, tmp_path: Path) -> Path:
+    """A set whose members lie beside it."""
+    for name in ("one", "two"):
+        shutil.copytree(bundles("1.0.0", ("name: tiny", f"name: {name}")), tmp_path / name)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "set.yaml").write_text(STATED, "utf-8")
+    return folder
+
+
+@pytest.fixture
+def gathered_set(stated_set: Path, tmp_path: Path) -> Path:
+    """That set with its members in its folder."""
+    assert run("pin", stated_set, "--output", tmp_path / "out") == 0
+    return tmp_path / "out"

@@ -105,11 +105,16 @@ def damaged(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Path
 
 @pytest.mark.parametrize("command", [("rollback", NAME), ("verify", NAME), ("prune", NAME)])
 def test_damaged_record_of_activations_is_one_error_that_says_what_to_do(
-    root: Path, damaged: Path, command: tuple[str, ...], caplog: Caplog
+    root: Path,
+    damaged: Path,
+    command: tuple[str, ...],
+    caplog: Caplog,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(*command, "--root", root) == (1 if "verify" in command else 4)
-    assert caplog.text.count(f"{damaged}: expected the versions that were in use") == 1
-    assert f"model_tools activate {NAME}" in caplog.text
+    said = caplog.text + capsys.readouterr().out  # that of verify is its result
+    assert said.count(f"{damaged}: expected the versions that were in use") == 1
+    assert f"model_tools activate {NAME}" in said
     assert in_use_by_link(root) == "1.2.0"
 
 
@@ -138,7 +143,12 @@ def in_use_by_link(root: Path) -> str:
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
 def test_lock_that_is_something_else_is_neither_followed_nor_waited_for(
-    root: Path, model: Path, tmp_path: Path, kind: str, caplog: Caplog
+    root: Path,
+    model: Path,
+    tmp_path: Path,
+    kind: str,
+    caplog: Caplog,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     precious, lock = tmp_path / "precious", model / ".lock"
     precious.write_text("mine")
@@ -154,7 +164,9 @@ def test_lock_that_is_something_else_is_neither_followed_nor_waited_for(
     for command in (("activate", NAME, "1.0.0"), ("verify",), ("prune", NAME)):
         caplog.clear()
         assert run(*command, "--root", root) == (1 if "verify" in command else 4)
-        assert f"{lock}: expected a file that installers lock" in caplog.text
+        assert (
+            f"{lock}: expected a file that installers lock" in caplog.text + capsys.readouterr().out
+        )
     assert precious.read_text() == "mine"
     assert in_use_by_link(root) == "1.2.0"
 

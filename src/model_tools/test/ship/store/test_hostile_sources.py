@@ -22,11 +22,10 @@ from model_tools.ship.store.bundle_source import DEEPEST, MOST_FILES, opened
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_inference.testing.fuzzing import bounded, changed_bytes
 
-from .conftest import Bundles
+from .conftest import Bundles, Keys
 from .stores import NAME, run
-from .test_signing import Caplog, Keys, keys
+from .test_signing import Caplog
 
-__all__ = ["keys"]
 ROOM = 1 << 30
 
 

@@ -7,45 +7,22 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
 )
 
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE, trusted_keys
 from policy_inference.errors import PolicyError
 
-from .conftest import Bundles
+from .conftest import Bundles, Keys
 from .stores import NAME, in_use, problems, run
 
-Keys = Callable[..., tuple[Path, Path]]
 Caplog = pytest.LogCaptureFixture
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Keys:
-    """Return what makes a private key and its public one."""
-
-    def make(name: str = "team", password: str = "") -> tuple[Path, Path]:
-        key = Ed25519PrivateKey.generate()
-        private, public = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
-        cipher = BestAvailableEncryption(password.encode()) if password else NoEncryption()
-        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher))
-        public.write_bytes(
-            key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        )
-        return private, public
-
-    return make
 
 
 def test_signed_bundle_is_installed_used_and_verified(
@@ -64,6 +41,7 @@ def test_signed_bundle_is_installed_used_and_verified(
         assert run("install", bundle, "--activate", "--root", root) == 0
     assert run("rollback", NAME, "--root", root) == 0
     assert run("verify", "--root", root) == 0
+    capsys.readouterr()
     run("list", "--root", root)
     trusted = trusted_keys()
     assert trusted
@@ -118,7 +96,12 @@ FORGED = {
 
 @pytest.mark.parametrize("kind", FORGED)
 def test_bundle_without_a_trusted_signature_is_refused_at_every_step(
-    tmp_path: Path, bundles: Bundles, keys: Keys, caplog: Caplog, kind: str
+    tmp_path: Path,
+    bundles: Bundles,
+    keys: Keys,
+    caplog: Caplog,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
 ) -> None:
     (private, public), (other, _) = keys(), keys("other")
     root, (forge, *expected) = tmp_path / "models", FORGED[kind]
@@ -139,7 +122,8 @@ def test_bundle_without_a_trusted_signature_is_refused_at_every_step(
         caplog.clear()
         expected_status = 1 if "verify" in args else 4
         assert run(*args, "--root", root, "--public-key", public) == expected_status
-        assert all(words in caplog.text for words in expected), caplog.text
+        said = caplog.text + capsys.readouterr().out  # that of verify is its result
+        assert all(words in said for words in expected), said
         assert in_use(root) == ("1.1.0", ["1.0.0"])
     assert run("verify", NAME, "1.1.0", "--root", root, "--public-key", public) == 0
 
@@ -262,9 +246,10 @@ def openssl(*args: object) -> bytes:
         pytest.skip("no command openssl")
 
 
-def test_keys_and_signatures_are_openssls(tmp_path: Path, bundles: Bundles, caplog: Caplog) -> None:
+def test_keys_and_signatures_are_openssls(
+    tmp_path: Path, bundles: Bundles, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The documented lines, and a check of the signature that does not use this suite."""
-    caplog.set_level("INFO")
     private, public, bundle = tmp_path / "private.pem", tmp_path / "keys/public.pem", bundles()
     public.parent.mkdir()
     openssl("genpkey", "-algorithm", "ed25519", "-out", private)
@@ -288,7 +273,7 @@ def test_keys_and_signatures_are_openssls(tmp_path: Path, bundles: Bundles, capl
     der = tmp_path / "public.der"
     openssl("pkey", "-pubin", "-in", public, "-outform", "DER", "-out", der)
     digest = openssl("dgst", "-sha256", "-r", der).split()[0].decode()
-    assert f"signed by {digest}" in caplog.text
+    assert f"signed by {digest}" in capsys.readouterr().out
 
 
 def test_unsigned_bundles_are_welcome_where_no_key_is_configured(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.ship.store.activation import is_older
+from model_tools.ship.store.durable import write_text
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
@@ -44,6 +46,10 @@ Caplog = pytest.LogCaptureFixture
 
 def said(caplog: Caplog) -> str:
     return caplog.messages[-1]
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out.splitlines()[-1]
 
 
 def tree(folder: Path) -> dict[str, object]:
@@ -77,25 +83,24 @@ def test_first_version_is_installed_and_not_in_use_unless_asked(
 
 
 def test_installation_says_which_version_the_name_means(
-    tmp_path: Path, bundles: Bundles, caplog: Caplog
+    tmp_path: Path, bundles: Bundles, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO")
     run("install", bundles("1.0.0"), "--root", tmp_path)
-    assert f"{NAME} means no installed version; {NAME}@1.0.0 is this one" in said(caplog)
+    assert f"{NAME} means no installed version; {NAME}@1.0.0 is this one" in printed(capsys)
     assert run("activate", f"{NAME}@1.0.0", "--root", tmp_path) == 0
     run("install", bundles("1.0.0"), "--root", tmp_path)
-    assert f"{NAME} means 1.0.0, which is in use" in said(caplog)
+    assert f"{NAME} means 1.0.0, which is in use" in printed(capsys)
     run("install", bundles("1.1.0"), "--root", tmp_path)
-    assert f"`model_tools activate {NAME}@1.1.0` puts it into use" in said(caplog)
+    assert f"`model_tools activate {NAME}@1.1.0` puts it into use" in printed(capsys)
 
 
 def test_a_version_is_named_with_an_at_sign_too(
-    tmp_path: Path, bundles: Bundles, caplog: Caplog
+    tmp_path: Path, bundles: Bundles, caplog: Caplog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level("INFO")
     run("install", bundles("1.0.0"), "--root", tmp_path)
     assert run("verify", f"{NAME}@1.0.0", "--root", tmp_path) == 0
-    assert f"{NAME}/1.0.0: whole" in caplog.text
+    assert f"{NAME}/1.0.0: whole" in printed(capsys)
     assert run("verify", f"{NAME}@1.0.0", "2.0.0", "--root", tmp_path) == 4
     assert f"expected one version, found {NAME}@1.0.0 and 2.0.0" in said(caplog)
     assert run("activate", NAME, "--root", tmp_path) == 4
@@ -285,12 +290,12 @@ def test_bundle_without_a_name_is_refused(root: Path, bundles: Bundles, caplog: 
 
 
 def test_same_content_again_is_no_error_and_other_content_is(
-    root: Path, bundles: Bundles, caplog: Caplog
+    root: Path, bundles: Bundles, caplog: Caplog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level("INFO")
     before = tree(root)
     assert run("install", bundles("1.1.0"), "--root", root) == 0
-    assert "was installed before, with the same content" in said(caplog)
+    assert "was installed before, with the same content" in printed(capsys)
     assert run("install", bundles("1.1.0", ("source: a test", "source: mine")), "--root", root) == 4
     assert "found that these differ: policy.yaml; give the bundle another version" in said(caplog)
     assert tree(root) == before
@@ -344,27 +349,30 @@ def test_what_is_not_there_is_named(
 
 
 def test_verify_says_what_is_whole_and_leaves_out_files_of_other_programs(
-    root: Path, bundles: Bundles, caplog: Caplog
+    root: Path, bundles: Bundles, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO")
     bundle = bundles("1.3.0")
     (bundle / "reports").mkdir()
     (bundle / "reports/walk.csv").touch()
     assert run("install", bundle, "--root", root) == 0
     (root / "old/layout").mkdir(parents=True)
     (root / NAME / "notes").mkdir()
-    caplog.clear()
+    capsys.readouterr()
     assert run("verify", "--root", root) == 0
-    assert caplog.messages == [f"{root / NAME / one}: whole" for one in (*VERSIONS, "1.3.0")]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{root / NAME / one}: whole" for one in (*VERSIONS, "1.3.0")]
 
 
-def test_file_that_cannot_be_read_does_not_hide_the_rest(root: Path, caplog: Caplog) -> None:
+def test_file_that_cannot_be_read_does_not_hide_the_rest(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (root / NAME / "1.0.0/policy.onnx").unlink()
     (root / NAME / "1.0.0/policy.onnx").symlink_to("nothing")
     (root / NAME / "1.2.0/golden.npz").unlink()
     assert run("verify", "--root", root) == 1
-    assert "1.0.0/policy.onnx: expected a file that can be read, found: No such" in caplog.text
-    assert "1.2.0/golden.npz: expected" in caplog.text
+    shown = capsys.readouterr().out
+    assert "1.0.0/policy.onnx: expected a file that can be read, found: No such" in shown
+    assert "1.2.0/golden.npz: expected" in shown
 
 
 def alter(name: str) -> Callable[[Path], object]:
@@ -389,12 +397,14 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_found_and_not_put_into_use(root: Path, caplog: Caplog, kind: str) -> None:
+def test_damage_is_found_and_not_put_into_use(
+    root: Path, caplog: Caplog, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
     damage, expected = DAMAGE[kind]
     damage(root / NAME / "1.1.0")
     version = "1.1.1" if kind == "another's folder" else "1.1.0"
     assert run("verify", "--root", root) == 1
-    found = [message for message in caplog.messages if expected in message]
+    found = [line for line in capsys.readouterr().out.splitlines() if expected in line]
     assert len(found) == 1
     assert version in found[0]
     assert run("activate", NAME, version, "--root", root) == 4
@@ -407,7 +417,9 @@ def test_damage_is_found_and_not_put_into_use(root: Path, caplog: Caplog, kind: 
 
 
 @pytest.mark.parametrize("target", ["9.9.9", "/opt/models/tiny/1.0.0", "../tiny/1.0.0", None])
-def test_link_that_is_broken_is_found(root: Path, caplog: Caplog, target: str | None) -> None:
+def test_link_that_is_broken_is_found(
+    root: Path, capsys: pytest.CaptureFixture[str], target: str | None
+) -> None:
     link = root / NAME / "current"
     link.unlink()
     if target is None:
@@ -415,15 +427,15 @@ def test_link_that_is_broken_is_found(root: Path, caplog: Caplog, target: str | 
     else:
         link.symlink_to(target)
     assert run("verify", "--root", root) == 1
-    assert f"{link}: expected a link to one of the versions beside it" in caplog.text
+    assert f"{link}: expected a link to one of the versions beside it" in capsys.readouterr().out
     assert run("list", "--root", root) == 0
 
 
-def test_leftovers_are_named_and_pruned(root: Path, caplog: Caplog) -> None:
+def test_leftovers_are_named_and_pruned(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     left = root / NAME / ".installing.01234567"
     left.mkdir()
     assert run("verify", "--root", root) == 0
-    assert f"{left}: left by an installer that was killed" in caplog.text
+    assert f"{left}: left by an installer that was killed" in capsys.readouterr().out
     assert run("prune", NAME, "--root", root) == 0
     assert left.is_dir()
     assert run("prune", NAME, "--root", root, "--force") == 0
@@ -432,9 +444,8 @@ def test_leftovers_are_named_and_pruned(root: Path, caplog: Caplog) -> None:
 
 
 def test_prune_shows_first_and_keeps_the_way_back(
-    root: Path, bundles: Bundles, caplog: Caplog
+    root: Path, bundles: Bundles, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO")
     for version in ("0.8.0", "0.9.0", "1.10.0", "1.9.0"):
         assert run("install", bundles(version), "--root", root) == 0
     before = versions(root)
@@ -454,6 +465,7 @@ def test_list_tells_all_there_is(
     other = bundles("0.1.0", ("name: tiny", "name: other"))
     assert run("install", other, "--root", root) == 0
     run("rollback", NAME, "--root", root)
+    capsys.readouterr()
     assert run("list", "--root", root) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[:4] for line in lines[1:]] == [
@@ -573,6 +585,24 @@ def test_full_disk_is_pruned(disk: Path, bundles: Bundles, caplog: Caplog) -> No
     assert run("verify", "--root", disk) == 0
 
 
+def test_full_disk_brings_back_the_version_in_use_before(disk: Path, bundles: Bundles) -> None:
+    """The link is there in time; that the record is in order again waits for room."""
+    for version in VERSIONS:
+        assert run("install", bundles(version), "--activate", "--root", disk) == 0
+    real = write_text
+
+    def full_after_the_switch(file: Path, text: str) -> None:
+        if in_use(disk)[0] == "1.0.0":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(file, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_tools.ship.store.activation.write_text", full_after_the_switch)
+        assert run("activate", NAME, "1.0.0", "--root", disk) == 0
+    assert in_use(disk) == ("1.0.0", ["1.2.0", "1.1.0"])
+    assert problems(disk) == []
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user can enter, unlike those of pytest."""
@@ -630,9 +660,11 @@ def test_what_is_in_use_is_verified_alone(root: Path) -> None:
 
 def test_versions_are_ordered_as_semantic_versioning_says() -> None:
     parts = ("alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11", "rc.9", "rc.10")
-    released = ("1.0.0", "1.0.1", "1.9.0", "1.10.0", "10.0.0")
+    long = ("1.10.9999999999999999999", "1.10.10000000000000000000")
+    released = ("1.0.0", "1.0.1", "1.9.0", "1.10.0", *long, "10.0.0")
     ordered = [*(f"1.0.0-{part}" for part in parts), *released]
     for older, newer in itertools.combinations(ordered, 2):
         assert is_older(older, newer)
         assert not is_older(newer, older)
     assert not is_older("1.0.0+a", "1.0.0+b")
+    assert is_older("1.0.00000000000000000000001", "1.0.2")

@@ -20,9 +20,10 @@ import pytest
 from policy_inference.bundle.store import current_version
 from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
 from policy_inference.core.trial.record import TrialState, VersionTrial, newest_trial
+from policy_inference.testing.disks import fill_up, small_disk
 
 from .conftest import Bundles
-from .stores import NAME, in_use, problems, run, versions
+from .stores import NAME, hidden_names, in_use, problems, run, versions
 
 TRIAL = "run_time_s: 60\n"
 INTERRUPTIONS = 40
@@ -125,6 +126,43 @@ def test_version_that_was_kept_and_left_on_purpose_is_not_kept_again(
     assert run("trial", "keep", NAME, "--root", tried) == 4
     assert "expected a version that passed its trial, found 1.3.0: trial ended" in caplog.text
     assert in_use(tried) == before
+
+
+@pytest.mark.parametrize(
+    ("passed", "order"),
+    [
+        (True, ("trial", "keep", NAME)),
+        (False, ("activate", NAME, "1.3.0")),
+        (False, ("activate", NAME, "1.1.0")),
+        (False, ("activate", NAME, "1.1.0", "--trial")),
+    ],
+    ids=["keep", "activate it", "activate another one", "try another one"],
+)
+def test_full_disk_leaves_the_trial_as_it_was(
+    tmp_path: Path, three: Path, bundles: Bundles, trial: Path, passed: bool, order: tuple[str, ...]
+) -> None:
+    """A line of the record may have room where a file has none."""
+    with small_disk(tmp_path / "disk", 1200) as disk:
+        root = shutil.copytree(three, disk / "models", symlinks=True)
+        assert run("install", bundles("1.3.0"), "--trial", trial, "--root", root) == 0
+        if passed:
+            happens(root, TrialEvent.PASSED, counts={"run_time_s": 60.0})
+        before, used = newest(root), in_use(root)
+        command = (*order, *([trial] if order[-1] == "--trial" else []), "--root", root)
+        fill_up(disk / "of_others")
+        assert run(*command) == 4
+        assert (newest(root), in_use(root)) == (before, used)
+        assert hidden_names(root) == []
+        (disk / "of_others").unlink()
+        assert run(*command) == 0
+        assert newest(root) != before
+
+
+def test_rollback_passes_over_a_version_that_failed_its_trial(tried: Path, trial: Path) -> None:
+    assert run("activate", NAME, "1.1.0", "--trial", trial, "--root", tried) == 0
+    fails(tried)
+    assert run("rollback", NAME, "--root", tried) == 0
+    assert in_use(tried)[0] == "1.0.0"
 
 
 @pytest.mark.parametrize("command", [("trial", "end"), ("rollback",)], ids=["end", "rollback"])

@@ -71,12 +71,12 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         r"dataset file need be provided|Dataset file .* not found|"
         r"No such file or directory: .*\.npy",
         "samples to calibrate with",
-        "give rows with --samples",
+        "give rows with --rows",
     ),
     (
         r"MemoryError|[Cc]annot allocate memory|std::bad_alloc",
         "enough memory",
-        "free some, or calibrate with fewer samples (--rows)",
+        "free some, or calibrate with fewer samples (--samples)",
     ),
     (
         r"No space left on device",

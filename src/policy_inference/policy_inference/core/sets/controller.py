@@ -183,7 +183,7 @@ class SetRequests:
         """
         if self._controller.mode is not Mode.RUN or self._policy.may_stand or problems:
             self._controller.stand(problems)
-        else:
+        elif not self._stands_up:
             self._controller.request(WAY_BACK, self._policy.go_back)
             self._stands_up = True
 

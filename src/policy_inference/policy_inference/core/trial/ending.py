@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
-from policy_inference.bundle.body import Body
+from collections.abc import Callable
+
+from policy_inference.bundle.bundle import HostedContract
+from policy_inference.bundle.set_contract import SetContract
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits
 from policy_inference.errors import RefusedError
@@ -20,19 +23,30 @@ _STAND_WITHIN_S = 2.0
 class RunEnding:
     """The velocity command fades to zero, the robot comes to rest, then it stands.
 
+    A set goes the way back to a state from which the robot may stand up.
+
     One that holds what is measured after a fault does that instead of standing.
     """
 
-    def __init__(self, body: Body, controller: Controller, limits: Limits) -> None:
+    def __init__(
+        self,
+        contract: HostedContract,
+        controller: Controller,
+        limits: Limits,
+        stand: Callable[[], None],
+    ) -> None:
         """Do nothing yet.
 
         Args:
-            body: Says what is commanded after a fault.
+            contract: Says what is commanded after a fault; of a set, how long the way back takes.
             controller: Of the policy.
             limits: In force: the time in which a command fades.
+            stand: As for `RunningTrial`.
         """
-        self._controller = controller
-        self._holds = OnFault(body.safety.on_fault) is OnFault.HOLD_MEASURED
+        self._controller, self._stand = controller, stand
+        self._holds = OnFault(contract.safety.on_fault) is OnFault.HOLD_MEASURED
+        way_back_s = contract.way_back_s if isinstance(contract, SetContract) else 0.0
+        self._stand_within_ns = round((_STAND_WITHIN_S + way_back_s) * 1e9)
         self._rests_ns = 0
         if controller.state.get("velocity_command") is not None:
             self._rests_ns = limits.command_ramp_ns + round(_STILL_S * 1e9)
@@ -47,10 +61,10 @@ class RunEnding:
         if late_ns < 0:
             return
         try:
-            if self._holds or late_ns > _STAND_WITHIN_S * 1e9:
+            if self._holds or late_ns > self._stand_within_ns:
                 self._controller.damp(_REASON)
             elif self._controller.mode is Mode.RUN:
-                self._controller.stand()
+                self._stand()
         except RefusedError:  # what keeps it from standing may last a few ticks only
             return
 

@@ -8,9 +8,12 @@ beside the installed versions.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -22,6 +25,10 @@ from policy_inference.safe_files import lock_within, open_regular
 RECORD = "trials.jsonl"
 """Name of the file beside the versions of a bundle."""
 _LOCKED_WITHIN_S = 2.0
+_FLOCK = "@hhqqi4x"
+"""`struct flock` of fcntl(2): type, whence, start, length, process."""
+_PRESENCES = 1 << 62
+"""Where the bytes begin that stand for processes: no record is as long."""
 
 
 class TrialEvent(str, Enum):
@@ -111,27 +118,83 @@ def _write(handle: int, line: bytes) -> None:
 
 
 def this_process() -> str:
-    """Return what no other process is, on this machine and since it was started: boot, id, start.
+    """Return what no other process is, on this machine and since it was started.
 
-    A process that is started later with the same id has another start.
+    That is boot, id, start, and PID namespace, since each container counts from 1. A process that
+    is started later with the same id has another start.
     """
     return _process(os.getpid())
 
 
-def is_alive(process: str) -> bool:
-    """Return whether a process is there, named as by `this_process`."""
-    _, _, rest = process.partition(" ")
-    pid = rest.partition(" ")[0]
+def show_presence(file: Path) -> int:
+    """Show processes of other PID namespaces, which cannot see it, that this one is there.
+
+    Returns:
+        The descriptor that must stay open meanwhile. The kernel closes it, whatever ends the
+        process.
+
+    Raises:
+        OSError: The record cannot be opened, or has no locks.
+    """
+    handle = open_regular(file, os.O_RDWR | os.O_NOFOLLOW)
     try:
-        return re.fullmatch("[0-9]{1,9}", pid) is not None and _process(int(pid)) == process
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _presence(fcntl.F_WRLCK, this_process()))
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def is_alive(process: str, file: Path) -> bool:
+    """Return whether a process is there.
+
+    Args:
+        process: Named as by `this_process`; without a namespace it is in this one.
+        file: Record in which it shows its presence.
+    """
+    found = re.fullmatch(r"((\S+) ([0-9]{1,9}) [0-9]+)(?: (\S+))?", process)
+    try:
+        if found is None or found[2] != _boot():
+            return False
+        if found[4] not in (None, _namespace()):
+            return _is_present(process, file)
+        return _process(int(found[3])).rpartition(" ")[0] == found[1]
     except OSError:
         return False
 
 
+def _is_present(process: str, file: Path) -> bool:
+    """Return whether a process of another PID namespace holds its byte.
+
+    As a reader asks: only who may write the record can hold one against that.
+    """
+    handle = open_regular(file, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        asked = _presence(fcntl.F_RDLCK, process)
+        kind: int = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_OFD_GETLK, asked))[0]
+    finally:
+        os.close(handle)
+    return kind != fcntl.F_UNLCK
+
+
+def _presence(kind: int, process: str) -> bytes:
+    """Return the lock of a byte of its own, far behind the end of the record."""
+    name = hashlib.sha256(process.encode("utf-8", "replace")).digest()
+    start = _PRESENCES + int.from_bytes(name[:7], "big")
+    return struct.pack(_FLOCK, kind, os.SEEK_SET, start, 1, 0)
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def _namespace() -> str:
+    return str(Path("/proc/self/ns/pid").readlink())
+
+
 def _process(pid: int) -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     # The name, in brackets, may have anything in it; the start is the 20th field after it.
     fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     if fields[0] in "ZX":  # it was killed, and its parent has not asked for its status yet
         raise ProcessLookupError(pid)
-    return f"{boot} {pid} {fields[19]}"
+    return f"{_boot()} {pid} {fields[19]} {_namespace()}"

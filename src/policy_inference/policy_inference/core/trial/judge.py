@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policy_inference.bundle.bundle import AnyContract
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.bundle import HostedContract
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.set_contract import SetContract
 from policy_inference.core.controller import Controller
 from policy_inference.core.guard import FIRST_AWAITED, Rule, Trip
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.rotation import tilt_rad
 from policy_inference.core.trial.settings import TrialSettings
-from policy_inference.interfaces import JointTargets, Mode
+from policy_inference.interfaces import JointTargets, Kind, Mode
 
 _MEAN_OVER_S = 5.0
 """Of tracking error and torque: time constant of an exponential mean of squares."""
@@ -60,7 +61,7 @@ class TrialJudge:
     def __init__(
         self,
         settings: TrialSettings,
-        contract: AnyContract,
+        contract: HostedContract,
         controller: Controller,
         latency: LatencyWindow,
         counts: Mapping[str, float],
@@ -222,10 +223,12 @@ class TrialJudge:
         return self._names[int(self._torque.argmax())] if gate == "torque_share" else ""
 
 
-def _posed(contract: AnyContract) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _posed(contract: HostedContract) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return which joints [joints] are commanded to positions."""
     names = contract.joints.names
-    if not isinstance(contract, JointContract):
+    if isinstance(contract, SetContract):
+        return np.array([kind is Kind.POSITION for kind in contract.kinds])
+    if isinstance(contract, ChunkContract):
         return np.array([name in contract.action.joints for name in names])
     posed = {
         name for term in contract.action.terms if term.kind == "position" for name in term.joints

@@ -38,7 +38,7 @@ CUT = "the power was cut, or the node was killed, while the policy ran"
 _LARGEST_BYTES = 1 << 24
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 _LEAST_ROOM_BYTES = 1 << 20
-"""Below this the record takes no RUN that begins, so that its end still has room."""
+"""Below this the record takes no trial and no RUN that begins, so that its end still has room."""
 
 
 class TrialState(str, Enum):
@@ -150,7 +150,7 @@ def trials_of(model: Path) -> list[VersionTrial]:
                 found[last] = _failed(found[last], f"{file}: line {at} cannot be read")
     return [
         replace(_failed(trial, CUT), is_recorded=False)
-        if trial.state is TrialState.OPEN and trial.runner and not is_alive(trial.runner)
+        if trial.state is TrialState.OPEN and trial.runner and not is_alive(trial.runner, file)
         else trial
         for trial in found.values()
     ]
@@ -271,6 +271,13 @@ def trial_of_bundle(bundle: str) -> VersionTrial | None:
     return newest if newest.version == version else None
 
 
+def require_room(place: Path) -> None:
+    """Raise an OSError where the disk of a record has too little room for what a trial writes."""
+    disk = os.statvfs(place)
+    if disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+
+
 def begin_run(trial: VersionTrial) -> None:
     """Record that the policy runs in this process.
 
@@ -288,9 +295,7 @@ def begin_run(trial: VersionTrial) -> None:
         if runner not in (None, this_process()):
             raise OSError(errno.EBUSY, "another process runs it", str(trial.file))
 
-    disk = os.statvfs(trial.file)
-    if disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(trial.file))
+    require_room(trial.file)
     append_event(
         trial.file, trial.number, TrialEvent.RUN_BEGAN, require_alone, runner=this_process()
     )

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from policy_inference.bundle.bundle import AnyContract
+from policy_inference.bundle.bundle import HostedContract
 from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.core.latency import LatencyWindow
@@ -38,11 +38,12 @@ class RunningTrial:
     def __init__(
         self,
         trial: VersionTrial,
-        contract: AnyContract,
+        contract: HostedContract,
         controller: Controller,
         latency: LatencyWindow,
         limits: Limits,
         *,
+        stand: Callable[[], None],
         simulated_time: bool,
     ) -> None:
         """Begin to judge with the next tick.
@@ -53,6 +54,7 @@ class RunningTrial:
             controller: Whose ticks these are.
             latency: Durations of its ticks.
             limits: In force.
+            stand: Asks the policy to stand up, and raises RefusedError where it may not yet.
             simulated_time: As for `TrialJudge`.
         """
         self.trial = trial
@@ -66,7 +68,7 @@ class RunningTrial:
         )
         self.writer = TrialWriter()
         self._controller = controller
-        self._ending = RunEnding(contract, controller, limits)
+        self._ending = RunEnding(contract, controller, limits, stand)
         self._broken: BrokenGate | None = None
         self._run_is_recorded = False
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy_inference.bundle.bundle import AnyContract
-from policy_inference.bundle.contract import JointContract, VelocityCommand
+from policy_inference.bundle.bundle import HostedContract
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.contract import VelocityCommand
 from policy_inference.bundle.schema import Found, Reader, entry, json_schema, parse_yaml
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.errors import BundleError, PolicyError
@@ -110,7 +111,7 @@ def trial_schema() -> dict[str, Any]:
     return json_schema(TrialSettings)
 
 
-def settings_of_trial(content: bytes, file: Path, contract: AnyContract) -> TrialSettings:
+def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> TrialSettings:
     """Check the content of a `trial.yaml` for the policy that is to be tried.
 
     Gates that do not apply to the policy are null in what is returned.
@@ -147,7 +148,7 @@ def recorded_settings(value: object, file: Path) -> TrialSettings:
 
 
 def _checked(
-    settings: TrialSettings, value: Any, reader: Reader, contract: AnyContract
+    settings: TrialSettings, value: Any, reader: Reader, contract: HostedContract
 ) -> TrialSettings:
     try:
         limits_in_force(contract, settings.limits)
@@ -169,22 +170,22 @@ def _checked(
     )
 
 
-def _not_applicable(settings: TrialSettings, contract: AnyContract) -> dict[str, str]:
+def _not_applicable(settings: TrialSettings, contract: HostedContract) -> dict[str, str]:
     """Return the gates that cannot be judged for a policy, with what it would need."""
     absent = dict[str, str]()
     if contract.safety.max_tilt_rad is None and settings.limits.max_tilt_rad is None:
         absent |= dict.fromkeys(("falls", "tilt_rad"), "with safety.max_tilt_rad")
-    if not isinstance(contract, JointContract):
+    if isinstance(contract, ChunkContract):
         absent["torque_share"] = "that measures joint velocities, of kind joint"
     if "position" not in contract.commands:
         absent["tracking_error_rad"] = "that commands positions"
     return absent
 
 
-def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: AnyContract) -> None:
+def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: HostedContract) -> None:
     if wanted is None:
         return
-    trained = contract.velocity_command if isinstance(contract, JointContract) else None
+    trained = None if isinstance(contract, ChunkContract) else contract.velocity_command
     if trained is None:
         reader.problem(
             "command_range", "a policy with velocity_command", Found(f"{contract.name}, without")

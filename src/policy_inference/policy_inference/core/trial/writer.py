@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from policy_inference.core.trial.journal import TrialEvent, append_event
+from policy_inference.core.trial.journal import TrialEvent, append_event, show_presence
 from policy_inference.core.trial.record import VersionTrial, begin_run
 from policy_inference.errors import RefusedError
 
@@ -34,6 +35,7 @@ class TrialWriter:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._waiting, self._counting = 0, threading.Lock()
         self._closed = threading.Event()
+        self._presence: int | None = None
         self.problem = ""
         self._thread = threading.Thread(target=self._serve, name="trial", daemon=True)
         self._thread.start()
@@ -62,6 +64,8 @@ class TrialWriter:
 
         def write() -> None:
             try:
+                if self._presence is None:
+                    self._presence = show_presence(trial.file)
                 begin_run(trial)
             except OSError as error:
                 found.append(error)
@@ -83,6 +87,9 @@ class TrialWriter:
         self._jobs.put(None)
         self._thread.join(_LEAVE_WITHIN_S)
         self._closed.set()
+        if self._presence is not None and not self._thread.is_alive():
+            os.close(self._presence)
+            self._presence = None
 
     def _put(self, write: Callable[[], None]) -> None:
         with self._counting:

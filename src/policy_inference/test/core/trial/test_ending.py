@@ -4,17 +4,20 @@
 
 from itertools import pairwise
 
+import pytest
+
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.trial.ending import RunEnding
 from policy_inference.interfaces import Mode
 
-from ..contracts import DEFAULT
+from ..contracts import DEFAULT, quat_xyzw
 from ..robots import Robot
+from ..sets.walkers import SetRobot
 
 
 def ending_of(robot: Robot) -> RunEnding:
     limits = limits_in_force(robot.contract, StricterLimits())
-    return RunEnding(robot.contract, robot.controller, limits)
+    return RunEnding(robot.contract, robot.controller, limits, robot.controller.stand)
 
 
 def test_walking_robot_slows_down_rests_and_stands() -> None:
@@ -68,3 +71,42 @@ def test_arm_holds_what_is_measured_at_once() -> None:
     ending.tick(robot.now_ns)
     assert robot.is_in(Mode.DAMP)
     assert not robot.controller.snapshot().latched
+
+
+def ended_set(wait_s: float) -> SetRobot:
+    """Return a set that runs in the state crouch, from which the way back may wait so long."""
+    when = {"tilt_rad": 0.2}
+    to_walk = {"blend_s": 0.1, "otherwise": "wait", "timeout_s": wait_s, "when": when}
+    robot = SetRobot({"states.crouch.to": {"walk": to_walk}}).walking()
+    robot.requests.switch("crouch")
+    robot.ticks(7)
+    assert robot.state == "crouch"
+    return robot
+
+
+def ticks_to_the_end(robot: SetRobot, tilt_rad: float) -> int:
+    """Return how many ticks the run takes to end."""
+    limits = limits_in_force(robot.set_contract, StricterLimits())
+    ending = RunEnding(robot.set_contract, robot.controller, limits, robot.requests.stand)
+    count = 0
+    while robot.is_in(Mode.RUN):
+        robot.tick(quat_xyzw=quat_xyzw(tilt_rad, 0.0, 0.0))
+        robot.requests.tick(robot.now_ns)
+        ending.tick(robot.now_ns)
+        count += 1
+    return count
+
+
+def test_set_goes_the_way_back_and_stands() -> None:
+    robot = ended_set(1.0)
+    ticks_to_the_end(robot, 0.0)
+    assert robot.policy.report.last == ("crouch", "walk", "on the way back to standing")
+    assert robot.is_in(Mode.STAND)
+
+
+def test_set_whose_way_back_stays_shut_is_damped_in_the_end() -> None:
+    robot = ended_set(3.0)
+    # It comes to rest in 1.5 s, may take 3.1 s for the way back, and 2 s to stand.
+    assert ticks_to_the_end(robot, 0.3) == pytest.approx(6.6 * 50, abs=2)
+    assert robot.is_in(Mode.DAMP)
+    assert robot.state == "crouch"

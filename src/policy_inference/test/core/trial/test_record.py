@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,34 @@ def test_run_of_a_process_that_was_killed_was_cut(file: Path) -> None:
             begin_run(before)
         child.send_signal(signal.SIGKILL)
         child.wait()
+    trial = newest(file)
+    assert (trial.state, trial.reason, trial.is_recorded) == (TrialState.FAILED, CUT, False)
+
+
+def test_run_in_another_container_is_seen_until_it_ends(file: Path) -> None:
+    """Which counts its processes from 1, and sees no others; nor do they see its own."""
+    contained = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    contained.append("--mount-proc")
+    if shutil.which("unshare") is None or subprocess.run([*contained, "true"]).returncode:
+        pytest.skip("no PID namespaces for this user")
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from policy_inference.core.trial.record import newest_trial\n"
+        "from policy_inference.core.trial.writer import TrialWriter\n"
+        "TrialWriter().begin_run(newest_trial(Path(sys.argv[1])))\n"
+        "print('began', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [*contained, sys.executable, "-c", code, str(file.parent)], stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        before = newest(file)
+        assert child.stdout.readline() == b"began\n"
+        assert newest(file).state is TrialState.OPEN
+        with pytest.raises(OSError, match="another process runs it"):
+            begin_run(before)
+        child.send_signal(signal.SIGKILL)
+        child.stdout.read()  # until that in the container has ended, too
     trial = newest(file)
     assert (trial.state, trial.reason, trial.is_recorded) == (TrialState.FAILED, CUT, False)
 

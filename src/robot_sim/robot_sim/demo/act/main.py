@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `robot_sim_demo_act`: a simulated SO-101 reaches for a cube under a chunk policy.
 
+    robot_sim_demo_act --episodes 2 --no-images --output out/demo-act
+
 Arm and policy are two processes that communicate over topics, in lockstep. In each episode the
-cube lies elsewhere.
+cube lies elsewhere. The folder gets summary.json, which --json prints, and the recorded motion.
 """
 
 import argparse
@@ -12,13 +14,18 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_inference.command_line import CommandParser, number_within
+from policy_inference.command_line import (
+    CommandParser,
+    add_backend_options,
+    add_json,
+    number_within,
+)
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.act.summary import summarise, table, verdict
-from robot_sim.demo.processes import SUMMARY, run_demo
+from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
 
 VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001
@@ -37,13 +44,13 @@ def main(args: Sequence[str] | None = None) -> int:
     return run_demo("robot_sim_demo_act", given, files, _demonstrate)
 
 
-def _demonstrate(given: argparse.Namespace) -> str | None:
+def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     performed = perform(
         given.output,
         DemoOptions(
             bundle=given.bundle,
             backend=given.backend,
-            backend_options=given.backend_options,
+            backend_options=",".join(given.backend_option),
             mode=given.mode,
             episodes=given.episodes,
             seed=given.seed,
@@ -52,7 +59,6 @@ def _demonstrate(given: argparse.Namespace) -> str | None:
     )
     summary = summarise(performed)
     (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", encoding="utf-8")
-    _log.info("\n%s\n", table(summary))
     if given.images:
         _draw(performed.trace, given.output, performed.image_size)
     _log.info(
@@ -62,7 +68,7 @@ def _demonstrate(given: argparse.Namespace) -> str | None:
             name for name in (SUMMARY, TRACE, PLOTS, ENDS, VIDEO) if (given.output / name).exists()
         ),
     )
-    return verdict(summary)
+    return summary, table(summary), verdict(summary)
 
 
 def _draw(trace: ArmTrace, folder: Path, image_size: tuple[int, int]) -> None:
@@ -76,6 +82,7 @@ def _draw(trace: ArmTrace, folder: Path, image_size: tuple[int, int]) -> None:
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser(prog="robot_sim_demo_act", description=__doc__)
     parser.add_version("robot-sim")
+    add_json(parser)
     add = parser.add_argument
     add(
         "--bundle",
@@ -83,11 +90,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         "--mode rtc so101_reach_flow, since an ACT cannot be guided)",
     )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
-    add(
-        "--backend-options",
-        default="",
-        help="options of backends, such as oip.endpoint=127.0.0.1:8001, comma-separated",
-    )
+    add_backend_options(parser)
     add(
         "--mode",
         choices=("synchronous", "asynchronous", "ensemble", "rtc"),

@@ -36,7 +36,7 @@ _LINES_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandResult:
+class EndedCommand:
     """What a command said.
 
     Attributes:
@@ -204,7 +204,7 @@ class Fleet:
         *words: object,
         accepted: Sequence[int] = (0,),
         environment: Mapping[str, str] | None = None,
-    ) -> CommandResult:
+    ) -> EndedCommand:
         """Run `model_tools` with these arguments.
 
         Raises:
@@ -219,7 +219,7 @@ class Fleet:
             timeout=_COMMAND_WITHIN_S,
             env={**os.environ, MARK: self._mark, **(environment or {})},
         )
-        answer = CommandResult(status=done.returncode, output=done.stdout, errors=done.stderr)
+        answer = EndedCommand(status=done.returncode, output=done.stdout, errors=done.stderr)
         shown = " ".join(["model_tools", *map(str, words)])
         with self._log, (self.folder / "commands.log").open("a", encoding="utf-8") as log:
             log.write(f"$ {shown}\n{answer.output}{answer.errors}status {answer.status}\n\n")

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `robot_sim_demo_fleet`: releases on a simulated fleet, and what may interrupt them.
 
+    robot_sim_demo_fleet --robots 3 --interruptions 2 --output out/demo-fleet
+
 Six simulated Lite3 walk in lockstep, each with a store, a policy node and metrics of its own. The
 registry is Debian's docker-registry, Prometheus judges by the alert rules that ship, Ansible brings
-versions to the robots with the role that ships.
+versions to the robots with the role that ships. The folder gets summary.json, which --json prints.
 """
 
 import argparse
@@ -17,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.bundle.load import bundle_folder
-from policy_inference.command_line import CommandParser, number_within
+from policy_inference.command_line import CommandParser, add_json, number_within
 from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE
 from robot_sim.demo.fleet.fleet import BASELINE, BUNDLE, Fleet
 from robot_sim.demo.fleet.interruptions import Interrupter
 from robot_sim.demo.fleet.releases import ReleaseManager, ReleaseResult
 from robot_sim.demo.fleet.servers import require_programs
 from robot_sim.demo.fleet.timeline import TIMELINE, draw
-from robot_sim.demo.processes import SUMMARY, run_demo
+from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
 from robot_sim.errors import SimError
 
 PAGE = "fleet.html"
@@ -44,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> int:
     return run_demo("robot_sim_demo_fleet", given, (SUMMARY, TIMELINE, PAGE), _demonstrate)
 
 
-def _demonstrate(given: argparse.Namespace) -> str | None:
+def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     require_programs()
     if not (given.deploy / "ansible/rollout").is_file():
         raise SimError(
@@ -64,8 +66,8 @@ def _demonstrate(given: argparse.Namespace) -> str | None:
         (work / "timeline.json").write_text(json.dumps(fleet.timeline.document()), "utf-8")
         words = ("fleet", "status", "--prometheus", fleet.prometheus_url)
         page = ("--html", given.output / PAGE)
-        _log.info("\n%s", fleet.run(*words, *page, accepted=(0, 1, 4)).output)
-    return verdict(summary)
+        table = fleet.run(*words, *page, accepted=(0, 1, 4)).output
+    return summary, table.rstrip("\n"), verdict(summary)
 
 
 def _show(fleet: Fleet, given: argparse.Namespace) -> dict[str, Any]:
@@ -140,6 +142,7 @@ def verdict(summary: dict[str, Any]) -> str | None:
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser(prog="robot_sim_demo_fleet", description=__doc__)
     parser.add_version("robot-sim")
+    add_json(parser)
     parser.set_defaults(backend="onnx")
     add = parser.add_argument
     add("--bundle", default=BUNDLE, help="bundle of a Lite3 from which all versions are made")

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `robot_sim_demo_set`: a simulated Lite3 switches between the policies of a set.
 
+    robot_sim_demo_set --switches 12 --no-images --output out/demo-set
+
 It walks and turns by random commands, is pushed, and is asked for random switches; each round has
 another friction and another latency. In a last round a member of the set fails. Simulator and
-policy node are two processes that communicate over topics, in lockstep.
+policy node are two processes that communicate over topics, in lockstep. The folder gets
+summary.json, which --json prints.
 """
 
 import argparse
@@ -13,8 +16,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_inference.command_line import CommandParser, number_within
-from robot_sim.demo.processes import SUMMARY, run_demo
+from policy_inference.command_line import CommandParser, add_json, number_within
+from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
 from robot_sim.demo.sets.performance import SetDemoOptions, perform
 from robot_sim.demo.sets.summary import summarise, table, verdict
 from robot_sim.demo.sets.timeline import TIMELINE, VIDEO, write_timeline, write_walk
@@ -32,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
     return run_demo("robot_sim_demo_set", _parse(args), (SUMMARY, TIMELINE, VIDEO), _demonstrate)
 
 
-def _demonstrate(given: argparse.Namespace) -> str | None:
+def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     performed = perform(
         given.output,
         SetDemoOptions(
@@ -41,18 +44,18 @@ def _demonstrate(given: argparse.Namespace) -> str | None:
     )
     summary = summarise(performed)
     (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", encoding="utf-8")
-    _log.info("\n%s\n", table(summary))
     if given.images:
         write_timeline(performed, given.output / TIMELINE)
         write_walk(performed.rounds[0], given.output / VIDEO)
     made = [name for name in (SUMMARY, TIMELINE, VIDEO) if (given.output / name).exists()]
     _log.info("%s: %s", given.output, ", ".join(made))
-    return verdict(summary)
+    return summary, table(summary), verdict(summary)
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser(prog="robot_sim_demo_set", description=__doc__)
     parser.add_version("robot-sim")
+    add_json(parser)
     add = parser.add_argument
     add(
         "--bundle",

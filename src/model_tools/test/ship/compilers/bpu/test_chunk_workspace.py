@@ -281,8 +281,8 @@ def compiled(
         bundle=folder,
         precision="int16",
         target=march,
-        samples=dataset,
-        rows=8,
+        rows=dataset,
+        samples=8,
         output=output,
         options={name: str(value) for name, value in options.items()},
     )
