@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tools.train_walk.layout import ACTION_SIZE, CRITIC_SIZE, OBS_SIZE
+from tools.train_walk.definition import load_task, load_trained_robot
+from tools.train_walk.layout import ACTION_SIZE, COMMAND, FRAME, Layout
 from tools.train_walk.ppo import (
     FIRST_STD,
     GAMMA,
@@ -18,9 +19,11 @@ from tools.train_walk.ppo import (
     Batch,
     Learner,
     advantages,
+    imitate,
     mirror_action,
     mirror_obs,
 )
+from tools.train_walk.reference import reference_of
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +47,15 @@ def test_advantages_are_the_discounted_sums_of_surprises() -> None:
             assert float(found[t, robot]) == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_mirror_of_a_mirror_is_the_robot() -> None:
-    obs, action = torch.randn(4, OBS_SIZE), torch.randn(4, ACTION_SIZE)
-    assert torch.equal(mirror_obs(mirror_obs(obs)), obs)
+@pytest.mark.parametrize("layout", [COMMAND, FRAME], ids=["command", "frame"])
+def test_the_mirror_of_a_mirror_is_the_robot(layout: Layout) -> None:
+    obs, action = torch.randn(4, layout.obs_size), torch.randn(4, ACTION_SIZE)
+    assert torch.equal(mirror_obs(mirror_obs(obs, layout), layout), obs)
     assert torch.equal(mirror_action(mirror_action(action)), action)
 
 
 def test_a_mirrored_robot_turns_and_leans_to_the_other_side() -> None:
-    obs = torch.zeros(1, OBS_SIZE)
+    obs = torch.zeros(1, COMMAND.obs_size)
     obs[0, [1, 3, 6, 7, 8]] = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5])
     obs[0, 9] = 0.6  # FL_HipX, outward
     mirrored = mirror_obs(obs)
@@ -60,7 +64,9 @@ def test_a_mirrored_robot_turns_and_leans_to_the_other_side() -> None:
 
 
 def batch(agent: Agent, reward: Tensor) -> Batch:
-    obs, critic_obs = torch.randn(len(reward), OBS_SIZE), torch.randn(len(reward), CRITIC_SIZE)
+    obs, critic_obs = (
+        torch.randn(len(reward), size) for size in (COMMAND.obs_size, COMMAND.critic_size)
+    )
     with torch.no_grad():
         policy = agent.policy(obs)
         action = policy.sample()
@@ -99,6 +105,24 @@ def test_the_learning_rate_follows_the_divergence(target_kl: float, faster: bool
 
 def test_actor_and_critic_have_the_sizes_of_the_contract() -> None:
     agent = Agent()
-    assert agent.actor(torch.zeros(2, OBS_SIZE)).shape == (2, ACTION_SIZE)
-    assert agent.critic(torch.zeros(2, CRITIC_SIZE)).shape == (2,)
-    assert np.isclose(float(agent.policy(torch.zeros(1, OBS_SIZE)).stddev.mean()), FIRST_STD)
+    assert agent.actor(torch.zeros(2, COMMAND.obs_size)).shape == (2, ACTION_SIZE)
+    assert agent.critic(torch.zeros(2, COMMAND.critic_size)).shape == (2,)
+    assert np.isclose(
+        float(agent.policy(torch.zeros(1, COMMAND.obs_size)).stddev.mean()), FIRST_STD
+    )
+
+
+def test_a_beginner_of_a_motion_asks_for_its_frames_and_beyond_what_is_missing() -> None:
+    robot = load_trained_robot("lite3_bow")
+    frames = reference_of(robot, load_task("bow")).joint_pos
+    agent = Agent(FRAME)
+    imitate(agent, frames, robot.pose_rad, robot.scale_rad)
+    obs = torch.zeros(2, FRAME.obs_size)
+    frame = torch.tensor(frames[70], dtype=torch.float32)
+    pose, scale = torch.tensor(robot.pose_rad), torch.tensor(robot.scale_rad)
+    obs[:, 6:18], obs[:, 30:42] = frame, frame - pose
+    obs[1, 30:42] += 0.1
+    with torch.no_grad():
+        targets = pose + agent.actor(obs) * scale
+    assert float((targets[0] - frame).abs().max()) < 0.05
+    assert float((targets[1] - (frame - 0.1)).abs().max()) < 0.05

@@ -21,7 +21,7 @@ from robot_sim.figures import Array
 from tools.train_walk.__main__ import main, train
 from tools.train_walk.definition import load_task, load_trained_robot
 from tools.train_walk.export import export, make_bundle, save
-from tools.train_walk.layout import OBS_SIZE
+from tools.train_walk.layout import COMMAND, FRAME
 from tools.train_walk.ppo import Agent
 
 LITE3, WALK = load_trained_robot("lite3"), load_task("walk")
@@ -46,6 +46,18 @@ def test_the_same_seed_gives_the_same_policy(robot: str, tmp_path: Path) -> None
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
+
+
+def test_a_motion_is_trained_repeatably_and_exported(tmp_path: Path) -> None:
+    robot, bow = load_trained_robot("lite3_bow"), load_task("bow")
+    folders = [tmp_path / name for name in ("first", "again")]
+    for folder in folders:
+        folder.mkdir()
+    first, again = (weights(train(robot, bow, each, seed=1, **SMALL)) for each in folders)
+    np.testing.assert_array_equal(first, again)
+    export(folder, FRAME)
+    session = onnxruntime.InferenceSession(folder / "policy.onnx")
+    assert [(value.name, value.shape) for value in session.get_inputs()] == [("obs", [1, 66])]
 
 
 def test_a_training_can_start_from_another_one(tmp_path: Path) -> None:
@@ -137,7 +149,7 @@ def test_the_exported_model_is_the_agent(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "policy.onnx")
     assert [(value.name, value.shape) for value in session.get_inputs()] == [("obs", [1, 45])]
     assert [(value.name, value.shape) for value in session.get_outputs()] == [("action", [1, 12])]
-    obs = np.random.default_rng(1).normal(size=(1, OBS_SIZE)).astype(np.float32)
+    obs = np.random.default_rng(1).normal(size=(1, COMMAND.obs_size)).astype(np.float32)
     with torch.no_grad():
         expected = agent.actor(torch.from_numpy(obs)).numpy()
     np.testing.assert_allclose(session.run(None, {"obs": obs})[0], expected, atol=1e-5)
@@ -149,7 +161,7 @@ def shipped(tmp_path: Path) -> JointBundle:
     model = (BUNDLE / "policy.onnx").read_bytes()
     (tmp_path / "policy.onnx").write_bytes(model)
     checkpoint_of(Agent(), tmp_path)
-    return make_bundle(LITE3, tmp_path, source="a test")
+    return make_bundle(LITE3, WALK, tmp_path, source="a test")
 
 
 def test_a_run_becomes_a_bundle_that_the_product_loads(shipped: JointBundle) -> None:
@@ -169,5 +181,5 @@ def test_a_policy_that_does_not_stand_does_not_become_a_bundle(tmp_path: Path) -
         agent.actor[-1].bias.add_(torch.tensor([0.0, 6.0, 6.0] * 4))
     export(checkpoint_of(agent, tmp_path))
     with pytest.raises(PolicyError, match="healthy"):
-        make_bundle(LITE3, tmp_path, source="a test")
+        make_bundle(LITE3, WALK, tmp_path, source="a test")
     assert not (tmp_path / "bundle").exists()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train a walking policy from scratch on a CPU, and make a bundle of it.
+"""Train a policy that walks, or tracks a motion, on a CPU, and make a bundle of it.
 
     python -m tools.train_walk --robot go2 --seed 1 --samples 10e6 --output out/train/go2_seed1
 
@@ -28,12 +28,14 @@ from tools.train_walk.curve import Curve
 from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trained_robot
 from tools.train_walk.environment import Environment
 from tools.train_walk.export import CHECKPOINT_FILE, export, make_bundle, save
-from tools.train_walk.ppo import Agent
+from tools.train_walk.layout import layout_of
+from tools.train_walk.ppo import Agent, imitate
+from tools.train_walk.reference import reference_of
 from tools.train_walk.trainer import USUAL_STD, Trainer
 
 LOG_EVERY, ROBOTS = 20, 256
 STARTED_DIFFICULTY = 0.5
-"""Where a policy begins that walks already."""
+"""Where a policy begins that walks or moves already."""
 _log = logging.getLogger("train_walk")
 
 
@@ -55,9 +57,10 @@ def train(
     """
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    environment, agent = Environment(robot, task, robots, seed=seed, threads=threads), Agent()
-    if start is not None:
-        _continue_from(start, agent)
+    environment = Environment(robot, task, robots, seed=seed, threads=threads)
+    agent = Agent(layout_of(task))
+    if start is not None or task.motion:
+        _begin(agent, robot, task, start)
         environment.difficulty = STARTED_DIFFICULTY
     trainer = Trainer(environment, agent, samples=samples)
     with closing(Curve(output)) as curve:
@@ -70,8 +73,20 @@ def train(
     return trainer.agent
 
 
-def _continue_from(start: Path, agent: Agent) -> None:
-    """Take over the weights of another training; the actions vary as in the middle of one."""
+def _begin(agent: Agent, robot: TrainedRobot, task: Task, start: Path | None) -> None:
+    """Take over the weights of another training, or ask for the motion as it is.
+
+    The actions vary as in the middle of a training.
+    """
+    if start is None:
+        imitate(agent, reference_of(robot, task).joint_pos, robot.pose_rad, robot.scale_rad)
+    else:
+        _take_over(start, agent)
+    with torch.no_grad():
+        agent.log_std.fill_(math.log(USUAL_STD))
+
+
+def _take_over(start: Path, agent: Agent) -> None:
     try:
         agent.load_state_dict(torch.load(start, weights_only=True))
     except (OSError, RuntimeError, UnpicklingError) as error:
@@ -79,8 +94,6 @@ def _continue_from(start: Path, agent: Agent) -> None:
         raise SimError(
             f"{start}: expected the {CHECKPOINT_FILE} of a training, found: {reason}"
         ) from error
-    with torch.no_grad():
-        agent.log_std.fill_(math.log(USUAL_STD))
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -112,20 +125,20 @@ def main(args: Sequence[str] | None = None) -> int:
             threads=given.threads,
             start=given.start,
         )
-        export(given.output)
+        export(given.output, layout_of(task))
     except (PolicyError, SimError, OSError) as error:
         _log.error("train_walk: %s", error)
         return 1
     except KeyboardInterrupt:
         _log.error("train_walk: interrupted; what there is so far is in %s", given.output)
         return 130
-    return _bundle(robot, given.output, source)
+    return _bundle(robot, task, given.output, source)
 
 
-def _bundle(robot: TrainedRobot, output: Path, source: str) -> int:
+def _bundle(robot: TrainedRobot, task: Task, output: Path, source: str) -> int:
     """Make the bundle; return the exit status."""
     try:
-        bundle = make_bundle(robot, output, source=source)
+        bundle = make_bundle(robot, task, output, source=source)
     except (PolicyError, SimError, OSError) as error:
         _log.error(
             "train_walk: no bundle: %s. Curve, checkpoint and model are in %s; a policy "

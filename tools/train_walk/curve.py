@@ -15,10 +15,14 @@ from matplotlib.figure import Figure
 
 PANELS = (
     ("reward per second", ("reward_per_s",)),
-    ("following in the plane, and in turning (dashed); 1 is perfect", ("follow_xy", "follow_wz")),
+    (
+        "following in the plane, and in turning (dashed); 1 is perfect",
+        ("follow_xy", "follow_wz", "follow_joints"),
+    ),
     ("difficulty, and standard deviation of the actions (dashed)", ("difficulty", "std")),
     ("falls per robot and minute", ("falls_per_min",)),
 )
+_FOLLOWING = PANELS[1][1]
 Rows = list[dict[str, float]]
 
 
@@ -54,7 +58,7 @@ class Curve:
         return (
             f"{row['samples'] / 1e6:6.2f} of {samples_wanted / 1e6:g} million samples, "
             f"{row['minutes']:4.1f} min, {left:4.1f} to go: reward {row['reward_per_s']:5.2f}/s, "
-            f"follows {row['follow_xy']:.2f} {row['follow_wz']:.2f}, "
+            f"follows {' '.join(f'{row[name]:.2f}' for name in _FOLLOWING if name in row)}, "
             f"falls {row['falls_per_min']:3.1f}/min, difficulty {row['difficulty']:.2f}"
         )
 
@@ -73,8 +77,9 @@ def draw(curves: Mapping[str, Rows], path: Path) -> None:
     for axis, (title, names) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
         for colour, (run, rows) in enumerate(curves.items()):
             samples = np.array([row["samples"] for row in rows]) / 1e6
-            for style, name in zip(("-", "--"), names, strict=False):
-                label = run if name == names[0] else None
+            shown = [name for name in names if name in rows[0]]
+            for style, name in zip(("-", "--"), shown, strict=False):
+                label = run if name == shown[0] else None
                 values = [row[name] for row in rows]
                 axis.plot(samples, values, style, color=f"C{colour}", linewidth=1.1, label=label)
         axis.set_title(title, loc="left", fontsize=10)

@@ -123,6 +123,18 @@ class Commands:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPose:
+    """Where the base is at a time of a motion, as seen from where it is when the robot stands."""
+
+    name: str
+    at_s: float
+    forward_m: float = 0.0
+    up_m: float = 0.0
+    pitch_rad: float = 0.0
+    """Nose down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
     """Robots that begin as one that has just stood up."""
 
@@ -187,6 +199,7 @@ class RewardWeights:
     hip: Growing
     pose: Growing
     stand: Growing
+    joints: Growing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +217,8 @@ class Task:
     handed_over: HandedOver
     disturbances: Disturbances
     rewards: RewardWeights
+    motion: tuple[KeyPose, ...] = ()
+    """The motion that robots track; they walk as commanded if empty."""
 
 
 def load_trained_robot(name: str) -> TrainedRobot:

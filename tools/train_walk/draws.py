@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from robot_sim.figures import Array
 from tools.train_walk.definition import LEG_JOINTS, LEGS, Task, TrainedRobot, at
-from tools.train_walk.layout import ACTION_SIZE, ANG_VEL_SCALE, JOINT_VEL_SCALE
+from tools.train_walk.layout import ACTION_SIZE, ANG_VEL_SCALE, JOINT_VEL_SCALE, layout_of
 from tools.train_walk.physics import DECIMATION, Dynamics
 
 Bools = npt.NDArray[np.bool_]
@@ -38,7 +38,7 @@ class Draws:
                 noise.joint_vel_radps * JOINT_VEL_SCALE,
                 0.0,
             ],
-            [3, 3, 3, ACTION_SIZE, ACTION_SIZE, ACTION_SIZE],
+            [3, 3, layout_of(task).goal_size, ACTION_SIZE, ACTION_SIZE, ACTION_SIZE],
         )
         bend, wide = robot.backward, robot.outward
         legs = np.zeros((2, LEGS, LEG_JOINTS))
@@ -77,7 +77,7 @@ class Draws:
         return np.stack([x, y, -np.cos(angle)], axis=1)
 
     def noise(self, difficulty: float) -> Array:
-        """Draw what the sensors of every robot add to its observation [count, 45]."""
+        """Draw what the sensors of every robot add to its observation [count, obs_size]."""
         largest = difficulty * self._reach * self._noise
         return np.asarray(largest * self._random.uniform(-1.0, 1.0, largest.shape))
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The task: walk as commanded, whatever the robot weighs, stands on, and is hit by.
+"""The task: walk as commanded or track a motion, whatever a robot weighs, stands on, is hit by.
 
 `difficulty` in [0, 1] scales all that makes walking harder; what is random comes from `draws`.
 """
@@ -16,9 +16,10 @@ from robot_sim.figures import Array
 from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
 from tools.train_walk.definition import LEGS, Task, TrainedRobot
 from tools.train_walk.draws import Bools, Draws, Rows
-from tools.train_walk.layout import ACTION_SIZE, observe
+from tools.train_walk.layout import ACTION_SIZE, JOINT_VEL_SCALE, observe
 from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Robots
-from tools.train_walk.reward import Motion, mean_square_torque, reward_terms, tracking
+from tools.train_walk.reference import reference_of
+from tools.train_walk.reward import Motion, following, mean_square_torque, reward_terms
 
 TOUCH_N = 1.0
 
@@ -28,8 +29,8 @@ class Step:
     """What a policy period brought; arrays have a row per robot.
 
     Attributes:
-        obs: What the policy sees next [robots, 45].
-        critic_obs: What the critic sees next [robots, CRITIC_SIZE].
+        obs: What the policy sees next [robots, obs_size].
+        critic_obs: What the critic sees next [robots, critic_size].
         reward: Of the period [robots].
         terminated: Robots that fell, and were reset.
         truncated: Robots whose time was over, and were reset.
@@ -74,6 +75,7 @@ class Environment:
         self.robot, self.task = robot, task
         self.count, self.difficulty = count, 0.0
         self.means: dict[str, float] = {}
+        self._reference = reference_of(robot, task)
         self._draws = Draws(robot, task, count, seed=seed)
         rough = round(task.disturbances.tile_share * count)
         self._rough = np.arange(count - rough, count)
@@ -143,6 +145,7 @@ class Environment:
     def _motion(self, sent: Array, joint_vel_before: Array) -> Motion:
         """Gather what the reward judges, and take note of contacts and drift."""
         robots, quat = self._robots, self._quat_xyzw()
+        expected, frame = self._reference, self._frame()
         feet, foot_vel = robots.foot_pos_world, robots.foot_vel_world
         ground = robots.ground_m(feet[..., :2])
         touch = np.asarray((robots.foot_force_n > TOUCH_N).any(axis=1))
@@ -164,6 +167,9 @@ class Environment:
             joint_pos=robots.qpos[:, 7:],
             joint_vel=robots.qvel[:, 6:],
             joint_vel_before=joint_vel_before,
+            expected_normal_xy=expected.floor_normal_xy[frame],
+            expected_height_m=expected.base_z_m[frame],
+            expected_pos=expected.joint_pos[frame],
             torque_squared=mean_square_torque(self.robot, sent, *robots.joint_path),
             target=self._targets[0],
             action=self._actions[0],
@@ -189,8 +195,7 @@ class Environment:
     def _reward(self, motion: Motion) -> Array:
         """Return the reward of the period [robots] and keep the means of its terms."""
         terms = reward_terms(self.robot, self.task, motion, self.difficulty)
-        follow_xy, follow_wz = tracking(motion)
-        shown = terms | {"follow_xy": follow_xy, "follow_wz": follow_wz}
+        shown = terms | following(self.task, motion)
         self.means = {name: float(np.nanmean(value)) for name, value in shown.items()}
         return np.asarray(POLICY_DT_S * np.sum(list(terms.values()), axis=0))
 
@@ -201,6 +206,19 @@ class Environment:
         finite = np.isfinite(qpos).all(axis=1) & np.isfinite(self._robots.qvel).all(axis=1)
         return np.asarray((up < 0.5) | (qpos[:, 2] < self.robot.fallen_height_m) | ~finite)
 
+    def _frame(self) -> Rows:
+        """Return the frame of the reference that is due for each robot."""
+        return np.minimum(self._age, len(self._reference.joint_pos) - 1)
+
+    def _goal(self) -> Array:
+        """Return what the policy is asked for."""
+        if not self.task.motion:
+            return self._command
+        frame, reference = self._frame(), self._reference
+        return np.concatenate(
+            [reference.joint_pos[frame], reference.joint_vel[frame] * JOINT_VEL_SCALE], axis=1
+        )
+
     def _observations(self) -> tuple[Array, Array]:
         """Return what the policy sees (noisy) and what the critic sees (exact, with extras)."""
         robots, quat = self._robots, self._quat_xyzw()
@@ -208,7 +226,7 @@ class Environment:
             quat,
             robots.gravity_unit,
             robots.qvel[:, 3:6],
-            self._command,
+            self._goal(),
             robots.qpos[:, 7:] - self.robot.pose_rad,
             robots.qvel[:, 6:],
             self._actions[0],

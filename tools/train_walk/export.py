@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from model_tools.files.arrays import write_arrays
 from model_tools.files.contract_text import remove_section, set_section
 from model_tools.files.outputs import new_file
 from model_tools.make.checkpoints.checkpoint_export import ExportRequest
@@ -22,18 +23,19 @@ from model_tools.make.complete import Completion
 from model_tools.make.complete import make_bundle as make_whole
 from model_tools.make.unrecorded import simulated_walks
 from model_tools.simulation.robot import SimulatedRobot
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
 from policy_inference.bundle.verified import sha256_of
-from tools.train_walk.definition import TrainedRobot
-from tools.train_walk.layout import ACTION_SIZE, OBS_SIZE
+from tools.train_walk.definition import Task, TrainedRobot
+from tools.train_walk.layout import ACTION_SIZE, COMMAND, Layout
 from tools.train_walk.ppo import HIDDEN, Agent
+from tools.train_walk.reference import reference_of
 
 BUNDLES = Path(__file__).parents[2] / "config" / "bundles"
 CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
+CLIP_FILE = "motion.npz"
 """What a training's folder holds at the end."""
 _NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
 OPSET = 17
-NETWORK = ExportConfig(obs_dim=OBS_SIZE, act_dim=ACTION_SIZE, hidden_sizes=HIDDEN, activation="elu")
 LICENCE = "Apache-2.0"
 
 
@@ -47,25 +49,29 @@ def save(agent: Agent, path: Path) -> None:
         torch.save(agent.state_dict(), growing)
 
 
-def export(run: Path) -> None:
-    """Write the actor of a training's checkpoint as ONNX, `obs` [1, 45] -> `action` [1, 12].
+def export(run: Path, layout: Layout = COMMAND) -> None:
+    """Write the actor of a training's checkpoint as ONNX, `obs` [1, size] -> `action` [1, 12].
 
     Raises:
         PolicyError: What was made is not the same function.
         OSError: It cannot be written.
     """
+    network = ExportConfig(
+        obs_dim=layout.obs_size, act_dim=ACTION_SIZE, hidden_sizes=HIDDEN, activation="elu"
+    )
     export_checkpoint(
         ExportRequest(
-            checkpoint=run / CHECKPOINT_FILE, config=NETWORK, output=run / MODEL_FILE, opset=OPSET
+            checkpoint=run / CHECKPOINT_FILE, config=network, output=run / MODEL_FILE, opset=OPSET
         )
     )
 
 
-def make_bundle(robot: TrainedRobot, run: Path, *, source: str) -> JointBundle:
+def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> JointBundle:
     """Make the folder `bundle` in a training's folder, from its `policy.onnx` and `agent.pt`.
 
     Args:
         robot: What was trained.
+        task: What it learned.
         run: Folder of the training.
         source: How the policy came about, for its provenance.
 
@@ -96,6 +102,10 @@ def make_bundle(robot: TrainedRobot, run: Path, *, source: str) -> JointBundle:
     with tempfile.TemporaryDirectory() as private:
         contract = Path(private, "contract")  # of the usual mode, which the bundle inherits
         contract.mkdir()
+        if task.motion:
+            clip = contract / CLIP_FILE
+            write_arrays(clip, reference_of(robot, task).arrays(robot))
+            text = set_section(text, "motion.clip", file_entry(clip, contract))
         (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
         walks = functools.partial(simulated_walks, robot=SimulatedRobot(figures=robot.figures))
         return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=walks))

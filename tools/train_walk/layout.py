@@ -4,32 +4,90 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from robot_sim.figures import Array
 from robot_sim.rotation import rotate_inverse
-from tools.train_walk.definition import LEG_JOINTS, LEGS
+from tools.train_walk.definition import LEG_JOINTS, LEGS, Task
 
 ANG_VEL_SCALE, JOINT_VEL_SCALE = 0.25, 0.05
 ACTION_SIZE = LEGS * LEG_JOINTS
-OBS_SIZE = 9 + 3 * ACTION_SIZE
-CRITIC_SIZE = OBS_SIZE + 16
+# A robot is its own mirror image: left and right legs change places, and what points sideways
+# or turns about x or z changes its sign.
+MIRRORED_LEGS = (3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8)
+LEG_SIGNS = (-1.0, 1.0, 1.0) * LEGS
+_EXTRA_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The inputs of a policy, of which one part is what it is asked for.
+
+    Attributes:
+        mirrored: Where each value of that part is, for the mirrored robot.
+        signs: What it is multiplied by then.
+    """
+
+    mirrored: tuple[int, ...]
+    signs: tuple[float, ...]
+
+    @property
+    def goal_size(self) -> int:
+        """Number of values that say what it is asked for."""
+        return len(self.mirrored)
+
+    @property
+    def obs_size(self) -> int:
+        """Number of inputs of the policy."""
+        return 6 + self.goal_size + 3 * ACTION_SIZE
+
+    @property
+    def critic_size(self) -> int:
+        """Number of inputs of the critic."""
+        return self.obs_size + _EXTRA_SIZE
+
+    @property
+    def mirrored_obs(self) -> tuple[list[int], list[float]]:
+        """Where each input is for the mirrored robot, and what it is multiplied by."""
+        places, signs = [*range(6)], [-1.0, 1.0, -1.0, 1.0, -1.0, 1.0]
+        for mirrored, own in (
+            (self.mirrored, self.signs),
+            *[(MIRRORED_LEGS, LEG_SIGNS)] * 3,
+        ):
+            places += [len(signs) + place for place in mirrored]
+            signs += own
+        return places, signs
+
+
+COMMAND = Layout(mirrored=(0, 1, 2), signs=(1.0, -1.0, -1.0))
+"""A velocity: vx, vy (m/s), yaw rate (rad/s)."""
+FRAME = Layout(
+    mirrored=(*MIRRORED_LEGS, *(ACTION_SIZE + leg for leg in MIRRORED_LEGS)), signs=LEG_SIGNS * 2
+)
+"""The frame of a motion: positions of the joints (rad), and their velocities, scaled."""
+
+
+def layout_of(task: Task) -> Layout:
+    """Return what the policy of a task takes."""
+    return FRAME if task.motion else COMMAND
 
 
 def observe(
     quat_xyzw: Array,
     gravity_unit: Array,
     ang_vel_body: Array,
-    command: Array,
+    goal: Array,
     joint_pos_rel: Array,
     joint_vel: Array,
     last_action: Array,
 ) -> Array:
-    """Return the policy's inputs [robots, 45]; `joint_pos_rel` is relative to the default pose."""
+    """Return the policy's inputs [robots, obs_size]; `joint_pos_rel` is relative to the default."""
     parts = [
         ang_vel_body * ANG_VEL_SCALE,
         rotate_inverse(quat_xyzw, gravity_unit),
-        command,
+        goal,
         joint_pos_rel,
         joint_vel * JOINT_VEL_SCALE,
         last_action,

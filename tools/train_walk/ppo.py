@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from tools.train_walk.layout import ACTION_SIZE, CRITIC_SIZE, OBS_SIZE
+from robot_sim.figures import Array
+from tools.train_walk.layout import ACTION_SIZE, COMMAND, LEG_SIGNS, MIRRORED_LEGS, Layout
 
 HIDDEN = (256, 128, 64)
 GAMMA, LAMBDA, CLIP, MAX_GRAD_NORM = 0.99, 0.95, 0.2, 1.0
@@ -22,22 +23,23 @@ EPOCHS, MINIBATCHES = 4, 4
 SLOWEST, FASTEST, FIRST = 1e-5, 2e-3, 3e-4
 MIRROR_WEIGHT, FIRST_STD = 0.5, 0.8
 
-# A robot is its own mirror image: left and right legs change places, and what points sideways
-# or turns about x or z changes its sign.
-_LEGS = [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]
-_MIRRORED_OBS = [*range(9), *(9 + ACTION_SIZE * block + i for block in range(3) for i in _LEGS)]
-_ACTION_SIGN = torch.tensor([-1.0, 1.0, 1.0] * 4)
-_OBS_SIGN = torch.tensor([-1.0, 1, -1, 1, -1, 1, 1, -1, -1] + [-1.0, 1, 1] * 12)
+_LEGS, _ACTION_SIGN = [*MIRRORED_LEGS], torch.tensor(LEG_SIGNS)
+IMITATIONS, IMITATED, IMITATION_RATE, IMITATED_STD = 1000, 512, 1e-3, 0.3
 
 
 class Agent(nn.Module):
-    """Actor on the 45 observations, critic on those plus what only a simulator knows."""
+    """Actor on the observations, critic on those plus what only a simulator knows.
 
-    def __init__(self) -> None:
+    Attributes:
+        layout: What it observes.
+    """
+
+    def __init__(self, layout: Layout = COMMAND) -> None:
         """Start with small mean actions and much randomness."""
         super().__init__()
-        self.actor = _mlp(OBS_SIZE, ACTION_SIZE)
-        self.critic = _mlp(CRITIC_SIZE, 1).append(nn.Flatten(0))
+        self.layout = layout
+        self.actor = _mlp(layout.obs_size, ACTION_SIZE)
+        self.critic = _mlp(layout.critic_size, 1).append(nn.Flatten(0))
         self.log_std = nn.Parameter(torch.full((ACTION_SIZE,), math.log(FIRST_STD)))
         with torch.no_grad():
             last = self.actor[-1].weight
@@ -49,7 +51,7 @@ class Agent(nn.Module):
             self.log_std.clamp_(max=math.log(largest))
 
     def policy(self, obs: Tensor) -> Normal:
-        """Return the distribution of the action [n, 12] for observations [n, 45]."""
+        """Return the distribution of the action [n, 12] for observations [n, obs_size]."""
         return Normal(self.actor(obs), self.log_std.exp(), validate_args=False)
 
 
@@ -70,9 +72,36 @@ class Batch:
         return Batch(**{name: getattr(self, name)[chosen] for name in Batch.__slots__})
 
 
-def mirror_obs(obs: Tensor) -> Tensor:
-    """Return what the mirrored robot would observe, [n, 45]."""
-    return obs[:, _MIRRORED_OBS] * _OBS_SIGN
+def mirror_obs(obs: Tensor, layout: Layout = COMMAND) -> Tensor:
+    """Return what the mirrored robot would observe, [n, obs_size]."""
+    places, signs = layout.mirrored_obs
+    return obs[:, places] * torch.tensor(signs)
+
+
+def imitate(agent: Agent, frames: Array, pose_rad: Array, scale_rad: Array) -> None:
+    """Begin with a policy that asks for the joints of the frame that it is shown, and beyond.
+
+    What it lacks counts twice: held by the gains of walking alone, a robot sinks and tips over.
+
+    Args:
+        agent: Its layout is `FRAME`.
+        frames: Joints of a motion [frames, 12], rad.
+        pose_rad: What an action of 0 asks for [12].
+        scale_rad: What an action of 1 adds [12].
+    """
+    optimizer = torch.optim.Adam(agent.actor.parameters(), lr=IMITATION_RATE)
+    motion, pose, scale = to_tensor(frames), to_tensor(pose_rad), to_tensor(scale_rad)
+    shown, measured = slice(6, 6 + ACTION_SIZE), slice(-3 * ACTION_SIZE, -2 * ACTION_SIZE)
+    for _ in range(IMITATIONS):
+        obs = IMITATED_STD * torch.randn(IMITATED, agent.layout.obs_size)
+        obs[:, shown] += motion[torch.randint(len(motion), (IMITATED,))]
+        wanted = obs[:, shown] - pose
+        obs[:, measured] += wanted
+        action = (2.0 * wanted - obs[:, measured]) / scale
+        error = (agent.actor(obs) - action).pow(2).mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
 
 
 def mirror_action(action: Tensor) -> Tensor:
@@ -145,7 +174,9 @@ def _loss(agent: Agent, part: Batch, policy: Normal, entropy_weight: float) -> T
         ratio * part.advantage, ratio.clamp(1.0 - CLIP, 1.0 + CLIP) * part.advantage
     )
     value_loss = (agent.critic(part.critic_obs) - part.returns).pow(2)
-    asymmetry = (mirror_action(agent.actor(mirror_obs(part.obs))) - policy.mean).pow(2)
+    asymmetry = (mirror_action(agent.actor(mirror_obs(part.obs, agent.layout))) - policy.mean).pow(
+        2
+    )
     return (
         value_loss.mean()
         - surrogate.mean()

@@ -32,6 +32,8 @@ class Motion:
         height_m: Base over the ground below the feet [robots].
         joint_pos: [robots, 12], rad.
         joint_vel, joint_vel_before: [robots, 12], rad/s, now and a period ago.
+        expected_normal_xy, expected_height_m, expected_pos: What `floor_normal_xy`, `height_m` and
+            `joint_pos` are compared with.
         torque_squared: Mean square of the torque of each joint in the period [robots, 12], (N m)^2.
         target: Joint position targets of the latest action [robots, 12], rad.
         action, action_before, action_two_before: Outputs of the policy [robots, 12].
@@ -52,6 +54,9 @@ class Motion:
     joint_pos: Array
     joint_vel: Array
     joint_vel_before: Array
+    expected_normal_xy: Array
+    expected_height_m: Array
+    expected_pos: Array
     torque_squared: Array
     target: Array
     action: Array
@@ -79,6 +84,19 @@ def tracking(motion: Motion) -> tuple[Array, Array]:
     return _nearness(error[:, :2].sum(axis=1)), _nearness(error[:, 2])
 
 
+def following(task: Task, motion: Motion) -> dict[str, Array]:
+    """Return how well the robots do what they are asked for, by name, 0 to 1 each [robots]."""
+    if task.motion:
+        return {"follow_joints": _near_joints(motion)}
+    follow_xy, follow_wz = tracking(motion)
+    return {"follow_xy": follow_xy, "follow_wz": follow_wz}
+
+
+def _near_joints(motion: Motion) -> Array:
+    """Return how near all joints of the robots are to the reference, 0 to 1 [robots]."""
+    return _nearness(((motion.joint_pos - motion.expected_pos) ** 2).sum(axis=1))
+
+
 def _nearness(squared: Array) -> Array:
     """Return 1 for no error, falling to 0; [robots], of squared errors."""
     # The wide bell shows the way from afar, the narrow one asks for accuracy.
@@ -91,24 +109,24 @@ def reward_terms(
     """Return all terms [robots], weighted; their sum is the reward per second."""
     moving = (np.abs(motion.command).max(axis=1) > 0.0).astype(float)
     terms = (
-        _following(robot, motion)
+        _following(motion)
         | _smoothness(robot, motion)
         | _gait(robot, task, motion, moving)
-        | {"pose": _from_pose(robot, motion).sum(axis=1)}
+        | {"pose": _from_pose(motion).sum(axis=1), "joints": _near_joints(motion)}
     )
     weighted = {
         name: at(getattr(task.rewards, name), difficulty) * term for name, term in terms.items()
     }
     calm = max(-1.0, at(task.rewards.stand, difficulty))
-    return weighted | {"stand": calm * (1.0 - moving) * _unrest(robot, motion)}
+    return weighted | {"stand": calm * (1.0 - moving) * _unrest(motion)}
 
 
-def _from_pose(robot: TrainedRobot, motion: Motion) -> Array:
-    """Return how far each joint is from the default pose [robots, 12], rad."""
-    return np.abs(motion.joint_pos - robot.pose_rad)
+def _from_pose(motion: Motion) -> Array:
+    """Return how far each joint is from the pose that is expected [robots, 12], rad."""
+    return np.abs(motion.joint_pos - motion.expected_pos)
 
 
-def _following(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
+def _following(motion: Motion) -> dict[str, Array]:
     """Follow the command, in the mean too; base level and at its height."""
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
@@ -119,8 +137,8 @@ def _following(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
         "drift": aim - 2.0,
         "lin_z": motion.lin_vel_z**2,
         "ang_xy": (motion.ang_vel_xy**2).sum(axis=1),
-        "tilt": (motion.floor_normal_xy**2).sum(axis=1),
-        "height": (motion.height_m - robot.walking_height_m) ** 2,
+        "tilt": ((motion.floor_normal_xy - motion.expected_normal_xy) ** 2).sum(axis=1),
+        "height": (motion.height_m - motion.expected_height_m) ** 2,
     }
 
 
@@ -154,7 +172,7 @@ def _gait(robot: TrainedRobot, task: Task, motion: Motion, moving: Array) -> dic
     """Trot with feet that clear the ground, legs below their hips."""
     touch = motion.touch
     pairs = (touch[:, :2] == touch[:, [3, 2]]).all(axis=1) & (touch[:, 0] != touch[:, 1])
-    hips = _from_pose(robot, motion)[:, 0::LEG_JOINTS]
+    hips = _from_pose(motion)[:, 0::LEG_JOINTS]
     clearance = (motion.foot_height_m - robot.swing_height_m) ** 2 * motion.foot_speed
     hanging = (motion.air_s > task.longest_swing_s) & ~touch
     return {
@@ -167,11 +185,11 @@ def _gait(robot: TrainedRobot, task: Task, motion: Motion, moving: Array) -> dic
     }
 
 
-def _unrest(robot: TrainedRobot, motion: Motion) -> Array:
-    """Return how far from standing still in the default pose each robot is."""
+def _unrest(motion: Motion) -> Array:
+    """Return how far from standing still in the expected pose each robot is."""
     change = motion.action - motion.action_before
     return np.asarray(
-        0.4 * _from_pose(robot, motion).sum(axis=1)
+        0.4 * _from_pose(motion).sum(axis=1)
         + 1.0 * (~motion.touch).sum(axis=1)
         + 0.15 * (change**2).sum(axis=1)
         + 0.005 * np.minimum((motion.joint_vel**2).sum(axis=1), 400.0)

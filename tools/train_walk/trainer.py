@@ -16,7 +16,8 @@ from tools.train_walk.ppo import GAMMA, Agent, Batch, Learner, advantages, to_te
 TICKS = 24
 RANDOMISE_EVERY = 50
 # The difficulty never falls: when it could, randomisation came and went, and learning circled.
-RAISE, FOLLOW_XY, FOLLOW_WZ = 0.0012, 0.6, 0.56
+RAISE = 0.0012
+FOLLOW = {"follow_xy": 0.6, "follow_wz": 0.56, "follow_joints": 0.6}
 ENTROPY_WEIGHT, TARGET_KL = 0.01, 0.02
 # The last part of a run takes ever smaller steps, so that it ends in the middle of what is good.
 # The actions lose their randomness: with it a robot is slower, and a policy that was trained to be
@@ -74,7 +75,7 @@ class Trainer:
         )
         if self._left < CALM_SHARE:
             self.agent.limit_std(self._blend(CALM_STD, USUAL_STD))
-        if figures["follow_xy"] > FOLLOW_XY and figures["follow_wz"] > FOLLOW_WZ:
+        if all(figures[name] > least for name, least in FOLLOW.items() if name in figures):
             environment.difficulty = min(environment.difficulty + RAISE, 1.0)
         self.iterations += 1
         self._keep_average()

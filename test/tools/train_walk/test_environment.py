@@ -29,8 +29,9 @@ from tools.train_walk.definition import (
     load_trained_robot,
 )
 from tools.train_walk.environment import Environment, delayed
-from tools.train_walk.layout import ACTION_SIZE, CRITIC_SIZE, OBS_SIZE, observe
+from tools.train_walk.layout import ACTION_SIZE, COMMAND, FRAME, JOINT_VEL_SCALE, observe
 from tools.train_walk.physics import DECIMATION
+from tools.train_walk.reference import reference_of
 
 BUNDLES = Path(__file__).resolve().parents[3] / "config" / "bundles"
 COUNT = 20
@@ -142,8 +143,8 @@ def test_the_same_seed_gives_the_same_robots(robot: TrainedRobot) -> None:
 def test_a_beginner_sees_exactly_and_an_expert_with_noise(robot: TrainedRobot) -> None:
     for difficulty, largest in ((0.0, 0.0), (1.0, 0.06)):
         step = environment(robot, difficulty=difficulty).step(STILL)
-        noise = np.abs(step.obs - step.critic_obs[:, :OBS_SIZE])
-        assert step.critic_obs.shape == (COUNT, CRITIC_SIZE)
+        noise = np.abs(step.obs - step.critic_obs[:, : COMMAND.obs_size])
+        assert step.critic_obs.shape == (COUNT, COMMAND.critic_size)
         assert noise.max() <= largest
         assert (noise.max() > 0.0) == (largest > 0.0)
 
@@ -204,7 +205,7 @@ def test_robots_are_handed_over_standing_and_still(robot: TrainedRobot) -> None:
         step = made.step(STILL)
         assert not step.obs[:, 6:9].any()
         assert not step.terminated.any()
-    extras = step.critic_obs[:, OBS_SIZE:]
+    extras = step.critic_obs[:, COMMAND.obs_size :]
     lin_vel, touch = extras[:, 0:3], extras[:, 6:10]
     assert np.abs(lin_vel[:, :2]).max() < 0.3
     assert np.abs(lin_vel[:, 2]).max() < 0.5  # gains of walking carry less than those of standing
@@ -221,3 +222,26 @@ def test_a_robot_stands_as_high_as_its_legs_are_long(robot: TrainedRobot) -> Non
         mujoco.mj_kinematics(model, data)
         soles_m = [data.body(foot.name).xpos[2] - foot.radius_m for foot in body.feet]
         assert min(soles_m) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_policy_of_a_motion_is_shown_the_next_frame_in_each_tick() -> None:
+    robot, bow = load_trained_robot("lite3_bow"), load_task("bow")
+    reference = reference_of(robot, bow)
+    frames = np.hstack([reference.joint_pos, JOINT_VEL_SCALE * reference.joint_vel])
+
+    def frame_of(obs: Array) -> Array:
+        shown = obs[:, 6 : 6 + FRAME.goal_size]
+        errors = np.abs(shown[:, None] - frames).max(axis=2)
+        np.testing.assert_array_equal(errors.min(axis=1), 0.0)
+        return np.asarray(errors.argmin(axis=1))
+
+    made = environment(robot, task=bow)
+    before, step = frame_of(made.reset()[0]), made.step(STILL)
+    assert step.obs.shape == (COUNT, FRAME.obs_size)
+    assert step.critic_obs.shape == (COUNT, FRAME.critic_size)
+    # At rest, frames are alike.
+    moves = (np.abs(reference.joint_vel).max(axis=1) > 0.01)[before]
+    going = moves & ~(step.terminated | step.truncated)
+    assert going.sum() > COUNT // 2
+    np.testing.assert_array_equal(frame_of(step.obs)[going], before[going] + 1)
+    assert 0.0 < made.means["follow_joints"] < 1.0

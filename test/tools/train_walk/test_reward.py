@@ -37,6 +37,9 @@ def motion(command: Array = FORWARD, **changed: Array) -> Motion:
         "joint_pos": LITE3.standing_rad[None],
         "joint_vel": zeros,
         "joint_vel_before": zeros,
+        "expected_normal_xy": np.zeros((1, 2)),
+        "expected_height_m": np.full(1, ROBOT.walking_height_m),
+        "expected_pos": LITE3.standing_rad[None],
         "torque_squared": zeros,
         "target": LITE3.standing_rad[None],
         "action": zeros,
@@ -130,10 +133,12 @@ def test_left_is_worth_what_right_is(robot: str) -> None:
         "drift": aside,
         "ang_vel_xy": about_x,
         "floor_normal_xy": -about_x,
+        "expected_normal_xy": -about_x,
     }
     feet = ("touch", "landed", "air_s", "foot_height_m", "foot_speed")
     joints = (
         "joint_pos",
+        "expected_pos",
         "joint_vel",
         "joint_vel_before",
         "target",

@@ -14,9 +14,10 @@ from model_tools.files.onnx_model import read_onnx
 from model_tools.files.terms import EXACT_IN_FLOAT16, tick_inputs
 from model_tools.make.nominal import HealthyRun, MeasuredRuns
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
-from model_tools.simulation.robot import LITE3, SimulatedRobot
+from model_tools.simulation.robot import LITE3, PUSH_S, SimulatedRobot, push_from
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.clip import MotionClip
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.comparison.rows import Rows
@@ -24,6 +25,7 @@ from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import EXTERNAL, LAST_OUTPUT, RobotState
 from policy_inference.interfaces import F64, Mode
 from robot_sim.errors import SimError
+from robot_sim.faults import Fault, FaultPlan
 from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
@@ -49,6 +51,21 @@ _WALKS = (
     f"then commands on every axis that jump every {_EACH_S:g} s, with 0 and with 20 ms of latency, "
     f"and {_MIXED_S:g} s of mixed commands that jump every {_MIXED_EACH_S:g} s, with 10 ms"
 )
+_BEFORE_S, _AFTER_S = 0.5, 1.5
+"""Time until RUN at most, and after a motion."""
+_MOTION_PUSH_N = 60.0
+_MOTION_RUNS = (
+    (0, "", 0.0),
+    (20_000_000, "", 0.0),
+    (10_000_000, "front", 0.2),
+    (10_000_000, "left", 0.45),
+    (10_000_000, "rear", 0.7),
+)
+"""Latency, and from where the robot is pushed in which part of the motion."""
+_MOTIONS = (
+    "then the whole motion, with 0 and with 20 ms of latency, and three times with 10 ms and a "
+    f"push of {_MOTION_PUSH_N:g} N for {PUSH_S:g} s"
+)
 _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
 """Of a Lite3, and of the error of a robot that stands still: a Lite3 has 0.37 m/s then. Turning has
 the share alone."""
@@ -65,13 +82,14 @@ class Walk:
     duration_s: float
     latency_ns: int
     """Time that commands take to reach the drives: a real robot's are never there at once."""
+    faults: tuple[Fault, ...] = ()
 
 
-def source_of(robot: SimulatedRobot) -> str:
+def source_of(robot: SimulatedRobot, what: str = _WALKS) -> str:
     """Return in words where the figures of a robot's walks are from."""
     lies = robot.model is None and robot.body.starts == "lying"
     start = "stand up from lying" if lies else "stand"
-    return f"{robot.name}, flat floor, lockstep: {start}, {_WALKS}"
+    return f"{robot.name}, flat floor, lockstep: {start}, {what}"
 
 
 def walks(contract: JointContract, robot: SimulatedRobot = LITE3) -> tuple[Walk, ...]:
@@ -83,6 +101,29 @@ def walks(contract: JointContract, robot: SimulatedRobot = LITE3) -> tuple[Walk,
         Walk(schedule=axes, duration_s=axes_s, latency_ns=0),
         Walk(schedule=axes, duration_s=axes_s, latency_ns=20_000_000),
         Walk(schedule=_mixed(contract), duration_s=_MIXED_S, latency_ns=10_000_000),
+    )
+
+
+def motions(
+    bundle: JointBundle, clip: MotionClip, robot: SimulatedRobot = LITE3
+) -> tuple[Walk, ...]:
+    """Return the runs that make a nominal of a policy that tracks a clip: all of it, each time.
+
+    Robots of figures are pushed meanwhile; a model's world has no pushes.
+    """
+    contract, pushed = bundle.contract, robot.model is None
+    stand_s = contract.stand.duration_s + sum(via.duration_s for via in contract.stand.via)
+    begin_s, motion_s = stand_s + _BEFORE_S, len(clip.joint_pos) / contract.rate_hz
+    return tuple(
+        Walk(
+            schedule=[],
+            duration_s=begin_s + motion_s + _AFTER_S,
+            latency_ns=latency_ns,
+            faults=(push_from(side, newton=_MOTION_PUSH_N, at_s=begin_s + share * motion_s),)
+            if pushed and side
+            else (),
+        )
+        for latency_ns, side, share in _MOTION_RUNS
     )
 
 
@@ -102,11 +143,15 @@ def simulated_walks(bundle: JointBundle, robot: SimulatedRobot = LITE3) -> Measu
     Raises:
         PolicyError: It cannot be opened, does not fit the simulated robot, or does not walk.
     """
-    runs = [_walk(bundle, wanted, robot) for wanted in walks(bundle.contract, robot)]
-    return MeasuredRuns(source=source_of(robot), runs=runs)
+    if bundle.clip is None:
+        wanted, source = walks(bundle.contract, robot), source_of(robot)
+    else:
+        wanted, source = motions(bundle, bundle.clip, robot), source_of(robot, _MOTIONS)
+    runs = [_walk(bundle, each, robot, source) for each in wanted]
+    return MeasuredRuns(source=source, runs=runs)
 
 
-def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot) -> HealthyRun:
+def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str) -> HealthyRun:
     """Let the bundle do one walk."""
     contract = bundle.contract
     backend, _ = open_backend(bundle, ["onnx"])
@@ -121,6 +166,7 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot) -> HealthyRu
             wanted.schedule,
             duration_s=wanted.duration_s,
             rate_hz=contract.rate_hz,
+            faults=FaultPlan(list(wanted.faults)),
             until=None,
         )
     except SimError as error:
@@ -133,7 +179,7 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot) -> HealthyRu
     _require_health(contract.name, policy, metrics, robot)
     begin = contract.stand.position
     order = [world.joint_names.index(name) for name in contract.joints.on_robot()]
-    return HealthyRun(rows=_rows(contract, recorder, trace, order, source_of(robot)), begin=begin)
+    return HealthyRun(rows=_rows(contract, recorder, trace, order, source), begin=begin)
 
 
 def _rows(

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A motion made of key poses is one that the robot can do, on feet that stay where they stand."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+
+from robot_sim.errors import SimError
+from robot_sim.model import build_model
+from tools.train_walk.definition import KeyPose, Task, TrainedRobot, load_task, load_trained_robot
+from tools.train_walk.physics import POLICY_DT_S
+from tools.train_walk.reference import main, reference_of
+
+BOW = load_task("bow")
+STEEPEST_RADPS = 2.0
+
+
+@pytest.fixture(params=["lite3", "go2"])
+def robot(request: pytest.FixtureRequest) -> TrainedRobot:
+    return load_trained_robot(request.param)
+
+
+def moving(*keys: KeyPose) -> Task:
+    return dataclasses.replace(BOW, motion=keys)
+
+
+def test_feet_stay_on_the_ground_where_they_stand(robot: TrainedRobot) -> None:
+    reference, model = reference_of(robot, BOW), build_model(robot.body)
+    data, feet = mujoco.MjData(model), []
+    for frame, pitch in enumerate(reference.pitch_rad):
+        data.qpos[:3] = reference.base_x_m[frame], 0.0, reference.base_z_m[frame]
+        data.qpos[3:7] = np.cos(pitch / 2), 0.0, np.sin(pitch / 2), 0.0
+        data.qpos[7:19] = reference.joint_pos[frame]
+        mujoco.mj_kinematics(model, data)
+        feet.append([data.geom(name).xpos.copy() for name in robot.body.foot_names])
+    np.testing.assert_allclose(feet, np.tile(feet[0], (len(feet), 1, 1)), atol=1e-6)
+    lowest = np.array(feet)[:, :, 2].min(axis=1)
+    np.testing.assert_allclose(lowest, robot.body.feet[0].radius_m, atol=1e-6)
+
+
+def test_a_motion_begins_and_ends_at_rest_in_the_default_pose(robot: TrainedRobot) -> None:
+    reference = reference_of(robot, BOW)
+    for frame in (0, -1):
+        np.testing.assert_allclose(reference.joint_pos[frame], robot.pose_rad, atol=1e-9)
+        np.testing.assert_allclose(reference.joint_vel[frame], 0.0, atol=1e-9)
+
+
+def test_velocities_are_those_of_the_positions_and_gentle(robot: TrainedRobot) -> None:
+    reference = reference_of(robot, BOW)
+    moved = np.diff(reference.joint_pos, axis=0) / POLICY_DT_S
+    between = 0.5 * (reference.joint_vel[1:] + reference.joint_vel[:-1])
+    np.testing.assert_allclose(moved, between, atol=0.05)
+    assert np.abs(reference.joint_vel).max() < STEEPEST_RADPS
+
+
+def test_a_robot_bows_as_far_as_its_key_poses_say(robot: TrainedRobot) -> None:
+    reference = reference_of(robot, BOW)
+    assert reference.pitch_rad.max() == pytest.approx(max(key.pitch_rad for key in BOW.motion))
+    low = min(key.up_m for key in BOW.motion)
+    assert np.ptp(reference.base_z_m) == pytest.approx(-low)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ([KeyPose(name="one", at_s=0.0)], "expected times that rise from 0, found \\[0.0\\]"),
+        ([KeyPose(name="a", at_s=0.5), KeyPose(name="b", at_s=1.0)], "found \\[0.5, 1.0\\]"),
+        ([KeyPose(name="a", at_s=0.0), KeyPose(name="b", at_s=0.0)], "found \\[0.0, 0.0\\]"),
+        (
+            [KeyPose(name="a", at_s=0.0), KeyPose(name="b", at_s=1.0, up_m=0.2)],
+            "expected key poses that the robot reaches",
+        ),
+    ],
+    ids=["one pose", "late begin", "two at a time", "too high"],
+)
+def test_key_poses_that_make_no_motion_are_refused(keys: list[KeyPose], problem: str) -> None:
+    with pytest.raises(SimError, match=problem):
+        reference_of(load_trained_robot("lite3"), moving(*keys))
+
+
+def test_the_clip_of_a_task_has_names_and_rate(tmp_path: Path) -> None:
+    file = tmp_path / "motion.npz"
+    assert main(["--robot", "lite3_bow", "--task", "bow", "--output", str(file)]) == 0
+    robot = load_trained_robot("lite3_bow")
+    with np.load(file) as clip:
+        assert float(clip["fps"]) == 50.0
+        assert tuple(clip["joint_names"]) == robot.body.joint_names
+        assert clip["body_quat_w"].shape == (201, 1, 4)
+        np.testing.assert_array_equal(clip["joint_pos"], reference_of(robot, BOW).joint_pos)
