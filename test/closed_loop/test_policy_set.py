@@ -23,6 +23,7 @@ from policy_inference.errors import BackendError, RefusedError
 from policy_inference.interfaces import F64, Backend, Mode
 from robot_sim.drives import DriveCommand
 from robot_sim.faults import Fault, FaultPlan
+from robot_sim.rotation import roll_pitch_yaw
 from robot_sim.walk import evenly_timed, walk
 from robot_sim.world import Sensors, World
 
@@ -234,6 +235,33 @@ def randomly_switched(
         until=None,  # it begins on the ground; after a fall it does not run again
     )
     return robot
+
+
+@pytest.mark.parametrize(("friction", "latency_ms"), [(1.0, 0), (0.4, 20)])
+def test_a_lite3_that_has_walked_bows_and_walks_on(friction: float, latency_ms: int) -> None:
+    bundle = load_bundle(WALK.with_name("lite3_motions"), kind=SetBundle)
+    world = World(friction=friction)
+    world.latency_ns = latency_ms * 1_000_000
+    with ExitStack() as opened:
+        backends = {
+            name: _opened(member, opened) for name, member in joint_members_of(bundle).items()
+        }
+        # Asked for while it walks: it waits until the robot stands.
+        robot = SwitchingRobot(bundle, backends, {3.0: "bow"})
+        schedule = [(0.0, (0.0, 0.0, 0.0)), (3.0, (0.5, 0.0, 0.0)), (7.0, (0.0, 0.0, 0.0))]
+        trace = walk(
+            world, robot, [*schedule, (15.0, (0.5, 0.0, 0.0))], duration_s=20.0, until=None
+        )
+    assert not world.fallen
+    assert robot.refused == []
+    report = robot.policy_set.report
+    assert (report.state, report.switches, report.last[:2]) == ("walk", 2, ("bow", "walk"))
+    assert robot.controller.mode is Mode.RUN
+    assert robot.altered_ticks == 0
+    assert max(robot.ratios) < 1.5
+    pitch = np.array([roll_pitch_yaw(quat)[1] for quat in trace.quat_xyzw])
+    assert pitch[400:700].max() > 0.3
+    assert trace.lin_vel_body[-100:, 0].mean() > 0.4
 
 
 @pytest.mark.acceptance

@@ -123,13 +123,13 @@ def test_figures_of_the_node_are_those_of_the_replayed_recording(
 def test_int8_beside_fp32_diverges_by_what_compare_finds(tmp_path: Path) -> None:
     samples = bundle_folder("lite3_walk") / "golden.npz"
     int8, report = tmp_path / "int8", tmp_path / "report"
-    words = ("--precision", "int8", "--samples", str(samples), "--output", str(int8))
+    words = ("--precision", "int8", "--rows", str(samples), "--output", str(int8))
     assert model_tools_main(["compile", "onnx", "--bundle", "lite3_walk", *words]) == 0
     with Rig(tmp_path, policy={"shadow_bundle": str(int8)}) as rig:
         record_run(rig, True)
         rig.operator.stand_up()
         rig.operator.move(WALKING_MPS)
-        rig.wait_until(
+        rig.operator.wait_until(
             lambda: any(one.compared >= 100 for one in rig.operator.status.shadow),
             "a shadow that was compared in 100 ticks",
             IDLE_S,
@@ -149,8 +149,9 @@ def test_int8_beside_fp32_diverges_by_what_compare_finds(tmp_path: Path) -> None
     rows = [tick.inputs["obs"] for tick in recording.ticks() if tick.number in compared]
     assert len(rows) == found.compared
     np.savez(tmp_path / "rows.npz", obs=np.concatenate(rows))
-    words = ("--rows", str(tmp_path / "rows.npz"), "--output", str(report))
-    assert model_tools_main(["compare", "lite3_walk", str(int8), *words]) == 0
+    rows_file = str(tmp_path / "rows.npz")
+    beside = ["--rows", rows_file, "--output", str(report)]
+    assert model_tools_main(["compare", "lite3_walk", str(int8), *beside]) == 0
     _, of_int8 = json.loads((report / "comparison.json").read_text("utf-8"))["artifacts"]
     (each,) = (
         one["outputs"]["action"]["each"]
