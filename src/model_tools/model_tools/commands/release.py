@@ -35,7 +35,7 @@ class ReleaseState:
         health: Verdict on it: healthy, bad or not_enough_data.
         reasons: For the verdict.
         ended: How it ended: event, reason, by, at; null while it goes on.
-        stages: By name: health, and robots with evidence.
+        stages: By name: health, and by robot what its evidence shows: health and figures.
         approved: Each stage that was approved: stage, by, at.
     """
 
@@ -228,6 +228,9 @@ def _described(release: Release) -> Iterator[str]:
         robots = release.evidence(stage)
         words = verdict(release, stage).health.replace("_", " ")
         yield f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} reports)"
+        for name, one in sorted(robots.items()):
+            figures = ", ".join(f"{what} {value:.4g}" for what, value in one.figures.items())
+            yield f"    {name}: {one.health.replace('_', ' ')}{figures and f' ({figures})'}"
     yield from (f"  {reason}" for reason in verdict(release).reasons)
 
 
@@ -252,7 +255,10 @@ def _result(
         stages={
             stage: {
                 "health": verdict(release, stage).health,
-                "robots": sorted(release.evidence(stage)),
+                "robots": {
+                    name: {"health": one.health, "figures": one.figures}
+                    for name, one in sorted(release.evidence(stage).items())
+                },
             }
             for stage in release.asked
         },
