@@ -19,6 +19,7 @@ from policy_inference.backends.registry import Options, open_models
 from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
 from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.state_fields import LEADER
 from policy_inference.comparison.chunks import (
     chunk_checks,
     chunk_differences,
@@ -168,6 +169,8 @@ class ChunkKind:
         if outside := contract.environment_state:
             yield f"{outside.topic} ({outside.size} values)"
         yield from (f"the camera {name}" for name in contract.cameras)
+        if self._settings.handover_s is not None:
+            yield LEADER.name
 
     def open(
         self,

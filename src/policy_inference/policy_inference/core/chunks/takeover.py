@@ -180,7 +180,7 @@ class PersonTakeover:
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the arm was held; after it a leader has to match again."""
         self._policy.pause(duration_ns)
-        if self.driver is Driver.PERSON:
+        if duration_ns > 0 and self.driver is Driver.PERSON:
             self._rest("the arm was held, and rests until the leader matches again")
 
     def infer(self) -> bool:
