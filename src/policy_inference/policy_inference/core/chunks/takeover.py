@@ -294,16 +294,16 @@ class LeaderGuide:
         if self._rests == 0 or self._limp:
             targets.position[:] = leader
         runs = mode in (Mode.RUN, Mode.HOLD)
-        self._limp = runs and driver is Driver.PERSON and self._rests >= _RESTS_TICKS
+        self._limp = runs and driver is Driver.PERSON
         targets.block[3:5] = 0.0 if self._limp else self._gains
-        if runs and self._rests >= _RESTS_TICKS:
-            targets.mode = Mode.RUN
-            if not self._limp:
-                step = np.clip(arm - targets.position, -self._stride, self._stride)
-                targets.position += step
+        targets.mode = Mode.RUN if runs else Mode.DAMP
+        if self._limp:
             return targets
-        targets.mode = Mode.DAMP
-        self._rests = min(self._rests + 1, _RESTS_TICKS)
+        if self._rests < _RESTS_TICKS:
+            targets.mode = Mode.DAMP
+            self._rests += 1
+        elif runs:
+            targets.position += np.clip(arm - targets.position, -self._stride, self._stride)
         return targets
 
 
