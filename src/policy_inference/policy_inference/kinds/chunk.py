@@ -53,7 +53,7 @@ from policy_inference.core.limits import Limits
 from policy_inference.errors import BundleError, PolicyError, Problem
 from policy_inference.flight.description import settings_of
 from policy_inference.flight.tap import WorkerTap
-from policy_inference.interfaces import Backend, Tensor
+from policy_inference.interfaces import Backend, Mode, Tensor
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 FEWEST_ROWS = 2
@@ -120,6 +120,13 @@ class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
     def left_behind(self) -> bool:
         """Whether a run hangs in a graph, so that its thread cannot be ended; after `close`."""
         return self.runtime.worker.busy
+
+    def input_problem(self, name: str) -> str:
+        """Return how far the leader is from the arm, while a person waits for that."""
+        takeover = self.runtime.takeover
+        if name != LEADER.name or takeover is None:
+            return ""
+        return takeover.awaits_leader if self.controller.mode in (Mode.RUN, Mode.HOLD) else ""
 
     @property
     def recorded_inputs(self) -> Sequence[str]:

@@ -222,6 +222,7 @@ class StatusReporter:
             entry = self._reported.policy.controller.inputs[name]
             age_ns, publishers = entry.age_ns(now_ns), sampled.publishers()
             text = entry.describe(now_ns) if entry.is_stale(now_ns) else entry.problem
+            text = text or self._reported.policy.input_problem(name)
             if publishers > 1 or (publishers == 0 and self._is_needed(name)):
                 text = "; ".join(filter(None, [text, f"{publishers} publishers"]))
             if text and not text.startswith(name):

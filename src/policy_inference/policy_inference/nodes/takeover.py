@@ -88,8 +88,8 @@ class TakeoverReports:
 
     @property
     def problem(self) -> str:
-        """How far the leader is from the arm, while a person waits for that."""
-        return self._takeover.awaits_leader if self.driver is Driver.HANDOVER else ""
+        """Nothing: the status says of the leader's input how far it is from the arm."""
+        return ""
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return who drives, and in a handover how far each joint of the leader is off."""
@@ -115,7 +115,7 @@ class TakeoverReports:
 
     def log(self) -> None:
         """Log how far the leader is from the arm, while a person waits for that."""
-        if text := self.problem:
+        if text := self._policy.input_problem(LEADER.name):
             self._node.get_logger().info(text, throttle_duration_sec=_LOGGED_EVERY_S)
 
     def stop(self) -> None:

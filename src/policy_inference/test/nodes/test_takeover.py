@@ -65,6 +65,11 @@ class LedArm(Arm):
         self.position = list(command.position)
         return command
 
+    def runs(self) -> LedArm:
+        """Tick until the policy runs."""
+        super().runs()
+        return self
+
     def hands_over(self) -> LedArm:
         """Let the policy run, and a person take over whose leader is where the arm is."""
         if not self.commands or self.commands[-1].mode != Mode.RUN:
@@ -149,6 +154,10 @@ def test_a_handover_says_how_far_off_each_joint_of_the_leader_is(start: Start) -
     arm.hears(f"move the leader to the arm: {JOINTS[0]} +0.")
     arm.until(
         lambda: arm.tick() and arm.told["takeover.driver"] == "handover", "it in the diagnostics"
+    )
+    (leader,) = (entry for entry in arm.statuses[-1].inputs if entry.name == "leader/joint_states")
+    assert leader.text.startswith(
+        f"leader/joint_states: move the leader to the arm: {JOINTS[0]} +0."
     )
     assert float(arm.told[f"takeover.off_rad.{JOINTS[0]}"]) == pytest.approx(0.3, abs=0.15)
 
