@@ -100,7 +100,7 @@ def test_keys_let_a_person_take_over_at_once_and_hand_back_after_enter(
     node.press("o")
     robot.is_asked("take_over")
     node.press("p")
-    assert lines(node)["confirm"] == "hand_back: Enter"
+    assert lines(node)["confirm"] == "hand back: Enter"
     robot.types(node.press, "p", lambda: robot.asked)
     robot.is_asked("hand_back")
 
