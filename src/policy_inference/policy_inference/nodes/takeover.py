@@ -88,7 +88,7 @@ class TakeoverReports:
 
     @property
     def problem(self) -> str:
-        """Nothing: the status says of the leader's input how far it is from the arm."""
+        """Nothing: the status shows how far the leader is from the arm."""
         return ""
 
     def diagnostics(self) -> Mapping[str, str]:
@@ -98,7 +98,7 @@ class TakeoverReports:
         if driver is Driver.HANDOVER:
             off = dict(zip(takeover.joints, takeover.off_rad, strict=True))
         return {
-            "takeover.driver": "nobody" if driver is None else driver.value,
+            "takeover.driver": "none" if driver is None else driver.value,
             "takeover.tolerance_rad": f"{takeover.tolerance_rad:g}",
             **{f"takeover.off_rad.{name}": f"{value:+.3f}" for name, value in off.items()},
         }

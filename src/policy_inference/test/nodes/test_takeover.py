@@ -225,9 +225,9 @@ class TestRefusals:
         arm.until(lambda: "2 publishers" in arm.ask("take_over").message, "two publishers")
         arm.node.destroy_publisher(other)
 
-    def test_where_nobody_may_take_over(self, start: Start) -> None:
+    def test_where_no_person_may_take_over(self, start: Start) -> None:
         arm = start(takeover=False).runs()
-        assert "start the node with takeover:=true" in self.refusal(arm, "take_over")
+        assert "expected takeover:=true, found false" in self.refusal(arm, "take_over")
         assert "leader/joint_states" not in {entry.name for entry in arm.statuses[-1].inputs}
 
 

@@ -53,7 +53,7 @@ class ChunkRuntime:
     policy: ChunkPolicy
     worker: Worker
     takeover: PersonTakeover | None = None
-    """How a person takes over; None: nobody may."""
+    """How a person takes over; None: no person may."""
 
     @property
     def chunks(self) -> deque[InferredChunk]:
@@ -81,7 +81,7 @@ class ChunkRuntime:
     def _require_takeover(self, request: str) -> PersonTakeover:
         if self.takeover is None:
             raise RefusedError(
-                f"{request} refused: nobody may take over here; start the node with takeover:=true"
+                f"{request} refused: expected takeover:=true, found false; start the node with it"
             )
         return self.takeover
 

@@ -42,8 +42,8 @@ class ChunkSettings:
     noise_seed: int = 0
     """flow, diffusion: of the noise that chunks are made of."""
     handover_s: float | None = None
-    """takeover: time over which policy and person are blended into each other; None: nobody may
-    take over."""
+    """takeover: time over which policy and person are blended into each other; None: no person
+    may take over."""
     leader_tolerance_rad: float | None = None
     """takeover: largest distance of a joint of the leader from the arm's command at which a person
     gets the arm; None as `handover_s`."""

@@ -3,7 +3,7 @@
 """A person takes over from a chunk policy with a leader arm, and hands back to it.
 
 The person's targets go where the policy's go: through the bounds of `ChunkCommand` and of the
-guard. Nobody changes places with a jump: the arm rests until the leader matches it, then its
+guard. Neither begins with a jump: the arm rests until the leader matches it, then its
 target goes from the last command to the leader's pose over the handover time. On the way back the
 policy begins with a new chunk, from what is observed then, and is blended in over the same time.
 """
@@ -41,7 +41,7 @@ class Driver(Enum):
 
     POLICY = "policy"
     HANDOVER = "handover"
-    """Nobody: the arm rests until the leader matches it."""
+    """Neither policy nor person: the arm rests until the leader matches it."""
     PERSON = "person"
     RETURN = "return"
     """The policy, which is blended in from what the person commanded last."""
@@ -164,7 +164,7 @@ class PersonTakeover:
             mode: Of the controller.
 
         Raises:
-            RefusedError: The policy does not run, or nobody has taken over from it.
+            RefusedError: The policy does not run, or no person has taken over from it.
         """
         _require_running(HAND_BACK, mode)
         if self.driver in (Driver.POLICY, Driver.RETURN):
@@ -223,7 +223,7 @@ class PersonTakeover:
         return self.action.command
 
     def _begin(self, driver: Driver, change: str) -> None:
-        """Let somebody else decide from here: what the policy has planned is void."""
+        """Let another driver decide from here: what the policy has planned is void."""
         command = self.action.command.copy()
         self._policy.reset()
         self.action.command[:] = command

@@ -366,8 +366,8 @@ class TestRefusals:
             with pytest.raises(RefusedError, match="the mode is DAMP, expected RUN; ask for stand"):
                 ask()
 
-    def test_where_nobody_may_take_over(self) -> None:
-        with pytest.raises(RefusedError, match="start the node with takeover:=true"):
+    def test_where_no_person_may_take_over(self) -> None:
+        with pytest.raises(RefusedError, match="expected takeover:=true, found false"):
             Arm().runtime.take_over()
 
     @pytest.mark.parametrize(
