@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from .taken_over import RATE_HZ, TakenOver, taken_over
 
 pytestmark = pytest.mark.ros
 BUNDLE = "so101_reach"
+Record = Callable[[str, object], None]
 
 
 def recordings() -> set[Path]:
@@ -38,11 +40,11 @@ def messages(episode: Path, topic: str) -> list[tuple[int, Any]]:
         ]
 
 
-def assert_whole(corrected: TakenOver, times: int) -> None:
+def assert_whole(corrected: TakenOver, times: int, record: Record) -> None:
     """Assert that no command jumped, and that the recording has all of them and all corrections."""
     speed = load_bundle(bundle_folder(BUNDLE)).contract.joints.velocity_limit.min()
     step = corrected.largest_step_rad()
-    print(f"{2 * times} handovers: largest step {step:.4f} rad, allowed {speed / RATE_HZ:.4f} rad")
+    record("largest_step_rad", step)
     assert step <= speed / RATE_HZ + 1e-9
     assert not corrected.operator.status.latched
     episode = corrected.session / "episode_0000"
@@ -70,7 +72,9 @@ def assert_whole(corrected: TakenOver, times: int) -> None:
 
 
 @pytest.mark.slow
-def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> None:
+def test_corrections_are_recorded_and_replayed_bit_for_bit(
+    tmp_path: Path, record_property: Record
+) -> None:
     before = recordings()
     with taken_over(tmp_path, BUNDLE, 60.0) as corrected:
         operator = corrected.operator
@@ -82,7 +86,7 @@ def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> No
         corrected.ask_recorder("success")
         corrected.ask_recorder("finish")
         operator.wait_until(lambda: bool(recordings() - before), "a recording", 10.0)
-    assert_whole(corrected, 2)
+    assert_whole(corrected, 2, record_property)
     (path,) = recordings() - before
     found = replay(path, None, "", {})
     assert found, found.first or found.unproven
@@ -90,10 +94,12 @@ def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> No
 
 
 @pytest.mark.acceptance
-def test_two_hundred_handovers_are_without_a_jump_and_no_frame_is_lost(tmp_path: Path) -> None:
+def test_two_hundred_handovers_are_without_a_jump_and_no_frame_is_lost(
+    tmp_path: Path, record_property: Record
+) -> None:
     with taken_over(tmp_path, BUNDLE, 900.0) as corrected:
         corrected.runs()
         corrected.is_corrected(100)
         corrected.ask_recorder("success")
         corrected.ask_recorder("finish")
-    assert_whole(corrected, 100)
+    assert_whole(corrected, 100, record_property)
