@@ -57,7 +57,7 @@ class PersonTakeover:
         driver: Who decides on the targets.
         off_rad: How far the leader was from the last command in the newest tick of a handover, by
             action [actions]; what has to become smaller than the tolerance.
-        change: As of `Policy`.
+        begins, change: As of `Policy`.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PersonTakeover:
         self._bounds = TargetBounds(contract, policy.action, _WITHIN_BOUNDS * limits.margin)
         self._blend_ticks = max(1, math.ceil(handover_s * contract.rate_hz))
         self.off_rad: F64 = np.zeros(len(self.joints))
-        self.begins = True
+        self.begins, self._ran = True, False
         self.change = self._changes = ""
         self.driver = Driver.POLICY
         self._target: F64 = policy.action.target
@@ -173,7 +173,8 @@ class PersonTakeover:
 
     def reset(self) -> None:
         """Start clean: the policy drives."""
-        self.driver, self.begins = Driver.POLICY, True
+        self.driver = Driver.POLICY
+        self.begins, self._ran = True, False
         self.change = self._changes = ""
         self._policy.reset()
 
@@ -190,7 +191,7 @@ class PersonTakeover:
             NoTargetError: The policy has no target, or the leader has dropped out.
             BackendError: The policy has none, because a runtime failed.
         """
-        policy = self._policy
+        policy, self.begins = self._policy, not self._ran
         if self.driver in (Driver.POLICY, Driver.RETURN):
             finite = policy.infer()
             if finite and self.driver is Driver.RETURN:
@@ -210,7 +211,7 @@ class PersonTakeover:
 
     def commit(self) -> F64:
         """Execute the target; return the command [joints], rad."""
-        self.begins = False
+        self._ran = True
         self.change, self._changes = self._changes, ""
         if self.driver in (Driver.POLICY, Driver.RETURN):
             command = self._policy.commit()
