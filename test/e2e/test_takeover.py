@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,15 @@ def messages(episode: Path, topic: str) -> list[tuple[int, Any]]:
             (at, reader.deserialize(data, connection.msgtype))
             for connection, at, data in reader.messages(connections)
         ]
+
+
+def by_command(action: str) -> str:
+    """Run an action of `robot_operator`; return what it prints."""
+    done = subprocess.run(
+        ["robot_operator", action, "--sim-time"], capture_output=True, text=True, timeout=60.0
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def assert_whole(corrected: TakenOver, times: int, record: Record) -> None:
@@ -81,7 +91,11 @@ def test_corrections_are_recorded_and_replayed_bit_for_bit(
         operator.wait_for_robot(30.0)
         operator.record_run(on=True)
         corrected.runs()
-        corrected.is_corrected(2)
+        corrected.is_corrected(1)
+        assert "a person" in by_command("take_over")
+        operator.wait_until(lambda: corrected.person_drives, "a person who drives", 30.0)
+        assert "the policy" in by_command("hand_back")
+        operator.wait_until(lambda: not corrected.person_drives, "the policy", 30.0)
         operator.record_run(on=False)
         corrected.ask_recorder("success")
         corrected.ask_recorder("finish")
