@@ -26,8 +26,8 @@ _EVERY_ONE = QoSProfile(depth=10_000)
 class TakenOver:
     """The arm, its policy, a leader with motors and a recorder; and who operates all of them."""
 
-    def __init__(self, folder: Path, nodes: Processes, operator: ArmOperator) -> None:
-        self.session, self._nodes, self.operator = folder / "session", nodes, operator
+    def __init__(self, folder: Path, operator: ArmOperator) -> None:
+        self.session, self.operator = folder / "session", operator
         self.commands: list[JointCommand] = []
         self._interventions: list[Bool] = []
         listen = operator.node.create_subscription
@@ -106,5 +106,5 @@ def taken_over(folder: Path, bundle: str, episode_s: float) -> Iterator[TakenOve
             folder / "recorder.log",
         )
         with ArmOperator(use_sim_time=True, watch=nodes.check) as operator:
-            yield TakenOver(folder, nodes, operator)
+            yield TakenOver(folder, operator)
         assert recorder.end() == 0, recorder.output()
