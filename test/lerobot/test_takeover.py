@@ -106,5 +106,5 @@ def test_a_training_step_on_the_corrections_lowers_the_loss(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
