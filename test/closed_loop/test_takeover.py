@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A person takes over from the policy that ships, a hundred times, on the simulated arm."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from model_tools.simulation.controlled import drive_command
+from policy_inference.backends.registry import open_models
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import bundle_folder, load_bundle
+from policy_inference.bundle.state_fields import LEADER_POS
+from policy_inference.core.chunks.controller import chunk_controller, worker_of
+from policy_inference.core.chunks.graphs import Inference
+from policy_inference.core.chunks.settings import ChunkSettings
+from policy_inference.core.chunks.takeover import Driver
+from policy_inference.core.images import Frame
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.interfaces import F64, Mode
+from robot_sim.arm_world import ArmWorld
+
+_log = logging.getLogger(__name__)
+HANDOVER_S, TOLERANCE_RAD, TIMES = 0.3, 0.15, 100
+
+
+class Corrected:
+    """The simulated arm under the policy, in lockstep, and a leader where a test puts it."""
+
+    def __init__(self) -> None:
+        self.bundle = load_bundle(bundle_folder("so101_reach"), kind=ChunkBundle)
+        contract = self.contract = self.bundle.contract
+        self.models = open_models(self.bundle.models, ["onnx"], {})
+        settings = ChunkSettings(
+            simulated_latency_s=0.05, handover_s=HANDOVER_S, leader_tolerance_rad=TOLERANCE_RAD
+        )
+        answer = Inference(contract, self.models, settings).answer
+        worker = worker_of(answer, self.clock, settings, inline=True)
+        limits = limits_in_force(contract, StricterLimits())
+        self.world = ArmWorld(seed=1)
+        self.runtime = chunk_controller(self.bundle, worker, limits, self.clock, settings)
+        self.controller = self.runtime.controller
+        assert self.runtime.takeover is not None
+        self.takeover = self.runtime.takeover
+        self._names = contract.joints.on_robot()
+        self._order = JointOrder(self._names)
+        self.leader: F64 = contract.stand.position.copy()
+        self.command: F64 = self.leader
+        self.largest_step_rad = 0.0
+
+    def clock(self) -> int:
+        return self.world.time_ns
+
+    def tick(self) -> None:
+        """Sense, tick, command, and let a period pass."""
+        controller, sensed = self.controller, self.world.sense()
+        now_ns = sensed.time_ns
+        self._order.take(sensed.joint_names, sensed.joint_pos, controller.state["joint_pos"])
+        controller.state[LEADER_POS][:] = self.leader
+        for entry in controller.inputs.values():
+            entry.accept(now_ns, now_ns or None, now_ns)
+        for name, buffer in self.runtime.frames.items():
+            image = self.world.render(name)
+            height, width, _ = image.shape
+            data = memoryview(image.tobytes())
+            buffer.add(
+                Frame(encoding="rgb8", height=height, width=width, step=3 * width, data=data),
+                now_ns,
+            )
+        targets = controller.tick(now_ns, now_ns + self.contract.period_ns)
+        self.runtime.chunks.clear()
+        if targets is not None:
+            if controller.mode in (Mode.RUN, Mode.HOLD):
+                step = float(np.abs(targets.position - self.command).max())
+                self.largest_step_rad = max(self.largest_step_rad, step)
+            self.command = targets.position.copy()
+            self.world.apply(drive_command(self._names, targets))
+        self.world.step(self.contract.period_ns)
+
+    def go_on(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.tick()
+
+    def runs(self) -> None:
+        """Stand up, and let the policy run."""
+        self.go_on(30)
+        self.controller.stand()
+        while self.controller.mode is not Mode.READY:
+            self.tick()
+        self.controller.run()
+        self.go_on(10)
+
+
+@pytest.fixture
+def arm() -> Iterator[Corrected]:
+    """The arm; it is closed with the test."""
+    arm = Corrected()
+    yield arm
+    arm.runtime.close()
+    arm.models.close()
+    arm.world.close()
+
+
+@pytest.mark.slow
+def test_two_hundred_handovers_of_the_policy_that_ships_are_without_a_jump(arm: Corrected) -> None:
+    random, contract = np.random.default_rng(3), arm.contract
+    low, high = contract.joints.position_min, contract.joints.position_max
+    arm.runs()
+    waits = policy_moves = 0
+    for seed in range(TIMES):
+        arm.world.move_cube(seed)
+        arm.go_on(8)
+        before = arm.command.copy()
+        arm.tick()
+        policy_moves += bool(np.abs(arm.command - before).max() > 0.005)
+        arm.leader = np.clip(arm.command + random.uniform(-0.3, 0.3, len(low)), low, high)
+        arm.tick()
+        arm.runtime.take_over()
+        arm.go_on(3)
+        if arm.takeover.driver is Driver.HANDOVER:
+            waits += 1
+            arm.leader = arm.command + random.uniform(-0.1, 0.1, len(low))
+        arm.go_on(2)
+        assert arm.takeover.person_drives
+        # A hand that is quicker than any healthy run.
+        goal = np.clip(arm.command + random.uniform(-0.6, 0.6, len(low)), low, high)
+        for _ in range(8):
+            arm.leader = arm.leader + np.clip(goal - arm.leader, -0.2, 0.2)
+            arm.tick()
+        arm.runtime.hand_back()
+        arm.go_on(14)
+        assert arm.takeover.driver is Driver.POLICY, arm.controller.snapshot().reason
+    allowed = float(contract.joints.velocity_limit.max()) / contract.rate_hz
+    _log.info("%d handovers: %.4f of %.4f rad", 2 * TIMES, arm.largest_step_rad, allowed)
+    assert arm.largest_step_rad <= allowed + 1e-9
+    assert waits > TIMES // 2, "most leaders matched at once, so little was tried"
+    assert policy_moves > TIMES // 4, "the policy hardly moved when it was taken over from"
+    assert arm.controller.mode is Mode.RUN
+    counters = arm.controller.snapshot().counters
+    assert not any(counters[rule] for rule in ("clipped_too_long", "not_finite", "internal"))
