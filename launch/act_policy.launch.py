@@ -37,6 +37,7 @@ TEXTS = (
 SIMULATED = "so101_reach"
 """The policy that comes with the suite, for the simulated arm."""
 ARMS = ["so100", "so101", "koch", "bi_so100", "bi_so101", "bi_koch"]
+LEADER = ("leader_port", "leader_calibration_id", "leader_calibration_dir")
 IN_THIS_COMPUTER = ["so101_emulator", "sim"]
 DRIVERS = ("port", "right_port", "calibration_id", "lerobot_python")
 """Arguments that are parameters of the driver, where they are given."""
@@ -110,6 +111,30 @@ ARGUMENTS = [
         default_value="",
         description="Python of LeRobot's environment, as .venv-lerobot/bin/python; empty: as in "
         "params_file",
+    ),
+    DeclareLaunchArgument(
+        "takeover",
+        default_value="false",
+        choices=BOOLEANS,
+        description="Whether a person may take over with a leader arm, whose pose is on "
+        "leader/joint_states",
+    ),
+    DeclareLaunchArgument(
+        "leader_port",
+        default_value="",
+        description="Serial port of a leader arm of the same kind as robot, whose driver starts in "
+        "the namespace leader; with it takeover is true",
+    ),
+    DeclareLaunchArgument(
+        "leader_calibration_id",
+        default_value="leader",
+        description="LeRobot's --teleop.id of the leader arm",
+    ),
+    DeclareLaunchArgument(
+        "leader_calibration_dir",
+        default_value="",
+        description="Folder of the leader's calibration, such as "
+        "~/.cache/huggingface/lerobot/calibration/teleoperators/so_leader; empty: that of robots",
     ),
     DeclareLaunchArgument(
         "cameras",
@@ -242,8 +267,43 @@ def arm(context: LaunchContext) -> list[Node]:
     return [world, driver(given["namespace"], {"robot": "so101", **driven, **bus})]
 
 
-def driver(namespace: str, parameters: dict[str, str]) -> Node:
-    """Return the driver of an arm."""
+def leader(context: LaunchContext) -> list[Node]:
+    """Return the driver of a leader arm, if a port of it was given.
+
+    Raises:
+        PolicyError: No arm was named that it could lead.
+    """
+    given = {
+        name: LaunchConfiguration(name).perform(context)
+        for name in ("robot", "namespace", "lerobot_python", *LEADER)
+    }
+    if not given["leader_port"]:
+        return []
+    if given["robot"] not in ARMS or given["robot"].startswith("bi_"):
+        raise PolicyError(
+            "leader_port: expected robot:=so100, so101 or koch, the kind of both arms, found "
+            f"{given['robot']}; start lerobot_arm_driver in the namespace leader by yourself"
+        )
+    driven = {
+        "port": given["leader_port"],
+        "calibration_id": given["leader_calibration_id"],
+        "calibration_dir": str(Path(given["leader_calibration_dir"]).expanduser())
+        if given["leader_calibration_dir"]
+        else "",
+        "lerobot_python": given["lerobot_python"],
+    }
+    parameters = {name: value for name, value in driven.items() if value}
+    return [
+        driver(
+            f"{given['namespace']}/leader",
+            {"robot": given["robot"], "way_out": "torque_off", **parameters},
+            leader=True,
+        )
+    ]
+
+
+def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) -> Node:
+    """Return the driver of an arm; the policy goes on without that of a leader."""
     return Node(
         package="lerobot_arm_driver",
         executable="lerobot_arm_driver",
@@ -251,10 +311,11 @@ def driver(namespace: str, parameters: dict[str, str]) -> Node:
         namespace=namespace,
         arguments=ROS_ARGUMENTS,
         parameters=[
-            {name: ParameterValue(value, value_type=str) for name, value in parameters.items()}
+            {name: ParameterValue(value, value_type=str) for name, value in parameters.items()},
+            {"leader": leader},
         ],
         output="screen",
-        on_exit=Shutdown(reason="the driver ended"),
+        on_exit=None if leader else Shutdown(reason="the driver ended"),
     )
 
 
@@ -263,6 +324,9 @@ def policy(context: LaunchContext) -> list[Node]:
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)
+    takeover, port = (
+        LaunchConfiguration(name).perform(context) for name in ("takeover", "leader_port")
+    )
     return [
         Node(
             package="policy_inference",
@@ -276,6 +340,7 @@ def policy(context: LaunchContext) -> list[Node]:
                     **texts,
                     "use_sim_time": use_sim_time,
                     **({"mode": mode} if mode else {}),
+                    **({"takeover": True} if takeover == "true" or port else {}),
                 }
             ],
             output="screen",
@@ -304,5 +369,5 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    parts = (discovery, cameras, arm, policy, metrics)
+    parts = (discovery, cameras, arm, leader, policy, metrics)
     return LaunchDescription([*ARGUMENTS, *(OpaqueFunction(function=part) for part in parts)])

@@ -30,6 +30,10 @@ MOVES = {
     "/joint_policy_node/load",
     "/joint_policy_node/change_state",
     "/joint_policy_node/set_parameters",
+    "/act_policy_node/stand",
+    "/act_policy_node/run",
+    "/act_policy_node/take_over",
+    "/act_policy_node/hand_back",
     "/policy_set_node/stand",
     "/policy_set_node/run",
     "/policy_set_node/switch",
@@ -104,7 +108,11 @@ def graph_of(looker: Node, name: str) -> dict[str, set[str]]:
     ("name", "last", "arguments"),
     [
         ("joint_policy_node", ("publish", "/joint_command"), ("bundle:=lite3_walk",)),
-        ("act_policy_node", ("publish", "/joint_command"), ("bundle:=so101_reach",)),
+        (
+            "act_policy_node",
+            ("publish", "/leader/joint_command"),
+            ("bundle:=so101_reach", "takeover:=true"),
+        ),
         ("policy_set_node", ("publish", "/joint_command"), ("bundle:=lite3_so101",)),
         ("policy_set_node", ("subscribe", "/cmd_vel"), ("bundle:=lite3_gaits",)),
         (

@@ -91,7 +91,7 @@ class Driver:
         self.link.take()
         self.is_in(DriverPhase.DAMPING)
 
-    def goes(self, goal: F64) -> bool:
+    def goes(self, goal: F64, stiffness: float = 17.8) -> bool:
         """Send a command once more; return whether goals are followed."""
         follows = self.report.phase is DriverPhase.FOLLOWING
         self._sequence += 1
@@ -99,7 +99,7 @@ class Driver:
         values = np.zeros((len(at), 5))
         # Step by step, as a policy does.
         values[:, POSITION] = at + np.clip(goal - at, -0.2, 0.2) if follows else at
-        values[:, STIFFNESS] = 17.8
+        values[:, STIFFNESS] = stiffness
         self.link.follow(
             WireCommand(
                 sequence=self._sequence,
@@ -364,3 +364,31 @@ def test_a_link_that_is_killed_leaves_an_arm_that_holds_or_is_let_go(
     driver.until(lambda: arm.limp() is (way_out == TORQUE_OFF))
     if way_out == HOLD:
         assert arm.joint_pos == pytest.approx(at, abs=0.1)
+
+
+def test_a_leader_is_limp_in_a_hand_and_then_holds_where_it_is(
+    starts: Callable[..., Driver], arm: EmulatedArm
+) -> None:
+    driver = starts(arm, leader=True)
+    driver.takes()
+    driver.moves_by(MOVED)
+
+    driver.until(lambda: driver.goes(MOVED, 0.0) and not driver.states[-1].holds.any())
+    for _ in range(20):
+        assert driver.goes(MOVED, 0.0), driver.report.reason
+    assert not driver.states[-1].configured
+    driver.until(lambda: driver.goes(driver.states[-1].joint_pos) and driver.states[-1].holds.all())
+    driver.moves_by(-MOVED)
+    assert driver.report.phase is DriverPhase.FOLLOWING
+
+
+def test_another_arm_holds_where_a_leader_would_be_limp(
+    starts: Callable[..., Driver], arm: EmulatedArm
+) -> None:
+    driver = starts(arm)
+    driver.takes()
+    driver.moves_by(MOVED)
+    for _ in range(30):
+        assert driver.goes(MOVED, 0.0), driver.report.reason
+
+    assert driver.states[-1].holds.all()

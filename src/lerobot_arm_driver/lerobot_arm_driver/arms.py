@@ -164,6 +164,7 @@ class ArmSettings(DriverSettings):
         way_out: HOLD or TORQUE_OFF.
         max_relative_target_rad: How far a goal may be from where a joint is; further ones are
             clipped.
+        leader: Whether a hand moves it: joints without stiffness and damping are limp then.
         servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1: as LeRobot sets them.
     """
 
@@ -175,6 +176,7 @@ class ArmSettings(DriverSettings):
     lerobot_python: str = ""
     way_out: str = HOLD
     max_relative_target_rad: float = 0.5
+    leader: bool = False
     servo_p: int = -1
     servo_i: int = -1
     servo_d: int = -1

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lerobot_arm_driver.arms import ArmSettings, figures_of
-from robot_driver.interfaces import F64, POSITION, STIFFNESS
+from robot_driver.interfaces import DAMPING, F64, POSITION, STIFFNESS
 from robot_driver.reception import Source, StateBounds, StateReception
 
 PREPARE: Final = b"prepare"
@@ -17,6 +17,8 @@ PREPARE: Final = b"prepare"
 GIVE_BACK: Final = b"give_back"
 """Leave the servos as `ArmSettings.way_out` says."""
 _GOAL: Final = b"goal"
+LIMP: Final = np.inf
+"""Goal of a joint that shall be limp."""
 _HEAD: Final = struct.Struct("<I?")
 _ROWS: Final = 7
 TICKS: Final = 1 << 32
@@ -27,7 +29,8 @@ class ArmState(NamedTuple):
 
     Attributes:
         tick: Of the steady clock of the process that reads the bus, ms, modulo 2**32.
-        configured: Whether the servos were configured since the bus was opened, and not let go.
+        configured: Whether the servos were configured since the bus was opened, and not let go; a
+            leader that shall be limp is let go.
         joint_pos: rad.
         joint_vel: From differences of positions, rad/s.
         joint_effort: From the servos' own estimate of their load, N m; 0 where they have none.
@@ -62,14 +65,24 @@ def read_state(data: bytes) -> ArmState:
     return ArmState(tick, configured, rows[0], rows[1], rows[2], rows[3], rows[4], status, holds)
 
 
-def pack_goal(values: F64) -> bytes:
-    """Return the goals of a command [n, 5]; a joint without stiffness shall hold where it is."""
-    goal = np.where(values[:, STIFFNESS] > 0.0, values[:, POSITION], np.nan)
+def pack_goal(values: F64, *, leader: bool) -> bytes:
+    """Return the goals of a command [n, 5].
+
+    A joint without stiffness shall hold where it is; that of a leader which has no damping either
+    shall be limp.
+    """
+    stiffness, damping = values[:, STIFFNESS], values[:, DAMPING]
+    goal = np.where(stiffness > 0.0, values[:, POSITION], np.nan)
+    if leader:
+        goal[(stiffness == 0.0) & (damping == 0.0)] = LIMP
     return _GOAL + goal.astype("<f8").tobytes()
 
 
 def read_goal(data: bytes) -> F64 | None:
-    """Return the goals [n], rad, NaN for joints that shall hold; None if it is another frame."""
+    """Return the goals [n], rad; None if it is another frame.
+
+    NaN is for joints that shall hold, LIMP for those that shall be limp.
+    """
     return np.frombuffer(data, "<f8", offset=len(_GOAL)) if data.startswith(_GOAL) else None
 
 

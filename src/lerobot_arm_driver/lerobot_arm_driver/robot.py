@@ -3,6 +3,7 @@
 """How an arm is driven: what must be true before, how it is taken, held and given back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class ServoArm(RobotInterface[ArmState]):
     def __init__(self, settings: Any) -> None:
         """Begin with an arm that has said nothing."""
         super().__init__(settings)
-        self.name, self.figures = settings.arm.title, figures_of(settings.arm)
+        self.name = settings.arm.title
+        self.figures = replace(figures_of(settings.arm), may_be_limp=settings.leader)
         self.python = settings.lerobot_python
         self.reception = ArmReception(settings)
         self._late = ""
@@ -66,7 +68,7 @@ class ServoArm(RobotInterface[ArmState]):
 
         One without stiffness, as all are at rest, holds where it is when that begins.
         """
-        return pack_goal(values)
+        return pack_goal(values, leader=self.settings.leader)
 
     def obstacles(self, now_ns: int) -> list[str]:
         """Return which servos report a fault, or did not get ready."""

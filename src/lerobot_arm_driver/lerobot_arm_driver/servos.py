@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from lerobot_arm_driver.arms import GRIPPER, TORQUE_OFF, ArmSettings
-from lerobot_arm_driver.frames import TICKS, ArmState
+from lerobot_arm_driver.frames import LIMP, TICKS, ArmState
 from robot_driver.interfaces import F64, DriverError
 
 _SMOOTHED_S: Final = 0.05
@@ -46,7 +46,7 @@ class Servos:
             "holds": servo.torque,
         }
         self._registers = [(what, name) for what, name in registers.items() if name]
-        self._configured = False
+        self._configured = self._limp = False
         self._position: F64 | None = None
         self._read_s, self._turn = 0.0, 0
         self._velocity, self._held, self._other = self._unknown()
@@ -57,7 +57,7 @@ class Servos:
         Raises:
             DriverError: LeRobot, the file, a servo or its calibration is not as expected.
         """
-        self._configured, self._position = False, None
+        self._configured, self._limp, self._position = False, False, None
         self._velocity, self._held, self._other = self._unknown()
         for side, port in zip(self._arm.sides, self._settings.ports, strict=True):
             robot = _lerobots(self._made, side, port)
@@ -91,7 +91,7 @@ class Servos:
         stall_nm = np.tile(self._arm.stall_nm, len(self._robots))
         return ArmState(
             tick=int(1e3 * now_s) % TICKS,
-            configured=self._configured,
+            configured=self._configured and not self._limp,
             joint_pos=position,
             joint_vel=self._velocity.copy(),
             joint_effort=1e-3 * other["load"] * stall_nm,
@@ -116,23 +116,44 @@ class Servos:
             _again(_lerobots, robot.configure)
             self._set_gains(robot)
         self._send(self._held)
-        self._configured = True
+        self._configured, self._limp = True, False
         _again(self._read_register, "holds")
 
     def go(self, goal: F64) -> None:
-        """Send goals [n], rad; NaN: hold where it is since then.
+        """Send goals [n], rad; NaN: hold where it is since then; LIMP for all: let go.
 
         Raises:
             DriverError: They could not be sent.
         """
         if not self._configured or self._position is None:
             return
+        limp = goal == LIMP
+        if limp.all() or self._limp:
+            self._let_go(limp=bool(limp.all()))
+        if self._limp:
+            return
+        goal = np.where(limp, np.nan, goal)
         held = np.isnan(goal)
         self._held = np.where(held & np.isnan(self._held), self._position, self._held)
         wanted = np.where(held, self._held, goal)
         self._held = np.where(held, self._held, np.nan)
         reach = self._settings.max_relative_target_rad
         self._send(np.clip(wanted, self._position - reach, self._position + reach))
+
+    def _let_go(self, *, limp: bool) -> None:
+        """Take the torque of all servos away, or let them hold where they are."""
+        if limp is self._limp:
+            return
+        assert self._position is not None
+        if not limp:
+            # Whatever goal they had before a hand moved them.
+            self._held = self._position.copy()
+            self._send(self._held)
+        for robot in self._robots:
+            change = robot.bus.disable_torque if limp else robot.bus.enable_torque
+            _lerobots(change, num_retry=_TRIES)
+        self._read_register("holds")
+        self._limp = limp
 
     def give_back(self) -> None:
         """Leave the servos as `way_out` says: they hold, or are limp.

@@ -221,20 +221,23 @@ def law_torque(values: F64, state: DriveState) -> F64:
     )
 
 
-def drive_values(command: WireCommand, state: DriveState, largest_torque_nm: F64, rest: F64) -> F64:
+def drive_values(
+    command: WireCommand, state: DriveState, largest_torque_nm: F64, rest: F64 | None
+) -> F64:
     """Return what the drives are sent for a command: [n, 5], columns as COMMAND_FIELDS.
 
     No wire has a place for `effort_limit`. Where the law would exceed it at the newest measured
     state, stiffness, damping and effort are made smaller in proportion, so that the law just gives
     the limit: nothing is ever added to what the policy wants, however wrong the state is. A joint
     that is left with hardly any stiffness and damping gets its row of `rest`, the values [n, 5]
-    that bring the robot to rest: a limp robot falls.
+    that bring the robot to rest: a limp robot falls. `rest` is None for a robot that may be limp.
     """
     values = command.values.copy()
     torque = np.abs(law_torque(values, state))
     limit = np.minimum(command.effort_limit, largest_torque_nm)
     share = np.divide(limit, torque, out=np.ones_like(torque), where=torque > limit)
     values[:, EFFORT:] *= share[:, np.newaxis]
-    limp = values[:, STIFFNESS] + values[:, DAMPING] < _LEAST_GAINS
-    values[limp] = rest[limp]
+    if rest is not None:
+        limp = values[:, STIFFNESS] + values[:, DAMPING] < _LEAST_GAINS
+        values[limp] = rest[limp]
     return values

@@ -80,6 +80,8 @@ class DriveFigures:
             followed again after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for one that would fall.
         rest_s: How long the robot is brought to rest before control is given back.
         lower_s: Longest time before that in which it is lowered (`RobotInterface.lower`).
+        may_be_limp: Whether a command may leave a joint limp, as a leader's for a hand to move; in
+            all other robots a joint that is left with hardly any gains is brought to rest.
     """
 
     joint_names: tuple[str, ...]
@@ -98,6 +100,7 @@ class DriveFigures:
     rest_mode: int
     rest_s: float
     lower_s: float = 0.0
+    may_be_limp: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -350,7 +350,8 @@ class Link(Generic[StateT]):
                 self._resting = self._robot.rest(state)
             self._sent = self._resting
         else:
-            self._resting, rest = None, self._robot.rest(state)
+            self._resting = None
+            rest = None if self._figures.may_be_limp else self._robot.rest(state)
             self._sent = drive_values(command, state, self._figures.largest_torque_nm, rest)
         return self._robot.encode(self._sent)
 

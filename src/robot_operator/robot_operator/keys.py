@@ -11,6 +11,8 @@ ASKING = {
     "t": OperatorRequest.TAKE_CONTROL,
     "s": OperatorRequest.STAND,
     "w": OperatorRequest.RUN,
+    "o": OperatorRequest.TAKE_OVER,
+    "p": OperatorRequest.HAND_BACK,
     "d": OperatorRequest.DAMP,
     "g": OperatorRequest.RELEASE_CONTROL,
     "c": OperatorRequest.RESET,

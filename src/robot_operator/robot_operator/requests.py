@@ -15,6 +15,8 @@ class OperatorRequest(Enum):
     STAND = "stand"
     RUN = "run"
     SWITCH = "switch"
+    TAKE_OVER = "take_over"
+    HAND_BACK = "hand_back"
     DAMP = "damp"
     RESET = "reset"
     ESTOP = "estop"
@@ -26,6 +28,7 @@ MOVING = frozenset(
         OperatorRequest.STAND,
         OperatorRequest.RUN,
         OperatorRequest.SWITCH,
+        OperatorRequest.HAND_BACK,
     )
 )
 """What lets a robot move, or move in another way: never asked for by accident."""
@@ -35,6 +38,8 @@ OF_DRIVER = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.RELEASE_CON
 """Granted by the robot's driver; all others by the policy node (at least)."""
 OF_SET = frozenset((OperatorRequest.SWITCH,))
 """Granted by the node of a policy set alone."""
+OF_CHUNKS = frozenset((OperatorRequest.TAKE_OVER, OperatorRequest.HAND_BACK))
+"""Granted by the node of a chunk policy alone: a person with a leader arm drives, or no longer."""
 OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
 """Granted by the policy node, and by the driver as well."""
 ANSWER_TIMEOUT_S = 10.0

@@ -22,7 +22,8 @@ _NARROWEST = 40
 _NEWS_LINES = 4
 _HELP = (
     "e, Esc E-STOP  arrows , . (hold) drive  + - faster  space stop  q quit (damps)\n"
-    "t Enter take control  s Enter stand  w Enter walk  d damp  g give back  c clear"
+    "t Enter take control  s Enter stand  w Enter walk  d damp  g give back  c clear\n"
+    "o take over with a leader arm  p Enter hand back to the policy"
 )
 
 
@@ -87,7 +88,7 @@ class Screen(App[None]):
     .unknown { background: magenta; }
     #state { height: 1fr; }
     #news { height: 5; border-top: solid gray; }
-    #help { height: 2; color: gray; }
+    #help { height: 3; color: gray; }
     """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q,Q,ctrl+c", "quit", "quit", priority=True)]

@@ -12,6 +12,7 @@ from robot_sim.figures import Array
 
 HOME_S = 2.0
 """Time of the way home."""
+_AT_ONCE_S = 1e-3
 
 
 class LeaderMoment(Enum):
@@ -52,6 +53,23 @@ class Leader:
     def reach(self) -> None:
         """Reach for the cube as soon as it is where it goes, at home for instance."""
         self._judge, self._wanted = None, True
+
+    def reach_from(self, now_ns: int, joint_pos: Array) -> None:
+        """Reach for the cube from where the arm is, without the way home.
+
+        Args:
+            now_ns: Time of the moment.
+            joint_pos: Positions of the arm [6], rad.
+        """
+        self._move = JointMove(
+            self._world.model,
+            start_rad=joint_pos,
+            goal_rad=joint_pos,
+            began_ns=now_ns,
+            duration_s=_AT_ONCE_S,
+        )
+        self._now_ns = now_ns
+        self.reach()
 
     def look(self, now_ns: int, joint_pos: Array, cube_world: Array | None) -> LeaderMoment | None:
         """Advance to a moment; a repetition changes nothing.

@@ -10,6 +10,10 @@ the positions, `estop` (std_msgs/Bool).
 Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
 `~/damp`, after which the arm holds where it is, and `~/reset`, which releases the e-stop.
 
+With `leader` in the namespace `leader`, `joint_states` is what a policy node follows when a person
+takes over, and `joint_command` is how that leads the leader to the arm (policy_inference,
+`nodes.takeover`).
+
 Nothing moves before `~/take_control`: until then the servos are only read. On every way out they
 hold where they are, or become limp (`way_out`).
 """
@@ -82,6 +86,13 @@ PARAMETERS = (
         minimum=0.001,
         maximum=10.0,
         doc="How far a goal may be from where its joint is, rad; further ones are clipped",
+    ),
+    Spec(
+        name="leader",
+        type=bool,
+        default=_DEFAULT.leader,
+        doc="Whether a hand moves the arm, to lead another one: it is limp while its command has "
+        "neither stiffness nor damping",
     ),
     *(
         Spec(

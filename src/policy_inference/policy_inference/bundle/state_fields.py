@@ -129,6 +129,10 @@ IMU = StateTopic(name="imu/data", types=("sensor_msgs/msg/Imu",))
 ODOMETRY = StateTopic(name="odom", types=("nav_msgs/msg/Odometry",))
 MOTION_JOINTS = StateTopic(name="motion/joints", types=("sensor_msgs/msg/JointState",))
 MOTION_ANCHOR = StateTopic(name="motion/anchor", types=("geometry_msgs/msg/PoseStamped",))
+LEADER = StateTopic(name="leader/joint_states", types=("sensor_msgs/msg/JointState",))
+"""Of a leader arm, with which a person takes over from a chunk policy; no policy sees it."""
+LEADER_POS = "leader_joint_pos"
+"""Its field."""
 MOTION_TOPICS = (MOTION_JOINTS.name, MOTION_ANCHOR.name)
 """Topics of a live reference motion, which only the policy that tracks it needs."""
 VELOCITY_COMMAND = StateTopic(name=COMMAND, types=(TWIST, TWIST_STAMPED))
@@ -273,6 +277,15 @@ _ROWS = (
         read=_at("pose.orientation", "xyzw"),
         at_rest=(0.0, 0.0, 0.0, 1.0),
         drawn_std=0.05,
+    ),
+    StateField(
+        name=LEADER_POS,
+        doc="Joint positions of a leader arm",
+        unit="rad",
+        size="joints",
+        topic=LEADER,
+        read=attrgetter("position"),
+        drawn_std=0.1,
     ),
 )
 

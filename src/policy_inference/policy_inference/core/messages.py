@@ -15,6 +15,7 @@ import numpy as np
 
 from policy_inference.bundle.state_fields import (
     JOINT_STATES,
+    LEADER,
     MOTION_JOINTS,
     STATE_TOPICS,
     StateTopic,
@@ -89,17 +90,17 @@ class JointStateReader:
             self._velocity[...] = self._read_velocity
 
 
-class MotionReader:
-    """sensor_msgs/JointState: the joints of the newest frame of a live reference motion."""
+class OtherJointsReader:
+    """sensor_msgs/JointState of joints other than the robot's: a live motion's, a leader's."""
 
-    message = MOTION_JOINTS.types[0]
+    message = JOINT_STATES.types[0]
 
-    def __init__(self, names: Sequence[str], state: StateVector) -> None:
+    def __init__(self, topic: StateTopic, names: Sequence[str], state: StateVector) -> None:
         """Write to those of the topic's fields that the contract needs, in the order of `names`."""
         self._order = JointOrder(names)
         self._fields = [
             (field, state[field.name], np.zeros(len(names)))
-            for field in fields_of(MOTION_JOINTS.name)
+            for field in fields_of(topic.name)
             if field.name in state.slices
         ]
 
@@ -174,8 +175,8 @@ def state_reader(
     """
     if name == JOINT_STATES.name:
         return JointStateReader(names, state, check)
-    if name == MOTION_JOINTS.name:
-        return MotionReader(names, state)
+    if name in (MOTION_JOINTS.name, LEADER.name):
+        return OtherJointsReader(STATE_TOPICS[name], names, state)
     if name in STATE_TOPICS:
         return RobotReader(STATE_TOPICS[name], state)
     return VectorReader(name, state)

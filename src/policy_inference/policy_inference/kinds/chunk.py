@@ -19,6 +19,7 @@ from policy_inference.backends.registry import Options, open_models
 from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
 from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.state_fields import LEADER
 from policy_inference.comparison.chunks import (
     chunk_checks,
     chunk_differences,
@@ -52,7 +53,7 @@ from policy_inference.core.limits import Limits
 from policy_inference.errors import BundleError, PolicyError, Problem
 from policy_inference.flight.description import settings_of
 from policy_inference.flight.tap import WorkerTap
-from policy_inference.interfaces import Backend, Tensor
+from policy_inference.interfaces import Backend, Mode, Tensor
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 FEWEST_ROWS = 2
@@ -120,6 +121,13 @@ class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
         """Whether a run hangs in a graph, so that its thread cannot be ended; after `close`."""
         return self.runtime.worker.busy
 
+    def input_problem(self, name: str) -> str:
+        """Return how far the leader is from the arm, while a person waits for that."""
+        takeover = self.runtime.takeover
+        if name != LEADER.name or takeover is None:
+            return ""
+        return takeover.awaits_leader if self.controller.mode in (Mode.RUN, Mode.HOLD) else ""
+
     @property
     def recorded_inputs(self) -> Sequence[str]:
         """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
@@ -168,6 +176,8 @@ class ChunkKind:
         if outside := contract.environment_state:
             yield f"{outside.topic} ({outside.size} values)"
         yield from (f"the camera {name}" for name in contract.cameras)
+        if self._settings.handover_s is not None:
+            yield LEADER.name
 
     def open(
         self,

@@ -151,6 +151,10 @@ class OpenedPolicy(Generic[B]):
         """Whether a run hangs in a model, so that its thread cannot be ended; after `close`."""
         return False
 
+    def input_problem(self, name: str) -> str:
+        """Return what a person has to do about an input that is there; empty for nothing."""
+        return ""
+
     def stand(self, problems: Sequence[str] = ()) -> None:
         """Stand up, unless there are reasons to refuse it.
 

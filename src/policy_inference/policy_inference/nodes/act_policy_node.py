@@ -5,22 +5,29 @@
 Subscribes (best effort, depth 1, as far as the contract needs them): `joint_states`
 (sensor_msgs/JointState), per camera `CAMERA/image_raw` (sensor_msgs/Image) or
 `CAMERA/image_raw/compressed` (sensor_msgs/CompressedImage), the environment state
-(std_msgs/Float32MultiArray); `estop` (std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`.
+(std_msgs/Float32MultiArray); `estop` (std_msgs/Bool, reliable). With `takeover`:
+`leader/joint_states` (sensor_msgs/JointState). Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/ActionChunk),
 `~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
+(policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`. What a takeover by a person
+publishes and serves: see `nodes.takeover`.
 No tick waits for an inference: see `core.chunks`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from std_srvs.srv import Trigger
+
+from policy_inference.core.chunks.takeover import HAND_BACK, TAKE_OVER
+from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import Mode
 from policy_inference.kinds.chunk import ChunkKind, OpenedChunkPolicy
+from policy_inference.nodes import qos
 from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
 from policy_inference.nodes.chunk_reports import ChunkReports
 from policy_inference.nodes.flight import NodeRecorder
@@ -31,7 +38,8 @@ from policy_inference.nodes.process import run_node
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import ACT_PARAMETERS, chunk_settings_given
-from policy_inference.nodes.tick_observer import TickObservers
+from policy_inference.nodes.takeover import TakeoverReports
+from policy_inference.nodes.tick_observer import TickObserver, TickObservers
 
 if TYPE_CHECKING:  # a node without a shadow needs nothing of it
     from policy_inference.nodes.chunk_shadow import ChunkNodeShadow
@@ -44,6 +52,24 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
         """Declare the parameters; nothing else exists before configure."""
         super().__init__("act_policy_node", ACT_PARAMETERS)
         self._run_ends_ns: int | None = None
+        self._takeover: TakeoverReports | None = None
+
+    def set_up(self) -> None:
+        """Set up what every policy node has, and the services for a person who takes over."""
+        super().set_up()
+        requests: dict[str, Callable[[], None]] = {
+            TAKE_OVER: self._take_over,
+            HAND_BACK: lambda: self.policy.runtime.hand_back(),
+        }
+        for name, act in requests.items():
+            handler = self._handler(act, needs_active=True)
+            service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
+            self._closers.callback(self.destroy_service, service)
+
+    def _take_over(self) -> None:
+        if self._takeover is not None and (problem := self._takeover.refusal()):
+            raise RefusedError(f"{TAKE_OVER} refused: {problem}")
+        self.policy.runtime.take_over()
 
     def kind_of(self, values: Mapping[str, Any]) -> ChunkKind:
         """Return what opens chunk policies with the settings of the parameters."""
@@ -66,11 +92,16 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
     def observer_of(
         self, policy: OpenedChunkPolicy, group: SampleGroup, values: Mapping[str, Any]
     ) -> TickObservers:
-        """Return what reports chunks, and the flight recorder."""
-        return TickObservers(
+        """Return what reports chunks and takeovers, and the flight recorder."""
+        self._takeover = None
+        if policy.runtime.takeover is not None:
+            self._takeover = TakeoverReports(self, policy, values["command_valid_for_s"])
+        observers: list[TickObserver | None] = [
             ChunkReports(self, policy),
+            self._takeover,
             NodeRecorder(self, group, self.topics, policy, values, self.shadow),
-        )
+        ]
+        return TickObservers(*filter(None, observers))
 
     def shadow_of(
         self, policy: OpenedChunkPolicy, values: Mapping[str, Any]
@@ -78,6 +109,11 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
         """Open the shadow that the parameters ask for; None where they ask for none."""
         if not values["shadow_bundle"]:
             return None
+        if values["takeover"]:
+            raise PolicyError(
+                "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
+                "a person: leave one of them out"
+            )
         from policy_inference.nodes.chunk_shadow import ChunkNodeShadow
 
         return ChunkNodeShadow(self, policy, values)

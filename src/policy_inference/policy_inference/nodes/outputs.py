@@ -35,7 +35,15 @@ class Output:
     One thread at a time: the caller sees to that.
     """
 
-    def __init__(self, node: Node, kind: str, contract: HostedContract, valid_for_s: float) -> None:
+    def __init__(
+        self,
+        node: Node,
+        kind: str,
+        contract: HostedContract,
+        valid_for_s: float,
+        *,
+        namespace: str = "",
+    ) -> None:
         """Create the publisher.
 
         Args:
@@ -43,6 +51,7 @@ class Output:
             kind: Key of `OUTPUTS`.
             contract: Contract whose fault behaviour and kinds must be expressible.
             valid_for_s: How long a JointCommand may be followed after its receipt, s.
+            namespace: Before the topic, with a slash: of another robot with the same joints.
 
         Raises:
             PolicyError: This kind of message cannot express what the contract asks for.
@@ -55,7 +64,9 @@ class Output:
                 f"{valid_for_s:g}; the drives would damp between commands"
             )
         topic, message, make = OUTPUTS[kind]
-        self.publisher: Publisher = node.create_publisher(message, topic, qos.COMMAND)
+        self.publisher: Publisher = node.create_publisher(
+            message, f"{namespace}{topic}", qos.COMMAND
+        )
         self._make = partial(make, contract, valid_for_s)
         self.start()
 

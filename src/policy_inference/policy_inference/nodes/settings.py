@@ -269,6 +269,30 @@ ACT_PARAMETERS = (
         minimum=0.0,
         doc="After so long in RUN the robot is held; 0: no end, s",
     ),
+    Spec(
+        name="takeover",
+        type=bool,
+        default=False,
+        doc="Whether a person may take over with a leader arm, whose pose comes on "
+        "leader/joint_states",
+    ),
+    Spec(
+        name="handover_s",
+        type=float,
+        default=1.0,
+        minimum=0.0,
+        maximum=60.0,
+        doc="takeover: time over which policy and person are blended into each other, s",
+    ),
+    Spec(
+        name="leader_tolerance_rad",
+        type=float,
+        default=0.15,
+        minimum=0.001,
+        maximum=3.0,
+        doc="takeover: largest distance of a joint of the leader from the arm's command at which "
+        "a person gets the arm, rad",
+    ),
     # Of a slower policy than most joint policies are.
     _valid_for(0.2),
     *_SHADOW,
@@ -284,4 +308,7 @@ def chunk_settings_given(values: Mapping[str, Any]) -> ChunkSettings:
     }
     for name in ("execution_horizon", "time_budget_s"):
         given[name] = given[name] or None  # 0: the usual one
+    if not values.get("takeover"):
+        given.pop("handover_s", None)
+        given.pop("leader_tolerance_rad", None)
     return ChunkSettings(**given, steps=values["n_action_steps"] or None)

@@ -131,7 +131,7 @@ class StatusReporter:
         problems = [
             f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
             for name, sampled in self._reported.topics.items()
-            if name != COMMAND and (count := sampled.publishers()) != 1
+            if self._is_needed(name) and (count := sampled.publishers()) != 1
         ]
         return [*filter(None, [self._silence(), self._reported.policy.problem]), *problems]
 
@@ -222,7 +222,8 @@ class StatusReporter:
             entry = self._reported.policy.controller.inputs[name]
             age_ns, publishers = entry.age_ns(now_ns), sampled.publishers()
             text = entry.describe(now_ns) if entry.is_stale(now_ns) else entry.problem
-            if publishers > 1 or (publishers == 0 and name != COMMAND):
+            text = text or self._reported.policy.input_problem(name)
+            if publishers > 1 or (publishers == 0 and self._is_needed(name)):
                 text = "; ".join(filter(None, [text, f"{publishers} publishers"]))
             if text and not text.startswith(name):
                 text = f"{name}: {text}"
@@ -237,6 +238,10 @@ class StatusReporter:
                 )
             )
         return found
+
+    def _is_needed(self, name: str) -> bool:
+        """Return whether the policy needs an input; a command or a leader may be silent."""
+        return self._reported.policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:
         """Log when a second publisher appears: an error for robot state, where motion goes on."""

@@ -55,6 +55,10 @@ OF_CHUNK_POLICIES = {
     "right_port",
     "calibration_id",
     "lerobot_python",
+    "takeover",
+    "leader_port",
+    "leader_calibration_id",
+    "leader_calibration_dir",
 }
 LITE3_ALONE = ("lite3_rknn.launch.py", "robot:=none")
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
@@ -425,4 +429,12 @@ def test_arm_that_is_not_simulated_needs_a_bundle(launch: Callable[..., Any]) ->
 
     assert run.wait_for_end() == 1
     assert "bundle: expected bundle:=FOLDER or the name of an installed one" in run.output
+    assert "process started" not in run.output
+
+
+def test_a_leader_of_an_arm_that_is_not_driven_is_refused(launch: Callable[..., Any]) -> None:
+    run = launch("act_policy.launch.py", "robot:=sim", "leader_port:=/dev/ttyACM1")
+
+    assert run.wait_for_end() == 1
+    assert "leader_port: expected robot:=so100, so101 or koch" in run.output
     assert "process started" not in run.output

@@ -35,7 +35,7 @@ from robot_operator.nodes.words import (
     fields_of,
     policy_lines,
 )
-from robot_operator.requests import OF_DRIVER, OperatorError, OperatorRequest
+from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, OperatorRequest
 
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
@@ -46,6 +46,7 @@ _OF_BOTH = (_RESET, STATUS)
 """Concerns policy node and driver, or that of them which there is."""
 _FOLLOWED = (OperatorRequest.STAND.value, OperatorRequest.RUN.value)
 """Refused where there is a driver that follows no commands."""
+_OF_CHUNKS = tuple(request.value for request in OF_CHUNKS)
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
@@ -219,6 +220,14 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
     elif given.action == "stand":
         operator.wait_for_status()
         operator.stand()
+    elif given.action in _OF_CHUNKS:
+        operator.wait_for_status()
+        operator.demand(given.action)
+        # The tick after the request says what came of it.
+        ticks = operator.status.ticks + 1
+        operator.wait_until(
+            lambda: operator.status.ticks > ticks, "the next ticks", _CHANGE_TIMEOUT_S
+        )
     else:
         operator.demand(given.action)
         operator.wait_for_status()

@@ -17,6 +17,8 @@ from robot_operator.requests import OperatorError
 
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
+_OF_LEADER = "/leader/joint_command"
+"""What a policy node commands beside the robot: the leader arm of a person who takes over."""
 _COMMAND, _JOINT_STATES = "policy_msgs/msg/JointCommand", "sensor_msgs/msg/JointState"
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _SECOND_WITHIN_S = 1.0
@@ -247,7 +249,13 @@ def _seen(node: Node, policy: str | None) -> FoundNodes:
     policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
     drivers = publishing(node, DRIVER)
     published = [entry for name in policies for entry in _topics_of(node, name)]
-    commands = sorted({topic for topic, types in published if _COMMAND in types})
+    commands = sorted(
+        {
+            topic
+            for topic, types in published
+            if _COMMAND in types and not topic.endswith(_OF_LEADER)
+        }
+    )
     subscribers = sorted(
         {
             full_name(info)

@@ -8,7 +8,7 @@ Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up 
 `estop` (std_msgs/Bool, reliable, transient local).
 Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
 `take_control`, `release_control`, `damp`, `reset` of the driver; (policy_msgs/SwitchState) `switch`
-of the node of a policy set.
+of the node of a policy set; (std_srvs/Trigger) `take_over`, `hand_back` of that of a chunk policy.
 
 In a terminal it shows a screen; elsewhere it logs what changes.
 """

@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import full_name
-from robot_operator.requests import OF_BOTH, OF_DRIVER, OF_SET, OperatorRequest
+from robot_operator.requests import OF_BOTH, OF_CHUNKS, OF_DRIVER, OF_SET, OperatorRequest
 
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 
@@ -46,7 +46,7 @@ class RobotServices:
         return all(
             next(iter(clients.values())).service_is_ready()
             for request, clients in self._clients.items()
-            if request not in OF_DRIVER | OF_SET
+            if request not in OF_DRIVER | OF_SET | OF_CHUNKS
         )
 
     def granting(self, request: OperatorRequest) -> dict[str, Any]:

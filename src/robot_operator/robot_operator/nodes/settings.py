@@ -25,6 +25,9 @@ _BUTTONS = {
     OperatorRequest.RELEASE_CONTROL: (6, "back"),
     OperatorRequest.TAKE_CONTROL: (7, "start"),
     OperatorRequest.RESET: (8, "guide"),
+    # Not every pad has more buttons.
+    OperatorRequest.TAKE_OVER: (NO_BUTTON, "none; 9 is the left stick, pressed"),
+    OperatorRequest.HAND_BACK: (NO_BUTTON, "none; 10 is the right stick, pressed"),
 }
 
 

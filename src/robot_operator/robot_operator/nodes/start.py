@@ -15,6 +15,7 @@ _STOPS = (OperatorRequest.ESTOP.value, OperatorRequest.DAMP.value)
 """What a module of its own does, which imports nothing else before the first message is out."""
 
 operator_node = node_command("robot_operator.nodes.operator_node")
+jogged_leader = node_command("robot_operator.nodes.jogged_leader")
 
 
 def robot_operator() -> int:

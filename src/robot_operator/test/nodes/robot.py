@@ -29,6 +29,8 @@ DEADMAN = 4
 OF_POLICY = {
     "stand": JointCommand.MODE_READY,
     "run": JointCommand.MODE_RUN,
+    "take_over": JointCommand.MODE_RUN,
+    "hand_back": JointCommand.MODE_RUN,
     "damp": JointCommand.MODE_DAMP,
     "reset": JointCommand.MODE_DAMP,
     "estop": JointCommand.MODE_DAMP,

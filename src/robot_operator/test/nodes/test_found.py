@@ -3,7 +3,7 @@
 """Which nodes the operator finds."""
 
 import pytest
-from policy_msgs.msg import PolicyStatus
+from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from rclpy.node import Node
 
 from policy_inference.nodes.outputs import OUTPUTS
@@ -28,3 +28,23 @@ def test_policy_node_with_another_output_is_known_to_have_no_driver(output: str)
     assert found.other_output
     assert found.is_complete
     node.destroy_node()
+
+
+@pytest.mark.usefixtures("executor")
+def test_the_driver_of_a_leader_arm_is_not_the_robots() -> None:
+    policy = Node("some_policy", use_global_arguments=False)
+    policy.create_publisher(PolicyStatus, "~/status", 1)
+    nodes = [policy]
+    for space in ("", "leader"):
+        policy.create_publisher(JointCommand, f"{space}/joint_command".lstrip("/"), 1)
+        driver = Node("driver", namespace=space, use_global_arguments=False)
+        driver.create_publisher(RobotStatus, "~/status", 1)
+        driver.create_subscription(JointCommand, "joint_command", print, 1)
+        nodes.append(driver)
+
+    found = look_around(DEADLINE_S)
+
+    assert found.drivers == ("/driver",)
+    assert found.commands == ("/joint_command",)
+    for node in nodes:
+        node.destroy_node()

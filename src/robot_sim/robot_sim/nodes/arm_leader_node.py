@@ -7,7 +7,8 @@ It moves with the arm that it leads: each message of that one is answered with t
 the same stamp, so that it keeps the pace in lockstep and in real time.
 
 Subscribes: `joint_states` (sensor_msgs/JointState) and `environment_state`
-(std_msgs/Float32MultiArray: the cube's position, m) of `arm_sim_node`.
+(std_msgs/Float32MultiArray: the cube's position, m) of `arm_sim_node`; with `guided`
+`leader/joint_command` (policy_msgs/JointCommand) of a policy node.
 Publishes (reliable, depth 1): `leader/joint_states` (sensor_msgs/JointState); with `drive` also
 `joint_command` (policy_msgs/JointCommand), by which the arm follows without anything between.
 Publishes (reliable, kept for those who come later): `episode_marks` (policy_msgs/EpisodeMark):
@@ -79,14 +80,22 @@ class ArmLeaderNode(Node):
             if self._get("drive")
             else None
         )
+        guided = self._get("guided")
         self._marks = (
             self.create_publisher(EpisodeMark, "episode_marks", _MARKS)
-            if self._get("marks") and not self._get("follow_marks")
+            if self._get("marks") and not self._get("follow_marks") and not guided
             else None
         )
-        self._repeats = self._get("repeat") and not self._get("follow_marks")
+        self._repeats = self._get("repeat") and not self._get("follow_marks") and not guided
+        self._guide: JointCommand | None = None
+        self._guided_rad: Array = SO101.home_rad.copy()
+        self._in_hand = False
         self._next = self.create_client(Trigger, "arm_sim_node/next_episode")
-        self.create_subscription(JointState, "joint_states", self._on_arm, NEWEST)
+        if guided:
+            self.create_subscription(JointCommand, "leader/joint_command", self._on_guide, NEWEST)
+        self.create_subscription(
+            JointState, "joint_states", self._on_arm_guided if guided else self._on_arm, NEWEST
+        )
         self.create_subscription(Float32MultiArray, "environment_state", self._on_cube, NEWEST)
         self.create_service(Trigger, "~/demonstrate", self._on_demonstrate)
         if self._get("follow_marks"):
@@ -94,6 +103,8 @@ class ArmLeaderNode(Node):
         if self._repeats:
             self._leader.demonstrate()
         then = "each START on episode_marks" if self._get("follow_marks") else "~/demonstrate"
+        if guided:
+            then = "a person who takes over"
         self.get_logger().info(
             "waits for joint_states and environment_state of arm_sim_node; then it "
             + ("demonstrates again and again" if self._repeats else f"waits for {then}")
@@ -134,6 +145,30 @@ class ArmLeaderNode(Node):
             self._rests_until_ns = now_ns + _REST_NS
         if self._rests_until_ns is not None and now_ns >= self._rests_until_ns:
             self._begin_again()
+
+    def _on_guide(self, message: JointCommand) -> None:
+        self._guide = message
+
+    def _on_arm_guided(self, message: JointState) -> None:
+        """Answer a pose of the arm with that of a leader that motors or a hand move."""
+        now_ns, guide = nanoseconds(message.header.stamp), self._guide
+        place = [message.name.index(name) for name in SO101.joint_names]
+        joint_pos = np.array(message.position)[place]
+        held, self._in_hand = self._in_hand, guide is not None and not any(guide.stiffness)
+        if self._in_hand:
+            if not held:
+                self._leader.reach_from(now_ns, joint_pos)
+            try:
+                self._say(self._leader.look(now_ns, joint_pos, self._cube), message)
+            except SimError as error:
+                self.get_logger().error(f"{error}; the leader stays where it is")
+            self._guided_rad = self._leader.target()
+        elif guide is not None:
+            order = [guide.names.index(name) for name in SO101.joint_names]
+            self._guided_rad = np.array(guide.position)[order]
+        self._pose.header.stamp = message.header.stamp
+        self._pose.position = array("d", self._guided_rad)
+        self._poses.publish(self._pose)
 
     def _say(self, moment: LeaderMoment | None, message: JointState) -> None:
         if moment is None:

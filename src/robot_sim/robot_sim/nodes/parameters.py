@@ -97,6 +97,11 @@ ARM_LEADER: Parameters = {
     "marks": (True, "Publish episode_marks, by which a recording falls into episodes"),
     "follow_marks": (False, "Follow episode_marks and publish none: each START is a demonstration"),
     "task": ("Reach the cube.", "Task in the marks"),
+    "guided": (
+        False,
+        "Have motors, and be held by a person who takes over: go where leader/joint_command says, "
+        "and where that leaves it without stiffness, reach for the cube. Nothing else is done then",
+    ),
 }
 
 

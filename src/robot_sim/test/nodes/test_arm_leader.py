@@ -17,7 +17,7 @@ from robot_sim.arm_figures import SO101
 from robot_sim.nodes.arm_leader_node import ArmLeaderNode
 
 from .harness import ns, stamps_ns
-from .test_arm_sim_node import ArmStage, at
+from .test_arm_sim_node import ArmStage, arm_message, at
 
 pytestmark = pytest.mark.ros
 _DEEP = QoSProfile(depth=1000)
@@ -154,3 +154,24 @@ def test_demonstration_without_a_cube_is_refused(arm: LedStage) -> None:
     answer = arm.demonstrate()
 
     assert (answer.success, "expected the position of the cube" in answer.message) == (False, True)
+
+
+def test_a_guided_leader_goes_where_it_is_commanded_and_reaches_for_the_cube_when_it_is_limp(
+    arm: LedStage,
+) -> None:
+    arm.lead(guided=True, seed=7)
+    guides = arm.listener.create_publisher(JointCommand, "leader/joint_command", 1)
+    guide = JointCommand(
+        names=list(reversed(SO101.joint_names)), position=[0.1] * 6, stiffness=[1.0] * 6
+    )
+
+    def drive(pose: JointState) -> None:
+        guides.publish(guide)
+        stamp_ns = ns(pose.header.stamp)
+        arm.send(arm_message(stamp_ns, np.array(pose.position), JointCommand.MODE_RUN))
+
+    arm.listener.create_subscription(JointState, "leader/joint_states", drive, _DEEP)
+    arm.until(lambda: arm.poses and list(arm.poses[-1].position) == [0.1] * 6, "the pose")
+    guide.stiffness = [0.0] * 6
+    arm.until(lambda: "has reached the cube" in arm.log, "a leader at the cube")
+    assert not arm.marks

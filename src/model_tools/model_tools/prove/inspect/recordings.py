@@ -21,6 +21,7 @@ from model_tools.prove.replaying.recording import TICK, FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_line
 from policy_inference.bundle.state_fields import (
     JOINT_STATES,
+    LEADER,
     MOTION_TOPICS,
     STATE_TOPICS,
     StateField,
@@ -124,7 +125,7 @@ def _suspect_gap(name: str, stream: Stream, report: InspectionReport) -> None:
 def _suspect_names(bag: Bag, report: InspectionReport) -> None:
     """Note topics that could be an input of a policy, and are not called so."""
     for name, known in STATE_TOPICS.items():
-        if name in MOTION_TOPICS:
+        if name in (*MOTION_TOPICS, LEADER.name):
             continue
         alike = [topic for topic, entry in bag.topics.items() if entry.type in known.types]
         if alike and not any(is_named(topic, name) for topic in alike):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedS
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, TickStages
 from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.state_fields import LEADER_POS
 from policy_inference.core.chunks.controller import (
     camera_input,
     chunk_controller,
@@ -27,10 +29,11 @@ from policy_inference.core.chunks.controller import (
 )
 from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.core.chunks.settings import ChunkSettings
+from policy_inference.core.chunks.takeover import HAND_BACK, TAKE_OVER
 from policy_inference.core.chunks.worker import Outcome, Request
 from policy_inference.core.images import Frame
 from policy_inference.core.limits import Limits
-from policy_inference.errors import BackendError, NoTargetError, RobotError
+from policy_inference.errors import BackendError, NoTargetError, RefusedError, RobotError
 from policy_inference.flight.ring import InferenceResult
 from policy_inference.interfaces import F64
 
@@ -117,8 +120,6 @@ class RecordedChunkPolicy:
     the recording, and all older ones are over; until then it aims at the recorded targets.
     """
 
-    requests: Mapping[str, Callable[[], object]] = {}
-
     def __init__(
         self,
         bundle: ChunkBundle,
@@ -142,7 +143,7 @@ class RecordedChunkPolicy:
         """
         contract = bundle.contract
         self._contract, self._settings = contract, settings
-        self.state = RecordedState(state_sizes(contract))
+        self.state = RecordedState(state_sizes(contract, leader=settings.handover_s is not None))
         self._worker = RecordedWorker(clock)
         self.runtime = chunk_controller(bundle, self._worker, limits, clock, settings, self.state)
         self.controller, self._frames = self.runtime.controller, self.runtime.frames
@@ -158,7 +159,14 @@ class RecordedChunkPolicy:
                     f"({', '.join(found)}), found {', '.join(needed)}"
                 )
         self._memory = queue_of(settings, contract).memory
-        self._state_names = state_names(info.joints, self.state.slices)
+        self._state_names = state_names(
+            info.joints,
+            {name: part for name, part in self.state.slices.items() if name != LEADER_POS},
+        )
+        self.requests: Mapping[str, Callable[[], object]] = {
+            TAKE_OVER: self.runtime.take_over,
+            HAND_BACK: self._hand_back,
+        }
         action, names = contract.action, contract.joints.names
         self._actions = [names.index(name) for name in action.joints]
         self._grippers = [action.joints.index(name) for name in action.grippers]
@@ -168,6 +176,13 @@ class RecordedChunkPolicy:
         self.known = True
         self._joined_ns = self._unknown_until_ns = 0
         self._aimed: F64 | None = None
+
+    def _hand_back(self) -> None:
+        """Hand back; a person may have taken over before the recording begins."""
+        if not self.known and self.runtime.takeover is not None:
+            with suppress(RefusedError):
+                self.runtime.take_over()
+        self.runtime.hand_back()
 
     def begin(self, tick: RecordedTick) -> None:
         """Begin clean."""

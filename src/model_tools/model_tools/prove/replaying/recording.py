@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -361,9 +361,12 @@ class FlightRecording:
             "one after a fault or when asked (~/record)"
         )
 
-    def _named(self, name: str, types: tuple[str, ...]) -> list[str]:
+    def _named(self, name: str, types: tuple[str, ...], longer: Collection[str] = ()) -> list[str]:
+        """Return the topic of a name, in any namespace; of a `longer` name it is none of this."""
+
         def fits(topic: str, entry: BagTopic) -> bool:
-            return is_named(topic, name) and entry.type in types and entry.count > 0
+            other = any(is_named(topic, each) for each in longer)
+            return is_named(topic, name) and not other and entry.type in types and entry.count > 0
 
         found = [topic for topic, entry in self._bag.topics.items() if fits(topic, entry)]
         if len(found) > 1:
@@ -373,7 +376,12 @@ class FlightRecording:
     def _sensed_topics(self) -> dict[str, str]:
         types = {name: message_types(name) for name in (*STATE_TOPICS, *self.info.inputs)}
         types[FORCES] = (_FORCES,)
-        return {topic: name for name, kinds in types.items() for topic in self._named(name, kinds)}
+        longer = {name: [each for each in types if each.endswith(f"/{name}")] for name in types}
+        return {
+            topic: name
+            for name, kinds in types.items()
+            for topic in self._named(name, kinds, longer[name])
+        }
 
     def _info(self, message: Any) -> Info:
         ends = np.cumsum(message.state_sizes).astype(int).tolist()

@@ -12,14 +12,16 @@ import numpy as np
 
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.state_fields import LEADER
 from policy_inference.core.chunks.controller import camera_input, chunk_controller, worker_of
 from policy_inference.core.chunks.settings import ChunkSettings
+from policy_inference.core.chunks.takeover import HAND_BACK, TAKE_OVER
 from policy_inference.core.chunks.worker import Request
 from policy_inference.core.images import Frame
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.messages import state_reader
 from policy_inference.errors import BackendError, RobotError
-from policy_inference.flight.description import flight_of, settings_of
+from policy_inference.flight.description import Topic, flight_of, settings_of
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring, ShadowAnswer
@@ -30,6 +32,7 @@ from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 START_NS = 5_000_000_000
 ORDER = ("elbow_flex", "gripper", "shoulder_pan")
+_LEADER_TOPIC = Topic(LEADER.name, JOINT_STATES.type)
 _JITTER_NS = 1_500_000
 _STAMPS_NS = 1_700_000_000_000_000_000
 
@@ -74,6 +77,9 @@ class ArmFlight:
         self.tap = WorkerTap(worker_of(self._run, self._clock, self.settings, inline=True))
         self.runtime = chunk_controller(bundle, self.tap, limits, self._clock, self.settings)
         self.controller = self.runtime.controller
+        self._leads = self.runtime.takeover is not None
+        self.leader: F64 | None = None
+        """Pose of the leader [joints]; None: it is silent."""
         self._period_ns, self._types = contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
         backend: Any = NamedBackend()
@@ -81,16 +87,17 @@ class ArmFlight:
             bundle,
             backend,
             self.controller,
-            [JOINT_STATES],
+            [JOINT_STATES, *([_LEADER_TOPIC] if self._leads else [])],
             settings={**settings_of(limits, backend, chunks=self.settings), **(facts or {})},
         )
         self.ring = Ring(self.controller, self.tap, 2000)
         self.tap.show(self.ring)
         names = contract.joints.on_robot()
         self._order = [names.index(name) for name in ORDER]
-        self._reader = state_reader(
-            "joint_states", names, self.controller.state, self.controller.joint_check
-        )
+        self._readers = {
+            name: state_reader(name, names, self.controller.state, self.controller.joint_check)
+            for name in ("joint_states", *([LEADER.name] if self._leads else []))
+        }
         self.position: F64 = contract.stand.position + 0.2
         self._random = np.random.default_rng(3)
         self.observe: Callable[[int], tuple[ShadowAnswer, ...]] = lambda tick: ()
@@ -130,7 +137,7 @@ class ArmFlight:
     def ask(self, name: str) -> None:
         """Ask for something between two ticks."""
         self.clock_ns += 7_654_321
-        getattr(self.controller, name)()
+        getattr(self.runtime if name in (TAKE_OVER, HAND_BACK) else self.controller, name)()
 
     def go_on(self, ticks: int, **how: Any) -> None:
         for _ in range(ticks):
@@ -147,20 +154,13 @@ class ArmFlight:
         self._due_ns += self._period_ns
         now_ns = self.clock_ns = self._due_ns + int(self._random.integers(0, _JITTER_NS))
         ros_ns, inputs = now_ns + _STAMPS_NS, self.controller.inputs
-        data = None
-        if silent != "joint_states":
-            stamp_ns = ros_ns - 3_000_000
-            data = self._make.joint_states(
-                stamp_ns, ORDER, self.position[self._order], np.zeros(3), np.zeros(3)
-            )
-            message = self._types.deserialize_cdr(data, JOINT_STATES.type)
-            if inputs["joint_states"].is_new(stamp_ns, now_ns):
-                try:
-                    self._reader.read(message)
-                except RobotError as error:
-                    inputs["joint_states"].reject(str(error))
-                else:
-                    inputs["joint_states"].accept(now_ns, stamp_ns, ros_ns)
+        arms = {"joint_states": None if silent == "joint_states" else self.position}
+        if self._leads:
+            arms[LEADER.name] = self.leader
+        wire = tuple(
+            None if pose is None else self._sense(name, pose, now_ns, ros_ns)
+            for name, pose in arms.items()
+        )
         for name, buffer in self.runtime.frames.items():
             if name != silent:
                 self._show(name, buffer, now_ns, ros_ns)
@@ -178,13 +178,26 @@ class ArmFlight:
             now_ns=now_ns,
             stamp_ns=ros_ns,
             duration_ns=policy_ns - now_ns,
-            wire=(data,),
+            wire=wire,
             sent=targets,
             sequence=None if targets is None else self.ring.end,
             shadow=self.observe(self.ring.end),
         )
         if targets is not None:
             self.position += 0.5 * (targets.position - self.position)
+
+    def _sense(self, name: str, pose: F64, now_ns: int, ros_ns: int) -> bytes:
+        """Have the pose of an arm come as a message; return that."""
+        stamp_ns, entry = ros_ns - 3_000_000, self.controller.inputs[name]
+        data = self._make.joint_states(stamp_ns, ORDER, pose[self._order], np.zeros(3), np.zeros(3))
+        if entry.is_new(stamp_ns, now_ns):
+            try:
+                self._readers[name].read(self._types.deserialize_cdr(data, JOINT_STATES.type))
+            except RobotError as error:
+                entry.reject(str(error))
+            else:
+                entry.accept(now_ns, stamp_ns, ros_ns)
+        return data
 
     def _show(self, name: str, buffer: Any, now_ns: int, ros_ns: int) -> None:
         taken_ns = now_ns - 12_000_000 - int(self._random.integers(0, 5_000_000))

@@ -67,6 +67,64 @@ def test_a_recording_from_the_beginning_is_computed_again_bit_for_bit(
     assert "outputs" not in counts
 
 
+def corrected(bundle: ChunkBundle) -> tuple[ArmFlight, int]:
+    """Return a flight in which a person takes over twice, and the tick of the first takeover."""
+    flight = ArmFlight(bundle, handover_s=0.3, leader_tolerance_rad=0.15).runs(20)
+    first = flight.ticks
+    for far, dropped in ((0.5, 0), (0.0, 8)):
+        flight.leader = flight.position + far
+        flight.tick()
+        flight.ask("take_over")
+        flight.go_on(5)
+        flight.leader = flight.position + 0.05
+        flight.go_on(15)
+        flight.leader = flight.position + 0.4
+        flight.go_on(10)
+        if dropped:
+            flight.leader = None
+            flight.go_on(dropped)
+            flight.leader = flight.position.copy()
+            flight.go_on(10)
+        flight.ask("hand_back")
+        flight.go_on(25)
+    return flight, first
+
+
+def test_takeovers_are_computed_again_bit_for_bit(tmp_path: Path, bundle: ChunkBundle) -> None:
+    flight, _ = corrected(bundle)
+    assert not flight.controller.snapshot().latched
+    found = replay(flight.save(tmp_path / "flown"), None, "", {})
+    assert found, explained(found)
+    assert found.judgement is Judgement.EXACT
+    assert not differing(found)
+    counts, ticks = judged(found), found.flight.mode
+    assert counts["target"] == (int((ticks == Mode.RUN).sum()), 0)
+    assert (ticks == Mode.HOLD).sum() > 3, "the leader never dropped out"
+
+
+def test_another_pose_of_the_leader_is_found(tmp_path: Path, bundle: ChunkBundle) -> None:
+    flight, _ = corrected(bundle)
+    recording = flight.save(tmp_path / "flown")
+
+    def move(topic: str, message: Any) -> Any:
+        if topic.endswith("leader/joint_states"):
+            message.position[0] += 0.01
+        return message
+
+    found = replay(rewritten(recording, tmp_path / "moved", move), None, "", {})
+    assert not found
+    assert "state" in differing(found)
+
+
+def test_a_recording_that_begins_while_a_person_drives_is_judged_after_the_way_back(
+    tmp_path: Path, bundle: ChunkBundle
+) -> None:
+    flight, first = corrected(bundle)
+    found = replay(flight.save(tmp_path / "flown", first + 22), None, "", {})
+    assert not differing(found), explained(found)
+    assert found.replayer.stages["target"].judged > 3
+
+
 @pytest.mark.parametrize(
     "how", [name for name in SETTINGS if name not in ("realigned", "fewer steps")]
 )

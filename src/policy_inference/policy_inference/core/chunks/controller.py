@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.state_fields import LEADER, LEADER_POS
 from policy_inference.core.chunks.observation_sync import JOINTS, FrameBuffer, ObservationSync
 from policy_inference.core.chunks.policy import ChunkPolicy, InferredChunk
 from policy_inference.core.chunks.queue import (
@@ -24,11 +25,17 @@ from policy_inference.core.chunks.settings import (
     ensemble_coeff_of,
     steps_of,
 )
+from policy_inference.core.chunks.takeover import (
+    HAND_BACK,
+    TAKE_OVER,
+    PersonTakeover,
+)
 from policy_inference.core.chunks.worker import InlineWorker, Run, ThreadWorker, Worker
 from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits
 from policy_inference.core.state import StateVector
+from policy_inference.errors import RefusedError
 
 
 def camera_input(name: str) -> str:
@@ -45,11 +52,38 @@ class ChunkRuntime:
     """By camera: where new frames go."""
     policy: ChunkPolicy
     worker: Worker
+    takeover: PersonTakeover | None = None
+    """How a person takes over; None: no person may."""
 
     @property
     def chunks(self) -> deque[InferredChunk]:
         """Finished chunks, the oldest first, to be popped from the left and published."""
         return self.policy.chunks
+
+    def take_over(self) -> None:
+        """Let a person with a leader arm drive, once the leader matches the arm.
+
+        Raises:
+            RefusedError: As `PersonTakeover.take_over`, or a tick hangs.
+        """
+        takeover, controller = self._require_takeover(TAKE_OVER), self.controller
+        controller.request(TAKE_OVER, lambda: takeover.take_over(controller.mode))
+
+    def hand_back(self) -> None:
+        """Let the policy drive again.
+
+        Raises:
+            RefusedError: As `PersonTakeover.hand_back`, or a tick hangs.
+        """
+        takeover, controller = self._require_takeover(HAND_BACK), self.controller
+        controller.request(HAND_BACK, lambda: takeover.hand_back(controller.mode))
+
+    def _require_takeover(self, request: str) -> PersonTakeover:
+        if self.takeover is None:
+            raise RefusedError(
+                f"{request} refused: expected takeover:=true, found false; start the node with it"
+            )
+        return self.takeover
 
     def close(self) -> None:
         """End the worker; the backends may be closed after that, unless it is still busy."""
@@ -85,15 +119,30 @@ def chunk_controller(
     """
     contract = bundle.contract
     check_settings(settings, contract)
-    state = state or StateVector(state_sizes(contract))
+    handover_s, tolerance_rad = settings.handover_s, settings.leader_tolerance_rad
+    state = state or StateVector(state_sizes(contract, leader=handover_s is not None))
     inputs = {
         name: Input(name, timeout_ns)
         for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
     }
     policy, frames = chunk_policy_of(contract, worker, state, inputs, clock, settings, expected_s)
+    takeover = None
+    if handover_s is not None and tolerance_rad is not None:
+        # The policy runs without a leader: its age matters to a person who takes over alone.
+        leader = inputs[LEADER.name] = Input(LEADER.name, None)
+        takeover = PersonTakeover(
+            contract,
+            policy,
+            state,
+            leader,
+            limits,
+            clock,
+            handover_s=handover_s,
+            tolerance_rad=tolerance_rad,
+        )
     controller = Controller(
         contract,
-        policy,
+        takeover or policy,
         state,
         inputs,
         CommandFader(None, None, limits),
@@ -105,6 +154,7 @@ def chunk_controller(
         frames=frames,
         policy=policy,
         worker=worker,
+        takeover=takeover,
     )
 
 
@@ -167,11 +217,18 @@ def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
     )
 
 
-def state_sizes(contract: ChunkContract) -> dict[str, int]:
-    """Return the fields of the state that a chunk policy needs, with their sizes."""
+def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, int]:
+    """Return the fields of the state that a chunk policy needs, with their sizes.
+
+    Args:
+        contract: Of the policy.
+        leader: Whether a person may take over with a leader arm.
+    """
     sizes = {"joint_pos": len(contract.joints.names)}
     if outside := contract.environment_state:
         sizes[f"external:{outside.topic}"] = outside.size
+    if leader:
+        sizes[LEADER_POS] = sizes["joint_pos"]
     return sizes
 
 

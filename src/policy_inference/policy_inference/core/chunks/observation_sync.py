@@ -13,6 +13,7 @@ import numpy as np
 from policy_inference.assembly.freshness import Input
 from policy_inference.assembly.observation import ObservationAssembler, RecentMessages
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
+from policy_inference.bundle.state_fields import LEADER_POS
 from policy_inference.core.images import Frame
 from policy_inference.core.state import StateVector
 from policy_inference.errors import NoTargetError
@@ -106,7 +107,11 @@ class ObservationSync:
             state: Is filled elsewhere, before each `record_state`.
             inputs: Ages of what fills the state.
         """
-        self._fields = {name: name.partition("external:")[2] or JOINTS for name in state.slices}
+        self._fields = {
+            name: name.partition("external:")[2] or JOINTS
+            for name in state.slices
+            if name != LEADER_POS  # no policy sees the leader
+        }
         self._cameras = {name: f"camera {name}" for name in contract.cameras}
         self._assembler = ObservationAssembler(
             contract.pairing, list(self._cameras.values()), list(self._fields.values())

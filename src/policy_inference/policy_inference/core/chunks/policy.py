@@ -114,6 +114,13 @@ class ChunkPolicy:
         """Let no step pass in a time in which the arm was held."""
         self._ticks.pause(duration_ns)
 
+    def stand_by(self) -> int:
+        """Observe in a tick that a person decides, and drop what arrives; return its time, ns."""
+        self._now_ns = self._clock()
+        self._sync.record_state(self._now_ns)
+        self._collect()
+        return self._now_ns
+
     @property
     def problem(self) -> str:
         """What keeps the next chunk away, empty where nothing does; steps may be left."""

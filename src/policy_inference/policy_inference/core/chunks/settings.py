@@ -41,6 +41,12 @@ class ChunkSettings:
     made where more would take longer. None: the contract's steps."""
     noise_seed: int = 0
     """flow, diffusion: of the noise that chunks are made of."""
+    handover_s: float | None = None
+    """takeover: time over which policy and person are blended into each other; None: no person
+    may take over."""
+    leader_tolerance_rad: float | None = None
+    """takeover: largest distance of a joint of the leader from the arm's command at which a person
+    gets the arm; None as `handover_s`."""
     simulated_latency_s: float = 0.0
     """How long inference takes in simulated time."""
 
@@ -106,11 +112,18 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
         raise PolicyError(
             f"refill_threshold: expected a share from 0 to 1, found {settings.refill_threshold:g}"
         )
-    for name in ("fade_s", "simulated_latency_s"):
-        if not 0.0 <= getattr(settings, name) <= _LONGEST_S:
+    for name in ("fade_s", "simulated_latency_s", "handover_s"):
+        if not 0.0 <= (getattr(settings, name) or 0.0) <= _LONGEST_S:
             raise PolicyError(
                 f"{name}: expected 0 to {_LONGEST_S:g} s, found {getattr(settings, name):g}"
             )
+    tolerance_rad = settings.leader_tolerance_rad
+    if (settings.handover_s is None) != (tolerance_rad is None):
+        raise PolicyError("handover_s, leader_tolerance_rad: expected both or neither, found one")
+    if tolerance_rad is not None and not tolerance_rad > 0.0:
+        raise PolicyError(
+            f"leader_tolerance_rad: expected a number above 0, found {tolerance_rad:g}"
+        )
 
 
 def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:

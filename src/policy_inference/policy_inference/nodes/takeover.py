@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A takeover by a person as others see it: its services, its topics, what is logged of it.
+
+Publishes: `intervention` (std_msgs/Bool, reliable, depth 1) with each tick: whether the arm follows
+a person; `leader/joint_command` (policy_msgs/JointCommand, reliable, depth 1) while the leader's
+pose is known: where a leader with motors shall be, without stiffness while a person drives.
+Serves (std_srvs/Trigger): `~/take_over`, `~/hand_back`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rclpy.node import Node
+from std_msgs.msg import Bool
+
+from policy_inference.bundle.state_fields import LEADER, LEADER_POS
+from policy_inference.core.chunks.takeover import Driver, LeaderGuide
+from policy_inference.interfaces import JointTargets, Mode
+from policy_inference.kinds.chunk import OpenedChunkPolicy
+from policy_inference.nodes import qos
+from policy_inference.nodes.outputs import Output
+from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.tick_observer import Prepared
+
+_DRIVING = (Mode.RUN, Mode.HOLD)
+_LOGGED_EVERY_S = 2.0
+
+
+class TakeoverReports:
+    """Goes along with the ticks of a chunk policy that a person may take over from."""
+
+    left_behind = False
+
+    def __init__(self, node: Node, policy: OpenedChunkPolicy, valid_for_s: float) -> None:
+        """Create the publishers.
+
+        Args:
+            node: Whose ticks these are.
+            policy: What ticks.
+            valid_for_s: How long a leader may follow a command after its receipt, s.
+        """
+        self._node = node
+        self._intervention = node.create_publisher(Bool, "intervention", qos.COMMAND)
+        self._output = Output(
+            node, "joint_command", policy.bundle.contract, valid_for_s, namespace="leader/"
+        )
+        self.follow(policy, None)
+
+    def prepared(self, policy: OpenedChunkPolicy) -> Prepared:
+        """Return nothing to start: another policy needs no preparation."""
+        return Prepared()
+
+    def follow(self, policy: OpenedChunkPolicy, prepared: object) -> Callable[[], None]:
+        """Report on another policy from now on."""
+        takeover = policy.runtime.takeover
+        assert takeover is not None  # or there is nothing to report
+        self._policy, self._takeover = policy, takeover
+        self._guide = LeaderGuide(policy.bundle.contract)
+        return self.stop  # of the policy before, nothing is left to end
+
+    def start(self) -> None:
+        """Number the leader's commands from 0 on."""
+        self._output.start()
+        self._guide = LeaderGuide(self._policy.bundle.contract)
+
+    @property
+    def driver(self) -> Driver | None:
+        """Who decides on the arm's targets; None where no policy runs."""
+        return self._takeover.driver if self._policy.controller.mode in _DRIVING else None
+
+    def record(
+        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+    ) -> None:
+        """Say whether a person drives, and command the leader."""
+        controller, takeover = self._policy.controller, self._takeover
+        self._intervention.publish(Bool(data=self.driver is Driver.PERSON))
+        known = sent is not None and not takeover.leader_problem(tick.now_ns)
+        targets = self._guide.targets(
+            controller.mode,
+            takeover.driver,
+            controller.state["joint_pos"] if sent is None else sent.position,
+            controller.state[LEADER_POS] if known else None,
+        )
+        if targets is not None:
+            self._output.publish(targets, tick.ros_now_ns)
+
+    @property
+    def problem(self) -> str:
+        """Nothing: the status shows how far the leader is from the arm."""
+        return ""
+
+    def diagnostics(self) -> Mapping[str, str]:
+        """Return who drives, and in a handover how far each joint of the leader is off."""
+        driver, takeover = self.driver, self._takeover
+        off = {}
+        if driver is Driver.HANDOVER:
+            off = dict(zip(takeover.joints, takeover.off_rad, strict=True))
+        return {
+            "takeover.driver": "none" if driver is None else driver.value,
+            "takeover.tolerance_rad": f"{takeover.tolerance_rad:g}",
+            **{f"takeover.off_rad.{name}": f"{value:+.3f}" for name, value in off.items()},
+        }
+
+    def refusal(self) -> str:
+        """Return why the leader's topic is no leader's, which only ROS knows; else empty."""
+        count = self._node.count_publishers(LEADER.name)
+        if count == 1:
+            return ""
+        return f"{LEADER.name}: {count} publishers, expected the leader arm's node alone"
+
+    def watch(self) -> None:
+        """A tick that failed is seen by the next one."""
+
+    def log(self) -> None:
+        """Log how far the leader is from the arm, while a person waits for that."""
+        if text := self._policy.input_problem(LEADER.name):
+            self._node.get_logger().info(text, throttle_duration_sec=_LOGGED_EVERY_S)
+
+    def stop(self) -> None:
+        """Do nothing: a leader holds its pose once its commands have expired."""
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        self._node.destroy_publisher(self._intervention)
+        self._node.destroy_publisher(self._output.publisher)

@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A person takes over from a chunk policy node with a leader arm, in lockstep over topics."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from policy_msgs.msg import JointCommand
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+
+from policy_inference.interfaces import Mode
+from policy_inference.nodes.act_policy_node import ActPolicyNode
+
+from .arm import Arm, seen
+from .colour_bundle import JOINTS, RATE_HZ, write_colours
+from .harness import NAN, StageOf, stamp
+
+pytestmark = pytest.mark.ros
+
+Start = Callable[..., "LedArm"]
+SPEED = 2.0
+"""What `velocity_limit` allows, rad/s."""
+
+
+class LedArm(Arm):
+    """An arm that goes where it is commanded, and a leader where a test puts it."""
+
+    def __init__(self, executor: SingleThreadedExecutor, new_log: Callable[[], str]) -> None:
+        super().__init__(executor, new_log)
+        self.leader: Sequence[float] | None = None
+        self.leader_names: Sequence[str] = JOINTS
+        self._leader = self.node.create_publisher(JointState, "leader/joint_states", 10)
+        self.interventions: list[Bool] = []
+        self.guides: list[JointCommand] = []
+        every_one = QoSProfile(depth=1000)
+        for message, topic, into in (
+            (Bool, "intervention", self.interventions),
+            (JointCommand, "leader/joint_command", self.guides),
+        ):
+            self._listen(message, topic, into, every_one)
+
+    def send(self) -> None:
+        """Publish the sensors, and the leader's pose."""
+        super().send()
+        if self.leader is not None:
+            message = JointState(
+                name=list(self.leader_names), position=array("d", map(float, self.leader))
+            )
+            message.header.stamp = stamp(self.now_ns)
+            self._leader.publish(message)
+
+    def tick(self, step_ns: int | None = None) -> JointCommand:
+        """Let simulated time pass, after which the arm is where it was commanded to be."""
+        command = super().tick(step_ns)
+        self.position = list(command.position)
+        return command
+
+    def runs(self) -> LedArm:
+        """Tick until the policy runs."""
+        super().runs()
+        return self
+
+    def hands_over(self) -> LedArm:
+        """Let the policy run, and a person take over whose leader is where the arm is."""
+        if not self.commands or self.commands[-1].mode != Mode.RUN:
+            self.runs()
+        self.leader = list(self.tick().position)
+        self.tick()
+        self.request("take_over")
+        self.until(lambda: self.tick() and self.person_drives, "a person who drives")
+        return self
+
+    @property
+    def person_drives(self) -> bool:
+        return bool(self.interventions) and self.interventions[-1].data
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The newest diagnostics."""
+        return {entry.key: entry.value for entry in self.diagnostics[-1].status[0].values}
+
+
+@pytest.fixture
+def start(new_log: Callable[[], str], tmp_path: Path) -> Iterator[Start]:
+    """Activate a node in lockstep from which a person may take over; return the arm."""
+    rclpy.init(args=[])
+    stage = StageOf(LedArm, ActPolicyNode, new_log)
+    bundle = write_colours(tmp_path / "colours", {"joints.velocity_limit": SPEED})
+
+    def start_one(**parameters: object) -> LedArm:
+        node = stage.node(
+            **{
+                "bundle": str(bundle),
+                "use_sim_time": True,
+                "status_rate_hz": 50.0,
+                "takeover": True,
+                "handover_s": 0.5,
+                **parameters,
+            }
+        )
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        return stage.robot
+
+    yield start_one
+    stage.close()
+    rclpy.shutdown()
+
+
+def test_the_arm_follows_the_leader_and_then_the_policy_again_without_a_jump(start: Start) -> None:
+    arm = start().hands_over()
+    first = len(arm.commands)
+    arm.leader = [0.1] * len(JOINTS)
+    arm.until(
+        lambda: arm.tick().position == pytest.approx(arm.leader, abs=1e-9), "the leader's pose"
+    )
+    assert arm.commands[-1].mode == Mode.RUN
+    arm.request("hand_back")
+    arm.until(
+        lambda: arm.tick().position == pytest.approx(seen(), abs=0.2), "what the policy asks for"
+    )
+
+    arm.until(lambda: not arm.person_drives, "an end of the intervention")
+    steps = np.abs(np.diff([command.position for command in arm.commands[first:]], axis=0))
+    assert steps.max() <= SPEED / RATE_HZ + 1e-9
+    arm.until(
+        lambda: arm.tick() and arm.statuses[-1].reason == "the policy drives",
+        "the policy in the status",
+    )
+    assert arm.statuses[-1].mode == Mode.RUN
+
+
+def test_a_handover_says_how_far_off_each_joint_of_the_leader_is(start: Start) -> None:
+    arm = start(leader_tolerance_rad=0.1).runs()
+    arm.leader = [position + 0.3 for position in arm.tick().position]
+    arm.tick()
+    arm.request("take_over")
+    before = list(arm.tick().position)
+    for _ in range(20):
+        arm.tick()
+
+    assert arm.commands[-1].position == pytest.approx(before, abs=1e-12)
+    assert not arm.person_drives
+    arm.hears(f"move the leader to the arm: {JOINTS[0]} +0.")
+    arm.until(
+        lambda: arm.tick() and arm.told["takeover.driver"] == "handover", "it in the diagnostics"
+    )
+    (leader,) = (entry for entry in arm.statuses[-1].inputs if entry.name == "leader/joint_states")
+    assert leader.text.startswith(
+        f"leader/joint_states: move the leader to the arm: {JOINTS[0]} +0."
+    )
+    assert float(arm.told[f"takeover.off_rad.{JOINTS[0]}"]) == pytest.approx(0.3, abs=0.15)
+
+
+def test_a_leader_with_motors_goes_to_the_arm_and_is_limp_while_a_person_drives(
+    start: Start,
+) -> None:
+    arm = start()
+    arm.leader = [0.2] * len(JOINTS)
+    arm.runs()
+    arm.until(lambda: arm.tick() and arm.guides[-1].mode == Mode.RUN, "a leader that follows")
+    arm.hands_over()
+    assert arm.guides[0].mode == JointCommand.MODE_HOLD_MEASURED
+    assert all(guide.stiffness[0] for guide in arm.guides[:11]), "it was limp before"
+    arm.tick()
+    arm.until(lambda: arm.tick() and not any(arm.guides[-1].stiffness), "a limp leader")
+    assert not any(arm.guides[-1].damping)
+
+    arm.request("hand_back")
+    arm.until(lambda: arm.tick() and all(arm.guides[-1].stiffness), "a leader that follows")
+
+
+@pytest.mark.parametrize("fault", ["silent", "NaN", "other joints"])
+def test_a_leader_that_drops_out_holds_the_arm(start: Start, fault: str) -> None:
+    arm = start().hands_over()
+    if fault == "silent":
+        arm.leader = None
+    elif fault == "NaN":
+        arm.leader = [NAN] * len(JOINTS)
+    else:
+        arm.leader_names = [f"other_{name}" for name in JOINTS]
+    arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
+
+    status = arm.reported(lambda status: status.mode == Mode.HOLD, "HOLD in the status")
+    assert "the leader has dropped out: leader/joint_states: " in status.reason
+    if fault == "NaN":
+        assert "expected finite numbers, found NaN" in status.reason
+    elif fault == "other joints":
+        assert f"missing: {', '.join(JOINTS)}" in status.reason
+    assert list(arm.commands[-1].position) == list(arm.commands[-2].position)
+    arm.until(lambda: arm.tick() and not arm.person_drives, "an end of the intervention")
+
+
+class TestRefusals:
+    def refusal(self, arm: LedArm, request: str) -> str:
+        response = arm.ask(request)
+        assert not response.success
+        return str(response.message)
+
+    def test_of_a_person_who_takes_over_twice(self, start: Start) -> None:
+        arm = start().hands_over()
+        assert "taken over already (person)" in self.refusal(arm, "take_over")
+        assert arm.tick().mode == Mode.RUN
+        assert arm.person_drives
+
+    def test_without_a_leader_that_speaks(self, start: Start) -> None:
+        arm = start().runs()
+        assert "leader/joint_states: no message" in self.refusal(arm, "take_over")
+
+    def test_of_two_leaders(self, start: Start) -> None:
+        arm = start().runs()
+        arm.leader = list(arm.tick().position)
+        arm.tick()
+        other = arm.node.create_publisher(JointState, "leader/joint_states", 10)
+        arm.until(lambda: "2 publishers" in arm.ask("take_over").message, "two publishers")
+        arm.node.destroy_publisher(other)
+
+    def test_where_no_person_may_take_over(self, start: Start) -> None:
+        arm = start(takeover=False).runs()
+        assert "expected takeover:=true, found false" in self.refusal(arm, "take_over")
+        assert "leader/joint_states" not in {entry.name for entry in arm.statuses[-1].inputs}
+
+
+def test_the_policy_may_run_before_there_is_a_leader(start: Start) -> None:
+    arm = start().runs()
+    status = arm.reported(lambda status: status.mode == Mode.RUN, "RUN in the status")
+    assert all(entry.ok for entry in status.inputs), status.inputs

@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A leader without an arm: joystick or keys of `operator_node` move three joints at a time.
+
+It has the pose of the arm until a person takes over (`robot_operator take_over`), then what the
+velocity command makes of that: turn is the first joint of a group, forward the second, sideways the
+third, as rad/s for m/s. A button of the joystick goes on to the next three joints.
+
+Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) of the arm, `cmd_vel`
+(geometry_msgs/Twist) of `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`
+(policy_msgs/JointCommand) of the policy node.
+Publishes: `leader/joint_states` (sensor_msgs/JointState): one, of the same stamp, for each of the
+arm's.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Twist
+from policy_msgs.msg import JointCommand
+from sensor_msgs.msg import JointState, Joy
+
+from policy_inference.nodes import qos
+from policy_inference.nodes.lifecycle import LifecycleBase
+from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
+from policy_inference.nodes.process import run_node
+from robot_operator.joystick import NO_BUTTON
+from robot_operator.velocity import STILL, Velocity
+
+PARAMETERS = (
+    Spec(
+        name="button_joints",
+        type=int,
+        default=10,
+        minimum=NO_BUTTON,
+        maximum=63,
+        doc="Button that goes on to the next three joints (right stick, pressed); -1: no such "
+        "button",
+    ),
+    Spec(
+        name="reach_rad",
+        type=float,
+        default=0.3,
+        minimum=0.01,
+        maximum=3.0,
+        doc="Largest distance of a joint of the leader from the arm, so that a joint which a thing "
+        "stops is not sent ever further, rad",
+    ),
+    Spec(
+        name="timeout_s",
+        type=float,
+        default=0.3,
+        minimum=0.01,
+        maximum=5.0,
+        doc="So long after its newest message the velocity command is zero, s",
+    ),
+    Spec(
+        name="autostart",
+        type=bool,
+        default=True,
+        doc="Whether the node configures and activates itself",
+    ),
+)
+_GROUP = 3
+
+
+class JoggedLeader(LifecycleBase):
+    """Answers each pose of the arm with the leader's."""
+
+    def __init__(self) -> None:
+        """Declare the parameters; nothing else exists before configure."""
+        super().__init__("jogged_leader")
+        self.table = ParameterTable(self, PARAMETERS, lambda: self.configured)
+        self._closers = ExitStack()
+
+    def set_up(self) -> None:
+        """Create all entities."""
+        self._values: Mapping[str, Any] = self.table.read()
+        self._guide: JointCommand | None = None
+        self._velocity, self._heard_ns = STILL, 0
+        self._pressed, self._group = True, 0
+        self._pose: dict[str, float] = {}
+        self._now_ns = 0
+        self._poses = self.create_publisher(JointState, "leader/joint_states", qos.COMMAND)
+        self._closers.callback(self.destroy_publisher, self._poses)
+        for kind, topic, act in (
+            (JointState, "joint_states", self._on_arm),
+            (Twist, "cmd_vel", self._on_velocity),
+            (Joy, "joy", self._on_joy),
+            (JointCommand, "leader/joint_command", self._on_guide),
+        ):
+            subscription = self.create_subscription(kind, topic, act, qos.SAMPLE)
+            self._closers.callback(self.destroy_subscription, subscription)
+
+    def start(self) -> None:
+        """Let messages act."""
+
+    def stop(self) -> None:
+        """Fall silent: the policy node then holds the arm."""
+
+    def tear_down(self) -> None:
+        """Close everything that was opened, the last first."""
+        self._closers.close()
+
+    def _on_guide(self, message: JointCommand) -> None:
+        self._guide = message
+
+    def _on_velocity(self, message: Twist) -> None:
+        self._velocity = message.linear.x, message.linear.y, message.angular.z
+        self._heard_ns = self._now_ns
+
+    def _on_joy(self, message: Joy) -> None:
+        index = self._values["button_joints"]
+        pressed = 0 <= index < len(message.buttons) and bool(message.buttons[index])
+        if pressed and not self._pressed and self._pose:
+            names = [*self._pose]
+            self._group = (self._group + _GROUP) % len(names)
+            chosen = ", ".join(names[self._group : self._group + _GROUP])
+            self.get_logger().info(f"turn, forward, sideways move {chosen}")
+        self._pressed = pressed
+
+    def _on_arm(self, message: JointState) -> None:
+        if not self.running:
+            return
+        stamp = message.header.stamp
+        before_ns, self._now_ns = self._now_ns, stamp.sec * 1_000_000_000 + stamp.nanosec
+        arm = dict(zip(message.name, message.position, strict=True))
+        guide = self._guide
+        if guide is None:
+            self._pose = arm
+        elif any(guide.stiffness):
+            self._pose = dict(zip(guide.names, guide.position, strict=True))
+        else:
+            self._jog(arm, 1e-9 * max(0, self._now_ns - before_ns))
+        self._poses.publish(
+            JointState(
+                header=message.header,
+                name=list(self._pose),
+                position=array("d", self._pose.values()),
+            )
+        )
+
+    def _jog(self, arm: Mapping[str, float], duration_s: float) -> None:
+        """Move the joints of the group by what the velocity command makes of this time."""
+        vx, vy, wz = self._commanded()
+        names = [*self._pose][self._group : self._group + _GROUP]
+        reach_rad = self._values["reach_rad"]
+        for name, rate_radps in zip(names, (wz, vx, vy), strict=False):
+            moved = self._pose[name] + rate_radps * duration_s
+            measured = arm[name]
+            self._pose[name] = float(np.clip(moved, measured - reach_rad, measured + reach_rad))
+
+    def _commanded(self) -> Velocity:
+        silent_ns = self._now_ns - self._heard_ns
+        return self._velocity if silent_ns <= self._values["timeout_s"] * 1e9 else STILL
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `jogged_leader`."""
+    refuse_arguments("jogged_leader", __doc__, PARAMETERS, args)
+    sys.exit(run_node(JoggedLeader, args))
