@@ -5,30 +5,34 @@
 The baseline is ONNX Runtime alone, called on bound buffers with the options of our backend.
 """
 
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import yaml
 
 from bench.figures import Figure, Summary, summarise
 from bench.processes import BUNDLE, BenchError
 from bench.timing import in_turns_us, timed_us
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.bundle import SET_FILE, JointBundle, SetBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.policy import joint_controller
 from policy_inference.flight.ring import Ring
-from policy_inference.flight.tap import Tap
 from policy_inference.interfaces import Mode, ShadowMode
+from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
 from policy_inference.kinds.opening import OpenRequest
+from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind
 from policy_inference.shadow.shadow_process import ShadowProcess
 
 _PERIOD_S, _RING_TICKS = 0.02, 1150
 _WIRE = (b"joint_states", b"imu/data", None)
 _BLOCKS, _PROTOCOL_BLOCKS, _HOT_CALLS, _TURNS = 10, 40, 500, 50
-_SHADOW = OpenRequest(
+_MEMBERS = {"walk": "lite3_walk", "crouch": "lite3_crouch", "low": "lite3_crouch"}
+_REQUEST = OpenRequest(
     bundle=str(BUNDLE),
     public_key="",
     backends=["onnx"],
@@ -43,29 +47,27 @@ _OTHER_MEMORY = np.ones(1 << 20)
 class WholeTick:
     """A controller in RUN that is fed from numpy arrays; time moves by one period per tick."""
 
-    def __init__(self, *, recorded: bool = False, shadowed: bool = False) -> None:
-        """Open the bundle and let it stand up.
+    def __init__(
+        self, bundle: JointBundle | SetBundle, *, recorded: bool = False, shadowed: bool = False
+    ) -> None:
+        """Open a bundle and let it stand up.
 
         Args:
+            bundle: A joint policy, or a set of them.
             recorded: Whether the flight recorder's ring keeps each tick.
             shadowed: Whether a shadow of the same bundle is asked about each tick.
         """
-        bundle = load_bundle(BUNDLE, kind=JointBundle)
         contract = bundle.contract
-        backend, _ = open_backend(bundle, ["onnx"])
-        tap = Tap(backend)
         self._now_ns, self._period_ns = 0, contract.period_ns
-        self._controller = joint_controller(
-            bundle,
-            tap if recorded else backend,
-            limits_in_force(contract, StricterLimits()),
-            lambda: self._now_ns,
-        )
-        self._ring = Ring(self._controller, tap, _RING_TICKS) if recorded else None
-        tap.show(self._ring)
+        opened = self._opened(bundle)
+        self._requests = opened.requests if isinstance(opened, OpenedPolicySet) else None
+        self._controller = opened.controller
+        self._models = opened.models
+        self._ring = Ring(self._controller, opened.tap, _RING_TICKS) if recorded else None
+        opened.tap.show(self._ring)
         self._shadow = (
-            ShadowProcess(_SHADOW, bundle, self._controller.state, ShadowMode.FOLLOWED)
-            if shadowed
+            ShadowProcess(_REQUEST, bundle, self._controller.state, ShadowMode.FOLLOWED)
+            if shadowed and isinstance(bundle, JointBundle)
             else None
         )
         if self._shadow is not None:
@@ -80,6 +82,15 @@ class WholeTick:
         self._inputs = [self._controller.inputs[name] for name in ("joint_states", "imu/data")]
         self._command = np.zeros((6, len(names)))
         self._stand_up()
+
+    def _opened(self, bundle: JointBundle | SetBundle) -> OpenedJointPolicy | OpenedPolicySet:
+        limits = limits_in_force(bundle.contract, StricterLimits())
+        if isinstance(bundle, SetBundle):
+            return SetKind().open(_REQUEST, {}, bundle, limits, self._clock)
+        return JointKind().open(_REQUEST, {}, bundle, limits, self._clock)
+
+    def _clock(self) -> int:
+        return self._now_ns
 
     def _stand_up(self) -> None:
         self()
@@ -105,6 +116,8 @@ class WholeTick:
         targets = self._controller.tick(now_ns, now_ns + self._period_ns)
         assert targets is not None
         self._command[:] = targets.block
+        if self._requests is not None:
+            self._requests.tick(now_ns)
         if self._ring is not None:
             self._ring.record(
                 now_ns=now_ns, stamp_ns=now_ns, duration_ns=0, wire=_WIRE, sent=targets, sequence=0
@@ -116,9 +129,10 @@ class WholeTick:
                 self._shadow.give(0, self._controller.state.flat, run.target, begins=run.begins)
 
     def close(self) -> None:
-        """End the shadow."""
+        """End the shadow, and close the models."""
         if self._shadow is not None:
             self._shadow.close()
+        self._models.close()
 
     def check(self) -> None:
         """Raise BenchError if the policy does not run any more."""
@@ -153,8 +167,11 @@ class BareCall:
 
 def measure() -> list[Figure]:
     """Measure back to back, with empty caches and at 50 Hz, in turn with the baseline."""
-    tick, recorded, bare = WholeTick(), WholeTick(recorded=True), BareCall()
-    shadowed = WholeTick(shadowed=True)
+    bundle, bare = load_bundle(BUNDLE, kind=JointBundle), BareCall()
+    tick, recorded = WholeTick(bundle), WholeTick(bundle, recorded=True)
+    shadowed = WholeTick(bundle, shadowed=True)
+    with tempfile.TemporaryDirectory() as folder:
+        of_three = WholeTick(_set_of_three(Path(folder)))
     figures = [
         _protocol(bare),
         _back_to_back("tick_hot_ratio", 4.0, bare.run, tick),
@@ -163,11 +180,39 @@ def measure() -> list[Figure]:
         _back_to_back("flight_added_hot_us", 5.0, tick, recorded, added=True),
         _in_turns("flight_added_paced_us", 25.0, tick, recorded, period_s=_PERIOD_S, added=True),
         _in_turns("shadow_added_paced_us", 25.0, tick, shadowed, period_s=_PERIOD_S, added=True),
+        _in_turns("set_paced_ratio", 1.1, tick, of_three, period_s=_PERIOD_S),
     ]
-    for each in (tick, recorded, shadowed):
+    for each in (tick, recorded, shadowed, of_three):
         each.check()
         each.close()
     return figures
+
+
+def _set_of_three(folder: Path) -> SetBundle:
+    """Return a set of three policies, which all see each observation, after writing it there."""
+    walk, *others = _MEMBERS
+    bundles = {name: load_bundle(BUNDLE.with_name(of)) for name, of in _MEMBERS.items()}
+    content = {
+        "schema_version": 1,
+        "kind": "set",
+        "name": "three",
+        "version": "1.0.0",
+        "description": "Three policies, of which the first one walks.",
+        "members": {
+            name: {"bundle": str(each.path), "sha256": each.sha256, "starts": "followed"}
+            for name, each in bundles.items()
+        },
+        "initial": walk,
+        "states": {
+            walk: {"members": [walk], "stand": True, "to": {name: {} for name in others}},
+            **{
+                name: {"members": [name], "to": {walk: {}}, "way_back": walk, "fallback": walk}
+                for name in others
+            },
+        },
+    }
+    (folder / SET_FILE).write_text(yaml.safe_dump(content))
+    return load_bundle(folder, kind=SetBundle)
 
 
 def _protocol(bare: BareCall) -> Figure:

@@ -38,6 +38,7 @@ setup(
         "opencv-python-headless",
         "prometheus-client",
         "PyYAML",
+        "rich",
         "rosbags",
     ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.

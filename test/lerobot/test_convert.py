@@ -329,9 +329,8 @@ def with_a_second_arm(bag: Path, folder: Path) -> Path:
 
 
 def test_two_arms_on_one_topic_become_no_episode(
-    session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    session: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     mixed, target = tmp_path / "session", tmp_path / "cubes"
     mixed.mkdir()
     shutil.copytree(session / "episode_0001", mixed / "episode_0001")
@@ -341,7 +340,8 @@ def test_two_arms_on_one_topic_become_no_episode(
     assert main(["check", *command[:3]]) == 1
     assert main(["convert", *command, "--output", str(target)]) == 1
 
-    said = [each for each in caplog.messages if "stamps that go on" in each]
+    shown = capsys.readouterr().out.splitlines()
+    said = [each for each in shown if "stamps that go on" in each]
     assert len(said) == 2
     for each in said:
         assert "/joint_states at " in each

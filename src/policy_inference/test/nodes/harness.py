@@ -84,9 +84,11 @@ class Robot:
         self.node.create_publisher(message, topic, 10)
         self.until(lambda: watching.count_publishers(topic) == 2, "two publishers")
 
-    def until(self, condition: Callable[[], object], what: str) -> None:
+    def until(
+        self, condition: Callable[[], object], what: str, within_s: float = DEADLINE_S
+    ) -> None:
         """Spin until the condition holds; fail the test with `what` if it never does."""
-        ends_s = time.monotonic() + DEADLINE_S
+        ends_s = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}; the log: {self.log!r}"
             self.executor.spin_once(timeout_sec=0.02)

@@ -65,7 +65,9 @@ def register_faulty(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def shadow_of(robot: Robot, condition: Callable[[ShadowStatus], object], what: str) -> ShadowStatus:
     """Wait for a status whose shadow fulfils a condition; simulated time passes meanwhile."""
     robot.until(
-        lambda: robot.tick() and robot.statuses and condition(robot.statuses[-1].shadow[0]), what
+        lambda: robot.tick() and robot.statuses and condition(robot.statuses[-1].shadow[0]),
+        what,
+        IDLE_S,
     )
     return robot.statuses[-1].shadow[0]
 
@@ -151,7 +153,7 @@ def assert_commands_stay(
     ]
     if reason:
         # A machine that is busy may first be the cause that there is no answer.
-        robot.reported(lambda status: status.shadow[0].problem.startswith(reason), reason)
+        shadow_of(robot, lambda shadow: shadow.problem.startswith(reason), reason)
     if fault == "SIGSTOP":
         assert beside.shadow[0].lost > 0
     if fault == "nan":

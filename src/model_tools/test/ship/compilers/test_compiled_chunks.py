@@ -170,7 +170,7 @@ def test_all_frames_calibrate_where_there_are_fewer_than_usual(
 ) -> None:
     caplog.set_level("INFO")
 
-    bundle = compiled(rows=None)
+    bundle = compiled(samples=None)
 
     calibration = bundle.contract.graphs[POLICY].artifacts["onnx"].calibration
     assert calibration is not None

@@ -237,6 +237,7 @@ def test_damaged_statement_is_found_and_comes_again(
     root: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     push(signer.sign(bundles("1.3.0")), place)
     push(signer.statement(tmp_path / "r.yaml", revocations(v1_1_0="limps")), place)
@@ -246,7 +247,8 @@ def test_damaged_statement_is_found_and_comes_again(
     for args in (("activate", NAME, "1.0.0"), ("rollback", NAME), ("verify",)):
         caplog.clear()
         assert run(*args, "--root", root) != 0
-        assert "remove it, and the next pull brings it again" in caplog.text
+        shown = caplog.text + capsys.readouterr().out
+        assert "remove it, and the next pull brings it again" in shown
     file.unlink()
     pull(f"{place}:1.3.0", signer.trusted, root=root)
     assert run("rollback", NAME, "--root", root) == 0
