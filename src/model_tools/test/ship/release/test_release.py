@@ -50,6 +50,11 @@ def test_release_goes_through_all_stages(desk: Desk, capsys: pytest.CaptureFixtu
         code, found = status(desk, capsys)
         assert (code, found["stage"], found["health"]) == (0, stage, "healthy")
     assert [one["by"] for one in found["approved"]] == ["Ada"] * 3
+    compared = found["stages"]["shadow"]["robots"]["r1"]
+    assert compared["health"] == "healthy"
+    assert {"minutes", "max_distance", "rms_steps", "missed_share"} <= compared["figures"].keys()
+    assert run("release", "status", desk.file) == 0
+    assert f"r1: healthy (minutes {compared['figures']['minutes']:.4g}" in capsys.readouterr().out
     release = read_release(desk.file)
     assert release.digest == bundle_digest(load_bundle(desk.bundle))
     assert release.sha256 == desk.sha256

@@ -45,7 +45,7 @@ _FLEET = "fleet"
 """The row of what concerns all robots."""
 _WIDTH_IN = 13.0
 _TEXT_POINTS = 7.0
-_LANES = 4
+_LANES = 6
 """How many lines of text that row has."""
 
 
@@ -144,7 +144,7 @@ def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
             _draw_robot(axes, rows[robot], spans, end_s, colours)
         _draw_events(axes, rows, timeline.events, end_s)
         axes.set_yticks([*rows.values()], [*rows])
-        axes.set_ylim(len(rows) - 0.4, -0.9)
+        axes.set_ylim(len(rows) - 0.3, -0.9)
         axes.set_xlim(0.0, end_s)
         axes.set_xlabel("time [s]")
         axes.set_title("what each robot runs")
@@ -199,7 +199,7 @@ def _draw_events(
         lanes_end_s[lane] = event.at_s + (text.get_extents().width + 9.0) / points_per_s
         axes.annotate(
             event.text,
-            (event.at_s, rows[_FLEET] - 0.25 + 0.6 * lane / (_LANES - 1)),
+            (event.at_s, rows[_FLEET] - 0.3 + 0.16 * lane),
             xytext=(3, 0),
             textcoords="offset points",
             color=colour if event.kind == "stopped" else INK,
