@@ -237,6 +237,7 @@ def drip(asked: socket.socket, what: bytes = b"x") -> None:
 
 def hello_requests(asked: socket.socket) -> None:
     """Send TLS messages that mean nothing, each whole, before the handshake has begun."""
+    asked.settimeout(1.0)  # the kernel notices after minutes that the client has gone
     with suppress(OSError):
         while True:
             asked.sendall(b"\x16\x03\x03\x00\x04\x00\x00\x00\x00" * 1000)

@@ -182,6 +182,7 @@ def test_way_to_a_registry_that_never_ends_is_given_up(
             while True:
                 connected, _ = listening.accept()
                 with connected, suppress(OSError):
+                    connected.settimeout(1.0)  # the kernel notices after minutes that it has gone
                     connected.sendall(sent[0])
                     while True:
                         connected.sendall(sent[1])
