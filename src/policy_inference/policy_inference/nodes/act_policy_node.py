@@ -54,9 +54,8 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
         self._run_ends_ns: int | None = None
         self._takeover: TakeoverReports | None = None
 
-    def set_up(self) -> None:
-        """Set up what every policy node has, and the services for a person who takes over."""
-        super().set_up()
+    def _create_requests(self) -> None:
+        super()._create_requests()
         requests: dict[str, Callable[[], None]] = {
             TAKE_OVER: self._take_over,
             HAND_BACK: lambda: self.policy.runtime.hand_back(),
