@@ -21,13 +21,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from std_srvs.srv import Trigger
-
 from policy_inference.core.chunks.takeover import HAND_BACK, TAKE_OVER
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import Mode
 from policy_inference.kinds.chunk import ChunkKind, OpenedChunkPolicy
-from policy_inference.nodes import qos
 from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
 from policy_inference.nodes.chunk_reports import ChunkReports
 from policy_inference.nodes.flight import NodeRecorder
@@ -54,16 +51,9 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
         self._run_ends_ns: int | None = None
         self._takeover: TakeoverReports | None = None
 
-    def _create_requests(self) -> None:
-        super()._create_requests()
-        requests: dict[str, Callable[[], None]] = {
-            TAKE_OVER: self._take_over,
-            HAND_BACK: lambda: self.policy.runtime.hand_back(),
-        }
-        for name, act in requests.items():
-            handler = self._handler(act, needs_active=True)
-            service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
-            self._closers.callback(self.destroy_service, service)
+    def own_requests(self) -> Mapping[str, Callable[[], None]]:
+        """Return the requests of a person who takes over."""
+        return {TAKE_OVER: self._take_over, HAND_BACK: lambda: self.policy.runtime.hand_back()}
 
     def _take_over(self) -> None:
         if self._takeover is not None and (problem := self._takeover.refusal()):

@@ -205,12 +205,17 @@ class PolicyNode(LifecycleBase, Generic[P]):
             "damp": lambda: self.controller.damp("asked for by service"),
             "reset": lambda: self.controller.reset(),
             "estop": lambda: self._estop("service"),
+            **self.own_requests(),
         }
         for name, act in requests.items():
             handler = self._handler(act, needs_active=name != "estop")
             service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
             self._closers.callback(self.destroy_service, service)
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
+
+    def own_requests(self) -> Mapping[str, Callable[[], None]]:
+        """Return what is done between two ticks for requests of this kind of policy alone."""
+        return {}
 
     def _handler(
         self, act: Callable[[], Mode | None], *, needs_active: bool
