@@ -14,7 +14,11 @@ from policy_inference.interfaces import F64, Index, Kind
 
 
 class JoinedTargets:
-    """The last targets of all members, one after another, then the stand pose, in one array."""
+    """The last targets of all members, one after another, then the stand pose, in one array.
+
+    Attributes:
+        stand: The stand pose, 0 for joints of other kinds than positions [joints of the set].
+    """
 
     def __init__(self, contract: SetContract) -> None:
         """Lay out the members in their order."""
@@ -28,7 +32,8 @@ class JoinedTargets:
         }
         is_posed = [kind is Kind.POSITION for kind in contract.kinds]
         self._held = ends[-1]
-        self.flat[self._held :] = np.where(is_posed, contract.stand.position, 0.0)
+        self.stand: F64 = self.flat[self._held :]
+        self.stand[:] = np.where(is_posed, contract.stand.position, 0.0)
 
     def of(self, name: str) -> F64:
         """Return the part of a member [its joints]."""

@@ -87,7 +87,7 @@ class PolicySet:
         """
         self.members, self._members = members, [*members.values()]
         self._followed = [member for member in self._members if member.member.is_followed]
-        self._flat, self._rate_hz = targets.flat, contract.rate_hz
+        self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
         self._states = {
             name: CommandingState(name, contract, members, targets, state)
             for name in contract.states
@@ -109,7 +109,14 @@ class PolicySet:
         self.reset()
 
     def reset(self) -> None:
-        """Start clean, in the initial state."""
+        """Start clean, in the initial state; what was commanded last is the stand pose.
+
+        A first tick that fails blends its fallback in from there.
+        """
+        initial = self._initial.rows
+        self.action.command[...] = self._stand
+        self.action.gains[...] = initial.gains
+        self.action.healthy[...] = initial.healthy
         for member in self._members:
             member.reset()
         self._state = self._initial

@@ -209,6 +209,28 @@ def test_a_member_that_fails_after_a_switch_leads_to_the_fallback(failing: str, 
     np.testing.assert_allclose(robot.commanded().position, np.add(DEFAULT, 0.1))
 
 
+@pytest.mark.parametrize("failing", ["raises", "is not finite", "is late"])
+@pytest.mark.parametrize("runs_before", [0, 1])
+def test_the_first_tick_that_fails_blends_its_fallback_in_from_the_stand_pose(
+    failing: str, runs_before: int
+) -> None:
+    robot = SetRobot(
+        {"states.walk.fallback": "crouch", "states.walk.to": {"crouch": {"blend_s": 1.0}}}
+    )
+    for member in ("walk", "crouch"):
+        robot.answers(member, 0.0, 0.0, 0.0)
+    if runs_before:
+        robot.answers("walk", 0.8, 0.8, 0.8)
+        robot.walking().controller.damp()
+        robot.tick()
+        robot.answers("walk", 0.0, 0.0, 0.0)
+    robot.stand().controller.run()
+    fail(robot, "walk", failing)
+    for _ in range(20):
+        np.testing.assert_allclose(robot.commanded().position, DEFAULT, atol=1e-9)
+    assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
+
+
 @pytest.mark.parametrize(
     ("failing", "mode"),
     [("raises", Mode.HOLD), ("is not finite", Mode.DAMP), ("is late", Mode.HOLD)],
