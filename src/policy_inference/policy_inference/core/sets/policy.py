@@ -214,10 +214,12 @@ class PolicySet:
         action = self.action
         action.clipped = clipped
         action.is_rescaled = False
+        self._before[...] = action.command
         if self._blend_ticks:
             self._blend()
         else:
             self._flat.take(self._state.sources, None, action.command, "clip")
+            self._bound_held()
             if not self._settled:
                 self._settled = True
                 action.gains[...] = self._state.rows.gains
@@ -321,6 +323,13 @@ class PolicySet:
         self._from.gains[...] = self.action.gains
         self._from.healthy[...] = self.action.healthy
 
+    def _bound_held(self) -> None:
+        """Bound the steps of joints that are held: no member does, and a blend may be too short."""
+        held = self._state.held
+        if held.size:
+            before, command = self._before[held], self.action.command
+            command[held] = before + np.clip(command[held] - before, *self._state.held_bounds)
+
     def _settle(self) -> None:
         """Have gains and healthy values become those of the state in the next tick."""
         self._blend_ticks = self._blended_ticks = 0
@@ -400,7 +409,6 @@ class PolicySet:
     def _blend(self) -> None:
         """Join the targets of the state with those that are left, by the share of the blend."""
         action, state, left = self.action, self._state, self._from
-        self._before[...] = action.command
         self._blended_ticks += 1
         share = self._blended_ticks / self._blend_ticks
         self._flat.take(state.sources, None, action.command, "clip")
@@ -410,6 +418,7 @@ class PolicySet:
             np.multiply(action.command, share, action.command)
             np.multiply(left.command, 1.0 - share, self._step)
             action.command += self._step
+        self._bound_held()
         np.multiply(state.rows.gains, share, action.gains)
         np.multiply(left.gains, 1.0 - share, self._scaled_gains)
         action.gains += self._scaled_gains

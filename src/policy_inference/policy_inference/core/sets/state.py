@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from policy_inference.bundle.set_contract import SetContract, Transition, ends_by_itself
 from policy_inference.core.action import JointRows
 from policy_inference.core.guard import healthy_of
 from policy_inference.core.sets.conditions import EntryCheck
 from policy_inference.core.sets.member import JoinedTargets, MemberPolicy
 from policy_inference.core.state import StateVector
+from policy_inference.interfaces import Index, Kind
 
 
 class CommandingState:
@@ -23,6 +26,8 @@ class CommandingState:
         members: Those that command.
         sources: Where in `JoinedTargets.flat` the target of each joint is.
         rows: Gains and healthy values of each joint, as of `Command`.
+        held: Joints that are held at a position in the stand pose, as indices of the set's.
+        held_bounds: How far the target of each may move in a tick, rad: lowest and highest.
         checks: Entry conditions, by the state that a transition leads to.
     """
 
@@ -54,6 +59,14 @@ class CommandingState:
             damping[places] = own.joints.damping[commanded]
             healthy[:, places] = healthy_of(own)[:, commanded]
         self.rows = JointRows(contract.kinds, stiffness, damping, healthy)
+        names = contract.joints.on_robot()
+        held = [names.index(name) for name in self.stated.held]
+        self.held: Index = np.array(
+            [place for place in held if contract.kinds[place] is Kind.POSITION], np.intp
+        )
+        step = contract.joints.velocity_limit[self.held] / contract.rate_hz
+        step = np.minimum(step, healthy[1, self.held])
+        self.held_bounds = -step, step
         self.checks = {
             to: EntryCheck(
                 transition.when,

@@ -113,6 +113,23 @@ def test_an_arm_that_is_held_for_too_long_is_left_for_the_fallback() -> None:
     assert robot.is_in(Mode.RUN)
 
 
+@pytest.mark.parametrize("blend_s", [0.0, 0.1])
+def test_joints_that_are_held_go_to_the_stand_pose_within_their_velocity_limit(
+    blend_s: float,
+) -> None:
+    robot = LegsAndArm({"states.both.to": {"alone": {"blend_s": blend_s}}}, mode="synchronous")
+    robot.chunk = lambda run: 1.5
+    walking(robot).follow(120)
+    contract = robot.set_contract
+    largest = contract.joints.velocity_limit[ARM] / contract.rate_hz
+    before = robot.commanded().position[ARM]
+    assert (before > 5 * largest).all()
+    robot.requests.switch("alone")
+    way = np.vstack([before, robot.follow(120)[:, ARM]])
+    assert (np.abs(np.diff(way, axis=0)) <= largest + 1e-12).all()
+    np.testing.assert_allclose(way[-1], 0.0, atol=1e-12)
+
+
 def test_a_camera_is_needed_to_stand_up() -> None:
     robot = synchronous()
     robot.blind.add("laptop")
