@@ -504,6 +504,7 @@ def test_status_is_text_for_people(desk: Desk, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out.splitlines() == [
         "tiny 1.1.0: in shadow",
         "  simulation: healthy (1 reports)",
+        "    simulation: healthy (checks 1, failed 0)",
         "  shadow: no evidence (0 reports)",
         "  canary: no evidence (0 reports)",
         "  production: no evidence (0 reports)",

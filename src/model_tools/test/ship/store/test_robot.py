@@ -22,7 +22,7 @@ class Bare(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] not in allowed:
             raise ModuleNotFoundError(f"a robot has no {{name}}", name=name)
 sys.meta_path.insert(0, Bare())
-for refused in ("onnx", "mujoco", "matplotlib", "rich", "torch", "rclpy", "robot_sim"):
+for refused in ("onnx", "mujoco", "matplotlib", "torch", "rclpy", "robot_sim"):
     try:
         __import__(refused)
         sys.exit(f"{{refused}} was found")
