@@ -92,9 +92,7 @@ def test_button_asks_a_policy_set_for_its_next_state(active: Make, robot: Robot)
     assert robot.asked == []
 
 
-def test_keys_let_a_person_take_over_and_hand_back_after_enter(
-    active: Make, robot: Robot
-) -> None:
+def test_keys_let_a_person_take_over_and_hand_back_after_enter(active: Make, robot: Robot) -> None:
     node = active()
     walks(robot, node)
     for key, request in (("o", "take_over"), ("p", "hand_back")):
