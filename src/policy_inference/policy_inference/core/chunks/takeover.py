@@ -183,7 +183,9 @@ class PersonTakeover:
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the arm was held; after it a leader has to match again."""
         self._policy.pause(duration_ns)
-        if duration_ns > 0 and self.driver in (Driver.HANDOVER, Driver.PERSON):
+        if duration_ns > 0 and self.driver is Driver.HANDOVER:
+            self._ticks = 0
+        elif duration_ns > 0 and self.driver is Driver.PERSON:
             self._rest("the arm was held, and rests until the leader matches again")
 
     def infer(self) -> bool:
