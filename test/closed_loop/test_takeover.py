@@ -27,6 +27,8 @@ from robot_sim.arm_world import ArmWorld
 
 _log = logging.getLogger(__name__)
 HANDOVER_S, TOLERANCE_RAD, TIMES = 0.3, 0.15, 100
+REST_TICKS = 10
+"""So long the arm rests at least before a person gets it."""
 
 
 class Corrected:
@@ -121,7 +123,7 @@ def test_two_hundred_handovers_of_the_policy_that_ships_are_without_a_jump(arm: 
         arm.leader = np.clip(arm.command + random.uniform(-0.3, 0.3, len(low)), low, high)
         arm.tick()
         arm.runtime.take_over()
-        arm.go_on(3)
+        arm.go_on(REST_TICKS + 2)
         if arm.takeover.driver is Driver.HANDOVER:
             waits += 1
             arm.leader = arm.command + random.uniform(-0.1, 0.1, len(low))

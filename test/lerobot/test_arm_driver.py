@@ -15,22 +15,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lerobot.motors.motors_bus import SerialMotorsBus
 
 from lerobot_arm_driver.arms import HOLD, TORQUE_OFF, ArmSettings
-from lerobot_arm_driver.frames import ArmState
+from lerobot_arm_driver.frames import LIMP, ArmState
 from lerobot_arm_driver.robot import ServoArm
+from lerobot_arm_driver.servos import Servos
 from robot_driver.interfaces import (
     F64,
     MODE_HOLD_MEASURED,
     POSITION,
     STIFFNESS,
+    DriverError,
     DriverPhase,
     DriverReport,
     WireCommand,
 )
 from robot_driver.supervisor import LinkSupervisor
 
-from .emulated_arm import DYNAMIXEL, FEETECH, EmulatedArm
+from .emulated_arm import DYNAMIXEL, FEETECH, JOINTS, EmulatedArm
 
 # Alone: on a machine that is busy servos answer later than LeRobot waits.
 pytestmark = pytest.mark.real_time
@@ -392,3 +395,82 @@ def test_another_arm_holds_where_a_leader_would_be_limp(
         assert driver.goes(MOVED, 0.0), driver.report.reason
 
     assert driver.states[-1].holds.all()
+
+
+HOLD_ALL = np.full(len(JOINTS), np.nan)
+FALLEN_RAD = 1.2
+"""Of the elbow, near its stop: it begins at 0.6 and falls where nothing holds it."""
+NEAR = 30
+"""Counts of a position, 0.05 rad."""
+
+
+@pytest.fixture
+def servos(arm: EmulatedArm, tmp_path: Path) -> Iterator[Servos]:
+    """The servos of a leader, connected, without a link process."""
+    servos = Servos(ArmSettings(port=arm.port, calibration_dir=str(tmp_path), leader=True))
+
+    def connect() -> None:
+        servos.close()
+        servos.connect()
+
+    patiently(connect)
+    yield servos
+    servos.close()
+
+
+def patiently(act: Callable[[], object]) -> None:
+    """Act until the servos answer: on a busy machine that may come after LeRobot's time-out."""
+    end_s = time.monotonic() + SOON_S
+    while True:
+        try:
+            act()
+        except DriverError:
+            assert time.monotonic() < end_s
+        else:
+            return
+
+
+def falls(arm: EmulatedArm) -> None:
+    """Wait until the limp arm lies elsewhere than its servos were commanded."""
+    end_s = time.monotonic() + SOON_S
+    while arm.joint_pos[2] < FALLEN_RAD:
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+    assert arm.limp()
+
+
+def assert_holds_where_it_lies(arm: EmulatedArm) -> None:
+    assert all(arm.get(name, "torque_on") for name in JOINTS)
+    for name in JOINTS:
+        assert arm.get(name, "goal") == pytest.approx(arm.get(name, "position"), abs=NEAR), name
+
+
+def test_a_limp_leader_that_does_not_answer_stays_limp_and_then_holds_where_it_lies(
+    arm: EmulatedArm, servos: Servos
+) -> None:
+    patiently(servos.prepare)
+    patiently(lambda: servos.go(np.full(len(JOINTS), LIMP)))
+    arm.fails("silent:all")
+    falls(arm)
+
+    with pytest.raises(DriverError, match="There is no status packet"):
+        servos.go(HOLD_ALL)
+    assert arm.limp()
+    arm.fails()
+    patiently(lambda: servos.go(HOLD_ALL))
+    assert_holds_where_it_lies(arm)
+
+
+@pytest.mark.parametrize("begins", ["leader that was limp", "control that is taken"])
+def test_torque_comes_on_after_each_servo_has_confirmed_its_goal(
+    begins: str, arm: EmulatedArm, servos: Servos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patiently(servos.prepare)
+    patiently(lambda: servos.go(np.full(len(JOINTS), LIMP)))
+    falls(arm)
+    # What no servo answers to may be lost.
+    monkeypatch.setattr(SerialMotorsBus, "sync_write", lambda *_, **__: None)
+
+    taken = begins == "control that is taken"
+    patiently(servos.prepare if taken else lambda: servos.go(HOLD_ALL))
+    assert_holds_where_it_lies(arm)

@@ -107,11 +107,8 @@ class Servos:
         Raises:
             DriverError: A servo refused something, or did not answer.
         """
-        _again(self.read)
-        assert self._position is not None
-        self._held = self._position.copy()
-        # Whatever goal they had: torque comes back in `configure`.
-        self._send(self._held)
+        # Torque comes back in `configure`.
+        self._aim_where_it_is()
         for robot in self._robots:
             _again(_lerobots, robot.configure)
             self._set_gains(robot)
@@ -141,19 +138,36 @@ class Servos:
         self._send(np.clip(wanted, self._position - reach, self._position + reach))
 
     def _let_go(self, *, limp: bool) -> None:
-        """Take the torque of all servos away, or let them hold where they are."""
+        """Take the torque of all servos away, or let them hold where they are.
+
+        Raises:
+            DriverError: A servo did not answer. Limp ones stay so where their positions are not
+                known, or one did not confirm its goal.
+        """
         if limp is self._limp:
             return
-        assert self._position is not None
         if not limp:
-            # Whatever goal they had before a hand moved them.
-            self._held = self._position.copy()
-            self._send(self._held)
+            self._aim_where_it_is()
         for robot in self._robots:
             change = robot.bus.disable_torque if limp else robot.bus.enable_torque
             _lerobots(change, num_retry=_TRIES)
         self._read_register("holds")
         self._limp = limp
+
+    def _aim_where_it_is(self) -> None:
+        """Read the positions anew and make them the goals, whatever goals there were before.
+
+        Each servo confirms its goal: torque may come on after that.
+
+        Raises:
+            DriverError: A servo did not answer.
+        """
+        _again(self.read)
+        assert self._position is not None
+        self._held = self._position.copy()
+        for robot, goals in zip(self._robots, self._by_joint(self._held), strict=True):
+            for joint, goal in goals.items():
+                _lerobots(robot.bus.write, "Goal_Position", joint, goal, num_retry=_TRIES)
 
     def give_back(self) -> None:
         """Leave the servos as `way_out` says: they hold, or are limp.
@@ -257,10 +271,13 @@ class Servos:
         return made.to_rad, made.of_rad
 
     def _send(self, position_rad: F64) -> None:
-        values = self._of_rad(position_rad).reshape(len(self._robots), -1)
-        for robot, row in zip(self._robots, values.tolist(), strict=True):
-            action = {f"{name}.pos": v for name, v in zip(self._arm.range_rad, row, strict=True)}
-            _lerobots(robot.send_action, action)
+        for robot, goals in zip(self._robots, self._by_joint(position_rad), strict=True):
+            _lerobots(robot.send_action, {f"{joint}.pos": goal for joint, goal in goals.items()})
+
+    def _by_joint(self, position_rad: F64) -> list[dict[str, float]]:
+        """Return positions in LeRobot's units, by joint, of each robot."""
+        rows = self._of_rad(position_rad).reshape(len(self._robots), -1).tolist()
+        return [dict(zip(self._arm.range_rad, row, strict=True)) for row in rows]
 
     def _set_gains(self, robot: Any) -> None:
         settings = self._settings

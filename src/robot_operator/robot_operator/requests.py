@@ -28,6 +28,7 @@ MOVING = frozenset(
         OperatorRequest.STAND,
         OperatorRequest.RUN,
         OperatorRequest.SWITCH,
+        OperatorRequest.TAKE_OVER,
         OperatorRequest.HAND_BACK,
     )
 )

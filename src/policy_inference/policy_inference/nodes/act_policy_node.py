@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from policy_inference.bundle.state_fields import LEADER
 from policy_inference.core.chunks.takeover import HAND_BACK, TAKE_OVER
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import Mode
@@ -84,7 +85,9 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
         """Return what reports chunks and takeovers, and the flight recorder."""
         self._takeover = None
         if policy.runtime.takeover is not None:
-            self._takeover = TakeoverReports(self, policy, values["command_valid_for_s"])
+            self._takeover = TakeoverReports(
+                self, policy, self.topics[LEADER.name], values["command_valid_for_s"]
+            )
         observers: list[TickObserver | None] = [
             ChunkReports(self, policy),
             self._takeover,

@@ -53,8 +53,9 @@ class Sampled(Generic[M]):
         topic, resolved_topic: As it was given, and its full name.
         type_name: Of the message: `sensor_msgs/msg/Imu`.
         handle: The subscription's, for wait sets.
+        refused: Why its messages may not be used; empty where they may.
         wire: The bytes of what the last `take` returned; None where that was nothing, or could
-            not be read.
+            not be read or used.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Sampled(Generic[M]):
         self._node = node
         self._message = message
         self.type_name = _type_name(message)
+        self.refused = ""
         self.wire: bytes | None = None
         self._decode: Callable[[bytes], M] = decoder_for(message)
         self._held: tuple[bytes, M | RobotError] | None = None
@@ -83,7 +85,7 @@ class Sampled(Generic[M]):
         """Return the newest message that was not taken yet; None where there is none.
 
         Raises:
-            RobotError: Its bytes are no message of this type.
+            RobotError: Its bytes are no message of this type, or it is `refused`.
         """
         newest, held = self._take_now(), self._held
         self._held, self.wire = None, None
@@ -93,6 +95,8 @@ class Sampled(Generic[M]):
         wire, content = taken
         if isinstance(content, RobotError):
             raise content
+        if self.refused:
+            raise RobotError(self.refused)
         self.wire = wire
         return content
 

@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A takeover by a person as others see it: its services, its topics, what is logged of it.
 
-Publishes: `intervention` (std_msgs/Bool, reliable, depth 1) with each tick: whether the arm follows
-a person; `leader/joint_command` (policy_msgs/JointCommand, reliable, depth 1) while the leader's
-pose is known: where a leader with motors shall be, without stiffness while a person drives.
+Publishes: `intervention` (std_msgs/Bool, reliable, depth 1) with each tick and at the end: whether
+the arm follows a person, which in HOLD it does not; `leader/joint_command`
+(policy_msgs/JointCommand, reliable, depth 1) while the leader's pose is known: where a leader with
+motors shall be, without stiffness while a person drives.
 Serves (std_srvs/Trigger): `~/take_over`, `~/hand_back`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rclpy.node import Node
 from std_msgs.msg import Bool
@@ -22,6 +24,7 @@ from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.tick_observer import Prepared
 
 _DRIVING = (Mode.RUN, Mode.HOLD)
@@ -33,15 +36,18 @@ class TakeoverReports:
 
     left_behind = False
 
-    def __init__(self, node: Node, policy: OpenedChunkPolicy, valid_for_s: float) -> None:
+    def __init__(
+        self, node: Node, policy: OpenedChunkPolicy, leader: Sampled[Any], valid_for_s: float
+    ) -> None:
         """Create the publishers.
 
         Args:
             node: Whose ticks these are.
             policy: What ticks.
+            leader: Subscription of its pose.
             valid_for_s: How long a leader may follow a command after its receipt, s.
         """
-        self._node = node
+        self._node, self._leader = node, leader
         self._intervention = node.create_publisher(Bool, "intervention", qos.COMMAND)
         self._output = Output(
             node, "joint_command", policy.bundle.contract, valid_for_s, namespace="leader/"
@@ -58,7 +64,7 @@ class TakeoverReports:
         assert takeover is not None  # or there is nothing to report
         self._policy, self._takeover = policy, takeover
         self._guide = LeaderGuide(policy.bundle.contract)
-        return self.stop  # of the policy before, nothing is left to end
+        return lambda: None  # of the policy before, nothing is left to end
 
     def start(self) -> None:
         """Number the leader's commands from 0 on."""
@@ -75,7 +81,7 @@ class TakeoverReports:
     ) -> None:
         """Say whether a person drives, and command the leader."""
         controller, takeover = self._policy.controller, self._takeover
-        self._intervention.publish(Bool(data=self.driver is Driver.PERSON))
+        self._say_who_drives()
         known = sent is not None and not takeover.leader_problem(tick.now_ns)
         targets = self._guide.targets(
             controller.mode,
@@ -105,23 +111,32 @@ class TakeoverReports:
 
     def refusal(self) -> str:
         """Return why the leader's topic is no leader's, which only ROS knows; else empty."""
-        count = self._node.count_publishers(LEADER.name)
+        count = self._leader.publishers()
         if count == 1:
             return ""
         return f"{LEADER.name}: {count} publishers, expected the leader arm's node alone"
 
     def watch(self) -> None:
-        """A tick that failed is seen by the next one."""
+        """Say that no person drives after a tick that failed."""
+        self._say_who_drives()
 
     def log(self) -> None:
-        """Log how far the leader is from the arm, while a person waits for that."""
+        """Refuse what two leaders send; log how far one is from the arm, while a person waits."""
+        count = self._leader.publishers()
+        self._leader.refused = f"{count} publishers, expected one" if count > 1 else ""
         if text := self._policy.input_problem(LEADER.name):
             self._node.get_logger().info(text, throttle_duration_sec=_LOGGED_EVERY_S)
 
     def stop(self) -> None:
-        """Do nothing: a leader holds its pose once its commands have expired."""
+        """Say that no person drives; a leader holds its pose once its commands have expired."""
+        self._say_who_drives()
 
     def close(self) -> None:
         """Destroy the publishers."""
         self._node.destroy_publisher(self._intervention)
         self._node.destroy_publisher(self._output.publisher)
+
+    def _say_who_drives(self) -> None:
+        runs = self._policy.controller.mode is Mode.RUN
+        drives = runs and self._takeover.driver is Driver.PERSON
+        self._intervention.publish(Bool(data=drives))

@@ -40,6 +40,7 @@ class LedArm(Arm):
         self.leader: Sequence[float] | None = None
         self.leader_names: Sequence[str] = JOINTS
         self._leader = self.node.create_publisher(JointState, "leader/joint_states", 10)
+        self.started: ActPolicyNode
         self.interventions: list[Bool] = []
         self.guides: list[JointCommand] = []
         every_one = QoSProfile(depth=1000)
@@ -48,6 +49,11 @@ class LedArm(Arm):
             (JointCommand, "leader/joint_command", self.guides),
         ):
             self._listen(message, topic, into, every_one)
+
+    def leads_on(self, topic: str) -> None:
+        """Publish the leader's pose on another topic."""
+        self.node.destroy_publisher(self._leader)
+        self._leader = self.node.create_publisher(JointState, topic, 10)
 
     def send(self) -> None:
         """Publish the sensors, and the leader's pose."""
@@ -91,14 +97,16 @@ class LedArm(Arm):
 
 
 @pytest.fixture
-def start(new_log: Callable[[], str], tmp_path: Path) -> Iterator[Start]:
+def start(
+    new_log: Callable[[], str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Start]:
     """Activate a node in lockstep from which a person may take over; return the arm."""
-    rclpy.init(args=[])
+    rclpy.init(args=getattr(request, "param", []))
     stage = StageOf(LedArm, ActPolicyNode, new_log)
     bundle = write_colours(tmp_path / "colours", {"joints.velocity_limit": SPEED})
 
     def start_one(**parameters: object) -> LedArm:
-        node = stage.node(
+        node = stage.robot.started = stage.node(
             **{
                 "bundle": str(bundle),
                 "use_sim_time": True,
@@ -190,6 +198,7 @@ def test_a_leader_that_drops_out_holds_the_arm(start: Start, fault: str) -> None
     else:
         arm.leader_names = [f"other_{name}" for name in JOINTS]
     arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
+    arm.until(lambda: not arm.person_drives, "an end of the intervention in that tick")
 
     status = arm.reported(lambda status: status.mode == Mode.HOLD, "HOLD in the status")
     assert "the leader has dropped out: leader/joint_states: " in status.reason
@@ -198,7 +207,37 @@ def test_a_leader_that_drops_out_holds_the_arm(start: Start, fault: str) -> None
     elif fault == "other joints":
         assert f"missing: {', '.join(JOINTS)}" in status.reason
     assert list(arm.commands[-1].position) == list(arm.commands[-2].position)
-    arm.until(lambda: arm.tick() and not arm.person_drives, "an end of the intervention")
+
+
+def test_two_leaders_are_one_that_drops_out(start: Start) -> None:
+    arm = start().hands_over()
+    other = arm.node.create_publisher(JointState, "leader/joint_states", 10)
+    arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
+    status = arm.reported(lambda status: status.mode == Mode.HOLD, "HOLD in the status")
+    assert "the leader has dropped out" in status.reason
+    assert "2 publishers, expected one" in status.reason
+
+    arm.node.destroy_publisher(other)
+    arm.request("hand_back")
+    arm.until(lambda: arm.tick().mode == Mode.RUN, "RUN")
+    arm.leader = list(arm.tick().position)
+    arm.until(lambda: arm.ask("take_over").success, "a leader alone")
+    arm.until(lambda: arm.tick() and arm.person_drives, "a person who drives")
+
+
+def test_no_person_drives_after_the_end_of_a_node(start: Start) -> None:
+    arm = start().hands_over()
+    arm.started.trigger_deactivate()
+    arm.until(lambda: not arm.person_drives, "an end of the intervention")
+
+
+@pytest.mark.parametrize(
+    "start", [["--ros-args", "-r", "leader/joint_states:=hand/joint_states"]], indirect=True
+)
+def test_a_leader_may_have_another_topic(start: Start) -> None:
+    arm = start()
+    arm.leads_on("hand/joint_states")
+    assert arm.hands_over().person_drives
 
 
 class TestRefusals:

@@ -10,7 +10,7 @@ Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) of the arm, `cmd_v
 (geometry_msgs/Twist) of `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`
 (policy_msgs/JointCommand) of the policy node.
 Publishes: `leader/joint_states` (sensor_msgs/JointState): one, of the same stamp, for each of the
-arm's.
+arm's which has all joints, finite. A command of the policy node is forgotten after its `valid_for`.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class JoggedLeader(LifecycleBase):
         """Create all entities."""
         self._values: Mapping[str, Any] = self.table.read()
         self._guide: JointCommand | None = None
+        self._guided_until_ns = 0
         self._velocity, self._heard_ns = STILL, 0
         self._pressed, self._group = True, 0
         self._pose: dict[str, float] = {}
@@ -109,11 +110,16 @@ class JoggedLeader(LifecycleBase):
         self._closers.close()
 
     def _on_guide(self, message: JointCommand) -> None:
+        if _pose_of(message.names, message.position) is None:
+            return
+        valid_for = message.valid_for
         self._guide = message
+        self._guided_until_ns = self._now_ns + valid_for.sec * 1_000_000_000 + valid_for.nanosec
 
     def _on_velocity(self, message: Twist) -> None:
-        self._velocity = message.linear.x, message.linear.y, message.angular.z
-        self._heard_ns = self._now_ns
+        velocity = message.linear.x, message.linear.y, message.angular.z
+        if np.isfinite(velocity).all():
+            self._velocity, self._heard_ns = velocity, self._now_ns
 
     def _on_joy(self, message: Joy) -> None:
         index = self._values["button_joints"]
@@ -126,14 +132,14 @@ class JoggedLeader(LifecycleBase):
         self._pressed = pressed
 
     def _on_arm(self, message: JointState) -> None:
-        if not self.running:
+        arm = _pose_of(message.name, message.position)
+        if not self.running or arm is None or not self._pose.keys() <= arm.keys():
             return
         stamp = message.header.stamp
         before_ns, self._now_ns = self._now_ns, stamp.sec * 1_000_000_000 + stamp.nanosec
-        arm = dict(zip(message.name, message.position, strict=True))
         guide = self._guide
-        if guide is None:
-            self._pose = arm
+        if guide is None or self._now_ns > self._guided_until_ns or not self._pose:
+            self._guide, self._pose = None, arm
         elif any(guide.stiffness):
             self._pose = dict(zip(guide.names, guide.position, strict=True))
         else:
@@ -159,6 +165,13 @@ class JoggedLeader(LifecycleBase):
     def _commanded(self) -> Velocity:
         silent_ns = self._now_ns - self._heard_ns
         return self._velocity if silent_ns <= self._values["timeout_s"] * 1e9 else STILL
+
+
+def _pose_of(names: Sequence[str], positions: Sequence[float]) -> dict[str, float] | None:
+    """Return the positions by joint, rad; None where a message has too few, or NaN or infinity."""
+    if len(names) != len(positions) or not np.isfinite(positions).all():
+        return None
+    return dict(zip(names, positions, strict=True))
 
 
 def main(args: Sequence[str] | None = None) -> None:

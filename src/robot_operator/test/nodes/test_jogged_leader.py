@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand
 from rclpy.executors import SingleThreadedExecutor
@@ -20,6 +20,7 @@ from robot_operator.nodes.jogged_leader import JoggedLeader
 pytestmark = pytest.mark.ros
 NAMES = ("pan", "lift", "elbow", "wrist")
 DEADLINE_S, PERIOD_NS, REACH = 30.0, 50_000_000, 0.3
+VALID_FOR = Duration(sec=1)
 
 
 class Hand:
@@ -29,6 +30,7 @@ class Hand:
         self._executor, self.node = executor, Node("hand", use_global_arguments=False)
         executor.add_node(self.node)
         self._tick = 0
+        self.names: Sequence[str] = NAMES
         self.arm = [0.1, 0.2, 0.3, 0.4]
         self.guide: JointCommand | None = None
         self.velocity: Twist | None = None
@@ -46,6 +48,11 @@ class Hand:
         ends_s = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < ends_s, f"never: {what}: {self.poses[-1:]}"
+            self.goes_on(1)
+
+    def goes_on(self, ticks: int) -> None:
+        """Publish all, so many times."""
+        for _ in range(ticks):
             self._tick += 1
             if self.guide is not None:
                 self._guides.publish(self.guide)
@@ -56,7 +63,7 @@ class Hand:
             for _ in range(4):
                 self._executor.spin_once(timeout_sec=0.005)
             sec, nanosec = divmod(self._tick * PERIOD_NS, 1_000_000_000)
-            message = JointState(name=list(NAMES), position=self.arm)
+            message = JointState(name=list(self.names), position=self.arm)
             message.header.stamp = Time(sec=sec, nanosec=nanosec)
             self._joints.publish(message)
             for _ in range(4):
@@ -68,9 +75,18 @@ class Hand:
 
     def takes_over(self) -> None:
         """Have the policy node lead to a pose, and leave the leader there."""
-        self.guide = JointCommand(names=list(NAMES), position=self.arm, stiffness=[1.0] * 4)
+        self.is_led(self.arm, 1.0)
         self.until(lambda: self.pose == self.arm, "the arm's pose")
-        self.guide = JointCommand(names=list(NAMES), position=self.arm, stiffness=[0.0] * 4)
+        self.is_led(self.arm, 0.0)
+
+    def is_led(self, position: list[float], stiffness: float) -> None:
+        """Have the policy node command the leader from now on."""
+        self.guide = JointCommand(
+            names=list(NAMES),
+            position=position,
+            stiffness=[stiffness] * len(NAMES),
+            valid_for=VALID_FOR,
+        )
 
 
 @pytest.fixture
@@ -88,7 +104,7 @@ def hand(executor: SingleThreadedExecutor) -> Iterator[Hand]:
 
 def test_it_has_the_pose_of_the_arm_and_goes_where_the_policy_node_leads_it(hand: Hand) -> None:
     hand.until(lambda: hand.pose == hand.arm, "the arm's pose")
-    hand.guide = JointCommand(names=list(NAMES), position=[0.5, 0.6, 0.7, 0.8], stiffness=[1.0] * 4)
+    hand.is_led([0.5, 0.6, 0.7, 0.8], 1.0)
     hand.until(lambda: hand.pose == [0.5, 0.6, 0.7, 0.8], "the guide's pose")
 
 
@@ -128,3 +144,49 @@ def test_a_silent_velocity_command_stops_the_joints(hand: Hand) -> None:
     rests = hand.pose
     hand.until(lambda: len(hand.poses) > count + 25, "half a second")
     assert hand.pose == rests
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "too few positions", "a joint is missing"])
+def test_a_pose_of_the_arm_that_is_none_is_not_answered(hand: Hand, wrong: str) -> None:
+    hand.takes_over()
+    hand.velocity = Twist()
+    hand.velocity.angular.z = 0.1
+    hand.until(lambda: hand.pose[0] > 0.1, "a joint that moves")
+    good, hand.velocity = hand.arm, None
+    hand.arm = {
+        "NaN": [float("nan"), *good[1:]],
+        "too few positions": good[:2],
+        "a joint is missing": good[1:],
+    }[wrong]
+    hand.names = NAMES[1:] if wrong == "a joint is missing" else NAMES
+    hand.goes_on(5)
+    count = len(hand.poses)
+    hand.goes_on(5)
+    assert len(hand.poses) == count
+
+    hand.arm, hand.names = good, NAMES
+    hand.until(lambda: len(hand.poses) > count + 5, "an answer")
+    assert hand.pose[0] > 0.1
+
+
+def test_a_velocity_that_is_not_finite_moves_nothing(hand: Hand) -> None:
+    hand.takes_over()
+    hand.velocity = Twist()
+    hand.velocity.angular.z = float("nan")
+    count = len(hand.poses)
+    hand.until(lambda: len(hand.poses) > count + 10, "answers")
+    assert hand.pose == hand.arm
+
+
+def test_a_guide_that_is_silent_is_forgotten(hand: Hand) -> None:
+    hand.is_led([0.5, 0.6, 0.7, 0.8], 1.0)
+    hand.until(lambda: hand.pose == [0.5, 0.6, 0.7, 0.8], "the guide's pose")
+    hand.guide = None
+    hand.until(lambda: hand.pose == hand.arm, "the arm's pose")
+
+
+def test_a_guide_that_is_not_finite_is_ignored(hand: Hand) -> None:
+    hand.is_led([float("nan")] * len(NAMES), 1.0)
+    hand.goes_on(10)
+    hand.until(lambda: len(hand.poses) > 5, "answers")
+    assert all(list(pose.position) == hand.arm for pose in hand.poses)

@@ -92,17 +92,15 @@ def test_button_asks_a_policy_set_for_its_next_state(active: Make, robot: Robot)
     assert robot.asked == []
 
 
-def test_keys_let_a_person_take_over_at_once_and_hand_back_after_enter(
-    active: Make, robot: Robot
-) -> None:
+def test_keys_let_a_person_take_over_and_hand_back_after_enter(active: Make, robot: Robot) -> None:
     node = active()
     walks(robot, node)
-    node.press("o")
-    robot.is_asked("take_over")
-    node.press("p")
-    assert lines(node)["confirm"] == "hand back: Enter"
-    robot.types(node.press, "p", lambda: robot.asked)
-    robot.is_asked("hand_back")
+    for key, request in (("o", "take_over"), ("p", "hand_back")):
+        node.press(key)
+        assert lines(node)["confirm"] == f"{request.replace('_', ' ')}: Enter"
+        assert robot.asked == []
+        robot.types(node.press, key, lambda: robot.asked)
+        robot.is_asked(request)
 
 
 def test_single_policy_has_no_state_to_switch_to(active: Make, robot: Robot) -> None:

@@ -3,9 +3,10 @@
 """A person takes over from a chunk policy with a leader arm, and hands back to it.
 
 The person's targets go where the policy's go: through the bounds of `ChunkCommand` and of the
-guard. Neither begins with a jump: the arm rests until the leader matches it, then its
-target goes from the last command to the leader's pose over the handover time. On the way back the
-policy begins with a new chunk, from what is observed then, and is blended in over the same time.
+guard. Neither begins with a jump: the arm rests until the leader matches it, for as long at least
+as a leader with motors is commanded to rest. Then its target goes from the last command to the
+leader's pose over the handover time. On the way back the policy begins with a new chunk, from what
+is observed then, and is blended in over the same time.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _WITHIN_BOUNDS = 0.999
 _LEADER_RADPS = 1.0
 """Speed at which a leader with motors goes to the arm, and follows it, at most."""
 _RESTS_TICKS = 10
-"""So long a leader that was silent is commanded to rest before it moves: drivers ask for it."""
+"""So long a leader is commanded to rest when a takeover begins, and when it speaks again, before it
+moves or is limp: a driver that has stopped following asks for that."""
 
 
 class Driver(Enum):
@@ -181,7 +183,9 @@ class PersonTakeover:
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the arm was held; after it a leader has to match again."""
         self._policy.pause(duration_ns)
-        if duration_ns > 0 and self.driver is Driver.PERSON:
+        if duration_ns > 0 and self.driver is Driver.HANDOVER:
+            self._ticks = 0
+        elif duration_ns > 0 and self.driver is Driver.PERSON:
             self._rest("the arm was held, and rests until the leader matches again")
 
     def infer(self) -> bool:
@@ -202,7 +206,8 @@ class PersonTakeover:
         leader = self._leader_pos[self._places]
         if self.driver is Driver.HANDOVER:
             self.off_rad = leader - self.action.target
-            if (np.abs(self.off_rad) > self.tolerance_rad).any():
+            far = bool((np.abs(self.off_rad) > self.tolerance_rad).any())
+            if far or self._ticks < _RESTS_TICKS:
                 self._target = self._bounded(self.action.target)
                 return True
             self._begin_blend(Driver.PERSON, "a person drives")
@@ -235,6 +240,7 @@ class PersonTakeover:
 
     def _rest(self, change: str) -> None:
         self.driver, self._changes = Driver.HANDOVER, change
+        self._ticks = 0
         self.off_rad = self._leader_pos[self._places] - self.action.target
 
     def _begin_blend(self, driver: Driver, change: str) -> None:
@@ -276,6 +282,7 @@ class LeaderGuide:
         self._stride = np.minimum(joints.velocity_limit, _LEADER_RADPS) / contract.rate_hz
         self._rests = 0
         self._limp = True
+        self._driver: Driver | None = None
 
     def targets(
         self, mode: Mode, driver: Driver, arm: F64, leader: F64 | None
@@ -292,18 +299,18 @@ class LeaderGuide:
         if leader is None:
             self._rests = 0
             return None
+        if driver is Driver.HANDOVER and self._driver is not driver:
+            self._rests = 0
+        self._driver = driver
         if self._rests == 0 or self._limp:
             targets.position[:] = leader
-        runs = mode in (Mode.RUN, Mode.HOLD)
+        rests = self._rests < _RESTS_TICKS
+        runs = mode in (Mode.RUN, Mode.HOLD) and not rests
+        self._rests += rests
         self._limp = runs and driver is Driver.PERSON
         targets.block[3:5] = 0.0 if self._limp else self._gains
         targets.mode = Mode.RUN if runs else Mode.DAMP
-        if self._limp:
-            return targets
-        if self._rests < _RESTS_TICKS:
-            targets.mode = Mode.DAMP
-            self._rests += 1
-        elif runs:
+        if runs and not self._limp:
             targets.position += np.clip(arm - targets.position, -self._stride, self._stride)
         return targets
 

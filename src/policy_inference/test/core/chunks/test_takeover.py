@@ -30,6 +30,8 @@ NOMINAL: Mapping[str, object] = {
 }
 TOLERANCE = 0.15
 BLEND_TICKS = 5
+REST_TICKS = 10
+"""So long the arm rests at least before a person gets it."""
 TIMEOUT_TICKS = 2
 """After so many ticks without a message the state is too old: twice the period."""
 
@@ -69,7 +71,7 @@ class LedArm(Arm):
         self.leader = self.tick() if at is None else at
         self.tick()
         self.runtime.take_over()
-        self.follow(BLEND_TICKS + 1)
+        self.follow(REST_TICKS + BLEND_TICKS + 1)
         assert self.takeover.driver is Driver.PERSON
         return self
 
@@ -114,6 +116,7 @@ class TestTakingOver:
         arm.tick()
         arm.runtime.take_over()
 
+        np.testing.assert_array_equal(arm.follow(REST_TICKS), np.tile(before, (REST_TICKS, 1)))
         found = arm.follow(BLEND_TICKS + 3)
         np.testing.assert_allclose(found[BLEND_TICKS - 1 :], np.tile(arm.leader, (4, 1)))
         assert (np.diff(found[:, 0]) >= 0.0).all()
@@ -178,6 +181,7 @@ class TestTakingOver:
 
         arm.tick()
         assert arm.is_in(Mode.RUN)
+        arm.follow(REST_TICKS)
         assert arm.takeover.person_drives
 
 
@@ -227,7 +231,7 @@ class TestHandingBack:
         arm.tick()
         arm.runtime.take_over()
 
-        found = arm.follow(BLEND_TICKS)
+        found = arm.follow(REST_TICKS + BLEND_TICKS)
         assert arm.takeover.person_drives
         assert steps_of(found, before).max() <= STRIDE
 
@@ -257,7 +261,7 @@ def test_two_hundred_handovers_are_without_a_jump() -> None:
         if np.abs(arm.leader - before).max() > TOLERANCE:
             assert arm.takeover.driver is Driver.HANDOVER or not beyond
             arm.leader = before + random.uniform(-0.1, 0.1, 3)
-        found = arm.follow(BLEND_TICKS)
+        found = arm.follow(REST_TICKS + BLEND_TICKS)
         largest = max(largest, steps_of(found, before).max())
         assert arm.takeover.person_drives
         before, arm.leader = found[-1], random.uniform(-1.5, 1.5, 3)
@@ -306,8 +310,36 @@ class TestLeaderThatDropsOut:
         assert arm.is_in(Mode.RUN)
         assert arm.takeover.driver is Driver.HANDOVER
         arm.leader = before + 0.1
-        found = arm.follow(BLEND_TICKS + 1)
+        found = arm.follow(REST_TICKS + BLEND_TICKS)
         np.testing.assert_allclose(found[-1], arm.leader)
+
+    def test_one_that_returns_and_matches_drives_once_its_motors_were_asked_to_rest(
+        self, arm: LedArm
+    ) -> None:
+        before = arm.is_taken().tick()
+        arm.leader = None
+        arm.follow(TIMEOUT_TICKS + 1)
+        arm.leader = before
+
+        for _ in range(REST_TICKS):
+            arm.tick()
+            assert arm.takeover.driver is Driver.HANDOVER
+        arm.tick()
+        assert arm.takeover.driver is Driver.PERSON
+
+    def test_one_that_drops_out_of_the_handover_has_to_rest_again(self, arm: LedArm) -> None:
+        before = arm.leader = arm.tick()
+        arm.tick()
+        arm.runtime.take_over()
+        arm.follow(REST_TICKS - 1)
+        arm.leader = None
+        arm.follow(TIMEOUT_TICKS + 1)
+        arm.leader = before
+
+        arm.follow(REST_TICKS)
+        assert arm.takeover.driver is Driver.HANDOVER
+        arm.tick()
+        assert arm.takeover.driver is Driver.PERSON
 
     def test_one_that_stays_away_is_a_fault(self, arm: LedArm) -> None:
         arm.is_taken()
@@ -415,8 +447,10 @@ class TestLeaderGuide:
     def test_is_limp_while_a_person_drives_and_follows_again_from_where_it_is(
         self, guide: LeaderGuide
     ) -> None:
-        for _ in range(20):
-            self.targets(guide, Driver.HANDOVER, self.ARM)
+        for _ in range(REST_TICKS):
+            rests = self.targets(guide, Driver.HANDOVER, self.ARM)
+            assert rests.mode is Mode.DAMP
+            assert rests.stiffness.all()
         limp = self.targets(guide, Driver.PERSON, self.ARM)
         assert not limp.stiffness.any()
         assert not limp.damping.any()
@@ -425,6 +459,25 @@ class TestLeaderGuide:
         back = self.targets(guide, Driver.RETURN, moved)
         np.testing.assert_allclose(back.position, moved - 0.1)
         assert back.stiffness.all()
+
+    def test_rests_anew_when_a_takeover_begins(self, guide: LeaderGuide) -> None:
+        for _ in range(20):
+            follows = self.targets(guide, Driver.POLICY, self.ARM)
+        assert follows.mode is Mode.RUN
+
+        modes = [self.targets(guide, Driver.HANDOVER, self.ARM).mode for _ in range(REST_TICKS + 1)]
+        assert modes == [Mode.DAMP] * REST_TICKS + [Mode.RUN]
+
+    def test_that_was_silent_rests_before_it_is_limp(self, guide: LeaderGuide) -> None:
+        for _ in range(20):
+            self.targets(guide, Driver.HANDOVER, self.ARM)
+        assert guide.targets(Mode.HOLD, Driver.PERSON, self.ARM, None) is None
+
+        for _ in range(REST_TICKS):
+            rests = self.targets(guide, Driver.PERSON, self.ARM)
+            assert rests.mode is Mode.DAMP
+            assert rests.stiffness.all()
+        assert not self.targets(guide, Driver.PERSON, self.ARM).stiffness.any()
 
     def test_rests_where_it_is_outside_a_run(self, guide: LeaderGuide) -> None:
         first = guide.targets(Mode.DAMP, Driver.POLICY, self.ARM, np.zeros(3))
