@@ -155,7 +155,7 @@ class Servos:
         self._limp = limp
 
     def _aim_where_it_is(self) -> None:
-        """Read the positions anew and make them the goals, whatever goals there were before.
+        """Read the positions and make them the goals, whatever goals there were before.
 
         Each servo confirms its goal: torque may come on after that.
 

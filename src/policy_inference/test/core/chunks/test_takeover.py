@@ -325,7 +325,7 @@ class TestLeaderThatDropsOut:
             arm.tick()
             assert arm.takeover.driver is Driver.HANDOVER
         arm.tick()
-        assert arm.takeover.driver is Driver.PERSON
+        assert arm.takeover.person_drives
 
     def test_one_that_drops_out_of_the_handover_has_to_rest_again(self, arm: LedArm) -> None:
         before = arm.leader = arm.tick()
@@ -339,7 +339,7 @@ class TestLeaderThatDropsOut:
         arm.follow(REST_TICKS)
         assert arm.takeover.driver is Driver.HANDOVER
         arm.tick()
-        assert arm.takeover.driver is Driver.PERSON
+        assert arm.takeover.person_drives
 
     def test_one_that_stays_away_is_a_fault(self, arm: LedArm) -> None:
         arm.is_taken()
@@ -460,7 +460,7 @@ class TestLeaderGuide:
         np.testing.assert_allclose(back.position, moved - 0.1)
         assert back.stiffness.all()
 
-    def test_rests_anew_when_a_takeover_begins(self, guide: LeaderGuide) -> None:
+    def test_rests_again_when_a_takeover_begins(self, guide: LeaderGuide) -> None:
         for _ in range(20):
             follows = self.targets(guide, Driver.POLICY, self.ARM)
         assert follows.mode is Mode.RUN
