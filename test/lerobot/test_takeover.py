@@ -18,7 +18,7 @@ from lerobot_bridge.episode import read_sidecar
 
 from ..e2e.taken_over import RATE_HZ, taken_over
 
-CORRECTIONS, CHUNK = 2, 10
+CORRECTIONS, CHUNK, STEPS = 2, 10, 20
 STATE, ACTION = "observation.state", "action"
 CAMERAS = ("observation.images.front", "observation.images.wrist")
 
@@ -65,7 +65,7 @@ def test_frames_of_corrections_and_of_success_are_flagged_as_lerobot_expects(
 
 
 @pytest.mark.slow
-def test_a_training_step_on_the_corrections_lowers_the_loss(
+def test_training_on_the_corrections_lowers_the_loss(
     dataset: tuple[LeRobotDataset, float],
 ) -> None:
     loaded, _ = dataset
@@ -101,10 +101,10 @@ def test_a_training_step_on_the_corrections_lowers_the_loss(
     policy.train()
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3)
     losses = []
-    for _ in range(3):
+    for _ in range(STEPS):
         loss, _ = policy.forward(batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0]
+    assert min(losses[-3:]) < losses[0], losses
