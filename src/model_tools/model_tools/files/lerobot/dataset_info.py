@@ -21,6 +21,7 @@ CONVERSION_REPORT = "conversion_report.json"
 """Report of `lerobot_bridge convert` in a dataset that it made, beside the data."""
 CONVERTIBLE = "v2.1"
 _CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
+_CONVERTER_0_6 = "lerobot.scripts.convert_dataset_v21_to_v30"
 _CAMERA_TYPES = ("video", "image")
 _SLOWEST_FPS, _FASTEST_FPS = 1e-3, 1e5
 _PATTERN = re.compile(r"(?:[^{}]|\{\w+(?::0?\d?\dd)?\})*")
@@ -90,7 +91,7 @@ def conversion_of(folder: Path, version: str) -> str:
     )
     return (
         f"this converts it in place, and keeps the old one as {place.name}_old (`make "
-        f"setup-lerobot` first): {shlex.join(command)}"
+        f"setup-lerobot` first; with LeRobot 0.6 it is {_CONVERTER_0_6}): {shlex.join(command)}"
     )
 
 
