@@ -32,7 +32,7 @@ def required() -> dict[str, Requirement]:
             if one.name == "lerobot":
                 extras += one.extras - {*extras}
             else:
-                found[one.name] = one
+                found[one.name.lower()] = one
     return found
 
 

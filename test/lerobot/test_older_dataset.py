@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +98,13 @@ def test_command_in_the_refusal_converts_the_dataset(tmp_path: Path) -> None:
     folder = write_older(tmp_path / "older set")
     with pytest.raises(ToolError, match=r"expected a dataset of version v3\.0") as refused:
         Dataset(folder)
-    found = re.search(r": (\.venv-lerobot/bin/python .*)$", str(refused.value))
+    version = ".".join(importlib.metadata.version("lerobot").split(".")[:2])
+    found = re.search(
+        rf"with LeRobot {version}: (\.venv-lerobot/bin/python .*?)(, with LeRobot|$)",
+        str(refused.value),
+    )
     assert found is not None
     _, *words = shlex.split(found[1])
-    if find_spec("lerobot.datasets.v30") is None:  # since LeRobot 0.6
-        newer = re.search(r"with LeRobot 0\.6 it is (\S+)\)", str(refused.value))
-        assert newer is not None
-        words[1] = newer[1]
 
     subprocess.run([sys.executable, *words], check=True, capture_output=True, timeout=120)
 
