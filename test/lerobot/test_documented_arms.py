@@ -79,7 +79,6 @@ def test_motors_are_set_up_of_devices_that_the_command_knows() -> None:
         draccus.parse(lerobot_setup_motors.SetupConfig, args=arguments).device.type
         for arguments in lines_of("lerobot-setup-motors")
     ]
-    assert set(parsed) == {"so101_follower", "so101_leader"}
     if RECORDS_POLICIES:  # later versions have no list, and take pairs of arms
         assert set(parsed) <= set(lerobot_setup_motors.COMPATIBLE_DEVICES)
         assert "bi_so_follower" not in lerobot_setup_motors.COMPATIBLE_DEVICES  # as the guide says
@@ -175,6 +174,7 @@ def test_gains_that_lerobot_writes_are_those_that_the_guide_names() -> None:
             written[register] = value
 
     arm = SOFollower.__new__(SOFollower)
+    arm.config = SOFollowerRobotConfig(port="")
     arm.bus = Bus()
     arm.configure()
 
