@@ -144,9 +144,7 @@ def _on_rows(rows: OnRows) -> dict[str, Any]:
         "chunk": difference_figures(chunk),
         "chunk_rad": difference_figures(in_rad),
         "max_abs_degrees": degrees,
-        "features": {
-            one.output: difference_figures(one) for one in others if one.output != PATH
-        },
+        "features": {one.output: difference_figures(one) for one in others if one.output != PATH},
         "denoising": {
             name: rmse
             for one in others

@@ -58,7 +58,7 @@ class Denoiser:
         self.times = self._method.times
         """Time of each step."""
         self.path: F32 = np.zeros((self.steps, *self.noise_shape[1:]), np.float32)
-        """What each step of the last chunk made [steps, rows, actions]; written over by the next."""
+        """What each step of the last chunk made [steps, rows, actions]; the next overwrites it."""
         self._policy = policy
         self._embedded = embedded(denoising.time, self.times)
         self._noisy, self._time = (
