@@ -38,6 +38,7 @@ from robot_sim.errors import SimError
 from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, time_of
 from robot_sim.nodes.parameters import Parameters, declared, described
 from robot_sim.trace import WalkRecord
+from robot_sim.viewer import Viewer
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Sensors and commands: only the newest counts; in lockstep none may be lost."""
@@ -96,13 +97,14 @@ class RobotNode(Node):
             stream_steps: Physics steps between messages in real time, by name of the stream.
 
         Raises:
-            SimError: The parameter `joint_order` does not fit.
+            SimError: The parameter `joint_order` does not fit, or `viewer` finds no display.
         """
         self._period_steps, self._stream_steps = period_steps, stream_steps
         self._answer_timeout_s: float = self._get("answer_timeout_s")
         self._speed: float = self._get("lockstep_speed")
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or None
         order = [name for name in self._get("joint_order") if name] or self.world.joint_names
+        self._viewer = Viewer(self.world) if self._get("viewer") else None
         self.joint_state = JointStateWriter(order, self.world.joint_names)
         self.joint_states = self.create_publisher(JointState, self.joint_states_topic, NEWEST)
         lockstep = self._get("lockstep")
@@ -132,10 +134,14 @@ class RobotNode(Node):
 
     def run(self) -> None:
         """Simulate until `stop` or until the duration is over."""
-        if self._time is not None:
-            self._run_lockstep()
-        else:
-            self._run_real_time()
+        try:
+            if self._time is not None:
+                self._run_lockstep()
+            else:
+                self._run_real_time()
+        finally:
+            if self._viewer is not None:
+                self._viewer.close()
 
     def stop(self) -> None:
         """Let `run` return soon; may be called from a signal handler and from any thread."""
@@ -214,6 +220,8 @@ class RobotNode(Node):
             self._apply(message)
         self.before_step()
         self.world.advance(steps)
+        if self._viewer is not None:
+            self._viewer.show()
 
     def _apply(self, message: JointCommand) -> None:
         try:
