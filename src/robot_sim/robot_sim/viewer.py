@@ -3,6 +3,7 @@
 """A window on a simulated robot: MuJoCo's own viewer, which renders in a thread of its own."""
 
 import copy
+import threading
 import time
 import warnings
 
@@ -30,9 +31,12 @@ class Viewer:
         self._world, self._model = world, copy.copy(world.model)
         self._data = mujoco.MjData(self._model)
         self._data.qpos[:] = world.pose
+        others = set(threading.enumerate())
         self._window = mujoco.viewer.launch_passive(
             self._model, self._data, show_left_ui=False, show_right_ui=False
         )
+        # MuJoCo keeps its thread to itself, and a process that ends beside it crashes.
+        self._threads = set(threading.enumerate()) - others
         self._next_s = 0.0
         if self._model.jnt_type[0] == _FREE:
             with self._window.lock():
@@ -56,8 +60,10 @@ class Viewer:
         self._window.sync()
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window; call this before the process ends."""
         self._window.close()
+        for thread in self._threads:
+            thread.join()
 
 
 def _require_display() -> None:

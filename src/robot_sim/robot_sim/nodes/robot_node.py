@@ -104,12 +104,12 @@ class RobotNode(Node):
         self._speed: float = self._get("lockstep_speed")
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or None
         order = [name for name in self._get("joint_order") if name] or self.world.joint_names
-        self._viewer = Viewer(self.world) if self._get("viewer") else None
         self.joint_state = JointStateWriter(order, self.world.joint_names)
         self.joint_states = self.create_publisher(JointState, self.joint_states_topic, NEWEST)
         lockstep = self._get("lockstep")
         self._time = self.create_publisher(Clock, "/clock", NEWEST) if lockstep else None
         self.create_subscription(JointCommand, "joint_command", self._on_command, NEWEST)
+        self._viewer = Viewer(self.world) if self._get("viewer") else None
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
         """Publish the streams that are due; called on the thread of `run`, also for repetitions."""
