@@ -30,6 +30,7 @@ setup(
     zip_safe=False,
     install_requires=[
         "setuptools",
+        "glfw",
         "imageio-ffmpeg",
         "matplotlib",
         "mujoco",

@@ -82,7 +82,7 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
 @pytest.mark.parametrize(
     ("argument", "remedy"),
     [
-        ("robot:=simm", "'lite3', 'lite3_emulator', 'go2', 'go2_emulator', 'g1', 'sim', 'none'"),
+        ("robot:=simm", "'lite3', 'lite3_emulator', 'sim', 'none'"),
         ("operator:=me", "'joystick', 'none'"),
         ("joy_node:=yes", "'true', 'false'"),
         ("use_sim_time:=yes", "'true', 'false'"),
