@@ -57,7 +57,7 @@ def test_a_lerobot_whose_writer_is_unknown_is_refused_by_its_version(
     if fits:
         require_lerobot()
         return
-    with pytest.raises(ToolError, match=rf"expected LeRobot 0\.4\.4 or 0\.6\.1, .*found {version};"):
+    with pytest.raises(ToolError, match=rf"LeRobot 0\.4\.4 or 0\.6\.1, .*found {version};"):
         require_lerobot()
 
 
