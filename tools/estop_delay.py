@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How soon an e-stop damps a robot that walks, also where other programs use every core.
 
-    python -m tools.estop_delay --output out/estop
+    python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
 by a publisher that its subscribers have known for long. Measured is the time from just before that
 until the emulated robot obeys the first LowCmd without stiffness. The busy programs start a second
 before. What is no part of the computer that runs policy and driver, the emulated robot and the
-button, has the highest priority under load. The table of docs/safety.md.
+button, has the highest priority, which the kernel must allow. A row of the table in docs/safety.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from std_msgs.msg import Bool
@@ -40,56 +39,33 @@ _BUSY = "while True: pass"
 _log = logging.getLogger("estop_delay")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """What the machine does besides.
-
-    Attributes:
-        name: For the table and the folder.
-        busy: Number of programs that do nothing but compute.
-        priority: `realtime.priority` of driver and policy node.
-    """
-
-    name: str
-    busy: int
-    priority: int
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(args)
     os.environ.update(own_domain(seed=os.getpid()))
-    conditions = [
-        Condition(name="no other programs", busy=0, priority=0),
-        Condition(name=f"{given.busy} busy programs", busy=given.busy, priority=0),
-        Condition(
-            name=f"{given.busy} busy programs, `realtime.priority` {given.priority}",
-            busy=given.busy,
-            priority=given.priority,
-        ),
-    ]
-    rows = ["| machine | tries | median, ms | largest, ms |", "| --- | --- | --- | --- |"]
-    for number, condition in enumerate(conditions, 1):
-        folder = given.output / str(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with Go2Stack(folder, priority=condition.priority) as robot:
-                robot.operator.wait_for_robot()
-                robot.take_control()
-                delays_ms = measure(robot, condition, given.tries)
-        except (OperatorError, SimError) as error:
-            _log.error("estop_delay: %s: %s", condition.name, error)
-            return 1
-        rows.append(
-            f"| {condition.name} | {len(delays_ms)} | {statistics.median(delays_ms):.1f} | "
-            f"{max(delays_ms):.1f} |"
-        )
-    _log.info("\n".join(rows))
+    given.output.mkdir(parents=True, exist_ok=True)
+    try:
+        with Go2Stack(given.output, priority=given.priority) as robot:
+            robot.operator.wait_for_robot()
+            _prefer(os.getpid(), robot.emulator.pid)
+            robot.take_control()
+            delays_ms = measure(robot, given.tries, busy=given.busy)
+    except (OperatorError, SimError) as error:
+        _log.error("estop_delay: %s", error)
+        return 1
+    _log.info(
+        "| %d | %d | %d | %.1f | %.1f |",
+        given.busy,
+        given.priority,
+        len(delays_ms),
+        statistics.median(delays_ms),
+        max(delays_ms),
+    )
     return 0
 
 
-def measure(robot: Go2Stack, condition: Condition, tries: int) -> list[float]:
+def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
     """Press the e-stop of a robot that walks, again and again.
 
     A robot that stops by itself once the machine is busy, as it must where its inputs are late, is
@@ -97,8 +73,8 @@ def measure(robot: Go2Stack, condition: Condition, tries: int) -> list[float]:
 
     Args:
         robot: It is under control.
-        condition: What the machine does besides.
         tries: How often.
+        busy: Number of programs that do nothing but compute.
 
     Returns:
         Delays, ms, one for each try.
@@ -113,7 +89,7 @@ def measure(robot: Go2Stack, condition: Condition, tries: int) -> list[float]:
         robot.operator.stand_up()
         robot.operator.move(0.5)
         robot.operator.wait(_WALKED_S)
-        with _other_programs(condition.busy, os.getpid(), robot.emulator.pid):
+        with _other_programs(busy):
             # Not always at the same place of a step, or of a period of anything.
             robot.operator.wait(_LOADED_S + 0.013 * len(delays_ms))
             began_ns = time.time_ns()
@@ -121,10 +97,10 @@ def measure(robot: Go2Stack, condition: Condition, tries: int) -> list[float]:
             damped_ns = _damped_ns(robot)
         if damped_ns >= began_ns:
             delays_ms.append((damped_ns - began_ns) / _NS_PER_MS)
-            _log.info("%s: %.1f ms", condition.name, delays_ms[-1])
+            _log.info("%.1f ms", delays_ms[-1])
         else:
             stopped += 1
-            _log.info("%s: stopped before: %s", condition.name, robot.operator.status.reason)
+            _log.info("stopped before: %s", robot.operator.status.reason)
             if stopped > tries:
                 raise OperatorError(f"it stopped by itself {stopped} times")
         robot.operator.let_go()
@@ -161,17 +137,20 @@ def _release(robot: Go2Stack) -> None:
     robot.wait_until(lambda: robot.phase == "FOLLOWING", "the driver to follow again")
 
 
-@contextmanager
-def _other_programs(count: int, *first: int) -> Iterator[None]:
-    """Run busy programs meanwhile; processes that come first have priority.
+def _prefer(*processes: int) -> None:
+    """Give processes the highest priority.
 
     Raises:
-        OperatorError: The kernel refuses the priority.
+        OperatorError: The kernel refuses it.
     """
-    threads = [thread for process in first for thread in threads_of(process)] if count else []
-    refused = set_realtime_priority(_ROBOT_PRIORITY, "estop_delay: priority", threads)
-    if refused:
+    threads = [thread for process in processes for thread in threads_of(process)]
+    if refused := set_realtime_priority(_ROBOT_PRIORITY, "estop_delay: priority", threads):
         raise OperatorError(refused[0])
+
+
+@contextmanager
+def _other_programs(count: int) -> Iterator[None]:
+    """Run busy programs meanwhile."""
     programs = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
     try:
         yield
@@ -179,7 +158,6 @@ def _other_programs(count: int, *first: int) -> Iterator[None]:
         for program in programs:
             program.kill()
             program.wait()
-        set_realtime_priority(0, "estop_delay: priority", threads)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -189,10 +167,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for logs and events")
-    parser.add_argument("--tries", type=int, default=20, help="for each row (default %(default)d)")
-    parser.add_argument("--busy", type=int, default=4, help="busy programs (default %(default)d)")
+    parser.add_argument("--tries", type=int, default=20, help="how often (default %(default)d)")
     parser.add_argument(
-        "--priority", type=int, default=20, help="of the last row (default %(default)d)"
+        "--busy", type=int, default=0, help="number of busy programs (default %(default)d)"
+    )
+    parser.add_argument(
+        "--priority",
+        type=int,
+        default=0,
+        help="realtime.priority of driver and policy node (default %(default)d: none)",
     )
     return parser
 
