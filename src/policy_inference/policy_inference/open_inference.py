@@ -28,7 +28,8 @@ METHODS = (
     "ModelInfer",
 )
 MODEL_CONFIG = "ModelConfig"
-"""A method of Triton alone."""
+REGISTER_MEMORY, UNREGISTER_MEMORY = "SystemSharedMemoryRegister", "SystemSharedMemoryUnregister"
+"""Methods of Triton alone."""
 POLICY_SHA256 = "policy_sha256"
 """Parameter by which a server says what it serves: the SHA-256 of the model file, in hex digits."""
 DATATYPES: Mapping[str, str] = {
@@ -79,8 +80,13 @@ ModelConfigRequest: string name = 1; string version = 2
 ModelParameter: string string_value = 1
 ModelConfig: string name = 1; map ModelParameter parameters = 14
 ModelConfigResponse: ModelConfig config = 1
+SystemSharedMemoryRegisterRequest: string name = 1; string key = 2; uint64 offset = 3; \
+uint64 byte_size = 4
+SystemSharedMemoryRegisterResponse:
+SystemSharedMemoryUnregisterRequest: string name = 1
+SystemSharedMemoryUnregisterResponse:
 """
-"""Facts of the protocol, and of Triton's ModelConfig what is read here. A map is one by string."""
+"""Facts of the protocol, and of Triton's additions what is used here. A map is one by string."""
 _FIELD = re.compile(r"(?:(repeated|map) )?(\w+) (\w+) = (\d+)")
 _LARGEST_OVERHEAD = 1 << 16
 """Bytes of a message beside the contents of its tensors."""

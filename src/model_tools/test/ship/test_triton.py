@@ -154,11 +154,13 @@ def arm(
     return started(folder / "repository"), folder / "remote"
 
 
-def test_chunk_policy_gives_its_golden_chunks(arm: tuple[Triton, Path]) -> None:
+@pytest.mark.parametrize("shared_memory", ["no", "yes"])
+def test_chunk_policy_gives_its_golden_chunks(arm: tuple[Triton, Path], shared_memory: str) -> None:
     server, remote = arm
     bundle, kind = load_bundle(remote, kind=ChunkBundle), ChunkKind()
+    options = {"endpoint": server.endpoint, "shared_memory": shared_memory}
 
-    with open_models(bundle.models, ["oip"], {"oip": {"endpoint": server.endpoint}}) as models:
+    with open_models(bundle.models, ["oip"], {"oip": options}) as models:
         require_parity(kind, bundle, models, kind.golden_rows(bundle))
 
         assert "onnxruntime_onnx" in models.runs_on
@@ -220,7 +222,10 @@ def opened(tiny: tuple[Triton, Path], tmp_path: Path) -> Iterator[Callable[..., 
     with ExitStack() as stack:
 
         def apply(
-            source: Path = own, options: Sequence[str] = (), header: str = HEADER
+            source: Path = own,
+            options: Sequence[str] = (),
+            header: str = HEADER,
+            shared_memory: str = "no",
         ) -> OpenedModels:
             compile_oip(source, tmp_path / "remote", "--force", *options)
             bundle = load_bundle(tmp_path / "remote", kind=JointBundle)
@@ -229,6 +234,7 @@ def opened(tiny: tuple[Triton, Path], tmp_path: Path) -> Iterator[Callable[..., 
                 "deadline_ms": "2000",
                 "token_file": str(token),
                 "token_header": header,
+                "shared_memory": shared_memory,
             }
             return stack.enter_context(open_models(bundle.models, ["oip"], {"oip": given}))
 
@@ -289,11 +295,12 @@ def test_version_that_is_not_served_is_named(opened: Callable[..., OpenedModels]
         opened(options=["--option", "version=7"])
 
 
+@pytest.mark.parametrize("shared_memory", ["no", "yes"])
 def test_server_that_is_killed_or_hangs_is_used_again(
-    tiny: tuple[Triton, Path], opened: Callable[..., OpenedModels]
+    tiny: tuple[Triton, Path], opened: Callable[..., OpenedModels], shared_memory: str
 ) -> None:
     server, _ = tiny
-    models = opened()
+    models = opened(shared_memory=shared_memory)
     server.kill()
     with pytest.raises(BackendError):
         models.first.run()

@@ -217,6 +217,11 @@ def test_round_trip_is_reported(peer: Peer, onnx: Path, opened: Callable[..., Oi
     ("options", "says"),
     [
         ({"tls": "perhaps"}, "tls: expected yes or no"),
+        ({"shared_memory": "on"}, "shared_memory: expected yes or no"),
+        (
+            {"shared_memory": "yes", "endpoint": "192.0.2.1:1"},
+            r"shared_memory: expected a server on this machine, found 192\.0\.2\.1",
+        ),
         ({"ca_file": "ca.pem"}, "expected tls=yes"),
         ({"tls": "yes", "cert_file": "a.pem"}, "expected cert_file and key_file"),
         ({"deadline_ms": "soon"}, "expected a positive number, found 'soon'"),
@@ -241,6 +246,15 @@ def test_token_is_not_sent_to_another_machine_without_tls(
 
     with pytest.raises(BackendError, match=r"expected TLS to 192\.0\.2\.1"):
         opened(artifact(peer, onnx), endpoint="192.0.2.1:1", token_file=str(tmp_path / "token"))
+
+
+def test_server_that_reads_no_shared_memory_is_refused_and_nothing_is_left(
+    peer: Peer, onnx: Path, opened: Callable[..., OipBackend]
+) -> None:
+    with pytest.raises(BackendError, match=r"shared_memory: expected a Triton .*UNIMPLEMENTED"):
+        opened(artifact(peer, onnx), shared_memory="yes")
+
+    assert not [*Path("/dev/shm").glob("policy_inference-*")]  # noqa: S108  # where it would be
 
 
 @pytest.fixture
