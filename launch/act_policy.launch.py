@@ -90,6 +90,13 @@ ARGUMENTS = [
         "driver; nothing",
     ),
     DeclareLaunchArgument(
+        "viewer",
+        default_value="false",
+        choices=BOOLEANS,
+        description="With robot:=sim or so101_emulator: open a window of MuJoCo's viewer, which "
+        "needs a display",
+    ),
+    DeclareLaunchArgument(
         "port",
         default_value="",
         description="Serial port of the arm's servo bus, of two arms the left one's; empty: as in "
@@ -233,8 +240,12 @@ def arm(context: LaunchContext) -> list[Node]:
     """Return the driver, the arm in this computer, or both; its images are as in the contract."""
     given = {
         name: LaunchConfiguration(name).perform(context)
-        for name in ("robot", "image_transport", "namespace", "use_sim_time", *DRIVERS)
+        for name in ("robot", "viewer", "image_transport", "namespace", "use_sim_time", *DRIVERS)
     }
+    if given["viewer"] == "true" and given["robot"] not in IN_THIS_COMPUTER:
+        raise PolicyError(
+            f"viewer: expected robot:={' or '.join(IN_THIS_COMPUTER)}, found {given['robot']}"
+        )
     driven = {name: given[name] for name in DRIVERS if given[name]}
     if given["robot"] in ARMS:
         return [driver(given["namespace"], {"robot": given["robot"], **driven})]
@@ -253,6 +264,7 @@ def arm(context: LaunchContext) -> list[Node]:
         parameters=[
             {
                 "lockstep": given["use_sim_time"] == "true",
+                "viewer": given["viewer"] == "true",
                 "compressed": given["image_transport"] == "compressed",
                 **simulated_cameras(contract_of(bundle_of(context))),
                 **({"folder": str(folder)} if folder else {}),

@@ -22,6 +22,7 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration, Pytho
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from policy_inference.errors import PolicyError
 from policy_inference.machine.middleware import discovery_of
 
 CONFIG = Path(__file__).parents[1] / "config" / "nodes"
@@ -77,6 +78,12 @@ ARGUMENTS = [
         default_value="",
         description="With robot:=sim: which one is simulated, lite3, go2, g1 or a folder of "
         "figures; empty: what params_file says, else lite3",
+    ),
+    DeclareLaunchArgument(
+        "viewer",
+        default_value="false",
+        choices=BOOLEANS,
+        description="With robot:=sim: open a window of MuJoCo's viewer, which needs a display",
     ),
     DeclareLaunchArgument(
         "operator",
@@ -166,6 +173,13 @@ def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
     ]
 
 
+def require_simulation(context: LaunchContext) -> None:
+    """Raise PolicyError where a window on a robot is asked for that is not simulated here."""
+    robot, viewer = (LaunchConfiguration(name).perform(context) for name in ("robot", "viewer"))
+    if viewer == "true" and robot != "sim":
+        raise PolicyError(f"viewer: expected robot:=sim, found robot:={robot}")
+
+
 def given(**values: list[str]) -> IfCondition:
     """Return the condition that each of these arguments has one of the values."""
     words: list[object] = []
@@ -200,7 +214,10 @@ def node(package: str, name: str, file: str, *, ends: str = "", **more: object) 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    use_sim_time, viewer = (
+        ParameterValue(LaunchConfiguration(name), value_type=bool)
+        for name in ("use_sim_time", "viewer")
+    )
     # Without the joystick's node it is the remote of the robot that an operator has.
     joy_rate_hz = PythonExpression(
         [
@@ -226,6 +243,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *ARGUMENTS,
+            OpaqueFunction(function=require_simulation),
             OpaqueFunction(function=discovery),
             # First of all: where the package joy is missing, nothing else may have been started.
             node(
@@ -250,7 +268,7 @@ def generate_launch_description() -> LaunchDescription:
                 "params_file",
                 ends="the simulated robot ended",
                 condition=given(robot=["sim"], sim_robot=[""]),
-                parameters=[{"lockstep": use_sim_time}],
+                parameters=[{"lockstep": use_sim_time, "viewer": viewer}],
             ),
             node(
                 "robot_sim",
@@ -262,7 +280,7 @@ def generate_launch_description() -> LaunchDescription:
                         ["'", LaunchConfiguration("robot"), "' == 'sim' and ", *is_named]
                     )
                 ),
-                parameters=[{"lockstep": use_sim_time, **named}],
+                parameters=[{"lockstep": use_sim_time, "viewer": viewer, **named}],
             ),
             node(
                 "robot_sim",

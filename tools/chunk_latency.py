@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How smoothly an arm moves where inference is slow: the table of docs/real_time_chunking.md.
+"""How smoothly an arm moves where inference is slow: table and plot of docs/real_time_chunking.md.
 
-    python -m tools.chunk_latency config/bundles/so101_reach_flow --mode rtc --latency 0.1 0.3 0.6
+    python -m tools.chunk_latency BUNDLE --image docs/images/chunk_borders.png
 
 Each episode runs in the simulated world in simulated time, without ROS: real graphs and the real
 queue, an inference that takes as long as asked for, and the contract's bound of a target's speed.
@@ -16,30 +16,42 @@ from contextlib import closing
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.chunks.controller import camera_input, chunk_controller, worker_of
 from policy_inference.core.chunks.graphs import Inference
-from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
+from policy_inference.core.chunks.settings import ChunkMode, ChunkSettings
 from policy_inference.core.images import Frame
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.errors import NoTargetError
 from policy_inference.interfaces import F64, Backend
 from robot_sim.arm_expert import EPISODE_NS, ReachJudge
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import ArmWorld, arm_command
+from robot_sim.demo.plots import BLUE, GREY, ORANGE, STYLE, legend
+
+WAYS: dict[str, tuple[ChunkMode, float, str]] = {
+    "rtc": ("rtc", 0.0, BLUE),
+    "fade": ("asynchronous", 0.2, ORANGE),
+    "none": ("asynchronous", 0.0, GREY),
+}
+"""Ways to go on with a new chunk: mode, fade in s, colour."""
+_JOINT = "shoulder_pan"
+_SHOWN = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyRow:
-    """Episodes of a policy in one mode with one latency.
+    """Episodes of a policy with one way to go on with a new chunk and one latency.
 
     Attributes:
         bundle: Name of the policy.
-        mode: How chunks are executed.
-        fade_s: Of mode asynchronous.
+        way: One of `WAYS`.
         latency_s: How long an inference takes.
         succeeded: Episodes that did.
         episodes: How many there were.
@@ -50,8 +62,7 @@ class LatencyRow:
     """
 
     bundle: str
-    mode: str
-    fade_s: float
+    way: str
     latency_s: float
     succeeded: int
     episodes: int
@@ -132,26 +143,28 @@ class EpisodeRunner:
             controller.inputs[camera_input(name)].accept(now_ns)
 
 
-def rows(
-    path: Path, mode: str, fade_s: float, latencies_s: Sequence[float], episodes: int
-) -> Iterator[LatencyRow]:
-    """Yield a row for each latency."""
+def measure(
+    path: Path, ways: Sequence[str], latencies_s: Sequence[float], episodes: int
+) -> Iterator[tuple[LatencyRow, F64]]:
+    """Yield a row for each way and latency, with the commands [ticks, joints] of one episode."""
     bundle = load_bundle(path, kind=ChunkBundle)
     with open_models(bundle.models, ["onnx"]) as models:
         for latency_s in latencies_s:
-            settings = ChunkSettings(
-                mode=mode,  # type: ignore[arg-type]  # one of the choices
-                fade_s=fade_s,
-                simulated_latency_s=latency_s,
-                refill_threshold=0.99,
-            )
-            with closing(EpisodeRunner(bundle, dict(models), settings)) as runner:
-                ran = [runner.run(seed) for seed in range(1, episodes + 1)]
-            yield _row(bundle, settings, ran)
+            for way in ways:
+                mode, fade_s, _ = WAYS[way]
+                settings = ChunkSettings(
+                    mode=mode, fade_s=fade_s, simulated_latency_s=latency_s, refill_threshold=0.99
+                )
+                with closing(EpisodeRunner(bundle, dict(models), settings)) as runner:
+                    ran = [runner.run(seed) for seed in range(1, episodes + 1)]
+                yield _row(bundle, way, latency_s, ran), ran[_SHOWN - 1][1]
 
 
 def _row(
-    bundle: ChunkBundle, settings: ChunkSettings, ran: Sequence[tuple[bool, F64, list[int], int]]
+    bundle: ChunkBundle,
+    way: str,
+    latency_s: float,
+    ran: Sequence[tuple[bool, F64, list[int], int]],
 ) -> LatencyRow:
     rate_hz = bundle.contract.rate_hz
     at_borders, others, accelerations = list[float](), list[float](), list[F64]()
@@ -164,9 +177,8 @@ def _row(
     ticks = sum(len(commands) for _, commands, _, _ in ran)
     return LatencyRow(
         bundle=bundle.contract.name,
-        mode=settings.mode,
-        fade_s=settings.fade_s,
-        latency_s=settings.simulated_latency_s,
+        way=way,
+        latency_s=latency_s,
         succeeded=sum(succeeded for succeeded, *_ in ran),
         episodes=len(ran),
         border_rad=float(np.mean(at_borders)) if at_borders else 0.0,
@@ -176,20 +188,48 @@ def _row(
     )
 
 
+def draw(measured: Sequence[tuple[LatencyRow, F64]], rate_hz: float, path: Path) -> None:
+    """Write the image: a joint's commands in one episode, and the figures of all, by latency."""
+    latencies_s = sorted({row.latency_s for row, _ in measured})
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11.0, 6.0), layout="constrained")
+        axes = figure.subplots(2, len(latencies_s), sharey="row", squeeze=False)
+        for axis, bars, latency_s in zip(*axes, latencies_s, strict=True):
+            cells = [cell for cell in measured if cell[0].latency_s == latency_s]
+            for row, commands in cells:
+                angles = np.degrees(commands[:, SO101.joint_names.index(_JOINT)])
+                time_s = np.arange(len(angles)) / rate_hz
+                axis.plot(time_s, angles, color=WAYS[row.way][2], linewidth=1.1, label=row.way)
+            axis.set_title(f"inference of {1e3 * latency_s:.0f} ms")
+            axis.set_xlabel("simulated time [s]")
+            names = [row.way for row, _ in cells]
+            values = [row.acceleration for row, _ in cells]
+            colours = [WAYS[name][2] for name in names]
+            bars.bar_label(bars.bar(names, values, color=colours), fmt="%.0f")
+        axes[0][0].set_ylabel(f"commanded {_JOINT} [°], seed {_SHOWN}")
+        axes[1][0].set_ylabel("acceleration p99 [rad/s²]")
+        legend(axes[0][0], len(WAYS))
+        figure.savefig(path, dpi=130)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--mode", choices=CHUNK_MODES, default="rtc")
-    parser.add_argument("--fade", type=float, default=0.2, help="of mode asynchronous, s")
+    parser.add_argument("--way", choices=tuple(WAYS), nargs="+", default=list(WAYS))
     parser.add_argument("--latency", type=float, nargs="+", default=[0.1, 0.3, 0.6], help="s")
     parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--image", type=Path, help="also draw a plot into this file")
     given = parser.parse_args(args)
     writer = csv.writer(sys.stdout)
     writer.writerow([field.name for field in fields(LatencyRow)])
-    for row in rows(given.bundle, given.mode, given.fade, given.latency, given.episodes):
+    measured = list[tuple[LatencyRow, F64]]()
+    for row, commands in measure(given.bundle, given.way, given.latency, given.episodes):
         writer.writerow(astuple(row))
         sys.stdout.flush()
+        measured.append((row, commands))
+    if given.image is not None:
+        draw(measured, load_bundle(given.bundle, kind=ChunkBundle).contract.rate_hz, given.image)
     return 0
 
 

@@ -30,6 +30,7 @@ setup(
     zip_safe=False,
     install_requires=[
         "setuptools",
+        "glfw",
         "imageio-ffmpeg",
         "matplotlib",
         "mujoco",
@@ -53,6 +54,7 @@ setup(
             "robot_sim_demo_act = robot_sim.demo.act.main:main",
             "robot_sim_demo_fleet = robot_sim.demo.fleet.main:main",
             "robot_sim_demo_set = robot_sim.demo.sets.main:main",
+            "robot_urdf = robot_sim.urdf:main",
             "sim_node = robot_sim.nodes.start:sim_node",
             "so101_emulator = robot_sim.nodes.start:so101_emulator",
             "unitree_emulator = robot_sim.unitree_emulator:main",

@@ -16,11 +16,24 @@ LATER = {"torch", "torchvision", "opencv-python-headless"}
 """Those that are newer than LeRobot admits."""
 
 
+EXTRAS = ("", "core-scripts", "diffusion", "dynamixel", "feetech", "training")
+"""Parts of what LeRobot's commands and servos need; before 0.6 the most of it needed no name."""
+
+
 def required() -> dict[str, Requirement]:
-    found = (Requirement(text) for text in importlib.metadata.requires("lerobot") or ())
-    return {
-        one.name: one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})
-    }
+    """Return what LeRobot requires by name, with what its extras require of one another."""
+    texts = importlib.metadata.requires("lerobot") or ()
+    everything = [Requirement(text) for text in texts]
+    found, extras = dict[str, Requirement](), list(EXTRAS)
+    for extra in extras:
+        for one in everything:
+            if one.marker is not None and not one.marker.evaluate({"extra": extra}):
+                continue
+            if one.name == "lerobot":
+                extras += one.extras - {*extras}
+            else:
+                found[one.name.lower()] = one
+    return found
 
 
 def test_all_that_lerobot_requires_is_installed() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import shlex
@@ -97,7 +98,11 @@ def test_command_in_the_refusal_converts_the_dataset(tmp_path: Path) -> None:
     folder = write_older(tmp_path / "older set")
     with pytest.raises(ToolError, match=r"expected a dataset of version v3\.0") as refused:
         Dataset(folder)
-    found = re.search(r": (\.venv-lerobot/bin/python .*)$", str(refused.value))
+    version = ".".join(importlib.metadata.version("lerobot").split(".")[:2])
+    found = re.search(
+        rf"with LeRobot {version}: (\.venv-lerobot/bin/python .*?)(, with LeRobot|$)",
+        str(refused.value),
+    )
     assert found is not None
     _, *words = shlex.split(found[1])
 

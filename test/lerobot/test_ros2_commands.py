@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,10 +22,9 @@ import numpy as np
 import pytest
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
-from lerobot.datasets.utils import dataset_to_policy_features
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
-from lerobot.policies.factory import make_pre_post_processors
+from lerobot.policies.factory import dataset_to_policy_features, make_pre_post_processors
 from lerobot.processor import make_default_processors
 from lerobot.robots import RobotConfig, make_robot_from_config
 from lerobot.scripts import lerobot_record, lerobot_replay, lerobot_teleoperate
@@ -44,6 +44,7 @@ from robot_sim.arm_figures import SO101
 from robot_sim.demo.processes import own_domain
 
 from .ros2_arm import RATE_HZ, SOON_S, Arm, small_mapping
+from .versions import RECORDS_POLICIES, as_this_version_has_it
 
 register_third_party_plugins()
 logging.getLogger("draccus").setLevel(logging.WARNING)  # it logs each field of each policy
@@ -95,7 +96,7 @@ def led(mapping_file: Path) -> list[str]:
 
 
 def recording(folder: Path, name: str, episodes: int = EPISODES) -> list[str]:
-    return [
+    words = [
         f"--dataset.repo_id=test/{name}",
         f"--dataset.root={folder}",
         f"--dataset.single_task={TASK}",
@@ -108,6 +109,7 @@ def recording(folder: Path, name: str, episodes: int = EPISODES) -> list[str]:
         "--dataset.streaming_encoding=true",
         "--play_sounds=false",
     ]
+    return as_this_version_has_it(words)
 
 
 def test_lerobot_finds_both_by_itself() -> None:
@@ -196,15 +198,38 @@ def test_a_policy_drives_the_arm_and_is_recorded(
 ) -> None:
     written, _ = dataset
     arm.commands.clear()
-    run(
-        lerobot_record.main,
+    words = [
         f"--policy.path={checkpoint(written, tmp_path)}",
-        *recording(tmp_path / "dataset", "eval_reach", episodes=1),
-    )
-    rolled_out = LeRobotDataset("test/eval_reach", root=tmp_path / "dataset")
+        *recording(tmp_path / "dataset", "eval_reach" if RECORDS_POLICIES else "rollout_reach", 1),
+    ]
+    if RECORDS_POLICIES:
+        run(lerobot_record.main, *words)
+    else:
+        rollout = import_module("lerobot.scripts.lerobot_rollout")
+        run(rollout.main, "--strategy.type=episodic", f"--fps={RATE_HZ}", *words)
+    rolled_out = LeRobotDataset("test/rolled_out", root=tmp_path / "dataset")
     assert rolled_out.num_episodes == 1
     assert rolled_out.num_frames > RATE_HZ
     assert len(arm.commands) > RATE_HZ
+
+
+@pytest.mark.skipif(RECORDS_POLICIES, reason="lerobot-rollout is there since LeRobot 0.6")
+def test_a_policy_drives_the_arm_without_a_recording(
+    dataset: tuple[LeRobotDataset, Any], arm: Arm, run: Callable[..., None], tmp_path: Path
+) -> None:
+    written, _ = dataset
+    arm.commands.clear()
+    run(
+        import_module("lerobot.scripts.lerobot_rollout").main,
+        "--strategy.type=base",
+        f"--policy.path={checkpoint(written, tmp_path)}",
+        f"--fps={RATE_HZ}",
+        f"--duration={EPISODE_S}",
+        f"--task={TASK}",
+        "--return_to_initial_position=false",
+    )
+    assert len(arm.commands) > RATE_HZ
+    assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
 
 
 def checkpoint(written: LeRobotDataset, folder: Path) -> Path:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lerobot.datasets.lerobot_dataset import LeRobotDatasetMetadata
 
 from bench.demonstration import CAMERAS, RATE_HZ, clip, mapping_content
 from lerobot_bridge.converting.convert import ConversionSettings, convert
@@ -104,8 +106,12 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
     tmp_path: Path, parts: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video_mb = sum((part / VIDEO).stat().st_size for part in parts) / 2**20
+    # Where LeRobot describes a new dataset: the module is another one since 0.6.
+    described = inspect.getmodule(
+        LeRobotDatasetMetadata.create.__func__.__globals__["create_empty_dataset_info"]
+    )
     for name, size_mb in (("VIDEO", 1.5 * video_mb), ("DATA", 0.003)):
-        monkeypatch.setattr(f"lerobot.datasets.utils.DEFAULT_{name}_FILE_SIZE_IN_MB", size_mb)
+        monkeypatch.setattr(described, f"DEFAULT_{name}_FILE_SIZE_IN_MB", size_mb)
 
     join_parts(parts * 4, tmp_path / "all", "me/all")
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The layout for Foxglove shows topics that there are, and fields that their messages have."""
+"""What Foxglove and RViz show: topics and frames that there are, fields that messages have."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytest.importorskip("policy_msgs", reason="the workspace is not sourced")
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand, PolicyStatus
 from sensor_msgs.msg import Imu, JointState
 
 from policy_inference.nodes.outputs import OUTPUTS
+from robot_sim.figures import load_robot
+from robot_sim.nodes.messages import odometry_message
+from robot_sim.urdf import BASE, write_urdf
+from robot_sim.world import World
 
-LAYOUT = Path(__file__).resolve().parents[2] / "deploy" / "foxglove" / "policy.json"
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+LAYOUT, RVIZ = DEPLOY / "foxglove" / "policy.json", DEPLOY / "rviz" / "robot.rviz"
 TOPICS = {
     "/joint_policy_node/status": PolicyStatus,
     "/joint_states": JointState,
@@ -30,6 +37,10 @@ TOPICS = {
     "/diagnostics": DiagnosticArray,
 }
 """As in docs/running.md."""
+
+
+DESCRIPTION = "/robot_description"
+"""Topic of robot_state_publisher, which docs/look.md starts with the URDF of `robot_urdf`."""
 
 
 def shown() -> Iterator[str]:
@@ -55,6 +66,18 @@ def test_every_panel_has_its_place() -> None:
     assert sorted(re.findall(r'"(\w+!\w+)"', json.dumps(layout["layout"]))) == sorted(
         layout["configById"]
     )
+
+
+def test_the_robot_is_shown_where_its_messages_have_it() -> None:
+    frame = odometry_message(World().sense(), Time()).child_frame_id
+    assert frame == BASE
+    panel = json.loads(LAYOUT.read_text("utf-8"))["configById"]["3D!robot"]
+    assert (panel["followTf"], list(panel["topics"])) == (frame, [DESCRIPTION])
+    manager = yaml.safe_load(RVIZ.read_text("utf-8"))["Visualization Manager"]
+    (model,) = (one for one in manager["Displays"] if one["Class"].endswith("/RobotModel"))
+    assert manager["Global Options"]["Fixed Frame"] == frame
+    assert model["Description Topic"]["Value"] == DESCRIPTION
+    assert f"<link name={frame!r}".replace("'", '"') in write_urdf(load_robot("lite3"))
 
 
 def test_the_command_is_that_of_the_usual_output() -> None:

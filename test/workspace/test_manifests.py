@@ -23,6 +23,7 @@ ROSDEP_KEYS = {
     "cryptography": "python3-cryptography",
     "cv2": "python3-opencv",
     "google": "python3-protobuf",
+    "grpc": "python3-grpcio",
     "hypothesis": "python3-hypothesis",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
@@ -33,7 +34,6 @@ ROSDEP_KEYS = {
 }
 WITHOUT_ROSDEP_KEY = {
     "backports": "backports.zstd",
-    "grpc": "grpcio",
     "imageio_ffmpeg": "imageio-ffmpeg",
 }
 _STANDARD = {*sys.stdlib_module_names, "compression"}

@@ -43,6 +43,7 @@ COMMANDS = (
     "robot_sim_demo",
     "robot_sim_demo_act",
     "robot_sim_demo_fleet",
+    "robot_urdf",
     "unitree_emulator",
     "usb_camera",
 )

@@ -81,10 +81,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
-    words = sys.argv[1:] if args is None else args
-    if (verb := " ".join(words[:2])) in COMMANDS:  # a verb of two words
-        words = [verb, *words[2:]]
-    return run_command("model_tools", __doc__, COMMANDS, words)
+    return run_command("model_tools", __doc__, COMMANDS, args)
 
 
 if __name__ == "__main__":

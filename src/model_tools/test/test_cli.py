@@ -34,11 +34,14 @@ HEAVY = (
     "rich",
     "numpy",
 )
+GROUPS = sorted({verb.split()[0] for verb in cli.COMMANDS if " " in verb})
 Run = Callable[[Callable[[], int]], int]
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], *([verb, "--help"] for verb in cli.COMMANDS)], ids=" ".join
+    "args",
+    [["--help"], *([verb, "--help"] for verb in sorted({*cli.COMMANDS, *GROUPS}))],
+    ids=" ".join,
 )
 def test_help_loads_nothing_heavy(args: list[str]) -> None:
     code = (
@@ -49,6 +52,24 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "usage: model_tools" in done.stdout
     assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_help_of_a_group_names_its_verbs(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([group, "--help"])
+
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: model_tools {group} ")
+    verbs = [verb.split()[1] for verb in cli.COMMANDS if verb.startswith(f"{group} ")]
+    assert all(verb in shown for verb in verbs)
+
+
+def test_a_group_alone_asks_for_one_of_its_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["release", "nwe"])
+    assert "model_tools release: error: " in (said := capsys.readouterr().err)
+    assert "did you mean new?" in said
 
 
 def test_unknown_arguments_are_reported_under_the_usage_of_the_verb(

@@ -269,7 +269,8 @@ def run_command(
     Args:
         name: Of the command, and of its logger.
         description: What it is for.
-        verbs: By name.
+        verbs: By name, which may be a group and a verb: `release new`. Help of a group lists its
+            verbs.
         args: Its arguments; those of the process if None.
 
     Returns:
@@ -355,8 +356,14 @@ def _words(error: OSError) -> str:
 def _parsed(
     name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
 ) -> argparse.Namespace:
+    words = list(sys.argv[1:] if args is None else args)
+    if (verb := " ".join(words[:2])) in verbs:  # a verb of two words
+        words = [verb, *words[2:]]
+    elif words and words[0] not in verbs and (group := _group(words[0], verbs)):
+        about = f"The verbs of `{name} {words[0]}`."
+        return _parsed(f"{name} {words[0]}", about, group, words[1:])
     parser = CommandParser(prog=name, description=description)
-    parser.add_version(name.replace("_", "-"))
+    parser.add_version(name.split()[0].replace("_", "-"))
     choices = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, does in verbs.items():
         text = does.__doc__ or ""
@@ -365,12 +372,23 @@ def _parsed(
             help=text.splitlines()[0],
             description=text,
         )
+        if group := _group(verb, verbs):
+            more = ", ".join(f"`{name} {verb} {word}`" for word in group)
+            added.epilog = f"further verbs: {more}"
         added.set_defaults(run=does.run, parser=added, until_stopped=False)
         does.add_arguments(added)
         if not added.get_default("until_stopped"):
             add_json(added)
     parser.complete()
-    given, unknown = parser.parse_known_args(args)
+    given, unknown = parser.parse_known_args(words)
     if unknown:  # under the usage of the verb, where argparse would show that of all verbs
         given.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return given
+
+
+def _group(word: str, verbs: Mapping[str, Verb]) -> dict[str, Verb]:
+    """Return the verbs of two words that begin with this one, by their second word."""
+    begin = f"{word} "
+    return {
+        verb.removeprefix(begin): does for verb, does in verbs.items() if verb.startswith(begin)
+    }

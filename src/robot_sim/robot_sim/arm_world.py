@@ -98,11 +98,6 @@ class ArmWorld(DrivenWorld):
         self._data.qvel[JOINTS:] = 0.0
         mujoco.mj_forward(self.model, self._data)
 
-    @property
-    def pose(self) -> Array:
-        """Joint positions, then the cube's position and orientation w x y z [13], as a copy."""
-        return np.array(self._data.qpos)
-
     def show(self, pose: npt.ArrayLike) -> None:
         """Take over a `pose`, at rest, for `render` and `sense`."""
         self._data.qpos[:], self._data.qvel[:] = pose, 0.0

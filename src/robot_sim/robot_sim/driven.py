@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import mujoco
+import numpy as np
 
 from robot_sim.drives import DriveCommand, Drives
 from robot_sim.errors import SimError
@@ -52,6 +53,11 @@ class DrivenWorld:
     def joint_names(self) -> tuple[str, ...]:
         """The driven joints, in the order of all joint arrays."""
         return self._drives.joint_names
+
+    @property
+    def pose(self) -> Array:
+        """Positions of the model [nq], as a copy; of a free body its place, then w x y z."""
+        return np.array(self._data.qpos)
 
     @property
     def steps(self) -> int:

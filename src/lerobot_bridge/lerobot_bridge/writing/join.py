@@ -19,12 +19,15 @@ import numpy as np
 import pyarrow.parquet as pq
 from lerobot.datasets.compute_stats import compute_episode_stats
 from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
-from lerobot.datasets.utils import DEFAULT_FEATURES, create_lerobot_dataset_card
+from lerobot.datasets.utils import create_lerobot_dataset_card
 
+from lerobot_bridge.writing.versions import writer_of
 from model_tools.errors import ToolError
 
 _PLACES = ("index", "episode_index", "task_index")
 """Columns whose values differ between the whole and a part."""
+_ADDED = (*_PLACES, "timestamp", "frame_index")
+"""Columns that LeRobot adds to every dataset."""
 
 
 def join_parts(
@@ -54,7 +57,7 @@ def join_parts(
     features = {
         name: {key: feature[key] for key in ("dtype", "shape", "names")}
         for name, feature in first.features.items()
-        if name not in DEFAULT_FEATURES
+        if name not in _ADDED
     }
     with _temporary_beside(output):
         dataset = LeRobotDataset.create(
@@ -102,14 +105,15 @@ def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) 
     columns["task_index"] = np.full(length, dataset.meta.get_task_index(tasks[0]))
     stats = part.stats | compute_episode_stats(
         {name: columns[name] for name in _PLACES},
-        {name: DEFAULT_FEATURES[name] for name in _PLACES},
+        {name: dataset.meta.features[name] for name in _PLACES},
     )
-    place = dataset._save_episode_data(columns)
+    writer = writer_of(dataset)
+    place = writer._save_episode_data(columns)
     for key in part.video_keys:
         # LeRobot removes the folder of a video that it has taken.
         copy = Path(tempfile.mkdtemp()) / "video.mp4"
         shutil.copyfile(part.root / part.get_video_file_path(0, key), copy)
-        place |= dataset._save_episode_video(key, number, temp_path=copy)
+        place |= writer._save_episode_video(key, number, temp_path=copy)
     dataset.meta.save_episode(number, length, tasks, stats, place)
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
-from lerobot.datasets.video_utils import StreamingVideoEncoder
 
 from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS, DatasetForm, dataset_features
 from lerobot_bridge.episode import DatasetFrame, Episode
 from lerobot_bridge.frames import FEWEST
 from lerobot_bridge.mapping import IMAGES, RobotMapping
+from lerobot_bridge.writing.versions import codec_arguments, writer_of
 from model_tools.errors import ToolError
 from policy_inference.interfaces import U8
 
@@ -60,21 +60,14 @@ def write_part(
         root=folder,
         robot_type=mapping.robot_type,
         use_videos=form.codec is not None,
-        vcodec=form.codec or "h264",
+        **codec_arguments(form.codec or "h264"),
         streaming_encoding=form.codec is not None,
+        encoder_queue_maxsize=_QUEUE,
+        encoder_threads=form.encoder_threads,
     )
-    if form.codec is not None and mapping.cameras:
-        made = dataset._streaming_encoder  # LeRobot has no argument for an encoder
-        dataset._streaming_encoder = _WaitingEncoder(
-            mapping.rate_hz,
-            made.vcodec,
-            made.pix_fmt,
-            made.g,
-            made.crf,
-            made.preset,
-            _QUEUE,
-            form.encoder_threads,
-        )
+    writer = writer_of(dataset)
+    if writer._streaming_encoder is not None:  # LeRobot has no argument for an encoder
+        writer._streaming_encoder = _WaitingEncoder(writer._streaming_encoder)
     count = 0
     try:
         for frame in frames:
@@ -84,7 +77,7 @@ def write_part(
         if count < FEWEST:
             raise ToolError(f"{episode.name}: expected at least {FEWEST} frames, found {count}")
         if SUCCESS in form.judged:
-            dataset.episode_buffer[SUCCESS][-1] = np.array([episode.success is True])
+            writer.episode_buffer[SUCCESS][-1] = np.array([episode.success is True])
         dataset.save_episode()
     finally:
         dataset.finalize()
@@ -103,12 +96,19 @@ def _entry(frame: DatasetFrame, task: str, form: DatasetForm) -> dict[str, Any]:
     return {**entry, "task": task}
 
 
-class _WaitingEncoder(StreamingVideoEncoder):  # type: ignore[misc]  # it carries no types
-    """Waits where its base, made for recording in real time, drops a frame after 0.1 s.
+class _WaitingEncoder:
+    """Waits where LeRobot's encoder, made for recording in real time, drops a frame after 0.1 s.
 
     A conversion has time, and a dropped frame would shift all later frames of the video against
     their rows.
     """
+
+    def __init__(self, encoder: Any) -> None:
+        """Feed an encoder, which no one else does."""
+        self._encoder = encoder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
 
     def feed_frame(self, video_key: str, image: U8) -> None:
         """Give an encoder its next frame [height, width, 3], which is copied.
@@ -118,7 +118,7 @@ class _WaitingEncoder(StreamingVideoEncoder):  # type: ignore[misc]  # it carrie
         """
         self._await_room(video_key)
         try:
-            super().feed_frame(video_key, image)
+            self._encoder.feed_frame(video_key, image)
         except RuntimeError as error:
             raise OSError(
                 f"{video_key}: expected an encoder that writes its video, found: {error}"
@@ -130,18 +130,18 @@ class _WaitingEncoder(StreamingVideoEncoder):  # type: ignore[misc]  # it carrie
         Raises:
             OSError: One cannot be written.
         """
-        for key in self._frame_queues:
+        for key in self._encoder._frame_queues:
             self._await_room(key)
         try:
-            found: dict[str, tuple[Path, dict[str, Any] | None]] = super().finish_episode()
+            found: dict[str, tuple[Path, dict[str, Any] | None]] = self._encoder.finish_episode()
         except RuntimeError as error:
             raise OSError(f"expected encoders that write their videos, found: {error}") from error
         return found
 
     def _await_room(self, key: str) -> None:
         """Wait until a queue has room for a frame, or its encoder has ended."""
-        frames: queue.Queue[object] = self._frame_queues[key]
-        encoder: threading.Thread = self._threads[key]
+        frames: queue.Queue[object] = self._encoder._frame_queues[key]
+        encoder: threading.Thread = self._encoder._threads[key]
         with frames.not_full:
             while len(frames.queue) >= frames.maxsize:
                 if not encoder.is_alive():

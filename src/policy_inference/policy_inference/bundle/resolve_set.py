@@ -161,6 +161,7 @@ class _SetResolver:
             ),
             every=self._every(name, rate_hz),
             is_followed=followed,
+            velocity_command=self._narrower_range(contract),
         )
 
     def _every(self, name: str, rate_hz: float) -> Fraction:
@@ -408,6 +409,11 @@ class _SetResolver:
             target_step=step,
             effort_demand=demand,
         )
+
+    def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
+        """Return a member's range, None where it is that of the set."""
+        own = contract.velocity_command if isinstance(contract, JointContract) else None
+        return None if own == self._velocity_command() else own
 
     def _velocity_command(self) -> VelocityCommand | None:
         """Return the range that holds those of all members."""

@@ -49,8 +49,8 @@ measured with a LeRobot ACT: swapped cameras change a chunk by 0.4, red for blue
 on every joint by 0.02; float32 differs by 2e-6 between runtimes.
 """
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
-NORMALISED_CHUNK, FEATURES = "normalised_chunk", "features."
-"""Names of what `play_chunks` returns beside the chunk: the latter is followed by a camera's."""
+NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
+"""Names of what `play_chunks` returns beside the chunk: the last is followed by a camera's."""
 
 
 def play_chunks(
@@ -69,8 +69,9 @@ def play_chunks(
 
     Returns:
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same as the
-        network gives it; and what the encoder made of each camera's image as `features.CAMERA`
-        [rows, channels, height, width], where an encoder takes images.
+        network gives it; what the encoder made of each camera's image as `features.CAMERA`
+        [rows, channels, height, width], where an encoder takes images; and what each denoising step
+        made as `denoising` [rows, steps, chunk, actions], where chunks are made of noise.
 
     Raises:
         BackendError: A runtime failed.
@@ -82,13 +83,16 @@ def play_chunks(
         for name, camera in contract.cameras.items()
         if camera.encoder is not None
     }
+    paths = (PATH,) if graphs.denoiser else ()
     seen: dict[str, list[Tensor]] = {
-        name: [] for name in (GOLDEN_CHUNK, NORMALISED_CHUNK, *features)
+        name: [] for name in (GOLDEN_CHUNK, NORMALISED_CHUNK, *paths, *features)
     }
     for row in range(len(rows)):
         observation = observation_at(rows, row, swapped)
         seen[GOLDEN_CHUNK].append(graphs.run(observation, noise_at(rows, row)))
         seen[NORMALISED_CHUNK].append(graphs.normalised.copy())
+        if graphs.denoiser:
+            seen[PATH].append(graphs.denoiser.path.copy())
         for name, tensor in features.items():
             seen[name].append(tensor[0].copy())
     return {name: np.stack(each) for name, each in seen.items()}
@@ -184,25 +188,27 @@ def chunk_differences(
     Args:
         contract: Of the bundle.
         found: As `play_chunks` returns it.
-        expected: The chunks in the policy's units, and features as far as they are compared.
+        expected: The chunks in the policy's units; features and denoising as far as compared.
         numbers: Of the rows in their source; 0, 1, ... if absent.
 
     Returns:
         The difference of chunks [rows, steps, actions], by joint over all steps; the cosine of
-        each row is that of its whole chunk. Then those of the features, by channel, of each camera
-        of which both have features of the same shape.
+        each row is that of its whole chunk. Then, where both have them in the same shape, those of
+        the denoising, by step, and those of the features of each camera, by channel.
     """
     action = contract.action
     normaliser = VectorNormaliser(action.normalisation, len(action.joints))
     chunks = normaliser.apply(expected[GOLDEN_CHUNK].astype(np.float64))
-    features = [
+    others = [
         name
         for name in expected
-        if name.startswith(FEATURES) and name in found and found[name].shape == expected[name].shape
+        if (name == PATH or name.startswith(FEATURES))
+        and name in found
+        and found[name].shape == expected[name].shape
     ]
     return (
         _by_column(action.tensor, action.joints, found[NORMALISED_CHUNK], chunks, numbers),
-        *(_feature_difference(name, found[name], expected[name], numbers) for name in features),
+        *(_layer_difference(name, found[name], expected[name], numbers) for name in others),
     )
 
 
@@ -219,16 +225,19 @@ def rad_difference(
     return _by_column(name, contract.action.joints, there, wanted, numbers)
 
 
-def _feature_difference(
+def _layer_difference(
     name: str, found: Tensor, expected: Tensor, numbers: npt.NDArray[np.int64] | None
 ) -> Difference:
-    """Measure features [rows, channels, height, width] of a camera's images, by channel."""
-    channels = found.shape[1]
+    """Measure features [rows, channels, ...] of a camera's images, or the denoising by step."""
+    layers = found.shape[1]
     there, wanted = (
-        np.moveaxis(array.astype(np.float64), 1, -1).reshape(len(array), -1, channels)
+        np.moveaxis(array.astype(np.float64), 1, -1).reshape(len(array), -1, layers)
         for array in (found, expected)
     )
-    names = [f"channel {i}" for i in range(channels)]
+    if name == PATH:
+        steps = [f"step {number + 1}" for number in range(layers)]
+        return _by_column(PATH, steps, there, wanted, numbers)
+    names = [f"channel {i}" for i in range(layers)]
     return _by_column(f"features of {name.removeprefix(FEATURES)}", names, there, wanted, numbers)
 
 

@@ -170,7 +170,7 @@ class NodeTrial:
             return [f"{trial} {what} ({trial.reason}); the version in use is loaded first; {why}"]
         if run and trial.state is TrialState.PASSED:
             return [
-                f"the trial of {trial} has ended, no gate broke; `model_tools trial keep "
+                f"the trial of {trial} has ended, no gate failed; `model_tools trial keep "
                 f"{trial.name}` keeps the version, `model_tools trial end {trial.name}` goes back"
             ]
         if run and trial.runner not in (None, this_process()):

@@ -196,3 +196,19 @@ def test_cameras_are_swapped_where_that_fits_better(
 
     assert bool(check) == holds
     assert check.where == f"rows: {said}"
+
+
+def test_denoising_is_compared_by_step(contract: ChunkContract, chunks: F64) -> None:
+    units = VectorNormaliser(contract.action.normalisation, 3).undo(chunks)
+    path = np.random.default_rng(1).normal(size=(6, 4, 8, 3))
+    off = path.copy()
+    off[:, 2] += 0.5
+
+    _, denoising = chunk_differences(
+        contract,
+        {"normalised_chunk": chunks, "denoising": off},
+        {"chunk": units, "denoising": path},
+    )
+
+    assert denoising.names == ("step 1", "step 2", "step 3", "step 4")
+    np.testing.assert_allclose(denoising.rmse_each, [0.0, 0.0, 0.5, 0.0])

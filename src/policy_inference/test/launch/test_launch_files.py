@@ -30,6 +30,7 @@ ARGUMENTS = {
     "backend_options",
     "bundle",
     "robot",
+    "viewer",
     "metrics_port",
     "params_file",
     "namespace",
@@ -81,7 +82,7 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
 @pytest.mark.parametrize(
     ("argument", "remedy"),
     [
-        ("robot:=simm", "'lite3', 'lite3_emulator', 'go2', 'go2_emulator', 'g1', 'sim', 'none'"),
+        ("robot:=simm", "'lite3', 'lite3_emulator', 'sim', 'none'"),
         ("operator:=me", "'joystick', 'none'"),
         ("joy_node:=yes", "'true', 'false'"),
         ("use_sim_time:=yes", "'true', 'false'"),
@@ -96,6 +97,29 @@ def test_value_outside_the_choices_is_refused_before_anything_starts(
     assert run.wait_for_end() == 1
     assert remedy in run.output
     assert "process started" not in run.output
+
+
+@pytest.mark.parametrize("launched", [LITE3_ALONE, ("act_policy.launch.py", "bundle:=x")])
+def test_viewer_of_a_robot_that_is_not_simulated_is_refused_before_anything_starts(
+    launch: Callable[..., Any], launched: tuple[str, ...]
+) -> None:
+    run = launch(*launched, "viewer:=true")
+
+    assert run.wait_for_end() == 1
+    assert re.search(r"viewer: expected robot:=.*sim, found .*none", run.output)
+    assert "process started" not in run.output
+
+
+def test_viewer_without_a_display_ends_the_launch_by_name(
+    launch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    run = launch(*LITE3_IN_SIM, "viewer:=true")
+
+    run.wait_for_end()
+    assert "viewer: expected a display, found none" in run.output
+    assert "Traceback" not in run.output
 
 
 def test_missing_bundle_is_refused_by_name(launch: Callable[..., Any]) -> None:

@@ -170,7 +170,7 @@ def test_version_before_runs_after_reset_stand_and_run(tried: Robot, store: Path
     tried.request("reset")
     tried.runs()
     assert (version_of(tried), newest(tried).mode) == (BEFORE, Mode.RUN)
-    assert events(store) == ["begun", "run_began", "gate_broke", "rolled_back"]
+    assert events(store) == ["begun", "run_began", "gate_failed", "rolled_back"]
     assert (store / CURRENT).readlink() == Path(BEFORE)
 
 

@@ -26,6 +26,7 @@ _EVERY_ROBOT: Parameters = {
     "lockstep": (False, "Wait for the command of each tick and publish /clock"),
     "lockstep_speed": (0.0, "Simulated seconds per second in lockstep, at most; 0: no limit"),
     "answer_timeout_s": (2.0, "Time to wait in lockstep for a command before the drives damp, s"),
+    "viewer": (False, "Open a window of MuJoCo's viewer, which needs a display"),
     "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
     **_LATENCY_TRACE_END,
 }

@@ -38,6 +38,7 @@ from robot_sim.errors import SimError
 from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, time_of
 from robot_sim.nodes.parameters import Parameters, declared, described
 from robot_sim.trace import WalkRecord
+from robot_sim.viewer import Viewer
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Sensors and commands: only the newest counts; in lockstep none may be lost."""
@@ -96,7 +97,7 @@ class RobotNode(Node):
             stream_steps: Physics steps between messages in real time, by name of the stream.
 
         Raises:
-            SimError: The parameter `joint_order` does not fit.
+            SimError: The parameter `joint_order` does not fit, or `viewer` finds no display.
         """
         self._period_steps, self._stream_steps = period_steps, stream_steps
         self._answer_timeout_s: float = self._get("answer_timeout_s")
@@ -108,6 +109,7 @@ class RobotNode(Node):
         lockstep = self._get("lockstep")
         self._time = self.create_publisher(Clock, "/clock", NEWEST) if lockstep else None
         self.create_subscription(JointCommand, "joint_command", self._on_command, NEWEST)
+        self._viewer = Viewer(self.world) if self._get("viewer") else None
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
         """Publish the streams that are due; called on the thread of `run`, also for repetitions."""
@@ -132,10 +134,14 @@ class RobotNode(Node):
 
     def run(self) -> None:
         """Simulate until `stop` or until the duration is over."""
-        if self._time is not None:
-            self._run_lockstep()
-        else:
-            self._run_real_time()
+        try:
+            if self._time is not None:
+                self._run_lockstep()
+            else:
+                self._run_real_time()
+        finally:
+            if self._viewer is not None:
+                self._viewer.close()
 
     def stop(self) -> None:
         """Let `run` return soon; may be called from a signal handler and from any thread."""
@@ -214,6 +220,8 @@ class RobotNode(Node):
             self._apply(message)
         self.before_step()
         self.world.advance(steps)
+        if self._viewer is not None:
+            self._viewer.show()
 
     def _apply(self, message: JointCommand) -> None:
         try:

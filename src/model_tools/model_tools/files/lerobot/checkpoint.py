@@ -27,7 +27,7 @@ PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.jso
 """By whether it works on inputs."""
 _BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 RUN_WITH_LEROBOT = (
-    "LeRobot itself runs it on a ROS 2 robot: `lerobot-record --robot.type=ros2 "
+    "LeRobot itself runs it on a ROS 2 robot: `lerobot-rollout --robot.type=ros2 "
     "--policy.path=FOLDER` (docs/lerobot.md)"
 )
 NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}

@@ -20,7 +20,8 @@ INFO = Path("meta", "info.json")
 CONVERSION_REPORT = "conversion_report.json"
 """Report of `lerobot_bridge convert` in a dataset that it made, beside the data."""
 CONVERTIBLE = "v2.1"
-_CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
+_CONVERTER = "convert_dataset_v21_to_v30"
+_IN_0_4, _IN_0_6 = f"lerobot.datasets.v30.{_CONVERTER}", f"lerobot.scripts.{_CONVERTER}"
 _CAMERA_TYPES = ("video", "image")
 _SLOWEST_FPS, _FASTEST_FPS = 1e-3, 1e5
 _PATTERN = re.compile(r"(?:[^{}]|\{\w+(?::0?\d?\dd)?\})*")
@@ -80,17 +81,22 @@ def conversion_of(folder: Path, version: str) -> str:
             f"{_CONVERTER} of 0.4 goes on"
         )
     place = folder.resolve()
-    command = (
-        ".venv-lerobot/bin/python",
-        "-m",
-        _CONVERTER,
-        f"--repo-id={place.name}",
-        f"--root={place.parent}",
-        "--push-to-hub=false",
+    since_0_6, in_0_4 = (
+        shlex.join(
+            (
+                ".venv-lerobot/bin/python",
+                "-m",
+                module,
+                f"--repo-id={place.name}",
+                f"--root={root}",
+                "--push-to-hub=false",
+            )
+        )
+        for module, root in ((_IN_0_6, place), (_IN_0_4, place.parent))
     )
     return (
         f"this converts it in place, and keeps the old one as {place.name}_old (`make "
-        f"setup-lerobot` first): {shlex.join(command)}"
+        f"setup-lerobot` first), with LeRobot 0.6: {since_0_6}, with LeRobot 0.4: {in_0_4}"
     )
 
 

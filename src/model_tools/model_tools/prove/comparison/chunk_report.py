@@ -25,6 +25,7 @@ from model_tools.prove.comparison.report_parts import (
     verdict_class,
     verdict_tag,
 )
+from policy_inference.comparison.chunks import PATH
 from policy_inference.comparison.limits import judged_by_walking
 from policy_inference.comparison.plain_json import check_figures, difference_figures
 
@@ -130,7 +131,7 @@ class ChunkReport:
 
 
 def _on_rows(rows: OnRows) -> dict[str, Any]:
-    chunk, in_rad, *features = rows.differences
+    chunk, in_rad, *others = rows.differences
     degrees = {
         name: math.degrees(largest)
         for name, largest in zip(in_rad.names, in_rad.max_abs_each, strict=True)
@@ -143,7 +144,13 @@ def _on_rows(rows: OnRows) -> dict[str, Any]:
         "chunk": difference_figures(chunk),
         "chunk_rad": difference_figures(in_rad),
         "max_abs_degrees": degrees,
-        "features": {one.output: difference_figures(one) for one in features},
+        "features": {one.output: difference_figures(one) for one in others if one.output != PATH},
+        "denoising": {
+            name: rmse
+            for one in others
+            if one.output == PATH
+            for name, rmse in zip(one.names, one.rmse_each.tolist(), strict=True)
+        },
     }
 
 

@@ -27,6 +27,7 @@ from policy_inference.bundle.chunk_contract import (
 from policy_inference.comparison.chunks import (
     FEATURES,
     NORMALISED_CHUNK,
+    PATH,
     drawn_noise,
     play_chunks,
     rad_difference,
@@ -99,7 +100,7 @@ class ChunkComparison:
         *,
         is_only: bool,
     ) -> OnRows:
-        """Measure chunks and features, and hold them, and the cameras' wiring, against limits.
+        """Hold chunks, denoising, features, and the cameras' wiring, against limits.
 
         Raises:
             BundleError: The bundle states no limits, and nothing is known of the precision.
@@ -107,8 +108,10 @@ class ChunkComparison:
         bundle, source = candidate.bundle, one.rows.source
         # The reference gives what was not recorded.
         chunks = one.rows.outputs.get(GOLDEN_CHUNK, said[GOLDEN_CHUNK])
-        features = {name: array for name, array in said.items() if name.startswith(FEATURES)}
-        differences = _KIND.differences(bundle, found, {GOLDEN_CHUNK: chunks, **features})
+        within = {
+            name: array for name, array in said.items() if name == PATH or name.startswith(FEATURES)
+        }
+        differences = _KIND.differences(bundle, found, {GOLDEN_CHUNK: chunks, **within})
         checks = (
             *_KIND.checks(bundle, candidate.backend, candidate.entries, differences, source),
             *(

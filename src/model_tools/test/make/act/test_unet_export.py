@@ -21,7 +21,7 @@ from model_tools.make.act.unet_graphs import PREFIX, STEP, write_unet_graphs
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
-from policy_inference.comparison.chunks import NORMALISED_CHUNK, play_chunks
+from policy_inference.comparison.chunks import NORMALISED_CHUNK, PATH, play_chunks
 from policy_inference.comparison.rows import Rows
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import F32
@@ -136,6 +136,8 @@ def test_a_bundle_answers_its_golden_rows(
         found["chunk"].astype(float), chunks.astype(float), rtol=0.0, atol=1e-3
     )
     assert np.abs(np.diff(found[NORMALISED_CHUNK], axis=0)).max() > 0.01
+    size = bundle.contract.chunk.size
+    np.testing.assert_array_equal(found[PATH][:, -1, -size:], found[NORMALISED_CHUNK])
 
 
 def test_the_contract_states_what_the_checkpoint_does(tmp_path: Path) -> None:

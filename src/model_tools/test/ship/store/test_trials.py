@@ -58,7 +58,7 @@ def happens(root: Path, event: TrialEvent, **values: Any) -> None:
 def fails(root: Path) -> None:
     happens(
         root,
-        TrialEvent.GATE_BROKE,
+        TrialEvent.GATE_FAILED,
         reason="tilt_rad 0.6, limit 0.5",
         gate="tilt_rad",
         value=0.6,
@@ -330,7 +330,7 @@ for i in itertools.count():
     begin_run(newest_trial(model))
     node(TrialEvent.RUN_ENDED, counts={"run_time_s": 1.0})
     if i % 3 == 0:
-        node(TrialEvent.GATE_BROKE, reason="a gate")
+        node(TrialEvent.GATE_FAILED, reason="a gate")
     elif i % 3 == 1:
         node(TrialEvent.PASSED)
         run("trial", "keep", "tiny")

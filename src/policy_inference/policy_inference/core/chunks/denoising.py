@@ -57,6 +57,8 @@ class Denoiser:
         """Draws of standard normal noise [draws, rows, actions] that a chunk takes."""
         self.times = self._method.times
         """Time of each step."""
+        self.path: F32 = np.zeros((self.steps, *self.noise_shape[1:]), np.float32)
+        """What each step of the last chunk made [steps, rows, actions]; the next overwrites it."""
         self._policy = policy
         self._embedded = embedded(denoising.time, self.times)
         self._noisy, self._time = (
@@ -89,7 +91,7 @@ class Denoiser:
             if guide is not None:
                 answer = guide(x, answer, time)
             more = noise[step + 1] if step + 1 < len(noise) else None
-            x = self._method.advance(step, x, answer, more)
+            self.path[step] = x = self._method.advance(step, x, answer, more)
         return x
 
 

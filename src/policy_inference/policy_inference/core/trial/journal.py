@@ -37,7 +37,7 @@ class TrialEvent(str, Enum):
     BEGUN = "begun"
     RUN_BEGAN = "run_began"
     RUN_ENDED = "run_ended"
-    GATE_BROKE = "gate_broke"
+    GATE_FAILED = "gate_failed"
     CUT = "cut"
     PASSED = "passed"
     KEPT = "kept"

@@ -47,9 +47,9 @@ class TrialState(str, Enum):
     OPEN = "open"
     """The version runs, as far as its gates and its time allow."""
     PASSED = "passed"
-    """The time is used up and no gate broke; RUN is refused until the version is kept."""
+    """The time is used up and no gate failed; RUN is refused until the version is kept."""
     FAILED = "failed"
-    """A gate broke, or the power was cut during RUN; the version is marked bad."""
+    """A gate failed, or the power was cut during RUN; the version is marked bad."""
     KEPT = "kept"
     """The version is the one in use."""
     ENDED = "ended"
@@ -70,7 +70,7 @@ class VersionTrial:
         bundle_sha256, trial_sha256: Of the `policy.yaml` and of the `trial.yaml`.
         state: Where it has come to.
         reason: Why it failed or ended, in words.
-        gate: That broke; empty where none did.
+        gate: That failed; empty where none did.
         value, limit: Of that gate.
         counts: Totals of RUN so far: `run_time_s`, `ticks`, `hold_ticks`, `missed_ticks`, `falls`,
             `latched_faults`.
@@ -214,7 +214,7 @@ def _after(
     if what is TrialEvent.KEPT and trial.state in (TrialState.PASSED, TrialState.KEPT):
         return replace(trial, state=TrialState.KEPT)
     # What comes late from a node whose trial was ended meanwhile changes nothing any more.
-    if trial.state is TrialState.OPEN and what in (TrialEvent.GATE_BROKE, TrialEvent.CUT):
+    if trial.state is TrialState.OPEN and what in (TrialEvent.GATE_FAILED, TrialEvent.CUT):
         return replace(
             _failed(trial, _text(event["reason"])),
             gate=_text(event.get("gate", "")),

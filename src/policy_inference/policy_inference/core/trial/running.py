@@ -153,7 +153,7 @@ class RunningTrial:
         self._run_is_recorded = False
         self.writer.put(
             trial,
-            TrialEvent.GATE_BROKE,
+            TrialEvent.GATE_FAILED,
             reason=reason,
             gate=broken.gate,
             value=broken.value,

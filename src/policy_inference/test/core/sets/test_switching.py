@@ -182,6 +182,23 @@ def test_a_slower_member_that_is_followed_enters_in_one_of_its_own_ticks(after: 
     assert robot.observed_by("crouch").tolist() == [0.0, 0.0, waited]
 
 
+def test_a_slower_fallback_that_is_followed_knows_the_last_command_in_any_tick() -> None:
+    robot = SetRobot(
+        {
+            "members.crouch.starts": "followed",
+            "states.walk.fallback": "crouch",
+        },
+        {"crouch": {"name": "crouch", "rate_hz": 12.5}},
+    )
+    robot.answers("walk", 0.1, 0.1, 0.1)
+    robot.walking().ticks(2)
+    robot.answers("walk", 0.2, 0.2, 0.2)
+    robot.tick()
+    fail(robot, "walk", "raises")
+    robot.tick()
+    np.testing.assert_allclose(robot.observed_by("crouch")[-3:], [0.2] * 3, atol=1e-6)
+
+
 @pytest.mark.parametrize("failing", ["raises", "is not finite"])
 def test_where_an_entering_member_fails_the_robot_goes_on_as_it_was(
     robot: SetRobot, failing: str
@@ -252,6 +269,28 @@ def test_a_leaving_member_that_fails_does_not_stop_the_switch(robot: SetRobot) -
     robot.ticks(20)
     assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
     np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.1))
+
+
+def test_an_answer_that_a_failing_state_did_not_use_is_not_used_later() -> None:
+    members = {name: {"bundle": f"../{name}", "sha256": "0" * 64} for name in ("walk", "foot")}
+    robot = SetRobot(
+        {
+            "members.walk": {**members["walk"], "joints": ["hip", "knee"], "starts": "followed"},
+            "members.foot": {**members["foot"], "joints": ["ankle"]},
+            "states.walk.members": ["walk", "foot"],
+            "states.walk.fallback": "crouch",
+            "states.crouch.fallback": "walk",
+        },
+        {"foot": {"name": "foot"}},
+    ).walking()
+    fail(robot, "foot", "raises")
+    robot.tick()
+    assert robot.state == "crouch"
+    robot.backends["foot"].during_run = lambda: None
+    fail(robot, "crouch", "raises")
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    assert robot.state == "walk"
+    assert robot.observed_by("walk")[12] == pytest.approx(0.05 * 3.0)
 
 
 def test_members_that_fail_in_turn_end_in_the_rules_of_the_guard() -> None:

@@ -50,7 +50,7 @@ RECORDS = [
             ("begun", BEGUN),
             ("run_began", {"runner": "boot 1 1"}),
             ("run_ended", {"counts": {"run_time_s": 12.5, "ticks": 625}}),
-            ("gate_broke", BROKE),
+            ("gate_failed", BROKE),
         )
     )
 ]
@@ -103,7 +103,7 @@ def test_clock_that_is_wrong_decides_nothing(file: Path) -> None:
 
 
 def test_broken_gate_is_on_record_with_its_figures(file: Path) -> None:
-    append_event(file, 1, TrialEvent.GATE_BROKE, **BROKE)
+    append_event(file, 1, TrialEvent.GATE_FAILED, **BROKE)
     append_event(file, 1, TrialEvent.ROLLED_BACK, version="1.0.0")
     trial = newest(file)
     assert (trial.state, trial.is_bad, trial.nodes_take_it) == (TrialState.FAILED, True, False)
@@ -116,7 +116,7 @@ def test_broken_gate_is_on_record_with_its_figures(file: Path) -> None:
 def test_what_comes_late_from_an_ended_trial_changes_nothing(file: Path) -> None:
     append_event(file, 1, TrialEvent.ENDED, reason="by a person")
     begin(file, 2, "1.2.0")
-    append_event(file, 1, TrialEvent.GATE_BROKE, **BROKE)
+    append_event(file, 1, TrialEvent.GATE_FAILED, **BROKE)
     first, second = trials_of(file.parent)
     assert (first.state, second.state) == (TrialState.ENDED, TrialState.OPEN)
 
@@ -161,7 +161,7 @@ def test_line_that_cannot_be_read_ends_the_trial(file: Path, line: bytes) -> Non
 
 def test_words_of_a_record_command_no_terminal_and_can_be_sent(file: Path) -> None:
     broke = BROKE | {"reason": "\x1b[2J\ud800"}
-    append_event(file, 1, TrialEvent.GATE_BROKE, **broke)
+    append_event(file, 1, TrialEvent.GATE_FAILED, **broke)
     assert newest(file).reason == r"\x1b[2J\ud800"
 
 
@@ -260,7 +260,7 @@ class TestWhatANodeTakes:
         assert trial_of_bundle(str(file.parent)) is None
 
     def test_version_that_failed_is_refused_by_its_number(self, file: Path) -> None:
-        append_event(file, 1, TrialEvent.GATE_BROKE, **BROKE)
+        append_event(file, 1, TrialEvent.GATE_FAILED, **BROKE)
         with pytest.raises(PolicyError, match=r"walker 1.1.0: tilt_rad 0.6.*--again"):
             trial_of_bundle("walker@1.1.0")
 

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Print a simulated robot on legs as URDF, for robot_state_publisher, RViz and Foxglove.
+
+    robot_urdf lite3 > lite3.urdf
+
+The links are the bodies of the simulation, with its masses and visible shapes. The base is
+`base_link` and carries `imu_link`, the frames of the simulated robot's messages. URDF has no
+capsules: each becomes a cylinder with a sphere at either end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+import mujoco
+import numpy as np
+
+from robot_sim.errors import SimError
+from robot_sim.figures import Array, LeggedRobot, load_robot
+from robot_sim.model import build_model
+from robot_sim.rotation import roll_pitch_yaw, rotate
+
+BASE, IMU = "base_link", "imu_link"
+_HIDDEN_GROUP = 3
+_GEOM = mujoco.mjtGeom
+
+
+def write_urdf(robot: LeggedRobot) -> str:
+    """Return a robot as URDF; joint angles mean the same as in the simulation."""
+    model = build_model(robot)
+    root = Element("robot", name=robot.name.lower())
+    names = {number: model.body(number).name for number in range(1, model.nbody)}
+    names[1] = BASE
+    for number, name in names.items():
+        link = SubElement(root, "link", name=name)
+        _add_inertial(link, model, number)
+        for geom in _seen(model, number):
+            _add_visuals(link, model, geom)
+    speeds = {joint.name: joint.speed_radps for joint in robot.joints}
+    for number, name in list(names.items())[1:]:
+        _add_joint(root, model, number, (names[model.body_parentid[number]], name), speeds)
+    SubElement(root, "link", name=IMU)
+    fixed = SubElement(root, "joint", name="imu_joint", type="fixed")
+    _add_ends(fixed, (BASE, IMU), model.site("imu").pos, model.site("imu").quat)
+    indent(root)
+    return '<?xml version="1.0"?>\n' + tostring(root, encoding="unicode") + "\n"
+
+
+def _add_joint(
+    root: Element,
+    model: mujoco.MjModel,
+    body: int,
+    ends: tuple[str, str],
+    speeds: dict[str, float],
+) -> None:
+    """Add what joins a body to its parent: its hinge, or nothing that moves."""
+    place, quat = model.body_pos[body], model.body_quat[body]
+    if model.body_jntnum[body] == 0:
+        fixed = SubElement(root, "joint", name=f"{ends[1]}_fixed", type="fixed")
+        _add_ends(fixed, ends, place, quat)
+        return
+    joint = model.joint(model.body_jntadr[body])
+    element = SubElement(root, "joint", name=joint.name, type="revolute")
+    _add_ends(element, ends, place, quat)
+    SubElement(element, "axis", xyz=_text(joint.axis))
+    lower, upper = joint.range
+    SubElement(
+        element,
+        "limit",
+        lower=_text([lower]),
+        upper=_text([upper]),
+        effort=_text([model.actuator(joint.name).forcerange[1]]),
+        velocity=_text([speeds[joint.name]]),
+    )
+
+
+def _add_ends(joint: Element, ends: tuple[str, str], place: Array, quat_wxyz: Array) -> None:
+    _add_origin(joint, place, quat_wxyz)
+    SubElement(joint, "parent", link=ends[0])
+    SubElement(joint, "child", link=ends[1])
+
+
+def _add_origin(element: Element, place: Array, quat_wxyz: Array) -> None:
+    rpy = roll_pitch_yaw(np.roll(quat_wxyz, -1))
+    SubElement(element, "origin", xyz=_text(place), rpy=_text(rpy))
+
+
+def _add_inertial(link: Element, model: mujoco.MjModel, body: int) -> None:
+    if model.body_mass[body] == 0.0:
+        return
+    inertial = SubElement(link, "inertial")
+    _add_origin(inertial, model.body_ipos[body], model.body_iquat[body])
+    SubElement(inertial, "mass", value=_text([model.body_mass[body]]))
+    ixx, iyy, izz = (_text([value]) for value in model.body_inertia[body])
+    SubElement(inertial, "inertia", ixx=ixx, iyy=iyy, izz=izz, ixy="0", ixz="0", iyz="0")
+
+
+def _seen(model: mujoco.MjModel, body: int) -> Iterator[int]:
+    """Yield the visible shapes of a body."""
+    first = model.body_geomadr[body]
+    for geom in range(first, first + model.body_geomnum[body]):
+        if model.geom_group[geom] != _HIDDEN_GROUP:
+            yield geom
+
+
+def _add_visuals(link: Element, model: mujoco.MjModel, geom: int) -> None:
+    place, quat = model.geom_pos[geom], model.geom_quat[geom]
+    radius, half, _ = size = model.geom_size[geom]
+    kind = model.geom_type[geom]
+    forms: list[tuple[str, dict[str, str], Array]]
+    if kind == _GEOM.mjGEOM_BOX:
+        forms = [("box", {"size": _text(2.0 * size)}, place)]
+    elif kind == _GEOM.mjGEOM_SPHERE:
+        forms = [("sphere", {"radius": _text([radius])}, place)]
+    else:
+        cylinder = {"radius": _text([radius]), "length": _text([2.0 * half])}
+        forms = [("cylinder", cylinder, place)]
+    if kind == _GEOM.mjGEOM_CAPSULE:
+        end = rotate(np.roll(quat, -1), np.array([0.0, 0.0, half]))
+        ball = {"radius": _text([radius])}
+        forms += [("sphere", ball, place + end), ("sphere", ball, place - end)]
+    colour = model.mat_rgba[model.geom_matid[geom]]
+    for form, sizes, at in forms:
+        visual = SubElement(link, "visual")
+        _add_origin(visual, at, quat)
+        SubElement(SubElement(visual, "geometry"), form, sizes)
+        material = SubElement(visual, "material", name=model.material(model.geom_matid[geom]).name)
+        SubElement(material, "color", rgba=_text(colour))
+
+
+def _text(values: Sequence[float] | Array) -> str:
+    """Return numbers as URDF has them; zero without a sign."""
+    return " ".join(f"{float(value) + 0.0:.9g}" for value in values)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of `robot_urdf`.
+
+    Returns:
+        0; 2 where there is no such robot.
+    """
+    parser = argparse.ArgumentParser(
+        "robot_urdf",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('robot-sim')}")
+    parser.add_argument("robot", help="lite3, go2, g1, or a folder of figures")
+    try:
+        sys.stdout.write(write_urdf(load_robot(parser.parse_args(args).robot)))
+    except SimError as error:
+        parser.error(str(error))
+    return 0
