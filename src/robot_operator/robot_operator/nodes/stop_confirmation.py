@@ -29,8 +29,8 @@ _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
 """So long after the newest node was found another one may appear."""
 _ROBOTS_WITHIN_S = 4.0
-"""The same while it is not known who follows the commands of a policy node: on a busy machine it may
-take so long to find a driver."""
+"""The same while it is not known who follows the commands of a policy node: a busy machine may need
+so long to find a driver."""
 _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
 _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 
