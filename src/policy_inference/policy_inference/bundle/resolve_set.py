@@ -194,7 +194,18 @@ class _SetResolver:
                         self._differs(
                             name, f"{field} of {joint}", f"{expected:g}", having[0], f"{value:g}"
                         )
+        self._check_external_vectors()
         self._check_on_fault({name: self._contracts[name].safety.on_fault for name in self._order})
+
+    def _check_external_vectors(self) -> None:
+        """Check that members that read the same topic expect as many values of it."""
+        first = dict[str, tuple[str, int]]()
+        for name in self._order:
+            for topic, size in _external_sizes(self._contracts[name]).items():
+                as_in, expected = first.setdefault(topic, (name, size))
+                if size != expected:
+                    what = f"size of the external vector {topic}"
+                    self._differs(name, what, str(expected), as_in, str(size))
 
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
         stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
@@ -436,6 +447,14 @@ class _SetResolver:
             expected, found = error.args
             self._reader.problem(key, expected, Found(found))
             return None
+
+
+def _external_sizes(contract: AnyContract) -> dict[str, int]:
+    """Return the number of values of each external vector that a policy observes, by topic."""
+    if isinstance(contract, ChunkContract):
+        outside = contract.environment_state
+        return {} if outside is None else {outside.topic: outside.size}
+    return {term.topic: term.size or 0 for term in contract.terms if term.topic is not None}
 
 
 def _terms(contract: AnyContract) -> Iterator[Term]:

@@ -206,6 +206,7 @@ class SetRequests:
                 self.stand()
         elif mode is not Mode.HOLD:
             self._stands_up, self._began_ns = False, now_ns
+            self._policy.stop()
 
     def _is_silent(self, now_ns: int) -> bool:
         """Return whether no velocity command has come for too long, or since RUN began."""

@@ -173,6 +173,8 @@ class PolicySet:
         waits = transition.otherwise == "wait"
         if not waits and (problems := self._problems(to)):
             raise RefusedError(f"switch to {to} refused: {'; '.join(problems)}")
+        if self._request is not None and self._request.to != to:
+            self.refusals.append(f"switch to {self._request.to}: {to} was asked for instead")
         ticks = max(1, round(transition.timeout_s * self._rate_hz)) if waits else 1
         self._request = _Request(to, "asked for", ticks, transition.timeout_state)
         self._returning, self._refused = False, ""
@@ -180,6 +182,11 @@ class PolicySet:
     def go_back(self) -> None:
         """Go to a state from which the robot may stand up, each switch once its conditions hold."""
         self._returning, self._request = True, None
+
+    def stop(self) -> None:
+        """End what is asked for, and the blend: the robot does something else."""
+        self._request, self._returning = None, False
+        self._settle()
 
     def infer(self) -> bool:
         """Run the members that command; return whether all answers are finite.

@@ -311,6 +311,46 @@ def test_a_run_begins_in_the_initial_state_again(robot: SetRobot) -> None:
     assert robot.commanded().stiffness.tolist() == [30.0] * 3
 
 
+def test_of_two_requests_in_one_tick_the_later_one_counts_and_the_other_is_named() -> None:
+    third = {"members.third": {"bundle": "../third", "sha256": "0" * 64}}
+    state = {"members": ["third"], "way_back": "walk", "to": {"walk": {}}}
+    robot = SetRobot(
+        {**third, "states.third": state, "states.walk.to.third": {}}, {"third": {"name": "third"}}
+    ).walking()
+    robot.requests.switch("crouch")
+    robot.requests.switch("third")
+    robot.ticks(1)
+    assert robot.state == "third"
+    assert [*robot.policy.refusals] == ["switch to crouch: third was asked for instead"]
+
+
+def test_an_emergency_stop_during_a_blend_ends_it_and_the_next_run_is_whole(
+    robot: SetRobot,
+) -> None:
+    robot.requests.switch("crouch")
+    robot.ticks(2)
+    robot.controller.estop("pressed")
+    robot.ticks(1)
+    assert robot.is_in(Mode.DAMP)
+    assert not robot.policy.report.is_blending
+    robot.controller.reset()
+    robot.walking()
+    targets = robot.commanded()
+    assert (robot.state, targets.stiffness.tolist()) == ("walk", [30.0] * 3)
+    np.testing.assert_allclose(targets.position, np.add(DEFAULT, 0.1))
+
+
+def test_what_is_asked_for_ends_with_the_run() -> None:
+    robot = SetRobot({"states.walk.to.crouch": {"otherwise": "wait", "when": {"joint_speed": 1.0}}})
+    robot.walking().sensed["joint_vel"] = (3.0, 0.0, 0.0)
+    robot.requests.switch("crouch")
+    robot.ticks(1)
+    assert robot.policy.report.asked == "crouch"
+    robot.controller.damp()
+    robot.ticks(1)
+    assert robot.policy.report.asked == ""
+
+
 def fail(robot: SetRobot, member: str, how: str) -> None:
     """Have the model of a member fail from now on."""
     backend = robot.backends[member]
