@@ -189,7 +189,7 @@ def measure() -> list[Figure]:
 
 
 def _set_of_three(folder: Path) -> SetBundle:
-    """Return a set of three policies, which all see each observation, after writing it there."""
+    """Return a set of three policies, of which two are followed, after writing it there."""
     walk, *others = _MEMBERS
     bundles = {name: load_bundle(BUNDLE.with_name(of)) for name, of in _MEMBERS.items()}
     content = {

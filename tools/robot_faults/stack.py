@@ -72,6 +72,7 @@ class Stack:
         *,
         emulator: Mapping[str, Any] | None = None,
         driver: Mapping[str, Any] | None = None,
+        priority: int = 0,
     ) -> None:
         """Start everything; nothing moves yet.
 
@@ -79,15 +80,17 @@ class Stack:
             folder: For logs, the trace and the events.
             emulator: Parameters beside those that let driver and emulator find each other.
             driver: The same.
+            priority: `realtime.priority` of driver and policy node.
         """
         self.trace_file, self._event_file = folder / "trace.npz", folder / "events.jsonl"
         self._folder, self._started = folder, itertools.count()
+        self._common = {"status_rate_hz": 20.0, "realtime.priority": priority}
         self.driver_status: RobotStatus | None
         with ExitStack() as opened:
             self._nodes = opened.enter_context(Processes())
             files = {"trace_file": str(self.trace_file), "event_file": str(self._event_file)}
             self._driver_parameters = {
-                "status_rate_hz": 20.0,
+                **self._common,
                 **self._emulate({**files, **(emulator or {})}),
                 **(driver or {}),
             }
@@ -144,9 +147,7 @@ class Stack:
 
     def start_policy(self) -> NodeProcess:
         """Start a policy node; it is `policy` from now on."""
-        self.policy = self._start(
-            "joint_policy_node", {"bundle": self.bundle, "status_rate_hz": 20.0}
-        )
+        self.policy = self._start("joint_policy_node", {"bundle": self.bundle, **self._common})
         return self.policy
 
     @property
@@ -160,7 +161,7 @@ class Stack:
         return {entry.key: entry.value for entry in entries}
 
     def ask_driver(self, service: str) -> tuple[bool, str]:
-        """Request `take_control`, `release_control` or `damp`; return the answer."""
+        """Request `take_control`, `release_control`, `damp` or `reset`; return the answer."""
         client = self._clients[service]
         self.wait_until(client.service_is_ready, f"the service '{service}'")
         future = client.call_async(Trigger.Request())
@@ -279,7 +280,7 @@ class Stack:
         node.create_subscription(RobotStatus, status, self._on_status, _LATCHED)
         self._clients = {
             name: node.create_client(Trigger, f"{self.driver_command}/{name}")
-            for name in ("take_control", "release_control", "damp")
+            for name in ("take_control", "release_control", "damp", "reset")
         }
 
     def _on_status(self, message: RobotStatus) -> None:

@@ -124,11 +124,11 @@ class Link(Generic[StateT]):
             follows = self.phase is DriverPhase.FOLLOWING and self._figures.lower_s > 0.0
             self._lowered_from = self._sent if follows else None
             if not self._acknowledgement.known:
-                self._answer(
-                    TAKE,
-                    f"{reason}; the drives are commanded to brake for "
-                    f"{self._figures.rest_s:.0f} s, then control is given back",
+                rest_s = self._figures.rest_s
+                rest = (
+                    f"the drives are commanded to brake for {rest_s:.0f} s, then " if rest_s else ""
                 )
+                self._answer(TAKE, f"{reason}; {rest}control is given back")
             self._enter(DriverPhase.RELEASING, reason, now_ns)
 
     def damp(self, reason: str, now_ns: int) -> None:

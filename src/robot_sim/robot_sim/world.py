@@ -268,11 +268,12 @@ class World(WalkingWorld):
 
     def hang(self) -> None:
         """Hold the base where it is now, as a hoist holds a humanoid, until `let_down`."""
-        held, place, quat_wxyz = self.model.equality(HOIST), np.zeros(3), np.zeros(4)
+        held, turned_back_wxyz = self.model.equality(HOIST), np.zeros(4)
         base_m, base_wxyz = self._data.qpos[:3], self._data.qpos[3:7]
-        mujoco.mju_negPose(place, quat_wxyz, base_m, base_wxyz)
-        # Of a weld: where it acts, where the world is, seen from the base, and a scale of torques.
-        held.data[:_WELD] = [*np.zeros(3), *place, *quat_wxyz, 1.0]
+        mujoco.mju_negQuat(turned_back_wxyz, base_wxyz)
+        # Of a weld: where it acts in the world and in the base, the world seen from the base, and
+        # a scale of torques. It acts in the base: at a far point, what turns would be what sinks.
+        held.data[:_WELD] = [*base_m, *np.zeros(3), *turned_back_wxyz, 1.0]
         self._data.eq_active[held.id] = True
 
     def let_down(self) -> None:

@@ -5,15 +5,16 @@
 The sender of commands has control until it releases it, or is silent for 1 s; then the motors damp.
 """
 
-import sys
+import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import rclpy
 from my_robot_msgs.msg import LowCommand, LowState
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from my_robot_driver.driver import FIGURES, G_M_S2, JOINT_NAMES
 from robot_sim.world import DriveCommand, World
@@ -80,9 +81,10 @@ class Simulator(Node):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `my_robot_simulator`."""
-    rclpy.init(args=args)
-    try:
+    """Entry point of the command `my_robot_simulator`; Ctrl-C and SIGTERM end it with status 0."""
+    # rclpy's own handlers would end its context within a callback, which then cannot publish.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
         rclpy.spin(Simulator())
-    except (KeyboardInterrupt, ExternalShutdownException):
-        sys.exit(0)

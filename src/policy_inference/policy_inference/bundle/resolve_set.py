@@ -161,6 +161,7 @@ class _SetResolver:
             ),
             every=self._every(name, rate_hz),
             is_followed=followed,
+            velocity_command=self._narrower_range(contract),
         )
 
     def _every(self, name: str, rate_hz: float) -> Fraction:
@@ -193,7 +194,18 @@ class _SetResolver:
                         self._differs(
                             name, f"{field} of {joint}", f"{expected:g}", having[0], f"{value:g}"
                         )
+        self._check_external_vectors()
         self._check_on_fault({name: self._contracts[name].safety.on_fault for name in self._order})
+
+    def _check_external_vectors(self) -> None:
+        """Check that members that read the same topic expect as many values of it."""
+        first = dict[str, tuple[str, int]]()
+        for name in self._order:
+            for topic, size in _external_sizes(self._contracts[name]).items():
+                as_in, expected = first.setdefault(topic, (name, size))
+                if size != expected:
+                    what = f"size of the external vector {topic}"
+                    self._differs(name, what, str(expected), as_in, str(size))
 
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
         stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
@@ -409,6 +421,11 @@ class _SetResolver:
             effort_demand=demand,
         )
 
+    def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
+        """Return a member's range, None where it is that of the set."""
+        own = contract.velocity_command if isinstance(contract, JointContract) else None
+        return None if own == self._velocity_command() else own
+
     def _velocity_command(self) -> VelocityCommand | None:
         """Return the range that holds those of all members."""
         ranges = [
@@ -430,6 +447,14 @@ class _SetResolver:
             expected, found = error.args
             self._reader.problem(key, expected, Found(found))
             return None
+
+
+def _external_sizes(contract: AnyContract) -> dict[str, int]:
+    """Return the number of values of each external vector that a policy observes, by topic."""
+    if isinstance(contract, ChunkContract):
+        outside = contract.environment_state
+        return {} if outside is None else {outside.topic: outside.size}
+    return {term.topic: term.size or 0 for term in contract.terms if term.topic is not None}
 
 
 def _terms(contract: AnyContract) -> Iterator[Term]:

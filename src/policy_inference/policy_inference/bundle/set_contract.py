@@ -210,6 +210,8 @@ class MemberContract:
         every: Ticks of the set from one of its ticks to the next, whole for a joint policy. A step
             that falls between two ticks is made in the later one.
         is_followed: Whether it remembers what it observed while it did not command.
+        velocity_command: Range that the set's velocity command is clipped to for it; None where it
+            takes all of that.
     """
 
     contract: JointContract | ChunkContract
@@ -219,6 +221,7 @@ class MemberContract:
     commanded: Index
     every: Fraction
     is_followed: bool
+    velocity_command: VelocityCommand | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -91,6 +91,7 @@ class _SetValidator:
             self._is_another(key, name, to)
         if transition.timeout_state is not None:
             self._leads(f"{key}.timeout_state", name, transition.timeout_state)
+            self._is_another(f"{key}.timeout_state", to, transition.timeout_state)
             if transition.otherwise != "wait":
                 self._reader.problem(
                     f"{key}.timeout_state",

@@ -45,6 +45,8 @@ class JointPolicy:
             each for each in (self._recurrent, LastOutputs(state, backend)) if each.pairs
         ]
         self._last_action = state["last_action"]
+        self.remembers = bool(self._remembering) or state.keeps_time
+        """Whether `watch` changes anything."""
         self._tick = 0
         self.begins = True
         """Whether history, last action and recurrent state were clean at the last `infer`."""

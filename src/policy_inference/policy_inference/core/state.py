@@ -174,12 +174,21 @@ class RobotState(StateVector):
         """Compute the fields that follow from others."""
         if self._orientation:
             gravity_body(self._quat, self._gravity)
+        self.derive_own()
+
+    def derive_own(self) -> None:
+        """Compute those that a `SensedCopy` does not bring: phases and the reference motion."""
         for part in self._derived:
             part.write()
 
+    @property
+    def keeps_time(self) -> bool:
+        """Whether `advance` changes anything."""
+        return self._tick is not None or bool(self._clocks)
+
 
 class SensedCopy:
-    """Copies what is measured from one state into another, in one gather without allocating."""
+    """Copies what is measured from one state into another, without allocating."""
 
     def __init__(self, source: StateVector, into: StateVector, places: Index) -> None:
         """Turn names into indices, once.
@@ -189,26 +198,27 @@ class SensedCopy:
             into: Of other joints or of another order.
             places: Index in the source's joints of each joint of `into`.
         """
-        pairs = [(source.slices[name], into.slices[name], name) for name in into.sensed]
-        self._from = np.concatenate(
-            [
-                there.start + (places if is_per_joint(name) else np.arange(_size(there)))
-                for there, _, name in pairs
-            ]
-        )
-        self._to = np.concatenate([np.arange(here.start, here.stop) for _, here, _ in pairs])
-        self._source, self._into = source.flat, into.flat
-        self._values: F64 = np.zeros(self._to.size)
+        self._source = source.flat
+        self._parts = list[tuple[Index, F64]]()
+        """Runs of fields that lie one after another in `into`, with their indices in `source`."""
+        start, index = 0, np.zeros(0, np.intp)
+        for name in into.sensed:
+            there, here = source.slices[name], into.slices[name]
+            if here.start != start + index.size:
+                self._add(into, start, index)
+                start, index = here.start, index[:0]
+            own = places if is_per_joint(name) else np.arange(there.stop - there.start)
+            index = np.concatenate([index, there.start + own])
+        self._add(into, start, index)
+
+    def _add(self, into: StateVector, start: int, index: Index) -> None:
+        if index.size:
+            self._parts.append((index, into.flat[start : start + index.size]))
 
     def take(self) -> None:
         """Copy what the source holds now."""
-        self._source.take(self._from, None, self._values, "clip")
-        self._into[self._to] = self._values
-
-
-def _size(part: slice) -> int:
-    size: int = part.stop - part.start
-    return size
+        for index, part in self._parts:
+            self._source.take(index, None, part, "clip")
 
 
 def _input_of(field: str) -> str:

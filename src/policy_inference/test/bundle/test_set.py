@@ -205,6 +205,13 @@ WRONG: list[tuple[Change, str]] = [
         "states.first.to.second.when.pose: expected one",
     ),
     ({"states.first.to.second.timeout_state": "second"}, "states.first.to.second.timeout_state"),
+    (
+        {
+            "states.first.to.second.otherwise": "wait",
+            "states.first.to.second.timeout_state": "second",
+        },
+        "states.first.to.second.timeout_state: expected another state, found 'second'",
+    ),
     ({"poses.low": {"elbow": 1.0}}, "poses.low: expected keys that match one of"),
     ({"silence_s": 0.0}, "silence_s: expected a number > 0"),
     ({"poses.stand": 0.5}, "poses.stand: expected another name"),
@@ -284,6 +291,23 @@ def test_a_recurrent_member_cannot_be_followed(write: Write) -> None:
     )
     (problem,) = problems_of(folder)
     assert problem.startswith("members.two.starts: expected clean for a policy with the term last")
+
+
+def test_members_that_expect_different_sizes_of_an_external_vector_are_refused(
+    write: Write,
+) -> None:
+    def scan(size: int) -> Change:
+        term = {"term": "external", "topic": "height_scan", "size": size}
+        return {
+            "observations": {"obs": {"terms": [term]}},
+            "model.inputs.obs.shape": [1, size],
+        }
+
+    (problem,) = problems_of(write(one=scan(3), two=scan(5)))
+    assert problem.startswith(
+        "members.two.bundle: expected size of the external vector height_scan 3, as in the member "
+        "one, found 5"
+    )
 
 
 def write_tracking(

@@ -152,6 +152,32 @@ def test_another_set_can_be_loaded_at_rest(robot: SetRobot, tmp_path: Path) -> N
     robot.reported(lambda status: status.bundle_version == "2.0.0", "the new version")
 
 
+def test_a_load_during_a_blend_is_refused_and_the_blend_goes_on(
+    robot: SetRobot, tmp_path: Path
+) -> None:
+    robot.switch("crouch")
+    robot.ticks(2)
+    load = LoadBundle.Request(bundle=str(write_set(tmp_path / "other", version="2.0.0")))
+    refused = robot.call(LoadBundle, "policy_set_node/load", load)
+    assert "the mode is RUN" in refused.message
+    robot.ticks(6)
+    assert robot.tick().stiffness[0] == 50.0
+
+
+def test_a_flood_of_requests_is_answered_and_stops_no_tick(robot: SetRobot) -> None:
+    client = robot.node.create_client(SwitchState, "policy_set_node/switch")
+    answers = [
+        client.call_async(SwitchState.Request(state=("crouch", "walk", "trot")[number % 3]))
+        for number in range(300)
+    ]
+    robot.ticks(20)
+    robot.until(lambda: all(answer.done() for answer in answers), "all answers")
+    messages = {answer.result().message for answer in answers}
+    assert "crouch is asked for" in messages
+    assert any("found 'trot'" in message for message in messages)
+    assert robot.tick().mode == Mode.RUN
+
+
 def test_a_policy_alone_is_no_set(stage: Stage, tmp_path: Path) -> None:
     write_set(tmp_path)
     node = stage.node(bundle=str(tmp_path / "walk"))

@@ -119,7 +119,7 @@ def look_around(
         found = FoundNodes()
         while time.monotonic() < begins_s + timeout_s:
             executor.spin_once(timeout_sec=_LOOK_AROUND_S)
-            before, found = found, _seen(node, policy)
+            before, found = found, seen(node, policy)
             if found != before:
                 changed_s = time.monotonic()
             unchanged_s = time.monotonic() - changed_s
@@ -245,7 +245,8 @@ def publishing(node: Node, kind: str) -> list[str]:
     )
 
 
-def _seen(node: Node, policy: str | None) -> FoundNodes:
+def seen(node: Node, policy: str | None) -> FoundNodes:
+    """Return what `node` knows by now; of policy nodes that of this full name, or all."""
     policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
     drivers = publishing(node, DRIVER)
     published = [entry for name in policies for entry in _topics_of(node, name)]

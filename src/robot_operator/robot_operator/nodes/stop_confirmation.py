@@ -13,7 +13,14 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
-from robot_operator.nodes.found import DRIVER, POLICY_NODE, full, namespace_of, publishing
+from robot_operator.nodes.found import (
+    DRIVER,
+    POLICY_NODE,
+    full,
+    namespace_of,
+    publishing,
+    seen,
+)
 from robot_operator.nodes.stop import EstopButton
 from robot_operator.nodes.words import Lines, driver_lines, policy_lines
 from robot_operator.requests import OperatorError, OperatorRequest
@@ -21,6 +28,9 @@ from robot_operator.requests import OperatorError, OperatorRequest
 _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
 """So long after the newest node was found another one may appear."""
+_ROBOTS_WITHIN_S = 4.0
+"""The same while it is not known who follows the commands of a policy node: a busy machine may need
+so long to find a driver."""
 _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
 _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 
@@ -69,10 +79,14 @@ class StopConfirmation:
         """Who obeyed."""
         obeyed = ", ".join(name for name, has in self.obeyed.items() if has) or "none"
         where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
-        return f"{self._action}: {where}obeyed: {obeyed}"
+        unknown = ", ".join(self._without_robot())
+        unless = f"; who follows the commands of {unknown} is not known" if unknown else ""
+        return f"{self._action}: {where}obeyed: {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
         """Return once every node that there is has obeyed, and no other has appeared for 1 s.
+
+        Where the driver or the simulator of a policy node was not found, it is 4 s.
 
         Raises:
             OperatorError: There is none, or one has not obeyed, within `timeout_s`.
@@ -83,10 +97,12 @@ class StopConfirmation:
             self._executor.spin_once(timeout_sec=_TURN_S)
             if self._look():
                 found_s = time.monotonic()
+            quiet_s = time.monotonic() - found_s
             if (
                 not self._missing()
                 and self._kinds
-                and time.monotonic() - found_s > _OTHERS_WITHIN_S
+                and quiet_s > _OTHERS_WITHIN_S
+                and (quiet_s > _ROBOTS_WITHIN_S or not self._without_robot())
             ):
                 return
         if not self._kinds and not self._named:
@@ -108,6 +124,11 @@ class StopConfirmation:
         return sorted(
             name for name in {*self._kinds, *self._named.values()} if not self._has_obeyed(name)
         )
+
+    def _without_robot(self) -> list[str]:
+        """Return the policy nodes for which it is not known who follows their commands."""
+        policies = [name for name, kind in sorted(self._kinds.items()) if kind == POLICY_NODE]
+        return [name for name in policies if not seen(self._node, name).is_complete]
 
     def _look(self) -> bool:
         """Ask the nodes that are new; return whether there were any."""

@@ -157,13 +157,13 @@ def input_lines(status: PolicyStatus) -> Lines:
 
 def driver_lines(status: RobotStatus) -> Lines:
     """Return what a robot's driver reports about itself, less its obstacles."""
-    legs = (
-        "its own controller has the legs"
+    why = (
+        "its own controller moves it"
         if status.state == RobotStatus.LISTENING
-        else "one request makes the legs stiff"
+        else "one request makes it stiff"
     )
     lines = [
-        ("people", f"5 m away, or hardware e-stop pressed: {legs}"),
+        ("people", f"out of reach (5 m from legs), or hardware e-stop pressed: {why}"),
         ("driver", f"{STATES[status.state]}: {status.reason}"),
         (
             "link",

@@ -355,13 +355,13 @@ def test_screen_shows_reasons_to_refuse_the_next_step_and_the_state_of_the_robot
     assert shown["hottest"] == "HR_Knee, 44 °C"
     assert shown["battery"] == "82 %, 25.3 V"
     assert "gap 2.1 ms" in shown["link"]
-    near = "5 m away, or hardware e-stop pressed: "
-    assert shown["people"] == f"{near}its own controller has the legs"
+    near = "out of reach (5 m from legs), or hardware e-stop pressed: "
+    assert shown["people"] == f"{near}its own controller moves it"
     robot.driver.state = RobotStatus.FOLLOWING
     robot.policy.inputs = [InputStatus(name="imu/data", text="imu/data: 400 ms old")]
     robot.until(lambda: lines(node)["next"] == "stand (s, Enter): imu/data: 400 ms old", "stand")
     assert node.view().headline == "DAMP | robot: FOLLOWING"
-    assert lines(node)["people"] == f"{near}one request makes the legs stiff"
+    assert lines(node)["people"] == f"{near}one request makes it stiff"
 
 
 def test_button_with_two_meanings_is_refused(

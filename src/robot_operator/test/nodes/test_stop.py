@@ -7,7 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -77,10 +77,13 @@ class World:
             return response
 
         node.create_subscription(Bool, "estop", press, _NEWEST)
+        node.create_subscription(JointCommand, "joint_command", lambda _: None, _NEWEST)
         node.create_service(Trigger, "~/damp", damp)
         return status
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, each_turn: Callable[[], object] = lambda: None
+    ) -> subprocess.CompletedProcess[str]:
         """Run `robot_operator` to its end."""
         process = subprocess.Popen(
             ["robot_operator", *arguments],
@@ -92,6 +95,7 @@ class World:
         while process.poll() is None:
             assert time.monotonic() < ends_s, "never ends"
             self._executor.spin_once(timeout_sec=0.02)
+            each_turn()
         out, error = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, out, error)
 
@@ -119,6 +123,31 @@ def test_estop_stops_all_policy_nodes_and_drivers_in_every_namespace(world: Worl
         "/one/joint_policy_node, /one/some_driver, /some_driver\n"
     ) in result.stderr
     assert "DAMP, latched until reset" in result.stdout
+
+
+def test_estop_waits_for_a_driver_that_is_found_late(world: World) -> None:
+    policy, drivers, obeyed_s = world.policy("act_policy_node"), list[RobotStatus](), list[float]()
+
+    def appear() -> None:
+        if policy.latched and not obeyed_s:
+            obeyed_s.append(time.monotonic())
+        if obeyed_s and not drivers and time.monotonic() > obeyed_s[0] + 2.0:
+            drivers.append(world.driver())
+
+    result = world.run("estop", "--timeout", "30", each_turn=appear)
+
+    assert result.returncode == 0, result.stderr
+    assert "obeyed: /act_policy_node, /some_driver\n" in result.stderr
+    assert drivers[0].state == RobotStatus.DAMPING
+
+
+def test_estop_says_where_nobody_is_known_to_follow_a_policy(world: World) -> None:
+    world.policy("act_policy_node")
+
+    result = world.run("estop", "--timeout", "30")
+
+    assert result.returncode == 0, result.stderr
+    assert "who follows the commands of /act_policy_node is not known\n" in result.stderr
 
 
 def test_estop_of_a_named_robot_leaves_the_others_alone(world: World) -> None:
@@ -160,7 +189,7 @@ def test_damp_without_a_name_damps_all_policy_nodes(world: World) -> None:
     result = world.run("damp", "--timeout", "30")
     assert result.returncode == 0, result.stderr
     assert [status.mode for status in policies] == [JointCommand.MODE_DAMP] * 2
-    assert "damp: obeyed: /act_policy_node, /joint_policy_node\n" in result.stderr
+    assert "damp: obeyed: /act_policy_node, /joint_policy_node;" in result.stderr
 
 
 def test_driver_that_follows_commands_to_damp_has_obeyed(world: World) -> None:

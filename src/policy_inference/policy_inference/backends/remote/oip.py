@@ -72,7 +72,7 @@ class OipBackend(RemoteBackend):
         "ca_file": "certificates that must have signed the server's, PEM; those of gRPC if absent",
         "cert_file": "certificate of this client, PEM",
         "key_file": "its key, PEM",
-        "shared_memory": "yes or no (default): inputs reach a Triton on this machine without a copy",
+        "shared_memory": "yes or no (default): a Triton on this machine reads inputs from it",
     }
 
     @classmethod

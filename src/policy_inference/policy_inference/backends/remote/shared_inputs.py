@@ -21,7 +21,7 @@ import numpy as np
 from policy_inference.backends.remote.link import Arrays
 from policy_inference.interfaces import TensorSpec
 
-_FOLDER = Path("/dev/shm")  # noqa: S108  # where the C library keeps what shm_open names
+_FOLDER = Path("/dev/shm")  # where the C library keeps what shm_open names
 _ALIGNED = 64
 
 

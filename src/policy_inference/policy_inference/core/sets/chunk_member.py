@@ -141,9 +141,6 @@ class ChunkMember(MemberPolicy):
         self._pass()
         return clipped
 
-    def rest(self) -> None:
-        """Do nothing: it is asked for chunks only while it commands."""
-
     def _require_cameras(self, now_ns: int) -> None:
         for camera in self._cameras:
             if camera.is_stale(now_ns):

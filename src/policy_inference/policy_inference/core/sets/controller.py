@@ -197,15 +197,16 @@ class SetRequests:
             RefusedError: The robot has come back, and may not stand up.
         """
         mode = self._controller.mode
-        if mode not in (Mode.RUN, Mode.HOLD):
-            self._stands_up, self._began_ns = False, now_ns
-        elif mode is Mode.RUN:
+        if mode is Mode.RUN:
             if self._stands_up and self._policy.may_stand:
                 self._stands_up = False
                 self._controller.stand()
             elif not self._stands_up and self._is_silent(now_ns):
                 self._began_ns = now_ns  # where it is refused, it is asked again after that time
                 self.stand()
+        elif mode is not Mode.HOLD:
+            self._stands_up, self._began_ns = False, now_ns
+            self._policy.stop()
 
     def _is_silent(self, now_ns: int) -> bool:
         """Return whether no velocity command has come for too long, or since RUN began."""

@@ -54,12 +54,14 @@ class JointMember(MemberPolicy):
         self._sensed = SensedCopy(state, self._state, member.places)
         self._last_action = self._state["last_action"]
         self._commanded: F64 = np.zeros(member.places.size)
-        trained = contract.velocity_command
-        self._velocity = self._state.get("velocity_command") if trained else None
-        self._lowest: F64 = np.array(trained.min if trained else (0.0,) * 3)
-        self._highest: F64 = np.array(trained.max if trained else (0.0,) * 3)
+        within = member.velocity_command
+        self._velocity = self._state.get("velocity_command") if within else None
+        self._lowest: F64 = np.array(within.min if within else (0.0,) * 3)
+        self._highest: F64 = np.array(within.max if within else (0.0,) * 3)
         self.motion = self._state.motion
         self.phases = tuple(self._state[name] for name in self._state.phases)
+        # One of the set's own rate has no rhythm to keep, and is due in each tick.
+        self.watches = member.is_followed and (self._policy.remembers or member.every != 1)
         self.reset()
 
     def reset(self) -> None:
@@ -105,12 +107,11 @@ class JointMember(MemberPolicy):
         return clipped
 
     def rest(self) -> None:
-        """Remember what is observed in a tick of others, where it is followed."""
-        if self.member.is_followed:
-            if self.is_due:
-                self._look()
-                self._policy.watch()
-            self._pass()
+        """Remember what is observed in a tick in which others command."""
+        if self.is_due:
+            self._look()
+            self._policy.watch()
+        super().rest()
 
     def _look(self) -> None:
         """Bring what the set senses into its own state, and the velocity into its own range."""
@@ -118,4 +119,4 @@ class JointMember(MemberPolicy):
         if self._velocity is not None:
             np.maximum(self._velocity, self._lowest, out=self._velocity)
             np.minimum(self._velocity, self._highest, out=self._velocity)
-        self._state.derive()
+        self._state.derive_own()

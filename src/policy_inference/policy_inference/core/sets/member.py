@@ -51,14 +51,15 @@ class JoinedTargets:
 class MemberPolicy(ABC):
     """Runs a member on what the set senses.
 
-    A tick of the set is `begin_tick`, then `infer` where the member commands, then `commit` or
-    `rest`. A result that is not committed leaves what the member remembers as it was.
+    A tick of the set is `infer` and `commit` where the member commands, else `follow` and `rest`
+    where it watches. A result that is not committed leaves what the member remembers as it was.
 
     Attributes:
         name: In the set.
         member: Its contract and its place in the set.
         command: Its last targets [its joints], in the units of their kinds.
-        has_answered: Whether it ran in this tick.
+        has_answered: Whether it has an answer that is not committed.
+        watches: Whether ticks in which others command change what it remembers.
         phases: Phases of the gait, each the sines then the cosines of all feet.
     """
 
@@ -78,7 +79,7 @@ class MemberPolicy(ABC):
         self._every, self._parts = member.every.numerator, member.every.denominator
         self._wait = 0
         """Time until its next tick, in parts of a tick of the set; it is due where none is left."""
-        self.has_answered = False
+        self.has_answered = self.watches = False
 
     def reset(self) -> None:
         """Start clean, as for a new run."""
@@ -94,8 +95,8 @@ class MemberPolicy(ABC):
         """Be due in this tick, whenever it ran last."""
         self._wait = 0
 
-    def begin_tick(self) -> None:
-        """Forget the answer of the tick before, if it was not committed."""
+    def drop_answer(self) -> None:
+        """Forget an answer that is not committed."""
         self.has_answered = False
 
     def enter(self, command: F64) -> None:
@@ -104,7 +105,9 @@ class MemberPolicy(ABC):
         Args:
             command: What the set commanded last [joints of the set].
         """
-        if not self.member.is_followed:
+        if self.member.is_followed:
+            self.follow(command)
+        else:
             self.reset()
 
     @abstractmethod
@@ -136,9 +139,9 @@ class MemberPolicy(ABC):
             The rules that clipped it.
         """
 
-    @abstractmethod
     def rest(self) -> None:
         """Take a tick in which others command."""
+        self._pass()
 
     def _pass(self) -> None:
         """Go on to the next tick of the set."""

@@ -86,7 +86,7 @@ class PolicySet:
             state: What the set senses.
         """
         self.members, self._members = members, [*members.values()]
-        self._followed = [member for member in self._members if member.member.is_followed]
+        self._watching = [member for member in self._members if member.watches]
         self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
         self._states = {
             name: CommandingState(name, contract, members, targets, state)
@@ -121,7 +121,7 @@ class PolicySet:
             member.reset()
         self._state = self._initial
         self._left: CommandingState | None = None
-        self._running: Sequence[MemberPolicy] = self._initial.members
+        self._set_running(self._initial.members)
         self._settle()
         self._ticks = self._ticks_in_state = 0
         self._unanswered, self._returning = False, False
@@ -173,6 +173,8 @@ class PolicySet:
         waits = transition.otherwise == "wait"
         if not waits and (problems := self._problems(to)):
             raise RefusedError(f"switch to {to} refused: {'; '.join(problems)}")
+        if self._request is not None and self._request.to != to:
+            self.refusals.append(f"switch to {self._request.to}: {to} was asked for instead")
         ticks = max(1, round(transition.timeout_s * self._rate_hz)) if waits else 1
         self._request = _Request(to, "asked for", ticks, transition.timeout_state)
         self._returning, self._refused = False, ""
@@ -180,6 +182,11 @@ class PolicySet:
     def go_back(self) -> None:
         """Go to a state from which the robot may stand up, each switch once its conditions hold."""
         self._returning, self._request = True, None
+
+    def stop(self) -> None:
+        """End what is asked for, and the blend: the robot does something else."""
+        self._request, self._returning = None, False
+        self._settle()
 
     def infer(self) -> bool:
         """Run the members that command; return whether all answers are finite.
@@ -189,12 +196,12 @@ class PolicySet:
             NoTargetError: A member has had no target for too long, and the state has no fallback.
         """
         self.begins = self._ticks == 0
-        for member in self._members:
-            member.begin_tick()
-        for member in self._followed:
-            if member.is_due and member not in self._running:
+        for member in self._resting:
+            if member.is_due:
                 member.follow(self.action.command)
         if self._unanswered:
+            for member in self._members:
+                member.drop_answer()
             self._fall_back(LATE)
         self._unanswered = True
         self._decide()
@@ -204,17 +211,16 @@ class PolicySet:
         """Take the answers as the tick's: return the joined command [joints]."""
         self._unanswered = False
         self.change, self._entered = self._entered, ""
-        running = self._running
         clipped: tuple[str, ...] = ()
-        for member in self._members:
-            if member in running:
-                clipped = member.commit() or clipped
-            else:
-                member.rest()
+        for member in self._running:
+            clipped = member.commit() or clipped
+        for member in self._resting:
+            member.rest()
         action = self.action
         action.clipped = clipped
         action.is_rescaled = False
-        self._before[...] = action.command
+        if self._blend_ticks or self._state.held.size:
+            self._before[...] = action.command
         if self._blend_ticks:
             self._blend()
         else:
@@ -245,6 +251,9 @@ class PolicySet:
             if any(member.member.is_followed and not member.is_due for member in entering):
                 return  # it keeps the rhythm of its own ticks, and is due in the next ones
             problems = self._entering_problems(request.to, entering)
+            if problems:
+                for member in entering:
+                    member.drop_answer()
         if not problems:
             blend_s = self._state.transition(request.to).blend_s
             self._enter(self._states[request.to], request.why, blend_s)
@@ -308,7 +317,7 @@ class PolicySet:
             self._from.healthy[...] = before.rows.healthy
         self._state = state
         left = [] if self._left is None else self._left.members
-        self._running = [*state.members, *(each for each in left if each not in state.members)]
+        self._set_running([*state.members, *left])
         self._blend_ticks = max(1, round(blend_s * self._rate_hz))
         self._blended_ticks, self._ticks_in_state = 0, 0
         self._request, self._refused, self._step_ratio = None, "", 0.0
@@ -329,6 +338,14 @@ class PolicySet:
         if held.size:
             before, command = self._before[held], self.action.command
             command[held] = before + np.clip(command[held] - before, *self._state.held_bounds)
+
+    def _set_running(self, running: Sequence[MemberPolicy]) -> None:
+        """Let these members run, and all others rest, of whom no answer of this tick is taken."""
+        self._running = [member for member in self._members if member in running]
+        self._resting = [member for member in self._watching if member not in running]
+        for member in self._members:
+            if member not in running:
+                member.drop_answer()
 
     def _settle(self) -> None:
         """Have gains and healthy values become those of the state in the next tick."""
@@ -362,7 +379,7 @@ class PolicySet:
             BackendError: A runtime failed, and no fallback is left.
             NoTargetError: A member has had no target for too long, and no fallback is left.
         """
-        tried = set[str]()
+        tried: set[str] = set()
         while True:
             failed: BackendError | NoTargetError | None = None
             try:
@@ -402,7 +419,7 @@ class PolicySet:
                 # One that is left anyway need not answer: the rest of the blend is without it.
                 self._freeze()
                 self._blend_ticks, self._blended_ticks = self._blend_ticks - self._blended_ticks, 0
-                self._running = self._state.members
+                self._set_running(self._state.members)
                 return True
         return True
 
@@ -429,5 +446,6 @@ class PolicySet:
         np.divide(self._step, action.healthy[1], self._step)
         self._step_ratio = max(self._step_ratio, float(self._step.max()))
         if share >= 1.0:
-            self._running, self._left = state.members, None
+            self._left = None
+            self._set_running(state.members)
             self._settle()

@@ -254,7 +254,7 @@ def test_server_that_reads_no_shared_memory_is_refused_and_nothing_is_left(
     with pytest.raises(BackendError, match=r"shared_memory: expected a Triton .*UNIMPLEMENTED"):
         opened(artifact(peer, onnx), shared_memory="yes")
 
-    assert not [*Path("/dev/shm").glob("policy_inference-*")]  # noqa: S108  # where it would be
+    assert not [*Path("/dev/shm").glob("policy_inference-*")]  # where it would be
 
 
 @pytest.fixture

@@ -182,6 +182,23 @@ def test_a_slower_member_that_is_followed_enters_in_one_of_its_own_ticks(after: 
     assert robot.observed_by("crouch").tolist() == [0.0, 0.0, waited]
 
 
+def test_a_slower_fallback_that_is_followed_knows_the_last_command_in_any_tick() -> None:
+    robot = SetRobot(
+        {
+            "members.crouch.starts": "followed",
+            "states.walk.fallback": "crouch",
+        },
+        {"crouch": {"name": "crouch", "rate_hz": 12.5}},
+    )
+    robot.answers("walk", 0.1, 0.1, 0.1)
+    robot.walking().ticks(2)
+    robot.answers("walk", 0.2, 0.2, 0.2)
+    robot.tick()
+    fail(robot, "walk", "raises")
+    robot.tick()
+    np.testing.assert_allclose(robot.observed_by("crouch")[-3:], [0.2] * 3, atol=1e-6)
+
+
 @pytest.mark.parametrize("failing", ["raises", "is not finite"])
 def test_where_an_entering_member_fails_the_robot_goes_on_as_it_was(
     robot: SetRobot, failing: str
@@ -254,6 +271,28 @@ def test_a_leaving_member_that_fails_does_not_stop_the_switch(robot: SetRobot) -
     np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.1))
 
 
+def test_an_answer_that_a_failing_state_did_not_use_is_not_used_later() -> None:
+    members = {name: {"bundle": f"../{name}", "sha256": "0" * 64} for name in ("walk", "foot")}
+    robot = SetRobot(
+        {
+            "members.walk": {**members["walk"], "joints": ["hip", "knee"], "starts": "followed"},
+            "members.foot": {**members["foot"], "joints": ["ankle"]},
+            "states.walk.members": ["walk", "foot"],
+            "states.walk.fallback": "crouch",
+            "states.crouch.fallback": "walk",
+        },
+        {"foot": {"name": "foot"}},
+    ).walking()
+    fail(robot, "foot", "raises")
+    robot.tick()
+    assert robot.state == "crouch"
+    robot.backends["foot"].during_run = lambda: None
+    fail(robot, "crouch", "raises")
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    assert robot.state == "walk"
+    assert robot.observed_by("walk")[12] == pytest.approx(0.05 * 3.0)
+
+
 def test_members_that_fail_in_turn_end_in_the_rules_of_the_guard() -> None:
     robot = SetRobot({"states.crouch.fallback": "walk", "states.walk.fallback": "crouch"})
     fail(robot.walking(), "walk", "raises")
@@ -270,6 +309,46 @@ def test_a_run_begins_in_the_initial_state_again(robot: SetRobot) -> None:
     robot.walking()
     assert robot.state == "walk"
     assert robot.commanded().stiffness.tolist() == [30.0] * 3
+
+
+def test_of_two_requests_in_one_tick_the_later_one_counts_and_the_other_is_named() -> None:
+    third = {"members.third": {"bundle": "../third", "sha256": "0" * 64}}
+    state = {"members": ["third"], "way_back": "walk", "to": {"walk": {}}}
+    robot = SetRobot(
+        {**third, "states.third": state, "states.walk.to.third": {}}, {"third": {"name": "third"}}
+    ).walking()
+    robot.requests.switch("crouch")
+    robot.requests.switch("third")
+    robot.ticks(1)
+    assert robot.state == "third"
+    assert [*robot.policy.refusals] == ["switch to crouch: third was asked for instead"]
+
+
+def test_an_emergency_stop_during_a_blend_ends_it_and_the_next_run_is_whole(
+    robot: SetRobot,
+) -> None:
+    robot.requests.switch("crouch")
+    robot.ticks(2)
+    robot.controller.estop("pressed")
+    robot.ticks(1)
+    assert robot.is_in(Mode.DAMP)
+    assert not robot.policy.report.is_blending
+    robot.controller.reset()
+    robot.walking()
+    targets = robot.commanded()
+    assert (robot.state, targets.stiffness.tolist()) == ("walk", [30.0] * 3)
+    np.testing.assert_allclose(targets.position, np.add(DEFAULT, 0.1))
+
+
+def test_what_is_asked_for_ends_with_the_run() -> None:
+    robot = SetRobot({"states.walk.to.crouch": {"otherwise": "wait", "when": {"joint_speed": 1.0}}})
+    robot.walking().sensed["joint_vel"] = (3.0, 0.0, 0.0)
+    robot.requests.switch("crouch")
+    robot.ticks(1)
+    assert robot.policy.report.asked == "crouch"
+    robot.controller.damp()
+    robot.ticks(1)
+    assert robot.policy.report.asked == ""
 
 
 def fail(robot: SetRobot, member: str, how: str) -> None:

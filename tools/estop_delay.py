@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How soon an e-stop damps a robot that walks, also where other programs use every core.
+
+    python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
+
+An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
+by a publisher that its subscribers have known for long. Measured is the time from just before that
+until the emulated robot obeys the first LowCmd without stiffness. The busy programs start a second
+before. What is no part of the computer that runs policy and driver, the emulated robot and the
+button, has the highest priority, which the kernel must allow. A row of the table in docs/safety.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from std_msgs.msg import Bool
+
+from policy_inference.machine.scheduling import set_realtime_priority, threads_of
+from robot_operator.requests import OperatorError
+from robot_sim.demo.processes import own_domain
+from robot_sim.errors import SimError
+from tools.robot_faults.go2 import Go2Stack
+
+_ROBOT_PRIORITY = 50
+_WALKED_S, _LOADED_S, _WATCHED_S = 1.5, 1.0, 3.0
+_NS_PER_MS = 1_000_000
+_BUSY = "while True: pass"
+_log = logging.getLogger("estop_delay")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = _parser().parse_args(args)
+    os.environ.update(own_domain(seed=os.getpid()))
+    given.output.mkdir(parents=True, exist_ok=True)
+    try:
+        with Go2Stack(given.output, priority=given.priority) as robot:
+            robot.operator.wait_for_robot()
+            _prefer(os.getpid(), robot.emulator.pid)
+            robot.take_control()
+            delays_ms = measure(robot, given.tries, busy=given.busy)
+    except (OperatorError, SimError) as error:
+        _log.error("estop_delay: %s", error)
+        return 1
+    _log.info(
+        "| %d | %d | %d | %.1f | %.1f |",
+        given.busy,
+        given.priority,
+        len(delays_ms),
+        statistics.median(delays_ms),
+        max(delays_ms),
+    )
+    return 0
+
+
+def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
+    """Press the e-stop of a robot that walks, again and again.
+
+    A robot that stops by itself once the machine is busy, as it must where its inputs are late, is
+    let walk again; that is no try.
+
+    Args:
+        robot: It is under control.
+        tries: How often.
+        busy: Number of programs that do nothing but compute.
+
+    Returns:
+        Delays, ms, one for each try.
+
+    Raises:
+        OperatorError, SimError: The robot did not walk or was not damped, or priority is refused.
+    """
+    delays_ms: list[float] = []
+    stopped = 0
+    button = robot.operator.node.create_publisher(Bool, "estop", 1)
+    while len(delays_ms) < tries:
+        robot.operator.stand_up()
+        robot.operator.move(0.5)
+        robot.operator.wait(_WALKED_S)
+        with _other_programs(busy):
+            # Not always at the same place of a step, or of a period of anything.
+            robot.operator.wait(_LOADED_S + 0.013 * len(delays_ms))
+            began_ns = time.time_ns()
+            button.publish(Bool(data=True))
+            damped_ns = _damped_ns(robot)
+        if damped_ns >= began_ns:
+            delays_ms.append((damped_ns - began_ns) / _NS_PER_MS)
+            _log.info("%.1f ms", delays_ms[-1])
+        else:
+            stopped += 1
+            _log.info("stopped before: %s", robot.operator.status.reason)
+            if stopped > tries:
+                raise OperatorError(f"it stopped by itself {stopped} times")
+        robot.operator.let_go()
+        _release(robot)
+    return delays_ms
+
+
+def _damped_ns(robot: Go2Stack) -> int:
+    """Return when the robot was damped last, ns on the system's clock.
+
+    Raises:
+        OperatorError: It still follows a stiff command.
+    """
+    ends_s = time.monotonic() + _WATCHED_S
+    while time.monotonic() < ends_s:
+        robot.operator.wait(0.05)
+        newest = [each for each in robot.events() if each.event in ("following", "damped")][-1]
+        if newest.event == "damped":
+            return newest.unix_ns
+    raise OperatorError(f"the robot is not damped {_WATCHED_S:g} s after the e-stop")
+
+
+def _release(robot: Go2Stack) -> None:
+    """Release both e-stops of a robot that lies by then.
+
+    Raises:
+        OperatorError: One stays pressed.
+    """
+    robot.operator.wait(1.0)
+    robot.operator.demand("reset")
+    released, message = robot.ask_driver("reset")
+    if not released:
+        raise OperatorError(f"reset: {message}")
+    robot.wait_until(lambda: robot.phase == "FOLLOWING", "the driver to follow again")
+
+
+def _prefer(*processes: int) -> None:
+    """Give processes the highest priority.
+
+    Raises:
+        OperatorError: The kernel refuses it.
+    """
+    threads = [thread for process in processes for thread in threads_of(process)]
+    if refused := set_realtime_priority(_ROBOT_PRIORITY, "estop_delay: priority", threads):
+        raise OperatorError(refused[0])
+
+
+@contextmanager
+def _other_programs(count: int) -> Iterator[None]:
+    """Run busy programs meanwhile."""
+    programs = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="estop_delay",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for logs and events")
+    parser.add_argument("--tries", type=int, default=20, help="how often (default %(default)d)")
+    parser.add_argument(
+        "--busy", type=int, default=0, help="number of busy programs (default %(default)d)"
+    )
+    parser.add_argument(
+        "--priority",
+        type=int,
+        default=0,
+        help="realtime.priority of driver and policy node (default %(default)d: none)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
