@@ -62,6 +62,9 @@ def new_policy(kind: Kind, encoder: NarrowResNet | None) -> DiffusionPolicy:
         horizon=HORIZON,
         n_action_steps=EXECUTED,
         use_group_norm=False,
+        # Defaults that differ between LeRobot 0.4 and 0.6.
+        use_separate_rgb_encoder_per_camera=False,
+        pretrained_backbone_weights=None,
         down_dims=(64, 128),
         kernel_size=3,
         diffusion_step_embed_dim=64,

@@ -29,8 +29,8 @@ from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_
 from model_tools.errors import ToolError
 from policy_inference.command_line import CommandResult
 
-LEROBOT = "0.4.4"
-"""The first version that encodes videos while frames come. Later versions are not tested."""
+LEROBOTS = ("0.4.4", "0.6.1")
+"""Versions whose writer of datasets is tested: the newest for Python 3.11, and for 3.12."""
 CODECS = ("h264", "hevc", "libsvtav1")
 """Codecs of videos that LeRobot writes on any machine."""
 _log = logging.getLogger("lerobot_bridge")
@@ -155,7 +155,7 @@ def require_lerobot() -> None:
     """
     remedy = (
         "run this command with .venv-lerobot/bin/python -m lerobot_bridge, which "
-        f"`make setup-lerobot` makes, or `pip install lerobot=={LEROBOT}`"
+        f"`make setup-lerobot` makes, or `pip install lerobot=={LEROBOTS[0]}`"
     )
     try:
         version = importlib.metadata.version("lerobot")
@@ -163,8 +163,8 @@ def require_lerobot() -> None:
         raise ToolError(
             f"{sys.executable}: expected LeRobot, which writes datasets, found none; {remedy}"
         ) from error
-    if re.findall(r"\d+", version)[:3] != LEROBOT.split("."):
+    if ".".join(re.findall(r"\d+", version)[:3]) not in LEROBOTS:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot {LEROBOT}, whose writer of datasets "
-            f"is known here, found {version}; {remedy}"
+            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)}, whose writer of "
+            f"datasets is known here, found {version}; {remedy}"
         )

@@ -45,6 +45,8 @@ def test_without_lerobot_it_says_how_to_get_it(
         ("0.4.4.post1", True),
         ("0.4.5", False),
         ("0.5.0rc1", False),
+        ("0.6.0", False),
+        ("0.6.1", True),
         ("0.6.2", False),
     ],
 )
@@ -55,7 +57,7 @@ def test_a_lerobot_whose_writer_is_unknown_is_refused_by_its_version(
     if fits:
         require_lerobot()
         return
-    with pytest.raises(ToolError, match=rf"expected LeRobot 0\.4\.4, .*found {version};"):
+    with pytest.raises(ToolError, match=rf"LeRobot 0\.4\.4 or 0\.6\.1, .*found {version};"):
         require_lerobot()
 
 
