@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,9 +16,9 @@ import yaml
 
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from tools.tutorial_images import page_commands
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "own_policy.md"
 SET_UP = ["make setup-torch", ". .venv/bin/activate && . install/setup.bash"]
 """Done by `make test-torch`, which runs this test."""
 
@@ -40,18 +38,8 @@ def in_shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def page_lines() -> Iterator[str]:
-    """Yield the commands of the page, without their comments."""
-    block = re.search(r"```bash\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert block is not None
-    for line in block[1].replace("\\\n", " ").splitlines():
-        command = line.partition("#")[0].strip()
-        if command:
-            yield command
-
-
 def test_the_way_of_the_page_leads_from_a_checkpoint_to_a_walking_robot(tmp_path: Path) -> None:
-    first, second, *commands = page_lines()
+    first, second, *commands = page_commands()
     assert [first, second] == SET_UP
     for command in commands:
         done = in_shell(command.replace("out/my", str(tmp_path)))

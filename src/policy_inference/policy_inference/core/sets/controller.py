@@ -166,7 +166,7 @@ class SetRequests:
             if mode is not Mode.RUN:
                 found.append(f"the mode is {mode.name}, expected RUN")
             if found:
-                raise RefusedError(f"switch to {to} refused: {'; '.join(found)}")
+                raise RefusedError(f"switch refused: {'; '.join(found)}")
             self._policy.ask(to)
             self._stands_up = False
 

@@ -11,6 +11,7 @@ the members that are left go on to run until the blend has ended.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -167,7 +168,7 @@ class PolicySet:
             known = ", ".join(state.stated.to) or "none"
             raise RefusedError(
                 f"switch refused: expected a state that {state.name} leads to ({known}), "
-                f"found {to!r}"
+                f"found {reprlib.repr(to)}"
             )
         transition = state.transition(to)
         waits = transition.otherwise == "wait"

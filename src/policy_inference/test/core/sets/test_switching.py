@@ -380,6 +380,16 @@ def test_a_switch_is_refused_where_no_transition_leads(robot: SetRobot) -> None:
         robot.requests.switch("crouch")
 
 
+def test_a_state_with_a_name_that_fills_a_log_is_refused_in_a_short_line(robot: SetRobot) -> None:
+    for mode in (Mode.RUN, Mode.DAMP):
+        if mode is Mode.DAMP:
+            robot.controller.damp()
+        with pytest.raises(RefusedError) as caught:
+            robot.requests.switch("trot\n" * 100_000)
+        assert len(str(caught.value)) < 200
+        assert "\n" not in str(caught.value)
+
+
 def test_a_switch_during_a_blend_is_refused(robot: SetRobot) -> None:
     robot.requests.switch("crouch")
     robot.tick()
