@@ -24,6 +24,7 @@ from tools.setup.ros import WHEEL_DISTROS
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 VERIFIED = {(name, "3.11") for name in ("jazzy", "kilted", "torch", "docs", "rknn", "lerobot")}
+VERIFIED.add(("lerobot", "3.12"))
 
 _HEADER = """\
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
