@@ -33,7 +33,7 @@ from policy_inference.interfaces import F64, Backend
 from robot_sim.arm_expert import EPISODE_NS, ReachJudge
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import ArmWorld, arm_command
-from robot_sim.demo.plots import BLUE, GREY, ORANGE, STYLE, legend
+from robot_sim.demo.plots import BLUE, GREY, ORANGE, STYLE
 
 WAYS: dict[str, tuple[ChunkMode, float, str]] = {
     "rtc": ("rtc", 0.0, BLUE),
@@ -208,7 +208,7 @@ def draw(measured: Sequence[tuple[LatencyRow, F64]], rate_hz: float, path: Path)
             bars.bar_label(bars.bar(names, values, color=colours), fmt="%.0f")
         axes[0][0].set_ylabel(f"commanded {_JOINT} [°], seed {_SHOWN}")
         axes[1][0].set_ylabel("acceleration p99 [rad/s²]")
-        legend(axes[0][0], len(WAYS))
+        axes[0][-1].legend(loc="lower right")
         figure.savefig(path, dpi=130)
 
 
