@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,20 @@ class SwitchLog:
         else:
             self._refused(self.report.refused)
 
+    def follow_back(self, before: int) -> None:
+        """Note the switches of the way back to standing until it ends; `before` were made."""
+        while True:
+            self.operator.wait_until(
+                partial(self._has_gone_on, before), "the way back", _ANSWERED_WITHIN_S
+            )
+            if self.report.switches == before:
+                return
+            before = self.report.switches
+            self.settle()
+
+    def _has_gone_on(self, before: int) -> bool:
+        return self.report.switches > before or not self.runs
+
     def settle(self) -> None:
         """Note the last switch, once it has ended."""
         at_s, before = self.now_s, self.report
@@ -311,9 +326,7 @@ class RoundStage:
         status = operator.status
         if log.runs:
             operator.request("stand")
-            operator.wait_until(lambda: not log.runs, "the way back", _ANSWERED_WITHIN_S)
-            if log.report.switches > before:
-                log.settle()
+            log.follow_back(before)
             if operator.mode != "DAMP":
                 operator.wait_for_mode("READY")
         operator.record_run(False)
