@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, install_torch
@@ -139,7 +141,7 @@ def test_a_lock_pins_every_requirement_by_version_and_hash(lock: Lock, python: s
     assert f"on Python {python}" in text
     entries = [line for line in text.replace(" \\\n", " ").splitlines() if line[0] != "#"]
     pinned = {name: rest for name, _, rest in (entry.partition("==") for entry in entries)}
-    assert required_packages(lock) <= set(pinned)
+    assert required_packages(lock, python) <= set(pinned)
     assert [
         name
         for name, rest in pinned.items()
@@ -296,15 +298,19 @@ def test_a_python_without_a_lock_is_named_with_those_that_have_one() -> None:
         known_lock("rknn", "3.13")
 
 
-def required_packages(lock: Lock) -> set[str]:
+def required_packages(lock: Lock, python: str) -> set[str]:
     names = [*lock.requirements, *([lock.alone] if lock.alone else [])]
     lines = [
-        line
+        line.partition(" #")[0]
         for name in names
         for line in (FOLDER / "requirements" / f"{name}.in").read_text().splitlines()
+        if line and not line.startswith("#")
     ]
-    found = [re.split(r"[\[<>=]", line)[0] for line in lines if line and not line.startswith("#")]
-    return {re.sub(r"[-_.]+", "-", name).lower() for name in found}
+    return {
+        canonicalize_name(one.name)
+        for one in map(Requirement, lines)
+        if one.marker is None or one.marker.evaluate({"python_version": python})
+    }
 
 
 @pytest.fixture

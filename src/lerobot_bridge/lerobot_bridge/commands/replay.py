@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("dataset", type=Path, help="folder of a LeRobot dataset, version v3.0")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the chunk policy")
+    parser.add_argument("--bundle", required=True, help="folder or name of the chunk policy")
     add_episodes(parser)
     parser.add_argument("--backend", default="onnx", help="back end (default onnx)")
     add_backend_options(parser)

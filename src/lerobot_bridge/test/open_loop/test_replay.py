@@ -56,6 +56,13 @@ def replay_text(bundle: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..
     return run
 
 
+def test_policy_may_be_given_by_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["replay", str(tmp_path), "--bundle", "nosuch"]) == 4
+
+    assert "one of the installed bundles (" in caplog.text
+    assert "so101_reach" in caplog.text
+
+
 def columns(golden: dict[str, Tensor], actions: Tensor) -> dict[str, Tensor]:
     """Return an episode of the golden observations."""
     return {
