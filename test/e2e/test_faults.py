@@ -107,7 +107,6 @@ def test_the_emergency_stop_by_topic_damps_and_latches(walker: Rig) -> None:
     walker.wait_until(lambda: button.get_subscription_count() >= 1, "someone who listens to estop")
     button.publish(Bool(data=True))
     walker.wait_for_latched_damp()
-    walker.operator.node.destroy_publisher(button)
     assert walker.operator.request("stand")[0] is False
 
 
@@ -132,7 +131,6 @@ def test_two_publishers_of_joint_states_refuse_run(walker: Rig) -> None:
 
     walker.wait_until(doubled, "the second publisher to be seen")
     agreed, message = walker.operator.request("run")
-    walker.operator.node.destroy_publisher(intruder)
     assert not agreed
     assert "joint_states: 2 publishers" in message
 
