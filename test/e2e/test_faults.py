@@ -122,7 +122,7 @@ def test_two_publishers_of_joint_states_refuse_run(walker: Rig) -> None:
     walker.operator.demand("damp")
     walker.operator.demand("stand")
     walker.operator.wait_for_mode("READY")
-    intruder = walker.operator.node.create_publisher(JointState, "joint_states", 1)
+    walker.operator.node.create_publisher(JointState, "joint_states", 1)
     seen = {"joint_states": 1}
 
     def doubled() -> bool:
