@@ -86,12 +86,13 @@ def main(given: argparse.Namespace) -> int:
             sys.stderr.write(f"robot_operator: {error}\n")
             return 1
         finally:
-            sys.stderr.write(f"robot_operator: {confirmation.summary}\n")
+            summary = confirmation.summary
+            sys.stderr.write(f"robot_operator: {summary}\n")
             result = OperatorResult(
                 action=given.action,
                 policy_node=given.node,
                 driver=given.driver,
-                answer=confirmation.summary,
+                answer=summary,
                 obeyed=confirmation.obeyed,
             )
             text = [described(confirmation.lines).rstrip("\n")] if confirmation.lines else []

@@ -13,14 +13,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
-from robot_operator.nodes.found import (
-    DRIVER,
-    POLICY_NODE,
-    full,
-    namespace_of,
-    publishing,
-    seen,
-)
+from robot_operator.nodes.found import DRIVER, POLICY_NODE, full, namespace_of, publishing, seen
 from robot_operator.nodes.stop import EstopButton
 from robot_operator.nodes.words import Lines, driver_lines, policy_lines
 from robot_operator.requests import OperatorError, OperatorRequest

@@ -141,7 +141,7 @@ def test_estop_waits_for_a_driver_that_is_found_late(world: World) -> None:
     assert drivers[0].state == RobotStatus.DAMPING
 
 
-def test_estop_says_where_nobody_is_known_to_follow_a_policy(world: World) -> None:
+def test_estop_says_where_no_robot_of_a_policy_is_known(world: World) -> None:
     world.policy("act_policy_node")
 
     result = world.run("estop", "--timeout", "30")

@@ -22,7 +22,6 @@ from policy_inference.backends.remote.link import Arrays
 from policy_inference.interfaces import TensorSpec
 
 _FOLDER = Path("/dev/shm")  # where the C library keeps what shm_open names
-_ALIGNED = 64
 
 
 class SharedInputs:
@@ -39,27 +38,19 @@ class SharedInputs:
         Raises:
             OSError: There is no such memory, or not enough.
         """
-        self.name, self.size = f"policy_inference-{secrets.token_hex(8)}", 0
-        empty = {one.name: one.empty() for one in specs}
-        self._starts = dict[str, int]()
-        for name, array in empty.items():
-            self._starts[name] = self.size
-            self.size += -(-array.nbytes // _ALIGNED) * _ALIGNED
+        self.name = f"policy_inference-{secrets.token_hex(8)}"
+        layout = np.dtype([(one.name, one.dtype, one.shape) for one in specs], align=True)
+        assert layout.fields is not None  # it has names
+        self._fields, self.size = layout.fields, layout.itemsize
         file = os.open(_FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
             os.posix_fallocate(file, 0, self.size)
-            block = mmap.mmap(file, self.size)
+            self._inputs = np.ndarray((), layout, mmap.mmap(file, self.size))
         except BaseException:
             self.hide()
             raise
         finally:
             os.close(file)
-        self._arrays = {
-            name: np.frombuffer(block, array.dtype, array.size, self._starts[name]).reshape(
-                array.shape
-            )
-            for name, array in empty.items()
-        }
 
     @property
     def key(self) -> str:
@@ -73,12 +64,13 @@ class SharedInputs:
     def describe(self, tensors: Any) -> None:
         """Say in a request where its inputs are."""
         for one in tensors:
+            field, start, *_ = self._fields[one.name]
             one.parameters["shared_memory_region"].string_param = self.name
-            one.parameters["shared_memory_byte_size"].int64_param = self._arrays[one.name].nbytes
-            if start := self._starts[one.name]:  # a parameter that is 0 is none on the wire
+            one.parameters["shared_memory_byte_size"].int64_param = field.itemsize
+            if start:  # a parameter that is 0 is none on the wire
                 one.parameters["shared_memory_offset"].int64_param = start
 
     def write(self, inputs: Arrays) -> None:
         """Put the inputs of the next request there."""
-        for name, array in self._arrays.items():
-            np.copyto(array, inputs[name])
+        for name in self._fields:
+            self._inputs[name] = inputs[name]
