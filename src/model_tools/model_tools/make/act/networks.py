@@ -148,9 +148,9 @@ def network_of(folder: Path) -> Network:
         raise ToolError(
             f"{kind.file}: type: expected {', '.join(others)} or {last}, the policies of LeRobot "
             f"that are exported, found {kind.text()}; {served}{RUN_WITH_LEROBOT}, with the "
-            "packages that LeRobot asks for of that policy; or, where ONNX graphs answer images and "
-            "state with one chunk of joint targets, or with a denoising step of it, write a policy.yaml "
-            "for them (docs/bundle.md, chunk policies)"
+            "packages that LeRobot asks for of that policy; or, where ONNX graphs answer images "
+            "and state with one chunk of joint targets, or with a denoising step of it, write a "
+            "policy.yaml for them (docs/bundle.md, chunk policies)"
         )
     return NETWORKS[kind.text()]
 
