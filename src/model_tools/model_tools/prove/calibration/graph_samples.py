@@ -93,7 +93,7 @@ def collect_samples(
         name: _rows(folder, name, graph, count * max(1, len(seen_by[name])))
         for name, graph in graphs.items()
     }
-    policy = rows[contract.policy_graph]
+    observed = rows[contract.observing_graph]
     with _encoders(bundle) as encoders:
         cameras = [
             _EncodedCamera(
@@ -101,15 +101,15 @@ def collect_samples(
                 camera,
                 encoders[camera.encoder],
                 rows[camera.encoder],
-                policy,
+                observed,
                 seen_by[camera.encoder],
             )
             if camera.encoder
-            else _Camera(name, camera, policy)
+            else _Camera(name, camera, observed)
             for name, camera in contract.cameras.items()
         ]
         vectors = list(_vectors(contract))
-        noisy = _DenoisingSamples(contract, encoders, policy) if contract.denoising else None
+        noisy = _DenoisingSamples(contract, encoders, rows) if contract.denoising else None
         for sample, observation in enumerate(
             source.observations(evenly(source.count, count).tolist())
         ):
@@ -117,7 +117,7 @@ def collect_samples(
             for one in cameras:
                 one.take(sample, [step.images[one.name] for step in steps])
             for tensor, normaliser, value_of in vectors:
-                for part, step in zip(_parts(policy[tensor][sample], steps), steps, strict=True):
+                for part, step in zip(_parts(observed[tensor][sample], steps), steps, strict=True):
                     part[...] = normaliser.apply(value_of(step))
             if noisy is not None:
                 noisy.take(sample)
@@ -203,11 +203,14 @@ class _DenoisingSamples:
         self,
         contract: ChunkContract,
         graphs: Mapping[str, BackendBase],
-        rows: Mapping[str, Tensor],
+        rows: Mapping[str, Mapping[str, Tensor]],
     ) -> None:
         denoising = contract.denoising
         assert denoising is not None
-        self._backend, self._rows = graphs[contract.policy_graph], rows
+        self._backend, self._rows = graphs[contract.policy_graph], rows[contract.policy_graph]
+        self._condition = None
+        if denoising.condition is not None:
+            self._condition = graphs[denoising.condition], rows[denoising.condition]
         self._own = (denoising.tensor, denoising.time.tensor)
         self._step = _Step(self._backend)
         self._denoiser = Denoiser(contract, self._step)
@@ -215,6 +218,13 @@ class _DenoisingSamples:
 
     def take(self, sample: int) -> None:
         """Make the chunk of a sample whose observation is in the rows already."""
+        if self._condition is not None:
+            condition, given = self._condition
+            for name, array in condition.inputs.items():
+                array[0] = given[name][sample]
+            condition.run()
+            for name, made in condition.outputs.items():
+                self._rows[name][sample] = made[0]
         for name, array in self._backend.inputs.items():
             if name not in self._own:
                 array[0] = self._rows[name][sample]
@@ -305,8 +315,10 @@ def _files(
         }
     folders = {camera.tensor: name for name, camera in contract.cameras.items()}
     if contract.denoising is not None:
-        for tensor in (contract.denoising.tensor, contract.denoising.time.tensor):
-            folders[tensor] = tensor
+        own = contract.denoising.tensor, contract.denoising.time.tensor
+        condition = contract.denoising.condition
+        made = contract.graphs[condition].outputs if condition else ()
+        folders |= {tensor: tensor for tensor in (*own, *made)}
     for name, vector in (
         ("state", contract.state),
         ("environment_state", contract.environment_state),
