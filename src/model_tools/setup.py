@@ -50,8 +50,14 @@ setup(
         "safetensors",
     ],
     # torch: only to read checkpoints; from 2.6 on without running code in them. ray: only for
-    # `evaluate --ray`; from 2.52 on with tokens. test: with it, `colcon test` runs pytest.
-    extras_require={"torch": ["torch>=2.6"], "ray": ["ray>=2.52"], "test": ["pytest"]},
+    # `evaluate --ray`; from 2.52 on with tokens. smolvla: only to export that policy. test: with
+    # it, `colcon test` runs pytest.
+    extras_require={
+        "torch": ["torch>=2.6"],
+        "ray": ["ray>=2.52"],
+        "smolvla": ["tokenizers"],
+        "test": ["pytest"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),

@@ -5,10 +5,10 @@ r"""Export a policy of LeRobot from its checkpoint to a bundle, without LeRobot 
     model_tools export lerobot --policy-path pretrained_model --export-path so101_pick \
         --units degrees --dataset my_dataset
 
-ACT, Diffusion Policy, and flows with its network; `config.json` says which. The bundle has a graph
-of encoders and one of the policy (of one denoising step, where it makes chunks of noise), and is
-verified on rows of raw images. Options give what a checkpoint does not contain: --robot and
---units.
+ACT, Diffusion Policy, flows with its network, and SmolVLA; `config.json` says which. The bundle has
+a graph of encoders and one of the policy (of one denoising step, where it makes chunks of noise),
+and is verified on rows of raw images. Options give what a checkpoint does not contain: --robot and
+--units; for SmolVLA also --prompt, --vlm and perhaps --patch-positions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_samples
 from model_tools.errors import ToolError
-from model_tools.make.act.choices import KNOWN, UNITS
+from model_tools.make.act.choices import KNOWN, PATCH_POSITIONS, UNITS
 from policy_inference.command_line import CommandResult
 
 if TYPE_CHECKING:  # --help loads no ONNX
@@ -143,6 +143,25 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         help="encoders and the policy (default), or one graph, of ACT only",
     )
     parser.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help="SmolVLA: the task in words, as in the data; the graphs contain it",
+    )
+    parser.add_argument(
+        "--vlm",
+        type=Path,
+        metavar="FOLDER",
+        help="SmolVLA: config.json and tokenizer.json of the vision-language model that the "
+        "checkpoint names (default: a local folder of that name); nothing is downloaded",
+    )
+    parser.add_argument(
+        "--patch-positions",
+        choices=PATCH_POSITIONS,
+        help="SmolVLA: how the training numbered image patches: repeated (0, 0, 1, 2, ...: "
+        "transformers 4 in float32) or counted (0, 1, 2, 3, ...: transformers 5; default for "
+        "checkpoints of LeRobot 0.6)",
+    )
+    parser.add_argument(
         "--type",
         choices=TYPES,
         metavar="MARCH",
@@ -205,6 +224,7 @@ def run(given: argparse.Namespace) -> CommandResult[PolicyExport]:
     """
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
+    from model_tools.make.act.smolvla_config import Language
 
     if given.type and given.dataset is None:
         raise ToolError(
@@ -229,6 +249,9 @@ def run(given: argparse.Namespace) -> CommandResult[PolicyExport]:
             simplify=given.onnx_sim,
             golden=given.golden,
             dataset=given.dataset,
+            language=Language(
+                prompt=given.prompt, vlm=given.vlm, patch_positions=given.patch_positions
+            ),
             force=given.force,
             resize=given.resize,
             max_relative_target=given.max_relative_target,
@@ -319,6 +342,8 @@ def _described(output: Path, exported: ExportedAct) -> Iterator[str]:
             f"denoising: {contract.denoising.method}, {contract.denoising.steps} steps, "
             f"observations: {contract.denoising.observations}"
         )
+    if contract.prompt:
+        yield f"prompt: {contract.prompt}"
     yield f"joints: {', '.join(contract.joints.names)}"
     yield f"cameras: {cameras}"
     yield (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
 from model_tools.errors import ToolError
 from policy_inference.bundle.contract import JointContract, Joints
@@ -27,6 +27,7 @@ OBSERVATION = "obs"
 """What an observation is called where there is only one."""
 EPISODE, TIME = "episode", "time"
 """Run of a row, and its time, s: with both it is known whether rows follow one another."""
+_BFLOAT16 = "BF16"
 _ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
 # What numpy and zip raise for broken files depends on where they break.
 _BROKEN = (
@@ -193,7 +194,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Return tensors by name: those of `names` that are there, or all.
+    """Return tensors by name: those of `names` that are there, or all; bfloat16 as float32.
 
     Raises:
         ToolError: It is another kind of file, is cut off, or holds types that numpy lacks.
@@ -201,13 +202,21 @@ def read_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, 
     """
     try:
         with safe_open(path, framework="np") as file:
-            return {
-                name: file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118  # not a mapping
-                if names is None or name in names
-            }
+            wanted = [name for name in file.keys() if names is None or name in names]  # noqa: SIM118  # not a mapping
+            short = {name for name in wanted if file.get_slice(name).get_dtype() == _BFLOAT16}
+            found = {name: file.get_tensor(name) for name in wanted if name not in short}
+        if short:
+            content = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]  # as it is there
+            found |= {name: _widened(content[name]) for name in short}
+        return found
     except (SafetensorError, TypeError, AttributeError) as error:
         raise _wrong(path, error) from error
+
+
+def _widened(tensor: Mapping[str, Any]) -> Tensor:
+    """Return a tensor of bfloat16, which numpy lacks: the upper half of a float32."""
+    halves = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
+    return (halves << 16).view(np.float32).reshape(tensor["shape"])
 
 
 def _wrong(path: Path, error: Exception) -> ToolError:

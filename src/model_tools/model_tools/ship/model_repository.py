@@ -4,7 +4,7 @@
 
 Each model of the bundle becomes one of the repository, without a batch axis of its own: shapes are
 those of the contract. A chunk policy with encoders also becomes an ensemble, which goes from the
-images to the chunk in one request.
+images to the chunk in one request; not with a condition, which runs once for many requests.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def write_repository(
             ]
             _write(folder / name / "config.pbtxt", lines)
             names.append(name)
-        if isinstance(bundle, ChunkBundle) and len(names) > 1:
+        if isinstance(bundle, ChunkBundle) and len(names) > 1 and not _has_condition(bundle):
             place = folder / contract.name / str(version)
             place.mkdir(parents=True)
             (place / ".keep").touch()  # object stores have no empty folders
@@ -136,6 +136,11 @@ def _warm_up(inputs: Tensors) -> Iterable[str]:
             f"dims: {_dims(tensor)} zero_data: true }} }}"
         )
     yield "} ]"
+
+
+def _has_condition(bundle: ChunkBundle) -> bool:
+    denoising = bundle.contract.denoising
+    return denoising is not None and denoising.condition is not None
 
 
 def _ensemble(bundle: ChunkBundle, version: int) -> Iterable[str]:

@@ -222,7 +222,7 @@ class ChunkBundle(Bundle):
             shapes = {key: (contract.observation_steps, *one) for key, one in shapes.items()}
         if contract.denoising:
             draws = contract.denoising.draws
-            shapes[GOLDEN_NOISE] = (draws, contract.rows, len(contract.action.joints))
+            shapes[GOLDEN_NOISE] = (draws, contract.rows, contract.columns)
         shapes[GOLDEN_CHUNK] = (contract.chunk.size, len(contract.action.joints))
         entry = _golden_entry(
             self.path,

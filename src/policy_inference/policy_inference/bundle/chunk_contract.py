@@ -212,6 +212,18 @@ class Denoising:
         maximum=100,
     )
     schedule: NoiseSchedule | None = entry("ddpm, ddim: noise of the training", default=None)
+    condition: str | None = entry(
+        "graph that runs once for a chunk: it takes cameras and vectors instead of the policy's "
+        "graph, which gets its outputs as inputs of the same names",
+        default=None,
+    )
+    columns: int | None = entry(
+        "width of the actions with their noise, where it is more than the joints of the action, "
+        "which are the first ones",
+        default=None,
+        minimum=1,
+        maximum=10_000,
+    )
 
     @property
     def draws(self) -> int:
@@ -228,6 +240,10 @@ class ChunkContract:
     name: str = entry("name of the policy", pattern=NAME)
     version: str = entry("version of the policy, in quotes", pattern=VERSION)
     description: str = entry("one sentence", default="")
+    prompt: str = entry(
+        "the task in words, where the graphs contain it: another one needs another export",
+        default="",
+    )
     rate_hz: float = entry("steps of a chunk per second", minimum=0.1, maximum=1000)
     joints: Joints = entry("joints of the robot by name")
     units: dict[str, JointUnit] = entry("how the policy counts each joint", minProperties=1)
@@ -259,9 +275,18 @@ class ChunkContract:
 
     @property
     def policy_graph(self) -> str:
-        """Name of the graph that gives the actions: the only one that is no camera's encoder."""
-        encoders = {camera.encoder for camera in self.cameras.values()}
-        return next(name for name in self.graphs if name not in encoders)
+        """Name of the graph that gives the actions: the only one that has no other use."""
+        others = {camera.encoder for camera in self.cameras.values()} | {self._condition}
+        return next(name for name in self.graphs if name not in others)
+
+    @property
+    def observing_graph(self) -> str:
+        """Name of the graph that takes cameras, or their features, and vectors."""
+        return self._condition or self.policy_graph
+
+    @property
+    def _condition(self) -> str | None:
+        return None if self.denoising is None else self.denoising.condition
 
     @property
     def observation_steps(self) -> int:
@@ -272,6 +297,12 @@ class ChunkContract:
     def rows(self) -> int:
         """Rows of actions that the policy's graph answers; the first ones lie in the past."""
         return self.chunk.size + self.observation_steps - 1
+
+    @property
+    def columns(self) -> int:
+        """Columns of actions that the policy's graph answers; the first ones are the joints."""
+        joints = len(self.action.joints)
+        return joints if self.denoising is None else self.denoising.columns or joints
 
     @property
     def commands(self) -> frozenset[str]:

@@ -63,7 +63,9 @@ class _ChunkValidator(BodyValidator):
         super().__init__(contract, reader)
         self.contract = contract
         encoders = {camera.encoder for camera in contract.cameras.values()}
-        self._policies = [name for name in contract.graphs if name not in encoders]
+        self._condition = None if contract.denoising is None else contract.denoising.condition
+        others = encoders | {self._condition}
+        self._policies = [name for name in contract.graphs if name not in others]
 
     def unguarded(self) -> None:
         """Check that nothing is asked for that a chunk policy has no input to judge by."""
@@ -194,6 +196,15 @@ class _ChunkValidator(BodyValidator):
                 f"at most the {schedule.timesteps} timesteps of the training",
                 denoising.steps,
             )
+        joints = len(self.contract.action.joints)
+        if self.contract.columns < joints:
+            problem("denoising.columns", f"at least the {joints} joints", denoising.columns)
+        if self._condition is not None and self._condition not in self.contract.graphs:
+            problem(
+                "denoising.condition",
+                f"one of the graphs ({listed(self.contract.graphs)})",
+                self._condition,
+            )
         if denoising.time.size % 2:
             problem("denoising.time.size", "an even number: sines and cosines", denoising.time.size)
         if self.contract.chunk.ensemble_coeff is not None:
@@ -216,24 +227,22 @@ class _ChunkValidator(BodyValidator):
         contract = self.contract
         if len(self._policies) != 1:
             self.reader.problem(
-                "graphs", "one graph that is no camera's encoder", listed(self._policies)
+                "graphs",
+                "one graph that is no camera's encoder"
+                + (", and not the condition" if self._condition else ""),
+                listed(self._policies),
             )
             return
         name = self._policies[0]
         graph, key = contract.graphs[name], f"graphs.{name}"
-        wanted = dict(self._inputs())
-        names = [tensor for tensor, _, _ in self._sources()]
-        self.unique(f"{key}.inputs", names)
-        for tensor in sorted(graph.inputs.keys() - wanted.keys()):
-            self.reader.problem(
-                f"{key}.inputs.{tensor}", "a camera or a vector that fills it", Found("nothing")
-            )
-        for tensor, shape in wanted.items():
-            found = graph.inputs.get(tensor)
-            if found is None:
-                self.reader.problem(f"{key}.inputs", f"the input {tensor}", listed(graph.inputs))
-            elif shape is not None:
-                self._shape(f"{key}.inputs.{tensor}", found.shape, shape, "as what fills it")
+        observed, stepped = list(self._observed()), list(self._stepped())
+        condition = contract.graphs.get(self._condition) if self._condition else None
+        if self._condition is None:
+            self._filled(name, [*observed, *stepped])
+        elif condition is not None:
+            made = [(tensor, one.shape) for tensor, one in condition.outputs.items()]
+            self._filled(self._condition, observed)
+            self._filled(name, [*stepped, *made])
         action = contract.action
         output = graph.outputs.get(action.tensor)
         if output is None:
@@ -244,7 +253,7 @@ class _ChunkValidator(BodyValidator):
             self._shape(
                 f"{key}.outputs.{action.tensor}",
                 output.shape,
-                (1, contract.rows, len(action.joints)),
+                (1, contract.rows, contract.columns),
                 "as a chunk of actions",
             )
         as_they_are = {
@@ -254,7 +263,8 @@ class _ChunkValidator(BodyValidator):
         }
         for name, tensors in contract.graphs.items():
             for tensor, found in {**tensors.inputs, **tensors.outputs}.items():
-                if found.dtype == "uint8" and name == self._policies[0] and tensor in as_they_are:
+                takes_images = name in (self._policies[0], self._condition)
+                if found.dtype == "uint8" and takes_images and tensor in as_they_are:
                     continue
                 if not found.dtype.startswith("float"):
                     self.reader.problem(
@@ -266,31 +276,46 @@ class _ChunkValidator(BodyValidator):
                         else "",
                     )
 
-    def _inputs(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:
-        return ((tensor, shape) for tensor, shape, _ in self._sources())
+    def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
+        """Check that each input of a graph has one source, of its shape where that is known."""
+        inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
+        wanted = dict(sources)
+        self.unique(key, [tensor for tensor, _ in sources])
+        for tensor in sorted(inputs.keys() - wanted.keys()):
+            self.reader.problem(
+                f"{key}.{tensor}", "a camera or a vector that fills it", Found("nothing")
+            )
+        for tensor, shape in wanted.items():
+            found = inputs.get(tensor)
+            if found is None:
+                self.reader.problem(key, f"the input {tensor}", listed(inputs))
+            elif shape is not None:
+                self._shape(f"{key}.{tensor}", found.shape, shape, "as what fills it")
 
-    def _sources(self) -> Iterator[tuple[str, tuple[int, ...] | None, str]]:
-        """Yield tensor, shape where it is known, and source of each input."""
+    def _stepped(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield tensor and shape of each input that a denoising step fills."""
+        if (denoising := self.contract.denoising) is not None:
+            yield denoising.tensor, (1, self.contract.rows, self.contract.columns)
+            yield denoising.time.tensor, (1, denoising.time.size)
+
+    def _observed(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:
+        """Yield tensor, and shape where it is known, of each input that an observation fills."""
         contract = self.contract
         steps = contract.observation_steps
         several = (steps,) if steps > 1 else ()
         if contract.state is not None:
-            yield contract.state.tensor, (1, *several, len(contract.state.joints)), "state"
+            yield contract.state.tensor, (1, *several, len(contract.state.joints))
         if contract.environment_state is not None:
             outside = contract.environment_state
-            yield outside.tensor, (1, *several, outside.size), "environment_state"
-        if (denoising := contract.denoising) is not None:
-            actions = (1, contract.rows, len(contract.action.joints))
-            yield denoising.tensor, actions, "denoising"
-            yield denoising.time.tensor, (1, denoising.time.size), "denoising.time"
-        for name, camera in contract.cameras.items():
+            yield outside.tensor, (1, *several, outside.size)
+        for camera in contract.cameras.values():
             if camera.encoder is None:
-                yield camera.tensor, (1, 3, camera.height, camera.width), name
+                yield camera.tensor, (1, 3, camera.height, camera.width)
             else:
                 features = _features(contract.graphs.get(camera.encoder))
                 if features is not None:
                     features = (1, *several, *features[1:])
-                yield camera.tensor, features, name
+                yield camera.tensor, features
 
     def _shape(self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:
         if found != wanted:

@@ -71,15 +71,15 @@ def play_chunks(
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same as the
         network gives it; what the encoder made of each camera's image as `features.CAMERA`
         [rows, channels, height, width], where an encoder takes images; and what each denoising step
-        made as `denoising` [rows, steps, chunk, actions], where chunks are made of noise.
+        made as `denoising` [rows, steps, chunk, columns], where chunks are made of noise.
 
     Raises:
         BackendError: A runtime failed.
     """
     graphs = ChunkGraphs(contract, backends)
-    policy = backends[f"graphs.{contract.policy_graph}"]
+    observing = backends[f"graphs.{contract.observing_graph}"]
     features = {
-        f"{FEATURES}{name}": policy.inputs[camera.tensor]
+        f"{FEATURES}{name}": observing.inputs[camera.tensor]
         for name, camera in contract.cameras.items()
         if camera.encoder is not None
     }
@@ -132,7 +132,7 @@ def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
     """
     if contract.denoising is None:
         return {}
-    shape = rows, contract.denoising.draws, contract.rows, len(contract.action.joints)
+    shape = rows, contract.denoising.draws, contract.rows, contract.columns
     return {GOLDEN_NOISE: np.random.default_rng(1).standard_normal(shape, np.float32)}
 
 

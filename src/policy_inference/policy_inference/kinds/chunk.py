@@ -141,8 +141,8 @@ class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
     def observed(self) -> DistributionWatch | None:
         """Return what compares the state that the policy is given with its training."""
         contract = self.bundle.contract
-        policy = self.models[f"graphs.{contract.policy_graph}"]
-        return DistributionWatch(watched_state(contract, policy.inputs))
+        observing = self.models[f"graphs.{contract.observing_graph}"]
+        return DistributionWatch(watched_state(contract, observing.inputs))
 
     def close(self) -> None:
         """End the worker, then close the graphs; those in which a run hangs stay open."""

@@ -34,6 +34,8 @@ NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
 """By whether it works on inputs."""
 RENAMES = "rename_observations_processor"
 _ARRANGES = ("to_batch_processor", "device_processor")
+_LANGUAGE = ("smolvla_new_line_processor", "tokenizer_processor")
+"""Steps before the network that prepare a prompt, which an export does once."""
 _EXACT = (None, "float32", "float", "float64", "double")
 """What `float_dtype` of a device's step may be: it rounds no value of float32."""
 _ABSOLUTE = "train with absolute joint targets as actions"
@@ -162,7 +164,7 @@ def unsupported(step: Node, *, is_input: bool) -> ToolError | None:
         is_input: Whether it is a step before the network.
     """
     registered, written = step.get("registry_name"), step.get("class")
-    ours = (NORMALISERS[is_input], *((RENAMES,) if is_input else ()), *_ARRANGES)
+    ours = (NORMALISERS[is_input], *((RENAMES, *_LANGUAGE) if is_input else ()), *_ARRANGES)
     if registered and registered.text() in ours:
         return _rounds(step)
     name = (

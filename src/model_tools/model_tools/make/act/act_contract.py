@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,8 +18,9 @@ from model_tools.files.lerobot.dataset_info import recorded_pairing
 from model_tools.files.lerobot.statistics import PolicyStatistics
 from model_tools.make.act.checkpoint_config import ACTION, STATE, CameraInput, CheckpointConfig
 from model_tools.make.act.graphs import ACTIONS, OUTSIDE, STATES, How
-from model_tools.make.act.networks import Network, denoising_of
+from model_tools.make.act.networks import Network, denoising_of, prompt_of
 from model_tools.make.act.robots import ActRobot, units_of
+from model_tools.make.act.smolvla_config import Language
 from policy_inference.bundle.chunk_contract import (
     Camera,
     Chunk,
@@ -74,6 +75,7 @@ class ActRequest:
         dataset: Dataset or recording that golden rows are of, where no file gives them; else
             they are drawn. Steps and torques of a dataset are the contract's `nominal`, and where
             it says by which rule its frames were made, that is the contract's `pairing`.
+        language: What is said of a policy with a language model.
         licence: SPDX identifier of the weights' licence.
         max_relative_target: Largest distance of a target from the measured position, rad.
         force: Whether a bundle that is there may be replaced.
@@ -94,6 +96,7 @@ class ActRequest:
     simplify: bool = False
     golden: Path | None = None
     dataset: Path | None = None
+    language: Language = field(default_factory=Language)
     licence: str = "NOASSERTION"
     max_relative_target: PerJointYaml | None = None
     force: bool = False
@@ -120,7 +123,8 @@ def make_contract(
         kind="chunk",
         name=request.name,
         version=request.version,
-        description=network.description,
+        description=network.description(config),
+        prompt=prompt_of(config),
         rate_hz=request.rate_hz,
         units=units,
         joints=_joints(robot, pose),
@@ -262,5 +266,7 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items() if entry not in (None, {}, ())}
+        return {
+            key: _plain(entry) for key, entry in value.items() if entry not in (None, {}, (), "")
+        }
     return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value

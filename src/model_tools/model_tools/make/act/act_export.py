@@ -75,7 +75,7 @@ def export_checkpoint(
         OSError: A file cannot be read or written.
     """
     network = network_of(request.checkpoint)
-    config = network.read(request.checkpoint)
+    config = network.read(request.checkpoint, request.language)
     file = request.checkpoint / WEIGHTS
     if not file.is_file():
         raise ToolError(f"{file}: expected the weights beside config.json, found none")

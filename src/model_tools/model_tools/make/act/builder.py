@@ -217,3 +217,23 @@ class Weights:
             and not name.startswith(_UNUSED)
             and not name.endswith(_COUNTERS)
         )
+
+
+def linear(
+    graph: GraphBuilder,
+    weights: Weights,
+    x: Value,
+    name: str,
+    given: int,
+    size: int,
+    *,
+    bias: bool = True,
+) -> Value:
+    """Return x [..., given] after a linear layer, [..., size].
+
+    Raises:
+        ToolError: A tensor is missing or of another shape.
+    """
+    weight = np.ascontiguousarray(weights.take(f"{name}.weight", size, given).T)
+    made = graph.op("MatMul", x, weight)
+    return graph.op("Add", made, weights.take(f"{name}.bias", size)) if bias else made

@@ -12,3 +12,6 @@ range, the default until 0.3, the gripper 0 to 100; radians: all in rad."""
 ROBOTS = Path(__file__).parent / "robots"
 """Folder of the robots that this package has."""
 KNOWN = tuple(sorted(file.stem for file in ROBOTS.glob("*.yaml")))
+PATCH_POSITIONS = ("repeated", "counted")
+"""Positions of SmolVLA's image patches: repeated is 0, 0, 1, 2, ..., as transformers 4 numbers them
+in float32; counted is 0, 1, 2, 3, ..., as transformers 5 does."""

@@ -122,21 +122,26 @@ class Transformer:
         return x if self.pre_norm else self._norm(x, norm)
 
     def _norm(self, x: Value, name: str) -> Value:
-        op = self.graph.op
         weight = self.weights.take(f"{name}.weight", self.dim)
         bias = self.weights.take(f"{name}.bias", self.dim)
-        if self.graph.opset >= LAYER_NORM_OPSET:
-            return op("LayerNormalization", x, weight, bias, axis=-1, epsilon=_EPS)
-        centred = op("Sub", x, op("ReduceMean", x, axes=[-1]))
-        variance = op("ReduceMean", op("Mul", centred, centred), axes=[-1])
-        spread = op("Sqrt", op("Add", variance, _number(_EPS)))
-        return self._add(op("Mul", op("Div", centred, spread), weight), bias)
+        return layer_norm(self.graph, x, weight, bias, _EPS)
 
     def _linear(self, x: Value, weight: F32, bias: F32) -> Value:
         return self._add(self.graph.op("MatMul", x, weight.T), bias)
 
     def _add(self, a: Value, b: Value) -> Value:
         return self.graph.op("Add", a, b)
+
+
+def layer_norm(graph: GraphBuilder, x: Value, weight: F32, bias: F32, eps: float) -> Value:
+    """Return x normalised over its last axis, by operators that the graph's opset has."""
+    op = graph.op
+    if graph.opset >= LAYER_NORM_OPSET:
+        return op("LayerNormalization", x, weight, bias, axis=-1, epsilon=eps)
+    centred = op("Sub", x, op("ReduceMean", x, axes=[-1]))
+    variance = op("ReduceMean", op("Mul", centred, centred), axes=[-1])
+    spread = op("Sqrt", op("Add", variance, _number(eps)))
+    return op("Add", op("Mul", op("Div", centred, spread), weight), bias)
 
 
 def sine_positions(height: int, width: int, dim: int) -> F32:

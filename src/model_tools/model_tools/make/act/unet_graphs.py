@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from model_tools.make.act.builder import GraphBuilder, Value, Weights
+from model_tools.make.act.builder import GraphBuilder, Value, Weights, linear
 from model_tools.make.act.checkpoint_config import CameraInput
 from model_tools.make.act.graphs import ACTIONS, FEATURES, IMAGES, OUTSIDE, STATES
 from model_tools.make.act.resnet import Backbone, feature_size, group_norm
@@ -107,7 +107,7 @@ def _encoder(
     grid = weights.take(f"{layer}.pool.pos_grid", rows * columns, 2)
     points = graph.op("MatMul", graph.op("Softmax", flat, axis=-1), grid)
     row = graph.op("Reshape", points, np.array([1, 2 * count], np.int64))
-    made = graph.op("Relu", _linear(graph, weights, row, f"{layer}.out", 2 * count, 2 * count))
+    made = graph.op("Relu", linear(graph, weights, row, f"{layer}.out", 2 * count, 2 * count))
     return graph.model({FEATURES: (made, (1, 2 * count))}, {})
 
 
@@ -136,8 +136,8 @@ def _antialiased(old: int, new: int) -> F32:
 def _step(graph: GraphBuilder, config: UnetConfig, weights: Weights) -> onnx.ModelProto:
     size = config.denoising.time.size
     time = graph.input(TIME, (1, size))
-    hidden = _linear(graph, weights, time, "unet.diffusion_step_encoder.1", size, 4 * size)
-    step = _linear(
+    hidden = linear(graph, weights, time, "unet.diffusion_step_encoder.1", size, 4 * size)
+    step = linear(
         graph, weights, _mish(graph, hidden), "unet.diffusion_step_encoder.3", 4 * size, size
     )
     seen, width = _observation(graph, config)
@@ -207,7 +207,7 @@ class _Unet:
         graph, scaled = self.graph, self.config.film_scale
         made = self._normed(x, f"{name}.conv1", given, dim, self.config.groups)
         width = 2 * dim if scaled else dim
-        film = _linear(
+        film = linear(
             graph,
             self.weights,
             self.condition,
@@ -268,13 +268,6 @@ class _Unet:
             strides=[2],
             pads=[1, 1],
         )
-
-
-def _linear(
-    graph: GraphBuilder, weights: Weights, x: Value, name: str, given: int, size: int
-) -> Value:
-    weight = np.ascontiguousarray(weights.take(f"{name}.weight", size, given).T)
-    return graph.op("Add", graph.op("MatMul", x, weight), weights.take(f"{name}.bias", size))
 
 
 def _mish(graph: GraphBuilder, x: Value) -> Value:

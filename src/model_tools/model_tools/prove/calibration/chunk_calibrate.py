@@ -135,7 +135,7 @@ def _warn(bundle: ChunkBundle, ranges: Mapping[str, Mapping[str, Mapping[str, fl
             )
     state = bundle.contract.state
     if state is not None:
-        found = ranges[bundle.contract.policy_graph][state.tensor]
+        found = ranges[bundle.contract.observing_graph][state.tensor]
         if max(-found["min"], found["max"]) > _FAR:
             _log.warning(
                 "%s: normalised values reach %.3g to %.3g; are the joints in the units "

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from model_tools.errors import ToolError
-from model_tools.files.observation_sources import require_one_observation
 from model_tools.files.rows import ObservationSource, RecordedObservation
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_models
@@ -86,7 +85,6 @@ def collect_samples(
             "%s: %d observations to calibrate with; %d to 400 are usual", source.name, count, _USUAL
         )
     contract, graphs = bundle.contract, bundle.contract.graphs
-    require_one_observation(contract, "calibration")
     seen_by = {
         name: [camera for camera, one in contract.cameras.items() if one.encoder == name]
         for name in graphs
@@ -95,7 +93,7 @@ def collect_samples(
         name: _rows(folder, name, graph, count * max(1, len(seen_by[name])))
         for name, graph in graphs.items()
     }
-    policy = rows[contract.policy_graph]
+    observed = rows[contract.observing_graph]
     with _encoders(bundle) as encoders:
         cameras = [
             _EncodedCamera(
@@ -103,22 +101,24 @@ def collect_samples(
                 camera,
                 encoders[camera.encoder],
                 rows[camera.encoder],
-                policy,
+                observed,
                 seen_by[camera.encoder],
             )
             if camera.encoder
-            else _Camera(name, camera, policy)
+            else _Camera(name, camera, observed)
             for name, camera in contract.cameras.items()
         ]
         vectors = list(_vectors(contract))
-        noisy = _DenoisingSamples(contract, encoders, policy) if contract.denoising else None
+        noisy = _DenoisingSamples(contract, encoders, rows) if contract.denoising else None
         for sample, observation in enumerate(
             source.observations(evenly(source.count, count).tolist())
         ):
+            steps = (*observation.earlier, observation)
             for one in cameras:
-                one.take(sample, observation.images[one.name])
+                one.take(sample, [step.images[one.name] for step in steps])
             for tensor, normaliser, value_of in vectors:
-                policy[tensor][sample] = normaliser.apply(value_of(observation))
+                for part, step in zip(_parts(observed[tensor][sample], steps), steps, strict=True):
+                    part[...] = normaliser.apply(value_of(step))
             if noisy is not None:
                 noisy.take(sample)
             progress(sample + 1, count)
@@ -159,7 +159,8 @@ class _Camera:
         self._buffer = np.zeros((1, *self._rows.shape[1:]), self._rows.dtype)
         self._normaliser = ImageNormaliser(camera, self._buffer)
 
-    def take(self, sample: int, image: Image) -> None:
+    def take(self, sample: int, images: Sequence[Image]) -> None:
+        (image,) = images  # where a policy gets several observations, an encoder sees them
         self._normaliser.apply(image)
         self._rows[sample] = self._buffer[0]
 
@@ -183,11 +184,13 @@ class _EncodedCamera:
         self._rows = next(iter(rows.values()))[cameras.index(name) :: len(cameras)]
         self._features = policy[camera.tensor]
 
-    def take(self, sample: int, image: Image) -> None:
-        self._normaliser.apply(image)
+    def take(self, sample: int, images: Sequence[Image]) -> None:
+        """Take the features of all images, and as a sample of the encoder the newest one."""
+        for part, image in zip(_parts(self._features[sample], images), images, strict=True):
+            self._normaliser.apply(image)
+            self._encoder.run()
+            part[...] = self._made[0]
         self._rows[sample] = self._buffer[0]
-        self._encoder.run()
-        self._features[sample] = self._made[0]
 
 
 class _DenoisingSamples:
@@ -200,11 +203,14 @@ class _DenoisingSamples:
         self,
         contract: ChunkContract,
         graphs: Mapping[str, BackendBase],
-        rows: Mapping[str, Tensor],
+        rows: Mapping[str, Mapping[str, Tensor]],
     ) -> None:
         denoising = contract.denoising
         assert denoising is not None
-        self._backend, self._rows = graphs[contract.policy_graph], rows
+        self._backend, self._rows = graphs[contract.policy_graph], rows[contract.policy_graph]
+        self._condition = None
+        if denoising.condition is not None:
+            self._condition = graphs[denoising.condition], rows[denoising.condition]
         self._own = (denoising.tensor, denoising.time.tensor)
         self._step = _Step(self._backend)
         self._denoiser = Denoiser(contract, self._step)
@@ -212,6 +218,13 @@ class _DenoisingSamples:
 
     def take(self, sample: int) -> None:
         """Make the chunk of a sample whose observation is in the rows already."""
+        if self._condition is not None:
+            condition, given = self._condition
+            for name, array in condition.inputs.items():
+                array[0] = given[name][sample]
+            condition.run()
+            for name, made in condition.outputs.items():
+                self._rows[name][sample] = made[0]
         for name, array in self._backend.inputs.items():
             if name not in self._own:
                 array[0] = self._rows[name][sample]
@@ -262,6 +275,11 @@ def _vectors(
         )
 
 
+def _parts(row: Tensor, steps: Sequence[object]) -> Sequence[Tensor]:
+    """Return the part of a sample that belongs to each of successive observations."""
+    return [row] if len(steps) == 1 else list(row)
+
+
 def _there(values: F64 | None) -> F64:
     assert values is not None  # sources give what the contract has
     return values
@@ -297,8 +315,10 @@ def _files(
         }
     folders = {camera.tensor: name for name, camera in contract.cameras.items()}
     if contract.denoising is not None:
-        for tensor in (contract.denoising.tensor, contract.denoising.time.tensor):
-            folders[tensor] = tensor
+        own = contract.denoising.tensor, contract.denoising.time.tensor
+        condition = contract.denoising.condition
+        made = contract.graphs[condition].outputs if condition else ()
+        folders |= {tensor: tensor for tensor in (*own, *made)}
     for name, vector in (
         ("state", contract.state),
         ("environment_state", contract.environment_state),

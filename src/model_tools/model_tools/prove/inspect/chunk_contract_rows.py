@@ -65,7 +65,12 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
             if denoising.observations > 1
             else ""
         )
-        report.row("denoising", f"{denoising.method}, {denoising.steps} steps a chunk{several}")
+        once = f"; {denoising.condition} runs once for a chunk" if denoising.condition else ""
+        report.row(
+            "denoising", f"{denoising.method}, {denoising.steps} steps a chunk{several}{once}"
+        )
+    if contract.prompt:
+        report.row("prompt", f"{contract.prompt} (in the graphs; another needs another export)")
     report.row("pairing", _pairing(contract.pairing))
     for name, camera in contract.cameras.items():
         report.row(f"camera {name}", _camera(name, camera))

@@ -111,7 +111,7 @@ def test_step_that_changes_values_is_named_with_what_it_does(
 
 
 def test_refusal_names_what_runs_the_policy_as_it_is(checkpoint: Path) -> None:
-    write(checkpoint, PRE, [{"registry_name": "tokenizer_processor"}])
+    write(checkpoint, PRE, [{"registry_name": "image_crop_resize_processor"}])
 
     with pytest.raises(ToolError, match=r"lerobot-rollout --robot\.type=ros2 --policy\.path="):
         statistics(checkpoint)

@@ -344,8 +344,11 @@ def test_no_statistics_or_two_places_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"type": "pi0"}, "type: expected act or diffusion, .*found pi0; LeRobot itself runs it"),
-        ({"type": "smolvla"}, "found smolvla; .*lerobot-rollout --robot.type=ros2 --policy.path"),
+        ({"type": "pi0"}, "expected act, diffusion or smolvla, .*found pi0; serve it with openpi"),
+        (
+            {"type": "multi_task_dit"},
+            "found multi_task_dit; LeRobot itself .*lerobot-rollout --r",
+        ),
         ({"n_obs_steps": 2}, "n_obs_steps: expected 1"),
         ({"n_action_steps": 8}, "n_action_steps: expected at most chunk_size, 7"),
         ({"vision_backbone": "vit_b_16"}, "vision_backbone: expected one of resnet18"),

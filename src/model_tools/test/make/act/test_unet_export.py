@@ -187,7 +187,10 @@ def test_golden_rows_of_the_training_need_its_noise(tmp_path: Path) -> None:
         ({"objective": "consistency"}, "objective: expected diffusion or flow_matching"),
         ({"vision_backbone": "vit"}, "vision_backbone: expected one of resnet18"),
         ({"diffusion_step_embed_dim": 7}, "diffusion_step_embed_dim: expected an even number"),
-        ({"type": "multi_task_dit"}, "type: expected act or diffusion, .*found multi_task_dit"),
+        (
+            {"type": "multi_task_dit"},
+            "expected act, diffusion or smolvla.*found multi_task_dit",
+        ),
     ],
 )
 def test_configurations_that_cannot_be_exported_are_refused(

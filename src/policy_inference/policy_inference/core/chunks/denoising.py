@@ -25,7 +25,7 @@ from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F32, Backend
 
 Guide = Callable[[F32, F32, float], F32]
-"""Gets actions with their noise x [rows, actions], the velocity that the graph answers for them,
+"""Gets actions with their noise x [rows, columns], the velocity that the graph answers for them,
 and the time; returns the velocity to take."""
 _LARGEST_BETA = 0.999
 _SMALLEST_VARIANCE = 1e-20
@@ -52,13 +52,13 @@ class Denoiser:
         self.noise_shape = (
             self.steps if denoising.method == "ddpm" else 1,
             contract.rows,
-            len(contract.action.joints),
+            contract.columns,
         )
-        """Draws of standard normal noise [draws, rows, actions] that a chunk takes."""
+        """Draws of standard normal noise [draws, rows, columns] that a chunk takes."""
         self.times = self._method.times
         """Time of each step."""
         self.path: F32 = np.zeros((self.steps, *self.noise_shape[1:]), np.float32)
-        """What each step of the last chunk made [steps, rows, actions]; the next overwrites it."""
+        """What each step of the last chunk made [steps, rows, columns]; the next overwrites it."""
         self._policy = policy
         self._embedded = embedded(denoising.time, self.times)
         self._noisy, self._time = (
@@ -67,7 +67,7 @@ class Denoiser:
         self._answer = policy.outputs[contract.action.tensor]
 
     def chunk(self, noise: F32, guide: Guide | None = None) -> F32:
-        """Return normalised actions [rows, actions].
+        """Return normalised actions [rows, columns].
 
         Args:
             noise: Of `noise_shape`.

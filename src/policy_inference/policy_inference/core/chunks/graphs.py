@@ -48,7 +48,7 @@ class _CameraInput:
 
 
 class ChunkGraphs:
-    """Runs the encoders of the cameras, one after another, then the policy's graph.
+    """Runs the encoders of the cameras, one after another, the condition, then the policy's graph.
 
     Attributes:
         denoiser: What makes a chunk of noise; None where one run of the graph answers it.
@@ -72,9 +72,11 @@ class ChunkGraphs:
             PolicyError: The policy cannot be run with so many steps.
         """
         self._policy = policy = backends[f"graphs.{contract.policy_graph}"]
+        observing = backends[f"graphs.{contract.observing_graph}"]
+        self._condition = None if observing is policy else observing
         self._cameras = dict[str, _CameraInput]()
         for name, camera in contract.cameras.items():
-            tensor = policy.inputs[camera.tensor]
+            tensor = observing.inputs[camera.tensor]
             encoder, buffer = None, tensor
             if camera.encoder is not None:
                 backend = backends[f"graphs.{camera.encoder}"]
@@ -89,12 +91,12 @@ class ChunkGraphs:
         if state := contract.state:
             self._state = (
                 VectorNormaliser(state.normalisation, len(state.joints)),
-                _parts(policy.inputs[state.tensor], contract.observation_steps),
+                _parts(observing.inputs[state.tensor], contract.observation_steps),
             )
         if outside := contract.environment_state:
             self._environment = (
                 VectorNormaliser(outside.normalisation, outside.size),
-                _parts(policy.inputs[outside.tensor], contract.observation_steps),
+                _parts(observing.inputs[outside.tensor], contract.observation_steps),
             )
         action = contract.action
         self._action = VectorNormaliser(action.normalisation, len(action.joints))
@@ -123,13 +125,17 @@ class ChunkGraphs:
         return self.predict(noise, guide)
 
     def write(self, observation: ChunkObservation) -> None:
-        """Fill every input of the policy's graph; the encoders run for that.
+        """Fill every input that an observation fills; encoders and condition run for that.
 
         Raises:
             BackendError: A runtime failed.
         """
         for number, one in enumerate((*observation.earlier, observation)):
             self._write(number, one)
+        if self._condition is not None:
+            self._condition.run()
+            for name, made in self._condition.outputs.items():
+                np.copyto(self._policy.inputs[name], made, casting="same_kind")
 
     def _write(self, number: int, observation: ChunkObservation) -> None:
         for name, camera in self._cameras.items():
@@ -164,7 +170,8 @@ class ChunkGraphs:
                     "found none"
                 )
             rows = self.denoiser.chunk(noise, guide)
-            self.normalised = rows[self._first_row :].astype(np.float64)
+            joints = self.normalised.shape[1]
+            self.normalised = rows[self._first_row :, :joints].astype(np.float64)
         return self._action.undo(self.normalised)
 
 
@@ -197,7 +204,7 @@ class Inference:
         self._graphs = ChunkGraphs(contract, backends, denoising_steps)
         self._settings = settings or ChunkSettings()
         self._random = np.random.default_rng(self._settings.noise_seed)
-        self._rows = contract.rows
+        self._rows, self._columns = contract.rows, contract.columns
         action = contract.action
         self._action = VectorNormaliser(action.normalisation, len(action.joints))
         self._state_units: Units | None = None
@@ -251,8 +258,10 @@ class Inference:
     def _guide(self, planned: PlannedSteps) -> PrefixGuidance:
         settings = self._settings
         normalised = self._action.apply(self._action_units.of_rad(planned.targets))
+        # Columns that are no joint are 0 in training.
+        more = self._columns - normalised.shape[1]
         return PrefixGuidance(
-            normalised,
+            np.pad(normalised, ((0, 0), (0, more))),
             planned.delay,
             self._rows,
             schedule=settings.prefix_schedule,

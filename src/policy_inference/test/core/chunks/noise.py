@@ -23,6 +23,8 @@ DDIM: Mapping[str, Any] = {
         "clip": 1.0,
     },
 }
+CONDITIONED: Mapping[str, Any] = {**FLOW, "condition": "language", "columns": 5}
+"""A flow whose observations pass one more graph, and whose noise has columns beyond the joints."""
 
 
 def denoising_changes(denoising: Mapping[str, Any]) -> dict[str, object]:
@@ -30,15 +32,29 @@ def denoising_changes(denoising: Mapping[str, Any]) -> dict[str, object]:
     observations = denoising.get("observations", 1)
     several = [observations] if observations > 1 else []
     features = [1, *several, FEATURES, 1, 1]
-    rows = STEPS + observations - 1
+    rows, columns = STEPS + observations - 1, denoising.get("columns", 3)
+    observed: dict[str, object] = {
+        "states": {"shape": [1, *several, 3]},
+        "laptop_features": {"shape": features},
+        "phone_features": {"shape": features},
+    }
+    changes: dict[str, object] = {"denoising": dict(denoising)}
+    if "condition" in denoising:
+        made: dict[str, object] = {"seen": {"shape": [1, 2]}}
+        changes["graphs.language"] = {
+            "inputs": observed,
+            "outputs": made,
+            "artifacts": {
+                "onnx": {"file": "language.onnx", "sha256": "0" * 64, "precision": "fp32"}
+            },
+        }
+        observed = made
     return {
-        "denoising": dict(denoising),
+        **changes,
         "graphs.transformer.inputs": {
-            "states": {"shape": [1, *several, 3]},
-            "laptop_features": {"shape": features},
-            "phone_features": {"shape": features},
-            "noisy": {"shape": [1, rows, 3]},
+            **observed,
+            "noisy": {"shape": [1, rows, columns]},
             "time": {"shape": [1, _TIME["size"]]},
         },
-        "graphs.transformer.outputs": {"Actions": {"shape": [1, rows, 3]}},
+        "graphs.transformer.outputs": {"Actions": {"shape": [1, rows, columns]}},
     }

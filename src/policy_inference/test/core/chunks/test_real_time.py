@@ -23,7 +23,7 @@ from policy_inference.interfaces import F32, F64
 
 from .arms import PERIOD_NS, Arm
 from .contracts import STEPS, contract_of
-from .noise import DDIM, FLOW, denoising_changes
+from .noise import CONDITIONED, DDIM, FLOW, denoising_changes
 
 
 class FlowArm(Arm):
@@ -55,8 +55,11 @@ class FlowArm(Arm):
         self.transformer.outputs["Actions"][...] = (noisy - pose) / time
 
 
-def test_a_new_chunk_begins_with_the_steps_that_were_executed_meanwhile() -> None:
-    arm = FlowArm(simulated_latency_s=0.3).run()
+@pytest.mark.parametrize("denoising", [FLOW, CONDITIONED])
+def test_a_new_chunk_begins_with_the_steps_that_were_executed_meanwhile(
+    denoising: Mapping[str, Any],
+) -> None:
+    arm = FlowArm(denoising, simulated_latency_s=0.3).run()
     followed = arm.follow(24)
 
     chunks = list(arm.runtime.chunks)
@@ -68,7 +71,11 @@ def test_a_new_chunk_begins_with_the_steps_that_were_executed_meanwhile() -> Non
         # Unguided chunks would differ by 0.6 here; the correction is bounded near the noise.
         np.testing.assert_allclose(after.targets[:passed], same, atol=0.06)
     jumps = np.abs(np.diff(followed[4:], axis=0)).max()
-    plain = FlowArm(simulated_latency_s=0.3, mode="asynchronous", fade_s=0.0).run().follow(24)
+    plain = (
+        FlowArm(denoising, simulated_latency_s=0.3, mode="asynchronous", fade_s=0.0)
+        .run()
+        .follow(24)
+    )
     assert jumps < 0.6 * np.abs(np.diff(plain[4:], axis=0)).max()
 
 
@@ -162,6 +169,42 @@ def test_settings_that_a_policy_cannot_follow_are_refused(
 ) -> None:
     with pytest.raises(PolicyError, match=found):
         check_settings(ChunkSettings(**{"mode": "rtc", **settings}), contract_of(changes))
+
+
+class TestCondition:
+    """A graph that runs once for a chunk, between what is observed and the denoising steps."""
+
+    def arm(self) -> FlowArm:
+        arm = FlowArm(CONDITIONED, simulated_latency_s=0.2)
+        language = arm.graphs["graphs.language"]
+
+        def see() -> None:
+            seen = language.inputs["states"][0, 0], language.inputs["phone_features"].max()
+            language.outputs["seen"][0] = seen
+
+        language.during_run = see
+        return arm
+
+    def test_it_runs_once_for_all_steps_of_a_chunk(self) -> None:
+        arm = self.arm().run()
+        arm.follow(12)
+        runs = arm.graphs["graphs.language"].runs
+        assert runs >= 3
+        assert arm.transformer.runs == 10 * runs
+
+    def test_each_step_gets_what_it_made_of_the_observation(self) -> None:
+        arm = self.arm().run()
+        arm.joint_pos = (0.25,) * 3
+        arm.follow(4)
+        brightness = arm.vision.outputs["Vision_Features"].max()
+        assert brightness > 0.0
+        np.testing.assert_allclose(arm.transformer.inputs["seen"][0], [0.25, brightness])
+
+    def test_columns_beyond_the_joints_are_no_actions(self) -> None:
+        arm = self.arm().run()
+        arm.follow(8)
+        assert arm.transformer.inputs["noisy"].shape == (1, STEPS, 5)
+        assert all(chunk.targets.shape == (STEPS, 3) for chunk in arm.runtime.chunks)
 
 
 class TestHistory:

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The layers of a Llama transformer, as a language model and an action expert have them.
+
+Touvron et al., "Llama 2" (2023): root mean square norm, rotary positions, heads of queries that
+share keys and values, and a gated feed-forward part; no biases. Tokens are [1, number, width].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model_tools.make.act.builder import GraphBuilder, Value, Weights, linear
+from policy_inference.interfaces import F32
+
+Positions = npt.NDArray[np.int64]
+MASKED = -1e4
+"""Added to what no token may attend to: its share is 0 in float32, and float16 holds it."""
+_WAVELENGTH = 10_000.0
+"""Longest of the rotary positions, in LeRobot whatever the model's rope_theta is."""
+_MEAN_AXES_OPSET = 18
+"""From it on a mean gets its axes as an input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaSizes:
+    """Sizes of a transformer."""
+
+    width: int
+    layers: int
+    heads: int
+    groups: int
+    """Heads of keys and values, each for as many heads of queries."""
+    head: int
+    feedforward: int
+    eps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaLayers:
+    """Writes parts of the layers below `name` into a graph."""
+
+    graph: GraphBuilder
+    weights: Weights
+    sizes: LlamaSizes
+    name: str
+
+    def norm(self, x: Value, name: str) -> Value:
+        """Return x over its root mean square, scaled."""
+        op, weight = (
+            self.graph.op,
+            self.weights.take(f"{self.name}.{name}.weight", self.sizes.width),
+        )
+        square = op("Mul", x, x)
+        mean = (
+            op("ReduceMean", square, np.array([-1], np.int64))
+            if self.graph.opset >= _MEAN_AXES_OPSET
+            else op("ReduceMean", square, axes=[-1])
+        )
+        root = op("Sqrt", op("Add", mean, number(self.sizes.eps)))
+        return op("Mul", op("Div", x, root), weight)
+
+    def query(self, x: Value, layer: int) -> Value:
+        """Return queries [1, heads, tokens, head] of x [1, tokens, width], scaled."""
+        sizes = self.sizes
+        name = f"{self.name}.layers.{layer}.self_attn.q_proj.weight"
+        weight = self.weights.take(name, sizes.heads * sizes.head, sizes.width)
+        scaled = np.ascontiguousarray((weight * np.float32(sizes.head**-0.5)).T)
+        return split_heads(self.graph, self.graph.op("MatMul", x, scaled), sizes.heads, sizes.head)
+
+    def projected(self, x: Value, layer: int, kind: str, given: int | None = None) -> Value:
+        """Return keys `k` or values `v` [1, groups, tokens, head] of x [1, tokens, given]."""
+        sizes, name = self.sizes, f"{self.name}.layers.{layer}.self_attn.{kind}_proj.weight"
+        weight = self.weights.take(name, sizes.groups * sizes.head, given or sizes.width)
+        made = self.graph.op("MatMul", x, np.ascontiguousarray(weight.T))
+        return split_heads(self.graph, made, sizes.groups, sizes.head)
+
+    def turned(self, x: Value, at: Positions) -> Value:
+        """Return x [1, heads, tokens, head] with the rotary positions of its tokens."""
+        op, half = self.graph.op, self.sizes.head // 2
+        steps = np.float32(2.0 / self.sizes.head) * np.arange(half, dtype=np.float32)
+        angle = at.astype(np.float32)[:, np.newaxis] / np.float32(_WAVELENGTH) ** steps
+        sine, cosine = np.sin(angle), np.cos(angle)
+        first, second = (part(self.graph, x, begin, half, axis=3) for begin in (0, half))
+        low = op("Sub", op("Mul", first, cosine), op("Mul", second, sine))
+        high = op("Add", op("Mul", second, cosine), op("Mul", first, sine))
+        return op("Concat", low, high, axis=3)
+
+    def attended(self, query: Value, key: Value, value: Value, mask: F32 | None) -> Value:
+        """Return [1, tokens, heads x head]; several heads of queries share keys and values.
+
+        Args:
+            query: [1, heads, tokens, head], scaled.
+            key: [1, groups, others, head].
+            value: [1, groups, others, head].
+            mask: Added to the scores [tokens, others]; None for nothing.
+        """
+        sizes, each = self.sizes, self.sizes.heads // self.sizes.groups
+        shared = self.graph.op("Reshape", query, shape(1, sizes.groups, -1, sizes.head))
+        masked = None if mask is None else np.tile(mask, (each, 1))
+        made = attention(self.graph, shared, key, value, masked)
+        return join_heads(self.graph, made, sizes.heads, sizes.head)
+
+    def finished(self, x: Value, attended: Value, layer: int) -> Value:
+        """Return the tokens after the rest of a layer."""
+        graph, weights, sizes = self.graph, self.weights, self.sizes
+        name = f"{self.name}.layers.{layer}"
+        given = sizes.heads * sizes.head
+        out = linear(
+            graph, weights, attended, f"{name}.self_attn.o_proj", given, sizes.width, bias=False
+        )
+        x = graph.op("Add", x, out)
+        y = self.norm(x, f"layers.{layer}.post_attention_layernorm")
+        gate, up = (
+            linear(
+                graph,
+                weights,
+                y,
+                f"{name}.mlp.{part}_proj",
+                sizes.width,
+                sizes.feedforward,
+                bias=False,
+            )
+            for part in ("gate", "up")
+        )
+        y = graph.op("Mul", silu(graph, gate), up)
+        down = f"{name}.mlp.down_proj"
+        y = linear(graph, weights, y, down, sizes.feedforward, sizes.width, bias=False)
+        return graph.op("Add", x, y)
+
+
+def attention(
+    graph: GraphBuilder, query: Value, key: Value, value: Value, mask: F32 | None
+) -> Value:
+    """Return softmax(q k' + mask) v [1, groups, any, head]."""
+    scores = graph.op("MatMul", query, graph.op("Transpose", key, perm=[0, 1, 3, 2]))
+    if mask is not None:
+        scores = graph.op("Add", scores, mask)
+    return graph.op("MatMul", graph.op("Softmax", scores, axis=3), value)
+
+
+def join_heads(graph: GraphBuilder, x: Value, heads: int, head: int) -> Value:
+    """Return [1, tokens, heads x head] of [1, any, any, head] with the heads one by one."""
+    split = graph.op("Reshape", x, shape(1, heads, -1, head))
+    order = graph.op("Transpose", split, perm=[0, 2, 1, 3])
+    return graph.op("Reshape", order, shape(1, -1, heads * head))
+
+
+def split_heads(graph: GraphBuilder, x: Value, heads: int, head: int) -> Value:
+    """Return [1, heads, tokens, head] of [1, tokens, heads x head]."""
+    split = graph.op("Reshape", x, shape(1, -1, heads, head))
+    return graph.op("Transpose", split, perm=[0, 2, 1, 3])
+
+
+def part(graph: GraphBuilder, x: Value, begin: int, size: int, axis: int = 1) -> Value:
+    """Return `size` places of an axis from `begin` on."""
+    return graph.op("Slice", x, shape(begin), shape(begin + size), shape(axis))
+
+
+def silu(graph: GraphBuilder, x: Value) -> Value:
+    """Return x sigmoid(x)."""
+    return graph.op("Mul", x, graph.op("Sigmoid", x))
+
+
+def number(value: float) -> F32:
+    """Return a number as operators take it."""
+    return np.array(value, np.float32)
+
+
+def shape(*sizes: int) -> Positions:
+    """Return sizes or places as operators take them."""
+    return np.array(sizes, np.int64)

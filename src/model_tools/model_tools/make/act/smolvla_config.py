@@ -1,0 +1,372 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The network that the configuration of a SmolVLA checkpoint describes, checked, and its prompt.
+
+`config.json` names the vision-language model that the network begins with, but has none of its
+sizes: they are in the `config.json` of that model. What that file leaves out has the default of
+transformers, which wrote it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node, read_json
+from model_tools.make.act.checkpoint_config import (
+    CheckpointConfig,
+    count,
+    flag,
+    read_features,
+    read_root,
+)
+from model_tools.make.act.choices import PATCH_POSITIONS
+from model_tools.make.act.llama import LlamaSizes
+from model_tools.make.act.unet_config import NOISY, TIME
+from policy_inference.bundle.chunk_contract import Denoising, StepTime
+
+LANGUAGE_MODEL = "LanguageModel"
+"""Name of the graph that runs once for a chunk."""
+_EMPTY = "observation.images.empty_camera_"
+_ADAPTER, _TOKENIZER, _CONFIG = "adapter_config.json", "tokenizer.json", "config.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """What is said of a policy with a language model, which its checkpoint does not contain.
+
+    Attributes:
+        prompt: The task in words, as in the training's dataset.
+        vlm: Folder with `config.json` and `tokenizer.json` of the vision-language model.
+        patch_positions: One of `choices.PATCH_POSITIONS`.
+    """
+
+    prompt: str | None = None
+    vlm: Path | None = None
+    patch_positions: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionSizes:
+    """Sizes of the vision transformer."""
+
+    width: int
+    layers: int
+    heads: int
+    feedforward: int
+    patch: int
+    """Pixels a side."""
+    side: int
+    """Positions that are learnt for a row or column of patches."""
+    eps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmolvlaConfig(CheckpointConfig):
+    """Sizes and kinds of a SmolVLA network."""
+
+    denoising: Denoising
+    prompt: str
+    tokens: tuple[int, ...]
+    """Of the prompt."""
+    patch_positions: str
+    vision: VisionSizes
+    text: LlamaSizes
+    words: int
+    """That the language model knows."""
+    expert: LlamaSizes
+    shuffle: int
+    """So many patches a side become one token."""
+    canvas: tuple[int, int] | None
+    """Height and width that images are brought to; None where they stay as they are."""
+    cross_layers: frozenset[int]
+    """Layers of the expert that attend to the prefix alone; the others to the actions as well."""
+    state_columns: int
+    """Columns that the network has for a state."""
+
+    def canvas_of(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of an image as the vision transformer gets it."""
+        return self.canvas or (height, width)
+
+    def image_tokens(self, height: int, width: int) -> int:
+        """Return the tokens of an image."""
+        rows, columns = self.canvas_of(height, width)
+        side = self.vision.patch * self.shuffle
+        return (rows // side) * (columns // side)
+
+
+def read_smolvla_config(folder: Path, language: Language) -> SmolvlaConfig:
+    """Read and check the configuration of a checkpoint, and the prompt's tokens.
+
+    Raises:
+        ToolError: It is of another policy or of a variant that is not exported, or something that
+            the checkpoint does not contain is not said, or not there.
+        OSError: A file cannot be read.
+    """
+    if (folder / _ADAPTER).is_file():
+        raise ToolError(
+            f"{folder / _ADAPTER}: expected the weights of a whole policy, found an adapter (LoRA);"
+            " merge it with peft's merge_and_unload and save the policy again"
+        )
+    root, features = read_root(folder), _seen(folder)
+    _require_usual(root, features)
+    vlm_folder = _vlm_folder(folder, root["vlm_model_name"].text(), language.vlm)
+    vlm = read_json(vlm_folder / _CONFIG)
+    if vlm["model_type"].text() != "smolvlm":
+        raise vlm["model_type"].wrong("smolvlm, the vision-language model of SmolVLA")
+    text = _text_sizes(root, vlm)
+    expert = _expert_sizes(root, text)
+    config = SmolvlaConfig(
+        **features,
+        chunk_size=count(root["chunk_size"]),
+        n_action_steps=count(root["n_action_steps"]),
+        denoising=_denoising(root, expert),
+        prompt=_prompt(language),
+        tokens=_tokens(root, language, vlm_folder),
+        patch_positions=_patch_positions(root, language),
+        vision=_vision_sizes(vlm),
+        text=text,
+        words=count(vlm["text_config"]["vocab_size"]),
+        expert=expert,
+        shuffle=_number(vlm, "scale_factor", 2),
+        canvas=_canvas(root),
+        cross_layers=_cross_layers(root, text.layers),
+        state_columns=count(root["max_state_dim"]),
+    )
+    _require_fit(root, config)
+    return config
+
+
+def _seen(folder: Path) -> dict[str, Any]:
+    """Return the features that the network looks at; empty cameras are masked out of it."""
+    features = read_features(folder)
+    if features["environment"] is not None:
+        features["ignored"] = (*features["ignored"], features["environment"])
+        features["environment"] = None
+    cameras, empty = list[Any](), list[Any]()
+    for camera in features["cameras"]:
+        (empty if camera.feature.name.startswith(_EMPTY) else cameras).append(camera)
+    features["cameras"] = tuple(cameras)
+    features["ignored"] = (*features["ignored"], *(camera.feature for camera in empty))
+    return features
+
+
+def _require_usual(root: Node, features: dict[str, Any]) -> None:
+    for name in (
+        "adapt_to_pi_aloha",
+        "use_delta_joint_actions_aloha",
+        "add_image_special_tokens",
+    ):
+        if flag(root, name):
+            raise root[name].wrong("false, the only one that is exported")
+    if flag(root, "use_peft"):
+        raise root["use_peft"].wrong("false: merge the adapter with peft's merge_and_unload")
+    if features["state"] is None:
+        raise root["input_features"].wrong("observation.state, which the network needs")
+    if not features["cameras"]:
+        raise root["input_features"].wrong("a camera that is not empty")
+    if root["n_obs_steps"].whole() != 1:
+        raise root["n_obs_steps"].wrong("1, since SmolVLA sees one moment")
+    if root["n_action_steps"].whole() > root["chunk_size"].whole():
+        raise root["n_action_steps"].wrong(f"at most chunk_size, {root['chunk_size'].value}")
+
+
+def _require_fit(root: Node, config: SmolvlaConfig) -> None:
+    """Check sizes against each other, which no tensor of the weights shows."""
+    assert config.state is not None
+    for name, size in (
+        ("max_state_dim", config.state.shape[0]),
+        ("max_action_dim", config.action.shape[0]),
+    ):
+        if root[name].whole() < size:
+            raise root[name].wrong(f"at least the {size} values of the feature")
+    side = config.vision.patch * config.shuffle
+    for height, width in config.sizes:
+        rows, columns = config.canvas_of(height, width)
+        if rows != columns or rows % side or rows // config.vision.patch > config.vision.side:
+            raise ToolError(
+                f"{root.file}: resize_imgs_with_padding: expected images of a square of a multiple "
+                f"of {side} pixels, at most {config.vision.side * config.vision.patch}, found "
+                f"{columns} x {rows}"
+            )
+
+
+def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
+    """Return the folder of the vision-language model: that of --vlm, or where the name leads."""
+    places = [given] if given else [checkpoint / name, Path(name)]
+    for place in places:
+        if (place / _CONFIG).is_file():
+            return place
+    raise ToolError(
+        f"--vlm: expected the folder of {name} with {_CONFIG} and {_TOKENIZER}, found none in "
+        f"{places[0]}; nothing is downloaded: `hf download {name} {_CONFIG} {_TOKENIZER} "
+        "--local-dir vlm`, then --vlm vlm"
+    )
+
+
+def _prompt(language: Language) -> str:
+    if not (language.prompt or "").strip():
+        raise ToolError(
+            "--prompt: expected the task in words, as the dataset of the training has it, found "
+            "none; the graphs contain it, so that another task needs another export"
+        )
+    assert language.prompt is not None
+    return language.prompt
+
+
+def _tokens(root: Node, language: Language, vlm: Path) -> tuple[int, ...]:
+    """Return the tokens of the prompt, which ends with a line break as in the training."""
+    # Only SmolVLA needs it, and only here: no robot does.
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise ToolError(
+            "tokenizers: expected this package, which makes tokens of --prompt, found none; "
+            "`pip install tokenizers` where model_tools runs"
+        ) from error
+    file, prompt = vlm / _TOKENIZER, _prompt(language)
+    if not file.is_file():
+        raise ToolError(f"{file}: expected the tokenizer of the vision-language model, found none")
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # that library raises nothing narrower
+        raise ToolError(f"{file}: expected a tokenizer, found {error}") from error
+    # LeRobot pads and cuts; padding is masked out, and a prompt that is cut is another one.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokens = tuple(tokenizer.encode(prompt if prompt.endswith("\n") else f"{prompt}\n").ids)
+    most = count(root["tokenizer_max_length"])
+    if not 0 < len(tokens) <= most:
+        raise ToolError(
+            f"--prompt: expected at most {most} tokens (tokenizer_max_length), found {len(tokens)};"
+            " LeRobot cuts off the others: take the part that the policy saw in training"
+        )
+    return tokens
+
+
+def _patch_positions(root: Node, language: Language) -> str:
+    """Return how positions of patches are numbered; LeRobot 0.6 has transformers 5."""
+    if language.patch_positions is not None:
+        return language.patch_positions
+    if "pretrained_revision" in root.mapping():
+        return "counted"
+    raise ToolError(
+        f"--patch-positions: expected {' or '.join(PATCH_POSITIONS)}, since {root.file} does not "
+        "show with which transformers the policy was trained, found none; transformers 4 in "
+        "float32 has repeated (0, 0, 1, 2, ...), transformers 5 counted (0, 1, 2, 3, ...)"
+    )
+
+
+def _number(node: Node, name: str, default: int) -> int:
+    found = node.get(name)
+    return default if found is None else count(found)
+
+
+def _eps(node: Node, name: str) -> float:
+    found = node.get(name)
+    return 1e-6 if found is None else found.positive()
+
+
+def _require(node: Node, name: str, wanted: Any) -> None:
+    """Check a value that has a default, which is the only one that is exported."""
+    found = node.get(name)
+    if found is not None and found.value != wanted:
+        raise found.wrong(str(wanted).lower())
+
+
+def _vision_sizes(vlm: Node) -> VisionSizes:
+    node = vlm["vision_config"]
+    _require(node, "hidden_act", "gelu_pytorch_tanh")
+    _require(node, "num_channels", 3)
+    width, heads = _number(node, "hidden_size", 1152), _number(node, "num_attention_heads", 16)
+    if width % heads:
+        raise node["hidden_size"].wrong(f"a multiple of num_attention_heads, {heads}")
+    patch = _number(node, "patch_size", 32)
+    return VisionSizes(
+        width=width,
+        layers=_number(node, "num_hidden_layers", 12),
+        heads=heads,
+        feedforward=_number(node, "intermediate_size", 3072),
+        patch=patch,
+        side=_number(node, "image_size", 224) // patch,
+        eps=_eps(node, "layer_norm_eps"),
+    )
+
+
+def _text_sizes(root: Node, vlm: Node) -> LlamaSizes:
+    node = vlm["text_config"]
+    _require(node, "hidden_act", "silu")
+    _require(node, "attention_bias", False)
+    _require(node, "mlp_bias", False)
+    width, heads = count(node["hidden_size"]), count(node["num_attention_heads"])
+    groups = _number(node, "num_key_value_heads", heads)
+    if heads % groups:
+        raise node["num_attention_heads"].wrong(f"a multiple of num_key_value_heads, {groups}")
+    layers, whole = root["num_vlm_layers"].whole(), count(node["num_hidden_layers"])
+    if layers > whole:
+        raise root["num_vlm_layers"].wrong(f"at most the {whole} layers of {vlm.file}")
+    return LlamaSizes(
+        width=width,
+        layers=layers if layers > 0 else whole,
+        heads=heads,
+        groups=groups,
+        head=_number(node, "head_dim", width // heads),
+        feedforward=count(node["intermediate_size"]),
+        eps=_eps(node, "rms_norm_eps"),
+    )
+
+
+def _expert_sizes(root: Node, text: LlamaSizes) -> LlamaSizes:
+    layers = root["num_expert_layers"].whole()
+    if layers > 0 and layers != text.layers:
+        raise root["num_expert_layers"].wrong(
+            f"as many as num_vlm_layers, {text.layers}, the only number that is exported"
+        )
+    multiplier = root["expert_width_multiplier"]
+    width = int(text.width * multiplier.positive())
+    if width < 4 or width % 2:
+        raise multiplier.wrong(f"a number that makes an even width of {text.width}")
+    return LlamaSizes(
+        width=width,
+        layers=text.layers,
+        heads=text.heads,
+        groups=text.groups,
+        head=text.head,
+        # Two thirds of four times the width, rounded up to a multiple of 256.
+        feedforward=256 * math.ceil(int(4 * int(2 * width / 3)) / 256),
+        eps=text.eps,
+    )
+
+
+def _cross_layers(root: Node, layers: int) -> frozenset[int]:
+    mode, every = root["attention_mode"], root["self_attn_every_n_layers"].whole()
+    if mode.text() not in ("cross_attn", "self_attn"):
+        raise mode.wrong("cross_attn or self_attn")
+    if mode.text() == "self_attn":
+        return frozenset()
+    return frozenset(layer for layer in range(layers) if every <= 0 or layer % every)
+
+
+def _canvas(root: Node) -> tuple[int, int] | None:
+    found = root.get("resize_imgs_with_padding")
+    if found is None:
+        return None
+    sides = [count(side) for side in found.elements()]
+    if len(sides) != 2:
+        raise found.wrong("width and height")
+    return sides[1], sides[0]
+
+
+def _denoising(root: Node, expert: LlamaSizes) -> Denoising:
+    first, last = (2 * math.pi / root[f"{end}_period"].positive() for end in ("min", "max"))
+    return Denoising(
+        method="flow",
+        steps=count(root["num_steps"]),
+        tensor=NOISY,
+        time=StepTime(tensor=TIME, size=expert.width, first_frequency=first, last_frequency=last),
+        condition=LANGUAGE_MODEL,
+        columns=count(root["max_action_dim"]),
+    )
