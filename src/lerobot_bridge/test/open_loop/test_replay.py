@@ -262,7 +262,20 @@ def test_a_delay_is_said_in_frames_and_seconds(
     assert "fit best those recorded 1 frames later (0.0333 s): mean error" in said
 
     dataset = write_frames(tmp_path / "in_time", [columns(golden, in_time)], VECTORS)
-    assert "neither early nor late" in replay_text(dataset, "--every", "1")
+    said = replay_text(dataset, "--every", "1")
+    assert "neither early nor late" in said
+    assert "do not follow" not in said
+
+
+def test_predictions_that_are_worse_than_the_mean_are_said_to_follow_nothing(
+    golden: dict[str, Tensor], tmp_path: Path, replay_text: Callable[..., str]
+) -> None:
+    golden = {name: np.concatenate([array] * 8) for name, array in golden.items()}
+    predicted = followed(golden, 4)
+    mean = predicted.mean(axis=0)
+    others = (mean - 0.5 * (predicted - mean)).astype(predicted.dtype)
+    said = replay_text(write_frames(tmp_path / "others", [columns(golden, others)], VECTORS))
+    assert "the predicted actions do not follow the recorded ones: the mean of these" in said
 
 
 def test_frames_in_which_a_person_drove_are_left_out_and_counted(
