@@ -8,6 +8,7 @@ Metres, kilograms, kg m^2, radians, N m, rad/s; x forward, y left, z up in the b
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -292,10 +293,22 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
         SimError: There is no such folder, or its figures cannot be those of such a robot.
     """
     file = ROBOTS / robot / FILE
-    if not file.is_file():
-        known = ", ".join(sorted(each.parent.name for each in ROBOTS.glob(f"*/{FILE}")))
-        raise SimError(f"{file}: expected the figures of a robot, found none; there are {known}")
+    known = robot_names(kind)
+    if not file.is_file() or (file.parent.parent == ROBOTS and file.parent.name not in known):
+        raise SimError(
+            f"{robot}: expected {', '.join(known)}, or the folder of such a robot with {FILE}"
+        )
     return read_figures(kind, file)
+
+
+def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
+    """Return the names of the folders of ROBOTS with such a robot."""
+    required = {each.name for each in fields(kind) if each.default is MISSING}
+    return sorted(
+        file.parent.name
+        for file in ROBOTS.glob(f"*/{FILE}")
+        if required <= set(re.findall(r"^(\w+):", file.read_text("utf-8"), re.MULTILINE))
+    )
 
 
 def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:

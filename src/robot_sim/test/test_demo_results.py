@@ -222,9 +222,14 @@ def test_a_robot_without_a_policy_of_ours_needs_a_bundle(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["--robot", "g1"])
-    assert (
-        "--bundle: expected a policy of g1, for which none comes along" in capsys.readouterr().err
-    )
+    assert "--bundle: expected the bundle of a policy for g1, found none" in capsys.readouterr().err
+
+
+def test_a_robot_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for robot in ("lite4", "so101"):
+        with pytest.raises(SystemExit):
+            main(["--robot", robot])
+        assert f"--robot: {robot}: expected g1, go2, lite3, or the" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", [RUN, HOLD])

@@ -74,4 +74,4 @@ def test_a_robot_that_there_is_not_is_refused_with_those_that_there_are(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["spot"])
-    assert "there are g1, go2, lite3" in capsys.readouterr().err
+    assert "expected g1, go2, lite3, or the folder" in capsys.readouterr().err

@@ -28,24 +28,30 @@ _files = FilesCompleter()
 
 def complete(parser: argparse.ArgumentParser) -> None:
     """Print how the command line of the environment can go on; end the process."""
-    _join_verbs(parser)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            _nest(action)
     for action in _actions(parser):
         if (completer := _completer(action)) is not None:
             action.completer = completer  # type: ignore[attr-defined]  # argcomplete's own
     argcomplete.autocomplete(parser)
 
 
-def bundle_names(root: Path | None = None) -> list[str]:
+def bundle_names() -> list[str]:
     """Return NAME and NAME@VERSION of what is installed, and the bundles that ship."""
+    names = _installed_names(None)
+    return [*names, *(name for name in shipped_names() if name not in names)]
+
+
+def _installed_names(root: Path | None) -> list[str]:
     folder = store_root() if root is None else root
     models = sorted(folder.iterdir()) if folder.is_dir() else []
-    names = [
+    return [
         name
         for model in models
         if (versions := versions_of(model))
         for name in (model.name, *(f"{model.name}@{version}" for version in versions))
     ]
-    return [*names, *(name for name in shipped_names() if name not in names)]
 
 
 def _completer(action: argparse.Action) -> Callable[..., Iterable[str]] | None:
@@ -61,7 +67,7 @@ def _completer(action: argparse.Action) -> Callable[..., Iterable[str]] | None:
 
 
 def _installed(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    return bundle_names(getattr(parsed_args, "root", None))
+    return _installed_names(getattr(parsed_args, "root", None))
 
 
 def _bundles(prefix: str, **_: Any) -> list[str]:
@@ -76,19 +82,34 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from _actions(verb)
 
 
-def _join_verbs(parser: argparse.ArgumentParser) -> None:
-    """Let the shell's line name a verb of two words, `fleet status`, as one word, as parsers do."""
-    verbs = [
-        verb
-        for action in parser._actions
-        if isinstance(action, argparse._SubParsersAction)
-        for verb in action.choices
-        if " " in verb
-    ]
-    line, point = os.environ["COMP_LINE"], int(os.environ["COMP_POINT"])
-    for verb in verbs:
-        if (begin := line.find(f" {verb} ")) >= 0 and begin + len(verb) < point:
-            joined = verb.replace(" ", "\\ ")
-            os.environ["COMP_LINE"] = line.replace(verb, joined, 1)
-            os.environ["COMP_POINT"] = str(point + len(joined) - len(verb))
-            return
+def _nest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make of verbs of two words, `fleet status`, a word after a word, as shells see them."""
+    of_two = [verb for verb in verbs.choices if " " in verb]
+    parsers = {verb: verbs._name_parser_map.pop(verb) for verb in of_two}
+    verbs._choices_actions = [each for each in verbs._choices_actions if each.dest not in of_two]
+    groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {}
+    for verb, parser in parsers.items():
+        first, second = verb.split(" ")
+        if first in verbs.choices and first not in groups and not _goes_on(verb):
+            # A verb itself, `export`: the second word may be its argument.
+            argument = next(each for each in verbs.choices[first]._actions if each.dest != "help")
+            _offer_also(argument, second)
+            continue
+        if first not in groups:
+            verbs._name_parser_map.pop(first, None)
+            groups[first] = verbs.add_parser(first).add_subparsers()
+        groups[first]._name_parser_map[second] = parser
+
+
+def _goes_on(verb: str) -> bool:
+    """Return whether the shell's line has this verb, and more after it."""
+    line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
+    return line[1:3] == verb.split(" ") and len(line) > 3
+
+
+def _offer_also(argument: argparse.Action, word: str) -> None:
+    words = [*getattr(argument, "words", ()), word]
+    argument.words = words  # type: ignore[attr-defined]
+    argument.completer = (  # type: ignore[attr-defined]  # argcomplete's own
+        lambda prefix, **_: [*words, *_files(prefix)]
+    )

@@ -18,7 +18,8 @@ from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw
 from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
-from robot_sim.figures import load_robot
+from robot_sim.errors import SimError
+from robot_sim.figures import load_robot, robot_names
 
 BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
 """The policies that come with the suite."""
@@ -60,12 +61,14 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_version("robot-sim")
     add_json(parser)
     add = parser.add_argument
-    add(
+    robot = add(
         "--robot",
         default="lite3",
-        help="which robot: lite3, go2, g1, go2_emulator (behind its driver), or a folder of "
-        "figures (default: %(default)s)",
+        help="which robot: lite3, go2, g1 (with --bundle), go2_emulator (behind its driver), or a "
+        "folder of figures (default: %(default)s)",
     )
+    # argcomplete's own way to say what a shell offers.
+    robot.completer = lambda **_: [*robot_names(), *EMULATED]  # type: ignore[attr-defined]
     add(
         "--bundle",
         help="folder of a bundle, or name of an installed one (default: that of the robot, "
@@ -90,10 +93,15 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     if given.lockstep and given.robot in EMULATED:
         parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
     simulated = EMULATED.get(given.robot, (given.robot,))[0]
+    try:
+        load_robot(simulated)
+    except SimError as error:
+        parser.error(f"--robot: {error}; {', '.join(EMULATED)} is a robot behind its driver")
     if given.bundle is None:
         if simulated not in BUNDLES:
             parser.error(
-                f"--bundle: expected a policy of {given.robot}, for which none comes along"
+                f"--bundle: expected the bundle of a policy for {given.robot}, found none: only "
+                f"{', '.join(BUNDLES)} have one that comes with the suite"
             )
         given.bundle = BUNDLES[simulated]
     return given
