@@ -99,9 +99,7 @@ def test_figures_of_no_robot_are_refused(
 
 
 def test_a_robot_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(
-        SimError, match="nowhere: expected g1, go2, lite3, or the folder"
-    ):
+    with pytest.raises(SimError, match="nowhere: expected g1, go2, lite3, or the folder"):
         load_robot("nowhere")
 
 

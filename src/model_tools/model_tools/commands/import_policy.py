@@ -143,6 +143,8 @@ def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
         else "the contract holds, and golden rows agree with the model"
     )
     nominal = None if todos else load_bundle(given.output, kind=JointBundle).contract.nominal
+    if not todos and nominal is None:
+        outcome += "; no walk was judged: --simulate tries the policy, and measures its nominal"
     made = MadeBundle(
         bundle=given.output,
         questions=todos,

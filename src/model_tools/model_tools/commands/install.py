@@ -157,8 +157,7 @@ def _meaning_of_name(root: Path, name: str, version: str) -> str:
     current = current_version(root / name)
     if current == version:
         return f"{name} means {version}, which is in use"
-    meaning = "no installed version" if current is None else f"{current}, which is in use"
-    return (
-        f"{name} means {meaning}; {name}@{version} is this one; `model_tools activate "
-        f"{name}@{version}` puts it into use"
-    )
+    order = f"`model_tools activate {name}@{version}`"
+    if current is None:
+        return f"no version of {name} is in use: nodes with bundle:={name} refuse until {order}"
+    return f"{name} still means {current}, which is in use; {order} puts this one into use"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, VerdictError
 from model_tools.files.onnx_model import read_onnx
 from model_tools.files.terms import EXACT_IN_FLOAT16, tick_inputs
 from model_tools.make.nominal import HealthyRun, MeasuredRuns
@@ -30,6 +30,10 @@ from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
 
+_REMEDY = (
+    "only a healthy policy has a nominal: is this the model of this contract and robot, are "
+    "scales, joint order and gains those of the training, and commands within velocity_command?"
+)
 _EACH_S = 6.0
 _COMMANDS = (
     (0.4, 0.0, 0.0),
@@ -204,9 +208,9 @@ def _require_health(
 ) -> None:
     snapshot = policy.controller.snapshot()
     if snapshot.mode is not Mode.RUN or metrics.falls:
-        raise ToolError(
+        raise VerdictError(
             f"{name}: expected a walk in RUN without a fall, found falls: {metrics.falls}, mode: "
-            f"{snapshot.mode.name} ({snapshot.reason}); only a healthy policy has a nominal"
+            f"{snapshot.mode.name} ({snapshot.reason}); {_REMEDY}"
         )
     commands = np.array([segment.command for segment in metrics.segments] or [(0.0, 0.0, 0.0)])
     still_mps = float(np.mean(np.hypot(commands[:, 0], commands[:, 1])))
@@ -225,9 +229,9 @@ def _require_health(
 def _require_following(name: str, error: float, largest: float, unit: str, still: float) -> None:
     """Raise unless the mean error is at most `largest`; `still` is that of a robot at rest."""
     if still and error > largest:
-        raise ToolError(
+        raise VerdictError(
             f"{name}: expected a robot that follows its commands within {largest:.2g} {unit} "
-            f"in the mean, found {error:.2f}; only a healthy policy has a nominal"
+            f"in the mean, found {error:.2f}; {_REMEDY}"
         )
 
 

@@ -10,8 +10,8 @@ Subscribes (best effort, depth 1, as far as the contract needs them): `joint_sta
 Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/ActionChunk),
 `~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`. What a takeover by a person
-publishes and serves: see `nodes.takeover`.
+(policy_msgs/LoadBundle). The flight recorder: docs/flight_recorder.md. What a takeover by a person
+publishes and serves: docs/takeover.md.
 No tick waits for an inference: see `core.chunks`.
 """
 

@@ -9,7 +9,7 @@ Subscribes (best effort, depth 1, as far as the contract needs them): `joint_sta
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
+(policy_msgs/LoadBundle). The flight recorder: docs/flight_recorder.md.
 """
 
 from __future__ import annotations

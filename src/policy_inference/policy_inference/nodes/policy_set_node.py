@@ -14,7 +14,7 @@ transient local), `/diagnostics`.
 Serves: `~/switch` (policy_msgs/SwitchState); (std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`,
 `~/estop`, `~/reset`; `~/load` (policy_msgs/LoadBundle). In a state from which the robot may not
 stand up, `~/stand` begins the way back, and the robot stands up at its end. The flight recorder:
-see `nodes.flight`.
+see docs/flight_recorder.md.
 """
 
 from __future__ import annotations

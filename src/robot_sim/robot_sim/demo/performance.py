@@ -140,7 +140,7 @@ def _operate(operator: Operator, scale: float) -> ReportedTiming:
         operator.move(*step.velocity)
         operator.wait(scale * step.duration_s)
         if operator.mode not in ("RUN", "HOLD"):
-            _log.info("the policy node left RUN")
+            _log.warning("the policy node left RUN: %s", operator.status.reason)
             break
     running = operator.status
     operator.demand("damp")

@@ -204,7 +204,8 @@ def _failed(metrics: WalkMetrics, reported: ReportedTiming) -> list[str]:
     causes = []
     if reported.left_run:
         causes.append(f"the policy node left RUN by itself ({reported.reason})")
-    if metrics.falls:
+    # A robot that is damped sinks to the ground, which is no cause.
+    if metrics.falls and not (reported.left_run and not reported.reason.startswith("attitude")):
         times = "once" if metrics.falls == 1 else f"{metrics.falls} times"
         causes.append(f"the robot fell {times}")
     return causes

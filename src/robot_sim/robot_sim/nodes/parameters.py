@@ -4,6 +4,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
     """
     for name, (default, doc) in parameters.items():
         node.declare_parameter(name, default, ParameterDescriptor(description=doc))
+    _warn_of_unknown(node, parameters)
 
     def get(name: str) -> Any:
         return node.get_parameter(name).value
@@ -133,6 +135,17 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
         if name.endswith("_file") and not (folder := Path(get(name)).parent).is_dir():
             raise SimError(f"{name}: expected a file in a folder that exists, got {folder}")
     return get
+
+
+def _warn_of_unknown(node: Node, parameters: Parameters) -> None:
+    """Name what was given and is no parameter: ROS ignores it without a word."""
+    for name in node._parameter_overrides:  # rclpy has no other way to see them
+        if name not in parameters and not node.has_parameter(name) and "." not in name:
+            close = get_close_matches(name, parameters, n=1)
+            meant = f"{close[0]}?" if close else f"known are {', '.join(parameters)}"
+            node.get_logger().warning(
+                f"parameter {name}: expected a known name ({meant}), found this one; it is ignored"
+            )
 
 
 def set_faults(

@@ -86,12 +86,15 @@ def test_installation_says_which_version_the_name_means(
     tmp_path: Path, bundles: Bundles, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("install", bundles("1.0.0"), "--root", tmp_path)
-    assert f"{NAME} means no installed version; {NAME}@1.0.0 is this one" in printed(capsys)
+    said = f"no version of {NAME} is in use: nodes with bundle:={NAME} refuse until `model_tools"
+    assert f"{said} activate {NAME}@1.0.0`" in printed(capsys)
     assert run("activate", f"{NAME}@1.0.0", "--root", tmp_path) == 0
     run("install", bundles("1.0.0"), "--root", tmp_path)
     assert f"{NAME} means 1.0.0, which is in use" in printed(capsys)
     run("install", bundles("1.1.0"), "--root", tmp_path)
-    assert f"`model_tools activate {NAME}@1.1.0` puts it into use" in printed(capsys)
+    said = printed(capsys)
+    assert f"{NAME} still means 1.0.0" in said
+    assert f"`model_tools activate {NAME}@1.1.0` puts this one into use" in said
 
 
 def test_a_version_is_named_with_an_at_sign_too(
