@@ -8,7 +8,7 @@ import importlib.util
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,9 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     settings.load_profile("short")
 
 
-QUICK_CASES = 1
-"""Of a test with parameters, so many cases show that its subject works on this machine."""
+QUICK_CASES, QUICK_ROS_TESTS = 1, 3
+"""Of a test with parameters so many cases, and of a file over ROS 2, whose tests take longest, so
+many tests show that their subject works on this machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,7 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="of each test with parameters only the first case",
+        help="of each test with parameters only the first case, of each file over ROS 2 the first "
+        f"{QUICK_ROS_TESTS} tests",
     )
 
 
@@ -67,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("quick")
 
 
+@pytest.hookimpl(trylast=True)  # `-m` has chosen before, and only what is left is counted
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order files for the workers, and leave out acceptance tests unless `-m` speaks of them."""
     # What forks comes before anything that talks over ROS 2. What talks comes next, then what
@@ -82,19 +85,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         )
     )
     if config.option.quick:
-        _leave_out(config, items, _later_cases(items))
+        _leave_out(
+            config, items, _later(items, lambda item: item.nodeid.partition("[")[0], QUICK_CASES)
+        )
+        over_ros = [item for item in items if item.get_closest_marker("ros")]
+        _leave_out(config, items, _later(over_ros, lambda item: item.path, QUICK_ROS_TESTS))
     if "acceptance" in config.option.markexpr:
         return
     _leave_out(config, items, [item for item in items if item.get_closest_marker("acceptance")])
 
 
-def _later_cases(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Return the cases after the first few of each test with parameters."""
-    seen, later = Counter[str](), list[pytest.Item]()
+def _later(
+    items: Iterable[pytest.Item], group: Callable[[pytest.Item], Hashable], most: int
+) -> list[pytest.Item]:
+    """Return the items after the first few of each group."""
+    seen, later = Counter[Hashable](), list[pytest.Item]()
     for item in items:
-        name = item.nodeid.partition("[")[0]
-        seen[name] += 1
-        if seen[name] > QUICK_CASES:
+        seen[group(item)] += 1
+        if seen[group(item)] > most:
             later.append(item)
     return later
 

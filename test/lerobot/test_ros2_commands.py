@@ -8,11 +8,13 @@ import functools
 import inspect
 import json
 import logging
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -230,6 +232,84 @@ def test_a_policy_drives_the_arm_without_a_recording(
     )
     assert len(arm.commands) > RATE_HZ
     assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
+
+
+class Typist(logging.Handler):
+    """Types keys into the terminal of LeRobot's `dagger`.
+
+    Each is due so many commands to the arm after a line of LeRobot's log.
+    """
+
+    def __init__(self, terminal: int, arm: Arm, course: Sequence[tuple[str, int, bytes]]) -> None:
+        super().__init__()
+        self._terminal, self._arm, self._course = terminal, arm, list(course)
+        self._typing: list[Thread] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._course and self._course[0][0] in record.getMessage():
+            _, after, key = self._course.pop(0)
+            due = len(self._arm.commands) + after
+            self._typing.append(Thread(target=self._type, args=(key, due)))
+            self._typing[-1].start()
+
+    def _type(self, key: bytes, due: int) -> None:
+        self._arm.wait_until(lambda: len(self._arm.commands) > due, "commands")
+        os.write(self._terminal, key)
+
+    def join(self) -> None:
+        for thread in self._typing:
+            thread.join()
+
+
+@pytest.mark.skipif(RECORDS_POLICIES, reason="lerobot-rollout is there since LeRobot 0.6")
+def test_a_person_corrects_a_policy_by_the_strategy_dagger(
+    dataset: tuple[LeRobotDataset, Any],
+    arm: Arm,
+    run: Callable[..., None],
+    led: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written, _ = dataset
+    for display in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(display, raising=False)
+    keys, terminal = pty.openpty()
+    log = logging.getLogger("lerobot.rollout.strategies.dagger")
+    slide = 31  # commands of LeRobot's way to the leader, which are not recorded
+    typist = Typist(
+        keys,
+        arm,
+        [
+            ("started", RATE_HZ, b" "),
+            ("-> paused", 1, b"\t"),
+            ("-> correcting", slide + 2 * RATE_HZ, b"\t"),
+        ],
+    )
+    monkeypatch.setattr(log, "level", logging.INFO)
+    log.addHandler(typist)
+    try:
+        with os.fdopen(terminal) as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            run(
+                import_module("lerobot.scripts.lerobot_rollout").main,
+                "--strategy.type=dagger",
+                f"--policy.path={checkpoint(written, tmp_path)}",
+                f"--fps={RATE_HZ}",
+                "--return_to_initial_position=false",
+                *led,
+                *recording(tmp_path / "dataset", "rollout_corrections", 1),
+            )
+    finally:
+        log.removeHandler(typist)
+        typist.join()
+        os.close(keys)
+    corrected = LeRobotDataset("test/corrected", root=tmp_path / "dataset")
+    assert corrected.num_episodes == 1
+    assert corrected.num_frames > RATE_HZ
+    rows = corrected.hf_dataset.with_format("numpy")
+    assert np.asarray(rows["intervention"]).all()
+    steps = np.abs(np.diff(np.asarray(rows["observation.state"], float), axis=0))
+    assert steps.max(axis=0).max() > 0.5, "the arm was not led"
 
 
 def checkpoint(written: LeRobotDataset, folder: Path) -> Path:

@@ -27,7 +27,8 @@ _REPEAT_NS = 50_000_000
 _DRIVE_NS = 300_000_000
 """Time that a base drives without an action; two periods if that is longer."""
 _log = logging.getLogger("lerobot_bridge")
-_LEAVING = Duration(seconds=VALID_FOR_S)
+_ACKNOWLEDGED_S = 1.0
+"""Longest wait for the last message to arrive, s: machines that are busy take so long."""
 
 
 class CommandSender:
@@ -125,7 +126,13 @@ class CommandSender:
         ]
         for topic in self._publish_last(leaving if self._last else [], measured):
             # Without this wait the message would be lost with the publisher.
-            topic.publisher.wait_for_all_acked(_LEAVING)
+            if not topic.publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S)):
+                _log.warning(
+                    "%s: no receiver has confirmed the last command within %g s; see whether the "
+                    "robot has stopped",
+                    topic.publisher.topic_name,
+                    _ACKNOWLEDGED_S,
+                )
 
     @staticmethod
     def _publish_last(

@@ -63,11 +63,13 @@ class Lag:
         frames: Delay of the best recorded actions, frames; negative if they are earlier.
         error, error_unshifted: Mean absolute error with and without the shift, in standard
             deviations of the recorded actions of each joint.
+        error_of_mean: The same for a policy that always answers the mean of the recorded actions.
     """
 
     frames: int
     error: float
     error_unshifted: float
+    error_of_mean: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +176,13 @@ def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
 
     errors = {shift: error(shift) for shift in range(-most, most + 1)}
     best = min(errors, key=lambda shift: (errors[shift], abs(shift)))
-    return Lag(frames=best, error=errors[best], error_unshifted=errors[0])
+    actions = np.concatenate([actions for actions, _ in scaled])
+    return Lag(
+        frames=best,
+        error=errors[best],
+        error_unshifted=errors[0],
+        error_of_mean=float(np.abs(actions - actions.mean(axis=0)).mean()),
+    )
 
 
 def _by_step(found: Sequence[Predicted], scaled: Sequence[tuple[F64, F64]]) -> F64:

@@ -15,14 +15,10 @@ from lerobot_bridge.dataset_form import INTERVENTION
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import DatasetEpisode
 from model_tools.files.lerobot.dataset_info import DatasetFeature
-from model_tools.files.observation_sources import (
-    DatasetSource,
-    joint_places,
-    require_one_observation,
-)
+from model_tools.files.observation_sources import DatasetSource, joint_places
 from policy_inference.bundle.chunk_contract import GOLDEN_NOISE, JointVector
 from policy_inference.comparison.chunks import drawn_noise
-from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
+from policy_inference.core.chunks.graphs import ChunkGraphs
 from policy_inference.interfaces import F64, Backend
 
 _log = logging.getLogger("lerobot_bridge")
@@ -73,8 +69,8 @@ class OpenLoop:
             interventions: Whether frames count in which a person drove instead of the policy.
 
         Raises:
-            ToolError: `every` is more than a chunk has; the policy gets several observations; the
-                dataset lacks the action, or its names are not those of the policy's joints.
+            ToolError: `every` is more than a chunk has; the dataset lacks the action, or its names
+                are not those of the policy's joints.
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:
@@ -82,7 +78,6 @@ class OpenLoop:
                 f"--every: expected 1 to {contract.chunk.size} frames, as many as a "
                 f"chunk of {contract.name} has steps, found {every}"
             )
-        require_one_observation(contract, "predicting the actions of a dataset")
         self._source, self._every = source, every
         self._noise = drawn_noise(contract, 1).get(GOLDEN_NOISE)
         self._graphs = ChunkGraphs(contract, backends)
@@ -103,9 +98,7 @@ class OpenLoop:
         for begin, seen in zip(begins, self._source.of_episode(episode, begins), strict=True):
             steps = predicted[begin : begin + self._every]
             steps[:] = self._graphs.run(
-                ChunkObservation(
-                    images=seen.images, state=seen.state, environment=seen.environment_state
-                ),
+                seen.as_observed(),
                 None if self._noise is None else self._noise[0],
             )[: len(steps)]
         return Predicted(

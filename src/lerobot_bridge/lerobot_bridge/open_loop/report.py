@@ -115,6 +115,12 @@ def sentences(found: Replayed) -> list[str]:
             f"({abs(lag.frames) / fps:.3g} s): mean error {number(lag.error)} instead of "
             f"{number(lag.error_unshifted)} standard deviations of the actions"
         )
+    if lag is not None and lag.error >= lag.error_of_mean:
+        said.append(
+            "the predicted actions do not follow the recorded ones: the mean of these would have "
+            f"an error of {number(lag.error_of_mean)}; are cameras swapped, or is the dataset of "
+            "another task or robot?"
+        )
     if any(math.isnan(one.correlation) for one in found.all.joints):
         said.append(UNMEASURED)
     return [*said, *found.all.strange]

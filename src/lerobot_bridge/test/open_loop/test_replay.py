@@ -14,12 +14,18 @@ import pytest
 
 from lerobot_bridge.cli import main
 from model_tools.cli import main as model_tools
+from policy_inference.backends.registry import open_models
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.chunks import drawn_noise, play_chunks
+from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import Tensor
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 from ..given_frames import write_frames
 
 NAMES = ["shoulder_pan.pos", "elbow_flex.pos", "gripper.pos"]
+OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "so101_reach_diffusion"
 VECTORS = {"observation.state": NAMES, "action": NAMES}
 Replay = Callable[..., tuple[int, Any]]
 
@@ -95,6 +101,38 @@ def test_it_follows_a_chunk_of_every_so_many_frames(
     assert found["episodes"][0]["chunks"] == -(-len(actions) // every)
     assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
     assert np.ptp(actions, axis=0).min() > 1.0
+
+
+def test_a_policy_of_several_observations_gets_the_frames_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = load_bundle(OURS, kind=ChunkBundle)
+    contract, random = ours.contract, np.random.default_rng(2)
+    joints = [f"{name}.pos" for name in contract.action.joints]
+    images = {
+        name: random.integers(0, 256, (3, one.height, one.width, 3), np.uint8)
+        for name, one in contract.cameras.items()
+    }
+    states = random.normal(0.0, 10.0, (3, 6)).astype(np.float32)
+    steps = [[0, 0], [0, 1], [1, 2]]  # before the first frame the policy sees that one
+    seen = {f"cameras.{name}": array[steps] for name, array in images.items()}
+    noise = {name: array.repeat(3, axis=0) for name, array in drawn_noise(contract, 1).items()}
+    rows = Rows(source="frames", inputs={"state": states[steps], **seen, **noise}, outputs={})
+    with open_models(ours.models, ["onnx"]) as models:
+        answers = play_chunks(contract, models, rows)["chunk"]
+    columns = {f"observation.images.{name}": array for name, array in images.items()}
+    dataset = write_frames(
+        tmp_path / "dataset",
+        [{"observation.state": states, "action": answers[:, 0].astype(np.float32), **columns}],
+        {"observation.state": joints, "action": joints},
+    )
+
+    status = main(["replay", str(dataset), "--bundle", str(ours.path), "--json", "--every", "1"])
+
+    assert status == 0
+    found = json.loads(capsys.readouterr().out)
+    assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-3
+    assert np.ptp(answers[:, 0], axis=0).max() > 0.1
 
 
 def test_joints_are_found_by_name_in_state_and_action(
@@ -224,7 +262,20 @@ def test_a_delay_is_said_in_frames_and_seconds(
     assert "fit best those recorded 1 frames later (0.0333 s): mean error" in said
 
     dataset = write_frames(tmp_path / "in_time", [columns(golden, in_time)], VECTORS)
-    assert "neither early nor late" in replay_text(dataset, "--every", "1")
+    said = replay_text(dataset, "--every", "1")
+    assert "neither early nor late" in said
+    assert "do not follow" not in said
+
+
+def test_predictions_that_are_worse_than_the_mean_are_said_to_follow_nothing(
+    golden: dict[str, Tensor], tmp_path: Path, replay_text: Callable[..., str]
+) -> None:
+    golden = {name: np.concatenate([array] * 8) for name, array in golden.items()}
+    predicted = followed(golden, 4)
+    mean = predicted.mean(axis=0)
+    others = (mean - 0.5 * (predicted - mean)).astype(predicted.dtype)
+    said = replay_text(write_frames(tmp_path / "others", [columns(golden, others)], VECTORS))
+    assert "the predicted actions do not follow the recorded ones: the mean of these" in said
 
 
 def test_frames_in_which_a_person_drove_are_left_out_and_counted(

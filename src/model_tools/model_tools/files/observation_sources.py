@@ -16,30 +16,13 @@ from model_tools.files.bags.bag import is_bag
 from model_tools.files.bags.chunk_bag import ChunkBagSource
 from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 from model_tools.files.lerobot.dataset_info import INFO, DatasetFeature, recorded_pairing
-from model_tools.files.rows import ObservationSource, RecordedObservation
+from model_tools.files.rows import ObservationSource, RecordedObservation, successive
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
 from policy_inference.interfaces import F64, Tensor
 
 _SAME_RATE = 1e-3
 _OF_A_POSITION = ".pos"
 _log = logging.getLogger("model_tools")
-
-
-def require_one_observation(contract: ChunkContract, purpose: str) -> None:
-    """Raise ToolError for a policy that gets several successive observations.
-
-    Args:
-        contract: Of the policy.
-        purpose: What needs single ones.
-
-    Raises:
-        ToolError: It gets several.
-    """
-    if contract.observation_steps > 1:
-        raise ToolError(
-            f"{contract.name}: {purpose} is for policies of one observation, found "
-            f"denoising.observations: {contract.observation_steps}; use its golden rows"
-        )
 
 
 def open_source(
@@ -128,6 +111,16 @@ class DatasetSource:
             ToolError: A file is damaged.
             OSError: A file cannot be read.
         """
+        return successive(
+            frames,
+            lambda frame: 0,
+            self.contract.observation_steps,
+            lambda needed: self._single(episode, needed),
+        )
+
+    def _single(
+        self, episode: DatasetEpisode, frames: Sequence[int]
+    ) -> Iterator[RecordedObservation]:
         rows = self.dataset.rows(episode, [feature for feature, _ in self._vectors.values()])
         cameras = self.contract.cameras
         images = [

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from policy_inference.bundle.chunk_contract import Camera
+from policy_inference.core.chunks.graphs import ChunkObservation
 from policy_inference.core.chunks.normalise import resized
 from policy_inference.core.images import Image
 from policy_inference.interfaces import F64, Tensor
@@ -69,12 +71,24 @@ class RecordedObservation:
         images: By camera of the contract, uint8 [height, width, 3] in RGB, as it was recorded.
         state: [joints of the contract's state] in the policy's units; None where it takes none.
         environment_state: [size]; None where the policy takes none.
+        earlier: Those of the steps before, the oldest first, where the policy gets several
+            observations. Of steps that are not there the first one takes the place, as on a robot.
     """
 
     number: int
     images: Mapping[str, Image]
     state: F64 | None
     environment_state: F64 | None
+    earlier: tuple[RecordedObservation, ...] = ()
+
+    def as_observed(self) -> ChunkObservation:
+        """Return it as the graphs of a chunk policy take it."""
+        return ChunkObservation(
+            images=self.images,
+            state=self.state,
+            environment=self.environment_state,
+            earlier=[one.as_observed() for one in self.earlier],
+        )
 
 
 class ObservationSource(Protocol):
@@ -98,6 +112,34 @@ class ObservationSource(Protocol):
             PolicyError: What it reads is broken or does not fit the contract.
             OSError: A file cannot be read.
         """
+
+
+def successive(
+    wanted: Sequence[int],
+    first: Callable[[int], int],
+    steps: int,
+    read: Callable[[list[int]], Iterable[RecordedObservation]],
+) -> Iterator[RecordedObservation]:
+    """Yield observations with those of the steps before.
+
+    Args:
+        wanted: Rising numbers of steps.
+        first: Returns, of a step, the first one from which on no step is missing up to it.
+        steps: How many successive observations the policy gets.
+        read: Yields single observations by their rising numbers; each is read once.
+    """
+    numbers = [
+        [max(number - back, first(number)) for back in reversed(range(steps))] for number in wanted
+    ]
+    needed = sorted({number for each in numbers for number in each})
+    found = zip(needed, read(needed), strict=True)
+    known = deque[tuple[int, RecordedObservation]](maxlen=steps)
+    for each in numbers:
+        while not known or known[-1][0] < each[-1]:
+            known.append(next(found))
+        seen = dict(known)
+        *earlier, newest = (seen[number] for number in each)
+        yield replace(newest, earlier=tuple(earlier))
 
 
 def fitted(camera: Camera, image: Image) -> Image:

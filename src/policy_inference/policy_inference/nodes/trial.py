@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A version on trial in a node: judged in each tick, stopped at its gates, replaced afterwards.
 
-The first gate that breaks latches the fault `trial`. The version before is then loaded as by
+The first gate that is exceeded latches the fault `trial`. The version before is then loaded as by
 `~/load`, while the robot is in DAMP, and `~/stand` is refused until it runs.
 """
 

@@ -17,7 +17,7 @@ from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, refuse_set_back
 from model_tools.files.bags.streams import Extract, in_time, newest_times_ns
 from model_tools.files.bags.topics import find_topics, is_named
-from model_tools.files.rows import RecordedObservation
+from model_tools.files.rows import RecordedObservation, successive
 from policy_inference.assembly.observation import (
     Arrival,
     ObservationAssembler,
@@ -80,6 +80,17 @@ class ChunkBagSource:
 
     def observations(self, wanted: Sequence[int]) -> Iterator[RecordedObservation]:
         """Yield observations; see `ObservationSource.observations`."""
+        # As on the robot, a tick without an observation ends what is known of the ticks before.
+        gaps = np.diff(self._ticks_ns) > self._contract.period_ns
+        begins = np.array([0, *(1 + np.flatnonzero(gaps))])
+        return successive(
+            wanted,
+            lambda number: int(begins[np.searchsorted(begins, number, "right") - 1]),
+            self._contract.observation_steps,
+            self._single,
+        )
+
+    def _single(self, wanted: Sequence[int]) -> Iterator[RecordedObservation]:
         cameras = list(self._cameras.values())
         assembler = ObservationAssembler(
             self._contract.pairing, cameras, [name for name in self._topics if name not in cameras]

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from model_tools.errors import ToolError
-from model_tools.files.rows import ObservationSource, RecordedObservation, fitted
+from model_tools.files.rows import ObservationSource, fitted
 from model_tools.make.parity import between
 from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
@@ -26,6 +26,7 @@ from policy_inference.bundle.chunk_contract import (
 )
 from policy_inference.comparison.chunks import NORMALISED_CHUNK, drawn_noise, play_chunks
 from policy_inference.comparison.rows import Rows as GoldenRows
+from policy_inference.comparison.rows import evenly
 from policy_inference.core.chunks.normalise import VectorNormaliser
 from policy_inference.interfaces import F32, F64, Backend, Tensor
 
@@ -76,8 +77,10 @@ def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
     return bool(images) and all(np.array_equal(rows[name], array) for name, array in images.items())
 
 
-def recorded_rows(contract: ChunkContract, source: ObservationSource) -> dict[str, Tensor]:
-    """Return observations of a dataset or recording, evenly spaced.
+def recorded_rows(
+    contract: ChunkContract, source: ObservationSource, most: int = ROWS
+) -> dict[str, Tensor]:
+    """Return at most so many observations of a dataset or recording, evenly spaced.
 
     Raises:
         ToolError: It has none, or cannot be read.
@@ -85,26 +88,25 @@ def recorded_rows(contract: ChunkContract, source: ObservationSource) -> dict[st
     """
     if not source.count:
         raise ToolError(f"{source.name}: expected observations, found none")
-    wanted = np.unique(np.linspace(0, source.count - 1, ROWS).round().astype(int)).tolist()
-    steps, rows = contract.observation_steps, dict[str, Tensor]()
-    numbers = [[max(row - back, 0) for back in reversed(range(steps))] for row in wanted]
-    needed = sorted({number for row in numbers for number in row})
-    seen = dict(zip(needed, source.observations(needed), strict=True))
-
-    def stacked(value: Callable[[RecordedObservation], Any]) -> Tensor:
-        found = np.stack([np.stack([value(seen[number]) for number in row]) for row in numbers])
-        return found if steps > 1 else found[:, 0]
-
-    for name, camera in contract.cameras.items():
-        rows[f"{GOLDEN_CAMERA}{name}"] = stacked(
-            lambda one, name=name, camera=camera: fitted(camera, one.images[name])  # type: ignore[misc]  # bound now
-        )
-    if contract.state is not None:
-        rows[GOLDEN_STATE] = stacked(lambda one: one.state).astype(np.float32)
-    if contract.environment_state is not None:
-        outside = stacked(lambda one: one.environment_state)
-        rows[GOLDEN_ENVIRONMENT] = outside.astype(np.float32)
-    return rows | drawn_noise(contract, len(wanted))
+    rows = dict[str, list[Tensor]]()
+    wanted = evenly(source.count, most).tolist()
+    for newest in source.observations(wanted):
+        steps = (*newest.earlier, newest)
+        seen: dict[str, list[Tensor]] = {
+            f"{GOLDEN_CAMERA}{name}": [fitted(camera, one.images[name]) for one in steps]
+            for name, camera in contract.cameras.items()
+        }
+        if contract.state is not None:
+            seen[GOLDEN_STATE] = [np.asarray(one.state, np.float32) for one in steps]
+        if contract.environment_state is not None:
+            seen[GOLDEN_ENVIRONMENT] = [
+                np.asarray(one.environment_state, np.float32) for one in steps
+            ]
+        for name, each in seen.items():
+            rows.setdefault(name, []).append(np.stack(each) if len(each) > 1 else each[0])
+    return {name: np.stack(each) for name, each in rows.items()} | drawn_noise(
+        contract, len(wanted)
+    )
 
 
 def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:

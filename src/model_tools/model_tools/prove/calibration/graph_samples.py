@@ -19,7 +19,6 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from model_tools.errors import ToolError
-from model_tools.files.observation_sources import require_one_observation
 from model_tools.files.rows import ObservationSource, RecordedObservation
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_models
@@ -86,7 +85,6 @@ def collect_samples(
             "%s: %d observations to calibrate with; %d to 400 are usual", source.name, count, _USUAL
         )
     contract, graphs = bundle.contract, bundle.contract.graphs
-    require_one_observation(contract, "calibration")
     seen_by = {
         name: [camera for camera, one in contract.cameras.items() if one.encoder == name]
         for name in graphs
@@ -115,10 +113,12 @@ def collect_samples(
         for sample, observation in enumerate(
             source.observations(evenly(source.count, count).tolist())
         ):
+            steps = (*observation.earlier, observation)
             for one in cameras:
-                one.take(sample, observation.images[one.name])
+                one.take(sample, [step.images[one.name] for step in steps])
             for tensor, normaliser, value_of in vectors:
-                observed[tensor][sample] = normaliser.apply(value_of(observation))
+                for part, step in zip(_parts(observed[tensor][sample], steps), steps, strict=True):
+                    part[...] = normaliser.apply(value_of(step))
             if noisy is not None:
                 noisy.take(sample)
             progress(sample + 1, count)
@@ -159,7 +159,8 @@ class _Camera:
         self._buffer = np.zeros((1, *self._rows.shape[1:]), self._rows.dtype)
         self._normaliser = ImageNormaliser(camera, self._buffer)
 
-    def take(self, sample: int, image: Image) -> None:
+    def take(self, sample: int, images: Sequence[Image]) -> None:
+        (image,) = images  # where a policy gets several observations, an encoder sees them
         self._normaliser.apply(image)
         self._rows[sample] = self._buffer[0]
 
@@ -183,11 +184,13 @@ class _EncodedCamera:
         self._rows = next(iter(rows.values()))[cameras.index(name) :: len(cameras)]
         self._features = policy[camera.tensor]
 
-    def take(self, sample: int, image: Image) -> None:
-        self._normaliser.apply(image)
+    def take(self, sample: int, images: Sequence[Image]) -> None:
+        """Take the features of all images, and as a sample of the encoder the newest one."""
+        for part, image in zip(_parts(self._features[sample], images), images, strict=True):
+            self._normaliser.apply(image)
+            self._encoder.run()
+            part[...] = self._made[0]
         self._rows[sample] = self._buffer[0]
-        self._encoder.run()
-        self._features[sample] = self._made[0]
 
 
 class _DenoisingSamples:
@@ -270,6 +273,11 @@ def _vectors(
             VectorNormaliser(outside.normalisation, outside.size),
             lambda seen: _there(seen.environment_state),
         )
+
+
+def _parts(row: Tensor, steps: Sequence[object]) -> Sequence[Tensor]:
+    """Return the part of a sample that belongs to each of successive observations."""
+    return [row] if len(steps) == 1 else list(row)
 
 
 def _there(values: F64 | None) -> F64:

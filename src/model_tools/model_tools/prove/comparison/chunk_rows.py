@@ -11,30 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.files.observation_sources import open_source, require_one_observation
-from model_tools.files.rows import fitted
-from model_tools.make.act.golden_rows import are_drawn
+from model_tools.files.observation_sources import open_source
+from model_tools.make.act.golden_rows import are_drawn, recorded_rows
 from model_tools.prove.comparison.candidates import Candidate
 from model_tools.prove.comparison.on_rows import OnRows, RowSet
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import (
-    GOLDEN_CAMERA,
     GOLDEN_CHUNK,
-    GOLDEN_ENVIRONMENT,
-    GOLDEN_STATE,
     ChunkContract,
 )
 from policy_inference.comparison.chunks import (
     FEATURES,
     NORMALISED_CHUNK,
     PATH,
-    drawn_noise,
     play_chunks,
     rad_difference,
     swapped_check,
 )
 from policy_inference.comparison.limits import Check, judged_by_walking
-from policy_inference.comparison.rows import Rows, evenly
+from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import F64, Backend, Tensor
 from policy_inference.kinds.chunk import ChunkKind
 
@@ -152,17 +147,6 @@ def _pairs(contract: ChunkContract) -> Iterator[tuple[str, str]]:
 
 
 def _read(contract: ChunkContract, place: Path, topics: Mapping[str, str] | None) -> Rows:
-    require_one_observation(contract, "comparing on recorded observations")
     source = open_source(contract, place, topics)
-    arrays: dict[str, list[Tensor]] = {}
-    for one in source.observations(evenly(source.count, MOST_ROWS).tolist()):
-        for name, image in one.images.items():
-            arrays.setdefault(f"{GOLDEN_CAMERA}{name}", []).append(
-                fitted(contract.cameras[name], image)
-            )
-        for key, values in ((GOLDEN_STATE, one.state), (GOLDEN_ENVIRONMENT, one.environment_state)):
-            if values is not None:
-                arrays.setdefault(key, []).append(values)
-    inputs = {name: np.stack(each) for name, each in arrays.items()}
-    inputs |= drawn_noise(contract, len(next(iter(inputs.values()))))
+    inputs = recorded_rows(contract, source, MOST_ROWS)
     return Rows(source=source.name, inputs=inputs, outputs={})

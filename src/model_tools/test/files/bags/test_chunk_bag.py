@@ -25,6 +25,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.testing.chunk_bundles import ENCODER, write_chunk_bundle
 
 from ...small_bag import MS, TYPES, S, Said, header, scan, write_bag
+from ..test_successive import of_several
 
 NAMES = ["gripper", "elbow_flex", "shoulder_pan", "wheel"]
 """Not in the order of the policy, and one more."""
@@ -247,6 +248,26 @@ def test_ticks_without_a_camera_are_left_out(
         "8 of 21 ticks are left out: /phone/image_raw is too old at 1, frames are further apart "
         "than pairing.tolerance_s at 8"
     ) in caplog.text
+
+
+def test_a_tick_without_an_observation_ends_what_is_known_of_those_before(
+    contract: ChunkContract, tmp_path: Path
+) -> None:
+    phone = phones([*every(20, 1000, 1300), *every(20, 1900, 2000)])
+    bag = record(tmp_path, joints(every(20, 1000, 2000)), images(every(20, 1000, 2000)), phone)
+    single = [np.asarray(one.state).tolist() for one in everything(contract, bag)]
+
+    found = everything(of_several(contract, 3), bag)
+
+    first_after = 10  # ticks from 1.0 to 1.45 s, then from 1.9 s on
+    assert len(found) == len(single) == 13
+    for one in found:
+        begin = 0 if one.number < first_after else first_after
+        steps = [max(one.number - back, begin) for back in (2, 1, 0)]
+        assert [np.asarray(step.state).tolist() for step in (*one.earlier, one)] == [
+            single[step] for step in steps
+        ]
+    assert single[first_after] != single[first_after - 1]
 
 
 def test_the_environment_state_is_there(tmp_path: Path) -> None:

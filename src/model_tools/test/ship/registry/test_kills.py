@@ -22,7 +22,7 @@ MOST_CHANGES = 1000
 
 
 @pytest.mark.parametrize(
-    "step", [13, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "each"]
+    "step", [13, pytest.param(1, marks=pytest.mark.acceptance)], ids=["some", "each"]
 )
 def test_pull_that_is_killed_is_continued(
     step: int, bundles: Bundles, signer: Signer, place: str, root: Path, tmp_path: Path

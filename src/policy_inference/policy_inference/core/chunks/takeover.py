@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -22,6 +23,7 @@ from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.state_fields import LEADER_POS
 from policy_inference.core.chunks.policy import ChunkCommand, ChunkPolicy
 from policy_inference.core.guard import TargetBounds
+from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.limits import Limits
 from policy_inference.core.state import StateVector
 from policy_inference.errors import NoTargetError, RefusedError
@@ -36,6 +38,14 @@ _LEADER_RADPS = 1.0
 _RESTS_TICKS = 10
 """So long a leader is commanded to rest when a takeover begins, and when it speaks again, before it
 moves or is limp: a driver that has stopped following asks for that."""
+
+_HAND_RADPS = 7.5
+"""What a hand moves a joint of a leader by; `JointCheck` allows twice that."""
+_BEYOND_ARM_RAD = 1.0
+"""So much further than the arm a leader may turn; `JointCheck` allows 0.5 rad more."""
+_STILL_S = 5.0
+"""After so long without the smallest change, a leader that is elsewhere at once did not get there
+in a hand: its driver repeated an old pose under new stamps."""
 
 
 class Driver(Enum):
@@ -98,6 +108,9 @@ class PersonTakeover:
         self._joint_pos, self._leader_pos = state["joint_pos"], state[LEADER_POS]
         # Finite before the first message: whether one came, the input says.
         self._leader_pos[:] = contract.stand.position
+        self._check, self._judged_ns = _leader_check(contract, limits, clock), 0
+        self._seen, self._still_ticks = self._leader_pos.copy(), 0
+        self._rate_hz = contract.rate_hz
         self._at_rest = np.zeros_like(self._joint_pos)
         self._bounds = TargetBounds(contract, policy.action, _WITHIN_BOUNDS * limits.margin)
         self._blend_ticks = max(1, math.ceil(handover_s * contract.rate_hz))
@@ -116,7 +129,15 @@ class PersonTakeover:
 
     @property
     def awaits_leader(self) -> str:
-        """Which joints of the leader are too far from the arm, for a person; empty for none."""
+        """Which joints of the leader are too far from the arm, or that it is still, for a person.
+
+        Empty where neither is so.
+        """
+        if self.driver is Driver.PERSON and self._still_s > _STILL_S:
+            return (
+                f"the leader has not moved for {self._still_s:.0f} s, and neither does the arm; if "
+                "a hand moves it, its driver is frozen"
+            )
         if self.driver is not Driver.HANDOVER:
             return ""
         far = [
@@ -155,8 +176,12 @@ class PersonTakeover:
                 f"{TAKE_OVER} refused: a person has taken over already ({self.driver.value}); "
                 f"{HAND_BACK} lets the policy drive again"
             )
-        if problem := self.leader_problem(self._clock()):
+        now_ns = self._clock()
+        if problem := self.leader_problem(now_ns):
             raise RefusedError(f"{TAKE_OVER} refused: {problem}; is the leader arm's node alive?")
+        if problem := self._begin_judging(now_ns):
+            raise RefusedError(f"{TAKE_OVER} refused: {problem}")
+        self._seen[:], self._still_ticks = self._leader_pos, 0
         self._begin(Driver.HANDOVER, "a person takes over: the arm rests until the leader matches")
 
     def hand_back(self, mode: Mode) -> None:
@@ -201,9 +226,11 @@ class PersonTakeover:
             if finite and self.driver is Driver.RETURN:
                 policy.target = self._blended(policy.target)
             return finite
-        if problem := self.leader_problem(policy.stand_by()):
+        now_ns = policy.stand_by()
+        if problem := self.leader_problem(now_ns) or self._judged(now_ns):
             raise NoTargetError(f"the leader has dropped out: {problem}")
         leader = self._leader_pos[self._places]
+        self._watch_still(leader)
         if self.driver is Driver.HANDOVER:
             self.off_rad = leader - self.action.target
             far = bool((np.abs(self.off_rad) > self.tolerance_rad).any())
@@ -243,6 +270,43 @@ class PersonTakeover:
         self._ticks = 0
         self.off_rad = self._leader_pos[self._places] - self.action.target
 
+    def _judged(self, now_ns: int) -> str:
+        """Return why the leader's pose cannot be true; empty where it can."""
+        if now_ns - self._judged_ns > self._timeout_ns:
+            # It was silent, or the arm was held: it has to match again wherever it is.
+            return self._begin_judging(now_ns)
+        self._judged_ns = now_ns
+        problem = self._check.problem(self._leader_pos, None)
+        return f"{self._leader.name}: {problem}" if problem else ""
+
+    def _begin_judging(self, now_ns: int) -> str:
+        """Believe the leader's pose, if a leader can have it; else return why not."""
+        self._judged_ns = now_ns
+        self._check.forget()
+        problem = self._check.problem(self._leader_pos, None)
+        if self._check.doubted is None:
+            return f"{self._leader.name}: {problem}; is it in rad?"
+        self._check.begin_at(self._leader_pos, now_ns)
+        return ""
+
+    @property
+    def _still_s(self) -> float:
+        """For how long the leader has not moved at all, s."""
+        return self._still_ticks / self._rate_hz
+
+    def _watch_still(self, leader: F64) -> None:
+        """Let the arm rest where a leader [actions] that was still is elsewhere at once."""
+        if (self._leader_pos == self._seen).all():
+            self._still_ticks += 1
+            return
+        off_rad = float(np.abs(leader - self._seen[self._places]).max())
+        if self._still_s > _STILL_S and off_rad > self.tolerance_rad:
+            self._rest(
+                f"the leader was still for {self._still_s:.0f} s and moved {off_rad:.2f} rad at "
+                "once: was its driver frozen? The arm rests until it matches again"
+            )
+        self._seen[:], self._still_ticks = self._leader_pos, 0
+
     def _begin_blend(self, driver: Driver, change: str) -> None:
         self.driver, self._changes = driver, change
         self._from, self._ticks = self.action.target, 0
@@ -264,6 +328,18 @@ class PersonTakeover:
         self._bounds.apply(command, self._joint_pos, self._at_rest)
         found: F64 = command[self._places]
         return found
+
+
+def _leader_check(contract: ChunkContract, limits: Limits, clock: Callable[[], int]) -> JointCheck:
+    """Return what judges the leader's pose: a hand is quicker than the arm, and reaches further."""
+    joints = contract.joints
+    held = replace(
+        joints,
+        position_min=joints.position_min - _BEYOND_ARM_RAD,
+        position_max=joints.position_max + _BEYOND_ARM_RAD,
+        velocity_limit=np.full_like(joints.velocity_limit, _HAND_RADPS),
+    )
+    return JointCheck(replace(contract, joints=held), limits.state_timeout_ns, clock)
 
 
 class LeaderGuide:

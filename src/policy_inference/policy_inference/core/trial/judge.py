@@ -131,7 +131,7 @@ class TrialJudge:
         }
 
     def tick(self, now_ns: int, missed: int, sent: JointTargets | None) -> BrokenGate | None:
-        """Take a tick that has ended; return the first gate that breaks.
+        """Take a tick that has ended; return the first gate that is exceeded.
 
         Args:
             now_ns: Time of the tick, on the clock of ticks.

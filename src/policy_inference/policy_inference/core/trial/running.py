@@ -25,7 +25,7 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 
 
 class RunningTrial:
-    """Ends the run at the first gate that breaks, and when the time of the trial is used up.
+    """Ends the run at the first gate that is exceeded, and when the time of the trial is used up.
 
     `tick` belongs to the control thread; everything else may be called from another one.
 

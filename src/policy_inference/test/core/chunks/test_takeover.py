@@ -163,8 +163,9 @@ class TestTakingOver:
 
     def test_targets_of_a_person_stay_within_the_joints_limits(self, arm: LedArm) -> None:
         arm.is_taken()
-        arm.leader = np.full(3, 5.0)
-
+        for position in (1.6, 3.0):
+            arm.leader = np.full(3, position)
+            arm.tick()
         assert arm.follow(40).max() == 2.0
         assert arm.is_in(Mode.RUN)
 
@@ -372,6 +373,90 @@ class TestLeaderThatDropsOut:
     def test_the_policy_runs_without_a_leader(self, arm: LedArm) -> None:
         assert arm.is_in(Mode.RUN)
         assert arm.controller.inputs[LEADER.name].age_ns(arm.now_ns) is None
+
+
+class TestImplausibleLeader:
+    """A leader that is there, whose pose cannot be true."""
+
+    def test_degrees_are_refused(self, arm: LedArm) -> None:
+        arm.leader = np.rad2deg(arm.tick())
+        arm.tick()
+        with pytest.raises(
+            RefusedError,
+            match=r"take_over refused: leader/joint_states: pan at 17.2 rad, expected "
+            r"within \[-3.5, 3.5\]; is it in rad\?",
+        ):
+            arm.runtime.take_over()
+        assert arm.takeover.driver is Driver.POLICY
+
+    @pytest.mark.parametrize("jump", [np.array([0.0, 0.0, 2.9]), np.array([-2.6, 0.0, 0.0])])
+    def test_one_that_jumps_holds_the_arm_and_has_to_match_again(
+        self, arm: LedArm, jump: F64
+    ) -> None:
+        before = arm.is_taken().tick()
+        arm.leader = before + jump
+        np.testing.assert_array_equal(arm.tick(), before)
+        assert arm.is_in(Mode.HOLD)
+        assert arm.reason.startswith("the leader has dropped out: leader/joint_states: ")
+        assert "it cannot move that fast" in arm.reason
+
+        np.testing.assert_array_equal(arm.follow(20), np.tile(before, (20, 1)))
+        assert arm.is_in(Mode.RUN)
+        assert arm.takeover.awaits_leader.startswith("move the leader to the arm: ")
+        arm.leader = before + 0.1
+        arm.follow(20)
+        assert arm.takeover.person_drives
+
+    def test_a_pose_of_a_moment_does_not_move_the_arm(self, arm: LedArm) -> None:
+        before = arm.is_taken().tick()
+        assert arm.leader is not None
+        there, arm.leader = arm.leader, arm.leader + 3.0
+        found = [arm.tick()]
+        arm.leader = there
+
+        found += [*arm.follow(REST_TICKS + 2)]
+        np.testing.assert_array_equal(found, np.tile(before, (len(found), 1)))
+        assert arm.takeover.person_drives
+
+    def test_one_that_goes_to_degrees_while_a_person_drives_holds_the_arm(
+        self, arm: LedArm
+    ) -> None:
+        before = arm.is_taken().tick()
+        arm.leader = np.rad2deg(before)
+        np.testing.assert_array_equal(arm.follow(3), np.tile(before, (3, 1)))
+        assert arm.is_in(Mode.HOLD)
+        assert "pan at 17.2 rad, expected within [-3.5, 3.5]" in arm.reason
+
+    def test_a_hand_may_be_much_quicker_than_the_arm(self, arm: LedArm) -> None:
+        arm.is_taken()
+        assert arm.leader is not None
+        for _ in range(3):
+            arm.leader = arm.leader + 0.5  # five times the arm's largest step
+            arm.tick()
+            assert arm.is_in(Mode.RUN)
+        assert arm.takeover.person_drives
+
+    def test_a_still_leader_is_named_and_has_to_match_if_it_is_elsewhere_at_once(
+        self, arm: LedArm
+    ) -> None:
+        before = arm.is_taken().tick()
+        arm.follow(60)
+        assert arm.takeover.awaits_leader.startswith("the leader has not moved for ")
+        assert arm.takeover.person_drives
+        assert arm.leader is not None
+        arm.leader = arm.leader + 0.4
+
+        np.testing.assert_array_equal(arm.follow(5), np.tile(before, (5, 1)))
+        assert arm.takeover.driver is Driver.HANDOVER
+        assert "was its driver frozen?" in arm.reason
+
+    def test_a_hand_that_rested_goes_on(self, arm: LedArm) -> None:
+        arm.is_taken().follow(60)
+        assert arm.leader is not None
+        arm.leader = arm.leader + 0.05
+        np.testing.assert_allclose(arm.follow(2)[-1], arm.leader)
+        assert arm.takeover.person_drives
+        assert arm.takeover.awaits_leader == ""
 
 
 class TestRefusals:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Each gate breaks at its limit, after its time, and at nothing else."""
+"""Each gate is exceeded at its limit, after its time, and at nothing else."""
 
 import json
 import math
