@@ -26,6 +26,7 @@ from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, Language, read_s
 from model_tools.make.act.smolvla_graphs import KEYS, write_smolvla_graphs
 from model_tools.make.act.unet_graphs import ENCODER, STEP
 from model_tools.prove.calibration.graph_samples import collect_samples
+from model_tools.ship.model_repository import write_repository
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
@@ -504,6 +505,12 @@ def test_calibration_samples_follow_the_denoising_path(tmp_path: Path) -> None:
     assert len(np.unique(times[:5], axis=0)) == 5
     assert samples[STEP].inputs["noisy_actions"].shape == (10, 7, 8)
     assert len(samples[ENCODER].inputs["images"]) == 20
+
+
+def test_a_server_gets_each_graph_and_no_ensemble(tmp_path: Path, checkpoint: Path) -> None:
+    """One request would run the language model again for each denoising step."""
+    names = write_repository(exported(checkpoint), tmp_path / "served")
+    assert sorted(names) == [f"reach_{name}" for name in (STEP, LANGUAGE_MODEL, ENCODER)]
 
 
 def test_the_double_of_tokenizers_is_like_the_package(
