@@ -39,7 +39,7 @@ from lerobot_bridge.nodes.message_check import judges_of
 from lerobot_bridge.nodes.recorder_status import RecorderStatus
 from lerobot_bridge.recording.disk import Disk
 from lerobot_bridge.recording.folder import SessionFolder
-from lerobot_bridge.recording.recorder import Recorder, RecordingSettings
+from lerobot_bridge.recording.recorder import FROM_TOPIC, Recorder, RecordingSettings
 from lerobot_bridge.recording.session import Course, RecordingSession
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_inference.errors import PolicyError, RefusedError
@@ -300,7 +300,7 @@ class EpisodeRecorder(TimeGuard, Node):
 
     def _on_driving(self, message: Bool) -> None:
         with self.recorder.at() as session:
-            session.intervene("topic", message.data, self.now_ns())
+            session.intervene(FROM_TOPIC, message.data, self.now_ns())
 
     def _on_policy(self, status: PolicyStatus) -> None:
         mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may have more modes

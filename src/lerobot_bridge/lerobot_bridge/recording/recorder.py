@@ -20,6 +20,8 @@ OnMark = Callable[[Mark, int, int], None]
 """Called with each mark: kind, number of the episode, time in ns."""
 _MB = 1_000_000
 _FROM_POLICY = "policy"
+FROM_TOPIC = "topic"
+"""Source of an intervention: the topic `intervention`, on which a policy node says who drives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,9 @@ class Recorder:
     def _look_at_policy(self, now_ns: int) -> None:
         if self._policy is not None:
             self.session.intervene(_FROM_POLICY, bool(self._policy.problem()), now_ns)
+            if self._policy.lost:
+                # A node that was killed while a person drove cannot say that this is over.
+                self.session.intervene(FROM_TOPIC, False, now_ns)
 
     def _from_disk(self) -> list[News]:
         """Return the events of the disk, and pass them on to the session."""

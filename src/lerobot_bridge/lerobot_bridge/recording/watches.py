@@ -265,6 +265,15 @@ class PolicyWatch:
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.ran = PolicyRan(node=self._node, bundle_name=name, bundle_version=version)
 
+    @property
+    def lost(self) -> bool:
+        """Whether there was a status, and has been none for longer than a node ever takes."""
+        return self.ran is not None and self._age_ns > _SILENT_NS
+
+    @property
+    def _age_ns(self) -> int:
+        return self._steady_ns() - self._heard_ns
+
     def problem(self) -> str:
         """Return why it does not drive; empty if it does."""
         if self.ran is None:
@@ -272,10 +281,10 @@ class PolicyWatch:
                 f"{self._node}: expected the status of a policy node, found none; does it run "
                 "in this ROS_DOMAIN_ID?"
             )
-        if (age_ns := self._steady_ns() - self._heard_ns) > _SILENT_NS:
+        if self.lost:
             return (
                 f"{self._node}: expected its status several times a second, found the newest "
-                f"{age_ns * 1e-9:.1f} s old; has it ended?"
+                f"{self._age_ns * 1e-9:.1f} s old; has it ended?"
             )
         if self._mode not in _DRIVES:
             return (

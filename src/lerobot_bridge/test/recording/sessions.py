@@ -16,7 +16,7 @@ from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.recorder import Recorder, RecordingSettings
 from lerobot_bridge.recording.session import Course
-from lerobot_bridge.recording.watches import Watch, wanted_topics
+from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_inference.bundle.schema import parse_yaml
 
 TEXT = b"""
@@ -43,6 +43,7 @@ class Fed:
         buffer_mb: float = 64.0,
         min_free_mb: float = 0.0,
         message_bytes: int = 64,
+        evaluates: bool = False,
         **course: object,
     ) -> None:
         self.folder = SessionFolder(folder, MAPPING, TEXT)
@@ -51,6 +52,7 @@ class Fed:
         self.watch.publishers, self.watch.kind = ["/robot"], "std_msgs/msg/Float64MultiArray"
         self.now_ns, self.sent = 0, 0
         self.data = _array(message_bytes)
+        self.policy = PolicyWatch("/policy", lambda: self.now_ns) if evaluates else None
         self.said: list[News] = []
         self.recorder = Recorder(
             Course(**{"auto": False, **course}),  # type: ignore[arg-type]  # a test's own
@@ -58,7 +60,7 @@ class Fed:
             self.folder,
             self.disk,
             {TOPIC: self.watch},
-            None,
+            self.policy,
             lambda *_: None,
         )
 

@@ -16,6 +16,7 @@ from lerobot_bridge.episode import EpisodeSidecar, read_sidecar
 from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.recording.disk import Disk, EpisodeFile
 from lerobot_bridge.recording.folder import SessionFolder
+from lerobot_bridge.recording.recorder import FROM_TOPIC
 from lerobot_bridge.recording.session import State
 from policy_inference.bundle.schema import parse_yaml
 from policy_inference.errors import PolicyError, RefusedError
@@ -73,6 +74,32 @@ def test_episode_ends_with_the_last_message_before_its_end(tmp_path: Path) -> No
 
     assert count(tmp_path / "session" / "episode_0000") == 9
     assert fed.recorder.session.state is State.IDLE
+
+
+def test_a_policy_that_was_killed_under_a_person_drives_again_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    fed = Fed(tmp_path / "session", evaluates=True, judged=True)
+
+    def policy_runs() -> None:
+        fed.recorder.policy_said("RUN", "the policy runs", "reach", "1.0.0", fed.now_ns)
+
+    policy_runs()
+    fed.start()
+    fed.send(10)
+    with fed.recorder.at() as session:
+        session.intervene(FROM_TOPIC, True, fed.now_ns)
+    for _ in range(30):  # its status is lost after 2 s
+        fed.send(10)
+        fed.tick()
+    assert "has it ended?" in fed.all_said
+    policy_runs()
+    fed.send(10)
+    fed.stop()
+    fed.close()
+
+    (span,) = read_sidecar(tmp_path / "session" / "episode_0000").interventions or ()
+    assert span == (110 * MS, 3_110 * MS)
 
 
 def test_episode_ends_before_its_clock_goes_back(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from rclpy.node import Node
 from std_msgs.msg import Bool
 
-from policy_inference.bundle.state_fields import LEADER, LEADER_POS
+from policy_inference.bundle.state_fields import LEADER
 from policy_inference.core.chunks.takeover import Driver, LeaderGuide
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.kinds.chunk import OpenedChunkPolicy
@@ -82,12 +82,11 @@ class TakeoverReports:
         """Say whether a person drives, and command the leader."""
         controller, takeover = self._policy.controller, self._takeover
         self._say_who_drives()
-        known = sent is not None and not takeover.leader_problem(tick.now_ns)
         targets = self._guide.targets(
             controller.mode,
             takeover.driver,
             controller.state["joint_pos"] if sent is None else sent.position,
-            controller.state[LEADER_POS] if known else None,
+            None if sent is None else takeover.leader_pose(tick.now_ns),
         )
         if targets is not None:
             self._output.publish(targets, tick.ros_now_ns)

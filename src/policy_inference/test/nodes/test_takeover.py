@@ -188,13 +188,26 @@ def test_a_leader_with_motors_goes_to_the_arm_and_is_limp_while_a_person_drives(
     arm.until(lambda: arm.tick() and all(arm.guides[-1].stiffness), "a leader that follows")
 
 
-@pytest.mark.parametrize("fault", ["silent", "NaN", "other joints"])
+def test_a_leader_with_motors_that_reports_degrees_is_commanded_nothing(start: Start) -> None:
+    arm = start()
+    arm.leader = [90.0] * len(JOINTS)
+    arm.runs()
+    for _ in range(20):
+        arm.tick()
+    assert not arm.guides
+    arm.leader = [0.2] * len(JOINTS)
+    arm.until(lambda: arm.tick() and arm.guides, "a leader that is commanded")
+
+
+@pytest.mark.parametrize("fault", ["silent", "NaN", "other joints", "degrees"])
 def test_a_leader_that_drops_out_holds_the_arm(start: Start, fault: str) -> None:
     arm = start().hands_over()
     if fault == "silent":
         arm.leader = None
     elif fault == "NaN":
         arm.leader = [NAN] * len(JOINTS)
+    elif fault == "degrees":
+        arm.leader = [90.0] * len(JOINTS)
     else:
         arm.leader_names = [f"other_{name}" for name in JOINTS]
     arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
@@ -204,6 +217,8 @@ def test_a_leader_that_drops_out_holds_the_arm(start: Start, fault: str) -> None
     assert "the leader has dropped out: leader/joint_states: " in status.reason
     if fault == "NaN":
         assert "expected finite numbers, found NaN" in status.reason
+    elif fault == "degrees":
+        assert f"{JOINTS[0]} at 90 rad, expected within [" in status.reason
     elif fault == "other joints":
         assert f"missing: {', '.join(JOINTS)}" in status.reason
     assert list(arm.commands[-1].position) == list(arm.commands[-2].position)

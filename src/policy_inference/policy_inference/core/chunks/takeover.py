@@ -20,6 +20,7 @@ import numpy as np
 
 from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.contract import Joints
 from policy_inference.bundle.state_fields import LEADER_POS
 from policy_inference.core.chunks.policy import ChunkCommand, ChunkPolicy
 from policy_inference.core.guard import TargetBounds
@@ -108,7 +109,11 @@ class PersonTakeover:
         self._joint_pos, self._leader_pos = state["joint_pos"], state[LEADER_POS]
         # Finite before the first message: whether one came, the input says.
         self._leader_pos[:] = contract.stand.position
-        self._check, self._judged_ns = _leader_check(contract, limits, clock), 0
+        self._reach = _leader_reach(contract.joints)
+        self._check = JointCheck(
+            replace(contract, joints=self._reach), limits.state_timeout_ns, clock
+        )
+        self._judged_ns = 0
         self._seen, self._still_ticks = self._leader_pos.copy(), 0
         self._rate_hz = contract.rate_hz
         self._at_rest = np.zeros_like(self._joint_pos)
@@ -159,6 +164,15 @@ class PersonTakeover:
             return ""
         limit = "" if age_ns is None else f", limit {self._timeout_ns * 1e-6:.0f} ms"
         return f"{self._leader.describe(now_ns)}{limit}"
+
+    def leader_pose(self, now_ns: int) -> F64 | None:
+        """Return the leader's pose [joints], rad; None where it is not known or cannot be one.
+
+        A leader with motors that reports degrees would be sent to where no joint reaches.
+        """
+        reach, pose = self._reach, self._leader_pos
+        within = (reach.position_min <= pose) & (pose <= reach.position_max)
+        return pose if within.all() and not self.leader_problem(now_ns) else None
 
     def take_over(self, mode: Mode) -> None:
         """Let the arm rest now, and follow the leader once that matches.
@@ -330,16 +344,14 @@ class PersonTakeover:
         return found
 
 
-def _leader_check(contract: ChunkContract, limits: Limits, clock: Callable[[], int]) -> JointCheck:
-    """Return what judges the leader's pose: a hand is quicker than the arm, and reaches further."""
-    joints = contract.joints
-    held = replace(
+def _leader_reach(joints: Joints) -> Joints:
+    """Return the limits of the leader: a hand is quicker than the arm, and reaches further."""
+    return replace(
         joints,
         position_min=joints.position_min - _BEYOND_ARM_RAD,
         position_max=joints.position_max + _BEYOND_ARM_RAD,
         velocity_limit=np.full_like(joints.velocity_limit, _HAND_RADPS),
     )
-    return JointCheck(replace(contract, joints=held), limits.state_timeout_ns, clock)
 
 
 class LeaderGuide:
