@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from policy_inference.errors import PolicyError, printable
@@ -350,6 +350,11 @@ class _PrintableFormatter(logging.Formatter):
 def _words(error: OSError) -> str:
     if error.filename is None:
         return f"expected files that can be read and written, found: {error}"
+    if isinstance(error, FileNotFoundError):
+        path = Path(os.fsdecode(error.filename))
+        there = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        meant = _did_you_mean(path.name, there)
+        return f"{error.filename}: expected a file or folder, found nothing{meant}"
     return f"{error.filename}: expected a path that can be read or written, found: {error.strerror}"
 
 

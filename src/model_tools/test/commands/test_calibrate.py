@@ -336,7 +336,7 @@ def test_a_policy_that_does_not_fit_is_one_clear_error(
         (("--live", "--duration", "nan"), "--duration: expected a number above 0, s, found nan"),
         (("--env", "our_env:Env", "--samples", "all"), "--env: expected a number of --samples"),
         (("--env", "our_env:Env", "--to", "3"), "--env: expected a number of --samples"),
-        (("--rows", "missing.npz"), "missing.npz: expected a path that can be read or written"),
+        (("--rows", "missing.npz"), "missing.npz: expected a file or folder, found nothing"),
         (("--bag", "tiny"), "tiny: expected"),
     ],
 )
