@@ -351,8 +351,9 @@ def _words(error: OSError) -> str:
     if error.filename is None:
         return f"expected files that can be read and written, found: {error}"
     if isinstance(error, FileNotFoundError):
-        path = Path(os.fsdecode(error.filename))
-        there = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        path, there = Path(os.fsdecode(error.filename)), list[str]()
+        with suppress(OSError):
+            there = os.listdir(path.parent)
         meant = _did_you_mean(path.name, there)
         return f"{error.filename}: expected a file or folder, found nothing{meant}"
     return f"{error.filename}: expected a path that can be read or written, found: {error.strerror}"
