@@ -353,7 +353,7 @@ def _words(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         path, there = Path(os.fsdecode(error.filename)), list[str]()
         with suppress(OSError):
-            there = os.listdir(path.parent)
+            there = [one.name for one in path.parent.iterdir()]
         meant = _did_you_mean(path.name, there)
         return f"{error.filename}: expected a file or folder, found nothing{meant}"
     return f"{error.filename}: expected a path that can be read or written, found: {error.strerror}"
