@@ -32,11 +32,13 @@ from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.chunks import NORMALISED_CHUNK, PATH, play_chunks
 from policy_inference.comparison.rows import Rows
+from policy_inference.core.chunks.normalise import VectorNormaliser
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import F32, F64
 
 from ...files.lerobot.small_dataset import HEIGHT, JOINTS, WIDTH, write_dataset
 from . import words
+from .plain_smolvla import PlainSmolvla
 from .small_checkpoints import config_of, random_statistics, write_checkpoint
 
 PROMPT, OTHER = "reach the cube", "reach the square"
@@ -194,6 +196,39 @@ def test_a_bundle_answers_its_golden_rows(
     assert np.abs(np.diff(found[NORMALISED_CHUNK], axis=0)).max() > 0.01
     assert found[PATH].shape[2:] == (7, 8)
     np.testing.assert_array_equal(found[PATH][:, -1, :, :6], found[NORMALISED_CHUNK])
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"attention_mode": "self_attn"}, {"self_attn_every_n_layers": 3}]
+)
+def test_a_chunk_is_that_of_the_network_in_plain_numpy(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    """With padding and masks, which the graphs leave out."""
+    inputs = smolvla_config()["input_features"]
+    for name in ("front", "wrist"):
+        inputs[f"observation.images.{name}"]["shape"] = [3, 16, 16]
+    folder = checkpoint_of(tmp_path / "c", input_features=inputs, **changed)
+    bundle = exported(folder)
+    golden: Any = bundle.golden()
+    contract = bundle.contract
+    assert contract.state is not None
+    plain = PlainSmolvla(
+        read_tensors(folder / "model.safetensors"),
+        json.loads((folder / "config.json").read_text()),
+        VLM,
+    )
+    images = [golden[f"cameras.{name}"][0].transpose(2, 0, 1) / 255.0 for name in contract.cameras]
+    state = VectorNormaliser(contract.state.normalisation, 6).apply(
+        golden["state"][0].astype(np.float64)
+    )
+    tokens = list(read_smolvla_config(folder, LANGUAGE).tokens)
+    assert len(tokens) < plain.config["tokenizer_max_length"]
+
+    actions = plain.chunk(images, tokens, state, golden["noise"][0, 0].astype(np.float64))
+
+    found = played(bundle, golden)
+    np.testing.assert_allclose(found[PATH][0, -1], actions, rtol=0.0, atol=2e-5)
 
 
 def test_opsets_are_the_same_function(checkpoint: Path) -> None:
