@@ -144,11 +144,11 @@ class EpisodeRunner:
 
 
 def measure(
-    path: Path, ways: Sequence[str], latencies_s: Sequence[float], episodes: int
+    path: Path, backend: str, ways: Sequence[str], latencies_s: Sequence[float], episodes: int
 ) -> Iterator[tuple[LatencyRow, F64]]:
     """Yield a row for each way and latency, with the commands [ticks, joints] of one episode."""
     bundle = load_bundle(path, kind=ChunkBundle)
-    with open_models(bundle.models, ["onnx"]) as models:
+    with open_models(bundle.models, [backend]) as models:
         for latency_s in latencies_s:
             for way in ways:
                 mode, fade_s, _ = WAYS[way]
@@ -216,6 +216,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--backend", default="onnx")
     parser.add_argument("--way", choices=tuple(WAYS), nargs="+", default=list(WAYS))
     parser.add_argument("--latency", type=float, nargs="+", default=[0.1, 0.3, 0.6], help="s")
     parser.add_argument("--episodes", type=int, default=40)
@@ -224,7 +225,9 @@ def main(args: Sequence[str] | None = None) -> int:
     writer = csv.writer(sys.stdout)
     writer.writerow([field.name for field in fields(LatencyRow)])
     measured = list[tuple[LatencyRow, F64]]()
-    for row, commands in measure(given.bundle, given.way, given.latency, given.episodes):
+    for row, commands in measure(
+        given.bundle, given.backend, given.way, given.latency, given.episodes
+    ):
         writer.writerow(astuple(row))
         sys.stdout.flush()
         measured.append((row, commands))
