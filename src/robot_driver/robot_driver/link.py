@@ -253,8 +253,10 @@ class Link(Generic[StateT]):
                 f"the sender of joint_command is not in {rest_mode_name(figures)}: ask it to damp "
                 "first"
             )
+        unfit = self._follower.sender_problem(now_ns)
         return [
             *against,
+            *([unfit] if unfit else []),
             *range_problems(state.joint_pos, figures),
             *self._robot.obstacles(now_ns),
         ]
