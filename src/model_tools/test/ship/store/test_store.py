@@ -495,6 +495,11 @@ def test_list_tells_all_there_is(
     assert capsys.readouterr().out == f"{root / 'none'}: nothing is installed\n"
 
 
+def test_verify_of_nothing_is_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run("verify", "--root", tmp_path / "none") == 4
+    assert f"{tmp_path / 'none'}: expected installed bundles, found that no bundle" in caplog.text
+
+
 def test_root_comes_from_the_environment(
     tmp_path: Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
