@@ -351,6 +351,14 @@ def test_what_is_not_there_is_named(
     assert expected in said(caplog)
 
 
+def test_verify_of_a_folder_names_the_command_that_checks_it(
+    root: Path, bundles: Bundles, caplog: Caplog
+) -> None:
+    bundle = bundles("1.3.0")
+    assert run("verify", bundle, "--root", root) == 4
+    assert f"`model_tools inspect {bundle}` checks a folder" in said(caplog)
+
+
 def test_verify_says_what_is_whole_and_leaves_out_files_of_other_programs(
     root: Path, bundles: Bundles, capsys: pytest.CaptureFixture[str]
 ) -> None:
