@@ -160,7 +160,7 @@ def test_a_robot_that_stands_whatever_is_commanded_is_refused(
                     str(tmp_path / "whole"),
                 ]
             )
-            == 4
+            == 1
         )
     assert "expected a robot that follows its commands within" in caplog.text
     assert f" {unit} in the mean, found 0." in caplog.text
