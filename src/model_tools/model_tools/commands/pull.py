@@ -28,6 +28,7 @@ from model_tools.commands.arguments import (
 from model_tools.commands.install import (
     InstallResult,
     add_backends,
+    add_expected,
     add_use,
     backends_of,
     use_installed,
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, help="folder to be, without --install (default NAME)"
     )
     parser.add_argument("--install", action="store_true", help="install it below --root")
+    add_expected(parser)
     add_backends(parser)
     add_use(parser)
     add_root(parser)
@@ -91,6 +93,7 @@ def run(given: argparse.Namespace) -> CommandResult[InstallResult | PulledFolder
         channel=given.channel,
         backends=backends_of(given),
         allow_downgrade=given.allow_downgrade,
+        expected=given.expect,
     )
     if trusted is None:
         _log.warning(
