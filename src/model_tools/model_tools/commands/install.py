@@ -80,9 +80,7 @@ def run(given: argparse.Namespace) -> CommandResult[InstallResult]:
     from model_tools.ship.store.install import install
 
     root, trusted = root_of(given), keys_of(given)
-    done = install(
-        given.source, root, trusted, backends=backends_of(given), expected=given.expect
-    )
+    done = install(given.source, root, trusted, backends=backends_of(given), expected=given.expect)
     return use_installed(given, done, root, trusted)
 
 
