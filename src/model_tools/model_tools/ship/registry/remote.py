@@ -134,8 +134,8 @@ def find_bundle(
             that counts, and revocations are not read.
 
     Raises:
-        ToolError: It is revoked, another than expected, or of another version than its tag; a statement has expired or is
-            older than one before; the registry cannot be used.
+        ToolError: It is revoked, another than expected, or of another version than its tag; a
+            statement has expired or is older than one before; the registry cannot be used.
         BundleError: It is not signed, or not valid.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)

@@ -92,8 +92,9 @@ def install(
         origin: What the record names as its source, if it is not `path`.
 
     Raises:
-        ToolError: It is no bundle, or another than expected, or has no models for a back end; another installer is at work;
-            the version is there with other content; the root cannot be written or is full.
+        ToolError: It is no bundle, or another than expected, or has no models for a back end;
+            another installer is at work; the version is there with other content; the root cannot
+            be written or is full.
         BundleError: The bundle is not whole, not valid, or not signed.
     """
     with opened(path, room_bytes(root)) as source:
