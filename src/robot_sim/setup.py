@@ -57,7 +57,7 @@ setup(
             "robot_urdf = robot_sim.urdf:main",
             "sim_node = robot_sim.nodes.start:sim_node",
             "so101_emulator = robot_sim.nodes.start:so101_emulator",
-            "unitree_emulator = robot_sim.unitree_emulator:main",
+            "unitree_emulator = robot_sim.nodes.start:unitree_emulator",
         ]
     },
 )

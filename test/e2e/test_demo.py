@@ -16,6 +16,8 @@ import pytest
 pytestmark = pytest.mark.ros
 
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
+NO_BACKEND = ("--backend", "nosuch")
+"""With it the policy node ends."""
 
 
 def demo(output: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -61,7 +63,7 @@ def test_a_demo_that_fails_leaves_no_results_of_an_earlier_one(tmp_path: Path) -
     earlier = {"summary.json", "plots.png", "contact_sheet.png", "walk.mp4", "trace.npz"}
     for name in (*earlier, "mine.txt"):
         (tmp_path / name).write_text("earlier")
-    demo(tmp_path, "--bundle", str(empty_bundle(tmp_path))).communicate()
+    demo(tmp_path, *NO_BACKEND).communicate()
     left = {path.name for path in tmp_path.iterdir()}
     assert "mine.txt" in left
     assert not any((tmp_path / name).read_bytes() == b"earlier" for name in earlier & left)
@@ -69,26 +71,33 @@ def test_a_demo_that_fails_leaves_no_results_of_an_earlier_one(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_the_demo_says_why_a_node_died_and_fails(tmp_path: Path) -> None:
-    bundle = empty_bundle(tmp_path)
-    process = demo(tmp_path, "--bundle", str(bundle))
+    process = demo(tmp_path, *NO_BACKEND)
     output, _ = process.communicate()
     assert process.returncode == 4
     assert "joint_policy_node: ended with status 2" in output
-    assert f"{bundle}/policy.yaml: expected" in output
+    assert "found 'nosuch'" in output
 
 
-def empty_bundle(folder: Path) -> Path:
-    bundle = folder / "empty"
-    bundle.mkdir()
-    return bundle
-
-
-def test_a_bundle_that_there_is_not_costs_no_results_of_an_earlier_demo(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bundle", "said"),
+    [
+        ("no_such_bundle", "found 'no_such_bundle'"),
+        (str(BUNDLES), f"{BUNDLES}/policy.yaml: expected"),
+        (
+            "go2_walk",
+            "go2_walk: expected a policy for the joints of lite3, found FL_calf_joint and 11 more "
+            "that it does not have; --robot go2 has all of them",
+        ),
+    ],
+)
+def test_a_bundle_that_does_not_fit_costs_no_results_of_an_earlier_demo(
+    bundle: str, said: str, tmp_path: Path
+) -> None:
     (tmp_path / "summary.json").write_text("earlier")
-    process = demo(tmp_path, "--bundle", "no_such_bundle")
+    process = demo(tmp_path, "--bundle", bundle)
     output, _ = process.communicate()
     assert process.returncode == 4
-    assert "found 'no_such_bundle'" in output
+    assert said in output
     assert (tmp_path / "summary.json").read_text() == "earlier"
 
 

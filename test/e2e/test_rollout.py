@@ -345,7 +345,7 @@ def test_what_is_wrong_is_said_in_one_line_before_the_first_wave(fleet: Fleet) -
         ({"source": "policy_reference="}, "expected policy_reference or policy_archive, found nei"),
         ({"source": "policy_archive=no.tar.gz"}, "policy_archive: expected a file, found none at"),
     ):
-        status, output = fleet.rollout(**wrong)  # type: ignore[arg-type]
+        status, output = fleet.rollout(**wrong)
         assert status == 2, output
         assert problem in output
         assert len(output.splitlines()) == 1, output

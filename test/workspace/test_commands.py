@@ -80,7 +80,7 @@ def test_every_command_has_one_grammar(script: str) -> None:
     ("command", "words", "status", "keys"),
     [
         ("model_tools", ["install", WALK, "--root", "models"], 0, {"name", "version", "current"}),
-        ("model_tools", ["verify", "--root", "models"], 0, {"root", "holds", "found"}),
+        ("model_tools", ["verify", "--root", "models"], 4, set()),
         ("model_tools", ["list", "--root", "models"], 0, {"root", "models"}),
         ("model_tools", ["inspect", WALK], 0, {"kind", "path", "rows", "tables", "suspicions"}),
         ("model_tools", ["compare", WALK, WALK, "--output", "report"], 4, set()),

@@ -13,7 +13,19 @@ from lite3_driver import wire
 from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL, Lite3State
 from robot_driver.interfaces import DriverPhase
 
-from .lockstep import FOLD_S, HOST, LYING, OUTSIDE, PORT, RUN, STAND, STANDING, Lockstep, braking
+from .lockstep import (
+    DAMP,
+    FOLD_S,
+    HOST,
+    LYING,
+    OUTSIDE,
+    PORT,
+    RUN,
+    STAND,
+    STANDING,
+    Lockstep,
+    braking,
+)
 
 
 def test_nothing_is_sent_before_control_is_asked_for() -> None:
@@ -67,6 +79,31 @@ def test_control_that_is_taken_is_no_obstacle_and_is_not_taken_again() -> None:
     assert not again.success
     assert "control is taken, or given back, already: FOLLOWING" in again.message
     assert "the e-stop was pressed" in again.message
+
+
+def test_control_is_refused_while_the_commands_of_a_sender_are() -> None:
+    robot = Lockstep()
+    robot.run(1.0)
+    robot.command(DAMP, valid_for_ns=0)
+
+    robot.link.take((), robot.now_ns)
+    robot.run(0.01)
+
+    [answer] = robot.answers
+    assert not answer.success
+    assert "the newest joint_command was refused: valid_for is 0.0 s" in answer.message
+    assert robot.requests == []
+    robot.command(DAMP)
+    assert robot.link.obstacles(robot.now_ns) == []
+
+
+def test_commands_of_a_sender_that_is_gone_are_no_obstacle() -> None:
+    robot = Lockstep()
+    robot.command(DAMP, valid_for_ns=0)
+
+    robot.run(1.0)
+
+    assert robot.link.obstacles(robot.now_ns) == []
 
 
 def test_frames_go_out_steadily_from_taking_control_to_giving_it_back() -> None:

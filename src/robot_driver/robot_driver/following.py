@@ -18,8 +18,8 @@ from robot_driver.interfaces import (
     WireCommand,
 )
 
-_LONGEST_VALID_NS = NS_PER_S
-"""So long a policy that has died may drive the robot at most."""
+LONGEST_VALID_NS = NS_PER_S
+"""So long a policy that has died may drive the robot at most; a sender is silent after it."""
 _MOST_LOST = 100
 """A sequence that goes further ahead, or back, is another sender's: no network loses so many."""
 _LARGEST_RATE_HZ = 1000
@@ -58,6 +58,8 @@ class Follower:
         self.newest: WireCommand | None = None
         self.counts = {"command_received": 0, "command_refused": 0}
         self.refusal = ""
+        self._unfit_ns: int | None = None
+        """When the newest command came, if it was not in order."""
         self._stiffness = np.zeros(len(self._figures.joint_names))
 
     def notice(self, command: WireCommand) -> bool:
@@ -65,9 +67,10 @@ class Follower:
         self.counts["command_received"] += 1
         problem = command_problem(command, self._figures)
         if problem:
+            self._unfit_ns = command.received_ns
             self._refuse(problem)
             return False
-        self.newest = command
+        self.newest, self._unfit_ns = command, None
         return True
 
     def follow(self, command: WireCommand, state: DriveState | None) -> None:
@@ -124,6 +127,12 @@ class Follower:
             return None
         return newest
 
+    def sender_problem(self, now_ns: int) -> str:
+        """Return why nothing can be followed of who sends commands now, or nothing."""
+        if self._unfit_ns is None or now_ns - self._unfit_ns >= LONGEST_VALID_NS:
+            return ""
+        return refused(self.refusal)
+
     def _refuse(self, problem: str) -> None:
         self.counts["command_refused"] += 1
         self.refusal = problem
@@ -154,6 +163,11 @@ class Follower:
         return ""
 
 
+def refused(problem: str) -> str:
+    """Return, for a person, that the newest command was refused because of a problem."""
+    return f"the newest joint_command was refused: {problem}"
+
+
 def rest_mode_name(figures: DriveFigures) -> str:
     """Return the name of a robot's mode of rest."""
     return "MODE_DAMP" if figures.rest_mode == MODE_DAMP else "MODE_HOLD_MEASURED"
@@ -172,10 +186,10 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
     values, limit = command.values, command.effort_limit
     if not (np.abs(values).max() <= _LARGEST and np.isfinite(limit).all()):
         return "a number of it is not finite, or not as the wire's float32"
-    if not 0 < command.valid_for_ns <= _LONGEST_VALID_NS:
+    if not 0 < command.valid_for_ns <= LONGEST_VALID_NS:
         return (
             f"valid_for is {command.valid_for_ns / NS_PER_S} s, expected more than 0 and at "
-            f"most {_LONGEST_VALID_NS / NS_PER_S} s"
+            f"most {LONGEST_VALID_NS / NS_PER_S} s"
         )
     if command.mode == MODE_DAMP and values[:, [VELOCITY, EFFORT, STIFFNESS]].any():
         return "it is in MODE_DAMP, and has a stiffness, a velocity or an effort"

@@ -253,8 +253,10 @@ class Link(Generic[StateT]):
                 f"the sender of joint_command is not in {rest_mode_name(figures)}: ask it to damp "
                 "first"
             )
+        unfit = self._follower.sender_problem(now_ns)
         return [
             *against,
+            *([unfit] if unfit else []),
             *range_problems(state.joint_pos, figures),
             *self._robot.obstacles(now_ns),
         ]
@@ -286,9 +288,10 @@ class Link(Generic[StateT]):
         """Give control back, or what was asked of a robot that is not taken in the end."""
         if self.phase is DriverPhase.TAKING:
             self._answer(TAKE, f"{reason}; control was not taken")
+        given_back = self._robot.given_back
         self._outbox += self._robot.give_back()
         self._enter(DriverPhase.LISTENING, f"control was given back: {reason}", now_ns)
-        self._answer(RELEASE, success="control was given back")
+        self._answer(RELEASE, success=given_back)
 
     def _watch_lowering(self, now_ns: int) -> None:
         """Bring the robot to rest where it cannot be lowered any longer; that then has its time."""

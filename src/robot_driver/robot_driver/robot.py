@@ -223,6 +223,14 @@ class RobotInterface(ABC, Generic[StateT]):
             details: Of the newest report of the link process, with its `notes`.
         """
 
+    @property
+    def given_back(self) -> str:
+        """The answer to `release_control`: with what the robot may do by itself from then on.
+
+        It is asked for right before `give_back`.
+        """
+        return "control was given back"
+
     def give_back(self) -> list[bytes]:
         """Return what gives control back, after the last command frame."""
         return []

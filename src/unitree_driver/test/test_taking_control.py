@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robot_driver.interfaces import TAKE, DriverPhase
+from robot_driver.interfaces import RELEASE, TAKE, DriverPhase
 from unitree_driver.figures import G1, GO2, H1, H1_2, UnitreeFigures
 from unitree_driver.motion_service import CHECK_MODE, RELEASE_MODE, SELECT_MODE, STAND_DOWN
 from unitree_driver.reception import PublisherNews
@@ -434,6 +434,30 @@ def test_robot_that_cannot_be_lowered_is_damped(why: str) -> None:
     scene.run(0.2)
 
     assert scene.damps
+
+
+def released(scene: Lockstep) -> str:
+    """Give control back; return the answer."""
+    scene.link.release("it was asked for", scene.now_ns)
+    scene.run(5.0)
+    [answer] = [answer for answer in scene.answers if answer.request == RELEASE]
+    assert answer.success
+    return answer.message
+
+
+def test_answer_names_the_controller_that_may_make_the_robot_stand_up() -> None:
+    scene = Lockstep(active="mcf")
+    scene.in_control()
+
+    assert "own controller `mcf` has it and may make it stand up" in released(scene)
+    assert scene.robot.active == "mcf"
+
+
+def test_answer_names_no_controller_where_none_is_selected() -> None:
+    scene = Lockstep(G1, hung=True)
+    scene.in_control()
+
+    assert released(scene) == "control was given back"
 
 
 def test_humanoid_is_damped_where_it_is() -> None:

@@ -195,12 +195,28 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         """Know which controller the link process released."""
         self._service.released = str(details.get(_RELEASED, ""))
 
+    @property
+    def given_back(self) -> str:
+        """Say whether the robot's own controller is selected again, which may move the robot."""
+        text = super().given_back
+        if not self._selects:
+            return text
+        return (
+            f"{text}: the robot's own controller `{self._service.released}` has it and may make it "
+            "stand up"
+        )
+
     def give_back(self) -> list[bytes]:
         """Return the request that selects the built-in controller again, where it was released."""
         self._taking = False
-        frames = self._service.select() if self.settings.restore_mode else []
+        frames = self._service.select() if self._selects else []
         self._service.begin()
         return frames
+
+    @property
+    def _selects(self) -> bool:
+        """Whether the controller that was released here is selected again."""
+        return self.settings.restore_mode and bool(self._service.released)
 
     def _imu_problems(self) -> list[str]:
         """Return that the angular velocity is not what the robot turned by."""

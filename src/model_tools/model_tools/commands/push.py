@@ -5,8 +5,9 @@
     model_tools push my_bundle robots.lan:5000/fleet/lite3_walk
     model_tools push revoked.yaml robots.lan:5000/fleet/lite3_walk
 
-The tag is the version in policy.yaml, unless one is given; of a statement its kind. The digest that
-is printed is the bundle's address for good. Credentials come from Docker's config.json, or from
+The signature is checked with the public keys that are configured, as robots do. The tag is the
+version in policy.yaml, unless one is given; of a statement its kind. The digest that is printed is
+the bundle's address for good. Credentials come from Docker's config.json, or from
 POLICY_INFERENCE_REGISTRY_USER and POLICY_INFERENCE_REGISTRY_PASSWORD.
 """
 
@@ -16,9 +17,19 @@ import argparse
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from model_tools.commands.arguments import access_of, add_registry_access, byte_progress
+from model_tools.commands.arguments import (
+    access_of,
+    add_public_key,
+    add_registry_access,
+    byte_progress,
+    keys_of,
+)
 from policy_inference.command_line import CommandResult
+
+if TYPE_CHECKING:
+    from policy_inference.bundle.signature import TrustedKeys
 
 _log = logging.getLogger("model_tools")
 
@@ -45,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="let a tag that exists name this bundle"
     )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="of revocations: allow versions again that are revoked now",
+    )
+    add_public_key(parser)
     add_registry_access(parser)
 
 
@@ -54,19 +71,32 @@ def run(given: argparse.Namespace) -> CommandResult[PushResult]:
     from model_tools.ship.registry.push import push_bundle, push_statement
 
     reference, access = parse_reference(given.reference), access_of(given)
+    trusted = keys_of(given)
     if given.source.is_file():
-        tag, digest = push_statement(given.source, reference, access)
+        tag, digest = push_statement(given.source, reference, access, trusted, again=given.again)
+        _warn_of_no_keys(given, trusted)
         return _result(f"{reference.host}/{reference.repository}:{tag}", digest)
     progress = byte_progress("push")
     target, digest, is_signed = push_bundle(
-        given.source, reference, access, progress, force=given.force
+        given.source, reference, access, progress, trusted, force=given.force
     )
     if not is_signed:
         _log.warning(
             "%s: is not signed: robots with public keys refuse it (`model_tools sign`)",
             given.source,
         )
+    else:
+        _warn_of_no_keys(given, trusted)
     return _result(str(target), digest, is_signed=is_signed)
+
+
+def _warn_of_no_keys(given: argparse.Namespace, trusted: TrustedKeys | None) -> None:
+    if trusted is None:
+        _log.warning(
+            "%s: its signature was not checked, because no public keys are configured: name the "
+            "robots' key with --public-key",
+            given.source,
+        )
 
 
 def _result(reference: str, digest: str, *, is_signed: bool = True) -> CommandResult[PushResult]:

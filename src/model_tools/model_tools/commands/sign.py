@@ -19,6 +19,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_tools.errors import ToolError
 from policy_inference.command_line import CommandResult
 
 PASSWORD_VARIABLE = "POLICY_INFERENCE_KEY_PASSWORD"
@@ -70,4 +71,12 @@ def _password(key: Path) -> bytes:
     from getpass import getpass
 
     stated = os.environ.get(PASSWORD_VARIABLE)
-    return (getpass(f"Password of {key}: ") if stated is None else stated).encode()
+    if stated is not None:
+        return stated.encode()
+    try:
+        return getpass(f"Password of {key}: ").encode()
+    except EOFError as error:
+        raise ToolError(
+            f"{key}: expected the password of this key, found no terminal to ask at; set "
+            f"{PASSWORD_VARIABLE}"
+        ) from error

@@ -63,7 +63,7 @@ def run(given: argparse.Namespace) -> CommandResult[VerifyResult]:
     root = root_of(given)
     name, version = (None, None) if given.name is None else name_and_version_of(given)
     found = verify(root, name, version, keys_of(given))
-    text = [] if found else [f"{root}: nothing is installed"]
+    text = list[str]()
     for one in found:
         if one.problem:
             text.append(one.problem)

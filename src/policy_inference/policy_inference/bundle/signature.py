@@ -42,12 +42,13 @@ class TrustedKeys:
     source: str
     """Where they were configured, for messages."""
 
-    def signer(self, file: Path, content: bytes) -> str:
+    def signer(self, file: Path, content: bytes, remedy: str = "") -> str:
         """Return the fingerprint of the key that signed a contract.
 
         Args:
             file: The `policy.yaml` or `set.yaml`; its signature lies beside it.
             content: The bytes of the file that will be used: not read again here.
+            remedy: What the error says to do; "" for what is right where a bundle is used.
 
         Raises:
             BundleError: There is no signature, or none by one of these keys over these bytes.
@@ -55,20 +56,23 @@ class TrustedKeys:
         place = signature_of(file)
         try:
             with reading(place) as stream:
-                return self.signer_of(file, content, stream)
+                return self.signer_of(file, content, stream, remedy)
         except FileNotFoundError:
             found = "nothing"
         except OSError as error:
             found = error.strerror or type(error).__name__
-        raise _no_signature(place, self.source, found)
+        raise self._no_signature(place, found, remedy)
 
-    def signer_of(self, file: Path, content: bytes, signature_file: IO[bytes] | None) -> str:
+    def signer_of(
+        self, file: Path, content: bytes, signature_file: IO[bytes] | None, remedy: str = ""
+    ) -> str:
         """Return the fingerprint of the key that signed a contract, given the signature's file.
 
         Args:
             file: As for `signer`; for messages.
             content: As for `signer`.
             signature_file: What lies beside it; None where nothing does.
+            remedy: As for `signer`.
 
         Raises:
             BundleError: As `signer`.
@@ -78,14 +82,14 @@ class TrustedKeys:
 
         place = signature_of(file)
         if signature_file is None:
-            raise _no_signature(place, self.source, "nothing")
+            raise self._no_signature(place, "nothing", remedy)
         text = signature_file.read(_LARGEST_BYTES + 1)
         try:
             if len(text) > _LARGEST_BYTES:
-                raise _no_signature(place, self.source, f"more than {_LARGEST_BYTES} bytes")
+                raise self._no_signature(place, f"more than {_LARGEST_BYTES} bytes", remedy)
             signature = base64.b64decode(b"".join(text.split()), validate=True)
         except binascii.Error:
-            raise _no_signature(place, self.source, "other text") from None
+            raise self._no_signature(place, "other text", remedy) from None
         for fingerprint, key in self.keys.items():
             try:
                 key.verify(signature, content)
@@ -100,8 +104,25 @@ class TrustedKeys:
                     expected=f"a signature of {file.name} as it is, by a key of "
                     f"{self.source} ({known})",
                     found="an invalid signature",
-                    remedy="the file was altered or another key signed it: get the bundle again "
-                    "from its source, or have it signed (`model_tools sign`)",
+                    remedy="the file was altered or another key signed it: "
+                    + (
+                        remedy
+                        or "get the bundle again from its source, or have it signed "
+                        "(`model_tools sign`)"
+                    ),
+                )
+            ]
+        )
+
+    def _no_signature(self, place: Path, found: str, remedy: str) -> BundleError:
+        return BundleError(
+            [
+                Problem(
+                    file=str(place),
+                    expected="a signature in base64, since public keys are configured "
+                    f"({self.source})",
+                    found=found,
+                    remedy=remedy or "have the bundle signed (`model_tools sign`)",
                 )
             ]
         )
@@ -189,17 +210,4 @@ def _key_error(place: object, found: str) -> PolicyError:
     return PolicyError(
         f"{place}: expected Ed25519 public keys in PEM, found {found}; "
         "`openssl pkey -in private.pem -pubout -out public.pem` writes one"
-    )
-
-
-def _no_signature(place: Path, source: str, found: str) -> BundleError:
-    return BundleError(
-        [
-            Problem(
-                file=str(place),
-                expected=f"a signature in base64, since public keys are configured ({source})",
-                found=found,
-                remedy="have the bundle signed (`model_tools sign`)",
-            )
-        ]
     )

@@ -107,9 +107,10 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
     for text in verdict.left_out:
         yield _line("left out", text)
     held = sum(map(bool, verdict.checks))
+    outcome = "holds" if verdict else "not judged" if all(verdict.checks) else "fails"
     yield _line(
         "verdict",
-        f"{'holds' if verdict else 'fails'}: {held} of {len(verdict.checks)} "
+        f"{outcome}: {held} of {len(verdict.checks)} "
         "limits hold" + (f", {len(verdict.missing)} not judged" if verdict.missing else ""),
     )
 

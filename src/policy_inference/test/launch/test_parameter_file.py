@@ -149,7 +149,7 @@ def test_parameter_file_states_the_defaults_of_the_node(ros: None, name: str) ->
 def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
     ros: None, name: str
 ) -> None:
-    text = (FOLDER / "lite3_first_steps.yaml").read_text(encoding="utf-8")
+    text = (FOLDER / "first_steps.yaml").read_text(encoding="utf-8")
     stated = yaml.safe_load(text)[f"/**/{name}"]["ros__parameters"]
     contract = (FOLDER.parent / "bundles/lite3_walk/policy.yaml").read_text(encoding="utf-8")
     allowed = {f"safety.{key}": value for key, value in yaml.safe_load(contract)["safety"].items()}

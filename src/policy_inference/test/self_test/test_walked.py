@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from policy_inference.self_test.run import SelfTestResult
+from policy_inference.self_test.text import lines
 
 from .bundles import (
     WALKS,
@@ -52,8 +53,10 @@ def test_integers_that_walked_hold(test: Test, integers: Path) -> None:
 def test_integers_without_a_report_are_not_judged_and_the_remedy_is_said(
     test: Test, integers: Path
 ) -> None:
-    text = missing(test(integers))
+    found = test(integers)
+    text = missing(found)
 
+    assert re.search(r"verdict +not judged: (\d+) of \1 limits hold, 1 not", [*lines(found)][-1])
     assert "reports/comparison_vendor.json: expected a report on walking" in text
     assert f"model_tools compare {integers} --backend onnx,vendor --closed-loop --record" in text
 

@@ -17,6 +17,7 @@ from policy_inference.errors import RobotError
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
+from robot_driver.following import LONGEST_VALID_NS, refused
 from robot_driver.interfaces import COMMAND_FIELDS, NS_PER_S, WireCommand
 
 TOPIC = "joint_command"
@@ -70,7 +71,8 @@ class CommandReader:
         if others := sorted(set(names) - set(joint_names)):
             raise RobotError(
                 f"{TOPIC}.names: expected the joints of this robot "
-                f"({', '.join(joint_names)}), found also {', '.join(others)}"
+                f"({', '.join(joint_names)}), found also {', '.join(others)}; start a policy "
+                "whose bundle is for this robot"
             )
         places = np.zeros(len(joint_names))
         JointOrder(joint_names).take(names, np.arange(float(len(names))), places)
@@ -91,13 +93,15 @@ class CommandTopic:
         self._arrivals = Arrivals(node, [self._sampled])
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
+        self._problem, self._problem_ns = "", 0
+        """What was wrong with the newest command, and when that came."""
         self.unfit = 0
 
     def start(self, follow: Callable[[WireCommand], None]) -> None:
         """Hand commands on, from now on and on a thread of its own."""
         self._sampled.take_wire()  # one from before is not for this start
         self._ending.clear()
-        self.unfit = 0
+        self._problem, self.unfit = "", 0
         self._thread = threading.Thread(target=self._run, args=(follow,), name=TOPIC, daemon=True)
         self._thread.start()
 
@@ -119,6 +123,11 @@ class CommandTopic:
             "the others; one that was killed is forgotten after some 20 s"
         )
 
+    def fit_problem(self) -> str:
+        """Return why the newest command did not fit the joints, if its sender is still there."""
+        silent = time.monotonic_ns() - self._problem_ns >= LONGEST_VALID_NS
+        return "" if silent or not self._problem else refused(self._problem)
+
     def close(self) -> None:
         """Unsubscribe."""
         self._sampled.close()
@@ -132,9 +141,12 @@ class CommandTopic:
             try:
                 message = self._sampled.take()
                 if message is not None:
-                    follow(reader.read(message, received_ns))
+                    command = reader.read(message, received_ns)
+                    self._problem = ""
+                    follow(command)
             # Whatever is wrong with a message, the next one may be right.
             except Exception as error:  # noqa: BLE001
                 self.unfit += 1
                 text = str(error) if isinstance(error, RobotError) else repr(error)
+                self._problem_ns, self._problem = received_ns, text
                 self._node.get_logger().error(f"command refused: {text}", throttle_duration_sec=1.0)

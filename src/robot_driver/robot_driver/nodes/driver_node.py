@@ -174,7 +174,7 @@ class DriverNode(LifecycleBase):
             self,
             kind=robot.name,
             joint_names=joint_names,
-            other_obstacles=lambda: self._gate.reasons,
+            other_obstacles=lambda: [*self._gate.reasons, *self._misfits()],
             unfit=lambda: commands.unfit,
         )
         self._closers.callback(self._status.close)
@@ -291,7 +291,12 @@ class DriverNode(LifecycleBase):
 
     def _take(self) -> bool:
         self._look_at_senders()
-        return self._gate.take()
+        return self._gate.take(self._misfits())
+
+    def _misfits(self) -> list[str]:
+        """Return that who sends commands could not drive this robot: a sentence, or nothing."""
+        problem = self._commands.fit_problem()
+        return [problem] if problem else []
 
     def _look_at_senders(self) -> None:
         self._gate.see_senders(self._commands.senders_problem())

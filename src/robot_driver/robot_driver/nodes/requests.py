@@ -3,6 +3,7 @@
 """What stands between operators and the link: the gate of commands, and the answers owed."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from rclpy.executors import Executor
@@ -64,10 +65,11 @@ class Gate:
             if self._link is not None and not self.reasons:
                 self._link.follow(command)
 
-    def take(self) -> bool:
+    def take(self, other_obstacles: Sequence[str] = ()) -> bool:
         """Ask for control; return whether that was possible, as of LinkSupervisor.take."""
         with self._lock:
-            return self._link is not None and self._link.take(self.reasons)
+            obstacles = [*self.reasons, *other_obstacles]
+            return self._link is not None and self._link.take(obstacles)
 
     def _damp(self, otherwise: str) -> None:
         """Brake, because of all the reasons that there are; of what is over if there is none."""

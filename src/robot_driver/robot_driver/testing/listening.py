@@ -3,6 +3,7 @@
 """What a driver does without control: it publishes the state, sends nothing, refuses control."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,26 @@ class ListeningConformance(DriverFixtures):
         listening.sends_until(answer.done, "an answer to take_control")
         assert not answer.result().success
         assert "ask it to damp first" in answer.result().message
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [({"names": ["elsewhere"]}, "found also elsewhere"), ({"valid_for_s": 0.0}, "valid_for")],
+    )
+    def test_control_is_refused_while_commands_are(
+        self, listening: DriverProcess, changes: dict[str, Any], reason: str
+    ) -> None:
+        listening.sends_until(
+            lambda: any(reason in each for each in listening.status.obstacles),
+            "an obstacle",
+            **changes,
+        )
+        answer = listening.asked("take_control")
+        listening.sends_until(answer.done, "an answer to take_control", **changes)
+        assert not answer.result().success
+        assert "the newest joint_command was refused" in answer.result().message
+        assert reason in answer.result().message
+        # A sender that is gone is no obstacle.
+        listening.may_be_taken()
 
     def test_control_is_refused_while_no_state_comes(self, listening: DriverProcess) -> None:
         heard = len(listening.robot.heard)

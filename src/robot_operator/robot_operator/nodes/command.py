@@ -34,6 +34,7 @@ from robot_operator.nodes.words import (
     driver_lines,
     fields_of,
     policy_lines,
+    way_to_follow,
 )
 from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, OperatorRequest
 
@@ -243,9 +244,10 @@ def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> No
     """
     status = operator.status_of_driver()
     if status.state != RobotStatus.FOLLOWING:
+        operator.wait_for_status()
         raise OperatorError(
             f"{given.action}: expected a driver that follows commands, found {given.driver} in "
-            f"{STATES[status.state]} ({status.reason}); ask for take_control"
+            f"{STATES[status.state]} ({status.reason}); {way_to_follow(operator.status, status)}"
         )
 
 

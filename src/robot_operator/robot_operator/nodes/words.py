@@ -208,6 +208,18 @@ def next_step(
     return (OperatorRequest.RUN, troubles) if policy.mode == JointCommand.MODE_READY else (None, [])
 
 
+def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
+    """Return what to ask for where the driver follows no commands, so that it does."""
+    if driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
+        return "wait for the end of that"
+    asked, _ = next_step(policy, driver)
+    # A driver that damps, with a policy in DAMP that has no fault, may wait for its own reset.
+    steps = [asked or OperatorRequest.RESET]
+    if driver.state == RobotStatus.LISTENING and asked is not OperatorRequest.TAKE_CONTROL:
+        steps.append(OperatorRequest.TAKE_CONTROL)
+    return f"ask for {', then '.join(step.value for step in steps)}"
+
+
 def _next_of(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
     """Return the same while the driver follows none; `damped`: what the policy asks for."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a person reads about a policy node."""
+"""What a person reads about a policy node, and what to ask for."""
 
-from policy_msgs.msg import ShadowStatus, TrialStatus
+import pytest
+from policy_msgs.msg import JointCommand, RobotStatus, ShadowStatus, TrialStatus
 
-from robot_operator.nodes.words import policy_lines
+from robot_operator.nodes.words import policy_lines, way_to_follow
 
 from .robot import policy_status
 
@@ -38,3 +39,23 @@ def test_status_shows_the_newest_trial_with_its_reason() -> None:
     assert dict(policy_lines(status))["trial"] == (
         "1.4.0 failed: gate tilt_rad; 3 of 20 s RUN time"
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "mode", "latched", "told"),
+    [
+        (RobotStatus.LISTENING, JointCommand.MODE_DAMP, False, "ask for take_control"),
+        (RobotStatus.LISTENING, JointCommand.MODE_RUN, False, "ask for damp, then take_control"),
+        (RobotStatus.LISTENING, JointCommand.MODE_DAMP, True, "ask for reset, then take_control"),
+        (RobotStatus.DAMPING, JointCommand.MODE_DAMP, True, "ask for reset"),
+        (RobotStatus.DAMPING, JointCommand.MODE_DAMP, False, "ask for reset"),
+        (RobotStatus.DAMPING, JointCommand.MODE_RUN, False, "ask for damp"),
+        (RobotStatus.TAKING, JointCommand.MODE_DAMP, False, "wait for the end of that"),
+    ],
+)
+def test_remedy_for_a_driver_that_does_not_follow_is_what_its_state_needs(
+    state: int, mode: int, latched: bool, told: str
+) -> None:
+    policy = policy_status()
+    policy.mode, policy.latched = mode, latched
+    assert way_to_follow(policy, RobotStatus(state=state)) == told

@@ -11,8 +11,11 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.command_line import CommandParser, add_backend_options, add_json
 from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw
@@ -33,11 +36,36 @@ def main(args: Sequence[str] | None = None) -> int:
         after Ctrl-C.
     """
     given, files = _parse(args), (TRACE, SUMMARY, *IMAGE_FILES)
-    return run_demo("robot_sim_demo", given, files, _demonstrate)
+    require_bundle = partial(_require_joints, robot=given.robot)
+    return run_demo("robot_sim_demo", given, files, _demonstrate, require_bundle)
+
+
+def _require_joints(bundle: str, robot: str) -> None:
+    """Raise unless a robot has the joints of a bundle.
+
+    Raises:
+        SimError: It has not; names the robots that have.
+        PolicyError: As of `load_bundle`.
+    """
+    joints = set(load_bundle(bundle, kind=JointBundle).contract.joints.on_robot())
+    others = sorted(joints - {*load_robot(_simulated(robot)).joint_names})
+    if not others:
+        return
+    fit = [f"--robot {name}" for name in robot_names() if joints <= {*load_robot(name).joint_names}]
+    more = f" and {len(others) - 1} more" if others[1:] else ""
+    raise SimError(
+        f"{bundle}: expected a policy for the joints of {robot}, found {others[0]}{more} that it "
+        f"does not have; {' or '.join(fit) or 'no robot here'} has all of them"
+    )
+
+
+def _simulated(robot: str) -> str:
+    """Return the robot that is simulated, also behind its driver."""
+    return EMULATED.get(robot, (robot,))[0]
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
-    robot = load_robot(EMULATED.get(given.robot, (given.robot,))[0])
+    robot = load_robot(_simulated(given.robot))
     trace, reported = perform(
         given.output,
         robot=given.robot,
@@ -92,7 +120,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(args)
     if given.lockstep and given.robot in EMULATED:
         parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
-    simulated = EMULATED.get(given.robot, (given.robot,))[0]
+    simulated = _simulated(given.robot)
     try:
         load_robot(simulated)
     except SimError as error:

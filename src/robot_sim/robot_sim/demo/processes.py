@@ -33,6 +33,7 @@ def run_demo(
     given: argparse.Namespace,
     files: Sequence[str],
     demonstrate: Callable[[argparse.Namespace], DemoOutcome],
+    require_bundle: Callable[[str], object] = bundle_folder,
 ) -> int:
     """Run a demo in a ROS domain of its own.
 
@@ -41,6 +42,8 @@ def run_demo(
         given: Its arguments, with `bundle`, `backend` and the folder `output`.
         files: Its results; those of an earlier run are removed.
         demonstrate: Does the work.
+        require_bundle: Raises SimError or PolicyError for a bundle that cannot be used, before
+            anything is removed or started.
 
     Returns:
         The exit status: 0; 1 after a failure; 4 after an error; 130 after Ctrl-C.
@@ -53,7 +56,7 @@ def run_demo(
     domain = os.environ["ROS_DOMAIN_ID"]
     _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, domain)
     try:
-        bundle_folder(given.bundle)  # a name with a typing error must not cost earlier results
+        require_bundle(given.bundle)  # a name with a typing error must not cost earlier results
         given.output.mkdir(parents=True, exist_ok=True)
         for name in files:
             (given.output / name).unlink(missing_ok=True)

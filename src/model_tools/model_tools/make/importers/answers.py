@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import copy
+import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeGuard
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import load_foreign_yaml, parse_foreign_yaml
@@ -20,6 +21,7 @@ from policy_inference.bundle.terms import TERMS
 from policy_inference.interfaces import F64
 
 _COPY = "@"
+_COMMAND, _AXES = "velocity_command", ("vx", "vy", "wz")
 _PART = re.compile(r"\[(\d+|\*)\]\.?|([^.\[]+)\.?")
 _POSE = ("default_position", "position_min", "position_max")
 _PER_JOINT = (*_POSE, "stiffness", "damping")
@@ -39,8 +41,10 @@ def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None)
         OSError: The file cannot be read.
     """
     answers = (read_answers(file) if file is not None else {}) | dict(map(_parsed, given))
+    trained = copy.deepcopy(draft.find(_COMMAND))
     for key, value in sorted(answers.items(), key=lambda one: _is_copy(one[1])):
         _answer(draft, key, value)
+    _note_trained_range(draft, trained)
 
 
 def read_answers(file: FilePath) -> dict[str, Any]:
@@ -114,6 +118,33 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
         )
     if isinstance(stated, (int, float, str)):
         draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
+
+
+def _note_trained_range(draft: Draft, trained: Any) -> None:
+    """Keep the range of the training beside an answer to it; note what goes beyond it."""
+    for end, is_beyond in (("min", operator.lt), ("max", operator.gt)):
+        path = (_COMMAND, end)
+        stated = trained.get(end) if isinstance(trained, dict) else None
+        answered = draft.find(path)
+        if answered == stated or not (_is_velocity(stated) and _is_velocity(answered)):
+            continue
+        draft.origins[path] = f"answered; in training, as {draft.source} says: {stated}"
+        beyond = [
+            f"{axis} {value:g} is beyond the training's {limit:g}"
+            for axis, value, limit in zip(_AXES, answered, stated, strict=True)
+            if is_beyond(value, limit)
+        ]
+        if beyond:
+            draft.remark(f"{_COMMAND}.{end}: {', '.join(beyond)}")
+
+
+def _is_velocity(value: Any) -> TypeGuard[list[float]]:
+    """Return whether a value has a number for each axis; the loader refuses any other."""
+    return (
+        isinstance(value, list)
+        and len(value) == len(_AXES)
+        and all(isinstance(each, (int, float)) for each in value)
+    )
 
 
 def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:

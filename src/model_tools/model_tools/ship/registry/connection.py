@@ -40,6 +40,8 @@ body is judged, each in time-outs."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAVAILABLE = (408, 425, 429)
 _PORTS = {"http": 80, "https": 443}
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL 3.0, and newer ones, call the answer of a server that speaks plain HTTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,8 +284,19 @@ def _network_errors(url: str) -> Iterator[None]:
             f"{url}: expected a certificate that an authority of this machine signed, found: "
             f"{error.verify_message}; name its authority with --ca"
         ) from error
+    except ssl.SSLError as error:
+        if error.reason in _NO_TLS:
+            raise RegistryError(
+                f"{url}: expected TLS, found that the registry speaks plain HTTP: --insecure-http "
+                "allows that (on the loopback interface: name it without https://)"
+            ) from error
+        raise _unavailable(url, error) from error
     except (OSError, http.client.HTTPException, UnicodeError) as error:  # also of a host's name
-        found = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnavailableError(
-            f"{url}: expected an answer, found: {found[:200]}; check network, proxy and registry"
-        ) from error
+        raise _unavailable(url, error) from error
+
+
+def _unavailable(url: str, error: Exception) -> UnavailableError:
+    found = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return UnavailableError(
+        f"{url}: expected an answer, found: {found[:200]}; check network, proxy and registry"
+    )

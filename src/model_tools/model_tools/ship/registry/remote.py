@@ -121,6 +121,28 @@ def remote_statement(
     )
 
 
+def remote_version(
+    repository: RegistryRepository,
+    reference: RegistryReference,
+    digest: str,
+    trusted: TrustedKeys | None,
+) -> str:
+    """Return the version of the bundle with that digest at a registry.
+
+    Args:
+        repository: Where it is.
+        reference: The same, for messages.
+        digest: Of its manifest.
+        trusted: Keys of which one must have signed it; None checks no signature.
+
+    Raises:
+        RegistryError: It is not there.
+        BundleError: It is not signed, or not valid.
+    """
+    _, contract, _, _ = _contract(repository, reference, digest, trusted)
+    return contract.version
+
+
 def find_bundle(
     request: PullRequest, access: RegistryAccess, model: Path | None, trusted: TrustedKeys | None
 ) -> RemoteBundle:

@@ -48,10 +48,12 @@ def model_folder(root: Path, name: str) -> Path:
     """
     known = [folder.name for folder in models_in(root)]
     if name not in known:
+        is_folder = Path(name).is_dir()
+        checked = f"; `model_tools inspect {name}` checks a folder" if is_folder else ""
         raise ToolError(
             f"{root}: expected an installed bundle ({', '.join(known) or 'none'}), "
             f"found {name!r}; install it with `model_tools install`, or name another "
-            "--root"
+            f"--root{checked}"
         )
     return root / name
 

@@ -74,10 +74,16 @@ def verify(
         trusted: Keys that must have signed them.
 
     Raises:
-        PolicyError: What was named is not installed, or the link to what is in use is broken.
+        PolicyError: What was named is not installed, or nothing is, or the link to what is in use
+            is broken.
         OSError: A folder cannot be read.
     """
     models = models_in(root) if name is None else [model_folder(root, name)]
+    if not models:
+        raise ToolError(
+            f"{root}: expected installed bundles, found that no bundle is installed; install one "
+            "with `model_tools install`, or name another --root"
+        )
     found = list[Verified]()
     for model in models:
         found += [_version(model / one, trusted) for one in _wanted(model, version)]

@@ -100,7 +100,7 @@ def read_private_key(file: Path, password: Callable[[], bytes]) -> Ed25519Privat
             key = load_pem_private_key(content, None)
         except TypeError:  # how the library says that it is encrypted
             key = load_pem_private_key(content, password())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:  # of an empty password too
         raise _key_error(file, str(error)) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise _key_error(file, "a key of another kind")

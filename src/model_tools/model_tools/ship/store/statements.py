@@ -96,6 +96,11 @@ _KINDS: Mapping[str, type[Statement]] = {
     "downgrade": DowngradeStatement,
 }
 S = TypeVar("S", ChannelStatement, RevocationStatement, DowngradeStatement)
+_SIGN_AGAIN: Mapping[type[Statement], str] = {
+    ChannelStatement: "sign and push the channel",
+    RevocationStatement: "sign and push the revocations",
+    DowngradeStatement: "sign the downgrade",
+}
 
 
 def parse_statement(content: bytes, place: object) -> Statement:
@@ -141,7 +146,8 @@ def signed_statement(
     Raises:
         BundleError: It is not signed, or is no such statement.
     """
-    trusted.signer_of(Path(place), content, io.BytesIO(signature))
+    again = f"its author must {_SIGN_AGAIN[cls]} again"
+    trusted.signer_of(Path(place), content, io.BytesIO(signature), again)
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
         raise ToolError(f"{place}: expected a {cls.__name__}, found one of {statement.kind}")
@@ -232,8 +238,16 @@ def require_newer(
     new: ChannelStatement | RevocationStatement,
     before: ChannelStatement | RevocationStatement | None,
     place: str,
+    remedy: str = "the registry may be showing an old state on purpose: compare with who signs the "
+    "statements",
 ) -> None:
     """Raise an error unless a statement follows the one before, or is the same one.
+
+    Args:
+        new: The statement.
+        before: That was accepted before; None for none.
+        place: What messages call the new one.
+        remedy: What the error says to do.
 
     Raises:
         ToolError: It is older, or another one with the same serial.
@@ -243,8 +257,7 @@ def require_newer(
     found = "other content with" if new.serial == before.serial else "the older"
     raise ToolError(
         f"{place}: expected a serial above {before.serial}, which was accepted before, or the same "
-        f"statement, found {found} serial {new.serial}; the registry may be showing an old state "
-        "on purpose: compare with who signs the statements"
+        f"statement, found {found} serial {new.serial}; {remedy}"
     )
 
 

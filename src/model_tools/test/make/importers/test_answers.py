@@ -8,7 +8,7 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.answers import answer_all, drop
-from model_tools.make.importers.draft import Draft, todo
+from model_tools.make.importers.draft import Draft, draft_text, todo
 from model_tools.make.importers.import_bundle import make_draft
 from policy_inference.errors import PolicyError
 
@@ -142,3 +142,28 @@ def test_a_legged_robot_without_poses_to_pass_is_mentioned(request_for: MakeRequ
     via = "stand.via=[{position: 0.2, duration_s: 1}]"
     answered = request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[via])
     assert not any("stand.via" in remark for remark in make_draft(answered).remarks)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["velocity_command.max=[2.5, 0.4, 0.8]"],
+        ["velocity_command={min: [-1.0, -0.5, -1.5], max: [2.5, 0.4, 0.8]}"],
+    ],
+)
+def test_velocities_beyond_those_of_the_training_are_noted_and_its_range_is_kept(
+    request_for: MakeRequest, answers: list[str]
+) -> None:
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=answers))
+
+    beyond = "velocity_command.max: vx 2.5 is beyond the training's 2"
+    assert [text for text in draft.remarks if "beyond the training" in text] == [beyond]
+    assert "# answered; in training, as source.yaml says: [2.0, 0.5, 1.5]" in draft_text(draft)
+
+
+def test_velocities_below_those_of_the_training_are_no_note(request_for: MakeRequest) -> None:
+    answers = ["velocity_command.min=[-0.5, -0.4, -0.8]", "velocity_command.max=[1.0, 0.4, 0.8]"]
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=answers))
+
+    assert not any("beyond" in text for text in draft.remarks)
+    assert "[-1.0, -0.5, -1.5]" in draft_text(draft)

@@ -236,6 +236,11 @@ def test_tls_is_verified_with_the_authorities_that_are_named(
         pull(f"{place}:1.0.0")
 
 
+def test_registry_without_tls_is_named_as_such(server: Server, pull: Pull) -> None:
+    with pytest.raises(RegistryError, match="the registry speaks plain HTTP: --insecure-http"):
+        pull(f"https://{server.host}/{NAME}:1.0.0")
+
+
 def test_authorities_that_are_none_are_refused(tmp_path: Path, pull: Pull) -> None:
     (tmp_path / "ca.pem").write_text("none", "utf-8")
     for file in ("ca.pem", "absent.pem"):

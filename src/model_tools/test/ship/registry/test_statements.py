@@ -131,6 +131,83 @@ def test_statement_of_the_future_or_that_means_nothing_is_not_pushed(
         assert found in caplog.text
 
 
+def test_statement_that_was_changed_after_signing_is_not_pushed(
+    bundles: Bundles,
+    signer: Signer,
+    place: str,
+    pull: Pull,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    push(signer.sign(bundles()), place)
+    file = signer.statement(tmp_path / "r.yaml", revocations(v0_9_0="limps"))
+    file.write_text(file.read_text("utf-8").replace("limps", "falls"), "utf-8")
+    assert run("push", file, place, "--public-key", signer.public) == 4
+    assert f"sign it again: `model_tools sign {file} --key private.pem --force`" in caplog.text
+    assert pull(f"{place}:1.0.0", signer.trusted).is_new
+    # Without a key it cannot be known, which is said; robots say who must mend it.
+    caplog.clear()
+    push(file, place)
+    assert "its signature was not checked, because no public keys are configured" in caplog.text
+    with pytest.raises(BundleError, match="its author must sign and push the revocations again"):
+        pull(f"{place}:1.0.0", signer.trusted)
+    push(signer.sign(file), place, "--public-key", signer.public)
+    assert not pull(f"{place}:1.0.0", signer.trusted).is_new
+
+
+def test_bundle_that_was_changed_after_signing_is_not_pushed(
+    bundles: Bundles, signer: Signer, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = bundles()
+    assert run("push", bundle, place, "--public-key", signer.public) == 4
+    push(signer.sign(bundle), place, "--public-key", signer.public)
+    assert "was not checked" not in caplog.text
+    file = bundle / "policy.yaml"
+    file.write_text(
+        file.read_text("utf-8").replace("effort_limit: 1,", "effort_limit: 9,"), "utf-8"
+    )
+    again = f"sign it again: `model_tools sign {bundle} --key private.pem --force`"
+    assert run("push", bundle, place, "--public-key", signer.public, "--force") == 4
+    assert caplog.text.count(again) == 2
+    push(signer.sign(bundle), place, "--public-key", signer.public, "--force")
+
+
+def test_list_that_allows_a_revoked_version_again_is_pushed_only_if_that_is_meant(
+    bundles: Bundles,
+    signer: Signer,
+    place: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    push(signer.sign(bundles()), place)
+    file = tmp_path / "r.yaml"
+    push(signer.statement(file, revocations(3, v1_0_0="falls on stairs", v1_1_0="limps")), place)
+    signer.statement(file, revocations(4, v1_1_0="limps", v1_2_0="drifts"))
+    assert run("push", file, place) == 4
+    assert "found it without 1.0.0 (falls on stairs): robots would take it again" in caplog.text
+    signer.statement(file, revocations(2, v1_0_0="falls on stairs", v1_1_0="limps"))
+    assert run("push", file, place, "--again") == 4
+    assert "write `serial: 4` and sign it again" in caplog.text
+    push(signer.statement(file, revocations(4, v1_1_0="limps")), place, "--again")
+
+
+def test_channel_names_the_version_of_its_digest(
+    bundles: Bundles,
+    signer: Signer,
+    place: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bundle, file = signer.sign(bundles()), tmp_path / "channel.yaml"
+    text = channel(bundle)
+    assert run("push", signer.statement(file, text), place) == 4
+    assert f"expected {bundle_digest(load_bundle(bundle))}, found nothing" in caplog.text
+    push(bundle, place)
+    signer.statement(file, text.replace('version: "1.0.0"', 'version: "1.3.0"'))
+    assert run("push", file, place) == 4
+    assert ", which is 1.0.0, found 1.3.0; `model_tools push` prints the digest" in caplog.text
+
+
 def test_channel_without_keys_is_refused(place: str, pull: Pull) -> None:
     with pytest.raises(ToolError, match="expected public keys"):
         pull(place, channel="stable")
@@ -224,7 +301,7 @@ def test_revoked_version_is_refused_everywhere_and_passed_over(
     push(signer.sign(bundles("1.3.0")), other)
     with pytest.raises(ToolError, match="falls on stairs"):
         pull(f"{other}:1.3.0", signer.trusted, root=root)
-    push(signer.statement(tmp_path / "r.yaml", revocations(2)), place)
+    push(signer.statement(tmp_path / "r.yaml", revocations(2)), place, "--again")
     assert pull(f"{place}:1.3.0", signer.trusted, root=root).is_new
     assert run("activate", NAME, "1.1.0", "--root", root) == 0
 

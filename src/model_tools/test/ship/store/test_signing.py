@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -211,15 +212,29 @@ def test_encrypted_key_needs_its_password(
 ) -> None:
     private, public = keys(password="open sesame")
     bundle = bundles()
-    monkeypatch.setenv("POLICY_INFERENCE_KEY_PASSWORD", "wrong")
-    assert run("sign", bundle, "--key", private) == 4
-    assert f"{private}: expected an Ed25519 private key in PEM, found: " in caplog.text
+    for wrong in ("wrong", ""):
+        caplog.clear()
+        monkeypatch.setenv("POLICY_INFERENCE_KEY_PASSWORD", wrong)
+        assert run("sign", bundle, "--key", private) == 4
+        assert f"{private}: expected an Ed25519 private key in PEM, found: " in caplog.text
     assert not (bundle / "policy.yaml.sig").exists()
     monkeypatch.setenv("POLICY_INFERENCE_KEY_PASSWORD", "open sesame")
     assert run("sign", bundle, "--key", private) == 0
     trusted = trusted_keys(str(public))
     assert trusted
     assert trusted.signer(bundle / "policy.yaml", (bundle / "policy.yaml").read_bytes())
+
+
+def test_encrypted_key_without_a_terminal_names_the_variable(bundles: Bundles, keys: Keys) -> None:
+    private, _ = keys(password="open sesame")
+    sign = ("sign", str(bundles()), "--key", str(private))
+    command = [sys.executable, "-m", "model_tools.cli", *sign]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, start_new_session=True, capture_output=True, text=True
+    )
+    assert done.returncode == 4
+    assert "found no terminal to ask at; set POLICY_INFERENCE_KEY_PASSWORD" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_only_a_whole_bundle_is_signed_and_only_once_without_force(

@@ -363,6 +363,14 @@ def test_what_is_not_there_is_named(
     assert expected in said(caplog)
 
 
+def test_verify_of_a_folder_names_the_command_that_checks_it(
+    root: Path, bundles: Bundles, caplog: Caplog
+) -> None:
+    bundle = bundles("1.3.0")
+    assert run("verify", bundle, "--root", root) == 4
+    assert f"`model_tools inspect {bundle}` checks a folder" in said(caplog)
+
+
 def test_verify_says_what_is_whole_and_leaves_out_files_of_other_programs(
     root: Path, bundles: Bundles, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -497,6 +505,11 @@ def test_list_tells_all_there_is(
     ]
     assert run("list", "--root", root / "none") == 0
     assert capsys.readouterr().out == f"{root / 'none'}: nothing is installed\n"
+
+
+def test_verify_of_nothing_is_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run("verify", "--root", tmp_path / "none") == 4
+    assert f"{tmp_path / 'none'}: expected installed bundles, found that no bundle" in caplog.text
 
 
 def test_root_comes_from_the_environment(

@@ -141,7 +141,8 @@ class Fleet:
         """Sign a candidate and push it; return its digest."""
         self.run("sign", candidate.folder, "--key", self.workshop.private_key)
         place = f"127.0.0.1:{self.registry.port}/fleet/{BUNDLE}"
-        digest = self.run("push", candidate.folder, place).output.split()[-1]
+        key = ("--public-key", self.workshop.public_key)
+        digest = self.run("push", candidate.folder, place, *key).output.split()[-1]
         self.published[candidate.version] = candidate.title
         return digest
 
