@@ -120,7 +120,7 @@ def use_installed(
     given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
 ) -> CommandResult[InstallResult]:
     """Put an installed version into use as `add_use` asks; report both."""
-    from model_tools.ship.store.activation import warn_of_older
+    from model_tools.ship.store.activation import warn_of_older, warn_of_revoked
     from policy_inference.bundle.store import current_version
     from policy_inference.errors import PolicyError
 
@@ -147,6 +147,8 @@ def use_installed(
             text.append(words)
         except (PolicyError, OSError) as failed:  # it is installed nevertheless
             error = failed
+    if error is None:
+        warn_of_revoked(root / contract.name)
     result = InstallResult(
         name=contract.name,
         version=contract.version,

@@ -29,7 +29,7 @@ class ListResult:
         root: Folder of all bundles.
         models: Each bundle: name, current (version in use), way_back, trials, problem, and its
             versions: version, folder, size_bytes, is_signed, signed_by, installed_time,
-            installed_from, problem.
+            installed_from, revoked (the reason; null if it is not revoked), problem.
     """
 
     root: Path
@@ -65,7 +65,8 @@ def _row(model: Mapping[str, Any], version: Mapping[str, Any]) -> tuple[str, ...
     use = "in use" if name == model["current"] else ""
     if name in model["way_back"][:1]:
         use = "way back"
-    use = ", ".join(filter(None, [use, model["trials"].get(name, "")]))
+    revoked = "" if version["revoked"] is None else "REVOKED"
+    use = ", ".join(filter(None, [use, model["trials"].get(name, ""), revoked]))
     signed = (version["signed_by"] or "")[:12] or ("not checked" if version["is_signed"] else "-")
     return (
         model["name"],
@@ -78,5 +79,11 @@ def _row(model: Mapping[str, Any], version: Mapping[str, Any]) -> tuple[str, ...
 
 
 def _problems(models: list[dict[str, Any]]) -> list[str]:
+    revoked = [
+        f"{model['name']} {version['version']} is revoked: {version['revoked']}"
+        for model in models
+        for version in model["versions"]
+        if version["revoked"] is not None
+    ]
     places = [place for model in models for place in (model, *model["versions"])]
-    return [place["problem"] for place in places if place["problem"]]
+    return revoked + [place["problem"] for place in places if place["problem"]]

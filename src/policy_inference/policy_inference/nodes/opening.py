@@ -10,6 +10,7 @@ from typing import Any
 
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
+from policy_inference.bundle.statements import revocation_of
 from policy_inference.core.limits import effort_limit, limits_in_force
 from policy_inference.core.motions import Stand
 from policy_inference.core.replacing import require_replaceable
@@ -130,4 +131,7 @@ def _load(kind: PolicyKind[B, P], request: OpenRequest, sha256: str | None = Non
     keys = trusted_keys(request.public_key)
     if request.trial is not None:
         sha256 = request.trial.bundle_sha256
-    return load_bundle(request.source, keys, kind=kind.bundle, sha256=sha256)
+    bundle = load_bundle(request.source, keys, kind=kind.bundle, sha256=sha256)
+    if revoked := revocation_of(bundle):
+        raise RefusedError(revoked)
+    return bundle

@@ -155,3 +155,14 @@ def write_version(
     np.savez(file, obs=obs, actions=obs @ weights(inputs, outputs) + np.float32(wrong_by))
     golden = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     return write_bundle(folder, {"version": version, "model.golden": golden, **(changes or {})})
+
+
+def revoke(model: Path, version: str, reason: str) -> None:
+    """Let a robot know, as after a pull, that a version of the bundle in this folder is revoked."""
+    file = model / "statements/revoked.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        f'kind: revocations\nname: {model.name}\nserial: 1\nissued: "2026-11-22T08:00:00Z"\n'
+        f'versions: {{"{version}": {reason}}}\n',
+        "utf-8",
+    )

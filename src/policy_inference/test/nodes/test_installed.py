@@ -15,7 +15,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
-from .bundles import write_bundle, write_record
+from .bundles import revoke, write_bundle, write_record
 from .harness import Stage, entities
 
 pytestmark = pytest.mark.ros
@@ -63,6 +63,21 @@ def test_name_means_an_installed_version_whose_folder_is_logged(
 def test_version_that_is_not_installed_is_refused(stage: Stage, model: Path) -> None:
     assert stage.node(bundle=f"{NAME}@9.0.0").trigger_configure() is FAILURE
     stage.robot.hears("expected an installed version of two_joints (1.2.3, 1.3.0), found '9.0.0'")
+
+
+@pytest.mark.parametrize("named", [NAME, f"{NAME}@1.2.3", "path", "link"])
+def test_version_that_is_revoked_on_this_robot_is_refused(
+    stage: Stage, model: Path, named: str
+) -> None:
+    revoke(model, "1.2.3", "falls on stairs")
+    places = {"path": str(model / "1.2.3"), "link": str(model / "current")}
+    assert stage.node(bundle=places.get(named, named)).trigger_configure() is FAILURE
+    stage.robot.hears("1.2.3: this version is revoked: falls on stairs; put another one into use")
+
+
+def test_version_that_is_not_revoked_is_taken(stage: Stage, model: Path) -> None:
+    revoke(model, "1.3.0", "limps")
+    assert stage.node(bundle=NAME).trigger_configure() is SUCCESS
 
 
 def test_signed_bundle_walks(

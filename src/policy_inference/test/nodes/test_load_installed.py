@@ -14,7 +14,7 @@ from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
 from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
-from .bundles import write_record, write_version
+from .bundles import revoke, write_record, write_version
 from .harness import Robot
 from .test_load import loaded, refusal
 from .test_status import newest
@@ -49,6 +49,16 @@ def test_installed_version_is_taken_by_its_name(
     assert "expected an installed version of two_joints (1.2.4, 1.3.0), found '9.9.9'" in refusal(
         robot, "two_joints@9.9.9"
     )
+
+
+def test_revoked_version_is_not_loaded_and_the_one_that_runs_goes_on(
+    active: Callable[..., JointPolicyNode], robot: Robot, store: Path
+) -> None:
+    active(bundle="two_joints", use_sim_time=True)
+    robot.is_met()
+    revoke(store, "1.3.0", "limps")
+    assert "1.3.0: this version is revoked: limps" in refusal(robot, "two_joints@1.3.0")
+    assert newest(robot).bundle_version == "1.2.4"
 
 
 def test_bundle_without_a_trusted_signature_is_refused(

@@ -26,10 +26,6 @@ from model_tools.ship.registry.remote import remote_statement, remote_version
 from model_tools.ship.store.statements import (
     STATEMENT_FILE,
     STATEMENT_SIGNATURE,
-    ChannelStatement,
-    DowngradeStatement,
-    RevocationStatement,
-    parse_statement,
     require_begun,
     require_newer,
 )
@@ -37,6 +33,12 @@ from policy_inference.bundle.bundle import Bundle, stated_hashes
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.schema import read_bytes
 from policy_inference.bundle.signature import TrustedKeys, signature_of
+from policy_inference.bundle.statements import (
+    ChannelStatement,
+    DowngradeStatement,
+    RevocationStatement,
+    parse_statement,
+)
 
 
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:

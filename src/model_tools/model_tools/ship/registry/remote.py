@@ -33,20 +33,12 @@ from model_tools.ship.registry.manifest import (
 from model_tools.ship.store.durable import make_folders, writing
 from model_tools.ship.store.install import absent_backends, require_expected
 from model_tools.ship.store.statements import (
-    CHANNEL_NAME,
-    CHANNEL_TAG,
-    REVOKED_TAG,
     STATEMENT_FILE,
     STATEMENT_SIGNATURE,
-    ChannelStatement,
-    DowngradeStatement,
-    RevocationStatement,
     S,
     keep,
-    kept,
     require_newer,
     require_valid,
-    revoked_versions,
     signed_statement,
 )
 from policy_inference.bundle.bounded_yaml import LARGEST_BYTES
@@ -59,6 +51,16 @@ from policy_inference.bundle.bundle import (
 )
 from policy_inference.bundle.load import parse_hosted
 from policy_inference.bundle.signature import TrustedKeys, signature_of
+from policy_inference.bundle.statements import (
+    CHANNEL_NAME,
+    CHANNEL_TAG,
+    REVOKED_TAG,
+    ChannelStatement,
+    DowngradeStatement,
+    RevocationStatement,
+    kept,
+    revoked_versions,
+)
 
 _LARGEST_SIGNATURE_BYTES = 1 << 12
 

@@ -31,10 +31,11 @@ from model_tools.ship.store.installed import (
     model_folder,
     version_folder,
 )
-from model_tools.ship.store.statements import refuse_revoked, revoked_versions
+from model_tools.ship.store.statements import refuse_revoked
 from model_tools.ship.store.trials import end_trial, found_words, require_good
 from policy_inference.bundle.contract import VERSION
 from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.statements import revoked_versions
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
 from policy_inference.core.trial.journal import TrialEvent, append_event
 from policy_inference.core.trial.record import TrialState, bad_trial, newest_trial
@@ -90,6 +91,25 @@ def warn_of_older(model: Path, version: str) -> None:
             model.name,
             version,
             current,
+        )
+
+
+def warn_of_revoked(model: Path) -> None:
+    """Log a warning where the version in use is revoked: it goes on until its node starts again.
+
+    Raises:
+        PolicyError: `current` is broken, or the statement that was kept is damaged.
+    """
+    current = current_version(model)
+    reason = revoked_versions(model).get(current or "")
+    if reason is not None:
+        _log.warning(
+            "%s %s, which is in use, is revoked: %s; nodes refuse it when they start: put another "
+            "version into use with `model_tools activate %s VERSION`",
+            model.name,
+            current,
+            reason,
+            model.name,
         )
 
 

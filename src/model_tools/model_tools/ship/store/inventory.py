@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,11 @@ from model_tools.ship.store.installed import (
     models_in,
     version_folder,
 )
-from model_tools.ship.store.statements import require_kept_whole
 from model_tools.ship.store.trials import trial_words
 from policy_inference.bundle.bundle import HOSTED_FILES
 from policy_inference.bundle.record import read_record
 from policy_inference.bundle.signature import TrustedKeys, signature_of
+from policy_inference.bundle.statements import kept_statements, revoked_versions
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
 from policy_inference.core.trial.record import newest_trial
 from policy_inference.errors import BundleError, PolicyError
@@ -86,9 +87,24 @@ def verify(
         )
     found = list[Verified]()
     for model in models:
-        found += [_version(model / one, trusted) for one in _wanted(model, version)]
+        wanted, revoked = _wanted(model, version), dict[str, str]()
+        with suppress(PolicyError):  # what is damaged is reported with the model
+            revoked |= revoked_versions(model)
+        refused = wanted if version else _taken(model)
+        for one in wanted:
+            found.append(_version(model / one, trusted, revoked.get(one), refused))
         found.append(_model(model))
     return found
+
+
+def _taken(model: Path) -> list[str | None]:
+    """Return the versions that nodes take by the bundle's name; none where that is broken."""
+    taken = list[str | None]()
+    with suppress(PolicyError):
+        taken.append(current_version(model))
+        trial = newest_trial(model)
+        taken += [trial.version] if trial is not None and trial.nodes_take_it else []
+    return taken
 
 
 def _wanted(model: Path, version: str | None) -> list[str]:
@@ -111,7 +127,18 @@ def _wanted(model: Path, version: str | None) -> list[str]:
     return [current]
 
 
-def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
+def _version(
+    folder: Path, trusted: TrustedKeys | None, revoked: str | None, refused: Sequence[str | None]
+) -> Verified:
+    """Verify a version.
+
+    Args:
+        folder: Of the version.
+        trusted: Keys that must have signed it.
+        revoked: Why it is revoked; None where it is not.
+        refused: Versions that must not be revoked, because they are meant or in use.
+    """
+    notes = list[str]()
     try:
         signed_by, problem = check_version(folder, trusted).signed_by, ""
     except PolicyError as error:
@@ -119,7 +146,18 @@ def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
     except OSError as error:
         signed_by = None
         problem = f"{error.filename}: expected a file that can be read, found: {error.strerror}"
-    return Verified(folder=folder, version=folder.name, problem=problem, signed_by=signed_by)
+    if revoked is not None:
+        text = f"{folder}: this version is revoked: {revoked}"
+        if folder.name in refused:
+            text += (
+                f"; put another one into use: `model_tools activate {folder.parent.name} VERSION`"
+            )
+            problem = "\n".join(filter(None, [problem, text]))
+        else:
+            notes.append(text)
+    return Verified(
+        folder=folder, version=folder.name, problem=problem, notes=notes, signed_by=signed_by
+    )
 
 
 def _model(model: Path) -> Verified:
@@ -178,7 +216,7 @@ def _stated(model: Path) -> list[str]:
     Raises:
         PolicyError: One is not.
     """
-    require_kept_whole(model)
+    kept_statements(model)
     return []
 
 
@@ -189,14 +227,15 @@ def listing(root: Path) -> list[dict[str, Any]]:
 
 def _listed_model(folder: Path) -> dict[str, Any]:
     current, back, problem = None, list[str](), None
-    trials = dict[str, str]()
+    trials, revoked = dict[str, str](), dict[str, str]()
     try:
         current = current_version(folder)
         back = way_back(folder)
         trials = trial_words(folder)
+        revoked |= revoked_versions(folder)
     except PolicyError as error:
         problem = str(error)
-    versions = [_listed_version(folder / version) for version in versions_of(folder)]
+    versions = [_listed_version(folder / version, revoked) for version in versions_of(folder)]
     return {
         "name": folder.name,
         "current": current,
@@ -207,7 +246,7 @@ def _listed_model(folder: Path) -> dict[str, Any]:
     }
 
 
-def _listed_version(folder: Path) -> dict[str, Any]:
+def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
     try:
         record, problem = read_record(folder), None
     except BundleError as error:
@@ -221,6 +260,7 @@ def _listed_version(folder: Path) -> dict[str, Any]:
         "signed_by": record.get("signed_by"),
         "installed_time": record.get("installed_time"),
         "installed_from": record.get("installed_from"),
+        "revoked": revoked.get(folder.name),
         "problem": problem,
     }
 

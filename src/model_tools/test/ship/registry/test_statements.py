@@ -14,8 +14,8 @@ from model_tools.errors import ToolError
 from model_tools.ship.registry.access import RegistryError
 from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.store import statements
-from model_tools.ship.store.statements import parse_statement
 from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.statements import parse_statement
 from policy_inference.errors import BundleError
 
 from ..store.conftest import Bundles, Keys
@@ -304,6 +304,40 @@ def test_revoked_version_is_refused_everywhere_and_passed_over(
     push(signer.statement(tmp_path / "r.yaml", revocations(2)), place, "--again")
     assert pull(f"{place}:1.3.0", signer.trusted, root=root).is_new
     assert run("activate", NAME, "1.1.0", "--root", root) == 0
+
+
+def test_revoked_version_in_use_is_named_by_every_command(
+    bundles: Bundles,
+    signer: Signer,
+    place: str,
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    push(signer.sign(bundles("1.3.0")), place)
+    text = revocations(v1_2_0="falls on stairs", v1_0_0="limps")
+    push(signer.statement(tmp_path / "r.yaml", text), place)
+    assert run("verify", NAME, "current", "--root", root) == 0
+    command = ("pull", f"{place}:1.3.0", "--public-key", signer.public, "--root", root)
+    assert run(*command, "--install") == 0
+    assert "tiny 1.2.0, which is in use, is revoked: falls on stairs" in caplog.text
+    for words in (("verify", NAME, "current"), ("verify", f"{NAME}@1.0.0"), ("verify",)):
+        capsys.readouterr()
+        assert run(*words, "--root", root) == 1
+        assert "this version is revoked: " in capsys.readouterr().out
+    assert run("verify", f"{NAME}@1.1.0", "--root", root) == 0
+    capsys.readouterr()
+    assert run("list", "--root", root) == 0
+    shown = capsys.readouterr().out
+    assert "in use, REVOKED" in shown
+    assert "tiny 1.2.0 is revoked: falls on stairs" in shown
+    # Out of use it is a note, as nodes do not take it.
+    caplog.clear()
+    assert run(*command, "--install", "--activate") == 0
+    assert "is revoked" not in caplog.text
+    assert run("verify", "--root", root) == 0
+    assert "this version is revoked: falls on stairs" in capsys.readouterr().out
 
 
 def test_damaged_statement_is_found_and_comes_again(
