@@ -26,8 +26,8 @@ def documented_import(run: Path, bundle: Path) -> list[str]:
     text = PAGE.read_text("utf-8").replace("\\\n", " ")
     (line,) = (line for line in text.splitlines() if line.startswith("model_tools import"))
     places = {
-        "params/deploy.yaml": str(run / "deploy.yaml"),
-        "exported/policy.onnx": str(run / "policy.onnx"),
+        "$RUN/params/deploy.yaml": str(run / "deploy.yaml"),
+        "$RUN/exported/policy.onnx": str(run / "policy.onnx"),
         ANSWERS: str(ROOT / ANSWERS),
         "go2_mine": str(bundle),
     }

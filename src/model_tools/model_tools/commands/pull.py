@@ -5,16 +5,18 @@
     model_tools pull robots.lan:5000/fleet/lite3_walk:1.3.0 --backend rknn --install --activate
 
 Signature, hashes, version and revocations are checked before anything is installed. A pull that was
-cut off is continued by the same command. Without --install the bundle becomes a folder.
+cut off is continued by the same command. Without --install the bundle becomes a folder. With
+--revocations only the signed list of revoked versions is pulled.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import (
     access_of,
@@ -35,6 +37,11 @@ from model_tools.commands.install import (
 )
 from policy_inference.command_line import CommandResult
 
+if TYPE_CHECKING:
+    from model_tools.ship.registry.access import RegistryAccess
+    from model_tools.ship.registry.manifest import RegistryReference
+    from policy_inference.bundle.signature import TrustedKeys
+
 _log = logging.getLogger("model_tools")
 
 
@@ -49,6 +56,19 @@ class PulledFolder:
 
     folder: Path
     absent: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledRevocations:
+    """What this robot knows of revoked versions now.
+
+    Attributes:
+        name: Of the bundle.
+        revoked: The reason, by version.
+    """
+
+    name: str
+    revoked: Mapping[str, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--install", action="store_true", help="install it below --root")
     add_expected(parser)
+    parser.add_argument(
+        "--revocations",
+        action="store_true",
+        help="only learn which versions are revoked, below --root; no bundle is pulled",
+    )
     add_backends(parser)
     add_use(parser)
     add_root(parser)
@@ -80,7 +105,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry_access(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[InstallResult | PulledFolder]:
+def run(
+    given: argparse.Namespace,
+) -> CommandResult[InstallResult | PulledFolder | PulledRevocations]:
     """Pull."""
     from model_tools.errors import ToolError
     from model_tools.ship.registry.manifest import parse_reference
@@ -100,6 +127,8 @@ def run(given: argparse.Namespace) -> CommandResult[InstallResult | PulledFolder
             "%s: no public keys are configured: neither signature nor revocations are checked",
             reference,
         )
+    if given.revocations:
+        return _revocations(given, reference, access, trusted)
     if given.install:
         if given.output is not None:
             raise ToolError("--output: expected it without --install, found both")
@@ -117,4 +146,30 @@ def run(given: argparse.Namespace) -> CommandResult[InstallResult | PulledFolder
     without = f", without the models of {', '.join(absent)}" if absent else ""
     return CommandResult(
         document=PulledFolder(folder=output, absent=absent), text=[f"{output}: whole{without}"]
+    )
+
+
+def _revocations(
+    given: argparse.Namespace,
+    reference: RegistryReference,
+    access: RegistryAccess,
+    trusted: TrustedKeys | None,
+) -> CommandResult[PulledRevocations]:
+    from model_tools.errors import ToolError
+    from model_tools.ship.registry.remote import update_revocations
+    from model_tools.ship.store.activation import warn_of_revoked
+
+    asked = (given.channel, given.install, given.output, given.expect, given.activate, given.trial)
+    if trusted is None or any(asked) or given.allow_downgrade is not None:
+        found = "none" if trusted is None else "options for a bundle too"
+        raise ToolError(
+            f"--revocations: expected public keys (--public-key), and no bundle, found {found}"
+        )
+    model = root_of(given) / reference.name
+    revoked = update_revocations(reference, access, model, trusted)
+    warn_of_revoked(model)
+    text = [f"{reference.name} {version} is revoked: {why}" for version, why in revoked.items()]
+    return CommandResult(
+        document=PulledRevocations(name=reference.name, revoked=revoked),
+        text=text or [f"{reference.name}: no version is revoked"],
     )

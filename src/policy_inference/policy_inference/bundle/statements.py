@@ -169,6 +169,38 @@ def revocation_of(bundle: Bundle) -> str:
     return ""
 
 
+class RevocationWatch:
+    """Looks whether a bundle that runs was revoked; reads the statement when its file changes."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Tie to the bundle; its folder is that of the version, whatever link led to it."""
+        self._bundle = bundle
+        members = [*bundle.members.values()] if isinstance(bundle, SetBundle) else []
+        folders = [one.path.resolve().parent for one in (bundle, *members)]
+        self._files = [kept_file(folder, REVOKED_TAG) for folder in folders]
+        self._seen: list[tuple[int, int] | None] = [None for _ in self._files]
+        self._found = ""
+
+    def look(self) -> str:
+        """Return that it is revoked, in words, or that this cannot be known; empty if it is not."""
+        seen = [_stamp(file) for file in self._files]
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._found = revocation_of(self._bundle)
+            except PolicyError as error:
+                self._found = str(error)
+        return self._found
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def kept_file(model: Path, tag: str) -> Path:
     """Return where a robot keeps the newest statement with a tag."""
     return model / FOLDER / f"{tag}.yaml"

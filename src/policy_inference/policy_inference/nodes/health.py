@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Health of a policy that runs: slow ticks, unusual observations, telemetry of the device."""
+"""Health of a policy that runs: slow ticks, odd observations, telemetry, a revoked version."""
 
 from collections.abc import Mapping
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.bundle.statements import RevocationWatch
 from policy_inference.core.controller import ControllerStatus
 from policy_inference.core.distribution import DistributionWatch
 from policy_inference.core.guard import Rule
@@ -23,6 +24,7 @@ class Health:
         telemetry: Of machine and device, the unit in the key.
         problems: What is wrong now, a sentence each.
         drifted: Terms of the observation that are not as in training.
+        revoked: That the version is revoked, in words; empty where it is not.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Health:
         backend: BackendBase,
         latency: LatencyWindow,
         observed: DistributionWatch | None,
+        revocation: RevocationWatch,
         logger: Logger,
     ) -> None:
         """Tie to what is looked at.
@@ -40,9 +43,11 @@ class Health:
             backend: Reads the telemetry of its device.
             latency: Of the ticks.
             observed: Watches the observation, where there is something to compare it with.
+            revocation: Of the version that runs.
             logger: For what begins and ends.
         """
         self._latency, self._logger, self._observed = latency, logger, observed
+        self._revocation, self.revoked = revocation, ""
         self._slowness = TickSlowness(1.0 / rate_hz)
         self._reader = TelemetryReader(
             {"machine": Host(Machine()).read, backend.name: backend.telemetry}
@@ -66,7 +71,9 @@ class Health:
         self.telemetry = self._read()
         causes = likely_causes(self.telemetry)
         slow, late, odd = self._slow(snapshot), self._came_late(snapshot), self._odd(snapshot.mode)
+        self.revoked = self._revocation.look()
         found = {
+            "revoked": self.revoked,
             "slow": slow and f"{slow}: {causes}",
             "late": late and f"{late}: {causes}",
             "odd": odd,

@@ -15,6 +15,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from policy_inference.bundle.state_fields import COMMAND
+from policy_inference.bundle.statements import RevocationWatch
 from policy_inference.core.controller import ControllerStatus
 from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.interfaces import Mode
@@ -73,6 +74,7 @@ class StatusReporter:
             policy.backend,
             policy.latency,
             policy.observed(),
+            RevocationWatch(policy.bundle),
             self._node.get_logger(),
         )
 
@@ -184,13 +186,12 @@ class StatusReporter:
     def _compose(self, snapshot: ControllerStatus) -> PolicyStatus:
         policy, loop = self._reported.policy, self._reported.loop
         bundle, latency = policy.bundle, policy.latency.summary()
+        problems = [self._silent, self._senders, self._log_lost, self._health.revoked]
         return PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode),
             latched=snapshot.latched,
-            reason="; ".join(
-                filter(None, [snapshot.reason, self._silent, self._senders, self._log_lost])
-            ),
+            reason="; ".join(filter(None, [snapshot.reason, *problems])),
             bundle=str(bundle.path),
             bundle_name=bundle.contract.name,
             bundle_version=bundle.contract.version,
@@ -301,6 +302,7 @@ class StatusReporter:
             "nominal_known": str(status.nominal_known),
             "drifted_terms": ", ".join(self._health.drifted),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
+            **({"revoked": self._health.revoked} if self._health.revoked else {}),
             **self._health.telemetry,
             **self._reported.observer.diagnostics(),
         }

@@ -247,6 +247,8 @@ def _diagnosis(made: Families, node: str, level: int, values: Mapping[str, str])
     drifted = [term for term in values.get("drifted_terms", "").split(", ") if term]
     text = "Terms of the observation that are often outside their range in training"
     made.gauge("drifted_terms", text, len(drifted), node=node)
+    text = "1 if a signed statement on the robot has revoked the version"
+    made.gauge("revoked", text, int("revoked" in values), node=node)
     for key, (name, text) in _CHUNK_GAUGES.items():
         if (value := number_in(values.get(key, ""))) is not None:
             made.gauge(name, text, value, node=node)

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from diagnostic_msgs.msg import DiagnosticStatus
 
 from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
 from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
+from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
 from .bundles import revoke, write_record, write_version
 from .harness import Robot
+from .test_health import diagnosed
 from .test_load import loaded, refusal
 from .test_status import newest
 
@@ -59,6 +62,19 @@ def test_revoked_version_is_not_loaded_and_the_one_that_runs_goes_on(
     revoke(store, "1.3.0", "limps")
     assert "1.3.0: this version is revoked: limps" in refusal(robot, "two_joints@1.3.0")
     assert newest(robot).bundle_version == "1.2.4"
+
+
+def test_version_that_is_revoked_while_it_runs_goes_on_and_says_so(
+    active: Callable[..., JointPolicyNode], robot: Robot, store: Path
+) -> None:
+    active(bundle="two_joints", use_sim_time=True)
+    robot.runs()
+    revoke(store, "1.2.4", "falls on stairs")
+    text = "1.2.4: this version is revoked: falls on stairs"
+    found = robot.reported(lambda status: robot.tick() and text in status.reason, "revoked")
+    assert found.mode == Mode.RUN
+    assert diagnosed(robot, text).level == DiagnosticStatus.WARN
+    assert robot.hears(text)
 
 
 def test_bundle_without_a_trusted_signature_is_refused(

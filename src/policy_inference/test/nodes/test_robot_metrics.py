@@ -191,6 +191,15 @@ def test_terms_that_drift_are_counted(seen: Seen) -> None:
     assert (found["drifted_terms",], found["diagnostics_level",]) == (2, 1)
 
 
+@pytest.mark.parametrize("revoked", [False, True])
+def test_revoked_version_is_1(seen: Seen, revoked: bool) -> None:
+    seen.status()
+    values = [KeyValue(key="revoked", value="falls on stairs")] if revoked else []
+    status = DiagnosticStatus(name=f"{NODE}: policy", values=values)
+    seen.metrics.take_diagnostics(DiagnosticArray(status=[status]))
+    assert seen.samples()["revoked",] == float(revoked)
+
+
 def test_chunks_are_shown_where_there_are_any(seen: Seen) -> None:
     seen.status()
     values = [KeyValue(key="chunk.rate_hz", value="7.5"), KeyValue(key="chunk.mode", value="x")]

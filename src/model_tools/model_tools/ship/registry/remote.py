@@ -145,6 +145,29 @@ def remote_version(
     return contract.version
 
 
+def update_revocations(
+    reference: RegistryReference, access: RegistryAccess, model: Path, trusted: TrustedKeys
+) -> Mapping[str, str]:
+    """Keep the newest revocations of a bundle; return why versions are revoked, by version.
+
+    Args:
+        reference: Where the bundle is; without tag and digest.
+        access: How the registry is reached.
+        model: Folder of the installed versions, where newer statements are kept.
+        trusted: Keys of which one must have signed it.
+
+    Raises:
+        ToolError: A version is named; the statement is older than one before; the registry cannot
+            be used.
+        BundleError: It is not signed.
+    """
+    if reference.tag or reference.digest:
+        raise ToolError(
+            f"--revocations: expected a reference without tag and digest, found {reference}"
+        )
+    return _revoked(reference, RegistryRepository(reference, access), model, trusted)
+
+
 def find_bundle(
     request: PullRequest, access: RegistryAccess, model: Path | None, trusted: TrustedKeys | None
 ) -> RemoteBundle:

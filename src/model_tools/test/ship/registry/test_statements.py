@@ -340,6 +340,31 @@ def test_revoked_version_in_use_is_named_by_every_command(
     assert "this version is revoked: falls on stairs" in capsys.readouterr().out
 
 
+def test_revocations_are_pulled_without_a_bundle(
+    bundles: Bundles,
+    signer: Signer,
+    place: str,
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    push(signer.statement(tmp_path / "r.yaml", revocations(v1_2_0="falls on stairs")), place)
+    command = ("pull", place, "--revocations", "--root", root)
+    capsys.readouterr()
+    assert run(*command) == 4
+    assert "--revocations: expected public keys" in caplog.text
+    assert run(*command, "--public-key", signer.public) == 0
+    assert capsys.readouterr().out == "tiny 1.2.0 is revoked: falls on stairs\n"
+    assert "tiny 1.2.0, which is in use, is revoked" in caplog.text
+    assert run("verify", NAME, "current", "--root", root) == 1
+    assert versions(root) == ["1.0.0", "1.1.0", "1.2.0"]
+    for words in (("--install",), ("--channel", "stable")):
+        assert run(*command, "--public-key", signer.public, *words) == 4
+    tagged = ("pull", f"{place}:1.2.0", *command[2:], "--public-key", signer.public)
+    assert run(*tagged) == 4
+
+
 def test_damaged_statement_is_found_and_comes_again(
     bundles: Bundles,
     signer: Signer,

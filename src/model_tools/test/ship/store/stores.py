@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from model_tools import cli
 from model_tools.ship.store.activation import way_back
+from model_tools.ship.store.installed import models_in
 from model_tools.ship.store.inventory import verify
 from policy_inference.bundle.store import current_version, versions_of
 
@@ -48,8 +49,8 @@ def versions(root: Path) -> list[str]:
 
 
 def problems(root: Path) -> list[str]:
-    """Return what `verify` finds wrong."""
-    return [one.problem for one in verify(root) if one.problem]
+    """Return what `verify` finds wrong; nothing where nothing is installed yet."""
+    return [one.problem for one in verify(root) if one.problem] if models_in(root) else []
 
 
 def hidden_names(root: Path) -> list[str]:
