@@ -12,7 +12,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from rclpy.node import Node
 from model_tools.ship.fleet import judge_fleet, read_robots, worst
 from model_tools.ship.store.activation import activate
 from model_tools.ship.store.install import install
+from model_tools.ship.store.trials import begin_trial
 from policy_inference.bundle.store import current_version
+from policy_inference.core.trial.journal import TrialEvent, append_event
 from policy_inference.nodes import qos
 from policy_inference.testing.disks import small_disk
 from robot_sim.demo.fleet.servers import free_port
@@ -36,6 +38,7 @@ from robot_sim.demo.processes import Processes
 ROOT = Path(__file__).parents[2]
 NAME, OLD, NEW = "lite3_walk", "1.0.0", "1.1.0"
 WAVES = {"wave_1": ["r1"], "wave_2": ["r2", "r3"]}
+ARCHIVE = "policy_archive=bundle.tar.gz"
 PATIENCE_S = 60.0
 
 pytestmark = pytest.mark.ros
@@ -99,14 +102,16 @@ class Fleet:
         }
         file.write_text(yaml.safe_dump({"all": {"vars": variables, "children": groups}}))
 
-    def rollout(self, *words: str) -> tuple[int, str]:
+    def rollout(
+        self, *words: str, waves: Sequence[str] = (*WAVES,), source: str = ARCHIVE
+    ) -> tuple[int, str]:
         """Bring version NEW in two waves; return exit status and output."""
         inventory = self._folder / "robots.yml"
         self.write_inventory(inventory, self.hosts)
         command = [str(ROOT / "deploy/ansible/rollout"), "-i", str(inventory)]
-        command += ["-n", NAME, "-v", NEW, "-w", "4", *words, *WAVES]
+        command += ["-n", NAME, "-v", NEW, "-w", "4", *words, *waves]
         done = subprocess.run(
-            [*command, "--", "-e", "policy_archive=bundle.tar.gz"],
+            [*command, "--", "-e", source],
             cwd=self._folder,
             env=os.environ | {"ANSIBLE_HOME": str(self._folder / "ansible"), "LC_ALL": "C.UTF-8"},
             stdout=subprocess.PIPE,
@@ -207,7 +212,9 @@ def test_a_fault_in_the_second_wave_takes_the_first_one_back_too(fleet: Fleet) -
     fleet.robots["r3"].limps_with = NEW
     status, output = fleet.rollout()
     assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
-    assert "holds a fault until it is reset" in output
+    last = output.splitlines()[-1]
+    assert last.startswith("rollout: stopped in wave_2: not healthy within 4 s: r3: ")
+    assert "holds a fault until it is reset" in last
 
 
 @pytest.mark.slow
@@ -223,7 +230,8 @@ def test_a_robot_that_refuses_the_version_stops_the_rollout(fleet: Fleet, tmp_pa
     (tmp_path / "bundle.tar.gz").write_bytes(b"broken")
     status, output = fleet.rollout()
     assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
-    assert "bundle.tar.gz" in output
+    assert "bundle.tar.gz" in output.splitlines()[-1]
+    assert "no robot has 1.1.0 from this roll-out" in output
 
 
 @pytest.mark.slow
@@ -245,7 +253,7 @@ def test_an_unreachable_robot_stops_the_rollout_and_the_others_go_back(fleet: Fl
     fleet.hosts["r3"] |= unreachable()
     status, output = fleet.rollout()
     assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
-    assert "UNREACHABLE" in output
+    assert output.splitlines()[-1] == "rollout: stopped in wave_2: r3: could not be reached"
 
 
 @pytest.mark.slow
@@ -270,6 +278,77 @@ def test_robots_that_had_the_version_before_keep_it_when_the_rollout_stops(fleet
     fleet.robots["r3"].limps_with = NEW
     status, output = fleet.rollout()
     assert (status, fleet.versions) == (1, [NEW, OLD, OLD]), output
+
+
+@pytest.mark.slow
+def test_a_robot_that_refuses_to_load_says_so_and_goes_back(fleet: Fleet) -> None:
+    refusal = "load refused: the mode is RUN"
+    fleet.hosts["r1"]["policy_reload"] = ["sh", "-c", f"echo {refusal} >&2; exit 4"]
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+    last = output.splitlines()[-1]
+    assert last == (
+        f"rollout: stopped in wave_1: r1: {refusal}; going back: {refusal}; {OLD} is in use, but "
+        "its node was not made to use it"
+    )
+
+
+@pytest.mark.slow
+def test_a_robot_that_does_not_load_the_version_before_is_told_by_the_exit_status(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    once = 'mkdir "$0" || { echo load refused: the mode is RUN >&2; exit 4; }'
+    fleet.hosts["r1"]["policy_reload"] = ["sh", "-c", once, str(tmp_path / "loaded")]
+    fleet.robots["r1"].limps_with = NEW
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (3, [OLD, OLD, OLD]), output
+    last = output.splitlines()[-1]
+    assert "not taken back: r1: " in last
+    assert f"{OLD} is in use, but its node was not made to use it" in last
+
+
+@pytest.mark.slow
+def test_a_version_that_failed_its_trial_on_a_robot_comes_again_only_if_asked(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    trial = tmp_path / "trial.yaml"
+    trial.write_text("run_time_s: 60\n", "utf-8")
+    models = fleet.robots["r1"].models
+    install(tmp_path / f"bundle_{NEW}", models)
+    begun = begin_trial(models, NAME, NEW, trial)
+    append_event(begun.file, begun.number, TrialEvent.CUT, reason="the power was cut")
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+    assert "policy_again=true" in output.splitlines()[-1]
+    assert "no robot has 1.1.0" in output.splitlines()[-1]
+    fleet.hosts["r1"]["policy_again"] = True
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (0, [NEW, NEW, NEW]), output
+
+
+@pytest.mark.slow
+def test_an_archive_of_another_bundle_is_not_installed(fleet: Fleet, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "old.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / f"bundle_{OLD}", "bundle")
+    models = fleet.robots["r1"].models
+    install(tmp_path / f"bundle_{NEW}", models)  # which must not be put into use instead
+    status, output = fleet.rollout(source="policy_archive=old.tar.gz")
+    assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+    assert f"expected {NAME}@{NEW}, found {NAME}@{OLD}" in output.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_said_in_one_line_before_the_first_wave(fleet: Fleet) -> None:
+    for wrong, problem in (
+        ({"waves": ["wave_1", "wave_9"]}, "wave_9: expected a group or a robot of"),
+        ({"source": "policy_refrence=a/b@sha256:1"}, "found policy_refrence"),
+        ({"source": "policy_reference="}, "expected policy_reference or policy_archive, found nei"),
+        ({"source": "policy_archive=no.tar.gz"}, "policy_archive: expected a file, found none at"),
+    ):
+        status, output = fleet.rollout(**wrong)
+        assert status == 2, output
+        assert problem in output
+        assert len(output.splitlines()) == 1, output
 
 
 @pytest.mark.slow

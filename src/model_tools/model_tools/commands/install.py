@@ -68,6 +68,7 @@ class InstallResult:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("source", type=Path, help="folder of a bundle, or an archive of one")
+    add_expected(parser)
     add_backends(parser)
     add_use(parser)
     add_root(parser)
@@ -79,7 +80,7 @@ def run(given: argparse.Namespace) -> CommandResult[InstallResult]:
     from model_tools.ship.store.install import install
 
     root, trusted = root_of(given), keys_of(given)
-    done = install(given.source, root, trusted, backends=backends_of(given))
+    done = install(given.source, root, trusted, backends=backends_of(given), expected=given.expect)
     return use_installed(given, done, root, trusted)
 
 
@@ -87,6 +88,16 @@ def add_use(parser: argparse.ArgumentParser) -> None:
     """Declare how an installed version is put into use."""
     parser.add_argument("--activate", action="store_true", help="put it into use at once")
     add_trial(parser)
+
+
+def add_expected(parser: argparse.ArgumentParser) -> None:
+    """Declare `--expect`."""
+    parser.add_argument(
+        "--expect",
+        default="",
+        metavar="NAME@VERSION",
+        help="what the bundle must be; another one is refused before anything is installed",
+    )
 
 
 def add_backends(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ from model_tools.commands.arguments import (
 from model_tools.commands.install import (
     InstallResult,
     add_backends,
+    add_expected,
     add_use,
     backends_of,
     use_installed,
@@ -91,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, help="folder to be, without --install (default NAME)"
     )
     parser.add_argument("--install", action="store_true", help="install it below --root")
+    add_expected(parser)
     parser.add_argument(
         "--revocations",
         action="store_true",
@@ -118,6 +120,7 @@ def run(
         channel=given.channel,
         backends=backends_of(given),
         allow_downgrade=given.allow_downgrade,
+        expected=given.expect,
     )
     if trusted is None:
         _log.warning(
@@ -156,7 +159,7 @@ def _revocations(
     from model_tools.ship.registry.remote import update_revocations
     from model_tools.ship.store.activation import warn_of_revoked
 
-    asked = (given.channel, given.install, given.output, given.activate, given.trial)
+    asked = (given.channel, given.install, given.output, given.expect, given.activate, given.trial)
     if trusted is None or any(asked) or given.allow_downgrade is not None:
         found = "none" if trusted is None else "options for a bundle too"
         raise ToolError(

@@ -31,7 +31,7 @@ from model_tools.ship.registry.manifest import (
     version_tag,
 )
 from model_tools.ship.store.durable import make_folders, writing
-from model_tools.ship.store.install import absent_backends
+from model_tools.ship.store.install import absent_backends, require_expected
 from model_tools.ship.store.statements import (
     STATEMENT_FILE,
     STATEMENT_SIGNATURE,
@@ -74,12 +74,14 @@ class PullRequest:
         channel: Name of the channel that says which version; empty where the reference does.
         backends: Whose models come; None for those of all.
         allow_downgrade: Signed statement that allows a version older than the one in use.
+        expected: NAME@VERSION that it must be; empty for any.
     """
 
     reference: RegistryReference
     channel: str = ""
     backends: Collection[str] | None = None
     allow_downgrade: Path | None = None
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +181,8 @@ def find_bundle(
             that counts, and revocations are not read.
 
     Raises:
-        ToolError: It is revoked, or of another version than its tag; a statement has expired or is
-            older than one before; the registry cannot be used.
+        ToolError: It is revoked, another than expected, or of another version than its tag; a
+            statement has expired or is older than one before; the registry cannot be used.
         BundleError: It is not signed, or not valid.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
@@ -203,6 +205,7 @@ def find_bundle(
             f"{reference}: expected version {wanted_version}, found {version}; the registry shows "
             "another bundle under this tag"
         )
+    require_expected(contract, request.expected, str(reference))
     if version in revoked:
         raise ToolError(
             f"{reference}: expected a version that is not revoked, found that {version} is: "

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ _FAILED = ("failed", "not_finite")
 _TICKS = ("compared", "skipped", "lost", *_FAILED)
 _RUNS = "policy_inference_info"
 _GOOD_TRIALS, _FAILED_TRIAL = ("passed", "kept"), "failed"
+_MOST_NAMES = 10
+_log = logging.getLogger("model_tools")
 
 
 def read_report(release: Release, stage: StageName, robot: str, file: Path, shown: str) -> Judged:
@@ -169,19 +172,40 @@ def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
         of_robots.setdefault(sample["metric"]["robot"].text(), []).append((labels, value))
     if not of_robots:
         raise samples.wrong("shadows of robots; an empty answer is no health")
-    return {robot: _shadow_of_robot(release, found, shown) for robot, found in of_robots.items()}
+    judged = {robot: _shadow_of_robot(release, found, shown) for robot, found in of_robots.items()}
+    found = {robot: evidence for robot, evidence in judged.items() if evidence is not None}
+    others = sorted(judged.keys() - found.keys())
+    words = f"{', '.join(others[:_MOST_NAMES])}{', ...' if len(others) > _MOST_NAMES else ''}"
+    if not found:
+        raise ToolError(
+            f"{shown}: expected robots with {release.name} {release.version} ({release.sha256}) as "
+            f"their shadow, found {len(others)} with another shadow or none: {words}"
+        )
+    if others:
+        _log.warning(
+            "%s: ignored %d of %d robots, whose shadow is another bundle or none: %s",
+            shown,
+            len(others),
+            len(judged),
+            words,
+        )
+    return found
 
 
 def _shadow_of_robot(
     release: Release, samples: Sequence[tuple[dict[str, str], float]], shown: str
-) -> RobotEvidence:
+) -> RobotEvidence | None:
+    """Return what a robot's shadow proves; None if it has another one, or none."""
+
     def named(name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
         wanted = {"__name__": f"policy_inference_shadow_{name}"} | labels
         return [one for one in samples if wanted.items() <= one[0].items()]
 
-    hashes = {labels.get("sha256") for labels, _ in named("info")}
-    if hashes != {release.sha256}:
-        return _evidence([], ["its shadow is another bundle, or none"], shown, {})
+    hashes = {labels.get("sha256", "") for labels, _ in named("info")}
+    if not hashes & {release.sha256, ""}:
+        return None
+    if hashes != {release.sha256}:  # it could not be loaded, or there are two
+        return _evidence([], ["it does not say that its only shadow is this bundle"], shown, {})
     baseline = release.baseline
     runs = {labels.get("sha256") for labels, _ in samples if labels.get("__name__") == _RUNS}
     if baseline is not None and baseline.sha256 not in runs:
@@ -244,8 +268,16 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
             raise state["robot"].wrong("each robot once")
         reasons = state["reasons"].texts()
         figures = {"minutes": state["run_s"].number() / 60.0}
+        runs = state["policy"].text()
+        # Recorded, it would count as one of this kind for ever; ignored, one of this kind that was
+        # given a policy of another name would not be missed.
+        if runs and release.name not in (one.split("@")[0] for one in runs.split(", ")):
+            raise state["policy"].wrong(
+                f"robots of {release.name}; if {name} is of another kind, ask only those of this "
+                "one: `model_tools fleet status --inventory FILE --limit GROUP`"
+            )
         if release.sha256 not in state["sha256"].text().split(", "):
-            runs = state["policy"].text() or "no policy that is known"
+            runs = runs or "no policy that is known"
             found[name] = _evidence([], [f"it runs {runs}"], shown, figures)
         elif health == "healthy":
             found[name] = _evidence([], [], shown, figures)

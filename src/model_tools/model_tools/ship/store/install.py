@@ -73,6 +73,7 @@ def install(
     trusted: TrustedKeys | None = None,
     *,
     backends: Collection[str] | None = None,
+    expected: str = "",
     origin: str = "",
 ) -> Installed:
     """Install the bundle in a folder or an archive below a root; it is not in use yet.
@@ -87,17 +88,20 @@ def install(
         trusted: Keys of which one must have signed it; None needs no signature.
         backends: Whose models are installed; None for those of all. The version is whole for them
             and has no others, now or later.
+        expected: NAME@VERSION that it must be; empty for any.
         origin: What the record names as its source, if it is not `path`.
 
     Raises:
-        ToolError: It is no bundle, or has no models for a back end; another installer is at work;
-            the version is there with other content; the root cannot be written or is full.
+        ToolError: It is no bundle, or another than expected, or has no models for a back end;
+            another installer is at work; the version is there with other content; the root cannot
+            be written or is full.
         BundleError: The bundle is not whole, not valid, or not signed.
     """
     with opened(path, room_bytes(root)) as source:
         file = path / next(name for name in HOSTED_FILES if name in source.names)
         content = _content(source, file, trusted)
         contract = parse_hosted(content, file, lambda name: _read(source, path, name))
+        require_expected(contract, expected, path)
         absent = absent_backends(contract, backends, path)
         model = root / contract.name
         with writing(root):
@@ -140,6 +144,19 @@ def install(
             left=left,
             absent=absent,
         )
+
+
+def require_expected(contract: HostedContract, expected: str, place: Path | str) -> None:
+    """Raise ToolError where a bundle is another than the one that is expected.
+
+    Args:
+        contract: Of the bundle.
+        expected: Its NAME@VERSION; empty for any.
+        place: The bundle, for messages.
+    """
+    found = f"{contract.name}@{contract.version}"
+    if expected not in ("", found):
+        raise ToolError(f"{place}: expected {expected}, found {found}; nothing was installed")
 
 
 def absent_backends(

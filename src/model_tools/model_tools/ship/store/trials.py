@@ -115,7 +115,7 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
     if not again:
         raise ToolError(
             f"{bad}: expected a version that did not fail its trial, found: {bad.reason}; "
-            "--again allows it again"
+            "--again allows it again (in a roll-out: -e policy_again=true)"
         )
     append_event(bad.file, bad.number, TrialEvent.ALLOWED, reason="asked for with --again")
 

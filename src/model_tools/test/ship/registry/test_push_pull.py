@@ -56,6 +56,19 @@ def test_bundle_is_pushed_pulled_verified_and_put_into_use(
     assert (tmp_path / "again/policy.yaml").read_bytes() == (bundle / "policy.yaml").read_bytes()
 
 
+def test_another_bundle_than_expected_is_not_pulled(
+    tmp_path: Path, bundles: Bundles, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle, root = bundles("1.0.0"), tmp_path / "models"
+    push(bundle, place)
+    source = f"{place}@{bundle_digest(load_bundle(bundle))}"
+    options = ("--install", "--root", root)
+    assert run("pull", source, "--expect", f"{NAME}@1.1.0", *options) == 4
+    assert f"expected {NAME}@1.1.0, found {NAME}@1.0.0; nothing was installed" in caplog.text
+    assert versions(root) == []
+    assert run("pull", source, "--expect", f"{NAME}@1.0.0", *options) == 0
+
+
 def test_only_the_files_that_the_contract_names_are_pushed(
     tmp_path: Path, bundles: Bundles, place: str
 ) -> None:

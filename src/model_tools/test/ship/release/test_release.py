@@ -255,6 +255,36 @@ def test_shadows_of_a_fleet_come_from_prometheus(
     assert record(*good, *shadowing(desk.sha256, "r2")) == 0
 
 
+def test_robots_without_a_shadow_of_this_bundle_do_not_count(
+    desk: Desk, caplog: Caplog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to(desk, "shadow")
+    baseline = load_bundle(desk.baseline).sha256
+    good = [*shadowing(desk.sha256), running(baseline)]
+    others = [*shadowing("0" * 64, "g1"), running("1" * 64, "g1"), running(baseline, "r2")]
+    report = desk.report("shadow", of_fleet(*good, *others))
+    assert desk.record("shadow", report) == 0
+    assert "ignored 2 of 3 robots" in caplog.text
+    assert ": g1, r2" in caplog.text
+    assert status(desk, capsys)[1]["stages"]["shadow"]["robots"].keys() == {"r1"}
+    not_loaded = [sample("1", "info", "r3", sha256=""), sample("0", "ok", "r3")]
+    report = desk.report("later", of_fleet(*good, *not_loaded))
+    assert desk.record("shadow", report) == 4
+    assert "r3: it does not say that its only shadow is this bundle" in capsys.readouterr().out
+
+
+def test_report_of_robots_of_another_kind_is_refused_and_a_later_one_counts(
+    desk: Desk, caplog: Caplog
+) -> None:
+    to(desk, "production")
+    report = desk.fleet(r1="healthy", g1="old")
+    report["robots"][1]["policy"] = "go2_walk@0.2.0"
+    assert desk.record("production", desk.report("fleet", report)) == 4
+    assert "found 'go2_walk@0.2.0'" in caplog.text
+    assert "--inventory FILE --limit GROUP" in caplog.text
+    assert desk.record("production", desk.report("limited", desk.fleet(r1="healthy"))) == 0
+
+
 def test_newest_report_of_a_robot_counts(desk: Desk) -> None:
     to(desk, "shadow")
     good, bad = desk.report("good", desk.shadow()), desk.report("bad", desk.shadow(max=[9.0, 0.0]))

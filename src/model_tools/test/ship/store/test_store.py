@@ -69,6 +69,18 @@ def archive(bundle: Path, file: Path, top: str = NAME) -> Path:
     return file
 
 
+def test_another_bundle_than_expected_is_not_installed(
+    tmp_path: Path, bundles: Bundles, caplog: Caplog
+) -> None:
+    root, bundle = tmp_path / "models", bundles("1.1.0")
+    for expected in (f"{NAME}@1.0.0", "another@1.1.0"):
+        assert run("install", bundle, "--expect", expected, "--root", root) == 4
+        assert f"expected {expected}, found {NAME}@1.1.0; nothing was installed" in caplog.text
+    assert not root.exists()
+    assert run("install", bundle, "--expect", f"{NAME}@1.1.0", "--root", root) == 0
+    assert versions(root) == ["1.1.0"]
+
+
 def test_first_version_is_installed_and_not_in_use_unless_asked(
     tmp_path: Path, bundles: Bundles
 ) -> None:

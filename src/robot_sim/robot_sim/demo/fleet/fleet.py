@@ -253,7 +253,7 @@ class Fleet:
             *waves,
             "--",
             *("-f", str(len(self.robots))),
-            *("-e", f"policy_digest={digest}", "-e", f"policy_trial={trial.resolve()}"),
+            *("-e", f"digest={digest}", "-e", f"policy_trial={trial.resolve()}"),
         ]
         log = self.folder / f"rollout_{number}_{version}.log"
         return OwnProcess("rollout", words, log, environment=self._ansible)
@@ -292,14 +292,14 @@ class Fleet:
                     *robot.reaching_it,
                     *(sys.executable, "-m", "model_tools"),
                 ],
-                "policy_registry": f"127.0.0.1:{robot.to_registry.port}/fleet/{BUNDLE}",
+                "repository": f"127.0.0.1:{robot.to_registry.port}/fleet/{BUNDLE}",
             }
             for name, robot in self.robots.items()
         }
         variables = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "policy_reference": "{{ policy_registry }}@{{ policy_digest }}",
+            "policy_reference": "{{ repository }}@{{ digest }}",
         }
         groups = {
             CANARY: {"hosts": {self.canary.name: hosts[self.canary.name]}},
