@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from policy_msgs.msg import (
+    InputStatus,
     JointCommand,
     PolicyStatus,
     RobotStatus,
@@ -149,10 +150,13 @@ def _trial_text(trial: TrialStatus) -> str:
 
 def input_lines(status: PolicyStatus) -> Lines:
     """Return whether a policy node may use each of its inputs, and why not."""
-    return [
-        (entry.name, "ok" if entry.ok else entry.text.removeprefix(f"{entry.name}: "))
-        for entry in status.inputs
-    ]
+
+    def state(entry: InputStatus) -> str:
+        if not entry.ok:
+            return entry.text.removeprefix(f"{entry.name}: ")
+        return "ok" if entry.publishers else "no publisher, not needed now"
+
+    return [(entry.name, state(entry)) for entry in status.inputs]
 
 
 def driver_lines(status: RobotStatus) -> Lines:

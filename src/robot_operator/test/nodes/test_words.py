@@ -3,7 +3,7 @@
 """What a person reads about a policy node, and what to ask for."""
 
 import pytest
-from policy_msgs.msg import JointCommand, RobotStatus, ShadowStatus, TrialStatus
+from policy_msgs.msg import InputStatus, JointCommand, RobotStatus, ShadowStatus, TrialStatus
 
 from robot_operator.nodes.words import policy_lines, way_to_follow
 
@@ -39,6 +39,12 @@ def test_status_shows_the_newest_trial_with_its_reason() -> None:
     assert dict(policy_lines(status))["trial"] == (
         "1.4.0 failed: gate tilt_rad; 3 of 20 s RUN time"
     )
+
+
+def test_input_that_nobody_sends_is_not_called_ok() -> None:
+    status = policy_status()
+    status.inputs = [InputStatus(name="leader/joint_states", ok=True, publishers=0)]
+    assert dict(policy_lines(status))["leader/joint_states"] == "no publisher, not needed now"
 
 
 @pytest.mark.parametrize(
