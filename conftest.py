@@ -37,7 +37,7 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     settings.load_profile("short")
 
 
-QUICK_CASES, QUICK_ROS_TESTS = 1, 3
+QUICK_CASES, QUICK_ROS_TESTS = 1, 2
 """Of a test with parameters so many cases, and of a file over ROS 2, whose tests take longest, so
 many tests show that their subject works on this machine."""
 

@@ -300,6 +300,7 @@ def on_what_was_seen(
     return changed(bundle, folder, with_rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ShadowMode)
 def test_divergence_of_8_bits_is_what_compare_and_replay_find(
     bundle: ChunkBundle, eight_bits: ChunkBundle, tmp_path: Path, mode: ShadowMode

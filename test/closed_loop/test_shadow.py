@@ -100,6 +100,7 @@ def eight_bits(bundle: JointBundle, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ShadowMode)
 def test_divergence_of_8_bits_is_what_compare_and_replay_find(
     bundle: JointBundle, eight_bits: Path, tmp_path: Path, mode: ShadowMode

@@ -31,9 +31,8 @@ def recordings() -> set[Path]:
     return {path for path in folder.glob("*") if not path.name.startswith(".")}
 
 
-@pytest.mark.parametrize(
-    "mode", [ShadowMode.FOLLOWED, pytest.param(ShadowMode.FREE, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ShadowMode)
 def test_answers_in_a_recording_are_computed_again(tmp_path: Path, mode: ShadowMode) -> None:
     before = recordings()
     with Processes() as nodes:
