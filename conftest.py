@@ -38,8 +38,8 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
 
 
 QUICK_CASES, QUICK_TESTS, QUICK_ROS_TESTS = 1, 12, 2
-"""So many cases of a test with parameters, and so many tests of a file (fewer over ROS 2, where they
-take longest), show that their subject works on this machine."""
+"""So many cases of a test with parameters, and so many tests of a file (fewer over ROS 2, where
+they take longest), show that their subject works on this machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
