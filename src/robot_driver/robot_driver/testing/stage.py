@@ -38,8 +38,8 @@ FOLLOWED_RAD = 0.05
 """How far from the pose the commands of `DriverProcess.follows` are."""
 
 
-def told(robot: RobotDouble, followed_pose: F64) -> str:
-    """Return what a robot was told, for the author of a driver whose test fails.
+def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
+    """Return what a robot heard, for the author of a driver whose test fails.
 
     Args:
         robot: The double.
@@ -136,7 +136,7 @@ class DriverProcess:
         self._stage.until(
             condition,
             f"{self.name}: {what}",
-            lambda: f"\n{told(self.robot, self.followed_pose)}\nlog:\n{self.log}",
+            lambda: f"\n{what_was_heard(self.robot, self.followed_pose)}\nlog:\n{self.log}",
         )
 
     def reports(self, condition: Callable[[RobotStatus], object], what: str) -> RobotStatus:
