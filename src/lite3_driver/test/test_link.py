@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from lite3_driver import wire
-from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL, Lite3State
+from lite3_driver.wire import FOLD, GIVE_BACK, STATE_PORT, TAKE_CONTROL, Lite3State
 from robot_driver.interfaces import DriverPhase
 
 from .lockstep import (
@@ -95,6 +96,20 @@ def test_control_is_refused_while_the_commands_of_a_sender_are() -> None:
     assert robot.requests == []
     robot.command(DAMP)
     assert robot.link.obstacles(robot.now_ns) == []
+
+
+def test_too_few_states_are_named_with_their_port_and_a_remedy() -> None:
+    robot = Lockstep()
+    robot.run(1.0)
+    robot.state = None
+    for _ in range(20):
+        robot.run(0.05)
+        robot.tell(LYING)
+
+    (obstacle,) = robot.link.obstacles(robot.now_ns)
+
+    expected = rf"2[01] state frames .* expected 200..5000 at .*:{STATE_PORT} for {HOST}: .*busy"
+    assert re.match(expected, obstacle)
 
 
 def test_commands_of_a_sender_that_is_gone_are_no_obstacle() -> None:

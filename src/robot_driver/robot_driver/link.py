@@ -245,7 +245,8 @@ class Link(Generic[StateT]):
         if not lowest_hz <= rate_hz <= highest_hz:
             against.append(
                 f"{rate_hz:.0f} state frames came in the last second, expected "
-                f"{lowest_hz:.0f}..{highest_hz:.0f}"
+                f"{lowest_hz:.0f}..{highest_hz:.0f} at {self._robot.place}: is this computer too "
+                "busy (docs/performance.md, On a robot), or the way to the robot?"
             )
         newest = self._follower.unexpired(now_ns)
         if newest is not None and newest.mode != figures.rest_mode:

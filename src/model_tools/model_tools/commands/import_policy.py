@@ -136,9 +136,14 @@ def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
     todos = draft.todos()
     if todos and (given.simulate or given.rollout or given.bag or given.golden):
         _log.warning("nothing was measured, since questions are open")
+    again = (
+        f"in {given.answer_file} and import again with --force"
+        if given.answer_file
+        else "with --set"
+    )
     outcome = (
-        f"{len(todos)} questions are open, so that the bundle does not load; answer them with "
-        f"--set, or in its policy.yaml, and then {completing(given.output)}"
+        f"{len(todos)} questions are open, so that the bundle does not load; answer them {again}, "
+        f"or in its policy.yaml, and then {completing(given.output)}"
         if todos
         else "the contract holds, and golden rows agree with the model"
     )

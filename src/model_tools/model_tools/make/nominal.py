@@ -115,7 +115,12 @@ def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
             "offset of the action are those of the training, and that this policy "
             "made the run; limits are the robot's own, and stay"
         )
-    _log.warning("%s: note %s; the robot's drives would stop there as well", contract.name, found)
+    _log.warning(
+        "%s: note %s; up to %.0f%% is accepted, since the robot's drives would stop there as well",
+        contract.name,
+        found,
+        100.0 * LARGEST_SHARE,
+    )
 
 
 def _cut(contract: JointContract, run: HealthyRun) -> F64:

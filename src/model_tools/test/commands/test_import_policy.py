@@ -52,6 +52,16 @@ def test_open_questions_are_listed_and_end_with_one(
     assert "15 questions are open, so that the bundle does not load" in shown
 
 
+def test_the_file_of_answers_is_where_open_questions_can_be_answered(
+    args: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = tmp_path / "answers.yaml"
+    answers.write_text("version: 1.0.0\n", "utf-8")
+    assert run(*args, "--answers", str(answers)) == 1
+    again = f"answer them in {answers} and import again with --force, or in its policy.yaml, "
+    assert again in capsys.readouterr().out
+
+
 def test_answers_of_the_command_line_make_the_contract_hold(
     args: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

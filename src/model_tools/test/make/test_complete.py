@@ -407,6 +407,7 @@ def test_a_healthy_robot_that_grazes_a_limit_is_noted_and_not_refused(
     )
     from_rollout(contract, kept_rows, tmp_path / "whole")
     assert "limits of joints cut targets in 1.0" in caplog.text
+    assert "up to 5% is accepted" in caplog.text
     assert "FL_HipY_joint by up to" in caplog.text
 
 
