@@ -2,19 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot is a folder of figures, and a folder that is none is an error that says why."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import load_robot
+from robot_sim.figures import LeggedRobot, load_robot
+from robot_sim.model import build_spec
 from robot_sim.world import World, position_command
 
 from .other_quadruped import STANDING_M, written
 
+GUIDE = (Path(__file__).parents[3] / "docs" / "simulation.md").read_text("utf-8")
 BASE = {"name": "base", "mass_kg": 1.0, "com": [0, 0, 0], "inertia": [1, 1, 1]}
 FEW = {"height_m": 0.1, "joints": [[0, 0]]}
 
@@ -143,6 +148,47 @@ def test_what_is_no_folder_of_figures_is_named_with_the_remedy(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SimError, match=f"^{robot}: expected .*with figures.yaml, .*{words}"):
         load_robot(robot)
+
+
+def test_the_guide_has_every_key_and_says_which_are_needed() -> None:
+    rows = re.findall(r"^\| `([\w.\[\]]+)` \| (yes)? ?\| ", GUIDE, re.MULTILINE)
+    as_others = ("poses.standing.", "looks[].")
+    expected = {
+        key: needed
+        for key, needed in keys_of(LeggedRobot)
+        if not key.startswith(as_others)  # "keys as for ..."
+    }
+    assert {key: needed == "yes" for key, needed in rows} == expected
+
+
+def keys_of(kind: Any, place: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield each key of the file, with whether it is needed where its parent is."""
+    types = get_type_hints(kind)
+    for each in fields(kind):
+        form = types[each.name]
+        inner = next((part for part in (form, *get_args(form)) if is_dataclass(part)), None)
+        is_list = inner is not None and get_origin(form) is tuple
+        key = f"{place}{each.name}{'[]' if is_list else ''}"
+        yield key, each.default is MISSING
+        if inner is not None:
+            yield from keys_of(inner, f"{key}.")
+
+
+def test_the_lines_of_the_guide_give_the_figures_of_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = build_spec(load_robot("go2"))
+    spec.compile()
+    (tmp_path / "robot.xml").write_text(spec.to_xml(), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    printed: dict[str, list[Any]] = {}
+    code = GUIDE.partition("```python\n")[2].partition("```")[0]
+    exec(code, {"print": lambda name, *values: printed.update({name: values})})
+    for body in load_robot("go2").bodies:
+        mass_kg, com, inertia = printed[body.name]
+        assert mass_kg == pytest.approx(body.mass_kg, rel=1e-4)
+        np.testing.assert_allclose(com, body.com, atol=1e-6)
+        np.testing.assert_allclose(inertia, body.inertia, rtol=1e-3, atol=1e-8)
 
 
 def test_text_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
