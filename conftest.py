@@ -37,9 +37,9 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     settings.load_profile("short")
 
 
-QUICK_CASES, QUICK_ROS_TESTS = 1, 2
-"""Of a test with parameters so many cases, and of a file over ROS 2, whose tests take longest, so
-many tests show that their subject works on this machine."""
+QUICK_CASES, QUICK_TESTS, QUICK_ROS_TESTS = 1, 12, 2
+"""So many cases of a test with parameters, and so many tests of a file (fewer over ROS 2, where
+they take longest), show that their subject works on this machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,8 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="of each test with parameters only the first case, of each file over ROS 2 the first "
-        f"{QUICK_ROS_TESTS} tests",
+        help="of each test with parameters only the first case, of each file only the first "
+        f"{QUICK_TESTS} tests, over ROS 2 the first {QUICK_ROS_TESTS}",
     )
 
 
@@ -88,6 +88,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out(
             config, items, _later(items, lambda item: item.nodeid.partition("[")[0], QUICK_CASES)
         )
+        _leave_out(config, items, _later(items, lambda item: item.path, QUICK_TESTS))
         over_ros = [item for item in items if item.get_closest_marker("ros")]
         _leave_out(config, items, _later(over_ros, lambda item: item.path, QUICK_ROS_TESTS))
     if "acceptance" in config.option.markexpr:

@@ -8,6 +8,7 @@ Metres, kilograms, kg m^2, radians, N m, rad/s; x forward, y left, z up in the b
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
@@ -291,18 +292,47 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
 
     Args:
         kind: A dataclass of numbers, texts, tuples of these and dataclasses, as the file has them.
-        robot: Name of a folder of ROBOTS, or any folder.
+        robot: Name of a folder of ROBOTS, or any folder; see `figures_file`.
 
     Raises:
         SimError: There is no such folder, or its figures cannot be those of such a robot.
     """
-    file = ROBOTS / robot / FILE
+    file = figures_file(robot)
     known = robot_names(kind)
     if not file.is_file() or (file.parent.parent == ROBOTS and file.parent.name not in known):
         raise SimError(
-            f"{robot}: expected {', '.join(known)}, or the folder of such a robot with {FILE}"
+            f"{robot}: expected {', '.join(known)}, or the folder of such a robot with {FILE}, "
+            f"found {_instead(file)}"
         )
     return read_figures(kind, file)
+
+
+def figures_file(robot: str | Path) -> Path:
+    """Return where the figures of a robot would be; there may be no such file.
+
+    Args:
+        robot: Name of a folder of ROBOTS, else a folder, relative to the current one. A text with a
+            slash, as `./go2`, is a folder.
+    """
+    named = ROBOTS / robot / FILE
+    if os.sep not in str(robot) and named.is_file():
+        return named
+    return Path(robot).expanduser().absolute() / FILE
+
+
+def _instead(file: Path) -> str:
+    """Return what is there instead of figures, with the remedy."""
+    found = file.parent
+    if found.is_dir():
+        return "those of another kind of robot" if file.is_file() else f"{found} without that file"
+    if not found.is_file():
+        return f"no folder {found}"
+    if found.name == FILE:
+        return f"that file; give its folder: {found.parent}"
+    return (
+        "a file; the simulator runs no MJCF or URDF, but `model_tools import`, `complete` and "
+        "`compare` do: --robot-model"
+    )
 
 
 def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:

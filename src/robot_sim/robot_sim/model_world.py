@@ -19,7 +19,7 @@ import mujoco
 import numpy as np
 
 from robot_sim.errors import SimError
-from robot_sim.figures import Array
+from robot_sim.figures import FILE, Array
 from robot_sim.world import Sensors, WalkingWorld
 
 _LONGEST_STEP_S = 0.001
@@ -188,11 +188,11 @@ class ModelWorld(WalkingWorld):
 
 
 def _loaded(file: Path) -> _Spec:
-    if not file.is_file():
-        raise SimError(
-            f"{file}: expected a robot model (MJCF or URDF), found "
-            f"{'a folder' if file.is_dir() else 'nothing'}"
-        )
+    instead = f"a folder without {FILE}" if file.is_dir() else "nothing"
+    if file.name == FILE:
+        instead = f"the figures of a robot; give their folder: {file.absolute().parent}"
+    if not file.is_file() or file.name == FILE:
+        raise SimError(f"{file}: expected a robot model (MJCF or URDF), found {instead}")
     try:
         return mujoco.MjSpec.from_file(str(file))
     except ValueError as error:

@@ -112,6 +112,48 @@ def test_a_robot_that_is_not_there_is_refused_with_those_that_are() -> None:
         load_robot("nowhere")
 
 
+@pytest.mark.parametrize("robot", ["dog", "./dog", "../here/dog", Path("dog")])
+def test_a_folder_is_relative_to_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str | Path
+) -> None:
+    (tmp_path / "here" / "dog").mkdir(parents=True)
+    written(tmp_path / "here" / "dog")
+    monkeypatch.chdir(tmp_path / "here")
+    assert load_robot(robot).joint_names[0] == "LF_hip_joint"
+
+
+def test_a_known_name_comes_before_a_folder_and_a_slash_before_a_known_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "go2").mkdir()
+    written(tmp_path / "go2")
+    monkeypatch.chdir(tmp_path)
+    assert load_robot("go2").joint_names[0] == "FR_hip_joint"
+    assert load_robot("./go2").joint_names[0] == "LF_hip_joint"
+
+
+@pytest.mark.parametrize(
+    ("robot", "words"),
+    [
+        ("so101", "found those of another kind of robot"),
+        ("nowhere", "found no folder /"),
+        ("empty", "/empty without that file"),
+        ("dog/figures.yaml", "found that file; give its folder: /"),
+        ("dog.xml", "found a file; the simulator runs no MJCF or URDF, .* --robot-model"),
+    ],
+)
+def test_what_is_no_folder_of_figures_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str, words: str
+) -> None:
+    for name in ("dog", "empty"):
+        (tmp_path / name).mkdir()
+    written(tmp_path / "dog")
+    (tmp_path / "dog.xml").write_text("<mujoco/>", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SimError, match=f"^{robot}: expected .*with figures.yaml, .*{words}"):
+        load_robot(robot)
+
+
 @pytest.mark.parametrize("text", ["name: [", "[" * 5000])
 def test_text_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
     (written(tmp_path) / "figures.yaml").write_text(text)

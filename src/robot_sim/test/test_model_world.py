@@ -228,7 +228,16 @@ COLLISION = '<collision><geometry><mesh filename="package://x/hull.stl"/></geome
             {},
             "none.xml: expected a robot model .*, found nothing",
         ),
-        (lambda folder: folder, {}, "expected a robot model .*, found a folder"),
+        (
+            lambda folder: folder,
+            {},
+            "expected a robot model .*, found a folder without figures.yaml",
+        ),
+        (
+            lambda folder: folder / "figures.yaml",
+            {},
+            "found the figures of a robot; give their folder: ",
+        ),
         (lambda folder: quadruped(folder, **{"</mujoco>": ""}), {}, "found XML Error|found .*XML"),
         (
             quadruped,

@@ -146,10 +146,10 @@ def robot_of(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     if given.robot_model is not None and not simulates:
         raise ToolError(f"--robot-model: expected {asked_by}, which simulates it, found none")
     from model_tools.simulation.robot import SimulatedRobot
-    from robot_sim.figures import FILE, ROBOTS
+    from robot_sim.figures import figures_file
 
     model = given.robot_model
-    has_figures = model is not None and (ROBOTS / model / FILE).is_file()
+    has_figures = model is not None and figures_file(model).is_file()
     if given.robot_imu and (model is None or has_figures):
         raise ToolError("--robot-imu: expected --robot-model, which has it, found none")
     if has_figures:

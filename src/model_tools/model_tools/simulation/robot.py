@@ -39,7 +39,7 @@ class SimulatedRobot:
     """A robot to simulate.
 
     Attributes:
-        figures: One of robot_sim's own, by the name of its folder of figures.
+        figures: One of robot_sim's own by name, or a folder of figures.
         model: A model that is simulated instead, MJCF or URDF.
         imu: Site or body of that model whose frame is the IMU's; its base if empty.
     """
@@ -77,9 +77,9 @@ class SimulatedRobot:
         if others:
             raise ToolError(
                 f"{contract.name}: expected joints of the simulated {body.name}, found "
-                f"{', '.join(others)}; name the robot with --robot-model (go2, g1, MJCF or "
-                "URDF), or use a recording of it (compare --rows; --rollout "
-                "or --bag where a bundle is made)"
+                f"{', '.join(others)}; name the robot with --robot-model (go2, g1, a "
+                "folder of figures, MJCF or URDF), or use a recording of it (compare --rows; "
+                "--rollout or --bag where a bundle is made)"
             )
 
     def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:

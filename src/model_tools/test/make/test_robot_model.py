@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 
 from model_tools import cli
+from model_tools.commands.bundle_arguments import add_robot, robot_of
 from model_tools.errors import ToolError
 from model_tools.make.unrecorded import source_of, walks
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from robot_sim.figures import figures_file
 
 from ..tiny_bundle import ROBOT, make_bundle
 
@@ -93,6 +96,20 @@ def test_a_robot_of_robot_sim_is_named_in_what_it_gives() -> None:
     go2, g1 = (source_of(SimulatedRobot(figures=name)) for name in ("go2", "g1"))
     assert go2.startswith("robot_sim, Go2, flat floor, lockstep: stand up from lying, then")
     assert g1.startswith("robot_sim, G1, flat floor, lockstep: stand, then")
+
+
+def test_a_folder_of_figures_in_the_current_folder_is_a_robot_to_simulate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = figures_file("go2").read_text("utf-8").replace("name: Go2", "name: Dog")
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / "figures.yaml").write_text(figures, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser()
+    add_robot(parser)
+    parser.add_argument("--simulate", action="store_true")
+    given = parser.parse_args(["--simulate", "--robot-model", "dog"])
+    assert robot_of(given, "--simulate").name == "robot_sim, Dog"
 
 
 def test_a_policy_of_another_robot_is_refused_by_the_names_of_its_joints() -> None:

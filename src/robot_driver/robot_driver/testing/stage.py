@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from robot_driver.interfaces import MODE_DAMP, POSITION
+from robot_driver.interfaces import COMMAND_FIELDS, F64, MODE_DAMP, POSITION
 from robot_driver.link_process import MODULE as LINK_MODULE
 from robot_driver.testing.case import DriverCase, Heard, RobotDouble
 
@@ -35,6 +36,32 @@ _ATTEMPTS = 3
 _LOOK_S = 0.01
 FOLLOWED_RAD = 0.05
 """How far from the pose the commands of `DriverProcess.follows` are."""
+
+
+def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
+    """Return what a robot heard, for the author of a driver whose test fails.
+
+    Args:
+        robot: The double.
+        followed_pose: Positions that a command of the tests has, as `DriverProcess.followed_pose`.
+    """
+    counts = Counter(frame.what for frame in robot.heard)
+    lines = [
+        "the robot heard "
+        + (", ".join(f"{n} times {what}" for what, n in counts.items()) or "nothing")
+    ]
+    commands = [frame for frame in robot.heard if frame.values is not None]
+    moving = [frame for frame in commands if not frame.rests]
+    for frame in (moving or commands)[-1:]:
+        assert frame.values is not None
+        lines.append(
+            f"its newest command{'' if moving else ', which brings it to rest'} "
+            f"({', '.join(COMMAND_FIELDS)}; the position that moves it as the tests do):"
+        )
+        rows = zip(robot.figures.joint_names, frame.values, followed_pose, strict=True)
+        for name, values, position in rows:
+            lines.append(f"  {name}: {' '.join(f'{each:.4g}' for each in values)}; {position:.4g}")
+    return "\n".join(lines)
 
 
 class DriverProcess:
@@ -106,7 +133,11 @@ class DriverProcess:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Spin until the condition holds; fail the test with `what` if it never does."""
-        self._stage.until(condition, f"{self.name}: {what}", lambda: f"; log:\n{self.log}")
+        self._stage.until(
+            condition,
+            f"{self.name}: {what}",
+            lambda: f"\n{what_was_heard(self.robot, self.followed_pose)}\nlog:\n{self.log}",
+        )
 
     def reports(self, condition: Callable[[RobotStatus], object], what: str) -> RobotStatus:
         """Spin until the newest status fulfils a condition; return it."""

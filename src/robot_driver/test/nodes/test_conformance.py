@@ -17,6 +17,7 @@ import pytest
 from robot_driver.interfaces import COMMAND_FIELDS, POSITION
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, DriverCase, RobotDouble
 from robot_driver.testing.conformance import DriverConformance, DriverTimes
+from robot_driver.testing.stage import what_was_heard
 
 from ..holding_arm import ASK, FIGURES, JOINTS, RELAX, goal, state_frame
 from . import holding_arm_node
@@ -100,3 +101,16 @@ class TestConformance(DriverConformance):
 @pytest.mark.real_time
 class TestTimes(DriverTimes):
     case = CASE
+
+
+def test_a_failing_test_shows_what_the_robot_heard_by_joint() -> None:
+    robot = ArmDouble()
+    try:
+        assert what_was_heard(robot, robot.pose) == "the robot heard nothing"
+        robot.hear(OTHER)
+        robot.hear(COMMANDED, np.column_stack([robot.pose[::-1], *np.zeros((4, len(JOINTS)))]))
+        text = what_was_heard(robot, robot.pose)
+    finally:
+        robot.close()
+    assert text.startswith("the robot heard 1 times other, 1 times commanded\nits newest command (")
+    assert f"  {JOINTS[0]}: 0.3 0 0 0 0; 0.1\n" in text

@@ -22,8 +22,8 @@ _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
 """So long after the newest node was found another one may appear."""
 _ROBOTS_WITHIN_S = 4.0
-"""The same while it is not known who follows the commands of a policy node: a busy machine may need
-so long to find a driver."""
+"""The same while it is not known who follows the commands of a policy node, or whose commands a
+driver follows: a busy machine may need so long to find the other one."""
 _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
 _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 
@@ -74,12 +74,15 @@ class StopConfirmation:
         where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
         unknown = ", ".join(self._without_robot())
         unless = f"; who follows the commands of {unknown} is not known" if unknown else ""
+        if alone := ", ".join(self._without_policy()):
+            unless += f"; no policy node was found beside {alone}"
         return f"{self._action}: {where}obeyed: {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
         """Return once every node that there is has obeyed, and no other has appeared for 1 s.
 
-        Where the driver or the simulator of a policy node was not found, it is 4 s.
+        Where the driver or the simulator of a policy node, or the policy node of a driver, was not
+        found, it is 4 s.
 
         Raises:
             OperatorError: There is none, or one has not obeyed, within `timeout_s`.
@@ -95,7 +98,10 @@ class StopConfirmation:
                 not self._missing()
                 and self._kinds
                 and quiet_s > _OTHERS_WITHIN_S
-                and (quiet_s > _ROBOTS_WITHIN_S or not self._without_robot())
+                and (
+                    quiet_s > _ROBOTS_WITHIN_S
+                    or not (self._without_robot() or self._without_policy())
+                )
             ):
                 return
         if not self._kinds and not self._named:
@@ -122,6 +128,12 @@ class StopConfirmation:
         """Return the policy nodes for which it is not known who follows their commands."""
         policies = [name for name, kind in sorted(self._kinds.items()) if kind == POLICY_NODE]
         return [name for name in policies if not seen(self._node, name).is_complete]
+
+    def _without_policy(self) -> list[str]:
+        """Return the drivers beside which no policy node was found."""
+        there = {namespace_of(name) for name, kind in self._kinds.items() if kind == POLICY_NODE}
+        drivers = [name for name, kind in sorted(self._kinds.items()) if kind == DRIVER]
+        return [name for name in drivers if namespace_of(name) not in there]
 
     def _look(self) -> bool:
         """Ask the nodes that are new; return whether there were any."""

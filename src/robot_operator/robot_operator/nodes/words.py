@@ -152,9 +152,9 @@ def input_lines(status: PolicyStatus) -> Lines:
     """Return whether a policy node may use each of its inputs, and why not."""
 
     def state(entry: InputStatus) -> str:
-        if not entry.ok:
-            return entry.text.removeprefix(f"{entry.name}: ")
-        return "ok" if entry.publishers else "no publisher, not needed now"
+        if entry.ok:
+            return "ok" if entry.publishers else "no publisher, not needed now"
+        return str(entry.text).removeprefix(f"{entry.name}: ")
 
     return [(entry.name, state(entry)) for entry in status.inputs]
 

@@ -81,6 +81,14 @@ class World:
         node.create_service(Trigger, "~/damp", damp)
         return status
 
+    def resting_driver(self) -> None:
+        """Add a driver that has braked its robot."""
+        node = self.node("some_driver")
+        node.create_publisher(RobotStatus, "~/status", _LATCHED).publish(
+            RobotStatus(state=RobotStatus.DAMPING, reason="joint_command has expired")
+        )
+        node.create_service(Trigger, "~/damp", lambda _, response: response)
+
     def run(
         self, *arguments: str, each_turn: Callable[[], object] = lambda: None
     ) -> subprocess.CompletedProcess[str]:
@@ -139,6 +147,34 @@ def test_estop_waits_for_a_driver_that_is_found_late(world: World) -> None:
     assert result.returncode == 0, result.stderr
     assert "obeyed: /act_policy_node, /some_driver\n" in result.stderr
     assert drivers[0].state == RobotStatus.DAMPING
+
+
+@pytest.mark.slow
+def test_damp_waits_for_a_policy_node_that_is_found_late(world: World) -> None:
+    world.resting_driver()
+    policies, found_s = list[PolicyStatus](), list[float]()
+
+    def appear() -> None:
+        if world.nodes[0].count_subscribers("some_driver/status") and not found_s:
+            found_s.append(time.monotonic())
+        if found_s and not policies and time.monotonic() > found_s[0] + 2.0:
+            policies.append(world.policy("joint_policy_node"))
+
+    result = world.run("damp", "--timeout", "30", each_turn=appear)
+
+    assert result.returncode == 0, result.stderr
+    assert "obeyed: /joint_policy_node, /some_driver; " in result.stderr
+    assert policies[0].mode == JointCommand.MODE_DAMP
+
+
+@pytest.mark.slow
+def test_damp_says_beside_which_driver_no_policy_node_was_found(world: World) -> None:
+    world.resting_driver()
+
+    result = world.run("damp", "--timeout", "30")
+
+    assert result.returncode == 0, result.stderr
+    assert "obeyed: /some_driver; no policy node was found beside /some_driver\n" in result.stderr
 
 
 def test_estop_says_where_no_robot_of_a_policy_is_known(world: World) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from policy_inference.interfaces import F64
-from robot_sim.figures import FILE, ROBOTS, load_robot
+from robot_sim.figures import figures_file, load_robot
 
 _DIGITS = 9
 _LEVEL: F64 = np.array([1.0, 0.0, 0.0, 0.0])
@@ -129,7 +129,7 @@ def _model(robot: Path) -> Any:
 
     from robot_sim.model import build_spec
 
-    figures = (ROBOTS / robot / FILE).is_file()
+    figures = figures_file(robot).is_file()
     try:
         spec = build_spec(load_robot(robot)) if figures else mujoco.MjSpec.from_file(str(robot))
         for kind in ("sensors", "actuators", "keys", "equalities", "tendons", "excludes", "pairs"):

@@ -13,7 +13,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.make.importers.draft import TODO, Draft
 from policy_inference.bundle.joint_values import robot_names
-from robot_sim.figures import FILE, ROBOTS, BodyFigures, load_robot
+from robot_sim.figures import BodyFigures, figures_file, load_robot
 
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
 _FIELDS = ("position_min", "position_max", "velocity_limit", "effort_limit")
@@ -46,7 +46,7 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
         SimError: The figures cannot be read.
         OSError: The file cannot be read.
     """
-    if (ROBOTS / path / FILE).is_file():
+    if figures_file(path).is_file():
         return _figures(load_robot(path).bodies)
     root = _parsed(path.read_bytes(), str(path))
     if root.tag not in ("robot", "mujoco"):

@@ -44,7 +44,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.plain_json import plain
 from policy_inference.interfaces import F64
 from robot_sim.faults import TARGETS, Fault
-from robot_sim.figures import FILE, ROBOTS
+from robot_sim.figures import figures_file
 from robot_sim.ground import Ground
 from robot_sim.metrics import SETTLE_S
 from robot_sim.trace import Trace
@@ -260,7 +260,7 @@ def suite_sha256() -> str:
 @functools.cache
 def robot_sha256(robot: str) -> str:
     """Return the hash of a robot's figures."""
-    return hashlib.sha256((ROBOTS / robot / FILE).read_bytes()).hexdigest()
+    return hashlib.sha256(figures_file(robot).read_bytes()).hexdigest()
 
 
 def _opened(policy: EvaluatedPolicy) -> tuple[Bundle, OpenedModels]:
