@@ -195,7 +195,7 @@ def test_a_good_version_comes_to_all_waves(fleet: Fleet) -> None:
     assert fleet.versions == [NEW, NEW, NEW]
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_rollout_that_is_repeated_takes_no_robot_back(fleet: Fleet, tmp_path: Path) -> None:
     trial = tmp_path / "trial.yaml"
     trial.write_text("run_time_s: 60\n", "utf-8")
@@ -217,7 +217,7 @@ def test_a_fault_in_the_second_wave_takes_the_first_one_back_too(fleet: Fleet) -
     assert "holds a fault until it is reset" in last
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_fault_in_the_first_wave_spares_the_second(fleet: Fleet) -> None:
     fleet.robots["r1"].limps_with = NEW
     status, output = fleet.rollout()
@@ -234,7 +234,7 @@ def test_a_robot_that_refuses_the_version_stops_the_rollout(fleet: Fleet, tmp_pa
     assert "no robot has 1.1.0 from this roll-out" in output
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_full_disk_in_the_second_wave_takes_the_first_one_back_too(
     fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -256,7 +256,7 @@ def test_an_unreachable_robot_stops_the_rollout_and_the_others_go_back(fleet: Fl
     assert output.splitlines()[-1] == "rollout: stopped in wave_2: r3: could not be reached"
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_robot_that_gets_lost_with_the_version_is_told_by_the_exit_status(
     fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -270,7 +270,7 @@ def test_a_robot_that_gets_lost_with_the_version_is_told_by_the_exit_status(
     assert "go back by themselves" in output
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_robots_that_had_the_version_before_keep_it_when_the_rollout_stops(fleet: Fleet) -> None:
     models = fleet.robots["r1"].models
     install(models.parent.parent / f"bundle_{NEW}", models)
@@ -293,7 +293,7 @@ def test_a_robot_that_refuses_to_load_says_so_and_goes_back(fleet: Fleet) -> Non
     )
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_robot_that_does_not_load_the_version_before_is_told_by_the_exit_status(
     fleet: Fleet, tmp_path: Path
 ) -> None:

@@ -200,12 +200,16 @@ class LeggedRobot:
         for shape in (*self.hulls, *self.looks):
             if not any(map(shape.is_of, names)):
                 raise SimError(f"body: expected one of {', '.join(names)}, found {shape.body!r}")
-            for key, value, known in (
-                ("kind", shape.kind, KINDS),
-                ("material", shape.material or MATERIALS[0], MATERIALS),
-            ):
-                if value not in known:
-                    raise SimError(f"{key}: expected one of {', '.join(known)}, found {value!r}")
+            if len(shape.places) not in (1, 2):
+                raise SimError(f"places: expected 1 or 2, found {len(shape.places)}")
+            if shape.kind not in KINDS:
+                raise SimError(f"kind: expected one of {', '.join(KINDS)}, found {shape.kind!r}")
+        for shape in self.looks:
+            if shape.material not in MATERIALS:
+                raise SimError(
+                    f"looks: material: expected one of {', '.join(MATERIALS)}, found "
+                    f"{shape.material!r}"
+                )
 
     def _check_tree(self) -> None:
         """Check that MuJoCo, which goes through bodies depth first, keeps their order."""
@@ -352,7 +356,7 @@ def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
         made: FiguresT = _made(kind, yaml.safe_load(file.read_text("utf-8")), "")
     except SimError as error:
         raise SimError(f"{file}: {error}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         text = " ".join(str(error).split())
         raise SimError(f"{file}: expected YAML in UTF-8, found: {text}") from None
     return made
@@ -377,9 +381,11 @@ def _made(kind: Any, found: Any, place: str) -> Any:
         return tuple(_made(parts[0], each, f"{place}[{i}]") for i, each in enumerate(found))
     if kind is float and type(found) in (int, float) and np.isfinite(found):
         return float(found)
-    if (kind is int and type(found) is int) or (kind is str and isinstance(found, str) and found):
+    if kind is int and type(found) is int:
         return found
-    expected = {float: "a number", int: "a whole number"}.get(kind, "a text")
+    if kind is str and isinstance(found, str) and found and found.isprintable():
+        return found
+    expected = {float: "a number", int: "a whole number"}.get(kind, "a text that can be printed")
     raise SimError(f"{place}: expected {expected}, found {found!r}")
 
 

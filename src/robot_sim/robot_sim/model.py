@@ -19,6 +19,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from robot_sim.errors import SimError
 from robot_sim.figures import (
     LEVEL_QUAT,
     LITE3,
@@ -80,10 +81,19 @@ def build_model(
     Returns:
         A model whose n joints, actuators and degrees of freedom after the free base are in the
         order of `LeggedRobot.joint_names`.
+
+    Raises:
+        SimError: MuJoCo cannot simulate the figures.
     """
-    spec = build_spec(robot, friction=friction, timestep_s=timestep_s)
-    add_ground(spec, ground, friction=friction)
-    return spec.compile()
+    try:
+        spec = build_spec(robot, friction=friction, timestep_s=timestep_s)
+        add_ground(spec, ground, friction=friction)
+        return spec.compile()
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        raise SimError(
+            f"{robot.name}: expected figures that MuJoCo can simulate, found: {text}"
+        ) from error
 
 
 def build_spec(

@@ -31,7 +31,16 @@ _GEOM = mujoco.mjtGeom
 
 
 def write_urdf(robot: LeggedRobot) -> str:
-    """Return a robot as URDF; joint angles mean the same as in the simulation."""
+    """Return a robot as URDF; joint angles mean the same as in the simulation.
+
+    Raises:
+        SimError: Its figures cannot be simulated, or a body has the name of another link.
+    """
+    if taken := {BASE, IMU} & {body.name for body in robot.bodies[1:]}:
+        raise SimError(
+            f"{robot.name}: expected names of bodies beside {BASE} and {IMU}, which the messages "
+            f"have, found {', '.join(sorted(taken))}"
+        )
     model = build_model(robot)
     root = Element("robot", name=robot.name.lower())
     names = {number: model.body(number).name for number in range(1, model.nbody)}

@@ -67,6 +67,7 @@ def test_faults_know_the_joints_of_the_robot(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"feet": None}, "missing feet"),
+        ({"name": "a\x1b[2J"}, r"name: expected a text that can be printed, found 'a\x1b[2J'"),
         ({"tail": 1.0}, "unknown tail"),
         ({"fallen_height_m": "low"}, "fallen_height_m: expected a number, found 'low'"),
         ({"fallen_height_m": float("nan")}, "fallen_height_m: expected a number"),
@@ -90,6 +91,14 @@ def test_faults_know_the_joints_of_the_robot(tmp_path: Path) -> None:
         (
             {"hulls": [{"body": "torso", "kind": "box", "places": [[0, 0]], "size": [1]}]},
             "hulls[0].places[0]: expected 3 numbers, found [0, 0]",
+        ),
+        (
+            {"hulls": [{"body": "torso", "kind": "capsule", "places": [], "size": [1]}]},
+            "places: expected 1 or 2, found 0",
+        ),
+        (
+            {"looks": [{"body": "torso", "kind": "box", "places": [[0, 0, 0]], "size": [1]}]},
+            "looks: material: expected one of skin, dark, metal, accent, rubber, found ''",
         ),
     ],
 )
@@ -191,7 +200,8 @@ def test_the_lines_of_the_guide_give_the_figures_of_a_model(
         np.testing.assert_allclose(inertia, body.inertia, rtol=1e-3, atol=1e-8)
 
 
-def test_text_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
-    (written(tmp_path) / "figures.yaml").write_text("name: [")
+@pytest.mark.parametrize("text", ["name: [", "[" * 5000])
+def test_text_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    (written(tmp_path) / "figures.yaml").write_text(text)
     with pytest.raises(SimError, match="expected YAML"):
         load_robot(tmp_path)

@@ -209,8 +209,13 @@ def read_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, 
             content = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]  # as it is there
             found |= {name: _widened(content[name]) for name in short}
         return found
-    except (SafetensorError, TypeError, AttributeError) as error:
+    except SafetensorError as error:
         raise _wrong(path, error) from error
+    except (TypeError, AttributeError) as error:
+        raise ToolError(
+            f"{path}: expected tensors of types that numpy has, or bfloat16, found {error}; a "
+            "quantised file has others: take the one that the training saved"
+        ) from error
 
 
 def _widened(tensor: Mapping[str, Any]) -> Tensor:

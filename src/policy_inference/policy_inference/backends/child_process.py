@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import policy_inference
+from policy_inference.errors import printable
 from policy_inference.processes import PrivateFolder
 
 LEAVE_TIMEOUT_S = 2.0
@@ -93,13 +94,16 @@ class ChildProcess:
         return self._process.returncode
 
     def said(self, within_s: float = 0.0) -> str:
-        """Return what it printed last; of one that has ended, wait so long for all of it."""
+        """Return what it printed last, as a terminal may show it.
+
+        Of one that has ended, wait so long for all of it.
+        """
         if self.status() is not None:
             self._reader.join(within_s)
         file = self._printed.fileno()
         first = os.pread(file, _SAID_BYTES, max(0, os.fstat(file).st_size - _SAID_BYTES))
         said = (first + self._said.lstrip(b"\0"))[-_SAID_BYTES:]
-        return said.decode("utf-8", "replace").strip()
+        return printable(said.decode("utf-8", "replace").strip())
 
     def kill(self) -> None:
         """End it by force, without a wait; `end` comes after that."""

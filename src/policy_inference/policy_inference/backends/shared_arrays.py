@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import mmap
 import os
@@ -12,9 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from policy_inference.errors import printable
 from policy_inference.interfaces import Tensor, TensorSpec
 
 _ALIGNED, _TEXT_SIZE = 64, 4096
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+"""A block that the other process cuts would end this one with SIGBUS at its next access."""
 _CUT = b" [...]"
 OK, FAILED = b"o", b"f"
 
@@ -29,9 +33,11 @@ class SharedArrays:
         """Make a block for the tensors, or take the one behind a file descriptor."""
         sizes = [_rounded(_bytes(spec)) for spec in specs]
         whole = _TEXT_SIZE + sum(sizes)
-        self.fd = os.memfd_create("policy_inference") if fd is None else fd
         if fd is None:
-            os.ftruncate(self.fd, whole)
+            fd = os.memfd_create("policy_inference", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.ftruncate(fd, whole)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        self.fd = fd
         self._block = mmap.mmap(self.fd, whole)
         starts = np.cumsum([_TEXT_SIZE, *sizes])[:-1].tolist()
         self._free = iter(
@@ -50,9 +56,9 @@ class SharedArrays:
 
     @property
     def text(self) -> str:
-        """The text; a longer one is cut."""
-        end = self._block.find(b"\0", 0, _TEXT_SIZE)
-        return self._block[:end].decode("utf-8", "replace")
+        """The text, as a terminal may show it; a longer one is cut."""
+        content, _, _ = self._block[:_TEXT_SIZE].partition(b"\0")
+        return printable(content.decode("utf-8", "replace"))
 
     @text.setter
     def text(self, text: str) -> None:

@@ -47,7 +47,7 @@ class Odd(BackendBase):
         if self._deed == "crash":
             raise MemoryError("a bug")
         if self._deed == "end":
-            sys.stderr.write("no firmware\n")
+            sys.stderr.write("\x1b[2Jno firmware\n")
             sys.stderr.flush()
             os._exit(3)
         if "pid" in self._given:

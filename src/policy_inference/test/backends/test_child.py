@@ -90,7 +90,7 @@ def test_a_child_that_ends_while_opening_is_reported_with_its_last_words(start: 
     with pytest.raises(
         BackendError,
         match=r"odd: .* ended with status 3 during opening .*; it "
-        r"said: (.|\n)*no firmware",
+        r"said: (.|\n)*\\x1b\[2Jno firmware",
     ):
         start("end")
 

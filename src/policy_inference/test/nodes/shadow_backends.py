@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ class Faulty(OnnxBackend):
     """Does what the text of a file says: nan, raise, slow, scale, segfault, exit; else it works.
 
     Or what no runtime should: garbage (in the memory that it shares with the node), answers
-    (without requests), prints, forks, closes (what it has open).
+    (without requests), cuts (that memory), prints, forks, closes (what it has open).
     """
 
     name = "faulty"
@@ -75,6 +76,12 @@ def _answers() -> None:
         os.eventfd_write(fd, 1 << 40)
 
 
+def _cuts() -> None:
+    for fd in _descriptors("memfd:policy_inference"):
+        with suppress(PermissionError):
+            os.ftruncate(fd, 0)
+
+
 def _prints() -> None:
     for _ in range(100):
         os.write(1, b"x" * 100_000)
@@ -99,6 +106,7 @@ def _nothing() -> None:
 _MISCHIEF = {
     "garbage": _garbage,
     "answers": _answers,
+    "cuts": _cuts,
     "prints": _prints,
     "forks": _forks,
     "closes": _closes,

@@ -45,6 +45,7 @@ MISCHIEF = [
     # What these two hit is chance: the node gives up, or gets no answers any more.
     ("garbage", "shadow: "),
     ("answers", "shadow: "),
+    ("cuts", ""),
     ("prints", ""),
     ("forks", ""),
     ("closes", "shadow: "),

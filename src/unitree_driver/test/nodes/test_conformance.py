@@ -15,7 +15,7 @@ class TestGo2(DriverConformance):
     case = GO2_CASE
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 class TestG1(DriverConformance):
     case = G1_CASE
 

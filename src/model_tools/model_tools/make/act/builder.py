@@ -161,7 +161,8 @@ class Weights:
         """Return a tensor.
 
         Raises:
-            ToolError: It is missing, of another shape, or holds NaN or infinite values.
+            ToolError: It is missing, of another shape, or holds NaN or values that float32 cannot
+                hold.
         """
         place, found = f"{self._file}: {self._prefix}{name}", self._tensors.get(name)
         if found is None:
@@ -179,13 +180,15 @@ class Weights:
                 f"{place}: expected floating-point numbers, found {found.dtype}; a "
                 "quantised file has another format; export the one that the training saved"
             )
-        if not np.isfinite(found).all():
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(found, np.float32)
+        if not np.isfinite(values).all():
             raise ToolError(
                 f"{place}: expected finite values, found NaN or infinite ones; the "
                 "training diverged, export an earlier checkpoint"
             )
         self._taken.add(name)
-        return np.ascontiguousarray(found, np.float32)
+        return values
 
     def wrong(self, name: str, expected: str, found: str) -> ToolError:
         """Return the error that says what a tensor holds instead of `expected`."""

@@ -20,6 +20,8 @@ STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state
 _IMAGES = re.compile(r"observation\.(images\.)?")
 LARGEST_SIDE = 8192
 """Of an image, as a contract allows it."""
+LARGEST_STEPS = 10_000
+"""Of a chunk, and of its denoising, as a contract allows them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +123,12 @@ def flag(root: Node, name: str) -> bool:
     return found is not None and found.boolean()
 
 
-def count(node: Node) -> int:
-    """Return a whole number above 0."""
+def count(node: Node, most: int | None = None) -> int:
+    """Return a whole number above 0, and at most `most`."""
     if node.whole() < 1:
         raise node.wrong("a number above 0")
+    if most is not None and node.whole() > most:
+        raise node.wrong(f"at most {most}")
     return node.whole()
 
 

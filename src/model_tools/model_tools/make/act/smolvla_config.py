@@ -9,7 +9,9 @@ transformers, which wrote it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node, read_json
 from model_tools.make.act.checkpoint_config import (
+    LARGEST_STEPS,
     CheckpointConfig,
     count,
     flag,
@@ -26,11 +29,15 @@ from model_tools.make.act.checkpoint_config import (
 from model_tools.make.act.choices import PATCH_POSITIONS
 from model_tools.make.act.llama import LlamaSizes
 from model_tools.make.act.unet_config import NOISY, TIME
+from policy_inference.bundle.bounded_yaml import StrictLoader
 from policy_inference.bundle.chunk_contract import Denoising, StepTime
+from policy_inference.bundle.schema import Found
 
 LANGUAGE_MODEL = "LanguageModel"
 """Name of the graph that runs once for a chunk."""
 _EMPTY = "observation.images.empty_camera_"
+_WIDEST = 8192
+"""Expert, whose width is that of the time of a step, as a contract allows it."""
 _ADAPTER, _TOKENIZER, _CONFIG = "adapter_config.json", "tokenizer.json", "config.json"
 
 
@@ -114,22 +121,23 @@ def read_smolvla_config(folder: Path, language: Language) -> SmolvlaConfig:
     root, features = read_root(folder), _seen(folder)
     _require_usual(root, features)
     vlm_folder = _vlm_folder(folder, root["vlm_model_name"].text(), language.vlm)
-    vlm = read_json(vlm_folder / _CONFIG)
+    # With its folder, since the checkpoint has a file of the same name.
+    vlm = dataclasses.replace(read_json(vlm_folder / _CONFIG), file=str(vlm_folder / _CONFIG))
     if vlm["model_type"].text() != "smolvlm":
         raise vlm["model_type"].wrong("smolvlm, the vision-language model of SmolVLA")
     text = _text_sizes(root, vlm)
-    expert = _expert_sizes(root, text)
+    expert, words = _expert_sizes(root, text), count(vlm["text_config"]["vocab_size"])
     config = SmolvlaConfig(
         **features,
-        chunk_size=count(root["chunk_size"]),
+        chunk_size=count(root["chunk_size"], LARGEST_STEPS),
         n_action_steps=count(root["n_action_steps"]),
         denoising=_denoising(root, expert),
         prompt=_prompt(language),
-        tokens=_tokens(root, language, vlm_folder),
+        tokens=_tokens(root, language, vlm_folder, words),
         patch_positions=_patch_positions(root, language),
         vision=_vision_sizes(vlm),
         text=text,
-        words=count(vlm["text_config"]["vocab_size"]),
+        words=words,
         expert=expert,
         shuffle=_number(vlm, "scale_factor", 2),
         canvas=_canvas(root),
@@ -192,6 +200,11 @@ def _require_fit(root: Node, config: SmolvlaConfig) -> None:
                 f"of {side} pixels, at most {config.vision.side * config.vision.patch}, found "
                 f"{columns} x {rows}"
             )
+        if config.canvas is not None and min(height, width) * rows < max(height, width):
+            raise ToolError(
+                f"{root.file}: input_features: expected images of which a pixel is left in "
+                f"{columns} x {rows}, found {width} x {height}"
+            )
 
 
 def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
@@ -202,8 +215,8 @@ def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
             return place
     raise ToolError(
         f"--vlm: expected the folder of {name} with {_CONFIG} and {_TOKENIZER}, found none in "
-        f"{places[0]}; nothing is downloaded: `hf download {name} {_CONFIG} {_TOKENIZER} "
-        "--local-dir vlm`, then --vlm vlm"
+        f"{places[0]}; nothing is downloaded: `hf download {shlex.quote(name)} {_CONFIG} "
+        f"{_TOKENIZER} --local-dir vlm`, then --vlm vlm"
     )
 
 
@@ -214,10 +227,15 @@ def _prompt(language: Language) -> str:
             "none; the graphs contain it, so that another task needs another export"
         )
     assert language.prompt is not None
+    if StrictLoader.NON_PRINTABLE.search(language.prompt):
+        raise ToolError(
+            "--prompt: expected text without control characters, which a contract cannot have, "
+            f"found {Found.of(language.prompt)}"
+        )
     return language.prompt
 
 
-def _tokens(root: Node, language: Language, vlm: Path) -> tuple[int, ...]:
+def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int, ...]:
     """Return the tokens of the prompt, which ends with a line break as in the training."""
     # Only SmolVLA needs it, and only here: no robot does.
     try:
@@ -232,17 +250,22 @@ def _tokens(root: Node, language: Language, vlm: Path) -> tuple[int, ...]:
         raise ToolError(f"{file}: expected the tokenizer of the vision-language model, found none")
     try:
         tokenizer = Tokenizer.from_file(str(file))
+        # LeRobot pads and cuts; padding is masked out, and a prompt that is cut is another one.
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokens = tuple(tokenizer.encode(prompt if prompt.endswith("\n") else f"{prompt}\n").ids)
     except Exception as error:  # that library raises nothing narrower
-        raise ToolError(f"{file}: expected a tokenizer, found {error}") from error
-    # LeRobot pads and cuts; padding is masked out, and a prompt that is cut is another one.
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokens = tuple(tokenizer.encode(prompt if prompt.endswith("\n") else f"{prompt}\n").ids)
+        raise ToolError(f"{file}: expected a tokenizer for --prompt, found {error}") from error
     most = count(root["tokenizer_max_length"])
     if not 0 < len(tokens) <= most:
         raise ToolError(
             f"--prompt: expected at most {most} tokens (tokenizer_max_length), found {len(tokens)};"
             " LeRobot cuts off the others: take the part that the policy saw in training"
+        )
+    if max(tokens) >= words:
+        raise ToolError(
+            f"{file}: expected tokens below vocab_size of {_CONFIG}, {words}, found {max(tokens)}; "
+            "the two files are of different models"
         )
     return tokens
 
@@ -326,9 +349,11 @@ def _expert_sizes(root: Node, text: LlamaSizes) -> LlamaSizes:
             f"as many as num_vlm_layers, {text.layers}, the only number that is exported"
         )
     multiplier = root["expert_width_multiplier"]
-    width = int(text.width * multiplier.positive())
-    if width < 4 or width % 2:
-        raise multiplier.wrong(f"a number that makes an even width of {text.width}")
+    width = math.floor(min(text.width * multiplier.positive(), _WIDEST + 1))
+    if not 4 <= width <= _WIDEST or width % 2:
+        raise multiplier.wrong(
+            f"a number that makes an even width of {text.width}, at most {_WIDEST}"
+        )
     return LlamaSizes(
         width=width,
         layers=text.layers,
@@ -364,7 +389,7 @@ def _denoising(root: Node, expert: LlamaSizes) -> Denoising:
     first, last = (2 * math.pi / root[f"{end}_period"].positive() for end in ("min", "max"))
     return Denoising(
         method="flow",
-        steps=count(root["num_steps"]),
+        steps=count(root["num_steps"], LARGEST_STEPS),
         tensor=NOISY,
         time=StepTime(tensor=TIME, size=expert.width, first_frequency=first, last_frequency=last),
         condition=LANGUAGE_MODEL,

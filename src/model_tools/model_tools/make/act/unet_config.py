@@ -14,6 +14,7 @@ from typing import Any
 
 from model_tools.files.foreign import Node
 from model_tools.make.act.checkpoint_config import (
+    LARGEST_STEPS,
     CheckpointConfig,
     count,
     flag,
@@ -65,7 +66,7 @@ def read_unet_config(folder: Path) -> UnetConfig:
     root, features = read_root(folder), read_features(folder)
     if features["state"] is None:
         raise root["input_features"].wrong("observation.state, which the network needs")
-    observations, horizon = count(root["n_obs_steps"]), count(root["horizon"])
+    observations, horizon = count(root["n_obs_steps"]), count(root["horizon"], LARGEST_STEPS)
     dims = tuple(count(each) for each in root["down_dims"].elements())
     if horizon % 2 ** len(dims):
         raise root["horizon"].wrong(f"a multiple of {2 ** len(dims)}, for {len(dims)} down_dims")
@@ -109,7 +110,7 @@ def _denoising(root: Node, observations: int) -> Denoising:
         schedule, method = _schedule(root, timesteps), root["noise_scheduler_type"].text().lower()
         if method not in ("ddpm", "ddim"):
             raise root["noise_scheduler_type"].wrong("DDPM or DDIM")
-    steps = timesteps if given is None else count(given)
+    steps = timesteps if given is None else count(given, LARGEST_STEPS)
     if steps > timesteps and given is not None:
         raise given.wrong(f"at most num_train_timesteps, {timesteps}")
     return Denoising(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_tensors
@@ -371,6 +371,8 @@ def test_weights_in_bfloat16_are_read(checkpoint: Path) -> None:
     [
         ({"n_obs_steps": 2}, "n_obs_steps: expected 1, since SmolVLA sees one moment"),
         ({"n_action_steps": 8}, "n_action_steps: expected at most chunk_size, 7"),
+        ({"chunk_size": 1e300}, r"chunk_size: expected at most 10000, found 1e\+300"),
+        ({"num_steps": 10_000_000}, "num_steps: expected at most 10000, found 10000000"),
         ({"adapt_to_pi_aloha": True}, "adapt_to_pi_aloha: expected false"),
         ({"add_image_special_tokens": True}, "add_image_special_tokens: expected false"),
         ({"use_peft": True}, "use_peft: expected false: merge the adapter"),
@@ -382,10 +384,12 @@ def test_weights_in_bfloat16_are_read(checkpoint: Path) -> None:
         ({"max_state_dim": 5}, "max_state_dim: expected at least the 6 values"),
         ({"max_action_dim": 5}, "max_action_dim: expected at least the 6 values"),
         ({"expert_width_multiplier": 0.1}, "expert_width_multiplier: expected a number that makes"),
+        ({"expert_width_multiplier": 1.7e308}, "an even width of 16, at most 8192, found 1.7e"),
         ({"resize_imgs_with_padding": [16, 12]}, "resize_imgs_with_padding: expected images of a "),
         ({"resize_imgs_with_padding": None}, "expected images of a square .* found 16 x 12"),
         ({"resize_imgs_with_padding": [32, 32]}, "of 8 pixels, at most 16, found 32 x 32"),
         ({"vlm_model_name": "HF/Smol"}, "--vlm: expected the folder of HF/Smol .*nothing is down"),
+        ({"vlm_model_name": "a; reboot"}, "`hf download 'a; reboot' config.json tokenizer.json"),
         ({"tokenizer_max_length": 3}, "--prompt: expected at most 3 tokens .*found 4"),
     ],
 )
@@ -416,10 +420,19 @@ def test_policies_that_lack_an_input_are_refused(
         exported(checkpoint)
 
 
+def test_an_image_too_narrow_for_a_pixel_is_refused(checkpoint: Path) -> None:
+    inputs = smolvla_config()["input_features"]
+    inputs["observation.images.wrist"]["shape"] = [3, 1, 17]
+    (checkpoint / "config.json").write_text(json.dumps(smolvla_config(input_features=inputs)))
+    with pytest.raises(ToolError, match="of which a pixel is left in 16 x 16, found 17 x 1"):
+        exported(checkpoint)
+
+
 @pytest.mark.parametrize(
     ("part", "changed", "found"),
     [
-        (None, {"model_type": "idefics3"}, "model_type: expected smolvlm"),
+        (None, {"model_type": "idefics3"}, r"vlm/config\.json: model_type: expected smolvlm"),
+        ("text_config", {"vocab_size": 5}, "tokenizer.json: expected tokens below .* 5, found 6"),
         ("text_config", {"attention_bias": True}, "attention_bias: expected false"),
         ("text_config", {"num_key_value_heads": 3}, "expected a multiple of num_key_value_heads"),
         ("vision_config", {"hidden_act": "relu"}, "hidden_act: expected gelu_pytorch_tanh"),
@@ -440,6 +453,14 @@ def test_other_language_models_are_refused(
     [
         (Language(patch_positions="counted"), "--prompt: expected the task in words"),
         (Language(prompt=" \n", patch_positions="counted"), "--prompt: expected the task in words"),
+        (
+            Language(prompt="reach\x1b[2J", patch_positions="counted"),
+            r"--prompt: expected text without control characters.*found 'reach\\x1b\[2J'",
+        ),
+        (
+            Language(prompt="reach \udcff", patch_positions="counted"),
+            "--prompt: expected text without control characters",
+        ),
         (Language(prompt=PROMPT), "--patch-positions: expected repeated or counted"),
         (
             Language(prompt=PROMPT, vlm=Path("nowhere"), patch_positions="counted"),
@@ -468,6 +489,34 @@ def test_a_missing_tokenizer_is_named(checkpoint: Path, monkeypatch: pytest.Monk
         exported(checkpoint)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ToolError, match="`pip install tokenizers` where model_tools runs"):
+        exported(checkpoint)
+
+
+def test_a_tokenizer_that_cannot_make_tokens_of_the_prompt_is_named(checkpoint: Path) -> None:
+    file = checkpoint / "vlm" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    del content["model"]["vocab"]["<unk>"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ToolError, match=r"tokenizer.json: expected a tokenizer for --prompt"):
+        exported(checkpoint)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_a_weight_that_float32_cannot_hold_is_named(checkpoint: Path, value: float) -> None:
+    file = checkpoint / "model.safetensors"
+    tensors = {name: array.astype(np.float64) for name, array in load_file(file).items()}
+    tensors["model.action_in_proj.bias"][3] = value
+    file.unlink()
+    save_file(tensors, file)
+    with pytest.raises(ToolError, match=r"action_in_proj\.bias: expected finite values"):
+        exported(checkpoint)
+
+
+def test_a_type_that_numpy_lacks_is_named(checkpoint: Path) -> None:
+    file = checkpoint / "model.safetensors"
+    header = json.dumps({"model.x": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}})
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0\0")
+    with pytest.raises(ToolError, match=r"expected tensors of types that numpy has.*float8_e4m3"):
         exported(checkpoint)
 
 

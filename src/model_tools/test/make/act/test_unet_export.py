@@ -179,6 +179,7 @@ def test_golden_rows_of_the_training_need_its_noise(tmp_path: Path) -> None:
     ("changed", "found"),
     [
         ({"horizon": 10}, "horizon: expected a multiple of 4"),
+        ({"horizon": 1 << 20}, "horizon: expected at most 10000, found 1048576"),
         ({"n_action_steps": 8}, r"n_action_steps: expected 1 to horizon - n_obs_steps \+ 1, 7"),
         ({"num_inference_steps": 101}, "num_inference_steps: expected at most"),
         ({"noise_scheduler_type": "PNDM"}, "noise_scheduler_type: expected DDPM or DDIM"),
