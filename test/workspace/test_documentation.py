@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -68,3 +70,20 @@ def test_tests_named_in_the_safety_case_exist() -> None:
     for file, test in named:
         tree = ast.parse((ROOT / file).read_text("utf-8"))
         assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, file
+
+
+def test_the_lines_that_rename_the_example_leave_nothing_of_its_name(tmp_path: Path) -> None:
+    page = (DOCS / "bring_your_robot.md").read_text("utf-8")
+    (lines,) = (block for block in re.findall(r"```bash\n(.*?)```", page, re.S) if "MyDog" in block)
+    source = tmp_path / "my_ws" / "src"
+    source.mkdir(parents=True)
+    subprocess.run(
+        ["bash", "-ec", lines], cwd=ROOT, env=os.environ | {"HOME": str(tmp_path)}, check=True
+    )
+    files = [path for path in (source / "my_dog").rglob("*") if path.is_file()]
+    assert source / "my_dog" / "my_dog_driver" / "my_dog_driver" / "driver.py" in files
+    for path in files:
+        if path.suffix != ".pyc":
+            named = f"{path.relative_to(source)} {path.read_text('utf-8')}".lower()
+            assert "my_robot" not in named
+            assert "myrobot" not in named

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Robots from model files: small ones that are written here."""
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -270,3 +272,30 @@ def test_a_model_that_cannot_be_used_gets_one_clear_error(
 ) -> None:
     with pytest.raises(SimError, match=message):
         world_of(make(tmp_path), **how)
+
+
+def test_the_lines_of_the_guide_put_a_model_behind_a_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = Path(__file__).parents[3] / "docs" / "bring_your_robot.md"
+    (code,) = (
+        block
+        for block in re.findall(r"```python\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
+        if "ModelWorld" in block
+    )
+    quadruped(tmp_path).rename(tmp_path / "my_dog.xml")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {
+        "JOINT_NAMES": JOINTS,
+        "STANDING_RAD": np.zeros(len(JOINTS)),
+        "FIGURES": SimpleNamespace(largest_torque_nm=np.full(len(JOINTS), 9.0)),
+        "STATE_RATE_HZ": 500.0,
+    }
+    exec(code, names)
+    world: ModelWorld = names["world"]
+    standing_m = world.sense().pos_world[2]
+    world.advance(6 * world.steps_per_s)
+    sensed = world.sense()
+    assert world.joint_names == JOINTS
+    assert sensed.pos_world[2] < standing_m
+    assert np.abs(sensed.joint_vel).max() < 0.2
