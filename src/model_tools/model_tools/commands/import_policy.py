@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="ROBOT",
         help="for what the source does not state of joints' limits and the way to a motion's "
-        "anchor: URDF or MJCF file, folder of figures, or go2, g1 or lite3 for the figures of robot_sim",
+        "anchor: URDF or MJCF file, folder of figures, or go2, g1 or lite3 of robot_sim",
     )
     parser.add_argument(
         "--motion",
