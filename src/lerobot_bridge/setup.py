@@ -23,12 +23,21 @@ setup(
     author_email="policy-inference@users.noreply.github.com",
     maintainer="The policy_inference authors",
     maintainer_email="policy-inference@users.noreply.github.com",
+    url="https://github.com/policy-inference/policy_inference",
     license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={"": ["py.typed"], PACKAGE: ["mappings/*"]},
     zip_safe=False,
-    install_requires=["setuptools", "numpy", "PyYAML", "rosbags"],
+    install_requires=[
+        "setuptools",
+        "model_tools",
+        "policy_inference",
+        "numpy",
+        "PyYAML",
+        "rosbags",
+    ],
     # lerobot: only to write datasets; heavy, and it bounds what others need.
     extras_require={"lerobot": ["lerobot==0.4.4"], "test": ["pytest"]},
     data_files=[

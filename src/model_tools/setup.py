@@ -23,13 +23,17 @@ setup(
     author_email="policy-inference@users.noreply.github.com",
     maintainer="The policy_inference authors",
     maintainer_email="policy-inference@users.noreply.github.com",
+    url="https://github.com/policy-inference/policy_inference",
     license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={"": ["py.typed"], f"{PACKAGE}.make.act": ["robots/*.yaml"]},
     zip_safe=False,
     install_requires=[
         "setuptools",
+        "policy_inference",
+        "robot_sim",
         "av",
         # Both as rosbags has them.
         'backports.zstd; python_version < "3.14"',

@@ -23,12 +23,14 @@ setup(
     author_email="policy-inference@users.noreply.github.com",
     maintainer="The policy_inference authors",
     maintainer_email="policy-inference@users.noreply.github.com",
+    url="https://github.com/policy-inference/policy_inference",
     license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={"": ["py.typed"]},
     zip_safe=False,
-    install_requires=["setuptools", "numpy"],
+    install_requires=["setuptools", "policy_inference", "robot_driver", "numpy"],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     extras_require={"test": ["pytest"]},
     data_files=[

@@ -74,6 +74,36 @@ def test_every_import_is_declared_in_package_xml(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
+def test_setup_py_requires_the_packages_of_this_suite_that_are_imported(package: str) -> None:
+    tree = ast.parse((SOURCE / package / "setup.py").read_text())
+    required = {
+        ast.literal_eval(item)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "install_requires"
+        for item in getattr(node.value, "elts", [])
+    }
+    assert imported_packages(package, package) & set(PACKAGES) <= required
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in SOURCE.glob("*/CHANGELOG.rst")))
+def test_every_package_has_a_readme(folder: Path) -> None:
+    assert (folder / "README.md").is_file()
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [*SOURCE.glob("*/package.xml"), *SOURCE.parent.glob("interfaces/*/package.xml")],
+    ids=lambda manifest: manifest.parent.name,
+)
+def test_every_package_has_the_licence_and_says_where_it_comes_from(manifest: Path) -> None:
+    licence = (SOURCE.parent / "LICENSE").read_bytes()
+    assert manifest.with_name("LICENSE").read_bytes() == licence
+    root = ElementTree.parse(manifest).getroot()
+    assert root.findtext("url")
+    assert root.findtext("author")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_dependencies_are_sorted(package: str) -> None:
     root = ElementTree.parse(SOURCE / package / "package.xml").getroot()
     names = [tag.text or "" for tag in root.iterfind("exec_depend")]
@@ -81,7 +111,7 @@ def test_dependencies_are_sorted(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-@pytest.mark.parametrize("field", ["name", "version", "license", "maintainer"])
+@pytest.mark.parametrize("field", ["name", "version", "license", "maintainer", "author", "url"])
 def test_package_xml_and_setup_py_agree(package: str, field: str) -> None:
     value = ElementTree.parse(SOURCE / package / "package.xml").getroot().findtext(field)
     setup = (SOURCE / package / "setup.py").read_text()
