@@ -40,8 +40,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wheels")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--isolated")
     for package in PACKAGES:
-        # A copy, since a build writes beside its sources, and with the files that links lead to.
-        source = shutil.copytree(ROOT / "src" / package, place / "src" / package)
+        # A copy, since a build writes beside its sources; of the folder alone, as the build farm
+        # has it.
+        source = shutil.copytree(ROOT / "src" / package, place / "src" / package, symlinks=True)
         options = ("--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", place)
         run(*pip, "wheel", "--quiet", *options, source)
     wheels = sorted(place.glob("*-py3-none-any.whl"))
@@ -71,3 +72,10 @@ def test_robots_and_types_are_inside(installed: Path) -> None:
     assert (installed / "robot_sim" / "robots" / "lite3" / "figures.yaml").is_file()
     for package in PACKAGES:
         assert (installed / package / "py.typed").is_file()
+
+
+def test_launch_files_and_bundles_are_inside(installed: Path) -> None:
+    share = installed / "share" / "policy_inference"
+    assert (share / "config" / "bundles" / "lite3_walk" / "policy.yaml").is_file()
+    for file in (ROOT / "launch").glob("*.launch.py"):
+        assert (share / "launch" / file.name).is_file()
