@@ -79,3 +79,11 @@ def test_launch_files_and_bundles_are_inside(installed: Path) -> None:
     assert (share / "config" / "bundles" / "lite3_walk" / "policy.yaml").is_file()
     for file in (ROOT / "launch").glob("*.launch.py"):
         assert (share / "launch" / file.name).is_file()
+
+
+def test_the_bundles_of_a_wheel_are_found_by_name(installed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "environment"
+    run(sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", target)
+    shutil.copytree(installed / "share" / "policy_inference", target / "share" / "policy_inference")
+    words = ("-c", "from policy_inference.bundle.load import shipped_names; print(shipped_names())")
+    assert "lite3_walk" in run(target / "bin" / "python", *words, PYTHONPATH=str(installed))

@@ -8,6 +8,7 @@ import hashlib
 import os
 import posixpath
 import re
+import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -395,7 +396,7 @@ def bundle_folder(name_or_path: str) -> Path:
 
     `NAME@VERSION` is an installed version; `NAME` the one that is in use, else, where none is
     installed, the bundle that comes with this package, in the first prefix of AMENT_PREFIX_PATH
-    that has it.
+    that has it, or in that of this Python.
 
     Raises:
         PolicyError: It is none of these, or the version in use is not known, or was not installed
@@ -438,8 +439,12 @@ def shipped_names() -> list[str]:
 
 
 def _shipped() -> Path | None:
-    """Return the folder of these bundles, in the first prefix that has it."""
+    """Return the folder of these bundles, in the first prefix that has it.
+
+    The last prefix is the one of this Python, in which pip installs a wheel's data.
+    """
     prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
+    prefixes.append(sysconfig.get_path("data"))
     return next((path for prefix in prefixes if (path := Path(prefix, _SHARE)).is_dir()), None)
 
 

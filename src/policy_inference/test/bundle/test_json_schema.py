@@ -103,7 +103,7 @@ def test_committed_contract_names_its_schema_for_editors(file: Path) -> None:
 def test_contract_of_the_guide_is_accepted_by_reader_and_schema(
     tmp_path: Path, validator: jsonschema.Draft202012Validator, kind: str
 ) -> None:
-    guide = (BUNDLES.resolve().parents[1] / "docs" / "bundle.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).resolve().parents[4] / "docs" / "bundle.md").read_text(encoding="utf-8")
     examples = [block.partition("```")[0] for block in guide.split("```yaml\n")[1:]]
     (example,) = (block for block in examples if f"kind: {kind}\n" in block)
     file = tmp_path / "policy.yaml"
