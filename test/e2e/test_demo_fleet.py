@@ -73,7 +73,7 @@ def test_bad_releases_are_stopped_by_the_stage_that_can_see_them(tmp_path: Path)
         "production",
     )
     reasons = {name: one["stopped_because"] for name, one in summary["releases"].items()}
-    assert "rms_steps" in reasons["wrong_scale"]
+    assert "rms_ratio" in reasons["wrong_scale"]
     assert "torque_share" in reasons["limping"]
     assert summary["robots_on_known_version"] == summary["robots_walking"] == 2
 

@@ -20,6 +20,7 @@ from .test_replay import recordings, replayed
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 RANGE = "command_range: {min: [-0.7, 0, 0], max: [0.7, 0, 0]}\n"
+ACCEPTED = "accepted_differences: [joints.effort_limit]\n"  # else it would not begin
 NAME, IN_USE, TRIED = "lite3_walk", "1.0.0", "1.1.0"
 
 Installed = Callable[[Path, str], None]
@@ -40,7 +41,7 @@ def model_tools(*args: object) -> None:
 
 def try_out(bundle: Path, run_time_s: float) -> None:
     trial = bundle.with_suffix(".trial.yaml")
-    trial.write_text(f"run_time_s: {run_time_s}\n{RANGE}")
+    trial.write_text(f"run_time_s: {run_time_s}\n{RANGE}{ACCEPTED}")
     model_tools("install", bundle, "--trial", trial)
 
 

@@ -99,6 +99,14 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--again", action="store_true", help="allow a version that failed its trial again"
     )
     parser.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="key of the contract whose value may differ from that of the version in use, and all "
+        "below it; may be given several times (with --trial: accepted_differences of the file)",
+    )
+    parser.add_argument(
         "--node-user",
         default="",
         metavar="USER",
@@ -132,7 +140,7 @@ def put_into_use(
     from model_tools.ship.store.trials import begin_trial
 
     if given.trial is None:
-        activate(root, name, version, trusted, again=given.again)
+        activate(root, name, version, trusted, again=given.again, accepted=given.accept)
         return VersionUse(name=name, version=version), f"{name} {version} is in use"
     begun = begin_trial(
         root,

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Generic
 
+import numpy as np
 from policy_msgs.msg import GuardCounter, ShadowStatus
 from rclpy.node import Node
 
@@ -60,9 +61,11 @@ class NodeShadow(Generic[P]):
         self.arrived: tuple[ShadowAnswer, ...] = ()
         self._process: ShadowProcess | None = self._opened(policy)
         self._facts: ShadowFacts = self._process.facts
+        self._differences: list[str] = self._process.differences
         self._tick, self._gave_up, self._problem = 0, False, ""
         self._use(policy)
         node.get_logger().info(f"shadow, {self._facts.mode}: {_named(self._facts)}")
+        self._warn_of_differences()
 
     def _opened(self, policy: P) -> ShadowProcess:
         """Open the shadow of a policy.
@@ -110,6 +113,10 @@ class NodeShadow(Generic[P]):
         if self._problem and not before:
             self._node.get_logger().error(self._problem)
 
+    def _warn_of_differences(self) -> None:
+        for each in self._differences:
+            self._node.get_logger().warning(f"shadow: contract: {each}")
+
     def recorded_settings(self) -> dict[str, str]:
         """Return its entries in the head of a recording, by name."""
         return {f"shadow.{name}": text for name, text in self._facts._asdict().items()}
@@ -123,6 +130,9 @@ class NodeShadow(Generic[P]):
             "bundle": f"{facts.bundle_name} {facts.bundle_version}",
             "bundle_sha256": facts.bundle_sha256,
             "mode": facts.mode,
+            "contract_differences": "; ".join(self._differences) or "none",
+            "gain_error_largest": _largest(np.abs(divergence.gain - 1.0)),
+            "correlation_smallest": _largest(-divergence.correlation, sign=-1.0),
             **{
                 f"ticks_{outcome.name.lower()}": str(count)
                 for outcome, count in divergence.counts.items()
@@ -176,6 +186,8 @@ class NodeShadow(Generic[P]):
         before, self._process = self._process, prepared.process
         if self._process is not None:
             self._facts = self._process.facts
+            self._differences = self._process.differences
+            self._warn_of_differences()
             self._process.start()
         self._problem = prepared.problem
         self._use(policy)
@@ -225,6 +237,12 @@ def _named(facts: ShadowFacts) -> str:
         f"{facts.bundle_name} {facts.bundle_version} ({facts.bundle}) on {facts.backend}: "
         f"{facts.runs_on}"
     )
+
+
+def _largest(values: F64, sign: float = 1.0) -> str:
+    """Return the largest value in words; "unknown" where no joint has one."""
+    known = values[np.isfinite(values)]
+    return f"{sign * known.max():.6f}" if known.size else "unknown"
 
 
 def _listed(values: F64 | None) -> list[float]:

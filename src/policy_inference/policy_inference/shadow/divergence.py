@@ -13,6 +13,9 @@ from policy_inference.bundle.body import Body
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.interfaces import F64
 
+_ROUNDING = 1e-10
+"""Of a variance that is a difference of means, as share of these."""
+
 
 class Divergence:
     """Sums over the answers of a shadow policy.
@@ -43,6 +46,7 @@ class Divergence:
         self.beyond_limits = 0
         self.max: F64 = np.zeros(len(self.joints))
         self._sum, self._squares = np.zeros((2, len(self.joints)))
+        self._moments: F64 = np.zeros((5, len(self.joints)))
         self._ran, self._duration_ns, self.duration_max_s = 0, 0, 0.0
 
     @classmethod
@@ -66,6 +70,8 @@ class Divergence:
         self._sum += distance
         self._squares += distance * distance
         np.maximum(self.max, distance, out=self.max)
+        ours, theirs = answer.active_target, answer.target
+        self._moments += ours, theirs, ours * ours, theirs * theirs, ours * theirs
 
     @property
     def compared(self) -> int:
@@ -83,6 +89,34 @@ class Divergence:
         return np.asarray(np.sqrt(self._squares / max(1, self.compared)))
 
     @property
+    def gain(self) -> F64:
+        """Slope of the line that predicts the shadow's target from the active policy's [joints].
+
+        1 where both move alike, 0.5 where the shadow's moves are half as large; NaN where the
+        active policy's target does not move.
+        """
+        ours, _, both = self._covariances()
+        return _ratio(both, ours)
+
+    @property
+    def moves(self) -> F64:
+        """Root mean square of the active target about its mean [joints], in the unit of `max`."""
+        return np.asarray(np.sqrt(self._covariances()[0]))
+
+    @property
+    def correlation(self) -> F64:
+        """Correlation of both targets [joints], -1 to 1; NaN where one of them does not move."""
+        ours, theirs, both = self._covariances()
+        return np.asarray(np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0))
+
+    def _covariances(self) -> tuple[F64, F64, F64]:
+        """Return variance of the active target, of the shadow's, and their covariance [joints]."""
+        our, their, ours, theirs, both = self._moments / max(1, self.compared)
+        noise = _ROUNDING * (ours + theirs)
+        ours, theirs, both = ours - our * our, theirs - their * their, both - our * their
+        return ours * (ours > noise), theirs * (theirs > noise), both
+
+    @property
     def beyond_limits_share(self) -> float:
         """Share of the compared ticks in which a target was beyond a limit, 0 to 1."""
         return self.beyond_limits / max(1, self.compared)
@@ -95,3 +129,7 @@ class Divergence:
     def in_steps(self, distance: F64) -> F64 | None:
         """Return a distance [joints] in multiples of the active policy's step, None if unknown."""
         return None if self._step is None else distance / self._step
+
+
+def _ratio(of: F64, to: F64) -> F64:
+    return np.asarray(np.divide(of, to, out=np.full_like(of, np.nan), where=to > 0.0))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from policy_inference.backends.child_process import talk_through
 from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.contract_difference import contract_differences
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.core.limits import StricterLimits, limits_in_force
@@ -71,6 +72,9 @@ def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
                 "bundle_sha256": opened.bundle.sha256,
                 "backend": opened.backend.name,
                 "runs_on": opened.models.runs_on,
+                "differences": [
+                    str(one) for one in contract_differences(active, opened.bundle.contract)
+                ],
             }
         ),
         "utf-8",

@@ -70,6 +70,7 @@ class ShadowProcess:
 
     Attributes:
         facts: What runs.
+        differences: Keys in which its contract differs from that of the active policy, in words.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class ShadowProcess:
         except BaseException:
             self.close()
             raise
+        self.differences: list[str] = about.pop("differences")
         self.facts = ShadowFacts(**about, mode=mode.value)
         self._given = self._taken = self._first = self._answered = 0
         self._numbers = [0] * SLOTS

@@ -77,12 +77,14 @@ class ShadowedChunks:
             seeded=True,
         )
         self._models: OpenedModels | None = None
+        self.backend = recording.info.settings.get("shadow.backend", "")
         self._inferences: Mapping[int, InferenceResult] = {}
         self._compute: Callable[[Snapshot], F64] | None = None
         if problem := missing_images(recording, bundle):
             raise ToolError(problem)
         if not bundle.contract.cameras:
             self._models = open_models(bundle.models, backends, options)
+            self.backend = self._models.name
             self._compute = Inference(bundle.contract, self._models).run
         self._shadow = ChunkShadow(
             bundle.contract,

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from rich.table import Table
 
 from model_tools.prove.replaying.chunk_shadowing import ShadowedChunks
@@ -18,12 +20,21 @@ from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import AnyContract, Bundle, ChunkBundle, JointBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.contract_difference import ContractDifference, contract_differences
+from policy_inference.bundle.terms import term_names
+from policy_inference.comparison.plain_json import plain
 from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.observation import layout
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Mode, ShadowMode
+from policy_inference.interfaces import F64, Index, Mode, ShadowMode
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.joint_shadow import JointShadow
+from policy_inference.shadow.judgement import systematic_share
+
+_DIGITS = 17
+_MOST_TICKS = 20_000
+"""Of which it is measured what is systematic: they fit into memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,6 +47,10 @@ class ShadowedFlight:
         divergence: Its figures.
         recorded: Those of the shadow that ran in the flight; None where none did.
         answers: Its answers, by the number of the tick.
+        backend: On which it ran; empty where nothing ran again.
+        differences: Where its contract differs from that of the recorded policy.
+        systematic: Share of the distance that follows from the observation, by term of the
+            observation and of `all` [joints]; empty where it is not known.
     """
 
     bundle: Bundle
@@ -43,6 +58,9 @@ class ShadowedFlight:
     divergence: Divergence
     recorded: Divergence | None
     answers: Mapping[int, ShadowAnswer]
+    backend: str
+    differences: Sequence[ContractDifference]
+    systematic: Mapping[str, F64]
 
 
 def shadow_flight(
@@ -92,6 +110,11 @@ def shadow_flight(
         divergence=_summed(active, answers),
         recorded=_summed(active, recorded) if recorded else None,
         answers=answers,
+        backend=asked.backend,
+        differences=contract_differences(active, bundle.contract),
+        systematic=_systematic(recording, active, answers)
+        if isinstance(active, JointContract)
+        else {},
     )
 
 
@@ -113,8 +136,53 @@ def _summed(active: AnyContract, answers: Mapping[int, ShadowAnswer]) -> Diverge
     return divergence
 
 
+def _systematic(
+    recording: FlightRecording, active: JointContract, answers: Mapping[int, ShadowAnswer]
+) -> dict[str, F64]:
+    """Return which share of the distance follows from what the recorded policy observed."""
+    compared = [tick for tick in sorted(answers) if answers[tick].target is not None]
+    chosen = set(compared[:: 1 + len(compared) // _MOST_TICKS])
+    rows, distances = list[F64](), list[F64]()
+    for tick in recording.ticks():
+        answer = answers.get(tick.number)
+        if answer is None or tick.number not in chosen or not tick.inputs:
+            continue
+        assert answer.target is not None
+        assert answer.active_target is not None
+        names = active.observations
+        rows.append(np.concatenate([tick.inputs[name].reshape(-1) for name in names]))
+        distances.append(answer.target - answer.active_target)
+    if not rows:
+        return {}
+    observed, distance = np.array(rows, np.float64), np.array(distances)
+    parts = {"all": slice(None), **_terms(active)}
+    found = {name: systematic_share(distance, observed[:, at]) for name, at in parts.items()}
+    return {name: share for name, share in found.items() if share is not None}
+
+
+def _terms(active: JointContract) -> dict[str, Index]:
+    """Return the places of each term, all its frames, in the observations one after another."""
+    found, begin = dict[str, Index](), 0
+    for key, observation in active.observations.items():
+        _, columns = layout(observation, active)
+        end = 0
+        for term in observation.terms:
+            first, end = end, end + len(term_names(term, active))
+            at = begin + np.flatnonzero((columns >= first) & (columns < end))
+            name = f"{key}.{term.term}"
+            found[name] = np.concatenate([found[name], at]) if name in found else at
+        begin += len(columns)
+    return found
+
+
 class ShadowedTicks(Protocol):
-    """Asks a shadow about recorded ticks."""
+    """Asks a shadow about recorded ticks.
+
+    Attributes:
+        backend: On which it runs; empty where its answers are those of the recording.
+    """
+
+    backend: str
 
     def ticks(self) -> Iterator[RecordedTick]:
         """Yield the recorded ticks."""
@@ -173,6 +241,7 @@ class _ShadowedJoints:
         self._recording, self._active, self._recorded = recording, active, recorded
         self.ticks = recording.ticks
         self._backend, _ = open_backend(bundle, backends, options)
+        self.backend = self._backend.name
         self._shadow = JointShadow(
             bundle,
             self._backend,
@@ -221,7 +290,7 @@ def shadow_table(found: ShadowedFlight) -> Table:
     return table
 
 
-SHADOW_COLUMNS = ("joint", "mean", "RMS", "largest", "largest in steps")
+SHADOW_COLUMNS = ("joint", "mean", "RMS", "largest", "largest in steps", "gain", "correlation")
 
 
 def shadow_rows(divergence: Divergence) -> list[list[str]]:
@@ -234,6 +303,8 @@ def shadow_rows(divergence: Divergence) -> list[list[str]]:
             f"{divergence.rms[index]:.4g}",
             f"{divergence.max[index]:.4g}",
             "" if steps is None else f"{steps[index]:.3g}",
+            f"{divergence.gain[index]:.4f}",
+            f"{divergence.correlation[index]:.5f}",
         ]
         for index, joint in enumerate(divergence.joints)
     ]
@@ -259,6 +330,9 @@ def shadow_document(found: ShadowedFlight) -> dict[str, Any]:
         "bundle": str(found.bundle.path),
         "bundle_sha256": found.bundle.sha256,
         "mode": found.mode.value,
+        "backend": found.backend,
+        "contract_differences": [dataclasses.asdict(one) for one in found.differences],
+        "systematic": {name: _listed(share) for name, share in found.systematic.items()},
         "divergence": _figures(found.divergence),
         "recorded": None if found.recorded is None else _figures(found.recorded),
     }
@@ -266,12 +340,17 @@ def shadow_document(found: ShadowedFlight) -> dict[str, Any]:
 
 def _figures(divergence: Divergence) -> dict[str, Any]:
     distances = {"mean": divergence.mean, "rms": divergence.rms, "max": divergence.max}
+    course = {
+        "moves": divergence.moves,
+        "gain": divergence.gain,
+        "correlation": divergence.correlation,
+    }
     return {
         "joints": [*divergence.joints],
         "ticks": {outcome.name.lower(): count for outcome, count in divergence.counts.items()},
         "beyond_limits": divergence.beyond_limits,
         "guard": dict(sorted(divergence.rules.items())),
-        **{name: values.tolist() for name, values in distances.items()},
+        **{name: _listed(values) for name, values in (distances | course).items()},
         **{
             f"{name}_steps": None
             if (steps := divergence.in_steps(values)) is None
@@ -279,3 +358,9 @@ def _figures(divergence: Divergence) -> dict[str, Any]:
             for name, values in distances.items()
         },
     }
+
+
+def _listed(values: F64) -> list[float | None]:
+    """Return values for JSON, which has no NaN."""
+    listed: list[float | None] = plain(values.tolist(), _DIGITS)
+    return listed

@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node, read_json
 from model_tools.ship.release.release_file import (
@@ -29,12 +31,17 @@ from model_tools.ship.release.release_file import (
     ShadowStage,
     StageName,
 )
+from policy_inference.bundle.contract_difference import ContractDifference, not_accepted
+from policy_inference.interfaces import F64
+from policy_inference.shadow.expectation import pair
+from policy_inference.shadow.judgement import ShadowFigures, judge_shadow
 
 SIMULATION_KIND = "release_simulation"
 Judged = dict[str, RobotEvidence]
 """Evidence by robot."""
 _FAILED = ("failed", "not_finite")
 _TICKS = ("compared", "skipped", "lost", *_FAILED)
+_DISTANCES, _COURSE = ("max", "rms", "rms_steps"), ("moves", "gain", "correlation")
 _RUNS = "policy_inference_info"
 _GOOD_TRIALS, _FAILED_TRIAL = ("passed", "kept"), "failed"
 _MOST_NAMES = 10
@@ -86,23 +93,54 @@ def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
     if baseline is not None and flown.text() != baseline.sha256:
         raise flown.wrong(f"a recording of {baseline.version} ({baseline.sha256}), the baseline")
     found = shadow["divergence"]
-    joints, steps = found["joints"].texts(), found.get("rms_steps")
+    joints = found["joints"].texts()
     if len(set(joints)) != len(joints):
         raise found["joints"].wrong("each joint once")
-    diverging = Divergences(
+    systematic = shadow.get("systematic")
+    diverging = Diverged(
+        backends=pair(report["backend"].text(), shadow["backend"].text()),
         ticks={name: _counted(found["ticks"][name]) for name in _TICKS},
         beyond_limits=_counted(found["beyond_limits"]),
-        distance=_by_joint(joints, found["max"]),
-        rms_steps={} if steps is None else _by_joint(joints, steps),
+        joints=joints,
+        distances={name: _distances(found, name, joints) for name in _DISTANCES},
+        course={name: _course(found.get(name), joints) for name in _COURSE}
+        | {"systematic": _course(systematic and systematic.get("all"), joints)},
     )
-    return {robot: _judged_shadow(release, diverging, shown)}
+    differ = not_accepted(
+        _differences(shadow["contract_differences"]), release.accepted_differences
+    )
+    return {
+        robot: _judged_shadow(release, diverging, shown, [f"contract: {one}" for one in differ])
+    }
 
 
-def _by_joint(joints: Sequence[str], values: Node) -> dict[str, float]:
-    numbers = values.numbers(len(joints))
-    if any(number < 0.0 for number in numbers):
+def _differences(found: Node) -> list[ContractDifference]:
+    return [
+        ContractDifference(
+            key=one["key"].text(), in_use=one["in_use"].text(), candidate=one["candidate"].text()
+        )
+        for one in found.elements()
+    ]
+
+
+def _distances(found: Node, name: str, joints: Sequence[str]) -> F64 | None:
+    values = found.get(name)
+    if values is None:
+        return None
+    numbers = np.array(values.numbers(len(joints)))
+    if (numbers < 0.0).any():
         raise values.wrong("numbers of 0 or more")
-    return dict(zip(joints, numbers, strict=True))
+    return numbers
+
+
+def _course(values: Node | None, joints: Sequence[str]) -> F64 | None:
+    """Return a figure by joint; null, of a joint that rests, is NaN."""
+    if values is None:
+        return None
+    found = values.elements()
+    if len(found) != len(joints):
+        raise values.wrong(f"{len(joints)} values")
+    return np.array([math.nan if one.value is None else one.number() for one in found])
 
 
 def _counted(number: Node) -> float:
@@ -113,51 +151,53 @@ def _counted(number: Node) -> float:
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Divergences:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Diverged:
     """What was counted of a shadow on one robot.
 
     Attributes:
+        backends: Of the policy in use and of the candidate, as `expectation.pair`.
         ticks: By outcome.
         beyond_limits: Compared ticks with a target beyond a limit of a joint.
-        distance: Largest distance of the targets by joint, rad (rad/s, N·m).
-        rms_steps: Root mean square of the distance by joint, in healthy steps; empty if unknown.
+        joints: Order of the arrays.
+        distances: `max`, `rms`, `rms_steps` of the targets [joints]; None where it is unknown.
+        course: `moves`, `gain`, `correlation`, `systematic` of them [joints], likewise.
     """
 
+    backends: str
     ticks: Mapping[str, float]
     beyond_limits: float
-    distance: Mapping[str, float]
-    rms_steps: Mapping[str, float]
+    joints: Sequence[str]
+    distances: Mapping[str, F64 | None]
+    course: Mapping[str, F64 | None]
 
 
-def _judged_shadow(release: Release, found: Divergences, shown: str) -> RobotEvidence:
+def _judged_shadow(
+    release: Release, found: Diverged, shown: str, bad: Sequence[str] = ()
+) -> RobotEvidence:
     limits = release.stages.shadow or ShadowStage()
     compared, all_ticks = found.ticks["compared"], max(1.0, sum(found.ticks.values()))
-    worst = {
-        "max_distance": max(found.distance.items(), key=lambda of: of[1], default=("", 0.0)),
-        "rms_steps": max(found.rms_steps.items(), key=lambda of: of[1], default=("", 0.0)),
-    }
-    figures = {
+    largest = found.distances["max"]
+    if not compared or largest is None or not len(largest):
+        return _evidence([], ["nothing was compared"], shown, {})
+    figures = ShadowFigures(
+        joints=found.joints,
+        max=largest,
+        rms=found.distances["rms"],
+        rms_steps=found.distances["rms_steps"],
+        **found.course,
+        beyond_limits_share=found.beyond_limits / compared,
+        failed_share=sum(found.ticks[name] for name in _FAILED) / all_ticks,
+    )
+    judged, lacking = judge_shadow(figures, release.expected.get(found.backends), limits)
+    shares = {
         "minutes": compared / release.rate_hz / 60.0,
-        "beyond_limits_share": found.beyond_limits / max(1.0, compared),
-        "failed_share": sum(found.ticks[name] for name in _FAILED) / all_ticks,
         "missed_share": (found.ticks["skipped"] + found.ticks["lost"]) / all_ticks,
-        **{name: value for name, (joint, value) in worst.items() if joint},
+        **{one.figure: one.value for one in judged},
     }
-    beyond = [
-        f"{what}: {figures[what]:.4g}, at most {limit:g}"
-        + (f" ({worst[what][0]})" if what in worst else "")
-        for what, limit in (
-            ("max_distance", limits.max_distance),
-            ("rms_steps", limits.max_rms_steps),
-            ("beyond_limits_share", limits.max_beyond_limits_share),
-            ("failed_share", limits.max_failed_share),
-        )
-        if figures.get(what, 0.0) > limit
-    ]
-    lacking = [] if compared and found.distance else ["nothing was compared"]
-    lacking += _too_short(figures, limits.min_minutes)
-    return _evidence(beyond, lacking, shown, figures)
+    lacking += _too_short(shares, limits.min_minutes)
+    bad = [*bad, *(str(one) for one in judged if not one.holds)]
+    return _evidence(bad, lacking, shown, shares)
 
 
 def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
@@ -207,7 +247,11 @@ def _shadow_of_robot(
     if hashes != {release.sha256}:  # it could not be loaded, or there are two
         return _evidence([], ["it does not say that its only shadow is this bundle"], shown, {})
     baseline = release.baseline
-    runs = {labels.get("sha256") for labels, _ in samples if labels.get("__name__") == _RUNS}
+    runs = {
+        labels.get("sha256"): labels.get("backend", "")
+        for labels, _ in samples
+        if labels.get("__name__") == _RUNS
+    }
     if baseline is not None and baseline.sha256 not in runs:
         reason = f"beside the shadow runs another bundle than {baseline.version}, or none is named"
         return _evidence([], [reason], shown, {})
@@ -217,19 +261,34 @@ def _shadow_of_robot(
     if any(value != 1.0 for _, value in named("ok")):
         return _evidence([], ["its shadow does not answer now"], shown, {})
     ticks = {labels.get("outcome", ""): value for labels, value in named("ticks_total")}
-    distances = named("distance", statistic="max")
-    if not ticks.keys() >= {*_TICKS} or not distances:
+    distances = {
+        name: {labels.get("joint", ""): value for labels, value in named(metric, statistic=which)}
+        for name, metric, which in (
+            ("max", "distance", "max"),
+            ("rms", "distance", "rms"),
+            ("rms_steps", "distance_steps", "rms"),
+        )
+    }
+    joints = sorted(distances["max"])
+    if not ticks.keys() >= {*_TICKS} or not joints:
         return _evidence([], ["its shadow reports no ticks"], shown, {})
     return _judged_shadow(
         release,
-        Divergences(
+        Diverged(
+            backends=pair(
+                runs.get(baseline.sha256, "") if baseline else "",
+                named("info")[0][0].get("backend", ""),
+            ),
             ticks={name: ticks[name] for name in _TICKS},
             beyond_limits=ticks.get("beyond_limits", 0.0),
-            distance={labels.get("joint", ""): value for labels, value in distances},
-            rms_steps={
-                labels.get("joint", ""): value
-                for labels, value in named("distance_steps", statistic="rms")
+            joints=joints,
+            distances={
+                name: np.array([values[joint] for joint in joints])
+                if values.keys() >= {*joints}
+                else None
+                for name, values in distances.items()
             },
+            course=dict.fromkeys((*_COURSE, "systematic")),  # only recordings have them
         ),
         shown,
     )

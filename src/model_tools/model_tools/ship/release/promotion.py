@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.release.evidence import Judged, read_report
 from model_tools.ship.release.release_file import (
     Baseline,
+    Difference,
     Health,
     Release,
     ReleaseStages,
@@ -22,8 +24,10 @@ from model_tools.ship.release.release_file import (
     read_release,
 )
 from policy_inference.bundle.bundle import SIGNATURE_FILE
+from policy_inference.bundle.contract_difference import contract_differences
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.bundle.verified import sha256_of
+from policy_inference.shadow.expectation import ExpectedDistance, expected_distances
 
 EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": ToolError.exit_status}
 _MOST_REASONS = 20
@@ -63,6 +67,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
             f"signature; `model_tools sign {bundle} --key private.pem`"
         )
     contract, before = loaded.contract, None
+    differences, expected = tuple[Difference, ...](), dict[str, ExpectedDistance]()
     if baseline:
         old = load_bundle(bundle_folder(baseline))
         if old.contract.name != contract.name or old.sha256 == loaded.sha256:
@@ -78,6 +83,9 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
                 "another --baseline"
             )
         before = Baseline(version=old.contract.version, sha256=old.sha256)
+        found = contract_differences(old.contract, contract)
+        differences = tuple(Difference(**dataclasses.asdict(one)) for one in found)
+        expected = expected_distances(old, loaded)
     defaults = ReleaseStages()
     return Release(
         kind="release",
@@ -87,6 +95,8 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
         digest=bundle_digest(loaded),
         rate_hz=float(contract.rate_hz),
         baseline=before,
+        differences=differences,
+        expected=expected,
         stages=ReleaseStages(
             simulation=None if "simulation" in left_out else defaults.simulation,
             shadow=None if "shadow" in left_out or before is None else defaults.shadow,
@@ -171,6 +181,12 @@ def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:
     """Return what the evidence of a stage proves, of the one that it has come to if None."""
     stage = stage or release.stage
     limits, robots = getattr(release.stages, stage), release.evidence(stage)
+    differ = [
+        f"{stage}: contract: {one}; name the key in accepted_differences if that is meant"
+        for one in release.unaccepted
+    ]
+    if differ:
+        return StageVerdict(stage=stage, health="bad", reasons=differ)
     least = getattr(limits, "min_robots", 1)
     share = getattr(limits, "min_share", 1.0)
     by_health = {

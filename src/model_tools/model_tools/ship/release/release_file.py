@@ -24,9 +24,12 @@ import yaml
 from model_tools.errors import ToolError
 from policy_inference.bundle import bounded_yaml
 from policy_inference.bundle.contract import NAME, VERSION
+from policy_inference.bundle.contract_difference import ContractDifference, not_accepted
 from policy_inference.bundle.schema import Reader, entry, parse_yaml, read_bytes
 from policy_inference.errors import BundleError
 from policy_inference.safe_files import whole_file
+from policy_inference.shadow.expectation import ExpectedDistance
+from policy_inference.shadow.judgement import ShadowLimits
 
 STAGES = ("simulation", "shadow", "canary", "production")
 Health = Literal["healthy", "bad", "not_enough"]
@@ -49,31 +52,11 @@ class SimulationStage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowStage:
+class ShadowStage(ShadowLimits):
     """Limits of the stage beside the version in use, which commands."""
 
     min_robots: int = entry("robots that must have been compared", default=1, minimum=1)
     min_minutes: float = entry("time compared on each of them, min", default=10.0, minimum=0)
-    max_distance: float = entry(
-        "largest distance of a target from the active policy's, rad (rad/s, N·m)",
-        default=0.5,
-        exclusiveMinimum=0,
-    )
-    max_rms_steps: float = entry(
-        "root mean square of that distance of a joint, in multiples of the active policy's largest "
-        "healthy step",
-        default=0.5,
-        exclusiveMinimum=0,
-    )
-    max_beyond_limits_share: float = entry(
-        "share of the ticks with a target beyond a joint limit", default=0.0, minimum=0, maximum=1
-    )
-    max_failed_share: float = entry(
-        "share of the ticks in which its runtime failed or its output was not finite",
-        default=0.0,
-        minimum=0,
-        maximum=1,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +96,15 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A key in which the contract differs from that of the baseline."""
+
+    key: str = entry("key of policy.yaml")
+    in_use: str = entry("its value in the baseline")
+    candidate: str = entry("its value in the candidate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RobotEvidence:
     """What a report says about one robot, held against the limits of the stage."""
 
@@ -148,6 +140,17 @@ class Release:
     digest: str = entry("of its manifest, as robots pull it", pattern=_DIGEST)
     rate_hz: float = entry("of the policy, Hz", exclusiveMinimum=0)
     baseline: Baseline | None = entry("before it; null for the first release", default=None)
+    differences: tuple[Difference, ...] = entry(
+        "where its contract differs from the baseline's", default=()
+    )
+    accepted_differences: tuple[str, ...] = entry(
+        "keys of differences that are meant; a key covers all below it", default=()
+    )
+    expected: dict[str, ExpectedDistance] = entry(
+        "distance of its targets from the baseline's by the evidence of the bundles, by their back "
+        "ends, `BASELINE CANDIDATE`; other pairs have no evidence",
+        default={},
+    )
     stages: ReleaseStages = entry("limits by stage", default=ReleaseStages())
     history: tuple[ReleaseEvent, ...] = entry("what has happened", default=())
 
@@ -161,6 +164,12 @@ class Release:
         """The stage that it has come to."""
         promoted = [event.stage for event in self.history if event.event == "promoted"]
         return promoted[-1] if promoted else self.asked[0]
+
+    @property
+    def unaccepted(self) -> tuple[ContractDifference, ...]:
+        """Where its contract differs from the baseline's without a person's consent."""
+        found = [ContractDifference(**dataclasses.asdict(one)) for one in self.differences]
+        return not_accepted(found, self.accepted_differences)
 
     @property
     def ended(self) -> ReleaseEvent | None:

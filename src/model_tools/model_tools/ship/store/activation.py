@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,13 +32,21 @@ from model_tools.ship.store.installed import (
     version_folder,
 )
 from model_tools.ship.store.statements import refuse_revoked
-from model_tools.ship.store.trials import end_trial, found_words, require_good
+from model_tools.ship.store.trials import (
+    end_trial,
+    found_words,
+    require_accepted,
+    require_good,
+)
+from policy_inference.bundle.bundle import Bundle
 from policy_inference.bundle.contract import VERSION
+from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.statements import revoked_versions
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
 from policy_inference.core.trial.journal import TrialEvent, append_event
 from policy_inference.core.trial.record import TrialState, bad_trial, newest_trial
+from policy_inference.errors import BundleError
 from policy_inference.safe_files import read_at_most
 
 _log = logging.getLogger("model_tools")
@@ -48,11 +56,18 @@ _Number = tuple[int, str]
 
 
 def activate(
-    root: Path, name: str, version: str, trusted: TrustedKeys | None = None, *, again: bool = False
+    root: Path,
+    name: str,
+    version: str,
+    trusted: TrustedKeys | None = None,
+    *,
+    again: bool = False,
+    accepted: Collection[str] = (),
 ) -> Path:
     """Put an installed version into use, once it is verified; return its folder.
 
-    A trial that is not decided ends, of whichever version.
+    A trial that is not decided ends, of whichever version. The contract of a version that was in
+    use before is not compared: it was accepted then.
 
     Args:
         root: Folder of all installed bundles.
@@ -60,22 +75,48 @@ def activate(
         version: An installed one.
         trusted: Keys of which one must have signed it.
         again: Whether it may have failed a trial.
+        accepted: Keys of the contract whose values may differ from those in use.
 
     Raises:
-        ToolError: It is not installed, is revoked or failed its trial, another installer is at
-            work, or the root cannot be written.
+        ToolError: It is not installed, is revoked or failed its trial, its contract differs in
+            keys that are not accepted, another installer is at work, or the root cannot be written.
         BundleError: It is not whole, or not signed; what was in use stays.
         PolicyError: `current` is broken.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
     with writing(root), locked(model):
-        check_version(folder, trusted)
+        bundle = check_version(folder, trusted)
         refuse_revoked(model, version)
         require_good(model, version, again=again)
+        _compare_with_current(model, bundle, accepted)
         warn_of_older(model, version)
         move_on(model, version, lambda: end_trial(model, f"{version} was activated", version))
     return folder
+
+
+def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]) -> None:
+    """Raise ToolError where a version that was never in use differs from the one that is.
+
+    A version in use that is damaged can be replaced all the same.
+    """
+    current, version = current_version(model), bundle.contract.version
+    if current is None or version in (current, *_recorded_before(model)):
+        return
+    try:
+        in_use = load_bundle(model / current, kind=Bundle)
+    except BundleError as error:
+        _log.warning("%s: the contracts were not compared: %s", model / current, error)
+        return
+    require_accepted(in_use, bundle, accepted, "--accept")
+
+
+def _recorded_before(model: Path) -> list[str]:
+    """Return the versions that were in use; none where the record is damaged."""
+    try:
+        return recorded_in(model)
+    except ToolError:
+        return []
 
 
 def warn_of_older(model: Path, version: str) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import os
 import pwd
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from model_tools.errors import ToolError
 from model_tools.ship.store.durable import FILE_MODE, locked, sync_folder, writing
 from model_tools.ship.store.installed import check_version, model_folder, version_folder
 from model_tools.ship.store.statements import refuse_revoked
+from policy_inference.bundle.bundle import Bundle
+from policy_inference.bundle.contract_difference import contract_differences, not_accepted
 from policy_inference.bundle.schema import read_bytes
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import current_version
@@ -61,8 +64,9 @@ def begin_trial(
             the record, or who runs this.
 
     Raises:
-        ToolError: It is not installed or is revoked; no version is in use, or this one is; it
-            failed a trial; another installer is at work; the root cannot be written; there is no
+        ToolError: It is not installed or is revoked; no version is in use, or this one is; its
+            contract differs from that in keys that the `trial.yaml` does not accept; it failed a
+            trial; another installer is at work; the root cannot be written; there is no
             such user.
         BundleError: A version is not whole, or not signed; the `trial.yaml` is not valid.
         PolicyError: `current` is broken, or the record cannot be read.
@@ -86,7 +90,12 @@ def begin_trial(
                 "trial that fails goes back to the version in use"
             )
         refuse_revoked(model, version)
-        check_version(model / current, trusted)
+        require_accepted(
+            check_version(model / current, trusted),
+            bundle,
+            settings.accepted_differences,
+            f"accepted_differences of {trial_file}",
+        )
         require_room(model)  # before the trial of another version ends
         require_good(model, version, again=again)
         end_trial(model, f"a trial of {version} began")
@@ -105,6 +114,27 @@ def begin_trial(
     begun = newest_trial(model)
     assert begun is not None
     return begun
+
+
+def require_accepted(
+    in_use: Bundle, candidate: Bundle, accepted: Collection[str], where: str
+) -> None:
+    """Raise ToolError where a contract differs from the one in use in keys that nobody accepted.
+
+    Args:
+        in_use: Bundle that the robot runs.
+        candidate: Bundle that it is to run.
+        accepted: Keys that may differ.
+        where: Their place, for the message.
+    """
+    found = not_accepted(contract_differences(in_use.contract, candidate.contract), accepted)
+    if found:
+        raise ToolError(
+            f"{candidate.path}: expected the contract of the version in use, "
+            f"{in_use.contract.version}, or differences that are accepted, found\n"
+            + "\n".join(f"  {one}" for one in found)
+            + f"\nname these keys in {where} if they are meant"
+        )
 
 
 def require_good(model: Path, version: str, *, again: bool) -> None:

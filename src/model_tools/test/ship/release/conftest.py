@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from policy_inference.bundle.load import load_bundle
 
@@ -33,6 +34,15 @@ class Desk:
         file = self.folder / f"{name}.json"
         file.write_text(json.dumps(document), "utf-8")
         return file
+
+    def limit(self, **values: Any) -> None:
+        """Change what stands above the history: of the file, of its stages, or of the shadow."""
+        document = yaml.safe_load(self.file.read_text("utf-8"))
+        for key, value in values.items():
+            stages = document["stages"]
+            where = document if key in document else stages if key in stages else stages["shadow"]
+            where[key] = value
+        self.file.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
 
     def record(self, stage: str, *reports: Path | str) -> int:
         """Record evidence; return the exit status."""
@@ -59,12 +69,23 @@ class Desk:
             "joints": ["hip", "knee"],
             "ticks": ticks | divergence.pop("ticks", {}),
             "beyond_limits": 0,
-            "max": [0.1, 0.2],
-            "rms_steps": [0.1, 0.2],
+            "max": [1e-5, 2e-5],
+            "rms": [1e-6, 2e-6],
+            "rms_steps": [1e-5, 1e-5],
+            "moves": [0.2, 0.3],
+            "gain": [1.0, 1.0],
+            "correlation": [1.0, 1.0],
         }
         return {
             "bundle_sha256": load_bundle(self.baseline).sha256,
-            "shadow": {"bundle_sha256": self.sha256, "divergence": found | divergence},
+            "backend": "onnx",
+            "shadow": {
+                "bundle_sha256": self.sha256,
+                "backend": divergence.pop("backend", "onnx"),
+                "contract_differences": [],
+                "systematic": divergence.pop("systematic", {"all": [0.1, 0.1]}),
+                "divergence": found | divergence,
+            },
         }
 
     def trial(self, state: str = "passed", **other: Any) -> dict[str, Any]:

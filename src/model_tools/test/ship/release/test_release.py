@@ -98,7 +98,7 @@ def test_release_of_a_chunk_policy_has_a_shadow_stage(tmp_path: Path, keys: Keys
     assert run("release", "new", new, *how) == 0
 
     assert read_release(desk.file).stage == "shadow"
-    report = desk.shadow(rms_steps=None)  # its contract has no step of a healthy run
+    report = desk.shadow(rms_steps=None, systematic=None)  # no step of a healthy run is known
     assert desk.record("shadow", f"r1={desk.report('shadow', report)}") == 0
     assert desk.promote() == 0
     assert read_release(desk.file).stage == "canary"
@@ -139,27 +139,61 @@ def to(desk: Desk, stage: str) -> None:
         assert desk.promote() == 0
 
 
+FIGURES = ("max", "rms", "rms_steps", "moves", "gain", "correlation")
+EQUAL = {"expected": {"onnx onnx": {"rms": {}, "max": {}}}}
+ROUNDED = {
+    "expected": {
+        "onnx onnx": {"rms": {"hip": 0.01, "knee": 0.01}, "max": {"hip": 0.03, "knee": 0.03}}
+    }
+}
+UNKNOWN: dict[str, Any] = {"expected": {}}
+STATED = UNKNOWN | {"max_distance": 0.5, "max_rms_steps": 0.5}
+NEAR = {"max": [0.05, 0.05], "rms": [0.011, 0.009], "rms_steps": [0.02, 0.02]}
+
+
 @pytest.mark.parametrize(
-    ("change", "health", "reason"),
+    ("evidence", "change", "health", "reason"),
     [
-        ({}, "healthy", ""),
-        ({"ticks": {"compared": 100}}, "not_enough", "0.0 min, expected 10"),
-        ({"max": [0.1, 0.7]}, "bad", "max_distance: 0.7, at most 0.5 (knee)"),
-        ({"rms_steps": [0.9, 0.1]}, "bad", "rms_steps: 0.9, at most 0.5"),
-        ({"rms_steps": None}, "healthy", ""),
-        ({"beyond_limits": 3}, "bad", "beyond_limits_share"),
-        ({"ticks": {"failed": 1}}, "bad", "failed_share"),
-        ({"ticks": {"not_finite": 1}}, "bad", "failed_share"),
-        ({"ticks": {"skipped": 99_000, "lost": 9}}, "healthy", ""),
+        (EQUAL, {}, "healthy", ""),
+        (EQUAL, {"ticks": {"compared": 100}}, "not_enough", "0.0 min"),
+        (EQUAL, {"max": [0.1, 0.7]}, "bad", "distance_ratio"),
+        (EQUAL, {"rms": [0.001, 0.0]}, "bad", "rms_ratio"),
+        (EQUAL, {"rms": None}, "not_enough", "rms_ratio"),
+        (EQUAL, {"rms_steps": None}, "healthy", ""),
+        (EQUAL, {"gain": [None, None], "moves": [0.0, 0.0]}, "healthy", ""),
+        (EQUAL, {"beyond_limits": 3}, "bad", "beyond_limits_share"),
+        (EQUAL, {"ticks": {"failed": 1}}, "bad", "failed_share"),
+        (EQUAL, {"ticks": {"not_finite": 1}}, "bad", "failed_share"),
+        (EQUAL, {"ticks": {"skipped": 99_000, "lost": 9}}, "healthy", ""),
+        (EQUAL, {"backend": "rknn"}, "not_enough", "max_rms_steps"),
+        (ROUNDED, NEAR, "healthy", ""),
+        (ROUNDED, NEAR | {"rms": [0.02, 0.0]}, "bad", "rms_ratio"),
+        (ROUNDED, NEAR | {"max": [0.2, 0.0]}, "bad", "distance_ratio"),
+        (ROUNDED, NEAR | {"gain": [0.9, 1.0]}, "bad", "gain_error"),
+        (ROUNDED, NEAR | {"gain": [1.0, -1.0]}, "bad", "gain_error"),
+        (ROUNDED, NEAR | {"correlation": [1.0, 0.9]}, "bad", "correlation"),
+        (ROUNDED, NEAR | {"systematic": {"all": [0.9, 0.8]}}, "bad", "systematic_share"),
+        (ROUNDED, NEAR | {"systematic": None}, "not_enough", "systematic_share"),
+        # A hip that rests says nothing of gain and correlation; the knee moves.
+        (ROUNDED, NEAR | {"moves": [0.05, 0.3], "gain": [0.1, 1.0]}, "healthy", ""),
+        (ROUNDED, NEAR | {"moves": [0.05, 0.05]}, "not_enough", "gain_error"),
+        (UNKNOWN, NEAR, "not_enough", "max_rms_steps"),
+        (STATED, NEAR, "healthy", ""),
+        (STATED, NEAR | {"max": [0.1, 0.7]}, "bad", "max_distance"),
+        (STATED, NEAR | {"rms_steps": [0.9, 0.1]}, "bad", "rms_steps"),
+        (STATED, NEAR | {"gain": [0.9, 1.0]}, "bad", "gain_error"),
+        (STATED | {"max_gain_error": 0.2}, NEAR | {"gain": [0.9, 1.0]}, "healthy", ""),
     ],
 )
-def test_shadow_is_held_against_its_limits(
+def test_shadow_is_held_against_its_evidence(
+    evidence: dict[str, Any],
     change: dict[str, Any],
     health: str,
     reason: str,
     desk: Desk,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    desk.limit(**evidence)
     to(desk, "shadow")
     code = desk.record("shadow", f"r1={desk.report('replay', desk.shadow(**change))}")
     assert code == {"healthy": 0, "bad": 1, "not_enough": 4}[health]
@@ -168,13 +202,66 @@ def test_shadow_is_held_against_its_limits(
     assert reason in " ".join(found["reasons"])
 
 
+def test_same_weights_are_expected_to_give_the_same_targets(desk: Desk) -> None:
+    assert {key: one.is_equal for key, one in read_release(desk.file).expected.items()} == {
+        "onnx onnx": True
+    }
+
+
+@pytest.mark.parametrize("stage", ["simulation", "shadow", "canary", "production"])
+@pytest.mark.parametrize(
+    ("accepted", "meant"),
+    [([], False), (["joints.damping"], False), (["joints.stiffness"], True), (["joints"], True)],
+)
+def test_contract_that_differs_stops_every_stage_until_a_person_accepts_it(
+    stage: str,
+    accepted: list[str],
+    meant: bool,
+    tmp_path: Path,
+    bundles: Bundles,
+    keys: Keys,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    softer = bundles("1.1.0", ("effort_limit: 1, stiffness: 1", "effort_limit: 1, stiffness: 0.8"))
+    private, _ = keys()
+    assert run("sign", softer, "--key", private) == 0
+    desk = Desk(tmp_path, softer, bundles("1.0.0"))
+    new = ("release", "new", softer, "--baseline", desk.baseline, "--output", desk.file)
+    assert run(*new) == 0
+    desk.limit(accepted_differences=accepted)
+    desk.limit(**{name: None for name in ("simulation", "shadow", "canary") if name != stage})
+    report = {
+        "simulation": desk.simulation(),
+        "shadow": desk.shadow(),
+        "canary": desk.trial(),
+        "production": desk.fleet(r1="healthy"),
+    }[stage]
+
+    code = desk.record(stage, f"r1={desk.report(stage, report)}")
+
+    assert code == (0 if meant else 1)
+    reasons = status(desk, capsys)[1]["reasons"]
+    assert all("joints.stiffness" in one for one in reasons)
+    assert bool(reasons) is not meant
+    if stage != "production":
+        assert desk.promote() == code
+
+
+def test_contract_that_a_recording_shows_to_differ_counts_too(desk: Desk) -> None:
+    """The recording has the contract that really ran."""
+    to(desk, "shadow")
+    report = desk.shadow()
+    differs = {"key": "joints.damping", "in_use": "1", "candidate": "2"}
+    report["shadow"]["contract_differences"] = [differs]
+    assert desk.record("shadow", f"r1={desk.report('replay', report)}") == 1
+
+
 def test_shadow_that_compared_nothing_proves_nothing(desk: Desk) -> None:
-    text = desk.file.read_text("utf-8")
-    desk.file.write_text(text.replace("min_minutes: 10.0", "min_minutes: 0.0"), "utf-8")
+    desk.limit(min_minutes=0.0)
     to(desk, "shadow")
     for name, change in (
         ("ticks", {"ticks": {"compared": 0, "skipped": 9000}}),
-        ("joints", {"joints": [], "max": [], "rms_steps": []}),
+        ("joints", {key: [] for key in (*FIGURES, "joints")}),
     ):
         assert desk.record("shadow", f"r1={desk.report(name, desk.shadow(**change))}") == 4
 
@@ -186,6 +273,8 @@ def test_shadow_that_compared_nothing_proves_nothing(desk: Desk) -> None:
         {"beyond_limits": -3},
         {"max": [-9.0, 0.0]},
         {"joints": ["hip", "hip"], "max": [9.0, 0.1]},
+        {"rms": [-9.0, 0.0]},
+        {"gain": [1.0]},
     ],
 )
 def test_numbers_that_hide_others_are_refused(change: dict[str, Any], desk: Desk) -> None:
@@ -203,7 +292,7 @@ def sample(value: str, name: str, robot: str = "r1", **labels: str) -> dict[str,
 def running(sha256: str, robot: str = "r1") -> dict[str, Any]:
     """Return the sample that says what commands a robot."""
     metric = {"__name__": "policy_inference_info", "robot": robot, "node": "/p", "sha256": sha256}
-    return {"metric": metric, "value": [1.0, "1"]}
+    return {"metric": metric | {"backend": "onnx"}, "value": [1.0, "1"]}
 
 
 def of_fleet(*samples: dict[str, Any]) -> dict[str, Any]:
@@ -211,15 +300,16 @@ def of_fleet(*samples: dict[str, Any]) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": "vector", "result": list(samples)}}
 
 
-def shadowing(sha256: str, robot: str = "r1", distance: str = "0.1") -> list[dict[str, Any]]:
+def shadowing(sha256: str, robot: str = "r1", distance: str = "0.0001") -> list[dict[str, Any]]:
     """Return the samples of a robot with a shadow, of an hour at 50 Hz."""
     ticks = {"compared": "180000", "beyond_limits": "0"}
     outcomes = ("compared", "skipped", "lost", "failed", "not_finite", "beyond_limits")
     return [
-        sample("1", "info", robot, sha256=sha256),
+        sample("1", "info", robot, sha256=sha256, backend="onnx"),
         *(sample(ticks.get(one, "0"), "ticks_total", robot, outcome=one) for one in outcomes),
         sample(distance, "distance", robot, joint="hip", statistic="max"),
         sample("9", "distance", robot, joint="hip", statistic="mean"),
+        sample("0.00001", "distance", robot, joint="hip", statistic="rms"),
         sample("0.2", "distance_steps", robot, joint="hip", statistic="rms"),
     ]
 
@@ -251,7 +341,7 @@ def test_shadows_of_a_fleet_come_from_prometheus(
     ):
         assert record(*good, *others) == 4
     assert record(*good, *shadowing(desk.sha256, "r2", "0.7")) == 1
-    assert "shadow: r2: max_distance: 0.7, at most 0.5 (hip)" in capsys.readouterr().out
+    assert "shadow: r2: distance_ratio" in capsys.readouterr().out
     assert record(*good, *shadowing(desk.sha256, "r2")) == 0
 
 
@@ -289,7 +379,7 @@ def test_newest_report_of_a_robot_counts(desk: Desk) -> None:
     to(desk, "shadow")
     good, bad = desk.report("good", desk.shadow()), desk.report("bad", desk.shadow(max=[9.0, 0.0]))
     assert desk.record("shadow", f"r1={good}", f"r2={bad}") == 1
-    assert desk.record("shadow", f"r2={desk.report('later', desk.shadow(max=[0.2, 0.1]))}") == 0
+    assert desk.record("shadow", f"r2={desk.report('later', desk.shadow(max=[2e-5, 1e-5]))}") == 0
 
 
 def test_report_proves_nothing_of_another_robot(desk: Desk, caplog: Caplog) -> None:

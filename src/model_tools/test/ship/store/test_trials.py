@@ -372,3 +372,34 @@ def test_killed_at_any_moment_leaves_a_whole_known_version(
         assert newest(root).state is TrialState.OPEN
         shutil.rmtree(root)
     assert len(states) > 1
+
+
+SOFTER = ("effort_limit: 1, stiffness: 1", "effort_limit: 1, stiffness: 0.8")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "code"), [("[]", 4), ("[joints.damping]", 4), ("[joints.stiffness]", 0)]
+)
+def test_trial_of_another_contract_begins_only_if_its_differences_are_accepted(
+    accepted: str, code: int, root: Path, bundles: Bundles, trial: Path
+) -> None:
+    trial.write_text(f"{TRIAL}accepted_differences: {accepted}\n")
+    bundle = bundles("1.3.0", SOFTER)
+    assert run("install", bundle, "--trial", trial, "--root", root) == code
+    tried = newest_trial(root / NAME)
+    assert (tried is not None and tried.version == "1.3.0") is (code == 0)
+    assert in_use(root)[0] == "1.2.0"
+
+
+@pytest.mark.parametrize(("accepted", "code"), [((), 4), (("--accept", "joints.stiffness"), 0)])
+def test_another_contract_comes_into_use_only_if_its_differences_are_accepted(
+    accepted: tuple[str, ...], code: int, root: Path, bundles: Bundles
+) -> None:
+    bundle = bundles("1.3.0", SOFTER)
+    assert run("install", bundle, "--activate", *accepted, "--root", root) == code
+    assert in_use(root)[0] == ("1.3.0" if code == 0 else "1.2.0")
+    assert run("activate", NAME, "1.3.0", *accepted, "--root", root) == code
+    # The way back is free, and from there the way to what was in use.
+    if code == 0:
+        assert run("rollback", NAME, "--root", root) == 0
+        assert run("activate", NAME, "1.3.0", "--root", root) == 0

@@ -83,6 +83,11 @@ class TrialSettings:
     command_range: VelocityCommand | None = entry(
         "velocity commands are clipped to this range, within the trained one", default=None
     )
+    accepted_differences: tuple[str, ...] = entry(
+        "keys of the contract whose values may differ from those of the version in use; a key "
+        "covers all below it",
+        default=(),
+    )
     gates: TrialGates = entry("what ends the trial", default=TrialGates())
 
     @property

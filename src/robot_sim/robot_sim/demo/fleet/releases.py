@@ -19,15 +19,13 @@ from robot_sim.errors import SimError
 
 _WALK_S = 4.0
 _SHADOW_TICKS = 200
-_SHADOW_RMS_STEPS = 0.005
-"""The candidates claim to have the weights of the policy in use: their targets must be its own."""
+_ACCEPTED = ("observations.obs.joint_vel.scale", "joints.effort_limit")
+"""The contracts of the bad candidates differ in these keys, which stops them in simulation. Here a
+person takes that for intended, so that later stages show what they find."""
 _CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0
 _LIMITS: Mapping[str, Mapping[str, float]] = {
     "simulation": {"walk_s": _WALK_S},
-    "shadow": {
-        "min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0,
-        "max_rms_steps": _SHADOW_RMS_STEPS,
-    },
+    "shadow": {"min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0},
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
 """Of the demo, beside the usual ones: a real release takes days, this one minutes."""
@@ -74,7 +72,12 @@ class ReleaseManager:
     def _trial(self, wave: str, run_time_s: float) -> Path:
         file = self._folder / f"trial_{wave}.yaml"
         gates = {"torque_share": {"limit": _TORQUE_SHARE, "after_s": 5.0}}
-        file.write_text(yaml.safe_dump({"run_time_s": run_time_s, "gates": gates}), "utf-8")
+        trial = {
+            "run_time_s": run_time_s,
+            "accepted_differences": list(_ACCEPTED),
+            "gates": gates,
+        }
+        file.write_text(yaml.safe_dump(trial), "utf-8")
         return file
 
     def release(self, candidate: ReleaseCandidate, baseline: ReleaseCandidate) -> ReleaseResult:
@@ -109,6 +112,7 @@ class ReleaseManager:
 
     def _limit(self, file: Path) -> None:
         release = yaml.safe_load(file.read_text("utf-8"))
+        release["accepted_differences"] = list(_ACCEPTED)
         for stage, limits in _LIMITS.items():
             release["stages"][stage] |= limits
         release["stages"]["production"]["min_robots"] = len(self._fleet.robots)

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How far the targets of two bundles should be apart, by the evidence that the bundles hold.
+
+The same artifact computes the same function. One that was made of another artifact, in 8 bits or by
+another compiler, has a report of `model_tools compare` about the distance from that one. Other
+weights have no such evidence: then nobody knows how far targets should be apart but who trained
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import hypot
+from typing import Any
+
+import numpy as np
+
+from policy_inference.bundle.bundle import AnyBundle, JointBundle, model_sha256
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.schema import entry
+from policy_inference.errors import BundleError, Problem
+
+GOLDEN = "golden rows"
+"""Source in a report whose rows cover what the policy does; the first one counts without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedDistance:
+    """Distance of targets that evidence expects, by joint of the robot; empty: they are equal."""
+
+    rms: dict[str, float] = entry("root mean square by joint, rad (rad/s, N·m)", default={})
+    max: dict[str, float] = entry("largest by joint, rad (rad/s, N·m)", default={})
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether both are the same function."""
+        return not self.rms
+
+
+def expected_distances(active: AnyBundle, candidate: AnyBundle) -> dict[str, ExpectedDistance]:
+    """Return what is expected of each pair of back ends, `ACTIVE CANDIDATE`; others are unknown.
+
+    Raises:
+        BundleError: A report is not the one that a contract means, or has no figures by joint.
+    """
+    found = dict[str, ExpectedDistance]()
+    for ours in _back_ends(active):
+        for theirs in _back_ends(candidate):
+            expected = _expected(dict(_evidence(active, ours)), dict(_evidence(candidate, theirs)))
+            if expected is not None:
+                found[pair(ours, theirs)] = expected
+    return found
+
+
+def pair(active_backend: str, candidate_backend: str) -> str:
+    """Return the key of two back ends in `expected_distances`."""
+    return f"{active_backend} {candidate_backend}"
+
+
+def _back_ends(bundle: AnyBundle) -> list[str]:
+    return sorted({name for model in bundle.contract.models.values() for name in model.artifacts})
+
+
+def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDistance]]:
+    """Yield the hashes of models whose distance from a back end's model is known, with that."""
+    sha256 = model_sha256(bundle.contract, backend)
+    if sha256 is None:
+        return
+    yield sha256, ExpectedDistance()
+    report = bundle.report(f"comparison_{backend}")
+    if report is None or not isinstance(bundle, JointBundle):
+        return
+    reference, *others = report["artifacts"]
+    for one in others:
+        if one["sha256"] == sha256 and one["backend"] == backend and one["holds"]:
+            yield reference["sha256"], _reported(bundle, one)
+
+
+def _reported(bundle: JointBundle, one: Mapping[str, Any]) -> ExpectedDistance:
+    """Return the distance that a report has about an artifact, in the unit of targets."""
+    contract = bundle.contract
+    rows = {found["rows"]: found for found in reversed(one["open_loop"])}
+    source = rows.get(GOLDEN) or one["open_loop"][0]
+    each = source["outputs"][contract.action.output]["each"]
+    scales, names = (
+        _scales(contract),
+        dict(zip(contract.joints.names, contract.joints.on_robot(), strict=True)),
+    )
+    if each.keys() != scales.keys():
+        raise BundleError(
+            [
+                Problem(
+                    file=str(bundle.path),
+                    key="reports",
+                    expected=f"figures of {', '.join(scales)}",
+                    found=f"those of {', '.join(each)}",
+                    remedy="compare again: `model_tools compare ... --record`",
+                )
+            ]
+        )
+    return ExpectedDistance(
+        rms={names[joint]: abs(scale) * each[joint]["rmse"] for joint, scale in scales.items()},
+        max={names[joint]: abs(scale) * each[joint]["max_abs"] for joint, scale in scales.items()},
+    )
+
+
+def _scales(contract: JointContract) -> dict[str, float]:
+    """Return the factor from action to target of each joint that is commanded."""
+    return {
+        joint: float(scale)
+        for term in contract.action.terms
+        for joint, scale in zip(
+            term.joints, np.broadcast_to(term.scale, len(term.joints)), strict=True
+        )
+    }
+
+
+def _expected(
+    ours: Mapping[str, ExpectedDistance], theirs: Mapping[str, ExpectedDistance]
+) -> ExpectedDistance | None:
+    """Return the distance of two models over one that both are known to be near to."""
+    common = [(ours[sha256], theirs[sha256]) for sha256 in ours if sha256 in theirs]
+    if not common:
+        return None
+    a, b = min(common, key=lambda both: len(both[0].rms) + len(both[1].rms))
+    joints = dict.fromkeys((*a.rms, *b.rms))
+    return ExpectedDistance(
+        rms={joint: hypot(a.rms.get(joint, 0.0), b.rms.get(joint, 0.0)) for joint in joints},
+        max={joint: a.max.get(joint, 0.0) + b.max.get(joint, 0.0) for joint in joints},
+    )

@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Gates of a shadow tell rounding from what is wrong by the kind of a distance, not by its size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.interfaces import F64
+from policy_inference.shadow.divergence import Divergence
+from policy_inference.shadow.expectation import ExpectedDistance
+from policy_inference.shadow.judgement import (
+    ShadowFigures,
+    ShadowLimits,
+    judge_shadow,
+    systematic_share,
+)
+
+TICKS, JOINTS = 3000, ("hip", "knee")
+EQUAL = ExpectedDistance()
+RANDOM = np.random.default_rng(3)
+OBSERVED = RANDOM.normal(size=(TICKS, 6))
+ACTIVE = 0.2 * OBSERVED @ RANDOM.normal(size=(6, 2))
+ROUNDING = 0.01 * RANDOM.normal(size=ACTIVE.shape)
+
+
+def rounded(rms: float) -> ExpectedDistance:
+    return ExpectedDistance(rms=dict.fromkeys(JOINTS, rms), max=dict.fromkeys(JOINTS, 3.0 * rms))
+
+
+def measured(shadow: F64) -> Divergence:
+    found = Divergence(JOINTS, None)
+    for tick, (theirs, ours) in enumerate(zip(shadow, ACTIVE, strict=True)):
+        found.add(ShadowAnswer(tick, ShadowOutcome.COMPARED, target=theirs, active_target=ours))
+    return found
+
+
+def broken(shadow: F64, expected: ExpectedDistance | None) -> set[str]:
+    """Return the gates that stop a shadow with these targets."""
+    found = measured(shadow)
+    figures = ShadowFigures(
+        joints=JOINTS,
+        max=found.max,
+        rms=found.rms,
+        moves=found.moves,
+        gain=found.gain,
+        correlation=found.correlation,
+        systematic=systematic_share(shadow - ACTIVE, OBSERVED),
+    )
+    judged, lacking = judge_shadow(figures, expected, ShadowLimits())
+    assert bool(lacking) is (expected is None)
+    return {one.figure for one in judged if not one.holds}
+
+
+def test_rounding_of_the_size_that_its_evidence_has_passes() -> None:
+    assert broken(ACTIVE + ROUNDING, rounded(0.01)) == set()
+
+
+def test_larger_rounding_than_its_evidence_has_does_not() -> None:
+    assert broken(ACTIVE + 2.0 * ROUNDING, rounded(0.01)) == {"rms_ratio"}
+
+
+def test_same_weights_must_give_the_same_targets() -> None:
+    assert broken(ACTIVE + 1e-7, EQUAL) == set()
+    assert broken(ACTIVE * 1.001, EQUAL) == {"rms_ratio"}
+
+
+def test_wrong_scale_of_the_size_of_rounding_is_found_by_its_kind() -> None:
+    """The distance itself is smaller than the evidence allows."""
+    change = 0.1 * OBSERVED[:, :1] @ np.array([[0.1, -0.1]])
+    assert measured(ACTIVE + change).rms.max() < 0.012
+    assert broken(ACTIVE + change, rounded(0.01)) >= {"systematic_share"}
+
+
+def test_halved_targets_break_gain_whatever_the_evidence_allows() -> None:
+    assert broken(0.5 * ACTIVE, rounded(0.02)) >= {"gain_error"}
+    assert "gain_error" in broken(0.5 * ACTIVE, None)
+
+
+def test_targets_one_tick_late_break_correlation() -> None:
+    assert "correlation" in broken(np.roll(ACTIVE, 1, axis=0), rounded(0.02))
+
+
+def test_gain_is_the_slope_and_correlation_that_of_the_targets() -> None:
+    found = measured(np.stack([0.5 * ACTIVE[:, 0] + 1.0, -ACTIVE[:, 1]], axis=1))
+    np.testing.assert_allclose(found.gain, [0.5, -1.0], atol=1e-9)
+    np.testing.assert_allclose(found.correlation, [1.0, -1.0], atol=1e-9)
+    np.testing.assert_allclose(found.moves, ACTIVE.std(axis=0), rtol=1e-9)
+
+
+def test_gain_of_a_target_that_rests_is_unknown() -> None:
+    found = Divergence(JOINTS, None)
+    for _ in range(9):
+        answer = ShadowAnswer(
+            1,
+            ShadowOutcome.COMPARED,
+            target=np.array([0.3, -0.6]),
+            active_target=np.array([0.3, -0.7]),
+        )
+        found.add(answer)
+    assert np.isnan(found.gain).all()
+    assert np.isnan(found.correlation).all()
+    assert not found.moves.any()
+
+
+def test_share_that_is_systematic_needs_ticks() -> None:
+    assert systematic_share(ROUNDING[:20], OBSERVED[:20]) is None
+    share = systematic_share(ROUNDING, OBSERVED)
+    assert share is not None
+    assert (share < 0.05).all()
+    share = systematic_share(OBSERVED[:, :2], OBSERVED)
+    assert share is not None
+    np.testing.assert_allclose(share, 1.0)
