@@ -4,7 +4,8 @@
 
 Equal actions prove nothing about gains, limits and scales that a node applies after or before the
 model. So every stage compares the two contracts, whatever else it measures. A key is compared
-unless it cannot change a motion: name, version, description, provenance, files of models, reports.
+unless it cannot change a motion: name, version, description, provenance, files of models, reports,
+and limits that say how far a compiled model may be from its reference.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from policy_inference.bundle.bundle import HostedContract
 from policy_inference.bundle.contract import Action, File, Graph, Joints, Normalisation, Observation
-from policy_inference.bundle.expected import Nominal
+from policy_inference.bundle.expected import ComparisonLimits, Nominal
 from policy_inference.bundle.set_contract import MemberContract
 
 _ABSENT = "absent"
@@ -26,6 +27,7 @@ _LEFT_OUT: Mapping[type, frozenset[str]] = {
     File: frozenset({"file"}),
     Normalisation: frozenset({"file"}),
     Nominal: frozenset({"source", "ticks", "observation"}),
+    ComparisonLimits: frozenset({"mae", "rmse", "max_abs", "cosine_min"}),
     # Those of the contract itself, which is compared as a part; indices follow from its joints.
     MemberContract: frozenset({"folder", "sha256", "places", "commanded"}),
 }

@@ -155,7 +155,7 @@ def _systematic(
     if not rows:
         return {}
     observed, distance = np.array(rows, np.float64), np.array(distances)
-    parts = {"all": slice(None), **_terms(active)}
+    parts = {"all": np.arange(observed.shape[1]), **_terms(active)}
     found = {name: systematic_share(distance, observed[:, at]) for name, at in parts.items()}
     return {name: share for name, share in found.items() if share is not None}
 
