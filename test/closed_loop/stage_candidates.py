@@ -76,7 +76,7 @@ def weights(change: Callable[[F32, int], F32]) -> Callable[[onnx.ModelProto], No
     def change_all(model: onnx.ModelProto) -> None:
         matrices = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 2]
         for number, tensor in enumerate(matrices):
-            values = change(numpy_helper.to_array(tensor).copy(), number).astype(np.float32)
+            values = change(numpy_helper.to_array(tensor).copy(), number)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
     return change_all
@@ -85,7 +85,12 @@ def weights(change: Callable[[F32, int], F32]) -> Callable[[onnx.ModelProto], No
 def shaken(share: float, seed: int = 1) -> Callable[[onnx.ModelProto], None]:
     """Make each weight larger or smaller by a share."""
     random = np.random.default_rng(seed)
-    return weights(lambda values, _: values * (1.0 + share * random.choice([-1, 1], values.shape)))
+
+    def change(values: F32, _: int) -> F32:
+        signs = random.choice([-1.0, 1.0], values.shape)
+        return np.asarray(values * (1.0 + share * signs), np.float32)
+
+    return weights(change)
 
 
 def stiffness(factor: float) -> Callable[[Contract], None]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,21 +22,22 @@ from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import shadow_document, shadow_flight
 from model_tools.ship.release.evidence import read_report
 from model_tools.ship.release.promotion import new_release, verdict
-from model_tools.ship.release.release_file import (
-    Release,
-    RobotEvidence,
-    ShadowStage,
-)
+from model_tools.ship.release.release_file import Release, RobotEvidence, ShadowStage
+from model_tools.ship.release.simulation_stage import simulate
+from model_tools.simulation.robot import LITE3
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import SIGNATURE_FILE, JointBundle
 from policy_inference.bundle.load import load_bundle
+from policy_inference.core.trial.record import VersionTrial
 from policy_inference.interfaces import F32, ShadowMode
-from robot_sim.walk import evenly_timed, walk
+from robot_sim.walk import Schedule, evenly_timed, walk
 from robot_sim.world import World
 
 from .stage_candidates import SHIPPED, WRONG, candidate, in_8_bits
+from .test_trial import tried
 
-FLIGHT_S, LONG_FLIGHT_S, EACH_S = 44.0, 120.0, 4.0
+FLIGHT_S, EACH_S, TRIAL_S = 44.0, 4.0, 60.0
+DEFAULTS: Mapping[str, Any] = {}
 STATED = {"max_rms_steps": 0.5, "max_distance": 0.5}
 """What a person may state about a policy that was trained again."""
 FOUND_IN_CONTRACT = {
@@ -70,17 +73,30 @@ FOUND_WHERE_STATED = {
 """Of other weights, whose distance a person has stated as large as the defaults once were."""
 
 
+PASSES_SIMULATION = {"weights +-1 %", "drift after 30 s"}
+"""Of the wrong ones: walks of 20 s beside those of the policy that ships."""
+FAILS_TRIAL = {"one tick late": "latched_faults", "swapped knees": "tilt_rad"}
+"""In 60 s of simulation with the usual gates; a robot that still walks breaks none of them."""
+
+
+def commands(duration_s: float, seed: int, share: float = 1.0) -> Schedule:
+    """Return velocity commands that change, a share of the largest ones."""
+    random = np.random.default_rng(seed)
+    return evenly_timed(
+        [
+            tuple((share * random.uniform(-1.0, 1.0, 3) * [0.7, 0.5, 0.7]).tolist())
+            for _ in range(int(duration_s / EACH_S))
+        ],
+        each_s=EACH_S,
+    )
+
+
 def fly(place: Path, duration_s: float, seed: int, share: float = 1.0) -> Path:
     """Walk with commands that change, a share of the largest ones, and record it."""
-    random = np.random.default_rng(seed)
-    commands = [
-        tuple((share * random.uniform(-1.0, 1.0, 3) * [0.7, 0.5, 0.7]).tolist())
-        for _ in range(int(duration_s / EACH_S))
-    ]
     bundle = load_bundle(SHIPPED, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     with RecordedPolicy(bundle, backend, place, "a test") as policy:
-        schedule = evenly_timed(commands, each_s=EACH_S)
+        schedule = commands(duration_s, seed, share)
         walk(World(), policy, schedule, duration_s=duration_s, until=None)
     backend.close()
     return place
@@ -104,7 +120,9 @@ def released(bundle: Path) -> Release:
     return new_release(bundle, str(SHIPPED), ())
 
 
-def shadowed(release: Release, bundle: Path, flight: Path, **limits: float) -> RobotEvidence:
+def shadowed(
+    release: Release, bundle: Path, flight: Path, limits: Mapping[str, Any] = DEFAULTS
+) -> RobotEvidence:
     """Return what a flight with the candidate as shadow proves, each contract's key accepted."""
     loaded = load_bundle(bundle, kind=JointBundle)
     found = shadow_flight(FlightRecording(flight), loaded, ["onnx"], {}, ShadowMode.FOLLOWED)
@@ -142,7 +160,7 @@ def test_wrong_successor_is_stopped_by_contract_and_shadow(
         assert FOUND_BY_SHADOW[name] in gates(found)
     else:  # other weights: nobody has said how far they may be
         assert found.health != "healthy"
-        stated = shadowed(release, bundle, flight, **STATED)
+        stated = shadowed(release, bundle, flight, STATED)
         if name in FOUND_WHERE_STATED:
             assert FOUND_WHERE_STATED[name] in gates(stated)
         else:
@@ -169,3 +187,56 @@ def test_good_8_bits_pass_and_bad_ones_do_not(flight: Path, tmp_path: Path) -> N
     found = shadowed(released(bad), bad, flight)
     assert found.health == "bad"
     assert {"gain_error", "correlation"} <= {*gates(found)}
+
+
+def simulated(release: Release, bundle: Path, report: Path) -> RobotEvidence:
+    """Return what the stage in simulation proves."""
+    simulate(release, bundle, str(SHIPPED), LITE3, report)
+    return read_report(release, "simulation", "robot", report, report.name)["robot"]
+
+
+def trial_of(bundle: Path, place: Path) -> VersionTrial:
+    """Walk on trial with the usual gates, on the simulated robot."""
+    with tried(place, load_bundle(bundle, kind=JointBundle)) as policy:
+        walk(World(), policy, commands(TRIAL_S, 4), duration_s=TRIAL_S, until=None)
+        return policy.trial.trial
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", WRONG)
+def test_no_wrong_successor_passes_simulation_shadow_and_canary(
+    name: str, flight: Path, tmp_path: Path
+) -> None:
+    """Each of the stages with the differences of the contracts accepted, and distances stated."""
+    bundle = WRONG[name](tmp_path / "bundle")
+    release = released(bundle)
+
+    walked = simulated(release, bundle, tmp_path / "simulation.json")
+    trial = trial_of(bundle, tmp_path / "trial")
+    stated = shadowed(release, bundle, flight, STATED)
+
+    assert (walked.health == "healthy") is (name in PASSES_SIMULATION)
+    assert trial.gate == FAILS_TRIAL.get(name, "")
+    stopped = {walked.health, stated.health} != {"healthy"} or trial.gate
+    assert stopped or name == "weights +-1 %"  # which walks as the one in use
+
+
+@pytest.mark.acceptance
+def test_ten_good_successors_raise_no_alarm(flight: Path, tmp_path: Path) -> None:
+    flights = [flight, *(fly(tmp_path / f"flight_{seed}", 120.0, seed) for seed in (5, 6))]
+    rows = np.concatenate([rows_of(each) for each in flights])
+    random = np.random.default_rng(9)
+    for number in range(10):
+        folder = tmp_path / f"good_{number}"
+        if number == 0:
+            bundle = candidate(folder)
+        else:
+            chosen = np.sort(random.choice(len(rows), 300 * number, replace=False))
+            bundle = in_8_bits(folder, rows[chosen])
+        release = released(bundle)
+        assert release.differences == ()
+        assert simulated(release, bundle, tmp_path / "simulation.json").health == "healthy"
+        for each in flights:
+            found = shadowed(release, bundle, each)
+            assert (found.health, found.reasons) == ("healthy", ())
+        assert trial_of(bundle, tmp_path / f"trial_{number}").gate == ""

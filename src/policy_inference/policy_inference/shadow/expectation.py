@@ -4,8 +4,8 @@
 
 The same artifact computes the same function. One that was made of another artifact, in 8 bits or by
 another compiler, has a report of `model_tools compare` about the distance from that one. Other
-weights have no such evidence: then nobody knows how far targets should be apart but who trained
-them.
+weights have no such evidence: only the person who trained them knows how far targets should be
+apart.
 """
 
 from __future__ import annotations

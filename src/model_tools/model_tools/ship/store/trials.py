@@ -119,7 +119,7 @@ def begin_trial(
 def require_accepted(
     in_use: Bundle, candidate: Bundle, accepted: Collection[str], where: str
 ) -> None:
-    """Raise ToolError where a contract differs from the one in use in keys that nobody accepted.
+    """Raise ToolError where a contract differs from the one in use in keys that are not accepted.
 
     Args:
         in_use: Bundle that the robot runs.

@@ -140,8 +140,8 @@ def to(desk: Desk, stage: str) -> None:
 
 
 FIGURES = ("max", "rms", "rms_steps", "moves", "gain", "correlation")
-EQUAL = {"expected": {"onnx onnx": {"rms": {}, "max": {}}}}
-ROUNDED = {
+EQUAL: dict[str, Any] = {"expected": {"onnx onnx": {"rms": {}, "max": {}}}}
+ROUNDED: dict[str, Any] = {
     "expected": {
         "onnx onnx": {"rms": {"hip": 0.01, "knee": 0.01}, "max": {"hip": 0.03, "knee": 0.03}}
     }
