@@ -104,9 +104,11 @@ def _new(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     release = new_release(given.bundle, given.baseline, given.without)
     output = given.output or Path(f"{release.name}-{release.version}.release.yaml")
     write_new_release(release, output)
-    return _result(
-        output, release, f"{output}: stages {', '.join(release.asked)}; change its limits now"
-    )
+    text = [f"{output}: stages {', '.join(release.asked)}; change its limits now"]
+    text += [
+        f"  contract: {one}; if that is meant: accepted_differences" for one in release.unaccepted
+    ]
+    return _result(output, release, *text)
 
 
 def _status(given: argparse.Namespace) -> CommandResult[ReleaseState]:

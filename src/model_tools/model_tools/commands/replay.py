@@ -94,6 +94,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     text: list[object] = [*replay_report.lines(found), replay_report.table(found)]
     if shadow is not None:
         text += [shadow_table(shadow), shadow_line(shadow.divergence)]
+        text += [f"contract: {one}" for one in shadow.differences]
     if given.output is not None:
         text.append(f"report in {given.output}")
     return CommandResult(

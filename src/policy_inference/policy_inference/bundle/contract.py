@@ -359,6 +359,9 @@ class Artifact:
     target: str | None = entry("chip or GPU it was compiled for", default=None)
     tool: str | None = entry("tool and version that made it", default=None)
     made: str | None = entry("how it was made", default=None)
+    compiled_from: str | None = entry(
+        "SHA-256 of the model that it was compiled from", default=None, pattern=SHA256
+    )
     integers: Integers | None = entry(
         "kind of the integers of an int8 ONNX model: sums of unsigned ones are exact on every "
         "processor, sums of signed ones saturate on x86 without VNNI",

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far the targets of two bundles should be apart, by the evidence that the bundles hold.
 
-The same artifact computes the same function. One that was made of another artifact, in 8 bits or by
-another compiler, has a report of `model_tools compare` about the distance from that one. Other
-weights have no such evidence: only the person who trained them knows how far targets should be
-apart.
+The same artifact computes the same function. One that was compiled from another artifact has a
+report of `model_tools compare` about the distance from that one. Other weights have no such
+evidence: only the person who trained them knows how far targets should be apart.
 """
 
 from __future__ import annotations
@@ -73,6 +72,8 @@ def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDi
     if report is None or not isinstance(bundle, JointBundle):
         return
     reference, *others = report["artifacts"]
+    if bundle.entry(backend).compiled_from not in (None, reference["sha256"]):
+        return  # compared with a model that it was not made of
     for one in others:
         if one["sha256"] == sha256 and one["backend"] == backend and one["holds"]:
             yield reference["sha256"], _reported(bundle, one)

@@ -85,6 +85,9 @@ class TestShadow:
         values = {entry.key: entry.value for entry in robot.diagnostics[-1].status[0].values}
         assert values["shadow.ticks_compared"] == str(found.compared)
         assert values["shadow.rms_largest"] == f"{max(found.rms):.6f}"
+        differences = values["shadow.contract_differences"].split("; ")
+        assert [one.partition(":")[0] for one in differences] == ["action.scale"]
+        assert float(values["shadow.gain_error_largest"]) > 0.0
 
     @pytest.mark.parametrize("mode", ["followed", "free"])
     def test_same_bundle_on_another_backend_does_not_diverge(

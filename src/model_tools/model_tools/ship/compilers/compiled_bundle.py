@@ -37,6 +37,7 @@ from policy_inference.bundle.contract import Artifact, Calibration, File
 from policy_inference.bundle.expected import ComparisonLimits
 from policy_inference.bundle.load import load_bundle, parse_contract
 from policy_inference.bundle.schema import read_bytes
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import Tensor
 
 
@@ -160,6 +161,7 @@ def _artifacts(
             target=order.target,
             tool=made.tool,
             made=how,
+            compiled_from=sha256_of(order.model),
             integers=made.integers,
             calibration=calibration,
         )
