@@ -41,7 +41,7 @@ class ShadowLimits:
     )
     max_distance_ratio: float | None = entry(
         "largest distance of a joint's targets, in multiples of the largest in the evidence",
-        default=5.0,
+        default=10.0,
         exclusiveMinimum=0,
     )
     max_gain_error: float | None = entry(
