@@ -19,6 +19,14 @@ from model_tools.make.act.checkpoint_config import (
 from model_tools.make.act.resnet import RESNETS, ResNet, feature_size
 from model_tools.make.act.transformer import ACTIVATIONS
 
+_KEYS = frozenset(
+    """chunk_size vision_backbone pretrained_backbone_weights replace_final_stride_with_dilation
+    pre_norm dim_model n_heads dim_feedforward feedforward_activation n_encoder_layers
+    n_decoder_layers use_vae latent_dim n_vae_encoder_layers temporal_ensemble_coeff dropout
+    kl_weight optimizer_lr_backbone""".split()
+)
+"""What LeRobot saves for this policy alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActConfig(CheckpointConfig):
@@ -53,7 +61,7 @@ def read_act_config(folder: Path) -> ActConfig:
         raise root["type"].wrong("act; `model_tools export lerobot` exports other policies")
     if root["n_obs_steps"].whole() != 1:
         raise root["n_obs_steps"].wrong("1, since ACT sees one moment")
-    return ActConfig(**read_features(folder), **_network(root))
+    return ActConfig(**read_features(folder, _KEYS), **_network(root))
 
 
 def _network(root: Node) -> dict[str, Any]:
@@ -74,6 +82,11 @@ def _network(root: Node) -> dict[str, Any]:
     if dim % heads or dim % 4:
         raise root["dim_model"].wrong(f"a multiple of n_heads, {heads}, and of 4")
     coeff = root.get("temporal_ensemble_coeff")
+    if coeff is not None and steps.whole() != 1:
+        raise steps.wrong(
+            "1 with temporal_ensemble_coeff, which averages a chunk of every step, as LeRobot "
+            "requires it; or temporal_ensemble_coeff null"
+        )
     return {
         "chunk_size": count(chunk),
         "n_action_steps": count(steps),

@@ -33,6 +33,12 @@ def suspicions(
             f"{feature.name}: not exported, the policy does not look at it"
             for feature in config.ignored
         ),
+        *(
+            f"{config.file.name}: {key!r}: LeRobot 0.3 to 0.6 has no such key for this policy, and "
+            "the export ignores it; if it changes the network, its inputs or its actions, the "
+            "bundle is another policy"
+            for key in config.unknown_keys
+        ),
     )
 
 

@@ -351,6 +351,10 @@ def test_no_statistics_or_two_places_are_refused(tmp_path: Path) -> None:
         ),
         ({"n_obs_steps": 2}, "n_obs_steps: expected 1"),
         ({"n_action_steps": 8}, "n_action_steps: expected at most chunk_size, 7"),
+        (
+            {"temporal_ensemble_coeff": 0.01, "n_action_steps": 2},
+            "n_action_steps: expected 1 with temporal_ensemble_coeff, .*found 2",
+        ),
         ({"vision_backbone": "vit_b_16"}, "vision_backbone: expected one of resnet18"),
         ({"replace_final_stride_with_dilation": True}, "blocks cannot be dilated"),
         ({"feedforward_activation": "swish"}, "feedforward_activation: expected one of relu"),
@@ -455,6 +459,21 @@ def test_statistics_that_no_data_have_are_a_warning(
     edit(checkpoint / NORMALISER, **{f"{STATE}.{name}": values})
     _, made = exported(checkpoint)
     assert any(line.startswith(f"{STATE}: {found}") for line in made.warnings)
+
+
+def test_keys_that_lerobot_does_not_write_are_named(checkpoint: Path) -> None:
+    config = config_of(use_relative_actions=True, dropout=0.1, state_scale=2.0)
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    _, made = exported(checkpoint)
+    keys = [line.split(": ")[1] for line in made.warnings if line.startswith("config.json: ")]
+    assert keys == ["'state_scale'", "'use_relative_actions'"]
+
+
+def test_an_ensemble_of_chunks_of_every_step_is_exported(checkpoint: Path) -> None:
+    config = config_of(temporal_ensemble_coeff=0.01, n_action_steps=1)
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    bundle, _ = exported(checkpoint)
+    assert bundle.contract.chunk.ensemble_coeff == 0.01
 
 
 def test_statistics_that_float32_cannot_hold_are_refused(checkpoint: Path) -> None:
