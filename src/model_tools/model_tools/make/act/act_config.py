@@ -19,12 +19,12 @@ from model_tools.make.act.checkpoint_config import (
 from model_tools.make.act.resnet import RESNETS, ResNet, feature_size
 from model_tools.make.act.transformer import ACTIVATIONS
 
-_KEYS = frozenset(
-    """chunk_size vision_backbone pretrained_backbone_weights replace_final_stride_with_dilation
+_KEYS = """
+    chunk_size vision_backbone pretrained_backbone_weights replace_final_stride_with_dilation
     pre_norm dim_model n_heads dim_feedforward feedforward_activation n_encoder_layers
     n_decoder_layers use_vae latent_dim n_vae_encoder_layers temporal_ensemble_coeff dropout
-    kl_weight optimizer_lr_backbone""".split()
-)
+    kl_weight optimizer_lr_backbone
+"""
 """What LeRobot saves for this policy alone."""
 
 

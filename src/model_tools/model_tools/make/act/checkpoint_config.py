@@ -22,11 +22,11 @@ LARGEST_SIDE = 8192
 """Of an image, as a contract allows it."""
 LARGEST_STEPS = 10_000
 """Of a chunk, and of its denoising, as a contract allows them."""
-_COMMON_KEYS = frozenset(
-    """type n_obs_steps input_features output_features normalization_mapping n_action_steps device
+_COMMON_KEYS = """
+    type n_obs_steps input_features output_features normalization_mapping n_action_steps device
     use_amp use_peft push_to_hub repo_id private tags license pretrained_path pretrained_revision
-    optimizer_lr optimizer_weight_decay""".split()
-)
+    optimizer_lr optimizer_weight_decay
+"""
 """What every policy of LeRobot 0.3 to 0.6 saves."""
 
 
@@ -90,12 +90,12 @@ def read_root(folder: Path) -> Node:
     return read_config(folder).root
 
 
-def read_features(folder: Path, keys: frozenset[str]) -> dict[str, Any]:
+def read_features(folder: Path, keys: str) -> dict[str, Any]:
     """Return the fields of `CheckpointConfig` that are features, the file and its unknown keys.
 
     Args:
         folder: The checkpoint.
-        keys: What LeRobot saves for this policy besides what it saves for every one.
+        keys: Names of what LeRobot saves for this policy alone, with spaces between.
 
     Raises:
         ToolError: They are not those of a policy that can be run.
@@ -126,7 +126,7 @@ def read_features(folder: Path, keys: frozenset[str]) -> dict[str, Any]:
         "environment": environment,
         "action": action,
         "ignored": tuple(feature for feature in config.features if feature.name not in used),
-        "unknown_keys": tuple(sorted(root.mapping().keys() - _COMMON_KEYS - keys)),
+        "unknown_keys": tuple(sorted(root.mapping().keys() - _COMMON_KEYS.split() - keys.split())),
     }
 
 

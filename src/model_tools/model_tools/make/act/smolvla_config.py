@@ -38,15 +38,15 @@ LANGUAGE_MODEL = "LanguageModel"
 _EMPTY = "observation.images.empty_camera_"
 _WIDEST = 8192
 """Expert, whose width is that of the time of a step, as a contract allows it."""
-_KEYS = frozenset(
-    """chunk_size max_state_dim max_action_dim resize_imgs_with_padding empty_cameras
+_KEYS = """
+    chunk_size max_state_dim max_action_dim resize_imgs_with_padding empty_cameras
     adapt_to_pi_aloha use_delta_joint_actions_aloha tokenizer_max_length num_steps use_cache
     freeze_vision_encoder train_expert_only train_state_proj optimizer_betas optimizer_eps
     optimizer_grad_clip_norm scheduler_warmup_steps scheduler_decay_steps scheduler_decay_lr
     vlm_model_name load_vlm_weights add_image_special_tokens attention_mode prefix_length
     pad_language_to num_expert_layers num_vlm_layers self_attn_every_n_layers
-    expert_width_multiplier min_period max_period rtc_config compile_model compile_mode""".split()
-)
+    expert_width_multiplier min_period max_period rtc_config compile_model compile_mode
+"""
 """What LeRobot saves for this policy alone."""
 _ADAPTER, _TOKENIZER, _CONFIG = "adapter_config.json", "tokenizer.json", "config.json"
 

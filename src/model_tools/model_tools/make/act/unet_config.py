@@ -29,16 +29,16 @@ NOISY, TIME = "noisy_actions", "time"
 _BETAS = ("squaredcos_cap_v2", "scaled_linear", "linear")
 _FLOW_SCALE = 100.0
 """A flow's network gets its time, 0 to 1, times this: the range of the timesteps of diffusion."""
-_KEYS = frozenset(
-    """horizon drop_n_last_frames vision_backbone resize_shape crop_ratio crop_shape crop_is_random
+_KEYS = """
+    horizon drop_n_last_frames vision_backbone resize_shape crop_ratio crop_shape crop_is_random
     pretrained_backbone_weights use_group_norm spatial_softmax_num_keypoints
     use_separate_rgb_encoder_per_camera down_dims kernel_size n_groups
     diffusion_step_embed_dim use_film_scale_modulation gradient_checkpointing
     noise_scheduler_type num_train_timesteps beta_schedule beta_start beta_end prediction_type
     clip_sample clip_sample_range num_inference_steps compile_model compile_mode
     do_mask_loss_for_padding optimizer_betas optimizer_eps scheduler_name
-    scheduler_warmup_steps objective""".split()
-)
+    scheduler_warmup_steps objective
+"""
 """What LeRobot saves for this policy alone, and `objective`."""
 _SLOWEST = 1e-4
 """Last frequency of the embedded time, in that of the first."""
