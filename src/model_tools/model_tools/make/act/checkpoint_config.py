@@ -126,7 +126,9 @@ def read_features(folder: Path, keys: str) -> dict[str, Any]:
         "environment": environment,
         "action": action,
         "ignored": tuple(feature for feature in config.features if feature.name not in used),
-        "unknown_keys": tuple(sorted(root.mapping().keys() - _COMMON_KEYS.split() - keys.split())),
+        "unknown_keys": tuple(
+            sorted(root.mapping().keys() - {*_COMMON_KEYS.split(), *keys.split()})
+        ),
     }
 
 
