@@ -106,6 +106,7 @@ class Controller:
         # A new object at each press, so that a reset does not clear one it has not seen.
         self._estop: tuple[str] | None = None
         self._estop_noted = False
+        self._driver_stopped = ""
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
@@ -129,6 +130,7 @@ class Controller:
         if not self._latched:
             self._reason = "started"
         self._granted_since.clear()
+        self._driver_stopped = ""
         self._safe.forget()
         self.joint_check.forget()
         for entry in self.inputs.values():
@@ -172,6 +174,7 @@ class Controller:
             self.granted = tuple(self._granted_since)
             self._granted_since.clear()
             self._act_on_estop()
+            self._act_on_driver()
             targets = self._tick(now_ns, next_deadline_ns, gap_ns)
             # The e-stop may have been pressed while the policy ran.
             if self._act_on_estop():
@@ -370,6 +373,21 @@ class Controller:
         self._count(Rule.ESTOP)
         self._enter(Mode.DAMP, f"{self._reason}; {Rule.ESTOP.value}: {self._estop[0]}")
         return False
+
+    def _act_on_driver(self) -> None:
+        """Leave the motion that the driver does not follow."""
+        reason, self._driver_stopped = self._driver_stopped, ""
+        if reason and self.mode is not Mode.DAMP:
+            self._count(Rule.DRIVER)
+            self.tripped = Trip(rule=Rule.DRIVER, reason=reason, latched=False)
+            self._enter_damp(f"{Rule.DRIVER.value}: {reason}")
+
+    def driver_stopped(self, reason: str) -> None:
+        """Enter DAMP with the next tick, because the driver follows no commands; never blocks.
+
+        Nothing is latched: the driver itself follows again once it is commanded to damp.
+        """
+        self._driver_stopped = reason
 
     def estop(self, reason: str) -> JointTargets | None:
         """Ask for DAMP without waiting for a tick; return what may be published at once.

@@ -26,6 +26,7 @@ class Rule(str, Enum):
     ATTITUDE = "attitude"
     CLOCK = "clock"
     INTERNAL = "internal"
+    DRIVER = "driver"
     ACTION_CLIP = "action_clip"
     RELATIVE_TARGET = "relative_target"
     TARGET_SPEED = "target_speed"

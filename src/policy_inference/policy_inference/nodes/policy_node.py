@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the nodes of all kinds of policies share: sense, tick, publish, answer, report, leave.
 
-Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool).
+Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool); the
+status of the driver that receives the commands (policy_msgs/RobotStatus).
 Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
@@ -34,6 +35,7 @@ from policy_inference.kinds.opening import OpenRequest
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
+from policy_inference.nodes.driver_watch import DriverWatch
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import STOPS, LoadService
@@ -67,6 +69,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     policy: P
     controller: Controller
     sampler: Sampler
+    driver: DriverWatch
     observer: TickObserver
     shadow: NodeShadow[Any] | None
     trial: NodeTrial
@@ -139,6 +142,12 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self.sampler = self.sampler_of(policy)
         self._output = Output(self, values["output"], contract, values["command_valid_for_s"])
         self._closers.callback(self.destroy_publisher, self._output.publisher)
+        self.driver = DriverWatch(
+            self,
+            self._output.publisher.topic_name,
+            lambda reason: self.controller.driver_stopped(reason),
+        )
+        self._closers.callback(self.driver.close)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
         self.trial = NodeTrial(self, policy)
@@ -309,6 +318,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         if self._reporting.acquire(timeout=_REPORTED_WITHIN_S):
             try:
                 if self.running:
+                    self.driver.look()
                     self.reporter.report()
                     self.observer.log()
             finally:

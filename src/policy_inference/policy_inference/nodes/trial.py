@@ -8,7 +8,8 @@ The first gate that is exceeded latches the fault `trial`. The version before is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,8 @@ from policy_inference.core.trial.running import RunningTrial
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.kinds.opening import OpenedPolicy
+from policy_inference.machine.machine import number_in
 from policy_inference.nodes.pacing import Tick
-from policy_inference.nodes.temperatures import Temperatures
 from policy_inference.nodes.tick_observer import Prepared
 
 if TYPE_CHECKING:  # which makes one of these
@@ -73,7 +74,6 @@ class NodeTrial:
         """Judge this policy from the next tick on."""
         self._node = node
         self._simulated_time = bool(node.get_parameter("use_sim_time").value)
-        self._temperatures = Temperatures(node)
         self._back_problem, self._going_back = "", False
         self._running: RunningTrial | None
         self._newest: VersionTrial | None
@@ -199,8 +199,9 @@ class NodeTrial:
         running = self._running
         if running is None:
             return
-        telemetry = self._node.reporter.telemetry
-        running.judge.temperature_c = self._temperatures.highest_c(telemetry)
+        running.judge.temperature_c = _highest_c(
+            self._node.reporter.telemetry, self._node.driver.drives_c
+        )
         if running.trial.state is TrialState.FAILED and not self._back_problem:
             self._go_back(running)
 
@@ -232,10 +233,19 @@ class NodeTrial:
         return self._running is not None and self._running.writer.left_behind
 
     def close(self) -> None:
-        """End the thread, and destroy what was created."""
-        self._temperatures.close()
+        """End the thread."""
         if self._running is not None:
             self._running.close()
+
+
+def _highest_c(telemetry: Mapping[str, str], drives_c: Sequence[float]) -> float:
+    """Return the highest temperature of machine, device and drives; NaN where none is known."""
+    reported = [
+        number
+        for key, text in telemetry.items()
+        if key.endswith("_temperature_c") and (number := number_in(text)) is not None
+    ]
+    return max([*reported, *filter(math.isfinite, drives_c)], default=math.nan)
 
 
 def _nothing() -> None:

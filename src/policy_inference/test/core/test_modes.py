@@ -249,6 +249,28 @@ def test_a_fault_seen_outside_is_latched(robot: Robot) -> None:
     assert robot.controller.snapshot().latched
 
 
+def test_a_driver_that_stops_ends_any_motion_without_latching(robot: Robot) -> None:
+    robot.run().controller.driver_stopped("DAMPING, the robot's state has been lost")
+    assert_safe(robot.tick())
+    snapshot = robot.controller.snapshot()
+    assert (snapshot.mode, snapshot.latched) == (Mode.DAMP, False)
+    assert snapshot.reason == "driver: DAMPING, the robot's state has been lost"
+    assert robot.controller.tripped is not None
+    assert robot.controller.tripped.rule is Rule.DRIVER
+    robot.run()
+
+
+def test_a_driver_that_stopped_while_nothing_moved_is_nothing_to_a_later_motion(
+    robot: Robot,
+) -> None:
+    robot.tick()
+    robot.controller.driver_stopped("DAMPING, asked for by service")
+    robot.tick()
+    assert robot.reason == "started"
+    robot.run()
+    assert robot.count(Rule.DRIVER) == 0
+
+
 def test_a_second_fault_does_not_hide_the_first(robot: Robot) -> None:
     robot.run().controller.fault(Rule.CLOCK, "simulated time ran backwards")
     robot.controller.fault(Rule.INTERNAL, "a consequence")

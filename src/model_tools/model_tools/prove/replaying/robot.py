@@ -112,7 +112,7 @@ class ReplayedRobot:
             reason = tick.reason.partition(": ")[2]
             if tick.rule is Rule.ESTOP:
                 self.controller.estop(reason)
-            elif tick.rule is not None:
+            elif tick.rule not in (None, Rule.DRIVER):
                 self.controller.fault(tick.rule, reason)
         return True
 
@@ -278,6 +278,8 @@ class ReplayedRobot:
             self.clock.now_ns = tick.time_ns
             assert rule is not None
             controller.fault(rule, reason.partition(": ")[2])
+        elif rule is Rule.DRIVER:
+            controller.driver_stopped(reason.partition(": ")[2])
         return None
 
 

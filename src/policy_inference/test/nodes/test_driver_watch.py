@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A node leaves its motion when the driver of its robot stops following."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from policy_msgs.msg import JointCommand, RobotStatus
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+from policy_inference.interfaces import Mode
+from policy_inference.nodes.joint_policy_node import JointPolicyNode
+
+from .harness import Robot, is_damp
+from .test_status import counters, newest
+
+pytestmark = pytest.mark.ros
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Driver:
+    """What a policy node hears of a driver, which receives its commands."""
+
+    def __init__(self, robot: Robot, node: JointPolicyNode) -> None:
+        self._robot, self._watch = robot, node.driver
+        self.node = Node("some_driver", use_global_arguments=False)
+        self.node.create_subscription(JointCommand, "joint_command", lambda _: None, 1)
+        self._status = self.node.create_publisher(RobotStatus, "~/status", _LATCHED)
+
+    def is_in(self, state: int, reason: str) -> None:
+        """Say so, and wait until the node has heard it."""
+        self._watch.drives_c = ()
+        self._status.publish(RobotStatus(state=state, reason=reason, temperature_c=[41.0]))
+        self._robot.until(lambda: self._watch.drives_c, "the driver's status to be heard")
+
+
+@pytest.fixture
+def driver(active: Callable[..., JointPolicyNode], robot: Robot) -> Iterator[Driver]:
+    """The driver of a robot whose policy node is active."""
+    node = active(use_sim_time=True)
+    robot.is_met()
+    driver = Driver(robot, node)
+    yield driver
+    driver.node.destroy_node()
+
+
+@pytest.mark.parametrize("state", [RobotStatus.DAMPING, RobotStatus.RELEASING])
+def test_a_run_ends_in_the_next_tick_with_the_drivers_reason(
+    robot: Robot, driver: Driver, state: int
+) -> None:
+    driver.is_in(RobotStatus.FOLLOWING, "the newest joint_command is followed")
+    robot.runs()
+    driver.is_in(state, "the robot's state has been lost")
+    assert is_damp(robot.tick())
+    status = newest(robot)
+    assert status.mode == Mode.DAMP
+    assert not status.latched
+    assert status.reason.startswith("driver: ")
+    assert "the robot's state has been lost" in status.reason
+    assert counters(status)["driver"] == 1
+    driver.is_in(RobotStatus.FOLLOWING, "the newest joint_command is followed, which damps")
+    robot.runs()
+
+
+def test_a_driver_that_has_not_taken_control_lets_a_policy_run(
+    robot: Robot, driver: Driver
+) -> None:
+    driver.is_in(RobotStatus.LISTENING, "the robot's own controller is in charge")
+    robot.runs()
+    driver.is_in(RobotStatus.LISTENING, "the robot's own controller is in charge")
+    assert not is_damp(robot.tick())
+
+
+def test_a_driver_that_has_given_control_back_ends_a_run(robot: Robot, driver: Driver) -> None:
+    driver.is_in(RobotStatus.FOLLOWING, "the newest joint_command is followed")
+    robot.runs()
+    driver.is_in(RobotStatus.LISTENING, "the link process has ended by itself")
+    assert is_damp(robot.tick())
