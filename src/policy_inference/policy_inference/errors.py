@@ -76,6 +76,10 @@ class BackendError(PolicyError):
     """A backend is unknown, cannot be opened, or failed while it ran."""
 
 
+class LateRunError(BackendError):
+    """A run of a model took longer than it may."""
+
+
 class NoTargetError(PolicyError):
     """A policy has no target for this tick, and may have one again later."""
 

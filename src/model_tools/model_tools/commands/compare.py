@@ -60,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="length of each walk, s (default 20)"
     )
+    parser.add_argument(
+        "--run-timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="longest run of a model by a back end in its own process, such as rknn_sim, s "
+        "(default 60)",
+    )
     parser.add_argument("--output", type=Path, help="folder for the report")
     parser.add_argument(
         "--record",
@@ -87,14 +95,17 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     )
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.load import bundle_folder, load_bundle
-    from policy_inference.errors import PolicyError
+    from policy_inference.errors import LateRunError, PolicyError
 
     options, robot = parse_options(given.backend_option), robot_of(given, "--closed-loop")
     bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]
-    artifacts = candidates(bundles, given.backend.split(","), options)
+    artifacts = candidates(bundles, given.backend.split(","), options, given.run_timeout)
     walk_s = given.seconds if given.closed_loop else None
     with _output(given) as folder:  # before the walks
-        found = compare(artifacts, given.rows, walk_s, dict(given.topic), robot)
+        try:
+            found = compare(artifacts, given.rows, walk_s, dict(given.topic), robot)
+        except LateRunError as late:
+            raise LateRunError(f"{late}; --run-timeout allows longer runs") from late
         report = report_of(found)
         if folder is not None:
             write_json(found, folder / JSON_FILE)

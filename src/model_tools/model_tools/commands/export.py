@@ -92,6 +92,9 @@ def run(given: argparse.Namespace) -> CommandResult[ExportResult]:
             "name, which needs no export: model_tools import takes it as it is"
         )
     require_torch()
+    from model_tools.make.portable import require_onnxsim
+
+    require_onnxsim()
     from model_tools.make.checkpoints.checkpoint_export import (
         ExportRequest,
         export,

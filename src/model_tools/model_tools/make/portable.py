@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import onnx
-import onnxsim
 
 from model_tools.errors import ToolError
 
@@ -32,12 +33,29 @@ def refuse_custom_operators(model: onnx.ModelProto) -> None:
         )
 
 
+def require_onnxsim() -> None:
+    """Check that what simplifies models is there, which the environment of a training may lack.
+
+    Raises:
+        ToolError: It is not.
+    """
+    if importlib.util.find_spec("onnxsim") is None:
+        raise ToolError(
+            "onnxsim: expected this package, which simplifies models, found none; "
+            "pip install onnxsim where model_tools runs"
+        )
+
+
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with constants folded and without what is not needed.
 
     Raises:
-        ToolError: The simplifier fails, or the simplified model computes something different.
+        ToolError: The simplifier is absent or fails, or the simplified model computes something
+            different.
     """
+    require_onnxsim()
+    import onnxsim
+
     result: onnx.ModelProto
     try:
         result, same = onnxsim.simplify(model)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models that other runtimes could not run are refused."""
 
+import sys
+
 import onnx
 import onnxsim
 import pytest
@@ -42,6 +44,12 @@ def test_a_model_that_cannot_be_simplified_is_refused() -> None:
     broken = model(helper.make_node("Elu", ["nowhere"], ["action"]))
     with pytest.raises(ToolError, match="onnxsim fails"):
         simplified(broken)
+
+
+def test_a_simplifier_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    with pytest.raises(ToolError, match="onnxsim: expected this package"):
+        simplified(model(helper.make_node("Elu", ["obs"], ["action"])))
 
 
 def test_a_simplifier_that_changes_the_function_is_not_believed(

@@ -23,7 +23,7 @@ from typing import Any
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, WARM_UP_S, BackendBase
 from policy_inference.backends.child_process import ChildProcess, talk_through
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
-from policy_inference.errors import BackendError
+from policy_inference.errors import BackendError, LateRunError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.processes import end_with_parent
 
@@ -148,7 +148,10 @@ class ChildBackend(BackendBase):
 
     def warm_up(self, limit_s: float = WARM_UP_S) -> None:
         """As `BackendBase`; a first run may take longer than one at the policy's rate."""
-        run_timeout_s, self._run_timeout_s = self._run_timeout_s, ANSWER_WITHIN_S
+        run_timeout_s, self._run_timeout_s = (
+            self._run_timeout_s,
+            max(ANSWER_WITHIN_S, self._run_timeout_s),
+        )
         super().warm_up(limit_s)
         self._run_timeout_s = run_timeout_s
 
@@ -180,7 +183,7 @@ class ChildBackend(BackendBase):
         answer = self._bell.wait(self._run_timeout_s)
         self._reply_pending = answer is None
         if answer is None:
-            raise BackendError(
+            raise LateRunError(
                 f"{self.name}: expected the runtime's process to answer {what} "
                 f"within {self._run_timeout_s:g} s, found no answer"
             )

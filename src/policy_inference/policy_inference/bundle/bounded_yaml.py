@@ -23,6 +23,8 @@ LONGEST_NUMBER = 1000
 """Characters of a number: the largest float has 309 digits."""
 _LONGEST_FAULT = 300
 """Characters of an error, which may repeat what the text says."""
+_BRACKETS_INSIDE = re.compile(r"expected ',' or '[\]}]', but got '(\[|\{|<scalar>)'")
+"""What PyYAML finds after `{F` in `{F[LR]_hip: 1}`, and after `{[LR]`."""
 # What PyYAML raises beside its own errors, for a value that its tag cannot make, an escape
 # beyond Unicode, or a version with thousands of digits.
 _CANNOT_MAKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -174,6 +176,8 @@ def _place_and_problem(error: Exception) -> str:
     if mark is None:
         return str(error)
     problem = str(getattr(error, "problem", "")).removeprefix("found ")
+    if _BRACKETS_INSIDE.fullmatch(problem):
+        problem += "; inside of {} and [], quote text that has brackets: {'F[LR]_hip': 1}"
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 

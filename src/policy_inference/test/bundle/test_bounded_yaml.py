@@ -23,6 +23,12 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
 )
 
 
+@pytest.mark.parametrize("text", ["a: {F[LR]_hip: 1}", "a: {b: 1, [LR]_hip: 1}", "[F[LR]_hip]"])
+def test_a_pattern_without_quotes_in_braces_has_the_remedy(text: str) -> None:
+    with pytest.raises(YamlError, match=r"line 1, column .*quote text that has brackets"):
+        load_text(text)
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -35,6 +35,7 @@ from model_tools.make.act.golden_rows import (
 from model_tools.make.act.networks import NETWORKS, Network, network_of
 from model_tools.make.act.robots import ActRobot, of_size, read_arm
 from model_tools.make.act.suspicions import suspicions
+from model_tools.make.portable import simplified
 from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, ChunkBundle, file_entry
 from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_inference.bundle.contract import Graph, Provenance
@@ -232,9 +233,6 @@ def _rows(
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    # Only --onnx-sim needs onnxsim, which the environment of a training may lack.
-    from model_tools.make.portable import simplified
-
     result = simplified(model)
     result.ir_version = model.ir_version
     return result

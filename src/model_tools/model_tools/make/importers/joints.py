@@ -181,7 +181,9 @@ def _key_of_each(
             raise ToolError(
                 f"{node.file}: {node.key}: expected patterns that match a joint, found "
                 f"{key!r}, which matches none of {', '.join(names)}; "
-                "give the robot's joints with --joints"
+                "give the training's names of the joints as a list with --joints, in the "
+                "simulator's order; if the robot's file has other names, --set "
+                "'joints.robot_names={training: robot, ...}' states them"
             )
     for name, found in matches.items():
         if len(found) > 1:

@@ -84,7 +84,14 @@ def _put_clip(draft: Draft, model: OnnxModel, clip: Path | None) -> None:
         if _is_open(draft, "stand.position"):
             _put_first_pose(draft, arrays)
     else:
-        inside = "; answer rate_hz, and the frames in the model are taken" if frames else ""
+        inside = ""
+        if frames and _has_frames(model):
+            inside = "; answer rate_hz, and the frames in the model are taken"
+        elif frames:
+            inside = (
+                f"; the {frames} frames in the model are not taken, since it lacks their outputs "
+                "or the names of joints and bodies"
+            )
         draft.ask("motion.clip", f"the motion, an npz with names: --motion FILE{inside}")
         return
     draft.keep("motion.clip", CLIP_FILE, content, origin)

@@ -18,6 +18,9 @@ from policy_inference.bundle.contract import Artifact
 from policy_inference.comparison.chunks import coarsest
 from policy_inference.kinds.opening import B
 
+RUN_TIMEOUT_S = 60.0
+"""Of a single run: simulators of chips take seconds for a large model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate(Generic[B]):
@@ -32,6 +35,7 @@ class Candidate(Generic[B]):
             end that builds from another's artifact, the entry of that one, with the precision
             of what is built.
         size_bytes: Of all files.
+        run_timeout_s: After which a run in a process of its own is an error.
     """
 
     label: str
@@ -40,6 +44,7 @@ class Candidate(Generic[B]):
     options: Mapping[str, str]
     entries: Mapping[str, Artifact]
     size_bytes: int
+    run_timeout_s: float = RUN_TIMEOUT_S
 
     @property
     def entry(self) -> Artifact:
@@ -62,11 +67,19 @@ class Candidate(Generic[B]):
         Raises:
             BackendError: One does not open.
         """
-        return open_models(self.bundle.models, [self.backend], {self.backend: self.options})
+        return open_models(
+            self.bundle.models,
+            [self.backend],
+            {self.backend: self.options},
+            run_timeout_s=self.run_timeout_s,
+        )
 
 
 def candidates(
-    bundles: Sequence[B], backends: Sequence[str], options: Options
+    bundles: Sequence[B],
+    backends: Sequence[str],
+    options: Options,
+    run_timeout_s: float = RUN_TIMEOUT_S,
 ) -> list[Candidate[B]]:
     """Return each bundle's artifacts for these back ends; the first is the reference.
 
@@ -74,13 +87,18 @@ def candidates(
         bundles: Of one kind.
         backends: Names of back ends.
         options: Values of their options, by back end.
+        run_timeout_s: After which a run in a process of its own is an error.
 
     Raises:
         BundleError, BackendError: A bundle lacks an artifact.
         ToolError: There are fewer than two, they are not the same function, or two are the same
             files on the same back end.
     """
-    found = [candidate(bundle, backend, options) for bundle in bundles for backend in backends]
+    found = [
+        dataclasses.replace(candidate(bundle, backend, options), run_timeout_s=run_timeout_s)
+        for bundle in bundles
+        for backend in backends
+    ]
     if len(found) < 2:
         raise ToolError(
             "expected two or more artifacts to compare, found one; name a second "

@@ -104,6 +104,11 @@ def test_a_wrong_file_is_refused_with_its_place(
         make_draft(request_for(ENV.replace(old, new), ENV_WIDTH, joints=JOINTS))
 
 
+def test_names_that_no_pattern_matches_lead_to_the_robot_s_names(request_for: MakeRequest) -> None:
+    with pytest.raises(ToolError, match=r"joints\.robot_names"):
+        make_draft(request_for(ENV, ENV_WIDTH, joints="hip_joint,knee_joint"))
+
+
 def test_a_function_that_may_be_a_phase_is_asked_about(request_for: MakeRequest) -> None:
     source = ENV.replace(
         "    unused: null\n",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -179,6 +180,17 @@ def test_what_a_tracker_does_not_state_is_asked_for(tmp_path: Path) -> None:
     todos = make_draft(ImportRequest(source=save_tracker(tmp_path / "policy.onnx"))).todos()
     assert {"rate_hz", "motion.at_end", "motion.anchor.chain"} <= {*todos}
     assert "answer rate_hz, and the frames in the model are taken" in todos["motion.clip"]
+
+
+def test_frames_without_names_are_not_promised(tmp_path: Path) -> None:
+    model = save_tracker(tmp_path / "policy.onnx")
+    content = onnx.load(model)
+    nameless = [prop for prop in content.metadata_props if prop.key != "body_names"]
+    del content.metadata_props[:]
+    content.metadata_props.extend(nameless)
+    onnx.save(content, str(model))
+    todos = make_draft(ImportRequest(source=model, answers=["rate_hz=50"])).todos()
+    assert "rate_hz" not in todos["motion.clip"]
 
 
 def test_a_tracker_without_a_motion_inside_asks_for_a_clip(tmp_path: Path) -> None:

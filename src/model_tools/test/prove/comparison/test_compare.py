@@ -25,6 +25,7 @@ from model_tools.prove.comparison.comparison_report import record
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import evenly
+from policy_inference.errors import LateRunError
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import ROBOT, again, forward, make_bundle, observations, sha256, weights
@@ -158,6 +159,21 @@ def test_a_recording_is_replayed_and_both_are_compared_on_what_the_policy_saw(
     assert first["holds"]
     assert second["open_loop"][1]["outputs"]["actions"]["each"]["knee"]["mae"] == pytest.approx(0.5)
     assert second["open_loop"][1]["outputs"]["actions"]["each"]["hip"]["mae"] < 1e-6
+
+
+def test_a_run_that_takes_too_long_names_the_option_that_allows_it(
+    reference: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def late(*_: object, run_timeout_s: float, **__: object) -> None:
+        raise LateRunError(f"rknn_sim: no answer within {run_timeout_s:g} s")
+
+    monkeypatch.setattr("model_tools.prove.comparison.candidates.open_models", late)
+    bundles = [str(reference), str(again(reference, tmp_path / "same"))]
+    assert cli.main(["compare", *bundles, "--run-timeout", "7"]) == LateRunError.exit_status
+    assert "within 7 s; --run-timeout" in caplog.text
 
 
 @pytest.mark.parametrize("given", ["joint_states", "=/topic", "joint_states="])
