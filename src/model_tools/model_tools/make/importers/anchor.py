@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from model_tools.errors import ToolError
+from model_tools.make.importers.robot_file import bare_model
 from policy_inference.interfaces import F64
 from robot_sim.figures import figures_file, load_robot
 
@@ -132,16 +132,7 @@ def _model(robot: Path) -> Any:
     figures = figures_file(robot).is_file()
     try:
         spec = build_spec(load_robot(robot)) if figures else mujoco.MjSpec.from_file(str(robot))
-        for kind in ("sensors", "actuators", "keys", "equalities", "tendons", "excludes", "pairs"):
-            for part in list(getattr(spec, kind)):
-                spec.delete(part)
-        for part in (*spec.geoms, *spec.meshes):
-            spec.delete(part)
-        for each in spec.bodies[1:]:
-            each.explicitinertial, each.fullinertia = True, [math.nan] * 6
-            each.mass, each.inertia = 1.0, [1.0, 1.0, 1.0]
-        spec.compiler.fusestatic = False
-        return spec.compile()
+        return bare_model(spec)
     except ValueError as error:
         text = " ".join(str(error).split())
         raise ToolError(

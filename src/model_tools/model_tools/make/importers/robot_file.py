@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from robot_sim.figures import BodyFigures, figures_file, load_robot
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
 _FIELDS = ("position_min", "position_max", "velocity_limit", "effort_limit")
 _ROBOT_NAMES = "joints.robot_names"
+_BESIDE_JOINTS = (
+    *("sensors", "keys", "equalities", "tendons", "excludes", "pairs", "skins", "flexes"),
+    *("sites", "geoms", "meshes", "hfields", "materials", "textures"),
+)
+"""Parts of a MuJoCo spec; those that name others first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +164,7 @@ def _mjcf(path: Path) -> dict[str, JointFigures]:
     import mujoco
 
     try:
-        model = mujoco.MjModel.from_xml_path(str(path))
+        model = bare_model(mujoco.MjSpec.from_file(str(path)))
     except ValueError as error:
         raise ToolError(
             f"{path}: expected an MJCF file that MuJoCo loads, found {error}"
@@ -168,6 +174,29 @@ def _mjcf(path: Path) -> dict[str, JointFigures]:
         for i in range(model.njnt)
         if model.jnt_type[i] in _mjcf_single()
     }
+
+
+def bare_model(spec: Any) -> Any:
+    """Return the model of a MuJoCo spec with its bodies, joints and the joints' actuators only.
+
+    Meshes and textures, which are often not beside a robot's file, are not read.
+
+    Raises:
+        ValueError: MuJoCo cannot compile it.
+    """
+    import mujoco
+
+    for actuator in list(spec.actuators):
+        if actuator.trntype not in (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT):
+            spec.delete(actuator)
+    for kind in _BESIDE_JOINTS:
+        for part in list(getattr(spec, kind)):
+            spec.delete(part)
+    for body in spec.bodies[1:]:  # their geoms would have given these
+        body.explicitinertial, body.fullinertia = True, [math.nan] * 6
+        body.mass, body.inertia = 1.0, [1.0, 1.0, 1.0]
+    spec.compiler.fusestatic = False
+    return spec.compile()
 
 
 def _mjcf_figures(model: Any, joint: int) -> JointFigures:

@@ -95,6 +95,18 @@ def test_joints_are_numbered_level_by_level_from_the_base(tmp_path: Path) -> Non
     ]
 
 
+def test_meshes_and_textures_need_not_be_there(tmp_path: Path) -> None:
+    assets = """<asset>
+    <texture name="skin" type="2d" file="skin.png"/><material name="skin" texture="skin"/>
+    <mesh name="thigh" file="thigh.obj"/>
+  </asset>"""
+    drawn = '<geom type="mesh" mesh="thigh" material="skin"/><site name="foot" material="skin"/>'
+    text = MJCF.replace("<worldbody>", f"{assets}<worldbody>")
+    joint = text.index("<joint", text.index("<worldbody>"))
+    joints = read_robot(write(tmp_path, text[:joint] + drawn + text[joint:]))
+    assert joints == read_robot(write(tmp_path, MJCF))
+
+
 def test_levels_of_an_mjcf_file_are_those_of_its_bodies(tmp_path: Path) -> None:
     nested = MJCF.replace(
         '<geom size="1"/></body>\n    <body><joint name="knee"',
