@@ -5,10 +5,10 @@
     model_tools import io_descriptor.yaml --model policy.onnx --simulate --output my_bundle
 
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
-LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the policy.yaml and then
-`model_tools complete`; the loader refuses the bundle until then, and the exit status is 1. With no
-TODO left the bundle gets golden rows and, with --simulate, --rollout or --bag, the nominal figures
-that the guard uses.
+rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the
+policy.yaml and then `model_tools complete`; the loader refuses the bundle until then, and the exit
+status is 1. With no TODO left the bundle gets golden rows and, with --simulate, --rollout or --bag,
+the nominal figures that the guard uses.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ class SourceAction:
     offset: Sequence[float]
     clip: Sequence[Sequence[float]] | None = None
     """Lowest and highest *target* of each joint."""
+    output_clip: Sequence[Sequence[float]] | None = None
+    """Lowest and highest output of each joint, before scale and offset."""
 
 
 def put_action(
@@ -81,6 +83,8 @@ def _terms(draft: Draft, action: SourceAction) -> Iterator[dict[str, Any]]:
 
 
 def _raw_clips(draft: Draft, action: SourceAction) -> list[tuple[float, float] | None]:
+    if action.output_clip is not None:
+        return [(low, high) for low, high in action.output_clip]
     if action.clip is None:
         return [None] * len(action.joints)
     if len(action.clip) != len(action.joints):

@@ -22,6 +22,7 @@ from model_tools.make.importers import (
     env_yaml,
     leapp,
     onnx_metadata,
+    rl_sar,
 )
 from model_tools.make.importers.answers import answer_all, ask_what_follows, drop, note_oddities
 from model_tools.make.importers.draft import TODO, Draft, draft_text
@@ -212,7 +213,7 @@ def register(importers: Sequence[Importer]) -> dict[str, Importer]:
     return registered
 
 
-IMPORTERS = register([descriptor, env_yaml, deploy_yaml, leapp, onnx_metadata])
+IMPORTERS = register([descriptor, env_yaml, deploy_yaml, leapp, onnx_metadata, rl_sar])
 
 
 def choose(source: TrainingSource, name: str | None = None) -> Importer:

@@ -111,6 +111,8 @@ class TermLayout:
     layout: str = "per_term"
     order: str = "clip_then_scale"
     origin: str = ""
+    frame_order: str = "oldest_first"
+    init: str = "repeat"
 
 
 def put_observation(
@@ -241,8 +243,8 @@ def _history(
         "history": {
             "length": common,
             "layout": layout.layout,
-            "order": "oldest_first",
-            "init": "repeat",
+            "order": layout.frame_order,
+            "init": layout.init,
         }
     }
 

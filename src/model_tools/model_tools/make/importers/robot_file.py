@@ -18,6 +18,8 @@ from robot_sim.figures import BodyFigures, figures_file, load_robot
 
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
 _FIELDS = ("position_min", "position_max", "velocity_limit", "effort_limit")
+_UNREACHED = {"position_min": -1e6, "position_max": 1e6}
+"""Limits of a wheel, rad."""
 _ROBOT_NAMES = "joints.robot_names"
 _BESIDE_JOINTS = (
     *("sensors", "keys", "equalities", "tendons", "excludes", "pairs", "skins", "flexes"),
@@ -268,10 +270,30 @@ def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: st
             f"{origin}: expected the policy's joints, found none named "
             f"{', '.join(missing)}; it has {', '.join(robot)}"
         )
+    wheels = _turn_without_end(draft)
     for field in _FIELDS:
-        values = [getattr(robot[name], field) for name in names]
+        unlimited = _UNREACHED.get(field)
+        values = [
+            unlimited if found is None and own in wheels else found
+            for own, found in zip(
+                draft.find("joints.names"),
+                [getattr(robot[name], field) for name in names],
+                strict=True,
+            )
+        ]
         if None not in values and draft.find(f"joints.{field}") is None:
             draft.put(f"joints.{field}", values, origin)
+
+
+def _turn_without_end(draft: Draft) -> set[str]:
+    """Return the joints that the action commands by velocity, as far as they are named."""
+    terms = draft.find("action.terms")
+    return {
+        joint
+        for term in (terms if isinstance(terms, list) else ())
+        if isinstance(term, dict) and term.get("kind") == "velocity"
+        for joint in term.get("joints", ())
+    }
 
 
 def _on_robot(draft: Draft) -> tuple[str, ...]:

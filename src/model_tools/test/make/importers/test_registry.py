@@ -25,6 +25,7 @@ def write(folder: Path, text: str) -> Path:
     [
         ("{joint_ids_map: [], step_dt: 0.02, observations: {}}", "unitree_deploy_yaml"),
         ("{models: {}, pipeline: {}}", "leapp"),
+        ("{go2/walk: {observations: [], rl_kp: [], rl_kd: [], action_scale: []}}", "rl_sar"),
         ("{actions: [], articulations: {}, observations: {}}", "isaaclab_io_descriptor"),
         ("{sim: {}, decimation: 1, scene: {}, observations: {}, actions: {}}", "isaaclab_env_yaml"),
     ],

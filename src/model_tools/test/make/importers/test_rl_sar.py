@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from model_tools.errors import ToolError
+from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+
+from .conftest import ANSWERS
+from .small_models import save_policy
+from .small_runs import urdf
+
+ROBOT = ["right_hip", "left_hip", "right_wheel", "left_wheel"]
+BASE: dict[str, Any] = {
+    "dt": 0.005,
+    "decimation": 4,
+    "joint_names": ROBOT,
+    "joint_mapping": [0, 1, 2, 3],
+    "default_dof_pos": [9.0, 9.0, 9.0, 9.0],
+    "fixed_kp": [9.0, 9.0, 9.0, 9.0],
+}
+CONFIG: dict[str, Any] = {
+    "model_name": "policy.pt",
+    "observations": ["commands", "ang_vel", "gravity_vec", "dof_pos", "dof_vel", "actions"],
+    "observations_history": [0, 1],
+    "observations_history_priority": "time",
+    "clip_obs": 50.0,
+    "clip_actions_lower": [-8.0, -8.0, -8.0, -8.0],
+    "clip_actions_upper": [9.0, 9.0, 9.0, 9.0],
+    "rl_kp": [20.0, 0.0, 21.0, 0.0],
+    "rl_kd": [0.5, 0.6, 0.7, 0.8],
+    "fixed_kp": [60.0, 0.0, 61.0, 0.0],
+    "fixed_kd": [5.0, 0.1, 5.0, 0.1],
+    "action_scale": [0.125, 5.0, 0.25, 5.0],
+    "wheel_indices": [1, 3],
+    "ang_vel_scale": 0.25,
+    "dof_pos_scale": 2.0,
+    "dof_vel_scale": 0.05,
+    "commands_scale": [2.0, 2.0, 0.5],
+    "torque_limits": [30.0, 10.0, 31.0, 11.0],
+    "default_dof_pos": [0.1, 0.0, -0.2, 0.0],
+    "joint_mapping": [1, 3, 0, 2],
+}
+WIDTH = 2 * (9 + 3 * 4)
+
+
+def request(folder: Path, base: dict[str, Any] | None = BASE, **changed: Any) -> ImportRequest:
+    """Write both files, changed, and the model; keys of None are left out."""
+    policy = folder / "rover" / "walk"
+    policy.mkdir(parents=True)
+    config = {key: value for key, value in {**CONFIG, **changed}.items() if value is not None}
+    file = policy / "config.yaml"
+    file.write_text(yaml.safe_dump({"rover/walk": config}, sort_keys=False), "utf-8")
+    if base is not None:
+        (folder / "rover" / "base.yaml").write_text(yaml.safe_dump({"rover": base}), "utf-8")
+    return ImportRequest(source=file, model=save_policy(folder / "policy.onnx", WIDTH, 4))
+
+
+def test_values_are_in_the_policy_s_order_and_names_go_through_the_mapping(tmp_path: Path) -> None:
+    draft = make_draft(request(tmp_path))
+    assert draft.find("rate_hz") == 50.0
+    assert draft.find("joints.names") == ["left_hip", "left_wheel", "right_hip", "right_wheel"]
+    assert draft.find("joints.default_position") == CONFIG["default_dof_pos"]
+    assert draft.find("joints.stiffness") == CONFIG["rl_kp"]
+    assert draft.find("joints.effort_limit") == CONFIG["torque_limits"]
+    assert draft.find("stand.stiffness") == CONFIG["fixed_kp"]
+
+
+def test_wheels_are_commanded_by_velocity_and_have_no_position(tmp_path: Path) -> None:
+    draft = make_draft(request(tmp_path))
+    clip = [-8.0, 9.0]
+    leg = {"kind": "position", "offset": "default_position", "clip": clip}
+    assert draft.find("action.terms") == [
+        {"joints": ["left_hip"], "scale": 0.125, **leg},
+        {"joints": ["left_wheel"], "kind": "velocity", "scale": 5.0, "clip": clip},
+        {"joints": ["right_hip"], "scale": 0.25, **leg},
+        {"joints": ["right_wheel"], "kind": "velocity", "scale": 5.0, "clip": clip},
+    ]
+    assert draft.find("observations.obs.terms") == [
+        {"term": "velocity_command", "scale": [2.0, 2.0, 0.5]},
+        {"term": "base_ang_vel", "scale": 0.25},
+        {"term": "projected_gravity"},
+        {"term": "joint_pos_rel", "scale": [2.0, 0.0, 2.0, 0.0]},
+        {"term": "joint_vel", "scale": 0.05},
+        {"term": "last_action", "clip": clip},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("places", "priority", "order", "layout"),
+    [
+        ([0, 1], "time", "newest_first", "per_frame"),
+        ([1, 0], "time", "oldest_first", "per_frame"),
+        ([1, 0], "term", "oldest_first", "per_term"),
+    ],
+)
+def test_frames_begin_with_zeros_in_the_order_of_the_file(
+    tmp_path: Path, places: list[int], priority: str, order: str, layout: str
+) -> None:
+    changed: dict[str, Any] = {
+        "observations_history": places,
+        "observations_history_priority": priority,
+    }
+    draft = make_draft(request(tmp_path, **changed))
+    assert draft.find("observations.obs.history") == {
+        "length": 2,
+        "layout": layout,
+        "order": order,
+        "init": "zero",
+    }
+    assert draft.find("observations.obs.clip") == 50.0
+
+
+def test_answers_and_a_robot_make_a_bundle_of_it(tmp_path: Path) -> None:
+    """Wheels have no limits in the robot's file, and get ones that no drive reaches."""
+    asked = request(tmp_path)
+    robot = tmp_path / "robot.urdf"
+    legs, wheels = ([[name] for name in ROBOT if kind in name] for kind in ("hip", "wheel"))
+    ends = "lower='-3.0' upper='3.0' "
+    text = urdf(*legs).removesuffix("</robot>") + urdf(*wheels).replace(ends, "").partition("\n")[2]
+    robot.write_text(text, "utf-8")
+    stated = ("joints.", "stand.stiffness", "stand.damping")
+    answers = [
+        *(answer for answer in ANSWERS if not answer.startswith(stated)),
+        "velocity_command.min=[-1, -1, -1]",
+        "velocity_command.max=[1, 1, 1]",
+    ]
+    asked = ImportRequest(source=asked.source, model=asked.model, robot=robot, answers=answers)
+    import_bundle(asked, tmp_path / "bundle")
+    joints = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.joints
+    assert joints.position_min.tolist() == [-3.0, -1e6, -3.0, -1e6]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model_name": "policy.onnx", "rl_kd": [0.5]}, "rl_kd: expected 4 joints, found 1"),
+        ({"observations_history": [0, 2]}, "observations_history: expected every frame once"),
+        ({"wheel_indices": [4]}, r"wheel_indices\[0\]: expected an index below 4"),
+        ({"joint_mapping": [1, 1, 0, 2]}, "joint_mapping: expected each joint once"),
+        ({"observations": ["ang_vel"]}, "expected terms of 42 values"),
+        ({"ang_vel_scale": None}, "ang_vel_scale: expected a value, found no such key"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ToolError, match=message):
+        make_draft(request(tmp_path, **changed))
+
+
+def test_without_the_robot_s_file_its_joints_are_needed(tmp_path: Path) -> None:
+    asked = request(tmp_path, base=None, dt=0.005, decimation=4)
+    with pytest.raises(ToolError, match=r"base\.yaml"):
+        make_draft(asked)
+    asked = ImportRequest(source=asked.source, model=asked.model, joints=",".join(ROBOT))
+    assert make_draft(asked).find("joints.names")[0] == "left_hip"
+
+
+def test_a_torchscript_model_leads_to_the_export(tmp_path: Path) -> None:
+    asked = request(tmp_path)
+    with pytest.raises(ToolError, match=r"found policy\.pt; .*model_tools export"):
+        make_draft(ImportRequest(source=asked.source))
+
+
+def test_a_model_in_onnx_is_found_beside_the_file(tmp_path: Path) -> None:
+    asked = request(tmp_path, model_name="policy.onnx")
+    assert asked.model is not None
+    asked.model.rename(asked.source.with_name("policy.onnx"))
+    assert make_draft(ImportRequest(source=asked.source)).find("action.output") == "actions"
+
+
+def test_actions_that_are_clipped_joint_by_joint_are_a_question(tmp_path: Path) -> None:
+    """The policy observes them clipped, where `last_action` is the raw output."""
+    upper = copy.copy(CONFIG["clip_actions_upper"])
+    upper[0] = 1.0
+    asked = request(tmp_path, clip_actions_upper=upper)
+    assert "clip_actions_upper" in make_draft(asked).todos()["observations"]
