@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Check a policy set in simulation: does the robot survive each transition, under pushes?
+
+    model_tools set-check my_gaits
+    model_tools set-check my_gaits --robot-model go2 --tries 100
+
+Each transition, and each one to a fallback, is tried with random velocity commands and a push soon
+after the switch, at two frictions and two latencies. If the robot falls or is stopped by the guard
+after a switch, stricter conditions and a longer blend are tried in place of those in set.yaml, and
+the first with which it never fails are printed. The exit status is 1 if the robot fails after a
+switch, or if a transition is never granted.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from model_tools.commands.arguments import number_above_0, progress_bar
+from policy_inference.command_line import CommandResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from model_tools.prove.set_check import EdgeResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("bundle", help="folder of the policy set, or name of an installed one")
+    parser.add_argument(
+        "--robot-model",
+        default="lite3",
+        metavar="ROBOT",
+        help="robot to simulate: lite3 (default), go2, g1 or a folder of figures",
+    )
+    parser.add_argument(
+        "--tries",
+        type=number_above_0,
+        default=40,
+        metavar="NUMBER",
+        help="how often each transition is tried (default %(default)d)",
+    )
+    parser.add_argument(
+        "--backend", default="onnx", help="back end that runs all members (default %(default)s)"
+    )
+
+
+def run(given: argparse.Namespace) -> CommandResult[Sequence[EdgeResult]]:
+    """Check; the status is 1 if a transition does not hold."""
+    from model_tools.prove.set_check import check_set
+    from model_tools.simulation.controlled import joint_members_of
+    from model_tools.simulation.robot import SimulatedRobot
+    from policy_inference.backends.registry import open_models
+    from policy_inference.bundle.bundle import SetBundle
+    from policy_inference.bundle.load import bundle_folder, load_bundle
+
+    bundle = load_bundle(bundle_folder(given.bundle), kind=SetBundle)
+    robot = SimulatedRobot(figures=given.robot_model)
+    with ExitStack() as opened, progress_bar("transitions") as shown:
+        backends = {
+            name: opened.enter_context(open_models(member.models, [given.backend])).first
+            for name, member in joint_members_of(bundle).items()
+        }
+        found = check_set(bundle, backends, robot, given.tries, shown)
+    return CommandResult(
+        document=found,
+        text=[_table(found), *_sentences(found)],
+        status=0 if all(result.holds for result in found) else 1,
+    )
+
+
+def _table(found: Sequence[EdgeResult]) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("transition")
+    for name in ("tried", "made", "failed", "fails at most, %", "tilt, rad", "step"):
+        table.add_column(name, justify="right")
+    for one in found:
+        table.add_row(
+            str(one.edge),
+            f"{one.tries}",
+            f"{one.granted}",
+            f"{one.failed}",
+            f"{100 * one.fails_at_most:.0f}" if one.granted else "-",
+            f"{one.tilt_rad:.2f}" if one.granted else "-",
+            f"{one.step_ratio:.2f}" if one.granted else "-",
+        )
+    return table
+
+
+def _sentences(found: Sequence[EdgeResult]) -> Iterator[str]:
+    """Say of each transition that does not hold why, and what to write instead."""
+    import yaml
+
+    from model_tools.prove.set_check import way_around
+
+    for one in found:
+        edge = one.edge
+        if not one.granted:
+            yield f"{edge}: never granted; the most frequent reason: {one.refusal}"
+        if not one.failed:
+            continue
+        yield f"{edge}: the robot failed after {one.failed} of {one.granted}: {one.failure}"
+        if one.remedy is not None:
+            keys = yaml.safe_dump(dict(one.remedy), sort_keys=False, default_flow_style=True)
+            yield (
+                f"{edge}: it did not fail in {one.tries} tries with these keys in "
+                f"states.{edge.source}.to.{edge.target}: {' '.join(keys.split())}"
+            )
+        elif edge.is_fallback:
+            yield f"{edge}: name another fallback, or none, so that the guard stops the robot"
+        else:
+            way = " -> ".join(way_around(found, edge)) or "the stand motion"
+            yield f"{edge}: no stricter condition helped; leave it out, and go by {way}"

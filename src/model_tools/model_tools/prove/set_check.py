@@ -1,0 +1,416 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a robot survives each transition of a policy set: simulated, with pushes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model_tools.prove.evaluation.statistics import wilson
+from model_tools.simulation.controlled import ControlledSet
+from model_tools.simulation.robot import PUSH_S, SimulatedRobot
+from policy_inference.bundle.bundle import SetBundle
+from policy_inference.bundle.contract import VelocityCommand
+from policy_inference.bundle.set_contract import SetContract, Transition
+from policy_inference.errors import BackendError, RefusedError
+from policy_inference.interfaces import F64, Backend, Mode
+from robot_sim.drives import DriveCommand
+from robot_sim.faults import TARGETS, Fault, FaultPlan
+from robot_sim.rotation import tilt_rad
+from robot_sim.walk import walk
+from robot_sim.world import Sensors, World
+
+WORLDS = ((1.0, 0), (0.4, 0), (1.0, 20), (0.4, 20))
+"""Friction and latency, ms, of one try after the other."""
+PUSH_N_PER_KG = 5.0
+"""Push, by the mass of the robot: 60 N for a Lite3."""
+AFTER_S, GRANTED_WITHIN_S, REACHED_WITHIN_S = 5.0, 5.0, 30.0
+"""How long a robot is watched after a switch, asked for one, and may take to the state before."""
+_WALKED_S, _NEW_COMMAND_S = (1.5, 3.5), 1.0
+_SLOW, _LONG_BLEND_S = 0.2, 1.0
+_CALM = {"tilt_rad": 0.1, "body_rate_rad_s": 0.5}
+"""What stricter transitions ask for; the first is a share of the commands trained for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A transition, or the one that a state makes to its fallback where a member fails."""
+
+    source: str
+    target: str
+    is_fallback: bool = False
+
+    def __str__(self) -> str:
+        """Return it as tables show it."""
+        return f"{self.source} -> {self.target}{' (fallback)' if self.is_fallback else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchRow:
+    """What came of one try.
+
+    Attributes:
+        reached: Whether the robot came to the state before the switch, and walked there.
+        granted: Whether the switch was made.
+        refusal: Why it was not, or the state before it was not reached.
+        failure: How the robot failed after the switch: it fell, or the guard stopped it; empty
+            where it did not.
+        tilt_rad: Largest after the switch.
+        step_ratio: Of `SetReport`, largest after the switch.
+    """
+
+    reached: bool
+    granted: bool
+    refusal: str
+    failure: str
+    tilt_rad: float
+    step_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeResult:
+    """What came of all tries of a transition.
+
+    Attributes:
+        edge: The transition.
+        tries: How often it was tried.
+        granted: How many of the switches were made.
+        failed: After how many of those the robot failed.
+        fails_at_most: Upper end of the 95 % interval of the share that fails.
+        failure: The most frequent one.
+        refusal: The most frequent reason not to switch.
+        tilt_rad, step_ratio: Largest.
+        holds: Whether it was made at least once, and the robot never failed.
+        remedy: Keys of the transition in set.yaml with which the robot did not fail; None: none are
+            known, or needed.
+    """
+
+    edge: Edge
+    tries: int
+    granted: int
+    failed: int
+    fails_at_most: float
+    failure: str
+    refusal: str
+    tilt_rad: float
+    step_ratio: float
+    holds: bool
+    remedy: Mapping[str, Any] | None = None
+
+
+def edges_of(contract: SetContract) -> list[Edge]:
+    """Return all transitions of a set, with those to fallbacks."""
+    found = [Edge(name, to) for name, state in contract.states.items() for to in state.to]
+    return found + [
+        Edge(name, state.fallback, is_fallback=True)
+        for name, state in contract.states.items()
+        if state.fallback is not None
+    ]
+
+
+def check_set(
+    bundle: SetBundle,
+    backends: Mapping[str, Backend],
+    robot: SimulatedRobot,
+    tries: int,
+    shown: Callable[[int, int], None] = lambda *_: None,
+) -> list[EdgeResult]:
+    """Try each transition of a set, and stricter ones in place of those that do not hold.
+
+    Args:
+        bundle: The set, of joint policies alone.
+        backends: Opened model of each member.
+        robot: What is simulated.
+        tries: How often each transition is tried, with other commands and another push each time.
+        shown: Called before each transition with how many are done, and of how many.
+
+    Raises:
+        PolicyError: The set does not fit the robot.
+    """
+    edges, found = edges_of(bundle.contract), list[EdgeResult]()
+    for number, edge in enumerate(edges):
+        shown(number, len(edges))
+        result = check_edge(bundle, backends, robot, edge, tries)
+        if result.failed and not edge.is_fallback:
+            remedy = _remedy(bundle, backends, robot, edge, tries)
+            result = dataclasses.replace(result, remedy=remedy)
+        found.append(result)
+    return found
+
+
+def _remedy(
+    bundle: SetBundle,
+    backends: Mapping[str, Backend],
+    robot: SimulatedRobot,
+    edge: Edge,
+    tries: int,
+) -> Mapping[str, Any] | None:
+    """Return the first keys in place of those of a transition with which it holds."""
+    contract = bundle.contract
+    source, stated = contract.states[edge.source], contract.states[edge.source].to[edge.target]
+    for keys in stricter(stated, contract.velocity_command):
+        when = dataclasses.replace(stated.when, **keys["when"])
+        instead = dataclasses.replace(stated, **{**keys, "when": when})
+        changed = dataclasses.replace(source, to={**source.to, edge.target: instead})
+        states = {**contract.states, edge.source: changed}
+        tried = dataclasses.replace(bundle, contract=dataclasses.replace(contract, states=states))
+        if check_edge(tried, backends, robot, edge, tries).holds:
+            return keys
+    return None
+
+
+def stricter(stated: Transition, trained: VelocityCommand | None) -> Iterator[dict[str, Any]]:
+    """Yield keys in place of those of a transition, the least strict first."""
+    when = dict[str, Any]()
+    keys: dict[str, Any] = {"otherwise": "wait"}
+    if trained is not None:
+        slow = _SLOW * np.maximum(np.abs(trained.min), np.abs(trained.max))
+        allowed = np.inf if stated.when.command is None else stated.when.command
+        when["command"] = np.minimum(np.round(slow, 2), allowed).tolist()
+        yield {"when": dict(when), **keys}
+    if stated.blend_s < _LONG_BLEND_S:
+        keys["blend_s"] = _LONG_BLEND_S
+        yield {"when": dict(when), **keys}
+    for name, value in _CALM.items():
+        when[name] = min(value, getattr(stated.when, name) or value)
+    yield {"when": when, **keys}
+
+
+def check_edge(
+    bundle: SetBundle,
+    backends: Mapping[str, Backend],
+    robot: SimulatedRobot,
+    edge: Edge,
+    tries: int,
+) -> EdgeResult:
+    """Try one transition, in the `WORLDS` in turn; as `check_set`."""
+    rows = [try_switch(bundle, backends, robot, edge, seed) for seed in range(tries)]
+    granted = [row for row in rows if row.granted]
+    failures = Counter(row.failure for row in granted if row.failure)
+    refusals = Counter(row.refusal for row in rows if row.refusal)
+    failed = sum(failures.values())
+    return EdgeResult(
+        edge=edge,
+        tries=len(rows),
+        granted=len(granted),
+        failed=failed,
+        fails_at_most=wilson(failed, len(granted))[1],
+        failure=_most_frequent(failures),
+        refusal=_most_frequent(refusals),
+        tilt_rad=max((row.tilt_rad for row in granted), default=0.0),
+        step_ratio=max((row.step_ratio for row in granted), default=0.0),
+        holds=bool(granted) and not failed,
+    )
+
+
+def _most_frequent(texts: Counter[str]) -> str:
+    return max(texts, key=lambda text: (texts[text], text), default="")
+
+
+def try_switch(
+    bundle: SetBundle,
+    backends: Mapping[str, Backend],
+    robot: SimulatedRobot,
+    edge: Edge,
+    seed: int,
+) -> SwitchRow:
+    """Try a transition once; as `check_edge`."""
+    friction, latency_ms = WORLDS[seed % len(WORLDS)]
+    world = World(robot.body, friction=friction, seed=seed)
+    world.latency_ns = latency_ms * 1_000_000
+    failing = {name: _FailingBackend(backend) for name, backend in backends.items()}
+    switching = _SwitchingRobot(bundle, failing, robot, edge, seed, world)
+    walk(
+        world,
+        switching,
+        [],
+        duration_s=REACHED_WITHIN_S + GRANTED_WITHIN_S + AFTER_S,
+        rate_hz=bundle.contract.rate_hz,
+        until=lambda _: switching.is_over,
+    )
+    return switching.row()
+
+
+class _FailingBackend:
+    """A back end that fails from the moment on that it is told to."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend, self.fails = backend, False
+        self.name, self.details = backend.name, backend.details
+        self.inputs, self.outputs = backend.inputs, backend.outputs
+
+    def run(self) -> None:
+        if self.fails:
+            raise BackendError("it fails so that the fallback is tried")
+        self._backend.run()
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+class _SwitchingRobot(ControlledSet):
+    """Goes to the state before a switch, walks, asks for the switch, and walks on, pushed."""
+
+    def __init__(
+        self,
+        bundle: SetBundle,
+        backends: Mapping[str, _FailingBackend],
+        simulated: SimulatedRobot,
+        edge: Edge,
+        seed: int,
+        world: World,
+    ) -> None:
+        super().__init__(bundle, backends, robot=simulated)
+        self._contract, self._backends, self._edge = bundle.contract, backends, edge
+        self._switch_names = (edge.source, edge.target)
+        self._world, self._random = world, np.random.default_rng(seed)
+        self._push_n = PUSH_N_PER_KG * sum(body.mass_kg for body in simulated.body.bodies)
+        transitions = (
+            (name, to) for name, state in bundle.contract.states.items() for to in state.to
+        )
+        self._next = _next_states(transitions, edge.source)
+        ends_itself = bundle.contract.states[edge.source].ends is not None
+        self._walks_s = 0.0 if ends_itself else float(self._random.uniform(*_WALKED_S))
+        self._command, self._push = np.zeros(3), FaultPlan()
+        self._walks_since_s: float | None = None
+        self._asked_at_s: float | None = None
+        self._switched_at_s: float | None = None
+        self._commands_anew_at_s = np.inf
+        self._refusal, self._failure = "", ""
+        self._tilt_rad = self._step_ratio = 0.0
+        self.is_over = False
+
+    def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
+        """Tick under a command of its own, and look how far it is."""
+        now_s = sensors.time_ns / 1e9
+        drive = super().__call__(sensors, self._command)
+        self._push.act(self._world)
+        if self._switched_at_s is not None:
+            self._watch(sensors, now_s, self._switched_at_s)
+        elif self._world.fallen and self._walks_since_s is not None:
+            self._end("the robot fell before")
+        elif self.controller.mode is Mode.RUN:
+            self._go_on(now_s)
+        elif self.controller.snapshot().latched:
+            self._end(self.controller.snapshot().reason)
+        if self._asked_at_s is None and now_s > REACHED_WITHIN_S:
+            self._end(self._refusal or self.refusal or f"{self._edge.source} was not reached")
+        return drive
+
+    def row(self) -> SwitchRow:
+        """Return what came of it."""
+        return SwitchRow(
+            reached=self._asked_at_s is not None,
+            granted=self._switched_at_s is not None,
+            refusal=self._refusal if self._switched_at_s is None else "",
+            failure=self._failure,
+            tilt_rad=self._tilt_rad,
+            step_ratio=self._step_ratio,
+        )
+
+    def _end(self, refusal: str) -> None:
+        self.is_over, self._refusal = True, refusal
+
+    def _go_on(self, now_s: float) -> None:
+        """Go to the state before the switch, walk there, and ask for the switch."""
+        report = self.policy_set.report
+        if report.last[:2] == self._switch_names and self._walks_since_s is not None:
+            self._switch(now_s)
+        elif report.is_blending:
+            return
+        elif report.state != self._edge.source:
+            self._ask(self._next[report.state])
+        elif self._walks_since_s is None:
+            self._walks_since_s, self._command = now_s, self._drawn(self._conditioned())
+        elif now_s >= self._walks_since_s + self._walks_s:
+            self._ask_for_the_switch(now_s)
+
+    def _ask_for_the_switch(self, now_s: float) -> None:
+        if self._asked_at_s is None:
+            self._asked_at_s = now_s
+        if self._edge.is_fallback:
+            source, target = (self._contract.states[name] for name in self._switch_names)
+            for name in set(source.members) - set(target.members):
+                self._backends[name].fails = True
+        else:
+            self._ask(self._edge.target)
+        if now_s > self._asked_at_s + GRANTED_WITHIN_S:
+            self._end(self._refusal)
+
+    def _ask(self, state: str) -> None:
+        """Ask for a state again and again, as a person with a joystick."""
+        refused = self.policy_set.report.refused
+        try:
+            self.requests.switch(state)
+        except RefusedError as error:
+            refused = str(error)
+        self._refusal = refused or self._refusal
+
+    def _switch(self, now_s: float) -> None:
+        """Note the switch, and draw what happens after it."""
+        self._switched_at_s = now_s
+        stated = self._contract.states[self._edge.source].to.get(self._edge.target)
+        blend_s = 0.0 if stated is None else stated.blend_s
+        push = Fault(
+            kind="push",
+            target=str(self._random.choice(TARGETS["push"])),
+            start_s=now_s + float(self._random.uniform(0.0, blend_s + 1.0)),
+            duration_s=PUSH_S,
+            value=self._push_n,
+        )
+        self._push = FaultPlan([push])
+        self._commands_anew_at_s = now_s + blend_s + _NEW_COMMAND_S
+
+    def _watch(self, sensors: Sensors, now_s: float, since_s: float) -> None:
+        """Look whether the robot stays on its feet."""
+        report = self.policy_set.report
+        if report.last[:2] == self._switch_names:
+            self._step_ratio = max(self._step_ratio, report.step_ratio)
+        self._tilt_rad = max(self._tilt_rad, float(tilt_rad(sensors.quat_xyzw)))
+        if now_s >= self._commands_anew_at_s:
+            self._command, self._commands_anew_at_s = self._drawn(None), np.inf
+        if self._world.fallen:
+            self._failure = "it fell"
+        elif self.controller.mode is not Mode.RUN:
+            self._failure = self.controller.snapshot().reason
+        self.is_over = bool(self._failure) or now_s >= since_s + AFTER_S
+
+    def _conditioned(self) -> tuple[float, ...] | None:
+        stated = self._contract.states[self._edge.source].to.get(self._edge.target)
+        return None if stated is None or self._edge.is_fallback else stated.when.command
+
+    def _drawn(self, largest: tuple[float, ...] | None) -> F64:
+        """Return a velocity command that the members were trained for, within a condition."""
+        trained = self._contract.velocity_command
+        if trained is None:
+            return np.zeros(3)
+        drawn: F64 = self._random.uniform(trained.min, trained.max)
+        return drawn if largest is None else np.clip(drawn, np.negative(largest), largest)
+
+
+def way_around(found: Sequence[EdgeResult], edge: Edge) -> list[str]:
+    """Return the states of the shortest way beside a transition, over those that hold; or none."""
+    holding = [one.edge for one in found if one.holds and not one.edge.is_fallback]
+    following = _next_states(((one.source, one.target) for one in holding), edge.target)
+    way = [edge.source]
+    while way[-1] in following:
+        way.append(following[way[-1]])
+    return way if way[-1] == edge.target else []
+
+
+def _next_states(transitions: Iterable[tuple[str, str]], goal: str) -> dict[str, str]:
+    """Return by state the next one on the shortest way to a state."""
+    known, found, waiting = [*transitions], dict[str, str](), deque([goal])
+    while waiting:
+        at = waiting.popleft()
+        for source, target in known:
+            if target == at and source != goal and source not in found:
+                found[source] = at
+                waiting.append(source)
+    return found

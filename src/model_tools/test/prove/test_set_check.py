@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Each transition of a set is simulated before a robot makes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from model_tools import cli
+from model_tools.prove.set_check import Edge, EdgeResult, stricter, way_around
+from policy_inference.bundle.contract import VelocityCommand
+from policy_inference.bundle.set_contract import EntryConditions, Transition
+
+BUNDLES = Path(__file__).resolve().parents[4] / "config" / "bundles"
+
+
+def set_of(folder: Path, transition: dict[str, Any], *, stiffness: float = 30.0) -> Path:
+    """Write a set of the walk that ships and a copy with another stiffness; return its folder."""
+    members = dict[str, Any]()
+    for name in ("walk", "other"):
+        shutil.copytree(BUNDLES / "lite3_walk", folder / name)
+        file = folder / name / "policy.yaml"
+        contract = yaml.safe_load(file.read_text("utf-8"))
+        contract["name"] = name
+        if name == "other":
+            contract["joints"]["stiffness"] = stiffness
+        file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        members[name] = {"bundle": f"../{name}", "sha256": sha256}
+    stated = {
+        "schema_version": 1,
+        "kind": "set",
+        "name": "ways",
+        "version": "1.0.0",
+        "members": members,
+        "initial": "walk",
+        "states": {
+            "walk": {"members": ["walk"], "stand": True, "to": {"other": transition}},
+            "other": {"members": ["other"], "to": {"walk": {}}, "way_back": "walk"},
+        },
+    }
+    (folder / "set").mkdir()
+    (folder / "set" / "set.yaml").write_text(yaml.safe_dump(stated), "utf-8")
+    return folder / "set"
+
+
+def checked(folder: Path, tries: int, capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
+    """Run the command; return its status and, by source and target, what it found."""
+    status = cli.main(["set-check", str(folder), "--tries", str(tries), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    by_edge = {
+        (one["edge"]["source"], one["edge"]["target"], one["edge"]["is_fallback"]): one
+        for one in found
+    }
+    assert len(by_edge) == len(found)
+    return status, by_edge
+
+
+@pytest.mark.slow
+def test_the_gaits_that_ship_hold_in_each_transition_and_fallback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, found = checked(BUNDLES / "lite3_gaits", 2, capsys)
+    assert status == 0
+    assert set(found) == {
+        ("walk", "crouch", False),
+        ("crouch", "walk", False),
+        ("crouch", "walk", True),
+    }
+    assert all(one["holds"] and one["granted"] == one["tries"] == 2 for one in found.values())
+
+
+@pytest.mark.slow
+def test_a_transition_after_which_the_robot_falls_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, found = checked(set_of(tmp_path, {}, stiffness=3.0), 2, capsys)
+    one = found["walk", "other", False]
+    assert status == 1
+    assert (one["granted"], one["failed"], one["holds"]) == (2, 2, False)
+    assert one["remedy"] is None
+
+
+def test_what_is_tried_instead_is_never_less_strict_than_what_the_set_states() -> None:
+    trained = VelocityCommand(min=(-0.5, -1.0, -1.0), max=(1.0, 0.5, 1.0))
+    when = EntryConditions(command=(0.1, 1.0, 1.0), tilt_rad=0.05)
+    keys = [*stricter(Transition(when=when, blend_s=0.4), trained)]
+    assert [one.get("blend_s", 0.4) for one in keys] == [0.4, 1.0, 1.0]
+    assert all(one["when"]["command"] == [0.1, 0.2, 0.2] for one in keys)
+    assert keys[-1]["when"]["tilt_rad"] == 0.05
+
+
+def test_the_way_around_a_transition_takes_only_those_that_hold() -> None:
+    held = [("a", "b"), ("b", "c"), ("c", "d"), ("a", "e")]
+    found = [result(Edge(*pair), holds=True) for pair in held]
+    found += [result(Edge("a", "d"), holds=False), result(Edge("e", "d", True), holds=True)]
+    assert way_around(found, Edge("a", "d")) == ["a", "b", "c", "d"]
+    assert way_around(found, Edge("d", "a")) == []
+
+
+def result(edge: Edge, *, holds: bool) -> EdgeResult:
+    return EdgeResult(
+        edge=edge,
+        tries=1,
+        granted=1,
+        failed=int(not holds),
+        fails_at_most=1.0,
+        failure="",
+        refusal="",
+        tilt_rad=0.0,
+        step_ratio=0.0,
+        holds=holds,
+    )
+
+
+def test_a_first_target_that_is_never_near_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transition = {"when": {"pose": "first_target", "pose_within": 0.001}, "otherwise": "wait"}
+    status, found = checked(set_of(tmp_path, transition), 1, capsys)
+    one = found["walk", "other", False]
+    assert status == 1
+    assert (one["granted"], one["failed"], one["holds"]) == (0, 0, False)
+    assert "first target" in one["refusal"]
