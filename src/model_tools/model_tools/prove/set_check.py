@@ -238,7 +238,7 @@ def try_switch(
 
 
 class _FailingBackend:
-    """A back end that fails from the moment on that it is told to."""
+    """A back end whose runs fail once `fails` is set."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend, self.fails = backend, False
