@@ -12,7 +12,7 @@ from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
-from model_tools.make.importers.draft import Draft
+from model_tools.make.importers.draft import Draft, flow_text, todo
 
 KINDS = {
     "JointPositionAction": "position",
@@ -38,8 +38,27 @@ class SourceAction:
     """Lowest and highest output of each joint, before scale and offset."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomAction:
+    """An action of the training's own code, of which only its name and its keys are known."""
+
+    name: str
+    keys: Sequence[str]
+
+
+def custom_action(name: str, action: Node, *needed: str) -> CustomAction | None:
+    """Return the action if its class is unknown and it lacks a key of those of joints."""
+    keys = tuple(action.mapping())
+    if name in KINDS or all(key in keys for key in needed):
+        return None
+    return CustomAction(name=name, keys=keys)
+
+
 def put_action(
-    draft: Draft, output: str | None, actions: Sequence[SourceAction], origin: str
+    draft: Draft,
+    output: str | None,
+    actions: Sequence[SourceAction | CustomAction],
+    origin: str,
 ) -> None:
     """Write what the model's output commands; `draft` has default positions and tensors already.
 
@@ -49,9 +68,36 @@ def put_action(
     if output is not None:
         draft.put("action.output", output)
     draft.ask("action.output", "output tensor of the model that commands the joints")
-    terms = [term for action in actions for term in _terms(draft, action)]
+    known = [action for action in actions if isinstance(action, SourceAction)]
+    terms = [term for action in known for term in _terms(draft, action)]
+    own = [action for action in actions if isinstance(action, CustomAction)]
+    if own:
+        draft.put("action.terms", todo(_own_code(own, terms)))
+        return
     draft.put("action.terms", terms, origin)
-    _check_width(draft, output, sum(len(action.joints) for action in actions))
+    _check_width(draft, output, sum(len(action.joints) for action in known))
+
+
+def driven_by_velocity(draft: Draft) -> set[str]:
+    """Return the joints that the action commands by velocity, such as wheels."""
+    terms = draft.find("action.terms")
+    return {
+        joint
+        for term in (terms if isinstance(terms, list) else ())
+        if isinstance(term, dict) and term.get("kind") == "velocity"
+        for joint in term.get("joints", ())
+    }
+
+
+def _own_code(own: Sequence[CustomAction], others: Sequence[dict[str, Any]]) -> str:
+    """Return the question of what actions do that only the training's own code knows."""
+    found = "; ".join(f"{each.name} (keys {', '.join(each.keys) or 'none'})" for each in own)
+    also = f"; the other actions are {flow_text(list(others))}" if others else ""
+    return (
+        "what the values of the output command, in order, as [{joints: [...], kind: position, "
+        f"scale: 0.25, offset: default_position}}, ...]: the training has an action of its own "
+        f"code, {found}{also}"
+    )
 
 
 def _check_width(draft: Draft, output: str | None, joints: int) -> None:

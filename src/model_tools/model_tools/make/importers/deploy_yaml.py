@@ -14,7 +14,14 @@ from collections.abc import Sequence
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.files.onnx_model import OnnxModel
-from model_tools.make.importers.action import KINDS, SourceAction, put_action, put_velocity_range
+from model_tools.make.importers.action import (
+    KINDS,
+    CustomAction,
+    SourceAction,
+    custom_action,
+    put_action,
+    put_velocity_range,
+)
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.observation import (
     SourceTerm,
@@ -111,7 +118,11 @@ def _put_joints(draft: Draft, root: Node, places: Sequence[int]) -> None:
         )
 
 
-def _action(draft: Draft, name: str, action: Node, names: Sequence[str]) -> SourceAction:
+def _action(
+    draft: Draft, name: str, action: Node, names: Sequence[str]
+) -> SourceAction | CustomAction:
+    if custom := custom_action(name, action, "scale"):
+        return custom
     if name not in KINDS:
         draft.block("action", f"{name} is none of {', '.join(KINDS)}")
     ids = action.get("joint_ids")

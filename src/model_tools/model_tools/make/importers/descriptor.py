@@ -11,7 +11,13 @@ import math
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
-from model_tools.make.importers.action import KINDS, SourceAction, put_action
+from model_tools.make.importers.action import (
+    KINDS,
+    CustomAction,
+    SourceAction,
+    custom_action,
+    put_action,
+)
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.observation import (
     SourceTerm,
@@ -124,9 +130,11 @@ def _put_gain(draft: Draft, robot: Node, key: str, count: int) -> None:
         )
 
 
-def _action(draft: Draft, action: Node) -> SourceAction:
-    joints = action["joint_names"].texts()
+def _action(draft: Draft, action: Node) -> SourceAction | CustomAction:
     name = action["full_path"].last_name()
+    if custom := custom_action(name, action, "joint_names"):
+        return custom
+    joints = action["joint_names"].texts()
     if name not in KINDS:
         draft.block("action", f"{name} of {action.key} is none of {', '.join(KINDS)}")
     clip = action.get("clip")

@@ -140,6 +140,11 @@ def parts(key: Key) -> Path:
     return tuple(key.split(".")) if isinstance(key, str) else key
 
 
+def flow_text(value: Any) -> str:
+    """Return a value as YAML in one line, as an answer may have it."""
+    return " ".join(_flow(value, 0))
+
+
 def text(path: Path) -> str:
     """Return a path as `observations.obs.terms[0].scale`."""
     joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
@@ -206,7 +211,7 @@ def draft_text(draft: Draft) -> str:
 def _entry(draft: Draft, path: Path, value: Any, depth: int) -> list[str]:
     """Return the lines of one key with its value, its origin above it."""
     lines = _comment(draft.origins[path], depth) if path in draft.origins else []
-    margin, name = _INDENT * depth, _scalar(path[-1])
+    margin, name = _INDENT * depth, flow_text(path[-1])
     if isinstance(value, Mapping) and _wants_block(draft, path, value):
         lines.append(f"{margin}{name}:")
         for key, entry in value.items():
@@ -248,7 +253,3 @@ def _hang(head: str, lines: list[str]) -> list[str]:
 
 def _comment(words: str, depth: int) -> list[str]:
     return [f"{_INDENT * depth}# {line}" for line in words.splitlines()]
-
-
-def _scalar(value: Any) -> str:
-    return " ".join(_flow(value, 0))

@@ -13,7 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
-from model_tools.make.importers.action import KINDS, SourceAction, put_action, put_velocity_range
+from model_tools.make.importers.action import (
+    KINDS,
+    CustomAction,
+    SourceAction,
+    custom_action,
+    put_action,
+    put_velocity_range,
+)
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.env_terms import policy_terms, put_motion_command
 from model_tools.make.importers.joints import (
@@ -83,7 +90,8 @@ def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
     """Return the joints in the simulator's order, or as the actions list them."""
     if given.joints is not None:
         return given.joints.in_simulator_order()
-    names = [name for action in actions for name in action["joint_names"].texts()]
+    stated = [found for action in actions if (found := action.get("joint_names"))]
+    names = [name for each in stated for name in each.texts()]
     kept = all(action.flag("preserve_order") for action in actions)
     if not names or not kept or any(map(is_pattern, names)):
         raise ToolError(
@@ -107,8 +115,10 @@ def _put_default(draft: Draft, state: Node, names: Sequence[str]) -> None:
     )
 
 
-def _action(draft: Draft, action: Node, names: Sequence[str]) -> SourceAction:
+def _action(draft: Draft, action: Node, names: Sequence[str]) -> SourceAction | CustomAction:
     kind = action["class_type"].last_name()
+    if custom := custom_action(kind, action, "joint_names"):
+        return custom
     if kind not in KINDS:
         draft.block("action", f"{kind} of {action.key} is none of {', '.join(KINDS)}")
     joints = resolve_names(action["joint_names"], names, keep_order=action.flag("preserve_order"))

@@ -31,6 +31,22 @@ _RIGHT_OF = {
 }
 
 
+_NONE_OF = re.compile(r"\(\?!(.*)\)\.\*")
+"""All names that do not begin like this: `^(?!.*_hip_joint).*`, as robot_lab writes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pattern:
+    """A pattern of a source: that of a contract, or what does not match it."""
+
+    pattern: NamePattern
+    negated: bool
+
+    def matches(self, name: str) -> bool:
+        """Return whether the whole name matches."""
+        return self.pattern.matches(name) != self.negated
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenJoints:
     """The joints of `--joints`, and whether their order is the one that a format wants.
@@ -194,11 +210,14 @@ def _key_of_each(
     return {name: found[0] for name, found in matches.items() if found}
 
 
-def _compiled(node: Node, key: str) -> NamePattern:
+def _compiled(node: Node, key: str) -> _Pattern:
+    plain = key.removeprefix("^").removesuffix("$")
+    without = _NONE_OF.fullmatch(plain)
     try:
-        return NamePattern(key)
+        pattern = NamePattern(f"{without[1]}.*" if without else plain)
     except PatternError as error:
         raise ToolError(
             f"{node.file}: {node.key}: expected names or patterns of names "
             f"(docs/bundle.md), found {key!r}: {error}; write the names instead"
         ) from error
+    return _Pattern(pattern=pattern, negated=without is not None)

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
+from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft, todo
 from policy_inference.bundle.terms import TERMS
 
@@ -22,6 +24,7 @@ _KNOWN = {
     "velocity_command": "velocity_command",
     "joint_pos": "joint_pos",
     "joint_pos_rel": "joint_pos_rel",
+    "joint_pos_rel_without_wheel": "joint_pos_rel",
     "joint_vel": "joint_vel",
     "joint_vel_rel": "joint_vel",
     "last_action": "last_action",
@@ -36,6 +39,8 @@ _KNOWN = {
         )
     },
 }
+_WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
+"""robot_lab's positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
 _ANY_COMMANDS = ("command", "generated_commands")
 """Names that say only that it is a command."""
@@ -181,6 +186,8 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         if term.reads is None or term.reads:
             entry["standing"] = todo(_standing(term.reads or ()))
     names = draft.find("joints.names")
+    if term.function == _WITHOUT_WHEELS:
+        term = _with_still_wheels(draft, term)
     if term.joints is not None and term.joints != names and TERMS[kind].size == "joints":
         entry["joints"] = list(term.joints)
     if term.scale is None:
@@ -190,6 +197,22 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
     if term.clip is not None:
         entry["clip"] = list(term.clip)
     return entry
+
+
+def _with_still_wheels(draft: Draft, term: SourceTerm) -> SourceTerm:
+    """Return the term with the scale 0 for each joint that the action commands by velocity."""
+    wheels, joints = driven_by_velocity(draft), term.joints or draft.find("joints.names")
+    if term.scale is None or not wheels.intersection(joints):
+        return replace(term, scale=None)
+    scale = list(term.scale) * (len(joints) if len(term.scale) == 1 else 1)
+    still = [joint for joint in joints if joint in wheels]
+    draft.remark(
+        f"the positions of the wheels {', '.join(still)} are 0 in {term.name}, by their scale"
+    )
+    return replace(
+        term,
+        scale=[0.0 if joint in wheels else each for joint, each in zip(joints, scale, strict=True)],
+    )
 
 
 def _standing(reads: Sequence[str]) -> str:
@@ -281,6 +304,15 @@ def _fit(
         )
 
 
+def _action_count(draft: Draft) -> Any:
+    """Return the number of values of the action; where its terms are open, that of the output."""
+    terms = draft.find("action.terms")
+    if isinstance(terms, list):
+        return sum(len(action["joints"]) for action in terms)
+    shape = draft.find(("model", "outputs", draft.find("action.output"), "shape"))
+    return math.prod(shape) if isinstance(shape, list) else todo("number of actions")
+
+
 def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | None:
     """Return the number of values of all frames of a term, None where it is not known."""
     spec = TERMS[entry["term"]]
@@ -288,7 +320,7 @@ def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | Non
     if size == "joints":
         count: Any = len(entry.get("joints", draft.find("joints.names")))
     elif size == "actions":
-        count = sum(len(action["joints"]) for action in draft.find("action.terms"))
+        count = _action_count(draft)
     elif size == "phase":
         count = len(spec.parts)
     else:

@@ -42,7 +42,7 @@ _FUNCTIONS = {
     "ang_vel": ("base_ang_vel", "ang_vel_scale"),
     "gravity_vec": ("projected_gravity", ""),
     "commands": ("velocity_commands", "commands_scale"),
-    "dof_pos": ("joint_pos_rel", "dof_pos_scale"),
+    "dof_pos": ("joint_pos_rel_without_wheel", "dof_pos_scale"),
     "dof_vel": ("joint_vel", "dof_vel_scale"),
     "actions": ("last_action", ""),
     "whole_body_tracking/motion_command": ("motion_command", ""),
@@ -80,11 +80,6 @@ def read(source: TrainingSource, given: Given) -> Draft:
         draft, tensors.action, _actions(root, names, wheels), "action_scale and default_dof_pos"
     )
     _put_observation(draft, model, single_input(model, tensors), root, names, wheels)
-    if wheels:
-        draft.remark(
-            f"the wheels {', '.join(names[i] for i in wheels)} are commanded by velocity, and "
-            "their positions are 0 in the observation, by their scale: see wheel_indices"
-        )
     return draft
 
 
@@ -230,8 +225,8 @@ def _terms(
     name = stated.text()
     function, key = _FUNCTIONS.get(name, (name, ""))
     scale = root[key].values() if key else [1.0]
-    if function == "joint_pos_rel" and wheels:
-        scale = [0.0 if place in wheels else scale[0] for place in range(len(names))]
+    if name == "dof_pos" and not wheels:
+        function = "joint_pos_rel"
     clip = _observed_clip(draft, root, len(names)) if function == "last_action" else None
     term = SourceTerm(name=name, function=function, scale=scale, clip=clip, history=history)
     return motion_command(term) if function == "motion_command" else [term]

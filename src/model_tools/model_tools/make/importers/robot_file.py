@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
+from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft
 from policy_inference.bundle.joint_values import robot_names
 from robot_sim.figures import BodyFigures, figures_file, load_robot
@@ -270,7 +271,7 @@ def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: st
             f"{origin}: expected the policy's joints, found none named "
             f"{', '.join(missing)}; it has {', '.join(robot)}"
         )
-    wheels = _turn_without_end(draft)
+    wheels = driven_by_velocity(draft)
     for field in _FIELDS:
         unlimited = _UNREACHED.get(field)
         values = [
@@ -283,17 +284,6 @@ def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: st
         ]
         if None not in values and draft.find(f"joints.{field}") is None:
             draft.put(f"joints.{field}", values, origin)
-
-
-def _turn_without_end(draft: Draft) -> set[str]:
-    """Return the joints that the action commands by velocity, as far as they are named."""
-    terms = draft.find("action.terms")
-    return {
-        joint
-        for term in (terms if isinstance(terms, list) else ())
-        if isinstance(term, dict) and term.get("kind") == "velocity"
-        for joint in term.get("joints", ())
-    }
 
 
 def _on_robot(draft: Draft) -> tuple[str, ...]:

@@ -195,6 +195,12 @@ def test_the_joints_of_the_file_and_those_of_the_user_are_names_of_policy_and_ro
         make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=named, joints="knee,hip"))
 
 
+def test_an_action_of_the_training_s_own_code_needs_no_key(request_for: MakeRequest) -> None:
+    actions = {"GaitAction": {"gaits": 3}}
+    draft = make_draft(request_for({**DEPLOY, "actions": actions}, DEPLOY_WIDTH, joints="hip,knee"))
+    assert "GaitAction (keys gaits)" in draft.todos()["action.terms"]
+
+
 def test_an_action_that_the_contract_cannot_say_is_a_todo_that_names_it(
     request_for: MakeRequest,
 ) -> None:

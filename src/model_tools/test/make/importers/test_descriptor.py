@@ -118,6 +118,12 @@ def test_a_wrong_file_is_refused_with_its_place(
         make_draft(request_for(DESCRIPTOR, DESCRIPTOR_WIDTH, edit=edit))
 
 
+def test_an_action_of_the_training_s_own_code_is_a_question(request_for: MakeRequest) -> None:
+    actions = [{"full_path": "my_lab.mdp.GaitAction", "gaits": 3}]
+    draft = make_draft(request_for({**DESCRIPTOR, "actions": actions}, DESCRIPTOR_WIDTH))
+    assert "GaitAction (keys full_path, gaits)" in draft.todos()["action.terms"]
+
+
 def test_modifiers_which_the_contract_does_not_have_are_a_todo(request_for: MakeRequest) -> None:
     def modify(source: Any) -> None:
         source["observations"]["policy"][0]["extras"] = {"modifiers": [{"func": "bias"}]}

@@ -109,6 +109,41 @@ def test_names_that_no_pattern_matches_lead_to_the_robot_s_names(request_for: Ma
         make_draft(request_for(ENV, ENV_WIDTH, joints="hip_joint,knee_joint"))
 
 
+def test_an_action_of_the_training_s_own_code_is_a_question_that_names_it(
+    request_for: MakeRequest,
+) -> None:
+    own = "  joint_pos:\n    class_type: my_lab.mdp:GaitAction\n    gaits: 3\ncommands:"
+    source = ENV[: ENV.index("  joint_pos:\n    class_type")] + own + ENV.split("commands:")[1]
+    todos = make_draft(request_for(source, ENV_WIDTH, joints=JOINTS)).todos()
+    assert "GaitAction (keys class_type, gaits)" in todos["action.terms"]
+    terms = "action.terms=[{joints: [hip, knee], kind: position, scale: 0.5}]"
+    draft = make_draft(request_for(source, ENV_WIDTH, joints=JOINTS, answers=[terms]))
+    assert not [key for key in draft.todos() if key.startswith("action")]
+
+
+def test_the_positions_of_wheels_are_left_out_as_robot_lab_does(request_for: MakeRequest) -> None:
+    wheel = """
+  wheels:
+    class_type: isaaclab.envs.mdp.actions.joint_actions:JointVelocityAction
+    joint_names: [knee]
+    scale: 5.0
+    preserve_order: true
+commands:"""
+    source = ENV.replace(
+        "joint_names: [knee, hip]\n    scale: {.*hip: 0.5, knee: 0.25}", "joint_names: [hip]"
+    )
+    source = source.replace("mdp.observations:joint_pos_rel", "mdp:joint_pos_rel_without_wheel")
+    draft = make_draft(request_for(source.replace("\ncommands:", wheel), ENV_WIDTH, joints=JOINTS))
+    assert [term["kind"] for term in draft.find("action.terms")] == ["position", "velocity"]
+    assert draft.find("observations.obs.terms")[2]["scale"] == [1.0, 0.0]
+
+
+def test_all_joints_but_some_are_a_pattern(request_for: MakeRequest) -> None:
+    source = ENV.replace("{.*hip: 0.5, knee: 0.25}", "{.*hip: 0.5, '^(?!.*hip).*$': 0.25}")
+    draft = make_draft(request_for(source, ENV_WIDTH, joints=JOINTS))
+    assert draft.find("action.terms")[0]["scale"] == [0.25, 0.5]
+
+
 def test_a_function_that_may_be_a_phase_is_asked_about(request_for: MakeRequest) -> None:
     source = ENV.replace(
         "    unused: null\n",
