@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from policy_inference.errors import BackendError
+from policy_inference.errors import BackendError, Problem
 
 LARGEST_BYTES = (1 << 31) - 1
 """Of a message of protobuf."""
@@ -79,19 +79,30 @@ def require_whole(file: Path, model: bytes) -> None:
     Raises:
         BackendError: Some weights are in a second file, or it is no ONNX model.
     """
+    if problem := problem_of(file, model):
+        raise BackendError(str(problem))
+
+
+def problem_of(file: Path, model: bytes) -> Problem | None:
+    """Return why a model is not whole, as `require_whole`; None where it is."""
     try:
         whole = _is_whole(model)
     except (ValueError, IndexError) as error:
-        raise BackendError(
-            f"{file}: expected an ONNX model, found {_found(error)}; copy or export it again"
-        ) from error
-    if not whole:
-        raise BackendError(
-            f"{file}: expected all weights in this file, found some in a second "
-            "one, which no hash covers; on a machine with the package onnx "
-            f"this merges them: {merge_command(file)} ; the contract then "
-            "needs the sha256 of the new file"
+        return Problem(
+            file=str(file),
+            expected="an ONNX model",
+            found=_found(error),
+            remedy="copy or export it again",
         )
+    if whole:
+        return None
+    return Problem(
+        file=str(file),
+        expected="all weights in this file",
+        found="some in a second one, which no hash covers",
+        remedy=f"on a machine with the package onnx this merges them: {merge_command(file)} ; the "
+        "contract then needs the sha256 of the new file",
+    )
 
 
 def merge_command(model: Path) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from policy_inference import onnx_file
 from policy_inference.bundle.arrays import check_observations, read_rows
 from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
@@ -110,17 +111,26 @@ class Bundle:
     def verify(self, backends: Collection[str] | None = None) -> None:
         """Verify every file that the contract names: models, golden rows, statistics, reports.
 
+        An ONNX model must hold all its weights: a hash covers no second file.
+
         Args:
             backends: Whose models are here; None for those of all. A bundle without the models of
                 other back ends is whole for these.
 
         Raises:
-            BundleError: With every file that is missing or is not the one the contract means.
+            BundleError: With every file that is missing or is not the one the contract means, and
+                every ONNX model with weights in a second file.
         """
         problems = list[Problem]()
+        models = _onnx_models(self.contract)
         for entry in {entry.file: entry for entry in _entries(self.contract, backends)}.values():
             try:
-                verified(self.path, entry)
+                if entry.file in models:
+                    content = verified_bytes(self.path, entry, onnx_file.LARGEST_BYTES)
+                    problem = onnx_file.problem_of(self.path / entry.file, content)
+                    problems += [problem] if problem else []
+                else:
+                    verified(self.path, entry)
             except BundleError as error:
                 problems += error.problems
         if problems:
@@ -359,6 +369,16 @@ def _entries(
         entries += [one.normalisation for one in contract.observations.values()]
         entries.append(contract.motion.clip if contract.motion else None)
     return [entry for entry in entries if entry is not None]
+
+
+def _onnx_models(contract: HostedContract) -> set[str]:
+    """Return the files that a runtime reads as ONNX."""
+    return {
+        artifact.file
+        for model in contract.models.values()
+        for backend, artifact in model.artifacts.items()
+        if backend == "onnx" or artifact.file.endswith(".onnx")
+    }
 
 
 def _golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:

@@ -42,8 +42,10 @@ def verified(folder: Path, entry: Artifact | File | Normalisation) -> Path:
     return folder / entry.file
 
 
-def verified_bytes(folder: Path, entry: Artifact | File | Normalisation) -> bytes:
-    """Return what a file holds.
+def verified_bytes(
+    folder: Path, entry: Artifact | File | Normalisation, largest: int = LARGEST_BYTES
+) -> bytes:
+    """Return what a file of at most so many bytes holds.
 
     Raises:
         BundleError: As `verified`, or it is too large to be kept in memory.
@@ -52,13 +54,13 @@ def verified_bytes(folder: Path, entry: Artifact | File | Normalisation) -> byte
     for block in _blocks(folder, entry):
         blocks.append(block)
         size += len(block)
-        if size > LARGEST_BYTES:
+        if size > largest:
             raise BundleError(
                 [
                     Problem(
                         file=str(folder / entry.file),
                         found="a larger one",
-                        expected=f"a file of at most {LARGEST_BYTES >> 20} MiB",
+                        expected=f"a file of at most {largest >> 20} MiB",
                     )
                 ]
             )

@@ -5,18 +5,24 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
 )
+from onnx import helper
 
+from model_tools.ship.store.sign import read_private_key
+from policy_inference import onnx_file
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE, trusted_keys
 from policy_inference.errors import PolicyError
 
@@ -297,3 +303,63 @@ def test_unsigned_bundles_are_welcome_where_no_key_is_configured(
     assert PUBLIC_KEY_VARIABLE not in os.environ
     assert run("install", bundles(), "--activate", "--root", tmp_path) == 0
     assert problems(tmp_path) == []
+
+
+def beside_it(model: Path) -> None:
+    """Move the weights into a second file, which is there."""
+    proto = onnx.load(model)
+    onnx.save(proto, model, save_as_external_data=True, size_threshold=0, location="weights.data")
+
+
+def nowhere(model: Path) -> None:
+    beside_it(model)
+    (model.parent / "weights.data").unlink()
+
+
+def constant_in_a_subgraph(model: Path) -> None:
+    """Add a branch whose Constant is in a file elsewhere."""
+    proto = onnx.load(model)
+    tensor = onnx.TensorProto(data_type=onnx.TensorProto.FLOAT, dims=[1], name="far")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="elsewhere.data")
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["far"], value=tensor)], "b", [], []
+    )
+    proto.graph.node.append(helper.make_node("If", ["c"], ["o"], then_branch=branch))
+    model.write_bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("move", [beside_it, nowhere, constant_in_a_subgraph])
+def test_model_with_weights_outside_is_neither_signed_nor_installed_nor_whole(
+    tmp_path: Path,
+    bundles: Bundles,
+    keys: Keys,
+    caplog: Caplog,
+    monkeypatch: pytest.MonkeyPatch,
+    move: Callable[[Path], None],
+) -> None:
+    """All hashes and the signature hold: no hash covers the second file."""
+    (private, public), root = keys(), tmp_path / "models"
+    bundle = bundles()
+    model, contract = bundle / "policy.onnx", bundle / "policy.yaml"
+    before = hashlib.sha256(model.read_bytes()).hexdigest()
+    move(model)
+    text = contract.read_text().replace(before, hashlib.sha256(model.read_bytes()).hexdigest())
+    contract.write_text(text)
+
+    assert run("sign", bundle, "--key", private) == 4
+    assert not (bundle / "policy.yaml.sig").exists()
+
+    signature = read_private_key(private, lambda: b"").sign(contract.read_bytes())
+    (bundle / "policy.yaml.sig").write_bytes(base64.b64encode(signature))
+    install = ("install", bundle, "--activate", "--root", root, "--public-key", public)
+    assert run(*install) == 4
+    assert in_use(root) == (None, [])
+
+    with monkeypatch.context() as patch:  # as versions before 0.1 installed it
+        patch.setattr(onnx_file, "problem_of", lambda *_: None)
+        assert run(*install) == 0
+    caplog.clear()
+    assert run("verify", "--root", root, "--public-key", public) == 1
+    [problem] = problems(root)
+    assert "policy.onnx: expected all weights in this file" in problem
