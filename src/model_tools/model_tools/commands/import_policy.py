@@ -3,6 +3,7 @@
 """Make a bundle from the files of a training; what they do not state is marked TODO.
 
     model_tools import io_descriptor.yaml --model policy.onnx --simulate --output my_bundle
+    model_tools import --model policy.onnx --output my_draft
 
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
 rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the
@@ -23,6 +24,7 @@ from model_tools.commands.bundle_arguments import (
     completion_of,
     suspicions_of,
 )
+from model_tools.errors import ToolError
 from policy_inference.command_line import CommandResult
 
 _ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
@@ -37,7 +39,12 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("source", type=Path, help="file that the training wrote (YAML or ONNX)")
+    parser.add_argument(
+        "source",
+        type=Path,
+        nargs="?",
+        help="file that the training wrote (YAML or ONNX); without one, the model is asked about",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument(
         "--model", type=Path, help="the policy, ONNX; not for LEAPP and metadata, which name it"
@@ -47,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--joints",
         metavar="NAMES",
         help="joint names with commas between, or a "
-        "URDF or MJCF file: in policy order for deploy.yaml, in the simulator's "
+        "URDF or MJCF file: in policy order for deploy.yaml and a model alone, in the simulator's "
         "for env.yaml; for deploy.yaml also go2, g1, h1 or h1_2 of unitree; "
         "refused where the source names its joints",
     )
@@ -111,6 +118,9 @@ def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
     from policy_inference.bundle.bundle import JointBundle
     from policy_inference.bundle.load import load_bundle
 
+    source = given.source or given.model
+    if source is None:
+        raise ToolError("expected a file of the training, or --model policy.onnx, found neither")
     answers = [
         f"{key}={_quoted(value)}"
         for flag, key in _SHORT.items()
@@ -118,7 +128,7 @@ def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
     ]
     draft = import_bundle(
         ImportRequest(
-            source=given.source,
+            source=source,
             model=given.model,
             format=given.format,
             joints=given.joints,

@@ -13,6 +13,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.draft import Draft, flow_text, todo
+from policy_inference.bundle.name_pattern import NamePattern, PatternError
 
 KINDS = {
     "JointPositionAction": "position",
@@ -80,13 +81,22 @@ def put_action(
 
 def driven_by_velocity(draft: Draft) -> set[str]:
     """Return the joints that the action commands by velocity, such as wheels."""
-    terms = draft.find("action.terms")
-    return {
-        joint
+    terms, names = draft.find("action.terms"), draft.find("joints.names")
+    stated = [
+        key
         for term in (terms if isinstance(terms, list) else ())
         if isinstance(term, dict) and term.get("kind") == "velocity"
-        for joint in term.get("joints", ())
-    }
+        for key in term.get("joints", ())
+    ]
+    return {name for name in names if any(name == key or _matches(key, name) for key in stated)}
+
+
+def _matches(key: Any, name: str) -> bool:
+    """Return whether an answer is a pattern that matches; the loader refuses one that is none."""
+    try:
+        return NamePattern(str(key)).matches(name)
+    except PatternError:
+        return False
 
 
 def _own_code(own: Sequence[CustomAction], others: Sequence[dict[str, Any]]) -> str:

@@ -17,6 +17,7 @@ from model_tools.files.onnx_model import read_onnx
 from model_tools.files.outputs import new_folder
 from model_tools.make.complete import DRAWN, Completion, complete
 from model_tools.make.importers import (
+    bare_onnx,
     deploy_yaml,
     descriptor,
     env_yaml,
@@ -141,6 +142,8 @@ def import_bundle(
 
 def _put_robot(draft: Draft, file: Path) -> None:
     robot = read_robot(file)
+    if not isinstance(draft.find("joints.names"), list):
+        return  # they are a question, whose answer follows
     if not ask_robot_names(draft, robot, file.name):
         put_robot_limits(draft, robot, file.name)
 
@@ -213,7 +216,7 @@ def register(importers: Sequence[Importer]) -> dict[str, Importer]:
     return registered
 
 
-IMPORTERS = register([descriptor, env_yaml, deploy_yaml, leapp, onnx_metadata, rl_sar])
+IMPORTERS = register([descriptor, env_yaml, deploy_yaml, leapp, onnx_metadata, rl_sar, bare_onnx])
 
 
 def choose(source: TrainingSource, name: str | None = None) -> Importer:
@@ -228,12 +231,6 @@ def choose(source: TrainingSource, name: str | None = None) -> Importer:
             raise ToolError(f"--format: expected one of {known}, found {name}")
         return IMPORTERS[name]
     found = [importer for importer in IMPORTERS.values() if importer.recognise(source)]
-    if not found and source.is_onnx:
-        raise ToolError(
-            f"{source.path}: expected joint_names or dof_names in the metadata of the "
-            "model, found neither; name the YAML file that the training left beside "
-            f"it, and --model {source.path}"
-        )
     if not found and source.has("schema_version", "kind"):
         raise ToolError(
             f"{source.path}: expected what a training left behind, found the contract "

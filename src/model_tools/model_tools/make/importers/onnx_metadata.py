@@ -54,11 +54,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
     Raises:
         ToolError: Something is missing or does not fit.
     """
-    if given.model is not None and given.model != source.path:
-        raise ToolError(
-            f"--model: expected none beside {source.path}, which is the model itself, "
-            f"found {given.model}"
-        )
+    given.refuse_other_model(source)
     given.refuse_joints(source, _first(source.root, "names").key)
     draft, model, root = Draft(source.path.name), read_onnx(source.path), source.root
     names = _list(_first(root, "names")).texts()
@@ -134,7 +130,7 @@ def _put_values(draft: Draft, root: Node, field: str, key: str, names: Sequence[
 def _put_action(
     draft: Draft, model: OnnxModel, root: Node, output: str | None, names: Sequence[str]
 ) -> None:
-    scales, key = _scales(root, names), ("action", "terms", 0)
+    scales = _scales(root, names)
     put_action(
         draft,
         output,
@@ -148,10 +144,32 @@ def _put_action(
         ],
         f"{_SCALE}, in the order of the joint names" if scales else "",
     )
+    ask_action(draft, model, output, has_scale=bool(scales))
+
+
+def ask_action(
+    draft: Draft, model: OnnxModel, output: str | None, *, has_scale: bool = False
+) -> None:
+    """Ask what the one term of the action commands, with what the graph says about it.
+
+    Args:
+        draft: Is written to; has the term with its joints.
+        model: The model.
+        output: Of the action.
+        has_scale: Whether the term has a scale, which is asked for only if the graph has one too.
+    """
+    key = ("action", "terms", 0)
     stated, pose = stated_action(model.metadata)
     about_scale, about_offset = _baked(model, output, stated, pose)
-    draft.put((*key, "kind"), todo("position, velocity or effort"))
-    if not scales or about_scale:
+    draft.put(
+        (*key, "kind"),
+        todo(
+            "position, velocity or effort; if wheels are commanded by velocity, answer "
+            "action.terms as [{joints: [.*_leg], kind: position, ...}, {joints: [.*_wheel], "
+            "kind: velocity, ...}]"
+        ),
+    )
+    if not has_scale or about_scale:
         draft.put(
             (*key, "scale"),
             todo(
@@ -206,6 +224,11 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
         ]
         put_observation(draft, name, width, found, TermLayout(origin=terms.key))
         return
+    ask_terms(draft, name, width)
+
+
+def ask_terms(draft: Draft, name: str, width: int | None, guess: str = "") -> None:
+    """Ask which terms fill an input of the model, with a guess in words."""
     values = "its values" if width is None else f"its {width} values"
     draft.put(
         ("observations", name, "terms"),
@@ -213,7 +236,7 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
             f"the terms that fill {values}, in order, "
             "as [{term: base_ang_vel, scale: 0.25}, ...], "
             f"each one of {', '.join(TERMS)}; order and history beside them, where they differ "
-            "from the contract's defaults"
+            f"from the contract's defaults{guess}"
         ),
     )
 

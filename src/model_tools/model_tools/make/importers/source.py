@@ -50,6 +50,18 @@ class Given:
     model: Path | None = None
     joints: GivenJoints | None = None
 
+    def refuse_other_model(self, source: TrainingSource) -> None:
+        """Raise unless `--model` was left out or is the source, which is a model.
+
+        Raises:
+            ToolError: It names another file.
+        """
+        if self.model is not None and self.model != source.path:
+            raise ToolError(
+                f"--model: expected none beside {source.path}, which is the model itself, "
+                f"found {self.model}"
+            )
+
     def refuse_joints(self, source: TrainingSource, stated: str) -> None:
         """Raise unless `--joints` was left out, for a source that names its joints.
 
