@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.joints import is_pattern, resolve_names
 from model_tools.make.importers.observation import (
+    WITHOUT_WHEELS,
     SourceTerm,
     frames,
     motion_command,
@@ -64,6 +66,10 @@ def policy_terms(
         for _, term in terms:
             _refuse_simulator_order(term)
     found = [_term(draft, root, name, term, names, common) for name, term in terms]
+    if not simulator_order:  # in which its zeros are
+        found = [
+            replace(term, scale=None) if term.function == WITHOUT_WHEELS else term for term in found
+        ]
     return [
         part
         for term in found

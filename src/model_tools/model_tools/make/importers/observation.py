@@ -39,7 +39,7 @@ _KNOWN = {
         )
     },
 }
-_WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
+WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
 """robot_lab's positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
 _ANY_COMMANDS = ("command", "generated_commands")
@@ -186,11 +186,11 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         if term.reads is None or term.reads:
             entry["standing"] = todo(_standing(term.reads or ()))
     names = draft.find("joints.names")
-    if term.function == _WITHOUT_WHEELS:
-        term = _with_still_wheels(draft, term)
     if term.joints is not None and term.joints != names and TERMS[kind].size == "joints":
         entry["joints"] = list(term.joints)
-    if term.scale is None:
+    if term.function == WITHOUT_WHEELS:
+        entry["scale"] = _scale_without_wheels(draft, term)
+    elif term.scale is None:
         entry["scale"] = todo(f"scale of {term.name}, one number or one for each value")
     elif set(term.scale) != {1.0}:
         entry["scale"] = term.scale[0] if len(set(term.scale)) == 1 else list(term.scale)
@@ -199,20 +199,26 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
     return entry
 
 
-def _with_still_wheels(draft: Draft, term: SourceTerm) -> SourceTerm:
-    """Return the term with the scale 0 for each joint that the action commands by velocity."""
-    wheels, joints = driven_by_velocity(draft), term.joints or draft.find("joints.names")
-    if term.scale is None or not wheels.intersection(joints):
-        return replace(term, scale=None)
-    scale = list(term.scale) * (len(joints) if len(term.scale) == 1 else 1)
+def _scale_without_wheels(draft: Draft, term: SourceTerm) -> list[float] | dict[str, str]:
+    """Return the scale of each joint, 0 for those that the action commands by velocity.
+
+    robot_lab sets the values at the wheels' places in the simulator's order to 0, whatever order
+    the term has; where those are the places of others, or not known, it is a question.
+    """
+    names, wheels = draft.find("joints.names"), driven_by_velocity(draft)
+    joints = list(term.joints or names)
     still = [joint for joint in joints if joint in wheels]
+    in_place = all(names.index(joint) == joints.index(joint) for joint in still)
+    if term.scale is None or not still or not in_place:
+        return todo(
+            f"scale of {term.name}, one for each of {', '.join(joints)}: 0 where the training has "
+            f"zeros, which are at the places that the wheels have in the simulator's order"
+        )
     draft.remark(
         f"the positions of the wheels {', '.join(still)} are 0 in {term.name}, by their scale"
     )
-    return replace(
-        term,
-        scale=[0.0 if joint in wheels else each for joint, each in zip(joints, scale, strict=True)],
-    )
+    scale = list(term.scale) * (len(joints) if len(term.scale) == 1 else 1)
+    return [0.0 if joint in wheels else each for joint, each in zip(joints, scale, strict=True)]
 
 
 def _standing(reads: Sequence[str]) -> str:

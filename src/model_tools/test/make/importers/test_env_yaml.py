@@ -121,7 +121,8 @@ def test_an_action_of_the_training_s_own_code_is_a_question_that_names_it(
     assert not [key for key in draft.todos() if key.startswith("action")]
 
 
-def test_the_positions_of_wheels_are_left_out_as_robot_lab_does(request_for: MakeRequest) -> None:
+def rover() -> str:
+    """Return an environment like robot_lab's, whose knee is a wheel."""
     wheel = """
   wheels:
     class_type: isaaclab.envs.mdp.actions.joint_actions:JointVelocityAction
@@ -129,13 +130,33 @@ def test_the_positions_of_wheels_are_left_out_as_robot_lab_does(request_for: Mak
     scale: 5.0
     preserve_order: true
 commands:"""
-    source = ENV.replace(
-        "joint_names: [knee, hip]\n    scale: {.*hip: 0.5, knee: 0.25}", "joint_names: [hip]"
+    legs = "joint_names: [knee, hip]\n    scale: {.*hip: 0.5, knee: 0.25}"
+    return (
+        ENV.replace(legs, "joint_names: [hip]")
+        .replace("mdp.observations:joint_pos_rel", "mdp:joint_pos_rel_without_wheel")
+        .replace("\ncommands:", wheel)
     )
-    source = source.replace("mdp.observations:joint_pos_rel", "mdp:joint_pos_rel_without_wheel")
-    draft = make_draft(request_for(source.replace("\ncommands:", wheel), ENV_WIDTH, joints=JOINTS))
+
+
+def test_the_positions_of_wheels_are_left_out_as_robot_lab_does(request_for: MakeRequest) -> None:
+    draft = make_draft(request_for(rover(), ENV_WIDTH, joints=JOINTS))
     assert [term["kind"] for term in draft.find("action.terms")] == ["position", "velocity"]
     assert draft.find("observations.obs.terms")[2]["scale"] == [1.0, 0.0]
+
+
+def test_zeros_at_the_places_of_other_joints_are_a_question(request_for: MakeRequest) -> None:
+    """robot_lab has them at the wheels' places in the simulator, also in another order."""
+    text = rover().replace(
+        "joint_names: .*\n          joint_ids: !!python/object/apply:builtins.slice "
+        "[null, null, null]\n          preserve_order: false",
+        "joint_names: [hip, knee]\n          preserve_order: true",
+    )
+    in_order = make_draft(request_for(text, ENV_WIDTH, joints="hip,knee"))
+    assert in_order.find("observations.obs.terms")[2]["scale"] == [1.0, 0.0]
+    swapped = make_draft(request_for(text, ENV_WIDTH, joints="knee,hip"))
+    assert "observations.obs.terms[2].scale" in swapped.todos()
+    unknown = make_draft(request_for(text, ENV_WIDTH))
+    assert "observations.obs.terms[2].scale" in unknown.todos()
 
 
 def test_all_joints_but_some_are_a_pattern(request_for: MakeRequest) -> None:
