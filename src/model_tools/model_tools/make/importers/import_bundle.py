@@ -238,8 +238,9 @@ def choose(source: TrainingSource, name: str | None = None) -> Importer:
         )
     if len(found) != 1:
         names = " and ".join(importer.NAME for importer in found) or "none of them"
+        alone = "" if found else "; without this file, --model POLICY alone asks for everything"
         raise ToolError(
             f"{source.path}: expected one of the formats {known}, found {names}; "
-            "--format forces one"
+            f"--format forces one{alone}"
         )
     return found[0]

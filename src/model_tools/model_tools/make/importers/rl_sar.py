@@ -67,7 +67,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
         ToolError: Something is missing or does not fit, or the joints were not given.
         OSError: `base.yaml` cannot be read.
     """
-    ((_, policy),) = source.root.items()
+    policy = _only(source.root)
     root = _with_base(source.path, policy)
     draft, model = Draft(source.path.name), _model(source, policy, given)
     period_s = root["dt"].positive() * root["decimation"].positive()
@@ -92,10 +92,15 @@ def _with_base(file: Path, policy: Node) -> Node:
     base = folders[min(policy.key.count("/"), len(folders) - 1)] / _BASE
     if not base.is_file():
         return policy
-    sections = Node(base.name, load_foreign_yaml(base)).items()
+    robot = _only(Node(base.name, load_foreign_yaml(base)))
+    return Node(policy.file, {**robot.mapping(), **policy.mapping()}, policy.key)
+
+
+def _only(root: Node) -> Node:
+    sections = root.items()
     if len(sections) != 1:
-        raise ToolError(f"{base}: expected one section, found {len(sections)}")
-    return Node(policy.file, {**sections[0][1].mapping(), **policy.mapping()}, policy.key)
+        raise root.wrong("one section, named like the folder")
+    return sections[0][1]
 
 
 def _model(source: TrainingSource, policy: Node, given: Given) -> OnnxModel:

@@ -157,6 +157,13 @@ def test_a_wrong_file_is_refused_with_its_place(
         make_draft(request(tmp_path, **changed))
 
 
+def test_a_file_of_another_format_is_no_configuration_of_a_policy(tmp_path: Path) -> None:
+    asked = request(tmp_path)
+    asked.source.write_text("{sim: {}, decimation: 4}", "utf-8")
+    with pytest.raises(ToolError, match="expected one section"):
+        make_draft(ImportRequest(source=asked.source, model=asked.model, format="rl_sar"))
+
+
 def test_without_the_robot_s_file_its_joints_are_needed(tmp_path: Path) -> None:
     asked = request(tmp_path, base=None, dt=0.005, decimation=4)
     with pytest.raises(ToolError, match=r"base\.yaml"):
