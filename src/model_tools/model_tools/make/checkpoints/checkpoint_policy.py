@@ -108,7 +108,13 @@ def read_policy(path: Path, config: ExportConfig, *, trust_code: bool) -> Checkp
                 program=content,
             )
         _require_layers(config)
-        actor = rebuild(content, config)
+        try:
+            actor = rebuild(content, config)
+        except ToolError as error:
+            raise ToolError(
+                f"{error}; a program without state is exported as it stands if the configuration "
+                "has no hidden_sizes"
+            ) from error
         return replace(_described(NAME, actor, config), program=content)
 
 

@@ -10,6 +10,7 @@ positions are 0 in the observation.
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -112,9 +113,15 @@ def _model(source: TrainingSource, policy: Node, given: Given) -> OnnxModel:
     beside = source.path.parent / name
     if Path(name).name == name and beside.suffix == ONNX_SUFFIX and beside.is_file():
         return model_of(source, replace(given, model=beside))
+    frames = len(policy.section("observations_history")) or 1
+    sizes = (
+        f"obs_dim: {policy['num_observations'].whole() * frames} and "
+        f"act_dim: {policy['num_of_dofs'].whole()}"
+    )
     raise ToolError(
-        f"{source.path.name}: expected the model in ONNX with --model, found {name}; "
-        "`model_tools export` makes it from a TorchScript file"
+        f"{source.path.name}: expected the model in ONNX with --model, found {name}; make it of "
+        f"a TorchScript file: model_tools export {shlex.quote(name)} --config network.yaml "
+        f"--trust-code --output policy.onnx, where network.yaml has {sizes}"
     )
 
 

@@ -29,6 +29,8 @@ BASE: dict[str, Any] = {
 }
 CONFIG: dict[str, Any] = {
     "model_name": "policy.pt",
+    "num_observations": 21,
+    "num_of_dofs": 4,
     "observations": ["commands", "ang_vel", "gravity_vec", "dof_pos", "dof_vel", "actions"],
     "observations_history": [0, 1],
     "observations_history_priority": "time",
@@ -174,7 +176,7 @@ def test_without_the_robot_s_file_its_joints_are_needed(tmp_path: Path) -> None:
 
 def test_a_torchscript_model_leads_to_the_export(tmp_path: Path) -> None:
     asked = request(tmp_path)
-    with pytest.raises(ToolError, match=r"found policy\.pt; .*model_tools export"):
+    with pytest.raises(ToolError, match=r"found policy\.pt; .*obs_dim: 42 and act_dim: 4"):
         make_draft(ImportRequest(source=asked.source))
 
 
