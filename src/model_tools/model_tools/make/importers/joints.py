@@ -63,6 +63,19 @@ class GivenJoints:
     order: str | None = None
     origin: str = ""
 
+    def in_listed_order(self, of: str) -> list[str]:
+        """Return the names as they are listed, which is that order of a format that `of` names.
+
+        Raises:
+            ToolError: It is the order of a robot's file, and the user did not say that it is right.
+        """
+        if self.order != LISTED and (self.order is not None or self.origin):
+            raise ToolError(
+                f"--joints {self.origin}: expected joints in the order of {of}, found that of a "
+                f"file; list the names, or say --joint-order {LISTED} if the file's order is right"
+            )
+        return self.names
+
     def in_simulator_order(self) -> list[str]:
         """Return the names in the order of the simulator.
 

@@ -131,7 +131,7 @@ def _names(draft: Draft, source: TrainingSource, root: Node, given: Given) -> li
         given.refuse_joints(source, "joint_names")
         on_robot = stated.texts()
     elif given.joints is not None:
-        on_robot = given.joints.names
+        on_robot = given.joints.in_listed_order("joint_mapping, which counts the robot's motors")
     else:
         raise ToolError(
             f"{source.path}: expected {_BASE} of the robot in a folder above, which has "

@@ -174,6 +174,14 @@ def test_without_the_robot_s_file_its_joints_are_needed(tmp_path: Path) -> None:
     assert make_draft(asked).find("joints.names")[0] == "left_hip"
 
 
+def test_the_order_of_a_robot_s_file_is_not_taken_for_that_of_its_motors(tmp_path: Path) -> None:
+    asked = request(tmp_path, base=None, dt=0.005, decimation=4)
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(urdf(*([name] for name in sorted(ROBOT))), "utf-8")
+    with pytest.raises(ToolError, match="--joint-order listed"):
+        make_draft(ImportRequest(source=asked.source, model=asked.model, joints=str(robot)))
+
+
 def test_a_torchscript_model_leads_to_the_export(tmp_path: Path) -> None:
     asked = request(tmp_path)
     with pytest.raises(ToolError, match=r"found policy\.pt; .*obs_dim: 42 and act_dim: 4"):
