@@ -9,12 +9,154 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.real_time]
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., str]
+
+
+class Mutant(NamedTuple):
+    """A mistake in the example's driver, as many people make it.
+
+    Attributes:
+        edits: What is written in `driver.py` instead of what.
+        test: The first test that fails.
+        says: What its message contains.
+    """
+
+    edits: dict[str, str]
+    test: str
+    says: tuple[str, ...]
+
+
+STATES, IMU = "test_state_of_each_joint_is_the_robots", "test_imu_is_the_robots"
+COMMANDS = "test_each_value_of_a_command_reaches_its_joint"
+COLUMNS = "columns = np.ascontiguousarray(values.T, dtype=np.float32)"
+DEGREES = "57.3 times too large (degrees taken for rad)"
+MUTANTS = {
+    "two joint names swapped": Mutant(
+        {
+            "G_M_S2 = 9.81": "G_M_S2 = 9.81\n"
+            "JOINT_NAMES = (JOINT_NAMES[3], *JOINT_NAMES[1:3], JOINT_NAMES[0], *JOINT_NAMES[4:])"
+        },
+        STATES,
+        (
+            "position of FR_HipX_joint is that of FL_HipX_joint;",
+            "position of FL_HipX_joint is that of FR_HipX_joint;",
+        ),
+    ),
+    "velocities in degrees": Mutant(
+        {
+            "np.radians(message.speed_deg_s, dtype=np.float64)": "1.0 * message.speed_deg_s",
+        },
+        STATES,
+        (f"velocity of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is {DEGREES}",),
+    ),
+    "an offset added twice": Mutant(
+        {
+            "joint_pos=": "joint_pos=each_leg(0.0, 0.0, 0.1) + ",
+        },
+        STATES,
+        ("position of FR_Knee_joint, FL_Knee_joint, HR_Knee_joint and 1 more has an offset",),
+    ),
+    "a sign in states and commands": Mutant(
+        {
+            "joint_vel=np.radians(message.speed_deg_s, dtype=np.float64)": "joint_vel="
+            "np.radians(message.speed_deg_s, dtype=np.float64) * ([1, 1, -1] * 4)",
+            "speed_deg_s=np.degrees(velocity)": "speed_deg_s=np.degrees("
+            "velocity * np.array([1, 1, -1] * 4, np.float32))",
+        },
+        STATES,
+        ("velocity of FR_Knee_joint, FL_Knee_joint, HR_Knee_joint and 1 more has the opposite ",),
+    ),
+    "stamps 60 ms old": Mutant(
+        {
+            "joint_states_topic(JOINT_NAMES),": "__import__('dataclasses').replace(\n"
+            "    joint_states_topic(JOINT_NAMES),\n"
+            "    fill=lambda s, ns: joint_states_topic(JOINT_NAMES).fill(s, ns - 60_000_000),\n"
+            "),"
+        },
+        "test_stamps_are_those_of_the_receipt",
+        ("the stamp of joint_states is ", " ms (median) older than the robot's state"),
+    ),
+    "states two frames late": Mutant(
+        {
+            "read_state(data)\n\n    def encode": "self.newest(read_state(data))\n\n"
+            "    def newest(self, state):\n"
+            "        self.kept = [*getattr(self, 'kept', []), state][-3:]\n"
+            "        return self.kept[0]\n\n"
+            "    def encode"
+        },
+        "test_joint_states_are_not_frames_behind",
+        ("joint_states show what the robot sent 2 frames before",),
+    ),
+    "w of the quaternion first": Mutant(
+        {"np.array([x, y, z, w])": "np.array([w, x, y, z])"},
+        IMU,
+        ("orientation has w first",),
+    ),
+    "angular velocity in degrees": Mutant(
+        {
+            "np.radians(message.gyro_deg_s, dtype=np.float64)": "1.0 * message.gyro_deg_s",
+        },
+        IMU,
+        (f"angular velocity of x, y, z is {DEGREES}",),
+    ),
+    "acceleration in g": Mutant(
+        {
+            " * G_M_S2": "",
+        },
+        IMU,
+        ("acceleration of x, y, z is 9.81 times too small (g taken for m/s^2)",),
+    ),
+    "a sign in commands alone": Mutant(
+        {COLUMNS: f"{COLUMNS}\n        columns[:3, 3] *= -1.0"},
+        COMMANDS,
+        tuple(
+            f"{field} of FL_HipX_joint has the opposite sign"
+            for field in ("position", "velocity", "effort")
+        ),
+    ),
+    "stiffness and damping swapped": Mutant(
+        {"effort, stiffness, damping = columns": "effort, damping, stiffness = columns"},
+        COMMANDS,
+        (
+            "stiffness of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is its damping",
+            "damping of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is its stiffness",
+        ),
+    ),
+    "stiffness in the order of the policy": Mutant(
+        {"stiffness=stiffness,": "stiffness=stiffness[[3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]],"},
+        COMMANDS,
+        ("stiffness of FR_HipX_joint is that of FL_HipX_joint;",),
+    ),
+    "torque mode": Mutant(
+        {
+            "effort, stiffness, damping = columns": "effort, stiffness, damping = columns\n"
+            "        effort = effort + stiffness * (position - self.reception.state.joint_pos)\n"
+            "        effort, stiffness = effort.astype(np.float32), 0 * stiffness\n"
+            "        damping = 0 * damping"
+        },
+        COMMANDS,
+        (
+            "torque mode: neither stiffness nor damping reaches the drives",
+            "stiffness of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is always 0",
+            "effort of FR_HipX_joint",
+        ),
+    ),
+    "commands that do not expire": Mutant(
+        {
+            "G_M_S2 = 9.81": "G_M_S2 = 9.81\n"
+            "import robot_driver.following\n"
+            "robot_driver.following.Follower.unexpired = lambda self, now_ns: self.newest"
+        },
+        "test_command_that_expires_brings_to_rest_and_is_latched",
+        ("the command does not expire", "valid for 1.0 s"),
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +216,30 @@ def test_driver_of_the_example_does_what_every_driver_must_do(run: Run) -> None:
         "python -m pytest -p no:cacheprovider -k 'not Times' src/my_robot/my_robot_driver/test"
     )
     assert " failed" not in printed
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
+def test_mistake_in_a_driver_fails_a_test_that_names_it(
+    workspace: Path, tmp_path: Path, mutant: Mutant
+) -> None:
+    package = "src/my_robot/my_robot_driver"
+    shutil.copytree(workspace / package / "my_robot_driver", tmp_path / "my_robot_driver")
+    driver = tmp_path / "my_robot_driver" / "driver.py"
+    text = driver.read_text()
+    for old, new in mutant.edits.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    driver.write_text(text)
+    tests = " or ".join(dict.fromkeys(each.test for each in MUTANTS.values()))
+    done = in_shell(
+        f". install/setup.bash && PYTHONPATH={tmp_path}:$PYTHONPATH "
+        f"python -m pytest -p no:cacheprovider -x -rf -k '{tests}' {package}/test",
+        workspace,
+    )
+    assert done.returncode == 1, done.stdout
+    assert f"::{mutant.test}\n" in done.stdout, done.stdout
+    for text in mutant.says:
+        assert text in done.stdout, done.stdout
 
 
 @pytest.mark.acceptance  # in real time: a robot of 500 Hz on a machine with nothing else to do

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver of LeRobot's arms does what every driver must do, with emulated servos on their bus.
 
-LeRobot's own classes talk to the servos, which stay where they are whatever they are asked.
+LeRobot's own classes talk to the servos, which go where the double is, whatever they are asked.
 """
 
 import json
@@ -16,21 +16,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lerobot_arm_driver.arms import ARMS, GRIPPER, TORQUE_OFF, figures_of
-from robot_driver.interfaces import COMMAND_FIELDS, F64, POSITION
+from lerobot_arm_driver.arms import ARMS, TORQUE_OFF, figures_of
+from robot_driver.interfaces import COMMAND_FIELDS, F64, MODE_HOLD_MEASURED, POSITION
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN, DriverCase, RobotDouble
 from robot_driver.testing.conformance import DriverConformance
 from robot_sim.arm_servos import ArmServos
 from robot_sim.arm_world import ArmWorld
 from robot_sim.servo_bus import ServoBus, ServoReply
 from robot_sim.servo_port import ServoPort
-from robot_sim.servo_wire import SYNC_WRITE, WRITE, FeetechWire, Instruction
+from robot_sim.servo_wire import SYNC_READ, SYNC_WRITE, WRITE, FeetechWire, Instruction
 from robot_sim.servos import STS3215, TURN_TICKS
 
 # Alone: on a machine that is busy servos answer later than LeRobot waits.
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.real_time]
-ARM = ARMS["so101"]
-GOAL, TORQUE, LOCK = (STS3215.registers[name][0] for name in ("goal", "torque_on", "lock"))
+GOAL, TORQUE, LOCK, PRESENT = (
+    STS3215.registers[name][0] for name in ("goal", "torque_on", "lock", "position")
+)
+# Servos 1 to 6 of an SO-101, as LeRobot numbers them; 0 is the middle of a joint's range, but the
+# gripper's, whose range is that of the arm's MJCF.
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+GRIPPER_RAD = (-0.174533, 1.745329)
 COUNT_RAD = 2.0 * math.pi / TURN_TICKS
 
 
@@ -43,9 +48,19 @@ class ServoDouble(RobotDouble):
         self._folder = Path(tempfile.mkdtemp())
         file = self._folder / "follower.json"
         servos.save_calibration(file)
-        self._calibration: Mapping[str, Mapping[str, int]] = json.loads(file.read_text("utf-8"))
+        calibration: Mapping[str, Mapping[str, int]] = json.loads(file.read_text("utf-8"))
+        low, high = (
+            np.array([calibration[joint][f"range_{end}"] for joint in JOINTS])
+            for end in ("min", "max")
+        )
+        # The gripper counts from the low end of its range.
+        self._zero, self._zero_rad = 0.5 * (low + high), np.zeros(len(JOINTS))
+        self._zero[-1], self._zero_rad[-1] = low[-1], GRIPPER_RAD[0]
+        self._rad_per_count = np.full(len(JOINTS), COUNT_RAD)
+        self._rad_per_count[-1] = (GRIPPER_RAD[1] - GRIPPER_RAD[0]) / (high[-1] - low[-1])
         at = [servo.get("position") for servo in servos.bus.servos]
-        super().__init__(figures_of(ARM), self._rad(at))
+        super().__init__(JOINTS, self._rad(at), rest_mode=MODE_HOLD_MEASURED)
+        self._servos = servos.bus.servos
         self._bus = HeardBus(servos.bus, self)
         self._port: ServoPort | None = None
 
@@ -67,8 +82,12 @@ class ServoDouble(RobotDouble):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def take(self, asked: Instruction) -> None:
-        """Keep what an instruction changes; readings change nothing."""
-        if asked.code == WRITE:
+        """Keep what an instruction changes; where positions are read, they are measured before."""
+        if asked.code == SYNC_READ and asked.parameters[0] == PRESENT:
+            if (sensed := self.sense()) is not None:
+                for servo, count in zip(self._servos, self._counts(sensed.joint_pos), strict=True):
+                    servo.put("position", count)
+        elif asked.code == WRITE:
             address, value, *_ = asked.parameters
             if address == TORQUE:
                 self.hear(TAKEN if value else GIVEN_BACK)
@@ -83,15 +102,13 @@ class ServoDouble(RobotDouble):
             self.hear(COMMANDED, values)
 
     def _rad(self, counts: Sequence[int]) -> F64:
-        """Return positions [6], rad: 0 is the middle of a joint's range, as LeRobot counts."""
-        found = []
-        for count, (joint, range_rad) in zip(counts, ARM.range_rad.items(), strict=True):
-            low, high = (self._calibration[joint][f"range_{end}"] for end in ("min", "max"))
-            if joint == GRIPPER:
-                found.append(float(np.interp(count, (low, high), range_rad)))
-            else:
-                found.append((count - 0.5 * (low + high)) * COUNT_RAD)
-        return np.array(found)
+        """Return positions [6], rad."""
+        return self._zero_rad + (np.array(counts) - self._zero) * self._rad_per_count
+
+    def _counts(self, position: F64) -> list[int]:
+        """Return what the encoders show at positions [6], rad."""
+        counts = self._zero + (position - self._zero_rad) / self._rad_per_count
+        return [round(count) for count in counts.tolist()]
 
 
 class HeardBus(ServoBus):
@@ -113,7 +130,7 @@ class TestConformance(DriverConformance):
         command=["lerobot_arm_driver"],
         node="lerobot_arm_driver",
         robot=ServoDouble,
-        figures=figures_of(ARM),
+        figures=figures_of(ARMS["so101"]),
         parameters={
             "robot": "so101",
             "lerobot_python": sys.executable,
@@ -123,6 +140,9 @@ class TestConformance(DriverConformance):
         joint_state_rate_hz=60.0,
         command_rate_hz=60.0,
         imu="",
+        # Velocities are estimated, and loads read in turn.
+        state_fields=["position"],
+        command_fields=["position"],
         reports_restart=False,
         tolerance_rad=2.0 * COUNT_RAD,
         holds_by_itself=True,

@@ -24,6 +24,8 @@ def low_state(
     *,
     tick: int = 1000,
     joint_pos: F64 | None = None,
+    joint_vel: F64 | float = 0.0,
+    joint_effort: F64 | float = 0.0,
     yaw: float = 0.0,
     remote: WirelessRemote = NO_KEYS,
     machine: int = 5,
@@ -38,6 +40,7 @@ def low_state(
     record: Any = np.zeros((), model.family.state.record)
     motors, slots = record["motors"], list(model.slots)
     motors["q"][slots] = 0.1 if joint_pos is None else joint_pos
+    motors["dq"][slots], motors["tau_est"][slots] = joint_vel, joint_effort
     motors["mode"][slots] = model.modes
     motors["temperature"][slots] = 30
     imu = record["imu"]

@@ -12,19 +12,23 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from my_robot_driver.driver import FIGURES, each_leg
+from my_robot_driver.driver import FIGURES
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, TAKEN, DriverCase, RobotDouble
 from robot_driver.testing.conformance import DriverConformance, DriverTimes
 
 PERIOD_S, WATCHDOG_S = 0.005, 1.0
 NUMBERS = itertools.count()
+# Motors 0 to 11 as LowState.msg numbers them, with the names of the robot's URDF.
+LEGS = ("FR", "FL", "HR", "HL")
+JOINTS = [f"{leg}_{part}_joint" for leg in LEGS for part in ("HipX", "HipY", "Knee")]
+FOLDED_RAD = np.array([0.0, -1.35, 2.55] * 4)
 
 
 class MyRobotDouble(RobotDouble):
     """A my_robot that lies folded: a node on a thread of its own."""
 
     def __init__(self) -> None:
-        super().__init__(FIGURES, each_leg(0.0, -1.35, 2.55))
+        super().__init__(JOINTS, FOLDED_RAD)
         self._name = f"/double_{next(NUMBERS)}"
         self._begin_s, self._heard_s, self._controlled = time.monotonic(), 0.0, False
         self._ending = threading.Event()
@@ -67,13 +71,17 @@ class MyRobotDouble(RobotDouble):
         now_s = time.monotonic()
         if now_s - self._heard_s > WATCHDOG_S:
             self._controlled = False
-        if not self.silent:
+        if (sensed := self.sense()) is not None:
+            x, y, z, w = sensed.quat_xyzw
             self._states.publish(
                 LowState(
                     tick_ms=1 + int(1000 * (now_s - self._begin_s)),
-                    angle_deg=np.degrees(self.pose).astype(np.float32),
-                    orientation_wxyz=np.array([1.0, 0.0, 0.0, 0.0], np.float32),
-                    acceleration_g=np.array([0.0, 0.0, 1.0], np.float32),
+                    angle_deg=np.degrees(sensed.joint_pos).astype(np.float32),
+                    speed_deg_s=np.degrees(sensed.joint_vel).astype(np.float32),
+                    torque_nm=sensed.joint_effort.astype(np.float32),
+                    orientation_wxyz=np.array([w, x, y, z], np.float32),
+                    gyro_deg_s=np.degrees(sensed.ang_vel).astype(np.float32),
+                    acceleration_g=(sensed.lin_acc / 9.81).astype(np.float32),
                 )
             )
 

@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The motion host of a robot without physics: it lies folded."""
+"""The motion host of a robot without physics: it lies folded.
+
+Its frames are packed here a second time, so that no mistake of `wire` cancels out.
+"""
 
 import itertools
 import os
 import socket
+import struct
 import threading
 import time
 
 import numpy as np
 
-from lite3_driver import wire
 from lite3_driver.figures import FIGURES
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN, DriverCase, RobotDouble
 
@@ -19,7 +22,15 @@ _CAUGHT_UP_S = 0.3
 """A busy machine loses no frames below this, so that they come at a plausible rate."""
 _WATCHDOG_S = 1.0
 _NUMBERS = itertools.count()
+# Motors 0 to 11 of a frame, in the vendor's order, with the names of its URDF.
+JOINTS = [
+    f"{leg}_{part}_joint" for leg in ("FL", "FR", "HL", "HR") for part in ("HipX", "HipY", "Knee")
+]
 FOLDED_RAD = np.tile([0.0, -1.35, 2.55], 4)
+_STATE, _STATE_BYTES = 0x0906, 336
+_COMMAND, _COMMAND_BYTES = 0x0111, 240
+_TAKE_CONTROL, _GIVE_BACK = 0x0114, 0x0113
+_PAYLOAD = 1
 
 
 class Host(RobotDouble):
@@ -27,12 +38,11 @@ class Host(RobotDouble):
 
     def __init__(self) -> None:
         """Bind; send nothing before `start`."""
-        super().__init__(FIGURES, FOLDED_RAD.copy())
+        super().__init__(JOINTS, FOLDED_RAD.copy())
         number = next(_NUMBERS)
         net = f"127.43.{os.getpid() % 250}.{2 * number % 250 + 1}"
         self.address = net
         self.client_address = f"127.43.{os.getpid() % 250}.{2 * number % 250 + 2}"
-        self.ang_vel = np.array([0.01, -0.02, 0.03])
         self.temperature_c = np.arange(12.0) + 30.0
         self.contact_force = np.arange(12.0).reshape(4, 3)
         self.controller: tuple[str, int] | None = None
@@ -91,33 +101,42 @@ class Host(RobotDouble):
         self._tick += 1
         if self.controller and time.monotonic() - self._heard_s > _WATCHDOG_S:
             self.controller = None
-        if self.silent:
+        if (sensed := self.sense()) is None:
             return
-        state = wire.Lite3State(
-            tick=3 * self._tick,
-            imu_stamp_ms=3 * self._tick,
-            rpy=np.zeros(3),
-            ang_vel=self.ang_vel,
-            lin_acc=np.array([0.0, 0.0, 9.81]),
-            joint_pos=self.pose,
-            joint_vel=np.zeros(12),
-            joint_effort=np.zeros(12),
-            temperature_c=self.temperature_c,
-            contact_force=self.contact_force,
+        tick_ms = 3 * self._tick
+        # Four numbers of each joint, one joint after the other; roll, pitch and yaw in degrees.
+        joints = [sensed.joint_pos, sensed.joint_vel, sensed.joint_effort, self.temperature_c]
+        state = struct.pack(
+            "<IIIIi9f48f4x12d",
+            *(_STATE, _STATE_BYTES, _PAYLOAD, tick_ms & 0xFFFFFFFF, tick_ms),
+            *np.degrees(sensed.rpy),
+            *sensed.ang_vel,
+            *sensed.lin_acc,
+            *np.stack(joints, axis=1).ravel(),
+            *self.contact_force.ravel(),
         )
-        self._socket.sendto(wire.write_state(state), (self.client_address, self.state_port))
+        self._socket.sendto(state, (self.client_address, self.state_port))
 
     def _take(self, data: bytes, source: tuple[str, int]) -> None:
-        request, values = wire.read_request(data), wire.read_command(data)
+        code, size, kind = struct.unpack_from("<III", data)
+        values = None
+        if len(data) == 12 + _COMMAND_BYTES and (code, size, kind & 0xFF) == (
+            _COMMAND,
+            _COMMAND_BYTES,
+            _PAYLOAD,
+        ):
+            # Position, velocity, torque, stiffness, damping of each joint, in SI units.
+            values = np.array(struct.unpack_from("<60f", data, 12)).reshape(12, 5)
+        request = code if len(data) == 12 else None
         what = OTHER
-        if request == wire.TAKE_CONTROL and self.controller in (None, source):
+        if request == _TAKE_CONTROL and self.controller in (None, source):
             self.controller, what = source, TAKEN
-        elif source == self.controller and request == wire.GIVE_BACK:
+        elif source == self.controller and request == _GIVE_BACK:
             self.controller, what = None, GIVEN_BACK
         elif source == self.controller and values is not None:
             what = COMMANDED
         self._heard_s = time.monotonic()
-        self.hear(what, None if values is None else values.astype(np.float64))
+        self.hear(what, values)
 
 
 CASE = DriverCase(

@@ -3,15 +3,25 @@
 """What a driver in control follows, what it refuses, and what brings the robot to rest."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from policy_msgs.msg import JointCommand, RobotStatus
 
-from robot_driver.interfaces import MODE_DAMP
+from robot_driver.interfaces import (
+    COMMAND_FIELDS,
+    DAMPING,
+    EFFORT,
+    F64,
+    MODE_DAMP,
+    POSITION,
+    STIFFNESS,
+    VELOCITY,
+)
 from robot_driver.testing.case import COMMANDED
+from robot_driver.testing.differences import UNITS, differences
 from robot_driver.testing.fixtures import (
     PRESSED,
     RESTING_FRAMES,
@@ -19,11 +29,27 @@ from robot_driver.testing.fixtures import (
     DriverFixtures,
     frames_since,
 )
-from robot_driver.testing.stage import DEEP, DriverProcess, Stage
+from robot_driver.testing.stage import (
+    DEEP,
+    FOLLOWED_RAD,
+    LONGEST_VALID_S,
+    DriverProcess,
+    Stage,
+)
+
+_COMMANDS = 3
+_TAKEN, _FRAMES = 10, 100
+"""So many commands and then frames, none of which is what was sent, show that none will be."""
 
 
 class FollowingConformance(DriverFixtures):
     """In control."""
+
+    def test_each_value_of_a_command_reaches_its_joint(self, in_control: DriverProcess) -> None:
+        commands = [_distinct(in_control, turn) for turn in range(_COMMANDS)]
+        arrived = [self._arrived(in_control, each, i) for i, each in enumerate(commands)]
+        problems = self._wrong(in_control, arrived, commands)
+        assert not problems, "commands, as the robot heard them:\n" + "\n".join(problems)
 
     def test_robot_rests_until_a_command_in_its_mode_of_rest_has_come(
         self, listening: DriverProcess
@@ -37,28 +63,24 @@ class FollowingConformance(DriverFixtures):
         self._nothing_ends_the_rest(listening)
         listening.follows()
 
-    def test_values_reach_their_joints_whatever_their_order(
-        self, in_control: DriverProcess
-    ) -> None:
-        in_control.follows()
-        figures, robot = self.case.figures, in_control.robot
-        forward = in_control.command()
-        target = in_control.followed_pose.copy()
-        target[0] = robot.pose[0]
-        arrays = {**_arrays(forward), "position": target.tolist()}
-        reverse = {field: values[::-1] for field, values in arrays.items()}
-        place = len(robot.heard)
-        in_control.sends_until(
-            lambda: any(in_control.is_at(each, target) for each in frames_since(in_control, place)),
-            "a frame with these positions",
-            names=list(figures.joint_names)[::-1],
-            **reverse,
-        )
-
     def test_command_that_expires_brings_to_rest_and_is_latched(
         self, in_control: DriverProcess
     ) -> None:
         in_control.follows()
+        place, most = len(in_control.robot.heard), 2.0 * LONGEST_VALID_S * self.case.command_rate_hz
+
+        def followed() -> int:
+            frames = frames_since(in_control, place)
+            return sum(not each.rests for each in frames if each.what == COMMANDED)
+
+        # Counted: a busy machine sends fewer frames, and none after the end.
+        in_control.until(
+            lambda: in_control.status.state == RobotStatus.DAMPING or followed() > most, "DAMPING"
+        )
+        assert followed() <= most, (
+            f"the command does not expire: {followed()} frames followed the last one, which was "
+            f"valid for {LONGEST_VALID_S} s, expected at most {LONGEST_VALID_S} s of frames"
+        )
         in_control.rests("expired")
         self._nothing_ends_the_rest(in_control)
         in_control.follows()
@@ -83,17 +105,17 @@ class FollowingConformance(DriverFixtures):
         self._is_refused(in_control, "command_refused", **{field: [-1.0, *values[1:]]})
 
     def test_position_outside_the_range_is_refused(self, in_control: DriverProcess) -> None:
-        figures = self.case.figures
+        figures = in_control.figures
         beyond = figures.highest_rad + 2.0 * figures.position_margin_rad + 0.1
         self._is_refused(in_control, "command_refused", position=beyond.tolist())
 
     def test_gains_beyond_the_figures_are_refused(self, in_control: DriverProcess) -> None:
-        figures = self.case.figures
+        figures = in_control.figures
         stiff = [2.0 * figures.largest_stiffness] * len(figures.joint_names)
         self._is_refused(in_control, "command_refused", stiffness=stiff)
 
     def test_command_that_names_other_joints_is_refused(self, in_control: DriverProcess) -> None:
-        names = list(self.case.figures.joint_names)
+        names = list(in_control.figures.joint_names)
         arrays = _arrays(in_control.command())
         missing = {field: values[1:] for field, values in arrays.items()}
         more = {field: [*values, 0.0] for field, values in arrays.items()}
@@ -112,7 +134,7 @@ class FollowingConformance(DriverFixtures):
     def test_first_command_far_from_the_pose_brings_to_rest(
         self, in_control: DriverProcess
     ) -> None:
-        figures, robot = self.case.figures, in_control.robot
+        figures, robot = in_control.figures, in_control.robot
         upwards = figures.highest_rad - robot.pose > robot.pose - figures.lowest_rad
         far = np.where(upwards, figures.highest_rad, figures.lowest_rad)
         place = len(robot.heard)
@@ -170,6 +192,67 @@ class FollowingConformance(DriverFixtures):
     def test_control_that_was_taken_is_not_taken_again(self, in_control: DriverProcess) -> None:
         in_control.refuses_control("already")
 
+    def _arrived(self, driver: DriverProcess, values: F64, turn: int) -> F64:
+        """Send a command until its values [n, 5] have arrived, or others many times: what came."""
+        arrays = dict(zip(COMMAND_FIELDS, values.T.tolist(), strict=True))
+        arrays |= {
+            "names": list(driver.robot.joint_names),
+            "effort_limit": driver.figures.largest_torque_nm.tolist(),
+        }
+        # The order in a message is the sender's.
+        arrays = {field: row[:: -1 if turn % 2 else 1] for field, row in arrays.items()}
+        newest = np.zeros_like(values)
+        place = len(driver.robot.heard)
+        received: int | None = None
+
+        def act() -> bool:
+            nonlocal newest, place, received
+            if driver.status.state != RobotStatus.FOLLOWING:
+                received = None
+                driver.send_rest()
+                return False
+            driver.send(**arrays)
+            count = int(driver.details["command_received"])
+            received = count if received is None else received
+            if count < received + _TAKEN:
+                # Those before may be of another command.
+                place = len(driver.robot.heard)
+            frames = [
+                each.values for each in frames_since(driver, place) if each.values is not None
+            ]
+            newest = frames[-1] if frames else newest
+            return len(frames) > _FRAMES or not self._wrong(driver, [newest], [values])
+
+        driver.until(act, "frames that follow a command")
+        return newest
+
+    def _wrong(
+        self, driver: DriverProcess, found: Sequence[F64], expected: Sequence[F64]
+    ) -> list[str]:
+        """Return in which ways values [n, 5] of commands are not what was sent: a sentence each."""
+        fields = self.case.command_fields
+        arrived, sent = (
+            {
+                field: np.array([each[:, COMMAND_FIELDS.index(field)] for each in values])
+                for field in fields
+            }
+            for values in (found, expected)
+        )
+        gains = [arrived[field] for field in ("stiffness", "damping") if field in fields]
+        torques = ["torque mode: neither stiffness nor damping reaches the drives"]
+        problems = torques if gains and not np.any(gains) else []
+        for field in fields:
+            problems += differences(
+                field,
+                UNITS[field],
+                driver.robot.joint_names,
+                arrived[field],
+                sent[field],
+                tolerance=self.case.tolerance_rad if field == "position" else 1e-3,
+                others={each: values for each, values in sent.items() if each != field},
+            )
+        return problems
+
     def _is_refused(self, driver: DriverProcess, counter: str, **changes: Any) -> None:
         """Send a wrong command until it is counted, after a right one, which is followed on."""
         driver.follows()
@@ -202,3 +285,31 @@ class FollowingConformance(DriverFixtures):
 def _arrays(command: JointCommand) -> dict[str, list[float]]:
     fields = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
     return {field: getattr(command, field).tolist() for field in fields}
+
+
+def _distinct(driver: DriverProcess, turn: int) -> F64:
+    """Return the values [n, 5] of a command near the pose, in which no two joints have the same.
+
+    What the law asks of a joint is less than a first command may ask, and than is judged.
+    """
+    figures, robot = driver.figures, driver.robot
+    count = len(robot.joint_names)
+    third_nm = 0.15 * min(figures.first_torque_nm, figures.demand_nm, *figures.largest_torque_nm)
+    damping = min(figures.largest_damping, 1.0)
+    joints = np.arange(count)
+
+    def shares(column: int) -> F64:
+        # Another order of the joints in each column and command.
+        ranks = (joints + 2 * turn + column) % count
+        return np.asarray(0.3 + 0.7 * (ranks + 1) / count)
+
+    signs = np.where((joints + turn) % 2, -1.0, 1.0)
+    inwards = np.sign(driver.followed_pose - robot.pose)
+    values = np.empty((count, len(COMMAND_FIELDS)))
+    values[:, POSITION] = robot.pose + inwards * FOLLOWED_RAD * shares(POSITION)
+    values[:, VELOCITY] = signs * third_nm / damping * shares(VELOCITY)
+    values[:, EFFORT] = signs * third_nm * shares(EFFORT)
+    values[:, STIFFNESS] = min(figures.largest_stiffness, third_nm / FOLLOWED_RAD)
+    values[:, STIFFNESS] *= shares(STIFFNESS)
+    values[:, DAMPING] = damping * shares(DAMPING)
+    return values

@@ -3,7 +3,8 @@
 """What a driver does without control: it publishes the state, sends nothing, refuses control."""
 
 import time
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,53 +12,161 @@ from policy_msgs.msg import JointCommand
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 
-from robot_driver.interfaces import NS_PER_S
+from robot_driver.interfaces import F64
+from robot_driver.testing.case import MOTION_S, Sensed
+from robot_driver.testing.differences import UNITS, differences
 from robot_driver.testing.fixtures import PRESSED, TWO_SENDERS, DriverFixtures, stamps_ns
 from robot_driver.testing.stage import DEEP, LATCHED, DriverProcess, Stage
 
 _MESSAGES = 200
-_GRAVITY_M_S2 = 9.81
+_STEP_S, _LONGEST_STEP_S = 0.03, 0.1
+_AXES = {"ang_vel": ("angular velocity", "rad/s", 1e-3), "lin_acc": ("acceleration", "m/s^2", 0.02)}
+"""Of the IMU: name, unit and tolerance, by field of `Sensed`."""
+
+
+class Shown(NamedTuple):
+    """A step of a robot that moves, and the first messages that show it.
+
+    Attributes:
+        sensed: What the robot measures.
+        sent_ns: When it sent that, again and again, on the system's clock.
+        joints: The state of the joints, in the driver's order.
+        imu: None where the robot has none.
+        came_ns: When `joints` came.
+    """
+
+    sensed: Sensed
+    sent_ns: list[int]
+    joints: JointState
+    imu: Imu | None
+    came_ns: int
 
 
 class ListeningConformance(DriverFixtures):
     """Without control."""
 
-    def test_state_is_published_by_name_in_si_units(
-        self, listening: DriverProcess, stage: Stage
-    ) -> None:
-        found = stage.collected(JointState, f"/{listening.name}/joint_states", 1)
-        last, figures = found[-1], self.case.figures
-        count = len(figures.joint_names)
-        assert sorted(last.name) == sorted(figures.joint_names)
-        pose = dict(zip(figures.joint_names, listening.robot.pose, strict=True))
-        assert list(last.position) == pytest.approx([pose[name] for name in last.name], abs=0.01)
-        assert (len(last.velocity), len(last.effort)) == (count, count)
-        assert np.isfinite([*last.velocity, *last.effort]).all()
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shown(cls, driver: DriverProcess, stage: Stage) -> list[Shown]:
+        """Let the robot move, step by step; the driver shows each step before the next one."""
+        driver.until(lambda: driver.statuses, "a status")
+        driver.gives_back_control()
+        robot, joints, imus = driver.robot, list[tuple[JointState, int]](), list[Imu]()
 
-    def test_stamps_rise_and_are_those_of_the_receipt(
-        self, listening: DriverProcess, stage: Stage
-    ) -> None:
-        began_ns = time.time_ns()
-        found = stage.collected(JointState, f"/{listening.name}/joint_states", _MESSAGES)
-        stamps = stamps_ns(found)
-        assert (np.diff(stamps) > 0).all()
-        assert began_ns - NS_PER_S < stamps[0]
-        assert stamps[-1] <= time.time_ns()
+        def came(message: JointState) -> None:
+            joints.append((message, time.time_ns()))
 
-    def test_attitude_and_acceleration_of_a_robot_at_rest_agree(
-        self, listening: DriverProcess, stage: Stage
+        topic = f"/{driver.name}/"
+        subscriptions = [
+            stage.node.create_subscription(JointState, f"{topic}joint_states", came, DEEP)
+        ]
+        if cls.case.imu:
+            subscriptions.append(
+                stage.node.create_subscription(Imu, topic + cls.case.imu, imus.append, DEEP)
+            )
+        driver.until(lambda: joints and (imus or not cls.case.imu), "joint_states and the IMU")
+        steps, began_s = [], time.monotonic()
+        while robot.moved_s < MOTION_S - _STEP_S:
+            position = joints[-1][0].position
+            orientation = imus[-1].orientation if imus else None
+            joints.clear()
+            imus.clear()
+            # In real time, as drivers hold velocities against positions; slower if need be.
+            time_s = time.monotonic()
+            robot.moved_s += min(max(time_s - began_s, _STEP_S), _LONGEST_STEP_S)
+            began_s = time_s
+            driver.until(
+                partial(_shows, time_s + _STEP_S, joints, position, imus, orientation),
+                "joint_states and an IMU that show that the robot has moved",
+            )
+            message, came_ns = next(each for each in joints if each[0].position != position)
+            imu = next((each for each in imus if each.orientation != orientation), None)
+            sensed = robot.sensed(robot.moved_s)
+            steps.append(Shown(sensed, robot.sent_ns[robot.moved_s], message, imu, came_ns))
+        robot.moved_s = 0.0
+        for each in subscriptions:
+            stage.node.destroy_subscription(each)
+        return steps
+
+    def test_state_of_each_joint_is_the_robots(
+        self, shown: list[Shown], driver: DriverProcess
     ) -> None:
+        names = driver.robot.joint_names
+        found_names = shown[0].joints.name
+        assert sorted(found_names) == sorted(names)
+        rows = [found_names.index(name) for name in names]
+        problems = []
+        for field in self.case.state_fields:
+            found = np.array([getattr(each.joints, field) for each in shown])
+            of_robot = {"position": "joint_pos", "velocity": "joint_vel", "effort": "joint_effort"}
+            expected = {
+                other: np.array([getattr(each.sensed, attribute) for each in shown])
+                for other, attribute in of_robot.items()
+            }
+            problems += differences(
+                field,
+                UNITS[field],
+                names,
+                found[:, rows],
+                expected.pop(field),
+                tolerance=self.case.tolerance_rad if field == "position" else 1e-3,
+                others=expected,
+            )
+        assert not problems, "joint_states of a robot that moves:\n" + "\n".join(problems)
+
+    def test_imu_is_the_robots(self, shown: list[Shown]) -> None:
         if not self.case.imu:
             pytest.skip("the robot has no IMU")
-        message = stage.collected(Imu, f"/{listening.name}/{self.case.imu}", 1)[-1]
-        quat, acceleration = message.orientation, message.linear_acceleration
-        x, y, z, w = quat.x, quat.y, quat.z, quat.w
-        up_body = np.array([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)])
-        assert np.linalg.norm([x, y, z, w]) == pytest.approx(1.0, abs=1e-3)
-        # What is felt at rest is the reaction to gravity, upwards.
-        felt = [acceleration.x, acceleration.y, acceleration.z]
-        assert felt == pytest.approx(_GRAVITY_M_S2 * up_body, abs=1.0)
-        assert message.header.frame_id
+        messages = [each.imu for each in shown if each.imu is not None]
+        quat = [[getattr(each.orientation, axis) for axis in "xyzw"] for each in messages]
+        assert np.linalg.norm(quat, axis=1) == pytest.approx(1.0, abs=1e-3)
+        assert messages[0].header.frame_id
+        expected = np.array([each.sensed.quat_xyzw for each in shown])
+        # The same rotation has two quaternions.
+        found = np.array(quat) * np.sign(np.sum(np.array(quat) * expected, axis=1))[:, np.newaxis]
+        problems = _rotations(found, expected)
+        for field, (quantity, unit, tolerance) in _AXES.items():
+            name = "angular_velocity" if field == "ang_vel" else "linear_acceleration"
+            vectors = [getattr(each, name) for each in messages]
+            problems += differences(
+                quantity,
+                unit,
+                ("x", "y", "z"),
+                np.array([[vector.x, vector.y, vector.z] for vector in vectors]),
+                np.array([getattr(each.sensed, field) for each in shown]),
+                tolerance=tolerance,
+                others={},
+            )
+        assert not problems, f"{self.case.imu} of a robot that moves:\n" + "\n".join(problems)
+
+    def test_stamps_are_those_of_the_receipt(self, shown: list[Shown]) -> None:
+        stamps = stamps_ns([each.joints for each in shown])
+        early_ns = [each.sent_ns[0] - stamp for each, stamp in zip(shown, stamps, strict=True)]
+        assert max(early_ns) <= 0, (
+            f"the stamp of joint_states is {1e-6 * np.median(early_ns):.1f} ms (median) older than "
+            "the robot's state in it, expected the time of its receipt"
+        )
+        late_ns = [stamp - each.came_ns for each, stamp in zip(shown, stamps, strict=True)]
+        assert max(late_ns) <= 0, (
+            f"the stamp of joint_states is {1e-6 * max(late_ns):.1f} ms ahead of the clock, "
+            "expected the time of the receipt of the robot's state"
+        )
+
+    def test_joint_states_are_not_frames_behind(self, shown: list[Shown]) -> None:
+        stamps = stamps_ns([each.joints for each in shown])
+        later = [
+            sum(sent_ns <= stamp for sent_ns in each.sent_ns) - 1
+            for each, stamp in zip(shown, stamps, strict=True)
+        ]
+        # A busy machine holds up some of them, but not each.
+        assert min(later) <= 0, (
+            f"joint_states show what the robot sent {min(later)} frames before, expected the frame "
+            "that has just been received"
+        )
+
+    def test_stamps_rise(self, listening: DriverProcess, stage: Stage) -> None:
+        found = stage.collected(JointState, f"/{listening.name}/joint_states", _MESSAGES)
+        assert (np.diff(stamps_ns(found)) > 0).all()
 
     def test_nothing_is_sent_before_control_is_asked_for(self, stage: Stage) -> None:
         driver = stage.driver()
@@ -139,3 +248,34 @@ class ListeningConformance(DriverFixtures):
         response = listening.ask("damp")
         assert not response.success
         assert "control was not taken" in response.message
+
+
+def _shows(
+    not_before_s: float,
+    joints: list[tuple[JointState, int]],
+    position: Any,
+    imus: list[Imu],
+    orientation: Any,
+) -> bool:
+    """Return whether joints are elsewhere, and the body, where there was an orientation of it."""
+    return (
+        time.monotonic() >= not_before_s
+        and any(each.position != position for each, _ in joints)
+        and (orientation is None or any(each.orientation != orientation for each in imus))
+    )
+
+
+def _rotations(found: F64, expected: F64) -> list[str]:
+    """Return what is wrong with quaternions [k, 4], x y z w, body to world: a sentence, or nothing.
+
+    Both orders of the numbers, and the inverse, are rotations as well.
+    """
+    mistakes = {
+        "has w first, expected x, y, z, w": expected[:, [3, 0, 1, 2]],
+        "is from the world to the body, expected from the body to the world": expected
+        * np.array([-1.0, -1.0, -1.0, 1.0]),
+    }
+    for text, values in mistakes.items():
+        if np.allclose(np.abs(np.sum(found * values, axis=1)), 1.0, atol=1e-6):
+            return [f"orientation {text}"]
+    return differences("orientation", "", tuple("xyzw"), found, expected, tolerance=2e-3, others={})

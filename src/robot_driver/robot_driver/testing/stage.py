@@ -9,6 +9,8 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from robot_driver.interfaces import COMMAND_FIELDS, F64, MODE_DAMP, POSITION
+from robot_driver.interfaces import COMMAND_FIELDS, F64, MODE_DAMP, POSITION, DriveFigures
 from robot_driver.link_process import MODULE as LINK_MODULE
 from robot_driver.testing.case import DriverCase, Heard, RobotDouble
 
@@ -58,7 +60,7 @@ def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
             f"its newest command{'' if moving else ', which brings it to rest'} "
             f"({', '.join(COMMAND_FIELDS)}; the position that moves it as the tests do):"
         )
-        rows = zip(robot.figures.joint_names, frame.values, followed_pose, strict=True)
+        rows = zip(robot.joint_names, frame.values, followed_pose, strict=True)
         for name, values, position in rows:
             lines.append(f"  {name}: {' '.join(f'{each:.4g}' for each in values)}; {position:.4g}")
     return "\n".join(lines)
@@ -136,7 +138,13 @@ class DriverProcess:
         self._stage.until(
             condition,
             f"{self.name}: {what}",
-            lambda: f"\n{what_was_heard(self.robot, self.followed_pose)}\nlog:\n{self.log}",
+            lambda: "\n".join(
+                [
+                    *([self.status.reason, *self.status.obstacles] if self.statuses else []),
+                    what_was_heard(self.robot, self.followed_pose),
+                    f"log:\n{self.log}",
+                ]
+            ),
         )
 
     def reports(self, condition: Callable[[RobotStatus], object], what: str) -> RobotStatus:
@@ -275,16 +283,30 @@ class DriverProcess:
         )
         os.kill(link, signal.SIGKILL)
 
+    @cached_property
+    def figures(self) -> DriveFigures:
+        """Of the driver, in the order of the robot's joints; matched by name."""
+        figures, names = self._case.figures, self.robot.joint_names
+        if set(names) != set(figures.joint_names):
+            raise AssertionError(
+                f"names of joints: the robot has {names}, the driver's figures "
+                f"{figures.joint_names}"
+            )
+        rows = [figures.joint_names.index(name) for name in names]
+        arrays = ("lowest_rad", "highest_rad", "fastest_rad_s", "largest_torque_nm")
+        ordered = {name: getattr(figures, name)[rows] for name in arrays}
+        return replace(figures, joint_names=names, **ordered)
+
     @property
     def followed_pose(self) -> Any:
         """Positions [n], rad, of the commands of `send`: inside the range, off the pose."""
-        figures, pose = self._case.figures, self.robot.pose
+        figures, pose = self.figures, self.robot.pose
         below = pose + FOLLOWED_RAD > figures.highest_rad
         return np.where(below, pose - FOLLOWED_RAD, pose + FOLLOWED_RAD)
 
     def command(self, valid_for_s: float = LONGEST_VALID_S, **changes: Any) -> JointCommand:
         """Return a command near the pose, with fields changed."""
-        figures = self._case.figures
+        figures = self.figures
         count = len(figures.joint_names)
         # A quarter of the torque beyond which the answer of a drive is judged: the double gives 0.
         stiffness = min(figures.largest_stiffness, 0.25 * figures.demand_nm / FOLLOWED_RAD)
@@ -310,8 +332,8 @@ class DriverProcess:
         self.robot.close()
 
     def _rest_fields(self) -> dict[str, Any]:
-        if self._case.figures.rest_mode == MODE_DAMP:
-            count = len(self._case.figures.joint_names)
+        if self.figures.rest_mode == MODE_DAMP:
+            count = len(self.figures.joint_names)
             return {"mode": JointCommand.MODE_DAMP, "stiffness": [0.0] * count}
         return {"mode": JointCommand.MODE_HOLD_MEASURED, "position": self.robot.pose.tolist()}
 
@@ -392,7 +414,7 @@ class Stage:
         """Spin until the condition holds; fail the test with `what` if it never does."""
         ends_s = time.monotonic() + self._case.deadline_s
         while not condition():
-            assert time.monotonic() < ends_s, f"waited in vain for {what}{more()}"
+            assert time.monotonic() < ends_s, f"waited in vain for {what}\n{more()}"
             looks_s = time.monotonic() + _LOOK_S
             while (left_s := looks_s - time.monotonic()) > 0.0:
                 self._executor.spin_once(timeout_sec=left_s)

@@ -4,6 +4,7 @@
 
 import shutil
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -14,15 +15,16 @@ from time import monotonic_ns
 import numpy as np
 import pytest
 
-from robot_driver.interfaces import COMMAND_FIELDS, POSITION
+from robot_driver.interfaces import COMMAND_FIELDS, MODE_HOLD_MEASURED, POSITION
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, DriverCase, RobotDouble
 from robot_driver.testing.conformance import DriverConformance, DriverTimes
 from robot_driver.testing.stage import what_was_heard
 
-from ..holding_arm import ASK, FIGURES, JOINTS, RELAX, goal, state_frame
+from ..holding_arm import FIGURES, JOINTS
 from . import holding_arm_node
 
 pytestmark = pytest.mark.ros
+ASK, RELAX = b"?", b"relax"
 ROOT = Path(__file__).resolve().parents[4]
 START = f"""
 import sys
@@ -36,7 +38,11 @@ class ArmDouble(RobotDouble):
     """The arm's end of a bus of its own."""
 
     def __init__(self) -> None:
-        super().__init__(FIGURES, np.array([0.1, 0.2, 0.3]))
+        super().__init__(
+            ("shoulder", "elbow", "gripper"),
+            np.array([0.1, 0.2, 0.3]),
+            rest_mode=MODE_HOLD_MEASURED,
+        )
         self._folder = tempfile.mkdtemp()
         self._bus = f"{self._folder}/bus"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -66,8 +72,8 @@ class ArmDouble(RobotDouble):
             if data == RELAX:
                 self.hear(GIVEN_BACK)
             elif data[:1] == b"g":
-                values = np.zeros((len(JOINTS), len(COMMAND_FIELDS)))
-                values[:, POSITION] = goal(data)
+                values = np.zeros((len(self.joint_names), len(COMMAND_FIELDS)))
+                values[:, POSITION] = struct.unpack("<3d", data[1:])
                 self.hear(COMMANDED, values)
             elif data != ASK:
                 self.hear(OTHER)
@@ -75,9 +81,10 @@ class ArmDouble(RobotDouble):
     def _answered(self) -> bytes:
         """Return the next frame; a question is answered first."""
         data, source = self._socket.recvfrom(100)
-        if data == ASK and not self.silent:
+        if data == ASK and (sensed := self.sense()) is not None:
             with suppress(OSError):  # who asked may have been killed
-                self._socket.sendto(state_frame(self.pose, monotonic_ns() // 1_000_000), source)
+                state = struct.pack("<I3d", monotonic_ns() // 1_000_000 % 2**32, *sensed.joint_pos)
+                self._socket.sendto(state, source)
         return data
 
 
@@ -90,6 +97,8 @@ CASE = DriverCase(
     joint_state_rate_hz=100.0,
     command_rate_hz=100.0,
     imu="",
+    state_fields=["position"],
+    command_fields=["position"],
     reports_restart=False,
 )
 

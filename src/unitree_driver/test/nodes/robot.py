@@ -16,7 +16,7 @@ from policy_inference.nodes.sampling import SampleGroup, message_class
 from policy_inference.testing.domains import claimed_domain_id
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN, DriverCase, RobotDouble
 from unitree_driver import wire
-from unitree_driver.figures import G1, GO2, UnitreeFigures
+from unitree_driver.figures import G1, GO2, H1, UnitreeFigures
 from unitree_driver.motion_service import RELEASE_MODE, SELECT_MODE, STAND_DOWN
 from unitree_driver.wire import TOPIC_NAMES, RobotTopic
 
@@ -27,6 +27,29 @@ _PERIOD_S = 0.002
 _CAUGHT_UP_S = 0.3
 """A busy machine loses no messages below this, so that they come at a plausible rate."""
 _MS_PER_S = 1000
+# In the order of the motors, as the vendor's documents number them: an H1 has no motor 9.
+GO2_JOINTS = [
+    f"{leg}_{part}_joint" for leg in ("FR", "FL", "RR", "RL") for part in ("hip", "thigh", "calf")
+]
+_LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
+_ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow")
+_WRIST = ("wrist_roll", "wrist_pitch", "wrist_yaw")
+G1_JOINTS = [
+    *(f"{side}_{part}_joint" for side in ("left", "right") for part in _LEG),
+    *(f"waist_{part}_joint" for part in ("yaw", "roll", "pitch")),
+    *(f"{side}_{part}_joint" for side in ("left", "right") for part in (*_ARM, *_WRIST)),
+]
+H1_JOINTS = """
+    right_hip_roll right_hip_pitch right_knee left_hip_roll left_hip_pitch left_knee
+    torso left_hip_yaw right_hip_yaw left_ankle right_ankle
+    right_shoulder_pitch right_shoulder_roll right_shoulder_yaw right_elbow
+    left_shoulder_pitch left_shoulder_roll left_shoulder_yaw left_elbow
+"""
+_JOINTS = {
+    GO2.name: GO2_JOINTS,
+    G1.name: G1_JOINTS,
+    H1.name: [f"{name}_joint" for name in H1_JOINTS.split()],
+}
 _SAYS = {RELEASE_MODE: TAKEN, SELECT_MODE: GIVEN_BACK, STAND_DOWN: OTHER}
 
 
@@ -44,7 +67,7 @@ class UnitreeDouble(RobotDouble):
         self.service = FakeRobot(model, active)
         if model.lying is not None:
             self.service.joint_pos = model.lying.position
-        super().__init__(model.figures, self.service.joint_pos)
+        super().__init__(_JOINTS[model.name], self.service.joint_pos)
         self.model, self.wrong_crc, self.remote = model, 0, NO_KEYS
         self._closers = ExitStack()
         self.domain_id = self._closers.enter_context(claimed_domain_id())
@@ -110,11 +133,24 @@ class UnitreeDouble(RobotDouble):
                     self._take(topic, taken[0])
 
     def _send(self) -> None:
-        if not self.silent:
-            tick = round(_MS_PER_S * (time.monotonic() - self._began_s)) + 1
-            self._state.publish(
-                low_state(self.model, tick=tick, joint_pos=self.pose, remote=self.remote)
+        if (sensed := self.sense()) is None:
+            return
+        tick = round(_MS_PER_S * (time.monotonic() - self._began_s)) + 1
+        x, y, z, w = sensed.quat_xyzw
+        self._state.publish(
+            low_state(
+                self.model,
+                tick=tick,
+                joint_pos=sensed.joint_pos,
+                joint_vel=sensed.joint_vel,
+                joint_effort=sensed.joint_effort,
+                remote=self.remote,
+                imu__quaternion=(w, x, y, z),
+                imu__rpy=sensed.rpy,
+                imu__gyroscope=sensed.ang_vel,
+                imu__accelerometer=sensed.lin_acc,
             )
+        )
 
     def _take(self, topic: RobotTopic, data: bytes) -> None:
         if topic is not RobotTopic.LOWCMD:

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a driver made of numbers that are known: which are wrong, and what they are instead."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from robot_driver.interfaces import F64
+
+UNITS = {
+    "position": "rad",
+    "velocity": "rad/s",
+    "effort": "N m",
+    "stiffness": "N m/rad",
+    "damping": "N m s/rad",
+}
+"""Of the values of joints."""
+_RELATIVE = 1e-3
+_SURELY = 5.0
+"""So many times nearer an explanation must be than what was expected."""
+_SHOWN = 3
+
+
+def differences(
+    quantity: str,
+    unit: str,
+    names: Sequence[str],
+    found: F64,
+    expected: F64,
+    *,
+    tolerance: float,
+    others: Mapping[str, F64],
+) -> list[str]:
+    """Return a sentence for each way in which numbers are wrong; nothing where they are right.
+
+    Args:
+        quantity: Such as "velocity".
+        unit: In which it is expected.
+        names: Of the joints or axes [n].
+        found: [k, n], of k moments.
+        expected: [k, n].
+        tolerance: Largest difference of numbers that count as equal, or a thousandth of them.
+        others: Expected values [k, n] of other quantities, by name, which may be mistaken for it.
+    """
+    wrong: dict[str, list[int]] = {}
+    for column in np.flatnonzero(~_equal(found, expected, tolerance).all(axis=0)).tolist():
+        own = found[:, column], expected[:, column]
+        text = (
+            _instead(names, unit, found, expected, column, tolerance)
+            or _mistaken(others, found, column, tolerance)
+            or _scaled(*own, tolerance)
+            or "is wrong"
+        )
+        wrong.setdefault(text, []).append(column)
+    sentences = []
+    for text, columns in wrong.items():
+        worst = columns[0]
+        row = int(np.abs(found - expected)[:, worst].argmax())
+        shown = ", ".join(names[column] for column in columns[:_SHOWN])
+        more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+        sentences.append(
+            f"{quantity} of {shown}{more} {text}; of {names[worst]}: expected "
+            f"{expected[row, worst]:.4g} {unit}, found {found[row, worst]:.4g}"
+        )
+    return sentences
+
+
+def _equal(found: F64, expected: F64, tolerance: float) -> F64:
+    return np.asarray(np.abs(found - expected) <= tolerance + _RELATIVE * np.abs(expected))
+
+
+def _instead(
+    names: Sequence[str], unit: str, found: F64, expected: F64, column: int, tolerance: float
+) -> str:
+    """Return what simple mistake explains a column, or nothing."""
+    values, own = found[:, column], expected[:, column]
+    known = {
+        "is always 0": np.zeros_like(own),
+        "has the opposite sign": -own,
+        "is 57.3 times too large (degrees taken for rad)": np.degrees(own),
+        "is 57.3 times too small (rad taken for degrees)": np.radians(own),
+        **({"is 9.81 times too small (g taken for m/s^2)": own / 9.81} if unit == "m/s^2" else {}),
+        **{
+            f"is that of {name}": expected[:, other]
+            for other, name in enumerate(names)
+            if other != column
+        },
+    }
+    return _first(known, values, own, tolerance)
+
+
+def _mistaken(others: Mapping[str, F64], found: F64, column: int, tolerance: float) -> str:
+    """Return which other quantity of the same joint a column is, or nothing."""
+    for name, values in others.items():
+        if _equal(found[:, column], values[:, column], tolerance).all():
+            return f"is its {name}"
+    return ""
+
+
+def _scaled(values: F64, own: F64, tolerance: float) -> str:
+    """Return by which offset or factor a column is wrong, or nothing."""
+    offset = float((values - own).mean())
+    factor = float(values @ own) / max(float(own @ own), 1e-12)
+    known = {
+        f"has an offset of {offset:+.4g}": own + offset,
+        f"is {factor:.4g} times as large": factor * own,
+    }
+    return _first(known, values, own, tolerance)
+
+
+def _first(known: Mapping[str, F64], values: F64, own: F64, tolerance: float) -> str:
+    for text, candidate in known.items():
+        differ = float(np.abs(values - own).max())
+        if (
+            _equal(values, candidate, tolerance).all()
+            and differ > _SURELY * np.abs(values - candidate).max()
+        ):
+            return text
+    return ""
