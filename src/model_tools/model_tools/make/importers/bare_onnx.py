@@ -14,6 +14,7 @@ from model_tools.errors import ToolError
 from model_tools.files.onnx_model import read_onnx
 from model_tools.make.importers import onnx_metadata
 from model_tools.make.importers.draft import Draft, flow_text
+from model_tools.make.importers.observation import term_of
 from model_tools.make.importers.onnx_metadata import ask_action, ask_terms
 from model_tools.make.importers.source import Given, TrainingSource, put_model
 
@@ -66,7 +67,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
     draft.put("action.terms", [{"joints": names or [".*"]}])
     ask_action(draft, model, tensors.action)
     for name, width in tensors.observations.items():
-        ask_terms(draft, name, width, _guess(width, count))
+        ask_terms(draft, name, width, _guess(width, count) or _guess_by_name(name))
     return draft
 
 
@@ -82,6 +83,12 @@ def _joints_question(output: str | None, count: int | None) -> str:
         f"names of the joints in the order of {values} of {output or 'the action'}, as [hip, "
         "knee]; --joints gives them too, as names or a URDF or MJCF file with --joint-order"
     )
+
+
+def _guess_by_name(name: str) -> str:
+    """Return the term that an input is named like, as part of a question; empty for none."""
+    term = term_of(name)
+    return "" if term == "external" else f"; a GUESS by its name: [{{term: {term}}}]"
 
 
 def _guess(width: int | None, joints: int | None) -> str:

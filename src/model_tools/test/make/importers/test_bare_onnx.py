@@ -72,6 +72,15 @@ def test_what_the_sizes_suggest_is_called_a_guess(
     assert guess in question.partition("a GUESS by the sizes")[2]
 
 
+def test_an_input_that_is_named_like_a_term_suggests_it(tmp_path: Path) -> None:
+    extra = {"velocity_commands": (1, 3)}
+    model = save_policy(tmp_path / "policy.onnx", WIDTH, len(LEGS), extra_inputs=extra)
+    question = make_draft(ImportRequest(source=model)).todos()[
+        "observations.velocity_commands.terms"
+    ]
+    assert question.endswith("[{term: velocity_command}]")
+
+
 def test_sizes_of_no_usual_observation_suggest_nothing(tmp_path: Path) -> None:
     model = save_policy(tmp_path / "policy.onnx", 101, 12)
     question = make_draft(ImportRequest(source=model)).todos()["observations.obs.terms"]
