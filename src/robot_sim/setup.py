@@ -44,7 +44,7 @@ setup(
         "pyyaml",
     ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
-    extras_require={"test": ["pytest"], "unitree": ["cyclonedds>=11"]},
+    extras_require={"test": ["pytest"], "unitree": ["cyclonedds~=11.0"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),

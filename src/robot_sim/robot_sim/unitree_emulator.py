@@ -12,8 +12,7 @@ of each sort, and the log has the counts every 10 s while they grow.
 Faults, and buttons of its remote control, are given with --faults, or as the lines of a file, which
 is read again whenever it changes. `cmd_vel` and the mode of `joint_command` are only recorded.
 
-It is found on this computer only, unless --interface names a network. Do not run it in the network
-of a real robot: robot_sim.unitree_dds says why.
+It is found on this computer only, unless --interface names a network.
 """
 
 import argparse

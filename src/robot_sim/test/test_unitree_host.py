@@ -249,10 +249,10 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("robot", "changes", "kind", "said"),
         [
-            ("go2", {"crc": 1}, "wrong_crc", "expected 0x"),
+            ("go2", {"crc": 1}, "wrong_crc", "it is not"),
             ("go2", {"head": (0xFE, 0xEE)}, "wrong_head", "expected fe ef ff, found fe ee ff"),
             ("go2", {"level_flag": 0}, "wrong_head", "expected fe ef ff, found fe ef 00"),
-            ("g1", {"crc": 1 << 31}, "wrong_crc", "expected 0x"),
+            ("g1", {"crc": 1 << 31}, "wrong_crc", "it is not"),
             ("g1", {"mode_machine": 0}, "wrong_mode_machine", "expected 5, found 0"),
             ("g1", {"mode_machine": 6}, "wrong_mode_machine", "expected 5, found 6"),
             ("g1", {"mode_pr": 1}, "wrong_mode_pr", "expected 0, found 1"),
@@ -267,8 +267,9 @@ class TestCommands:
         unitree = Unitree(robot, pose="lying")
         unitree.release()
         unitree.events.clear()
-        for _ in range(3):
-            unitree.send(unitree.command(**changes))
+        for position in (0.0, 0.1, 0.2):
+            pose = np.full_like(unitree.standing, position)
+            unitree.send(unitree.command(pose, **changes))
         state = unitree.run(0.01)
         assert np.abs(state["motor_state"]["tau_est"]).max() == 0.0
         assert unitree.ignored == {kind: 3}

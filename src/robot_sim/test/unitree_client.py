@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The other end of a Unitree robot's DDS topics, by Cyclone DDS, and the emulator as a process."""
+"""The other end of a Unitree robot's DDS topics, by Cyclone DDS, and the emulator as a process.
+
+Other than the emulator's, its endpoints have the types of the Python binding, field by field.
+"""
 
 import itertools
 import os
@@ -12,22 +15,87 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from cyclonedds.builtin import (
+    BuiltinDataReader,
+    BuiltinTopicDcpsPublication,
+    BuiltinTopicDcpsSubscription,
+)
 from cyclonedds.core import Policy, Qos
 from cyclonedds.domain import Domain, DomainParticipant
+from cyclonedds.idl import make_idl_struct, types
 from cyclonedds.pub import DataWriter
 from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
 
 from robot_sim import unitree_messages as messages
-from robot_sim.unitree_dds import Request, Response, configuration, declared_type
+from robot_sim.unitree_dds import configuration
 from robot_sim.unitree_host import LOW_CMD, LOW_STATE
 
 DEADLINE_S = 60.0
+_NUMBERS = {
+    "u8": types.uint8,
+    "i16": types.int16,
+    "u16": types.uint16,
+    "i32": types.int32,
+    "u32": types.uint32,
+    "f32": types.float32,
+}
 _FORM = Policy.DataRepresentation(use_cdrv0_representation=True)
 _RELIABLE = Policy.Reliability.Reliable(100_000_000)
 _SENT = Qos(_RELIABLE, Policy.History.KeepLast(1), _FORM)
 _TAKEN = Qos(Policy.Reliability.BestEffort, Policy.History.KeepLast(1), _FORM)
 _ANSWERED = Qos(_RELIABLE, Policy.History.KeepLast(8), _FORM)
+
+
+def _as_bytes(kind: Any) -> Any:
+    """Return a type of the binding whose samples are made of bytes, `data`, instead of fields.
+
+    Its declaration to DDS stays: that is why it has no base with these methods.
+    """
+
+    def begin(sample: Any, data: bytes = b"") -> None:
+        sample.data = data
+
+    kind.__init__ = begin
+    kind.serialize = lambda sample, *_, **__: sample.data
+    kind.deserialize = classmethod(lambda own, data, *_, **__: own(data))
+    # For the sample without fields that says that a writer has gone.
+    kind.deserialize_key = kind.deserialize
+    return kind
+
+
+def declared_type(name: str, *, as_bytes: bool = False) -> Any:
+    """Return the type of a message of `unitree_messages` for the binding.
+
+    Args:
+        name: Its name in `FIELDS`.
+        as_bytes: Whether samples are made of bytes, `data`, instead of fields.
+    """
+    declared: dict[str, Any] = {}
+    for field, kind, count in messages.fields_of(name):
+        one = _NUMBERS.get(kind) or declared_type(kind)
+        declared[field] = types.array[one, count] if count else one
+    package, _, short = name.partition(".")
+    made = make_idl_struct(f"{short}_", f"unitree_{package}::msg::dds_::{short}_", declared)
+    return _as_bytes(made) if as_bytes else made
+
+
+def _api_type(name: str, **fields: Any) -> Any:
+    return make_idl_struct(name, f"unitree_api::msg::dds_::{name}_", fields)
+
+
+_Identity = _api_type("RequestIdentity", id=types.int64, api_id=types.int64)
+_Lease = _api_type("RequestLease", id=types.int64)
+_Policy = _api_type("RequestPolicy", priority=types.int32, noreply=bool)
+_RequestHeader = _api_type("RequestHeader", identity=_Identity, lease=_Lease, policy=_Policy)
+_Status = _api_type("ResponseStatus", code=types.int32)
+_ResponseHeader = _api_type("ResponseHeader", identity=_Identity, status=_Status)
+Request = _api_type(
+    "Request", header=_RequestHeader, parameter=str, binary=types.sequence[types.uint8]
+)
+Response = _api_type(
+    "Response", header=_ResponseHeader, data=str, binary=types.sequence[types.uint8]
+)
 
 
 class Client:
@@ -61,6 +129,20 @@ class Client:
         """Return a reader of bytes."""
         kind = declared_type(name, as_bytes=True)
         return DataReader(self._robot, Topic(self._robot, topic, kind), qos=_TAKEN)
+
+    def endpoints(self) -> tuple[dict[str, bool], dict[str, bool]]:
+        """Return the topics of other participants' endpoints, and of the client's own.
+
+        Each with whether all its endpoints come with a description of their type.
+        """
+        others: dict[str, bool] = {}
+        own: dict[str, bool] = {}
+        for topic in (BuiltinTopicDcpsPublication, BuiltinTopicDcpsSubscription):
+            for found in BuiltinDataReader(self._robot, topic).take(N=64):
+                side = own if found.participant_key == self._robot.guid else others
+                described = found.type_id is not None
+                side[found.topic_name] = side.get(found.topic_name, True) and described
+        return others, own
 
     def take(self, reader: Any) -> bytes:
         """Wait for the next message of a reader; return its bytes."""
