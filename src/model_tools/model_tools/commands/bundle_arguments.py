@@ -98,7 +98,8 @@ def suspicions_of(bundle: Path) -> Sequence[str]:
     """Return what `inspect` finds suspicious in a bundle that was made."""
     from model_tools.prove.inspect.registry import inspect_path
 
-    return inspect_path(bundle).suspicions
+    report = inspect_path(bundle)
+    return [*report.problems, *report.suspicions]
 
 
 def _measure(given: argparse.Namespace) -> Measure | None:

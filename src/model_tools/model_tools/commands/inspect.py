@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
-    """Show it; the status is 0 also where something is suspicious."""
+    """Show it; the status is 1 where it cannot be used, and 0 where it is only suspicious."""
     from model_tools.prove.inspect.inspection import report_text
     from model_tools.prove.inspect.registry import inspect_path
     from policy_inference.bundle.bundle import CONTRACT_FILE
@@ -50,4 +50,6 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     if path.name == CONTRACT_FILE and path.is_file():
         path = path.parent  # a contract without the files that it names shows little
     report = inspect_path(path)
-    return CommandResult(document=report, text=list(report_text(report)))
+    return CommandResult(
+        document=report, text=list(report_text(report)), status=1 if report.problems else 0
+    )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter
 
 from model_tools.files.drawing import COLOURS, GREY, INK, STYLE, figure, svg
 from model_tools.prove.comparison.walking import AXES, Walked
@@ -36,6 +37,9 @@ def error_by_value(found: Named) -> str:
         axes[0].set_xticks(range(len(names)), names, rotation=30, ha="right")
         if any(np.isfinite(d.rmse_each[d.rmse_each > 0.0]).any() for _, d in found):
             axes[0].set_yscale("log")  # precisions are decades apart
+            # As text: a logarithmic axis has formulas of TeX by default, which STYLE leaves as such.
+            axes[0].yaxis.set_major_formatter(LogFormatter())
+            axes[0].yaxis.set_minor_formatter(LogFormatter())
         axes[0].set_title("error by joint: RMSE (bar), largest (line)")
         axes[0].grid(visible=False, axis="x")
         return svg(drawn, axes, "error")

@@ -31,6 +31,7 @@ from policy_inference.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
     AnyContract,
+    Bundle,
     SetBundle,
     model_sha256,
     stated_hashes,
@@ -55,12 +56,14 @@ def is_set(path: Path) -> bool:
 
 
 def inspect_set(path: Path) -> InspectionReport:
-    """Return members, states and transitions of a set, and which of its members are not whole.
-
-    Raises:
-        BundleError: The set, or a member, does not load.
-    """
-    report, bundle = InspectionReport(kind=SET_KIND, path=path), load_bundle(path, kind=SetBundle)
+    """Return members, states and transitions of a set, and what is wrong with its members."""
+    report = InspectionReport(kind=SET_KIND, path=path)
+    report.values["set"] = _content(path / SET_FILE)
+    try:
+        bundle = load_bundle(path, kind=SetBundle)
+    except BundleError as error:
+        report.problems.extend(map(str, error.problems))
+        return report
     contract = bundle.contract
     report.row("name", f"{contract.name} {contract.version}")
     report.row("rate", f"{contract.rate_hz:g} Hz")
@@ -104,9 +107,18 @@ def inspect_set(path: Path) -> InspectionReport:
         )
     )
     for name, member in bundle.members.items():
-        for problem in inspect(member.path).suspicions:
-            report.suspect(f"{name}: {problem}")
+        found = inspect(member.path)
+        report.problems.extend(f"{name}: {problem}" for problem in found.problems)
+        report.suspicions.extend(f"{name}: {suspicion}" for suspicion in found.suspicions)
     return report
+
+
+def _content(file: Path) -> object:
+    """Return what a file says, as it is written; null where it is no YAML."""
+    try:
+        return load_yaml(file)
+    except BundleError:  # which is among the problems
+        return None
 
 
 def recognise(path: Path) -> bool:
@@ -117,17 +129,19 @@ def recognise(path: Path) -> bool:
 def inspect(path: Path) -> InspectionReport:
     """Return what is in the bundle; of one that does not load, open questions and what is wrong."""
     report = InspectionReport(kind=KIND, path=path)
+    report.values["contract"] = _content(path / CONTRACT_FILE)
     try:
         contract = parse_contract(read_bytes(path / CONTRACT_FILE), path / CONTRACT_FILE)
     except BundleError as error:
         describe_draft(path / CONTRACT_FILE, error.problems, report)
         return report
+    report.values["sha256"] = sha256_of(path / CONTRACT_FILE)
     if isinstance(contract, ChunkContract):
         describe_chunk_contract(contract, report)
     else:
         describe_contract(contract, report)
     describe_reports(contract, path, report)
-    _suspect_files(contract, path, report)
+    _judge_files(contract, path, report)
     _suspect_limits(contract, report)
     for graph in contract.models.values():
         for backend, artifact in graph.artifacts.items():
@@ -136,19 +150,25 @@ def inspect(path: Path) -> InspectionReport:
                 _suspect_precision(backend, artifact, model, report)
             if model is not None and backend == "onnx" and isinstance(contract, JointContract):
                 _suspect_twice(contract, path, model, report)
-    if isinstance(contract, ChunkContract):
+    if isinstance(contract, ChunkContract) and not report.problems:
         report.suspicions.extend(oddities(contract, path))
     return report
 
 
-def _suspect_files(contract: AnyContract, path: Path, report: InspectionReport) -> None:
+def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) -> None:
+    """Note files that are not those of the contract, and what the loader says to the others."""
     stated = stated_hashes(contract)
     for name, sha256 in stated.items():
         file = path / name
         if not file.is_file():
-            report.suspect(f"{name} is not there")
+            report.refuse(f"{name} is not there")
         elif sha256_of(file) != sha256:
-            report.suspect(f"{name} has another hash than the contract says")
+            report.refuse(f"{name} has another hash than the contract says")
+    if not report.problems:
+        try:
+            load_bundle(path, kind=Bundle)
+        except BundleError as error:
+            report.problems.extend(map(str, error.problems))
     if (path / _STATISTICS).is_file() and _STATISTICS not in stated:
         report.suspect(
             f"{_STATISTICS} is there, and the contract does not use it: either the "
@@ -170,7 +190,7 @@ def _model(file: Path, report: InspectionReport) -> OnnxModel | None:
     try:
         return read_onnx(file)
     except ToolError as error:
-        report.suspect(str(error))
+        report.refuse(str(error))
         return None
 
 
@@ -244,21 +264,17 @@ def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:
 
 
 def describe_draft(file: Path, problems: Sequence[Problem], report: InspectionReport) -> None:
-    """Add a row for each open question; other problems are suspicious."""
-    try:
-        values = load_yaml(file)
-    except BundleError:  # which is among the problems
-        values = None
-    questions = open_questions(values)
+    """Add a row for each open question; why the loader refuses it is a problem."""
+    questions = open_questions(report.values["contract"])
     for key, question in questions.items():
         report.row(f"TODO {key}", question)
     if questions:
-        report.suspect(
+        report.refuse(
             f"{len(questions)} questions are open; answer them in {file.name}, and then "
             f"{completing(file.parent)}"
         )
     for problem in other_problems(problems, questions):
-        report.suspect(f"the loader refuses it: {problem}")
+        report.refuse(f"the loader refuses it: {problem}")
 
 
 def describe_reports(contract: AnyContract, path: Path, report: InspectionReport) -> None:

@@ -41,7 +41,11 @@ def inspect_arrays(path: Path) -> InspectionReport:
     """
     arrays = read_tensors(path) if suffix_of(path) == _SAFETENSORS else read_arrays(path)
     report = InspectionReport(kind=ARRAYS, path=path)
-    report.row("sha256", sha256_of(path))
+    report.hash(sha256_of(path))
+    report.values["arrays"] = {
+        name: {"dtype": str(array.dtype), "shape": array.shape, **_range(array)}
+        for name, array in arrays.items()
+    }
     report.row("looks like", _looks_like(arrays))
     _add_verdict(arrays, report)
     for name, array in arrays.items():
@@ -66,8 +70,8 @@ def _add_verdict(arrays: Mapping[str, Tensor], report: InspectionReport) -> None
         return
     report.row("rows of", f"{kept.source}, for {kept.bundle}")
     report.row("verdict", kept.words)
-    for text in (*kept.problems, *kept.warnings):
-        report.suspect(text)
+    report.problems.extend(kept.problems)
+    report.suspicions.extend(kept.warnings)
 
 
 def _looks_like(arrays: Mapping[str, Tensor]) -> str:
@@ -96,8 +100,14 @@ def _words(array: Tensor) -> str:
     shape = f"{array.dtype}{list(array.shape)}"
     if array.dtype.kind in "US":
         return f"{', '.join(map(str, array.flat[:40]))}"
+    found = _range(array)
+    return f"{shape} in {found['min']:.6g} .. {found['max']:.6g}" if found else shape
+
+
+def _range(array: Tensor) -> dict[str, float]:
+    """Return the smallest and the largest finite number; empty without any."""
     finite = array[np.isfinite(array)] if array.dtype.kind in "biuf" else array[:0]
-    return f"{shape} in {finite.min():.6g} .. {finite.max():.6g}" if finite.size else shape
+    return {"min": float(finite.min()), "max": float(finite.max())} if finite.size else {}
 
 
 def suspect_values(name: str, array: Tensor, report: InspectionReport) -> None:
@@ -158,6 +168,7 @@ def inspect_run_file(path: Path) -> InspectionReport:
     """
     source = read_source(path)
     report = InspectionReport(kind=choose(source).NAME, path=path)
+    report.values["file"] = source.root.value
     report.row("can be imported as", report.kind)
     for name, node in source.root.items():
         report.row(name, _brief(node))

@@ -35,24 +35,38 @@ class InspectionReport:
     Attributes:
         kind: What it is.
         path: Where it is.
-        rows: Names and values.
-        tables: Several values of each of many things, such as joints.
+        problems: Why the suite refuses it; empty for what can be used.
         suspicions: What a user should look at twice.
+        values: For programs: numbers and names by keys that do not change. Of a bundle `contract`,
+            which is its policy.yaml, of a set `set`; of other kinds what docs/model_tools.md lists.
+        rows: For people: names and values.
+        tables: For people: several values of each of many things, such as joints.
     """
 
     kind: str
     path: Path
+    problems: list[str] = field(default_factory=list)
+    suspicions: list[str] = field(default_factory=list)
+    values: dict[str, object] = field(default_factory=dict)
     rows: list[tuple[str, str]] = field(default_factory=list)
     tables: list[ReportTable] = field(default_factory=list)
-    suspicions: list[str] = field(default_factory=list)
 
     def row(self, name: str, value: object) -> None:
         """Add a row; of a long text, as a robot's description in metadata is, only the size."""
         self.rows.append((name, _folded(str(value))))
 
+    def hash(self, sha256: str) -> None:
+        """Add the SHA-256 of the file."""
+        self.values["sha256"] = sha256
+        self.row("sha256", sha256)
+
     def suspect(self, text: str) -> None:
         """Add something suspicious."""
         self.suspicions.append(text)
+
+    def refuse(self, text: str) -> None:
+        """Add a reason why it cannot be used."""
+        self.problems.append(text)
 
 
 def _folded(text: str) -> str:
@@ -73,7 +87,10 @@ def _as_written(text: str) -> str:
 
 
 def report_text(report: InspectionReport) -> Iterator[Table | Text]:
-    """Yield the report for the terminal: a table, further ones, then what is suspicious."""
+    """Yield the report for the terminal: the verdict, tables, then what is suspicious."""
+    yield Text.from_markup(_verdict(report))
+    for text in report.problems:
+        yield Text.from_markup(f"[red]refused[/red] {_plain(text)}")
     title = _plain(f"{report.kind}: {report.path}")
     if report.rows:
         table = Table(title=title, show_header=False, title_justify="left")
@@ -89,8 +106,14 @@ def report_text(report: InspectionReport) -> Iterator[Table | Text]:
         yield _grid(part)
     for text in report.suspicions:
         yield Text.from_markup(f"[yellow]suspicious[/yellow] {_plain(text)}")
-    if not report.suspicions:
-        yield Text.from_markup("[green]nothing suspicious[/green]")
+
+
+def _verdict(report: InspectionReport) -> str:
+    suspicious = f"{len(report.suspicions) or 'nothing'} suspicious"
+    if report.problems:
+        return f"[red]not usable[/red]: {len(report.problems)} refused, {suspicious}"
+    colour = "yellow" if report.suspicions else "green"
+    return f"[{colour}]usable[/{colour}]: {suspicious}"
 
 
 def _grid(part: ReportTable) -> Table:

@@ -63,6 +63,7 @@ def inspect_lerobot_checkpoint(path: Path) -> InspectionReport:
         ToolError: Its configuration is no JSON, or of no LeRobot policy of 2025 or later.
     """
     config, report = read_config(path), InspectionReport(kind=LEROBOT_CHECKPOINT, path=path)
+    report.values["config"] = config.root.value
     for key in _SHOWN:
         if (node := config.root.get(key)) is not None:
             report.row(key, node.value)
@@ -71,7 +72,8 @@ def inspect_lerobot_checkpoint(path: Path) -> InspectionReport:
     shapes = _shapes(path, report)
     if shapes:
         network = [shape for name, shape in shapes.items() if not is_buffer(name)]
-        report.row("parameters", f"{sum(map(math.prod, network)):,} in {len(network)} tensors")
+        report.values["parameters"] = parameters = sum(map(math.prod, network))
+        report.row("parameters", f"{parameters:,} in {len(network)} tensors")
         _suspect_sizes(config, shapes, report)
     suspect_statistics(path, config.features, path / _WEIGHTS, list(shapes), report)
     _suspect_steps(config, report)
@@ -80,12 +82,12 @@ def inspect_lerobot_checkpoint(path: Path) -> InspectionReport:
 
 def _shapes(path: Path, report: InspectionReport) -> Shapes:
     if not (path / _WEIGHTS).is_file():
-        report.suspect(f"{_WEIGHTS} is not there")
+        report.refuse(f"{_WEIGHTS} is not there")
         return {}
     try:
         return read_shapes(path / _WEIGHTS)
     except PolicyError as error:
-        report.suspect(str(error))
+        report.refuse(str(error))
         return {}
 
 
@@ -179,11 +181,11 @@ def _of_processor(
         for step in read_json(_present(folder, file))["steps"].elements():
             _note_renamed(step, report)
             if error := unsupported(step, is_input=is_input):
-                report.suspect(str(error))
+                report.refuse(str(error))
             if (state := step.get("state_file")) is not None:
                 found |= read_tensors(_present(folder, state.text()))
     except ToolError as error:
-        report.suspect(str(error))
+        report.refuse(str(error))
     return found
 
 
@@ -237,6 +239,7 @@ def inspect_lerobot_dataset(path: Path) -> InspectionReport:
         ToolError: Its description is no JSON, or lacks what every dataset states.
     """
     info, report = read_json(path / INFO), InspectionReport(kind=LEROBOT_DATASET, path=path)
+    report.values["info"] = info.value
     version = info["codebase_version"].text()
     report.row("version", version)
     report.row("robot", info["robot_type"].value)

@@ -52,19 +52,25 @@ def inspect_onnx(path: Path) -> InspectionReport:
 def describe_onnx(model: OnnxModel, report: InspectionReport) -> None:
     """Add what is in the model to the report."""
     graph = model.proto.graph
-    report.row("sha256", model.sha256)
+    report.hash(model.sha256)
     report.row("written by", model.producer or "not stated")
     report.row(
         "opset", ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.proto.opset_import)
     )
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
+        report.values[f"{kind}s"] = tensors
         for name, tensor in tensors.items():
             report.row(kind, f"{name} {tensor}")
     counts = Counter(node.op_type for node in graph.node)
     report.row("operators", ", ".join(f"{count} {name}" for name, count in counts.most_common()))
-    report.row(
-        "weights",
-        f"{sum(int(np.prod(t.dims)) for t in graph.initializer):,} values, {model.precision}",
+    weights = sum(int(np.prod(t.dims)) for t in graph.initializer)
+    report.row("weights", f"{weights:,} values, {model.precision}")
+    report.values.update(
+        opset={o.domain or "ai.onnx": o.version for o in model.proto.opset_import},
+        operators=counts,
+        weights=weights,
+        precision=model.precision,
+        metadata=model.metadata,
     )
     for key, value in model.metadata.items():
         report.row(f"metadata {key}", value)
@@ -138,9 +144,10 @@ def inspect_checkpoint(path: Path) -> InspectionReport:
     from model_tools.make.checkpoints.load import read_contents
 
     found, report = read_contents(path), InspectionReport(kind=CHECKPOINT, path=path)
-    report.row("sha256", sha256_of(path))
+    report.hash(sha256_of(path))
     report.row("layout", found.format)
     report.row("values", f"{found.count:,}")
+    report.values.update(layout=found.format, parameters=found.count)
     for stack in found.actors:
         report.row("could be the actor", stack)
     for network in found.recurrent:
@@ -167,11 +174,12 @@ def is_torchscript(path: Path) -> bool:
 def inspect_torchscript(path: Path) -> InspectionReport:
     """Return what is in the archive."""
     report = InspectionReport(kind=TORCHSCRIPT, path=path)
-    report.row("sha256", sha256_of(path))
+    report.hash(sha256_of(path))
     # Every member lies below one folder, which is named after the file that was first written.
     found = {member.filename.partition("/")[2]: member.file_size for member in members(path)}
     tensors = [size for name, size in found.items() if name.startswith(("data/", "constants/"))]
     report.row("tensors", f"{len(tensors)}, {sum(tensors):,} bytes")
+    report.values.update(tensors=len(tensors), tensor_bytes=sum(tensors))
     for name, size in found.items():
         if name.startswith("code/") and name.endswith(".py"):
             report.row("code", f"{name.removeprefix('code/')}, {size:,} bytes")
@@ -196,11 +204,15 @@ def inspect_rknn(path: Path) -> InspectionReport:
         BackendError: It is another kind of file, or cut off.
     """
     model, report = read_rknn(path), InspectionReport(kind=RKNN, path=path)
-    report.row("sha256", sha256_of(path))
+    report.hash(sha256_of(path))
+    report.values.update(
+        targets=model.targets, toolkit=model.toolkit, format_version=model.format_version
+    )
     report.row("target", ", ".join(model.targets))
     report.row("made by", f"RKNN Toolkit2 {model.toolkit} from {model.source or 'what is unknown'}")
     report.row("format version", model.format_version)
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
+        report.values[f"{kind}s"] = tensors
         for name, tensor in tensors.items():
             report.row(kind, f"{name} {tensor.precision}{list(tensor.shape)}")
     if model.format_version != _KNOWN_RKNN_FORMAT:
@@ -228,8 +240,9 @@ def inspect_engine(path: Path) -> InspectionReport:
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
         raise ToolError(f"{path}: expected a TensorRT engine, found a text")
     report = InspectionReport(kind=ENGINE, path=path)
+    report.values["size_bytes"] = path.stat().st_size
     report.row("size", f"{path.stat().st_size:,} bytes")
-    report.row("sha256", sha256_of(path))
+    report.hash(sha256_of(path))
     report.row("begins with", head)
     report.suspect(
         "an engine runs only with the TensorRT version and the GPU type that built it, "

@@ -55,14 +55,24 @@ def inspect(path: Path) -> InspectionReport:
     """
     bag, report = Bag(path), InspectionReport(kind=KIND, path=path)
     files = storage_files(path)
-    size_mb = sum(file.stat().st_size for file in files) * 1e-6
+    size = sum(file.stat().st_size for file in files)
     report.row(
-        "storage", f"{bag.storage}, {size_mb:.1f} MB in {', '.join(file.name for file in files)}"
+        "storage",
+        f"{bag.storage}, {size * 1e-6:.1f} MB in {', '.join(file.name for file in files)}",
     )
     report.row("recorded", f"{bag.duration_ns * 1e-9:.3f} s from {_time(bag.start_ns * 1e-9)}")
     describe_flight(path, bag, report)
+    topics = dict[str, object]()
+    report.values.update(
+        storage=bag.storage,
+        size_bytes=size,
+        start_s=bag.start_ns * 1e-9,
+        duration_s=bag.duration_ns * 1e-9,
+        topics=topics,
+    )
     for name, topic in sorted(bag.topics.items()):
         rate_hz = max(0, topic.count - 1) / max(bag.duration_ns * 1e-9, 1e-9)
+        topics[name] = {"type": topic.type, "messages": topic.count, "rate_hz": rate_hz}
         report.row(name, f"{topic.type}, {topic.count} messages, {rate_hz:.1f} Hz")
         if topic.type in CHECKS and topic.count:
             stream = read_stream(bag, name)

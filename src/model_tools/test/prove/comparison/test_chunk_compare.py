@@ -308,6 +308,7 @@ def test_report_is_written_kept_and_inspected(
     page = (output / "comparison.html").read_text("utf-8")
     assert "max, degrees" in page
     assert "<svg" in page
+    assert "mathdefault" not in page
     load_bundle(same, kind=ChunkBundle).verify()
     rows = dict(inspect_path(same).rows)
     assert rows["report onnx"].endswith("limits hold")

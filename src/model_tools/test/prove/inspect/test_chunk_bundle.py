@@ -137,7 +137,7 @@ def test_missing_and_changed_files_are_said(tmp_path: Path) -> None:
     (folder / POLICY / f"{POLICY}.onnx").unlink()
     (folder / "golden.npz").write_bytes(b"")
 
-    suspicions = inspect_path(folder).suspicions
+    problems = inspect_path(folder).problems
 
-    assert f"{POLICY}/{POLICY}.onnx is not there" in suspicions
-    assert "golden.npz has another hash than the contract says" in suspicions
+    assert f"{POLICY}/{POLICY}.onnx is not there" in problems
+    assert "golden.npz has another hash than the contract says" in problems

@@ -8,7 +8,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import pytest
 import yaml
 from onnx import helper, numpy_helper
 
+from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import keep_report
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle
@@ -84,6 +85,10 @@ def bundle(folder: Path, model: Path, *answers: str) -> Path:
 
 def suspicions(path: Path) -> str:
     return "\n".join(inspect_path(path).suspicions)
+
+
+def problems(path: Path) -> str:
+    return "\n".join(inspect_path(path).problems)
 
 
 def show(report: InspectionReport) -> None:
@@ -339,9 +344,9 @@ def test_an_offset_in_the_model_and_in_the_contract_is_doubled(tmp_path: Path) -
 def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> None:
     folder = bundle(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2))
     save_policy(folder / "policy.onnx", WIDTH, 2, weight=0.25)
-    assert "policy.onnx has another hash" in suspicions(folder)
+    assert "policy.onnx has another hash" in problems(folder)
     (folder / "policy.onnx").unlink()
-    assert "policy.onnx is not there" in suspicions(folder)
+    assert "policy.onnx is not there" in problems(folder)
 
 
 def test_another_precision_than_the_contract_says_is_named(tmp_path: Path) -> None:
@@ -371,7 +376,7 @@ def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> N
     model.write_bytes(model.read_bytes()[:-40])
     report = inspect_path(tmp_path)
     assert ("name", "tiny 1.0.0") in report.rows
-    assert any("expected an ONNX model" in text for text in report.suspicions)
+    assert any("expected an ONNX model" in text for text in report.problems)
 
 
 def test_limits_of_a_bundle_are_shown(tmp_path: Path) -> None:
@@ -391,9 +396,9 @@ def test_a_bundle_says_what_it_lacks(tmp_path: Path) -> None:
 
 def test_what_the_loader_refuses_is_listed(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text("schema_version: 1\nname: {TODO: which one}\n")
-    assert "the loader refuses it" in suspicions(tmp_path)
-    assert "1 questions are open" in suspicions(tmp_path)
-    assert "which one" not in suspicions(tmp_path)
+    assert "the loader refuses it" in problems(tmp_path)
+    assert "1 questions are open" in problems(tmp_path)
+    assert "which one" not in problems(tmp_path)
     assert ("TODO name", "which one") in inspect_path(tmp_path).rows
 
 
@@ -407,7 +412,7 @@ def test_open_questions_of_a_draft_are_rows_and_not_what_the_loader_says(tmp_pat
     )
     report = inspect_path(tmp_path)
     assert report.rows == [("TODO joints.stiffness", "which gains")]
-    assert report.suspicions == [
+    assert report.problems == [
         "1 questions are open; answer them in policy.yaml, and then model_tools complete "
         f"{tmp_path} --output {tmp_path} --force"
     ]
@@ -703,3 +708,59 @@ def test_text_of_a_file_changes_neither_style_nor_terminal(
     assert "\x1b" not in shown
     assert r"[/]\x1b]0;owned\x07" in shown
     assert r"\x1b[8m[/italic]" in shown
+
+
+def _tampered(folder: Path) -> None:
+    model = folder / "policy.onnx"
+    model.write_bytes(model.read_bytes() + b"\0")
+
+
+def _wrong_type(folder: Path) -> None:
+    _replace(folder, "rate_hz: 50", "rate_hz: fast")
+
+
+def _unknown_key(folder: Path) -> None:
+    _replace(folder, "rate_hz: 50", "rate_hz: 50\nbeat_hz: 3")
+
+
+def _replace(folder: Path, old: str, new: str) -> None:
+    file = folder / "policy.yaml"
+    assert old in file.read_text("utf-8")
+    file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
+
+
+@pytest.mark.parametrize("damage", [_tampered, _wrong_type, _unknown_key])
+def test_the_verdict_on_a_bundle_that_cannot_run_is_the_first_line_and_the_status(
+    tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path)
+    assert cli.main(["inspect", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("usable: ")
+    damage(tmp_path)
+    assert cli.main(["inspect", str(tmp_path)]) == 1
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("not usable: ")
+    assert second.startswith("refused ")
+
+
+def test_a_set_that_does_not_load_is_judged_as_a_policy_is(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "set.yaml").write_text("name: [not, a, name]\n", "utf-8")
+    report = inspect_path(tmp_path)
+    assert report.kind == "policy set"
+    assert report.problems
+
+
+def test_programs_get_numbers_by_the_keys_of_the_contract(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path)
+    assert cli.main(["inspect", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["values"]["contract"]["rate_hz"] == 50
+    assert found["problems"] == []
+    assert cli.main(["inspect", str(tmp_path / "policy.onnx"), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)["values"]
+    assert values["inputs"]["obs"]["dtype"] == "float32"
+    assert all(isinstance(size, int) for size in values["inputs"]["obs"]["shape"])

@@ -195,13 +195,14 @@ def test_real_files_are_what_they_are_and_of_no_second_kind(
 
 
 @pytest.mark.real_data
-def test_a_real_checkpoint_is_suspicious_only_where_its_weights_are_left_out(
+def test_a_real_checkpoint_is_refused_only_where_its_weights_are_left_out(
     shared_data: Path,
 ) -> None:
-    assert inspect_path(shared_data / "act" / "so100_new").suspicions == []
-    assert inspect_path(shared_data / "act" / "dual_arm").suspicions == [
-        "model.safetensors is not there"
-    ]
-    missing, statistics = inspect_path(shared_data / "act" / "so100_old").suspicions
-    assert missing == "model.safetensors is not there"
+    whole = inspect_path(shared_data / "act" / "so100_new")
+    assert (whole.problems, whole.suspicions) == ([], [])
+    cut = inspect_path(shared_data / "act" / "dual_arm")
+    assert (cut.problems, cut.suspicions) == (["model.safetensors is not there"], [])
+    old = inspect_path(shared_data / "act" / "so100_old")
+    assert old.problems == ["model.safetensors is not there"]
+    (statistics,) = old.suspicions
     assert statistics.startswith("no statistics")

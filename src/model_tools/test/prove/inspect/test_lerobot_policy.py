@@ -29,6 +29,10 @@ def suspicions(folder: Path) -> str:
     return "\n".join(inspect_path(folder).suspicions)
 
 
+def problems(folder: Path) -> str:
+    return "\n".join(inspect_path(folder).problems)
+
+
 def edit(file: Path, **changed: F32 | None) -> None:
     """Replace tensors of a file; None takes one out."""
     merged = {**load_file(file), **changed}
@@ -130,9 +134,9 @@ def test_files_that_are_missing_or_cut_off_are_named(
 ) -> None:
     file = checkpoint(tmp_path) / name
     file.write_bytes(file.read_bytes()[:-9])
-    assert f"{name}: expected" in suspicions(tmp_path)
+    assert f"{name}: expected" in problems(tmp_path)
     file.unlink()
-    assert missing in suspicions(tmp_path)
+    assert missing in problems(tmp_path)
 
 
 def test_observations_that_are_renamed_are_shown(tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def test_observations_that_are_renamed_are_shown(tmp_path: Path) -> None:
 def test_steps_that_change_values_are_named(tmp_path: Path) -> None:
     checkpoint(tmp_path)
     write_steps(tmp_path, {"registry_name": "relative_actions_processor", "config": {}})
-    assert "found relative_actions_processor, which makes actions relative" in suspicions(tmp_path)
+    assert "found relative_actions_processor, which makes actions relative" in problems(tmp_path)
 
 
 def write_steps(folder: Path, first: object) -> None:
