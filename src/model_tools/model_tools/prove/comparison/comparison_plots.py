@@ -37,7 +37,7 @@ def error_by_value(found: Named) -> str:
         axes[0].set_xticks(range(len(names)), names, rotation=30, ha="right")
         if any(np.isfinite(d.rmse_each[d.rmse_each > 0.0]).any() for _, d in found):
             axes[0].set_yscale("log")  # precisions are decades apart
-            # As text: a logarithmic axis has formulas of TeX by default, which STYLE leaves as such.
+            # Else its numbers are formulas of TeX, which STYLE shows as they are written.
             axes[0].yaxis.set_major_formatter(LogFormatter())
             axes[0].yaxis.set_minor_formatter(LogFormatter())
         axes[0].set_title("error by joint: RMSE (bar), largest (line)")
