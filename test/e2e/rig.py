@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from rclpy.qos import QoSProfile
 
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import MODES
-from robot_sim.demo.processes import Processes
+from robot_sim.demo.processes import NodeProcess, Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
 from robot_sim.nodes.messages import nanoseconds
@@ -60,7 +61,7 @@ class Rig:
         self.commands: list[JointCommand] = []
         self._odometry = Odometry()
         with ExitStack() as opened:
-            nodes = opened.enter_context(Processes())
+            nodes = self._nodes = opened.enter_context(Processes())
             self.sim = nodes.start(
                 "sim_node",
                 {
@@ -71,22 +72,31 @@ class Rig:
                 },
                 folder / "sim_node.log",
             )
-            self.policy = nodes.start(
-                "joint_policy_node",
-                {
-                    "bundle": bundle,
-                    "use_sim_time": lockstep,
-                    "status_rate_hz": 50.0,
-                    **(policy or {}),
-                },
-                folder / "joint_policy_node.log",
-            )
+            self._folder = folder
+            self._environment = dict(os.environ)  # with the ROS 2 domain that all processes use
+            self._policy = {
+                "bundle": bundle,
+                "use_sim_time": lockstep,
+                "status_rate_hz": 50.0,
+                **(policy or {}),
+            }
+            self.policy = self.start_policy("joint_policy_node")
             operator = Operator(use_sim_time=lockstep, watch=nodes.check, drives=drives)
             self.operator = opened.enter_context(operator)
             self._listen()
             operator.wait_for_robot()
             self.wait_until(lambda: self.height_m > 0.0, "odometry")
             self._opened = opened.pop_all()
+
+    def start_policy(self, node: str) -> NodeProcess:
+        """Start a policy node with this name, on the same topics as any other."""
+        return self._nodes.start(
+            "joint_policy_node",
+            self._policy,
+            self._folder / f"{node}.log",
+            remappings={"__node": node},
+            environment=self._environment,
+        )
 
     def _listen(self) -> None:
         node = self.operator.node

@@ -11,6 +11,7 @@ from std_msgs.msg import Bool
 
 from robot_sim.nodes.messages import nanoseconds
 
+from .conftest import WALKING_MPS
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
@@ -133,6 +134,25 @@ def test_two_publishers_of_joint_states_refuse_run(walker: Rig) -> None:
     agreed, message = walker.operator.request("run")
     assert not agreed
     assert "joint_states: 2 publishers" in message
+
+
+def test_a_second_policy_node_does_not_make_the_robot_fall(walker: Rig) -> None:
+    second = walker.start_policy("second_policy_node")
+    sequences: set[bool] = set()
+
+    def sends() -> bool:
+        # It damps, as every policy node does from its start on.
+        sequences.update(command.mode == JointCommand.MODE_DAMP for command in walker.commands[-9:])
+        return sequences == {True, False}
+
+    walker.wait_until(sends, "commands of the second node")
+    walker.operator.wait(2.0)
+    assert walker.operator.mode == "RUN"
+    assert walker.height_m > STANDING_M
+    assert walker.forward_mps > WALKING_MPS / 2
+    assert "2 publishers" in walker.operator.status.reason
+    assert "are ignored" in walker.sim.output()
+    second.end()
 
 
 def _is_finite(command: JointCommand) -> bool:

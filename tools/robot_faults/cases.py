@@ -138,8 +138,8 @@ def of_a_lost_link() -> list[Case]:
 def of_processes() -> list[Case]:
     """Return processes that end or hang."""
 
-    def add(what: str, act: Act) -> Case:
-        return Case(group="processes", what=what, act=act)
+    def add(what: str, act: Act, *, walks_on: bool = False) -> Case:
+        return Case(group="processes", what=what, act=act, walks_on=walks_on)
 
     return [
         add("driver: its node killed (SIGKILL)", lambda robot: robot.kill(robot.driver.pid)),
@@ -161,6 +161,7 @@ def of_processes() -> list[Case]:
         add("policy node killed", lambda robot: robot.kill(robot.policy.pid)),
         add("policy node: Ctrl-C", lambda robot: _group(robot, "policy", signal.SIGINT)),
         add("policy node killed and started again", _restart_policy),
+        add("a second policy node, which damps", _start_second_policy, walks_on=True),
         add("policy node and driver killed and started again", _restart_both),
     ]
 
@@ -203,6 +204,14 @@ def _restart_policy(robot: Stack) -> int:
     began_ns = robot.kill(robot.policy.pid)
     robot.start_policy()
     return began_ns
+
+
+def _start_second_policy(robot: Stack) -> int:
+    robot.start_second_policy()
+    robot.wait_until(
+        lambda: robot.details().get("command_ignored", "0") != "0", "commands of the second node"
+    )
+    return time.time_ns()
 
 
 def _restart_both(robot: Stack) -> int:

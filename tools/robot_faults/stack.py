@@ -150,6 +150,14 @@ class Stack:
         self.policy = self._start("joint_policy_node", {"bundle": self.bundle, **self._common})
         return self.policy
 
+    def start_second_policy(self) -> NodeProcess:
+        """Start another policy node beside `policy`, on the same topics."""
+        return self._start(
+            "joint_policy_node",
+            {"bundle": self.bundle, **self._common},
+            remappings={"__node": "second_policy_node"},
+        )
+
     @property
     def phase(self) -> str:
         """Newest state of the driver, such as `FOLLOWING`."""
@@ -268,8 +276,8 @@ class Stack:
             int(word) for thread in threads for word in (thread / "children").read_text().split()
         ]
 
-    def _start(self, command: str, parameters: Mapping[str, Any]) -> NodeProcess:
-        return self._nodes.start(command, parameters, self._log(command))
+    def _start(self, command: str, parameters: Mapping[str, Any], **more: Any) -> NodeProcess:
+        return self._nodes.start(command, parameters, self._log(command), **more)
 
     def _log(self, command: str) -> Path:
         return self._folder / f"{next(self._started)}_{command}.log"

@@ -14,6 +14,12 @@ COMMAND = QoSProfile(
 )
 """Commands: an old one is worthless, the newest must arrive."""
 
+COMMANDS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.RELIABLE
+)
+"""Commands, for who follows one of several publishers: at a depth of 1 the commands of the others
+would replace its own."""
+
 ESTOPS = (
     QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
     QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),

@@ -6,9 +6,12 @@ An executor calls back for every message. Here a thread waits for messages itsel
 as bytes when it needs them. `test_rclpy_gaps.py` names the versions of rclpy that were checked.
 """
 
+import ctypes
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
@@ -17,6 +20,26 @@ Logger = RcutilsLogger
 """Type of `Node.get_logger()`."""
 UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
 """What ROS calls the node of an endpoint that has none, or of which it does not know it yet."""
+
+
+class SampleGroup(CallbackGroup):
+    """Keeps the executor from taking messages.
+
+    Their QoS events stay out as well: in Fast DDS a wait for a subscription's events ends as soon
+    as a message is there, so the executor would turn without a pause until the next tick takes
+    it. No warning is lost: what `qos.SAMPLE` asks for is what every publisher offers.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        """Refuse everything."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Allow nothing."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Keep no account of what runs."""
 
 
 class MessageWaitSet:
@@ -61,6 +84,77 @@ def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]
     with handle:
         taken: tuple[bytes, dict[str, Any]] | None = handle.take_message(message, True)
     return taken
+
+
+class _Allocator(ctypes.Structure):
+    """rcutils_allocator_t."""
+
+    _fields_ = (("entries", ctypes.c_void_p * 5),)
+
+
+class _SerializedMessage(ctypes.Structure):
+    """rmw_serialized_message_t."""
+
+    _fields_ = (
+        ("buffer", ctypes.c_void_p),
+        ("length", ctypes.c_size_t),
+        ("capacity", ctypes.c_size_t),
+        ("allocator", _Allocator),
+    )
+
+
+class _MessageInfo(ctypes.Structure):
+    """rmw_message_info_t, which is the same from Humble on, but for the size of the identity."""
+
+    _fields_ = (
+        ("times_and_numbers", ctypes.c_uint64 * 4),
+        ("implementation", ctypes.c_void_p),
+        ("publisher", ctypes.c_ubyte * 16),
+        ("more", ctypes.c_ubyte * 64),
+    )
+
+
+@cache
+def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
+    """Return librcl and librcutils, which rclpy has loaded."""
+    rcl, rcutils = ctypes.CDLL("librcl.so"), ctypes.CDLL("librcutils.so")
+    rcutils.rcutils_get_default_allocator.restype = _Allocator
+    return rcl, rcutils
+
+
+_TAKE_FAILED = 401
+"""RCL_RET_SUBSCRIPTION_TAKE_FAILED: there is no message."""
+
+
+def take_with_sender(handle: Any) -> tuple[bytes, bytes] | None:
+    """Take the next message of a subscription; None where there is none.
+
+    rclpy says who sent a message from the distribution after Kilted on only.
+
+    Args:
+        handle: Of the subscription.
+
+    Returns:
+        The message's bytes, and the identity of its publisher: the first 16 bytes of the
+        `endpoint_gid` that the graph has of it.
+    """
+    rcl, rcutils = _libraries()
+    data = _SerializedMessage(allocator=rcutils.rcutils_get_default_allocator())
+    info = _MessageInfo()
+    try:
+        with handle:
+            pointer = ctypes.c_void_p(handle.pointer)
+            status = rcl.rcl_take_serialized_message(
+                pointer, ctypes.byref(data), ctypes.byref(info), None
+            )
+        if status == _TAKE_FAILED:
+            return None
+        if status:
+            rcutils.rcutils_reset_error()
+            raise RuntimeError(f"a message could not be taken: rcl_ret_t {status}")
+        return ctypes.string_at(data.buffer, data.length), bytes(info.publisher)
+    finally:
+        rcutils.rcutils_uint8_array_fini(ctypes.byref(data))
 
 
 def never_called(_: object) -> None:

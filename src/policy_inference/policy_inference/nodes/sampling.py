@@ -11,7 +11,6 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
-from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
@@ -20,28 +19,9 @@ from policy_inference.core.wire import Decode, decoder_of
 from policy_inference.errors import RobotError
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, never_called, take_message
+from policy_inference.nodes.rclpy_gaps import SampleGroup as SampleGroup  # of those that sample
 
 M = TypeVar("M")
-
-
-class SampleGroup(CallbackGroup):
-    """Keeps the executor from taking messages.
-
-    Their QoS events stay out as well: in Fast DDS a wait for a subscription's events ends as soon
-    as a message is there, so the executor would turn without a pause until the next tick takes
-    it. No warning is lost: what `qos.SAMPLE` asks for is what every publisher offers.
-    """
-
-    def can_execute(self, entity: Any) -> bool:
-        """Refuse everything."""
-        return False
-
-    def beginning_execution(self, entity: Any) -> bool:
-        """Allow nothing."""
-        return False
-
-    def ending_execution(self, entity: Any) -> None:
-        """Keep no account of what runs."""
 
 
 class Sampled(Generic[M]):

@@ -153,7 +153,7 @@ class StatusReporter:
         self._node.destroy_publisher(self._diagnostics)
 
     def _look_at_senders(self) -> None:
-        """Log when another node begins to command the robot, which follows both by turns."""
+        """Log when another node begins to command the robot."""
         before, self._senders = self._senders, self._reported.senders_problem()
         if self._senders and not before:
             self._node.get_logger().error(self._senders)

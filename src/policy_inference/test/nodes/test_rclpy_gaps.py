@@ -22,6 +22,7 @@ from policy_inference.nodes.rclpy_gaps import (
     full_name,
     never_called,
     take_message,
+    take_with_sender,
 )
 
 pytestmark = pytest.mark.ros
@@ -73,6 +74,23 @@ def test_message_is_waited_for_and_taken_as_bytes(node: Node) -> None:
     data, info = taken
     assert data[:5] == b"\x00\x01\x00\x00\x01"  # CDR, little endian; true
     assert info["source_timestamp"] > 0
+
+
+def test_message_is_taken_with_the_identity_that_the_graph_has_of_its_publisher(node: Node) -> None:
+    subscription: Any = node.create_subscription(Bool, "pressed", never_called, 10)
+    waits = MessageWaitSet(node, 1)
+    assert take_with_sender(subscription.handle) is None
+    for pressed in (True, False):
+        publisher = node.create_publisher(Bool, "pressed", 10)
+        publisher.publish(Bool(data=pressed))
+        assert waits.wait([subscription.handle], 10_000_000_000)
+        taken = take_with_sender(subscription.handle)
+        assert taken is not None
+        data, sender = taken
+        assert data[:5] == bytes([0, 1, 0, 0, pressed])
+        (info,) = node.get_publishers_info_by_topic("/pressed")
+        assert bytes(info.endpoint_gid).startswith(sender)
+        node.destroy_publisher(publisher)
 
 
 def test_nodes_of_a_topic_have_their_full_names(node: Node) -> None:

@@ -5,7 +5,6 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,9 @@ from rclpy.node import Node
 
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
-from policy_inference.nodes import qos
+from policy_inference.nodes.one_sender import OneSender
 from policy_inference.nodes.rclpy_gaps import full_name
-from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
+from policy_inference.nodes.sampling import decoder_for
 from robot_driver.following import LONGEST_VALID_NS, refused
 from robot_driver.interfaces import COMMAND_FIELDS, NS_PER_S, WireCommand
 
@@ -80,7 +79,7 @@ class CommandReader:
 
 
 class CommandTopic:
-    """Hands each JointCommand on as soon as it comes.
+    """Hands each JointCommand of one publisher on as soon as it comes.
 
     Attributes:
         unfit: How many did not name each joint once, or had arrays that do not fit.
@@ -89,8 +88,7 @@ class CommandTopic:
     def __init__(self, node: Node, joint_names: Sequence[str]) -> None:
         """Subscribe, for a robot with these joints in the order of the wire."""
         self._node, self._joint_names = node, joint_names
-        self._sampled: Sampled[Any] = Sampled(node, SampleGroup(), JointCommand, TOPIC, qos.COMMAND)
-        self._arrivals = Arrivals(node, [self._sampled])
+        self._sender = OneSender(node, TOPIC, decode=decoder_for(JointCommand))
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._problem, self._problem_ns = "", 0
@@ -99,7 +97,7 @@ class CommandTopic:
 
     def start(self, follow: Callable[[WireCommand], None]) -> None:
         """Hand commands on, from now on and on a thread of its own."""
-        self._sampled.take_wire()  # one from before is not for this start
+        self._sender.clear()  # one from before is not for this start
         self._ending.clear()
         self._problem, self.unfit = "", 0
         self._thread = threading.Thread(target=self._run, args=(follow,), name=TOPIC, daemon=True)
@@ -112,9 +110,18 @@ class CommandTopic:
             self._thread.join()
             self._thread = None
 
+    @property
+    def ignored(self) -> int:
+        """How many came from another publisher than the one that is followed."""
+        return self._sender.ignored
+
+    def ignored_problem(self) -> str:
+        """Return whose commands are ignored now, or nothing."""
+        return self._sender.problem()
+
     def senders_problem(self) -> str:
         """Return which publishers there are beside the one that may, or nothing."""
-        senders = self._node.get_publishers_info_by_topic(self._sampled.resolved_topic)
+        senders = self._node.get_publishers_info_by_topic(self._sender.topic)
         names = sorted(map(full_name, senders))
         if len(names) <= 1:
             return ""
@@ -130,16 +137,16 @@ class CommandTopic:
 
     def close(self) -> None:
         """Unsubscribe."""
-        self._sampled.close()
+        self._sender.close()
 
     def _run(self, follow: Callable[[WireCommand], None]) -> None:
         reader = CommandReader(self._joint_names)
         while not self._ending.is_set():
-            if not self._arrivals.wait(_LOOK_UP_NS):
+            if not self._sender.wait(_LOOK_UP_NS):
                 continue
             received_ns = time.monotonic_ns()
             try:
-                message = self._sampled.take()
+                message = self._sender.take()
                 if message is not None:
                     command = reader.read(message, received_ns)
                     self._problem = ""

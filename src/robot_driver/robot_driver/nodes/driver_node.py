@@ -4,7 +4,8 @@
 
 Publishes (reliable, depth 1) the robot's sensor topics; `~/status` (policy_msgs/RobotStatus,
 reliable, transient local), `/diagnostics`.
-Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
+Subscribes (reliable): `joint_command` (policy_msgs/JointCommand; of one publisher at a time, see
+`OneSender`), `estop` (std_msgs/Bool).
 Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
 `~/damp`, and `~/reset`, which releases the e-stop.
 
@@ -175,7 +176,7 @@ class DriverNode(LifecycleBase):
             kind=robot.name,
             joint_names=joint_names,
             other_obstacles=lambda: [*self._gate.reasons, *self._misfits()],
-            unfit=lambda: commands.unfit,
+            commands=commands,
         )
         self._closers.callback(self._status.close)
         self._closers.callback(

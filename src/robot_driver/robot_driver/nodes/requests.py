@@ -16,10 +16,11 @@ _PRESSED = "the e-stop was pressed: ~/reset releases it"
 
 
 class Gate:
-    """Hands commands to the link while the e-stop is released and one node alone sends them.
+    """Hands commands to the link while the e-stop is released.
 
-    Else the robot is brought to rest, and no command passes, so that none can end that. All methods
-    from any thread.
+    Else the robot is brought to rest, and no command passes, so that none can end that. Control is
+    refused, too, where several nodes may send commands; who has it follows one of them. All
+    methods from any thread.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class Gate:
 
     @property
     def reasons(self) -> list[str]:
-        """Reasons to refuse commands and control; a sentence each."""
+        """Reasons to refuse control; a sentence each."""
         return [reason for reason in (_PRESSED if self._pressed else "", self._senders) if reason]
 
     def connect(self, link: LinkSupervisor[Any] | None) -> None:
@@ -43,7 +44,7 @@ class Gate:
         """Press the e-stop."""
         with self._lock:
             self._pressed = True
-            self._damp("")
+            self._damp(_PRESSED)
 
     def release(self) -> None:
         """Release the e-stop."""
@@ -55,14 +56,12 @@ class Gate:
     def see_senders(self, problem: str) -> None:
         """Take what is wrong with the senders of commands, nothing if there is one at most."""
         with self._lock:
-            if problem or self._senders:
-                self._senders = problem
-                self._damp("the other publisher on joint_command is gone")
+            self._senders = problem
 
     def follow(self, command: WireCommand) -> None:
         """Hand on a command."""
         with self._lock:
-            if self._link is not None and not self.reasons:
+            if self._link is not None and not self._pressed:
                 self._link.follow(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
@@ -71,10 +70,9 @@ class Gate:
             obstacles = [*self.reasons, *other_obstacles]
             return self._link is not None and self._link.take(obstacles)
 
-    def _damp(self, otherwise: str) -> None:
-        """Brake, because of all the reasons that there are; of what is over if there is none."""
+    def _damp(self, reason: str) -> None:
         if self._link is not None:
-            self._link.damp("; ".join(self.reasons) or otherwise)
+            self._link.damp(reason)
 
 
 class PendingAnswers:

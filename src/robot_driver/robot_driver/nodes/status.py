@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 
 from policy_inference.nodes import qos
 from robot_driver.interfaces import DriverPhase, DriverReport
+from robot_driver.nodes.commands import CommandTopic
 
 
 class StatusTopics:
@@ -26,7 +27,7 @@ class StatusTopics:
         kind: str,
         joint_names: Sequence[str],
         other_obstacles: Callable[[], Sequence[str]],
-        unfit: Callable[[], int],
+        commands: CommandTopic,
     ) -> None:
         """Create the publishers.
 
@@ -35,10 +36,10 @@ class StatusTopics:
             kind: Of robot, for `hardware_id` of /diagnostics.
             joint_names: In the order of the wire.
             other_obstacles: Returns the reasons to refuse control that ROS alone knows.
-            unfit: Returns how many commands did not even fit the joints.
+            commands: Counts those that did not even fit the joints, or came from another node.
         """
         self._kind, self._joint_names = kind, list(joint_names)
-        self._node, self._other_obstacles, self._unfit = node, other_obstacles, unfit
+        self._node, self._other_obstacles, self._commands = node, other_obstacles, commands
         self._publishing = threading.Lock()
         self._report: DriverReport | None = None
         self._logged: tuple[DriverPhase, str] | None = None
@@ -112,11 +113,13 @@ class StatusTopics:
             self._node.get_logger().info(text)
 
     def _compose(self, report: DriverReport) -> RobotStatus:
-        details = {**report.details, "command_unfit": self._unfit()}
+        commands = self._commands
+        counts = {"command_unfit": commands.unfit, "command_ignored": commands.ignored}
+        details = {**report.details, **counts}
         return RobotStatus(
             stamp=self._node.get_clock().now().to_msg(),
             state=int(report.phase),
-            reason=report.reason,
+            reason="; ".join(filter(None, [report.reason, commands.ignored_problem()])),
             obstacles=[*report.obstacles, *self._other_obstacles()],
             state_rate_hz=report.state_rate_hz,
             command_rate_hz=report.command_rate_hz,
@@ -132,7 +135,7 @@ class StatusTopics:
         level, text = DiagnosticStatus.OK, status.reason
         if status.state == DriverPhase.LISTENING and status.obstacles:
             level, text = DiagnosticStatus.WARN, "; ".join([status.reason, *status.obstacles])
-        elif status.state == DriverPhase.DAMPING:
+        elif status.state == DriverPhase.DAMPING or self._commands.ignored_problem():
             level = DiagnosticStatus.WARN
         if self._lost:
             level, text = DiagnosticStatus.ERROR, self._lost

@@ -15,6 +15,7 @@ from robot_driver.testing.case import DriverCase, Heard
 from robot_driver.testing.stage import DriverProcess, Stage
 
 RESTING_FRAMES = 20
+MANY_IGNORED = 20
 PRESSED = "the e-stop was pressed"
 TWO_SENDERS = "2 publishers on joint_command (/listener, /listener), expected one"
 

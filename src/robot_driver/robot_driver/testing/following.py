@@ -23,6 +23,7 @@ from robot_driver.interfaces import (
 from robot_driver.testing.case import COMMANDED
 from robot_driver.testing.differences import UNITS, differences
 from robot_driver.testing.fixtures import (
+    MANY_IGNORED,
     PRESSED,
     RESTING_FRAMES,
     TWO_SENDERS,
@@ -155,16 +156,31 @@ class FollowingConformance(DriverFixtures):
         in_control.rests("another sender of joint_command")
         in_control.follows()
 
-    def test_second_publisher_brings_to_rest_until_it_is_gone(
+    def test_commands_of_a_second_publisher_are_ignored_and_counted(
         self, in_control: DriverProcess, stage: Stage
     ) -> None:
         in_control.follows()
         other = stage.node.create_publisher(JointCommand, f"/{in_control.name}/joint_command", DEEP)
-        in_control.rests(TWO_SENDERS)
-        self._nothing_is_followed(in_control)
+        place, sequence = len(in_control.robot.heard), itertools.count()
+
+        def both() -> bool:
+            in_control.send()
+            other.publish(in_control.rest_command(next(sequence)))
+            return int(in_control.details["command_ignored"]) > MANY_IGNORED
+
+        def other_alone() -> bool:
+            other.publish(in_control.rest_command(next(sequence)))
+            return bool(in_control.status.state == RobotStatus.FOLLOWING)
+
+        in_control.until(both, "commands that are ignored")
+        assert all(in_control.is_followed(each) for each in frames_since(in_control, place))
+        in_control.reports(lambda status: "are ignored" in status.reason, "whose are ignored")
+        in_control.has_obstacle(TWO_SENDERS)
+        in_control.rests("expired")
+        # It has expired: the next publisher that sends a command is followed.
+        in_control.until(other_alone, "a command in the mode of rest that is followed")
         stage.node.destroy_publisher(other)
-        in_control.rests("the other publisher on joint_command is gone")
-        self._nothing_ends_the_rest(in_control)
+        in_control.rests("expired")
         in_control.follows()
 
     def test_estop_brings_to_rest_until_it_is_reset(self, in_control: DriverProcess) -> None:

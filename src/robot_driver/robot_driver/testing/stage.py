@@ -221,6 +221,10 @@ class DriverProcess:
         """Publish the next command in the robot's mode of rest, with fields changed."""
         self.send(**{**self._rest_fields(), **changes})
 
+    def rest_command(self, sequence: int) -> JointCommand:
+        """Return a command in the robot's mode of rest."""
+        return self.command(sequence=sequence, **self._rest_fields())
+
     def skip(self, sequence: int) -> None:
         """Leave out so many numbers of commands."""
         self._sequence += sequence

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""While the e-stop is pressed, or two send commands, nothing passes that could end the braking."""
+"""While the e-stop is pressed, nothing passes that could end the braking."""
 
 from typing import Any, cast
 
 import numpy as np
-import pytest
 
 from robot_driver.interfaces import WireCommand
 from robot_driver.nodes.requests import Gate
@@ -67,31 +66,18 @@ def test_pressed_estop_holds_commands_and_control_back_until_it_is_released() ->
     assert link.requests[2:] == [("damp", "the e-stop was released"), ("follow", COMMAND)]
 
 
-def test_second_sender_brakes_until_it_is_gone() -> None:
+def test_second_sender_is_an_obstacle_to_control_alone() -> None:
     gate, link = connected()
     gate.see_senders("2 publishers (a, b)")
     gate.follow(COMMAND)
+    gate.take()
     gate.see_senders("")
-    gate.follow(COMMAND)
+    gate.take()
     assert link.requests == [
-        ("damp", "2 publishers (a, b)"),
-        ("damp", "the other publisher on joint_command is gone"),
         ("follow", COMMAND),
+        ("take", ["2 publishers (a, b)"]),
+        ("take", []),
     ]
-
-
-@pytest.mark.parametrize("left", ["estop", "senders"])
-def test_what_is_over_does_not_open_while_something_else_is_not(left: str) -> None:
-    gate, link = connected()
-    gate.press()
-    gate.see_senders("2 publishers")
-    if left == "estop":
-        gate.see_senders("")
-    else:
-        gate.release()
-    assert link.requests[-1] == ("damp", gate.reasons[0])
-    gate.follow(COMMAND)
-    assert link.requests[-1][0] == "damp"
 
 
 def test_estop_pressed_before_there_is_a_link_is_not_forgotten() -> None:

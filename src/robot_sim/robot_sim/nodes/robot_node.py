@@ -32,6 +32,7 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
+from policy_inference.nodes.one_sender import OneSender
 from robot_sim.driven import NS_PER_S, DrivenWorld, RealTimePacer
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
@@ -47,6 +48,7 @@ RECORD = "trace"
 
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.05
+_LOOK_UP_NS = 50_000_000
 
 
 class Runs(Protocol):
@@ -108,8 +110,14 @@ class RobotNode(Node):
         self.joint_states = self.create_publisher(JointState, self.joint_states_topic, NEWEST)
         lockstep = self._get("lockstep")
         self._time = self.create_publisher(Clock, "/clock", NEWEST) if lockstep else None
-        self.create_subscription(JointCommand, "joint_command", self._on_command, NEWEST)
+        # In lockstep a node has as long for its answer as `answer_timeout_s` says.
+        self._commands = OneSender(self, "joint_command", expires=not lockstep)
         self._viewer = Viewer(self.world) if self._get("viewer") else None
+
+    @property
+    def ignored_commands(self) -> int:
+        """How many commands came from another node than the one that is followed."""
+        return self._commands.ignored
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
         """Publish the streams that are due; called on the thread of `run`, also for repetitions."""
@@ -134,12 +142,16 @@ class RobotNode(Node):
 
     def run(self) -> None:
         """Simulate until `stop` or until the duration is over."""
+        receiving = threading.Thread(target=self._receive, name="joint_command", daemon=True)
+        receiving.start()
         try:
             if self._time is not None:
                 self._run_lockstep()
             else:
                 self._run_real_time()
         finally:
+            self.stop()
+            receiving.join()
             if self._viewer is not None:
                 self._viewer.close()
 
@@ -178,6 +190,7 @@ class RobotNode(Node):
                         f"{self._answer_timeout_s:g} s; the drives damp"
                     )
                     self.world.expire()
+                    self._commands.release()
             else:
                 left_s = began + period_s - time.monotonic()
                 answered = self._answer(now_ns, max(0.0, left_s))
@@ -232,10 +245,16 @@ class RobotNode(Node):
             return
         self.applied(command, message)
 
-    def _on_command(self, message: JointCommand) -> None:
-        with self._arrival:
-            self._received = message
-            self._arrival.notify()
+    def _receive(self) -> None:
+        """Take the commands of one publisher as they come, until the node stops."""
+        while not self.stopped:
+            if not self._commands.wait(_LOOK_UP_NS):
+                continue
+            message = self._commands.take()
+            if message is not None:
+                with self._arrival:
+                    self._received = message
+                    self._arrival.notify()
 
 
 def run_node(

@@ -16,7 +16,7 @@ from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
 
-from .harness import PERIOD_NS, Stage, stamps_ns
+from .harness import PERIOD_NS, Stage, command, stamps_ns
 
 pytestmark = pytest.mark.ros
 MS = 1_000_000
@@ -116,6 +116,33 @@ class TestLockstep:
         stage.ticks(25)
         assert node.world.upright
         assert node.world.sense().pos_world[2] > 0.28
+
+
+class TestTwoSenders:
+    @pytest.mark.parametrize("depth", [1, 1000])
+    def test_second_node_that_damps_does_not_make_the_robot_fall(
+        self, stage: Stage, depth: int
+    ) -> None:
+        node = stage.run(lockstep=True, pose="standing")
+        stage.ticks(1)
+        other = stage.other_publisher(depth)
+        for tick in range(1, 50):
+            stage.shows(tick * PERIOD_NS)
+            other.publish(command(tick * PERIOD_NS, stiffness=[0.0] * 12))
+            stage.command(tick * PERIOD_NS)
+            other.publish(command(tick * PERIOD_NS, stiffness=[0.0] * 12))
+        stage.shows(50 * PERIOD_NS)
+        assert node.world.upright
+        assert node.world.sense().pos_world[2] > 0.28
+        assert node.ignored_commands > 0
+        assert stage.log.count("are ignored while those of /listener are followed") == 1
+
+    def test_second_node_is_followed_when_the_first_has_ended(self, stage: Stage) -> None:
+        node = stage.run(pose="standing")
+        other = stage.other_publisher(1)
+        stage.until(lambda: stage.command(0) or not node.world.damped, "drives that follow")
+        stage.until(lambda: node.world.damped, "the command's end")
+        stage.until(lambda: other.publish(command(0)) or not node.world.damped, "the other one")
 
 
 class TestCommands:
