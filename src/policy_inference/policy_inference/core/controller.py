@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.body import Body
 from policy_inference.core.command import CommandFader
-from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
+from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, StepBound, Trip
 from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.limits import Limits, effort_limit
 from policy_inference.core.motions import SafeTargets, Stand
@@ -95,7 +95,10 @@ class Controller:
         self.state, self.inputs, self.command = state, inputs, command
         efforts = effort_limit(body, limits)
         self._stand = Stand(body, efforts)
-        self._safe = SafeTargets(body, efforts, state.get("joint_vel"))
+        self._step = StepBound(body)
+        self._safe = SafeTargets(
+            body, efforts, state.get("joint_vel"), self._step, limits.state_timeout_ns
+        )
         self._run = Run(body, policy, state, self._stand, limits, efforts)
         self._joint_pos = state["joint_pos"]
         self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
@@ -132,6 +135,7 @@ class Controller:
         self._granted_since.clear()
         self._driver_stopped = ""
         self._safe.forget()
+        self._step.forget()
         self.joint_check.forget()
         for entry in self.inputs.values():
             entry.reset()
@@ -153,6 +157,8 @@ class Controller:
                 self._stand.pose if position is None or state.mode is not Mode.READY else position
             )
             self._safe.begin_at(position, state.measured)
+            if state.commanded is not None:
+                self._step.begin_at(state.commanded[0], state.commanded[3], state.mode)
             self.joint_check.begin_at(state.measured, state.time_ns)
             self._last = None if state.mode is Mode.DAMP else self._stand.targets
             if state.mode is Mode.RUN:
@@ -179,8 +185,18 @@ class Controller:
             # The e-stop may have been pressed while the policy ran.
             if self._act_on_estop():
                 targets = self.safe_targets()
+            self._bound(targets)
             self.ticked = self.mode, self._reason
             return targets
+
+    def _bound(self, targets: JointTargets | None) -> None:
+        """Bound the step of this tick, wherever its targets come from."""
+        if targets is None:
+            self._step.forget()
+            return
+        self._step.apply(targets)
+        if self.mode is not Mode.DAMP:
+            self._safe.note(targets)
 
     def take_over(self, before: Controller) -> None:
         """Go on where another controller of the same joints, inputs and rate has come to.
@@ -206,6 +222,7 @@ class Controller:
                 self._require_calm(unknown, before._last_tick_ns)
             self._stand.continue_from(before._stand)
             self._safe.continue_from(before._safe)
+            self._step.continue_from(before._step)
             self.joint_check.continue_from(before.joint_check)
             self._continue_from(before)
 
@@ -255,12 +272,13 @@ class Controller:
         if self.command.update(now_ns):
             self._count(Rule.STALE_COMMAND)
         self.state.derive()
+        self._safe.see(self._joint_pos, self._pose_source.measured_ns)
         if self.mode is Mode.DAMP:
             stale = self._pose_source.is_stale(now_ns)
             self._safe.watch(self._joint_pos, self.joint_check, gap_ns, stale=stale)
             return self.safe_targets()
         # A fault holds the pose of the tick in which it is noticed, not one of long ago.
-        self._safe.capture(self._joint_pos)
+        self._safe.capture()
         if not 0 <= gap_ns <= self._longest_gap_ns:
             return self._latch(
                 Rule.CLOCK,
@@ -314,7 +332,6 @@ class Controller:
 
     def _take(self, targets: JointTargets) -> JointTargets:
         self._last, targets.mode = targets, self.mode
-        self._safe.note(targets)
         return targets
 
     def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
@@ -452,7 +469,8 @@ class Controller:
             if self.mode is Mode.DAMP and (
                 self._safe.known or not self._pose_source.is_stale(now_ns)
             ):
-                self._safe.hold(self._joint_pos)
+                self._safe.see(self._joint_pos, self._pose_source.measured_ns)
+                self._safe.hold()
             if not self._safe.known:
                 raise RefusedError(
                     "DAMP refused: nothing is commanded, and there is no pose to "
@@ -495,7 +513,8 @@ class Controller:
             held = self._safe.contradictions(self._joint_pos) if self.mode is Mode.DAMP else ()
             self._require_fit("STAND", [*problems, *held], now_ns)
             if self.mode is not Mode.DAMP or not self._safe.known:
-                self._safe.capture(self._joint_pos)
+                self._safe.see(self._joint_pos, self._pose_source.measured_ns)
+                self._safe.capture()
             self._stand.begin(self._safe.start_of(self._joint_pos), now_ns)
             self._enter(Mode.STAND, "standing up")
             self._granted_since.append(("stand", now_ns))

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+import numpy.typing as npt
 
 from policy_inference.bundle.body import Body
-from policy_inference.interfaces import F64, Command, Kind
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.set_contract import SetContract
+from policy_inference.interfaces import F64, Command, JointTargets, Kind, Mode, OnFault
 
 
 class Rule(str, Enum):
@@ -146,6 +149,68 @@ class TargetBounds:
                 np.clip(command, centre - half, centre + half, out=command)
                 acted.append(rule)
         return tuple(acted)
+
+
+class StepBound:
+    """How far a commanded position may be from the one of the tick before; the last bound of all.
+
+    That is what `velocity_limit` allows in a period, whatever the step is from: the joints of chunk
+    policies always, and with `hold_measured` all joints, but for those of joint policies in RUN,
+    and from there. Their targets make torques, and `nominal` bounds them.
+    """
+
+    def __init__(self, body: Body) -> None:
+        """Bound nothing before the first command."""
+        holds = body.safety.on_fault == OnFault.HOLD_MEASURED.value
+        chunks = _of_chunk_policies(body)
+        self._stride: F64 = np.where(
+            chunks | holds, body.joints.velocity_limit / body.rate_hz, np.inf
+        )
+        self._free_in_run = ~chunks
+        self._acts = bool(np.isfinite(self._stride).any())
+        self._last: F64 = np.full_like(self._stride, np.nan)
+
+    def forget(self) -> None:
+        """Bound nothing, since nothing is commanded."""
+        self._last[:] = np.nan
+
+    def continue_from(self, before: "StepBound") -> None:
+        """Bound what follows on the commands of another controller."""
+        self._last[:] = before._last
+
+    def begin_at(self, position: F64, stiffness: F64, mode: Mode) -> None:
+        """Bound what follows on this command: positions, gains [joints], and their mode."""
+        # A joint without stiffness goes where it is pushed.
+        self._last[:] = np.where(stiffness > 0.0, position, np.nan)
+        if mode is Mode.RUN:
+            self._last[self._free_in_run] = np.nan
+
+    def within(self, position: F64) -> F64:
+        """Return positions [joints], rad, brought within the bound."""
+        # These two ignore NaN, where nothing bounds.
+        nearer: F64 = np.fmin(
+            np.fmax(position, self._last - self._stride), self._last + self._stride
+        )
+        return nearer
+
+    def apply(self, targets: JointTargets) -> None:
+        """Bring the positions of a tick within the bound, and count from there."""
+        if not self._acts:
+            return
+        targets.position[:] = self.within(targets.position)
+        # HOLD commands what was commanded before.
+        if targets.mode is not Mode.HOLD:
+            self.begin_at(targets.position, targets.stiffness, targets.mode)
+
+
+def _of_chunk_policies(body: Body) -> npt.NDArray[np.bool_]:
+    """Return which joints a chunk policy commands [joints]."""
+    found = np.full(len(body.joints.names), isinstance(body, ChunkContract))
+    if isinstance(body, SetContract):
+        for member in body.members.values():
+            if isinstance(member.contract, ChunkContract):
+                found[member.places[member.commanded]] = True
+    return found
 
 
 def healthy_of(body: Body) -> F64:

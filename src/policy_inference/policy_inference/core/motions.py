@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_inference.bundle.body import Body
+from policy_inference.core.guard import StepBound
 from policy_inference.core.joint_check import JointCheck, nearest_turn, turns_of
 from policy_inference.interfaces import F64, JointTargets, OnFault
 
@@ -106,9 +107,18 @@ class SafeTargets:
     With `hold_measured` that is a pose within the joints' position limits, and nothing before
     `capture` or `hold` was called. Where a joint is about where it was commanded to be, it stays
     commanded so; else it is held where it was measured, on the turn that is nearest to the command.
+    Of the two newest samples the one nearer to the command counts, joint by joint: one sample alone
+    does not move an arm.
     """
 
-    def __init__(self, body: Body, effort_limit: F64, joint_vel: F64 | None) -> None:
+    def __init__(
+        self,
+        body: Body,
+        effort_limit: F64,
+        joint_vel: F64 | None,
+        step: StepBound,
+        timeout_ns: int,
+    ) -> None:
         """Prepare the targets; `hold_measured` commands nothing before it is asked for a pose.
 
         Args:
@@ -116,8 +126,10 @@ class SafeTargets:
             effort_limit: What the drives may use [joints], N·m.
             joint_vel: Where velocities are measured with each pose [joints], rad/s. Beside one that
                 is no number positions are no pose: a driver that cannot read may make them up.
+            step: How far what is held may be from what was commanded last.
+            timeout_ns: A sample that came longer before the newest counts no more.
         """
-        self._joint_vel = joint_vel
+        self._joint_vel, self._step, self._timeout_ns = joint_vel, step, timeout_ns
         self._names = names = body.joints.names
         self.on_fault = OnFault(body.safety.on_fault)
         self._holds = self.on_fault is OnFault.HOLD_MEASURED
@@ -136,6 +148,8 @@ class SafeTargets:
         self._speed: F64 = body.joints.velocity_limit * 1e-9
         self._period_ns = body.period_ns
         self._goal, self._commanded, self._measured = np.zeros((3, len(names)))
+        self._newest, self._seen = np.zeros((2, len(names)))
+        self._sample_ns: int | None = None
         self._replaced = 0
         self.known = False
         """Whether there is something to command."""
@@ -146,6 +160,7 @@ class SafeTargets:
         self.known = not self._holds
         # Another thread may be sending `targets`: they stay finite.
         self._goal[:] = self._commanded[:] = self._measured[:] = np.nan
+        self._sample_ns = None
         self._lost, self._requested = True, False
 
     def begin_at(self, commanded: F64 | None, measured: F64) -> None:
@@ -158,7 +173,7 @@ class SafeTargets:
         self.forget()
         if self._holds and commanded is not None:
             self.targets.position[:] = self._goal[:] = self._commanded[:] = commanded
-            self._measured[:] = measured
+            self._measured[:] = self._newest[:] = self._seen[:] = measured
             self._requested = self.known = True
             self._lost = False
 
@@ -175,32 +190,50 @@ class SafeTargets:
         """Take down what is commanded in a motion."""
         if self._holds:
             self._commanded[:] = commanded.position
+            self.targets.position[:] = self._step.within(self.targets.position)
 
-    def capture(self, joint_pos: F64) -> None:
-        """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN.
+    def see(self, joint_pos: F64, sample_ns: int | None) -> None:
+        """Take down a sample that is believed, unless it is the one of the last call.
 
-        At once: a target that is brought back slowly keeps a blocked joint pressing, and lets a
-        fast one go on. Only the way back into the limits, of a joint that was beyond them where
-        nothing is commanded, is left to the ticks of DAMP.
+        Args:
+            joint_pos: Measured [joints], rad.
+            sample_ns: When it was measured; None before the first one.
         """
-        if self._holds and self._is_pose(joint_pos):
-            commanded = np.where(np.isnan(self._commanded), joint_pos, self._commanded)
-            pose = self._pose_of(joint_pos, commanded)
-            begin = commanded if self.known else pose
-            self.targets.position[:] = np.clip(
-                pose, np.minimum(self._low, begin), np.maximum(self._high, begin)
+        last_ns = self._sample_ns
+        if not self._holds or sample_ns in (None, last_ns) or not self._is_pose(joint_pos):
+            return
+        self._seen[:] = joint_pos
+        if last_ns is not None and sample_ns - last_ns <= self._timeout_ns:
+            newest, before = nearest_turn(
+                np.stack([joint_pos, self._newest]), self._commanded, self._turns
             )
-            self._goal[:] = self.within_limits(self.targets.position)
-            self._measured[:] = joint_pos
-            self._requested = self.known = True
+            nearer = np.abs(before - self._commanded) < np.abs(newest - self._commanded)
+            np.copyto(self._seen, before, where=nearer)
+        self._newest[:], self._sample_ns = joint_pos, sample_ns
 
-    def hold(self, joint_pos: F64) -> None:
-        """Hold this pose [joints]; ticks of DAMP go there no faster than the velocity limits."""
+    def capture(self) -> None:
+        """Hold the pose that was seen last from now on, where that is the fault behaviour.
+
+        The targets are as near to it as the bound of a step lets them; the ticks of DAMP go on from
+        there, and bring a joint back that was beyond its limits where nothing was commanded.
+        """
+        if not self._holds or self._sample_ns is None:
+            return
+        commanded = np.where(np.isnan(self._commanded), self._seen, self._commanded)
+        pose = self._pose_of(commanded)
+        begin = commanded if self.known else pose
+        held = np.clip(pose, np.minimum(self._low, begin), np.maximum(self._high, begin))
+        self.targets.position[:] = self._step.within(held)
+        self._goal[:] = self.within_limits(held)
+        self._measured[:] = self._seen
+        self._requested = self.known = True
+
+    def hold(self) -> None:
+        """Hold the pose that was seen last; ticks of DAMP go there within the velocity limits."""
         if not self.known:
-            self.capture(joint_pos)
-        elif self._holds and self._is_pose(joint_pos):
-            pose = self._pose_of(joint_pos, self.targets.position)
-            self._goal[:] = self.within_limits(pose)
+            self.capture()
+        elif self._holds and self._sample_ns is not None:
+            self._goal[:] = self.within_limits(self._pose_of(self.targets.position))
 
     def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
         """Hold in DAMP what was held, unless the joints were moved in an outage.
@@ -232,7 +265,7 @@ class SafeTargets:
     def _find(self, joint_pos: F64, *, replaced: bool) -> None:
         """Go on after an outage with what was held, or hold the pose of an arm that was moved."""
         if not replaced and self._moved(joint_pos):
-            self.hold(joint_pos)
+            self.hold()
         self.known = True
 
     def _go_on(self, gap_ns: int) -> None:
@@ -246,9 +279,9 @@ class SafeTargets:
         """Return a pose [joints], rad, brought into the joints' position limits."""
         return np.clip(pose, self._low, self._high)
 
-    def _pose_of(self, joint_pos: F64, commanded: F64) -> F64:
-        """Return the pose [joints] that is held where these are measured and commanded."""
-        measured = nearest_turn(joint_pos, commanded, self._turns)
+    def _pose_of(self, commanded: F64) -> F64:
+        """Return the pose [joints] that is held where these positions are commanded."""
+        measured = nearest_turn(self._seen, commanded, self._turns)
         return np.where(np.abs(commanded - measured) <= _FOLLOWED_RAD, commanded, measured)
 
     def _moved(self, joint_pos: F64) -> bool:
@@ -296,5 +329,7 @@ class SafeTargets:
         self.targets.position[:], self.known = before.targets.position, before.known
         self._goal[:], self._commanded[:] = before._goal, before._commanded
         self._measured[:] = before._measured
+        self._newest[:], self._seen[:] = before._newest, before._seen
+        self._sample_ns = before._sample_ns
         self._lost, self._replaced = before._lost, before._replaced
         self._requested = before._requested

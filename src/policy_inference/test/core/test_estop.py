@@ -164,7 +164,7 @@ def test_an_e_stop_does_not_wait_for_a_tick_that_hangs(robot: Robot, hanging: Ha
 
 def test_an_e_stop_of_an_arm_holds_the_pose_of_now_even_while_a_tick_hangs() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
-    robot.sense(joint_pos=(0.3, 0.2, 0.1))
+    robot.tick(joint_pos=(0.3, 0.2, 0.1))
     hanging = HangingTick(robot)
     hanging.begin()
     at_once = robot.controller.estop("red button")

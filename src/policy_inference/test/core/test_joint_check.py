@@ -181,7 +181,8 @@ def test_a_fault_on_a_joint_beyond_its_limit_holds_the_limit() -> None:
     arm = Seen(
         {**ARM, "stand.position": [1.4, 0.5, -0.5], "joints.default_position": [1.4, 0.5, -0.5]}
     ).running()
-    arm.tick(joint_pos=(1.6, 0.5, -0.5))
+    for _ in range(2):
+        arm.tick(joint_pos=(1.6, 0.5, -0.5))
     arm.controller.estop("red button")
     assert arm.tick_again().position[0] == 1.5
 
@@ -212,7 +213,8 @@ def test_an_arm_that_is_moved_by_hand_after_a_fault_is_held_there_once_damp_is_a
     arm = Seen(ARM).held()
     arm.controller.fault(Rule.INTERNAL, "a defect")
     moved = (0.8, 0.6, -0.6)
-    np.testing.assert_array_equal(arm.commanded(joint_pos=moved).position, TRUE)
+    for _ in range(2):
+        np.testing.assert_array_equal(arm.commanded(joint_pos=moved).position, TRUE)
     arm.controller.damp()
     np.testing.assert_allclose(arm.commanded().position, moved)
     assert arm.controller.snapshot().latched

@@ -19,8 +19,8 @@ from .robots import BOTH, MS, PERIOD_NS, TILTED, Robot, Targets, assert_safe, fa
 
 def test_hold_measured_holds_the_pose_of_the_fault_with_the_stand_gains() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
-    robot.tick(joint_pos=(0.1, 0.7, -0.6))
-    targets = robot.commanded(joint_pos=(0.2, 0.8, -0.7), quat_xyzw=TILTED)
+    robot.tick(joint_pos=(0.2, 0.8, -0.7))
+    targets = robot.commanded(quat_xyzw=TILTED)
     assert_safe(targets, OnFault.HOLD_MEASURED)
     np.testing.assert_array_equal(targets.position, (0.2, 0.8, -0.7))
     assert targets.stiffness.tolist() == [100.0] * 3
@@ -31,7 +31,8 @@ def test_hold_measured_holds_the_pose_of_the_fault_with_the_stand_gains() -> Non
 
 def test_hold_measured_holds_the_last_known_pose_where_the_fault_is_in_the_positions() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
-    robot.tick(joint_pos=(0.1, 0.7, -0.6))
+    for _ in range(2):
+        robot.tick(joint_pos=(0.1, 0.7, -0.6))
     targets = robot.commanded(joint_pos=(0.2, math.nan, -0.7))
     np.testing.assert_array_equal(targets.position, (0.1, 0.7, -0.6))
 
@@ -49,7 +50,8 @@ def test_hold_measured_commands_nothing_before_a_request() -> None:
 
 def test_hold_measured_never_goes_back_to_a_pose_of_before_an_outage() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
-    robot.tick(joint_pos=(0.1, 0.7, -0.6), quat_xyzw=TILTED)
+    robot.tick(joint_pos=(0.1, 0.7, -0.6))
+    robot.tick(quat_xyzw=TILTED)
     lost = silence(robot, 5)
     np.testing.assert_array_equal(lost.position, (0.1, 0.7, -0.6))
     found = [robot.commanded(joint_pos=(0.4, 0.2, -0.1)).position for _ in range(10)]

@@ -151,9 +151,10 @@ def test_nan_in_the_middle_of_a_chunk_latches_before_any_of_it_is_executed() -> 
     broken = ramp(5)
     broken[0, 7, 1] = np.nan
     arm.answer = lambda run: ramp(run) if run == 0 else broken
-    good = arm.follow(6)
-    assert arm.is_in(Mode.RUN)
+    arm.follow(5)
     arm.joint_pos = (0.3, 0.2, 0.4)
+    good = arm.follow(1)
+    assert arm.is_in(Mode.RUN)
     assert arm.tick().tolist() == [0.3, 0.2, 0.4]
     assert arm.reason == "not_finite: output of the model"
     assert good[-1, 0] == pytest.approx(0.05)
