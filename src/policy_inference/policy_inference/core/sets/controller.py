@@ -116,7 +116,7 @@ def policy_set_of(
         else:
             assert isinstance(member, JointBundle)
             members[name] = JointMember(name, member, place, runner, state, targets, inputs, clock)
-    return PolicySet(bundle.contract, members, targets, state)
+    return PolicySet(bundle.contract, members, targets, state, clock)
 
 
 def set_controller(

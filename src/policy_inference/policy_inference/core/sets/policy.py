@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +77,7 @@ class PolicySet:
         members: Mapping[str, MemberPolicy],
         targets: JoinedTargets,
         state: StateVector,
+        clock: Callable[[], int],
     ) -> None:
         """Make all states and transitions.
 
@@ -85,7 +86,11 @@ class PolicySet:
             members: By name; their commands are parts of `targets`.
             targets: Last targets of all members.
             state: What the set senses.
+            clock: As for `Controller`.
         """
+        self._clock = clock
+        self._infer_ns = self._left_ns = 0
+        """What the members took in the last tick: all of them, and those that a blend leaves."""
         self.members, self._members = members, [*members.values()]
         self._watching = [member for member in self._members if member.watches]
         self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
@@ -203,10 +208,14 @@ class PolicySet:
         if self._unanswered:
             for member in self._members:
                 member.drop_answer()
-            self._fall_back(LATE)
+            self._act_on_lateness()
         self._unanswered = True
-        self._decide()
-        return self._run()
+        began_ns, self._left_ns = self._clock(), 0
+        try:
+            self._decide()
+            return self._run()
+        finally:
+            self._infer_ns = self._clock() - began_ns
 
     def commit(self) -> F64:
         """Take the answers as the tick's: return the joined command [joints]."""
@@ -373,6 +382,23 @@ class PolicySet:
         self._fallbacks += 1
         return True
 
+    def _act_on_lateness(self) -> None:
+        """Go on without the member that made the tick before late, or in the fallback.
+
+        In a blend that may be one that is left. In the fallback of the state it may command again.
+        """
+        is_left = 2 * self._left_ns > self._infer_ns
+        if self._left is not None and (is_left or self._state.stated.fallback is None):
+            self._leave_out()
+        else:
+            self._fall_back(LATE)
+
+    def _leave_out(self) -> None:
+        """Do the rest of a blend without the members that are left, which need not answer."""
+        self._freeze()
+        self._blend_ticks, self._blended_ticks = self._blend_ticks - self._blended_ticks, 0
+        self._set_running(self._state.members)
+
     def _run(self) -> bool:
         """Run the members that command, those of a fallback where one fails.
 
@@ -407,9 +433,15 @@ class PolicySet:
         for member in self._state.members:
             if member.is_due and not member.has_answered and not member.infer():
                 return False
-        if self._left is None:
-            return True
-        for member in self._left.members:
+        if self._left is not None:
+            began_ns = self._clock()
+            self._infer_left(self._left)
+            self._left_ns += self._clock() - began_ns
+        return True
+
+    def _infer_left(self, left: CommandingState) -> None:
+        """Run the members that a blend leaves and that are due."""
+        for member in left.members:
             if member in self._state.members or not member.is_due or member.has_answered:
                 continue
             try:
@@ -417,12 +449,8 @@ class PolicySet:
             except (BackendError, NoTargetError):
                 finite = False
             if not finite:
-                # One that is left anyway need not answer: the rest of the blend is without it.
-                self._freeze()
-                self._blend_ticks, self._blended_ticks = self._blend_ticks - self._blended_ticks, 0
-                self._set_running(self._state.members)
-                return True
-        return True
+                self._leave_out()
+                return
 
     def _blend(self) -> None:
         """Join the targets of the state with those that are left, by the share of the blend."""

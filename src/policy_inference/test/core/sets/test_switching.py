@@ -271,6 +271,34 @@ def test_a_leaving_member_that_fails_does_not_stop_the_switch(robot: SetRobot) -
     np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.1))
 
 
+@pytest.mark.parametrize("fallback", [None, "walk"])
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_leaving_member_that_is_late_does_not_stop_the_switch(
+    after: int, fallback: str | None
+) -> None:
+    robot = SetRobot({"states.crouch.fallback": fallback} if fallback else {}).walking()
+    robot.answers("crouch", -0.2, -0.2, -0.2)
+    robot.requests.switch("crouch")
+    robot.ticks(after)
+    fail(robot, "walk", "is late")
+    robot.ticks(2)
+    assert robot.is_in(Mode.RUN)
+    robot.ticks(20)
+    assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
+    assert robot.policy.report.fallbacks == 0
+    np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.1))
+
+
+def test_both_members_of_a_blend_that_are_late_together_do_not_stop_it() -> None:
+    robot = SetRobot({"states.crouch.fallback": "walk"}).walking()
+    robot.requests.switch("crouch")
+    robot.tick()
+    for member, took_ns in (("walk", 13_000_000), ("crouch", 8_000_000)):
+        take_time(robot, member, took_ns)
+    robot.ticks(20)
+    assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
+
+
 def test_an_answer_that_a_failing_state_did_not_use_is_not_used_later() -> None:
     members = {name: {"bundle": f"../{name}", "sha256": "0" * 64} for name in ("walk", "foot")}
     robot = SetRobot(
@@ -359,11 +387,16 @@ def fail(robot: SetRobot, member: str, how: str) -> None:
     elif how == "raises":
         backend.during_run = _raise
     else:
+        take_time(robot, member, 21_000_000)
 
-        def pass_time() -> None:
-            robot.now_ns += 21_000_000
 
-        backend.during_run = pass_time
+def take_time(robot: SetRobot, member: str, took_ns: int) -> None:
+    """Have the model of a member take this time from now on."""
+
+    def pass_time() -> None:
+        robot.now_ns += took_ns
+
+    robot.backends[member].during_run = pass_time
 
 
 def _raise() -> None:
