@@ -62,6 +62,9 @@ class Input:
         self._restarts = False
         """Whether the message at hand is of a stream that starts over."""
         self._restarted_ns: int | None = None
+        self._refused, self._refused_stamps = 0, ""
+        """How many messages came since the newest that were not new, and what is wrong with the
+        stamp of the last."""
         self._ahead_ns = 0
         """What makes a stamp the time at which the least delayed message would have come."""
         self._wall_ns: int | None = None
@@ -85,7 +88,11 @@ class Input:
             self._earlier = stamp_ns, now_ns
         elif stamp_ns > newest_ns:
             self._earlier = None
-        return self._restarts or stamp_ns > newest_ns
+        if self._restarts or stamp_ns > newest_ns:
+            return True
+        self._refused += 1
+        self._refused_stamps = "repeat" if stamp_ns == newest_ns else "run backward"
+        return False
 
     def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
         """Return whether a stamp is one of a clock that was set back, as an earlier one was."""
@@ -104,6 +111,7 @@ class Input:
             ros_now_ns: The clock that the stamp should agree with.
         """
         self.problem = ""
+        self._refused = 0
         self._born_ns = self.measured_ns = now_ns
         if stamp_ns is not None:
             self._born_ns = now_ns - self._delay_ns(now_ns, stamp_ns, ros_now_ns - now_ns)
@@ -176,4 +184,10 @@ class Input:
         age = "no message" if age_ns is None else f"{age_ns * 1e-6:.0f} ms old"
         if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
             age += f", limit {self.timeout_ns * 1e-6:.0f} ms"
-        return f"{self.name}: {age}" + (f" ({self.problem})" if self.problem else "")
+        stamps = (
+            f"{self._refused} newer messages do not count: their stamps {self._refused_stamps}"
+            if self._refused
+            else ""
+        )
+        problems = "; ".join(filter(None, [self.problem, stamps]))
+        return f"{self.name}: {age}" + (f" ({problems})" if problems else "")

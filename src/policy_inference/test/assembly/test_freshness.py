@@ -34,6 +34,21 @@ def test_an_input_is_stale_beyond_its_time_out_only(entry: Input) -> None:
     assert entry.is_stale(STEADY_NS + TIMEOUT_NS + 1)
 
 
+@pytest.mark.parametrize(("step_ns", "what"), [(0, "stamps repeat"), (-MS, "stamps run backward")])
+def test_reason_names_stamps_that_do_not_increase(entry: Input, step_ns: int, what: str) -> None:
+    entry.accept(STEADY_NS, ROS_NS, ROS_NS)
+    assert what not in entry.describe(STEADY_NS)
+    for count in range(1, 4):
+        # A clock that was set back shows the time that passes; these stamps do not.
+        now_ns = STEADY_NS + count * 20 * MS
+        assert not entry.is_new(ROS_NS + count * step_ns, now_ns)
+    text = entry.describe(now_ns)
+    assert "3 newer messages" in text
+    assert what in text
+    entry.accept(now_ns, ROS_NS + 60 * MS, ROS_NS + 60 * MS)
+    assert what not in entry.describe(now_ns)
+
+
 def test_an_input_without_time_out_is_never_stale() -> None:
     assert not Input("cmd_vel", None).is_stale(STEADY_NS)
 
