@@ -17,9 +17,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from lerobot_arm_driver.arms import GRIPPER, TORQUE_OFF, ArmSettings
+from lerobot_arm_driver.arms import GRIPPER, TORQUE_OFF, ArmSettings, figures_of
 from lerobot_arm_driver.frames import LIMP, TICKS, ArmState
 from robot_driver.interfaces import F64, DriverError
+from robot_driver.reception import StateBounds
 
 _SMOOTHED_S: Final = 0.05
 """Time constant of velocities: one count of the encoder is 0.09 rad/s between two readings."""
@@ -47,8 +48,12 @@ class Servos:
         }
         self._registers = [(what, name) for what, name in registers.items() if name]
         self._configured = self._limp = False
+        self._bounds = StateBounds(figures_of(self._arm))
         self._position: F64 | None = None
-        self._read_s, self._turn = 0.0, 0
+        """What was read last that can be true."""
+        self._doubted: F64 | None = None
+        """What was read since then that cannot."""
+        self._read_s, self._doubted_s, self._turn = 0.0, 0.0, 0
         self._velocity, self._held, self._other = self._unknown()
 
     def connect(self) -> None:
@@ -57,7 +62,8 @@ class Servos:
         Raises:
             DriverError: LeRobot, the file, a servo or its calibration is not as expected.
         """
-        self._configured, self._limp, self._position = False, False, None
+        self._configured, self._limp = False, False
+        self._position = self._doubted = None
         self._velocity, self._held, self._other = self._unknown()
         for side, port in zip(self._arm.sides, self._settings.ports, strict=True):
             robot = _lerobots(self._made, side, port)
@@ -71,8 +77,11 @@ class Servos:
     def read(self) -> ArmState:
         """Read positions, and one of the other registers.
 
+        While the servos hold, positions that they cannot have come to are no state: an encoder that
+        slipped, or answers to another question. Those that follow on them are none either.
+
         Raises:
-            DriverError: A servo did not answer.
+            DriverError: A servo did not answer, or answered what cannot be true.
         """
         seen: list[float] = []
         for robot in self._robots:
@@ -80,6 +89,10 @@ class Servos:
             seen += [observation[f"{joint}.pos"] for joint in self._arm.range_rad]
         now_s = time.monotonic()
         position = self._to_rad(np.array(seen))
+        if problem := self._problem(position, now_s):
+            self._doubted, self._doubted_s = position, now_s
+            raise DriverError(problem)
+        self._doubted = None
         if self._position is not None:
             passed_s = max(now_s - self._read_s, 1e-4)
             share = passed_s / (passed_s + _SMOOTHED_S)
@@ -101,6 +114,16 @@ class Servos:
             holds=other["holds"] != 0.0,
         )
 
+    def _problem(self, position: F64, now_s: float) -> str:
+        """Return why these positions [n], rad, cannot be true: a sentence, or nothing."""
+        if self._position is None or not self._configured or self._limp:
+            return ""
+        since_s = now_s - self._doubted_s
+        if self._doubted is not None and not self._bounds.jump_of(self._doubted, position, since_s):
+            # It follows on what cannot be true, and time alone makes that no truer.
+            return self._bounds.jump_of(self._position, position, 0.0)
+        return self._bounds.jump_of(self._position, position, now_s - self._read_s)
+
     def prepare(self) -> None:
         """Configure the servos as LeRobot does, with the gains of the settings; they hold then.
 
@@ -119,6 +142,9 @@ class Servos:
     def go(self, goal: F64) -> None:
         """Send goals [n], rad; NaN: hold where it is since then; LIMP for all: let go.
 
+        A goal is at most `max_relative_target_rad` from where the joint was measured. None is sent
+        while what is measured cannot be true: the servos hold the goals that they have.
+
         Raises:
             DriverError: They could not be sent.
         """
@@ -127,7 +153,7 @@ class Servos:
         limp = goal == LIMP
         if limp.all() or self._limp:
             self._let_go(limp=bool(limp.all()))
-        if self._limp:
+        if self._limp or self._doubted is not None:
             return
         goal = np.where(limp, np.nan, goal)
         held = np.isnan(goal)

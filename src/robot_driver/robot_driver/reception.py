@@ -150,7 +150,11 @@ class StateBounds:
 
     def jump(self, before: DriveState, state: DriveState, passed_s: float) -> str:
         """Return which joint cannot have moved so far within a time: a sentence, or nothing."""
-        moved = np.abs(state.joint_pos - before.joint_pos)
+        return self.jump_of(before.joint_pos, state.joint_pos, passed_s)
+
+    def jump_of(self, before: F64, position: F64, passed_s: float) -> str:
+        """Return the same of positions [joints], rad."""
+        moved = np.abs(position - before)
         if moved.max() <= _NOISE_RAD:
             return ""
         furthest = _NOISE_RAD + _BEYOND_RATED_SPEED * self._figures.fastest_rad_s * passed_s

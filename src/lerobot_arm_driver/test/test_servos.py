@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What servos are sent where what they answer cannot be true; a fake stands for LeRobot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lerobot_arm_driver import servos
+from lerobot_arm_driver.arms import ArmSettings
+from lerobot_arm_driver.servos import Servos
+from robot_driver.interfaces import F64, DriverError
+
+PERIOD_S = 1.0 / 60
+JOINTS = ArmSettings().arm.joint_names
+ELBOW = JOINTS.index("elbow_flex")
+BODY = slice(0, 5)
+LATE_LOAD_DEG = -170.0
+"""What a load of 114 looks like that is taken for a position."""
+
+
+class FakeRobot:
+    """LeRobot's robot: joints go to their goals at 3 rad/s, and may be misread."""
+
+    def __init__(self, clock: SimpleNamespace) -> None:
+        self._clock, self.calibration, self.bus = clock, dict[str, Any](), self
+        self.motors = dict[str, Any]()
+        self.port_handler = SimpleNamespace(ser=SimpleNamespace(reset_input_buffer=lambda: None))
+        self.pos = np.zeros(6)
+        """In degrees, the gripper in percent."""
+        self.goal = self.pos.copy()
+        self.misread: Mapping[int, float] = {}
+        self.sent = list[F64]()
+
+    def let_pass(self, periods: int = 1) -> None:
+        self._clock.now_s += periods * PERIOD_S
+        self.pos += np.clip(self.goal - self.pos, -172.0 * PERIOD_S, 172.0 * PERIOD_S)
+
+    def connect(self, *, handshake: bool) -> None:
+        self.misread = {}
+
+    def read_calibration(self) -> dict[str, Any]:
+        return {}
+
+    def get_observation(self) -> dict[str, float]:
+        seen = self.pos.copy()
+        for joint, off in self.misread.items():
+            seen[joint] += off
+        return {f"{joint}.pos": value for joint, value in zip(JOINTS, seen, strict=True)}
+
+    def sync_read(self, name: str, *, normalize: bool) -> dict[str, int]:
+        return dict.fromkeys(JOINTS, 1 if name == "Torque_Enable" else 0)
+
+    def write(self, name: str, joint: str, value: float, *, num_retry: int) -> None:
+        assert name == "Goal_Position"
+
+    def configure(self) -> None:
+        self.goal = self.pos.copy()
+
+    def send_action(self, action: Mapping[str, float]) -> None:
+        self.goal = np.array([action[f"{joint}.pos"] for joint in JOINTS])
+        self.sent.append(self.goal)
+
+
+class Held:
+    """An arm that is configured, and shall stay at 0."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, reach_rad: float) -> None:
+        clock = SimpleNamespace(now_s=100.0, sleep=lambda s: None)
+        clock.monotonic = lambda: clock.now_s
+        monkeypatch.setattr(servos, "time", clock)
+        self.robot = FakeRobot(clock)
+        monkeypatch.setattr(Servos, "_made", lambda *_: self.robot)
+        self.servos = Servos(ArmSettings(max_relative_target_rad=reach_rad))
+        self.servos.connect()
+        self.servos.prepare()
+        self.doubts = list[str]()
+
+    def go_on(self, periods: int, goal: float = 0.0) -> None:
+        for _ in range(periods):
+            self.robot.let_pass()
+            try:
+                self.servos.read()
+            except DriverError as error:
+                self.doubts.append(str(error))
+            self.servos.go(np.full(6, goal))
+
+
+@pytest.fixture(params=[0.05, 0.5])
+def arm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Held:
+    arm = Held(monkeypatch, request.param)
+    arm.go_on(3)
+    return arm
+
+
+@pytest.mark.parametrize("periods", [1, 3, 120])
+def test_a_joint_that_is_misread_by_a_radian_does_not_move(arm: Held, periods: int) -> None:
+    arm.robot.misread = {ELBOW: np.rad2deg(1.0)}
+    largest = 0.0
+    for _ in range(periods):
+        arm.go_on(1)
+        largest = max(largest, *np.abs(arm.robot.goal[BODY]), *np.abs(arm.robot.pos[BODY]))
+    assert largest < 1e-9
+    assert len(arm.doubts) == periods
+    assert all("the position of elbow_flex jumps by 1 rad" in doubt for doubt in arm.doubts)
+
+
+def test_an_arm_goes_on_once_it_is_read_rightly_again(arm: Held) -> None:
+    arm.robot.misread = {ELBOW: np.rad2deg(1.0)}
+    arm.go_on(3, goal=0.1)
+    arm.robot.misread = {}
+    arm.go_on(60, goal=0.1)
+    assert len(arm.doubts) == 3
+    assert np.deg2rad(arm.robot.pos[BODY]) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_answers_to_another_question_make_no_goals(arm: Held) -> None:
+    arm.robot.misread = dict.fromkeys(range(5), LATE_LOAD_DEG)
+    sent = len(arm.robot.sent)
+    arm.go_on(1)
+    assert len(arm.robot.sent) == sent
+    assert np.abs(arm.robot.pos[BODY]).max() < 1e-9
+
+
+def test_an_arm_that_is_pushed_while_no_servo_answers_is_believed(arm: Held) -> None:
+    arm.robot.goal[ELBOW] = arm.robot.pos[ELBOW] = np.rad2deg(0.5)
+    arm.robot.let_pass(6)
+    arm.go_on(1)
+    assert not arm.doubts
