@@ -32,9 +32,9 @@ class Problem:
 
     def __str__(self) -> str:
         """Return the problem as one line that a terminal shows as it is."""
-        place = f"{self.file}: {_shown(self.key)}" if self.key else self.file
+        place = f"{self.file}: {shown(self.key)}" if self.key else self.file
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{place}: expected {_shown(self.expected)}, found {_shown(self.found)}{remedy}"
+        return f"{place}: expected {shown(self.expected)}, found {shown(self.found)}{remedy}"
 
 
 class BundleError(PolicyError):
@@ -66,8 +66,11 @@ def printable(text: str) -> str:
     )
 
 
-def _shown(text: str) -> str:
-    """Return a text that a file may have chosen in one line, without most of its length."""
+def shown(text: str) -> str:
+    """Return a text that a file or another machine may have chosen, in one line of 600 characters.
+
+    As `printable`, and line ends become escapes too.
+    """
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return printable(cut).replace("\n", r"\n")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.errors import PolicyError
+from policy_inference.errors import PolicyError, shown
 from policy_inference.interfaces import Tensor, TensorSpec
 
 SERVICE = "inference.GRPCInferenceService"
@@ -161,7 +161,8 @@ def described(tensors: Sequence[Any]) -> list[TensorSpec]:
                 f"tensor {one.name}: expected one of {', '.join(_DTYPES)}, found {one.datatype}"
             )
         shape = tuple(int(size) if size > 0 else -1 for size in one.shape)
-        specs.append(TensorSpec(name=one.name, shape=shape, dtype=_DTYPES[one.datatype]))
+        # Names are another machine's: those that are not printable are no model's of ours.
+        specs.append(TensorSpec(name=shown(one.name), shape=shape, dtype=_DTYPES[one.datatype]))
     return specs
 
 

@@ -12,12 +12,13 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 from policy_inference.backends.base import BackendBase, timed_runs
-from policy_inference.errors import BackendError, PolicyError
+from policy_inference.errors import BackendError, PolicyError, shown
 from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.peers import is_loopback
 from policy_inference.safe_files import read_at_most
@@ -83,6 +84,18 @@ class Connection(ABC):
         """End it; any thread may call this, and more than once."""
 
 
+@contextmanager
+def texts_shown() -> Iterator[None]:
+    """Raise errors with texts of a server as a terminal may show them, without most of a long one.
+
+    Messages go to logs, `~/status` and terminals.
+    """
+    try:
+        yield
+    except BackendError as error:
+        raise type(error)(shown(str(error))) from error
+
+
 Connect = Callable[[Callable[[Connection], None]], Connection]
 """Connects, and returns a connection that is not proven yet; is given what to call when one of them
 ends by itself. Raises BackendError."""
@@ -131,7 +144,8 @@ class RemoteLink:
         if connection is None:
             raise LostError(self.problem)
         try:
-            connection.ask(inputs, outputs, within_s)
+            with texts_shown():
+                connection.ask(inputs, outputs, within_s)
         except LostError as error:
             self._lose(connection, str(error))
             raise
@@ -238,7 +252,8 @@ class RemoteBackend(BackendBase):
         self._deadline_s = self._number("deadline_ms", 1e3 * self._deadline_s) * 1e-3
         self._link = RemoteLink(self.where, self._connected, self._proven)
         first = self._link.first
-        return first.inputs, first.outputs, {**first.details, "device": f"server {self.where}"}
+        details = {key: shown(text) for key, text in first.details.items()}
+        return first.inputs, first.outputs, {**details, "device": f"server {self.where}"}
 
     def _bind(self) -> None:
         assert self._link is not None
@@ -259,7 +274,8 @@ class RemoteBackend(BackendBase):
 
     def _connected(self, lose: Callable[[Connection], None]) -> Connection:
         try:
-            return self._connect(lose)
+            with texts_shown():
+                return self._connect(lose)
         except BackendError as error:
             raise BackendError(f"{self.name}: {self.where}: {error}") from error
 
@@ -275,10 +291,11 @@ class RemoteBackend(BackendBase):
                     f"{what}: expected {', '.join(map(str, ours))} as when it was opened, found "
                     f"{', '.join(map(str, theirs))}"
                 )
-        connection.prove(
-            {spec.name: spec.empty() for spec in inputs},
-            {spec.name: spec.empty() for spec in outputs},
-        )
+        with texts_shown():
+            connection.prove(
+                {spec.name: spec.empty() for spec in inputs},
+                {spec.name: spec.empty() for spec in outputs},
+            )
 
     @property
     def _link_first(self) -> Connection:

@@ -14,6 +14,11 @@ from policy_inference.errors import PolicyError
 _ARRAY, _NUMBER = b"__ndarray__", b"__npgeneric__"
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 """Numbers; what else numpy knows may hold objects, or be of any size."""
+_MOST_MEMBERS = 4096
+"""Lists and maps of an answer, and values in each of them: arrays are bytes, and count as one map.
+
+An empty list is one byte on the way and 64 in memory, made while no other thread runs.
+"""
 
 
 def packed(value: Any) -> bytes:
@@ -31,14 +36,38 @@ def packed(value: Any) -> bytes:
 def unpacked(content: bytes) -> Any:
     """Return the value that bytes are of; its arrays are read-only.
 
+    The caller bounds the bytes.
+
     Raises:
-        PolicyError: They are none, or an array is not one of numbers.
+        PolicyError: They are none, an array is not one of numbers, or they are more than 4096 lists
+            and maps, or one of these has more than 4096 values.
     """
     import msgpack
 
+    left = _MOST_MEMBERS
+
+    def count(value: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"more than {_MOST_MEMBERS} lists and maps")
+        return value
+
     try:
-        return msgpack.unpackb(content, object_hook=_array)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        return msgpack.unpackb(
+            content,
+            object_hook=lambda value: _array(count(value)),
+            list_hook=count,
+            max_array_len=_MOST_MEMBERS,
+            max_map_len=_MOST_MEMBERS,
+        )
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        msgpack.UnpackException,
+    ) as error:
         raise PolicyError(
             f"expected msgpack with arrays of numbers, found {len(content)} bytes: "
             f"{error or type(error).__name__}"

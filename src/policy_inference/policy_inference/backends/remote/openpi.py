@@ -9,8 +9,13 @@ too late, the next one could be it. So then the connection is closed.
 
 from __future__ import annotations
 
+import math
+import socket
 import ssl
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +39,10 @@ from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 
 _PACKAGES = "pip install websockets msgpack pillow, or policy_inference[remote]"
-_LARGEST_ANSWER = 64 << 20
+_OTHER_BYTES = 1 << 18
+"""Of an answer beside the chunk: names, times, or the text of an error; of the metadata too."""
+_BYTES_PER_VALUE = 16
+"""Of the chunk: float64, once more for what a server adds in its size, such as the state."""
 _CLOSE_WITHIN_S = 0.5
 _IMAGE_AXES = 4
 
@@ -194,6 +202,12 @@ class OpenpiBackend(RemoteBackend):
     def _connect(self, lose: Callable[[Connection], None]) -> Connection:
         return _OpenpiConnection(self)
 
+    def _largest_answer(self) -> int:
+        """Return how many bytes a message of the server may have."""
+        return _OTHER_BYTES + sum(
+            _BYTES_PER_VALUE * math.prod(spec.shape) for spec in self.specs[1]
+        )
+
     def open_socket(self) -> Any:
         """Return a websocket that is connected.
 
@@ -209,7 +223,7 @@ class OpenpiBackend(RemoteBackend):
             additional_headers=self._headers,
             compression=None,
             proxy=None,
-            max_size=_LARGEST_ANSWER,
+            max_size=self._largest_answer(),
             # A server that computes answers no pings: only the deadline judges it.
             ping_interval=None,
             open_timeout=CONNECT_WITHIN_S,
@@ -237,7 +251,7 @@ class _OpenpiConnection(Connection):
             text = str(error) or type(error).__name__
             raise BackendError(f"expected a server of openpi, found: {text}") from error
         try:
-            found = self._receive(CONNECT_WITHIN_S)
+            found = self._receive(CONNECT_WITHIN_S, CONNECT_WITHIN_S)
             if not isinstance(found, dict):
                 raise BackendError(f"metadata: expected a map, found {type(found).__name__}")
             self._metadata = found
@@ -270,14 +284,42 @@ class _OpenpiConnection(Connection):
             raise LostError(f"the connection ended: {error}") from error
         else:
             raise LostError("expected no answer before a request, found one")
+        begun_s = time.monotonic()
         try:
-            self._socket.send(packed(request))
+            with self._cut_after(within_s) as is_late:
+                self._socket.send(packed(request))
         except (OSError, WebSocketException) as error:
+            if is_late():
+                raise LateError(f"the request was not read within {within_s * 1e3:g} ms") from error
             raise LostError(f"the connection ended: {error}") from error
-        self._take(self._receive(within_s), outputs)
+        left_s = within_s - (time.monotonic() - begun_s)
+        self._take(self._receive(max(left_s, 0.0), within_s), outputs)
 
     def close(self) -> None:
-        self._socket.close()
+        with self._cut_after(_CLOSE_WITHIN_S):
+            self._socket.close()
+
+    @contextmanager
+    def _cut_after(self, time_s: float) -> Iterator[Callable[[], bool]]:
+        """End the connection after a time: a websocket waits without end for one that reads.
+
+        Gives what says whether that has happened.
+        """
+        is_late = threading.Event()
+
+        def cut() -> None:
+            is_late.set()
+            with suppress(OSError):  # it has ended
+                # Not the method of TLS: it would let the other thread go on without encryption.
+                socket.socket.shutdown(self._socket.socket, socket.SHUT_RDWR)
+
+        timer = threading.Timer(time_s, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield is_late.is_set
+        finally:
+            timer.cancel()
 
     def _request(self, inputs: Arrays) -> dict[str, Any]:
         request = dict[str, Any]()
@@ -307,11 +349,12 @@ class _OpenpiConnection(Connection):
             )
         chunk[0] = found
 
-    def _receive(self, within_s: float) -> Any:
+    def _receive(self, left_s: float, within_s: float) -> Any:
+        """Return the next message, which may take `left_s` of the time that it has in all."""
         from websockets.exceptions import WebSocketException
 
         try:
-            content = self._socket.recv(timeout=within_s)
+            content = self._socket.recv(timeout=left_s)
         except TimeoutError as error:
             raise LateError(f"no answer within {within_s * 1e3:g} ms") from error
         except (OSError, WebSocketException) as error:

@@ -8,6 +8,7 @@ it answers an error with a text and ends the connection with code 1011.
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,8 @@ class OpenpiServer:
         self.seen: list[dict[str, Any]] = []
         self.headers = Headers()
         self._server = serve(self._handle, "127.0.0.1", port, compression=None, max_size=None)
+        # Little, so that a client notices when it stops reading.
+        self._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         self.port: int = self._server.socket.getsockname()[1]
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()

@@ -534,3 +534,25 @@ def test_slow_network_that_loses_packets_gives_each_request_its_own_answer(
             weights.append(backend.outputs["actions"][0] / value)
 
     np.testing.assert_allclose(weights, [weights[0]] * 4, rtol=1e-5)
+
+
+def test_texts_of_a_server_do_not_control_a_terminal(
+    peer: Peer, onnx: Path, opened: Callable[..., OipBackend]
+) -> None:
+    def abort(request: Any, context: Any) -> None:
+        context.abort(grpc.StatusCode.INTERNAL, "\x1b]52;c;cm0=\x07\x1b[2J\rready\nready" * 100)
+
+    class Hostile(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+        def service(self, call: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(abort)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Hostile()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(BackendError) as caught:
+            opened(artifact(peer, onnx), endpoint=f"127.0.0.1:{port}")
+    finally:
+        server.stop(None)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000

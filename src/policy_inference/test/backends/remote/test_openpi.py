@@ -42,6 +42,11 @@ metadata: {policy: reach, version: "3"}
 """
 
 
+def msgpack_error(dtype: str) -> dict[str, Any]:
+    """Return an answer that makes the decoder show a text."""
+    return {"actions": {b"__ndarray__": True, b"data": b"", b"dtype": dtype, b"shape": (1,)}}
+
+
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.02)
@@ -226,6 +231,15 @@ def test_api_key_is_not_sent_to_another_machine_without_tls(
             ),
             "an array of the type 'O'",
         ),
+        (lambda seen: b"\xdd\x03\xf0\x00\x00" + b"\x90" * (63 << 20), "message too big"),
+        (lambda seen: b"\x91\xdc\x0f\xff" + b"\x90" * 4095, "more than 4096 lists and maps"),
+        (lambda seen: b"\xdd\x00\x00\x10\x01" + b"\xc0" * 4097, "4097 exceeds max_array_len"),
+        (
+            lambda seen: (
+                b"\x83\xc4\x0d__npgeneric__\xc3\xc4\x04data\xcd\x01\x2c\xc4\x05dtype\xa2i1"
+            ),
+            "out of bounds",
+        ),
     ],
     ids=[
         "joints",
@@ -237,6 +251,10 @@ def test_api_key_is_not_sent_to_another_machine_without_tls(
         "exception",
         "not msgpack",
         "Python objects",
+        "63 MiB of empty lists",
+        "lists",
+        "values",
+        "a number of another size",
     ],
 )
 def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
@@ -250,6 +268,55 @@ def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
     server.policy = right
 
     until(lambda: runs(backend))
+
+
+TERMINAL = "\x1b]52;c;cm0gLXJm\x07\x1b[2J\rservice stopped\n\x9b31m"
+"""Writes the clipboard, clears the screen, forges a line."""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [TERMINAL, {"actions": np.zeros(3), TERMINAL: 1}, msgpack_error(TERMINAL)],
+    ids=["error", "key", "type"],
+)
+def test_texts_of_a_server_do_not_control_a_terminal(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer, answer: Any
+) -> None:
+    backend = opened()
+    server.policy = lambda seen: answer
+
+    with pytest.raises(BackendError) as caught:
+        backend.run()
+
+    assert str(caught.value).isprintable()
+    assert backend.problem().isprintable()
+
+
+def test_metadata_of_a_server_does_not_control_a_terminal(
+    file: Path, opened: Callable[..., OpenpiBackend]
+) -> None:
+    with (
+        closing(OpenpiServer({"policy": TERMINAL * 100})) as hostile,
+        pytest.raises(BackendError) as caught,
+    ):
+        opened(endpoint=f"ws://127.0.0.1:{hostile.port}")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+def test_server_that_stops_reading_is_late(
+    file: Path, server: OpenpiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "_BUDGET_S", 0.0)
+    image = TensorSpec(name="image", shape=(1, 3, 2048, 2048), dtype="uint8")
+    given = {"endpoint": f"ws://127.0.0.1:{server.port}", "deadline_ms": "1000"}
+    with closing(OpenpiBackend(file, [image, STATE], [CHUNK], options=given)) as backend:
+        with (
+            server.connection.protocol_mutex,  # without which it takes nothing more
+            pytest.raises(BackendError, match="the request was not read within 1000 ms"),
+        ):
+            backend.run()
+        until(lambda: runs(backend))
 
 
 def test_late_answer_is_never_taken_for_the_next_request(
