@@ -22,7 +22,7 @@ from policy_inference.commands.cameras import (
     simulated_cameras,
 )
 from policy_inference.errors import PolicyError
-from policy_inference.machine.middleware import discovery_of
+from policy_inference.machine.middleware import discovery_of, require_port
 
 CONFIG = Path(__file__).parents[1] / "config"
 BOOLEANS = ["true", "false"]
@@ -361,10 +361,17 @@ def policy(context: LaunchContext) -> list[Node]:
     ]
 
 
+def require_metrics_port(context: LaunchContext) -> None:
+    """Raise PolicyError where the port is no number, before anything is started."""
+    port = LaunchConfiguration("metrics_port").perform(context)
+    if port:
+        require_port(port)
+
+
 def metrics(context: LaunchContext) -> list[Node]:
     """Return the node that serves the metrics, if a port for them was given."""
-    port = LaunchConfiguration("metrics_port")
-    if not port.perform(context):
+    port = LaunchConfiguration("metrics_port").perform(context)
+    if not port:
         return []
     return [
         Node(
@@ -373,7 +380,7 @@ def metrics(context: LaunchContext) -> list[Node]:
             name="robot_metrics",
             namespace=LaunchConfiguration("namespace"),
             arguments=ROS_ARGUMENTS,
-            parameters=[{"port": ParameterValue(port, value_type=int)}],
+            parameters=[{"port": require_port(port)}],
             output="screen",
         )
     ]
@@ -381,5 +388,5 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    parts = (discovery, cameras, arm, leader, policy, metrics)
+    parts = (require_metrics_port, discovery, cameras, arm, leader, policy, metrics)
     return LaunchDescription([*ARGUMENTS, *(OpaqueFunction(function=part) for part in parts)])

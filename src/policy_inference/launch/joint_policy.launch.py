@@ -23,7 +23,11 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from policy_inference.errors import PolicyError
-from policy_inference.machine.middleware import discovery_of
+from policy_inference.machine.middleware import (
+    discovery_of,
+    require_joystick_package,
+    require_port,
+)
 
 CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 BOOLEANS = ["true", "false"]
@@ -180,6 +184,18 @@ def require_simulation(context: LaunchContext) -> None:
         raise PolicyError(f"viewer: expected robot:=sim, found robot:={robot}")
 
 
+def require_arguments(context: LaunchContext) -> None:
+    """Raise PolicyError where an argument cannot be followed, before anything is started."""
+    port, operator, joy_node = (
+        LaunchConfiguration(name).perform(context)
+        for name in ("metrics_port", "operator", "joy_node")
+    )
+    if port:
+        require_port(port)
+    if (operator, joy_node) == ("joystick", "true"):
+        require_joystick_package(context.environment)
+
+
 def given(**values: list[str]) -> IfCondition:
     """Return the condition that each of these arguments has one of the values."""
     words: list[object] = []
@@ -244,8 +260,8 @@ def generate_launch_description() -> LaunchDescription:
         [
             *ARGUMENTS,
             OpaqueFunction(function=require_simulation),
+            OpaqueFunction(function=require_arguments),
             OpaqueFunction(function=discovery),
-            # First of all: where the package joy is missing, nothing else may have been started.
             node(
                 "joy",
                 "joy_node",

@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from policy_inference.errors import PolicyError
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine, module_found
 
 _LAST_DOMAIN = 101
 """Beyond it, DDS's ports meet those that Linux hands out to others (ROS 2: About-Domain-ID)."""
+_LAST_PORT = 65535
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 _DEFAULT_RMW = "rmw_fastrtps_cpp"
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
@@ -58,6 +60,44 @@ def discovery_of(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
     return {_RANGE: "LOCALHOST"}
 
 
+def require_port(text: str) -> int:
+    """Return the launch argument `metrics_port` as a number.
+
+    Raises:
+        PolicyError: It is no number of a port.
+    """
+    if text.isascii() and text.isdigit() and 0 < int(text) <= _LAST_PORT:
+        return int(text)
+    raise PolicyError(
+        f"metrics_port: expected a number from 1 to {_LAST_PORT}, or nothing for no metrics, "
+        f"found {text!r}"
+    )
+
+
+def require_joystick_package(environment: Mapping[str, str]) -> None:
+    """Raise PolicyError unless the package with the joystick's node is installed.
+
+    Raises:
+        PolicyError: It is not.
+    """
+    if not _is_installed("joy", environment):
+        distribution = environment.get("ROS_DISTRO") or "$ROS_DISTRO"
+        raise PolicyError(
+            "operator:=joystick: expected the package joy, found none in this shell; install it "
+            f"(sudo apt install ros-{distribution}-joy) and source ROS 2 again, or pass "
+            "joy_node:=false where another node publishes `joy`"
+        )
+
+
+def _is_installed(package: str, environment: Mapping[str, str]) -> bool:
+    """Return whether the index in which each package is marked has this one."""
+    folders = [Path(p) for p in environment.get("AMENT_PREFIX_PATH", "").split(":") if p]
+    return any(
+        (folder / "share/ament_index/resource_index/packages" / package).exists()
+        for folder in folders
+    )
+
+
 def _workspace() -> Finding:
     if module_found("policy_msgs"):
         return Finding(name="workspace", found="policy_msgs found")
@@ -71,15 +111,7 @@ def _workspace() -> Finding:
 def _middleware(environment: Mapping[str, str]) -> Finding:
     named = environment.get("RMW_IMPLEMENTATION")
     name, said = named or _DEFAULT_RMW, "" if named else " (default)"
-    folders = [Path(p) for p in environment.get("AMENT_PREFIX_PATH", "").split(":") if p]
-    # ROS distributions mark each package in this index.
-    if (
-        any(
-            (folder / "share/ament_index/resource_index/packages" / name).exists()
-            for folder in folders
-        )
-        or not named
-    ):
+    if not named or _is_installed(name, environment):
         return Finding(name="middleware", found=f"{name}{said}")
     return Finding.error(
         "middleware",

@@ -110,6 +110,17 @@ def test_viewer_of_a_robot_that_is_not_simulated_is_refused_before_anything_star
     assert "process started" not in run.output
 
 
+@pytest.mark.parametrize("launched", [LITE3_ALONE, ("act_policy.launch.py", "bundle:=x")])
+def test_port_that_is_no_number_is_refused_before_anything_starts(
+    launch: Callable[..., Any], launched: tuple[str, ...]
+) -> None:
+    run = launch(*launched, "metrics_port:=abc")
+
+    assert run.wait_for_end() == 1
+    assert "metrics_port: expected a number" in run.output
+    assert "process started" not in run.output
+
+
 def test_viewer_without_a_display_ends_the_launch_by_name(
     launch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

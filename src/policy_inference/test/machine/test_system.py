@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from policy_inference.errors import PolicyError
 from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.middleware import discovery_of, examine_ros
+from policy_inference.machine.middleware import (
+    discovery_of,
+    examine_ros,
+    require_joystick_package,
+    require_port,
+)
 from policy_inference.machine.system import examine_system
 
 from ..machine_tree import Files, changed, machine
@@ -142,6 +148,23 @@ def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(robot
 @pytest.mark.parametrize("robot", ["lite3", "go2", "g1", "none"])
 def test_real_robot_is_found_by_those_that_the_user_chose(robot: str) -> None:
     assert discovery_of(robot, {}) == {}
+
+
+def test_port_of_the_metrics_is_a_number() -> None:
+    assert require_port("9102") == 9102
+    for text in ("abc", "0", "65536", "-1", "9102.0"):
+        with pytest.raises(PolicyError, match="metrics_port: expected a number"):
+            require_port(text)
+
+
+def test_joystick_needs_its_package(ros: Path) -> None:
+    environment = {**DISTRIBUTION, "AMENT_PREFIX_PATH": f"/nowhere:{ros}"}
+    with pytest.raises(PolicyError, match="sudo apt install ros-jazzy-joy"):
+        require_joystick_package(environment)
+    index = ros / "share/ament_index/resource_index/packages"
+    index.mkdir(parents=True)
+    (index / "joy").touch()
+    require_joystick_package(environment)
 
 
 def test_middleware_that_is_installed_is_fine(ros: Path) -> None:
