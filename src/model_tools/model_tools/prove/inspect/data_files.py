@@ -106,7 +106,7 @@ def _words(array: Tensor) -> str:
 
 def _range(array: Tensor) -> dict[str, float]:
     """Return the smallest and the largest finite number; empty without any."""
-    finite = array[np.isfinite(array)] if array.dtype.kind in "biuf" else array[:0]
+    finite = array[np.isfinite(array)] if array.dtype.kind in "biuf" else array.ravel()[:0]
     return {"min": float(finite.min()), "max": float(finite.max())} if finite.size else {}
 
 
