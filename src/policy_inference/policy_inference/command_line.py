@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path, PurePath
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TextIO, TypeVar
 
 from policy_inference.errors import PolicyError, printable
 from policy_inference.processes import SIGNALLED, signals_interrupt, unblock_signals
@@ -187,16 +187,17 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
 
 
-def show(text: str) -> None:
-    """Write a text and a line end.
+def show(text: str, to: TextIO | None = None) -> None:
+    """Write a text and a line end, to the standard output or another stream.
 
     Characters that the terminal's encoding lacks are escaped, and those that command it: a text may
     have names that others chose.
     """
-    encoding = sys.stdout.encoding or "utf-8"
+    stream = to or sys.stdout
+    encoding = stream.encoding or "utf-8"
     shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(f"{shown}\n")
-    sys.stdout.flush()  # a pipe's reader waits, perhaps, for what a command says while it runs
+    stream.write(f"{shown}\n")
+    stream.flush()  # a pipe's reader waits, perhaps, for what a command says while it runs
 
 
 def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
@@ -213,13 +214,21 @@ def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
 
 def _show_table(part: object) -> None:
     from rich.console import Console
+    from rich.segment import Segment
     from rich.text import Text
+
+    class Shown:
+        """The same, with escapes in its texts as `show` has them."""
+
+        def __rich_console__(self, console: Any, options: Any) -> Iterator[Segment]:
+            for text, style, control in console.render(part, options):
+                yield Segment(printable(text), style, control)
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     # A line is left to the terminal to wrap, so that commands in it can be copied.
-    console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+    console.print(Shown(), highlight=False, soft_wrap=isinstance(part, Text))
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
 from textual.widgets import Static
 
+from policy_inference.errors import printable
 from robot_operator.cockpit import Cockpit, Tone
 
 _REFRESH_HZ = 10.0
@@ -134,7 +135,7 @@ class Screen(App[None]):
         """Show a text; what is there already is not sent again, since a line may be slow."""
         if self._shown.get(place) != text:
             self._shown[place] = text
-            place.update(text)
+            place.update(printable(text))  # the robot chose some of it
 
 
 def _table(lines: Sequence[tuple[str, str]], width: int) -> list[str]:

@@ -100,6 +100,17 @@ def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
     on_screen(act)
 
 
+def test_texts_of_the_robot_do_not_control_the_terminal() -> None:
+    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
+        cockpit.headline, cockpit.news = "\x1b]52;c;cm0=\x07RUN", ["\x1b[2Jready\x9b0m"]
+        await hands.press("x")
+        text = "\n".join(shown(screen))
+        assert r"\x1b]52;c;cm0=\x07RUN" in text
+        assert r"\x1b[2Jready\x9b0m" in text
+
+    on_screen(act)
+
+
 @pytest.mark.parametrize(
     "key",
     [

@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.episode import read_sidecar, write_sidecar
 from lerobot_bridge.recording.folder import episode_folder
-from policy_inference.command_line import CommandParser, CommandResult, add_json, show_result
+from policy_inference.command_line import CommandParser, CommandResult, add_json, show, show_result
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 
@@ -85,7 +85,7 @@ def main(args: Sequence[str] | None = None) -> int:
     with _node() as node:
         did, text = given.act(node, given)
     if not did:
-        sys.stderr.write(f"{text}\n")
+        show(text, to=sys.stderr)
         return 1
     result = CommandResult(document={"action": given.action, "answer": text}, text=[text])
     show_result(result, as_json=given.json)

@@ -11,8 +11,10 @@ import sys
 from importlib.metadata import version
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
-from policy_inference.command_line import CommandParser
+from policy_inference.command_line import CommandParser, CommandResult, show, show_result
 
 INTERRUPTED = """
 import signal, sys
@@ -110,3 +112,22 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit, match="0"):
         parser().parse_args(["--version"])
     assert capsys.readouterr().out == f"try {version('policy-inference')}\n"
+
+
+def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("robot", "reason")
+    table.add_row("r1", "\x1b]52;c;cm0=\x07\x1b[2Jready\x9b0m")
+
+    show_result(CommandResult(document={}, text=[table, Text("\x1b[2J")]), as_json=False)
+
+    out = capsys.readouterr().out
+    assert r"\x1b[2Jready\x9b0m" in out
+    assert all(line.isprintable() for line in out.split("\n"))
+
+
+def test_an_error_of_a_robot_does_not_control_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show("robot_operator: \x1b[2J", to=sys.stderr)
+
+    assert capsys.readouterr().err == "robot_operator: \\x1b[2J\n"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from policy_msgs.msg import RobotStatus
 
-from policy_inference.command_line import CommandResult, show_result
+from policy_inference.command_line import CommandResult, show, show_result
 from robot_operator.arguments import RECORD, STATUS
 from robot_operator.nodes.client import Operator, granted
 from robot_operator.nodes.found import (
@@ -80,7 +80,7 @@ def main(given: argparse.Namespace) -> int:
         ) as operator:
             show_result(_act(operator, given, notice), as_json=given.json)
     except OperatorError as error:
-        sys.stderr.write(f"robot_operator: {error}\n")
+        show(f"robot_operator: {error}", to=sys.stderr)
         return 1
     return 0
 
@@ -136,7 +136,7 @@ def _find(given: argparse.Namespace) -> str:
     if given.action in _FOLLOWED:
         given.node = given.node or the_one(POLICY_NODE, given.timeout)
     names = ", ".join(filter(None, (given.node, given.driver)))
-    sys.stderr.write(f"robot_operator: {names}{notice and f'; {notice}'}\n")
+    show(f"robot_operator: {names}{notice and f'; {notice}'}", to=sys.stderr)
     return notice
 
 

@@ -74,7 +74,7 @@ def main(given: argparse.Namespace) -> int:
         if given.action == OperatorRequest.ESTOP.value:
             button.press(f"{namespace}/estop")
         # Only now: these take longer to import than the e-stop to arrive.
-        from policy_inference.command_line import CommandResult, show_result
+        from policy_inference.command_line import CommandResult, show, show_result
         from robot_operator.nodes.stop_confirmation import StopConfirmation
         from robot_operator.nodes.words import OperatorResult, described
 
@@ -83,11 +83,11 @@ def main(given: argparse.Namespace) -> int:
         try:
             confirmation.wait(given.timeout)
         except OperatorError as error:
-            sys.stderr.write(f"robot_operator: {error}\n")
+            show(f"robot_operator: {error}", to=sys.stderr)
             return 1
         finally:
             summary = confirmation.summary
-            sys.stderr.write(f"robot_operator: {summary}\n")
+            show(f"robot_operator: {summary}", to=sys.stderr)
             result = OperatorResult(
                 action=given.action,
                 policy_node=given.node,

@@ -12,6 +12,7 @@ from typing import Any
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from sensor_msgs.msg import BatteryState
 
+from policy_inference.errors import printable
 from robot_operator.cockpit import Tone, View
 from robot_operator.keys import CONFIRM, keys_of
 from robot_operator.nodes.words import (
@@ -88,7 +89,7 @@ class OperatorNews:
 
     def tell(self, text: str, *, wrong: bool = False) -> None:
         """Add one, `wrong` if it is not as it should be."""
-        for line in text.splitlines():
+        for line in printable(text).split("\n"):
             with self._lock:
                 self._kept.append(f"{time.strftime('%H:%M:%S')}  {line}")
             if wrong:
