@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Machine, number_in
 from policy_inference.machine.scheduling import highest_realtime_priority, lockable_bytes
 from policy_inference.machine.sensors import memory_mib
 
@@ -33,6 +33,8 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
         )
     yield _python()
     yield _processor(machine)
+    if load := _load(machine):
+        yield load
     if memory := memory_mib(machine):
         yield _memory(memory["MemAvailable"], memory["MemTotal"])
     yield _priority()
@@ -70,8 +72,7 @@ def _python() -> Finding:
 
 
 def _processor(machine: Machine) -> Finding:
-    text = machine.text("/proc/cpuinfo") or ""
-    cores = sum(line.startswith("processor") for line in text.splitlines())
+    cores = _cores(machine)
     files = machine.glob("/sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
     governors = sorted({governor for file in files if (governor := machine.text(file))})
     found = f"{cores} cores, governor {', '.join(governors) or 'not known'}"
@@ -83,6 +84,28 @@ def _processor(machine: Machine) -> Finding:
         "a tick begins on a slow clock: echo performance | "
         "sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
     )
+
+
+def _load(machine: Machine) -> Finding | None:
+    """Return how many threads want to run per core; None where that is not known."""
+    text, cores = machine.text("/proc/loadavg") or "", _cores(machine)
+    load = number_in(text.partition(" ")[0])
+    if load is None or not cores:
+        return None
+    found = f"load {load:.1f} in the last minute, {cores} cores"
+    if load <= cores:
+        return Finding(name="load", found=found)
+    return Finding.warning(
+        "load",
+        found,
+        "the machine is too busy, so that ticks begin late: end other programs, or set "
+        "realtime.priority (docs/performance.md, On a robot)",
+    )
+
+
+def _cores(machine: Machine) -> int:
+    lines = (machine.text("/proc/cpuinfo") or "").splitlines()
+    return sum(line.startswith("processor") for line in lines)
 
 
 def _memory(available_mib: float, total_mib: float) -> Finding:

@@ -15,6 +15,7 @@ from policy_inference.nodes.pacing import Pacer, Tick
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
 """Keeps a failure that comes at once, again and again, from taking a whole core."""
+_LATENESS_KEPT_NS = 2_000_000_000
 _FULL_COLLECTION_CALLS = 300
 _uncollected = set["ControlLoop"]()
 """Loops at work: while there is one the interpreter collects no garbage by itself."""
@@ -42,6 +43,7 @@ class ControlLoop:
         self.ticks = 0
         self.missed = 0
         self._ticked_ns = 0
+        self._worst_late_ns = self._worst_ns = 0
 
     def start(self) -> None:
         """Start ticking, and counting.
@@ -52,6 +54,7 @@ class ControlLoop:
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError("a tick still hangs in the backend; restart the process")
         self.ticks = self.missed = 0
+        self._worst_late_ns = self._worst_ns = 0
         self._ticked_ns = time.monotonic_ns()
         self._stop.clear()
         self._pacer.start()
@@ -99,6 +102,14 @@ class ControlLoop:
         return (time.monotonic_ns() - self._ticked_ns) * 1e-9
 
     @property
+    def late_s(self) -> float:
+        """How late a tick of the last seconds began at most, s, less what the tick before took.
+
+        So long the machine kept the control thread waiting.
+        """
+        return self._worst_late_ns * 1e-9
+
+    @property
     def thread_id(self) -> int:
         """What the kernel calls the control thread, once it was started."""
         return (self._thread and self._thread.native_id) or 0
@@ -122,10 +133,16 @@ class ControlLoop:
         if tick is not None:
             self.ticks += not tick.repeated
             self.missed += tick.missed
+            self._note_lateness(tick)
             with self._at_work:
                 self._tick(tick)
             self._ticked_ns = time.monotonic_ns()
             self._ticked.set()
+
+    def _note_lateness(self, tick: Tick) -> None:
+        late_ns = min(tick.late_ns, max(0, tick.now_ns - self._ticked_ns))
+        if late_ns >= self._worst_late_ns or tick.now_ns - self._worst_ns > _LATENESS_KEPT_NS:
+            self._worst_late_ns, self._worst_ns = late_ns, tick.now_ns
 
 
 class BetweenTicks:

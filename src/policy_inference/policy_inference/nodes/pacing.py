@@ -29,6 +29,8 @@ class Tick(NamedTuple):
     """The clock of header stamps."""
     missed: int
     """Deadlines before this one at which no tick could start."""
+    late_ns: int = 0
+    """How long after its deadline the tick began, by the steady clock."""
     restarted: bool = False
     """Whether simulated time ran backwards before this tick."""
     repeated: bool = False
@@ -71,13 +73,15 @@ class TimerPacer:
         return self._tick(time.monotonic_ns())
 
     def _tick(self, now_ns: int) -> Tick:
-        missed = max(0, (now_ns - self._deadline_ns) // self._period_ns)
+        late_ns = max(0, now_ns - self._deadline_ns)
+        missed = late_ns // self._period_ns
         self._deadline_ns += (missed + 1) * self._period_ns
         return Tick(
             now_ns=now_ns,
             next_deadline_ns=self._deadline_ns,
             ros_now_ns=time.time_ns(),
             missed=missed,
+            late_ns=late_ns,
         )
 
     def clock(self) -> int:
@@ -141,6 +145,8 @@ class TriggerPacer:
             next_deadline_ns=now_ns + self._period_ns,
             ros_now_ns=time.time_ns(),
             missed=missed,
+            # What is less than a period is the wait for the message.
+            late_ns=missed * self._period_ns,
         )
 
     def clock(self) -> int:

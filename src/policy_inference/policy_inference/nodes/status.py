@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # a node without a shadow needs nothing of it
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""
+_LATE_SHARE = 0.5
+"""A tick that begins later than this share of a period is reported."""
 _SLOW_SHARE = 0.95
 """A rate below this share of the one asked for is reported."""
 
@@ -97,7 +99,7 @@ class StatusReporter:
         self._counted: tuple[int, int] | None = None
         self._rate_hz = 0.0
         self._slow = False
-        self._silent = self._senders = self._log_lost = ""
+        self._silent = self._senders = self._log_lost = self._busy = ""
         self._health.start()
 
     def report(self) -> None:
@@ -105,6 +107,7 @@ class StatusReporter:
         snapshot = self._reported.policy.controller.snapshot()
         self._silent, self._log_lost = self._silence(), log_problem()
         self._look_at_senders()
+        self._look_at_lateness(snapshot)
         self._measure_rate()
         self._health.update(snapshot)
         status = self._compose(snapshot)
@@ -158,6 +161,20 @@ class StatusReporter:
         if self._senders and not before:
             self._node.get_logger().error(self._senders)
 
+    def _look_at_lateness(self, snapshot: ControllerStatus) -> None:
+        """Find out whether the machine keeps ticks waiting; said as long as a fault is latched."""
+        late_s = self._reported.loop.late_s
+        if late_s * self._reported.policy.bundle.contract.rate_hz > _LATE_SHARE:
+            begins = not self._busy
+            self._busy = (
+                f"the machine is too busy: a tick began {late_s * 1e3:.0f} ms late; set "
+                "realtime.priority (docs/performance.md, On a robot), or end other programs"
+            )
+            if begins:
+                self._node.get_logger().warning(self._busy)
+        elif not snapshot.latched:
+            self._busy = ""
+
     def _measure_rate(self) -> None:
         now_ns, ticks = self._reported.pacer.clock(), self._reported.loop.ticks
         if self._counted is None:
@@ -186,7 +203,7 @@ class StatusReporter:
     def _compose(self, snapshot: ControllerStatus) -> PolicyStatus:
         policy, loop = self._reported.policy, self._reported.loop
         bundle, latency = policy.bundle, policy.latency.summary()
-        problems = [self._silent, self._senders, self._log_lost, self._health.revoked]
+        problems = [self._busy, self._silent, self._senders, self._log_lost, self._health.revoked]
         return PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode),
@@ -277,8 +294,9 @@ class StatusReporter:
             *(f"not on {why}" for why in skipped),
             *filter(None, [self._reported.observer.problem]),
         ]
-        if bad or odd or self._slow or self._silent or self._log_lost:
+        if bad or odd or self._slow or self._busy or self._silent or self._log_lost:
             reasons = [
+                self._busy,
                 self._silent,
                 self._log_lost,
                 *bad,

@@ -150,6 +150,14 @@ def test_real_robot_is_found_by_those_that_the_user_chose(robot: str) -> None:
     assert discovery_of(robot, {}) == {}
 
 
+@pytest.mark.parametrize(("load", "severity"), [("1.99", Severity.OK), ("12.31", Severity.WARNING)])
+def test_more_threads_than_cores_are_a_warning(
+    tmp_path: Path, load: str, severity: Severity
+) -> None:
+    found = found_of(tmp_path, changed(PC, {"/proc/loadavg": f"{load} 2.0 1.0 3/500 1234"}))
+    assert found["load"].severity is severity
+
+
 def test_port_of_the_metrics_is_a_number() -> None:
     assert require_port("9102") == 9102
     for text in ("abc", "0", "65536", "-1", "9102.0"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import queue
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,7 @@ from policy_inference.nodes.pacing import Tick
 pytestmark = pytest.mark.ros
 DEADLINE_S = 20.0
 PERIOD_S = 0.002
+MS = 1_000_000
 TICK = Tick(now_ns=0, next_deadline_ns=0, ros_now_ns=0, missed=0)
 
 
@@ -140,6 +142,21 @@ def test_one_loop_that_ends_leaves_the_collector_to_the_other(bench: Bench) -> N
     bench.pacer.due.put(None)
     assert bench.loop.stop(DEADLINE_S)
     assert gc.isenabled()
+
+
+def test_lateness_is_what_the_machine_kept_a_tick_waiting(bench: Bench) -> None:
+    bench.loop.start()
+    bench.ends.set()
+    for late_ms, since_end_ms in ((1, 50), (35, 50), (12, 2)):
+        now_ns = time.monotonic_ns() + since_end_ms * MS
+        bench.pacer.due.put(TICK._replace(now_ns=now_ns, late_ns=late_ms * MS))
+        assert bench.begun.acquire(timeout=DEADLINE_S)
+    assert bench.loop.late_s == pytest.approx(0.035)
+    # The tick before took until now: what is late is not the machine's.
+    later_ns = time.monotonic_ns() + 3_000 * MS
+    bench.pacer.due.put(TICK._replace(now_ns=later_ns, late_ns=0))
+    assert bench.begun.acquire(timeout=DEADLINE_S)
+    assert bench.loop.late_s == 0.0
 
 
 def test_the_end_of_the_loop_ends_the_wait_for_its_next_tick() -> None:

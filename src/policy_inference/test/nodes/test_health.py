@@ -15,6 +15,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.machine import telemetry
 from policy_inference.machine.machine import Machine
+from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
 from .bundles import PERIOD_NS, write_bundle
@@ -51,6 +52,24 @@ def test_what_machine_and_device_tell_is_in_status_and_diagnostics(
     assert float(found["memory_available_mib"]) > 0
     values = {value.key: value.value for value in robot.diagnostics[-1].status[0].values}
     assert told.items() <= values.items()
+
+
+def test_machine_that_keeps_ticks_waiting_is_named_as_long_as_the_fault_is_latched(
+    active: Active, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = {"late_s": 0.035}
+    monkeypatch.setattr(ControlLoop, "late_s", property(lambda _: late["late_s"]))
+    active(use_sim_time=True)
+    robot.runs()
+    busy = "the machine is too busy: a tick began 35 ms late"
+    diagnosed(robot, busy)
+    robot.reported(lambda s: robot.tick() and busy in s.reason, "a busy machine")
+    robot.request("estop")
+    late["late_s"] = 0.0
+    robot.statuses.clear()
+    robot.reported(lambda s: robot.tick() and s.latched and busy in s.reason, "a latched fault")
+    robot.request("reset")
+    robot.reported(lambda s: robot.tick() and not s.latched and busy not in s.reason, "a reset")
 
 
 def test_device_that_cannot_be_read_is_logged_once_and_disturbs_nothing(

@@ -105,8 +105,9 @@ class TestTimer:
         assert next_tick(pacer).next_deadline_ns == BEGAN_NS + PERIOD_NS
         time.advance(PERIOD_NS + 5 * MS)
         late = next_tick(pacer)
-        assert (late.now_ns, late.next_deadline_ns) == (
+        assert (late.now_ns, late.late_ns, late.next_deadline_ns) == (
             BEGAN_NS + PERIOD_NS + 5 * MS,
+            5 * MS,
             BEGAN_NS + 2 * PERIOD_NS,
         )
 
