@@ -165,6 +165,8 @@ class Disturbances:
     gains: float
     armature_kgm2: float
     beginners_armature_kgm2: float
+    joint_friction_nm: float
+    joint_damping: float
     slope_share: float
     slope_rad: float
     tile_share: float

@@ -57,6 +57,7 @@ class Draws:
         """Draw the dynamics of every robot."""
         hard = self._hard
         spread = self._random.uniform(-1.0, 1.0, (self._count, 8)) * (difficulty * self._reach)
+        rubs = self._random.uniform(0.0, 1.0, (self._count, 2)) * (difficulty * self._reach)
         return Dynamics(
             friction=hard.friction[0] + hard.friction[1] * spread[:, 0],
             payload_kg=self._robot.payload_kg * spread[:, 1],
@@ -65,6 +66,8 @@ class Draws:
             damping=1.0 + hard.gains * spread[:, 6],
             armature_kgm2=hard.beginners_armature_kgm2 * (1.0 - difficulty)
             + hard.armature_kgm2 * np.abs(spread[:, 7]),
+            joint_friction_nm=hard.joint_friction_nm * rubs[:, 0],
+            joint_damping=hard.joint_damping * rubs[:, 1],
             gravity_unit=self._slopes(difficulty),
         )
 

@@ -45,6 +45,7 @@ class Dynamics:
         com_offset_m: Shift of the base's centre of mass [robots, 3].
         stiffness, damping: Factors of the gains.
         armature_kgm2: Inertia of the motors' rotors on the joints, beside the robot's own.
+        joint_friction_nm, joint_damping: Dry and viscous (N m s/rad) friction of every joint.
         gravity_unit: Direction of gravity [robots, 3] in the frame of the floor: a slope.
     """
 
@@ -54,6 +55,8 @@ class Dynamics:
     stiffness: Array
     damping: Array
     armature_kgm2: Array
+    joint_friction_nm: Array
+    joint_damping: Array
     gravity_unit: Array
 
 
@@ -141,6 +144,8 @@ class Robots:
         model.body_mass[base] = nominal.body_mass[base] + dynamics.payload_kg[row]
         model.body_ipos[base] = nominal.body_ipos[base] + dynamics.com_offset_m[row]
         model.dof_armature[6:] = nominal.dof_armature[6:] + dynamics.armature_kgm2[row]
+        model.dof_frictionloss[6:] = nominal.dof_frictionloss[6:] + dynamics.joint_friction_nm[row]
+        model.dof_damping[6:] = nominal.dof_damping[6:] + dynamics.joint_damping[row]
         model.opt.gravity = np.linalg.norm(nominal.opt.gravity) * dynamics.gravity_unit[row]
         ones = np.ones(len(robot.body.joint_names))
         write_pd_law(

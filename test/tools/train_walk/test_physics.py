@@ -40,6 +40,8 @@ def dynamics(count: int = COUNT, **changed: Array) -> Dynamics:
         "stiffness": ones,
         "damping": ones,
         "armature_kgm2": 0.0 * ones,
+        "joint_friction_nm": 0.0 * ones,
+        "joint_damping": 0.0 * ones,
         "gravity_unit": np.tile(DOWN, (count, 1)),
     }
     return Dynamics(**values | changed)
@@ -94,6 +96,25 @@ def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
     sensed = world.sense()
     np.testing.assert_allclose(robots.qpos[0, 7:], sensed.joint_pos, atol=0.04)
     np.testing.assert_allclose(robots.qpos[0, :3], sensed.pos_world, atol=0.01)
+
+
+def test_joints_with_friction_lag_and_stop_before_their_targets() -> None:
+    """In free fall, so that the joints carry nothing."""
+    nothing, dry, viscous = 0, 1, 2
+    robots = make(
+        count=3,
+        joint_friction_nm=np.array([0.0, 0.6, 0.0]),
+        joint_damping=np.array([0.0, 0.0, 1.0]),
+    )
+    stand(robots, height_m=5.0)
+    target = np.tile(LITE3.standing_rad + 0.1, (3, DECIMATION, 1))
+    robots.step(target)
+    moved = np.abs(robots.qvel[:, 6:]).mean(axis=1)
+    assert moved[viscous] < 0.9 * moved[nothing]
+    for _ in range(20):
+        robots.step(target)
+    missing = np.abs(robots.qpos[:, 7:] - target[:, 0]).mean(axis=1)
+    assert missing[dry] > 2.0 * missing[nothing]
 
 
 def test_robots_do_not_depend_on_each_other_or_on_threads() -> None:
