@@ -15,13 +15,13 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any, Generic, NoReturn, Protocol, TextIO, TypeVar
 
-from policy_inference.errors import PolicyError, printable
+from policy_inference.errors import PolicyError, did_you_mean, printable
 from policy_inference.processes import SIGNALLED, signals_interrupt, unblock_signals
 
 DocumentT_co = TypeVar("DocumentT_co", covariant=True)
@@ -126,7 +126,7 @@ class CommandParser(argparse.ArgumentParser):
                 break
             option = word.partition("=")[0]
             if option.startswith("--") and " " not in option and option not in known:
-                self.error(f"unrecognized option {option}{_did_you_mean(option, known)}")
+                self.error(f"unrecognized option {option}{did_you_mean(option, known)}")
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -134,7 +134,7 @@ class CommandParser(argparse.ArgumentParser):
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if choice is not None:
             choices = [one.strip(" '") for one in choice[2].split(",")]
-            message += _did_you_mean(choice[1], choices)
+            message += did_you_mean(choice[1], choices)
         super().error(message)
 
 
@@ -261,15 +261,6 @@ def _printing_to_stderr() -> Iterator[None]:
         os.close(results)
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    names = sorted(known)
-    close = [one for one in names if one.startswith(f"{word} ")]
-    close = close or get_close_matches(word, names, n=1)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
 def run_command(
     name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
 ) -> int:
@@ -317,7 +308,7 @@ def run_command(
                 log.error("%s %s: %s", name, given.verb, error)
                 return error.exit_status
             if isinstance(error, OSError):
-                log.error("%s %s: %s", name, given.verb, _words(error))
+                log.error("%s %s: %s", name, given.verb, words_of(error))
                 return PolicyError.exit_status
             raise
 
@@ -356,14 +347,15 @@ class _PrintableFormatter(logging.Formatter):
         return printable(super().format(record))
 
 
-def _words(error: OSError) -> str:
+def words_of(error: OSError) -> str:
+    """Return which file cannot be read or written, and why, as one line for a user."""
     if error.filename is None:
         return f"expected files that can be read and written, found: {error}"
     if isinstance(error, FileNotFoundError):
         path, there = Path(os.fsdecode(error.filename)), list[str]()
         with suppress(OSError):
             there = [one.name for one in path.parent.iterdir()]
-        meant = _did_you_mean(path.name, there)
+        meant = did_you_mean(path.name, there)
         return f"{error.filename}: expected a file or folder, found nothing{meant}"
     return f"{error.filename}: expected a path that can be read or written, found: {error.strerror}"
 

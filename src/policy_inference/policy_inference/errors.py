@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MOST_LINES = 200
@@ -51,6 +51,16 @@ class BundleError(PolicyError):
     def __reduce__(self) -> tuple[type[BundleError], tuple[tuple[Problem, ...]]]:
         """Keep the problems where the error crosses to another process."""
         return BundleError, (self.problems,)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return what was meant perhaps, as the end of a message; empty where nothing is near."""
+    from difflib import get_close_matches  # only an error needs it
+
+    names = sorted(known)
+    close = [one for one in names if one.startswith(f"{word} ")]
+    close = close or get_close_matches(word, names, n=1)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def printable(text: str) -> str:

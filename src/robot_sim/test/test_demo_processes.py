@@ -4,12 +4,20 @@
 
 import os
 import signal
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from robot_sim.demo.processes import NodeProcess, Processes, own_domain
+from robot_operator.requests import OperatorError
+from robot_sim.demo.processes import (
+    DemoOutcome,
+    NodeProcess,
+    Processes,
+    own_domain,
+    run_demo,
+)
 from robot_sim.errors import SimError
 
 MakeCommand = Callable[[str, str], str]
@@ -120,3 +128,35 @@ def test_a_domain_of_its_own_is_never_the_default_one(seed: int, expected: str) 
 )
 def test_a_domain_of_its_own_stays_on_this_machine(distro: str, variable: str) -> None:
     assert variable in own_domain({"ROS_DISTRO": distro}, seed=0)
+
+
+def test_what_a_node_said_is_shown_where_a_demo_waits_for_it_in_vain(
+    make_command: MakeCommand, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ready = made_fifo(tmp_path)
+    command = make_command("node", f"echo remedy: calibrate it >&2; echo > {ready}; {FOREVER}")
+
+    def wait_in_vain() -> None:
+        with Processes() as nodes:
+            nodes.start(command, {}, tmp_path / "log")
+            ready.read_bytes()
+            raise OperatorError("no status of the policy node has come")
+
+    with pytest.raises(OperatorError):
+        wait_in_vain()
+    assert "remedy: calibrate it" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_an_output_that_is_no_folder_is_one_clear_error(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    (tmp_path / "file").touch()
+    given = Namespace(bundle="lite3_walk", backend="onnx", output=tmp_path / name)
+
+    def demonstrate(given: Namespace) -> DemoOutcome:
+        raise AssertionError("nothing is started")
+
+    assert run_demo("demo", given, (), demonstrate, lambda bundle: bundle) == 4
+    assert f"{tmp_path / name}: expected a" in caplog.text

@@ -65,6 +65,13 @@ def test_an_unknown_name_lists_those_there_are(
     assert "one of the installed bundles (named), found 'unnamed'" in caplog.text
 
 
+def test_a_name_with_a_typing_error_gets_the_one_that_was_meant(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert cli.main(["inspect", "nmaed"]) == 4
+    assert "did you mean named?" in caplog.text
+
+
 def test_the_contract_stands_for_its_bundle(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

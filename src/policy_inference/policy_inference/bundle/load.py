@@ -38,7 +38,7 @@ from policy_inference.bundle.store import CURRENT, installed_folder, store_root
 from policy_inference.bundle.validate import validate
 from policy_inference.bundle.validate_chunk import validate_chunk
 from policy_inference.bundle.validate_set import validate_set
-from policy_inference.errors import BundleError, PolicyError, Problem
+from policy_inference.errors import BundleError, PolicyError, Problem, did_you_mean
 
 if TYPE_CHECKING:  # only one who has keys needs the library that checks signatures
     from policy_inference.bundle.signature import TrustedKeys
@@ -424,11 +424,12 @@ def _found(name_or_path: str) -> tuple[Path, bool]:
     shipped = _shipped()
     if shipped and (shipped / name_or_path).is_dir():
         return shipped / name_or_path, False
-    listed = sorted({*shipped_names(), *_in_use()}) or ["none; source the workspace"]
+    names = sorted({*shipped_names(), *_in_use()})
+    listed = ", ".join(names) or "none; source the workspace"
     raise PolicyError(
         f"bundle: expected a bundle folder or one of the installed bundles "
-        f"({', '.join(listed)}), found {name_or_path!r}, which is not in "
-        f"{Path.cwd()} either"
+        f"({listed}), found {name_or_path!r}, which is not in "
+        f"{Path.cwd()} either{did_you_mean(name, names)}"
     )
 
 

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from policy_inference.bundle.load import bundle_folder
-from policy_inference.command_line import CommandResult, show_result
-from policy_inference.errors import PolicyError
+from policy_inference.command_line import CommandResult, show_result, words_of
+from policy_inference.errors import PolicyError, printable
 from robot_sim.errors import SimError
 
 INTERRUPTED = 130
@@ -57,12 +57,17 @@ def run_demo(
     _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, domain)
     try:
         require_bundle(given.bundle)  # a name with a typing error must not cost earlier results
+        if given.output.exists() and not given.output.is_dir():
+            raise SimError(f"--output {given.output}: expected a folder for results, found a file")
         given.output.mkdir(parents=True, exist_ok=True)
         for name in files:
             (given.output / name).unlink(missing_ok=True)
         summary, text, failure = demonstrate(given)
     except (SimError, PolicyError) as error:
         _log.error("%s: %s", command, error)
+        return PolicyError.exit_status
+    except OSError as error:
+        _log.error("%s: %s", command, words_of(error))
         return PolicyError.exit_status
     except KeyboardInterrupt:
         _log.error("%s: interrupted; the nodes have ended", command)
@@ -136,11 +141,13 @@ class OwnProcess:
             SimError: With its status and the end of its log.
         """
         if self.status is not None:
-            lines = self.output().splitlines()[-_LINES_SHOWN:]
-            shown = "\n".join(f"    {line}" for line in lines)
-            raise SimError(
-                f"{self.name}: ended with status {self.status}; the end of {self.log}:\n{shown}"
-            )
+            raise SimError(f"{self.name}: ended with status {self.status}; {self.log_end()}")
+
+    def log_end(self) -> str:
+        """Return the last lines of its log, for a message."""
+        lines = self.output().splitlines()[-_LINES_SHOWN:]
+        shown = "\n".join(f"    {printable(line)}" for line in lines)
+        return f"the end of {self.log}:\n{shown}"
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and its children."""
@@ -223,7 +230,14 @@ class Processes:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End all of them."""
+        """End all of them; after an error, first show what those that still run have said last.
+
+        Whoever waits for a node knows only that nothing came, and its log has the reason.
+        """
+        if isinstance(error, PolicyError):
+            for process in self._running:
+                if process.status is None:
+                    _log.error("%s: %s", process.name, process.log_end())
         self.end()
 
     def start(

@@ -89,8 +89,8 @@ Watch = Callable[[Evaluated], None]
 
 
 def succeeded(row: TrialRow, limits: Success) -> bool:
-    """Return whether a trial succeeded by itself, and within the limits of the plan."""
-    if not row.succeeded:
+    """Return whether a trial held, and within the limits of the plan."""
+    if not row.held:
         return False
     figures = row.figures
     bounds = (
@@ -216,7 +216,7 @@ def evaluate(
             if isinstance(result, NotDone):
                 not_done[task.key] = result.reason
             else:
-                store.keep(result)
+                store.keep(result, succeeded=succeeded(result, plan.success))
                 rows[task.key] = result
             watch(found())
             certain = _certain_after(looks, found)
@@ -270,13 +270,17 @@ class TrialStore:
         """Take over a file that is open at its end, and what is in it."""
         self._file, self.rows = file, rows
 
-    def keep(self, row: TrialRow) -> None:
+    def keep(self, row: TrialRow, *, succeeded: bool) -> None:
         """Write a result, so that it is there whatever happens next.
+
+        Args:
+            row: The result.
+            succeeded: What it counts as; kept for those who read the file, not read again here.
 
         Raises:
             OSError: It cannot be written.
         """
-        line = json.dumps(dataclasses.asdict(row), allow_nan=False)
+        line = json.dumps(dataclasses.asdict(row) | {"succeeded": succeeded}, allow_nan=False)
         self._file.write(f"{line}\n".encode())
         self._file.flush()
         self.rows[row.key] = row
@@ -313,7 +317,8 @@ def trial_store(folder: Path) -> Iterator[TrialStore]:
 def _row(line: bytes, where: str) -> TrialRow:
     try:
         values: dict[str, Any] = json.loads(line)
-        return TrialRow(**values)
+        judged = values.pop("succeeded", None)  # of another plan, perhaps
+        return TrialRow(**{"held": judged, **values})  # lines before 0.1 have only that
     except (ValueError, TypeError) as error:
         raise ToolError(
             f"{where}: expected the result of a trial, found: {error}; remove the line"

@@ -258,7 +258,7 @@ def _ended(found: Evaluated, task: TrialTask) -> str:
     row = found.rows[task.key]
     if succeeded(row, found.plan.success):
         return "succeeded"
-    return row.stopped_by or ("beyond the limits" if row.succeeded else "not reached")
+    return row.stopped_by or ("beyond the limits" if row.held else "not reached")
 
 
 def _videos(

@@ -123,7 +123,7 @@ class TrialRow:
         policy: Label of what was tried.
         seed: Of the task.
         conditions: Of the task.
-        succeeded: Whether it held by itself: the robot survived, or reached.
+        held: Whether the robot survived, or reached; limits of the plan are not judged here.
         figures: What was measured, by name; null where it could not be.
         stopped_by: Why it did not go to the end; empty where it did.
     """
@@ -132,7 +132,7 @@ class TrialRow:
     policy: str
     seed: int
     conditions: Mapping[str, Any]
-    succeeded: bool
+    held: bool
     figures: Mapping[str, float | None]
     stopped_by: str
 
@@ -169,17 +169,17 @@ def run_trial(task: TrialTask) -> TrialRow:
         )
     if task.robot == ARM:
         outcome = repeat_reach(task)
-        succeeded, figures, stopped = outcome.succeeded, _reach_figures(outcome), outcome.stopped_by
+        held, figures, stopped = outcome.succeeded, _reach_figures(outcome), outcome.stopped_by
     else:
         walked, trace = repeat_walk(task)
-        succeeded, stopped = walked.survived, walked.stopped_by
+        held, stopped = walked.survived, walked.stopped_by
         figures = _walk_figures(walked, trace)
     return TrialRow(
         key=task.key,
         policy=task.policy.label,
         seed=task.seed,
         conditions=task.conditions,
-        succeeded=succeeded,
+        held=held,
         figures=plain(figures, DIGITS),
         stopped_by=stopped,
     )

@@ -51,7 +51,7 @@ from policy_inference.bundle.bundle import (
     JointBundle,
     SetBundle,
 )
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.contract import Artifact, JointContract
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import difference as measured
@@ -352,10 +352,21 @@ def _judgement(
     others = _other_place(recording, backend)
     recorded, ours = (one.model.artifacts.get(backend.name) for one in (contract, bundle.contract))
     if backend.name == info.backend and recorded and ours and recorded.sha256 != ours.sha256:
+        if not _may_be_of_one_model(recorded, ours):
+            return Judgement.WHAT_IF, "the same contract with other weights"
         others.append("the model is another file of the same function")
     if others:
         return Judgement.LIMITS, "; ".join(others)
     return Judgement.EXACT, "the same machine, back end and model"
+
+
+def _may_be_of_one_model(one: Artifact, other: Artifact) -> bool:
+    """Return whether two files may be one model, compiled; false where they must be two."""
+    origins = [{each.sha256, each.compiled_from} - {None} for each in (one, other)]
+    if origins[0] & origins[1]:
+        return True
+    stated = one.compiled_from or other.compiled_from
+    return not stated and one.precision != other.precision
 
 
 def _other_place(recording: FlightRecording, backend: Backend) -> list[str]:

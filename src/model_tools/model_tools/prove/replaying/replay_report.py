@@ -52,7 +52,7 @@ def verdict(found: ReplayedFlight) -> str:
     if found.judgement is Judgement.WHAT_IF:
         command = found.replayer.stages[COMMAND]
         return (
-            f"another function: the command differs in {command.differing} of {command.judged} "
+            f"another policy: the command differs in {command.differing} of {command.judged} "
             f"ticks that could be compared, of {ticks(found)} in all"
         )
     again = (

@@ -41,7 +41,7 @@ def row(task: TrialTask, good: bool) -> TrialRow:
         policy=task.policy.label,
         seed=task.seed,
         conditions=task.conditions,
-        succeeded=good,
+        held=good,
         figures={
             "survived_s": 20.0 if good else task.seed / 100.0,
             "error_vx": 0.1 * (task.seed % 3),

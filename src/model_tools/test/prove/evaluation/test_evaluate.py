@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_results_are_kept_and_only_missing_trials_run_again(tmp_path: Path) -> N
     other = OrderedPool(good)
     evaluated(tmp_path, plan(seeds=5, duration_s=10.0), other)
     assert len(other.done) == 5
+
+
+def test_the_file_of_trials_has_the_verdict_of_the_report(tmp_path: Path) -> None:
+    planned = plan(seeds=10, success=Success(tilt_deg=10.0))
+    found = evaluated(tmp_path, planned, OrderedPool(lambda _: True))
+    kept = [json.loads(line) for line in lines(tmp_path)]
+    successes, trials = found.successes(found.policies[0])
+    assert sum(one["succeeded"] for one in kept) == successes < trials == len(kept)
+    assert all(one["held"] for one in kept)
 
 
 def test_a_line_that_was_not_written_to_its_end_is_tried_again(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_trial_gives_the_same_result_each_time(tmp_path: Path) -> None:
     )
     found = run_trial(task)
     assert run_trial(task) == found
-    assert found.succeeded
+    assert found.held
     assert found.figures["survived_s"] == 4.0
     for name in ("error_vx", "tilt_deg", "torque_rms_nm", "power_w", "energy_j"):
         assert (found.figures[name] or 0.0) > 0.0, name
@@ -50,7 +50,7 @@ def test_a_trial_gives_the_same_result_each_time(tmp_path: Path) -> None:
 
 def test_a_robot_that_falls_has_not_succeeded(tmp_path: Path) -> None:
     found = run_trial(task_of(tmp_path, factors={"push_n": [2000]}))
-    assert not found.succeeded
+    assert not found.held
     assert 2.0 < (found.figures["survived_s"] or 0.0) < 4.0
     assert found.stopped_by
 
@@ -103,7 +103,7 @@ def test_the_seed_draws_pushes_commands_and_ground_and_both_policies_get_the_sam
 @pytest.mark.slow
 def test_the_arm_reaches_and_is_late_where_its_policy_is(tmp_path: Path) -> None:
     quick = run_trial(task_of(tmp_path, "so101_reach", robot="so101", duration_s=6.0))
-    assert quick.succeeded, quick
+    assert quick.held, quick
     assert (quick.figures["closest_m"] or 1.0) < 0.02
     assert 0.5 < (quick.figures["took_s"] or 0.0) < 6.0
     late = task_of(

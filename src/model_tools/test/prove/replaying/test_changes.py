@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replay import Judgement, replay
 from model_tools.prove.replaying.replay_report import verdict
 from model_tools.ship.store.install import install
@@ -69,10 +71,34 @@ def test_a_bundle_that_sees_other_things_begins_cold_in_the_middle(tmp_path: Pat
     assert judged(found) == expected
 
 
-def test_other_weights_are_the_same_function_with_other_results(
+def test_other_weights_of_the_same_contract_are_shown_and_not_judged(
     tmp_path: Path, flown: Path
 ) -> None:
     other = make_bundle(tmp_path / "other", edit=heavier)
+    found = replay(flown, other, "", {})
+    assert found
+    assert found.judgement is Judgement.WHAT_IF
+    assert found.because == "the same contract with other weights"
+    assert "outputs" in differing(found)
+
+
+def state_origin(folder: Path, flown: Path) -> None:
+    """Have a bundle state that its model was compiled from the one that was recorded."""
+    recorded = yaml.safe_load(FlightRecording(flown).info.contract)
+    origin = recorded["model"]["artifacts"]["onnx"]["sha256"]
+    file = folder / "policy.yaml"
+    text = file.read_text("utf-8")
+    assert "precision: fp32" in text
+    file.write_text(
+        text.replace("precision: fp32", f"precision: fp32, compiled_from: {origin}"), "utf-8"
+    )
+
+
+def test_a_model_that_was_compiled_from_the_recorded_one_is_judged(
+    tmp_path: Path, flown: Path
+) -> None:
+    other = make_bundle(tmp_path / "other", edit=heavier)
+    state_origin(other, flown)
     found = replay(flown, other, "", {})
     assert not found
     assert found.judgement is Judgement.LIMITS
@@ -88,7 +114,7 @@ def test_other_weights_are_found_by_the_name_of_an_installed_bundle(
 ) -> None:
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "models"))
     install(make_bundle(tmp_path / "other", edit=heavier), tmp_path / "models")
-    assert replay(flown, Path("tiny@1.0.0"), "", {}).judgement is Judgement.LIMITS
+    assert replay(flown, Path("tiny@1.0.0"), "", {}).judgement is Judgement.WHAT_IF
 
 
 def elsewhere(topic: str, message: Any) -> Any:
@@ -106,6 +132,7 @@ def test_another_machine_is_judged_by_limits(tmp_path: Path, recurrent: bool) ->
 
     other = seeing(tmp_path / "other", recurrent=recurrent, edit=rounding)
     there = rewritten(flight.save(tmp_path / "flown"), tmp_path / "there", elsewhere)
+    state_origin(other.path, there)
     found = replay(there, other.path, "", {})
     assert found
     assert found.judgement is Judgement.LIMITS
