@@ -232,7 +232,7 @@ class Processes:
     ) -> None:
         """End all of them; after an error, first show what those that still run have said last.
 
-        Whoever waits for a node knows only that nothing came, and its log has the reason.
+        A program that waits for a node knows only that nothing came; the node's log has the reason.
         """
         if isinstance(error, PolicyError):
             for process in self._running:
