@@ -161,12 +161,16 @@ def save_model(
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(file))
 
 
-def make_counting_bundle(folder: Path, frames: int | None) -> Path:
+def make_counting_bundle(
+    folder: Path, frames: int | None, *, shows_frame: bool = False, rounds: bool = False
+) -> Path:
     """Write a bundle without golden rows whose input `t` counts ticks.
 
     Args:
         folder: Where; made if absent.
         frames: Of a motion, a constant table that `t` chooses a row of; None: a slow sine of `t`.
+        shows_frame: The row is an output of its own, and no part of the action.
+        rounds: The model counts in float16.
     """
     make_bundle(folder)
     moving = [
@@ -176,12 +180,14 @@ def make_counting_bundle(folder: Path, frames: int | None) -> Path:
     constants = {"w": weights()["w0"][:, :2], "slow": np.array([0.001], np.float32)}
     if frames is not None:
         moving = [
-            helper.make_node("Min", ["t", "last"], ["kept"]),
+            *_rounded("t", "count", rounds=rounds),
+            helper.make_node("Min", ["count", "last"], ["kept"]),
             helper.make_node("Cast", ["kept"], ["row"], to=TensorProto.INT64),
             helper.make_node("Squeeze", ["row", "axis"], ["place"]),
             helper.make_node("Gather", ["motion", "place"], ["frame"]),
         ]
-        motion = np.linspace(-1.0, 1.0, 2 * frames).astype(np.float32).reshape(frames, 2)
+        # Frames beside each other differ.
+        motion = np.tile(np.array([1.0, -1.0], np.float32), frames).reshape(2, frames).T.copy()
         constants |= {
             "last": np.array([frames - 1], np.float32),
             "motion": motion,
@@ -190,13 +196,18 @@ def make_counting_bundle(folder: Path, frames: int | None) -> Path:
     nodes = [
         *moving,
         helper.make_node("MatMul", ["obs", "w"], ["product"]),
-        helper.make_node("Add", ["product", "frame"], ["actions"]),
+        helper.make_node("Add", ["product", "half" if shows_frame else "frame"], ["actions"]),
     ]
+    outputs = {"actions": 2}
+    if shows_frame:
+        nodes.append(helper.make_node("Reshape", ["frame", "pair"], ["shown"]))
+        constants |= {"half": np.full(2, 0.5, np.float32), "pair": np.array([1, 2], np.int64)}
+        outputs["shown"] = 2
     graph = helper.make_graph(
         nodes,
         "counting",
         _values({"obs": OBSERVATIONS, "t": 1}, 2),
-        _values({"actions": 2}, 1),
+        _values(outputs, len(outputs)),
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     file, contract = folder / "policy.onnx", folder / "policy.yaml"
@@ -213,8 +224,22 @@ def make_counting_bundle(folder: Path, frames: int | None) -> Path:
         ("{term: last_action}]}", ", t: {terms: [{term: tick}]}"),
     ):
         text = text.replace(old, old + more)
+    if shows_frame:
+        text = text.replace(
+            "actions: {shape: [1, 2]}", "actions: {shape: [1, 2]}, shown: {shape: [1, 2]}"
+        )
     contract.write_text(text, "utf-8")
     return folder
+
+
+def _rounded(name: str, to: str, *, rounds: bool) -> list[onnx.NodeProto]:
+    """Return what passes a number on, through float16 if it rounds."""
+    if not rounds:
+        return [helper.make_node("Identity", [name], [to])]
+    return [
+        helper.make_node("Cast", [name], ["half_of_it"], to=TensorProto.FLOAT16),
+        helper.make_node("Cast", ["half_of_it"], [to], to=TensorProto.FLOAT),
+    ]
 
 
 def again(folder: Path, other: Path) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model_tools.errors import ToolError
+from model_tools.files.onnx_model import OnnxModel
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract, Observation, Term
 from policy_inference.bundle.terms import TERMS, TermSpec, term_names
@@ -18,6 +19,8 @@ from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.state import RobotState
 from policy_inference.interfaces import F64
 
+LONG_RUN_S = 3600.0
+"""Ticks are counted for so long, unless the contract or the model bounds them."""
 EXACT_IN_FLOAT16 = 2048
 """Up to this number float16 counts one by one; beyond, every second one, then every fourth."""
 TOLERANCE = 1e-3
@@ -107,13 +110,29 @@ def _aged(age: int, length: int) -> str:
     return f", {age} frames before the newest" if age else ", in the newest frame"
 
 
-def tick_inputs(contract: JointContract) -> list[str]:
-    """Return the model inputs that have the count of ticks among their terms."""
-    return [
-        name
-        for name, observation in contract.observations.items()
-        if any(term.term == "tick" for term in observation.terms)
-    ]
+def counts_ticks(contract: JointContract) -> bool:
+    """Return whether the model observes the count of ticks."""
+    terms = (term for each in contract.observations.values() for term in each.terms)
+    return any(term.term == "tick" for term in terms)
+
+
+def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
+    """Return the last tick that makes a difference, by model input that has the count of ticks.
+
+    That is the last row of the table that it chooses from, or the end of the term's `clip`; where
+    neither bounds it, that of an hour.
+    """
+    found = dict[str, int]()
+    for name, observation in contract.observations.items():
+        for term in observation.terms:
+            if term.term == "tick":
+                rows = model.rows_chosen_by(name)
+                bounds = [] if rows is None else [rows - 1]
+                if term.clip is not None:
+                    scaled = observation.order == "scale_then_clip"
+                    bounds.append(round(term.clip[1] / (term.scale.item() if scaled else 1.0)))
+                found[name] = min(bounds, default=round(LONG_RUN_S * contract.rate_hz))
+    return found
 
 
 def frames(observation: Observation) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_tools.errors import ToolError, VerdictError
 from model_tools.files.onnx_model import read_onnx
-from model_tools.files.terms import EXACT_IN_FLOAT16, tick_inputs
+from model_tools.files.terms import last_ticks
 from model_tools.make.nominal import HealthyRun, MeasuredRuns
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
 from model_tools.simulation.robot import LITE3, PUSH_S, SimulatedRobot, push_from
@@ -239,18 +239,20 @@ def drawn_rows(bundle: JointBundle) -> Rows:
     """Return what the model takes and gives in ticks with a new state each, always the same ones.
 
     They prove that another back end or machine computes the same; a robot never moves like this.
-    The count of ticks goes through its whole range: to the last row of the table that it chooses
-    from, else beyond what float16 counts.
+    The count of ticks goes through its whole range, see `last_ticks`.
 
     Raises:
         PolicyError: The model does not run, or its outputs are not finite.
     """
+    last = max(
+        last_ticks(bundle.contract, read_onnx(bundle.artifact("onnx")[1])).values(), default=0
+    )
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)
     state = RobotState(bundle.contract)
     policy, draw = JointPolicy(bundle, recorder, state), _drawing(bundle.contract, state)
     try:
-        for tick in np.linspace(0, _last_tick(bundle), DRAWN_ROWS).round():
+        for tick in np.linspace(0, last, DRAWN_ROWS).round():
             draw()
             if (count := state.get("tick")) is not None:
                 count[0] = tick
@@ -268,16 +270,6 @@ def drawn_rows(bundle: JointBundle) -> Rows:
         inputs={name: tensors[name] for name in model.inputs},
         outputs={name: tensors[name] for name in model.outputs},
     )
-
-
-def _last_tick(bundle: JointBundle) -> int:
-    model = read_onnx(bundle.artifact("onnx")[1])
-    tables = [
-        rows
-        for name in tick_inputs(bundle.contract)
-        if (rows := model.rows_chosen_by(name)) is not None
-    ]
-    return max(tables, default=2 * EXACT_IN_FLOAT16) - 1
 
 
 def _drawing(contract: JointContract, state: RobotState) -> Callable[[], None]:

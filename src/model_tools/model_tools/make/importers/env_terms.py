@@ -12,10 +12,10 @@ from model_tools.files.foreign import Node
 from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.joints import is_pattern, resolve_names
 from model_tools.make.importers.observation import (
+    MOTION_COMMAND,
     WITHOUT_WHEELS,
     SourceTerm,
     frames,
-    motion_command,
     phase_settings,
     scales,
     term_of,
@@ -70,11 +70,7 @@ def policy_terms(
         found = [
             replace(term, scale=None) if term.function == WITHOUT_WHEELS else term for term in found
         ]
-    return [
-        part
-        for term in found
-        for part in (motion_command(term) if _is_motion(term.function) else [term])
-    ]
+    return found
 
 
 def put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> None:
@@ -143,6 +139,8 @@ def _function(root: Node, term: Node) -> tuple[str, str]:
     kind = root["commands"][command]["class_type"].last_name()
     if kind in _VELOCITY_COMMANDS:
         return "velocity_commands", ""
+    if _is_motion(kind):
+        return MOTION_COMMAND, ""
     return kind, f"{command}_command"
 
 

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference motion of an imported policy: a file of the user, or the frames inside the model.
 
-BeyondMimic's exporter and mjlab's put the motion into the model: an input `time_step` chooses the
-frame, and outputs beside the action give it. The bundle gets these frames as its clip, since a tick
-needs its frame before the model runs.
+The exporters of BeyondMimic, mjlab and holosoma put the motion into the model: an input
+`time_step` chooses the frame, and outputs beside the action give it: the poses of all bodies, or
+that of the anchor alone. The bundle gets these frames as its clip, since a tick needs its frame
+before the model runs.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,18 @@ from model_tools.files.onnx_model import OnnxModel
 from model_tools.make.importers.anchor import anchor_chain
 from model_tools.make.importers.draft import TODO, Draft
 from model_tools.make.importers.onnx_metadata import stated_names
+from policy_inference.bundle.arrays import unpacked_arrays
 from policy_inference.bundle.clip import BODY_ARRAYS, JOINT_ARRAYS
 from policy_inference.bundle.terms import TERMS
+from policy_inference.bundle.verified import LARGEST_BYTES
 from policy_inference.interfaces import Tensor
 
 CLIP_FILE = "motion.npz"
 _COUNTER = "time_step"
 _ANCHOR = "motion.anchor"
+_JOINTS, _BODIES = JOINT_ARRAYS[2:], BODY_ARRAYS[1:]
+_ANCHOR_OUTPUTS = ("ref_pos_xyz", "ref_quat_xyzw")
+"""Of holosoma's models: the pose of the anchor in place of those of all bodies."""
 
 
 def put_motion(draft: Draft, model: OnnxModel, clip: Path | None, robot: Path | None) -> None:
@@ -49,12 +55,14 @@ def put_motion(draft: Draft, model: OnnxModel, clip: Path | None, robot: Path | 
             raise ToolError(f"--motion {clip}: expected a policy that tracks a motion, found none")
         draft.values.pop("motion", None)
         return
-    _put_clip(draft, model, clip)
+    has_anchor = any(field.startswith("motion_anchor_") for field in fields)
+    if has_anchor:
+        draft.ask(f"{_ANCHOR}.body", "body whose pose the training compares with the motion's")
+    _put_clip(draft, model, clip, has_anchor=has_anchor)
     draft.ask("motion.at_end", "what follows the last frame: hold or loop")
-    if not any(field.startswith("motion_anchor_") for field in fields):
+    if not has_anchor:
         draft.values["motion"].pop("anchor", None)
         return
-    draft.ask(f"{_ANCHOR}.body", "body whose pose the training compares with the motion's")
     body = draft.find(f"{_ANCHOR}.body")
     if robot is not None and isinstance(body, str) and _is_open(draft, f"{_ANCHOR}.chain"):
         draft.put(f"{_ANCHOR}.chain", anchor_chain(robot, body), f"from {robot.name}")
@@ -74,76 +82,110 @@ def _is_open(draft: Draft, key: str) -> bool:
     return found is None or (isinstance(found, Mapping) and TODO in found)
 
 
-def _put_clip(draft: Draft, model: OnnxModel, clip: Path | None) -> None:
-    frames = model.rows_chosen_by(_COUNTER) if clip is None else None
+def _put_clip(draft: Draft, model: OnnxModel, clip: Path | None, *, has_anchor: bool) -> None:
     if clip is not None:
         content, origin = clip.read_bytes(), f"from {clip.name}"
-    elif frames and _has_frames(model) and isinstance(draft.find("rate_hz"), (int, float)):
-        arrays = frames_of(model, frames, float(draft.find("rate_hz")))
-        content, origin = _packed(arrays), f"{frames} frames inside {model.path.name}"
-        if _is_open(draft, "stand.position"):
-            _put_first_pose(draft, arrays)
-    else:
-        inside = ""
-        if frames and _has_frames(model):
-            inside = "; answer rate_hz, and the frames in the model are taken"
-        elif frames:
-            inside = (
-                f"; the {frames} frames in the model are not taken, since it lacks their outputs "
-                "or the names of joints and bodies"
-            )
-        draft.ask("motion.clip", f"the motion, an npz with names: --motion FILE{inside}")
+        names = ("joint_names", "joint_pos")
+        _put_first_pose(draft, unpacked_arrays(clip, content, names, LARGEST_BYTES))
+        draft.keep("motion.clip", CLIP_FILE, content, origin)
         return
-    draft.keep("motion.clip", CLIP_FILE, content, origin)
+    inside, missing = "", _missing(draft, model, has_anchor=has_anchor)
+    if missing == []:
+        arrays = _frames_of(draft, model, has_anchor=has_anchor)
+        _put_first_pose(draft, arrays)
+        origin = f"{len(arrays['joint_pos'])} frames inside {model.path.name}"
+        draft.keep("motion.clip", CLIP_FILE, _packed(arrays), origin)
+        return
+    if missing is not None:
+        inside = f"; answer {' and '.join(missing)}, and the frames in the model are taken"
+    elif model.rows_chosen_by(_COUNTER):
+        inside = (
+            "; the frames in the model are not taken, since it lacks their outputs or the names "
+            "of joints and bodies"
+        )
+    draft.ask("motion.clip", f"the motion, an npz with names: --motion FILE{inside}")
 
 
 def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:
-    """Let the robot stand as the motion begins."""
-    places = {str(name): i for i, name in enumerate(arrays["joint_names"])}
-    names, first = draft.find("joints.names"), arrays["joint_pos"][0]
-    if all(name in places for name in names):
-        pose = [round(float(first[places[name]]), 4) for name in names]
+    """Let the robot stand as the motion begins, if that is not answered."""
+    names = draft.find("joints.names")
+    if not _is_open(draft, "stand.position") or not isinstance(names, list):
+        return
+    if not {"joint_names", "joint_pos"} <= arrays.keys() or arrays["joint_pos"].ndim != 2:
+        return  # the loader says what is wrong with this clip
+    clip = dict(zip(map(str, arrays["joint_names"]), arrays["joint_pos"][0].tolist(), strict=False))
+    on_robot: Mapping[str, str] = draft.find("joints.robot_names") or {}
+    keys = [name if name in clip else on_robot.get(name, name) for name in names]
+    if all(key in clip for key in keys):
+        pose = [round(clip[key], 4) for key in keys]
         draft.put("stand.position", pose, "first frame of the motion")
 
 
-def _has_frames(model: OnnxModel) -> bool:
-    """Return whether a model gives joints and bodies of its motion, and names them."""
-    names = (*JOINT_ARRAYS[2:], *BODY_ARRAYS[1:])
-    stated = stated_names(model.metadata)
-    return all(name in model.outputs for name in names) and all(stated)
+def _missing(draft: Draft, model: OnnxModel, *, has_anchor: bool) -> list[str] | None:
+    """Return what is to be answered before the frames in a model are taken; None: it has none."""
+    joints, bodies = stated_names(model.metadata)
+    if not (model.rows_chosen_by(_COUNTER) and joints and _gives(model, _JOINTS)):
+        return None
+    missing = [] if isinstance(draft.find("rate_hz"), (int, float)) else ["rate_hz"]
+    if not has_anchor or (bodies and _gives(model, _BODIES)):
+        return missing
+    if not _gives(model, _ANCHOR_OUTPUTS):
+        return None
+    return missing if _anchor_body(draft) else [*missing, f"{_ANCHOR}.body"]
 
 
-def frames_of(model: OnnxModel, frames: int, rate_hz: float) -> dict[str, Tensor]:
+def _gives(model: OnnxModel, names: Sequence[str]) -> bool:
+    return all(name in model.outputs for name in names)
+
+
+def _anchor_body(draft: Draft) -> str:
+    body = draft.find(f"{_ANCHOR}.body")
+    return body if isinstance(body, str) else ""
+
+
+def _frames_of(draft: Draft, model: OnnxModel, *, has_anchor: bool) -> dict[str, Tensor]:
     """Return the clip inside a model, whose other inputs do not change it.
 
     Raises:
         ToolError: The names in the metadata are not as many as the values.
     """
     joints, bodies = stated_names(model.metadata)
+    outputs: tuple[str, ...] = _JOINTS
+    if has_anchor:
+        outputs = (*_JOINTS, *(_BODIES if _gives(model, _BODIES) else _ANCHOR_OUTPUTS))
+    found = _rows(model, outputs)
+    if has_anchor and not _gives(model, _BODIES):
+        bodies, (pos, quat_xyzw) = [_anchor_body(draft)], (found.pop(n) for n in _ANCHOR_OUTPUTS)
+        found["body_pos_w"] = pos[:, None]
+        found["body_quat_w"] = np.roll(quat_xyzw, 1, axis=1)[:, None]
+    for names, name in ((joints, "joint_pos"), (bodies, "body_pos_w")):
+        if name in found and found[name].shape[1] != len(names):
+            raise ToolError(
+                f"{model.path.name}: expected the names of the {found[name].shape[1]} values of "
+                f"{name} in the metadata, found {len(names)}"
+            )
+    if has_anchor:
+        found["body_names"] = np.array(bodies)
+    return {
+        "fps": np.array(float(draft.find("rate_hz"))),
+        "joint_names": np.array(joints),
+        **found,
+    }
+
+
+def _rows(model: OnnxModel, outputs: Sequence[str]) -> dict[str, Tensor]:
+    """Return outputs [frames, ...] for each count of ticks that has a frame of its own."""
     session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
-    outputs = (*JOINT_ARRAYS[2:], *BODY_ARRAYS[1:])
     feed = {
         name: np.zeros([max(1, axis) for axis in tensor.shape], tensor.dtype)
         for name, tensor in model.inputs.items()
     }
     rows = dict[str, list[Tensor]]((name, []) for name in outputs)
-    for frame in range(frames):
+    for frame in range(model.rows_chosen_by(_COUNTER) or 0):
         feed[_COUNTER][...] = frame
         for name, value in zip(outputs, session.run(list(outputs), feed), strict=True):
             rows[name].append(value[0])
-    found = {name: np.array(values) for name, values in rows.items()}
-    for names, name in ((joints, "joint_pos"), (bodies, "body_pos_w")):
-        if found[name].shape[1] != len(names):
-            raise ToolError(
-                f"{model.path.name}: expected the names of the {found[name].shape[1]} values of "
-                f"{name} in the metadata, found {len(names)}"
-            )
-    return {
-        "fps": np.array(rate_hz),
-        "joint_names": np.array(joints),
-        "body_names": np.array(bodies),
-        **found,
-    }
+    return {name: np.array(values) for name, values in rows.items()}
 
 
 def _packed(arrays: Mapping[str, Tensor]) -> bytes:

@@ -39,6 +39,8 @@ _KNOWN = {
         )
     },
 }
+MOTION_COMMAND = "motion_command"
+"""The reference's joints: positions, then velocities."""
 WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
 """robot_lab's positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
@@ -92,7 +94,7 @@ class SourceTerm:
     """Question about which term this is, where the source leaves it open."""
 
 
-def motion_command(term: SourceTerm) -> list[SourceTerm]:
+def _parts_of_motion(term: SourceTerm) -> list[SourceTerm]:
     """Return the terms of a motion command: its joints' positions, then their velocities.
 
     Raises:
@@ -125,6 +127,8 @@ def put_observation(
 ) -> None:
     """Write the observation of one model input.
 
+    A term `motion_command`, as mjlab calls it, is two of the contract's.
+
     Args:
         draft: Has the joints and the action already.
         name: The model's input.
@@ -135,6 +139,11 @@ def put_observation(
     Raises:
         ToolError: The terms cannot fill the input.
     """
+    terms = [
+        part
+        for term in terms
+        for part in (_parts_of_motion(term) if term.function == MOTION_COMMAND else [term])
+    ]
     entries = [_entry(draft, term) for term in terms]
     _fit(draft, name, width, terms, entries)
     for term, entry in zip(terms, entries, strict=True):

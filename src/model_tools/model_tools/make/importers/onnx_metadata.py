@@ -18,9 +18,9 @@ from model_tools.files.onnx_model import OnnxModel, read_onnx
 from model_tools.make.importers.action import SourceAction, put_action, put_velocity_range
 from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.observation import (
+    MOTION_COMMAND,
     SourceTerm,
     TermLayout,
-    motion_command,
     put_observation,
 )
 from model_tools.make.importers.robot_file import put_robot_limits, read_urdf
@@ -37,8 +37,8 @@ _KEYS = {
 }
 _SCALE, _URDF = "action_scale", "robot_urdf"
 _LENGTHS = "observation_history_lengths"
-_ANCHOR, _BODIES, _COMMANDS = "anchor_body_name", "body_names", ("command", "motion_command")
-"""What BeyondMimic's exporter and its relatives say of a motion; names of its term."""
+_ANCHOR, _BODIES, _COMMAND = "anchor_body_name", "body_names", "command"
+"""What BeyondMimic's exporter and its relatives say of a motion; name of its term."""
 _DOUBTS = {"joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos"}
 _FUNCTIONS = {"actions": "last_action"}
 
@@ -216,12 +216,10 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
         )
         if len(lengths) != len(names):
             raise root[_LENGTHS].wrong(f"{len(names)} values, one for each of {terms.key}")
-        commands = _COMMANDS if _ANCHOR in root.mapping() else ()
-        found = [
-            part
-            for term in map(_term, names, lengths)
-            for part in (motion_command(term) if term.name in commands else [term])
-        ]
+        functions = _FUNCTIONS
+        if _ANCHOR in root.mapping():
+            functions = {**functions, _COMMAND: MOTION_COMMAND}
+        found = [_term(*term, functions) for term in zip(names, lengths, strict=True)]
         put_observation(draft, name, width, found, TermLayout(origin=terms.key))
         return
     ask_terms(draft, name, width)
@@ -250,10 +248,10 @@ def _put_limits(draft: Draft, urdf: Node) -> None:
         draft.remark(f"no limits are taken from the metadata: {error}")
 
 
-def _term(name: str, length: int) -> SourceTerm:
+def _term(name: str, length: int, functions: Mapping[str, str]) -> SourceTerm:
     return SourceTerm(
         name=name,
-        function=_FUNCTIONS.get(name, name),
+        function=functions.get(name, name),
         scale=None,
         history=length,
         doubt=_DOUBTS.get(name, ""),

@@ -21,9 +21,9 @@ from model_tools.files.onnx_model import OnnxModel
 from model_tools.make.importers.action import SourceAction, put_action
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.observation import (
+    MOTION_COMMAND,
     SourceTerm,
     TermLayout,
-    motion_command,
     put_observation,
 )
 from model_tools.make.importers.source import (
@@ -46,7 +46,7 @@ _FUNCTIONS = {
     "dof_pos": ("joint_pos_rel_without_wheel", "dof_pos_scale"),
     "dof_vel": ("joint_vel", "dof_vel_scale"),
     "actions": ("last_action", ""),
-    "whole_body_tracking/motion_command": ("motion_command", ""),
+    "whole_body_tracking/motion_command": (MOTION_COMMAND, ""),
     "whole_body_tracking/motion_anchor_ori_b": ("motion_anchor_ori_b", ""),
 }
 """What an observation measures in Isaac Lab's words, and the key of its scale."""
@@ -211,9 +211,8 @@ def _put_observation(
         raise priority.wrong("time or term")
     by_term = priority is not None and priority.text() == "term"
     terms = [
-        part
+        _term(draft, root, each, names, wheels, len(places))
         for each in root["observations"].elements()
-        for part in _terms(draft, root, each, names, wheels, len(places))
     ]
     layout = TermLayout(
         layout="per_term" if by_term else "per_frame",
@@ -226,22 +225,21 @@ def _put_observation(
         draft.put(("observations", tensor[0], "clip"), clip.positive(), "clip_obs")
 
 
-def _terms(
+def _term(
     draft: Draft,
     root: Node,
     stated: Node,
     names: Sequence[str],
     wheels: Sequence[int],
     history: int,
-) -> list[SourceTerm]:
+) -> SourceTerm:
     name = stated.text()
     function, key = _FUNCTIONS.get(name, (name, ""))
     scale = root[key].values() if key else [1.0]
     if name == "dof_pos" and not wheels:
         function = "joint_pos_rel"
     clip = _observed_clip(draft, root, len(names)) if function == "last_action" else None
-    term = SourceTerm(name=name, function=function, scale=scale, clip=clip, history=history)
-    return motion_command(term) if function == "motion_command" else [term]
+    return SourceTerm(name=name, function=function, scale=scale, clip=clip, history=history)
 
 
 def _observed_clip(draft: Draft, root: Node, count: int) -> list[float] | None:

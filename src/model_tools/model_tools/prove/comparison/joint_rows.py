@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.files.row_files import read_rows
+from model_tools.files.terms import counts_ticks
+from model_tools.make.unrecorded import drawn_rows
 from model_tools.prove.calibration.calibration_files import hash_of
 from model_tools.prove.comparison.candidates import Candidate
 from model_tools.prove.comparison.on_rows import OnRows, RowSet
@@ -36,14 +38,18 @@ class JointComparison:
     ) -> list[RowSet]:
         """Return the reference's golden rows, where it has some, and those of files.
 
+        Where the model counts ticks, also rows that are drawn, which go through all of them.
+
         Raises:
             PolicyError: They do not fit the reference, or it does not run.
             OSError: A file cannot be read.
         """
         reference = candidates[0].bundle
-        golden = [_KIND.golden_rows(reference)] if reference.contract.model.golden else []
+        known = [_KIND.golden_rows(reference)] if reference.contract.model.golden else []
+        if counts_ticks(reference.contract):
+            known.append(drawn_rows(reference))  # all ticks, to which no recording goes
         return [
-            *map(RowSet.whole, golden),
+            *map(RowSet.whole, known),
             *(_held_back(candidates, file, read_rows(file, reference, topics)) for file in places),
         ]
 
@@ -72,6 +78,9 @@ class JointComparison:
     ) -> OnRows:
         """Measure each output, and hold the action against limits.
 
+        Where the model counts ticks, its other outputs are held against those of the precision,
+        too: a wrong tick often shows in the reference motion alone.
+
         Raises:
             BundleError: The bundle states no limits, and nothing is known of the precision.
         """
@@ -79,14 +88,19 @@ class JointComparison:
         # The reference gives what was not recorded.
         expected = one.rows.outputs or {name: said[name] for name in bundle.contract.model.outputs}
         differences = _KIND.differences(bundle, one.of(found), one.of(expected), one.judged)
+        action, *others = differences
+        if not counts_ticks(bundle.contract):
+            others = []
+        # States depend on all rows before; no limit of single runs is meant for them.
+        states = {pair.output for pair in bundle.contract.state}
+        others = [other for other in others if other.output not in states]
         return OnRows(
             source=source,
             count=len(one.judged),
             left_out=one.left_out,
             differences=differences,
-            # States depend on all rows before; no limit of single runs is meant for them.
             checks=_KIND.checks(
-                bundle, candidate.backend, candidate.entries, differences[:1], source
+                bundle, candidate.backend, candidate.entries, (action, *others), source
             ),
         )
 

@@ -87,6 +87,8 @@ def walk_each(
         PolicyError: The bundle does not fit the simulated robot.
     """
     check_walks([bundle], duration_s, robot)
+    if bundle.clip is not None:  # to its end: a model may compute late frames in another way
+        duration_s = max(duration_s, len(bundle.clip.joint_pos) / bundle.contract.rate_hz)
     walks = []
     for command in dict.fromkeys(robot.velocity(bundle.contract, each) for each in VELOCITIES):
         name = "({:g}, {:g}, {:g})".format(*command)

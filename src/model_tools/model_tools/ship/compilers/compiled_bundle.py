@@ -62,7 +62,7 @@ def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, to
     files = {model.key: reference(model) for model in bundle.models}
     _precheck(compiler, [*_orders(request, compiler, bundle, kind, files, request.output).values()])
     for file in files.values():
-        kind.warn(file, request.precision)
+        kind.require_exact(file, request.precision)
     source = calibrating(request, compiler)
     samples = kind.samples(source, progress)
     with new_folder(

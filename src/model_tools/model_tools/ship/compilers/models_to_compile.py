@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from model_tools.errors import ToolError
 from model_tools.files.observation_sources import open_source
 from model_tools.files.onnx_model import read_onnx
 from model_tools.files.outputs import BUNDLE_FILES, copy_folder
-from model_tools.files.terms import EXACT_IN_FLOAT16, tick_inputs
+from model_tools.files.terms import EXACT_IN_FLOAT16, last_ticks
 from model_tools.prove.calibration.calibration_files import calibration_samples
 from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
@@ -32,7 +32,6 @@ from policy_inference.bundle.bundle import (
 from policy_inference.interfaces import Tensor
 
 _ROWS = 512
-_log = logging.getLogger("model_tools")
 Samples = Mapping[str, GraphSamples]
 """By the key of the model in the contract."""
 
@@ -52,8 +51,12 @@ class ModelsToCompile(Protocol):
     def place(self, key: str, model: Path) -> Path:
         """Return where a compiled model lies in a bundle, without precision and suffix."""
 
-    def warn(self, model: Path, precision: str) -> None:
-        """Log what a precision does to a reference model."""
+    def require_exact(self, model: Path, precision: str) -> None:
+        """Check that a precision holds what the inputs of a reference model count.
+
+        Raises:
+            ToolError: It does not.
+        """
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
         """Open what calibrates the models, if anything does.
@@ -94,24 +97,19 @@ class JointModel:
         """Return a place beside the contract."""
         return Path("policy")
 
-    def warn(self, model: Path, precision: str) -> None:
-        """Say where float16 does not hold the count of ticks."""
+    def require_exact(self, model: Path, precision: str) -> None:
+        """Check that float16 counts the ticks of the longest run one by one; see `last_ticks`."""
         contract = self._bundle.contract
-        for name in tick_inputs(contract) if precision == "fp16" else ():
-            rows = read_onnx(model).rows_chosen_by(name)
-            if contract.model.inputs[name].dtype == "float32" and (
-                rows is None or rows > EXACT_IN_FLOAT16 + 1
-            ):
-                _log.warning(
-                    "%s: %s counts ticks, which float16 holds one by one up to %d only (%.0f s at "
-                    "%g Hz): longer runs are computed with wrong ones; take another precision, or "
-                    "export the model with %s in int64 where the back end has that",
-                    contract.name,
-                    name,
-                    EXACT_IN_FLOAT16,
-                    EXACT_IN_FLOAT16 / contract.rate_hz,
-                    contract.rate_hz,
-                    name,
+        if precision != "fp16":
+            return
+        for name, last in last_ticks(contract, read_onnx(model)).items():
+            if contract.model.inputs[name].dtype == "float32" and last > EXACT_IN_FLOAT16:
+                raise ToolError(
+                    f"{contract.name}: {name}: expected at most {EXACT_IN_FLOAT16} ticks, which "
+                    f"float16 counts one by one, found {last}: after "
+                    f"{EXACT_IN_FLOAT16 / contract.rate_hz:.0f} s it would get wrong ones; take "
+                    f"another precision, export the model with {name} in int64, or bound the term "
+                    f"with clip: [0, {EXACT_IN_FLOAT16}]"
                 )
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
@@ -149,7 +147,7 @@ class ChunkModels:
         """Return a place beside the reference's graph."""
         return model.relative_to(self._bundle.path).with_name(self.name(key))
 
-    def warn(self, model: Path, precision: str) -> None:
+    def require_exact(self, model: Path, precision: str) -> None:
         """Do nothing: graphs have no count of ticks."""
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:

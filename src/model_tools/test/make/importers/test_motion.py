@@ -155,6 +155,55 @@ def test_the_motion_inside_a_model_becomes_the_bundle_s_clip(tmp_path: Path) -> 
     assert terms[:3] == ["motion_joint_pos", "motion_joint_vel", "motion_anchor_ori_b"]
 
 
+def save_tracker_of_holosoma(file: Path) -> Path:
+    """Save a model as holosoma's exporter does: the pose of the anchor, and no names of bodies."""
+    model = onnx.load(save_tracker(file))
+    names = {"body_pos_w": "ref_pos_xyz", "body_quat_w": "ref_quat_xyzw"}
+    for table in model.graph.initializer:
+        base = table.name.removesuffix("_table")
+        if base in names:
+            values = numpy_helper.to_array(table)[:, 0]
+            if base == "body_quat_w":
+                values = np.roll(values, -1, axis=1)
+            table.CopyFrom(numpy_helper.from_array(values.copy(), table.name))
+    for node in model.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for output in model.graph.output:
+        if output.name in names:
+            output.name = names[output.name]
+            del output.type.tensor_type.shape.dim[1]
+    for entry in list(model.metadata_props):
+        if entry.key in ("body_names", "anchor_body_name"):
+            model.metadata_props.remove(entry)
+    onnx.save(model, str(file))
+    return file
+
+
+def test_the_pose_of_the_anchor_alone_inside_a_model_becomes_the_bundle_s_clip(
+    tmp_path: Path,
+) -> None:
+    model = save_tracker_of_holosoma(tmp_path / "policy.onnx")
+    terms = (
+        "observations.obs.terms=[{term: motion_joint_pos}, {term: motion_joint_vel}, "
+        "{term: motion_anchor_ori_b}, {term: base_ang_vel}, {term: joint_pos_rel}, "
+        "{term: joint_vel}, {term: last_action}]"
+    )
+    own = [answer for answer in OWN if not answer.startswith("observations.")]
+    given = [*answers(), *own, terms]
+    asked = make_draft(ImportRequest(source=model, answers=given)).todos()
+    assert "motion.anchor.body" in asked["motion.clip"]
+    given.append("motion.anchor.body=trunk")
+    request = ImportRequest(source=model, answers=given)
+    assert import_bundle(request, tmp_path / "bundle").todos() == {}
+    motion, clip = tables(), load_bundle(tmp_path / "bundle", kind=JointBundle).clip
+    assert clip is not None
+    np.testing.assert_allclose(clip.joint_vel, motion["joint_vel"], atol=1e-6)
+    np.testing.assert_allclose(clip.anchor_pos, motion["body_pos_w"][:, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        clip.anchor_quat_xyzw, np.roll(motion["body_quat_w"][:, 0], -1, axis=1), atol=1e-6
+    )
+
+
 def test_a_bundle_s_motion_is_shown(tmp_path: Path) -> None:
     chain = "motion.anchor.chain=[{joint: hip, position_m: [0, 0, 1]}]"
     model = save_tracker(tmp_path / "policy.onnx")
@@ -210,12 +259,13 @@ def test_a_clip_of_the_user_becomes_the_bundle_s(tmp_path: Path) -> None:
     request = ImportRequest(
         source=model,
         motion=clip_file(tmp_path / "mine.npz"),
-        answers=[*answers(), *OWN, "stand.position=[0.1, -0.8]"],
+        answers=[*answers(), *OWN],
     )
     assert import_bundle(request, tmp_path / "bundle").todos() == {}
-    clip = load_bundle(tmp_path / "bundle", kind=JointBundle).clip
-    assert isinstance(clip, MotionClip)
-    assert len(clip.joint_pos) == FRAMES
+    bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
+    assert isinstance(bundle.clip, MotionClip)
+    assert len(bundle.clip.joint_pos) == FRAMES
+    assert bundle.contract.stand.position.tolist() == [0.1, -0.8]
 
 
 def test_a_clip_for_a_policy_that_tracks_none_is_refused(tmp_path: Path) -> None:

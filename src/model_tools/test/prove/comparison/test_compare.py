@@ -28,7 +28,16 @@ from policy_inference.comparison.rows import evenly
 from policy_inference.errors import LateRunError
 
 from ...small_bag import every, joint_states, write_bag
-from ...tiny_bundle import ROBOT, again, forward, make_bundle, observations, sha256, weights
+from ...tiny_bundle import (
+    ROBOT,
+    again,
+    forward,
+    make_bundle,
+    make_counting_bundle,
+    observations,
+    sha256,
+    weights,
+)
 
 OURS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
 Shift = Callable[[dict[str, Any]], object]
@@ -88,6 +97,24 @@ def test_a_perturbed_model_fails_and_the_joint_is_named(reference: Path, tmp_pat
     assert failed.what == "mean absolute error"
     assert failed.value == pytest.approx(0.25)
     assert re.search(r"golden rows: worst in knee, row \d+; most in knee", failed.where)
+
+
+@pytest.mark.parametrize(("frames", "holds"), [(2049, True), (3000, False)])
+def test_a_model_that_counts_its_ticks_in_float16_fails_on_those_that_it_does_not_hold(
+    tmp_path: Path, frames: int, holds: bool
+) -> None:
+    """Only the frame that it shows is wrong then, not its action."""
+    exact = make_counting_bundle(tmp_path / "exact", frames, shows_frame=True)
+    rounded = make_counting_bundle(tmp_path / "rounded", frames, shows_frame=True, rounds=True)
+
+    first, second = compared(exact, rounded)
+
+    assert first
+    assert bool(second) is holds
+    if not holds:
+        assert {check.what for check in second.checks if not check} == {
+            "mean absolute error of shown"
+        }
 
 
 def test_rows_without_outputs_are_judged_by_what_the_reference_says(

@@ -438,14 +438,13 @@ def test_the_command_compiles(
     assert artifact.calibration.rows == 40
 
 
-@pytest.mark.parametrize(("frames", "warned"), [(2049, False), (3000, True), (None, True)])
-def test_a_count_of_ticks_that_float16_does_not_hold_is_warned_of(
-    compiled: Compile,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    frames: int | None,
-    warned: bool,
-) -> None:
-    compiled("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", frames))
+def test_float16_is_compiled_where_it_counts_all_ticks(compiled: Compile, tmp_path: Path) -> None:
+    compiled("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", 2049))
 
-    assert ("t counts ticks, which float16 holds one by one up to 2048" in caplog.text) is warned
+
+@pytest.mark.parametrize("frames", [3000, None])
+def test_float16_is_refused_where_it_does_not_count_all_ticks(
+    compiled: Compile, tmp_path: Path, frames: int | None
+) -> None:
+    with pytest.raises(ToolError, match="2048 ticks"):
+        compiled("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", frames))
