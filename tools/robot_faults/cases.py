@@ -83,6 +83,10 @@ def of_the_robot(*legs: str) -> list[Case]:
         "freeze:imu",
         *(f"nan:{field}" for field in fields if field not in _UNREAD),
         "order:joint_states",
+        "zero:joint_states.velocity",
+        "bias:imu.angular_velocity=0.5",
+        "reverse:imu.linear_acceleration",
+        f"stuck:{legs[1]}",
     ]
     walked = [
         "drop:joint_states+0.03",

@@ -19,6 +19,7 @@ from lite3_driver.reception import Lite3Reception, in_si
 from lite3_driver.sockets import UdpTransport
 from lite3_driver.wire import F64, JOINT_NAMES, Lite3State
 from robot_driver.checks import Stillness, YawRateCheck, outside
+from robot_driver.consistency import SenseConsistency
 from robot_driver.robot import RobotInterface
 
 
@@ -37,6 +38,7 @@ class Lite3(RobotInterface[Lite3State]):
         super().__init__(settings)
         self.reception = Lite3Reception(settings)
         self._stillness, self._yaw_rate = Stillness(), YawRateCheck()
+        self._senses = SenseConsistency(FIGURES, torques=settings.obeyed_torque_nm > 0.0)
 
     @property
     def place(self) -> str:
@@ -63,12 +65,14 @@ class Lite3(RobotInterface[Lite3State]):
 
     def encode(self, values: F64) -> bytes:
         """Return a command frame."""
+        self._senses.sent(values)
         return wire.command(values)
 
     def see(self, state: Lite3State, now_ns: int) -> None:
         """Watch whether the robot lies still, and whether it turns as its IMU says."""
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
         self._yaw_rate.see(state.tick, state.rpy, state.ang_vel)
+        self._senses.see(state, state.rpy, state.ang_vel, state.lin_acc)
 
     def obstacles(self, now_ns: int) -> list[str]:
         """Return why the robot does not lie folded and still, or its IMU cannot be trusted."""
@@ -79,21 +83,29 @@ class Lite3(RobotInterface[Lite3State]):
             *self._yaw_rate.problems(
                 unit=settings.angular_velocity_unit, waived=settings.angular_velocity_checked
             ),
+            *filter(None, [self._senses.problem]),
         ]
 
     def fault(self) -> str:
-        """Return that the robot has turned, and that its IMU reported another unit."""
-        if not self._yaw_rate.other_unit:
-            return ""
-        return (
-            "while the robot turned, its angular velocity was that of another unit "
-            "(angular_velocity_unit)"
-        )
+        """Return that its IMU reported another unit while it turned, or that senses disagree."""
+        found = [self._senses.problem]
+        if self._yaw_rate.other_unit:
+            found.append(
+                "while the robot turned, its angular velocity was that of another unit "
+                "(angular_velocity_unit)"
+            )
+        elif self._senses.shares["turn"] >= 1.0:
+            found.append("is angular_velocity_unit right?")
+        return "; ".join(filter(None, found))
+
+    def warning(self) -> str:
+        """Return which senses disagree, as far as the robot may go on."""
+        return self._senses.warning
 
     def notes(self) -> dict[str, str | float]:
-        """Return what the check of the unit found."""
+        """Return what the checks of the senses found."""
         ratio = self._yaw_rate.ratio
-        return {} if ratio is None else {"yaw_rate_ratio": ratio}
+        return self._senses.notes() | ({} if ratio is None else {"yaw_rate_ratio": ratio})
 
     def prepare(self) -> list[bytes]:
         """Return the request to fold the legs."""
@@ -109,6 +121,7 @@ class Lite3(RobotInterface[Lite3State]):
 
     def give_back(self) -> list[bytes]:
         """Return the request that the host's own controller has the robot again."""
+        self._senses.sent(None)
         return [wire.request(wire.GIVE_BACK)]
 
 

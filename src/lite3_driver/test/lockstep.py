@@ -74,6 +74,7 @@ class Lockstep:
     """A link with a host that sends `state` and, while `mode` is set, a policy of 50 Hz.
 
     Attributes:
+        noise_rad: Of the encoders; those of a robot whose command moves are broken without any.
         sent: Time in ms and datagram of all that was sent.
         answers: To requests, as they ended.
     """
@@ -89,6 +90,7 @@ class Lockstep:
         self.link = Link(Lite3(replace(Lite3Settings(), **settings)), 0)  # type: ignore[arg-type]
         self.now_ms = 0
         self.state: Lite3State | None = LYING
+        self.noise_rad = 0.0
         self.mode: int | None = None
         self.position: F64 = FOLDED
         self.sequence = 0
@@ -108,7 +110,8 @@ class Lockstep:
         for _ in range(round(seconds * 1000 / STEP_MS)):
             self.now_ms += STEP_MS
             if self.state is not None and self.now_ms % FRAME_MS == 0:
-                self.tell(self.state)
+                noise = self.noise_rad * np.sin(0.37 * self.now_ms)
+                self.tell(self.state._replace(joint_pos=self.state.joint_pos + noise))
             if self.mode is not None and self.now_ms % 20 == 0:
                 self.command(self.mode, position=self.position)
             self.step()

@@ -13,6 +13,9 @@ from robot_driver.interfaces import DriverPhase
 
 from .lockstep import DAMP, FOLD_S, FOLDED, HOST, LYING, PORT, RUN, Lockstep
 
+NOISE_RAD = 5e-4
+"""Of encoders whose joints are asked to move and do not."""
+
 
 def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
     robot = Lockstep()
@@ -66,6 +69,7 @@ def test_a_link_that_was_held_up_for_a_second_has_lost_control(mode: int) -> Non
 
 def test_a_host_that_does_not_obey_is_left() -> None:
     robot = Lockstep()
+    robot.noise_rad = NOISE_RAD
     robot.in_control(RUN)
     ignored = FOLDED + np.tile([0.0, 0.0, -0.5], 4)
 
@@ -121,6 +125,7 @@ def test_a_host_that_may_obey_is_kept(
     asked: list[float], given: list[float], settings: dict[str, float]
 ) -> None:
     robot = Lockstep(**settings)
+    robot.noise_rad = NOISE_RAD
     robot.in_control(RUN)
     assert robot.state is not None
     robot.state = robot.state._replace(joint_effort=np.tile(given, 4))
@@ -133,6 +138,7 @@ def test_a_host_that_may_obey_is_kept(
 
 def test_one_drive_that_has_failed_is_no_host_that_does_not_obey() -> None:
     robot = Lockstep()
+    robot.noise_rad = NOISE_RAD
     robot.in_control(RUN)
 
     robot.position = FOLDED + np.eye(12)[2] * -0.5

@@ -217,7 +217,8 @@ class Link(Generic[StateT]):
             newest = self._follower.newest
             rests = newest is not None and newest.mode == self._figures.rest_mode
             what = "damps" if self._figures.rest_mode == MODE_DAMP else "holds"
-            return "the newest joint_command is followed" + (f", which {what}" if rests else "")
+            follows = "the newest joint_command is followed" + (f", which {what}" if rests else "")
+            return "; ".join(filter(None, [follows, self._robot.warning()]))
         if self.phase is not DriverPhase.DAMPING:
             return self._reason
         if not self._acknowledgement.known:
@@ -371,6 +372,8 @@ class Link(Generic[StateT]):
     def _notes(self) -> dict[str, str | float]:
         """Return the details that are no counters and that there are."""
         notes = self._robot.notes()
+        if warning := self._robot.warning():
+            notes["warning"] = warning
         if self._send_error:
             notes["send_error"] = self._send_error
         if self._follower.refusal:

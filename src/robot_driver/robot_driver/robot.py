@@ -174,6 +174,10 @@ class RobotInterface(ABC, Generic[StateT]):
         """Return why a robot under control must be brought to rest at once, or nothing."""
         return ""
 
+    def warning(self) -> str:
+        """Return what is wrong with a robot that may go on, for reason and details."""
+        return ""
+
     def notes(self) -> dict[str, str | float]:
         """Return what else there is to tell, for `details` of the status."""
         return {}

@@ -10,6 +10,11 @@ without a duration it lasts to the end:
 `drop:<stream>`                             the stream is silent
 `nan:<stream>.<field>`                      the first element of the field is NaN
 `noise:<stream>.<field>=sigma`              Gaussian noise in the unit of the field
+`zero:<stream>.<field>`                     all of the field is 0
+`reverse:<stream>.<field>`                  the field has the opposite sign
+`bias:<stream>.<field>=value`               the field's last element is too high by so much
+`stuck:<joint>`                             the joint's position stands still
+`swapped:<joint>.<joint>`                   positions and velocities of two joints, exchanged
 `order:joint_states`                        joint values ordered part by part, not leg by leg,
                                             under unchanged names; of a quadruped
 `latency:command=seconds`                   commands reach the drives later (0 to 0.04 s)
@@ -59,13 +64,19 @@ TARGETS = {
     "drop": tuple(STREAM_FIELDS),
     "nan": _FIELD_TARGETS,
     "noise": _FIELD_TARGETS,
+    "zero": _FIELD_TARGETS,
+    "reverse": _FIELD_TARGETS,
+    "bias": _FIELD_TARGETS,
+    "stuck": (),
+    "swapped": (),
     "order": ("joint_states",),
     "latency": ("command",),
     "motor_off": (),
     "push": tuple(_PUSH_DIRECTION),
 }
 """Kinds of faults and the targets of each; the joints are the robot's, which a plan knows."""
-WITH_VALUE = ("noise", "latency", "push")
+_OF_JOINTS = ("motor_off", "stuck", "swapped")
+WITH_VALUE = ("noise", "bias", "latency", "push")
 """Kinds that take a value; the others take none."""
 _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 _TEXT = re.compile(
@@ -221,8 +232,8 @@ class FaultPlan:
         """
         self.faults = tuple(faults)
         for fault in self.faults:
-            if fault.kind == "motor_off":
-                _require(fault, joint_names)
+            if fault.kind in _OF_JOINTS:
+                _require_joints(fault, joint_names)
             if fault.kind == "order" and len(joint_names) % _LEG_JOINTS:
                 raise SimError(
                     f"fault order: expected legs of {_LEG_JOINTS} joints, found {len(joint_names)} "
@@ -230,6 +241,7 @@ class FaultPlan:
                 )
         self._rng = np.random.default_rng(seed)
         self._last: dict[str, Sensors] = {}
+        self._stuck: dict[Fault, float] = {}
         self._begun: set[Fault] = set()
 
     @classmethod
@@ -272,7 +284,7 @@ class FaultPlan:
         mine = [
             fault
             for fault in self.faults
-            if fault.target.split(".")[0] == stream and fault.active(sensors.time_ns)
+            if _stream_of(fault) == stream and fault.active(sensors.time_ns)
         ]
         kinds = {fault.kind for fault in mine}
         if "drop" in kinds:
@@ -292,16 +304,49 @@ class FaultPlan:
             by_part = np.arange(len(sensors.joint_names)).reshape(-1, _LEG_JOINTS).T.ravel()
             swapped: dict[str, Any] = {name: getattr(sensors, name)[by_part] for name in fields}
             return dataclasses.replace(sensors, **swapped)
-        if fault.kind not in ("nan", "noise"):
+        if fault.kind == "stuck":
+            joint, position = sensors.joint_names.index(fault.target), sensors.joint_pos.copy()
+            position[joint] = self._stuck.setdefault(fault, position[joint])
+            return dataclasses.replace(sensors, joint_pos=position)
+        if fault.kind == "swapped":
+            pair = [sensors.joint_names.index(name) for name in fault.target.split(".")]
+            places = np.arange(len(sensors.joint_names))
+            places[pair] = pair[::-1]
+            return dataclasses.replace(
+                sensors, joint_pos=sensors.joint_pos[places], joint_vel=sensors.joint_vel[places]
+            )
+        name = STREAM_FIELDS.get(stream, {}).get(field)
+        if name is None:
             return sensors
-        name = STREAM_FIELDS[stream][field]
         values = getattr(sensors, name).copy()
         if fault.kind == "nan":
             values.flat[0] = np.nan
-        else:
+        elif fault.kind == "noise":
             values += self._rng.normal(0.0, fault.value, values.shape)
+        elif fault.kind == "bias":
+            values.flat[-1] += fault.value
+        else:
+            values *= -1.0 if fault.kind == "reverse" else 0.0
         changed: dict[str, Any] = {name: values}
         return dataclasses.replace(sensors, **changed)
+
+
+def _stream_of(fault: Fault) -> str:
+    """Return the stream that a fault spoils; another word for a fault of the body."""
+    if fault.kind in ("stuck", "swapped"):
+        return "joint_states"
+    return fault.target.split(".")[0]
+
+
+def _require_joints(fault: Fault, joint_names: Sequence[str]) -> None:
+    """Raise SimError unless a fault has a joint as its target, or two that are swapped."""
+    if fault.kind != "swapped":
+        _require(fault, joint_names)
+    elif len(pair := fault.target.split(".")) != 2 or not {*pair} <= {*joint_names}:
+        raise SimError(
+            f"fault swapped: expected two joints, as in {'.'.join(joint_names[:2])}, got "
+            f"'{fault.target}'; known: {', '.join(joint_names)}"
+        )
 
 
 def _require(fault: Fault, targets: Sequence[str]) -> None:

@@ -44,6 +44,14 @@ def at(sensors: Sensors, time_s: float) -> Sensors:
         ("drop:imu@4", Fault(kind="drop", target="imu", start_s=4.0, duration_s=math.inf)),
         ("latency:command=2e-2", Fault(kind="latency", target="command", value=0.02)),
         (" order:joint_states ", Fault(kind="order", target="joint_states")),
+        (
+            "bias:imu.angular_velocity=0.5",
+            Fault(kind="bias", target="imu.angular_velocity", value=0.5),
+        ),
+        (
+            "swapped:FL_HipY_joint.FR_HipY_joint",
+            Fault(kind="swapped", target="FL_HipY_joint.FR_HipY_joint"),
+        ),
     ],
 )
 def test_texts_mean_what_they_say(text: str, fault: Fault) -> None:
@@ -57,6 +65,12 @@ def test_texts_mean_what_they_say(text: str, fault: Fault) -> None:
         ("drop:sonar", "drop: unknown target 'sonar'; known: joint_states, imu, contact, odom"),
         ("nan:imu.smell", "nan: unknown target 'imu.smell'; known: joint_states.position"),
         ("motor_off:tail", "motor_off: unknown target 'tail'; known: FL_HipX_joint"),
+        ("stuck:tail", "stuck: unknown target 'tail'; known: FL_HipX_joint"),
+        (
+            "swapped:FL_HipX_joint",
+            "swapped: expected two joints, as in FL_HipX_joint.FL_HipY_joint",
+        ),
+        ("swapped:FL_HipX_joint.tail", "swapped: expected two joints"),
         ("imu", "expected kind:target"),
         ("drop:imu@soon", "expected kind:target"),
         ("push:left@5+0.1", "push: expected a value"),
@@ -186,3 +200,35 @@ def test_a_fault_that_lasts_or_is_to_come_is_planned(text: str) -> None:
 
 def test_empty_texts_plan_nothing() -> None:
     assert FaultPlan.parse(["", "  "]).faults == ()
+
+
+def test_wrong_senses_change_what_they_name(sensors: Sensors) -> None:
+    texts = [
+        "zero:joint_states.velocity",
+        "reverse:imu.linear_acceleration",
+        "bias:imu.angular_velocity=0.5",
+    ]
+    streams = FaultPlan.parse(texts).apply(sensors)
+
+    assert streams.joint_states is not None
+    assert streams.imu is not None
+    assert not streams.joint_states.joint_vel.any()
+    np.testing.assert_array_equal(streams.joint_states.joint_pos, sensors.joint_pos)
+    np.testing.assert_array_equal(streams.imu.lin_acc_body, -sensors.lin_acc_body)
+    np.testing.assert_allclose(streams.imu.ang_vel_body - sensors.ang_vel_body, [0.0, 0.0, 0.5])
+
+
+def test_a_stuck_joint_and_swapped_ones(sensors: Sensors) -> None:
+    names = list(sensors.joint_names)
+    knee, one, other = map(names.index, ("FL_Knee_joint", "FL_HipY_joint", "FR_HipY_joint"))
+    plan = FaultPlan.parse(["stuck:FL_Knee_joint", "swapped:FL_HipY_joint.FR_HipY_joint"])
+    plan.apply(sensors)
+    later = dataclasses.replace(at(sensors, 1.0), joint_pos=sensors.joint_pos + 0.1)
+
+    shown = plan.apply(later).joint_states
+
+    assert shown is not None
+    assert shown.joint_pos[knee] == sensors.joint_pos[knee]
+    assert shown.joint_pos[one] == later.joint_pos[other]
+    assert shown.joint_pos[other] == later.joint_pos[one]
+    assert shown.joint_vel[one] == sensors.joint_vel[other]

@@ -30,6 +30,7 @@ from .messages import NO_KEYS, keys, low_state, values_of
 
 MS = 1_000_000
 STEP_MS = 2
+FASTEST_RAD_S = 15.0
 DAMP, STAND, RUN = 0, 1, 3
 """Modes of policy_msgs/JointCommand."""
 STANDING = np.array([-0.1, 0.8, -1.5, 0.1, 0.8, -1.5, -0.1, 1.0, -1.5, 0.1, 1.0, -1.5])
@@ -114,6 +115,7 @@ class Lockstep:
         self.model, self.robot = model, FakeRobot(model, active)
         self.driver = Robot(replace(model.defaults, **settings))
         self.link: Link[UnitreeState] = Link(self.driver, 0)
+        self.shown = self.robot.joint_pos
         self.now_ms = 0
         self.silent = False
         self.remote: WirelessRemote = NO_KEYS
@@ -152,10 +154,13 @@ class Lockstep:
 
     def tell(self) -> UnitreeState | None:
         """Let the robot send its state, with the tick of the present time."""
+        moved = self.robot.joint_pos - self.shown
+        self.shown = self.robot.joint_pos
         data = low_state(
             self.model,
             tick=self.now_ms,
             joint_pos=self.robot.joint_pos,
+            joint_vel=np.clip(1e3 * moved / STEP_MS, -FASTEST_RAD_S, FASTEST_RAD_S),
             remote=self.remote,
             **self.changes,
         )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from robot_driver.checks import Stillness, YawRateCheck, outside
+from robot_driver.consistency import SenseConsistency
 from robot_driver.interfaces import DAMPING, F64, NS_PER_S, POSITION, STIFFNESS
 from robot_driver.robot import RobotInterface
 from unitree_driver import wire
@@ -61,6 +62,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self.reception = UnitreeReception(self.model, settings)
         self._service = self.reception.service
         self._stillness, self._yaw_rate = Stillness(), YawRateCheck()
+        self._senses = SenseConsistency(self.figures, torques=settings.obeyed_torque_nm > 0.0)
         self._commands = _Commands(self.model)
         self._remote_seen = self._stop_held = False
         self._taking = False
@@ -81,6 +83,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
     def encode(self, values: F64) -> bytes:
         """Return a LowCmd, behind the number of its topic."""
+        self._senses.sent(values)
         return self._commands.frame(values)
 
     def see(self, state: UnitreeState, now_ns: int) -> None:
@@ -88,6 +91,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._commands.machine = state.machine
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
         self._yaw_rate.see(state.tick, state.rpy, state.ang_vel)
+        self._senses.see(state, state.rpy, state.ang_vel, state.lin_acc)
         self._stop_held = state.remote.holds(*STOP_KEYS)
         # Without a key all of its bytes are 0, which is what a remote that is off may send, too.
         self._remote_seen = self._remote_seen or state.remote.keys != 0
@@ -96,6 +100,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         """Return why control is refused; once it has been asked for, also whether it is free."""
         settings, state = self.settings, self.reception.state
         found = [*self._imu_problems(), *self._commander_problems()]
+        found += filter(None, [self._senses.problem])
         if not self.reception.news.standby:
             found.append(_NO_STANDBY)
         if self._stop_held:
@@ -131,12 +136,16 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         found = [*self._commander_problems(), *self._motor_problems()]
         if self._yaw_rate.other_unit:
             found += self._imu_problems()
-        return "; ".join(found)
+        return "; ".join(filter(None, [*found, self._senses.problem]))
+
+    def warning(self) -> str:
+        """Return which senses disagree, as far as the robot may go on."""
+        return self._senses.warning
 
     def notes(self) -> dict[str, str | float]:
         """Return the built-in controller, a lost standby process, battery, motors, the unit."""
         service, battery = self._service, self.reception.battery
-        notes: dict[str, str | float] = {}
+        notes: dict[str, str | float] = {**self._senses.notes()}
         if service.active is not None:
             notes["motion_service"] = service.active or "released"
         if service.released:
@@ -209,6 +218,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
     def give_back(self) -> list[bytes]:
         """Return the request that selects the built-in controller again, where it was released."""
         self._taking = False
+        self._senses.sent(None)
         frames = self._service.select() if self._selects else []
         self._service.begin()
         return frames

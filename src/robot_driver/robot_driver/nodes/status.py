@@ -135,7 +135,11 @@ class StatusTopics:
         level, text = DiagnosticStatus.OK, status.reason
         if status.state == DriverPhase.LISTENING and status.obstacles:
             level, text = DiagnosticStatus.WARN, "; ".join([status.reason, *status.obstacles])
-        elif status.state == DriverPhase.DAMPING or self._commands.ignored_problem():
+        elif (
+            status.state == DriverPhase.DAMPING
+            or self._commands.ignored_problem()
+            or any(entry.key == "warning" for entry in status.details)
+        ):
             level = DiagnosticStatus.WARN
         if self._lost:
             level, text = DiagnosticStatus.ERROR, self._lost

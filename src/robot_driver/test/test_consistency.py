@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Senses that disagree are found by their rule, and only by that; those that agree are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from robot_driver.consistency import WARNING_SHARE, SenseConsistency
+from robot_driver.interfaces import DriveFigures
+
+JOINTS = 4
+NAMES = ("hip", "knee", "other_hip", "other_knee")
+STIFFNESS, DAMPING = 60.0, 1.0
+FIGURES = DriveFigures(
+    joint_names=NAMES,
+    lowest_rad=np.full(JOINTS, -2.0),
+    highest_rad=np.full(JOINTS, 2.0),
+    position_margin_rad=0.1,
+    fastest_rad_s=np.full(JOINTS, 20.0),
+    largest_torque_nm=np.full(JOINTS, 30.0),
+    largest_stiffness=100.0,
+    largest_damping=10.0,
+    first_torque_nm=5.0,
+    demand_nm=10.0,
+    foreign_nm=10.0,
+    state_rate_hz=(100.0, 1000.0),
+    watchdog_s=np.inf,
+    rest_mode=0,
+    rest_s=2.0,
+)
+
+
+@dataclass(frozen=True)
+class Senses:
+    """What a robot shows at one time."""
+
+    tick: int
+    joint_pos: np.ndarray
+    joint_vel: np.ndarray
+    joint_effort: np.ndarray
+    temperature_c: np.ndarray
+    rpy: np.ndarray
+    ang_vel: np.ndarray
+    lin_acc: np.ndarray
+
+
+Spoil = Callable[[Senses], Senses]
+
+
+def moving(spoil: Spoil = lambda senses: senses, seconds: float = 4.0) -> SenseConsistency:
+    """Return the rules after a robot that swings its legs and sways, with what it shows spoilt."""
+    rules = SenseConsistency(FIGURES, torques=True)
+    phase = np.array([0.0, 1.0, np.pi, np.pi + 1.0])
+    for tick in range(0, round(1000 * seconds), 2):
+        swing = 2.0 * np.pi * 2.0 * 1e-3 * tick + phase
+        turn = 2.0 * np.pi * 1e-3 * tick
+        position, velocity = 0.3 * np.sin(swing), 1.2 * np.pi * np.cos(swing)
+        target = 0.35 * np.sin(swing)
+        values = np.zeros((JOINTS, 5))
+        values[:, 0], values[:, 3], values[:, 4] = target, STIFFNESS, DAMPING
+        rules.sent(values)
+        # About one axis of the body, so that the rates are the derivatives of the angles.
+        roll = 0.5 * np.sin(turn)
+        shown = spoil(
+            Senses(
+                tick=tick,
+                joint_pos=position,
+                joint_vel=velocity,
+                joint_effort=STIFFNESS * (target - position) - DAMPING * velocity,
+                temperature_c=np.zeros(JOINTS),
+                rpy=np.array([roll, 0.0, 0.0]),
+                ang_vel=np.array([1.0 * np.pi * np.cos(turn), 0.0, 0.0]),
+                lin_acc=9.81 * np.array([0.0, np.sin(roll), np.cos(roll)]),
+            )
+        )
+        rules.see(shown, shown.rpy, shown.ang_vel, shown.lin_acc)
+    return rules
+
+
+def beyond(rules: SenseConsistency) -> set[str]:
+    """Return which rules are beyond their limits."""
+    return {rule for rule, share in rules.shares.items() if share >= 1.0}
+
+
+def swapped(values: np.ndarray) -> np.ndarray:
+    """Return the values with those of the two knees exchanged."""
+    return values[[0, 3, 2, 1]]
+
+
+def stuck(senses: Senses) -> Senses:
+    """Return a knee that stands still, as its velocity does."""
+    position, velocity = senses.joint_pos.copy(), senses.joint_vel.copy()
+    position[1], velocity[1] = 0.1, 0.0
+    return replace(senses, joint_pos=position, joint_vel=velocity)
+
+
+def test_senses_that_agree_are_far_from_every_limit() -> None:
+    rules = moving()
+
+    assert max(rules.shares.values()) < 0.2
+    assert rules.problem == rules.warning == ""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule", "named"),
+    [
+        (lambda s: replace(s, joint_vel=0.0 * s.joint_vel), "velocity", "the velocity of"),
+        (lambda s: replace(s, joint_vel=-s.joint_vel), "velocity", "the velocity of"),
+        (lambda s: replace(s, joint_vel=np.degrees(s.joint_vel)), "velocity", "the velocity of"),
+        (lambda s: replace(s, ang_vel=-s.ang_vel), "turn", "about x"),
+        (lambda s: replace(s, ang_vel=s.ang_vel[[1, 0, 2]]), "turn", "about"),
+        (lambda s: replace(s, ang_vel=np.degrees(s.ang_vel)), "turn", "about x"),
+        (lambda s: replace(s, ang_vel=s.ang_vel + np.array([0.0, 0.0, 0.5])), "bias", "0.25 rad/s"),
+        (lambda s: replace(s, lin_acc=-s.lin_acc), "gravity", "accelerometer"),
+        (lambda s: replace(s, lin_acc=s.lin_acc / 9.81), "gravity", "accelerometer"),
+        (lambda s: replace(s, lin_acc=s.lin_acc[[2, 1, 0]]), "gravity", "accelerometer"),
+        (
+            lambda s: replace(s, joint_pos=swapped(s.joint_pos), joint_vel=swapped(s.joint_vel)),
+            "torque",
+            "knee and other_knee",
+        ),
+        (stuck, "still", "knee stands still"),
+    ],
+)
+def test_senses_that_disagree_are_found_by_their_rule(spoil: Spoil, rule: str, named: str) -> None:
+    rules = moving(spoil)
+
+    assert rule in beyond(rules)
+    assert named in rules.problem
+
+
+def test_a_value_near_its_limit_is_a_warning() -> None:
+    rules = moving(lambda s: replace(s, ang_vel=s.ang_vel + np.array([0.0, 0.0, 0.24])))
+
+    assert WARNING_SHARE < rules.shares["bias"] < 1.0
+    assert rules.problem == ""
+    assert "angular velocity" in rules.warning
+
+
+def test_one_jump_of_a_sensor_is_no_lasting_fault() -> None:
+    def jump(senses: Senses) -> Senses:
+        ahead = 2.0 if senses.tick == 3900 else 0.0
+        return replace(senses, joint_pos=senses.joint_pos + ahead, rpy=senses.rpy + ahead)
+
+    assert moving(jump).problem == ""
+
+
+def test_states_that_are_lost_are_left_out() -> None:
+    rules = moving(lambda s: replace(s, tick=s.tick if s.tick < 2000 else s.tick + 700))
+
+    assert max(rules.shares.values()) < 0.2
+
+
+def test_torques_that_cannot_be_trusted_are_not_judged() -> None:
+    rules = SenseConsistency(FIGURES, torques=False)
+    values = np.zeros((JOINTS, 5))
+    values[:, 0], values[:, 3] = 0.5, STIFFNESS
+    rules.sent(values)
+    still = np.zeros(JOINTS)
+    for tick in range(0, 3000, 2):
+        noise = 1e-3 * np.sin(tick) + still
+        state = Senses(
+            tick, noise, still, still, still, np.zeros(3), np.zeros(3), np.array([0.0, 0.0, 9.81])
+        )
+        rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
+
+    assert rules.shares["torque"] == 0.0

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Go2 that walks is damped when its senses disagree, in lockstep: no DDS, no clock, no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from robot_driver.interfaces import DriverPhase
+
+from .lockstep import Go2
+
+pytestmark = pytest.mark.slow
+DAMPED_WITHIN_S = 4.0
+
+
+@pytest.fixture
+def go2() -> Iterator[Go2]:
+    """One that walks."""
+    robot = Go2()
+    robot.walk()
+    yield robot
+    robot.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("zero:joint_states.velocity", "is not how its position changes"),
+        ("reverse:joint_states.velocity", "is not how its position changes"),
+        ("bias:imu.angular_velocity=0.5", "the mean angular velocity is off"),
+        ("reverse:imu.angular_velocity", "is not how the attitude turns"),
+        ("reverse:imu.linear_acceleration", "accelerometer"),
+        ("stuck:FL_calf_joint", "FL_calf_joint stands still"),
+        ("swapped:FL_thigh_joint.FR_thigh_joint", "FL_thigh_joint"),
+    ],
+)
+def test_senses_that_disagree_damp_the_robot_with_a_reason(go2: Go2, fault: str, said: str) -> None:
+    go2.fail(fault)
+
+    waited_s = 0.0
+    while go2.link.phase is DriverPhase.FOLLOWING and waited_s < DAMPED_WITHIN_S:
+        go2.run(0.02)
+        waited_s += 0.02
+
+    assert go2.link.phase is DriverPhase.DAMPING
+    assert said in go2.link.reason
+
+
+def test_a_robot_whose_senses_agree_walks_on_without_a_warning(go2: Go2) -> None:
+    go2.fail("noise:joint_states.position=0.005", "noise:imu.angular_velocity=0.05")
+    go2.run(4.0)
+
+    assert go2.link.phase is DriverPhase.FOLLOWING
+    assert go2.link.reason == "the newest joint_command is followed"
