@@ -40,6 +40,7 @@ _MOST_RAD = 0.12
 _STILL_RAD, _STILL_S = 1e-4, 0.2
 """A joint that moves by less in each block, for so long, stands still: encoders' noise is larger,
 and at the end of a swing it does so for a block or two."""
+_MOVED_RAD = 1e-3
 _STOP_RAD = 0.1
 """A joint so near the end of its range may rest on its stop."""
 _JOINTS = 2
@@ -83,6 +84,7 @@ class SenseConsistency:
         self._most = np.concatenate([np.full(joints + 3, _MOST_RAD), figures.largest_torque_nm])
         self._window_s = np.repeat([_WINDOW_S, _WINDOW_S, _SLOW_WINDOW_S], [joints, 3, joints])
         self._bias, self._reaction = np.zeros(3), _REACTION_M_S2.copy()
+        self._moved = np.zeros(joints, bool)
         self._still_s, self._low, self._high = np.zeros((3, joints))
 
     def sent(self, values: F64 | None) -> None:
@@ -160,11 +162,13 @@ class SenseConsistency:
         """Return by how much the torque asked of each joint has changed while it stood still."""
         values = self._command
         if values is None:
-            self._still_s[:] = 0.0
+            self._still_s[:], self._moved[:] = 0.0, False
             return self._still_s
         stiffness, target = values[:, STIFFNESS], values[:, POSITION]
         free = (joint_pos > self._lowest_rad) & (joint_pos < self._highest_rad)
-        still = (moved <= _STILL_RAD) & free & (stiffness > 0.0)
+        # One that has not moved yet may be held by the ground.
+        self._moved |= moved > _MOVED_RAD
+        still = (moved <= _STILL_RAD) & free & (stiffness > 0.0) & self._moved
         self._still_s = np.where(still, self._still_s + passed_s, 0.0)
         self._low = np.where(still, np.minimum(self._low, target), target)
         self._high = np.where(still, np.maximum(self._high, target), target)

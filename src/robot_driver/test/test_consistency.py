@@ -93,7 +93,9 @@ def swapped(values: np.ndarray) -> np.ndarray:
 
 
 def stuck(senses: Senses) -> Senses:
-    """Return a knee that stands still, as its velocity does."""
+    """Return a knee that stands still after a second, as its velocity does."""
+    if senses.tick < 1000:
+        return senses
     position, velocity = senses.joint_pos.copy(), senses.joint_vel.copy()
     position[1], velocity[1] = 0.1, 0.0
     return replace(senses, joint_pos=position, joint_vel=velocity)

@@ -32,7 +32,7 @@ _LEAST_NM, _MORE_NM = 0.2, 0.8
 _BODY_RAD = np.array([0.05, 0.06, 0.08])
 """Less than what shows a driver the unit of the angular velocity: its integral is that of steps."""
 _G_M_S2 = 9.81
-_NOISE_M_S2, _NOISE_RAD, _NOISES = 1e-5, 2e-4, 1009
+_NOISE_M_S2, _NOISES = 1e-5, 1009
 
 
 class Heard(NamedTuple):
@@ -127,9 +127,8 @@ class RobotDouble(ABC):
             return None
         moved_s, self._noises = self.moved_s, (self._noises + 1) % _NOISES
         sensed = self.sensed(moved_s)
-        # A real IMU has noise, and so have encoders; one without it counts as broken.
+        # A real IMU has noise; one without it counts as broken.
         sensed.lin_acc[:] += _NOISE_M_S2 * self._noises
-        sensed.joint_pos[:] += _NOISE_RAD * np.sin(self._noises)
         self.sent_ns.setdefault(moved_s, []).append(time.time_ns())
         return sensed
 
