@@ -79,6 +79,7 @@ OUT_OF_BOUNDS: list[Rejection] = [
     (f"{PHONE}.height", 0, "expected a whole number >= 1, found 0"),
     (f"{PHONE}.width", 8193, "expected a whole number <= 8192, found 8193"),
     (f"{PHONE}.timeout_s", 0, "expected a number > 0, found 0.0"),
+    (f"{PHONE}.camera_frozen_s", 0, "expected a number > 0, found 0.0"),
     (f"{PHONE}.normalisation.std", [0.2, -0.2, 0.2], "[1]: expected a number >= 0, found -0.2"),
     (f"{PHONE}.normalisation.mean", [0.2, float("inf"), 0.2], "[1]: expected a finite number"),
     (f"{PHONE}.normalisation.eps", -1, "expected a number >= 0, found -1.0"),

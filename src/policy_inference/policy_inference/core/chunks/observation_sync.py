@@ -39,6 +39,8 @@ class FrameBuffer:
 
     def _forget_content(self) -> None:
         self._content, self._repeats = b"", 0
+        self._changed_ns: int | None = None
+        self._repeated_s = 0.0
         self._seen_from, self._moved_rad = np.zeros(0), 0.0
 
     def add(self, frame: Frame, time_ns: int) -> None:
@@ -53,6 +55,9 @@ class FrameBuffer:
         content = pixels[:: max(1, pixels.size // _COMPARED)].tobytes()
         self._repeats = self._repeats + 1 if content == self._content else 0
         self._content = content
+        if self._changed_ns is None or not self.problem:
+            self._changed_ns = time_ns
+        self._repeated_s = 1e-9 * (time_ns - self._changed_ns)
 
     def note_joints(self, joint_pos: F64) -> None:
         """Note where the joints [joints] are while the policy runs, rad."""
@@ -75,6 +80,12 @@ class FrameBuffer:
             f"equal ones while a joint moved by {self._moved_rad:.2f} rad; is the camera or "
             "its driver frozen?"
         )
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether that has lasted for longer than the contract lets it."""
+        limit_s = self.camera.camera_frozen_s
+        return limit_s is not None and self._repeated_s > limit_s and bool(self.problem)
 
     def clear(self) -> None:
         """Forget all frames, after a clock reset."""
@@ -139,6 +150,16 @@ class ObservationSync:
             buffer.note_joints(self._joint_pos)
         if self._steps.maxlen:
             self._record_step(now_ns)
+
+    def require_sight(self) -> None:
+        """Do nothing while all cameras see.
+
+        Raises:
+            NoTargetError: One has repeated an image for too long while the robot moved.
+        """
+        for name, buffer in self.frames.items():
+            if buffer.is_frozen:
+                raise NoTargetError(f"{self._cameras[name]}: {buffer.problem}")
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """Return the newest observation, with those of the steps before it.

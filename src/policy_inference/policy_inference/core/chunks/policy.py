@@ -135,13 +135,15 @@ class ChunkPolicy:
         """Find the target of this tick; return False where a chunk or the target is not finite.
 
         Raises:
-            NoTargetError: No chunk has a step for this tick; says why.
+            NoTargetError: No chunk has a step for this tick, or a camera is frozen; says why.
             BackendError: The same, because a runtime failed.
         """
         self._now_ns = self._clock()
         self.tick = max(self.tick, self._ticks.number(self._now_ns))
         self.begins = not self._executed
         self._sync.record_state(self._now_ns)
+        # No step of a chunk is executed blindly, however many are left.
+        self._sync.require_sight()
         if not self.begins:
             self.oscillation.add(self._joint_pos, self.action.command)
         finite = self._collect()
