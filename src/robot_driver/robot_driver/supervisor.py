@@ -24,6 +24,7 @@ from robot_driver.reception import StateT
 from robot_driver.robot import RobotInterface, RobotTransport
 
 _START_S = 20.0
+_START_SLICE_S = 0.05
 _END_AFTER_REST_S = 3.0
 _HANGS_S = 3.0
 """A process that reports several times a second, and has said nothing for so long, hangs."""
@@ -53,6 +54,7 @@ class LinkSupervisor(Generic[StateT]):
         on_state: Callable[[StateT, int], None],
         on_report: Callable[[DriverReport], None],
         on_lost: Callable[[str], None],
+        ends: Callable[[], bool] = lambda: False,
     ) -> None:
         """Open the transport and start the process; nothing is sent to the robot.
 
@@ -63,9 +65,10 @@ class LinkSupervisor(Generic[StateT]):
             on_report: Called some times per second, at every change, and with each answer.
             on_lost: Called once, with why, where the process has ended without being asked to, and
                 after the shutdown sequence. All three are called on the thread of this object.
+            ends: Returns whether the caller is to end, so that the start is given up.
 
         Raises:
-            DriverError: As of `RobotInterface.open`, or the process does not start.
+            DriverError: As of `RobotInterface.open`, or the process does not start, or `ends`.
         """
         self._robot = robot
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
@@ -82,7 +85,7 @@ class LinkSupervisor(Generic[StateT]):
                 self._process = _start(robot, theirs, self._transport.descriptors)
             undo.callback(self._process.wait)
             undo.callback(self._process.kill)
-            self._await_first_word()
+            self._await_first_word(ends)
             undo.pop_all()
             self._transport.keep_sending_half()
         self._thread = threading.Thread(target=self._listen, name="link", daemon=True)
@@ -151,19 +154,19 @@ class LinkSupervisor(Generic[StateT]):
             pass  # The process has died, of which the other thread hears.
         return True
 
-    def _await_first_word(self) -> None:
+    def _await_first_word(self, ends: Callable[[], bool]) -> None:
         """Wait for the first report.
 
         Raises:
-            DriverError: None came.
+            DriverError: None came, or the caller is to end.
         """
         # A time-out of the socket would be one of `send` as well, also with MSG_DONTWAIT.
         self._channel.setblocking(False)
-        data = (
-            self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK)
-            if self._heard_within(_START_S)
-            else b""
-        )
+        until_s = time.monotonic() + _START_S
+        while not (heard := self._heard_within(_START_SLICE_S)) and time.monotonic() < until_s:
+            if ends():
+                raise DriverError("asked to end while it starts; nothing was sent to the robot")
+        data = self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK) if heard else b""
         if not data:
             raise DriverError(
                 f"{MODULE}: expected a first report within {_START_S} s, found none; "

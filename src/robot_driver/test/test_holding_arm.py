@@ -194,6 +194,18 @@ def node(arm: Arm) -> Iterator[Node]:
     node.link.close()
 
 
+def test_start_of_the_process_is_given_up_where_the_caller_is_to_end(arm: Arm) -> None:
+    with pytest.raises(DriverError, match="asked to end"):
+        LinkSupervisor(
+            HoldingArm(arm.settings),
+            on_state=lambda *_: None,
+            on_report=lambda _: None,
+            on_lost=lambda _: None,
+            ends=lambda: True,
+        )
+    Node(arm).link.close()  # nothing is left of the first one that keeps another from starting
+
+
 def test_an_arm_is_read_taken_moved_and_given_back(arm: Arm, node: Node) -> None:
     until(lambda: node.reports and not node.reports[-1].obstacles)
     assert all(frame == b"" for frame in arm.heard)

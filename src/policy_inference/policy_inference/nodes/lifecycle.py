@@ -60,6 +60,8 @@ class LifecycleBase(TimeGuard, LifecycleNode):
         self.configuring = False
         self.configured = False
         self.running = False
+        self.ending = False
+        """Whether the process was asked to end: what takes long in `start` may be given up."""
         self._starting_or_halting = threading.RLock()
         self.answering = 0
         """Requests whose answers are still owed."""

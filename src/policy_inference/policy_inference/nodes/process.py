@@ -151,6 +151,7 @@ def _serve(
         foreground(node, asked)
     finally:
         ending.set()
+        node.ending = True
         try:
             node.halt()
         finally:

@@ -208,6 +208,7 @@ class DriverNode(LifecycleBase):
             on_state=self._sensors.publish,
             on_report=self._on_report,
             on_lost=self._on_lost,
+            ends=lambda: self.ending,
         )
         self._stoppers.callback(link.close)
         self._gate.connect(link)
