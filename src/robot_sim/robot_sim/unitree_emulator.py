@@ -83,7 +83,7 @@ class UnitreeEmulator(Emulator):
         except ModuleNotFoundError as error:
             raise SimError(
                 f"unitree_emulator: expected the Python package cyclonedds, found none ({error}); "
-                "install it into this environment: pip install cyclonedds"
+                "install it into this environment: pip install cyclonedds==11.0.1"
             ) from None
         self._topics = RobotTopics(host.model, domain=given.domain, interface=given.interface)
         _log.info(
