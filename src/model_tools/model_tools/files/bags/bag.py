@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import yaml
 from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from model_tools.errors import ToolError
+from model_tools.files.bags import definitions
 from model_tools.files.bags.blocks import (
     LAST_NS,
     Block,
@@ -92,6 +94,7 @@ class Bag:
             )
         _require_harmless(path)
         self.path = path
+        self._require_bounded_types()
         with self._opened() as reader:
             self.start_ns, self.duration_ns = reader.start_time, reader.duration
             self._types = reader.typestore
@@ -219,14 +222,31 @@ class Bag:
         """Return the error about something at a time."""
         return ToolError(f"{self.path}: {what} at {time_ns * 1e-9:.3f} s: {text}")
 
+    def _require_bounded_types(self) -> None:
+        """Check the types that the recording defines before the reader makes code of them."""
+        with self._errors_of_reader(), Reader(self.path) as reader:
+            found = definitions.problem_of(reader.connections)
+        if found:
+            raise ToolError(
+                f"{self.path}: expected types of messages within the limits of this reader, found "
+                f"{found}; record or convert it without the topics of such types"
+            )
+
     @contextmanager
     def _opened(self) -> Iterator[AnyReader]:
         """Give an open reader; what it raises becomes an error of ours."""
         # Recordings of Humble and before do not say what their types are.
         types = get_typestore(Stores.ROS2_HUMBLE)
+        with (
+            self._errors_of_reader(),
+            AnyReader([self.path], default_typestore=types) as reader,
+        ):
+            yield reader
+
+    @contextmanager
+    def _errors_of_reader(self) -> Iterator[None]:
         try:
-            with AnyReader([self.path], default_typestore=types) as reader:
-                yield reader
+            yield
         except (OSError, ToolError):
             raise
         # A broken file makes the reader raise what it likes: struct.error, KeyError, TypeError.
@@ -238,7 +258,8 @@ def _require_harmless(path: Path) -> None:
     """Refuse what no recorder writes, and what rosbags and SQLite could work on for ever.
 
     Raises:
-        ToolError: The metadata has aliases, or a database has views or triggers.
+        ToolError: The metadata has aliases, or a database has views, triggers, virtual tables or
+            computed columns.
         OSError: It cannot be read.
     """
     if path.is_dir():
@@ -266,9 +287,14 @@ def _require_plain_tables(file: Path) -> None:
     address = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
+            # As SQLite parsed them: the text that made a table may have comments anywhere.
             odd = database.execute(
-                "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index') "
-                "OR sql LIKE 'CREATE VIRTUAL%'"
+                "SELECT type, name FROM pragma_table_list WHERE schema = 'main' AND type <> 'table'"
+                " UNION ALL"
+                " SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
+                " UNION ALL SELECT 'computed column', tables.name || '.' || columns.name"
+                " FROM pragma_table_list AS tables, pragma_table_xinfo(tables.name) AS columns"
+                " WHERE tables.schema = 'main' AND columns.hidden"
             ).fetchone()
     except sqlite3.Error as error:
         raise _broken(file, str(error)) from error

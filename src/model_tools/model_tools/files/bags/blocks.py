@@ -46,8 +46,8 @@ RESTART_NS = 1_000_000_000
 LAST_NS = 2**63 - 1
 """No log has a later time."""
 Places = npt.NDArray[np.intp]
-_LARGEST_CHUNK_BYTES = 1 << 30
-"""Unpacked; those of recorders have a few MB."""
+_LARGEST_CHUNK_BYTES = 1 << 27
+"""Unpacked; those of recorders have a few MB. Several are kept."""
 _CHUNKS_KEPT = 4
 """Topics are read side by side and are rarely more than a chunk apart."""
 _MESSAGE = 0x05
@@ -271,7 +271,10 @@ def _unpacked(make: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
 
     def unpack(data: bytes, size: int) -> bytes:
         if size > _LARGEST_CHUNK_BYTES:
-            raise ReaderError(f"a chunk of {size} bytes, more than {_LARGEST_CHUNK_BYTES}")
+            raise ReaderError(
+                f"a chunk of {size} bytes, more than {_LARGEST_CHUNK_BYTES}: `mcap recover` writes "
+                "smaller ones"
+            )
         found = bytearray()
         while data and len(found) < size:
             one = make()

@@ -95,7 +95,19 @@ def test_metadata_with_aliases_are_refused(tmp_path: Path) -> None:
             "SELECT schema_version + 1 FROM n) SELECT max(schema_version) schema_version FROM n",
             "the view 'schema'",
         ),
-        ("CREATE VIRTUAL TABLE schema USING fts5(schema_version)", "the table 'schema'"),
+        ("CREATE VIRTUAL TABLE schema USING fts5(schema_version)", "the (virt|shad)"),
+        (
+            "CREATE/**/VIRTUAL TABLE schema USING fts5(schema_version)",
+            "the (virt|shad)",
+        ),
+        (
+            "CREATE TABLE schema(a, schema_version AS (zeroblob(1000000000)))",
+            r"the computed column 'schema\.schema_version'",
+        ),
+        (
+            "CREATE TABLE schema(a, schema_version AS (zeroblob(1000000000)) STORED)",
+            r"the computed column 'schema\.schema_version'",
+        ),
     ],
 )
 def test_a_database_that_computes_is_refused(tmp_path: Path, made: str, found: str) -> None:
@@ -108,6 +120,55 @@ def test_a_database_that_computes_is_refused(tmp_path: Path, made: str, found: s
         database.commit()
     with pytest.raises(ToolError, match=found):
         Bag(file)
+
+
+def defining(definition: str) -> bytes:
+    """Return a file with one topic of a type that it defines, and no message."""
+    schema = struct.pack("<H", 1) + text("x/msg/A") + text("ros2msg") + text(definition)
+    channel = struct.pack("<HH", 1, 1) + text("/a") + text("cdr") + struct.pack("<I", 0)
+    body = MAGIC + record(0x01, text("ros2") + text("")) + record(0x0F, bytes(4))
+    summary = record(0x03, schema) + record(0x04, channel)
+    statistics = struct.pack("<QHIIIIQQI", 0, 1, 1, 0, 0, 0, 0, 0, 0)
+    return (
+        body
+        + summary
+        + record(0x0B, statistics)
+        + record(0x02, struct.pack("<QQI", len(body), 0, 0))
+        + MAGIC
+    )
+
+
+PART = "=" * 80 + "\nMSG: x/msg/"
+
+
+@pytest.mark.parametrize(
+    ("definition", "found"),
+    [
+        ("string[4000000000] a", "4000000000 fields and elements"),
+        (f"B[4000000000] a\n{PART}B\nint32 a", "4000000000 fields and elements"),
+        (f"B[50] a\n{PART}B\nC[50] a\n{PART}C\nint32 a", "2500 fields and elements"),
+        (f"B[] a\n{PART}B\n", "a sequence of x/msg/B, which has no fields"),
+        (f"B[] a\n{PART}B\nC c\n{PART}C\n", "a sequence of x/msg/B, which has no fields"),
+        ("A[] a", "contains itself"),
+        ("".join(f"bool f{i}\n" for i in range(2001)), "2001 fields and elements"),
+        ("".join(f"bool f{i}\n" for i in range(60_000)), "characters, more than 262144"),
+    ],
+    ids=["texts", "messages", "nested", "empty", "empty inside", "itself", "fields", "long"],
+)
+def test_types_that_need_more_than_any_robot_has_are_refused(
+    tmp_path: Path, definition: str, found: str
+) -> None:
+    """`string[4000000000]` took 1.7 GiB in code that was made of it."""
+    file = tmp_path / "bag.mcap"
+    file.write_bytes(defining(definition))
+    with bounded(largest_bytes=1 << 26), pytest.raises(ToolError, match=found):
+        Bag(file)
+
+
+def test_types_with_large_arrays_of_numbers_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "bag.mcap"
+    file.write_bytes(defining("float64[1000000] a\nstring<=4000000000 b\nuint8[<=9000000] c"))
+    assert Bag(file).fields("/a") == {"a", "b", "c"}
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
