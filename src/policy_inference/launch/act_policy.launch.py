@@ -22,7 +22,11 @@ from policy_inference.commands.cameras import (
     simulated_cameras,
 )
 from policy_inference.errors import PolicyError
-from policy_inference.machine.middleware import discovery_of, require_port
+from policy_inference.machine.middleware import (
+    discovery_of,
+    require_known_arguments,
+    require_port,
+)
 
 CONFIG = Path(__file__).parents[1] / "config"
 BOOLEANS = ["true", "false"]
@@ -386,7 +390,21 @@ def metrics(context: LaunchContext) -> list[Node]:
     ]
 
 
+def require_arguments(_: LaunchContext) -> None:
+    """Raise PolicyError where an argument was given that there is not."""
+    require_known_arguments([one.name for one in ARGUMENTS])
+
+
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    parts = (require_metrics_port, discovery, cameras, arm, leader, policy, metrics)
+    parts = (
+        require_arguments,
+        require_metrics_port,
+        discovery,
+        cameras,
+        arm,
+        leader,
+        policy,
+        metrics,
+    )
     return LaunchDescription([*ARGUMENTS, *(OpaqueFunction(function=part) for part in parts)])

@@ -26,6 +26,7 @@ from policy_inference.errors import PolicyError
 from policy_inference.machine.middleware import (
     discovery_of,
     require_joystick_package,
+    require_known_arguments,
     require_port,
 )
 
@@ -186,6 +187,7 @@ def require_simulation(context: LaunchContext) -> None:
 
 def require_arguments(context: LaunchContext) -> None:
     """Raise PolicyError where an argument cannot be followed, before anything is started."""
+    require_known_arguments([one.name for one in ARGUMENTS])
     port, operator, joy_node = (
         LaunchConfiguration(name).perform(context)
         for name in ("metrics_port", "operator", "joy_node")

@@ -4,15 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from policy_inference.errors import PolicyError
+from policy_inference.errors import PolicyError, did_you_mean
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine, module_found
 
 _LAST_DOMAIN = 101
 """Beyond it, DDS's ports meet those that Linux hands out to others (ROS 2: About-Domain-ID)."""
+_LAUNCH_FILES = (
+    "act_bpu.launch.py",
+    "act_policy.launch.py",
+    "isaac_tensorrt.launch.py",
+    "joint_policy.launch.py",
+    "lite3_rknn.launch.py",
+    "policy_set.launch.py",
+)
 _LAST_PORT = 65535
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 _DEFAULT_RMW = "rmw_fastrtps_cpp"
@@ -72,6 +81,27 @@ def require_port(text: str) -> int:
         f"metrics_port: expected a number from 1 to {_LAST_PORT}, or nothing for no metrics, "
         f"found {text!r}"
     )
+
+
+def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.argv) -> None:
+    """Check the arguments of a launch file; `ros2 launch` ignores those that it does not declare.
+
+    Args:
+        known: Names of the arguments that the suite's launch file declares.
+        words: Of the command line. Where it names a launch file of somebody else, which includes
+            ours, its arguments are not known here and nothing is checked.
+
+    Raises:
+        PolicyError: An argument has another name.
+    """
+    if not any(Path(word).name in _LAUNCH_FILES for word in words):
+        return
+    for name, separator, _ in (word.partition(":=") for word in words):
+        if separator and name not in known:
+            meant = did_you_mean(name, known) or f"; the arguments are {', '.join(sorted(known))}"
+            raise PolicyError(
+                f"{name}: expected an argument of the launch file, found none of this name{meant}"
+            )
 
 
 def require_joystick_package(environment: Mapping[str, str]) -> None:

@@ -110,6 +110,17 @@ def test_viewer_of_a_robot_that_is_not_simulated_is_refused_before_anything_star
     assert "process started" not in run.output
 
 
+@pytest.mark.parametrize("file", ["lite3_rknn.launch.py", "act_policy.launch.py"])
+def test_argument_with_a_typing_error_is_refused_before_anything_starts(
+    launch: Callable[..., Any], file: str
+) -> None:
+    run = launch(file, "robot:=sim", "bundel:=x")
+
+    assert run.wait_for_end() == 1
+    assert "did you mean bundle?" in run.output
+    assert "process started" not in run.output
+
+
 @pytest.mark.parametrize("launched", [LITE3_ALONE, ("act_policy.launch.py", "bundle:=x")])
 def test_port_that_is_no_number_is_refused_before_anything_starts(
     launch: Callable[..., Any], launched: tuple[str, ...]

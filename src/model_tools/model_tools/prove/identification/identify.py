@@ -279,7 +279,8 @@ def _estimate(value: float, resampled: F64, step: float = 0.0) -> Estimate:
 def _widened(found: Estimate, blocks: int, left_out: float) -> Estimate:
     """Return an interval with what few blocks leave unknown, and with what the law leaves out.
 
-    Student's t replaces a normal distribution. Neighbouring blocks are alike, as a gait repeats itself, so half of them count.
+    Student's t replaces a normal distribution. Neighbouring blocks are alike, as a gait repeats
+    itself, so half of them count.
     """
     free = max(1.0, blocks / 2.0 - 1.0)
     share = (1.0 + 1.25 / free) * np.sqrt((free + 1.0) / free)
