@@ -13,6 +13,7 @@ from policy_inference.machine.middleware import (
     discovery_of,
     examine_ros,
     require_joystick_package,
+    require_known_arguments,
     require_port,
 )
 from policy_inference.machine.system import examine_system
@@ -192,3 +193,21 @@ def test_shell_without_ros_is_a_warning_and_nothing_more(ros: Path) -> None:
 
     assert finding.severity is Severity.WARNING
     assert "setup.bash" in finding.remedy
+
+
+def test_an_argument_of_a_launch_file_with_a_typing_error_gets_the_right_name() -> None:
+    known, words = {"bundle", "robot"}, ["launch", "/share/joint_policy.launch.py", "robot:=sim"]
+    require_known_arguments(known, words)
+    with pytest.raises(PolicyError, match=r"^bundel: .*did you mean bundle\?$"):
+        require_known_arguments(known, [*words, "bundel:=x"])
+    with pytest.raises(PolicyError, match="the arguments are bundle, robot"):
+        require_known_arguments(known, [*words, "zzz:=x"])
+    # A launch file that includes ours has arguments of its own.
+    require_known_arguments(known, ["launch", "my_robot.launch.py", "simulated:=true"])
+
+
+def test_the_launch_files_whose_arguments_are_checked_are_those_there_are() -> None:
+    folder = Path(__file__).parents[2] / "launch"
+    for file in folder.glob("*.launch.py"):
+        with pytest.raises(PolicyError):
+            require_known_arguments({"bundle"}, [file.name, "bundel:=x"])
