@@ -88,7 +88,7 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
 
     Args:
         known: Names of the arguments that the suite's launch file declares.
-        words: Of the command line. Where it names a launch file of somebody else, which includes
+        words: Of the command line. Where it names another launch file, which includes
             ours, its arguments are not known here and nothing is checked.
 
     Raises:
