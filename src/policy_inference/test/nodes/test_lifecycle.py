@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transitions: what is published in which state, and that nothing is left behind."""
 
+import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,35 @@ def change(robot: Robot, transition: int) -> bool:
     """Ask for a transition as a stranger does; return whether it succeeded."""
     request = ChangeState.Request(transition=Transition(id=transition))
     return bool(robot.call(ChangeState, "joint_policy_node/change_state", request).success)
+
+
+@pytest.mark.parametrize(
+    "transitions", [50, pytest.param(500, marks=[pytest.mark.acceptance, pytest.mark.slow])]
+)
+def test_robot_stands_and_runs_after_many_transitions_and_an_estop(
+    stage: Stage, bundle: Path, transitions: int
+) -> None:
+    node, robot = stage.node(bundle=str(bundle), use_sim_time=True), stage.robot
+    cycle = itertools.cycle(
+        [
+            node.trigger_configure,
+            node.trigger_activate,
+            node.trigger_deactivate,
+            node.trigger_cleanup,
+        ]
+    )
+    for count, transition in zip(range(transitions), cycle, strict=False):
+        assert transition() is SUCCESS
+        if count == transitions // 2:
+            assert robot.ask("estop").success
+    while not node.running:
+        assert next(cycle)() is SUCCESS
+    robot.is_met()
+    refused = robot.ask("stand")
+    assert not refused.success
+    assert "ask for reset first" in refused.message
+    robot.request("reset")
+    robot.runs()
 
 
 def test_unconfigured_node_has_neither_topics_nor_requests(stage: Stage) -> None:
