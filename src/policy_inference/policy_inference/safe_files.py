@@ -26,6 +26,18 @@ whatever size it states: 750 bytes of bzip2 are 400 MB."""
 _LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
 """Of a file that is not whole yet; its own name may be as long as the file system allows."""
+MOST_MEMBERS = 4096
+"""Of an archive of arrays: numpy looks through all of them for each."""
+
+
+def arrays_problem(archive: zipfile.ZipFile) -> str:
+    """Return why the arrays in an archive are not read (.npz); empty where they are."""
+    members = archive.infolist()
+    if len(members) > MOST_MEMBERS:
+        return f"{len(members)} members, more than {MOST_MEMBERS}"
+    if not {member.compress_type for member in members} <= BOUNDED_COMPRESSIONS:
+        return "a compression that numpy does not write"
+    return ""
 
 
 def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:

@@ -15,13 +15,14 @@ import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 
 from model_tools.errors import ToolError
+from policy_inference.bundle.arrays import require_array
 from policy_inference.bundle.contract import JointContract, Joints
 from policy_inference.bundle.contract import Tensor as TensorEntry
 from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Tensor
-from policy_inference.safe_files import BOUNDED_COMPRESSIONS
+from policy_inference.safe_files import arrays_problem
 
 OBSERVATION = "obs"
 """What an observation is called where there is only one."""
@@ -64,9 +65,9 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
             found = np.load(stream)
             if isinstance(found, np.ndarray):
                 return {OBSERVATION: found}
-            if not {info.compress_type for info in found.zip.infolist()} <= BOUNDED_COMPRESSIONS:
-                raise ValueError("a compression that numpy does not write")
-            return {name: found[name] for name in found.files}
+            if problem := arrays_problem(found.zip):
+                raise ValueError(problem)
+            return {name: require_array(name, found[name]) for name in found.files}
         except _BROKEN as error:
             raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {error}") from error
 

@@ -10,9 +10,11 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_arrays, sensed
+from policy_inference.bundle.arrays import unpacked_arrays
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.state_fields import STATE_FIELDS
+from policy_inference.errors import BundleError
 
 from ..tiny_bundle import make_bundle
 
@@ -89,3 +91,27 @@ def test_arrays_in_a_compression_without_bounds_are_refused(tmp_path: Path) -> N
 def _saved(file: Path) -> Path:
     np.save(file, OBS)
     return file
+
+
+@pytest.mark.parametrize(
+    ("members", "found"),
+    [
+        ({"notes.txt": b"hello"}, "'notes.txt', which is no array"),
+        ({"obs.npy": b"hello"}, "'obs', which is no array"),
+        ({f"{number}.npy": b"" for number in range(5000)}, "5000 members, more than 4096"),
+    ],
+    ids=["text", "array without its head", "many"],
+)
+def test_archive_with_members_that_are_no_arrays_or_many_is_one_error(
+    tmp_path: Path, members: dict[str, bytes], found: str
+) -> None:
+    """100,000 members took 151 s, as each was looked for among all."""
+    file = tmp_path / "rows.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+    with pytest.raises(ToolError, match=found):
+        read_arrays(file)
+    with pytest.raises(BundleError, match=found):
+        unpacked_arrays(file, file.read_bytes(), None, 1 << 28)

@@ -15,7 +15,7 @@ from policy_inference.bundle.schema import Found, Reader
 from policy_inference.bundle.verified import LARGEST_BYTES, verified_bytes
 from policy_inference.errors import BundleError, Problem
 from policy_inference.interfaces import F64, Tensor
-from policy_inference.safe_files import BOUNDED_COMPRESSIONS
+from policy_inference.safe_files import arrays_problem
 
 _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
 """Of an array's element and its header."""
@@ -105,18 +105,31 @@ def unpacked_arrays(
         try:
             with np.load(io.BytesIO(content)) as data:
                 names = data.files if names is None else names
+                problem = arrays_problem(data.zip)
                 sizes = {info.filename: info.file_size for info in data.zip.infolist()}
                 size = sum(sizes.get(name, 0) + sizes.get(f"{name}.npy", 0) for name in names)
-                kinds = {info.compress_type for info in data.zip.infolist()}
-                if not kinds <= BOUNDED_COMPRESSIONS:
-                    found = "a compression that numpy does not write"
+                if problem:
+                    found = problem
                 elif size <= limit_bytes:  # what is read of a member ends with the size stated
-                    return {key: np.asarray(data[key]) for key in names if key in data.files}
+                    return {
+                        key: require_array(key, data[key]) for key in names if key in data.files
+                    }
                 else:
                     found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
         except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
             found = str(error) or type(error).__name__
     raise BundleError([Problem(file=str(file), expected="numpy arrays (.npz)", found=found)])
+
+
+def require_array(name: str, member: object) -> Tensor:
+    """Return a member of an archive; numpy gives the bytes of one that is no array.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(member, np.ndarray):
+        raise ValueError(f"{name!r}, which is no array")  # of the file, not a type
+    return member
 
 
 def _found(array: Tensor | None) -> Found:
