@@ -120,6 +120,18 @@ def ended(process: Process) -> tuple[int, str]:
     return process.returncode, output
 
 
+@pytest.mark.parametrize("limit_kib", [400_000, 800_000])
+def test_limit_of_memory_that_is_too_low_is_refused_before_the_middleware_starts(
+    start: Callable[..., Process], limit_kib: int
+) -> None:
+    limit = 1024 * limit_kib
+    process = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    status, output = ended(process)
+    assert status == 2
+    assert "virtual memory: expected at least 1024 MiB" in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_running_policy_with_the_fault_command(
     start: Callable[..., Process], robot: Robot, bundle: Path, number: signal.Signals
