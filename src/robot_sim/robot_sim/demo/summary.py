@@ -136,13 +136,18 @@ def table(metrics: WalkMetrics, reported: ReportedTiming) -> str:
         ("walked", f"{metrics.distance_m:.1f} m in {metrics.duration_s:.1f} s"),
         ("mean velocity error", _error(metrics.mean_velocity_error_mps, "m/s")),
         ("mean turn error", _error(metrics.mean_turn_error_radps, "rad/s")),
-        ("largest tilt", f"{metrics.max_tilt_deg:.1f} degrees"),
+        ("largest tilt", f"{metrics.max_tilt_deg:.1f} degrees, {_covered(reported)}"),
         ("falls", f"{metrics.falls}"),
         ("guard events", events or "none"),
         ("ticks", f"{reported.ticks} since activation, {reported.ticks_missed} missed"),
         ("latency", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {longest:.2f} ms"),
     ]
     return aligned(lines)
+
+
+def _covered(reported: ReportedTiming) -> str:
+    """Return the time that falls and tilt cover, as `walked` takes it."""
+    return "from RUN to the end" if reported.left_run else "while the policy ran"
 
 
 def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
