@@ -103,7 +103,9 @@ class ServoDouble(RobotDouble):
 
     def _rad(self, counts: Sequence[int]) -> F64:
         """Return positions [6], rad."""
-        return self._zero_rad + (np.array(counts) - self._zero) * self._rad_per_count
+        return np.asarray(
+            self._zero_rad + (np.array(counts) - self._zero) * self._rad_per_count, np.float64
+        )
 
     def _counts(self, position: F64) -> list[int]:
         """Return what the encoders show at positions [6], rad."""

@@ -140,9 +140,18 @@ class TestTwoSenders:
     def test_second_node_is_followed_when_the_first_has_ended(self, stage: Stage) -> None:
         node = stage.run(pose="standing")
         other = stage.other_publisher(1)
-        stage.until(lambda: stage.command(0) or not node.world.damped, "drives that follow")
+
+        def follows_first() -> bool:
+            stage.command(0)
+            return not node.world.damped
+
+        def follows_other() -> bool:
+            other.publish(command(0))
+            return not node.world.damped
+
+        stage.until(follows_first, "drives that follow")
         stage.until(lambda: node.world.damped, "the command's end")
-        stage.until(lambda: other.publish(command(0)) or not node.world.damped, "the other one")
+        stage.until(follows_other, "the other one")
 
 
 class TestCommands:
