@@ -230,10 +230,10 @@ def test_trial_that_was_ended_meanwhile_is_replaced_before_the_next_motion(
     tried: Robot, store: Path
 ) -> None:
     tried.tick()
-    append_event(store / RECORD, 1, TrialEvent.ENDED, reason="ended by a person")
+    append_event(store / RECORD, 1, TrialEvent.ENDED, reason="ended on request")
     answer = tried.ask("stand")
     assert not answer.success
-    assert "is not on trial (ended by a person)" in answer.message
+    assert "is not on trial (ended on request)" in answer.message
     tried.until(lambda: newest(tried).bundle_version == BEFORE, "the version before")
     tried.runs()
 
@@ -242,7 +242,7 @@ def test_robot_that_runs_may_stand_although_its_trial_was_ended_meanwhile(
     tried: Robot, store: Path
 ) -> None:
     tried.runs()
-    append_event(store / RECORD, 1, TrialEvent.ENDED, reason="rolled back by a person")
+    append_event(store / RECORD, 1, TrialEvent.ENDED, reason="rolled back on request")
     tried.request("stand")
     tried.until(lambda: tried.tick().mode == Mode.READY, "READY")
     answer = tried.ask("run")

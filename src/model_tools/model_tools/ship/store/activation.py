@@ -196,7 +196,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
         before, trial = current_version(model), newest_trial(model)
         if before is not None and trial is not None and trial.nodes_take_it:
             check_version(model / before, trusted)
-            end_trial(model, "rolled back by a person")
+            end_trial(model, "rolled back on request")
             return trial.version, model / before
         revoked = revoked_versions(model)
         back = [
@@ -212,7 +212,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
             )
         folder = model / back[0]
         check_version(folder, trusted)
-        move_back(model, back[0], lambda: end_trial(model, "rolled back by a person", back[0]))
+        move_back(model, back[0], lambda: end_trial(model, "rolled back on request", back[0]))
     return before, folder
 
 

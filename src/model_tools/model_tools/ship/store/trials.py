@@ -181,7 +181,7 @@ def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> 
         if trial is None or not trial.nodes_take_it:
             raise ToolError(f"{model}: expected a version on trial, found {found_words(trial)}")
         check_version(model / trial.version_before, trusted)
-        end_trial(model, "ended by a person")
+        end_trial(model, "ended on request")
     return newest_trial(model) or trial
 
 

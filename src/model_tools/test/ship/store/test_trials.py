@@ -173,7 +173,7 @@ def test_trial_is_ended_by_a_person(
     assert in_use(tried) == ("1.2.0", ["1.1.0", "1.0.0"])
     found = status(tried, capsys)
     assert (found["state"], found["nodes_take"]) == ("ended", "1.2.0")
-    assert "by a person" in found["reason"]
+    assert "on request" in found["reason"]
     assert run("trial", "end", NAME, "--root", tried) == 4
 
 
