@@ -13,6 +13,7 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.make.importers.robot_file import bare_model
 from policy_inference.interfaces import F64
+from policy_inference.safe_files import require_bounded_mjcf
 from robot_sim.figures import figures_file, load_robot
 
 _DIGITS = 9
@@ -131,6 +132,7 @@ def _model(robot: Path) -> Any:
 
     figures = figures_file(robot).is_file()
     try:
+        require_bounded_mjcf(robot)
         spec = build_spec(load_robot(robot)) if figures else mujoco.MjSpec.from_file(str(robot))
         return bare_model(spec)
     except ValueError as error:

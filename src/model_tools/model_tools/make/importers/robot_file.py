@@ -15,6 +15,7 @@ from model_tools.errors import ToolError
 from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft
 from policy_inference.bundle.joint_values import robot_names
+from policy_inference.safe_files import require_bounded_mjcf
 from robot_sim.figures import BodyFigures, figures_file, load_robot
 
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
@@ -167,6 +168,7 @@ def _mjcf(path: Path) -> dict[str, JointFigures]:
     import mujoco
 
     try:
+        require_bounded_mjcf(path)
         model = bare_model(mujoco.MjSpec.from_file(str(path)))
     except ValueError as error:
         raise ToolError(
