@@ -18,7 +18,6 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from policy_inference.safe_files import require_bounded_mjcf
 from robot_sim.errors import SimError
 from robot_sim.figures import FILE, Array
 from robot_sim.world import Sensors, WalkingWorld
@@ -195,7 +194,6 @@ def _loaded(file: Path) -> _Spec:
     if not file.is_file() or file.name == FILE:
         raise SimError(f"{file}: expected a robot model (MJCF or URDF), found {instead}")
     try:
-        require_bounded_mjcf(file)
         return mujoco.MjSpec.from_file(str(file))
     except ValueError as error:
         raise SimError(
