@@ -107,6 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument(
+        "--allow-poor",
+        action="store_true",
+        help="also take rows that fail the quality check of calibrate",
+    )
 
 
 def run(given: argparse.Namespace) -> CommandResult[CompileResult]:
@@ -120,6 +125,7 @@ def run(given: argparse.Namespace) -> CommandResult[CompileResult]:
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
     request = CompileRequest(
         **{name: getattr(given, name) for name in names},
+        allow_poor=given.allow_poor,
         topics=dict(given.topic),
         options=dict(given.option),
     )

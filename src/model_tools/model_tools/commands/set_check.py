@@ -25,7 +25,7 @@ from policy_inference.command_line import CommandResult
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from model_tools.prove.set_check import EdgeResult
+    from model_tools.prove.set_check import SetTransitionResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> CommandResult[Sequence[EdgeResult]]:
+def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult]]:
     """Check; the status is 1 if a transition does not hold."""
     from model_tools.prove.set_check import check_set
     from model_tools.simulation.controlled import joint_members_of
@@ -73,7 +73,7 @@ def run(given: argparse.Namespace) -> CommandResult[Sequence[EdgeResult]]:
     )
 
 
-def _table(found: Sequence[EdgeResult]) -> Table:
+def _table(found: Sequence[SetTransitionResult]) -> Table:
     from rich.table import Table
 
     table = Table()
@@ -93,7 +93,7 @@ def _table(found: Sequence[EdgeResult]) -> Table:
     return table
 
 
-def _sentences(found: Sequence[EdgeResult]) -> Iterator[str]:
+def _sentences(found: Sequence[SetTransitionResult]) -> Iterator[str]:
     """Say of each transition that does not hold why, and what to write instead."""
     import yaml
 

@@ -39,7 +39,7 @@ _CALM = {"tilt_rad": 0.1, "body_rate_rad_s": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class SetTransition:
     """A transition, or the one that a state makes to its fallback where a member fails."""
 
     source: str
@@ -74,7 +74,7 @@ class SwitchRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeResult:
+class SetTransitionResult:
     """What came of all tries of a transition.
 
     Attributes:
@@ -91,7 +91,7 @@ class EdgeResult:
             known, or needed.
     """
 
-    edge: Edge
+    edge: SetTransition
     tries: int
     granted: int
     failed: int
@@ -104,11 +104,11 @@ class EdgeResult:
     remedy: Mapping[str, Any] | None = None
 
 
-def edges_of(contract: SetContract) -> list[Edge]:
+def edges_of(contract: SetContract) -> list[SetTransition]:
     """Return all transitions of a set, with those to fallbacks."""
-    found = [Edge(name, to) for name, state in contract.states.items() for to in state.to]
+    found = [SetTransition(name, to) for name, state in contract.states.items() for to in state.to]
     return found + [
-        Edge(name, state.fallback, is_fallback=True)
+        SetTransition(name, state.fallback, is_fallback=True)
         for name, state in contract.states.items()
         if state.fallback is not None
     ]
@@ -120,7 +120,7 @@ def check_set(
     robot: SimulatedRobot,
     tries: int,
     shown: Callable[[int, int], None] = lambda *_: None,
-) -> list[EdgeResult]:
+) -> list[SetTransitionResult]:
     """Try each transition of a set, and stricter ones in place of those that do not hold.
 
     Args:
@@ -133,7 +133,7 @@ def check_set(
     Raises:
         PolicyError: The set does not fit the robot.
     """
-    edges, found = edges_of(bundle.contract), list[EdgeResult]()
+    edges, found = edges_of(bundle.contract), list[SetTransitionResult]()
     for number, edge in enumerate(edges):
         shown(number, len(edges))
         result = check_edge(bundle, backends, robot, edge, tries)
@@ -148,7 +148,7 @@ def _remedy(
     bundle: SetBundle,
     backends: Mapping[str, Backend],
     robot: SimulatedRobot,
-    edge: Edge,
+    edge: SetTransition,
     tries: int,
 ) -> Mapping[str, Any] | None:
     """Return the first keys in place of those of a transition with which it holds."""
@@ -186,16 +186,16 @@ def check_edge(
     bundle: SetBundle,
     backends: Mapping[str, Backend],
     robot: SimulatedRobot,
-    edge: Edge,
+    edge: SetTransition,
     tries: int,
-) -> EdgeResult:
+) -> SetTransitionResult:
     """Try one transition, in the `WORLDS` in turn; as `check_set`."""
     rows = [try_switch(bundle, backends, robot, edge, seed) for seed in range(tries)]
     granted = [row for row in rows if row.granted]
     failures = Counter(row.failure for row in granted if row.failure)
     refusals = Counter(row.refusal for row in rows if row.refusal)
     failed = sum(failures.values())
-    return EdgeResult(
+    return SetTransitionResult(
         edge=edge,
         tries=len(rows),
         granted=len(granted),
@@ -217,7 +217,7 @@ def try_switch(
     bundle: SetBundle,
     backends: Mapping[str, Backend],
     robot: SimulatedRobot,
-    edge: Edge,
+    edge: SetTransition,
     seed: int,
 ) -> SwitchRow:
     """Try a transition once; as `check_edge`."""
@@ -262,7 +262,7 @@ class _SwitchingRobot(ControlledSet):
         bundle: SetBundle,
         backends: Mapping[str, _FailingBackend],
         simulated: SimulatedRobot,
-        edge: Edge,
+        edge: SetTransition,
         seed: int,
         world: World,
     ) -> None:
@@ -394,7 +394,7 @@ class _SwitchingRobot(ControlledSet):
         return drawn if largest is None else np.clip(drawn, np.negative(largest), largest)
 
 
-def way_around(found: Sequence[EdgeResult], edge: Edge) -> list[str]:
+def way_around(found: Sequence[SetTransitionResult], edge: SetTransition) -> list[str]:
     """Return the states of the shortest way beside a transition, over those that hold; or none."""
     holding = [one.edge for one in found if one.holds and not one.edge.is_fallback]
     following = _next_states(((one.source, one.target) for one in holding), edge.target)

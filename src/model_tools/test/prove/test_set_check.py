@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from model_tools import cli
-from model_tools.prove.set_check import Edge, EdgeResult, stricter, way_around
+from model_tools.prove.set_check import SetTransition, SetTransitionResult, stricter, way_around
 from policy_inference.bundle.contract import VelocityCommand
 from policy_inference.bundle.set_contract import EntryConditions, Transition
 
@@ -99,14 +99,17 @@ def test_what_is_tried_instead_is_never_less_strict_than_what_the_set_states() -
 
 def test_the_way_around_a_transition_takes_only_those_that_hold() -> None:
     held = [("a", "b"), ("b", "c"), ("c", "d"), ("a", "e")]
-    found = [result(Edge(*pair), holds=True) for pair in held]
-    found += [result(Edge("a", "d"), holds=False), result(Edge("e", "d", True), holds=True)]
-    assert way_around(found, Edge("a", "d")) == ["a", "b", "c", "d"]
-    assert way_around(found, Edge("d", "a")) == []
+    found = [result(SetTransition(*pair), holds=True) for pair in held]
+    found += [
+        result(SetTransition("a", "d"), holds=False),
+        result(SetTransition("e", "d", True), holds=True),
+    ]
+    assert way_around(found, SetTransition("a", "d")) == ["a", "b", "c", "d"]
+    assert way_around(found, SetTransition("d", "a")) == []
 
 
-def result(edge: Edge, *, holds: bool) -> EdgeResult:
-    return EdgeResult(
+def result(edge: SetTransition, *, holds: bool) -> SetTransitionResult:
+    return SetTransitionResult(
         edge=edge,
         tries=1,
         granted=1,

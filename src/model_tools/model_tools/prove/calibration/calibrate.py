@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,9 +26,11 @@ from model_tools.prove.calibration.calibration_report import (
 from model_tools.prove.calibration.collection import Collection
 from model_tools.prove.calibration.measure import measure
 from model_tools.prove.calibration.motion import FOLLOWED, MotionOf
-from model_tools.prove.calibration.verdict import judge
+from model_tools.prove.calibration.row_sources import RowsFileSource
+from model_tools.prove.calibration.verdict import CalibrationVerdict, judge
 from policy_inference.bundle.bundle import JointBundle
 
+_BATCH = 32
 _APART_S = 60.0
 """Between sources on one axis of time, so that a reader sees that their rows do not follow."""
 Progress = Callable[[int, int | None], None]
@@ -103,13 +106,37 @@ def calibrate(
                 write_json(found, folder / JSON_FILE)
                 write_html(found, folder / HTML_FILE)
         show(found)
-        if not found.verdict and not request.allow_poor:
-            raise VerdictError(
-                f"{name}: expected rows that are usable for calibration, found: "
-                f"{'; '.join(found.verdict.problems)}; --allow-poor writes them "
-                "nevertheless"
-            )
+        if not request.allow_poor:
+            refuse_poor(name, found.verdict)
         calibration_files.write(rows, bundle.contract, form, place, _provenance(found, request))
+
+
+def verdict_on(
+    bundle: JointBundle, file: Path, topics: Mapping[str, str] | None = None
+) -> CalibrationVerdict:
+    """Return whether all rows of a file, or of a recording, will do to calibrate with.
+
+    Raises:
+        PolicyError: They do not fit the bundle.
+        OSError: The file cannot be read.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Collection(Path(folder), _BATCH) as rows,
+    ):
+        motion = MotionOf(bundle)
+        source = RowsFileSource(bundle, file, topics)
+        collect([source], Selection(samples=None), rows, lambda *_: None, motion.watch)
+        return judge(measure(bundle, rows, motion.found()))
+
+
+def refuse_poor(name: str, verdict: CalibrationVerdict) -> None:
+    """Raise VerdictError if rows of this name failed the quality check."""
+    if not verdict:
+        raise VerdictError(
+            f"{name}: expected rows that are usable for calibration, found: "
+            f"{'; '.join(verdict.problems)}; --allow-poor takes them nevertheless"
+        )
 
 
 def _output(request: CalibrationRequest, form: str) -> AbstractContextManager[Path]:

@@ -219,7 +219,7 @@ def _repeat_verdict(file: Path, bundle: JointBundle) -> None:
         return
     if kept.bundle != bundle.contract.name:
         _log.warning("%s: rows for %s, not for %s", file, kept.bundle, bundle.contract.name)
-    for gap in (*kept.problems, *kept.warnings):
+    for gap in kept.warnings:
         _log.warning("%s: %s", file, gap)
 
 

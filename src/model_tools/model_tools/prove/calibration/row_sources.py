@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from model_tools.files.row_files import read_rows
@@ -81,15 +81,23 @@ class EnvironmentSource:
 class RowsFileSource:
     """The rows of an `.npz` or `.npy`; they are in memory as a whole."""
 
-    def __init__(self, bundle: JointBundle, file: Path) -> None:
+    def __init__(
+        self, bundle: JointBundle, file: Path, topics: Mapping[str, str] | None = None
+    ) -> None:
         """Read it.
+
+        Args:
+            bundle: Of the policy.
+            file: As `model_tools.files.row_files.read_rows` takes it.
+            topics: Topics of a recording by input, where they have other names.
 
         Raises:
             ToolError: As `model_tools.files.row_files.read_rows`.
             PolicyError: The reference model does not run.
             OSError: The file cannot be read.
         """
-        self._rows, self._period_s = read_rows(file, bundle), bundle.contract.period_ns * 1e-9
+        self._rows = read_rows(file, bundle, topics)
+        self._period_s = bundle.contract.period_ns * 1e-9
         self.name, self.count = file.name, len(self._rows) or None
         self._tensors: dict[str, Tensor] = {**self._rows.inputs, **self._rows.outputs}
         tensors = bundle.contract.model

@@ -36,6 +36,7 @@ class CompileRequest:
         samples: How many of them to take; None for as many as are usual.
         output: Folder of the new bundle.
         force: Whether a bundle that is there may be replaced.
+        allow_poor: Whether rows are taken that fail the quality check of `calibrate`.
     """
 
     compiler: str
@@ -46,6 +47,7 @@ class CompileRequest:
     samples: int | None
     output: Path
     force: bool = False
+    allow_poor: bool = False
     topics: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from model_tools.files.observation_sources import open_source
 from model_tools.files.onnx_model import read_onnx
 from model_tools.files.outputs import BUNDLE_FILES, copy_folder
 from model_tools.files.terms import EXACT_IN_FLOAT16, last_ticks
+from model_tools.prove.calibration.calibrate import refuse_poor, verdict_on
 from model_tools.prove.calibration.calibration_files import calibration_samples
 from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
@@ -119,6 +120,8 @@ class JointModel:
         request = self._request
         count = _ROWS if request.samples is None else request.samples
         rows = calibration_samples(self._bundle, source, count, request.topics)
+        if not request.allow_poor:
+            refuse_poor(str(source), verdict_on(self._bundle, source, request.topics))
         (key,) = self._bundle.contract.models
         return lambda folder: {key: GraphSamples(inputs=rows, files={})}
 

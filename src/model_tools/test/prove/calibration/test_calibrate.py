@@ -143,7 +143,7 @@ def test_rows_that_will_not_do_are_not_written_unless_asked_for(
     with pytest.raises(
         ToolError,
         match=r"made: .* found: 20 different rows of 20, at least 32 .*; "
-        "--allow-poor writes them nevertheless",
+        "--allow-poor takes them nevertheless",
     ):
         write(output, few, form=form, report=tmp_path / "report")
     assert not (tmp_path / output).exists()
