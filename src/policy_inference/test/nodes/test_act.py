@@ -209,7 +209,7 @@ class TestBadInput:
         runner.until(lambda: is_held(runner.tick()), "the measured pose")
         status = runner.reported(lambda status: status.latched, "a latched fault")
 
-        assert status.reason == "not_finite: joint_pos"
+        assert status.reason.startswith("not_finite: joint_pos")
 
     def test_nan_in_the_middle_of_a_chunk_is_a_fault_before_any_step_of_it(
         self, start: Start
@@ -219,7 +219,7 @@ class TestBadInput:
         arm.until(lambda: is_held(arm.tick()), "the measured pose")
         status = arm.reported(lambda status: status.latched, "a latched fault")
 
-        assert status.reason == "not_finite: output of the model"
+        assert status.reason.startswith("not_finite: output of the model")
         ran = [command for command in arm.commands if command.mode == Mode.RUN]
         assert min(command.position[0] for command in ran) >= FRONT[0] / 255 - 1e-6
         assert all(math.isfinite(value) for chunk in arm.chunks for value in chunk.data)
@@ -500,7 +500,7 @@ class TestLeaving:
         monkeypatch.setattr(OnnxBackend, "run", leave)
         arm.until(lambda: is_held(arm.commands[-1]), "the measured pose")
         status = arm.reported(lambda status: status.latched, "a latched fault")
-        assert status.reason == "internal: SystemExit: from deep inside"
+        assert status.reason.startswith("internal: SystemExit: from deep inside")
         arm.hears("Traceback")
         arm.hears("in leave")
         monkeypatch.undo()

@@ -229,7 +229,7 @@ class TestTicks:
         monkeypatch.undo()
         assert is_damp(robot.tick())
         status = robot.reported(lambda s: s.latched, "the fault")
-        assert status.reason == f"internal: {kind.__name__}: in the middle of a tick"
+        assert status.reason.startswith(f"internal: {kind.__name__}: in the middle of a tick")
         robot.request("reset")
         robot.request("stand")
         assert robot.tick().mode == Mode.STAND
@@ -312,7 +312,7 @@ class TestTicks:
         bundle = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
         node = active(bundle=str(bundle), use_sim_time=True)
         robot.shows_time_until(lambda: robot.statuses and robot.statuses[-1].ticks > 100, "ticks")
-        assert robot.statuses[-1].reason == "started; nothing is commanded before damp or stand"
+        assert robot.statuses[-1].reason.startswith("started; nothing is commanded")
         robot.request("estop")
         robot.request("reset")
         node.halt()
