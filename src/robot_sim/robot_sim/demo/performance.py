@@ -143,6 +143,9 @@ def _operate(operator: Operator, scale: float) -> ReportedTiming:
             _log.warning("the policy node left RUN: %s", operator.status.reason)
             break
     running = operator.status
+    if operator.mode == "RUN":  # its legs are under it when it lies down
+        operator.demand("stand")
+        operator.wait_for_mode("READY")
     operator.demand("damp")
     operator.wait_for_mode("DAMP")
     reported = ReportedTiming.of(running, operator.status)
