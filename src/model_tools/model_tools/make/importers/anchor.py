@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from model_tools.errors import ToolError
+from model_tools.files.mjcf import require_bounded_mjcf
 from model_tools.make.importers.robot_file import bare_model
 from policy_inference.interfaces import F64
-from policy_inference.safe_files import require_bounded_mjcf
 from robot_sim.figures import figures_file, load_robot
 
 _DIGITS = 9

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
+from model_tools.files.mjcf import require_bounded_mjcf
 from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft
 from policy_inference.bundle.joint_values import robot_names
-from policy_inference.safe_files import require_bounded_mjcf
 from robot_sim.figures import BodyFigures, figures_file, load_robot
 
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.safe_files import require_bounded_mjcf
+from model_tools.files.mjcf import require_bounded_mjcf
 from policy_inference.testing.fuzzing import bounded
 
 PART = '<body><geom size="1"/></body>'
