@@ -294,7 +294,7 @@ def _sources(
     Raises:
         PolicyError: One does not fit the bundle.
     """
-    from model_tools.files.row_files import BagSource
+    from model_tools.files.row_files import BagSource, read_rows
     from model_tools.prove.calibration.row_sources import RowsFileSource
 
     for path in given.bag:
@@ -306,7 +306,7 @@ def _sources(
             to_s=math.inf if given.to_s is None else given.to_s,
         )
     for file in given.rows:
-        yield RowsFileSource(bundle, file)
+        yield RowsFileSource(bundle, read_rows(file, bundle))
     if given.live:
         yield _live(bundle, dict(given.topic), given.duration)
     if given.env is not None:

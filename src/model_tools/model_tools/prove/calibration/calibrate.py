@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from model_tools.prove.calibration.motion import FOLLOWED, MotionOf
 from model_tools.prove.calibration.row_sources import RowsFileSource
 from model_tools.prove.calibration.verdict import CalibrationVerdict, judge
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.comparison.rows import Rows
 
 _BATCH = 32
 _APART_S = 60.0
@@ -111,23 +112,19 @@ def calibrate(
         calibration_files.write(rows, bundle.contract, form, place, _provenance(found, request))
 
 
-def verdict_on(
-    bundle: JointBundle, file: Path, topics: Mapping[str, str] | None = None
-) -> CalibrationVerdict:
-    """Return whether all rows of a file, or of a recording, will do to calibrate with.
+def verdict_on(bundle: JointBundle, rows: Rows) -> CalibrationVerdict:
+    """Return whether the rows of a file, all of them, will do to calibrate with.
 
     Raises:
-        PolicyError: They do not fit the bundle.
-        OSError: The file cannot be read.
+        PolicyError: The reference model does not run.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
-        Collection(Path(folder), _BATCH) as rows,
+        Collection(Path(folder), _BATCH) as collected,
     ):
-        motion = MotionOf(bundle)
-        source = RowsFileSource(bundle, file, topics)
-        collect([source], Selection(samples=None), rows, lambda *_: None, motion.watch)
-        return judge(measure(bundle, rows, motion.found()))
+        motion, source = MotionOf(bundle), RowsFileSource(bundle, rows)
+        collect([source], Selection(samples=None), collected, lambda *_: None, motion.watch)
+        return judge(measure(bundle, collected, motion.found()))
 
 
 def refuse_poor(name: str, verdict: CalibrationVerdict) -> None:

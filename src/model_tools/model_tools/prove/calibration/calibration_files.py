@@ -18,7 +18,6 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.files.arrays import EPISODE, TIME, write_parts
 from model_tools.files.bpu_files import four_axes, sample_folders, write_samples
-from model_tools.files.row_files import read_rows
 from model_tools.prove.calibration.collection import KINDS, Collection
 from policy_inference.backends.registry import open_backend
 from policy_inference.backends.rknn_toolkit.recipe import DATASET, write_dataset
@@ -182,24 +181,23 @@ def _episodes(collection: Collection) -> Iterator[Tensor]:
 
 
 def calibration_samples(
-    bundle: JointBundle, file: Path, count: int, topics: Mapping[str, str] | None = None
+    bundle: JointBundle, file: Path, rows: Rows, count: int
 ) -> dict[str, Tensor]:
     """Return rows of every model input.
 
     Args:
         bundle: JointBundle of the reference model, which computes recurrent states.
-        file: Rows as `model_tools.files.row_files.read_rows` takes them.
+        file: Where the rows are from.
+        rows: What `model_tools.files.row_files.read_rows` found there.
         count: Rows to take, evenly spaced; at most half of the file's, so that some are held back.
-        topics: Topics of a recording by input, where they have other names.
 
     Raises:
-        ToolError: The file does not fit, or it has or gives fewer than `FEWEST` different rows.
+        ToolError: There are fewer than `FEWEST` different rows.
         PolicyError: The reference model does not run.
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} rows to calibrate with, found {count}")
     _repeat_verdict(file, bundle)
-    rows = read_rows(file, bundle, topics)
     chosen = evenly(len(rows), min(count, len(rows) // 2))
     samples = {name: array[chosen] for name, array in _with_states(bundle, rows).items()}
     different = _different(samples)

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from model_tools.files.row_files import read_rows
 from model_tools.files.rows import Row
 from model_tools.prove.local_loop.environment import Observations, UsersPolicy, opened
 from model_tools.prove.local_loop.loop import Fed, in_turn, input_sizes
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
-from policy_inference.comparison.rows import play
+from policy_inference.comparison.rows import Rows, play
 from policy_inference.interfaces import F32, Tensor
 
 
@@ -79,26 +77,16 @@ class EnvironmentSource:
 
 
 class RowsFileSource:
-    """The rows of an `.npz` or `.npy`; they are in memory as a whole."""
+    """The rows of a file as `read_rows` returns them; they are in memory as a whole."""
 
-    def __init__(
-        self, bundle: JointBundle, file: Path, topics: Mapping[str, str] | None = None
-    ) -> None:
-        """Read it.
-
-        Args:
-            bundle: Of the policy.
-            file: As `model_tools.files.row_files.read_rows` takes it.
-            topics: Topics of a recording by input, where they have other names.
+    def __init__(self, bundle: JointBundle, rows: Rows) -> None:
+        """Compute what the file lacks.
 
         Raises:
-            ToolError: As `model_tools.files.row_files.read_rows`.
             PolicyError: The reference model does not run.
-            OSError: The file cannot be read.
         """
-        self._rows = read_rows(file, bundle, topics)
-        self._period_s = bundle.contract.period_ns * 1e-9
-        self.name, self.count = file.name, len(self._rows) or None
+        self._rows, self._period_s = rows, bundle.contract.period_ns * 1e-9
+        self.name, self.count = rows.source, len(rows) or None
         self._tensors: dict[str, Tensor] = {**self._rows.inputs, **self._rows.outputs}
         tensors = bundle.contract.model
         if not {*tensors.inputs, *tensors.outputs} <= self._tensors.keys():

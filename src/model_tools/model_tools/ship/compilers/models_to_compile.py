@@ -13,6 +13,7 @@ from model_tools.errors import ToolError
 from model_tools.files.observation_sources import open_source
 from model_tools.files.onnx_model import read_onnx
 from model_tools.files.outputs import BUNDLE_FILES, copy_folder
+from model_tools.files.row_files import read_rows
 from model_tools.files.terms import EXACT_IN_FLOAT16, last_ticks
 from model_tools.prove.calibration.calibrate import refuse_poor, verdict_on
 from model_tools.prove.calibration.calibration_files import calibration_samples
@@ -119,11 +120,12 @@ class JointModel:
             return lambda folder: {}
         request = self._request
         count = _ROWS if request.samples is None else request.samples
-        rows = calibration_samples(self._bundle, source, count, request.topics)
+        rows = read_rows(source, self._bundle, request.topics)
+        samples = calibration_samples(self._bundle, source, rows, count)
         if not request.allow_poor:
-            refuse_poor(str(source), verdict_on(self._bundle, source, request.topics))
+            refuse_poor(str(source), verdict_on(self._bundle, rows))
         (key,) = self._bundle.contract.models
-        return lambda folder: {key: GraphSamples(inputs=rows, files={})}
+        return lambda folder: {key: GraphSamples(inputs=samples, files={})}
 
     def golden(self) -> Mapping[str, Tensor] | None:
         """Return the golden rows, where there are some."""
