@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the conformance suite says of numbers that are wrong."""
+"""The conformance suite names the mistake behind wrong numbers."""
 
 from collections.abc import Callable
 
