@@ -163,9 +163,11 @@ class LinkSupervisor(Generic[StateT]):
         # A time-out of the socket would be one of `send` as well, also with MSG_DONTWAIT.
         self._channel.setblocking(False)
         until_s = time.monotonic() + _START_S
-        while not (heard := self._heard_within(_START_SLICE_S)) and time.monotonic() < until_s:
+        heard = False
+        while not heard and time.monotonic() < until_s:
             if ends():
                 raise DriverError("asked to end while it starts; nothing was sent to the robot")
+            heard = self._heard_within(_START_SLICE_S)
         data = self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK) if heard else b""
         if not data:
             raise DriverError(
