@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ("testkit.wording",)
 ROOT = Path(__file__).resolve().parent
 # Humble and Jazzy know the first name alone; from Kilted on every process warns of it.
 _OLD_FAST_DDS = os.environ.get("ROS_DISTRO") in ("humble", "jazzy")

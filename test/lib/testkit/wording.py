@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The wording of messages stands once: in `wording.yaml`, beside the tests of each package.
+
+Tests compare what a program can compare: types, keys, rules, numbers, exit statuses. They leave the
+text of a message to that file, so that other words change the file and no test:
+
+    with refusal(ToolError):
+        install(damaged)
+    check_wording(caplog.messages[-1])
+
+`pytest -n 0 --write-wording TESTS` writes what these tests have heard; read its diff as prose.
+Decimals, quantities with a unit and integers of five digits match any other number, and `<*>` in
+the file matches any text; an entry that matches is kept as it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Texts = dict[str, dict[str, list[str]]]
+"""By file below the package's folder of tests, then by test."""
+ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
+
+FILE = "wording.yaml"
+_HEADER = """\
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+# The wording of messages, by the test that hears them; see test/lib/testkit/wording.py.
+"""
+ROOT = Path(__file__).resolve().parents[3]
+_UNIT = r"(?:ns|us|µs|ms|s|min|h|%|B|kB|KB|MB|GB|KiB|MiB|GiB|bytes|Hz|steps)"
+_NUMBER = re.compile(
+    r"\d+(?:\.\d+)?e[+-]?\d+"
+    r"|\d+\.\d+"
+    rf"|(?:\d+,)*\d+(?= ?{_UNIT}(?![A-Za-z]))"
+    r"|\d{5,}|\d+(?:,\d{3})+"
+)
+_PLACES = (
+    (re.compile(r"/tmp/pytest-of-[^/]+/pytest-\d+(?:/popen-gw\d+)?(?:/[\w.\[\]-]+)?"), "<tmp>"),
+    (re.compile(r"/tmp/[\w.-]+"), "<tmp>"),
+    (re.compile(re.escape(str(ROOT))), "<root>"),
+    (re.compile(re.escape(sys.prefix)), "<python>"),
+    (re.compile(r"\b0x[0-9a-f]{6,}"), "<address>"),
+)
+
+
+class _Hearing:
+    """The test that runs, and what it has heard."""
+
+    item: pytest.Item | None = None
+    count = 0
+    writes = False
+    heard: dict[tuple[Path, str, str], list[str]] = {}  # noqa: RUF012
+
+
+def check_wording(*messages: object) -> None:
+    """Compare messages with the wording file of the package whose test runs.
+
+    Args:
+        *messages: Texts, or errors. Call it from a test or its own fixtures, in a fixed order.
+    """
+    item = _Hearing.item
+    assert item is not None, "no test runs"
+    folder = next(each for each in item.path.parents if each.name == "test")
+    file, test = str(item.path.relative_to(folder)), item.nodeid.partition("::")[2]
+    known = _read(folder / FILE).get(file, {}).get(test, [])
+    for message in messages:
+        text = _anywhere(str(message))
+        place, _Hearing.count = _Hearing.count, _Hearing.count + 1
+        expected = known[place] if place < len(known) else None
+        matches = expected is not None and _pattern(expected).fullmatch(_any_number(text))
+        if _Hearing.writes:
+            kept = expected if matches and expected is not None else text
+            _Hearing.heard.setdefault((folder / FILE, file, test), []).append(kept)
+            continue
+        assert expected is not None, f"no wording yet, see {__name__}: {text}"
+        assert matches, f"another wording, see {__name__}:\n  {expected}\n  {text}"
+
+
+@contextmanager
+def refusal(kind: ErrorTypes) -> Iterator[pytest.ExceptionInfo[Any]]:
+    """Expect an error, and compare its message with the wording file.
+
+    Args:
+        kind: As `pytest.raises` takes it.
+
+    Yields:
+        As `pytest.raises`.
+    """
+    with pytest.raises(kind) as caught:
+        yield caught
+    check_wording(caught.value)
+
+
+def _anywhere(text: str) -> str:
+    """Return a text without what differs from machine to machine."""
+    for pattern, instead in _PLACES:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _any_number(text: str) -> str:
+    return _NUMBER.sub("#", text)
+
+
+def _pattern(expected: str) -> re.Pattern[str]:
+    parts = [re.escape(_any_number(part)) for part in expected.split("<*>")]
+    return re.compile(".*".join(parts), re.DOTALL)
+
+
+@functools.cache
+def _read(file: Path) -> Texts:
+    content = yaml.load(file.read_text("utf-8"), _Loader) if file.is_file() else None
+    return {
+        path: {test: [texts] if isinstance(texts, str) else texts for test, texts in tests.items()}
+        for path, tests in (content or {}).items()
+    }
+
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what has several lines as a block."""
+
+
+def _as_prose(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _as_prose)
+
+
+def _write(file: Path, heard: dict[tuple[str, str], list[str]]) -> None:
+    """Put what tests have heard in the place of what the file has of them."""
+    with file.open("a+", encoding="utf-8") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        _read.cache_clear()
+        texts = _read(file)
+        for (path, test), messages in heard.items():
+            texts.setdefault(path, {})[test] = messages
+        shown = {
+            path: {test: said[0] if len(said) == 1 else said for test, said in tests.items()}
+            for path, tests in texts.items()
+        }
+        opened.truncate(0)
+        opened.write(_HEADER)
+        yaml.dump(shown, opened, _Dumper, width=10_000, allow_unicode=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare `--write-wording`."""
+    parser.addoption(
+        "--write-wording",
+        action="store_true",
+        help=f"write the messages of the tests that run to {FILE} instead of comparing them",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the option."""
+    _Hearing.writes = config.getoption("--write-wording")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin with the first message of a test; a test that runs again begins again."""
+    _Hearing.item, _Hearing.count = item, 0
+    for key in [key for key in _Hearing.heard if key[2] == item.nodeid.partition("::")[2]]:
+        if key[0].parent / key[1] == item.path:
+            del _Hearing.heard[key]
+
+
+def pytest_sessionfinish() -> None:
+    """Write what was heard, of each package to its own file."""
+    for file in {file for file, _, _ in _Hearing.heard}:
+        heard = {key[1:]: texts for key, texts in _Hearing.heard.items() if key[0] == file}
+        _write(file, heard)
