@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Mutation testing: which changes of the code that guards a robot does no test notice?
+
+    python -m tools.mutants --count 300 --seed 1 --output out/mutants
+
+Draws small faults (another comparison, constant, sign or condition, a call left out) over the code
+of each group, runs that group's tests against a copy of the package with one fault at a time, and
+prints the share that they notice. The checkout stays as it is. One that is not noticed is a missing
+test, or changes nothing that anybody sees: look at each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import Queue
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE, TESTS = "policy_inference/policy_inference/core", "src/policy_inference/test"
+TIMEOUT_S = 300.0
+QUICK = "not real_time and not acceptance and not ros and not slow"
+PYTEST = (
+    sys.executable,
+    "-m",
+    "pytest",
+    "-x",
+    "-q",
+    "-n",
+    "0",
+    "-p",
+    "no:cacheprovider",
+    "-m",
+    QUICK,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Code below src/, and the tests that shall notice its faults."""
+
+    code: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+GROUPS = {
+    "guard": Group(
+        code=(f"{CORE}/guard.py", f"{CORE}/limits.py", f"{CORE}/joint_check.py"),
+        tests=(f"{TESTS}/core",),
+    ),
+    "control": Group(
+        code=(
+            f"{CORE}/controller.py",
+            f"{CORE}/motions.py",
+            f"{CORE}/run.py",
+            f"{CORE}/prechecks.py",
+            f"{CORE}/command.py",
+            f"{CORE}/chunks/controller.py",
+        ),
+        tests=(f"{TESTS}/core",),
+    ),
+    "observation": Group(
+        code=(
+            f"{CORE}/observation.py",
+            f"{CORE}/action.py",
+            f"{CORE}/state.py",
+            f"{CORE}/phase.py",
+            f"{CORE}/recurrent.py",
+        ),
+        tests=(f"{TESTS}/core", f"{TESTS}/assembly"),
+    ),
+    "pairing": Group(
+        code=("policy_inference/policy_inference/assembly", f"{CORE}/chunks/observation_sync.py"),
+        tests=(f"{TESTS}/assembly", f"{TESTS}/core"),
+    ),
+    "queue": Group(
+        code=(f"{CORE}/chunks/queue.py", f"{CORE}/chunks/policy.py"),
+        tests=(f"{TESTS}/core/chunks",),
+    ),
+    "store": Group(
+        code=("model_tools/model_tools/ship/store",), tests=("src/model_tools/test/ship/store",)
+    ),
+    "link": Group(
+        code=(
+            "robot_driver/robot_driver/link.py",
+            "robot_driver/robot_driver/following.py",
+            "robot_driver/robot_driver/consistency.py",
+        ),
+        tests=("src/robot_driver/test", "src/lite3_driver/test"),
+    ),
+}
+_SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One fault in one file below src/."""
+
+    group: str
+    file: str
+    line: int
+    fault: str
+    text: str
+
+
+def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+    """Put each fault into a tree in turn, yield where and which, and take it out again."""
+    for parent in ast.walk(tree):
+        for field, value in ast.iter_fields(parent):
+            if field in ("annotation", "returns", "decorator_list", "args", "type_params"):
+                continue  # types, and defaults that callers rarely leave out
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    yield from _faults_at(parent, field, child)
+
+
+def _faults_at(parent: ast.AST, field: str, node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    place = getattr(parent, "ops", None)
+    if type(node) in _SWAPS and not isinstance(getattr(parent, "left", None), ast.Constant):
+        other = _SWAPS[type(node)]()
+        fault = f"{type(node).__name__} -> {type(other).__name__}"
+        if isinstance(place, list):
+            at = place.index(node)
+            place[at] = other
+            yield parent, fault
+            place[at] = node
+        else:
+            setattr(parent, field, other)
+            yield parent, fault
+            setattr(parent, field, node)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        kept = node.value
+        node.value = not kept if isinstance(kept, bool) else kept + 1
+        yield node, f"{kept} -> {node.value}"
+        node.value = kept
+    elif isinstance(node, ast.If | ast.IfExp | ast.While):
+        kept_test = node.test
+        node.test = ast.UnaryOp(ast.Not(), kept_test)
+        yield node, "condition negated"
+        node.test = kept_test
+    elif isinstance(node, ast.Expr | ast.AugAssign) or (
+        isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute | ast.Subscript)
+    ):
+        body = getattr(parent, field)
+        if isinstance(body, list) and not isinstance(getattr(node, "value", None), ast.Constant):
+            at = body.index(node)
+            body[at] = ast.copy_location(ast.Pass(), node)
+            yield node, "left out"
+            body[at] = node
+
+
+def mutants(group: str) -> Iterator[Mutant]:
+    """Yield every fault of a group's code."""
+    for name in GROUPS[group].code:
+        path = ROOT / "src" / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            tree = ast.parse(file.read_text("utf-8"))
+            for node, fault in _faults(tree):
+                yield Mutant(
+                    group=group,
+                    file=str(file.relative_to(ROOT / "src")),
+                    line=getattr(node, "lineno", 0),
+                    fault=fault,
+                    text=ast.unparse(tree),
+                )
+
+
+def is_noticed(mutant: Mutant, overlay: Path) -> bool:
+    """Return whether a test fails; the packages are read from `overlay`."""
+    package = mutant.file.partition("/")[2]
+    file = overlay / package
+    if not file.exists():
+        top = Path(package).parts[0]
+        source = ROOT / "src" / Path(mutant.file).parts[0] / top
+        shutil.copytree(source, overlay / top, dirs_exist_ok=True)
+    kept = file.read_text("utf-8")
+    file.write_text(mutant.text, "utf-8")
+    path = os.pathsep.join(filter(None, [str(overlay), os.environ.get("PYTHONPATH", "")]))
+    try:
+        done = subprocess.run(
+            [*PYTEST, *GROUPS[mutant.group].tests],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        file.write_text(kept, "utf-8")
+    return done.returncode != 0
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=300, help="mutants in all (default 300)")
+    parser.add_argument("--seed", type=int, default=1, help="draws them (default 1)")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=[*GROUPS], metavar="GROUP")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at the same time")
+    parser.add_argument("--output", type=Path, help="folder for the list of those not noticed")
+    given = parser.parse_args()
+    chance, drawn = random.Random(given.seed), list[Mutant]()
+    for group in given.groups:
+        every = list(mutants(group))
+        drawn += chance.sample(every, min(len(every), given.count // len(given.groups)))
+    missed, counts, began_s = list[Mutant](), Counter[str](), time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        overlays = Queue[Path]()
+        for job in range(given.jobs):
+            overlays.put(Path(folder, str(job)))
+            Path(folder, str(job)).mkdir()
+
+        def judge(mutant: Mutant) -> None:
+            overlay = overlays.get()
+            noticed = is_noticed(mutant, overlay)
+            overlays.put(overlay)
+            counts[mutant.group] += noticed
+            if not noticed:
+                missed.append(mutant)
+                say(f"not noticed: {mutant.group} {mutant.file}:{mutant.line} {mutant.fault}")
+
+        with ThreadPoolExecutor(given.jobs) as pool:
+            list(pool.map(judge, drawn))
+    of = Counter(mutant.group for mutant in drawn)
+    for group in given.groups:
+        say(f"{group}: {counts[group]} of {of[group]}, {100 * counts[group] / of[group]:.0f} %")
+    say(f"{sum(counts.values())} of {len(drawn)} in {(time.monotonic() - began_s) / 60:.0f} min")
+    if given.output:
+        given.output.mkdir(parents=True, exist_ok=True)
+        rows = [{k: v for k, v in asdict(each).items() if k != "text"} for each in missed]
+        (given.output / "not_noticed.json").write_text(json.dumps(rows, indent=1), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
