@@ -151,7 +151,7 @@ def read_sidecar(folder: Path) -> EpisodeSidecar:
         if len(span) != 2 or span[0] > span[1]:
             reader.problem(f"interventions[{i}]", "[begin, end]", Found.of(list(span)))
     if reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     sidecar: EpisodeSidecar = found
     return sidecar
 

@@ -55,13 +55,11 @@ def load_mapping(file: str | Path) -> RobotMapping:
     path = known.get(str(file), Path(file))
     if not path.exists():
         raise BundleError(
-            [
-                Problem(
-                    file=str(file),
-                    found="nothing",
-                    expected=f"a mapping file, or an included mapping ({', '.join(known)})",
-                )
-            ]
+            Problem(
+                file=str(file),
+                found="nothing",
+                expected=f"a mapping file, or an included mapping ({', '.join(known)})",
+            )
         )
     return parse_mapping(load_yaml(path), path)
 
@@ -84,7 +82,7 @@ def parse_mapping(content: object, path: object) -> RobotMapping:
     if whole is not None:
         _MappingValidator(whole, reader).check()
     if reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     found: RobotMapping = mapping
     return found
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_LINES = 200
@@ -40,17 +40,17 @@ class Problem:
 class BundleError(PolicyError):
     """A bundle cannot be used; `problems` holds everything that is wrong, in file order."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, *problems: Problem) -> None:
         """Join the problems to a message of one line each; of very many it has the first."""
-        self.problems = tuple(problems)
+        self.problems = problems
         lines = [str(problem) for problem in problems[:MOST_LINES]]
         if len(problems) > MOST_LINES:
             lines.append(f"and {len(problems) - MOST_LINES} more")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self) -> tuple[type[BundleError], tuple[tuple[Problem, ...]]]:
+    def __reduce__(self) -> tuple[type[BundleError], tuple[Problem, ...]]:
         """Keep the problems where the error crosses to another process."""
-        return BundleError, (self.problems,)
+        return BundleError, self.problems
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -136,7 +136,10 @@ def _renamed(growing: Path, renamed: Callable[[str], str]) -> Iterator[None]:
         yield
     except BundleError as error:
         raise BundleError(
-            [dataclasses.replace(problem, file=renamed(problem.file)) for problem in error.problems]
+            *(
+                dataclasses.replace(problem, file=renamed(problem.file))
+                for problem in error.problems
+            )
         ) from error
     except PolicyError as error:
         if str(growing) not in str(error):

@@ -42,7 +42,7 @@ def read_statistics(
         elif key == "std" and bool((array.astype(np.float64) < 0).any()):
             reader.problem(key, "values >= 0", Found(f"{array.min():g}"))
     if reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     mean, std = (arrays[key].astype(np.float64).ravel() for key in ("mean", "std"))
     return mean, np.maximum(std, normalisation.std_floor)
 
@@ -63,7 +63,7 @@ def read_rows(
         if array is None or not rows or array.shape != shape:
             reader.problem(name, f"an array {[rows or 'rows', *one]}", _found(array))
     if reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     return {name: arrays[name] for name in shapes}
 
 
@@ -83,7 +83,7 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
         elif not np.isfinite(array).all():
             reader.problem(name, "finite values", Found("NaN or infinite ones"))
     if reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
 
 
 def unpacked_arrays(
@@ -118,7 +118,7 @@ def unpacked_arrays(
                     found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
         except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
             found = str(error) or type(error).__name__
-    raise BundleError([Problem(file=str(file), expected="numpy arrays (.npz)", found=found)])
+    raise BundleError(Problem(file=str(file), expected="numpy arrays (.npz)", found=found))
 
 
 def require_array(name: str, member: object) -> Tensor:

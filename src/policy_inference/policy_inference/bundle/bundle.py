@@ -134,7 +134,7 @@ class Bundle:
             except BundleError as error:
                 problems += error.problems
         if problems:
-            raise BundleError(problems)
+            raise BundleError(*problems)
 
     def report(self, name: str) -> Mapping[str, Any] | None:
         """Return what `reports/NAME.json` says; None where the contract names no such report.
@@ -153,13 +153,11 @@ class Bundle:
             content = str(error)
         if not isinstance(content, dict):
             raise BundleError(
-                [
-                    Problem(
-                        file=str(self.path / place),
-                        found=str(content)[:80],
-                        expected="a report, a mapping in JSON",
-                    )
-                ]
+                Problem(
+                    file=str(self.path / place),
+                    found=str(content)[:80],
+                    expected="a report, a mapping in JSON",
+                )
             )
         return content
 
@@ -275,7 +273,7 @@ class SetBundle(Bundle):
             except BundleError as error:
                 problems += error.problems
         if problems:
-            raise BundleError(problems)
+            raise BundleError(*problems)
 
 
 AnyBundle = JointBundle | ChunkBundle
@@ -384,14 +382,12 @@ def _onnx_models(contract: HostedContract) -> set[str]:
 def _golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:
     if entry is None:
         raise BundleError(
-            [
-                Problem(
-                    file=str(folder / CONTRACT_FILE),
-                    key=key,
-                    remedy=remedy,
-                    expected="a file of golden vectors",
-                    found="nothing",
-                )
-            ]
+            Problem(
+                file=str(folder / CONTRACT_FILE),
+                key=key,
+                remedy=remedy,
+                expected="a file of golden vectors",
+                found="nothing",
+            )
         )
     return entry

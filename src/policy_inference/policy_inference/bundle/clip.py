@@ -62,7 +62,7 @@ def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
     reader = Reader(str(file))
     clip = _clip(arrays, contract, reader)
     if clip is None or reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     return clip
 
 

@@ -107,19 +107,17 @@ def load_bundle(
     folder, is_installed = (bundle, False) if isinstance(bundle, Path) else _found(bundle)
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
-        raise BundleError([Problem(file=str(folder), expected="a bundle folder", found=found)])
+        raise BundleError(Problem(file=str(folder), expected="a bundle folder", found=found))
     file = _contract_file(folder)
     content = read_bytes(file)
     if sha256 not in (None, actual := hashlib.sha256(content).hexdigest()):
         raise BundleError(
-            [
-                Problem(
-                    file=str(file),
-                    expected=f"sha256 {sha256}, as just before",
-                    found=actual,
-                    remedy="load it again when no program writes to it any more",
-                )
-            ]
+            Problem(
+                file=str(file),
+                expected=f"sha256 {sha256}, as just before",
+                found=actual,
+                remedy="load it again when no program writes to it any more",
+            )
         )
     signed_by = None if trusted is None else trusted.signer(file, content)
     if file.name == SET_FILE:
@@ -148,14 +146,12 @@ def _contract_file(folder: Path) -> Path:
         return folder / CONTRACT_FILE
     if (folder / CONTRACT_FILE).exists():
         raise BundleError(
-            [
-                Problem(
-                    file=str(folder),
-                    expected=f"a policy ({CONTRACT_FILE}) or a set of policies ({SET_FILE})",
-                    found="both",
-                    remedy="give the set a folder of its own",
-                )
-            ]
+            Problem(
+                file=str(folder),
+                expected=f"a policy ({CONTRACT_FILE}) or a set of policies ({SET_FILE})",
+                found="both",
+                remedy="give the set a folder of its own",
+            )
         )
     return folder / SET_FILE
 
@@ -189,7 +185,7 @@ def parse_contract(
     reader, value = Reader(str(file)), _parsed(content, file)
     contract = _checked(value, reader)
     if reader.problems or contract is None:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     if kind is not None and not isinstance(contract, kind):
         raise _other_kind(file, contract.kind, kind, instead)
     return contract
@@ -215,16 +211,14 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
         folder = posixpath.normpath(member.bundle)
         if folder.startswith(("/", "..")) or folder == "." or _is_version(member.bundle):
             raise BundleError(
-                [
-                    Problem(
-                        file=str(file),
-                        key=f"{key}.bundle",
-                        expected="a folder in that of the set, so that both are one version",
-                        found=member.bundle,
-                        remedy="`model_tools pin SET --output FOLDER` writes the set with all its "
-                        "members",
-                    )
-                ]
+                Problem(
+                    file=str(file),
+                    key=f"{key}.bundle",
+                    expected="a folder in that of the set, so that both are one version",
+                    found=member.bundle,
+                    remedy="`model_tools pin SET --output FOLDER` writes the set with all its "
+                    "members",
+                )
             )
         inside = file.parent / folder / CONTRACT_FILE
         of = read(f"{folder}/{CONTRACT_FILE}")
@@ -239,14 +233,12 @@ def _parsed(content: bytes, file: object) -> object:
     value = parse_yaml(content, file)
     if (characters := pattern_characters(value)) > MOST_PATTERN_CHARACTERS:
         raise BundleError(
-            [
-                Problem(
-                    file=str(file),
-                    found=f"{characters}",
-                    expected=f"at most {MOST_PATTERN_CHARACTERS} characters of patterns",
-                    remedy="write the joints' names",
-                )
-            ]
+            Problem(
+                file=str(file),
+                found=f"{characters}",
+                expected=f"at most {MOST_PATTERN_CHARACTERS} characters of patterns",
+                remedy="write the joints' names",
+            )
         )
     return value
 
@@ -325,7 +317,7 @@ def _resolved_set(
     reader, value = Reader(str(file)), _parsed(content, file)
     stated: SetFile | None = reader.section(SetFile, value)
     if stated is None:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     validate_set(stated, reader)
     contracts = dict[str, AnyContract]()
     for name, member in stated.members.items():
@@ -337,10 +329,10 @@ def _resolved_set(
         except PolicyError as error:
             reader.problem(f"{key}.bundle", "an installed bundle", Found(str(error)))
     if reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     contract = resolve_set(stated, contracts, reader)
     if contract is None:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     return contract
 
 
@@ -370,16 +362,14 @@ def _require_meant(file: Path, key: str, member: SetMember, inside: Path, conten
     """Raise BundleError unless the contract of a member is the one that the set states."""
     if (actual := hashlib.sha256(content).hexdigest()) != member.sha256:
         raise BundleError(
-            [
-                Problem(
-                    file=str(file),
-                    key=f"{key}.sha256",
-                    expected=f"{actual}, the hash of {inside}",
-                    found=member.sha256,
-                    remedy="get the bundle that the set was made with, or state this hash and sign "
-                    "the set again",
-                )
-            ]
+            Problem(
+                file=str(file),
+                key=f"{key}.sha256",
+                expected=f"{actual}, the hash of {inside}",
+                found=member.sha256,
+                remedy="get the bundle that the set was made with, or state this hash and sign "
+                "the set again",
+            )
         )
 
 
@@ -387,7 +377,7 @@ def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str
     expected = "joint or chunk" if wanted is None else _KINDS[wanted]
     remedy = instead or f"{_NODES[found]} runs this policy"
     return BundleError(
-        [Problem(file=str(file), key="kind", expected=expected, found=found, remedy=remedy)]
+        Problem(file=str(file), key="kind", expected=expected, found=found, remedy=remedy)
     )
 
 

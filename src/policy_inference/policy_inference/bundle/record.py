@@ -43,14 +43,12 @@ def read_record(folder: Path) -> dict[str, Any]:
         found = "content that is no such record"
     if found:
         raise BundleError(
-            [
-                Problem(
-                    file=str(file),
-                    expected="the record of its installation",
-                    found=found,
-                    remedy=REMEDY,
-                )
-            ]
+            Problem(
+                file=str(file),
+                expected="the record of its installation",
+                found=found,
+                remedy=REMEDY,
+            )
         )
     return dict(record)
 
@@ -85,7 +83,7 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
         if found != expected
     ]
     if problems:
-        raise BundleError(problems)
+        raise BundleError(*problems)
     return record
 
 

@@ -65,10 +65,10 @@ def read_bytes(path: Path) -> bytes:
     try:
         return read_at_most(path, LARGEST_BYTES)
     except FileNotFoundError:
-        raise BundleError([Problem(file=str(path), expected="a file", found="nothing")]) from None
+        raise BundleError(Problem(file=str(path), expected="a file", found="nothing")) from None
     except OSError as error:
         found = error.strerror or type(error).__name__
-        raise BundleError([Problem(file=str(path), expected="a file", found=found)]) from error
+        raise BundleError(Problem(file=str(path), expected="a file", found=found)) from error
 
 
 def parse_yaml(content: bytes, path: object) -> object:
@@ -81,7 +81,7 @@ def parse_yaml(content: bytes, path: object) -> object:
         return load_text(content.decode("utf-8"))
     except (YamlError, UnicodeDecodeError) as error:
         found = " ".join(str(error).split())
-        raise BundleError([Problem(file=str(path), expected="YAML", found=found)]) from error
+        raise BundleError(Problem(file=str(path), expected="YAML", found=found)) from error
 
 
 class Reader:

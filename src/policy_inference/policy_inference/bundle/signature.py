@@ -98,33 +98,28 @@ class TrustedKeys:
             return fingerprint
         known = ", ".join(f"{fingerprint[:12]}..." for fingerprint in self.keys)
         raise BundleError(
-            [
-                Problem(
-                    file=str(place),
-                    expected=f"a signature of {file.name} as it is, by a key of "
-                    f"{self.source} ({known})",
-                    found="an invalid signature",
-                    remedy="the file was altered or another key signed it: "
-                    + (
-                        remedy
-                        or "get the bundle again from its source, or have it signed "
-                        "(`model_tools sign`)"
-                    ),
-                )
-            ]
+            Problem(
+                file=str(place),
+                expected=f"a signature of {file.name} as it is, by a key of "
+                f"{self.source} ({known})",
+                found="an invalid signature",
+                remedy="the file was altered or another key signed it: "
+                + (
+                    remedy
+                    or "get the bundle again from its source, or have it signed "
+                    "(`model_tools sign`)"
+                ),
+            )
         )
 
     def _no_signature(self, place: Path, found: str, remedy: str) -> BundleError:
         return BundleError(
-            [
-                Problem(
-                    file=str(place),
-                    expected="a signature in base64, since public keys are configured "
-                    f"({self.source})",
-                    found=found,
-                    remedy=remedy or "have the bundle signed (`model_tools sign`)",
-                )
-            ]
+            Problem(
+                file=str(place),
+                expected=f"a signature in base64, since public keys are configured ({self.source})",
+                found=found,
+                remedy=remedy or "have the bundle signed (`model_tools sign`)",
+            )
         )
 
 

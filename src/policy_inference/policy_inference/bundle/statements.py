@@ -95,7 +95,7 @@ def parse_statement(content: bytes, place: object) -> Statement:
     kind = value.get("kind") if isinstance(value, Mapping) else None
     if not isinstance(kind, str) or kind not in _KINDS:
         reader.problem("kind", f"one of {', '.join(_KINDS)}", kind)
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     statement = reader.section(_KINDS[kind], value)
     if statement is not None:
         for key in ("issued", "expires"):
@@ -109,7 +109,7 @@ def parse_statement(content: bytes, place: object) -> Statement:
             if not re.fullmatch(VERSION, version):  # it would revoke nothing
                 reader.problem("versions", "versions of the bundle, such as 1.2.0", version)
     if reader.problems or statement is None:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     return statement  # type: ignore[no-any-return]  # `section` returns what it was given
 
 

@@ -56,13 +56,11 @@ def verified_bytes(
         size += len(block)
         if size > largest:
             raise BundleError(
-                [
-                    Problem(
-                        file=str(folder / entry.file),
-                        found="a larger one",
-                        expected=f"a file of at most {largest >> 20} MiB",
-                    )
-                ]
+                Problem(
+                    file=str(folder / entry.file),
+                    found="a larger one",
+                    expected=f"a file of at most {largest >> 20} MiB",
+                )
             )
     return b"".join(blocks)
 
@@ -101,23 +99,19 @@ def _blocks(folder: Path, entry: Artifact | File | Normalisation) -> Iterator[by
     except OSError as error:
         found = "a folder" if file.is_dir() else error.strerror or str(error)
         raise BundleError(
-            [
-                Problem(
-                    file=str(file),
-                    expected="the file that policy.yaml names",
-                    found="nothing" if isinstance(error, FileNotFoundError) else found,
-                    remedy=remedy,
-                )
-            ]
+            Problem(
+                file=str(file),
+                expected="the file that policy.yaml names",
+                found="nothing" if isinstance(error, FileNotFoundError) else found,
+                remedy=remedy,
+            )
         ) from error
     if digest.hexdigest() != entry.sha256:
         raise BundleError(
-            [
-                Problem(
-                    file=str(file),
-                    expected=f"sha256 {entry.sha256}",
-                    found=digest.hexdigest(),
-                    remedy="restore the file, or make the bundle again",
-                )
-            ]
+            Problem(
+                file=str(file),
+                expected=f"sha256 {entry.sha256}",
+                found=digest.hexdigest(),
+                remedy="restore the file, or make the bundle again",
+            )
         )

@@ -97,15 +97,13 @@ def open_loop_limits(
     limits = _merged(defaults.get(precision, ComparisonLimits()), stated)
     if limits == ComparisonLimits(closed_loop=limits.closed_loop):
         raise BundleError(
-            [
-                Problem(
-                    file=contract.name,
-                    key=f"limits.{backend}",
-                    found="none",
-                    expected=f"limits for the precision {precision}",
-                    remedy=f"only {', '.join(defaults)} have limits of their own",
-                )
-            ]
+            Problem(
+                file=contract.name,
+                key=f"limits.{backend}",
+                found="none",
+                expected=f"limits for the precision {precision}",
+                remedy=f"only {', '.join(defaults)} have limits of their own",
+            )
         )
     return limits
 

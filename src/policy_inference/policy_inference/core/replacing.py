@@ -42,7 +42,7 @@ def require_replaceable(
         if found != expected
     ]
     if problems:
-        raise BundleError(problems)
+        raise BundleError(*problems)
 
 
 def _facts(contract: HostedContract, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -278,15 +278,13 @@ class ChunkKind:
         different = min(len(rows), *(len(np.unique(array, axis=0)) for array in flat))
         if different < FEWEST_ROWS:
             raise BundleError(
-                [
-                    Problem(
-                        file=str(bundle.path / CONTRACT_FILE),
-                        key="golden",
-                        found=str(different),
-                        expected=f"at least {FEWEST_ROWS} golden rows in which every input differs",
-                        remedy="`model_tools export lerobot` writes them",
-                    )
-                ]
+                Problem(
+                    file=str(bundle.path / CONTRACT_FILE),
+                    key="golden",
+                    found=str(different),
+                    expected=f"at least {FEWEST_ROWS} golden rows in which every input differs",
+                    remedy="`model_tools export lerobot` writes them",
+                )
             )
 
     def play(

@@ -108,16 +108,14 @@ class JointKind:
         different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
         if different < FEWEST_ROWS:
             raise BundleError(
-                [
-                    Problem(
-                        file=str(bundle.path / CONTRACT_FILE),
-                        key="model.golden",
-                        expected=f"at least {FEWEST_ROWS} golden rows that differ",
-                        found=str(different),
-                        remedy=f"`model_tools complete {bundle.path} --output FOLDER` makes a "
-                        "bundle that has them",
-                    )
-                ]
+                Problem(
+                    file=str(bundle.path / CONTRACT_FILE),
+                    key="model.golden",
+                    expected=f"at least {FEWEST_ROWS} golden rows that differ",
+                    found=str(different),
+                    remedy=f"`model_tools complete {bundle.path} --output FOLDER` makes a "
+                    "bundle that has them",
+                )
             )
 
     def play(

@@ -169,4 +169,4 @@ def _figure(value: Any) -> float:
 
 
 def _problem(file: str, expected: str, found: str, remedy: str) -> BundleError:
-    return BundleError([Problem(file=file, expected=expected, found=found, remedy=remedy)])
+    return BundleError(Problem(file=file, expected=expected, found=found, remedy=remedy))

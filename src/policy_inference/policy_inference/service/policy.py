@@ -174,4 +174,4 @@ def _require_action_alone(bundle: JointBundle) -> None:
         if TERMS[term.term].size == "output"
     ]
     if problems:
-        raise BundleError(problems)
+        raise BundleError(*problems)

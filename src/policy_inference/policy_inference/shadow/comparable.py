@@ -42,7 +42,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
         differences += _of_joints(active, sizes, contract)
     if differences:
         raise BundleError(
-            [
+            *(
                 Problem(
                     file=str(bundle.path / CONTRACT_FILE),
                     key=key,
@@ -51,7 +51,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
                     remedy="a shadow runs on what the active policy sees: choose another bundle",
                 )
                 for key, expected, found in differences
-            ]
+            )
         )
 
 

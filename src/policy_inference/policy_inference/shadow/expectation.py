@@ -91,15 +91,13 @@ def _reported(bundle: JointBundle, one: Mapping[str, Any]) -> ExpectedDistance:
     )
     if each.keys() != scales.keys():
         raise BundleError(
-            [
-                Problem(
-                    file=str(bundle.path),
-                    key="reports",
-                    expected=f"figures of {', '.join(scales)}",
-                    found=f"those of {', '.join(each)}",
-                    remedy="compare again: `model_tools compare ... --record`",
-                )
-            ]
+            Problem(
+                file=str(bundle.path),
+                key="reports",
+                expected=f"figures of {', '.join(scales)}",
+                found=f"those of {', '.join(each)}",
+                remedy="compare again: `model_tools compare ... --record`",
+            )
         )
     return ExpectedDistance(
         rms={names[joint]: abs(scale) * each[joint]["rmse"] for joint, scale in scales.items()},

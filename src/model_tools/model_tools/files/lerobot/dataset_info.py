@@ -175,7 +175,7 @@ def recorded_pairing(folder: Path) -> Pairing | None:
     reader = Reader(str(file))
     found: Pairing | None = reader.section(Pairing, read_json(file)["pairing"].value, "pairing")
     if reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     return found
 
 

@@ -77,7 +77,7 @@ def read_arm(name_or_file: str) -> ActRobot:
     reader = Reader(str(file))
     robot: ActRobot | None = reader.section(ActRobot, load_yaml(file))
     if reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     assert robot is not None  # a section without problems
     return robot
 

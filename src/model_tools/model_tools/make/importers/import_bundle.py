@@ -180,7 +180,7 @@ def _check(draft: Draft) -> None:
         if problem.key not in open_keys and not _is_of_an_answer(problem, todos)
     ]
     if wrong:
-        raise BundleError(wrong)
+        raise BundleError(*wrong)
 
 
 def _is_of_an_answer(problem: Problem, todos: Collection[str]) -> bool:

@@ -235,7 +235,7 @@ def load_plan(file: Path) -> Plan:
     if plan is not None:
         _check(plan, value, reader)
     if plan is None or reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     return plan
 
 

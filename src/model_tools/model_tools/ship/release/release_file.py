@@ -217,7 +217,7 @@ def _parsed(content: bytes, file: Path) -> Release:
     reader = Reader(str(file))
     release = reader.section(Release, parse_yaml(content, file))
     if release is None or reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     chain = _head_hash(release)
     for number, event in enumerate(release.history):
         chain = _chained(chain, event)

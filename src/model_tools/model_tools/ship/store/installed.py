@@ -86,7 +86,7 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     record = require_recorded(folder, bundle.contract, bundle.sha256)
     changed = changed_files(bundle, record, hashes_of(folder))
     if changed:
-        raise BundleError(changed)
+        raise BundleError(*changed)
     bundle.verify(record.get("backends"))
     return bundle
 

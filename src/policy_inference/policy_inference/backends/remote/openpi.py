@@ -384,6 +384,6 @@ def _read(file: Path) -> OpenpiModel:
     except (OSError, BundleError) as error:
         raise BackendError(f"{file}: expected a file of this back end, found: {error}") from error
     if reader.problems:
-        raise BackendError(str(BundleError(reader.problems)))
+        raise BackendError(str(BundleError(*reader.problems)))
     found: OpenpiModel = model
     return found

@@ -135,7 +135,7 @@ def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> T
     if settings is not None:
         settings = _checked(settings, value, reader, contract)
     if settings is None or reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     return settings
 
 
@@ -148,7 +148,7 @@ def recorded_settings(value: object, file: Path) -> TrialSettings:
     reader = Reader(str(file))
     settings: TrialSettings | None = reader.section(TrialSettings, value)
     if settings is None or reader.problems:
-        raise BundleError(reader.problems)
+        raise BundleError(*reader.problems)
     return settings
 
 
