@@ -42,6 +42,7 @@ WITHOUT_LEROBOT = str(Path(__file__).parents[2] / ".venv" / "bin" / "python")
 SOON_S = 60.0
 """LeRobot takes seconds to import; more on a machine that is busy."""
 ROBOTS = {FEETECH: "so101", DYNAMIXEL: "koch"}
+REACH_RAD = 0.05
 MOVED = np.array([0.15, 0.0, 0.0, 0.0, 0.0, 0.1])
 
 
@@ -301,24 +302,53 @@ def test_an_arm_that_fails_under_control_is_held(
     driver.until(held)
 
 
+@pytest.mark.parametrize("late_s", [0.02, 0.07, 0.2])
 @pytest.mark.parametrize("family", [FEETECH, DYNAMIXEL])
 def test_answers_that_come_late_are_not_taken_for_later_ones(
-    family: str, tmp_path: Path, starts: Callable[..., Driver]
+    family: str, late_s: float, tmp_path: Path, starts: Callable[..., Driver]
 ) -> None:
     with EmulatedArm(tmp_path, family) as arm:
         driver = starts(arm)
         driver.until(lambda: driver.states)
-        failed = int(driver.report.details["bus_failed"])
+        true = arm.joint_pos
+        for joint in JOINTS:  # each answer with a value of its own
+            arm.put(joint, "temperature", 41)
+        driver.until(lambda: driver.states[-1].temperature_c.tolist() == [41.0] * len(JOINTS))
+        failed, since = int(driver.report.details["bus_failed"]), len(driver.states)
 
-        arm.fails("late:all+0.3=0.07")
+        arm.fails(f"late:all+0.3={late_s}")
         driver.until(lambda: int(driver.report.details["bus_failed"]) > failed)
-        since = len(driver.states)
         driver.until(lambda: len(driver.states) > since + 60)
 
-        last = driver.states[-1]
-        assert last.joint_pos == pytest.approx(arm.joint_pos, abs=0.02)
-        assert last.temperature_c.tolist() == [30.0] * 6
-        assert not last.status.any()
+        for state in driver.states[since:]:
+            assert state.joint_pos == pytest.approx(true, abs=0.02)
+            assert state.temperature_c.tolist() == [41.0] * len(JOINTS)
+            assert state.holds.all()
+            assert not state.status.any()
+        driver.link.close()
+
+
+@pytest.mark.parametrize("family", [FEETECH, DYNAMIXEL])
+def test_a_joint_that_is_misread_for_long_moves_no_further_than_a_goal_may_be(
+    family: str, tmp_path: Path, starts: Callable[..., Driver]
+) -> None:
+    with EmulatedArm(tmp_path, family) as arm:
+        driver = starts(arm, max_relative_target_rad=REACH_RAD)
+        driver.takes()
+        goal = driver.moves_by(np.zeros(len(JOINTS)))
+        before = arm.joint_pos
+
+        arm.fails("misread:elbow_flex=1.0")
+        furthest = 0.0
+
+        def is_held() -> bool:
+            nonlocal furthest
+            driver.goes(goal)
+            furthest = max(furthest, *np.abs(arm.joint_pos - before))
+            return driver.report.phase is DriverPhase.LISTENING
+
+        driver.until(is_held)
+        assert furthest < REACH_RAD
         driver.link.close()
 
 

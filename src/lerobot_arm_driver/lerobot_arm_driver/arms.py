@@ -30,6 +30,7 @@ class Servo:
         torque: 1 where it holds its position, 0 where it is limp.
         faults: What each bit of the status means.
         all_limp: The instruction to all servos of a bus to go limp, which none answers.
+        number_at: Place of a servo's number in what it answers.
     """
 
     gains: tuple[str, str, str]
@@ -40,6 +41,7 @@ class Servo:
     torque: str
     faults: Mapping[int, str]
     all_limp: bytes
+    number_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ FEETECH: Final = Servo(
     torque="Torque_Enable",
     faults={0: "voltage", 1: "encoder", 2: "temperature", 3: "current", OVERLOAD: "overload"},
     all_limp=bytes.fromhex("ff ff fe 04 03 28 00 d2"),
+    number_at=2,
 )
 DYNAMIXEL: Final = Servo(
     # ROBOTIS e-Manual, XL430-W250 and XL330-M288. Address 126 is a load in the first, a current in
@@ -99,6 +102,7 @@ DYNAMIXEL: Final = Servo(
         OVERLOAD: "overload",
     },
     all_limp=bytes.fromhex("ff ff fd 00 fe 06 00 03 40 00 00 2e 16"),
+    number_at=4,
 )
 _SO101: Final = Arm(
     title="SO-101",

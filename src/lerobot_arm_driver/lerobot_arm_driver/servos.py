@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from itertools import cycle, permutations
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,8 @@ _SMOOTHED_S: Final = 0.05
 """Time constant of velocities: one count of the encoder is 0.09 rad/s between two readings."""
 _TRIES: Final = 3
 _LATE_S: Final = 0.02
+_SUCCESS: Final = 0
+"""`COMM_SUCCESS` of the libraries of servos."""
 _CHECKED: Final = ("homing_offset", "range_min", "range_max")
 _SHOWN: Final = 3
 T = TypeVar("T")
@@ -47,6 +50,9 @@ class Servos:
             "holds": servo.torque,
         }
         self._registers = [(what, name) for what, name in registers.items() if name]
+        self._orders = cycle(permutations(self._arm.range_rad))
+        self._answered: list[int] = []
+        """Numbers of the servos that answered since a question was sent, in their order."""
         self._configured = self._limp = False
         self._bounds = StateBounds(figures_of(self._arm))
         self._position: F64 | None = None
@@ -68,6 +74,7 @@ class Servos:
         for side, port in zip(self._arm.sides, self._settings.ports, strict=True):
             robot = _lerobots(self._made, side, port)
             self._robots.append(robot)
+            self._listen(robot.bus)
             _find_servos(robot.bus, port)
             self._check_calibration(robot, port)
         self._to_rad, self._of_rad = _lerobots(self._units)
@@ -83,12 +90,9 @@ class Servos:
         Raises:
             DriverError: A servo did not answer, or answered what cannot be true.
         """
-        seen: list[float] = []
-        for robot in self._robots:
-            observation = _asked(robot.bus, robot.get_observation)
-            seen += [observation[f"{joint}.pos"] for joint in self._arm.range_rad]
+        seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()
-        position = self._to_rad(np.array(seen))
+        position = self._to_rad(seen)
         if problem := self._problem(position, now_s):
             self._doubted, self._doubted_s = position, now_s
             raise DriverError(problem)
@@ -313,29 +317,50 @@ class Servos:
                 _lerobots(robot.bus.write, name, joint, gain, num_retry=_TRIES)
 
     def _read_register(self, what: str) -> None:
-        name = dict(self._registers)[what]
+        self._other[what] = self._asked(dict(self._registers)[what], normalize=False)
+
+    def _asked(self, register: str, *, normalize: bool) -> F64:
+        """Return what all servos answer to a question for a register [n], in LeRobot's units.
+
+        The libraries of servos give up after 34 or 50 ms, and take an answer that comes later for
+        the answer to the next question: the load for the position. Servos answer in the order in
+        which a question names them. Each question names them in another order, so that its answers
+        are known by theirs.
+
+        Raises:
+            DriverError: A servo did not answer in time.
+        """
         values: list[float] = []
         for robot in self._robots:
-            found = _asked(robot.bus, robot.bus.sync_read, name, normalize=False)
+            bus, order = robot.bus, next(self._orders)
+            self._answered.clear()
+            try:
+                found = _lerobots(bus.sync_read, register, list(order), normalize=normalize)
+                if self._answered != [bus.motors[joint].id for joint in order]:
+                    raise DriverError(
+                        f"{register}: expected answers of {', '.join(order)}, found late answers "
+                        "to an earlier question"
+                    )
+            except DriverError:
+                time.sleep(_LATE_S)  # Most of what is late has come by then.
+                raise
             values += [found[joint] for joint in self._arm.range_rad]
-        self._other[what] = np.array(values, np.float64)
+        return np.array(values, np.float64)
 
+    def _listen(self, bus: Any) -> None:
+        """Let each question begin with no answer waiting, and note who answers to it."""
+        port, packets, number_at = bus.port_handler, bus.packet_handler, self._arm.servo.number_at
+        receive = packets.rxPacket
 
-def _asked(bus: Any, call: Callable[..., T], *args: Any, **named: Any) -> T:
-    """Return what servos answer to a reading, and nothing that they answered to one before.
+        def note(*args: Any) -> tuple[Any, int]:
+            packet, result = receive(*args)
+            if result == _SUCCESS:
+                self._answered.append(packet[number_at])
+            return packet, result
 
-    The libraries of servos give up after 34 or 50 ms, and take an answer that comes later for the
-    next one: from then on all values would be of another register.
-
-    Raises:
-        DriverError: A servo did not answer in time; what comes late has come by then.
-    """
-    _lerobots(bus.port_handler.ser.reset_input_buffer)
-    try:
-        return _lerobots(call, *args, **named)
-    except DriverError:
-        time.sleep(_LATE_S)
-        raise
+        # The libraries' own `clearPort` is called before each question, and clears the output alone.
+        port.clearPort = lambda: port.ser.reset_input_buffer()
+        packets.rxPacket = note
 
 
 def _find_servos(bus: Any, port: str) -> None:

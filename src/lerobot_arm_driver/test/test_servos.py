@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +22,7 @@ ELBOW = JOINTS.index("elbow_flex")
 BODY = slice(0, 5)
 LATE_LOAD_DEG = -170.0
 """What a load of 114 looks like that is taken for a position."""
+MODEL = "sts3215"
 
 
 class FakeRobot:
@@ -29,8 +30,13 @@ class FakeRobot:
 
     def __init__(self, clock: SimpleNamespace) -> None:
         self._clock, self.calibration, self.bus = clock, dict[str, Any](), self
-        self.motors = dict[str, Any]()
-        self.port_handler = SimpleNamespace(ser=SimpleNamespace(reset_input_buffer=lambda: None))
+        self.motors = {
+            joint: SimpleNamespace(id=number, model=MODEL) for number, joint in enumerate(JOINTS, 1)
+        }
+        self.model_number_table = {MODEL: 777}
+        self.port_handler = SimpleNamespace()
+        self.packet_handler = SimpleNamespace(rxPacket=lambda number: ([0xFF, 0xFF, number], 0))
+        self.asked, self.is_late = list[str](), False
         self.pos = np.zeros(6)
         """In degrees, the gripper in percent."""
         self.goal = self.pos.copy()
@@ -47,14 +53,19 @@ class FakeRobot:
     def read_calibration(self) -> dict[str, Any]:
         return {}
 
-    def get_observation(self) -> dict[str, float]:
-        seen = self.pos.copy()
-        for joint, off in self.misread.items():
-            seen[joint] += off
-        return {f"{joint}.pos": value for joint, value in zip(JOINTS, seen, strict=True)}
+    def ping(self, joint: str, *, num_retry: int, raise_on_error: bool) -> int:
+        return self.model_number_table[MODEL]
 
-    def sync_read(self, name: str, *, normalize: bool) -> dict[str, int]:
-        return dict.fromkeys(JOINTS, 1 if name == "Torque_Enable" else 0)
+    def sync_read(self, name: str, joints: Sequence[str], *, normalize: bool) -> dict[str, float]:
+        answering, self.asked = (self.asked if self.is_late else joints), list(joints)
+        for joint in answering:
+            self.packet_handler.rxPacket(self.motors[joint].id)
+        if name != "Present_Position":
+            return dict.fromkeys(joints, 1.0 if name == "Torque_Enable" else 0.0)
+        seen = self.pos.copy()
+        for index, off in self.misread.items():
+            seen[index] += off
+        return dict(zip(JOINTS, seen.tolist(), strict=True))
 
     def write(self, name: str, joint: str, value: float, *, num_retry: int) -> None:
         assert name == "Goal_Position"
@@ -132,3 +143,12 @@ def test_an_arm_that_is_pushed_while_no_servo_answers_is_believed(arm: Held) -> 
     arm.robot.let_pass(6)
     arm.go_on(1)
     assert not arm.doubts
+
+
+def test_late_answers_to_an_earlier_question_are_no_state(arm: Held) -> None:
+    arm.robot.is_late = True
+    arm.go_on(3)
+    assert len(arm.doubts) == 3
+    arm.robot.is_late = False
+    arm.go_on(3)
+    assert len(arm.doubts) == 3

@@ -12,11 +12,13 @@ servo is a joint, or `all`:
 `baud:servo=rate`     it is set to another rate, and hears nothing
 `overload:servo`      it reports overload
 `voltage:servo=volt`  it measures this voltage
+`misread:servo=rad`   the positions that it answers are too high by so much
 `swap:servo=id`       it and the servo of this number have each other's numbers
 `restart:servo`       it is without power, and then as after switching on
 ====================  =============================================================================
 """
 
+import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,10 +42,10 @@ from robot_sim.servo_wire import (
     Instruction,
     crc16,
 )
-from robot_sim.servos import OVERLOAD, EmulatedServo
+from robot_sim.servos import OVERLOAD, TURN_TICKS, EmulatedServo
 
 ALL: Final = "all"
-_VALUED: Final = ("late", "baud", "voltage", "swap")
+_VALUED: Final = ("late", "baud", "voltage", "misread", "swap")
 _LONGEST_LATE_S: Final = 1.0
 _DELAY_S: Final = 2e-6
 """Of the register `return_delay`."""
@@ -55,7 +57,7 @@ class ServoFault(Fault):
     """A fault of a servo, or of all; which servos there are, the bus knows."""
 
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
-        ("silent", "checksum", "late", "baud", "overload", "voltage", "swap", "restart"), ()
+        (*_VALUED, "silent", "checksum", "overload", "restart"), ()
     )
     with_value: ClassVar[tuple[str, ...]] = _VALUED
 
@@ -123,6 +125,7 @@ class ServoBus:
                 volts = active.get("voltage")
                 usual = self._volts[servo.name]
                 servo.put("voltage", usual if volts is None else round(10.0 * volts))
+                servo.misread = round(active.get("misread", 0.0) * TURN_TICKS / (2.0 * math.pi))
                 was_off = any(f.kind == "restart" and f.target in (ALL, servo.name) for f in before)
                 if was_off and "restart" not in active:
                     servo.lose_power()

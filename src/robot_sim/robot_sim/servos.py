@@ -215,6 +215,7 @@ class EmulatedServo:
         model: Its model.
         name: Of the joint that it turns.
         wrong: Bits of what is wrong that the world adds.
+        misread: Ticks by which the position that it answers is too high; it moves by the true one.
     """
 
     def __init__(self, model: ServoModel, servo_id: int, *, name: str = "") -> None:
@@ -229,7 +230,7 @@ class EmulatedServo:
         self._memory = bytearray(256)
         self._overloaded_s = 0.0
         self._protects = False
-        self.wrong = 0
+        self.wrong = self.misread = 0
         self._absolute = float(MIDDLE)
         for register, value in model.initial.items():
             self.put(register, value)
@@ -259,7 +260,13 @@ class EmulatedServo:
 
     def read(self, address: int, count: int) -> bytes:
         """Return the memory as the bus reads it."""
-        return bytes(self._memory[address : address + count])
+        if not self.misread:
+            return bytes(self._memory[address : address + count])
+        memory, position = bytes(self._memory), self.get("position")
+        self.put("position", position + self.misread)
+        answer = bytes(self._memory[address : address + count])
+        self._memory[:] = memory
+        return answer
 
     def write(self, address: int, data: bytes) -> int:
         """Write memory as the bus does; return the number of an error, 0 if there is none."""
