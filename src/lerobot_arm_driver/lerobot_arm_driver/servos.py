@@ -358,7 +358,7 @@ class Servos:
                 self._answered.append(packet[number_at])
             return packet, result
 
-        # The libraries' own `clearPort` is called before each question, and clears the output alone.
+        # The libraries call `clearPort` before each question; their own clears the output alone.
         port.clearPort = lambda: port.ser.reset_input_buffer()
         packets.rxPacket = note
 
