@@ -301,6 +301,27 @@ def test_an_arm_that_fails_under_control_is_held(
     driver.until(held)
 
 
+@pytest.mark.parametrize("family", [FEETECH, DYNAMIXEL])
+def test_answers_that_come_late_are_not_taken_for_later_ones(
+    family: str, tmp_path: Path, starts: Callable[..., Driver]
+) -> None:
+    with EmulatedArm(tmp_path, family) as arm:
+        driver = starts(arm)
+        driver.until(lambda: driver.states)
+        failed = int(driver.report.details["bus_failed"])
+
+        arm.fails("late:all+0.3=0.07")
+        driver.until(lambda: int(driver.report.details["bus_failed"]) > failed)
+        since = len(driver.states)
+        driver.until(lambda: len(driver.states) > since + 60)
+
+        last = driver.states[-1]
+        assert last.joint_pos == pytest.approx(arm.joint_pos, abs=0.02)
+        assert last.temperature_c.tolist() == [30.0] * 6
+        assert not last.status.any()
+        driver.link.close()
+
+
 @pytest.mark.parametrize("way_out", [HOLD, TORQUE_OFF])
 def test_a_node_that_ends_leaves_an_arm_that_holds_or_is_let_go(
     arm: EmulatedArm, starts: Callable[..., Driver], way_out: str
@@ -386,21 +407,15 @@ NEAR = 30
 @pytest.fixture
 def servos(arm: EmulatedArm, tmp_path: Path) -> Iterator[Servos]:
     """The servos of a leader, connected, without a link process."""
-    with ExitStack() as stack:
-        yield connected(stack, arm, tmp_path, leader=True)
-
-
-def connected(stack: ExitStack, arm: EmulatedArm, folder: Path, **changes: Any) -> Servos:
-    settings = {"robot": ROBOTS[arm.family], "port": arm.port, "calibration_dir": str(folder)}
-    servos = Servos(ArmSettings(**settings, **changes))
-    stack.callback(servos.close)
+    servos = Servos(ArmSettings(port=arm.port, calibration_dir=str(tmp_path), leader=True))
 
     def connect() -> None:
         servos.close()
         servos.connect()
 
     patiently(connect)
-    return servos
+    yield servos
+    servos.close()
 
 
 def patiently(act: Callable[[], object]) -> None:
@@ -459,52 +474,3 @@ def test_torque_comes_on_after_each_servo_has_confirmed_its_goal(
     taken = begins == "control that is taken"
     patiently(servos.prepare if taken else lambda: servos.go(HOLD_ALL))
     assert_holds_where_it_lies(arm)
-
-
-@pytest.mark.parametrize("late_s", [0.02, 0.07, 0.2])
-@pytest.mark.parametrize("family", [FEETECH, DYNAMIXEL])
-def test_answers_that_come_late_are_not_taken_for_later_ones(
-    family: str, late_s: float, tmp_path: Path
-) -> None:
-    with ExitStack() as stack:
-        arm = stack.enter_context(EmulatedArm(tmp_path, family))
-        servos = connected(stack, arm, tmp_path)
-        true, states, failed = arm.joint_pos, list[ArmState](), 0
-        arm.fails(f"late:all+1={late_s}")
-
-        end_s = time.monotonic() + SOON_S
-        while len(states) < 40:
-            assert time.monotonic() < end_s
-            try:
-                states.append(servos.read())
-            except DriverError:
-                failed += 1
-
-        assert failed
-        for state in states:
-            assert state.joint_pos == pytest.approx(true, abs=0.02)
-            assert set(state.temperature_c) == {30.0}
-            assert state.holds.all()
-            assert not state.status.any()
-
-
-@pytest.mark.parametrize("family", [FEETECH, DYNAMIXEL])
-def test_a_joint_that_is_misread_by_a_radian_stays_where_it_is(family: str, tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        arm = stack.enter_context(EmulatedArm(tmp_path, family))
-        servos = connected(stack, arm, tmp_path, max_relative_target_rad=0.05)
-        patiently(servos.prepare)
-        patiently(servos.read)
-        before = arm.joint_pos
-        patiently(lambda: servos.go(before))
-        arm.fails("misread:elbow_flex=1.0")
-
-        furthest_rad, refused = 0.0, 0
-        while refused < 60:
-            try:
-                servos.read()
-            except DriverError as error:
-                refused += "jumps by" in str(error)
-            servos.go(before)
-            furthest_rad = max(furthest_rad, np.abs(arm.joint_pos - before)[2])
-        assert furthest_rad < 0.05

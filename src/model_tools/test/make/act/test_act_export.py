@@ -108,7 +108,6 @@ def test_a_bundle_says_what_the_checkpoint_knows(checkpoint: Path) -> None:
     front = contract.cameras["front"]
     assert (front.feature, front.height, front.width) == (FRONT, 40, 64)
     assert (front.encoder, front.tensor) == (VISION, "front_features")
-    assert front.camera_frozen_s == front.timeout_s
     assert (contract.chunk.size, contract.chunk.steps) == (7, 4)
     assert contract.state is not None
     np.testing.assert_allclose(
