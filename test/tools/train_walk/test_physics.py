@@ -16,6 +16,7 @@ from robot_sim.figures import Array
 from robot_sim.ground import PERIOD_M
 from robot_sim.model import build_model
 from robot_sim.world import World
+from testkit.wording import refusal
 from tools.train_walk.definition import LEGS, load_trained_robot
 from tools.train_walk.physics import (
     DECIMATION,
@@ -66,7 +67,7 @@ def hold(robots: Robots, periods: int) -> None:
 
 
 def test_a_robot_without_four_legs_of_three_joints_is_refused() -> None:
-    with pytest.raises(SimError, match="g1: expected 4 legs of 3 joints, found 2 legs and 29"):
+    with refusal(SimError):
         dataclasses.replace(ROBOT, figures="g1")
 
 

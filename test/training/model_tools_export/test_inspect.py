@@ -16,6 +16,7 @@ from torch import nn
 from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.inspect.registry import inspect_path
+from testkit.wording import refusal
 
 from . import layouts
 
@@ -112,7 +113,7 @@ def test_a_checkpoint_cut_off_anywhere_is_refused(file: Path, is_zip: bool) -> N
 
 
 def test_objects_in_a_checkpoint_are_refused(file: Path) -> None:
-    with pytest.raises(ToolError, match="found objects of torch"):
+    with refusal(ToolError):
         inspected(file, nn.Linear(2, 2))
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from model_tools.errors import ToolError
 from model_tools.make.checkpoints.load import load
+from testkit.wording import refusal
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_old_kind_of_file_is_read(file: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"hello", b"<!doctype html>", b"version https://git-lfs"])
 def test_another_kind_of_file_is_refused(file: Path, content: bytes) -> None:
     file.write_bytes(content)
-    with pytest.raises(ToolError, match=r"policy.pt: expected a checkpoint of torch.save, found"):
+    with refusal(ToolError):
         load(file, trust_code=False)
 
 
@@ -59,7 +60,7 @@ def test_a_file_that_is_cut_short_is_refused(file: Path, is_zip: bool, share: fl
     torch.save({"a": torch.ones(500)}, file, _use_new_zipfile_serialization=is_zip)
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ToolError, match="expected a whole checkpoint"):
+    with refusal(ToolError):
         load(file, trust_code=False)
 
 
@@ -85,7 +86,7 @@ def test_a_missing_file_is_named(file: Path) -> None:
 
 def test_objects_are_refused_by_their_class(file: Path) -> None:
     torch.save(nn.Linear(2, 2), file)
-    with pytest.raises(ToolError, match=r"objects of torch\.nn\.modules\.linear\.Linear, .*"):
+    with refusal(ToolError):
         load(file, trust_code=True)
 
 
@@ -112,6 +113,6 @@ def test_a_plain_pickle_is_refused(file: Path) -> None:
 
 def test_a_program_is_loaded_only_where_it_is_trusted(file: Path) -> None:
     torch.jit.script(nn.Linear(2, 2)).save(str(file))
-    with pytest.raises(ToolError, match=r"a TorchScript program, .*; --trust-code"):
+    with refusal(ToolError):
         load(file, trust_code=False)
     assert isinstance(load(file, trust_code=True), torch.jit.ScriptModule)

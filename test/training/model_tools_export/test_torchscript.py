@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model_tools.errors import ToolError
+from testkit.wording import refusal
 
 from .exporting import Exporter, run, shapes
 from .layouts import ACT, CONFIG, LAYERS, OBS, RNN, UNITS, empirical, mlp
@@ -124,7 +125,7 @@ def test_a_state_inside_comes_out_for_50_steps(
 
 
 def test_a_state_inside_that_is_not_described_is_found_out(export: Exporter) -> None:
-    with pytest.raises(ToolError, match="the program keeps a state; describe it"):
+    with refusal(ToolError):
         export.file(saved(export, Memory()), BARE, TRUST)
 
 
@@ -135,7 +136,7 @@ def test_a_program_that_is_another_function_than_described_is_refused(
     export: Exporter, change: dict[str, object]
 ) -> None:
     config = {**CONFIG, "normaliser": "bake", **change}
-    with pytest.raises(ToolError, match="the program that the configuration describes, found"):
+    with refusal(ToolError):
         export.file(saved(export, Perceptron()), config, TRUST)
 
 
@@ -163,11 +164,7 @@ class Odd(nn.Module):
 
 @pytest.mark.parametrize("does", ["clamps what it sees", "clamps", "branches", "changes"])
 def test_a_program_that_does_more_than_its_layers_is_refused(export: Exporter, does: str) -> None:
-    with pytest.raises(
-        ToolError,
-        match=r"expected the checkpoint's actions, found .* the program "
-        r"does more than the configuration describes",
-    ):
+    with refusal(ToolError):
         export.file(saved(export, Odd(does)), {**CONFIG, "ignore": ["calls"]}, TRUST)
 
 
@@ -183,7 +180,7 @@ def test_the_program_itself_gives_the_actions_for_given_rows(export: Exporter) -
         def forward(self, obs: Tensor) -> Tensor:
             return self.actor(torch.clamp(obs, -5e3, 5e3))
 
-    with pytest.raises(ToolError, match=r"rows\.npz: expected the checkpoint's actions"):
+    with refusal(ToolError):
         export.file(saved(export, Far()), CONFIG, TRUST, "--check", str(rows))
 
 

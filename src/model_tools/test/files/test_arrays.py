@@ -15,6 +15,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.errors import BundleError
+from testkit.wording import refusal
 
 from ..tiny_bundle import make_bundle
 
@@ -46,13 +47,13 @@ def test_damage_anywhere_is_one_kind_of_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"obs", b"\x80\x04."])
 def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rows.npz").write_bytes(content)
-    with pytest.raises(ToolError, match=r"expected numpy arrays .*, found another kind of file"):
+    with refusal(ToolError):
         read_arrays(tmp_path / "rows.npz")
 
 
 def test_objects_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", obs=np.array([{}], object), allow_pickle=True)
-    with pytest.raises(ToolError, match=r"expected numpy arrays .*Object arrays cannot be loaded"):
+    with refusal(ToolError):
         read_arrays(tmp_path / "rows.npz")
 
 
@@ -84,7 +85,7 @@ def test_a_quaternion_may_have_its_real_part_first(tmp_path: Path) -> None:
 def test_arrays_in_a_compression_without_bounds_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "rows.npz", "w", zipfile.ZIP_BZIP2) as archive:
         archive.write(_saved(tmp_path / "obs.npy"), "obs.npy")
-    with pytest.raises(ToolError, match="found a compression that numpy does not write"):
+    with refusal(ToolError):
         read_arrays(tmp_path / "rows.npz")
 
 

@@ -29,6 +29,7 @@ from model_tools.files.row_files import BagSource
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F64
+from testkit.wording import refusal
 
 from ..small_bag import MS, TYPES, Said, command, every, imus, joint_states, scan, write_bag
 from ..tiny_bundle import make_bundle
@@ -226,7 +227,7 @@ def test_a_message_that_is_cut_off_is_refused(
         topic, log_ns, data = cut(said[0], 22)
         writer.write(channels[topic], log_ns, data)
 
-    with pytest.raises(ToolError, match=rf"{topic} at 1\.040 s: expected a whole message \("):
+    with refusal(ToolError):
         list(BagSource(made(SEEN), folder).rows())
 
 
@@ -239,7 +240,7 @@ def test_an_index_that_leads_elsewhere_is_a_broken_recording(made: Made, tmp_pat
     place = content.index(struct.pack("<BQHI", 7, size + 6, 1, size)) + 15 + 8
     file.write_bytes(content[:place] + bytes([content[place] + 1]) + content[place + 1 :])
 
-    with pytest.raises(ToolError, match="found a broken one"):
+    with refusal(ToolError):
         list(BagSource(made(), bag).rows())
 
 

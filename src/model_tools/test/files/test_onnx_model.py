@@ -13,6 +13,7 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import read_onnx
+from testkit.wording import refusal
 
 from ..tiny_bundle import save_model, weights
 
@@ -40,7 +41,7 @@ def test_a_damaged_model_is_refused(file: Path, damage: Callable[[onnx.ModelProt
     model = onnx.load(file)
     damage(model)
     onnx.save(model, str(file))
-    with pytest.raises(ToolError, match=r"policy\.onnx: expected a whole ONNX model of tensors"):
+    with refusal(ToolError):
         read_onnx(file).require_finite()
 
 
@@ -48,7 +49,7 @@ def test_a_model_that_is_cut_off_anywhere_is_refused(file: Path) -> None:
     content = file.read_bytes()
     for length in range(0, len(content) - 20, 17):
         file.write_bytes(content[:length])
-        with pytest.raises(ToolError, match=r"policy\.onnx: expected an ONNX model"):
+        with refusal(ToolError):
             read_onnx(file)
 
 
@@ -61,5 +62,5 @@ def test_weights_that_are_not_finite_are_named(file: Path, value: float) -> None
     arrays = weights()
     arrays["b1"][0] = value
     save_model(file, arrays, 17)
-    with pytest.raises(ToolError, match=r"policy\.onnx: b1: expected finite weights, found NaN or"):
+    with refusal(ToolError):
         read_onnx(file).require_finite()

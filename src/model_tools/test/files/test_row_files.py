@@ -16,6 +16,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import F32, F64
+from testkit.wording import refusal
 
 from ..tiny_bundle import make_bundle, observations
 
@@ -104,23 +105,17 @@ def test_joints_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("changes", "value"),
+    "changes",
     [
-        pytest.param({"joint_pos": POS[:, ::-1]}, r"obs\[1\] \(joint_pos of knee\)", id="swapped"),
-        pytest.param(
-            {"joint_pos": np.degrees(POS)}, r"obs\[1\] \(joint_pos of knee\)", id="degrees"
-        ),
-        pytest.param({"joint_vel": 2 * VEL}, r"obs\[3\] \(joint_vel of knee\)", id="another scale"),
+        pytest.param({"joint_pos": POS[:, ::-1]}, id="swapped"),
+        pytest.param({"joint_pos": np.degrees(POS)}, id="degrees"),
+        pytest.param({"joint_vel": 2 * VEL}, id="another scale"),
     ],
 )
 def test_an_observation_that_is_not_the_contract_s_is_refused(
-    bundle: JointBundle, changes: dict[str, Any], value: str
+    bundle: JointBundle, changes: dict[str, Any]
 ) -> None:
-    with pytest.raises(
-        ToolError,
-        match=rf"rollout\.npz: {value}: expected .*, which the contract "
-        "makes of what was sensed, found .* in row",
-    ):
+    with refusal(ToolError):
         rows_of(bundle, **{**ROLLOUT, **changes})
 
 
@@ -158,10 +153,10 @@ def test_observations_of_another_shape_are_refused(bundle: JointBundle, obs: Any
     file = bundle.path.parent / "rollout.npz"
     np.savez(file, allow_pickle=False, obs=obs)
 
-    with pytest.raises(ToolError, match="obs: expected numbers"):
+    with refusal(ToolError):
         read_rows(file, bundle)
 
 
 def test_a_folder_that_is_no_recording_is_refused(bundle: JointBundle) -> None:
-    with pytest.raises(ToolError, match=r"expected a recorded rollout .* found a folder"):
+    with refusal(ToolError):
         read_rows(bundle.path, bundle)

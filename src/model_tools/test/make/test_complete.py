@@ -26,6 +26,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import PolicyError
+from testkit.wording import refusal
 
 from ..tiny_bundle import make_counting_bundle
 
@@ -105,18 +106,14 @@ def test_an_output_that_exists_is_kept_unless_forced(contract: Path, tmp_path: P
     output = tmp_path / "whole"
     output.mkdir()
     (output / "precious").touch()
-    with pytest.raises(PolicyError, match=r"whole: expected nothing there yet.*--force"):
+    with refusal(PolicyError):
         make_bundle(contract, WEIGHTS, output, WALKED)
     assert [file.name for file in output.iterdir()] == ["precious"]
 
 
 def test_other_weights_are_refused(contract: Path, tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(b"other")
-    with pytest.raises(
-        PolicyError,
-        match=rf"other\.onnx: expected sha256 {sha256_of(WEIGHTS)}, "
-        r"found \w+; (get it from http|give the model that the contract means)",
-    ):
+    with refusal(PolicyError):
         make_bundle(contract, tmp_path / "other.onnx", tmp_path / "whole", WALKED)
     assert not (tmp_path / "whole").exists()
 
@@ -147,12 +144,12 @@ def test_open_questions_are_listed_and_what_else_is_wrong_after_them(
 def test_a_checkpoint_for_a_model_is_sent_to_export(contract: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "policy.pt"
     checkpoint.write_bytes(pickle.dumps({"weights": [1.0]}))
-    with pytest.raises(ToolError, match=r"policy\.pt: expected an ONNX model.*model_tools export"):
+    with refusal(ToolError):
         make_bundle(contract, checkpoint, tmp_path / "whole")
 
 
 def test_what_is_no_contract_is_named_as_it_was_given(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"WALK: expected a folder with a policy\.yaml, found none"):
+    with refusal(ToolError):
         make_bundle(Path("WALK"), None, tmp_path / "whole")
 
 
@@ -162,7 +159,7 @@ def test_golden_vectors_of_another_model_are_refused(contract: Path, tmp_path: P
     arrays["action"] = arrays["action"] + 1e-3
     with (tmp_path / "golden.npz").open("wb") as stream:
         np.savez(stream, **arrays)
-    with pytest.raises(PolicyError, match="golden rows: action of FL_HipX_joint: expected"):
+    with refusal(PolicyError):
         make_bundle(
             contract, WEIGHTS, tmp_path / "whole", Completion(golden=tmp_path / "golden.npz")
         )
@@ -174,7 +171,7 @@ def test_a_policy_that_does_not_walk_has_no_nominal(contract: Path, tmp_path: Pa
     text = file.read_text(encoding="utf-8")
     # Seen as ten times as fast, joint velocities make the robot fall.
     file.write_text(text.replace("joint_vel, scale: 0.05", "joint_vel, scale: 0.5"))
-    with pytest.raises(PolicyError, match="only a healthy policy has a nominal"):
+    with refusal(PolicyError):
         make_bundle(contract, WEIGHTS, tmp_path / "whole", Completion(measure=simulated_walks))
 
 
@@ -185,9 +182,7 @@ def test_a_policy_of_another_robot_is_refused(contract: Path, tmp_path: Path) ->
         .replace("FL_Knee_joint", "FL_Elbow_joint")
         .replace("_Knee_joint: ", "_(Knee|Elbow)_joint: ")
     )
-    with pytest.raises(
-        PolicyError, match="found FL_Elbow_joint; name the robot with --robot-model"
-    ):
+    with refusal(PolicyError):
         make_bundle(contract, WEIGHTS, tmp_path / "whole", Completion(measure=simulated_walks))
 
 
@@ -223,7 +218,7 @@ def test_a_rollout_of_another_policy_is_refused(
     with np.load(kept_rows) as stored:
         arrays = dict(stored)
     np.savez(tmp_path / "other.npz", **{**arrays, "action": arrays["action"] * 1.01})
-    with pytest.raises(ToolError, match=r"other.npz: action of \w+_joint: expected the"):
+    with refusal(ToolError):
         make_bundle(
             bare,
             WEIGHTS,
@@ -238,7 +233,7 @@ def test_a_rollout_without_measured_joints_has_no_nominal(
 ) -> None:
     with np.load(kept_rows) as stored:
         np.savez(tmp_path / "obs.npz", obs=stored["obs"])
-    with pytest.raises(ToolError, match=r"obs.npz: expected the measured joints, joint_pos and"):
+    with refusal(ToolError):
         make_bundle(
             bare,
             WEIGHTS,
@@ -257,11 +252,7 @@ def test_limits_that_a_healthy_robot_passes_are_noticed(
         .replace(".*_Knee_joint: 2.55", ".*_Knee_joint: 1.31"),
         "utf-8",
     )
-    with pytest.raises(
-        ToolError,
-        match=r"expected a guard that leaves a healthy robot alone.*"
-        r"order of joints\.names.*the robot's own, and stay",
-    ):
+    with refusal(ToolError):
         make_bundle(
             contract,
             WEIGHTS,
@@ -296,7 +287,7 @@ def test_without_a_run_golden_rows_are_drawn_and_always_the_same(
 def test_rows_that_are_there_are_kept_unless_forced(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "walk.npz").touch()
     wanted = Completion(measure=simulated_walks, rows_output=tmp_path / "walk.npz")
-    with pytest.raises(ToolError, match=r"walk\.npz: expected nothing there yet"):
+    with refusal(ToolError):
         make_bundle(bare, WEIGHTS, tmp_path / "whole", wanted)
     assert not (tmp_path / "whole").exists()
 
@@ -320,7 +311,7 @@ def test_measured_joints_that_do_not_make_the_observations_are_refused(
     with np.load(kept_rows) as stored:
         degrees = np.degrees(stored["joint_pos"])
     rows = mutated(kept_rows, tmp_path / "degrees.npz", joint_pos=degrees)
-    with pytest.raises(ToolError, match=r"obs\[\d+\] \(joint_pos_rel of \w+\): expected "):
+    with refusal(ToolError):
         from_rollout(bare, rows, tmp_path / "whole")
 
 
@@ -347,7 +338,7 @@ def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
     if term is None:  # the walks hold no angular velocity beside the observation
         from_rollout(contract, kept_rows, tmp_path / "whole")
         return
-    with pytest.raises(ToolError, match=rf"\({term} of \w+_joint\): expected"):
+    with refusal(ToolError):
         from_rollout(contract, kept_rows, tmp_path / "whole")
 
 
@@ -360,7 +351,7 @@ def test_rows_that_do_not_follow_one_another_have_no_nominal(
             for name, values in stored.items()
         }
     np.savez(tmp_path / "sparse.npz", **every_fifth)
-    with pytest.raises(ToolError, match="expected rows of ticks that follow one another"):
+    with refusal(ToolError):
         from_rollout(bare, tmp_path / "sparse.npz", tmp_path / "whole")
 
 
@@ -371,7 +362,7 @@ def test_a_few_seconds_are_no_healthy_run(bare: Path, kept_rows: Path, tmp_path:
             for name, values in stored.items()
         }
     np.savez(tmp_path / "short.npz", **short)
-    with pytest.raises(ToolError, match=r"expected 10 s or more of a healthy robot, found 6\.0 s"):
+    with refusal(ToolError):
         from_rollout(bare, tmp_path / "short.npz", tmp_path / "whole")
 
 
@@ -414,7 +405,7 @@ def test_a_healthy_robot_that_grazes_a_limit_is_noted_and_not_refused(
 def test_golden_rows_that_are_all_the_same_are_refused(bare: Path, tmp_path: Path) -> None:
     golden = load_bundle(OURS, kind=JointBundle).golden()
     write_arrays(tmp_path / "same.npz", {name: rows[[3] * 200] for name, rows in golden.items()})
-    with pytest.raises(ToolError, match="expected at least 16 different golden rows"):
+    with refusal(ToolError):
         make_bundle(bare, WEIGHTS, tmp_path / "whole", Completion(golden=tmp_path / "same.npz"))
 
 

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from model_tools.errors import ToolError
 from model_tools.make.parity import difference, random_rows, read_rows
 from policy_inference.interfaces import F32
+from testkit.wording import refusal
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -127,11 +128,11 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, share: float) -> No
     file = tmp_path / "rows.npz"
     np.savez(file, obs=ROWS)
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    with pytest.raises(ToolError, match=r"expected (an npz|numpy arrays)"):
+    with refusal(ToolError):
         read_rows(file, 3, 2)
 
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.npz").write_text("obs")
-    with pytest.raises(ToolError, match="expected numpy arrays"):
+    with refusal(ToolError):
         read_rows(tmp_path / "rows.npz", 3, 2)

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from model_tools.errors import ToolError
 from model_tools.make.portable import refuse_custom_operators, simplified
+from testkit.wording import refusal
 
 
 def model(*nodes: onnx.NodeProto) -> onnx.ModelProto:
@@ -24,7 +25,7 @@ def model(*nodes: onnx.NodeProto) -> onnx.ModelProto:
 
 def test_operators_of_a_vendor_are_refused_by_name() -> None:
     custom = model(helper.make_node("Magic", ["obs"], ["action"], domain="vendor"))
-    with pytest.raises(ToolError, match="expected operators of ONNX, found vendor::Magic"):
+    with refusal(ToolError):
         refuse_custom_operators(custom)
 
 
@@ -48,7 +49,7 @@ def test_a_model_that_cannot_be_simplified_is_refused() -> None:
 
 def test_a_simplifier_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxsim", None)
-    with pytest.raises(ToolError, match="onnxsim: expected this package"):
+    with refusal(ToolError):
         simplified(model(helper.make_node("Elu", ["obs"], ["action"])))
 
 
@@ -56,5 +57,5 @@ def test_a_simplifier_that_changes_the_function_is_not_believed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(onnxsim, "simplify", lambda given: (given, False))
-    with pytest.raises(ToolError, match="same outputs after simplifying"):
+    with refusal(ToolError):
         simplified(model(helper.make_node("Elu", ["obs"], ["action"])))

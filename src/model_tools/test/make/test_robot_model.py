@@ -19,6 +19,7 @@ from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from robot_sim.figures import figures_file
+from testkit.wording import refusal
 
 from ..tiny_bundle import ROBOT, make_bundle
 
@@ -114,7 +115,7 @@ def test_a_folder_of_figures_in_the_current_folder_is_a_robot_to_simulate(
 
 def test_a_policy_of_another_robot_is_refused_by_the_names_of_its_joints() -> None:
     contract = load_bundle(OURS, kind=JointBundle).contract
-    with pytest.raises(ToolError, match="joints of the simulated Go2, found FL_HipX_joint, "):
+    with refusal(ToolError):
         SimulatedRobot(figures="go2").require(contract)
 
 

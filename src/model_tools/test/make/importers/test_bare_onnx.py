@@ -12,6 +12,7 @@ from model_tools.make.importers.import_bundle import ImportRequest, import_bundl
 from model_tools.prove.inspect.registry import inspect_path
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from .conftest import ANSWERS
 from .small_models import save_policy
@@ -104,7 +105,7 @@ def test_a_robot_s_file_gives_joints_and_limits(tmp_path: Path) -> None:
 
 def test_joints_that_are_not_as_many_as_the_actions_are_refused(tmp_path: Path) -> None:
     model = save_policy(tmp_path / "policy.onnx", WIDTH, len(LEGS))
-    with pytest.raises(ToolError, match=r"--joints: expected 2 joints, .*found 3"):
+    with refusal(ToolError):
         make_draft(ImportRequest(source=model, joints="hip,knee,toe"))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import make_draft
+from testkit.wording import refusal
 
 from .conftest import MakeRequest
 from .small_runs import DESCRIPTOR, DESCRIPTOR_WIDTH
@@ -39,11 +40,7 @@ def test_terms_and_actions_keep_joint_orders_of_their_own(request_for: MakeReque
 
 
 def test_joints_of_the_user_are_refused(request_for: MakeRequest) -> None:
-    with pytest.raises(
-        ToolError,
-        match="--joints: expected none, since joint_names of "
-        r"source\.yaml .*, found hip, knee",
-    ):
+    with refusal(ToolError):
         make_draft(request_for(DESCRIPTOR, DESCRIPTOR_WIDTH, joints="hip,knee"))
 
 

@@ -11,6 +11,7 @@ import yaml
 from model_tools.errors import ToolError
 from model_tools.files.foreign import parse_foreign_yaml
 from model_tools.make.importers.import_bundle import make_draft
+from testkit.wording import refusal
 
 from .conftest import MakeRequest
 from .small_runs import ENV, ENV_WIDTH, urdf
@@ -182,7 +183,7 @@ def test_a_function_that_may_be_a_phase_is_asked_about(request_for: MakeRequest)
 
 
 def test_a_file_that_was_cut_off_is_refused(request_for: MakeRequest) -> None:
-    with pytest.raises(ToolError, match=r"expected YAML, found line "):
+    with refusal(ToolError):
         make_draft(request_for(ENV[: ENV.index("[null, null") + 6], ENV_WIDTH))
 
 
@@ -243,7 +244,7 @@ def test_the_simulator_s_order_is_asked_for_and_never_guessed(
 def test_a_file_whose_order_is_lost_is_refused(request_for: MakeRequest) -> None:
     source = parse_foreign_yaml(ENV, "a test")
     shuffled = yaml.safe_dump(json.loads(json.dumps(source, default=str)), sort_keys=True)
-    with pytest.raises(ToolError, match="expected keys in the order of the training"):
+    with refusal(ToolError):
         make_draft(request_for(shuffled, ENV_WIDTH, joints=JOINTS))
 
 
@@ -252,14 +253,9 @@ def test_a_robot_s_file_with_two_orders_is_asked_about(
 ) -> None:
     file = tmp_path / "robot.urdf"
     file.write_text(urdf(["hip", "foot"], ["knee"]), "utf-8")
-    with pytest.raises(
-        ToolError,
-        match=r"say --joint-order breadth_first for the one that Isaac "
-        r"Lab gives them \(hip, knee, foot\), or --joint-order "
-        r"listed .* \(hip, foot, knee\)",
-    ):
+    with refusal(ToolError):
         make_draft(request_for(ENV, ENV_WIDTH, joints=str(file)))
-    with pytest.raises(ToolError, match=r"--joint-order: expected listed or breadth_first, found"):
+    with refusal(ToolError):
         make_draft(request_for(ENV, ENV_WIDTH, joints=str(file), joint_order="sdk"))
 
 

@@ -26,6 +26,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.schema import Reader
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
+from testkit.wording import refusal
 
 from .conftest import ANSWERS, MakeRequest
 from .small_models import save_policy
@@ -98,7 +99,7 @@ def test_a_wrong_answer_is_refused_before_anything_is_written(
     request_: ImportRequest, tmp_path: Path
 ) -> None:
     request = dataclasses.replace(request_, answers=[*ANSWERS, "stand.duration_s=-1"])
-    with pytest.raises(BundleError, match=r"policy\.yaml \(not written\): stand.duration_s"):
+    with refusal(BundleError):
         import_bundle(request, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
@@ -117,7 +118,7 @@ def test_a_bundle_that_is_there_is_replaced_only_when_asked(
     request_: ImportRequest, tmp_path: Path
 ) -> None:
     import_bundle(request_, tmp_path / "bundle")
-    with pytest.raises(ToolError, match="--force replaces it"):
+    with refusal(ToolError):
         import_bundle(request_, tmp_path / "bundle")
     import_bundle(request_, tmp_path / "bundle", force=True)
 
@@ -160,7 +161,7 @@ def test_weights_outside_of_the_models_folder_are_not_read(
     request = request_for(
         DEPLOY, 0, model=folder / "policy.onnx", joints="hip,knee", answers=ANSWERS
     )
-    with pytest.raises(ToolError, match=r"in its folder, found a reference to \.\./secret"):
+    with refusal(ToolError):
         import_bundle(request, tmp_path / "bundle")
 
 
@@ -242,7 +243,7 @@ def test_a_model_that_was_cut_off_is_refused(
 
 def test_a_fixed_batch_of_more_than_one_is_refused(request_: ImportRequest, tmp_path: Path) -> None:
     save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch=4)
-    with pytest.raises(ToolError, match=r"obs: expected a batch of 1.*float32\[4, 10\]"):
+    with refusal(ToolError):
         make_draft(request_)
 
 
@@ -275,7 +276,7 @@ def test_a_model_whose_metadata_name_the_joints_otherwise_is_refused(
     model = onnx.load(str(request_.model))
     onnx.helper.set_model_props(model, {"joint_names": "knee,hip"})
     onnx.save(model, str(request_.model))
-    with pytest.raises(ToolError, match=r"joint_names are knee, hip, found hip, knee"):
+    with refusal(ToolError):
         make_draft(request_)
 
 
@@ -331,7 +332,7 @@ def test_statistics_that_were_kept_and_are_not_beside_the_model_are_missed(
     kept.unlink()
     if content is not None:
         kept.write_bytes(content)
-    with pytest.raises(ToolError, match="expected the statistics that the model was"):
+    with refusal(ToolError):
         import_bundle(request_, tmp_path / "bundle")
 
 
@@ -372,5 +373,5 @@ def test_a_model_whose_weights_are_not_finite_is_not_imported(
     request_for: MakeRequest, tmp_path: Path
 ) -> None:
     model = save_policy(tmp_path / "diverged.onnx", DEPLOY_WIDTH, 2, weight=float("nan"))
-    with pytest.raises(ToolError, match=r"diverged\.onnx: w: expected finite weights, found NaN"):
+    with refusal(ToolError):
         make_draft(request_for(DEPLOY, 0, model=model, joints="hip,knee"))

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import make_draft
+from testkit.wording import refusal
 
 from .conftest import MakeRequest
 from .small_models import save
@@ -126,11 +127,7 @@ def test_some_values_of_a_vector_are_its_parts(
 
 
 def test_joints_of_the_user_are_refused(request_for: MakeRequest, model: Path) -> None:
-    with pytest.raises(
-        ToolError,
-        match="--joints: expected none, since element_names of "
-        r"source\.yaml .*, found hip, knee",
-    ):
+    with refusal(ToolError):
         make_draft(request_for(LEAPP, 0, model=model, joints="hip,knee"))
 
 
@@ -205,7 +202,7 @@ def test_initial_values_that_were_cut_off_are_refused(
     request_for: MakeRequest, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "first.safetensors").write_bytes(b"\x10\x00")
-    with pytest.raises(ToolError, match=r"first\.safetensors: expected a whole safetensors file"):
+    with refusal(ToolError):
         make_draft(
             request_for(
                 LEAPP,
@@ -222,7 +219,7 @@ def test_initial_values_outside_of_the_folder_are_refused(
     outside = tmp_path.parent / "outside.safetensors"
     save_file({"x": np.zeros(1)}, outside)
     for path in (str(outside), f"../{outside.name}"):
-        with pytest.raises(ToolError, match="initial_values: expected a file in the folder of"):
+        with refusal(ToolError):
             make_draft(
                 request_for(
                     LEAPP,

@@ -13,6 +13,7 @@ from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from .conftest import ANSWERS
 from .small_models import save_policy
@@ -162,7 +163,7 @@ def test_a_wrong_file_is_refused_with_its_place(
 def test_a_file_of_another_format_is_no_configuration_of_a_policy(tmp_path: Path) -> None:
     asked = request(tmp_path)
     asked.source.write_text("{sim: {}, decimation: 4}", "utf-8")
-    with pytest.raises(ToolError, match="expected one section"):
+    with refusal(ToolError):
         make_draft(ImportRequest(source=asked.source, model=asked.model, format="rl_sar"))
 
 
@@ -184,7 +185,7 @@ def test_the_order_of_a_robot_s_file_is_not_taken_for_that_of_its_motors(tmp_pat
 
 def test_a_torchscript_model_leads_to_the_export(tmp_path: Path) -> None:
     asked = request(tmp_path)
-    with pytest.raises(ToolError, match=r"found policy\.pt; .*obs_dim: 42 and act_dim: 4"):
+    with refusal(ToolError):
         make_draft(ImportRequest(source=asked.source))
 
 

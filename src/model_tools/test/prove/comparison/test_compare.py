@@ -26,6 +26,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import evenly
 from policy_inference.errors import LateRunError
+from testkit.wording import refusal
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import (
@@ -224,7 +225,7 @@ def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> 
 
 
 def test_a_single_artifact_is_refused(reference: Path) -> None:
-    with pytest.raises(ToolError, match="two or more artifacts to compare, found one"):
+    with refusal(ToolError):
         artifacts(reference)
 
 
@@ -273,7 +274,7 @@ def test_another_function_is_refused_however_the_same_one_is_written(
         assert len(artifacts(reference, file.parent)) == 2
         return
 
-    with pytest.raises(ToolError, match=f"expected the same function as .*, found .*{message}"):
+    with refusal(ToolError):
         artifacts(reference, file.parent)
 
 
@@ -289,7 +290,7 @@ def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> No
     same, other = again(reference, tmp_path / "same"), again(reference, tmp_path / "other")
     normalised(reference, 0.0)
     assert artifacts(reference, normalised(same, 0.0))
-    with pytest.raises(ToolError, match=r"obs.normalisation mean \(0.5, .* instead of \(0.0"):
+    with refusal(ToolError):
         artifacts(reference, normalised(other, 0.5))
 
 
@@ -341,7 +342,7 @@ def test_a_file_is_not_compared_with_itself(reference: Path, tmp_path: Path) -> 
     shutil.copytree(reference, tmp_path / "copy")
 
     for other in (reference, tmp_path / "copy"):
-        with pytest.raises(ToolError, match="found the same files on the same back end"):
+        with refusal(ToolError):
             artifacts(reference, other)
 
 
@@ -366,7 +367,7 @@ def test_nothing_to_compare_on_is_refused(reference: Path, tmp_path: Path) -> No
     file = reference / "policy.yaml"
     file.write_text(re.sub(r"  golden: .*\n", "", file.read_text()))
 
-    with pytest.raises(ToolError, match="something to compare on, found no golden rows"):
+    with refusal(ToolError):
         compared(reference, again(reference, tmp_path / "same"))
 
 
@@ -605,7 +606,7 @@ def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
     shutil.rmtree(other)
     make_bundle(other, edit=shift_knee)
 
-    with pytest.raises(ToolError, match="expected the model that the report is about, sha256"):
+    with refusal(ToolError):
         record(found, force=False)
 
     assert load_bundle(other, kind=JointBundle).contract.reports == {}

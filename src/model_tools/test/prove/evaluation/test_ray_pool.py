@@ -18,6 +18,7 @@ from model_tools.prove.evaluation.ray_pool import RayPool
 from model_tools.prove.evaluation.summary import summary_of
 from model_tools.prove.evaluation.trials import run_trial
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from .test_plan import plan_of
 
@@ -78,5 +79,5 @@ def test_a_killed_node_changes_no_result(cluster: Any, tmp_path: Path) -> None:
 
 def test_a_cluster_without_processors_is_refused(cluster: Any, tmp_path: Path) -> None:
     pool = RayPool(cluster.address, [], time_limit_s=1.0)
-    with pytest.raises(ToolError, match="expected nodes with processors, found none"):
+    with refusal(ToolError):
         list(pool.run([]))

@@ -14,6 +14,7 @@ from model_tools.errors import ToolError
 from model_tools.prove.evaluation.evaluate import evaluated_policies
 from model_tools.prove.evaluation.trials import TrialTask, run_trial, tasks_of, walk_case
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from .evaluations import plan
 from .test_plan import plan_of
@@ -78,9 +79,9 @@ def test_the_key_is_that_of_all_a_trial_depends_on(tmp_path: Path, change: dict[
 def test_a_worker_refuses_another_bundle_and_another_suite(tmp_path: Path) -> None:
     task = task_of(tmp_path)
     changed = dataclasses.replace(task.policy, sha256="another")
-    with pytest.raises(ToolError, match="it changed while it was evaluated"):
+    with refusal(ToolError):
         run_trial(dataclasses.replace(task, policy=changed))
-    with pytest.raises(ToolError, match="install the same version on every node"):
+    with refusal(ToolError):
         run_trial(dataclasses.replace(task, suite="another"))
 
 

@@ -19,6 +19,7 @@ from model_tools.prove.identification.identify import Identified, identify
 from model_tools.prove.identification.recorded_motion import read_motion
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from .recorded_walks import Robot, record_walk
 
@@ -119,8 +120,8 @@ def test_too_short_a_recording_and_another_file_are_refused(
     bundle: JointBundle, tmp_path: Path
 ) -> None:
     short = record_walk(tmp_path / "short", bundle, Robot(), 4.5)
-    with pytest.raises(ToolError, match=r"in which the policy runs|expected commands of a policy"):
+    with refusal(ToolError):
         identify(read_motion(short, bundle.contract))
     (tmp_path / "file").touch()
-    with pytest.raises(ToolError, match="expected a rosbag2 recording"):
+    with refusal(ToolError):
         read_motion(tmp_path / "file", bundle.contract)

@@ -12,6 +12,7 @@ from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.inspect.registry import inspect_path
 from policy_inference.interfaces import Tensor
+from testkit.wording import refusal
 
 OBS = np.random.default_rng(0).normal(size=(20, 3))
 
@@ -98,5 +99,5 @@ def test_objects_are_refused(tmp_path: Path, suffix: str) -> None:
     objects = np.array([{"a": 1}, None], dtype=object)
     with (tmp_path / f"a{suffix}").open("wb") as file:
         (np.save if suffix == ".npy" else np.savez)(file, objects)
-    with pytest.raises(ToolError, match="Object arrays cannot be loaded"):
+    with refusal(ToolError):
         inspect_path(tmp_path / f"a{suffix}")

@@ -26,6 +26,7 @@ from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.command_line import CommandResult, show_result
+from testkit.wording import refusal
 
 from ...make.importers.conftest import ANSWERS
 from ...make.importers.small_models import save, save_policy
@@ -677,7 +678,7 @@ def test_a_file_of_a_run_shows_its_format_and_an_action_that_is_not_scaled(tmp_p
 @pytest.mark.parametrize("name", ["missing", "notes.txt"])
 def test_nothing_and_anything_else_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("?")
-    with pytest.raises(ToolError, match=r"expected (a file or folder|one of bundle folder)"):
+    with refusal(ToolError):
         inspect_path(tmp_path / name)
 
 

@@ -22,6 +22,7 @@ from model_tools.prove.inspect.inspection import report_text
 from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
 from policy_inference.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
+from testkit.wording import refusal
 
 from ...make.importers.small_models import save_policy
 from .small_kinds import checkpoint, dataset, rknn
@@ -174,13 +175,13 @@ def test_without_torch_a_checkpoint_is_refused_with_the_remedy(
 ) -> None:
     (tmp_path / "a.pt").write_bytes(b"\x80\x02")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ToolError, match=r"pip install torch, or in a checkout"):
+    with refusal(ToolError):
         inspect_path(tmp_path / "a.pt")
 
 
 def test_json_nested_too_deep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[" * 100_000)
-    with pytest.raises(ToolError, match=r"config.json: expected JSON"):
+    with refusal(ToolError):
         inspect_path(tmp_path)
 
 

@@ -15,6 +15,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.inspect.registry import inspect_path
+from testkit.wording import refusal
 
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
 
@@ -96,7 +97,7 @@ def test_a_recording_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     (file,) = write_bag(tmp_path / "bag", joint_states(SECOND)).glob("*.mcap")
     file.write_bytes(file.read_bytes()[:-100])
 
-    with pytest.raises(ToolError, match="found a broken one"):
+    with refusal(ToolError):
         inspect_path(file)
 
 

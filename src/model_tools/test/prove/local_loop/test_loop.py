@@ -20,6 +20,7 @@ from model_tools.prove.local_loop.loop import Rollout, input_sizes, roll_out
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from ...tiny_bundle import forward, make_bundle, sha256, weights
 from .environments import OBS, Gymnasium, Rows
@@ -146,9 +147,7 @@ def test_a_model_that_gives_no_finite_output_does_not_act(tmp_path: Path, run: R
         arrays["b1"][1] = np.nan
 
     environment = Gymnasium()
-    with pytest.raises(
-        ToolError, match="onnx: expected finite outputs, found NaN or infinity at step 0"
-    ):
+    with refusal(ToolError):
         run(shown(tmp_path / "tiny", edit=spoil), environment, 4)
     assert not environment.actions
 

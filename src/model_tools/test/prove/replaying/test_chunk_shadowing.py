@@ -24,6 +24,7 @@ from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
 from policy_inference.shadow.divergence import Divergence
+from testkit.wording import refusal
 
 from .small_arms import ArmFlight, arm_bundle
 from .small_flights import rewritten
@@ -205,8 +206,8 @@ def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
     flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
     shadowed = FlightRecording(flown.flight.runs(20).save(tmp_path / "shadowed"))
 
-    for recording, text in ((alone, "found no shadow"), (shadowed, "found those of small_arm")):
-        with pytest.raises(ToolError, match=f"images are not recorded, {text}"):
+    for recording in (alone, shadowed):
+        with refusal(ToolError):
             shadow_flight(recording, third, [], {}, ShadowMode.FOLLOWED)
 
 
@@ -223,7 +224,7 @@ def test_inference_that_is_missing_is_found(
 
     changed = FlightRecording(rewritten(path, tmp_path / "changed", spoil))
 
-    with pytest.raises(ToolError, match="shadow_inference: expected one of the observation at"):
+    with refusal(ToolError):
         shadow_flight(changed, other, [], {}, ShadowMode.FOLLOWED)
 
 
