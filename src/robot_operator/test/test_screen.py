@@ -41,7 +41,7 @@ class Recorded:
         self.keys.append(key)
 
 
-def shown(screen: Screen) -> list[str]:
+def screen_rows(screen: Screen) -> list[str]:
     """Return the rows of the screen as text, as an image of it has them."""
     rows: dict[int, str] = {}
     pattern = r'<text [^>]*x="([\d.]+)"[^>]*-line-(\d+)\)">([^<]*)</text>'
@@ -65,7 +65,7 @@ def on_screen(act: Callable[[Screen, Recorded, Hands[None]], Awaitable[None]]) -
 
 def test_all_lines_news_and_keys_fit_on_80_by_24() -> None:
     async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
-        rows = shown(screen)
+        rows = screen_rows(screen)
         assert rows[0].strip() == "READY"
         text = "\n".join(rows)
         for name, value in LINES:
@@ -81,7 +81,7 @@ def test_long_reasons_are_wrapped_and_the_newest_news_is_whole() -> None:
         cockpit.lines = [("reason", "word " * 40 + "end-of-reason")]
         cockpit.news = ["old"] * 20 + ["12:00:02  " + "why " * 40 + "remedy"]
         await hands.press("x")
-        text = "\n".join(shown(screen))
+        text = "\n".join(screen_rows(screen))
         assert "end-of-reason" in text
         assert "12:00:02" in text
         assert "remedy" in text
@@ -93,7 +93,7 @@ def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
     async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
         cockpit.headline, cockpit.news = "[red]RUN", ["[bold]inputs[/nonsense]"]
         await hands.press("x")
-        text = "\n".join(shown(screen))
+        text = "\n".join(screen_rows(screen))
         assert "[red]RUN" in text
         assert "[bold]inputs[/nonsense]" in text
 
@@ -104,7 +104,7 @@ def test_texts_of_the_robot_do_not_control_the_terminal() -> None:
     async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
         cockpit.headline, cockpit.news = "\x1b]52;c;cm0=\x07RUN", ["\x1b[2Jready\x9b0m"]
         await hands.press("x")
-        text = "\n".join(shown(screen))
+        text = "\n".join(screen_rows(screen))
         assert r"\x1b]52;c;cm0=\x07RUN" in text
         assert r"\x1b[2Jready\x9b0m" in text
 
@@ -150,7 +150,7 @@ def test_a_small_terminal_keeps_the_mode_and_the_estop_key() -> None:
     async def run() -> None:
         screen = Screen(Recorded())
         async with screen.run_test(size=(60, 14)):
-            text = "\n".join(shown(screen))
+            text = "\n".join(screen_rows(screen))
             assert "READY" in text
             assert "E-STOP" in text
 

@@ -20,7 +20,7 @@ import fcntl
 import functools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def check_wording(*messages: object) -> None:
     """
     item = _Hearing.item
     assert item is not None, "no test runs"
+    assert messages, "nothing was said"
     folder = next(each for each in item.path.parents if each.name == "test")
     file, test = str(item.path.relative_to(folder)), item.nodeid.partition("::")[2]
     known = _read(folder / FILE).get(file, {}).get(test, [])
@@ -90,6 +91,14 @@ def check_wording(*messages: object) -> None:
             continue
         assert expected is not None, f"no wording yet, see {__name__}: {text}"
         assert matches, f"another wording, see {__name__}:\n  {expected}\n  {text}"
+
+
+def lines_with(said: str | Iterable[str], word: str) -> list[str]:
+    """Return the lines of a text, or the messages of a log, that contain a word; at least one."""
+    lines = said.splitlines() if isinstance(said, str) else said
+    found = [line for line in lines if word in line]
+    assert found, f"nothing was said with {word!r}"
+    return found
 
 
 @contextmanager

@@ -20,7 +20,7 @@ Make = Callable[..., OperatorNode]
 
 
 @pytest.fixture
-def executor() -> Iterator[SingleThreadedExecutor]:
+def operator_executor() -> Iterator[SingleThreadedExecutor]:
     """What spins all nodes of a test."""
     rclpy.init(args=[])
     executor = SingleThreadedExecutor()
@@ -30,15 +30,15 @@ def executor() -> Iterator[SingleThreadedExecutor]:
 
 
 @pytest.fixture
-def robot(executor: SingleThreadedExecutor) -> Iterator[Robot]:
+def walker(operator_executor: SingleThreadedExecutor) -> Iterator[Robot]:
     """A robot with a policy node, and without a driver."""
-    robot = Robot(executor)
+    robot = Robot(operator_executor)
     yield robot
     robot.node.destroy_node()
 
 
 @pytest.fixture
-def unconfigured(executor: SingleThreadedExecutor) -> Iterator[Make]:
+def unconfigured(operator_executor: SingleThreadedExecutor) -> Iterator[Make]:
     """Return what makes the operator's node with parameters."""
     made: list[OperatorNode] = []
 
@@ -58,15 +58,15 @@ def unconfigured(executor: SingleThreadedExecutor) -> Iterator[Make]:
 
 
 @pytest.fixture
-def active(unconfigured: Make, executor: SingleThreadedExecutor, robot: Robot) -> Make:
+def operator(unconfigured: Make, operator_executor: SingleThreadedExecutor, walker: Robot) -> Make:
     """Return what makes the operator's node, lets it start, and meet the robot."""
 
     def make(**parameters: object) -> OperatorNode:
         node = unconfigured(joy_timeout_s=5.0, **parameters)
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
-        executor.add_node(node)
-        robot.until(
+        operator_executor.add_node(node)
+        walker.until(
             lambda: dict(node.view().lines)["next"].startswith(("stand", "take control")),
             "the policy node",
         )

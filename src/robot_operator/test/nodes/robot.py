@@ -76,7 +76,6 @@ class Robot:
         node.create_subscription(Bool, "estop", lambda m: self.estops.append(m.data), _EVERY_ONE)
 
     def has_driver(self) -> None:
-        """Add a driver that listens to the robot."""
         self.driver = RobotStatus(state=RobotStatus.LISTENING, reason="asked for nothing yet")
         for name in OF_DRIVER:
             self.node.create_service(

@@ -14,7 +14,7 @@ from .robot import DEADLINE_S
 pytestmark = pytest.mark.ros
 
 
-@pytest.mark.usefixtures("executor")
+@pytest.mark.usefixtures("operator_executor")
 @pytest.mark.parametrize("output", [kind for kind in OUTPUTS if kind != "joint_command"])
 def test_policy_node_with_another_output_is_known_to_have_no_driver(output: str) -> None:
     topic, message, _ = OUTPUTS[output]
@@ -30,7 +30,7 @@ def test_policy_node_with_another_output_is_known_to_have_no_driver(output: str)
     node.destroy_node()
 
 
-@pytest.mark.usefixtures("executor")
+@pytest.mark.usefixtures("operator_executor")
 def test_the_driver_of_a_leader_arm_is_not_the_robots() -> None:
     policy = Node("some_policy", use_global_arguments=False)
     policy.create_publisher(PolicyStatus, "~/status", 1)

@@ -90,10 +90,10 @@ class Hand:
 
 
 @pytest.fixture
-def hand(executor: SingleThreadedExecutor) -> Iterator[Hand]:
+def hand(operator_executor: SingleThreadedExecutor) -> Iterator[Hand]:
     """A hand beside the leader."""
-    leader, hand = JoggedLeader(), Hand(executor)
-    executor.add_node(leader)
+    leader, hand = JoggedLeader(), Hand(operator_executor)
+    operator_executor.add_node(leader)
     leader.trigger_configure()
     leader.trigger_activate()
     yield hand
