@@ -91,7 +91,7 @@ class Locked(Machine):
         return False
 
 
-def changed(files: Files, changes: Mapping[str, str | bytes | None]) -> Files:
+def tree_with(files: Files, changes: Mapping[str, str | bytes | None]) -> Files:
     """Return files of which some have another content, or with None are missing."""
     merged = {**files, **changes}
     return {path: content for path, content in merged.items() if content is not None}
@@ -106,7 +106,7 @@ def machine(root: Path, files: Files, kind: type[Machine] = Machine) -> Machine:
     return kind(root)
 
 
-def installed(folder: Path, module: str, distribution: str, version: str) -> Path:
+def write_package(folder: Path, module: str, distribution: str, version: str) -> Path:
     """Write an installed package without content; its folder belongs on sys.path."""
     (folder / module).mkdir(parents=True, exist_ok=True)
     (folder / module / "__init__.py").write_text("raise ImportError('doctor imports nothing')\n")

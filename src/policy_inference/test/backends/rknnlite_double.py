@@ -219,7 +219,9 @@ class OlderLite(RKNNLite):
         return self._computed(inputs)
 
 
-def install(cls: type[RKNNLite] = RKNNLite, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
+def install_rknnlite(
+    cls: type[RKNNLite] = RKNNLite, monkeypatch: pytest.MonkeyPatch | None = None
+) -> None:
     """Make `rknnlite.api` importable, for a test or for good."""
     package, api = ModuleType("rknnlite"), ModuleType("rknnlite.api")
     api.RKNNLite = cls  # type: ignore[attr-defined]  # a module is open

@@ -3,6 +3,7 @@
 """A backend in a process of its own: the same answers, and nothing of its troubles is ours."""
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
 from policy_inference.errors import BackendError
 from policy_inference.testing.process import has_ended, open_descriptors
+from testkit.wording import check_wording, refusal
 
 Start = Callable[..., ChildBackend]
 HERE = Path(__file__).parent
@@ -28,7 +30,7 @@ limits_s = {"hang": 0.05, "stay": 0.05}
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start_odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Open the odd backend, which shall do this when it is run with 1, in a child."""
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.syspath_prepend(str(HERE))
@@ -51,7 +53,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         yield apply
 
 
-def runs(backend: ChildBackend) -> None:
+def run_until_answered(backend: ChildBackend) -> None:
     """Run until the child is no longer behind."""
     for _ in range(200):
         with suppress(BackendError):
@@ -59,8 +61,8 @@ def runs(backend: ChildBackend) -> None:
     raise AssertionError("the child never answered")
 
 
-def test_arrays_are_the_child_s_and_options_reach_it(start: Start) -> None:
-    backend = start("work", factor="3")
+def test_arrays_are_the_child_s_and_options_reach_it(start_odd: Start) -> None:
+    backend = start_odd("work", factor="3")
     backend.inputs["obs"][:] = [[2.0, -1.0]]
 
     backend.run()
@@ -72,44 +74,34 @@ def test_arrays_are_the_child_s_and_options_reach_it(start: Start) -> None:
     assert backend.pid != os.getpid()
 
 
-def test_what_the_child_refuses_is_said_as_it_says_it(start: Start, tmp_path: Path) -> None:
-    with pytest.raises(BackendError) as caught:
-        start("refuse")
+@pytest.mark.parametrize("deed", ["refuse", "crash", "end"])
+def test_why_a_child_does_not_open_is_reported_and_no_descriptor_stays(
+    start_odd: Start, deed: str
+) -> None:
+    start_odd("work").close()
+    before = open_descriptors()
+    with refusal(BackendError):
+        start_odd(deed)
 
-    assert str(caught.value) == f"{tmp_path / 'model'}: no device; plug one in"
-
-
-def test_whatever_the_child_raises_while_opening_is_reported(start: Start, tmp_path: Path) -> None:
-    with pytest.raises(BackendError) as caught:
-        start("crash")
-
-    assert str(caught.value) == f"odd: {tmp_path / 'model'}: MemoryError: a bug"
+    assert not open_descriptors() - before
 
 
-def test_a_child_that_ends_while_opening_is_reported_with_its_last_words(start: Start) -> None:
-    with pytest.raises(
-        BackendError,
-        match=r"odd: .* ended with status 3 during opening .*; it "
-        r"said: (.|\n)*\\x1b\[2Jno firmware",
-    ):
-        start("end")
-
-
-def test_details_and_errors_of_any_length_arrive(start: Start) -> None:
-    backend = start("boast")
+def test_details_and_errors_of_any_length_arrive(start_odd: Start) -> None:
+    backend = start_odd("boast")
     backend.inputs["obs"][:] = 1.0
 
-    with pytest.raises(BackendError, match=r"^odd: (\u00e9)+ \[\.\.\.\]$"):
+    with pytest.raises(BackendError) as caught:
         backend.run()
 
+    assert re.fullmatch(r"odd: \u00e9+ \[\.\.\.\]", str(caught.value))
     assert backend.details["runtime"] == "\u00e9" * 20_000
 
 
-def test_a_run_that_fails_leaves_the_next_one_possible(start: Start) -> None:
-    backend = start("fail")
+def test_a_run_that_fails_leaves_the_next_one_possible(start_odd: Start) -> None:
+    backend = start_odd("fail")
     backend.inputs["obs"][:] = 1.0
 
-    with pytest.raises(BackendError, match="odd: the device was lost"):
+    with refusal(BackendError):
         backend.run()
     backend.inputs["obs"][:] = 4.0
     backend.run()
@@ -117,41 +109,41 @@ def test_a_run_that_fails_leaves_the_next_one_possible(start: Start) -> None:
     np.testing.assert_array_equal(backend.outputs["actions"], [[8.0, 8.0]])
 
 
-def test_a_child_that_dies_is_an_error_of_this_run_and_of_every_later_one(start: Start) -> None:
-    backend = start("die")
+def test_a_child_that_dies_is_an_error_of_this_run_and_of_every_later_one(start_odd: Start) -> None:
+    backend = start_odd("die")
     backend.inputs["obs"][:] = 1.0
 
-    with pytest.raises(BackendError, match=r"odd: the process of the runtime ended.* during a run"):
+    with refusal(BackendError):
         backend.run()
     has_ended(backend.pid)
-    with pytest.raises(BackendError, match="status -9 during a run"):
+    with refusal(BackendError):
         backend.run()
 
 
-def test_a_child_that_has_died_is_known_before_the_next_run(start: Start) -> None:
-    backend = start("work")
+def test_a_child_that_has_died_is_known_before_the_next_run(start_odd: Start) -> None:
+    backend = start_odd("work")
     assert backend.problem() == ""
 
     os.kill(backend.pid, signal.SIGKILL)
     has_ended(backend.pid)
 
-    assert backend.problem() == "odd: the process of the runtime ended with status -9"
+    check_wording(backend.problem())
 
 
 def test_an_answer_that_comes_too_late_is_dropped_and_the_next_run_is_right(
-    start: Start, tmp_path: Path
+    start_odd: Start, tmp_path: Path
 ) -> None:
     goes_on = tmp_path / "goes_on"
     os.mkfifo(goes_on)
-    backend = start("hang", trace=str(goes_on))
+    backend = start_odd("hang", trace=str(goes_on))
     backend.inputs["obs"][:] = 1.0
-    for what in ("a run", "an earlier run"):
-        with pytest.raises(BackendError, match=f"odd: .* answer {what} within 0.05 s"):
+    for _ in range(2):
+        with refusal(BackendError):
             backend.run()
 
     goes_on.write_bytes(b"x")  # returns once the child reads it
     backend.inputs["obs"][:] = 4.0
-    runs(backend)
+    run_until_answered(backend)
 
     np.testing.assert_array_equal(backend.outputs["actions"], [[8.0, 8.0]])
     assert backend.problem() == ""
@@ -159,13 +151,13 @@ def test_an_answer_that_comes_too_late_is_dropped_and_the_next_run_is_right(
 
 @pytest.mark.parametrize("deed", ["hang", "stay"])
 def test_closing_ends_a_child_that_hangs(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str
+    start_odd: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str
 ) -> None:
     monkeypatch.setattr(child_process, "LEAVE_TIMEOUT_S", 0.05)
     os.mkfifo(tmp_path / "never")
-    backend = start(deed, trace=str(tmp_path / "never"))
+    backend = start_odd(deed, trace=str(tmp_path / "never"))
     backend.inputs["obs"][:] = 1.0
-    with pytest.raises(BackendError, match="found no answer"):
+    with refusal(BackendError):
         backend.run()
 
     backend.close()
@@ -174,8 +166,8 @@ def test_closing_ends_a_child_that_hangs(
         os.kill(backend.pid, 0)
 
 
-def test_a_child_that_talks_much_costs_no_memory_and_does_not_hang(start: Start) -> None:
-    backend = start("talk")
+def test_a_child_that_talks_much_costs_no_memory_and_does_not_hang(start_odd: Start) -> None:
+    backend = start_odd("talk")
     backend.inputs["obs"][:] = 1.0
     backend.run()
     os.kill(backend.pid, signal.SIGKILL)
@@ -185,8 +177,8 @@ def test_a_child_that_talks_much_costs_no_memory_and_does_not_hang(start: Start)
     assert backend.problem().endswith("the end")
 
 
-def test_a_child_has_a_folder_of_its_own_which_goes_with_it(start: Start) -> None:
-    backend = start("work")
+def test_a_child_has_a_folder_of_its_own_which_goes_with_it(start_odd: Start) -> None:
+    backend = start_odd("work")
     folder = Path(f"/proc/{backend.pid}/cwd").readlink()
     environment = Path(f"/proc/{backend.pid}/environ").read_bytes().split(b"\0")
     (folder / "litter").touch()
@@ -199,18 +191,18 @@ def test_a_child_has_a_folder_of_its_own_which_goes_with_it(start: Start) -> Non
 
 
 def test_relative_folders_of_modules_are_found_from_the_child_s_folder(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start_odd: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = os.environ["PYTHONPATH"].replace(str(HERE), os.path.relpath(HERE))
     monkeypatch.setenv("PYTHONPATH", path)
 
-    start("work").run()
+    start_odd("work").run()
 
 
 @pytest.mark.parametrize("blocked", [set[signal.Signals](), signal.valid_signals()])
 @pytest.mark.parametrize("deed", ["open for ever", "work"])
 def test_a_child_ends_with_its_parent_even_while_it_opens(
-    tmp_path: Path, start: Start, deed: str, blocked: set[signal.Signals]
+    tmp_path: Path, start_odd: Start, deed: str, blocked: set[signal.Signals]
 ) -> None:
     (tmp_path / "model").write_text(deed, "utf-8")
     pids = tmp_path / "pids"
@@ -240,8 +232,8 @@ def test_a_child_ends_with_its_parent_even_while_it_opens(
         os.close(ended)
 
 
-def test_closing_lets_the_child_release_its_runtime(start: Start, tmp_path: Path) -> None:
-    backend = start("work", trace=str(tmp_path / "closed"))
+def test_closing_lets_the_child_release_its_runtime(start_odd: Start, tmp_path: Path) -> None:
+    backend = start_odd("work", trace=str(tmp_path / "closed"))
     process = int(backend.details["process"].removeprefix("child "))
 
     backend.close()
@@ -252,30 +244,21 @@ def test_closing_lets_the_child_release_its_runtime(start: Start, tmp_path: Path
 
 
 def test_a_python_that_is_not_there_leaves_no_descriptor(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start_odd: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(cls: type[BackendBase]) -> str:
         raise BackendError("no Python for it")
 
-    start("work").close()
+    start_odd("work").close()
     before = open_descriptors()
     for interpreter in (missing, lambda cls: "/no/such/python"):
         monkeypatch.setattr("odd_backends.Odd.interpreter", classmethod(interpreter))
-        with pytest.raises(BackendError, match=r"no Python for it|expected to start /no/such"):
-            start("work")
+        with refusal(BackendError):
+            start_odd("work")
 
     assert not open_descriptors() - before
 
 
-def test_an_unknown_option_is_refused_before_a_process_is_started(start: Start) -> None:
-    with pytest.raises(BackendError, match=r"odd: expected options among .*pid, found fast"):
-        start("work", fast="yes")
-
-
-def test_no_descriptor_stays_open(start: Start) -> None:
-    before = open_descriptors()
-    for deed in ("refuse", "crash", "end"):
-        with pytest.raises(BackendError):
-            start(deed)
-
-    assert not open_descriptors() - before
+def test_an_unknown_option_is_refused_before_a_process_is_started(start_odd: Start) -> None:
+    with refusal(BackendError):
+        start_odd("work", fast="yes")

@@ -24,7 +24,7 @@ from .nvidia import cases as nvidia
 from .remote.cases import OIP
 
 
-def _raise(*_: object, **__: object) -> None:
+def _fail_in_runtime(*_: object, **__: object) -> None:
     raise RuntimeError("a fault of the runtime")
 
 
@@ -36,7 +36,7 @@ ONNX = BackendCase(
     dtypes=("float32", "float16", "int64", "int32"),
     failing_runs={
         "exception": lambda monkeypatch: monkeypatch.setattr(
-            onnxruntime.InferenceSession, "run_with_iobinding", _raise
+            onnxruntime.InferenceSession, "run_with_iobinding", _fail_in_runtime
         )
     },
 )
@@ -46,7 +46,7 @@ RKNN = BackendCase(
     backend=RknnBackend,
     package="rknnlite.api",
     reads_tensors=True,
-    prepare=lambda monkeypatch: rknnlite_double.install(monkeypatch=monkeypatch),
+    prepare=lambda monkeypatch: rknnlite_double.install_rknnlite(monkeypatch=monkeypatch),
     compile=partial(rknnlite_double.save_rknn, precision="w8a8"),
     dynamic_batch=False,
     precision="w8a8",
@@ -60,18 +60,20 @@ RKNN = BackendCase(
     },
     failing_runs={
         "None": lambda monkeypatch: monkeypatch.setattr(BOARD, "lost", "RKNN_ERR_TIMEOUT"),
-        "exception": lambda monkeypatch: monkeypatch.setattr(LITE, "inference", _raise),
+        "exception": lambda monkeypatch: monkeypatch.setattr(LITE, "inference", _fail_in_runtime),
     },
-    failing_close=lambda monkeypatch: monkeypatch.setattr(LITE, "release", _raise),
+    failing_close=lambda monkeypatch: monkeypatch.setattr(LITE, "release", _fail_in_runtime),
 )
 CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT, "oip": OIP}
 VARIANTS = {
-    # Any backend may run in a process of its own.
-    "onnx in a child": replace(ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
-    "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
+    "bpu with pyeasy_dnn, in a child": PYEASY_IN_CHILD,
     **nvidia.MORE,
 }
-IN_CHILDREN = ["onnx in a child", "bpu with pyeasy_dnn"]
+# Any backend may run in a process of its own.
+IN_CHILDREN = {
+    "onnx": replace(ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
+    "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
+}
 # Where the tests of a back end are that needs more than `make setup` brings, or has tensors of its
 # own.
 ELSEWHERE = {
@@ -109,7 +111,7 @@ class TestConformance(BackendConformance):
 class TestInChild(ChildConformance):
     @pytest.fixture(params=IN_CHILDREN)
     def case(self, request: pytest.FixtureRequest) -> BackendCase:
-        return VARIANTS[request.param]
+        return IN_CHILDREN[request.param]
 
 
 class TestQuantised(ConformanceFixtures):

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real policies give the outputs that were recorded with them."""
 
-import shutil
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -33,24 +32,14 @@ def test_own_bundle_gives_its_golden_outputs() -> None:
 
 
 @pytest.mark.real_data
-def test_vendors_bundle_gives_its_golden_outputs(shared_data: Path, tmp_path: Path) -> None:
-    recorded = shared_data / "legged" / "lite3"
-    shutil.copy(BUNDLES / "lite3_deeprobotics" / "policy.yaml", tmp_path)
-    shutil.copy(recorded / "policy.onnx", tmp_path)
-
-    with closing(open_backend(load_bundle(tmp_path, kind=JointBundle), ["onnx"])[0]) as backend:
-        _assert_golden(backend, _load(recorded), rows=256)
-        _assert_first_actions(backend, [-9.674651, 7.3848023, -18.732538, 12.396891])
-
-
-@pytest.mark.real_data
 @pytest.mark.parametrize(
     ("folder", "size", "joints", "rows", "actions"),
     [
+        ("lite3", 45, 12, 256, [-9.674651, 7.3848023, -18.732538, 12.396891]),
         ("go2_isaaclab", 45, 12, 256, [-1.6358972, 8.003758, 1.0486413, 3.2645411]),
         ("isaaclab_env_yaml", 160, 29, 64, [-4.6153626, -21.645485, 7.1678057, -0.5465367]),
     ],
-    ids=["Unitree Go2", "Unitree G1"],
+    ids=["Lite3", "Unitree Go2", "Unitree G1"],
 )
 def test_published_policy_gives_its_golden_outputs(
     shared_data: Path, folder: str, size: int, joints: int, rows: int, actions: list[float]

@@ -17,6 +17,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
+from testkit.wording import refusal
 
 SWAPPING = """
 from policy_inference.backends.onnx import OnnxBackend
@@ -37,7 +38,7 @@ class Refusing(OnnxBackend):
 
 
 @pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JointBundle:
+def swapping_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JointBundle:
     """A bundle, and back ends whose files change meanwhile."""
     site = tmp_path / "site"
     register(
@@ -65,40 +66,40 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JointBundle:
 
 @pytest.mark.parametrize("name", ["swapping", "apart"])
 def test_file_that_is_swapped_after_it_was_hashed_is_not_the_one_that_runs(
-    bundle: JointBundle, tmp_path: Path, name: str
+    swapping_bundle: JointBundle, tmp_path: Path, name: str
 ) -> None:
-    with closing(open_backend(bundle, [name])[0]) as backend:
-        assert (bundle.path / "policy.onnx").read_bytes() == b"another model"
+    with closing(open_backend(swapping_bundle, [name])[0]) as backend:
+        assert (swapping_bundle.path / "policy.onnx").read_bytes() == b"another model"
         backend.inputs["obs"][:] = 1.0
         backend.run()
         assert np.allclose(backend.outputs["actions"], np.ones((1, 2)) @ weights(2, 1))
         assert not [*tmp_path.glob("temporary/*/policy.onnx")]
     assert not [*tmp_path.glob("temporary/*")]
-    with pytest.raises(BundleError, match=r"policy\.onnx: expected sha256"):
-        open_backend(bundle, [name])
+    with refusal(BundleError):
+        open_backend(swapping_bundle, [name])
     assert not [*tmp_path.glob("temporary/*")]
 
 
 @pytest.mark.parametrize("options", [{}, {"kind": "other"}])
 def test_errors_name_the_bundles_own_file(
-    bundle: JointBundle, tmp_path: Path, options: dict[str, str]
+    swapping_bundle: JointBundle, tmp_path: Path, options: dict[str, str]
 ) -> None:
     with pytest.raises(BackendError) as caught:
-        open_backend(bundle, ["refusing"], {"refusing": options})
-    assert f"{bundle.path / 'policy.onnx'}: no such thing" in str(caught.value)
+        open_backend(swapping_bundle, ["refusing"], {"refusing": options})
+    assert str(swapping_bundle.path / "policy.onnx") in str(caught.value)
     assert "temporary" not in str(caught.value)
 
 
 def test_no_room_for_a_copy_is_one_error(
-    bundle: JointBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swapping_bundle: JointBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(BackendError, match=r"policy\.onnx: expected a temporary folder .*TMPDIR"):
-        open_backend(bundle, ["swapping"])
+    with refusal(BackendError):
+        open_backend(swapping_bundle, ["swapping"])
 
 
-def test_pipe_in_the_place_of_a_model_is_never_waited_for(bundle: JointBundle) -> None:
-    (bundle.path / "policy.onnx").unlink()
-    os.mkfifo(bundle.path / "policy.onnx")
-    with pytest.raises(BundleError, match=r"policy\.onnx: expected the file .* no regular file"):
-        open_backend(bundle, ["swapping"])
+def test_pipe_in_the_place_of_a_model_is_never_waited_for(swapping_bundle: JointBundle) -> None:
+    (swapping_bundle.path / "policy.onnx").unlink()
+    os.mkfifo(swapping_bundle.path / "policy.onnx")
+    with refusal(BundleError):
+        open_backend(swapping_bundle, ["swapping"])

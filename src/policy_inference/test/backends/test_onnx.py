@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper
 
@@ -20,6 +21,7 @@ from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.finding import Severity
 from policy_inference.testing.models import save, save_linear
+from testkit.wording import check_wording, refusal
 
 from ..machine_tree import machine
 
@@ -55,38 +57,32 @@ def test_nothing_is_kept_for_the_maker_of_the_runtime_unless_that_is_asked_for(
     assert asked or not [*home.rglob("*")]
 
 
-def test_outputs_of_another_size_than_declared_are_found_when_opening(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Concat", ["obs", "obs"], ["actions"], axis=1)]
-    file = save(tmp_path / "doubled.onnx", nodes, {"obs": (1, 4)}, {"actions": ("batch", "size")})
-
-    with pytest.raises(BackendError, match="onnx: "):
-        OnnxBackend(file, [OBS], [ACTIONS])
+FLOAT64 = {"obs": "float64", "actions": "float64"}
 
 
-def test_type_that_no_contract_can_state_is_named(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Identity", ["obs"], ["actions"])]
-    file = save(
-        tmp_path / "double.onnx",
-        nodes,
-        {"obs": (1, 4)},
-        {"actions": (1, 4)},
-        dtypes={"obs": "float64", "actions": "float64"},
-    )
+@pytest.mark.parametrize(
+    ("node", "actions", "dtypes"),
+    [
+        pytest.param(
+            helper.make_node("Concat", ["obs", "obs"], ["actions"], axis=1),
+            ("batch", "size"),
+            {},
+            id="other size",
+        ),
+        pytest.param(
+            helper.make_node("Identity", ["obs"], ["actions"]), (1, 4), FLOAT64, id="other type"
+        ),
+        pytest.param(
+            helper.make_node("Walk", ["obs"], ["actions"]), (1, 4), {}, id="unknown operator"
+        ),
+    ],
+)
+def test_model_that_does_not_fit_is_refused_when_opening(
+    tmp_path: Path, node: Any, actions: tuple[int | str, ...], dtypes: dict[str, str]
+) -> None:
+    file = save(tmp_path / "m.onnx", [node], {"obs": (1, 4)}, {"actions": actions}, dtypes=dtypes)
 
-    with pytest.raises(BackendError) as caught:
-        OnnxBackend(file, [OBS], [ACTIONS])
-
-    assert str(caught.value) == (
-        f"{file}: tensor obs: expected one of tensor(float), tensor(float16), tensor(int64), "
-        "tensor(int32), found tensor(double)"
-    )
-
-
-def test_unknown_operator_is_named(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Walk", ["obs"], ["actions"])]
-    file = save(tmp_path / "walk.onnx", nodes, {"obs": (1, 4)}, {"actions": (1, 4)})
-
-    with pytest.raises(BackendError, match="Walk"):
+    with refusal(BackendError):
         OnnxBackend(file, [OBS], [ACTIONS])
 
 
@@ -103,7 +99,7 @@ def test_failure_while_running_is_a_backend_error(tmp_path: Path) -> None:
     backend = OnnxBackend(file, [OBS, index], [ACTIONS])
     backend.inputs["index"][:] = 99
 
-    with pytest.raises(BackendError, match="out of data bounds"):
+    with refusal(BackendError):
         backend.run()
 
     backend.inputs["index"][:] = [3, 2, 1, 0]
@@ -121,7 +117,7 @@ def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(
     onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
     assert (tmp_path / "data").exists()
 
-    with pytest.raises(BackendError, match="no hash covers") as caught:
+    with refusal(BackendError) as caught:
         OnnxBackend(file, [OBS], [ACTIONS])
     # The command of the message does merge them.
     python, *rest = shlex.split(str(caught.value).partition("them: ")[2].partition(" ;")[0])
@@ -151,7 +147,7 @@ def test_integers_do_not_hide_what_is_not_finite(tmp_path: Path) -> None:
 
     backends[0].run()
     assert np.isfinite(backends[0].outputs["actions"]).all()
-    with pytest.raises(BackendError, match="onnx: input obs: expected finite values, found NaN or"):
+    with refusal(BackendError):
         backends[1].run()
     backends[1].inputs["obs"][:] = 1.0
     backends[1].run()
@@ -184,14 +180,13 @@ def test_signed_integers_are_warned_of_on_a_processor_where_their_sums_saturate(
     found = [one for one in OnnxBackend.examine(there, artifact) if one.name == "int8"]
 
     assert [one.severity for one in found] == [Severity.WARNING] * warned
-    assert all("without VNNI" in one.found and "compile onnx" in one.remedy for one in found)
+    check_wording(*(f"{one.found}; {one.remedy}" for one in found))
 
 
 def test_version_of_the_runtime_is_reported(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Identity", ["obs"], ["actions"])]
-    file = save(tmp_path / "same.onnx", nodes, {"obs": (1, 4)}, {"actions": (1, 4)})
+    file = save_linear(tmp_path / "linear.onnx", 4, 4)
 
     details = OnnxBackend(file, [OBS], [ACTIONS]).details
 
-    assert details["runtime"].startswith("onnxruntime 1.")
-    assert details["device"] == "CPU, 1 thread"
+    assert details["runtime"] == f"onnxruntime {onnxruntime.__version__}"
+    check_wording(details["device"])

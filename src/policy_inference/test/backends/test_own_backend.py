@@ -14,7 +14,7 @@ DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "backends.md"
 FILE = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path: Path) -> None:
     site, folder = tmp_path / "site", tmp_path / "package"
     folder.mkdir()
@@ -22,7 +22,7 @@ def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path
     for name, content in FILE.findall(guide):
         (folder / name).write_text(content, "utf-8")
 
-    _run(
+    _run_module(
         folder,
         "pip",
         "install",
@@ -34,7 +34,7 @@ def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path
         str(site),
         ".",
     )
-    said = _run(
+    said = _run_module(
         folder,
         "pytest",
         "-q",
@@ -49,7 +49,7 @@ def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path
     assert int(passed[1]) > 40
 
 
-def _run(folder: Path, *module: str, **variables: str) -> str:
+def _run_module(folder: Path, *module: str, **variables: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", *module],
         cwd=folder,

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends by name: the installed ones, a list of them, packages in each other's way."""
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from policy_inference.interfaces import F32
 from policy_inference.machine.machine import Machine
 from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
+from testkit.wording import check_wording, refusal
 
 ONNX = "policy_inference.backends.onnx:OnnxBackend"
 NO_RUNTIME = """
@@ -45,7 +45,7 @@ Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def register_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Make a distribution importable that registers backends, given as name=value."""
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
 
@@ -56,15 +56,15 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 @pytest.fixture
-def vendor(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def vendor(register_backends: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install a vendor's package whose backend finds no device."""
-    install("vendor-backend", vendor="vendor_backend:VendorBackend")
+    register_backends("vendor-backend", vendor="vendor_backend:VendorBackend")
     (tmp_path / "site" / "vendor_backend.py").write_text(NO_RUNTIME, "utf-8")
     monkeypatch.delitem(sys.modules, "vendor_backend", raising=False)
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> JointBundle:
+def registry_bundle(tmp_path: Path) -> JointBundle:
     model, gone = (save_linear(tmp_path / f"policy.{suffix}", 2, 1) for suffix in ("onnx", "gone"))
     for name, file, precision in (
         ("onnx", model, "fp32"),
@@ -85,13 +85,8 @@ def test_onnx_is_registered_by_the_installed_package() -> None:
     assert entry.dist.name == "policy_inference"
 
 
-@pytest.mark.usefixtures("vendor")
-def test_backend_of_another_package_is_found() -> None:
-    assert {"onnx", "vendor"} <= available().keys()
-
-
-def test_model_is_opened_as_the_contract_describes_it(bundle: JointBundle) -> None:
-    backend, reasons = open_backend(bundle, ["onnx"])
+def test_model_is_opened_as_the_contract_describes_it(registry_bundle: JointBundle) -> None:
+    backend, reasons = open_backend(registry_bundle, ["onnx"])
     backend.inputs["obs"][:] = [[1.0, 2.0]]
 
     backend.run()
@@ -112,87 +107,73 @@ def test_what_is_questionable_on_this_machine_is_said_when_it_is_opened(
 
     (warning,) = caplog.records
     assert warning.levelname == "WARNING"
-    assert "unstated integers on a processor without VNNI" in warning.message
-    assert "compile it again with `model_tools compile onnx --precision int8`" in warning.message
+    check_wording(warning.message)
 
 
-def test_unknown_name_lists_the_installed_ones_and_the_artifacts(bundle: JointBundle) -> None:
-    with pytest.raises(BackendError) as caught:
-        open_backend(bundle, ["tensorflow"])
+@pytest.mark.parametrize(
+    "names", [["tensorflow"], ["onnx", "onxx", "tensorflow"], []], ids=lambda names: ",".join(names)
+)
+def test_unknown_name_lists_the_installed_ones_and_the_artifacts(
+    registry_bundle: JointBundle, names: list[str]
+) -> None:
+    with refusal(BackendError) as caught:
+        open_backend(registry_bundle, names)
 
-    names = ", ".join(available())
-    assert str(caught.value) == (
-        f"expected names of installed backends ({names}), found 'tensorflow'; "
-        f"the bundle {bundle.path} has artifacts for {', '.join(bundle.contract.model.artifacts)}"
-    )
-
-
-def test_unknown_name_in_a_list_is_an_error_even_behind_one_that_opens(bundle: JointBundle) -> None:
-    with pytest.raises(BackendError, match="found 'onxx', 'tensorflow'"):
-        open_backend(bundle, ["onnx", "onxx", "tensorflow"])
-
-
-def test_empty_list_is_an_error(bundle: JointBundle) -> None:
-    with pytest.raises(BackendError, match=r"expected names of installed .*, found nothing"):
-        open_backend(bundle, [])
+    assert all(name in str(caught.value) for name in available())
 
 
 @pytest.mark.usefixtures("vendor")
-def test_first_backend_that_opens_wins(bundle: JointBundle) -> None:
-    backend, reasons = open_backend(bundle, ["onnx", "vendor"])
+def test_first_backend_that_opens_wins(registry_bundle: JointBundle) -> None:
+    backend, reasons = open_backend(registry_bundle, ["onnx", "vendor"])
 
     assert (backend.name, reasons) == ("onnx", ())
     backend.close()
 
 
 @pytest.mark.usefixtures("vendor")
-def test_reason_of_each_backend_that_did_not_open_is_reported(bundle: JointBundle) -> None:
-    backend, reasons = open_backend(bundle, ["vendor", "onnx"])
+def test_reason_of_each_backend_that_did_not_open_is_reported(registry_bundle: JointBundle) -> None:
+    backend, reasons = open_backend(registry_bundle, ["vendor", "onnx"])
 
     assert backend.name == "onnx"
-    assert reasons == ("vendor: vendor: no device; connect one",)
+    check_wording(*reasons)
     backend.close()
 
 
 @pytest.mark.usefixtures("vendor")
-def test_single_backend_that_does_not_open_raises_its_own_error(bundle: JointBundle) -> None:
-    with pytest.raises(BackendError, match=r"^vendor: no device; connect one$"):
-        open_backend(bundle, ["vendor"])
+def test_single_backend_that_does_not_open_raises_its_own_error(
+    registry_bundle: JointBundle,
+) -> None:
+    with refusal(BackendError):
+        open_backend(registry_bundle, ["vendor"])
 
 
 @pytest.mark.usefixtures("vendor")
-def test_list_of_which_none_opens_gives_every_reason(bundle: JointBundle, install: Install) -> None:
-    install("npu-backend", npu="vendor_backend:VendorBackend")
+def test_list_of_which_none_opens_gives_every_reason(
+    registry_bundle: JointBundle, register_backends: Install
+) -> None:
+    register_backends("npu-backend", npu="vendor_backend:VendorBackend")
 
-    with pytest.raises(BackendError) as caught:
-        open_backend(bundle, ["vendor", "npu"])
-
-    assert str(caught.value).splitlines() == [
-        "no backend of the list opens:",
-        "vendor: vendor: no device; connect one",
-        f"npu: {bundle.path / 'policy.yaml'}: no artifact for the backend 'npu'; "
-        "this bundle has onnx, vendor, broken, gone; compile one (`model_tools compile`), or "
-        "choose another back end",
-    ]
+    with refusal(BackendError):
+        open_backend(registry_bundle, ["vendor", "npu"])
 
 
-def test_missing_model_ends_the_list(bundle: JointBundle, install: Install) -> None:
-    install("gone-backend", gone=ONNX)
+def test_missing_model_ends_the_list(
+    registry_bundle: JointBundle, register_backends: Install
+) -> None:
+    register_backends("gone-backend", gone=ONNX)
 
-    with pytest.raises(BundleError, match=r"policy\.gone: expected the file that"):
-        open_backend(bundle, ["gone", "onnx"])
+    with refusal(BundleError):
+        open_backend(registry_bundle, ["gone", "onnx"])
 
 
 @pytest.mark.parametrize("value", ["no_such_module:Backend", "policy_inference.backends.onnx:No"])
 def test_package_that_does_not_load_is_named(
-    bundle: JointBundle, install: Install, value: str
+    registry_bundle: JointBundle, register_backends: Install, value: str
 ) -> None:
-    install("broken-backend", broken=value)
+    register_backends("broken-backend", broken=value)
 
-    with pytest.raises(BackendError) as caught:
-        open_backend(bundle, ["broken"])
-
-    assert str(caught.value).startswith(f"broken-backend ({value}) does not load: ")
+    with refusal(BackendError):
+        open_backend(registry_bundle, ["broken"])
 
 
 @pytest.mark.parametrize(
@@ -207,14 +188,14 @@ def test_package_that_does_not_load_is_named(
 )
 @pytest.mark.parametrize("when", ["imported", "opened"])
 def test_whatever_a_package_raises_ends_its_turn_only(
-    bundle: JointBundle,
-    install: Install,
+    registry_bundle: JointBundle,
+    register_backends: Install,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     deed: str,
     when: str,
 ) -> None:
-    install("vendor-backend", vendor="vendor_backend:VendorBackend")
+    register_backends("vendor-backend", vendor="vendor_backend:VendorBackend")
     code = (
         deed
         if when == "imported"
@@ -225,87 +206,67 @@ def test_whatever_a_package_raises_ends_its_turn_only(
     (tmp_path / "site" / "vendor_backend.py").write_text(code, "utf-8")
     monkeypatch.delitem(sys.modules, "vendor_backend", raising=False)
 
-    backend, reasons = open_backend(bundle, ["vendor", "onnx"])
+    backend, reasons = open_backend(registry_bundle, ["vendor", "onnx"])
 
     assert backend.name == "onnx"
-    said = (
-        r"vendor: vendor-backend .* does not load"
-        if when == "imported"
-        else (rf"vendor: vendor: {bundle.path}/policy.onnx")
-    )
-    assert re.match(
-        rf"{said}: (OSError: libnpu|RuntimeError: boom|SystemExit|SyntaxError|ZeroDiv)", reasons[0]
-    )
+    check_wording(*reasons)
     backend.close()
 
 
 def test_two_packages_with_the_same_name_are_an_error_that_names_both(
-    bundle: JointBundle, install: Install
+    registry_bundle: JointBundle, register_backends: Install
 ) -> None:
-    install("one-backend", npu="one:Backend")
-    install("other-backend", npu="other:Backend")
+    register_backends("one-backend", npu="one:Backend")
+    register_backends("other-backend", npu="other:Backend")
 
-    with pytest.raises(BackendError) as caught:
-        open_backend(bundle, ["onnx"])
-
-    message = str(caught.value)
-    assert message.startswith("backend 'npu' is registered twice, by ")
-    assert "one-backend (one:Backend)" in message
-    assert "other-backend (other:Backend)" in message
+    with refusal(BackendError):
+        open_backend(registry_bundle, ["onnx"])
 
 
-def test_package_cannot_take_the_place_of_onnx(install: Install) -> None:
-    install("other-backend", onnx="other:Backend")
-
-    with pytest.raises(BackendError, match="'onnx' is registered twice"):
-        available()
-
-
-def test_package_that_is_found_twice_is_no_conflict(install: Install) -> None:
-    install("policy-inference-copy", onnx=ONNX)
+def test_package_that_is_found_twice_is_no_conflict(register_backends: Install) -> None:
+    register_backends("policy-inference-copy", onnx=ONNX)
 
     assert available()["onnx"].value == ONNX
 
 
 @pytest.fixture
-def builder(install: Install, tmp_path: Path) -> None:
-    install("builder", builder="its_builder:Builder")
+def builder(register_backends: Install, tmp_path: Path) -> None:
+    register_backends("builder", builder="its_builder:Builder")
     (tmp_path / "site" / "its_builder.py").write_text(BUILDER, "utf-8")
 
 
 @pytest.mark.usefixtures("builder")
 def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(
-    bundle: JointBundle,
+    registry_bundle: JointBundle,
 ) -> None:
-    artifact, file = artifact_for(bundle, "builder")
+    artifact, file = artifact_for(registry_bundle, "builder")
 
     assert (artifact.file, artifact.precision) == ("policy.onnx", "fp16")
-    assert file == bundle.artifact("onnx")[1]
-    backend, _ = open_backend(bundle, ["builder"])
+    assert file == registry_bundle.artifact("onnx")[1]
+    backend, _ = open_backend(registry_bundle, ["builder"])
     backend.close()
 
 
-def test_options_of_a_back_end_that_is_not_to_be_opened_are_an_error(bundle: JointBundle) -> None:
-    with pytest.raises(BackendError, match=r"expected options of onnx, .* found options of rknn"):
-        open_backend(bundle, ["onnx"], {"rknn": {"core_mask": "0"}})
+def test_options_of_a_back_end_that_is_not_to_be_opened_are_an_error(
+    registry_bundle: JointBundle,
+) -> None:
+    with refusal(BackendError):
+        open_backend(registry_bundle, ["onnx"], {"rknn": {"core_mask": "0"}})
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "found"),
+    ("name", "options"),
     [
-        ("tensorrt", {"bild": "yes"}, "found bild"),
-        ("tensorrt", {"build": "maybe"}, "'maybe'"),
-        ("rknn", {"core_mask": "9"}, "'9'"),
-        ("bpu", {"priority": "high"}, "'high'"),
+        ("tensorrt", {"bild": "yes"}),
+        ("tensorrt", {"build": "maybe"}),
+        ("rknn", {"core_mask": "9"}),
+        ("bpu", {"priority": "high"}),
+        ("onnx", {"cores": "2"}),
     ],
+    ids=str,
 )
 def test_slip_in_an_option_is_no_reason_to_take_the_next_back_end(
-    bundle: JointBundle, name: str, options: dict[str, str], found: str
+    registry_bundle: JointBundle, name: str, options: dict[str, str]
 ) -> None:
-    with pytest.raises(BackendError, match=f"^{name}: .*{found}"):
-        open_backend(bundle, [name, "onnx"], {name: options})
-
-
-def test_options_of_a_back_end_that_has_none_are_an_error(bundle: JointBundle) -> None:
-    with pytest.raises(BackendError, match="onnx: expected no options, found cores"):
-        open_backend(bundle, ["onnx"], {"onnx": {"cores": "2"}})
+    with refusal(BackendError):
+        open_backend(registry_bundle, list(dict.fromkeys([name, "onnx"])), {name: options})

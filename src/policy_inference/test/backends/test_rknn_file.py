@@ -10,6 +10,7 @@ import pytest
 
 from policy_inference.backends.rknn_file import RknnFile, RknnTensor, read_rknn
 from policy_inference.errors import BackendError
+from testkit.wording import check_wording, refusal
 
 # Shortened from what RKNN Toolkit2 2.5.0 wrote for a model obs [1, 45] -> actions [1, 12], w8a8.
 DESCRIPTION = {
@@ -49,13 +50,13 @@ def content(description: object = DESCRIPTION, version: int = 6) -> bytes:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def rknn_path(tmp_path: Path) -> Path:
     return tmp_path / "policy.rknn"
 
 
-def test_the_description_behind_the_compiled_part_is_read(file: Path) -> None:
-    file.write_bytes(content())
-    assert read_rknn(file) == RknnFile(
+def test_the_description_behind_the_compiled_part_is_read(rknn_path: Path) -> None:
+    rknn_path.write_bytes(content())
+    assert read_rknn(rknn_path) == RknnFile(
         format_version=6,
         toolkit="2.5.0",
         source="ONNX",
@@ -65,48 +66,41 @@ def test_the_description_behind_the_compiled_part_is_read(file: Path) -> None:
     )
 
 
-def test_several_inputs_keep_the_models_order(file: Path) -> None:
+def test_several_inputs_keep_the_models_order(rknn_path: Path) -> None:
     tensors = [
         {"tensor_id": i, "url": name, "size": [1], "dtype": {"qnt_type": ""}}
         for i, name in enumerate(["second", "first"])
     ]
     graph = [{"left": "input", "left_tensor_id": 1 - i, "right_tensor_id": i} for i in range(2)]
-    file.write_bytes(content({**DESCRIPTION, "norm_tensor": tensors, "graph": graph}))
-    assert list(read_rknn(file).inputs) == ["first", "second"]
+    rknn_path.write_bytes(content({**DESCRIPTION, "norm_tensor": tensors, "graph": graph}))
+    assert list(read_rknn(rknn_path).inputs) == ["first", "second"]
 
 
-def test_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
+def test_a_file_cut_off_anywhere_is_refused(rknn_path: Path) -> None:
     whole = content()
     for length in range(1, len(whole)):
-        file.write_bytes(whole[:length])
-        with pytest.raises(BackendError, match=r"expected a whole \.rknn file, found one that is"):
-            read_rknn(file)
+        rknn_path.write_bytes(whole[:length])
+        with pytest.raises(BackendError) as caught:
+            read_rknn(rknn_path)
+    check_wording(caught.value)
 
 
 @pytest.mark.parametrize("junk", [b"", b"hello, this is no model at all", bytes(200)])
-def test_another_kind_of_file_is_refused(file: Path, junk: bytes) -> None:
-    file.write_bytes(junk)
-    with pytest.raises(
-        BackendError,
-        match=r"policy.rknn: expected a .rknn file, found one that .*"
-        "; copy it again, or compile it with",
-    ):
-        read_rknn(file)
+def test_another_kind_of_file_is_refused(rknn_path: Path, junk: bytes) -> None:
+    rknn_path.write_bytes(junk)
+    with refusal(BackendError):
+        read_rknn(rknn_path)
 
 
-def test_a_pointer_in_the_place_of_the_file_is_named(file: Path) -> None:
-    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n")
-    with pytest.raises(
-        BackendError,
-        match=r"expected a .rknn file, found a pointer of Git LFS, .*"
-        "; copy it again",
-    ):
-        read_rknn(file)
+def test_a_pointer_in_the_place_of_the_file_is_named(rknn_path: Path) -> None:
+    rknn_path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n")
+    with refusal(BackendError):
+        read_rknn(rknn_path)
 
 
-@pytest.mark.parametrize(
-    "description",
-    [
+def test_a_description_of_another_layout_is_refused(rknn_path: Path) -> None:
+    refused = set[str]()
+    for description in (
         [],
         "text",
         {},
@@ -114,9 +108,9 @@ def test_a_pointer_in_the_place_of_the_file_is_named(file: Path) -> None:
         {**DESCRIPTION, "graph": [{"left": "input", "left_tensor_id": float("inf")}]},
         {**DESCRIPTION, "norm_tensor": None},
         {**DESCRIPTION, "target_platform": None},
-    ],
-)
-def test_a_description_of_another_layout_is_refused(file: Path, description: object) -> None:
-    file.write_bytes(content(description, version=9))
-    with pytest.raises(BackendError, match="found another, of format version 9; convert"):
-        read_rknn(file)
+    ):
+        rknn_path.write_bytes(content(description, version=9))
+        with pytest.raises(BackendError) as caught:
+            read_rknn(rknn_path)
+        refused.add(str(caught.value))
+    check_wording(*refused)

@@ -4,6 +4,7 @@
 
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from policy_inference.backends.rknn_toolkit.recipe import (
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32, TensorSpec
 from policy_inference.testing.models import save, save_linear, save_recurrent, weights
+from testkit.wording import refusal
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
 SHAPES = {"obs": (1, 5), "actions": (1, 3), "h_in": (1, 3), "h_out": (1, 3)}
@@ -46,7 +48,7 @@ def obs_rows(count: int = 40) -> F32:
 
 
 @pytest.fixture
-def packed(tmp_path: Path) -> Path:
+def packed_recipe(tmp_path: Path) -> Path:
     folder = tmp_path / "recipe"
     folder.mkdir()
     save_linear(folder / MODEL, 5, 3)
@@ -55,19 +57,19 @@ def packed(tmp_path: Path) -> Path:
     return tmp_path / "policy.zip"
 
 
-def test_a_recipe_is_unpacked_as_it_was_packed(packed: Path, tmp_path: Path) -> None:
+def test_a_recipe_is_unpacked_as_it_was_packed(packed_recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
 
-    assert unpack(packed, tmp_path / "new") == RECIPE
+    assert unpack(packed_recipe, tmp_path / "new") == RECIPE
     for name in (MODEL, "samples/0.npy"):
         assert (tmp_path / "new" / name).read_bytes() == (tmp_path / "recipe" / name).read_bytes()
 
 
-def test_the_same_recipe_gives_the_same_file(packed: Path, tmp_path: Path) -> None:
+def test_the_same_recipe_gives_the_same_file(packed_recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe" / MODEL).touch()
     pack(tmp_path / "recipe", tmp_path / "again.zip")
 
-    assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
+    assert (tmp_path / "again.zip").read_bytes() == packed_recipe.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -83,18 +85,18 @@ def test_the_same_recipe_gives_the_same_file(packed: Path, tmp_path: Path) -> No
     ],
 )
 def test_a_recipe_that_lacks_something_is_refused(
-    packed: Path, tmp_path: Path, name: str, content: bytes | None
+    packed_recipe: Path, tmp_path: Path, name: str, content: bytes | None
 ) -> None:
-    with zipfile.ZipFile(packed) as archive:
+    with zipfile.ZipFile(packed_recipe) as archive:
         files = {entry: archive.read(entry) for entry in archive.namelist()}
-    with zipfile.ZipFile(packed, "w") as archive:
+    with zipfile.ZipFile(packed_recipe, "w") as archive:
         for entry, data in ({**files, name: content}).items():
             if data is not None:
                 archive.writestr(entry, data)
     (tmp_path / "new").mkdir()
 
-    with pytest.raises(BackendError, match=r"policy.zip: expected a model for rknn_sim"):
-        unpack(packed, tmp_path / "new")
+    with refusal(BackendError):
+        unpack(packed_recipe, tmp_path / "new")
 
 
 def test_the_calibration_list_has_a_file_for_each_input_and_sample(tmp_path: Path) -> None:
@@ -122,16 +124,6 @@ def test_a_model_that_fits_is_the_same_function_when_prepared(tmp_path: Path) ->
     assert session.get_inputs()[0].shape == [1, 5]
     (found,) = session.run(None, {"obs": np.ones((1, 5), np.float32)})
     np.testing.assert_allclose(found, np.ones((1, 5)) @ weights(5, 3), rtol=1e-5)
-
-
-def test_weights_in_a_second_file_are_refused(tmp_path: Path) -> None:
-    source = save_linear(tmp_path / "source.onnx", 5, 3)
-    onnx.save(
-        onnx.load(source), source, save_as_external_data=True, size_threshold=0, location="data"
-    )
-
-    with pytest.raises(BackendError, match=r"source\.onnx: expected all weights in this file"):
-        prepare(source, tmp_path / "prepared.onnx", SHAPES)
 
 
 def test_outputs_that_are_copies_are_computed_apart(tmp_path: Path) -> None:
@@ -200,58 +192,60 @@ def test_newer_opsets_are_converted(tmp_path: Path, opset: int, prepared: int) -
     assert (model.opset_import[0].version, model.ir_version) == (prepared, 10)
 
 
-def test_an_opset_that_does_not_convert_is_refused_with_a_remedy(tmp_path: Path) -> None:
+def save_apart(file: Path) -> Path:
+    """Save the small model with its weights in a second file."""
+    save_linear(file, 5, 3)
+    onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
+    return file
+
+
+def save_of_opset_20(file: Path) -> Path:
     nodes = [helper.make_node("Gelu", ["obs"], ["actions"])]
-    source = save(tmp_path / "source.onnx", nodes, {"obs": (1, 5)}, {"actions": (1, 5)})
-    model = onnx.load(source)
+    model = onnx.load(save(file, nodes, {"obs": (1, 5)}, {"actions": (1, 5)}))
     model.opset_import[0].version = 20
-    onnx.save(model, source)
-
-    with pytest.raises(
-        BackendError,
-        match=r"an opset up to 19, .* found 20, which does not conver"
-        r"t: (.|\n)*; export the model with --opset 17",
-    ):
-        prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 5), "actions": (1, 5)})
+    onnx.save(model, file)
+    return file
 
 
-def test_custom_operators_are_named(tmp_path: Path) -> None:
+def save_custom(file: Path) -> Path:
     nodes = [helper.make_node("Walk", ["obs"], ["actions"], domain="my.robot")]
-    source = save(tmp_path / "source.onnx", nodes, {"obs": (1, 5)}, {"actions": (1, 3)})
-
-    with pytest.raises(BackendError, match=r"operators of ONNX alone, found my\.robot\.Walk"):
-        prepare(source, tmp_path / "prepared.onnx", SHAPES)
+    return save(file, nodes, {"obs": (1, 5)}, {"actions": (1, 3)})
 
 
-@pytest.mark.parametrize("shape", [(2, 5), (1, 6), (5,)])
-def test_other_sizes_than_the_contracts_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    source = save_linear(tmp_path / "source.onnx", 5, 3)
-
-    with pytest.raises(BackendError, match=r"obs: expected sizes .* found \[1, 5\]; export"):
-        prepare(source, tmp_path / "prepared.onnx", {**SHAPES, "obs": shape})
+@pytest.mark.parametrize(
+    ("save_model", "shapes"),
+    [
+        pytest.param(save_apart, {}, id="weights elsewhere"),
+        pytest.param(save_of_opset_20, {"actions": (1, 5)}, id="opset"),
+        pytest.param(save_custom, {}, id="operator"),
+        pytest.param(lambda file: file, {}, id="missing"),
+        *(
+            pytest.param(lambda file: save_linear(file, 5, 3), {"obs": shape}, id=f"size {shape}")
+            for shape in [(2, 5), (1, 6), (5,)]
+        ),
+    ],
+)
+def test_a_model_that_the_toolkit_cannot_take_is_refused(
+    tmp_path: Path, save_model: Callable[[Path], Path], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    with refusal(BackendError):
+        prepare(
+            save_model(tmp_path / "source.onnx"), tmp_path / "prepared.onnx", {**SHAPES, **shapes}
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"a policy\n", bytes(range(256))])
 def test_what_is_no_onnx_model_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "junk.onnx").write_bytes(content)
 
-    with pytest.raises(BackendError, match=r"junk.onnx: expected an ONNX model"):
+    with refusal(BackendError):
         read_tensors(tmp_path / "junk.onnx")
-
-
-def test_a_missing_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match=r"none.onnx: expected an ONNX model, found: .*No such"):
-        prepare(tmp_path / "none.onnx", tmp_path / "prepared.onnx", SHAPES)
 
 
 def test_a_finished_file_is_not_simulated(tmp_path: Path) -> None:
     (tmp_path / "policy.rknn").write_bytes(b"RKNN" + bytes(60))
 
-    with pytest.raises(
-        BackendError,
-        match=r"policy.rknn: expected the .zip .*, found the .rknn, "
-        r"which the toolkit cannot simulate; name the other",
-    ):
+    with refusal(BackendError):
         RknnSimBackend(tmp_path / "policy.rknn", [OBS], [ACTIONS], precision="fp16")
 
 
@@ -263,7 +257,7 @@ def test_the_toolkits_python_is_the_one_that_is_named(
     assert RknnSimBackend.interpreter() == sys.executable
 
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nothing"))
-    with pytest.raises(BackendError, match=f"nothing: expected the Python .*; correct {VARIABLE}"):
+    with refusal(BackendError):
         toolkit_python()
 
 
@@ -272,7 +266,7 @@ def test_else_it_is_that_of_the_environment_beside_ours(
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    with pytest.raises(BackendError, match="`make setup-rknn` in the checkout makes one, or set"):
+    with refusal(BackendError):
         toolkit_python()
 
     python = tmp_path / ".venv-rknn" / "bin" / "python"
@@ -287,24 +281,20 @@ def test_the_simulator_without_the_toolkit_says_so(
 ) -> None:
     monkeypatch.setitem(sys.modules, "rknn.api", None)
 
-    with pytest.raises(BackendError, match=r"RKNN Toolkit2 in this Python, .* `make setup-rknn`"):
+    with refusal(BackendError):
         RknnSimBackend(save_linear(tmp_path / "linear.onnx", 5, 3), [OBS], [ACTIONS])
 
 
-def test_a_recipe_that_is_cut_off_is_refused(packed: Path) -> None:
-    packed.write_bytes(packed.read_bytes()[:1000])
+def test_a_recipe_that_is_cut_off_is_refused(packed_recipe: Path) -> None:
+    packed_recipe.write_bytes(packed_recipe.read_bytes()[:1000])
 
-    with pytest.raises(
-        BackendError,
-        match=r"policy.zip: expected a model for rknn_sim.* found: "
-        r".*; compile it again",
-    ):
-        RknnSimBackend(packed, [OBS], [ACTIONS], precision="w8a8")
+    with refusal(BackendError):
+        RknnSimBackend(packed_recipe, [OBS], [ACTIONS], precision="w8a8")
 
 
-def test_a_recipe_of_another_precision_than_stated_is_refused(packed: Path) -> None:
-    with pytest.raises(BackendError, match=r"expected fp16 as in policy\.yaml, found w8a8"):
-        RknnSimBackend(packed, [OBS], [ACTIONS], precision="fp16")
+def test_a_recipe_of_another_precision_than_stated_is_refused(packed_recipe: Path) -> None:
+    with refusal(BackendError):
+        RknnSimBackend(packed_recipe, [OBS], [ACTIONS], precision="fp16")
 
 
 def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:

@@ -16,17 +16,17 @@ SPEC = TensorSpec(name="x", shape=(2000,), dtype="float64")
 
 
 @pytest.fixture
-def arrays() -> Iterator[SharedArrays]:
+def shared_arrays() -> Iterator[SharedArrays]:
     made = SharedArrays([SPEC])
     yield made
     os.close(made.fd)
 
 
 @pytest.mark.parametrize("size", [0, 4096, 1 << 20])
-def test_the_other_process_cannot_change_the_size(arrays: SharedArrays, size: int) -> None:
+def test_the_other_process_cannot_change_the_size(shared_arrays: SharedArrays, size: int) -> None:
     """Who reads or writes beyond the end of a file that was cut ends with SIGBUS."""
     with pytest.raises(PermissionError):
-        os.ftruncate(arrays.fd, size)
+        os.ftruncate(shared_arrays.fd, size)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,8 @@ def test_the_other_process_cannot_change_the_size(arrays: SharedArrays, size: in
         (b"\x1b[2J\xff\r\0", "\\x1b[2J\N{REPLACEMENT CHARACTER}\\r"),
     ],
 )
-def test_a_text_is_one_that_a_log_can_show(arrays: SharedArrays, written: bytes, read: str) -> None:
-    os.pwrite(arrays.fd, written, 0)
-    assert arrays.text == read
+def test_a_text_is_one_that_a_log_can_show(
+    shared_arrays: SharedArrays, written: bytes, read: str
+) -> None:
+    os.pwrite(shared_arrays.fd, written, 0)
+    assert shared_arrays.text == read

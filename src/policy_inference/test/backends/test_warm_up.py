@@ -16,8 +16,9 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from testkit.wording import refusal
 
-from .odd_backends import ACTIONS, OBS, Odd
+from .odd_backends import ACTIONS, OBS, Noted
 
 ENOUGH_S = 1e9
 Log = Callable[[], str]
@@ -31,11 +32,11 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def run_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that runs are timed with."""
-    clock = Clock()
-    monkeypatch.setattr(time, "perf_counter", lambda: clock.now_s)
-    return clock
+    run_clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", lambda: run_clock.now_s)
+    return run_clock
 
 
 class Large(BackendBase):
@@ -43,8 +44,8 @@ class Large(BackendBase):
 
     name = "large"
 
-    def __init__(self, file: Path, clock: Clock, log: Log = str) -> None:
-        self.runs, self.logged, self.clock, self.fails_at = 0, list[str](), clock, 0
+    def __init__(self, file: Path, run_clock: Clock, log: Log = str) -> None:
+        self.runs, self.logged, self.clock, self.fails_at = 0, list[str](), run_clock, 0
         self._log = log
         super().__init__(file, [OBS], [ACTIONS])
 
@@ -67,8 +68,8 @@ class Large(BackendBase):
 
 
 @pytest.fixture
-def opened(
-    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+def open_large(
+    tmp_path: Path, run_clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> Callable[[float], Large]:
     """Open a model of which a run takes so many seconds."""
     caplog.set_level("INFO", "policy_inference")
@@ -76,60 +77,36 @@ def opened(
     def make(takes_s: float) -> Large:
         file = tmp_path / "large.onnx"
         file.write_text(str(takes_s), "utf-8")
-        return Large(file, clock, lambda: caplog.text)
+        return Large(file, run_clock, lambda: caplog.text)
 
     return make
 
 
-def test_opening_runs_a_model_once(opened: Callable[[float], Large]) -> None:
-    with closing(opened(4.0)) as backend:
+def test_opening_runs_a_model_once(open_large: Callable[[float], Large]) -> None:
+    with closing(open_large(4.0)) as backend:
         assert backend.runs == 1
 
 
 @pytest.mark.parametrize(("takes_s", "runs"), [(0.0001, 100), (0.48, 12), (4.0, 4), (600.0, 4)])
-def test_warm_up_ends_when_its_time_is_over(
-    opened: Callable[[float], Large], takes_s: float, runs: int
+def test_warm_up_ends_when_its_time_is_over_and_is_logged_before_it_if_it_is_long(
+    open_large: Callable[[float], Large], takes_s: float, runs: int
 ) -> None:
-    with closing(opened(takes_s)) as backend:
+    with closing(open_large(takes_s)) as backend:
         backend.warm_up()
 
         assert backend.runs == runs
-
-
-def test_long_warm_up_is_logged_before_it_begins(opened: Callable[[float], Large]) -> None:
-    with closing(opened(0.48)) as backend:
-        backend.warm_up()
-
         assert not backend.logged[0]
-        assert "the first run took 0.48 s; runs to warm up for 5 s at most" in backend.logged[1]
+        assert bool(backend.logged[1]) is (takes_s > 0.1)
 
 
-def test_short_warm_up_is_not_logged(opened: Callable[[float], Large]) -> None:
-    with closing(opened(0.0001)) as backend:
-        backend.warm_up()
-
-        assert not backend.logged[-1]
-
-
-def test_failure_in_the_warm_up_closes_the_model(opened: Callable[[float], Large]) -> None:
-    backend = opened(0.48)
+def test_failure_in_the_warm_up_closes_the_model(open_large: Callable[[float], Large]) -> None:
+    backend = open_large(0.48)
     backend.fails_at = 3
 
-    with pytest.raises(BackendError, match="out of memory"):
+    with refusal(BackendError):
         backend.warm_up()
-    with pytest.raises(BackendError, match="run after close"):
+    with refusal(BackendError):
         backend.run()
-
-
-class Noted(Odd):
-    """Notes each run in the file that the option `trace` names."""
-
-    warm_up_runs = 7
-
-    def _run(self) -> None:
-        super()._run()
-        with Path(self._given["trace"]).open("a", encoding="utf-8") as trace:
-            trace.write("run\n")
 
 
 def test_model_in_a_process_of_its_own_warms_up_as_its_class_says(

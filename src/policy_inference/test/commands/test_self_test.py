@@ -16,14 +16,14 @@ import pytest
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.commands.main import main
 
-from ..self_test.bundles import make_bundle
+from ..self_test.bundles import two_joint_bundle
 
 
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of a bundle, in the present folder."""
     monkeypatch.chdir(tmp_path)
-    make_bundle(tmp_path / "two_joints")
+    two_joint_bundle(tmp_path / "two_joints")
     return Path("two_joints")
 
 

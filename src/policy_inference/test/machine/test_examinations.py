@@ -20,9 +20,20 @@ from policy_inference.backends.tensorrt.sidecar import Fingerprint, PlanSidecar
 from policy_inference.bundle.contract import Artifact
 from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine
+from testkit.wording import check_wording
 
-from ..machine_tree import LIBRARY, ORIN, RK3588, S100, X5, Files, Locked, changed, machine
-from ..machine_tree import installed as install
+from ..machine_tree import (
+    LIBRARY,
+    ORIN,
+    RK3588,
+    S100,
+    X5,
+    Files,
+    Locked,
+    machine,
+    tree_with,
+    write_package,
+)
 
 SHA = "0" * 64
 RKNN = Artifact(
@@ -52,7 +63,7 @@ def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
         kind: type[Machine] = Machine,
     ) -> dict[str, Finding]:
         for module, distribution, version in packages:
-            install(tmp_path / "site", module, distribution, version)
+            write_package(tmp_path / "site", module, distribution, version)
         # Alone, since the machine of this test may have the real ones.
         monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
         for module in VENDORS:
@@ -87,28 +98,18 @@ def test_healthy_board_has_nothing_to_be_done(
     assert not any(finding.remedy for finding in found.values())
 
 
-RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Severity, str, str]] = {
-    # files that are other; the finding's name, severity, what it says, what its remedy says
-    "a PC": (
-        {"/proc/device-tree/compatible": None},
-        "board",
-        Severity.ERROR,
-        "no Rockchip chip",
-        "rknn_sim",
-    ),
+RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Severity]] = {
+    # Files that differ, the finding, its severity.
+    "a PC": ({"/proc/device-tree/compatible": None}, "board", Severity.ERROR),
     "a container": (
         {"/proc/device-tree/compatible": None, "/.dockerenv": ""},
         "board",
         Severity.ERROR,
-        "no Rockchip chip",
-        "-v /dev/dri:/dev/dri",
     ),
     "another chip": (
         {"/proc/device-tree/compatible": "x,y\0rockchip,rk3576\0"},
         "board",
         Severity.ERROR,
-        "rk3576, and a model for rk3588",
-        "--target rk3576",
     ),
     "no driver": (
         {
@@ -118,57 +119,25 @@ RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Severity,
         },
         "rknpu driver",
         Severity.ERROR,
-        "not loaded",
-        "dmesg",
     ),
-    "an old driver": (
-        {"/sys/module/rknpu/version": "0.8.2"},
-        "rknpu driver",
-        Severity.WARNING,
-        "0.8.2",
-        "0.8.8",
-    ),
-    "no device file": (
-        {"/dev/dri/renderD129": None},
-        "device file",
-        Severity.ERROR,
-        "no /dev/dri/renderD129",
-        "dmesg",
-    ),
-    "no library": (
-        {"/usr/lib/librknnrt.so": None},
-        "librknnrt.so",
-        Severity.ERROR,
-        "not in",
-        "sudo cp librknnrt.so /usr/lib/",
-    ),
-    "a web page": (
-        {"/usr/lib/librknnrt.so": "<!DOCTYPE html>"},
-        "librknnrt.so",
-        Severity.ERROR,
-        "web page",
-        "download the file itself",
-    ),
+    "an old driver": ({"/sys/module/rknpu/version": "0.8.2"}, "rknpu driver", Severity.WARNING),
+    "no device file": ({"/dev/dri/renderD129": None}, "device file", Severity.ERROR),
+    "no library": ({"/usr/lib/librknnrt.so": None}, "librknnrt.so", Severity.ERROR),
+    "a web page": ({"/usr/lib/librknnrt.so": "<!DOCTYPE html>"}, "librknnrt.so", Severity.ERROR),
     "no file": (
         {"/usr/lib/librknnrt.so": None, "/usr/lib/librknnrt.so/x": ""},
         "librknnrt.so",
         Severity.ERROR,
-        "cannot be read",
-        "sudo chmod 644",
     ),
     "an old library": (
         {"/usr/lib/librknnrt.so": LIBRARY % b"2.3.2"},
         "librknnrt.so",
         Severity.ERROR,
-        "2.3.2, and a model made by rknn-toolkit2 2.5.0",
-        "the one of RKNN Toolkit2 2.5.0",
     ),
     "another package": (
         {"/usr/lib/librknnrt.so": LIBRARY % b"2.6.0"},
         "rknn-toolkit-lite2",
         Severity.WARNING,
-        "2.5.0, and librknnrt.so 2.6.0",
-        "one version",
     ),
     "a slow clock": (
         {
@@ -177,34 +146,29 @@ RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Severity,
         },
         "NPU clock",
         Severity.WARNING,
-        "300 of 1000 MHz, governor rknpu_ondemand",
-        "fdab0000.npu/governor",
     ),
     "a clock that is held down": (
         {"/sys/class/devfreq/fdab0000.npu/max_freq": "600000000"},
         "NPU clock",
         Severity.WARNING,
-        "held below 600 MHz",
-        "echo",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", RKNN_FAULTS)
 def test_fault_of_a_rockchip_board_is_named_with_its_remedy(fault: str, examine: Examine) -> None:
-    files, name, severity, said, remedy = RKNN_FAULTS[fault]
-    finding = examine(RknnBackend, changed(RK3588, files), RK_PACKAGES, RKNN)[name]
+    files, name, severity = RKNN_FAULTS[fault]
+    finding = examine(RknnBackend, tree_with(RK3588, files), RK_PACKAGES, RKNN)[name]
 
     assert finding.severity is severity
-    assert said in finding.found
-    assert remedy in finding.remedy
+    check_wording(finding.found, finding.remedy)
 
 
 def test_load_that_only_root_may_read_is_reported_and_no_fault(examine: Examine) -> None:
-    files = changed(RK3588, {"/sys/kernel/debug/rknpu/load": None})
+    files = tree_with(RK3588, {"/sys/kernel/debug/rknpu/load": None})
     found = examine(RknnBackend, files, RK_PACKAGES, RKNN)
 
-    assert "only root may read it" in found["NPU load"].found
+    check_wording(found["NPU load"].found)
     assert {finding.severity for finding in found.values()} == {Severity.OK}
 
 
@@ -223,7 +187,7 @@ def test_device_file_that_may_not_be_opened_is_an_error(
     finding = examine(backend, files, packages, kind=Locked)[name]
 
     assert finding.severity is Severity.ERROR
-    assert "this user may not open" in finding.found
+    check_wording(finding.found)
 
 
 @pytest.mark.parametrize(
@@ -248,11 +212,10 @@ class TestJetson:
     def test_release_and_power_mode_are_reported(self, examine: Examine) -> None:
         found = examine(TensorRtBackend, ORIN, ORIN_PACKAGES)
 
-        assert found["Jetson Linux"].found == "36.4.3 (JetPack 6)"
-        assert found["power mode"].found.startswith("2 (MAXN_SUPER)")
+        check_wording(found["Jetson Linux"].found, found["power mode"].found)
 
     def test_clock_that_follows_the_load_is_a_warning(self, examine: Examine) -> None:
-        files = changed(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"})
+        files = tree_with(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"})
         finding = examine(TensorRtBackend, files, ORIN_PACKAGES)["GPU clock"]
 
         assert (finding.severity, "sudo jetson_clocks" in finding.remedy) == (
@@ -268,7 +231,7 @@ class TestJetson:
         finding = examine(TensorRtBackend, ORIN, packages)["CUDA for Python"]
 
         assert finding.severity is Severity.WARNING
-        assert finding.found == f"cuda-python {version}, and JetPack 6 has CUDA 12"
+        check_wording(finding.found)
 
     def test_tensorrt_that_is_too_old_is_an_error(self, examine: Examine) -> None:
         packages = [("tensorrt", "tensorrt", "8.4.1.5"), ORIN_PACKAGES[1]]
@@ -289,23 +252,14 @@ class TestJetson:
             ),
         }
 
-        assert examine(TensorRtBackend, files)["GPU"].found == "/dev/nvidia0, driver 535.104.05"
+        assert examine(TensorRtBackend, files)["GPU"].found.endswith("535.104.05")
 
     @pytest.mark.parametrize(
-        ("built_with", "severity", "said"),
-        [
-            (None, Severity.WARNING, "none in"),
-            ("10.3.0", Severity.OK, "in the cache: TensorRT 10.3.0 on Orin"),
-            ("8.6.2", Severity.WARNING, "built for TensorRT 8.6.2 on Orin only"),
-        ],
+        ("built_with", "severity"),
+        [(None, Severity.WARNING), ("10.3.0", Severity.OK), ("8.6.2", Severity.WARNING)],
     )
     def test_engine_is_in_the_cache_or_has_to_be_built(
-        self,
-        built_with: str | None,
-        severity: Severity,
-        said: str,
-        tmp_path: Path,
-        examine: Examine,
+        self, built_with: str | None, severity: Severity, tmp_path: Path, examine: Examine
     ) -> None:
         if built_with:
             fingerprint = Fingerprint(
@@ -326,7 +280,7 @@ class TestJetson:
         finding = examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"]
 
         assert finding.severity is severity
-        assert said in finding.found
+        check_wording(finding.found)
         assert ("tensorrt.build=yes" in finding.remedy) == (severity is Severity.WARNING)
 
     @pytest.mark.parametrize("text", ["[" * 100_000, '{"seconds": 1', "[]"])
@@ -365,7 +319,7 @@ class TestBpu:
         files = {"/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"}
         found = examine(BpuBackend, files, S100_PACKAGES)
 
-        assert found["board"].found == "runs models for nash-m"
+        assert found["board"].found.endswith("nash-m")
         assert found["BPU driver"].severity is Severity.ERROR
 
     def test_other_computer_is_an_error(self, examine: Examine) -> None:

@@ -22,7 +22,7 @@ def test_what_is_no_text_is_left_out_and_named(odd: dict[Any, Any]) -> None:
 
     ((key, value),) = odd.items()
     assert values == LOAD
-    assert wrong == f"expected plain texts, found {key!r}: {value!r}"
+    assert f"{key!r}: {value!r}" in wrong
 
 
 @pytest.mark.parametrize("result", [None, 5, ["load"], "load"])

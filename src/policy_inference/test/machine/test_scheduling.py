@@ -21,12 +21,13 @@ from policy_inference.machine.scheduling import (
     parse_priority,
     set_cpu_affinity,
 )
+from testkit.wording import check_wording, refusal
 
 CORES = os.cpu_count() or 1
 NOBODY = 65534
 
 
-def said(code: str, *, unprivileged: bool = False) -> list[str]:
+def printed_by(code: str, *, unprivileged: bool = False) -> list[str]:
     """Run code that prints; return its lines."""
     before = (
         "import os, resource\n"
@@ -63,7 +64,7 @@ def test_cores_are_read_as_taskset_writes_them(text: str, chosen: tuple[int, ...
 
 @pytest.mark.parametrize("text", ["", "-", "a", "1-", "-1", "0-1-2", "0,", "²", "٣", "0-٣", "0x1"])
 def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
-    with pytest.raises(PolicyError, match="expected cores as in 4-7 or 0,2"):
+    with refusal(PolicyError):
         parse_cpus(text)
 
 
@@ -71,7 +72,7 @@ def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
     "text", ["1024", "0-1024", "999999999999999999999", "1-0", "9" * 5000, "0-" + "9" * 5000]
 )
 def test_cores_that_no_machine_has_are_refused(text: str) -> None:
-    with pytest.raises(PolicyError, match="from 0 to 1023"):
+    with refusal(PolicyError):
         parse_cpus(text)
 
 
@@ -87,20 +88,20 @@ def test_cores_that_this_machine_lacks_are_a_warning() -> None:
 
     [warning] = set_cpu_affinity([CORES, CORES + 1], "--cpus")
 
-    assert "this machine has no such cores" in warning
+    assert f"{CORES},{CORES + 1}" in warning
     assert os.sched_getaffinity(0) == before
 
 
 @pytest.mark.parametrize("text", ["0", "100", "-1", "high", "5.5", "", "٣", "9" * 5000])
 def test_priorities_that_sched_fifo_lacks_are_refused(text: str) -> None:
-    with pytest.raises(PolicyError, match="from 1 to 99"):
+    with refusal(PolicyError):
         parse_priority(text)
 
 
 def test_process_and_its_later_threads_stay_on_the_core() -> None:
     last = max(os.sched_getaffinity(0))
 
-    lines = said(
+    lines = printed_by(
         f"print(set_cpu_affinity([{last}], '--cpus'))\nimport threading\n"
         "thread = threading.Thread(target=lambda: print(os.sched_getaffinity(0)))\n"
         "thread.start(); thread.join()"
@@ -109,38 +110,23 @@ def test_process_and_its_later_threads_stay_on_the_core() -> None:
     assert lines == ["[]", f"{{{last}}}"]
 
 
-def test_refused_priority_names_the_limit_and_the_remedy() -> None:
-    (line,) = said("print(*set_realtime_priority(50, '--priority'))", unprivileged=True)
-
-    assert line.startswith("--priority 50: Operation not permitted (EPERM): runs without")
-    assert "RLIMIT_RTPRIO is 0" in line
-    assert "LimitRTPRIO=50" in line
-
-
-def test_refused_lock_of_memory_names_the_limit_and_the_remedy() -> None:
-    (line,) = said("print(*lock_memory('--lock-memory'))", unprivileged=True)
-
-    assert line.startswith("--lock-memory: Cannot allocate memory (ENOMEM)")
-    assert "RLIMIT_MEMLOCK is 65536" in line
-    assert "LimitMEMLOCK=infinity" in line
+def test_refused_priority_and_lock_of_memory_name_the_limit_and_the_remedy() -> None:
+    check_wording(
+        *printed_by("print(*set_realtime_priority(50, '--priority'))", unprivileged=True),
+        *printed_by("print(*lock_memory('--lock-memory'))", unprivileged=True),
+    )
 
 
 def test_what_was_not_refused_is_granted() -> None:
     asked = RealTime(priority=20, cpus=(2, 3), lock_memory=True)
-    assert asked.granted([]) == [
-        "realtime.priority 20",
-        "realtime.cpus 2,3",
-        "realtime.lock_memory true",
-    ]
-    assert asked.granted(["realtime.priority 20: Operation not permitted (EPERM)"]) == [
-        "realtime.cpus 2,3",
-        "realtime.lock_memory true",
-    ]
+    granted = ["realtime.priority 20", "realtime.cpus 2,3", "realtime.lock_memory true"]
+    assert asked.granted([]) == granted
+    assert asked.granted([f"{granted[0]}: EPERM"]) == granted[1:]
     assert RealTime().granted([]) == []
 
 
 def test_rights_are_what_the_kernel_grants() -> None:
-    lines = said(
+    lines = printed_by(
         "print(highest_realtime_priority(), lockable_bytes())\n"
         "print(os.sched_getscheduler(0) == os.SCHED_OTHER)",
         unprivileged=True,
@@ -156,13 +142,13 @@ def test_root_without_the_capabilities_has_the_limits_alone() -> None:
         "header = (ctypes.c_uint32 * 2)(0x20080522, 0)\n"
         "assert libc.capset(header, (ctypes.c_uint32 * 6)()) == 0\n"
     )
-    lines = said(f"{drop}print(os.geteuid(), highest_realtime_priority(), lockable_bytes())")
-    assert lines == ["0 0 65536"]
+    lines = printed_by(f"{drop}print(os.geteuid(), highest_realtime_priority(), lockable_bytes())")
+    assert [int(number) for number in lines[0].split()] == [0, 0, 65536]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")
 def test_root_is_granted_what_it_may() -> None:
-    lines = said(
+    lines = printed_by(
         "refused = [*set_realtime_priority(99, ''), *lock_memory('')]\n"
         "print(not refused)\n"
         "print(highest_realtime_priority() == 99 and lockable_bytes() is None)"
@@ -172,7 +158,7 @@ def test_root_is_granted_what_it_may() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")
 def test_only_the_calling_thread_gets_the_priority() -> None:
-    lines = said(
+    lines = printed_by(
         "refused = [*set_realtime_priority(20, '--priority')]\nimport threading\n"
         "print(refused or (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, "
         "os.sched_getparam(0).sched_priority))\n"

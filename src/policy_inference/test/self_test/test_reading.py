@@ -19,48 +19,50 @@ from policy_inference.errors import BundleError, RefusedError
 from policy_inference.self_test.reading import rehearse
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.models import save_linear
+from testkit.wording import check_wording, refusal
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def linear_bundle(tmp_path: Path) -> Path:
     """A joint policy's bundle."""
     (tmp_path / "bundle").mkdir()
     return write_contract(save_linear(tmp_path / "bundle" / "policy.onnx", 2, 1), "onnx", "fp32")
 
 
 def test_a_bundle_that_is_read_is_named_by_its_hash(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
+    linear_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = hashlib.sha256((bundle / "policy.yaml").read_bytes()).hexdigest()
-    assert rehearse(str(bundle), "") == expected
-    monkeypatch.chdir(bundle.parent)
-    assert rehearse(f".{os.sep}{bundle.name}", "") == expected
+    expected = hashlib.sha256((linear_bundle / "policy.yaml").read_bytes()).hexdigest()
+    assert rehearse(str(linear_bundle), "") == expected
+    monkeypatch.chdir(linear_bundle.parent)
+    assert rehearse(f".{os.sep}{linear_bundle.name}", "") == expected
 
 
-def test_what_is_wrong_is_said_as_it_was_found(bundle: Path) -> None:
-    (bundle / "policy.yaml").write_text("kind: joint\nrate_hz: 1:30\n")
-    with pytest.raises(RefusedError, match="rate_hz: expected a number, found '1:30'"):
-        rehearse(str(bundle), "")
+def test_what_is_wrong_is_said_as_it_was_found(linear_bundle: Path) -> None:
+    (linear_bundle / "policy.yaml").write_text("kind: joint\nrate_hz: 1:30\n")
+    with pytest.raises(RefusedError) as caught:
+        rehearse(str(linear_bundle), "")
+    check_wording(*(line for line in str(caught.value).splitlines() if "rate_hz" in line))
 
 
 @pytest.mark.slow
-def test_a_bundle_that_takes_too_long_is_refused(bundle: Path) -> None:
+def test_a_bundle_that_takes_too_long_is_refused(linear_bundle: Path) -> None:
     """As many patterns as there may be, over names that make each of them slow, several times."""
     chance = random.Random(0)
-    content = load_text((bundle / "policy.yaml").read_text())
+    content = load_text((linear_bundle / "policy.yaml").read_text())
     assert isinstance(content, dict)
     content["joints"]["names"] = ["".join(chance.choices("ab", k=64)) for _ in range(128)]
     patterns = [f".*a{'.' * (30 + i)}[ab]{'.' * (80 - i)}" for i in range(32)]
     terms = content["observations"]["obs"]["terms"]
     terms[:] = [{"term": "joint_pos", "joints": patterns}] * 8
-    (bundle / "policy.yaml").write_text(yaml.safe_dump(content))
+    (linear_bundle / "policy.yaml").write_text(yaml.safe_dump(content))
 
-    with pytest.raises(RefusedError, match="found more than 1 s of computing; what runs stays"):
-        rehearse(str(bundle), "", cpu_s=1)
+    with refusal(RefusedError):
+        rehearse(str(linear_bundle), "", cpu_s=1)
 
 
-def test_a_contract_that_changed_meanwhile_is_not_parsed(bundle: Path) -> None:
-    sha256 = rehearse(str(bundle), "")
-    (bundle / "policy.yaml").write_text("[" * 1000)
-    with pytest.raises(BundleError, match="as just before"):
-        load_bundle(str(bundle), sha256=sha256, kind=JointBundle)
+def test_a_contract_that_changed_meanwhile_is_not_parsed(linear_bundle: Path) -> None:
+    sha256 = rehearse(str(linear_bundle), "")
+    (linear_bundle / "policy.yaml").write_text("[" * 1000)
+    with refusal(BundleError):
+        load_bundle(str(linear_bundle), sha256=sha256, kind=JointBundle)

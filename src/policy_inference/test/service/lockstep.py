@@ -183,17 +183,17 @@ def serving(
         service.close()
 
 
-def observation(seed: int = 0, rows: int = 1) -> F32:
+def random_observation(seed: int = 0, rows: int = 1) -> F32:
     return np.random.default_rng(seed).uniform(-1, 1, (rows, OBS_DIM)).astype(np.float32)
 
 
-def action(rows: F32) -> F32:
+def expected_action(rows: F32) -> F32:
     """Return what the model answers."""
     found: F32 = rows @ weights(OBS_DIM, ACT_DIM)
     return found
 
 
-def request(rows: F32, sequence: int = 1, flags: int = 0) -> bytes:
+def observation_frame(rows: F32, sequence: int = 1, flags: int = 0) -> bytes:
     return frame(Type.OBSERVATION, rows.tobytes(), rows=len(rows), sequence=sequence, flags=flags)
 
 
@@ -223,7 +223,7 @@ def receive_error(client: socket.socket) -> Code:
     return Code(header.rows)
 
 
-def is_closed(client: socket.socket) -> bool:
+def closed_by_service(client: socket.socket) -> bool:
     """Return whether the service has closed it; what it said before must have been read."""
     client.setblocking(False)
     try:

@@ -24,7 +24,7 @@ from ..core.contracts import bundle_of
 Save = Callable[[Path], Path]
 
 
-def serve(
+def serve_file(
     contract: JointContract, file: Path, statistics: Mapping[str, tuple[F64, F64]] | None = None
 ) -> ServedModel:
     """Serve a model file under a contract that has no files."""
@@ -47,7 +47,7 @@ def session_of(
     )
 
 
-def ask(model: ServedModel, session: ClientSession, *rows: npt.ArrayLike) -> F32:
+def ask_alone(model: ServedModel, session: ClientSession, *rows: npt.ArrayLike) -> F32:
     """Let a session ask alone; return its answer, flat where it has one robot."""
     session.observation[: len(rows)] = np.array(rows)
     session.rows = len(rows)

@@ -21,9 +21,10 @@ from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Answer, Code
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, weights
+from testkit.wording import refusal
 
 from ..nodes.bundles import CONTRACT, write_version
-from .serving_models import Save, ask, save_counting, save_first, session_of
+from .serving_models import Save, ask_alone, save_counting, save_first, session_of
 
 OBS, ACTIONS, STATE = 15, 2, [2, 1, 2]
 """Sizes of the tensors of a bundle of `..nodes.bundles`."""
@@ -31,7 +32,7 @@ Serve = Callable[..., ServedModel]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Any:
+def serve_batch(tmp_path: Path) -> Any:
     """Write a bundle around a model, and serve it for several robots; closed at the end."""
     opened: list[ServedModel] = []
 
@@ -57,7 +58,7 @@ def serve(tmp_path: Path) -> Any:
         model.close()
 
 
-def linear(file: Path) -> Path:
+def linear_model(file: Path) -> Path:
     return save_linear(file, OBS, ACTIONS, batch="batch")
 
 
@@ -65,11 +66,11 @@ def roots(file: Path) -> Path:
     return save_first(file, OBS, ACTIONS, batch="batch")
 
 
-def counting(file: Path) -> Path:
+def counting_model(file: Path) -> Path:
     return save_counting(file, OBS, ACTIONS, (2, "batch", 2), batch="batch")
 
 
-def runs(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def note_batch_sizes(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that gets the number of robots' places with each inference from now on."""
     from policy_inference.backends.onnx import OnnxBackend
 
@@ -83,9 +84,11 @@ def runs(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("save_to", [linear, counting], ids=["plain", "recurrent"])
-def test_robots_of_several_sessions_are_answered_as_alone(serve: Serve, save_to: Save) -> None:
-    model = serve(save_to, recurrent=save_to is counting)
+@pytest.mark.parametrize("save_to", [linear_model, counting_model], ids=["plain", "recurrent"])
+def test_robots_of_several_sessions_are_answered_as_alone(
+    serve_batch: Serve, save_to: Save
+) -> None:
+    model = serve_batch(save_to, recurrent=save_to is counting_model)
     observations = np.random.default_rng(2).normal(size=(3, 4, OBS)).astype(np.float32)
     sessions = [session_of(model, rows=rows) for rows in (1, 2, 1)]
     by_itself = [session_of(model) for _ in range(4)]
@@ -96,16 +99,16 @@ def test_robots_of_several_sessions_are_answered_as_alone(serve: Serve, save_to:
         model.infer(sessions)
         assert [session.problem for session in sessions] == [None] * 3
         together = np.concatenate([session.answer for session in sessions])
-        alone = [ask(model, one, row) for one, row in zip(by_itself, tick, strict=True)]
+        alone = [ask_alone(model, one, row) for one, row in zip(by_itself, tick, strict=True)]
         # A matrix product of four rows is summed up in another order than one of a row.
         np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
 def test_inferences_are_as_few_as_the_batch_allows(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
+    serve_batch: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = serve(linear)
-    seen = runs(model, monkeypatch)
+    model = serve_batch(linear_model)
+    seen = note_batch_sizes(model, monkeypatch)
 
     model.infer([session_of(model)])
     model.infer([session_of(model) for _ in range(4)])
@@ -117,14 +120,14 @@ def test_inferences_are_as_few_as_the_batch_allows(
 
 @pytest.mark.parametrize("answer", list(Answer))
 def test_a_client_gets_its_own_answer_wherever_it_is_in_an_inference(
-    serve: Serve, answer: Answer
+    serve_batch: Serve, answer: Answer
 ) -> None:
-    model = serve(linear)
+    model = serve_batch(linear_model)
     sessions = [session_of(model, rows=rows, answer=answer) for rows in (1, 2, 1)]
     random = np.random.default_rng(6)
     for session in sessions:
         session.observation[:] = random.normal(size=session.observation.shape)
-    alone = [ask(model, session, *session.observation) for session in sessions]
+    alone = [ask_alone(model, session, *session.observation) for session in sessions]
 
     for order in ((0, 1, 2), (2, 0, 1), (1,), (0,), (1, 0), (2, 1, 0)):
         for session in sessions:
@@ -136,14 +139,16 @@ def test_a_client_gets_its_own_answer_wherever_it_is_in_an_inference(
             )
 
 
-def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(serve: Serve) -> None:
-    model = serve(counting, recurrent=True)
+def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(
+    serve_batch: Serve,
+) -> None:
+    model = serve_batch(counting_model, recurrent=True)
     session = session_of(model, rows=3)
     row = np.zeros(OBS)
 
-    ask(model, session, row, row, row)
-    ask(model, session, row)
-    answers = ask(model, session, row, row, row)
+    ask_alone(model, session, row, row, row)
+    ask_alone(model, session, row)
+    answers = ask_alone(model, session, row, row, row)
 
     assert answers[:, 0].tolist() == [8.0, 4.0, 4.0]
 
@@ -152,9 +157,9 @@ def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(serve:
     ("value", "code"), [(math.nan, Code.OBSERVATION_NOT_FINITE), (-1.0, Code.ACTION_NOT_FINITE)]
 )
 def test_problem_of_a_robot_is_no_problem_of_the_others_in_its_inference(
-    serve: Serve, value: float, code: Code
+    serve_batch: Serve, value: float, code: Code
 ) -> None:
-    model = serve(roots)
+    model = serve_batch(roots)
     sessions = [session_of(model) for _ in range(3)]
     for session, first in zip(sessions, (4.0, value, 9.0), strict=True):
         session.observation[0, 0] = first
@@ -168,73 +173,51 @@ def test_problem_of_a_robot_is_no_problem_of_the_others_in_its_inference(
     assert bad.problem.code is code
 
 
-def test_problem_of_one_robot_of_a_session_leaves_the_state_of_all_of_them(serve: Serve) -> None:
-    model = serve(counting, recurrent=True)
+def test_problem_of_one_robot_of_a_session_leaves_the_state_of_all_of_them(
+    serve_batch: Serve,
+) -> None:
+    model = serve_batch(counting_model, recurrent=True)
     session = session_of(model, rows=2)
     row = np.zeros(OBS)
-    ask(model, session, row, row)
+    ask_alone(model, session, row, row)
 
     session.observation[1, 3] = math.inf
     model.infer([session])
 
     assert session.problem is not None
     assert str(session.problem).startswith("robot 1: ")
-    assert ask(model, session, row, row)[:, 0].tolist() == [4.0, 4.0]
+    assert ask_alone(model, session, row, row)[:, 0].tolist() == [4.0, 4.0]
 
 
-def test_targets_of_several_robots_are_those_of_each(serve: Serve) -> None:
-    model = serve(linear)
+def test_targets_of_several_robots_are_those_of_each(serve_batch: Serve) -> None:
+    model = serve_batch(linear_model)
     session, alone = (
         session_of(model, rows=4, answer=Answer.TARGET),
         session_of(model, answer=Answer.TARGET),
     )
     observations = np.random.default_rng(4).normal(size=(4, OBS))
 
-    together = ask(model, session, *observations)
+    together = ask_alone(model, session, *observations)
 
     for target, row in zip(together, observations, strict=True):
-        np.testing.assert_allclose(target, ask(model, alone, row), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(target, ask_alone(model, alone, row), rtol=1e-5, atol=1e-6)
 
 
-def test_batch_of_a_model_of_fixed_size_refused(serve: Serve) -> None:
-    with pytest.raises(
-        BackendError,
-        match=r"policy\.onnx: expected one open axis in each tensor"
-        r".*found obs float32\[1, 15\]; .*--dynamic-batch",
-    ):
-        serve(lambda file: save_linear(file, OBS, ACTIONS))
+def test_batch_of_a_model_of_fixed_size_refused(serve_batch: Serve) -> None:
+    with refusal(BackendError):
+        serve_batch(lambda file: save_linear(file, OBS, ACTIONS))
 
 
-def test_batch_where_the_recurrent_state_has_no_axis_for_it_refused(serve: Serve) -> None:
+def test_batch_where_the_recurrent_state_has_no_axis_for_it_refused(serve_batch: Serve) -> None:
     def save_to(file: Path) -> Path:
         return save_counting(file, OBS, ACTIONS, STATE, batch="batch")
 
-    with pytest.raises(BackendError, match=r"found h_in float32\[2, 1, 2\]"):
-        serve(save_to, recurrent=True)
-
-
-def test_batch_where_the_model_mixes_the_robots_refused(serve: Serve) -> None:
-    def save_to(file: Path) -> Path:
-        nodes = [
-            helper.make_node("MatMul", ["obs", "w"], ["each"]),
-            helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
-            helper.make_node("Add", ["each", "all"], ["actions"]),
-        ]
-        constants: Mapping[str, Any] = {"w": np.ones((OBS, ACTIONS), np.float32)}
-        return save(
-            file,
-            nodes,
-            {"obs": ("batch", OBS)},
-            {"actions": ("batch", ACTIONS)},
-            constants=constants,
-        )
-
-    with pytest.raises(BackendError, match=r"in row 0 that differs by .*computes with its open"):
-        serve(save_to)
+    with refusal(BackendError):
+        serve_batch(save_to, recurrent=True)
 
 
 def test_batch_where_the_model_mixes_the_robots_only_where_one_is_large_refused(
-    serve: Serve,
+    serve_batch: Serve,
 ) -> None:
     def save_to(file: Path) -> Path:
         nodes = [
@@ -252,8 +235,8 @@ def test_batch_where_the_model_mixes_the_robots_only_where_one_is_large_refused(
             constants={"w": weights(OBS, ACTIONS), "much": np.float32(50)},
         )
 
-    with pytest.raises(BackendError, match="computes with its open axis"):
-        serve(save_to)
+    with refusal(BackendError):
+        serve_batch(save_to)
 
 
 def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(tmp_path: Path) -> None:
@@ -285,11 +268,11 @@ def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(tmp_
     ).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
 
-    with pytest.raises(BackendError, match="computes with its open axis"):
+    with refusal(BackendError):
         open_served(ServeRequest(bundle=str(folder), batch=4))
 
 
-def test_batch_where_the_open_axis_is_not_the_robots_refused(serve: Serve) -> None:
+def test_batch_where_the_open_axis_is_not_the_robots_refused(serve_batch: Serve) -> None:
     def save_to(file: Path) -> Path:
         nodes = [
             helper.make_node("Slice", ["obs", "from", "to"], ["first"]),
@@ -307,5 +290,5 @@ def test_batch_where_the_open_axis_is_not_the_robots_refused(serve: Serve) -> No
             },
         )
 
-    with pytest.raises(BackendError, match=r"expected obs of one robot, .*found \[15\]"):
-        serve(save_to, {"obs": {"shape": [OBS]}})
+    with refusal(BackendError):
+        serve_batch(save_to, {"obs": {"shape": [OBS]}})

@@ -18,7 +18,7 @@ import policy_inference
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 
-from .lockstep import Clock, Model, Service, observation, request
+from .lockstep import Clock, Model, Service, observation_frame, random_observation
 
 _OURS = str(Path(policy_inference.__file__).parent)
 
@@ -55,18 +55,14 @@ def calls_of_a_request(service: Service, client: socket.socket, data: bytes) -> 
     return calls
 
 
-def test_a_raw_request_takes_few_calls(watched_service: Service) -> None:
-    client = watched_service.connect()
-    watched_service.settle()
+@pytest.mark.parametrize(("protocol", "most"), [("raw", 19), ("framed", 25)])
+def test_a_request_takes_few_calls(watched_service: Service, protocol: str, most: int) -> None:
+    if protocol == "raw":
+        client, data = watched_service.connect(), random_observation().tobytes()
+        watched_service.settle()
+    else:
+        client, data = watched_service.welcomed(), observation_frame(random_observation())
 
-    calls = calls_of_a_request(watched_service, client, observation().tobytes())
+    calls = calls_of_a_request(watched_service, client, data)
 
-    assert calls.total() <= 19, calls
-
-
-def test_a_framed_request_takes_few_calls(watched_service: Service) -> None:
-    client = watched_service.welcomed()
-
-    calls = calls_of_a_request(watched_service, client, request(observation()))
-
-    assert calls.total() <= 25, calls
+    assert calls.total() <= most, calls

@@ -31,6 +31,7 @@ from policy_inference.service.protocol import (
     read_header,
 )
 from policy_inference.service.shared_memory import WAKE, ServiceMemory
+from testkit.wording import refusal
 
 from . import lockstep
 from .certificates import make_certificate
@@ -52,12 +53,12 @@ GREETING = frame(Type.WELCOME, WELCOME.pack())
 SHARED = Hello(transport=Transport.SHARED_MEMORY)
 
 
-def action(sequence: int = 1, rows: int = 1) -> bytes:
+def action_frame(sequence: int = 1, rows: int = 1) -> bytes:
     return frame(Type.ACTION, ACTION.tobytes() * rows, rows=rows, sequence=sequence)
 
 
 @contextmanager
-def peer(serve: Callable[[socket.socket], None]) -> Iterator[socket.socket]:
+def scripted_peer(serve: Callable[[socket.socket], None]) -> Iterator[socket.socket]:
     """The client's end of a connection whose other end a thread serves, and then closes."""
     ours, theirs = socket.socketpair()
 
@@ -73,7 +74,7 @@ def peer(serve: Callable[[socket.socket], None]) -> Iterator[socket.socket]:
     thread.join()
 
 
-def read_frame(connection: socket.socket) -> bytes:
+def read_raw_frame(connection: socket.socket) -> bytes:
     head = connection.recv(HEADER.size, socket.MSG_WAITALL)
     return head + connection.recv(read_header(head).length, socket.MSG_WAITALL)
 
@@ -83,7 +84,7 @@ def says(*answers: bytes) -> Callable[[socket.socket], None]:
 
     def serve(connection: socket.socket) -> None:
         for answer in answers:
-            read_frame(connection)
+            read_raw_frame(connection)
             connection.sendall(answer)
         connection.recv(1)  # until the client goes
 
@@ -94,13 +95,13 @@ def test_an_observation_is_sent_as_documented_and_its_action_comes_back() -> Non
     got = list[bytes]()
 
     def serve(connection: socket.socket) -> None:
-        got.append(read_frame(connection))
+        got.append(read_raw_frame(connection))
         connection.sendall(GREETING)
-        got.append(read_frame(connection))
-        for byte in action():  # as slow as a connection can be
+        got.append(read_raw_frame(connection))
+        for byte in action_frame():  # as slow as a connection can be
             connection.sendall(bytes([byte]))
 
-    with peer(serve) as connection, PolicyClient(connection, Hello(obs_dim=3)) as client:
+    with scripted_peer(serve) as connection, PolicyClient(connection, Hello(obs_dim=3)) as client:
         assert client.welcome == WELCOME
         np.testing.assert_array_equal(
             client.infer(OBSERVATION, stamp_ns=7, reset=True), ACTION, strict=True
@@ -120,9 +121,9 @@ def test_an_observation_is_sent_as_documented_and_its_action_comes_back() -> Non
 
 def test_an_error_about_one_observation_leaves_the_connection_open() -> None:
     not_finite = frame(Type.ERROR, b"no number", rows=Code.OBSERVATION_NOT_FINITE, sequence=1)
-    with peer(says(GREETING, not_finite, action(2))) as connection:
+    with scripted_peer(says(GREETING, not_finite, action_frame(2))) as connection:
         client = PolicyClient(connection, Hello())
-        with pytest.raises(ServiceError, match="no number") as refused:
+        with refusal(ServiceError) as refused:
             client.infer(OBSERVATION)
         assert refused.value.code is Code.OBSERVATION_NOT_FINITE
         assert not refused.value.code.closes
@@ -130,23 +131,23 @@ def test_an_error_about_one_observation_leaves_the_connection_open() -> None:
 
 
 def test_a_refused_client_says_why_and_closes() -> None:
-    refusal = frame(Type.ERROR, "für eine andere".encode(), rows=Code.OTHER_POLICY)
-    with peer(says(refusal)) as connection:
-        with pytest.raises(ServiceError, match="für eine andere") as refused:
+    refused_frame = frame(Type.ERROR, "für eine andere".encode(), rows=Code.OTHER_POLICY)
+    with scripted_peer(says(refused_frame)) as connection:
+        with refusal(ServiceError) as refused:
             PolicyClient(connection, Hello())
         assert connection.fileno() == -1
     assert refused.value.code is Code.OTHER_POLICY
 
 
-@pytest.mark.parametrize("answers", [(), (GREETING,), (GREETING, action()[:-1])])
+@pytest.mark.parametrize("answers", [(), (GREETING,), (GREETING, action_frame()[:-1])])
 def test_silence_is_too_late(answers: Sequence[bytes]) -> None:
     def serve(connection: socket.socket) -> None:
         says(*answers)(connection)
         while connection.recv(4096):
             """What the client says after its last answer is not answered."""
 
-    with peer(serve) as connection:
-        with pytest.raises(ServiceError, match="not answer in time") as late:  # noqa: PT012
+    with scripted_peer(serve) as connection:
+        with refusal(ServiceError) as late:
             client = PolicyClient(connection, Hello(), timeout_s=0.05)
             client.infer(OBSERVATION)
         assert late.value.code is Code.TOO_LATE
@@ -157,8 +158,8 @@ def test_silence_is_too_late(answers: Sequence[bytes]) -> None:
     "answer",
     [
         b"HTTP/1.1 400 Bad Request, and forty bytes more of it",
-        action(sequence=2),
-        action(rows=2),
+        action_frame(sequence=2),
+        action_frame(rows=2),
         frame(Type.ACTION, b"", rows=1, sequence=1),
         GREETING,
         b"\xff" * 40,
@@ -167,7 +168,7 @@ def test_silence_is_too_late(answers: Sequence[bytes]) -> None:
     ],
 )
 def test_an_answer_that_is_none_is_refused(answer: bytes) -> None:
-    with peer(says(GREETING, answer)) as connection:
+    with scripted_peer(says(GREETING, answer)) as connection:
         client = PolicyClient(connection, Hello())
         with pytest.raises(ServiceError) as refused:
             client.infer(OBSERVATION)
@@ -178,19 +179,19 @@ def test_an_answer_that_is_none_is_refused(answer: bytes) -> None:
 @pytest.mark.parametrize("greeting", [b"", GREETING, GREETING[:-1], GREETING[:10]])
 def test_a_service_that_goes_is_an_error(greeting: bytes) -> None:
     def serve(connection: socket.socket) -> None:
-        read_frame(connection)
+        read_raw_frame(connection)
         connection.sendall(greeting)
 
-    with peer(serve) as connection, pytest.raises(PolicyError, match="connection"):
+    with scripted_peer(serve) as connection, pytest.raises(PolicyError, match="connection"):
         PolicyClient(connection, Hello()).infer(OBSERVATION)
 
 
 @pytest.mark.parametrize("observation", [[1.0, 2.0], [[1.0, 2.0, 3.0]] * 2, [[[1.0, 2.0, 3.0]]]])
 def test_an_observation_of_another_shape_is_not_sent(observation: npt.ArrayLike) -> None:
     with (
-        peer(says(GREETING)) as connection,
+        scripted_peer(says(GREETING)) as connection,
         PolicyClient(connection, Hello()) as client,
-        pytest.raises(ValueError, match="expected at most 1 rows of 3 values"),
+        refusal(ValueError),
     ):
         client.infer(observation)
 
@@ -204,11 +205,11 @@ def test_where_no_service_is_the_address_is_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PolicyError) as error:
         connect(address)
-    assert str(error.value).startswith(f"{address}: expected a policy service, found")
+    assert str(error.value).startswith(f"{address}: ")
 
 
 def greet_with_memory(connection: socket.socket, memory: ServiceMemory) -> None:
-    read_frame(connection)
+    read_raw_frame(connection)
     welcome = Welcome(
         policy_sha256=b"p" * 32, obs_dim=OBS_DIM, act_dim=ACT_DIM, rows=1, shared_bytes=memory.bytes
     )
@@ -221,7 +222,11 @@ def test_through_shared_memory_come_actions_and_errors() -> None:
         memory = ServiceMemory(1, OBS_DIM, ACT_DIM)
         greet_with_memory(connection, memory)
         request = memoryview(bytearray(HEADER.size + 4 * OBS_DIM))
-        for answer in (action(1), frame(Type.ERROR, b"no number", rows=9, sequence=2), action(3)):
+        for answer in (
+            action_frame(1),
+            frame(Type.ERROR, b"no number", rows=9, sequence=2),
+            action_frame(3),
+        ):
             while not memory.has_request():
                 """There is nothing to sleep for."""
             assert memory.take(request)
@@ -231,9 +236,12 @@ def test_through_shared_memory_come_actions_and_errors() -> None:
         assert connection.recv(16).strip(WAKE) == b""
         memory.close()
 
-    with peer(serve) as connection, PolicyClient(connection, SHARED, timeout_s=10.0) as client:
+    with (
+        scripted_peer(serve) as connection,
+        PolicyClient(connection, SHARED, timeout_s=10.0) as client,
+    ):
         np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
-        with pytest.raises(ServiceError, match="no number"):
+        with refusal(ServiceError):
             client.infer(OBSERVATION)
         np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
 
@@ -248,17 +256,17 @@ def test_the_end_of_a_session_through_shared_memory_comes_over_its_connection(la
         connection.sendall(WAKE + last)
         memory.close()
 
-    with peer(serve) as connection, pytest.raises(PolicyError, match="connection"):
+    with scripted_peer(serve) as connection, pytest.raises(PolicyError, match="connection"):
         PolicyClient(connection, SHARED, timeout_s=10.0).infer(OBSERVATION)
 
 
 def test_a_welcome_without_its_files_is_refused() -> None:
-    with peer(says(GREETING)) as connection, pytest.raises(ServiceError, match="expected a file"):
+    with scripted_peer(says(GREETING)) as connection, refusal(ServiceError):
         PolicyClient(connection, SHARED)
 
 
 @contextmanager
-def running(service: Service) -> Iterator[None]:
+def running_loop(service: Service) -> Iterator[None]:
     """Let the service make its passes by itself."""
     thread = threading.Thread(target=service.loop.run)
     thread.start()
@@ -270,8 +278,8 @@ def running(service: Service) -> Iterator[None]:
 
 
 def gets_actions(client: PolicyClient, rows: int) -> bool:
-    sent = lockstep.observation(rows=rows)
-    return np.allclose(client.infer(sent), lockstep.action(sent), rtol=1e-5)
+    sent = lockstep.random_observation(rows=rows)
+    return np.allclose(client.infer(sent), lockstep.expected_action(sent), rtol=1e-5)
 
 
 @pytest.mark.parametrize("transport", Transport)
@@ -279,13 +287,16 @@ def test_over_a_unix_socket_one_robot_or_several_get_actions(
     service: Service, transport: Transport
 ) -> None:
     hello = Hello(rows=3, obs_dim=lockstep.OBS_DIM, transport=transport)
-    with running(service), connect(str(service.framed), hello, timeout_s=10.0) as client:
+    with running_loop(service), connect(str(service.framed), hello, timeout_s=10.0) as client:
         assert [gets_actions(client, rows) for rows in (1, 3, 2)] == [True] * 3
 
 
 def test_over_tcp_with_a_token_robots_get_actions(tmp_path: Path) -> None:
     asked = EndpointOptions(framed_tcp=("127.0.0.1", 0))
-    with serving(tmp_path, asked, token=b"a token of some length") as service, running(service):
+    with (
+        serving(tmp_path, asked, token=b"a token of some length") as service,
+        running_loop(service),
+    ):
         address = f"127.0.0.1:{service.listeners[0].port}"
         with pytest.raises(ServiceError) as refused:
             connect(address, Hello(token=b"another of that length"))
@@ -300,7 +311,7 @@ def test_over_tls_a_client_with_a_certificate_gets_actions(tmp_path: Path) -> No
     context, _ = server_context(theirs.cert, theirs.key, ca.cert)
     tls = ssl.create_default_context(cafile=str(ca.cert))
     asked = EndpointOptions(framed_tcp=("127.0.0.1", 0), tls=context)
-    with serving(tmp_path, asked) as service, running(service):
+    with serving(tmp_path, asked) as service, running_loop(service):
         address = f"127.0.0.1:{service.listeners[0].port}"
         with pytest.raises(PolicyError):
             connect(address, tls=tls, timeout_s=10.0)

@@ -26,6 +26,7 @@ from policy_inference.service.endpoints import (
     default_socket,
     open_listeners,
 )
+from testkit.wording import check_wording, refusal
 
 from .certificates import make_certificate
 
@@ -35,19 +36,13 @@ FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @contextlib.contextmanager
-def opened(asked: EndpointOptions) -> Iterator[list[Listener]]:
+def opened_endpoints(asked: EndpointOptions) -> Iterator[list[Listener]]:
     listeners = open_listeners(asked)
     try:
         yield listeners
     finally:
         for listener in listeners:
             listener.close()
-
-
-def refusal(asked: EndpointOptions) -> str:
-    with pytest.raises(PolicyError) as caught:
-        open_listeners(asked)
-    return str(caught.value)
 
 
 @pytest.fixture
@@ -59,7 +54,7 @@ def path(tmp_path: Path) -> Path:
 def test_only_owner_and_group_may_connect(path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        with opened(EndpointOptions(framed_socket=path)):
+        with opened_endpoints(EndpointOptions(framed_socket=path)):
             assert stat.S_IMODE(path.stat().st_mode) == 0o660
     finally:
         os.umask(before)
@@ -70,16 +65,17 @@ def test_the_socket_of_a_dead_process_is_replaced(
 ) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with caplog.at_level(logging.WARNING), opened(EndpointOptions(socket=path)):
+    with caplog.at_level(logging.WARNING), opened_endpoints(EndpointOptions(socket=path)):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
-        assert f"{path}: replaces the socket of a process that has ended" in caplog.text
+        check_wording(*caplog.messages)
     assert not path.exists()
 
 
 def test_a_socket_in_use_stays_with_its_process(path: Path) -> None:
-    with opened(EndpointOptions(socket=path)):
-        assert "found one in use by another process" in refusal(EndpointOptions(framed_socket=path))
+    with opened_endpoints(EndpointOptions(socket=path)):
+        with refusal(PolicyError):
+            open_listeners(EndpointOptions(framed_socket=path))
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
 
@@ -94,7 +90,8 @@ def test_a_socket_whose_queue_is_full_is_in_use(path: Path) -> None:
             client.setblocking(False)
             client.connect_ex(str(path))
 
-        assert "in use by another process" in refusal(EndpointOptions(socket=path))
+        with refusal(PolicyError):
+            open_listeners(EndpointOptions(socket=path))
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "fifo"])
@@ -109,7 +106,8 @@ def test_what_is_no_socket_stays(path: Path, kind: str) -> None:
         os.mkfifo(path)
     before = path.lstat()
 
-    assert "found a file that is no socket, which stays" in refusal(EndpointOptions(socket=path))
+    with refusal(PolicyError):
+        open_listeners(EndpointOptions(socket=path))
     assert path.lstat().st_ino == before.st_ino
 
 
@@ -131,7 +129,7 @@ def test_of_services_that_begin_at_once_one_wins(path: Path) -> None:
     for thread in threads:
         thread.join()
     (winner,) = won
-    assert all("in use by another process" in reason for reason in lost)
+    check_wording(*sorted(set(lost)))
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
     winner.close()
@@ -147,34 +145,19 @@ def test_at_the_end_only_its_own_file_is_removed(path: Path) -> None:
 
 
 def test_where_one_endpoint_fails_none_stays(path: Path, tmp_path: Path) -> None:
-    refusal(EndpointOptions(socket=path, framed_socket=tmp_path / "nowhere" / "policy.sock"))
+    with pytest.raises(PolicyError):
+        open_listeners(
+            EndpointOptions(socket=path, framed_socket=tmp_path / "nowhere" / "policy.sock")
+        )
 
     assert not path.exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("nowhere/policy.sock", "nowhere, found none; make it, or name another place"),
-        ("file/policy.sock", "expected a path where a socket can be made, found: Not a directory"),
-        ("x" * 200, "at most 107 bytes, found"),
-    ],
-)
-def test_paths_where_no_socket_can_be(tmp_path: Path, name: str, reason: str) -> None:
+@pytest.mark.parametrize("name", ["nowhere/policy.sock", "file/policy.sock", "x" * 200])
+def test_paths_where_no_socket_can_be(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    found = refusal(EndpointOptions(socket=tmp_path / name))
-
-    assert str(tmp_path / name) in found
-    assert reason in found
-
-
-@NOT_AS_ROOT
-def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        assert "Permission denied" in refusal(EndpointOptions(socket=tmp_path / "policy.sock"))
-    finally:
-        tmp_path.chmod(0o700)
+    with refusal(PolicyError):
+        open_listeners(EndpointOptions(socket=tmp_path / name))
 
 
 def test_a_folder_that_another_process_keeps_locked_is_warned_of_and_does_not_prevent_the_start(
@@ -184,21 +167,23 @@ def test_a_folder_that_another_process_keeps_locked_is_warned_of_and_does_not_pr
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with opened(EndpointOptions(socket=path)), socket.socket(socket.AF_UNIX) as client:
+        with (
+            opened_endpoints(EndpointOptions(socket=path)),
+            socket.socket(socket.AF_UNIX) as client,
+        ):
             client.connect(str(path))
     finally:
         os.close(handle)
-    assert f"{path.parent}: another process keeps this folder locked" in caplog.text
+    check_wording(*caplog.messages)
 
 
 def test_the_group_of_the_socket_is_set_or_named(path: Path) -> None:
     group = grp.getgrgid(os.getgid()).gr_name
-    with opened(EndpointOptions(socket=path, socket_group=group)):
+    with opened_endpoints(EndpointOptions(socket=path, socket_group=group)):
         assert path.stat().st_gid == os.getgid()
 
-    assert "--socket-group: expected a group of this machine, found 'no_such_group'" in refusal(
-        EndpointOptions(socket=path, socket_group="no_such_group")
-    )
+    with refusal(PolicyError):
+        open_listeners(EndpointOptions(socket=path, socket_group="no_such_group"))
     assert not path.exists()
 
 
@@ -213,12 +198,14 @@ def test_without_a_path_it_is_the_runtime_directory(tmp_path: Path) -> None:
     found = default_socket({"XDG_RUNTIME_DIR": str(users)})
     assert found == users / "policy_inference" / "policy.sock"
     assert stat.S_IMODE(found.parent.stat().st_mode) == 0o700
-    with pytest.raises(PolicyError, match="name a path: --framed-socket"):
+    with refusal(PolicyError):
         default_socket({"XDG_RUNTIME_DIR": str(tmp_path / "nowhere")})
 
 
 def test_tcp_on_loopback_needs_nothing(path: Path) -> None:
-    with opened(EndpointOptions(tcp=("127.0.0.1", 0), framed_tcp=("localhost", 0))) as listeners:
+    with opened_endpoints(
+        EndpointOptions(tcp=("127.0.0.1", 0), framed_tcp=("localhost", 0))
+    ) as listeners:
         assert [listener.warning for listener in listeners] == ["", ""]
         for listener in listeners:
             assert listener.port > 0
@@ -240,9 +227,8 @@ def test_beyond_this_machine_tcp_is_refused_unless_it_is_safe_or_said(
         EndpointOptions(framed_tcp=place, has_token=True),
         EndpointOptions(framed_tcp=place, insecure_tcp=True),
     ):
-        found = refusal(unsafe)
-        assert "expected an address of this machine alone" in found
-        assert ("--insecure-tcp" if unsafe.tcp else "--tls-cert") in found
+        with refusal(PolicyError):
+            open_listeners(unsafe)
 
 
 def test_beyond_this_machine_tcp_opens_where_it_is_safe_or_said(tmp_path: Path) -> None:
@@ -255,9 +241,9 @@ def test_beyond_this_machine_tcp_opens_where_it_is_safe_or_said(tmp_path: Path) 
         EndpointOptions(framed_tcp=place, tls=mutual),
         EndpointOptions(framed_tcp=place, tls=bare, has_token=True),
     ):
-        with opened(safe) as (listener,):
+        with opened_endpoints(safe) as (listener,):
             assert listener.warning == ""
-    with opened(EndpointOptions(tcp=place, insecure_tcp=True)) as (listener,):
+    with opened_endpoints(EndpointOptions(tcp=place, insecure_tcp=True)) as (listener,):
         assert "INSECURE" in listener.warning
 
 
@@ -271,25 +257,26 @@ def test_a_name_with_several_addresses_is_beyond_if_one_is(monkeypatch: pytest.M
         ],
     )
 
-    assert "found one that others reach" in refusal(EndpointOptions(tcp=("robot", 0)))
+    with refusal(PolicyError):
+        open_listeners(EndpointOptions(tcp=("robot", 0)))
 
 
 def test_a_port_taken_is_named() -> None:
-    with opened(EndpointOptions(tcp=("127.0.0.1", 0))) as (listener,):
-        found = refusal(EndpointOptions(framed_tcp=("127.0.0.1", listener.port)))
-
-    assert f"--framed-tcp 127.0.0.1:{listener.port}: expected" in found
-    assert "another process has it" in found
+    with (
+        opened_endpoints(EndpointOptions(tcp=("127.0.0.1", 0))) as (listener,),
+        refusal(PolicyError),
+    ):
+        open_listeners(EndpointOptions(framed_tcp=("127.0.0.1", listener.port)))
 
 
 @NOT_AS_ROOT
 @pytest.mark.skipif(int(FIRST_FREE_PORT.read_text("utf-8")) <= 80, reason="all ports are free here")
 def test_a_port_of_the_system_is_refused() -> None:
-    assert "ports below 1024" in refusal(EndpointOptions(tcp=("127.0.0.1", 80)))
+    with refusal(PolicyError):
+        open_listeners(EndpointOptions(tcp=("127.0.0.1", 80)))
 
 
 @pytest.mark.parametrize("host", ["x" * 300, "192.0.2.1"])
 def test_a_host_that_is_not_this_machine_is_named(host: str) -> None:
-    assert f"--tcp {host}:5555: expected" in refusal(
-        EndpointOptions(tcp=(host, 5555), insecure_tcp=True)
-    )
+    with pytest.raises(PolicyError, match=f"--tcp {host}:5555: "):
+        open_listeners(EndpointOptions(tcp=(host, 5555), insecure_tcp=True))

@@ -26,12 +26,12 @@ from .lockstep import (
     ACT_DIM,
     OBS_DIM,
     Service,
-    action,
-    is_closed,
-    observation,
+    closed_by_service,
+    expected_action,
+    observation_frame,
+    random_observation,
     receive_error,
     receive_frame,
-    request,
     serving,
 )
 
@@ -59,7 +59,7 @@ def test_welcome_says_what_is_served(service: Service) -> None:
 def test_each_row_is_answered_with_the_sequence_and_stamp_of_the_request(
     service: Service, rows: int
 ) -> None:
-    client, sent = service.welcomed(Hello(rows=4)), observation(rows=rows)
+    client, sent = service.welcomed(Hello(rows=4)), random_observation(rows=rows)
     client.sendall(
         frame(Type.OBSERVATION, sent.tobytes(), rows=rows, sequence=2**64 - 1, stamp_ns=12345)
     )
@@ -70,7 +70,7 @@ def test_each_row_is_answered_with_the_sequence_and_stamp_of_the_request(
     assert header.stamp_ns == 12345
     assert header.answered_ns > 0
     np.testing.assert_allclose(
-        np.frombuffer(payload, np.float32).reshape(rows, -1), action(sent), rtol=1e-5
+        np.frombuffer(payload, np.float32).reshape(rows, -1), expected_action(sent), rtol=1e-5
     )
 
 
@@ -80,7 +80,7 @@ def test_a_frame_may_come_byte_by_byte(service: Service) -> None:
         client.sendall(bytes([byte]))
         service.settle()
     assert receive_frame(client)[0].type == Type.WELCOME
-    for byte in request(observation()):
+    for byte in observation_frame(random_observation()):
         client.sendall(bytes([byte]))
         service.settle()
 
@@ -104,7 +104,7 @@ def test_a_hello_that_does_not_fit_is_refused(service: Service, hello: Hello, co
     service.settle()
 
     assert receive_error(client) is code
-    assert is_closed(client)
+    assert closed_by_service(client)
 
 
 def test_a_hello_for_this_policy_is_welcomed(service: Service) -> None:
@@ -120,10 +120,10 @@ def test_only_those_who_know_the_token_are_welcomed(tmp_path: Path, token: bytes
         service.welcomed(Hello(token=b"the token of this robot"))
 
         assert receive_error(client) is Code.NOT_ALLOWED
-        assert is_closed(client)
+        assert closed_by_service(client)
 
 
-_ROW = observation().tobytes()
+_ROW = random_observation().tobytes()
 _HELLO = Hello().pack()
 
 
@@ -148,7 +148,7 @@ def test_what_is_no_hello_is_a_bad_frame(service: Service, data: bytes) -> None:
     service.settle()
 
     assert receive_error(client) is Code.BAD_FRAME
-    assert is_closed(client)
+    assert closed_by_service(client)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_is_no_observation_is_a_bad_frame(service: Service, data: bytes) ->
     service.settle()
 
     assert receive_error(client) is Code.BAD_FRAME
-    assert is_closed(client)
+    assert closed_by_service(client)
 
 
 def test_another_version_is_named(service: Service) -> None:
@@ -186,31 +186,31 @@ def test_hello_must_come_within_a_second(service: Service) -> None:
     client = service.connect(service.framed)
     service.settle()
     service.after(999)
-    assert not is_closed(client)
+    assert not closed_by_service(client)
     service.after(1)
 
     assert receive_error(client) is Code.TOO_LATE
-    assert is_closed(client)
+    assert closed_by_service(client)
 
 
 def test_a_client_that_was_welcomed_may_be_silent(service: Service) -> None:
     client = service.welcomed()
     service.after(3_600_000)
 
-    assert not is_closed(client)
+    assert not closed_by_service(client)
 
 
 @pytest.mark.parametrize("size", [1, HEADER.size, HEADER.size + 1])
 def test_the_rest_of_a_frame_must_follow_within_100_ms(service: Service, size: int) -> None:
     client = service.welcomed()
-    client.sendall(request(observation())[:size])
+    client.sendall(observation_frame(random_observation())[:size])
     service.settle()
     service.after(99)
-    assert not is_closed(client)
+    assert not closed_by_service(client)
     service.after(1)
 
     assert receive_error(client) is Code.TOO_LATE
-    assert is_closed(client)
+    assert closed_by_service(client)
 
 
 def test_time_outs_end_in_the_order_in_which_they_began(service: Service) -> None:
@@ -222,31 +222,33 @@ def test_time_outs_end_in_the_order_in_which_they_began(service: Service) -> Non
     for late, on_time in itertools.pairwise(clients):
         service.after(25)
         assert receive_error(late) is Code.TOO_LATE
-        assert not is_closed(on_time)
+        assert not closed_by_service(on_time)
 
 
 def test_two_requests_at_once_are_not_in_turn(service: Service) -> None:
     client = service.welcomed()
-    client.sendall(request(observation(1)) + request(observation(2)))
+    client.sendall(
+        observation_frame(random_observation(1)) + observation_frame(random_observation(2))
+    )
     service.settle()
 
     assert receive_error(client) is Code.NOT_IN_TURN
-    assert is_closed(client)
+    assert closed_by_service(client)
 
 
 def test_a_request_during_the_answer_to_the_last_is_not_in_turn(service: Service) -> None:
     client = service.welcomed()
     service.model.meanwhile = lambda: client.sendall(b"\x50")
-    client.sendall(request(observation()))
+    client.sendall(observation_frame(random_observation()))
     service.settle()
 
     assert receive_error(client) is Code.NOT_IN_TURN
-    assert is_closed(client)
+    assert closed_by_service(client)
 
 
 def test_a_request_together_with_hello_is_not_in_turn(service: Service) -> None:
     client = service.connect(service.framed)
-    client.sendall(frame(Type.HELLO, _HELLO) + request(observation()))
+    client.sendall(frame(Type.HELLO, _HELLO) + observation_frame(random_observation()))
     service.settle()
 
     assert receive_error(client) is Code.NOT_IN_TURN
@@ -255,9 +257,9 @@ def test_a_request_together_with_hello_is_not_in_turn(service: Service) -> None:
 def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
     service: Service,
 ) -> None:
-    client, row = service.welcomed(), observation()
+    client, row = service.welcomed(), random_observation()
     row[0, 3] = np.nan
-    client.sendall(request(row, sequence=1))
+    client.sendall(observation_frame(row, sequence=1))
     service.settle()
     header, _ = receive_frame(client)
     assert (header.type, header.rows, header.sequence) == (
@@ -265,7 +267,7 @@ def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
         Code.OBSERVATION_NOT_FINITE,
         1,
     )
-    client.sendall(request(observation(), sequence=2))
+    client.sendall(observation_frame(random_observation(), sequence=2))
     service.settle()
 
     header, _ = receive_frame(client)
@@ -275,14 +277,14 @@ def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
 
 def test_the_one_too_many_learns_that_it_is_full(tmp_path: Path) -> None:
     with serving(tmp_path, clients=2) as service:
-        service.connect().sendall(observation().tobytes())
+        service.connect().sendall(random_observation().tobytes())
         client = service.welcomed()
         late, raw = service.connect(service.framed), service.connect()
         service.settle()
 
         assert receive_error(late) is Code.FULL
-        assert is_closed(late)
-        assert is_closed(raw)
+        assert closed_by_service(late)
+        assert closed_by_service(raw)
         client.close()
         service.settle()
         service.welcomed()
@@ -295,6 +297,6 @@ def test_clients_learn_that_the_service_ends(tmp_path: Path) -> None:
 
         for client in clients:
             assert receive_error(client) is Code.ENDING
-            assert is_closed(client)
+            assert closed_by_service(client)
         assert not service.framed.exists()
         assert not service.raw.exists()

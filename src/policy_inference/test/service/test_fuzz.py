@@ -36,12 +36,12 @@ from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
 from .lockstep import (
     OBS_DIM,
     Service,
-    action,
     descriptors,
-    observation,
+    expected_action,
+    observation_frame,
+    random_observation,
     receive_action,
     receive_frame,
-    request,
     serving,
 )
 
@@ -49,9 +49,14 @@ MESSAGES, STEPS, EXAMPLES = examples(20).max_examples, 20, 40
 CLIENTS = 6
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _HELLO = frame(Type.HELLO, Hello(rows=2).pack())
-_GOOD = (_HELLO, request(observation()), request(observation(rows=2)), observation().tobytes())
-_ROWS = [observation(seed) for seed in range(20)]
-_ACTIONS = [action(row)[0] for row in _ROWS]
+_GOOD = (
+    _HELLO,
+    observation_frame(random_observation()),
+    observation_frame(random_observation(rows=2)),
+    random_observation().tobytes(),
+)
+_ROWS = [random_observation(seed) for seed in range(20)]
+_ACTIONS = [expected_action(row)[0] for row in _ROWS]
 
 odd_numbers = st.one_of(
     st.integers(0, 6),
@@ -114,7 +119,7 @@ class Beside:
         self.count += 1
         which = self.count % len(_ROWS)
         self.raw.sendall(_ROWS[which].tobytes())
-        self.framed.sendall(request(_ROWS[which], sequence=self.count))
+        self.framed.sendall(observation_frame(_ROWS[which], sequence=self.count))
         self.service.loop.step(0)
         header, payload = receive_frame(self.framed)
         assert (header.type, header.sequence) == (Type.ACTION, self.count)

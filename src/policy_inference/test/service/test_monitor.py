@@ -20,6 +20,7 @@ from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.observing import Watched, watched_with
 from policy_inference.service.protocol import Hello, ObservationScaling
+from testkit.wording import check_wording, refusal
 
 from .lockstep import (
     MS,
@@ -27,11 +28,11 @@ from .lockstep import (
     Clock,
     Model,
     Service,
-    observation,
+    observation_frame,
+    random_observation,
     receive_action,
     receive_error,
     receive_frame,
-    request,
 )
 
 MEAN, DIVISOR = np.linspace(-1.0, 1.0, OBS_DIM), np.full(OBS_DIM, 0.05)
@@ -72,7 +73,7 @@ def watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Watch]:
         yield opened
 
 
-def lines(caplog: pytest.LogCaptureFixture, *words: str) -> list[str]:
+def log_lines(caplog: pytest.LogCaptureFixture, *words: str) -> list[str]:
     return [text for text in caplog.messages if all(word in text for word in words)]
 
 
@@ -106,9 +107,7 @@ def test_a_client_that_comes_back_is_known_and_how_long_it_was_away(
     watch.service.connect()
     watch.service.settle()
 
-    first, second = lines(caplog, ": connected, raw protocol")
-    assert first.endswith(", raw protocol")
-    assert second.endswith("; back after 2.5 s")
+    check_wording(*log_lines(caplog, " connected"))
     assert watch.monitor.counts.accepted["raw"] == 2
     assert watch.monitor.counts.connected["raw"] == 1
 
@@ -121,11 +120,8 @@ def test_a_client_that_comes_and_goes_all_the_time_cannot_fill_the_journal(
         watch.service.settle()
     watch.service.after(11_000)
 
-    assert len(lines(caplog, "connected, raw protocol")) == 20
-    assert lines(caplog, "and 280 more in 10 s") == [
-        "connected: and 280 more in 10 s",
-        "disconnected: and 280 more in 10 s",
-    ]
+    assert len(log_lines(caplog, " connected")) == 20
+    check_wording(*log_lines(caplog, "280"))
 
 
 def test_requests_without_an_answer_are_one_event_until_there_are_answers(
@@ -134,16 +130,15 @@ def test_requests_without_an_answer_are_one_event_until_there_are_answers(
     client = watch.service.welcomed(Hello(scaling=ObservationScaling.SCALED))
     broken = np.full((1, OBS_DIM), np.nan, np.float32)
     for values in [broken] * 20:
-        client.sendall(request(values))
+        client.sendall(observation_frame(values))
         watch.service.settle()
         receive_error(client)
     for number in range(3):
-        client.sendall(request(trained(number)[None]))
+        client.sendall(observation_frame(trained(number)[None]))
         watch.service.settle()
         receive_frame(client)
 
-    assert len(lines(caplog, "no answer: OBSERVATION_NOT_FINITE")) == 1
-    assert len(lines(caplog, "gets answers again")) == 1
+    check_wording(*log_lines(caplog, "OBSERVATION_NOT_FINITE"), *log_lines(caplog, "again"))
     assert watch.monitor.counts.errors["OBSERVATION_NOT_FINITE"] == 20
 
 
@@ -154,14 +149,12 @@ def test_normalisation_mismatch_is_one_line_within_seconds_and_its_end_another(
     for _ in range(3):
         watch.ask_for_seconds(client, lambda n: ((trained(n) - MEAN) / DIVISOR).astype(np.float32))
 
-    (line,) = lines(caplog, "normalisation mismatch")
-    assert "value 0 " in line
-    assert "looks like observations that are normalised already, and so twice" in line
+    check_wording(*log_lines(caplog, "mismatch"))
     assert watch.monitor.counts.errors["NORMALISATION_MISMATCH"] == 1
 
     for _ in range(2):
         watch.ask_for_seconds(client, trained)
-    assert len(lines(caplog, "observations are as in training again")) == 1
+    check_wording(*log_lines(caplog, "again"))
 
 
 def test_observations_as_in_training_are_no_mismatch(
@@ -170,7 +163,7 @@ def test_observations_as_in_training_are_no_mismatch(
     client = watch.service.connect()
     watch.ask_for_seconds(client, trained)
 
-    assert not lines(caplog, "mismatch")
+    assert not log_lines(caplog, "mismatch")
 
 
 def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_answers(
@@ -202,7 +195,7 @@ def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_ans
             watch.service.loop.step(0)
 
     assert unanswered == [0] * 5
-    assert len(lines(caplog, "normalisation mismatch")) == 5
+    assert len(log_lines(caplog, "normalisation mismatch")) == 5
 
 
 def test_a_client_that_left_is_not_judged(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
@@ -217,8 +210,8 @@ def test_a_client_that_left_is_not_judged(watch: Watch, caplog: pytest.LogCaptur
         client.close()
     watch.service.settle()
 
-    assert len(lines(caplog, ": disconnected: ")) == 2
-    assert len(lines(caplog, "normalisation mismatch")) == 1
+    assert len(log_lines(caplog, ": disconnected: ")) == 2
+    assert len(log_lines(caplog, "normalisation mismatch")) == 1
 
 
 def test_a_model_that_can_run_no_more_ends_the_service_without_a_request(
@@ -228,7 +221,7 @@ def test_a_model_that_can_run_no_more_ends_the_service_without_a_request(
     monkeypatch.setattr(watch.service.model.backend, "problem", lambda: "the runtime has ended")
     watch.service.after(500)
 
-    with pytest.raises(BackendError, match="the runtime has ended"):
+    with refusal(BackendError):
         watch.service.after(500)
 
 
@@ -241,13 +234,12 @@ def test_latency_drift_is_said_and_shown_until_it_is_over(
             clock, "ns", clock.ns + ms * MS
         )
         for _ in range(30):
-            watch.ask(client, observation())
+            watch.ask(client, random_observation())
         watch.service.after(1000)
         if duration_ms == 8:
             assert watch.monitor.counts.slow
 
-    assert len(lines(caplog, "latency drift: inferences take 8.000 ms")) == 1
-    assert len(lines(caplog, "no longer slow")) == 1
+    check_wording(*log_lines(caplog, "drift"), *log_lines(caplog, "slow"))
     assert not watch.monitor.counts.slow
 
 
@@ -278,4 +270,4 @@ def test_a_watchdog_that_an_idle_service_cannot_feed_is_a_warning(
         closing(Service(tmp_path)) as service,
         closing(Monitor(service.model, Notifier({"WATCHDOG_USEC": "1000000"}))),
     ):
-        assert lines(caplog, "WatchdogSec=1: expected 3 s or more")
+        check_wording(*log_lines(caplog, "WatchdogSec"))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def test_a_socket_that_is_not_there_is_a_warning(
 
     (line,) = caplog.messages
     assert str(tmp_path / "gone") in line
-    assert "No such file" in line
+    assert os.strerror(errno.ENOENT) in line
 
 
 @pytest.mark.parametrize(("pid", "period_s"), [("own", 5.0), ("", 5.0), ("1", None)])

@@ -24,22 +24,15 @@ from policy_inference.service.unix_stream import INTERRUPTS_CLOSE, Closer, UnixS
 from .lockstep import (
     PASS_S,
     Service,
-    action,
-    is_closed,
-    observation,
+    closed_by_service,
+    expected_action,
+    random_observation,
     receive_action,
-    receive_frame,
     serving,
 )
 
 LINGERS_S = 2
 NEVER_S = 600
-
-
-@pytest.fixture
-def opened() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture
@@ -51,31 +44,37 @@ def _interruptible() -> Iterator[None]:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """Return a service on a kernel that lets clients pass descriptors: before Linux 6.16 all do."""
+def passing_service(tmp_path: Path) -> Iterator[Service]:
+    """A service on a kernel that lets clients pass descriptors: before Linux 6.16 all do."""
     with serving(tmp_path) as opened:
-        for listener in opened.listeners:
-            with contextlib.suppress(OSError):
-                listener.socket.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 1)
+        let_descriptors_pass(opened)
         yield opened
 
 
+def let_descriptors_pass(service: Service) -> None:
+    for listener in service.listeners:
+        with contextlib.suppress(OSError):
+            listener.socket.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 1)
+
+
 def test_descriptors_are_refused_where_the_kernel_can(tmp_path: Path) -> None:
-    with serving(tmp_path) as service:
-        client = service.connect()
+    with serving(tmp_path) as passing_service:
+        client = passing_service.connect()
         try:
-            assert not service.listeners[0].socket.getsockopt(socket.SOL_SOCKET, PASSES_RIGHTS)
+            assert not passing_service.listeners[0].socket.getsockopt(
+                socket.SOL_SOCKET, PASSES_RIGHTS
+            )
         except OSError:
             pytest.skip("before Linux 6.16")
         with pytest.raises(PermissionError):
             socket.send_fds(client, [b"x"], [0])
 
 
-def lingering(opened: ExitStack, seconds: int = LINGERS_S) -> socket.socket:
+def lingering_socket(clients: ExitStack, seconds: int = LINGERS_S) -> socket.socket:
     """Return a socket whose last close waits so long: its other end reads nothing."""
-    listening = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+    listening = clients.enter_context(socket.create_server(("127.0.0.1", 0)))
     connected = socket.create_connection(listening.getsockname())
-    opened.enter_context(listening.accept()[0])
+    clients.enter_context(listening.accept()[0])
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
     connected.setblocking(False)
     with contextlib.suppress(BlockingIOError):
@@ -105,56 +104,45 @@ def pass_away(
 @pytest.mark.parametrize("urgent", [False, True])
 @pytest.mark.parametrize("protocol", ["raw", "framed"])
 def test_a_client_that_passes_descriptors_is_sent_away_without_its_request(
-    service: Service, opened: ExitStack, protocol: str, urgent: bool
+    passing_service: Service, clients: ExitStack, protocol: str, urgent: bool
 ) -> None:
-    good = service.connect()
+    good = passing_service.connect()
     if protocol == "raw":
-        hostile, said = service.connect(), observation().tobytes()
+        hostile, said = passing_service.connect(), random_observation().tobytes()
     else:
-        hostile, said = service.connect(service.framed), frame(Type.HELLO, Hello().pack())
-    service.settle()
-    pass_away(hostile, said, lingering(opened), urgent=urgent)
-    service.settle()
-    assert service.notes.ended == ["passes descriptors"]
-    assert service.notes.answers == 0
+        hostile, said = (
+            passing_service.connect(passing_service.framed),
+            frame(Type.HELLO, Hello().pack()),
+        )
+    passing_service.settle()
+    pass_away(hostile, said, lingering_socket(clients), urgent=urgent)
+    passing_service.settle()
+    assert passing_service.notes.ended == ["passes descriptors"]
+    assert passing_service.notes.answers == 0
 
-    good.sendall(observation().tobytes())
-    service.settle()
-    assert receive_action(good).tolist() == pytest.approx(action(observation())[0].tolist())
-    assert is_closed(hostile)
-
-
-def test_a_client_that_passes_them_through_its_turn_is_not_waited_for(
-    service: Service, opened: ExitStack
-) -> None:
-    hostile = service.connect(service.framed)
-    service.settle()
-    service.model.meanwhile = lambda: pass_away(hostile, b"more", lingering(opened))
-    hostile.sendall(frame(Type.HELLO, Hello().pack()))
-    service.settle()
-    assert receive_frame(hostile)[0].type == Type.WELCOME
-    hostile.sendall(frame(Type.OBSERVATION, observation().tobytes(), rows=1))
-    service.settle()
-    assert service.notes.ended == ["passes descriptors"]
+    good.sendall(random_observation().tobytes())
+    passing_service.settle()
+    assert receive_action(good).tolist() == pytest.approx(
+        expected_action(random_observation())[0].tolist()
+    )
+    assert closed_by_service(hostile)
 
 
 def test_clients_that_nobody_let_in_do_not_hold_up_the_end(
-    tmp_path: Path, opened: ExitStack
+    tmp_path: Path, clients: ExitStack
 ) -> None:
-    with serving(tmp_path) as service:
-        for listener in service.listeners:
-            with contextlib.suppress(OSError):
-                listener.socket.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 1)
+    with serving(tmp_path) as passing_service:
+        let_descriptors_pass(passing_service)
         for _ in range(3):
-            pass_away(service.connect(), b"x", lingering(opened, NEVER_S))
+            pass_away(passing_service.connect(), b"x", lingering_socket(clients, NEVER_S))
         began_s = time.monotonic()
     assert time.monotonic() - began_s < NEVER_S / 10
 
 
 @pytest.mark.parametrize("passes", [True, False])
-def test_what_still_holds_descriptors_is_closed_elsewhere(opened: ExitStack, passes: bool) -> None:
+def test_what_still_holds_descriptors_is_closed_elsewhere(clients: ExitStack, passes: bool) -> None:
     elsewhere = list[socket.socket]()
-    here, there = (opened.enter_context(one) for one in socket.socketpair())
+    here, there = (clients.enter_context(one) for one in socket.socketpair())
     stream = UnixStream(there, elsewhere.append)
     for _ in range(3):
         here.send(bytes(1000))
@@ -167,10 +155,10 @@ def test_what_still_holds_descriptors_is_closed_elsewhere(opened: ExitStack, pas
 
 
 @pytest.mark.usefixtures("_interruptible")
-def test_a_close_that_lingers_is_interrupted(opened: ExitStack) -> None:
+def test_a_close_that_lingers_is_interrupted(clients: ExitStack) -> None:
     here, there = socket.socketpair()
-    opened.enter_context(here)
-    pass_away(here, b"x", lingering(opened, NEVER_S))
+    clients.enter_context(here)
+    pass_away(here, b"x", lingering_socket(clients, NEVER_S))
     closed = threading.Event()
 
     class Last(socket.socket):

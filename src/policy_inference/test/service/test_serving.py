@@ -25,10 +25,11 @@ from policy_inference.service.protocol import Answer, Code, Hello, ObservationSc
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, save_sum, weights
 from policy_inference.testing.process import has_ended
+from testkit.wording import check_wording, refusal
 
 from ..core.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
 from ..core.test_memory import ALLOWED_BYTES, held_bytes
-from .serving_models import RECURRENT, ask, save_counting, save_first, serve, session_of
+from .serving_models import RECURRENT, ask_alone, save_counting, save_first, serve_file, session_of
 
 TERMS = [{"term": "joint_pos"}]
 """Observation of three values."""
@@ -43,9 +44,9 @@ def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path
         TERMS, clip=4.0, normalisation={"file": "stats.npz", "sha256": "0" * 64, "clip": 2.0}
     )
     statistics = np.array([1.0, 1.0, 0.0]), np.array([2.0, 0.5, 1.0])
-    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": statistics})
+    model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": statistics})
 
-    ask(model, session_of(model), [9.0, 1.5, -9.0])
+    ask_alone(model, session_of(model), [9.0, 1.5, -9.0])
 
     assert input_of(model) == [1.5, 1.0, -2.0]
 
@@ -57,28 +58,26 @@ def test_targets_are_reported_for_the_joints_as_the_robot_calls_them(tmp_path: P
             "joints.robot_names": {"[hk].*": "{name}_joint"},
         }
     )
-    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3))
+    model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3))
 
     assert model.joints == ("hip_joint", "knee_joint", "ankle")
 
 
 def test_a_policy_that_observes_another_output_is_refused() -> None:
     contract = observed([*TERMS, {"term": "last_output", "output": "speed"}])
-    with pytest.raises(
-        BundleError,
-        match=r"observations.obs.terms\[1\]: expected terms that a "
-        r"client .*, found last_output; a client gets no",
-    ):
+    with refusal(BundleError):
         policy_of(bundle_of(contract))
 
 
 def test_normalised_observation_reaches_the_model_as_it_is(tmp_path: Path) -> None:
     contract = observed(TERMS, clip=4.0, normalisation={"file": "stats.npz", "sha256": "0" * 64})
-    model = serve(
+    model = serve_file(
         contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": (np.ones(3), np.ones(3))}
     )
 
-    answer = ask(model, session_of(model, scaling=ObservationScaling.NORMALISED), [9.0, 1.5, -9.0])
+    answer = ask_alone(
+        model, session_of(model, scaling=ObservationScaling.NORMALISED), [9.0, 1.5, -9.0]
+    )
 
     assert input_of(model) == [9.0, 1.5, -9.0]
     np.testing.assert_allclose(answer, [9.0, 1.5, -9.0] @ weights(3, 3), rtol=1e-6)
@@ -131,9 +130,9 @@ def test_physical_observation_becomes_what_the_node_makes_of_the_same_values(
         for builder in builders:
             builder.write()
             builder.advance()
-    model = serve(contract, save_linear(tmp_path / "m.onnx", size, 3))
+    model = serve_file(contract, save_linear(tmp_path / "m.onnx", size, 3))
 
-    ask(model, session_of(model, scaling=ObservationScaling.PHYSICAL), si)
+    ask_alone(model, session_of(model, scaling=ObservationScaling.PHYSICAL), si)
 
     np.testing.assert_allclose(input_of(model), expected, rtol=1e-6)
 
@@ -150,11 +149,11 @@ def test_several_inputs_take_their_parts_of_the_observation_in_the_contracts_ord
             "model.inputs.first": {"shape": [1, 3], "dtype": "float16"},
         }
     )
-    model = serve(
+    model = serve_file(
         contract, save_sum(tmp_path / "m.onnx", {"first": "float16", "second": "float32"}, 3)
     )
 
-    answer = ask(model, session_of(model), [1.0, 2.0, 3.0, 10.0, 20.0, 30.0])
+    answer = ask_alone(model, session_of(model), [1.0, 2.0, 3.0, 10.0, 20.0, 30.0])
 
     assert input_of(model, "second") == [1.0, 2.0, 3.0]
     assert input_of(model, "first") == [10.0, 20.0, 30.0]
@@ -179,9 +178,9 @@ def test_whole_numbers_reach_an_input_of_whole_numbers(tmp_path: Path) -> None:
         {"actions": (1, 3)},
         dtypes={"tick": "int64"},
     )
-    model = serve(contract, file)
+    model = serve_file(contract, file)
 
-    assert ask(model, session_of(model), [0.5, 0.0, 0.0, 7.0]).tolist() == [7.5, 7.0, 7.0]
+    assert ask_alone(model, session_of(model), [0.5, 0.0, 0.0, 7.0]).tolist() == [7.5, 7.0, 7.0]
 
 
 def acting(kind: str = "position", **term: Any) -> Any:
@@ -204,16 +203,16 @@ def serve_acting(folder: Path, kind: str = "position", **term: Any) -> Any:
         {"actions": (1, 2)},
         constants={"w": np.eye(3, 2, dtype=np.float32)},
     )
-    return serve(acting(kind, **term), file)
+    return serve_file(acting(kind, **term), file)
 
 
 def test_action_is_the_output_inside_the_contracts_clip_and_that_is_counted(tmp_path: Path) -> None:
     model = serve_acting(tmp_path, scale=0.5, clip=[-1.0, 2.0])
     session = session_of(model)
 
-    assert ask(model, session, [0.5, 1.5, 0.0]).tolist() == [0.5, 1.5]
+    assert ask_alone(model, session, [0.5, 1.5, 0.0]).tolist() == [0.5, 1.5]
     assert model.counters["action_clip"] == 0
-    assert ask(model, session, [-3.0, 3.0, 0.0]).tolist() == [-1.0, 2.0]
+    assert ask_alone(model, session, [-3.0, 3.0, 0.0]).tolist() == [-1.0, 2.0]
     assert model.counters["action_clip"] == 1
 
 
@@ -221,7 +220,7 @@ def test_target_is_the_command_of_each_joint_in_the_contracts_order(tmp_path: Pa
     model = serve_acting(tmp_path, scale=[0.5, 0.25], offset="default_position", clip=[-1.0, 1.0])
     session = session_of(model, answer=Answer.TARGET)
 
-    answer = ask(model, session, [1.0, 2.0, 0.0])
+    answer = ask_alone(model, session, [1.0, 2.0, 0.0])
 
     hip, knee, ankle = DEFAULT
     assert model.joints == JOINTS
@@ -239,9 +238,9 @@ def test_target_is_inside_the_joints_limit_of_its_kind_and_that_is_counted(
     model = serve_acting(tmp_path, kind)
     session = session_of(model, answer=Answer.TARGET)
 
-    _, _, ankle = ask(model, session, [limit, 0.0, 0.0]).tolist()
+    _, _, ankle = ask_alone(model, session, [limit, 0.0, 0.0]).tolist()
     assert (ankle, model.counters["position_limit"]) == (limit, 0)
-    hip, _, ankle = ask(model, session, [limit + 0.1, -limit - 0.1, 0.0]).tolist()
+    hip, _, ankle = ask_alone(model, session, [limit + 0.1, -limit - 0.1, 0.0]).tolist()
     assert (hip, ankle) == (-limit, limit)
     assert model.counters["position_limit"] == 1
 
@@ -252,7 +251,7 @@ def test_observation_beyond_any_sense_refused_even_where_a_clip_would_hide_it(
     tmp_path: Path, value: float, scaling: ObservationScaling
 ) -> None:
     contract = observed([{"term": "joint_pos", "clip": [-1.0, 1.0]}], clip=2.0)
-    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3))
+    model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3))
     session = session_of(model, scaling=scaling)
     session.observation[0] = [0.0, value, 0.0]
 
@@ -260,7 +259,7 @@ def test_observation_beyond_any_sense_refused_even_where_a_clip_would_hide_it(
 
     assert session.problem is not None
     assert session.problem.code is Code.OBSERVATION_NOT_FINITE
-    assert f"found {np.float32(value):g} at 1" in str(session.problem)
+    check_wording(session.problem)
     assert model.counters["not_finite"] == 1
 
 
@@ -271,7 +270,7 @@ def test_observation_that_its_input_cannot_hold_refused(tmp_path: Path) -> None:
             "model.inputs.obs": {"shape": [1, 3], "dtype": "float16"},
         }
     )
-    model = serve(contract, save_sum(tmp_path / "m.onnx", {"obs": "float16"}, 3))
+    model = serve_file(contract, save_sum(tmp_path / "m.onnx", {"obs": "float16"}, 3))
     session = session_of(model)
 
     session.observation[0] = [70000.0, 0.0, 0.0]
@@ -279,13 +278,13 @@ def test_observation_that_its_input_cannot_hold_refused(tmp_path: Path) -> None:
 
     assert session.problem is not None
     assert session.problem.code is Code.OBSERVATION_NOT_FINITE
-    assert "at most 65504" in str(session.problem)
+    assert "65504" in str(session.problem)
 
 
 def test_answer_of_the_model_that_is_no_number_is_a_problem_and_the_next_one_is_not(
     tmp_path: Path,
 ) -> None:
-    model = serve(observed(TERMS), save_first(tmp_path / "m.onnx", 3, 3))
+    model = serve_file(observed(TERMS), save_first(tmp_path / "m.onnx", 3, 3))
     session = session_of(model)
 
     session.observation[0] = [4.0, -1.0, 9.0]
@@ -294,11 +293,11 @@ def test_answer_of_the_model_that_is_no_number_is_a_problem_and_the_next_one_is_
     assert session.problem is not None
     assert session.problem.code is Code.ACTION_NOT_FINITE
     assert model.counters["not_finite"] == 1
-    assert ask(model, session, [4.0, 1.0, 9.0]).tolist() == [2.0, 1.0, 3.0]
+    assert ask_alone(model, session, [4.0, 1.0, 9.0]).tolist() == [2.0, 1.0, 3.0]
 
 
 def test_inference_that_fails_is_a_problem_with_the_back_ends_reason(tmp_path: Path) -> None:
-    model = serve(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
+    model = serve_file(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
     sessions = [session_of(model), session_of(model)]
     model.close()
 
@@ -307,7 +306,7 @@ def test_inference_that_fails_is_a_problem_with_the_back_ends_reason(tmp_path: P
     for session in sessions:
         assert session.problem is not None
         assert session.problem.code is Code.INFERENCE_FAILED
-        assert "onnx: run after close" in str(session.problem)
+        check_wording(session.problem)
     assert model.counters["inference_error"] == 2
 
 
@@ -337,27 +336,27 @@ def test_runtime_that_has_died_is_known_to_the_service(tmp_path: Path) -> None:
 def recurrent(tmp_path: Path) -> Any:
     """A model whose answer is the sum of the observation and twice the inferences before."""
     contract = contract_of({"observations": {"obs": {"terms": TERMS}}, **RECURRENT})
-    return serve(contract, save_counting(tmp_path / "m.onnx", 3, 3))
+    return serve_file(contract, save_counting(tmp_path / "m.onnx", 3, 3))
 
 
 def test_each_session_has_recurrent_state_of_its_own(recurrent: Any) -> None:
     one, other = session_of(recurrent), session_of(recurrent)
 
-    answers = [ask(recurrent, one, [1, 0, 0])[0] for _ in range(3)]
-    late = [ask(recurrent, other, [0, 0, 0])[0] for _ in range(2)]
+    answers = [ask_alone(recurrent, one, [1, 0, 0])[0] for _ in range(3)]
+    late = [ask_alone(recurrent, other, [0, 0, 0])[0] for _ in range(2)]
 
     assert answers == [1.0, 3.0, 5.0]
     assert late == [0.0, 2.0]
-    assert ask(recurrent, one, [1, 0, 0])[0] == 7.0
+    assert ask_alone(recurrent, one, [1, 0, 0])[0] == 7.0
 
 
 def test_recurrent_state_starts_clean_where_the_client_asks_for_it(recurrent: Any) -> None:
     session = session_of(recurrent)
     for _ in range(3):
-        ask(recurrent, session, [0, 0, 0])
+        ask_alone(recurrent, session, [0, 0, 0])
 
     session.restarts = True
-    answers = [ask(recurrent, session, [0, 0, 0])[0] for _ in range(2)]
+    answers = [ask_alone(recurrent, session, [0, 0, 0])[0] for _ in range(2)]
 
     assert answers == [0.0, 2.0]
 
@@ -365,13 +364,13 @@ def test_recurrent_state_starts_clean_where_the_client_asks_for_it(recurrent: An
 def test_recurrent_state_stays_as_it_was_where_there_is_a_problem(recurrent: Any) -> None:
     session = session_of(recurrent)
     for _ in range(2):
-        ask(recurrent, session, [0, 0, 0])
+        ask_alone(recurrent, session, [0, 0, 0])
 
     session.observation[0] = [0, math.nan, 0]
     recurrent.infer([session])
 
     assert session.problem is not None
-    assert ask(recurrent, session, [0, 0, 0])[0] == 4.0
+    assert ask_alone(recurrent, session, [0, 0, 0])[0] == 4.0
 
 
 def test_recurrent_state_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
@@ -389,24 +388,24 @@ def test_recurrent_state_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
         {"actions": (1, 3), "h_out": (1, 1, 2)},
         constants={"all": np.array([0, 1])},
     )
-    model = serve(contract, file)
+    model = serve_file(contract, file)
     session = session_of(model)
-    ask(model, session, [4, 0, 0])
+    ask_alone(model, session, [4, 0, 0])
 
     session.observation[0] = [-4, 0, 0]
     model.infer([session])
 
     assert session.problem is not None
     assert session.problem.code is Code.ACTION_NOT_FINITE
-    ask(model, session, [0, 0, 0])
+    ask_alone(model, session, [0, 0, 0])
     assert input_of(model, "h_in") == [2.0, 2.0]
 
 
 def test_more_robots_in_a_frame_than_the_batch_refused(tmp_path: Path) -> None:
-    model = serve(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
+    model = serve_file(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
 
     for rows in (0, 2, 2**32 - 1):
-        with pytest.raises(ServiceError, match=rf"1 to 1 robots .*found {rows}; .*--batch") as got:
+        with refusal(ServiceError) as got:
             model.require_offered(Hello(rows=rows))
         assert got.value.code is Code.NOT_OFFERED
 

@@ -22,9 +22,11 @@ DOUBLES = Path(__file__).parent / "doubles"
 MODULES = "hbm_runtime", "hobot_dnn", "hobot_dnn.pyeasy_dnn", "bpu_board"
 
 
-def compiled(onnx: Path, suffix: str = ".hbm", **settings: Any) -> Path:
+def compiled_for_bpu(onnx: Path, suffix: str = ".hbm", **settings: Any) -> Path:
     """Write the file of the doubles, which are on the path, beside an ONNX file."""
-    made: Path = import_module("bpu_board").write_model(onnx, onnx.with_suffix(suffix), **settings)
+    made: Path = import_module("bpu_board").write_bpu_model(
+        onnx, onnx.with_suffix(suffix), **settings
+    )
     return made
 
 
@@ -37,7 +39,7 @@ def use_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-def board(what: str, text: str) -> Change:
+def board_says(what: str, text: str) -> Change:
     """Return what makes the board say this at that, with runtimes that were not imported yet."""
 
     def change(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +53,7 @@ BPU = BackendCase(
     name="bpu",
     backend=BpuBackend,
     package="hbm_runtime",
-    compile=compiled,
+    compile=compiled_for_bpu,
     prepare=use_doubles,
     precision="int8",
     target="nash-e",
@@ -59,23 +61,23 @@ BPU = BackendCase(
     dtypes=("float32", "int32"),
     dynamic_batch=False,
     without_device={
-        "Missing Horizon runtime libraries; .*; install": board(
+        "Missing Horizon runtime libraries; .*; install": board_says(
             "import", "Missing Horizon runtime libraries"
         )
     },
-    failing_runs={"exception": board("run", "HBRT4_STATUS_BAD_DATA")},
+    failing_runs={"exception": board_says("run", "HBRT4_STATUS_BAD_DATA")},
 )
 PYEASY_IN_CHILD = replace(
     BPU,
     backend=partial(ChildBackend, PyeasyBackend),
     package="hobot_dnn",
-    compile=partial(compiled, suffix=".bin", march="bayes-e"),
+    compile=partial(compiled_for_bpu, suffix=".bin", march="bayes-e"),
     options={"runtime": "pyeasy_dnn"},
     target="bayes-e",
     other_target="nash-e",
     failing_runs={},
     without_device={
-        "cannot open shared object file; .*; install": board(
+        "cannot open shared object file; .*; install": board_says(
             "pyeasy_import", "libdnn.so: cannot open shared object file"
         )
     },

@@ -15,13 +15,12 @@ import pytest
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.testing.case import ACTIONS, OBS
-from policy_inference.testing.models import save_linear
 
 from .cases import DOUBLES, MODULES
 
 
 @pytest.fixture(autouse=True)
-def board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def bpu_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make the board so, with runtimes that were not imported yet."""
     monkeypatch.syspath_prepend(str(DOUBLES))
     path = filter(None, (str(DOUBLES), os.environ.get("PYTHONPATH")))
@@ -54,8 +53,3 @@ def open_file() -> Iterator[Callable[..., BackendBase]]:
             return stack.enter_context(closing(backend))
 
         yield apply
-
-
-@pytest.fixture
-def linear(tmp_path: Path) -> Path:
-    return save_linear(tmp_path / "linear.onnx", 5, 3)

@@ -47,7 +47,7 @@ def _case(flavour: str, cuda: str) -> BackendCase:
         package="tensorrt",
         options={"build": "yes"},
         reads_tensors=True,
-        prepare=partial(machine.install, flavour=flavour, cuda=cuda),
+        prepare=partial(machine.put_doubles, flavour=flavour, cuda=cuda),
         dtypes=wide,
         without_device=_NO_GPU if cuda == "pycuda" else {**_NO_GPU, **_NO_DRIVER},
         failing_runs={"every CUDA call gives an error": _LOST},
@@ -90,7 +90,6 @@ MORE = {
         failing_runs={**_JETPACK_5.failing_runs, "False": partial(_LOST, call="execute_async_v3")},
     ),
     "tensorrt 8.6, cuda-python of old": _case("8.6", "cuda-python of old"),
-    "tensorrt 10.16": _case("10.16", "cuda-python"),
     "tensorrt 11.4": _case("11.4", "cuda-python"),
     "tensorrt, own plan": replace(
         TENSORRT, options={}, compile=built_plan, reads_tensors=False, other_precision="fp16"

@@ -13,11 +13,11 @@ import pytest
 
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.testing.case import ACTIONS, OBS
-from policy_inference.testing.models import save_linear
 
 from . import machine
 from .gpu import Gpu
 
+FROM_CACHE = "from the cache"
 Open = Callable[..., TensorRtBackend]
 Install = Callable[..., Gpu]
 
@@ -30,23 +30,17 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Make this machine one with a GPU: see `machine.install`."""
+def install_gpu(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Make this machine one with a GPU: see `machine.put_doubles`."""
 
     def apply(*args: Any, **kwargs: Any) -> Gpu:
-        return machine.install(monkeypatch, *args, **kwargs)
+        return machine.put_doubles(monkeypatch, *args, **kwargs)
 
     return apply
 
 
 @pytest.fixture
-def linear(tmp_path: Path) -> Path:
-    """ONNX file of actions[1, 3] = obs[1, 5] @ weights."""
-    return save_linear(tmp_path / "linear.onnx", 5, 3)
-
-
-@pytest.fixture
-def opened(linear: Path) -> Iterator[Open]:
+def open_trt(linear: Path) -> Iterator[Open]:
     """Open a model, by default the small one, allowed to build; what is open is closed."""
     with ExitStack() as stack:
 

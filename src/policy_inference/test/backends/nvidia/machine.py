@@ -24,7 +24,7 @@ CUDA_MODULES = (
 )
 
 
-def install(
+def put_doubles(
     monkeypatch: pytest.MonkeyPatch,
     flavour: str = "10.3",
     cuda: str = "cuda-python",

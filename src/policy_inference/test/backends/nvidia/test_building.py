@@ -20,6 +20,7 @@ from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.case import ACTIONS, OBS
 from policy_inference.testing.models import save, save_linear
+from testkit.wording import check_wording, refusal
 
 from .conftest import Install, Open
 from .flavours import FLAVOURS
@@ -28,7 +29,7 @@ OLD = [name for name, flavour in FLAVOURS.items() if flavour.precision_flags]
 MIB = 1 << 20
 
 
-def header(cache: Path) -> dict[str, Any]:
+def plan_header(cache: Path) -> dict[str, Any]:
     """Return what the double wrote into the one plan of the cache."""
     (plan,) = cache.glob("*.plan")
     content = plan.read_bytes()
@@ -59,25 +60,25 @@ def save_quantised(file: Path, shift: int = 0) -> Path:
 
 
 def test_weights_in_a_second_file_are_refused(
-    install: Install, tmp_path: Path, opened: Open
+    install_gpu: Install, tmp_path: Path, open_trt: Open
 ) -> None:
-    install(next(iter(FLAVOURS)))
+    install_gpu(next(iter(FLAVOURS)))
     file = save_linear(tmp_path / "model.onnx", 5, 3)
     onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
 
-    with pytest.raises(BackendError, match=r"model\.onnx: expected all weights in this file"):
-        opened(file)
+    with refusal(BackendError):
+        open_trt(file)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_an_fp32_engine_does_not_round_factors_to_tf32(
-    install: Install, opened: Open, cache: Path, flavour: str
+    install_gpu: Install, open_trt: Open, cache: Path, flavour: str
 ) -> None:
-    install(flavour)
+    install_gpu(flavour)
 
-    opened()
+    open_trt()
 
-    found = header(cache)
+    found = plan_header(cache)
     assert (found["tf32"], found["flags"]) == (False, [])
     assert found["typed"] == (flavour not in OLD)
 
@@ -87,8 +88,8 @@ def test_an_fp32_engine_does_not_round_factors_to_tf32(
     ("precision", "make", "flag"), [("fp16", save_half, "FP16"), ("int8", save_quantised, "INT8")]
 )
 def test_precision_is_asked_for_where_there_is_a_flag(
-    install: Install,
-    opened: Open,
+    install_gpu: Install,
+    open_trt: Open,
     cache: Path,
     tmp_path: Path,
     flavour: str,
@@ -96,146 +97,115 @@ def test_precision_is_asked_for_where_there_is_a_flag(
     make: Callable[[Path], Path],
     flag: str,
 ) -> None:
-    install(flavour)
+    install_gpu(flavour)
 
-    backend = opened(make(tmp_path / "model.onnx"), precision)
+    backend = open_trt(make(tmp_path / "model.onnx"), precision)
 
-    assert header(cache)["flags"] == [flag]
+    assert plan_header(cache)["flags"] == [flag]
     assert backend.details["precision"] == precision
-
-
-def test_integers_do_not_hide_what_is_not_finite(
-    install: Install, opened: Open, tmp_path: Path
-) -> None:
-    install()
-    backend = opened(save_quantised(tmp_path / "model.onnx"), "int8")
-    backend.inputs["obs"][0, 2] = np.nan
-
-    with pytest.raises(BackendError, match="tensorrt: input obs: expected finite values, found"):
-        backend.run()
 
 
 @pytest.mark.parametrize(("precision", "make"), [("fp16", save_half), ("int8", save_quantised)])
 def test_without_flags_precision_is_that_of_the_model(
-    install: Install,
-    opened: Open,
+    install_gpu: Install,
+    open_trt: Open,
     cache: Path,
     tmp_path: Path,
     precision: str,
     make: Callable[[Path], Path],
 ) -> None:
-    install("11.4")
+    install_gpu("11.4")
 
-    opened(make(tmp_path / "model.onnx"), precision)
+    open_trt(make(tmp_path / "model.onnx"), precision)
 
-    assert (header(cache)["typed"], header(cache)["flags"]) == (True, [])
+    assert (plan_header(cache)["typed"], plan_header(cache)["flags"]) == (True, [])
 
 
 @pytest.mark.parametrize("flavour", OLD)
 def test_fp16_of_an_fp32_model_is_built_where_there_is_a_flag(
-    install: Install, opened: Open, cache: Path, flavour: str
+    install_gpu: Install, open_trt: Open, cache: Path, flavour: str
 ) -> None:
-    install(flavour)
+    install_gpu(flavour)
 
-    opened(precision="fp16")
+    open_trt(precision="fp16")
 
-    assert header(cache)["flags"] == ["FP16"]
+    assert plan_header(cache)["flags"] == ["FP16"]
 
 
 @pytest.mark.parametrize(
-    ("flavour", "precision", "expected"),
-    [
-        ("11.4", "fp16", "a model in float16, since this TensorRT takes precision from it"),
-        ("11.4", "int8", "a model with QuantizeLinear and DequantizeLinear"),
-        ("8.5", "int8", "a model with QuantizeLinear and DequantizeLinear"),
-    ],
+    ("flavour", "precision"), [("11.4", "fp16"), ("11.4", "int8"), ("8.5", "int8")]
 )
 def test_an_engine_would_not_have_the_precision_that_the_contract_states(
-    install: Install, opened: Open, linear: Path, flavour: str, precision: str, expected: str
+    install_gpu: Install, open_trt: Open, linear: Path, flavour: str, precision: str
 ) -> None:
-    install(flavour)
+    install_gpu(flavour)
 
-    with pytest.raises(BackendError) as caught:
-        opened(precision=precision)
-
-    message = str(caught.value)
-    assert message.startswith(f"{linear}: expected {expected}")
-    assert message.endswith(f"make it with `model_tools compile tensorrt --precision {precision}`")
+    with refusal(BackendError):
+        open_trt(precision=precision)
 
 
-def test_a_precision_that_is_none_is_refused(install: Install, opened: Open, linear: Path) -> None:
-    install()
+def test_a_precision_that_is_none_is_refused(
+    install_gpu: Install, open_trt: Open, linear: Path
+) -> None:
+    install_gpu()
 
-    with pytest.raises(
-        BackendError, match=f"{linear}: expected a precision among fp32, fp16, int8, found 'w8a8'"
-    ):
-        opened(precision="w8a8")
+    with refusal(BackendError):
+        open_trt(precision="w8a8")
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_workspace_is_limited_where_that_is_asked_for(
-    install: Install, opened: Open, cache: Path, flavour: str
+    install_gpu: Install, open_trt: Open, cache: Path, flavour: str
 ) -> None:
-    install(flavour)
+    install_gpu(flavour)
 
-    opened(workspace_mib="64")
+    open_trt(workspace_mib="64")
 
-    assert header(cache)["workspace"] == 64 * MIB
+    assert plan_header(cache)["workspace"] == 64 * MIB
 
 
-def test_workspace_is_tensorrts_own_by_default(install: Install, opened: Open, cache: Path) -> None:
-    install()
+def test_workspace_is_tensorrts_own_by_default(
+    install_gpu: Install, open_trt: Open, cache: Path
+) -> None:
+    install_gpu()
 
-    opened()
+    open_trt()
 
-    assert header(cache)["workspace"] is None
+    assert plan_header(cache)["workspace"] is None
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_an_open_batch_axis_gets_a_profile_of_the_contracts_size(
-    install: Install, opened: Open, cache: Path, tmp_path: Path, flavour: str
+    install_gpu: Install, open_trt: Open, cache: Path, tmp_path: Path, flavour: str
 ) -> None:
-    install(flavour)
+    install_gpu(flavour)
     file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
     obs, actions = TensorSpec(name="obs", shape=(4, 5)), TensorSpec(name="actions", shape=(4, 3))
 
-    backend = opened(file, inputs=[obs], outputs=[actions])
+    backend = open_trt(file, inputs=[obs], outputs=[actions])
     backend.inputs["obs"][:] = np.arange(20).reshape(4, 5)
     backend.run()
 
-    assert header(cache)["shapes"] == {"obs": [4, 5]}
+    assert plan_header(cache)["shapes"] == {"obs": [4, 5]}
     assert len({row.tobytes() for row in backend.outputs["actions"]}) == 4
 
 
-def test_an_open_axis_that_the_contract_does_not_know_is_named(
-    install: Install, opened: Open, tmp_path: Path
+@pytest.mark.parametrize(("name", "batch"), [("observation", 1), ("obs", 0)])
+def test_an_open_axis_without_a_size_that_tensorrt_takes_is_named(
+    install_gpu: Install, open_trt: Open, tmp_path: Path, name: str, batch: int
 ) -> None:
-    install()
+    install_gpu()
     file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
 
-    with pytest.raises(
-        BackendError,
-        match=r"input obs: expected a size for its open axes "
-        r"\[-1, 5\] in policy.yaml, found none",
-    ):
-        opened(file, inputs=[TensorSpec(name="observation", shape=(1, 5))])
-
-
-def test_sizes_that_tensorrt_refuses_are_named(
-    install: Install, opened: Open, tmp_path: Path
-) -> None:
-    install()
-    file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
-
-    with pytest.raises(BackendError, match="TensorRT refuses the sizes of obs"):
-        opened(file, inputs=[TensorSpec(name="obs", shape=(0, 5))])
+    with refusal(BackendError):
+        open_trt(file, inputs=[TensorSpec(name=name, shape=(batch, 5))])
 
 
 def test_an_output_whose_size_is_another_when_it_runs_is_refused(
-    install: Install, opened: Open, tmp_path: Path
+    install_gpu: Install, open_trt: Open, tmp_path: Path
 ) -> None:
     """Its memory would be too small, which the GPU does not notice."""
-    install()
+    install_gpu()
     nodes = [helper.make_node("Reshape", ["obs", "shape"], ["actions"])]
     file = save(
         tmp_path / "pairs.onnx",
@@ -246,87 +216,79 @@ def test_an_output_whose_size_is_another_when_it_runs_is_refused(
     )
     obs, actions = TensorSpec(name="obs", shape=(2, 5)), TensorSpec(name="actions", shape=(2, 10))
 
-    with pytest.raises(BackendError, match=r"output actions: expected \[2, 10\] .* \[1, 10\]"):
-        opened(file, inputs=[obs], outputs=[actions])
+    with refusal(BackendError):
+        open_trt(file, inputs=[obs], outputs=[actions])
 
 
 def test_all_that_the_parser_says_is_reported(
-    install: Install, opened: Open, tmp_path: Path
+    install_gpu: Install, open_trt: Open, tmp_path: Path
 ) -> None:
-    install("8.5")
+    install_gpu("8.5")
     file = save_quantised(tmp_path / "shifted.onnx", shift=3)
 
-    with pytest.raises(BackendError) as caught:
-        opened(file, "int8")
+    with refusal(BackendError) as caught:
+        open_trt(file, "int8")
 
-    message = str(caught.value)
-    assert message.startswith(f"{file}: expected an ONNX model that TensorRT 8.5.2.2 parses, found")
-    assert message.count("TensorRT only supports symmetric quantization") == 2
+    assert str(caught.value).count("symmetric") == 2
 
 
 def test_a_build_that_fails_says_what_tensorrt_said(
-    install: Install, opened: Open, linear: Path, cache: Path
+    install_gpu: Install, open_trt: Open, linear: Path, cache: Path
 ) -> None:
-    gpu = install()
+    gpu = install_gpu()
     gpu.failing["build"] = "Could not find any implementation for node MatMul"
 
-    with pytest.raises(
-        BackendError,
-        match=f"{linear}: TensorRT 10.3.0 builds no fp32 engine from "
-        "it; TensorRT says: Could not find any implementation",
-    ):
-        opened()
+    with refusal(BackendError):
+        open_trt()
     assert not list(cache.glob("*.plan*"))
 
 
 def test_building_is_reported_in_the_log(
-    install: Install, opened: Open, linear: Path, cache: Path, caplog: pytest.LogCaptureFixture
+    install_gpu: Install,
+    open_trt: Open,
+    linear: Path,
+    cache: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    install()
+    install_gpu()
 
     with caplog.at_level(logging.INFO, "policy_inference"):
-        opened()
+        open_trt()
 
-    began, ended = (record.message for record in caplog.records)
-    assert began == (
-        f"{linear}: building a fp32 engine for Orin with TensorRT 10.3.0 (none was "
-        "built for this model yet)"
-    )
-    assert ended.startswith(f"{linear}: engine built in 0.")
-    assert ended.endswith(f" s, kept in {cache}")
+    check_wording(*caplog.messages)
 
 
 def test_timings_are_kept_for_the_next_build(
-    install: Install, opened: Open, cache: Path, tmp_path: Path
+    install_gpu: Install, open_trt: Open, cache: Path, tmp_path: Path
 ) -> None:
-    install()
-    opened()
+    install_gpu()
+    open_trt()
     (timings,) = cache.glob("timings-*.cache")
     timings.write_bytes(b"of Orin, from before")
 
-    opened(save_linear(tmp_path / "other.onnx", 5, 3, batch="batch"))
+    open_trt(save_linear(tmp_path / "other.onnx", 5, 3, batch="batch"))
 
     assert timings.name == "timings-10-3-0-Orin-8-7.cache"
     assert timings.read_bytes() == b"of Orin, from before"
 
 
 def test_timings_that_tensorrt_refuses_are_measured_again(
-    install: Install, opened: Open, cache: Path
+    install_gpu: Install, open_trt: Open, cache: Path
 ) -> None:
-    install()
-    opened()
+    install_gpu()
+    open_trt()
     (timings,) = cache.glob("timings-*.cache")
     timings.write_bytes(b"of another")
 
-    opened(workspace_mib="1")
+    open_trt(workspace_mib="1")
 
     assert timings.read_bytes() == b"timings of Orin"
 
 
 def test_a_type_that_no_contract_can_state_is_named(
-    install: Install, opened: Open, tmp_path: Path
+    install_gpu: Install, open_trt: Open, tmp_path: Path
 ) -> None:
-    install()
+    install_gpu()
     nodes = [helper.make_node("Greater", ["obs", "obs"], ["actions"])]
     file = save(
         tmp_path / "bool.onnx",
@@ -336,7 +298,5 @@ def test_a_type_that_no_contract_can_state_is_named(
         dtypes={"actions": "bool"},
     )
 
-    with pytest.raises(
-        BackendError, match="tensor actions: expected one of FLOAT, HALF, INT32, INT64, found BOOL"
-    ):
-        opened(file, inputs=[OBS], outputs=[ACTIONS])
+    with refusal(BackendError):
+        open_trt(file, inputs=[OBS], outputs=[ACTIONS])

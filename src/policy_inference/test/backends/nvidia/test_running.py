@@ -19,8 +19,9 @@ from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.testing.case import ACTIONS, OBS, assert_close, reference
 from policy_inference.testing.models import save
+from testkit.wording import check_wording, refusal
 
-from .conftest import Install, Open
+from .conftest import FROM_CACHE, Install, Open
 
 CUDAS = ("cuda-python", "cuda-python of old", "pycuda")
 
@@ -44,12 +45,12 @@ def on_a_thread(work: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("cuda", CUDAS)
 def test_opened_on_one_thread_run_on_another_closed_on_a_third(
-    install: Install, opened: Open, linear: Path, cuda: str
+    install_gpu: Install, open_trt: Open, linear: Path, cuda: str
 ) -> None:
     """As a node does: configure, control loop, clean-up; and configured anew, another loop."""
-    gpu = install(cuda=cuda)
+    gpu = install_gpu(cuda=cuda)
     backends: list[TensorRtBackend] = []
-    on_a_thread(lambda: backends.append(opened()))
+    on_a_thread(lambda: backends.append(open_trt()))
     (backend,) = backends
     for value in (1.0, -2.0):
         backend.inputs["obs"][:] = value
@@ -62,16 +63,16 @@ def test_opened_on_one_thread_run_on_another_closed_on_a_third(
 
 
 @pytest.mark.parametrize("cuda", CUDAS)
-def test_arrays_are_page_locked(install: Install, opened: Open, cuda: str) -> None:
-    gpu = install(cuda=cuda)
-    backend = opened()
+def test_arrays_are_page_locked(install_gpu: Install, open_trt: Open, cuda: str) -> None:
+    gpu = install_gpu(cuda=cuda)
+    backend = open_trt()
     arrays = [*backend.inputs.values(), *backend.outputs.values()]
 
     assert {array.ctypes.data for array in arrays} == set(gpu.pinned)
 
 
-def test_page_locked_memory_is_freed_with_its_arrays(install: Install, linear: Path) -> None:
-    gpu = install()
+def test_page_locked_memory_is_freed_with_its_arrays(install_gpu: Install, linear: Path) -> None:
+    gpu = install_gpu()
     backend = TensorRtBackend(linear, [OBS], [ACTIONS], options={"build": "yes"})
     outputs = backend.outputs["actions"]
     backend.close()
@@ -86,9 +87,9 @@ def test_page_locked_memory_is_freed_with_its_arrays(install: Install, linear: P
 
 
 @pytest.mark.parametrize("choice", ["auto", "yes"])
-def test_a_run_is_one_recorded_graph(install: Install, opened: Open, choice: str) -> None:
-    gpu = install()
-    backend = opened(cuda_graph=choice)
+def test_a_run_is_one_recorded_graph(install_gpu: Install, open_trt: Open, choice: str) -> None:
+    gpu = install_gpu()
+    backend = open_trt(cuda_graph=choice)
     gpu.calls.clear()
 
     backend.run()
@@ -98,10 +99,10 @@ def test_a_run_is_one_recorded_graph(install: Install, opened: Open, choice: str
 
 
 def test_without_a_graph_copies_and_run_are_put_into_the_stream(
-    install: Install, opened: Open
+    install_gpu: Install, open_trt: Open
 ) -> None:
-    gpu = install()
-    backend = opened(cuda_graph="no")
+    gpu = install_gpu()
+    backend = open_trt(cuda_graph="no")
     gpu.calls.clear()
 
     backend.run()
@@ -119,11 +120,11 @@ def test_without_a_graph_copies_and_run_are_put_into_the_stream(
     ("cuda", "graph"), [("cuda-python", "yes"), ("cuda-python", "no"), ("pycuda", "no")]
 )
 def test_nothing_of_tensorrt_outlives_close(
-    install: Install, opened: Open, cuda: str, graph: str
+    install_gpu: Install, open_trt: Open, cuda: str, graph: str
 ) -> None:
     """Engine and context hold memory, which only works with the GPU's context."""
-    gpu = install(cuda=cuda)
-    backend = opened(cuda_graph=graph)
+    gpu = install_gpu(cuda=cuda)
+    backend = open_trt(cuda_graph=graph)
     assert len(gpu.engines) == 2
 
     backend.close()
@@ -131,7 +132,7 @@ def test_nothing_of_tensorrt_outlives_close(
     assert not gpu.engines
 
 
-def save_normalised(file: Path) -> Path:
+def save_instance_norm(file: Path) -> Path:
     """Save actions[1, 3, 1] = obs[1, 3, 1], normalised over its last axis: one plugin."""
     nodes = [helper.make_node("InstanceNormalization", ["obs", "scale", "bias"], ["actions"])]
     return save(
@@ -144,31 +145,29 @@ def save_normalised(file: Path) -> Path:
 
 
 def test_operators_that_are_plugins_of_tensorrt_are_built_and_loaded(
-    install: Install, opened: Open, tmp_path: Path
+    install_gpu: Install, open_trt: Open, tmp_path: Path
 ) -> None:
-    file = save_normalised(tmp_path / "normalised.onnx")
+    file = save_instance_norm(tmp_path / "normalised.onnx")
     tensors = [[TensorSpec(name=name, shape=(1, 3, 1))] for name in ("obs", "actions")]
-    install()
-    opened(file, inputs=tensors[0], outputs=tensors[1]).close()
-    install()  # another process
+    install_gpu()
+    open_trt(file, inputs=tensors[0], outputs=tensors[1]).close()
+    install_gpu()  # another process
 
-    backend = opened(file, inputs=tensors[0], outputs=tensors[1], build="no")
+    backend = open_trt(file, inputs=tensors[0], outputs=tensors[1], build="no")
 
-    assert backend.details["engine"] == "from the cache"
+    assert backend.details["engine"] == FROM_CACHE
 
 
 def test_plugins_that_do_not_load_are_warned_of(
-    install: Install, opened: Open, caplog: pytest.LogCaptureFixture
+    install_gpu: Install, open_trt: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gpu = install()
+    gpu = install_gpu()
     gpu.failing["plugins"] = "libnvinfer_plugin.so: cannot open"
 
     with caplog.at_level(logging.WARNING, "policy_inference"):
-        opened()
+        open_trt()
 
-    assert caplog.messages == [
-        "TensorRT's own plugins do not load; TensorRT says: libnvinfer_plugin.so: cannot open"
-    ]
+    check_wording(*caplog.messages)
 
 
 FAULTS = {
@@ -180,60 +179,62 @@ FAULTS = {
 
 @pytest.mark.parametrize("call", FAULTS)
 def test_a_graph_that_cannot_be_recorded_is_reported_and_done_without(
-    install: Install, opened: Open, linear: Path, call: str, caplog: pytest.LogCaptureFixture
+    install_gpu: Install, open_trt: Open, linear: Path, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gpu = install()
+    gpu = install_gpu()
     gpu.failing[call] = FAULTS[call]
 
     with caplog.at_level(logging.INFO, "policy_inference"):
-        backend = opened()
+        backend = open_trt()
     backend.inputs["obs"][:] = 1.0
     backend.run()
 
     assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
-    assert f"runs without a CUDA graph: tensorrt: {call}: " in caplog.text
-    assert backend.details["cuda_graph"].startswith(f"no: tensorrt: {call}")
+    check_wording(caplog.messages[-1])
+    assert call in backend.details["cuda_graph"]
 
 
 def test_a_model_that_cannot_be_recorded_runs_without_a_graph(
-    install: Install, opened: Open, linear: Path
+    install_gpu: Install, open_trt: Open, linear: Path
 ) -> None:
-    gpu = install()
-    gpu.failing["recording"] = "this layer synchronises"
+    gpu = install_gpu()
+    gpu.failing["recording"] = "synchronises"
 
-    backend = opened()
+    backend = open_trt()
     backend.inputs["obs"][:] = 1.0
     backend.run()
 
     assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
-    assert "TensorRT says: this layer synchronises" in backend.details["cuda_graph"]
+    assert "synchronises" in backend.details["cuda_graph"]
     gpu.failing["execute_async_v3"] = "cudaErrorLaunchFailure"
     with pytest.raises(BackendError) as caught:
         backend.run()
-    assert "this layer synchronises" not in str(caught.value)
+    assert "synchronises" not in str(caught.value)
 
 
 @pytest.mark.parametrize("call", FAULTS)
 def test_a_graph_that_was_asked_for_and_cannot_be_recorded_is_an_error(
-    install: Install, opened: Open, call: str
+    install_gpu: Install, open_trt: Open, call: str
 ) -> None:
-    install().failing[call] = FAULTS[call]
+    install_gpu().failing[call] = FAULTS[call]
 
-    with pytest.raises(BackendError, match=r"option cuda_graph: .*; set it to auto"):
-        opened(cuda_graph="yes")
-
-
-def test_pycuda_has_no_graphs_and_says_so(install: Install, opened: Open) -> None:
-    install(cuda="pycuda")
-
-    assert opened().details["cuda_graph"].startswith("no: pycuda has no CUDA graphs")
-    with pytest.raises(BackendError, match=r"pycuda has no CUDA graphs.*; set it to auto"):
-        opened(cuda_graph="yes")
+    with refusal(BackendError):
+        open_trt(cuda_graph="yes")
 
 
-def test_arrays_of_the_caller_are_used_where_they_are_given(install: Install, linear: Path) -> None:
+def test_pycuda_has_no_graphs_and_says_so(install_gpu: Install, open_trt: Open) -> None:
+    install_gpu(cuda="pycuda")
+
+    check_wording(open_trt().details["cuda_graph"])
+    with refusal(BackendError):
+        open_trt(cuda_graph="yes")
+
+
+def test_arrays_of_the_caller_are_used_where_they_are_given(
+    install_gpu: Install, linear: Path
+) -> None:
     """As those that two processes share."""
-    gpu = install()
+    gpu = install_gpu()
     block: dict[str, Tensor] = {}
 
     def place(spec: TensorSpec) -> Tensor:
@@ -250,31 +251,23 @@ def test_arrays_of_the_caller_are_used_where_they_are_given(install: Install, li
     assert_close({"actions": block["actions"]}, reference(linear, {"obs": block["obs"]}), 0.0)
 
 
-@pytest.mark.parametrize(
-    ("cuda", "package"),
-    [("cuda-python", "cuda-python 12.6, driver 12.6"), ("pycuda", "pycuda 12.6, driver 12.6")],
-)
-def test_details_tell_what_runs_it(install: Install, opened: Open, cuda: str, package: str) -> None:
-    install("8.5", cuda=cuda)
+@pytest.mark.parametrize("cuda", ["cuda-python", "pycuda"])
+def test_details_tell_what_runs_it(install_gpu: Install, open_trt: Open, cuda: str) -> None:
+    install_gpu("8.5", cuda=cuda)
 
-    details = opened().details
+    details = open_trt().details
 
-    assert details["runtime"] == "TensorRT 8.5.2.2"
-    assert details["device"] == "Orin (compute capability 8.7)"
-    assert (details["precision"], details["cuda"]) == ("fp32", package)
+    assert details["precision"] == "fp32"
+    check_wording(details["runtime"], details["device"], details["cuda"])
 
 
 def test_what_tensorrt_warns_of_is_in_the_log(
-    install: Install, opened: Open, caplog: pytest.LogCaptureFixture
+    install_gpu: Install, open_trt: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gpu = install("8.6")
-    gpu.warning = "CUDA lazy loading is not enabled"
+    gpu = install_gpu("8.6")
+    gpu.warning = "lazy loading"
 
     with caplog.at_level(logging.DEBUG, "policy_inference"):
-        opened()
+        open_trt()
 
-    assert (
-        "policy_inference",
-        logging.WARNING,
-        "TensorRT: CUDA lazy loading is not enabled",
-    ) in caplog.record_tuples
+    assert ("policy_inference", logging.WARNING, "TensorRT: lazy loading") in caplog.record_tuples

@@ -128,7 +128,7 @@ def artifact(peer: Peer, onnx: Path, name: str = "tiny", **changed: object) -> P
     return write_rows(onnx, file, replace(model, **changed))  # type: ignore[arg-type]
 
 
-def main(port: int) -> None:
+def serve_models(port: int) -> None:
     models = dict[str, GraphService]()
     server = OpenInferenceServer(GrpcEndpoint(place=("127.0.0.1", port)), models)
     sys.stdout.write("done\n")
@@ -150,5 +150,5 @@ def main(port: int) -> None:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        main(int(sys.argv[1]))
+        serve_models(int(sys.argv[1]))
     os._exit(0)

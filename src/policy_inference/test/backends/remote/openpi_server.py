@@ -54,11 +54,11 @@ class OpenpiServer:
     def _handle(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         self.headers, self.connection = connection.request.headers, connection
-        connection.send(packed(self.metadata))
+        connection.send(packed_answer(self.metadata))
         for content in connection:
             assert isinstance(content, bytes)
             try:
-                seen = msgpack.unpackb(content, object_hook=_array)
+                seen = msgpack.unpackb(content, object_hook=_decoded_array)
                 self.seen.append(seen)
                 answer = self.policy(seen)
             except Exception as error:  # noqa: BLE001  # as the real one: whatever it is
@@ -67,10 +67,10 @@ class OpenpiServer:
                     1011, "Internal server error. Traceback included in previous frame."
                 )
                 return
-            connection.send(answer if isinstance(answer, bytes | str) else packed(answer))
+            connection.send(answer if isinstance(answer, bytes | str) else packed_answer(answer))
 
 
-def packed(value: Any) -> bytes:
+def packed_answer(value: Any) -> bytes:
     """Return what the server sends for a value."""
 
     def plain(array: Any) -> Any:
@@ -87,7 +87,7 @@ def packed(value: Any) -> bytes:
     return content
 
 
-def _array(value: dict[Any, Any]) -> Any:
+def _decoded_array(value: dict[Any, Any]) -> Any:
     if b"__ndarray__" not in value:
         return value
     return np.ndarray(value[b"shape"], np.dtype(value[b"dtype"]), value[b"data"])

@@ -25,11 +25,15 @@ from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.waiting import until
+from testkit.wording import refusal
+
+from .conftest import run_succeeds
 
 pytest.importorskip("msgpack", reason="msgpack is not installed")
 pytest.importorskip("websockets.sync.server", reason="websockets is not installed")
 
-from .openpi_server import JOINTS, STEPS, OpenpiServer, packed, right
+from .openpi_server import JOINTS, STEPS, OpenpiServer, packed_answer, right
 
 IMAGE = TensorSpec(name="image", shape=(1, 3, 6, 8), dtype="uint8")
 STATE = TensorSpec(name="state", shape=(1, JOINTS))
@@ -47,62 +51,43 @@ def msgpack_error(dtype: str) -> dict[str, Any]:
     return {"actions": {b"__ndarray__": True, b"data": b"", b"dtype": dtype, b"shape": (1,)}}
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.1)
-
-
 @pytest.fixture
-def server() -> Iterator[OpenpiServer]:
+def openpi_server() -> Iterator[OpenpiServer]:
     with closing(OpenpiServer()) as running:
         yield running
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def artifact_file(tmp_path: Path) -> Path:
     path = tmp_path / "policy.openpi.yaml"
     path.write_text(ARTIFACT)
     return path
 
 
 @pytest.fixture
-def opened(file: Path, server: OpenpiServer) -> Iterator[Callable[..., OpenpiBackend]]:
+def open_openpi(
+    artifact_file: Path, openpi_server: OpenpiServer
+) -> Iterator[Callable[..., OpenpiBackend]]:
     with ExitStack() as stack:
 
         def apply(**options: str) -> OpenpiBackend:
-            given = {"endpoint": f"ws://127.0.0.1:{server.port}", **options}
-            backend = OpenpiBackend(file, [IMAGE, STATE], [CHUNK], options=given)
+            given = {"endpoint": f"ws://127.0.0.1:{openpi_server.port}", **options}
+            backend = OpenpiBackend(artifact_file, [IMAGE, STATE], [CHUNK], options=given)
             return stack.enter_context(closing(backend))
 
         yield apply
 
 
-def until(condition: Callable[[], bool]) -> None:
-    given_up = time.monotonic() + 20.0
-    while not condition():
-        assert time.monotonic() < given_up
-        time.sleep(0.005)
-
-
-def runs(backend: OpenpiBackend) -> bool:
-    try:
-        backend.run()
-    except BackendError:
-        return False
-    return True
-
-
 def test_chunk_of_the_server_answers_image_state_and_prompt(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
 ) -> None:
-    backend, rng = opened(), np.random.default_rng(1)
+    backend, rng = open_openpi(), np.random.default_rng(1)
     image = rng.integers(0, 256, (1, 3, 6, 8), np.uint8)
     backend.inputs["image"][:], backend.inputs["state"][:] = image, [0.5, -0.5]
 
     backend.run()
 
-    seen = server.seen[-1]
+    seen = openpi_server.seen[-1]
     np.testing.assert_array_equal(seen["observation/image"], image[0].transpose(1, 2, 0))
     assert seen["observation/image"].dtype == np.uint8
     assert seen["prompt"] == "reach"
@@ -113,7 +98,7 @@ def test_chunk_of_the_server_answers_image_state_and_prompt(
 
 
 def test_bundle_whose_images_go_as_they_are_runs_from_the_image_to_the_chunk(
-    server: OpenpiServer, tmp_path: Path
+    openpi_server: OpenpiServer, tmp_path: Path
 ) -> None:
     """The contract of docs/remote_models.md: uint8, identity, one graph."""
     text = ARTIFACT.replace(": image}", ": front}")
@@ -137,18 +122,18 @@ def test_bundle_whose_images_go_as_they_are_runs_from_the_image_to_the_chunk(
     del contract["golden"]
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract))
     bundle = load_bundle(folder, kind=ChunkBundle)
-    server.policy = lambda seen: {
+    openpi_server.policy = lambda seen: {
         "actions": seen["observation/state"] + np.arange(8.0)[:, np.newaxis]
     }
     image = np.arange(16 * 24 * 3, dtype=np.uint8).reshape(16, 24, 3)
     state = np.array([1.0, 2.0, 3.0])
-    options = {"openpi": {"endpoint": f"ws://127.0.0.1:{server.port}"}}
+    options = {"openpi": {"endpoint": f"ws://127.0.0.1:{openpi_server.port}"}}
 
     with open_models(bundle.models, ["openpi"], options) as models:
         graphs = ChunkGraphs(bundle.contract, models)
         chunk = graphs.run(ChunkObservation(images={"front": image}, state=state))
 
-    np.testing.assert_array_equal(server.seen[-1]["observation/image"], image)
+    np.testing.assert_array_equal(openpi_server.seen[-1]["observation/image"], image)
     np.testing.assert_allclose(chunk, state + np.arange(8.0)[:, np.newaxis])
 
 
@@ -157,89 +142,81 @@ def _of_states(text: str) -> str:
 
 
 def test_prompt_of_the_option_replaces_that_of_the_bundle(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
 ) -> None:
-    opened(prompt="lift the cube").run()
+    open_openpi(prompt="lift the cube").run()
 
-    assert server.seen[-1]["prompt"] == "lift the cube"
+    assert openpi_server.seen[-1]["prompt"] == "lift the cube"
 
 
 def test_keys_with_dots_are_maps_and_images_may_have_channels_first(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer, file: Path
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, artifact_file: Path
 ) -> None:
-    file.write_text(
+    artifact_file.write_text(
         "images: {images.cam_high: image}\nstate: {state: state}\nchannels_first: true\n"
         "metadata: {policy: reach}\n"
     )
-    server.policy = lambda seen: {"actions": np.zeros((STEPS, JOINTS), np.float32)}
+    openpi_server.policy = lambda seen: {"actions": np.zeros((STEPS, JOINTS), np.float32)}
 
-    opened().run()
+    open_openpi().run()
 
-    assert server.seen[-1]["images"]["cam_high"].shape == (3, 6, 8)
-    assert "prompt" not in server.seen[-1]
+    assert openpi_server.seen[-1]["images"]["cam_high"].shape == (3, 6, 8)
+    assert "prompt" not in openpi_server.seen[-1]
 
 
 def test_images_are_made_square_with_black_bars(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer, file: Path
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, artifact_file: Path
 ) -> None:
     pytest.importorskip("PIL", reason="pillow is not installed")
-    file.write_text(f"{ARTIFACT}image_size: 4\n")
-    backend = opened()
+    artifact_file.write_text(f"{ARTIFACT}image_size: 4\n")
+    backend = open_openpi()
     backend.inputs["image"][:] = np.array([10, 20, 30], np.uint8).reshape(1, 3, 1, 1)
 
     backend.run()
 
-    seen = server.seen[-1]["observation/image"]
+    seen = openpi_server.seen[-1]["observation/image"]
     np.testing.assert_array_equal(seen[:3], np.broadcast_to([10, 20, 30], (3, 4, 3)))
     np.testing.assert_array_equal(seen[3:], np.zeros((1, 4, 3)))
 
 
 def test_api_key_is_sent(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer, tmp_path: Path
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_text("abc123\n")
 
-    opened(key_file=str(tmp_path / "key"))
+    open_openpi(key_file=str(tmp_path / "key"))
 
-    assert server.headers["Authorization"] == "Api-Key abc123"
+    assert openpi_server.headers["Authorization"] == "Api-Key abc123"
 
 
 def test_api_key_is_not_sent_to_another_machine_without_tls(
-    opened: Callable[..., OpenpiBackend], tmp_path: Path
+    open_openpi: Callable[..., OpenpiBackend], tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_text("abc123\n")
 
-    with pytest.raises(BackendError, match=r"expected TLS to 192\.0\.2\.1"):
-        opened(endpoint="ws://192.0.2.1:8000", key_file=str(tmp_path / "key"))
+    with refusal(BackendError):
+        open_openpi(endpoint="ws://192.0.2.1:8000", key_file=str(tmp_path / "key"))
 
 
 @pytest.mark.parametrize(
-    ("policy", "says"),
+    "policy",
     [
-        (lambda seen: {"actions": np.zeros((STEPS, 3))}, r"expected an array \[4, 2\].*\[4, 3\]"),
-        (lambda seen: {"actions": np.zeros((9, JOINTS))}, r"found float64\[9, 2\]"),
-        (lambda seen: {"actions": [[0.0, 0.0]] * STEPS}, "found none"),
-        (lambda seen: {"action": np.zeros((STEPS, JOINTS))}, "found none"),
-        (lambda seen: {"actions": np.zeros((STEPS, JOINTS), np.int64)}, "expected floats"),
-        (lambda seen: "Traceback:\nKeyError: 'observation/wrist'", "KeyError: 'observation/wrist'"),
-        (lambda seen: 1 / 0, "ZeroDivisionError"),
-        (lambda seen: b"\xc1\xff", "expected msgpack"),
-        (
-            lambda seen: (
-                b"\x81\xa7actions\x84\xc4\x0b__ndarray__\xc3\xc4\x04data\xc4\x01."
-                b"\xc4\x05dtype\xa1O\xc4\x05shape\x91\x01"
-            ),
-            "an array of the type 'O'",
+        lambda seen: {"actions": np.zeros((STEPS, 3))},
+        lambda seen: {"actions": np.zeros((9, JOINTS))},
+        lambda seen: {"actions": [[0.0, 0.0]] * STEPS},
+        lambda seen: {"action": np.zeros((STEPS, JOINTS))},
+        lambda seen: {"actions": np.zeros((STEPS, JOINTS), np.int64)},
+        lambda seen: "Traceback:\nKeyError: 'observation/wrist'",
+        lambda seen: 1 / 0,
+        lambda seen: b"\xc1\xff",
+        lambda seen: (
+            b"\x81\xa7actions\x84\xc4\x0b__ndarray__\xc3\xc4\x04data\xc4\x01."
+            b"\xc4\x05dtype\xa1O\xc4\x05shape\x91\x01"
         ),
-        (lambda seen: b"\xdd\x03\xf0\x00\x00" + b"\x90" * (63 << 20), "message too big"),
-        (lambda seen: b"\x91\xdc\x0f\xff" + b"\x90" * 4095, "more than 4096 lists and maps"),
-        (lambda seen: b"\xdd\x00\x00\x10\x01" + b"\xc0" * 4097, "4097 exceeds max_array_len"),
-        (
-            lambda seen: (
-                b"\x83\xc4\x0d__npgeneric__\xc3\xc4\x04data\xcd\x01\x2c\xc4\x05dtype\xa2i1"
-            ),
-            "out of bounds",
-        ),
+        lambda seen: b"\xdd\x03\xf0\x00\x00" + b"\x90" * (63 << 20),
+        lambda seen: b"\x91\xdc\x0f\xff" + b"\x90" * 4095,
+        lambda seen: b"\xdd\x00\x00\x10\x01" + b"\xc0" * 4097,
+        lambda seen: b"\x83\xc4\x0d__npgeneric__\xc3\xc4\x04data\xcd\x01\x2c\xc4\x05dtype\xa2i1",
     ],
     ids=[
         "joints",
@@ -258,16 +235,16 @@ def test_api_key_is_not_sent_to_another_machine_without_tls(
     ],
 )
 def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer, policy: Any, says: str
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, policy: Any
 ) -> None:
-    backend = opened()
-    server.policy = policy
+    backend = open_openpi()
+    openpi_server.policy = policy
 
-    with pytest.raises(BackendError, match=says):
+    with refusal(BackendError):
         backend.run()
-    server.policy = right
+    openpi_server.policy = right
 
-    until(lambda: runs(backend))
+    until(lambda: run_succeeds(backend))
 
 
 TERMINAL = "\x1b]52;c;cm0gLXJm\x07\x1b[2J\rservice stopped\n\x9b31m"
@@ -280,10 +257,10 @@ TERMINAL = "\x1b]52;c;cm0gLXJm\x07\x1b[2J\rservice stopped\n\x9b31m"
     ids=["error", "key", "type"],
 )
 def test_texts_of_a_server_do_not_control_a_terminal(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer, answer: Any
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, answer: Any
 ) -> None:
-    backend = opened()
-    server.policy = lambda seen: answer
+    backend = open_openpi()
+    openpi_server.policy = lambda seen: answer
 
     with pytest.raises(BackendError) as caught:
         backend.run()
@@ -293,46 +270,46 @@ def test_texts_of_a_server_do_not_control_a_terminal(
 
 
 def test_metadata_of_a_server_does_not_control_a_terminal(
-    file: Path, opened: Callable[..., OpenpiBackend]
+    artifact_file: Path, open_openpi: Callable[..., OpenpiBackend]
 ) -> None:
     with (
         closing(OpenpiServer({"policy": TERMINAL * 100})) as hostile,
         pytest.raises(BackendError) as caught,
     ):
-        opened(endpoint=f"ws://127.0.0.1:{hostile.port}")
+        open_openpi(endpoint=f"ws://127.0.0.1:{hostile.port}")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
 
 
 def test_server_that_stops_reading_is_late(
-    file: Path, server: OpenpiServer, monkeypatch: pytest.MonkeyPatch
+    artifact_file: Path, openpi_server: OpenpiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "_BUDGET_S", 0.0)
-    image = TensorSpec(name="image", shape=(1, 3, 2048, 2048), dtype="uint8")
-    given = {"endpoint": f"ws://127.0.0.1:{server.port}", "deadline_ms": "1000"}
-    with closing(OpenpiBackend(file, [image, STATE], [CHUNK], options=given)) as backend:
+    image = TensorSpec(name="image", shape=(1, 3, 1536, 1536), dtype="uint8")
+    given = {"endpoint": f"ws://127.0.0.1:{openpi_server.port}", "deadline_ms": "3000"}
+    with closing(OpenpiBackend(artifact_file, [image, STATE], [CHUNK], options=given)) as backend:
         with (
-            server.connection.protocol_mutex,  # without which it takes nothing more
-            pytest.raises(BackendError, match="the request was not read within 1000 ms"),
+            openpi_server.connection.protocol_mutex,  # without which it takes nothing more
+            refusal(BackendError),
         ):
             backend.run()
-        until(lambda: runs(backend))
+        until(lambda: run_succeeds(backend))
 
 
 def test_late_answer_is_never_taken_for_the_next_request(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
 ) -> None:
     def slow(seen: dict[str, Any]) -> Any:
         time.sleep(0.3)
         return {"actions": np.full((STEPS, JOINTS), 7.0)}
 
-    backend = opened(deadline_ms="100")
-    server.policy = slow
-    with pytest.raises(BackendError, match="no answer within 100 ms"):
+    backend = open_openpi(deadline_ms="100")
+    openpi_server.policy = slow
+    with refusal(BackendError):
         backend.run()
-    server.policy = right
+    openpi_server.policy = right
 
-    until(lambda: runs(backend))
+    until(lambda: run_succeeds(backend))
     time.sleep(0.3)
     backend.run()
 
@@ -340,15 +317,15 @@ def test_late_answer_is_never_taken_for_the_next_request(
 
 
 def test_answer_that_was_not_asked_for_is_refused(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
 ) -> None:
-    backend = opened()
-    server.policy = lambda seen: _twice(server, right(seen))
+    backend = open_openpi()
+    openpi_server.policy = lambda seen: _answered_twice(openpi_server, right(seen))
 
-    with pytest.raises(BackendError, match="found one"):
+    with refusal(BackendError):
         until(partial(_ran, backend))
-    server.policy = right
-    until(lambda: runs(backend))
+    openpi_server.policy = right
+    until(lambda: run_succeeds(backend))
 
 
 def _ran(backend: OpenpiBackend) -> bool:
@@ -356,79 +333,80 @@ def _ran(backend: OpenpiBackend) -> bool:
     return False
 
 
-def _twice(server: OpenpiServer, answer: Any) -> Any:
-    server.connection.send(packed(answer))
+def _answered_twice(openpi_server: OpenpiServer, answer: Any) -> Any:
+    openpi_server.connection.send(packed_answer(answer))
     return answer
 
 
 def test_server_that_ends_is_an_error_at_once_and_is_used_again(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
 ) -> None:
-    backend = opened()
-    server.close()
+    backend = open_openpi()
+    openpi_server.close()
 
-    with pytest.raises(BackendError, match="the connection ended"):
+    with refusal(BackendError):
         backend.run()
     until(lambda: "expected a server of openpi" in backend.problem())
-    with closing(OpenpiServer(port=server.port)):
-        until(lambda: runs(backend))
+    with closing(OpenpiServer(port=openpi_server.port)):
+        until(lambda: run_succeeds(backend))
 
 
 def test_other_policy_after_a_restart_is_refused(
-    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
 ) -> None:
-    backend = opened()
-    server.close()
-    runs(backend)
+    backend = open_openpi()
+    openpi_server.close()
+    run_succeeds(backend)
 
-    with closing(OpenpiServer({"policy": "reach", "version": 4}, port=server.port)):
+    with closing(OpenpiServer({"policy": "reach", "version": 4}, port=openpi_server.port)):
         until(lambda: "version: expected 3, found 4" in backend.problem())
-        assert not runs(backend)
+        assert not run_succeeds(backend)
 
 
 def test_policy_that_its_server_does_not_name_needs_an_option(
-    opened: Callable[..., OpenpiBackend], file: Path
+    open_openpi: Callable[..., OpenpiBackend], artifact_file: Path
 ) -> None:
-    file.write_text(ARTIFACT.partition("metadata")[0])
+    artifact_file.write_text(ARTIFACT.partition("metadata")[0])
 
     with pytest.raises(BackendError, match=r"openpi\.unproven=yes"):
-        opened()
-    assert "not proven" in opened(unproven="yes").details["policy"]
+        open_openpi()
+    assert "not proven" in open_openpi(unproven="yes").details["policy"]
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    "text",
     [
-        ("images: {a: image}", "expected each input of the graph once"),
-        ("images: {a: image, b: state}", r"expected images uint8\[1, 3, height, width\]"),
-        (f"{ARTIFACT}image_size: -1", "a whole number >= 0"),
-        ("colour: red", "an unknown key"),
-        ("- 1", "a mapping with the keys of OpenpiModel"),
-        ("{", "expected YAML"),
+        "images: {a: image}",
+        "images: {a: image, b: state}",
+        f"{ARTIFACT}image_size: -1",
+        "colour: red",
+        "- 1",
+        "{",
     ],
+    ids=["same image", "image of a state", "size", "key", "list", "no YAML"],
 )
 def test_artifact_that_makes_no_sense_is_refused(
-    opened: Callable[..., OpenpiBackend], file: Path, text: str, says: str
+    open_openpi: Callable[..., OpenpiBackend], artifact_file: Path, text: str
 ) -> None:
-    file.write_text(text)
+    artifact_file.write_text(text)
 
-    with pytest.raises(BackendError, match=says) as caught:
-        opened()
-    assert str(file) in str(caught.value)
+    with refusal(BackendError) as caught:
+        open_openpi()
+    assert str(artifact_file) in str(caught.value)
 
 
 @pytest.mark.parametrize("endpoint", ["", "127.0.0.1:8000", "http://127.0.0.1:8000", "ws://"])
 def test_endpoint_that_is_none_is_refused(
-    opened: Callable[..., OpenpiBackend], endpoint: str
+    open_openpi: Callable[..., OpenpiBackend], endpoint: str
 ) -> None:
-    with pytest.raises(BackendError, match="expected ws://HOST:PORT"):
-        opened(endpoint=endpoint)
+    with refusal(BackendError):
+        open_openpi(endpoint=endpoint)
 
 
 def test_proxy_of_the_environment_is_not_used(
-    opened: Callable[..., OpenpiBackend], monkeypatch: pytest.MonkeyPatch
+    open_openpi: Callable[..., OpenpiBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("ws_proxy", "http://127.0.0.1:9")
 
-    assert runs(opened())
+    assert run_succeeds(open_openpi())

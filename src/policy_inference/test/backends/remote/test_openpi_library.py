@@ -13,7 +13,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,17 +23,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_inference.backends.remote import link
 from policy_inference.backends.remote.openpi import OpenpiBackend, PaddedSquare
-from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from testkit.waiting import until
 
 pytest.importorskip("msgpack", reason="msgpack is not installed")
 pytest.importorskip("websockets.sync.server", reason="websockets is not installed")
 
 from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
 
-from .openpi_library import FAILS, SLOW, STEPS
+from .openpi_library import STEPS
 from .openpi_server import JOINTS, OpenpiServer
 
 CHECKOUT = Path(os.environ.get("OPENPI", ""))
@@ -90,7 +88,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def library_server() -> Iterator[Server]:
     running = Server()
     running.start()
     yield running
@@ -107,36 +105,17 @@ def openpi_client(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def opened(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., OpenpiBackend]]:
-    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.1)
+def open_library(library_server: Server, tmp_path: Path) -> Iterator[Callable[..., OpenpiBackend]]:
     file = tmp_path / "policy.openpi.yaml"
     with ExitStack() as stack:
 
         def apply(text: str = ARTIFACT, **options: str) -> OpenpiBackend:
             file.write_text(text)
-            given = {"endpoint": f"ws://127.0.0.1:{server.port}", **options}
+            given = {"endpoint": f"ws://127.0.0.1:{library_server.port}", **options}
             backend = OpenpiBackend(file, [IMAGE, STATE], [CHUNK], options=given)
             return stack.enter_context(closing(backend))
 
         yield apply
-
-
-def until(condition: Callable[[], bool]) -> None:
-    given_up = time.monotonic() + 60.0
-    while not condition():
-        assert time.monotonic() < given_up
-        time.sleep(0.02)
-
-
-def runs(backend: OpenpiBackend) -> bool:
-    try:
-        backend.run()
-    except BackendError:
-        return False
-    return True
 
 
 def test_requests_are_the_bytes_of_openpis_client(openpi_client: Callable[[str], Any]) -> None:
@@ -172,8 +151,8 @@ def test_images_of_a_size_are_those_of_openpis_client(
     np.testing.assert_array_equal(PaddedSquare(height, width, 224)(image), expected)
 
 
-def test_server_answers_with_its_chunk(opened: Callable[..., OpenpiBackend]) -> None:
-    backend = opened()
+def test_server_answers_with_its_chunk(open_library: Callable[..., OpenpiBackend]) -> None:
+    backend = open_library()
     backend.inputs["image"][:], backend.inputs["state"][:] = 7, [0.5, -0.5]
 
     backend.run()
@@ -182,54 +161,7 @@ def test_server_answers_with_its_chunk(opened: Callable[..., OpenpiBackend]) -> 
     np.testing.assert_allclose(backend.outputs["actions"][0], expected)
 
 
-def test_other_policy_is_refused_by_its_metadata(opened: Callable[..., OpenpiBackend]) -> None:
-    with pytest.raises(BackendError, match="version: expected 4, found 3"):
-        opened(ARTIFACT.replace('"3"', '"4"'))
-
-
-def test_error_of_the_policy_is_named_and_the_next_request_is_answered(
-    opened: Callable[..., OpenpiBackend],
-) -> None:
-    backend = opened()
-    backend.inputs["state"][0, 0] = FAILS
-
-    with pytest.raises(BackendError, match="the server failed: KeyError: 'observation/wrist'"):
-        backend.run()
-    backend.inputs["state"][0, 0] = 1.0
-
-    until(lambda: runs(backend))
-
-
-def test_late_answer_is_never_taken_for_the_next_request(
-    opened: Callable[..., OpenpiBackend],
-) -> None:
-    backend = opened(deadline_ms="300")
-    backend.inputs["state"][0, 0] = SLOW
-
-    with pytest.raises(BackendError, match="no answer within 300 ms"):
-        backend.run()
-    backend.inputs["state"][0, 0] = 2.0
-    until(lambda: runs(backend))
-
-    assert backend.outputs["actions"][0, 0, 0] == 2.0
-
-
-def test_server_that_is_killed_is_used_again(
-    opened: Callable[..., OpenpiBackend], server: Server
-) -> None:
-    backend = opened()
-    server.kill()
-
-    with pytest.raises(BackendError, match="the connection ended"):
-        backend.run()
-    server.start()
-
-    until(lambda: runs(backend))
-
-
-def test_server_of_our_tests_is_one_to_openpis_client(
-    openpi_client: Callable[[str], Any],
-) -> None:
+def test_server_of_our_tests_is_one_to_openpis_client(openpi_client: Callable[[str], Any]) -> None:
     policy_class = openpi_client("websocket_client_policy").WebsocketClientPolicy
     image = np.full((6, 8, 3), 7, np.uint8)
     seen = {"observation/image": image, "observation/state": np.zeros(JOINTS), "prompt": "reach"}

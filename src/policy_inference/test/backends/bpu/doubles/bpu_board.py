@@ -23,13 +23,13 @@ Array = npt.NDArray[Any]
 _HEAD = struct.Struct("<4sII")
 
 
-def board() -> dict[str, Any]:
+def board_state() -> dict[str, Any]:
     """Return how this board is: march, extensions, version, what fails, what is written."""
     described: dict[str, Any] = json.loads(os.environ.get("BPU_BOARD", "{}"))
     return described
 
 
-def say(text: str) -> None:
+def print_as_library(text: str) -> None:
     """Write as a native library does, past Python."""
     os.write(2, f"{text}\n".encode())
 
@@ -118,8 +118,10 @@ class Model:
 
     def infer(self, arrays: list[Array]) -> list[Array]:
         """Return the outputs in memory; inputs are the valid parts."""
-        if board().get("march", self.march) != self.march:
-            say("[BPU_PLAT]Incompatible Platform!! Please check the march of the model")
+        if board_state().get("march", self.march) != self.march:
+            print_as_library(
+                "[BPU_PLAT]Incompatible Platform!! Please check the march of the model"
+            )
             raise RuntimeError("hbDNNInferV2 failed")
         kinds = {node.name: node.type for node in self._session.get_inputs()}
         feed = {
@@ -130,7 +132,7 @@ class Model:
         return [t.from_onnx(array) for t, array in zip(self.outputs, found, strict=True)]
 
 
-def write_model(
+def write_bpu_model(
     onnx: Path,
     file: Path,
     *,

@@ -16,10 +16,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from bpu_board import Model, Tensor, board, say  # type: ignore[import-not-found]  # lies beside it
+from bpu_board import Model, Tensor, board_state, print_as_library  # type: ignore[import-not-found]  # lies beside it
 
-if "import" in board():
-    raise RuntimeError(board()["import"])
+if "import" in board_state():
+    raise RuntimeError(board_state()["import"])
 
 # The vendor's names.
 hbDNNDataType = Enum("hbDNNDataType", "S4 U4 S8 U8 F16 S16 U16 F32 S32 U32 F64 S64 U64 BOOL8")  # noqa: N816
@@ -43,14 +43,14 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
     def __init__(self, model_files: str | list[str]) -> None:
         """Load."""
         files = [model_files] if isinstance(model_files, str) else list(model_files)
-        say("[BPU_PLAT]BPU Platform Version(1.3.6)!")
+        print_as_library("[BPU_PLAT]BPU Platform Version(1.3.6)!")
         self._models = {}
         for file in files:
-            if not file.endswith(tuple(board().get("extensions", [".hbm", ".bin"]))):
+            if not file.endswith(tuple(board_state().get("extensions", [".hbm", ".bin"]))):
                 raise RuntimeError("Invalid model file extension. Only .hbm supported.")
-            if "load" in board():
-                say(board().get("say", ""))
-                raise RuntimeError(board()["load"])
+            if "load" in board_state():
+                print_as_library(board_state().get("say", ""))
+                raise RuntimeError(board_state()["load"])
             try:
                 model: Any = Model(file)
             except ValueError as error:
@@ -58,14 +58,14 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
                     _dnn_error(f"hbDNN initialize from {file} file failed.")
                 ) from error
             self._models[model.name] = model
-            if "second" in board():
-                self._models[board()["second"]] = model
+            if "second" in board_state():
+                self._models[board_state()["second"]] = model
         self.scheduling: dict[str, dict[str, Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Give `input_shapes` and the like; `version` is a method or, elsewhere, a text."""
         if name == "version":
-            return "1.2.3" if board().get("version") == "text" else lambda: "1.2.3"
+            return "1.2.3" if board_state().get("version") == "text" else lambda: "1.2.3"
         side, _, what = name.partition("_")
         if side not in ("input", "output") or what not in _DESCRIBED:
             raise AttributeError(name)
@@ -102,8 +102,8 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
         """Run models, given their inputs by name; arrays are the model's dtypes and shapes."""
         if kwargs:
             raise TypeError(f"run: {kwargs}")
-        if "run" in board():
-            raise RuntimeError(board()["run"])
+        if "run" in board_state():
+            raise RuntimeError(board_state()["run"])
         return {name: self._run(name, arrays) for name, arrays in inputs.items()}
 
     def _run(self, name: str, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -120,10 +120,10 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
             if list(array.shape) != tensor.shape:
                 raise RuntimeError(f"Mismatch in tensor dimensions for model: {name}")
             assert array.flags.c_contiguous, "it is copied byte by byte, whatever its strides"
-            if "abort_at" in board() and (array == board()["abort_at"]).any():
+            if "abort_at" in board_state() and (array == board_state()["abort_at"]).any():
                 _terminate(f"UCP Error (code: -1, desc: unknown) {name} hbUCPWaitTaskDone failed")
         if any(
-            core >= board().get("cores", 4)
+            core >= board_state().get("cores", 4)
             for core in self.scheduling.get("bpu_cores", {}).get(name, [])
         ):
             _terminate(f"UCP Error (code: -1, desc: unknown) {name} hbUCPSubmitTask failed")
@@ -140,8 +140,8 @@ def _dnn_error(what: str) -> str:
 
 def _terminate(what: str) -> None:
     """Do as an exception does that no code catches, on a thread of C++."""
-    say("terminate called after throwing an instance of 'std::runtime_error'")
-    say(f"  what():  {what}")
+    print_as_library("terminate called after throwing an instance of 'std::runtime_error'")
+    print_as_library(f"  what():  {what}")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.abort()
 

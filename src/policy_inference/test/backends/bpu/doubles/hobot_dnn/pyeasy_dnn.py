@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 from bpu_board import Model as Content  # type: ignore[import-not-found]  # lies beside it
-from bpu_board import Tensor, board, say
+from bpu_board import Tensor, board_state, print_as_library
 
-if "pyeasy_import" in board():
-    raise ImportError(board()["pyeasy_import"])
+if "pyeasy_import" in board_state():
+    raise ImportError(board_state()["pyeasy_import"])
 
 
 class pyDNNTensor:  # noqa: N801  # the vendor's name
@@ -35,7 +35,7 @@ class pyDNNTensor:  # noqa: N801  # the vendor's name
             layout=tensor.layout,
             shape=tuple(tensor.shape),
         )
-        if "old" not in board():
+        if "old" not in board_state():
             vars(self.properties).update(
                 validShape=tuple(tensor.shape),
                 alignedShape=tuple(tensor.memory),
@@ -57,23 +57,23 @@ class Model:
     def forward(self, arg: Any, core_id: int = 0, priority: int = 0) -> list[pyDNNTensor] | None:
         """Run; of the inputs only the size in bytes is checked."""
         arrays = arg if isinstance(arg, list | tuple) else [arg]
-        if core_id >= board().get("cores", 1):
+        if core_id >= board_state().get("cores", 1):
             raise RuntimeError("forward execution failed.")
-        if "none" in board():
-            say(board()["none"])
+        if "none" in board_state():
+            print_as_library(board_state()["none"])
             return None
-        if "old" in board():
+        if "old" in board_state():
             arrays = [array.astype(np.uint8).astype(array.dtype) for array in arrays]
         valid = [self._input(i, array) for i, array in enumerate(arrays)]
         found = self._content.infer(valid)
-        say(f"core_id={core_id} priority={priority}")
+        print_as_library(f"core_id={core_id} priority={priority}")
         for output, memory in zip(self.outputs, found, strict=True):
             output.buffer[...] = memory
         return list(self.outputs)
 
     def _input(self, index: int, array: Any) -> Any:
         if index >= len(self._content.inputs):
-            say("Error: Too many inputs for the model!")
+            print_as_library("Error: Too many inputs for the model!")
             raise RuntimeError("forward execution failed.")
         if not isinstance(array, np.ndarray):
             raise TypeError("Each element in arg_obj must be a NumPy array.")
@@ -81,7 +81,7 @@ class Model:
         tensor = self._content.inputs[index]
         size = int(np.prod(tensor.memory)) * np.dtype(tensor.dtype).itemsize
         if array.nbytes != size:
-            say(f"Error: Invalid data size ({array.nbytes}) for input {index}")
+            print_as_library(f"Error: Invalid data size ({array.nbytes}) for input {index}")
             raise RuntimeError("forward execution failed.")
         return array.view(tensor.dtype).reshape(tensor.memory)[tensor.valid]
 

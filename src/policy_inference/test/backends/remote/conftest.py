@@ -1,0 +1,26 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Remote back ends that connect again at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.remote import link
+from policy_inference.errors import BackendError
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.1)
+
+
+def run_succeeds(backend: BackendBase) -> bool:
+    """Return whether a run succeeds now."""
+    try:
+        backend.run()
+    except BackendError:
+        return False
+    return True
