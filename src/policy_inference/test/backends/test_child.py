@@ -93,7 +93,7 @@ def test_details_and_errors_of_any_length_arrive(start_odd: Start) -> None:
     with pytest.raises(BackendError) as caught:
         backend.run()
 
-    assert re.fullmatch(r"odd: \u00e9+ \[\.\.\.\]", str(caught.value))
+    assert re.fullmatch(r"odd:\s\u00e9+\s\[\.\.\.\]", str(caught.value))
     assert backend.details["runtime"] == "\u00e9" * 20_000
 
 

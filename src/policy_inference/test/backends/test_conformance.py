@@ -65,10 +65,7 @@ RKNN = BackendCase(
     failing_close=lambda monkeypatch: monkeypatch.setattr(LITE, "release", _fail_in_runtime),
 )
 CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT, "oip": OIP}
-VARIANTS = {
-    "bpu with pyeasy_dnn, in a child": PYEASY_IN_CHILD,
-    **nvidia.MORE,
-}
+VARIANTS = {"bpu with pyeasy_dnn, in a child": PYEASY_IN_CHILD, **nvidia.MORE}
 # Any backend may run in a process of its own.
 IN_CHILDREN = {
     "onnx": replace(ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),

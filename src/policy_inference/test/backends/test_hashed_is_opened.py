@@ -82,7 +82,7 @@ def test_file_that_is_swapped_after_it_was_hashed_is_not_the_one_that_runs(
 
 @pytest.mark.parametrize("options", [{}, {"kind": "other"}])
 def test_errors_name_the_bundles_own_file(
-    swapping_bundle: JointBundle, tmp_path: Path, options: dict[str, str]
+    swapping_bundle: JointBundle, options: dict[str, str]
 ) -> None:
     with pytest.raises(BackendError) as caught:
         open_backend(swapping_bundle, ["refusing"], {"refusing": options})

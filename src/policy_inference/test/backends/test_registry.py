@@ -219,8 +219,11 @@ def test_two_packages_with_the_same_name_are_an_error_that_names_both(
     register_backends("one-backend", npu="one:Backend")
     register_backends("other-backend", npu="other:Backend")
 
-    with refusal(BackendError):
+    with refusal(BackendError) as caught:
         open_backend(registry_bundle, ["onnx"])
+
+    for package in ("one-backend (one:Backend)", "other-backend (other:Backend)"):
+        assert package in str(caught.value)
 
 
 def test_package_that_is_found_twice_is_no_conflict(register_backends: Install) -> None:

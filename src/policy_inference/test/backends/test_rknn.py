@@ -177,7 +177,7 @@ def test_what_the_library_prints_while_opening_is_in_the_log(
     with caplog.at_level("INFO", "policy_inference"):
         open_rknn()
 
-    assert any(message.endswith("I RKNN: information") for message in caplog.messages)
+    assert any(message.endswith("RKNN: information") for message in caplog.messages)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_pointer_in_the_place_of_the_file_is_named(rknn_path: Path) -> None:
 
 def test_a_description_of_another_layout_is_refused(rknn_path: Path) -> None:
     refused = set[str]()
-    for description in (
+    odd: tuple[object, ...] = (
         [],
         "text",
         {},
@@ -108,7 +108,8 @@ def test_a_description_of_another_layout_is_refused(rknn_path: Path) -> None:
         {**DESCRIPTION, "graph": [{"left": "input", "left_tensor_id": float("inf")}]},
         {**DESCRIPTION, "norm_tensor": None},
         {**DESCRIPTION, "target_platform": None},
-    ):
+    )
+    for description in odd:
         rknn_path.write_bytes(content(description, version=9))
         with pytest.raises(BackendError) as caught:
             read_rknn(rknn_path)

@@ -208,153 +208,150 @@ def test_missing_package_is_an_error_that_says_what_to_install(
     assert remedy in finding.remedy
 
 
-class TestJetson:
-    def test_release_and_power_mode_are_reported(self, examine: Examine) -> None:
-        found = examine(TensorRtBackend, ORIN, ORIN_PACKAGES)
+def test_release_and_power_mode_are_reported(examine: Examine) -> None:
+    found = examine(TensorRtBackend, ORIN, ORIN_PACKAGES)
 
-        check_wording(found["Jetson Linux"].found, found["power mode"].found)
+    check_wording(found["Jetson Linux"].found, found["power mode"].found)
 
-    def test_clock_that_follows_the_load_is_a_warning(self, examine: Examine) -> None:
-        files = tree_with(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"})
-        finding = examine(TensorRtBackend, files, ORIN_PACKAGES)["GPU clock"]
 
-        assert (finding.severity, "sudo jetson_clocks" in finding.remedy) == (
-            Severity.WARNING,
-            True,
+def test_clock_that_follows_the_load_is_a_warning(examine: Examine) -> None:
+    files = tree_with(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"})
+    finding = examine(TensorRtBackend, files, ORIN_PACKAGES)["GPU clock"]
+
+    assert (finding.severity, "sudo jetson_clocks" in finding.remedy) == (Severity.WARNING, True)
+
+
+@pytest.mark.parametrize("version", ["13.0.1", "13"])
+def test_cuda_package_of_another_jetpack_is_a_warning(version: str, examine: Examine) -> None:
+    packages = [ORIN_PACKAGES[0], ("cuda", "cuda-python", version)]
+    finding = examine(TensorRtBackend, ORIN, packages)["CUDA for Python"]
+
+    assert finding.severity is Severity.WARNING
+    check_wording(finding.found)
+
+
+def test_tensorrt_that_is_too_old_is_an_error(examine: Examine) -> None:
+    packages = [("tensorrt", "tensorrt", "8.4.1.5"), ORIN_PACKAGES[1]]
+
+    assert examine(TensorRtBackend, ORIN, packages)["tensorrt"].severity is Severity.ERROR
+
+
+def test_machine_without_gpu_is_an_error(examine: Examine) -> None:
+    finding = examine(TensorRtBackend, {"/.dockerenv": ""}, ORIN_PACKAGES)["GPU"]
+
+    assert finding.severity is Severity.ERROR
+    assert "--runtime nvidia" in finding.remedy
+
+
+def test_driver_of_a_card_is_reported(examine: Examine) -> None:
+    files = {
+        "/dev/nvidia0": "",
+        "/proc/driver/nvidia/version": (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19"
+        ),
+    }
+
+    assert examine(TensorRtBackend, files)["GPU"].found.endswith("535.104.05")
+
+
+@pytest.mark.parametrize(
+    ("built_with", "severity"),
+    [(None, Severity.WARNING), ("10.3.0", Severity.OK), ("8.6.2", Severity.WARNING)],
+)
+def test_engine_is_in_the_cache_or_has_to_be_built(
+    built_with: str | None, severity: Severity, tmp_path: Path, examine: Examine
+) -> None:
+    if built_with:
+        fingerprint = Fingerprint(
+            model_sha256=SHA,
+            precision="fp16",
+            tensorrt=built_with,
+            gpu="Orin",
+            compute_capability="8.7",
+            cuda="12.6",
+            driver="12.6",
+            flags="",
         )
-
-    @pytest.mark.parametrize("version", ["13.0.1", "13"])
-    def test_cuda_package_of_another_jetpack_is_a_warning(
-        self, version: str, examine: Examine
-    ) -> None:
-        packages = [ORIN_PACKAGES[0], ("cuda", "cuda-python", version)]
-        finding = examine(TensorRtBackend, ORIN, packages)["CUDA for Python"]
-
-        assert finding.severity is Severity.WARNING
-        check_wording(finding.found)
-
-    def test_tensorrt_that_is_too_old_is_an_error(self, examine: Examine) -> None:
-        packages = [("tensorrt", "tensorrt", "8.4.1.5"), ORIN_PACKAGES[1]]
-
-        assert examine(TensorRtBackend, ORIN, packages)["tensorrt"].severity is Severity.ERROR
-
-    def test_machine_without_gpu_is_an_error(self, examine: Examine) -> None:
-        finding = examine(TensorRtBackend, {"/.dockerenv": ""}, ORIN_PACKAGES)["GPU"]
-
-        assert finding.severity is Severity.ERROR
-        assert "--runtime nvidia" in finding.remedy
-
-    def test_driver_of_a_card_is_reported(self, examine: Examine) -> None:
-        files = {
-            "/dev/nvidia0": "",
-            "/proc/driver/nvidia/version": (
-                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19"
-            ),
-        }
-
-        assert examine(TensorRtBackend, files)["GPU"].found.endswith("535.104.05")
-
-    @pytest.mark.parametrize(
-        ("built_with", "severity"),
-        [(None, Severity.WARNING), ("10.3.0", Severity.OK), ("8.6.2", Severity.WARNING)],
-    )
-    def test_engine_is_in_the_cache_or_has_to_be_built(
-        self, built_with: str | None, severity: Severity, tmp_path: Path, examine: Examine
-    ) -> None:
-        if built_with:
-            fingerprint = Fingerprint(
-                model_sha256=SHA,
-                precision="fp16",
-                tensorrt=built_with,
-                gpu="Orin",
-                compute_capability="8.7",
-                cuda="12.6",
-                driver="12.6",
-                flags="",
-            )
-            told = PlanSidecar(fingerprint=fingerprint, plan_sha256=SHA, source="a", seconds=1.0)
-            folder = tmp_path / "cache/policy_inference/tensorrt"
-            folder.mkdir(parents=True)
-            (folder / "a.plan").touch()
-            (folder / "a.plan.json").write_text(json.dumps(asdict(told)))
-        finding = examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"]
-
-        assert finding.severity is severity
-        check_wording(finding.found)
-        assert ("tensorrt.build=yes" in finding.remedy) == (severity is Severity.WARNING)
-
-    @pytest.mark.parametrize("text", ["[" * 100_000, '{"seconds": 1', "[]"])
-    def test_damaged_file_of_the_cache_is_no_engine(
-        self, text: str, tmp_path: Path, examine: Examine
-    ) -> None:
+        told = PlanSidecar(fingerprint=fingerprint, plan_sha256=SHA, source="a", seconds=1.0)
         folder = tmp_path / "cache/policy_inference/tensorrt"
         folder.mkdir(parents=True)
         (folder / "a.plan").touch()
-        (folder / "a.plan.json").write_text(text)
+        (folder / "a.plan.json").write_text(json.dumps(asdict(told)))
+    finding = examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"]
 
-        assert examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"].found.startswith("no")
-
-
-class TestBpu:
-    @pytest.mark.parametrize(
-        ("file", "target"),
-        [("policy.bin", "bayes-e"), ("policy.hbm", "nash-m"), ("policy.bin", None)],
-    )
-    def test_model_of_another_board_is_an_error(
-        self, file: str, target: str | None, examine: Examine
-    ) -> None:
-        artifact = Artifact(file=file, sha256=SHA, precision="int8", target=target)
-        finding = examine(BpuBackend, S100, S100_PACKAGES, artifact)["model"]
-
-        assert finding.severity is Severity.ERROR
-        assert "--target nash-e" in finding.remedy
-
-    def test_older_runtime_serves_an_x5_and_no_s100(self, examine: Examine) -> None:
-        older = [("hobot_dnn", "hobot-dnn", "3.0.6")]
-
-        assert examine(BpuBackend, X5, older)["runtime"].severity is Severity.OK
-        assert examine(BpuBackend, S100)["runtime"].severity is Severity.ERROR
-
-    def test_board_without_driver_is_an_error(self, examine: Examine) -> None:
-        files = {"/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"}
-        found = examine(BpuBackend, files, S100_PACKAGES)
-
-        assert found["board"].found.endswith("nash-m")
-        assert found["BPU driver"].severity is Severity.ERROR
-
-    def test_other_computer_is_an_error(self, examine: Examine) -> None:
-        files = {"/proc/device-tree/model": "Raspberry Pi 5\0"}
-
-        assert examine(BpuBackend, files)["board"].severity is Severity.ERROR
+    assert finding.severity is severity
+    check_wording(finding.found)
+    assert ("tensorrt.build=yes" in finding.remedy) == (severity is Severity.WARNING)
 
 
-class TestSimulator:
-    def test_environment_that_is_missing_is_an_error(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(tmp_path / "python"))
-        (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"seconds": 1', "[]"])
+def test_damaged_file_of_the_cache_is_no_engine(
+    text: str, tmp_path: Path, examine: Examine
+) -> None:
+    folder = tmp_path / "cache/policy_inference/tensorrt"
+    folder.mkdir(parents=True)
+    (folder / "a.plan").touch()
+    (folder / "a.plan.json").write_text(text)
 
-        assert finding.severity is Severity.ERROR
-        assert "RKNN_TOOLKIT_PYTHON" in finding.remedy
+    assert examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"].found.startswith("no")
 
-    @pytest.mark.parametrize(
-        ("says", "severity", "found"),
-        [("echo 2.5.0", Severity.OK, "2.5.0 ("), ("exit 1", Severity.ERROR, "not in ")],
-    )
-    def test_toolkit_is_asked_for_in_its_own_python(
-        self,
-        says: str,
-        severity: Severity,
-        found: str,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        python = tmp_path / "python"
-        python.write_text(f"#!/bin/sh\n{says}\n", "utf-8")
-        python.chmod(0o755)
-        monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(python))
-        (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
 
-        assert finding.severity is severity
-        assert finding.found.startswith(found)
+@pytest.mark.parametrize(
+    ("file", "target"), [("policy.bin", "bayes-e"), ("policy.hbm", "nash-m"), ("policy.bin", None)]
+)
+def test_model_of_another_board_is_an_error(
+    file: str, target: str | None, examine: Examine
+) -> None:
+    artifact = Artifact(file=file, sha256=SHA, precision="int8", target=target)
+    finding = examine(BpuBackend, S100, S100_PACKAGES, artifact)["model"]
+
+    assert finding.severity is Severity.ERROR
+    assert "--target nash-e" in finding.remedy
+
+
+def test_older_runtime_serves_an_x5_and_no_s100(examine: Examine) -> None:
+    older = [("hobot_dnn", "hobot-dnn", "3.0.6")]
+
+    assert examine(BpuBackend, X5, older)["runtime"].severity is Severity.OK
+    assert examine(BpuBackend, S100)["runtime"].severity is Severity.ERROR
+
+
+def test_board_without_driver_is_an_error(examine: Examine) -> None:
+    files = {"/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"}
+    found = examine(BpuBackend, files, S100_PACKAGES)
+
+    assert found["board"].found.endswith("nash-m")
+    assert found["BPU driver"].severity is Severity.ERROR
+
+
+def test_other_computer_is_an_error(examine: Examine) -> None:
+    files = {"/proc/device-tree/model": "Raspberry Pi 5\0"}
+
+    assert examine(BpuBackend, files)["board"].severity is Severity.ERROR
+
+
+def test_environment_that_is_missing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(tmp_path / "python"))
+    (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
+
+    assert finding.severity is Severity.ERROR
+    assert "RKNN_TOOLKIT_PYTHON" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("says", "severity", "found"),
+    [("echo 2.5.0", Severity.OK, "2.5.0 ("), ("exit 1", Severity.ERROR, "not in ")],
+)
+def test_toolkit_is_asked_for_in_its_own_python(
+    says: str, severity: Severity, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{says}\n", "utf-8")
+    python.chmod(0o755)
+    monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(python))
+    (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
+
+    assert finding.severity is severity
+    assert finding.found.startswith(found)

@@ -91,7 +91,7 @@ def contract_in(folder: Path) -> dict[str, Any]:
 
 
 def write_contract(folder: Path, contract: Mapping[str, Any]) -> None:
-    (folder / "policy.yaml").write_text(yaml.safe_dump(dict(contract)), "utf-8")
+    (folder / "policy.yaml").write_text(yaml.safe_dump(dict(contract), sort_keys=False), "utf-8")
 
 
 def walking_checks(*changed: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -202,7 +202,7 @@ def test_without_a_path_it_is_the_runtime_directory(tmp_path: Path) -> None:
         default_socket({"XDG_RUNTIME_DIR": str(tmp_path / "nowhere")})
 
 
-def test_tcp_on_loopback_needs_nothing(path: Path) -> None:
+def test_tcp_on_loopback_needs_nothing() -> None:
     with opened_endpoints(
         EndpointOptions(tcp=("127.0.0.1", 0), framed_tcp=("localhost", 0))
     ) as listeners:

@@ -155,9 +155,7 @@ def test_clients_of_memory_and_of_sockets_share_an_inference(either: Service) ->
     assert either.model.together == 3
 
 
-def test_an_observation_that_is_not_finite_leaves_the_session_open(
-    memory_client: Client, service: Service
-) -> None:
+def test_an_observation_that_is_not_finite_leaves_the_session_open(memory_client: Client) -> None:
     memory_client.ask(observation_frame(np.full((1, OBS_DIM), np.nan, np.float32)))
     assert memory_client.answer()[0] == -Code.OBSERVATION_NOT_FINITE
     assert not closed_by_service(memory_client.socket)

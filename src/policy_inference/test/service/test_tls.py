@@ -129,9 +129,7 @@ def test_a_client_that_speaks_no_tls_is_refused(tls_service: Service, clients: E
     assert reason.startswith("TLS: ")
 
 
-def test_garbage_in_the_place_of_handshakes_leaks_nothing(
-    tls_service: Service, clients: ExitStack
-) -> None:
+def test_garbage_in_the_place_of_handshakes_leaks_nothing(tls_service: Service) -> None:
     hello = bytes.fromhex("160301") + b"\x00\xff" + b"\x01" * 255
     local = tls_service.welcomed()
     before = descriptors()
@@ -221,7 +219,7 @@ def test_a_token_stands_in_for_a_certificate(
         assert tls_service.notes.codes == [Code.NOT_ALLOWED]
 
 
-def test_a_handshake_that_is_not_made_in_time_ends(tmp_path: Path, ca: Certificate) -> None:
+def test_a_handshake_that_is_not_made_in_time_ends(ca: Certificate) -> None:
     context, _ = server_context(ca.cert, ca.key)
     here, there = socket.socketpair()
     ended = threading.Event()

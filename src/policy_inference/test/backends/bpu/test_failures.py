@@ -203,7 +203,7 @@ def test_size_that_the_older_runtime_refuses_is_recognised_by_what_it_writes(
 
 
 def test_a_forward_that_gives_nothing_is_recognised_by_what_it_writes(
-    open_file: Open, linear: Path, bpu_board: Board, monkeypatch: pytest.MonkeyPatch
+    open_file: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = compiled_for_bpu(linear, ".bin")
     backend = open_file(file, cls=PyeasyBackend)

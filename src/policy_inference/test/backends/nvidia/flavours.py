@@ -58,15 +58,6 @@ FLAVOURS = {
         int64=True,
         int8_constants=True,
     ),
-    "10.16": Flavour(
-        version="10.16.1.11",
-        explicit_batch=False,
-        strongly_typed=True,
-        precision_flags=("FP16", "INT8", "FP8", "BF16", "INT4", "FP4"),
-        max_workspace_size=False,
-        int64=True,
-        int8_constants=True,
-    ),
     "11.4": Flavour(
         version="11.4.0.106",
         explicit_batch=None,

@@ -136,7 +136,7 @@ def test_fp16_of_an_fp32_model_is_built_where_there_is_a_flag(
     ("flavour", "precision"), [("11.4", "fp16"), ("11.4", "int8"), ("8.5", "int8")]
 )
 def test_an_engine_would_not_have_the_precision_that_the_contract_states(
-    install_gpu: Install, open_trt: Open, linear: Path, flavour: str, precision: str
+    install_gpu: Install, open_trt: Open, flavour: str, precision: str
 ) -> None:
     install_gpu(flavour)
 
@@ -144,9 +144,7 @@ def test_an_engine_would_not_have_the_precision_that_the_contract_states(
         open_trt(precision=precision)
 
 
-def test_a_precision_that_is_none_is_refused(
-    install_gpu: Install, open_trt: Open, linear: Path
-) -> None:
+def test_a_precision_that_is_none_is_refused(install_gpu: Install, open_trt: Open) -> None:
     install_gpu()
 
     with refusal(BackendError):
@@ -233,7 +231,7 @@ def test_all_that_the_parser_says_is_reported(
 
 
 def test_a_build_that_fails_says_what_tensorrt_said(
-    install_gpu: Install, open_trt: Open, linear: Path, cache: Path
+    install_gpu: Install, open_trt: Open, cache: Path
 ) -> None:
     gpu = install_gpu()
     gpu.failing["build"] = "Could not find any implementation for node MatMul"
@@ -244,11 +242,7 @@ def test_a_build_that_fails_says_what_tensorrt_said(
 
 
 def test_building_is_reported_in_the_log(
-    install_gpu: Install,
-    open_trt: Open,
-    linear: Path,
-    cache: Path,
-    caplog: pytest.LogCaptureFixture,
+    install_gpu: Install, open_trt: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     install_gpu()
 

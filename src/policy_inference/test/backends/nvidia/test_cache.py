@@ -45,7 +45,7 @@ def test_an_engine_is_built_once(install_gpu: Install, open_trt: Open) -> None:
 
 
 def test_without_leave_no_engine_is_built_and_the_remedy_is_said(
-    install_gpu: Install, open_trt: Open, linear: Path, cache: Path
+    install_gpu: Install, open_trt: Open, cache: Path
 ) -> None:
     gpu = install_gpu()
 
@@ -57,7 +57,7 @@ def test_without_leave_no_engine_is_built_and_the_remedy_is_said(
 
 
 CHANGES: dict[str, tuple[Callable[[], Gpu], str]] = {
-    "TensorRT": (Gpu, "10.16"),
+    "TensorRT": (Gpu, "11.4"),
     "GPU": (lambda: Gpu(name="Thor"), "10.3"),
     "compute capability": (lambda: Gpu(capability=(8, 9)), "10.3"),
     "driver": (lambda: Gpu(driver=13000), "10.3"),

@@ -110,7 +110,7 @@ def test_a_gpu_that_is_lost_is_an_error_of_the_run(
 
 @pytest.mark.parametrize("cuda", CUDAS)
 def test_a_run_that_cannot_be_enqueued_is_reported_with_tensorrts_words(
-    install_gpu: Install, open_trt: Open, linear: Path, cuda: str
+    install_gpu: Install, open_trt: Open, cuda: str
 ) -> None:
     gpu = install_gpu(cuda=cuda)
     backend = open_trt(cuda_graph="no")

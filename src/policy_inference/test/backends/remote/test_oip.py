@@ -37,6 +37,7 @@ from .open_inference_peer import Peer, artifact, write_rows
 from .slow_network import slow_network
 
 grpc: Any = pytest.importorskip("grpc", reason="grpcio is not installed")
+Open = Callable[..., OipBackend]
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
 TOKEN = b"0123456789abcdef"
 
@@ -49,7 +50,7 @@ def served_peer() -> Iterator[Peer]:
 
 
 @pytest.fixture
-def open_oip() -> Iterator[Callable[..., OipBackend]]:
+def open_oip() -> Iterator[Open]:
     with ExitStack() as stack:
 
         def apply(file: Path, **options: str) -> OipBackend:
@@ -65,7 +66,7 @@ def onnx(tmp_path: Path) -> Path:
 
 
 def test_killed_server_fails_runs_at_once_and_is_used_again_when_it_is_back(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
+    served_peer: Peer, onnx: Path, open_oip: Open
 ) -> None:
     backend = open_oip(artifact(served_peer, onnx))
     backend.inputs["obs"][:] = 1.0
@@ -87,7 +88,7 @@ def test_killed_server_fails_runs_at_once_and_is_used_again_when_it_is_back(
 
 
 def test_server_that_hangs_is_an_error_after_the_deadline_and_is_used_again(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
+    served_peer: Peer, onnx: Path, open_oip: Open
 ) -> None:
     backend = open_oip(artifact(served_peer, onnx), deadline_ms="150")
     served_peer.pause()
@@ -106,7 +107,7 @@ def test_server_that_hangs_is_an_error_after_the_deadline_and_is_used_again(
 
 
 def test_other_model_behind_the_right_name_is_refused_after_a_restart(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend], tmp_path: Path
+    served_peer: Peer, onnx: Path, open_oip: Open, tmp_path: Path
 ) -> None:
     backend = open_oip(artifact(served_peer, onnx, "replaced", sha256=""))
     served_peer.kill()
@@ -138,10 +139,7 @@ def _scaled(content: bytes) -> bytes:
     ids=["name", "version", "hash", "golden rows"],
 )
 def test_model_that_is_not_the_one_of_the_bundle_is_refused(
-    served_peer: Peer,
-    onnx: Path,
-    open_oip: Callable[..., OipBackend],
-    changed: Mapping[str, object],
+    served_peer: Peer, onnx: Path, open_oip: Open, changed: Mapping[str, object]
 ) -> None:
     artifact(served_peer, onnx)
     model = OipModel(model="tiny", endpoint=served_peer.endpoint)
@@ -156,25 +154,20 @@ def test_model_that_is_not_the_one_of_the_bundle_is_refused(
 
 
 def test_endpoint_comes_from_the_option_first(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
+    served_peer: Peer, onnx: Path, open_oip: Open
 ) -> None:
     file = artifact(served_peer, onnx, endpoint="192.0.2.1:1")
 
     assert run_succeeds(open_oip(file, endpoint=served_peer.endpoint))
 
 
-def test_missing_endpoint_names_the_option(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
-) -> None:
+def test_missing_endpoint_names_the_option(served_peer: Peer, onnx: Path, open_oip: Open) -> None:
     with refusal(BackendError):
         open_oip(artifact(served_peer, onnx, endpoint=""))
 
 
 def test_proxy_of_the_environment_is_not_used(
-    served_peer: Peer,
-    onnx: Path,
-    open_oip: Callable[..., OipBackend],
-    monkeypatch: pytest.MonkeyPatch,
+    served_peer: Peer, onnx: Path, open_oip: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
@@ -182,15 +175,13 @@ def test_proxy_of_the_environment_is_not_used(
 
 
 def test_deadline_shorter_than_an_answer_takes_is_refused_when_it_is_opened(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
+    served_peer: Peer, onnx: Path, open_oip: Open
 ) -> None:
     with refusal(BackendError):
         open_oip(artifact(served_peer, onnx), deadline_ms="0.001")
 
 
-def test_round_trip_is_reported(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
-) -> None:
+def test_round_trip_is_reported(served_peer: Peer, onnx: Path, open_oip: Open) -> None:
     check_wording(open_oip(artifact(served_peer, onnx)).details["round_trip"])
 
 
@@ -208,14 +199,14 @@ def test_round_trip_is_reported(
     ids=str,
 )
 def test_options_that_make_no_sense_are_refused(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend], options: dict[str, str]
+    served_peer: Peer, onnx: Path, open_oip: Open, options: dict[str, str]
 ) -> None:
     with refusal(BackendError):
         open_oip(artifact(served_peer, onnx), **options)
 
 
 def test_token_is_not_sent_to_another_machine_without_tls(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend], tmp_path: Path
+    served_peer: Peer, onnx: Path, open_oip: Open, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_bytes(TOKEN)
 
@@ -226,7 +217,7 @@ def test_token_is_not_sent_to_another_machine_without_tls(
 
 
 def test_server_that_reads_no_shared_memory_is_refused_and_nothing_is_left(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
+    served_peer: Peer, onnx: Path, open_oip: Open
 ) -> None:
     with refusal(BackendError):
         open_oip(artifact(served_peer, onnx), shared_memory="yes")
@@ -255,10 +246,7 @@ def file_for(onnx: Path, port: int) -> Path:
 
 
 def test_certificates_and_token_are_checked(
-    serve_here: Callable[..., OpenInferenceServer],
-    open_oip: Callable[..., OipBackend],
-    onnx: Path,
-    tmp_path: Path,
+    serve_here: Callable[..., OpenInferenceServer], open_oip: Open, onnx: Path, tmp_path: Path
 ) -> None:
     ca = make_certificate(tmp_path, "ca")
     own = make_certificate(tmp_path, "server", ca)
@@ -286,10 +274,7 @@ def test_certificates_and_token_are_checked(
 
 
 def test_expired_certificate_of_the_server_is_named(
-    serve_here: Callable[..., OpenInferenceServer],
-    open_oip: Callable[..., OipBackend],
-    onnx: Path,
-    tmp_path: Path,
+    serve_here: Callable[..., OpenInferenceServer], open_oip: Open, onnx: Path, tmp_path: Path
 ) -> None:
     ca = make_certificate(tmp_path, "ca")
     old = make_certificate(tmp_path, "server", ca, begins=-3 * DAY, ends=-DAY)
@@ -424,10 +409,7 @@ def _other_hash(request: Any, answer: Any) -> None:
     ],
 )
 def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
-    odd: OddServer,
-    onnx: Path,
-    open_oip: Callable[..., OipBackend],
-    change: Callable[[Any, Any], None],
+    odd: OddServer, onnx: Path, open_oip: Open, change: Callable[[Any, Any], None]
 ) -> None:
     odd.parameters["policy_sha256"] = 64 * "e"
     backend = open_oip(file_for(onnx, odd.port))
@@ -440,9 +422,7 @@ def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
     until(lambda: run_succeeds(backend))
 
 
-def test_answer_in_typed_contents_is_read(
-    odd: OddServer, onnx: Path, open_oip: Callable[..., OipBackend]
-) -> None:
+def test_answer_in_typed_contents_is_read(odd: OddServer, onnx: Path, open_oip: Open) -> None:
     def typed(request: Any, answer: Any) -> None:
         values = np.frombuffer(answer.raw_output_contents[0], np.float32)
         answer.outputs[0].contents.fp32_contents.extend(values.tolist())
@@ -454,7 +434,7 @@ def test_answer_in_typed_contents_is_read(
 
 
 def test_answers_that_come_too_late_are_not_taken_for_later_requests(
-    odd: OddServer, onnx: Path, open_oip: Callable[..., OipBackend]
+    odd: OddServer, onnx: Path, open_oip: Open
 ) -> None:
     backend = open_oip(file_for(onnx, odd.port), deadline_ms="100")
     backend.inputs["obs"][:] = 1.0
@@ -472,9 +452,7 @@ def test_answers_that_come_too_late_are_not_taken_for_later_requests(
     np.testing.assert_array_equal(backend.outputs["actions"], right)
 
 
-def test_hash_that_triton_states_is_compared(
-    odd: OddServer, onnx: Path, open_oip: Callable[..., OipBackend]
-) -> None:
+def test_hash_that_triton_states_is_compared(odd: OddServer, onnx: Path, open_oip: Open) -> None:
     odd.parameters["policy_sha256"] = 64 * "a"
     model = OipModel(model="tiny", endpoint=f"127.0.0.1:{odd.port}", sha256=64 * "b")
     file = write_rows(onnx, onnx.with_suffix(".oip.npz"), model)
@@ -483,9 +461,7 @@ def test_hash_that_triton_states_is_compared(
         open_oip(file)
 
 
-def test_server_that_speaks_another_protocol_is_named(
-    onnx: Path, open_oip: Callable[..., OipBackend]
-) -> None:
+def test_server_that_speaks_another_protocol_is_named(onnx: Path, open_oip: Open) -> None:
     """LeRobot's server of policies: gRPC with pickled Python objects, which are never read."""
     server = grpc.server(ThreadPoolExecutor(1))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -498,7 +474,7 @@ def test_server_that_speaks_another_protocol_is_named(
 
 
 def test_slow_network_that_loses_packets_gives_each_request_its_own_answer(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
+    served_peer: Peer, onnx: Path, open_oip: Open
 ) -> None:
     file = artifact(served_peer, onnx)
     with slow_network(served_peer.port, delay_s=0.03, jitter_s=0.01, loss=0.05) as port:
@@ -513,7 +489,7 @@ def test_slow_network_that_loses_packets_gives_each_request_its_own_answer(
 
 
 def test_texts_of_a_server_do_not_control_a_terminal(
-    served_peer: Peer, onnx: Path, open_oip: Callable[..., OipBackend]
+    served_peer: Peer, onnx: Path, open_oip: Open
 ) -> None:
     def abort(request: Any, context: Any) -> None:
         context.abort(grpc.StatusCode.INTERNAL, "\x1b]52;c;cm0=\x07\x1b[2J\rready\nready" * 100)

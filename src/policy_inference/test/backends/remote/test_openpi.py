@@ -35,6 +35,7 @@ pytest.importorskip("websockets.sync.server", reason="websockets is not installe
 
 from .openpi_server import JOINTS, STEPS, OpenpiServer, packed_answer, right
 
+Open = Callable[..., OpenpiBackend]
 IMAGE = TensorSpec(name="image", shape=(1, 3, 6, 8), dtype="uint8")
 STATE = TensorSpec(name="state", shape=(1, JOINTS))
 CHUNK = TensorSpec(name="actions", shape=(1, STEPS, JOINTS))
@@ -65,9 +66,7 @@ def artifact_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_openpi(
-    artifact_file: Path, openpi_server: OpenpiServer
-) -> Iterator[Callable[..., OpenpiBackend]]:
+def open_openpi(artifact_file: Path, openpi_server: OpenpiServer) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def apply(**options: str) -> OpenpiBackend:
@@ -79,7 +78,7 @@ def open_openpi(
 
 
 def test_chunk_of_the_server_answers_image_state_and_prompt(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
+    open_openpi: Open, openpi_server: OpenpiServer
 ) -> None:
     backend, rng = open_openpi(), np.random.default_rng(1)
     image = rng.integers(0, 256, (1, 3, 6, 8), np.uint8)
@@ -142,7 +141,7 @@ def _of_states(text: str) -> str:
 
 
 def test_prompt_of_the_option_replaces_that_of_the_bundle(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
+    open_openpi: Open, openpi_server: OpenpiServer
 ) -> None:
     open_openpi(prompt="lift the cube").run()
 
@@ -150,7 +149,7 @@ def test_prompt_of_the_option_replaces_that_of_the_bundle(
 
 
 def test_keys_with_dots_are_maps_and_images_may_have_channels_first(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, artifact_file: Path
+    open_openpi: Open, openpi_server: OpenpiServer, artifact_file: Path
 ) -> None:
     artifact_file.write_text(
         "images: {images.cam_high: image}\nstate: {state: state}\nchannels_first: true\n"
@@ -165,7 +164,7 @@ def test_keys_with_dots_are_maps_and_images_may_have_channels_first(
 
 
 def test_images_are_made_square_with_black_bars(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, artifact_file: Path
+    open_openpi: Open, openpi_server: OpenpiServer, artifact_file: Path
 ) -> None:
     pytest.importorskip("PIL", reason="pillow is not installed")
     artifact_file.write_text(f"{ARTIFACT}image_size: 4\n")
@@ -179,9 +178,7 @@ def test_images_are_made_square_with_black_bars(
     np.testing.assert_array_equal(seen[3:], np.zeros((1, 4, 3)))
 
 
-def test_api_key_is_sent(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, tmp_path: Path
-) -> None:
+def test_api_key_is_sent(open_openpi: Open, openpi_server: OpenpiServer, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("abc123\n")
 
     open_openpi(key_file=str(tmp_path / "key"))
@@ -190,7 +187,7 @@ def test_api_key_is_sent(
 
 
 def test_api_key_is_not_sent_to_another_machine_without_tls(
-    open_openpi: Callable[..., OpenpiBackend], tmp_path: Path
+    open_openpi: Open, tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_text("abc123\n")
 
@@ -235,7 +232,7 @@ def test_api_key_is_not_sent_to_another_machine_without_tls(
     ],
 )
 def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, policy: Any
+    open_openpi: Open, openpi_server: OpenpiServer, policy: Any
 ) -> None:
     backend = open_openpi()
     openpi_server.policy = policy
@@ -257,7 +254,7 @@ TERMINAL = "\x1b]52;c;cm0gLXJm\x07\x1b[2J\rservice stopped\n\x9b31m"
     ids=["error", "key", "type"],
 )
 def test_texts_of_a_server_do_not_control_a_terminal(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer, answer: Any
+    open_openpi: Open, openpi_server: OpenpiServer, answer: Any
 ) -> None:
     backend = open_openpi()
     openpi_server.policy = lambda seen: answer
@@ -269,9 +266,7 @@ def test_texts_of_a_server_do_not_control_a_terminal(
     assert backend.problem().isprintable()
 
 
-def test_metadata_of_a_server_does_not_control_a_terminal(
-    artifact_file: Path, open_openpi: Callable[..., OpenpiBackend]
-) -> None:
+def test_metadata_of_a_server_does_not_control_a_terminal(open_openpi: Open) -> None:
     with (
         closing(OpenpiServer({"policy": TERMINAL * 100})) as hostile,
         pytest.raises(BackendError) as caught,
@@ -297,7 +292,7 @@ def test_server_that_stops_reading_is_late(
 
 
 def test_late_answer_is_never_taken_for_the_next_request(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
+    open_openpi: Open, openpi_server: OpenpiServer
 ) -> None:
     def slow(seen: dict[str, Any]) -> Any:
         time.sleep(0.3)
@@ -317,7 +312,7 @@ def test_late_answer_is_never_taken_for_the_next_request(
 
 
 def test_answer_that_was_not_asked_for_is_refused(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
+    open_openpi: Open, openpi_server: OpenpiServer
 ) -> None:
     backend = open_openpi()
     openpi_server.policy = lambda seen: _answered_twice(openpi_server, right(seen))
@@ -339,7 +334,7 @@ def _answered_twice(openpi_server: OpenpiServer, answer: Any) -> Any:
 
 
 def test_server_that_ends_is_an_error_at_once_and_is_used_again(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
+    open_openpi: Open, openpi_server: OpenpiServer
 ) -> None:
     backend = open_openpi()
     openpi_server.close()
@@ -352,7 +347,7 @@ def test_server_that_ends_is_an_error_at_once_and_is_used_again(
 
 
 def test_other_policy_after_a_restart_is_refused(
-    open_openpi: Callable[..., OpenpiBackend], openpi_server: OpenpiServer
+    open_openpi: Open, openpi_server: OpenpiServer
 ) -> None:
     backend = open_openpi()
     openpi_server.close()
@@ -364,7 +359,7 @@ def test_other_policy_after_a_restart_is_refused(
 
 
 def test_policy_that_its_server_does_not_name_needs_an_option(
-    open_openpi: Callable[..., OpenpiBackend], artifact_file: Path
+    open_openpi: Open, artifact_file: Path
 ) -> None:
     artifact_file.write_text(ARTIFACT.partition("metadata")[0])
 
@@ -386,7 +381,7 @@ def test_policy_that_its_server_does_not_name_needs_an_option(
     ids=["same image", "image of a state", "size", "key", "list", "no YAML"],
 )
 def test_artifact_that_makes_no_sense_is_refused(
-    open_openpi: Callable[..., OpenpiBackend], artifact_file: Path, text: str
+    open_openpi: Open, artifact_file: Path, text: str
 ) -> None:
     artifact_file.write_text(text)
 
@@ -396,15 +391,13 @@ def test_artifact_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize("endpoint", ["", "127.0.0.1:8000", "http://127.0.0.1:8000", "ws://"])
-def test_endpoint_that_is_none_is_refused(
-    open_openpi: Callable[..., OpenpiBackend], endpoint: str
-) -> None:
+def test_endpoint_that_is_none_is_refused(open_openpi: Open, endpoint: str) -> None:
     with refusal(BackendError):
         open_openpi(endpoint=endpoint)
 
 
 def test_proxy_of_the_environment_is_not_used(
-    open_openpi: Callable[..., OpenpiBackend], monkeypatch: pytest.MonkeyPatch
+    open_openpi: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("ws_proxy", "http://127.0.0.1:9")

@@ -42,6 +42,7 @@ pytestmark = pytest.mark.skipif(
     not SERVER.is_file(), reason="OPENPI does not name a checkout of openpi"
 )
 
+Open = Callable[..., OpenpiBackend]
 IMAGE = TensorSpec(name="image", shape=(1, 3, 6, 8), dtype="uint8")
 STATE = TensorSpec(name="state", shape=(1, JOINTS))
 CHUNK = TensorSpec(name="actions", shape=(1, STEPS, JOINTS))
@@ -105,7 +106,7 @@ def openpi_client(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def open_library(library_server: Server, tmp_path: Path) -> Iterator[Callable[..., OpenpiBackend]]:
+def open_library(library_server: Server, tmp_path: Path) -> Iterator[Open]:
     file = tmp_path / "policy.openpi.yaml"
     with ExitStack() as stack:
 
@@ -151,7 +152,7 @@ def test_images_of_a_size_are_those_of_openpis_client(
     np.testing.assert_array_equal(PaddedSquare(height, width, 224)(image), expected)
 
 
-def test_server_answers_with_its_chunk(open_library: Callable[..., OpenpiBackend]) -> None:
+def test_server_answers_with_its_chunk(open_library: Open) -> None:
     backend = open_library()
     backend.inputs["image"][:], backend.inputs["state"][:] = 7, [0.5, -0.5]
 
