@@ -85,7 +85,11 @@ def test_a_file_cut_off_anywhere_is_refused(rknn_path: Path) -> None:
     check_wording(caught.value)
 
 
-@pytest.mark.parametrize("junk", [b"", b"hello, this is no model at all", bytes(200)])
+@pytest.mark.parametrize(
+    "junk",
+    [b"", b"hello, this is no model at all", bytes(200)],
+    ids=["empty", "text", "zeros"],
+)
 def test_another_kind_of_file_is_refused(rknn_path: Path, junk: bytes) -> None:
     rknn_path.write_bytes(junk)
     with refusal(BackendError):

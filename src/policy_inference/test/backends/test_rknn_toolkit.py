@@ -234,7 +234,9 @@ def test_a_model_that_the_toolkit_cannot_take_is_refused(
         )
 
 
-@pytest.mark.parametrize("content", [b"", b"a policy\n", bytes(range(256))])
+@pytest.mark.parametrize(
+    "content", [b"", b"a policy\n", bytes(range(256))], ids=["empty", "text", "bytes"]
+)
 def test_what_is_no_onnx_model_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "junk.onnx").write_bytes(content)
 

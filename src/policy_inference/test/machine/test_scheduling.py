@@ -69,7 +69,9 @@ def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1024", "0-1024", "999999999999999999999", "1-0", "9" * 5000, "0-" + "9" * 5000]
+    "text",
+    ["1024", "0-1024", "999999999999999999999", "1-0", "9" * 5000, "0-" + "9" * 5000],
+    ids=lambda text: text[:30],
 )
 def test_cores_that_no_machine_has_are_refused(text: str) -> None:
     with refusal(PolicyError):
@@ -92,7 +94,11 @@ def test_cores_that_this_machine_lacks_are_a_warning() -> None:
     assert os.sched_getaffinity(0) == before
 
 
-@pytest.mark.parametrize("text", ["0", "100", "-1", "high", "5.5", "", "٣", "9" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    ["0", "100", "-1", "high", "5.5", "", "٣", "9" * 5000],
+    ids=lambda text: text[:30],
+)
 def test_priorities_that_sched_fifo_lacks_are_refused(text: str) -> None:
     with refusal(PolicyError):
         parse_priority(text)

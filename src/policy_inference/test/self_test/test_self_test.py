@@ -398,6 +398,7 @@ def test_drift_below_a_millisecond_is_jitter(
         ({"power_w": "10.5"}, False),
         ({"power_cpu_w": "3", "power_input_w": "12"}, False),
     ],
+    ids=["below", "above", "input above"],
 )
 def test_power_is_judged_where_it_is_reported(
     test: Test, sound_bundle: Path, vendor_device: Device, told: dict[str, str], holds: bool

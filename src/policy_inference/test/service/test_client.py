@@ -139,7 +139,11 @@ def test_a_refused_client_says_why_and_closes() -> None:
     assert refused.value.code is Code.OTHER_POLICY
 
 
-@pytest.mark.parametrize("answers", [(), (GREETING,), (GREETING, action_frame()[:-1])])
+@pytest.mark.parametrize(
+    "answers",
+    [(), (GREETING,), (GREETING, action_frame()[:-1])],
+    ids=["nothing", "a welcome", "half an action"],
+)
 def test_silence_is_too_late(answers: Sequence[bytes]) -> None:
     def serve(connection: socket.socket) -> None:
         says(*answers)(connection)
@@ -186,7 +190,11 @@ def test_a_service_that_goes_is_an_error(greeting: bytes) -> None:
         PolicyClient(connection, Hello()).infer(OBSERVATION)
 
 
-@pytest.mark.parametrize("observation", [[1.0, 2.0], [[1.0, 2.0, 3.0]] * 2, [[[1.0, 2.0, 3.0]]]])
+@pytest.mark.parametrize(
+    "observation",
+    [[1.0, 2.0], [[1.0, 2.0, 3.0]] * 2, [[[1.0, 2.0, 3.0]]]],
+    ids=["values", "rows", "axes"],
+)
 def test_an_observation_of_another_shape_is_not_sent(observation: npt.ArrayLike) -> None:
     with (
         scripted_peer(says(GREETING)) as connection,

@@ -26,7 +26,7 @@ def test_a_token_is_the_content_of_its_file_less_the_line_end(tmp_path: Path) ->
     assert read_token(write_token(tmp_path, b"0123456789abcdef\n")) == b"0123456789abcdef"
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o642, 0o604])
+@pytest.mark.parametrize("mode", [0o644, 0o642, 0o604], ids=oct)
 def test_a_token_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
     file = write_token(tmp_path, b"0123456789abcdef", mode)
 
@@ -34,7 +34,7 @@ def test_a_token_that_others_can_read_or_change_is_refused(tmp_path: Path, mode:
         read_token(file)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"0123456789abcde\n", b"x" * 257])
+@pytest.mark.parametrize("content", [b"", b"\n", b"0123456789abcde\n", b"x" * 257], ids=len)
 def test_a_token_too_short_or_too_long_is_refused(tmp_path: Path, content: bytes) -> None:
     with refusal(PolicyError):
         read_token(write_token(tmp_path, content))
@@ -142,7 +142,7 @@ def test_a_file_that_is_not_there_is_named(ca: Certificate, tmp_path: Path) -> N
         server_context(ca.cert, tmp_path / "none")
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o620, 0o660])
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o660], ids=oct)
 def test_a_secret_that_clients_can_read_or_change_is_refused(
     ca: Certificate, tmp_path: Path, mode: int
 ) -> None:

@@ -153,7 +153,11 @@ def test_where_one_endpoint_fails_none_stays(path: Path, tmp_path: Path) -> None
     assert not path.exists()
 
 
-@pytest.mark.parametrize("name", ["nowhere/policy.sock", "file/policy.sock", "x" * 200])
+@pytest.mark.parametrize(
+    "name",
+    ["nowhere/policy.sock", "file/policy.sock", "x" * 200],
+    ids=["no folder", "no directory", "long"],
+)
 def test_paths_where_no_socket_can_be(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with refusal(PolicyError):

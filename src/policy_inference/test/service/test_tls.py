@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -68,13 +68,29 @@ def let_in(tls_service: Service, client: ssl.SSLSocket) -> None:
     tls_service.loop.step(PASS_S)
 
 
-def test_a_client_with_a_certificate_of_the_ca_is_answered(
+Welcomed = Callable[[], ssl.SSLSocket]
+
+
+@pytest.fixture
+def welcomed_robot(
     tls_service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+) -> Welcomed:
+    """Connect a client that has a certificate of the CA."""
+
+    def apply() -> ssl.SSLSocket:
+        own = make_certificate(tmp_path, "robot", ca)
+        client = secured(connect_tcp(tls_service, clients), ca, own)
+        let_in(tls_service, client)
+        assert receive_frame(client)[0].type == Type.WELCOME
+        return client
+
+    return apply
+
+
+def test_a_client_with_a_certificate_of_the_ca_is_answered(
+    tls_service: Service, welcomed_robot: Welcomed
 ) -> None:
-    own = make_certificate(tmp_path, "robot", ca)
-    client = secured(connect_tcp(tls_service, clients), ca, own)
-    let_in(tls_service, client)
-    assert receive_frame(client)[0].type == Type.WELCOME
+    client = welcomed_robot()
     assert "'robot'" in tls_service.notes.names[-1]
     for rows in (1, 3):
         client.sendall(observation_frame(random_observation(rows=rows)))
@@ -90,11 +106,9 @@ def test_a_client_with_a_certificate_of_the_ca_is_answered(
 
 
 def test_a_frame_in_many_records_is_one_request(
-    tls_service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+    tls_service: Service, welcomed_robot: Welcomed
 ) -> None:
-    client = secured(connect_tcp(tls_service, clients), ca, make_certificate(tmp_path, "robot", ca))
-    let_in(tls_service, client)
-    assert receive_frame(client)[0].type == Type.WELCOME
+    client = welcomed_robot()
     data = observation_frame(random_observation())
     for begin in range(0, len(data), 7):
         client.sendall(data[begin : begin + 7])
@@ -148,7 +162,7 @@ def test_garbage_in_the_place_of_handshakes_leaks_nothing(tls_service: Service) 
 
 
 def test_silent_handshakes_hold_up_neither_others_nor_local_clients(
-    tls_service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+    tls_service: Service, clients: ExitStack, welcomed_robot: Welcomed
 ) -> None:
     for _ in range(MOST - 1):
         connect_tcp(tls_service, clients)
@@ -157,13 +171,15 @@ def test_silent_handshakes_hold_up_neither_others_nor_local_clients(
     tls_service.settle()
     assert receive_frame(local)[0].type == Type.ACTION
 
-    client = secured(connect_tcp(tls_service, clients), ca, make_certificate(tmp_path, "robot", ca))
-    let_in(tls_service, client)
-    assert receive_frame(client)[0].type == Type.WELCOME
+    welcomed_robot()
 
 
 def test_a_certificate_that_cannot_be_read_ends_no_other_handshake(
-    tls_service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+    tls_service: Service,
+    clients: ExitStack,
+    ca: Certificate,
+    tmp_path: Path,
+    welcomed_robot: Welcomed,
 ) -> None:
     odd = make_certificate(tmp_path, "odd", ca, mail="jürgen@robot.local".encode("latin-1"))
     client = secured(connect_tcp(tls_service, clients), ca, odd)
@@ -172,9 +188,7 @@ def test_a_certificate_that_cannot_be_read_ends_no_other_handshake(
     (reason,) = tls_service.notes.refusals
     assert "UnicodeDecodeError" in reason
 
-    client = secured(connect_tcp(tls_service, clients), ca, make_certificate(tmp_path, "robot", ca))
-    let_in(tls_service, client)
-    assert receive_frame(client)[0].type == Type.WELCOME
+    welcomed_robot()
 
 
 def test_one_address_loses_its_own_handshakes_not_those_of_others(ca: Certificate) -> None:
