@@ -212,6 +212,13 @@ def receive_action(client: socket.socket) -> F32:
     return np.frombuffer(receive(client, 4 * ACT_DIM), np.float32)
 
 
+def require_action(client: socket.socket, seed: int = 0) -> None:
+    """Receive the answer to a random observation over the raw protocol."""
+    np.testing.assert_allclose(
+        receive_action(client), expected_action(random_observation(seed))[0], rtol=1e-5
+    )
+
+
 def receive_frame(client: socket.socket) -> tuple[FrameHeader, bytes]:
     header = read_header(receive(client, HEADER.size))
     return header, receive(client, header.length)

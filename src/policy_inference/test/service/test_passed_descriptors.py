@@ -25,9 +25,9 @@ from .lockstep import (
     PASS_S,
     Service,
     closed_by_service,
-    expected_action,
     random_observation,
-    receive_action,
+    receive_frame,
+    require_action,
     serving,
 )
 
@@ -122,10 +122,22 @@ def test_a_client_that_passes_descriptors_is_sent_away_without_its_request(
 
     good.sendall(random_observation().tobytes())
     passing_service.settle()
-    assert receive_action(good).tolist() == pytest.approx(
-        expected_action(random_observation())[0].tolist()
-    )
+    require_action(good)
     assert closed_by_service(hostile)
+
+
+def test_a_client_that_passes_them_through_its_turn_is_not_waited_for(
+    passing_service: Service, clients: ExitStack
+) -> None:
+    hostile = passing_service.connect(passing_service.framed)
+    passing_service.settle()
+    passing_service.model.meanwhile = lambda: pass_away(hostile, b"more", lingering_socket(clients))
+    hostile.sendall(frame(Type.HELLO, Hello().pack()))
+    passing_service.settle()
+    assert receive_frame(hostile)[0].type == Type.WELCOME
+    hostile.sendall(frame(Type.OBSERVATION, random_observation().tobytes(), rows=1))
+    passing_service.settle()
+    assert passing_service.notes.ended == ["passes descriptors"]
 
 
 def test_clients_that_nobody_let_in_do_not_hold_up_the_end(

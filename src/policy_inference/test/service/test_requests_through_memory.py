@@ -187,17 +187,6 @@ def test_what_is_no_observation_ends_the_session_with_a_reason(
     assert service.notes.codes == [-kind]
 
 
-@pytest.mark.parametrize("count", [2, 1 << 40, (1 << 64) - 1])
-def test_a_counter_that_jumps_ends_the_session(either: Service, count: int) -> None:
-    with shared_client(either) as memory_client:
-        assert memory_client.is_answered_as()
-        memory_client.block[0:8] = ((1 + count) % (1 << 64)).to_bytes(8, "little")
-        memory_client.socket.sendall(WAKE)
-        either.settle()
-        assert memory_client.last_error() is Code.BAD_FRAME
-        assert closed_by_service(memory_client.socket)
-
-
 def test_bytes_over_the_socket_end_the_session(memory_client: Client, service: Service) -> None:
     memory_client.socket.sendall(observation_frame(random_observation()))
     service.settle()

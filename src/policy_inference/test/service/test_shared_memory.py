@@ -240,16 +240,6 @@ def test_machine_whose_calls_are_not_known_is_refused(monkeypatch: pytest.Monkey
     assert open_files() == before
 
 
-def test_no_file_is_left_behind() -> None:
-    before = open_files()
-    service_end = ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
-    service_end.close()
-    service_end = ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
-    service_end.passed()
-    service_end.close()
-    assert open_files() == before
-
-
 @pytest.mark.parametrize("spare", [0, 1])
 def test_without_file_descriptors_a_client_is_refused_and_nothing_is_left(spare: int) -> None:
     before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)

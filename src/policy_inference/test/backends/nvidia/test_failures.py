@@ -192,6 +192,16 @@ def test_a_plan_that_the_runtime_refuses_all_the_same_is_reported_with_its_words
     assert not gpu.memory
 
 
+def test_a_file_of_another_kind_is_refused(
+    install_gpu: Install, open_trt: Open, tmp_path: Path
+) -> None:
+    install_gpu()
+    (tmp_path / "policy.pt").touch()
+
+    with refusal(BackendError):
+        open_trt(tmp_path / "policy.pt")
+
+
 def test_a_plan_without_its_json_is_refused(
     install_gpu: Install, open_trt: Open, linear: Path
 ) -> None:

@@ -143,9 +143,9 @@ def _of_states(text: str) -> str:
 def test_prompt_of_the_option_replaces_that_of_the_bundle(
     open_openpi: Open, openpi_server: OpenpiServer
 ) -> None:
-    open_openpi(prompt="lift the cube").run()
+    open_openpi(prompt="lift").run()
 
-    assert openpi_server.seen[-1]["prompt"] == "lift the cube"
+    assert openpi_server.seen[-1]["prompt"] == "lift"
 
 
 def test_keys_with_dots_are_maps_and_images_may_have_channels_first(
