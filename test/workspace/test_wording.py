@@ -35,7 +35,8 @@ def test_wording_is_that_of_tests_which_exist(file: Path) -> None:
         text = (file.parent / path).read_text("utf-8") if (file.parent / path).is_file() else ""
         nodes = ast.walk(ast.parse(text))
         known = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
-        gone += [f"{path}::{test}" for test in tests if test.partition("[")[0] not in known]
+        names = {test: test.partition("[")[0].rpartition("::")[2] for test in tests}
+        gone += [f"{path}::{test}" for test, name in names.items() if name not in known]
     assert not gone
 
 

@@ -39,7 +39,7 @@ STATE = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
 LEADER = {"topic": "leader/joint_states", "type": "sensor_msgs/msg/JointState"}
 
 
-def mapping_of(**changes: Any) -> RobotMapping:
+def arm_mapping(**changes: Any) -> RobotMapping:
     """Return a mapping at 20 Hz: pan in degrees, the gripper 0 to 100, one camera of 24 x 16."""
     content: dict[str, Any] = {
         "schema_version": 1,
@@ -60,13 +60,13 @@ def mapping_of(**changes: Any) -> RobotMapping:
     return parse_mapping({**content, **changes}, "mapping.yaml")
 
 
-def times(period_ms: float, last_ms: float, first_ms: float = 0) -> list[int]:
+def times_ns(period_ms: float, last_ms: float, first_ms: float = 0) -> list[int]:
     """Return times from the first to the last, both included, in ns from the start."""
     count = math.floor((last_ms - first_ms) / period_ms + 1e-6) + 1
     return [round((first_ms + i * period_ms) * MS) for i in range(count)]
 
 
-def joints(
+def say_joints(
     times_ns: Sequence[int],
     topic: str = "/joint_states",
     *,
@@ -85,11 +85,13 @@ def joints(
             "effort": np.array([0.0, 0.0, pan]),
             **changes,
         }
-        said.append((topic, START_NS + time_ns, make(header=header(stamp_ns + time_ns), **fields)))
+        said.append(
+            (topic, START_NS + time_ns, make(header=bag_header(stamp_ns + time_ns), **fields))
+        )
     return said
 
 
-def images(
+def say_images(
     times_ns: Sequence[int],
     topic: str = "/front/image_raw",
     *,
@@ -107,7 +109,7 @@ def images(
                 topic,
                 START_NS + time_ns,
                 TYPES.types["sensor_msgs/msg/Image"](
-                    header=header(stamp_ns + time_ns),
+                    header=bag_header(stamp_ns + time_ns),
                     height=size[0],
                     width=size[1],
                     encoding=encoding,
@@ -120,7 +122,7 @@ def images(
     return said
 
 
-def compressed(
+def say_compressed(
     times_ns: Sequence[int],
     topic: str = "/front/image_raw",
     *,
@@ -137,7 +139,7 @@ def compressed(
                 topic,
                 START_NS + time_ns,
                 TYPES.types["sensor_msgs/msg/CompressedImage"](
-                    header=header(START_NS + time_ns), format=end[1:], data=data
+                    header=bag_header(START_NS + time_ns), format=end[1:], data=data
                 ),
             )
         )
@@ -183,22 +185,21 @@ def twist(time_ns: int, x: float, topic: str = "/cmd_vel") -> Said:
     )
 
 
-def header(time_ns: int) -> Any:
-    """Return a header."""
+def bag_header(time_ns: int) -> Any:
     stamp = TYPES.types["builtin_interfaces/msg/Time"](*divmod(time_ns, S))
     return TYPES.types["std_msgs/msg/Header"](stamp, "")
 
 
-def arm(last_ms: float = 1000) -> list[Said]:
+def say_arm(last_ms: float = 1000) -> list[Said]:
     """Say everything of the mapping until then: joints every 10 ms, images every 50 ms."""
     return [
-        *joints(times(10, last_ms)),
-        *joints(times(10, last_ms), "/leader/joint_states", offset_rad=0.05),
-        *images(times(50, last_ms)),
+        *say_joints(times_ns(10, last_ms)),
+        *say_joints(times_ns(10, last_ms), "/leader/joint_states", offset_rad=0.05),
+        *say_images(times_ns(50, last_ms)),
     ]
 
 
-def write_bag(
+def write_rosbag(
     folder: Path,
     said: Sequence[Said],
     storage: StoragePlugin = StoragePlugin.MCAP,
@@ -219,8 +220,8 @@ def write_bag(
 
 def split_bag(folder: Path, said: Sequence[Said], at_ms: float) -> Path:
     """Write a recording in two files, the second of which begins at a time."""
-    first = write_bag(folder, [each for each in said if each[1] < START_NS + at_ms * MS])
-    second = write_bag(
+    first = write_rosbag(folder, [each for each in said if each[1] < START_NS + at_ms * MS])
+    second = write_rosbag(
         folder.with_name("rest"), [each for each in said if each[1] >= START_NS + at_ms * MS]
     )
     (second / "rest.mcap").rename(first / "rest.mcap")
@@ -236,8 +237,7 @@ def episode_of(bag: Path, **changes: Any) -> Episode:
     return Episode(**{"bag": bag, "task": "wave", **changes})
 
 
-def without(said: Sequence[Said], topic: str, begin_ms: float, end_ms: float) -> list[Said]:
-    """Leave out what a topic said in a time."""
+def leave_out(said: Sequence[Said], topic: str, begin_ms: float, end_ms: float) -> list[Said]:
     return [
         each
         for each in said
@@ -245,6 +245,5 @@ def without(said: Sequence[Said], topic: str, begin_ms: float, end_ms: float) ->
     ]
 
 
-def changed(**fields: Any) -> Mapping[str, Any]:
-    """Return a source of the state with other fields."""
+def state_source(**fields: Any) -> Mapping[str, Any]:
     return {**STATE, **fields}

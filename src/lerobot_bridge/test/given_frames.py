@@ -44,7 +44,7 @@ def write_frames(
     begins = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     rows = pa.concat_tables(
         [
-            _rows(columns, i, length, begins[i], fps)
+            _table_of_frames(columns, i, length, begins[i], fps)
             for i, (columns, length) in enumerate(zip(episodes, lengths, strict=True))
         ]
     )
@@ -84,7 +84,7 @@ def write_frames(
     return folder
 
 
-def _rows(columns: Columns, episode: int, length: int, begin: int, fps: int) -> pa.Table:
+def _table_of_frames(columns: Columns, episode: int, length: int, begin: int, fps: int) -> pa.Table:
     table: dict[str, Any] = {
         "timestamp": pa.array(np.arange(length, dtype=np.float32) / fps),
         "frame_index": pa.array(np.arange(length)),

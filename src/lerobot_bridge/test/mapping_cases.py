@@ -53,7 +53,7 @@ MISSING = object()
 """In a change: take the key away."""
 
 
-def changed(**changes: object) -> dict[str, Any]:
+def rolling_arm_with(**changes: object) -> dict[str, Any]:
     """Return the mapping with other values at keys like `vectors/action/0/topic`."""
     content = copy.deepcopy(MAPPING)
     for key, value in changes.items():
@@ -71,6 +71,6 @@ def changed(**changes: object) -> dict[str, Any]:
     return content
 
 
-def mapping_of(content: object = None, **changes: object) -> RobotMapping:
+def rolling_arm(content: object = None, **changes: object) -> RobotMapping:
     """Return the mapping with changes, validated."""
-    return parse_mapping(changed(**changes) if content is None else content, "robot.yaml")
+    return parse_mapping(rolling_arm_with(**changes) if content is None else content, "robot.yaml")

@@ -14,6 +14,7 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from lerobot_bridge.episode import Span
 from lerobot_bridge.frames import EpisodeFrames
 from model_tools.errors import ToolError
+from testkit.wording import refusal
 
 from .bags import (
     LEADER,
@@ -22,17 +23,17 @@ from .bags import (
     STATE,
     S,
     Said,
-    arm,
-    compressed,
+    arm_mapping,
     episode_of,
-    images,
-    joints,
-    mapping_of,
+    leave_out,
+    say_arm,
+    say_compressed,
+    say_images,
+    say_joints,
     split_bag,
-    times,
+    times_ns,
     twist,
-    without,
-    write_bag,
+    write_rosbag,
 )
 
 FRONT = {"topic": "front/image_raw", "height": 16, "width": 24}
@@ -58,13 +59,13 @@ def test_a_frame_has_the_newest_of_everything(
     tmp_path: Path, storage: StoragePlugin, compression: CompressionMode, rule: dict[str, object]
 ) -> None:
     said = [
-        *joints(times(10, 1000)),
-        *images(times(30, 1000, 7)),
-        *joints(times(20, 1000, 5), "/leader/joint_states", offset_rad=0.05),
+        *say_joints(times_ns(10, 1000)),
+        *say_images(times_ns(30, 1000, 7)),
+        *say_joints(times_ns(20, 1000, 5), "/leader/joint_states", offset_rad=0.05),
     ]
-    bag = write_bag(tmp_path / "bag", said, storage, compression)
+    bag = write_rosbag(tmp_path / "bag", said, storage, compression)
 
-    frames = EpisodeFrames(mapping_of(**rule), episode_of(bag))
+    frames = EpisodeFrames(arm_mapping(**rule), episode_of(bag))
 
     moments_ms = list(range(7, 1001, 50))
     assert [len(part) for part in frames.parts] == [len(moments_ms)]
@@ -88,9 +89,9 @@ def test_a_frame_has_the_newest_of_everything(
 def test_an_image_that_is_shown_again_comes_with_the_values_of_its_rule(
     tmp_path: Path, rule: dict[str, object], state_ms: int
 ) -> None:
-    bag = write_bag(tmp_path / "bag", without(arm(), "/front/image_raw", 410, 460))
+    bag = write_rosbag(tmp_path / "bag", leave_out(say_arm(), "/front/image_raw", 410, 460))
 
-    frame = list(EpisodeFrames(mapping_of(**rule), episode_of(bag)).frames())[9]
+    frame = list(EpisodeFrames(arm_mapping(**rule), episode_of(bag)).frames())[9]
 
     assert frame.time_ns == START_NS + 450 * MS
     assert frame.images["front"][0, 0, 0] == 40
@@ -102,17 +103,17 @@ def test_an_image_that_is_shown_again_comes_with_the_values_of_its_rule(
 def test_images_of_different_times_make_no_frame(
     tmp_path: Path, tolerance_s: float, count: int
 ) -> None:
-    said = [*arm(1025), *images(times(50, 1025, 25), "/wrist/image_raw")]
+    said = [*say_arm(1025), *say_images(times_ns(50, 1025, 25), "/wrist/image_raw")]
     wrist = {**FRONT, "topic": "wrist/image_raw"}
-    mapping = mapping_of(
+    mapping = arm_mapping(
         cameras={"front": FRONT, "wrist": wrist}, pairing={"tolerance_s": tolerance_s}
     )
-    episode = episode_of(write_bag(tmp_path / "bag", said))
+    episode = episode_of(write_rosbag(tmp_path / "bag", said))
 
     if count:
         assert len(list(EpisodeFrames(mapping, episode).frames())) == count
         return
-    with pytest.raises(ToolError, match=r"images are further apart than the 0\.02 s .* in 21"):
+    with refusal(ToolError):
         EpisodeFrames(mapping, episode)
 
 
@@ -120,33 +121,33 @@ def test_each_image_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> Non
     """The first one is neither early nor late, and those after it are, by up to 3 ms."""
     trembles = [round((i / 20 + 0.003 * math.sin(i)) * S) for i in range(100)]
     said = [
-        *joints(times(10, 5000)),
-        *joints(times(10, 5000), "/leader/joint_states"),
-        *images(trembles),
+        *say_joints(times_ns(10, 5000)),
+        *say_joints(times_ns(10, 5000), "/leader/joint_states"),
+        *say_images(trembles),
     ]
 
-    frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", said)))
+    frames = EpisodeFrames(arm_mapping(), episode_of(write_rosbag(tmp_path / "bag", said)))
 
     reds = [frame.images["front"][0, 0, 0] for frame in frames.frames()]
     assert reds[:100] == [t // (10 * MS) % 256 for t in trembles]
 
 
 def test_frames_are_thirty_a_second(tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / "bag", arm(3000))
+    bag = write_rosbag(tmp_path / "bag", say_arm(3000))
 
-    (part,) = EpisodeFrames(mapping_of(rate_hz=30), episode_of(bag)).parts
+    (part,) = EpisodeFrames(arm_mapping(rate_hz=30), episode_of(bag)).parts
 
     np.testing.assert_allclose((part - START_NS) / S, np.arange(91) / 30, atol=1e-6)
 
 
 @pytest.mark.parametrize("end", [".png", ".jpg"])
 def test_images_may_be_compressed_and_of_another_size(tmp_path: Path, end: str) -> None:
-    said = [each for each in arm() if each[0] != "/front/image_raw"]
-    said += compressed(times(50, 1000), end=end, size=(32, 48))
+    said = [each for each in say_arm() if each[0] != "/front/image_raw"]
+    said += say_compressed(times_ns(50, 1000), end=end, size=(32, 48))
     camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resize": True}
 
     frames = EpisodeFrames(
-        mapping_of(cameras={"front": camera}), episode_of(write_bag(tmp_path / "bag", said))
+        arm_mapping(cameras={"front": camera}), episode_of(write_rosbag(tmp_path / "bag", said))
     )
 
     images = [frame.images["front"].copy() for frame in frames.frames()]
@@ -157,9 +158,12 @@ def test_images_may_be_compressed_and_of_another_size(tmp_path: Path, end: str) 
 
 def test_messages_go_by_the_time_that_the_mapping_says(tmp_path: Path) -> None:
     """An hour ahead on a clock of its own, the leader still is what came last."""
-    leader = joints(times(10, 1000), "/leader/joint_states", stamp_ns=START_NS + 3600 * S)
-    bag = write_bag(tmp_path / "bag", [*joints(times(10, 1000)), *images(times(50, 1000)), *leader])
-    mapping = mapping_of(
+    leader = say_joints(times_ns(10, 1000), "/leader/joint_states", stamp_ns=START_NS + 3600 * S)
+    bag = write_rosbag(
+        tmp_path / "bag",
+        [*say_joints(times_ns(10, 1000)), *say_images(times_ns(50, 1000)), *leader],
+    )
+    mapping = arm_mapping(
         vectors={"observation.state": [STATE], "action": [{**LEADER, "stamp": "received"}]}
     )
 
@@ -171,9 +175,9 @@ def test_messages_go_by_the_time_that_the_mapping_says(tmp_path: Path) -> None:
 
 
 def test_what_has_no_stamp_counts_when_it_came(tmp_path: Path) -> None:
-    said = [*arm(), *(twist(t, t / S) for t in times(25, 1000))]
+    said = [*say_arm(), *(twist(t, t / S) for t in times_ns(25, 1000))]
     fields = {"x.vel": "linear.x", "theta.vel": "angular.z"}
-    mapping = mapping_of(
+    mapping = arm_mapping(
         vectors={
             "observation.state": [STATE],
             "action": [
@@ -183,16 +187,18 @@ def test_what_has_no_stamp_counts_when_it_came(tmp_path: Path) -> None:
         }
     )
 
-    found = list(EpisodeFrames(mapping, episode_of(write_bag(tmp_path / "bag", said))).frames())
+    found = list(EpisodeFrames(mapping, episode_of(write_rosbag(tmp_path / "bag", said))).frames())
 
     assert [round(frame.vectors["action"][2], 6) for frame in found] == [i / 20 for i in range(21)]
 
 
 def test_velocities_and_efforts_are_values_too(tmp_path: Path) -> None:
     state = [{**STATE, "quantity": "velocity", "joints": ["pan"]}, {**STATE, "quantity": "effort"}]
-    mapping = mapping_of(vectors={"observation.state": state, "action": [LEADER]})
+    mapping = arm_mapping(vectors={"observation.state": state, "action": [LEADER]})
 
-    found = list(EpisodeFrames(mapping, episode_of(write_bag(tmp_path / "bag", arm()))).frames())
+    found = list(
+        EpisodeFrames(mapping, episode_of(write_rosbag(tmp_path / "bag", say_arm()))).frames()
+    )
 
     np.testing.assert_allclose(
         found[10].vectors["observation.state"], [math.degrees(0.1), 0.05, 0.0]
@@ -201,9 +207,11 @@ def test_velocities_and_efforts_are_values_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("namespace", ["", "/left", "/cell_1/left"])
 def test_topics_are_found_in_any_one_namespace(tmp_path: Path, namespace: str) -> None:
-    said: list[Said] = [(namespace + topic, log_ns, message) for topic, log_ns, message in arm()]
+    said: list[Said] = [
+        (namespace + topic, log_ns, message) for topic, log_ns, message in say_arm()
+    ]
 
-    frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", said)))
+    frames = EpisodeFrames(arm_mapping(), episode_of(write_rosbag(tmp_path / "bag", said)))
 
     assert frames.topic_times["action"].topic == f"{namespace}/leader/joint_states"
 
@@ -211,12 +219,12 @@ def test_topics_are_found_in_any_one_namespace(tmp_path: Path, namespace: str) -
 def test_topics_may_have_other_names(tmp_path: Path) -> None:
     said = [
         ("/head/rgb" if topic == "/front/image_raw" else topic, log_ns, message)
-        for topic, log_ns, message in arm()
+        for topic, log_ns, message in say_arm()
     ]
 
     frames = EpisodeFrames(
-        mapping_of(),
-        episode_of(write_bag(tmp_path / "bag", said)),
+        arm_mapping(),
+        episode_of(write_rosbag(tmp_path / "bag", said)),
         {"front/image_raw": "/head/rgb"},
     )
 
@@ -235,8 +243,8 @@ def test_topics_may_have_other_names(tmp_path: Path) -> None:
 def test_a_frame_without_a_message_of_everything_is_left_out(
     tmp_path: Path, rule: dict[str, object], missing: int
 ) -> None:
-    bag = write_bag(tmp_path / "bag", without(arm(), "/leader/joint_states", 410, 645))
-    mapping = mapping_of(
+    bag = write_rosbag(tmp_path / "bag", leave_out(say_arm(), "/leader/joint_states", 410, 645))
+    mapping = arm_mapping(
         vectors={"observation.state": [STATE], "action": [{**LEADER, **rule}]}, max_gap_frames=4
     )
 
@@ -253,9 +261,9 @@ def test_a_frame_without_a_message_of_everything_is_left_out(
 
 
 def test_long_gaps_part_an_episode(tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / "bag", without(arm(), "/front/image_raw", 400, 700))
+    bag = write_rosbag(tmp_path / "bag", leave_out(say_arm(), "/front/image_raw", 400, 700))
 
-    frames = EpisodeFrames(mapping_of(), episode_of(bag))
+    frames = EpisodeFrames(arm_mapping(), episode_of(bag))
 
     assert [((part - START_NS) // MS).tolist() for part in frames.parts] == [
         list(range(0, 451, 50)),
@@ -268,9 +276,9 @@ def test_long_gaps_part_an_episode(tmp_path: Path) -> None:
 
 
 def test_a_recording_may_be_split(tmp_path: Path) -> None:
-    bag = split_bag(tmp_path / "bag", arm(), 430)
+    bag = split_bag(tmp_path / "bag", say_arm(), 430)
 
-    found = list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())
+    found = list(EpisodeFrames(arm_mapping(), episode_of(bag)).frames())
 
     assert [frame.images["front"][0, 0, 0] for frame in found] == [5 * i for i in range(21)]
     np.testing.assert_allclose(
@@ -289,16 +297,16 @@ def test_an_episode_is_what_happened_in_its_span(
 ) -> None:
     """The newest image before it counts, and what a held topic said long before."""
     said = [
-        *joints(times(10, 1000)),
-        *images(times(60, 1000)),
-        *joints(times(1, 100), "/leader/joint_states"),
+        *say_joints(times_ns(10, 1000)),
+        *say_images(times_ns(60, 1000)),
+        *say_joints(times_ns(1, 100), "/leader/joint_states"),
     ]
     span = Span(START_NS + 410 * MS, START_NS + 610 * MS)
-    mapping = mapping_of(
+    mapping = arm_mapping(
         vectors={"observation.state": [STATE], "action": [{**LEADER, "resample": "hold"}]}
     )
 
-    bag = write_bag(tmp_path / "bag", said, storage, compression)
+    bag = write_rosbag(tmp_path / "bag", said, storage, compression)
 
     frames = EpisodeFrames(mapping, episode_of(bag, span=span))
 
@@ -318,7 +326,7 @@ def test_interventions_are_marked(tmp_path: Path) -> None:
     spans = (Span(START_NS + 100 * MS, START_NS + 200 * MS),)
 
     frames = EpisodeFrames(
-        mapping_of(), episode_of(write_bag(tmp_path / "bag", arm(400)), interventions=spans)
+        arm_mapping(), episode_of(write_rosbag(tmp_path / "bag", say_arm(400)), interventions=spans)
     )
 
     assert [frame.intervention for frame in frames.frames()] == [

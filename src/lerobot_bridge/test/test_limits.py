@@ -9,9 +9,10 @@ from lerobot_bridge.limits import ActionLimits
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import load_mapping, parse_mapping
 from policy_inference.errors import RobotError
+from testkit.wording import refusal
 
 
-def mapping_of(joint: dict[str, Any], **more: Any) -> RobotMapping:
+def mapping_of_lift(joint: dict[str, Any], **more: Any) -> RobotMapping:
     state = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
     return parse_mapping(
         {
@@ -29,8 +30,8 @@ def mapping_of(joint: dict[str, Any], **more: Any) -> RobotMapping:
     )
 
 
-def sent(joint: dict[str, Any], asked: float, measured: float) -> tuple[Any, bool]:
-    values, clipped = ActionLimits(mapping_of(joint)).apply(
+def limited_lift(joint: dict[str, Any], asked: float, measured: float) -> tuple[Any, bool]:
+    values, clipped = ActionLimits(mapping_of_lift(joint)).apply(
         {"lift.pos": asked}, {"lift.pos": measured}
     )
     assert set(clipped) <= {"lift.pos"}
@@ -41,33 +42,33 @@ DEGREES = {"unit": "degrees", "position_min": -math.pi / 2, "position_max": math
 
 
 def test_what_is_within_the_limits_is_sent_as_it_is() -> None:
-    assert sent({**DEGREES, "max_relative_target": 1.0}, 12.3, 0.0) == (12.3, False)
+    assert limited_lift({**DEGREES, "max_relative_target": 1.0}, 12.3, 0.0) == (12.3, False)
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(-91.0, -90.0), (181.0, 180.0)])
 def test_positions_end_at_their_limits(asked: float, expected: float) -> None:
-    assert sent(DEGREES, asked, 0.0) == (pytest.approx(expected), True)
+    assert limited_lift(DEGREES, asked, 0.0) == (pytest.approx(expected), True)
 
 
 def test_limits_of_a_joint_that_counts_the_other_way_are_exchanged() -> None:
-    assert sent({**DEGREES, "sign": -1}, 120.0, 0.0) == (pytest.approx(90.0), True)
-    assert sent({**DEGREES, "sign": -1}, -200.0, 0.0) == (pytest.approx(-180.0), True)
+    assert limited_lift({**DEGREES, "sign": -1}, 120.0, 0.0) == (pytest.approx(90.0), True)
+    assert limited_lift({**DEGREES, "sign": -1}, -200.0, 0.0) == (pytest.approx(-180.0), True)
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(90.0, 60.0), (-90.0, 0.0)])
 def test_a_step_begins_at_the_measured_position(asked: float, expected: float) -> None:
     joint = {"unit": "degrees", "max_relative_target": math.pi / 6}
-    assert sent(joint, asked, 30.0) == (pytest.approx(expected), True)
+    assert limited_lift(joint, asked, 30.0) == (pytest.approx(expected), True)
 
 
 def test_a_step_of_a_range_is_counted_in_the_range() -> None:
     joint = {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8, "max_relative_target": 0.5}
-    assert sent(joint, 100.0, 10.0) == (pytest.approx(35.0), True)
+    assert limited_lift(joint, 100.0, 10.0) == (pytest.approx(35.0), True)
 
 
 def test_a_joint_beyond_its_limits_is_led_back_in_steps() -> None:
     joint = {**DEGREES, "max_relative_target": math.pi / 18}
-    assert sent(joint, 300.0, 220.0) == (pytest.approx(210.0), True)
+    assert limited_lift(joint, 300.0, 220.0) == (pytest.approx(210.0), True)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_a_joint_beyond_its_limits_is_led_back_in_steps() -> None:
 def test_fields_end_at_their_limits_in_lerobot_s_units(
     asked: dict[str, float], expected: dict[str, float]
 ) -> None:
-    mapping = mapping_of(
+    mapping = mapping_of_lift(
         DEGREES,
         command=[
             {
@@ -98,22 +99,19 @@ def test_fields_end_at_their_limits_in_lerobot_s_units(
 
 
 @pytest.mark.parametrize(
-    ("action", "found"),
-    [
-        ({}, "missing: lift.pos"),
-        ({"lift.pos": 0.0, "pan.pos": 0.0}, "unknown: pan.pos"),
-        ({"lift": 0.0}, "missing: lift.pos; unknown: lift"),
-    ],
+    "action",
+    [{}, {"lift.pos": 0.0, "pan.pos": 0.0}, {"lift": 0.0}],
+    ids=["missing lift.pos", "unknown pan.pos", "missing lift.pos unknown lift"],
 )
-def test_names_must_be_those_of_the_action(action: dict[str, float], found: str) -> None:
-    with pytest.raises(RobotError, match=f"expected a value for each of lift.pos, found {found}"):
-        ActionLimits(mapping_of(DEGREES)).apply(action, {})
+def test_names_must_be_those_of_the_action(action: dict[str, float]) -> None:
+    with refusal(RobotError):
+        ActionLimits(mapping_of_lift(DEGREES)).apply(action, {})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_never_sent(value: float) -> None:
-    with pytest.raises(RobotError, match=r"expected a finite value for lift\.pos"):
-        ActionLimits(mapping_of(DEGREES)).apply({"lift.pos": value}, {})
+    with refusal(RobotError):
+        ActionLimits(mapping_of_lift(DEGREES)).apply({"lift.pos": value}, {})
 
 
 def test_a_limited_step_needs_a_measured_position() -> None:
@@ -122,10 +120,10 @@ def test_a_limited_step_needs_a_measured_position() -> None:
         "type": "sensor_msgs/msg/JointState",
         "quantity": "velocity",
     }
-    mapping = mapping_of(
+    mapping = mapping_of_lift(
         {"unit": "degrees", "max_relative_target": 0.1}, vectors={"observation.state": [velocity]}
     )
-    with pytest.raises(RobotError, match=r"lift\.max_relative_target: expected lift\.pos in"):
+    with refusal(RobotError):
         ActionLimits(mapping)
 
 

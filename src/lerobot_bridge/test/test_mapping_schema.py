@@ -14,14 +14,14 @@ import yaml
 
 from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema, shipped
 
-from .mapping_cases import MAPPING, MISSING, changed
+from .mapping_cases import MAPPING, MISSING, rolling_arm_with
 from .test_mapping import OF_ONE_FIELD, REQUIRED, SECTIONS, Case
 
 SCHEMA = MAPPINGS / "mapping.schema.json"
 
 
 @pytest.fixture(scope="module")
-def validator() -> jsonschema.Draft202012Validator:
+def mapping_validator() -> jsonschema.Draft202012Validator:
     jsonschema.Draft202012Validator.check_schema(mapping_schema())
     return jsonschema.Draft202012Validator(mapping_schema())
 
@@ -34,44 +34,54 @@ def test_committed_schema_is_current() -> None:
 
 @pytest.mark.parametrize("file", shipped().values(), ids=lambda file: file.stem)
 def test_shipped_mapping_is_accepted_and_names_its_schema(
-    file: Path, validator: jsonschema.Draft202012Validator
+    file: Path, mapping_validator: jsonschema.Draft202012Validator
 ) -> None:
     text = file.read_text(encoding="utf-8")
 
-    validator.validate(yaml.safe_load(text))
-    assert text.splitlines()[0] == f"# yaml-language-server: $schema={SCHEMA.name}"
+    mapping_validator.validate(yaml.safe_load(text))
+    assert text.splitlines()[0].endswith(f"$schema={SCHEMA.name}")
 
 
-def test_mapping_without_fault_is_accepted(validator: jsonschema.Draft202012Validator) -> None:
-    validator.validate(MAPPING)
+def test_mapping_without_fault_is_accepted(
+    mapping_validator: jsonschema.Draft202012Validator,
+) -> None:
+    mapping_validator.validate(MAPPING)
 
 
 @pytest.mark.parametrize("case", OF_ONE_FIELD, ids=lambda case: case[1].partition(":")[0])
 def test_wrong_value_is_marked_at_its_place(
-    validator: jsonschema.Draft202012Validator, case: Case
+    mapping_validator: jsonschema.Draft202012Validator, case: Case
 ) -> None:
     changes, message = case
 
-    assert message.partition(":")[0] in _places(validator.iter_errors(changed(**changes)))
+    assert message.partition(":")[0] in _places_of_errors(
+        mapping_validator.iter_errors(rolling_arm_with(**changes))
+    )
 
 
 @pytest.mark.parametrize("key", REQUIRED)
-def test_missing_key_is_marked(validator: jsonschema.Draft202012Validator, key: str) -> None:
-    errors = validator.iter_errors(changed(**{key: MISSING}))
+def test_missing_key_is_marked(
+    mapping_validator: jsonschema.Draft202012Validator, key: str
+) -> None:
+    errors = mapping_validator.iter_errors(rolling_arm_with(**{key: MISSING}))
 
-    name = key.rpartition("/")[2]
-    assert [error.message for error in errors] == [f"'{name}' is a required property"]
+    (error,) = errors
+    assert error.validator == "required"
+    assert repr(key.rpartition("/")[2]) in error.message
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_unknown_key_is_marked(validator: jsonschema.Draft202012Validator, section: str) -> None:
-    (error,) = validator.iter_errors(changed(**{f"{section}surprise": 1}))
+def test_unknown_key_is_marked(
+    mapping_validator: jsonschema.Draft202012Validator, section: str
+) -> None:
+    (error,) = mapping_validator.iter_errors(rolling_arm_with(**{f"{section}surprise": 1}))
 
-    assert "'surprise' was unexpected" in error.message
+    assert error.validator == "additionalProperties"
+    assert "surprise" in error.message
 
 
-def _places(errors: Iterable[jsonschema.ValidationError]) -> Iterator[str]:
+def _places_of_errors(errors: Iterable[jsonschema.ValidationError]) -> Iterator[str]:
     for error in errors:
         path = [f"[{x}]" if isinstance(x, int) else f".{x}" for x in error.absolute_path]
         yield "".join(path).removeprefix(".")
-        yield from _places(error.context or ())
+        yield from _places_of_errors(error.context or ())

@@ -21,6 +21,7 @@ from lerobot_bridge.to_bag.messages import empty_messages
 from lerobot_bridge.values import SourceReader
 from policy_inference.errors import RobotError
 from policy_inference.flight.message_types import message_types
+from testkit.wording import refusal
 
 STAMP_NS = 12_000_000_345
 JOINTS = {
@@ -57,12 +58,12 @@ def of_rclpy() -> Empty:
 
 
 @pytest.fixture(params=[of_recordings, of_rclpy])
-def empty(request: pytest.FixtureRequest) -> Empty:
+def empty_message(request: pytest.FixtureRequest) -> Empty:
     made: Callable[[], Empty] = request.param
     return made()
 
 
-def mapping_of(*sources: dict[str, Any]) -> RobotMapping:
+def mapping_that_sends(*sources: dict[str, Any]) -> RobotMapping:
     return parse_mapping(
         {
             "schema_version": 1,
@@ -107,10 +108,10 @@ def sources_of(mapping: RobotMapping) -> list[Source]:
         },
     ],
 )
-def test_what_is_sent_is_read_again(source: dict[str, Any], empty: Empty) -> None:
-    mapping = mapping_of({"topic": "t", **source})
+def test_what_is_sent_is_read_again(source: dict[str, Any], empty_message: Empty) -> None:
+    mapping = mapping_that_sends({"topic": "t", **source})
     (mine,) = sources_of(mapping)
-    outgoing, reader = Outgoing(mapping, [mine], empty), SourceReader(mapping, mine)
+    outgoing, reader = Outgoing(mapping, [mine], empty_message), SourceReader(mapping, mine)
     assert outgoing.names == reader.names
     values = np.linspace(31.0, 47.0, len(outgoing.names))
     message = outgoing.message(values, STAMP_NS)
@@ -119,15 +120,15 @@ def test_what_is_sent_is_read_again(source: dict[str, Any], empty: Empty) -> Non
         assert (message.header.stamp.sec, message.header.stamp.nanosec) == (12, 345)
 
 
-def test_sources_of_one_topic_share_a_message(empty: Empty) -> None:
+def test_sources_of_one_topic_share_a_message(empty_message: Empty) -> None:
     state = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
-    mapping = mapping_of(
+    mapping = mapping_that_sends(
         {**state, "joints": ["pan"]},
         {**state, "joints": ["gripper"]},
         {**state, "joints": ["pan"], "quantity": "velocity"},
     )
     sources = sources_of(mapping)
-    message = Outgoing(mapping, sources, empty).message(np.array([90.0, 50.0, 180.0]), 0)
+    message = Outgoing(mapping, sources, empty_message).message(np.array([90.0, 50.0, 180.0]), 0)
     assert list(message.name) == ["Rotation", "gripper"]
     np.testing.assert_allclose(message.position, [np.pi / 2, 0.8])
     np.testing.assert_allclose(message.velocity, [np.pi, np.nan])
@@ -135,9 +136,9 @@ def test_sources_of_one_topic_share_a_message(empty: Empty) -> None:
     np.testing.assert_allclose(read, [90.0, 50.0, 180.0])
 
 
-def test_a_joint_command_is_complete(empty: Empty) -> None:
-    mapping = mapping_of({"topic": "joint_command", "type": "policy_msgs/msg/JointCommand"})
-    outgoing = Outgoing(mapping, sources_of(mapping), empty, valid_for_s=1.5)
+def test_a_joint_command_is_complete(empty_message: Empty) -> None:
+    mapping = mapping_that_sends({"topic": "joint_command", "type": "policy_msgs/msg/JointCommand"})
+    outgoing = Outgoing(mapping, sources_of(mapping), empty_message, valid_for_s=1.5)
     numbers = [outgoing.message(np.array([90.0, 50.0]), STAMP_NS).sequence for _ in range(3)]
     assert numbers == [0, 1, 2]
     message = outgoing.message(np.array([90.0, 50.0]), STAMP_NS)
@@ -160,44 +161,44 @@ def test_a_joint_command_is_complete(empty: Empty) -> None:
 @pytest.mark.parametrize("kind", [JOINT_STATE, JOINT_COMMAND, TRAJECTORY, *ARRAYS])
 def test_recordings_take_the_messages(kind: str) -> None:
     types = message_types()
-    mapping = mapping_of({"topic": "t", "type": kind, "joints": ["pan", "gripper"]})
+    mapping = mapping_that_sends({"topic": "t", "type": kind, "joints": ["pan", "gripper"]})
     sources = sources_of(mapping)
     message = Outgoing(mapping, sources, empty_messages(types)).message(np.array([5.0, 7.0]), 0)
     read = types.deserialize_cdr(types.serialize_cdr(message, kind), kind)
     np.testing.assert_allclose(SourceReader(mapping, sources[0]).read(read), [5, 7], rtol=1e-6)
 
 
-def test_a_trajectory_takes_one_period(empty: Empty) -> None:
-    mapping = mapping_of({"topic": "t", "type": "trajectory_msgs/msg/JointTrajectory"})
-    message = Outgoing(mapping, sources_of(mapping), empty).message(np.array([0.0, 0.0]), 0)
+def test_a_trajectory_takes_one_period(empty_message: Empty) -> None:
+    mapping = mapping_that_sends({"topic": "t", "type": "trajectory_msgs/msg/JointTrajectory"})
+    message = Outgoing(mapping, sources_of(mapping), empty_message).message(np.array([0.0, 0.0]), 0)
     (point,) = message.points
     assert (point.time_from_start.sec, point.time_from_start.nanosec) == (0, 50_000_000)
 
 
-def test_nan_is_refused(empty: Empty) -> None:
-    mapping = mapping_of({"topic": "t", "type": "sensor_msgs/msg/JointState"})
-    outgoing = Outgoing(mapping, sources_of(mapping), empty)
-    with pytest.raises(RobotError, match=r"gripper\.pos: expected a finite value to send"):
+def test_nan_is_refused(empty_message: Empty) -> None:
+    mapping = mapping_that_sends({"topic": "t", "type": "sensor_msgs/msg/JointState"})
+    outgoing = Outgoing(mapping, sources_of(mapping), empty_message)
+    with refusal(RobotError):
         outgoing.message(np.array([0.0, np.nan]), 0)
 
 
-def test_a_field_that_the_message_lacks_is_named(empty: Empty) -> None:
-    mapping = mapping_of(
+def test_a_field_that_the_message_lacks_is_named(empty_message: Empty) -> None:
+    mapping = mapping_that_sends(
         {"topic": "t", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.u"}}
     )
-    with pytest.raises(RobotError, match=r"field linear\.u: expected a number"):
-        Outgoing(mapping, sources_of(mapping), empty)
+    with refusal(RobotError):
+        Outgoing(mapping, sources_of(mapping), empty_message)
 
 
-def test_gaps_in_an_array_are_refused(empty: Empty) -> None:
-    mapping = mapping_of(
+def test_gaps_in_an_array_are_refused(empty_message: Empty) -> None:
+    mapping = mapping_that_sends(
         {"topic": "t", "type": "std_msgs/msg/Float64MultiArray", "fields": {"b.pos": "data[1]"}}
     )
-    with pytest.raises(RobotError, match=r"field data\[1\]: expected values for all elements"):
-        Outgoing(mapping, sources_of(mapping), empty)
+    with refusal(RobotError):
+        Outgoing(mapping, sources_of(mapping), empty_message)
 
 
-def test_a_joint_command_without_gains_is_refused(empty: Empty) -> None:
+def test_a_joint_command_without_gains_is_refused(empty_message: Empty) -> None:
     content = {
         "schema_version": 1,
         "robot_type": "arm",
@@ -206,5 +207,5 @@ def test_a_joint_command_without_gains_is_refused(empty: Empty) -> None:
         "vectors": {"action": [{"topic": "t", "type": "policy_msgs/msg/JointCommand"}]},
     }
     mapping = parse_mapping(content, "mapping.yaml")
-    with pytest.raises(RobotError, match=r"joints\.pan\.effort_limit: expected a value"):
-        Outgoing(mapping, sources_of(mapping), empty)
+    with refusal(RobotError):
+        Outgoing(mapping, sources_of(mapping), empty_message)

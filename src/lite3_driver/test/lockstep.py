@@ -41,7 +41,7 @@ LYING = Lite3State(
 )
 
 
-def command(
+def lite3_command(
     sequence: int,
     mode: int,
     received_ns: int,
@@ -102,11 +102,9 @@ class Lockstep:
         return self.now_ms * MS
 
     def phase(self) -> DriverPhase:
-        """Return who is in control."""
         return self.link.phase
 
     def run(self, seconds: float) -> None:
-        """Let time go by."""
         for _ in range(round(seconds * 1000 / STEP_MS)):
             self.now_ms += STEP_MS
             if self.state is not None and self.now_ms % FRAME_MS == 0:
@@ -124,7 +122,7 @@ class Lockstep:
     def command(self, mode: int, **numbers: object) -> None:
         """Let the policy command once."""
         self.sequence += 1
-        made = command(self.sequence, mode, self.now_ns, **numbers)  # type: ignore[arg-type]
+        made = lite3_command(self.sequence, mode, self.now_ns, **numbers)  # type: ignore[arg-type]
         self.link.follow(made, self.now_ns)
         self.step()
 
@@ -173,7 +171,6 @@ class Lockstep:
         return [(at_ms, code) for at_ms, code in codes if code is not None]
 
     def command_times_ms(self) -> list[int]:
-        """Times of the command frames."""
         return [at_ms for at_ms, data in self.sent if wire.read_command(data) is not None]
 
 

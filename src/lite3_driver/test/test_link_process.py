@@ -25,17 +25,18 @@ from lite3_driver import wire
 from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL
 from policy_inference.machine.scheduling import RealTime
 from robot_driver.interfaces import DriverError, DriverPhase
+from testkit.waiting import until
+from testkit.wording import check_wording, refusal
 
 from .lockstep import DAMP, RUN, braking
-from .udp_host import Node, UdpHost, connected, own_settings, until
+from .udp_host import Node, UdpHost, host_with_node, own_settings
 
 REST_NS = 2_000_000_000
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[UdpHost, Node]]:
-    """A host and a node, connected."""
-    with connected(own_settings()) as both:
+def host_and_node() -> Iterator[tuple[UdpHost, Node]]:
+    with host_with_node(own_settings()) as both:
         yield both
 
 
@@ -78,8 +79,8 @@ def check_shutdown(host: UdpHost, since_ns: int) -> None:
     assert last_ns - first_ns > REST_NS / 2
 
 
-def test_states_come_as_often_as_asked_for(pair: tuple[UdpHost, Node]) -> None:
-    _, node = pair
+def test_states_come_as_often_as_asked_for(host_and_node: tuple[UdpHost, Node]) -> None:
+    _, node = host_and_node
 
     until(lambda: len(node.states) > 200)
 
@@ -88,8 +89,8 @@ def test_states_come_as_often_as_asked_for(pair: tuple[UdpHost, Node]) -> None:
     assert (np.diff(ticks) == 2).mean() > 0.8
 
 
-def test_nothing_is_sent_by_a_node_that_comes_and_goes(pair: tuple[UdpHost, Node]) -> None:
-    host, node = pair
+def test_nothing_is_sent_by_a_node_that_comes_and_goes(host_and_node: tuple[UdpHost, Node]) -> None:
+    host, node = host_and_node
     until(lambda: len(node.states) > 20)
 
     node.link.close()
@@ -100,9 +101,9 @@ def test_nothing_is_sent_by_a_node_that_comes_and_goes(pair: tuple[UdpHost, Node
 
 
 def test_control_is_taken_commands_followed_and_control_given_back(
-    pair: tuple[UdpHost, Node],
+    host_and_node: tuple[UdpHost, Node],
 ) -> None:
-    host, node = pair
+    host, node = host_and_node
     node.in_control(RUN)
 
     since_ns = time.time_ns()
@@ -115,8 +116,8 @@ def test_control_is_taken_commands_followed_and_control_given_back(
     assert node.report.phase is DriverPhase.LISTENING
 
 
-def test_a_node_that_closes_gives_control_back_first(pair: tuple[UdpHost, Node]) -> None:
-    host, node = pair
+def test_a_node_that_closes_gives_control_back_first(host_and_node: tuple[UdpHost, Node]) -> None:
+    host, node = host_and_node
     node.in_control(RUN)
 
     since_ns = time.time_ns()
@@ -157,8 +158,8 @@ def test_a_node_that_is_killed_leaves_a_robot_that_is_braked_and_given_back() ->
         until(lambda: not alive(pid))
 
 
-def test_a_link_that_is_killed_is_replaced_by_its_node(pair: tuple[UdpHost, Node]) -> None:
-    host, node = pair
+def test_a_link_that_is_killed_is_replaced_by_its_node(host_and_node: tuple[UdpHost, Node]) -> None:
+    host, node = host_and_node
     node.in_control(RUN)
 
     since_ns = time.time_ns()
@@ -172,7 +173,7 @@ def test_a_link_that_is_killed_is_replaced_by_its_node(pair: tuple[UdpHost, Node
 
 @pytest.mark.parametrize("dies", ["link", "node"])
 def test_a_fold_is_stopped_when_one_of_the_two_dies(dies: str) -> None:
-    with connected(own_settings(fold_s=60.0)) as (host, node):
+    with host_with_node(own_settings(fold_s=60.0)) as (host, node):
         until(lambda: bool(node.reports and node.report.obstacles == ()))
         node.link.take()
         until(lambda: host.codes() == [FOLD] and node.report.phase is DriverPhase.TAKING)
@@ -187,8 +188,10 @@ def test_a_fold_is_stopped_when_one_of_the_two_dies(dies: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(pair: tuple[UdpHost, Node]) -> None:
-    host, node = pair
+def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(
+    host_and_node: tuple[UdpHost, Node],
+) -> None:
+    host, node = host_and_node
     node.in_control(RUN)
 
     since_ns = time.time_ns()
@@ -200,8 +203,10 @@ def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(pair: tuple[UdpHos
 
 
 @pytest.mark.parametrize("ask", ["follow", "damp", "take", "release"])
-def test_a_link_that_hangs_never_lets_a_request_wait(pair: tuple[UdpHost, Node], ask: str) -> None:
-    _, node = pair
+def test_a_link_that_hangs_never_lets_a_request_wait(
+    host_and_node: tuple[UdpHost, Node], ask: str
+) -> None:
+    _, node = host_and_node
     link, command = node.link, node.made(DAMP)
     until(lambda: bool(node.reports))
     os.kill(link.pid, signal.SIGSTOP)
@@ -222,8 +227,8 @@ def test_a_link_that_hangs_never_lets_a_request_wait(pair: tuple[UdpHost, Node],
     os.kill(link.pid, signal.SIGCONT)
 
 
-def test_a_link_that_hung_and_goes_on_is_asked_again(pair: tuple[UdpHost, Node]) -> None:
-    host, node = pair
+def test_a_link_that_hung_and_goes_on_is_asked_again(host_and_node: tuple[UdpHost, Node]) -> None:
+    host, node = host_and_node
     until(lambda: bool(node.reports))
     os.kill(node.link.pid, signal.SIGSTOP)
     while node.link.damp("until there is no room"):
@@ -237,25 +242,25 @@ def test_a_link_that_hung_and_goes_on_is_asked_again(pair: tuple[UdpHost, Node])
 
 
 def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
-    pair: tuple[UdpHost, Node],
+    host_and_node: tuple[UdpHost, Node],
 ) -> None:
-    host, node = pair
+    host, node = host_and_node
     node.in_control(RUN)
     os.kill(node.link.pid, signal.SIGSTOP)
     while node.link.damp("there is room"):
         node.link.follow(node.made(RUN))
-    assert not node.link.damp("the e-stop was pressed")
+    assert not node.link.damp("pressed")
     os.kill(node.link.pid, signal.SIGCONT)
 
-    until(lambda: "the e-stop was pressed" in node.report.reason)
+    until(lambda: "pressed" in node.report.reason)
     assert node.report.phase is DriverPhase.DAMPING
     until(lambda: brakes(host.heard[-1][0]))
 
 
 def test_a_link_that_hangs_while_nothing_is_controlled_is_reported(
-    pair: tuple[UdpHost, Node],
+    host_and_node: tuple[UdpHost, Node],
 ) -> None:
-    host, node = pair
+    host, node = host_and_node
     until(lambda: bool(node.reports))
 
     os.kill(node.link.pid, signal.SIGSTOP)
@@ -266,9 +271,9 @@ def test_a_link_that_hangs_while_nothing_is_controlled_is_reported(
 
 
 def test_a_link_that_is_killed_while_nothing_is_controlled_is_reported(
-    pair: tuple[UdpHost, Node],
+    host_and_node: tuple[UdpHost, Node],
 ) -> None:
-    host, node = pair
+    host, node = host_and_node
 
     os.kill(node.link.pid, signal.SIGKILL)
 
@@ -277,8 +282,10 @@ def test_a_link_that_is_killed_while_nothing_is_controlled_is_reported(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_do_not_end_the_link(pair: tuple[UdpHost, Node], number: signal.Signals) -> None:
-    _, node = pair
+def test_signals_do_not_end_the_link(
+    host_and_node: tuple[UdpHost, Node], number: signal.Signals
+) -> None:
+    _, node = host_and_node
     until(lambda: bool(node.states))
 
     os.kill(node.link.pid, number)
@@ -289,8 +296,8 @@ def test_signals_do_not_end_the_link(pair: tuple[UdpHost, Node], number: signal.
 
 
 @pytest.mark.slow
-def test_a_node_that_hangs_does_not_hold_up_the_robot(pair: tuple[UdpHost, Node]) -> None:
-    host, node = pair
+def test_a_node_that_hangs_does_not_hold_up_the_robot(host_and_node: tuple[UdpHost, Node]) -> None:
+    host, node = host_and_node
     node.in_control(RUN)
     node.hangs.set()
     before = len(host.codes())
@@ -307,8 +314,8 @@ def test_a_node_that_hangs_does_not_hold_up_the_robot(pair: tuple[UdpHost, Node]
     assert node.report.details["not_read_by_node"]
 
 
-def test_datagrams_that_the_kernel_dropped_are_counted(pair: tuple[UdpHost, Node]) -> None:
-    host, node = pair
+def test_datagrams_that_the_kernel_dropped_are_counted(host_and_node: tuple[UdpHost, Node]) -> None:
+    host, node = host_and_node
     until(lambda: bool(node.states))
     os.kill(node.link.pid, signal.SIGSTOP)
     for tick in range(2_000):
@@ -322,7 +329,7 @@ def test_a_port_in_use_is_an_error_that_names_it() -> None:
     settings = own_settings()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind((settings.interface_address, settings.state_port))
-        with pytest.raises(DriverError, match="43897 in use"):
+        with refusal(DriverError):
             Node(settings)
 
 
@@ -337,8 +344,8 @@ def test_a_port_that_becomes_free_in_time_is_waited_for() -> None:
         leaves.join()
 
 
-def test_the_port_is_free_once_the_link_is_closed(pair: tuple[UdpHost, Node]) -> None:
-    _, node = pair
+def test_the_port_is_free_once_the_link_is_closed(host_and_node: tuple[UdpHost, Node]) -> None:
+    _, node = host_and_node
     settings = node.settings
 
     node.link.close()
@@ -347,17 +354,12 @@ def test_the_port_is_free_once_the_link_is_closed(pair: tuple[UdpHost, Node]) ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        (
-            {"interface_address": "192.0.2.7"},
-            "expected an address of this machine, found 192.0.2.7",
-        ),
-        ({"host_address": "lite3.local"}, "expected an IPv4 address"),
-    ],
+    "changes",
+    [{"interface_address": "192.0.2.7"}, {"host_address": "lite3.local"}],
+    ids=["address this machine 192.0.2.7", "IPv4 address"],
 )
-def test_settings_that_cannot_be_are_errors(changes: dict[str, str], words: str) -> None:
-    with pytest.raises(DriverError, match=words):
+def test_settings_that_cannot_be_are_errors(changes: dict[str, str]) -> None:
+    with refusal(DriverError):
         Node(own_settings(**changes))
 
 
@@ -374,8 +376,8 @@ def test_what_the_machine_refuses_is_reported_and_the_process_goes_on() -> None:
     node = Node(own_settings(realtime=RealTime(priority=1000, cpus=(1001,))))
     until(lambda: bool(node.reports))
     cpus, priority = node.report.refused
-    assert cpus.startswith("realtime.cpus 1001: Invalid argument (EINVAL)")
-    assert priority.startswith("realtime.priority 1000: Invalid argument (EINVAL)")
+    check_wording(cpus)
+    check_wording(priority)
     assert node.report.phase is DriverPhase.LISTENING
     node.link.close()
 
@@ -387,8 +389,8 @@ def test_an_unreachable_host_is_an_obstacle() -> None:
     node.link.take()
     until(lambda: bool(node.answers))
 
-    assert any("no route to 192.0.2.1" in obstacle for obstacle in node.report.obstacles)
-    assert "no route to 192.0.2.1" in node.answers[0].message
+    assert any("192.0.2.1" in obstacle for obstacle in node.report.obstacles)
+    check_wording(node.answers[0].message)
     node.link.close()
 
 
@@ -396,13 +398,13 @@ def test_a_machine_where_nothing_listens_is_not_taken() -> None:
     settings = own_settings()
     with closing(UdpHost(settings, deaf=True)):
         node = Node(settings)
-        assert "nothing listens on" in node.taken().message
+        check_wording(node.taken().message)
         node.link.close()
         assert node.report.phase is DriverPhase.LISTENING
 
 
-def test_requests_to_a_link_that_has_died_are_harmless(pair: tuple[UdpHost, Node]) -> None:
-    _, node = pair
+def test_requests_to_a_link_that_has_died_are_harmless(host_and_node: tuple[UdpHost, Node]) -> None:
+    _, node = host_and_node
     os.kill(node.link.pid, signal.SIGKILL)
     until(lambda: bool(node.lost))
 

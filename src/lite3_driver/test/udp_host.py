@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,8 +20,9 @@ from lite3_driver.robot import Lite3
 from lite3_driver.wire import Lite3State
 from robot_driver.interfaces import DriverAnswer, DriverPhase, DriverReport, WireCommand
 from robot_driver.supervisor import LinkSupervisor
+from testkit.waiting import until
 
-from .lockstep import DAMP, LYING, command
+from .lockstep import DAMP, LYING, lite3_command
 
 _SO_TIMESTAMPNS = 35
 """Linux's asm-generic/socket.h; the module `socket` does not name it."""
@@ -72,7 +73,6 @@ class UdpHost:
             thread.start()
 
     def codes(self) -> list[int]:
-        """Return the codes of what was heard."""
         return [code for data, _ in list(self.heard) if (code := wire.code_of(data)) is not None]
 
     def requests(self) -> list[int]:
@@ -80,14 +80,12 @@ class UdpHost:
         return [code for code in self.codes() if code != wire.COMMAND]
 
     def tell(self, state: Lite3State, tick: int) -> None:
-        """Send one frame."""
         self._socket.sendto(
             wire.write_state(state._replace(tick=tick, imu_stamp_ms=tick)),
             (self._settings.interface_address, self._settings.state_port),
         )
 
     def close(self) -> None:
-        """Fall silent."""
         self._end.set()
         # Ends the wait for the next datagram.
         self._socket.sendto(b"", self._socket.getsockname())
@@ -127,7 +125,6 @@ class Node:
     """
 
     def __init__(self, settings: Lite3Settings) -> None:
-        """Start the process."""
         self.settings = settings
         self.states: list[tuple[Lite3State, int]] = []
         self.reports: list[DriverReport] = []
@@ -188,20 +185,11 @@ class Node:
     def made(self, mode: int) -> WireCommand:
         """Return the next command, valid for as long as may be."""
         self._sequence += 1
-        return command(self._sequence, mode, time.monotonic_ns(), valid_for_ns=10**9)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that has to come, asking now and then."""
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end_s, "it has not come"
-        time.sleep(0.005)
+        return lite3_command(self._sequence, mode, time.monotonic_ns(), valid_for_ns=10**9)
 
 
 @contextmanager
-def connected(settings: Lite3Settings) -> Iterator[tuple[UdpHost, Node]]:
-    """Let a host and a node run."""
+def host_with_node(settings: Lite3Settings) -> Iterator[tuple[UdpHost, Node]]:
     host = UdpHost(settings)
     try:
         node = Node(settings)

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from robot_driver.link import Link
 from robot_driver.link_process import LinkLoop
 from robot_driver.robot import Datagram, RobotTransport
 from robot_driver.supervisor import LinkSupervisor
+from testkit.waiting import until
+from testkit.wording import check_wording, refusal
 
 from .holding_arm import RELAX, Arm, ArmSettings, ArmState, HoldingArm, goal, state_frame
 
@@ -41,7 +43,9 @@ PATIENCE_S = 30.0
 MEASURED = np.array([0.1, 0.2, 0.3])
 
 
-def command(sequence: int, mode: int, position: F64, now_ns: int, valid_ms: int) -> WireCommand:
+def arm_wire_command(
+    sequence: int, mode: int, position: F64, now_ns: int, valid_ms: int
+) -> WireCommand:
     values = np.zeros((3, 5))
     values[:, POSITION] = position
     values[:, STIFFNESS] = 10.0
@@ -70,10 +74,13 @@ class Bench:
 
     def run(self, seconds: float) -> None:
         for _ in range(round(seconds * 100)):
-            self.now_ms += 10
-            frame = state_frame(self.position, self.now_ms)
-            self.link.receive(frame, ("bus", 0), self.now_ms * MS)
+            self.hear_state()
             self.step()
+
+    def hear_state(self) -> None:
+        self.now_ms += 10
+        frame = state_frame(self.position, self.now_ms)
+        self.link.receive(frame, ("bus", 0), self.now_ms * MS)
 
     def step(self) -> None:
         self.sent += self.link.step(self.now_ms * MS)
@@ -81,7 +88,7 @@ class Bench:
 
     def command(self, mode: int, position: F64) -> None:
         self._sequence += 1
-        made = command(self._sequence, mode, position, self.now_ms * MS, 50)
+        made = arm_wire_command(self._sequence, mode, position, self.now_ms * MS, 50)
         self.link.follow(made, self.now_ms * MS)
         self.step()
 
@@ -111,7 +118,7 @@ def test_commands_are_followed_from_its_own_mode_of_rest_on() -> None:
     bench.command(MODE_DAMP, MEASURED)
     bench.command(RUN, MEASURED + 0.1)
     assert bench.phase() is DriverPhase.DAMPING
-    assert "a command in MODE_HOLD_MEASURED is waited for" in bench.link.reason
+    check_wording(bench.link.reason)
     bench.command(MODE_HOLD_MEASURED, MEASURED)
     bench.command(RUN, MEASURED + 0.1)
 
@@ -170,73 +177,76 @@ class Node:
         follows = self.phase() is DriverPhase.FOLLOWING
         self._sequence += 1
         mode, at = (RUN, position) if follows else (MODE_HOLD_MEASURED, self.states[-1].joint_pos)
-        self.link.follow(command(self._sequence, mode, at, time.monotonic_ns(), 1000))
+        self.link.follow(arm_wire_command(self._sequence, mode, at, time.monotonic_ns(), 1000))
         return follows
 
 
-def until(condition: Callable[[], object]) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end_s, "it has not come"
-        time.sleep(0.005)
-
-
 @pytest.fixture
-def arm(tmp_path: Path) -> Iterator[Arm]:
+def arm_on_bus(tmp_path: Path) -> Iterator[Arm]:
     with closing(Arm(tmp_path)) as arm:
         yield arm
 
 
 @pytest.fixture
-def node(arm: Arm) -> Iterator[Node]:
-    node = Node(arm)
+def arm_link(arm_on_bus: Arm) -> Iterator[Node]:
+    node = Node(arm_on_bus)
     yield node
     node.link.close()
 
 
-def test_start_of_the_process_is_given_up_where_the_caller_is_to_end(arm: Arm) -> None:
-    with pytest.raises(DriverError, match="asked to end"):
+def test_start_of_the_process_is_given_up_where_the_caller_is_to_end(arm_on_bus: Arm) -> None:
+    with refusal(DriverError):
         LinkSupervisor(
-            HoldingArm(arm.settings),
+            HoldingArm(arm_on_bus.settings),
             on_state=lambda *_: None,
             on_report=lambda _: None,
             on_lost=lambda _: None,
             ends=lambda: True,
         )
-    Node(arm).link.close()  # nothing is left of the first one that keeps another from starting
+    Node(
+        arm_on_bus
+    ).link.close()  # nothing is left of the first one that keeps another from starting
 
 
-def test_an_arm_is_read_taken_moved_and_given_back(arm: Arm, node: Node) -> None:
-    until(lambda: node.reports and not node.reports[-1].obstacles)
-    assert all(frame == b"" for frame in arm.heard)
-    node.link.take()
-    until(lambda: node.phase() is DriverPhase.DAMPING and arm.heard)
-    until(lambda: node.follows(MEASURED + 0.1) and np.allclose(arm.position, MEASURED + 0.1))
-    node.link.release()
-    until(lambda: node.phase() is DriverPhase.LISTENING)
-    until(lambda: arm.heard[-1] == RELAX)
-    assert node.lost == []
+def test_an_arm_is_read_taken_moved_and_given_back(arm_on_bus: Arm, arm_link: Node) -> None:
+    until(lambda: arm_link.reports and not arm_link.reports[-1].obstacles)
+    assert all(frame == b"" for frame in arm_on_bus.heard)
+    arm_link.link.take()
+    until(lambda: arm_link.phase() is DriverPhase.DAMPING and arm_on_bus.heard)
+    until(
+        lambda: (
+            arm_link.follows(MEASURED + 0.1) and np.allclose(arm_on_bus.position, MEASURED + 0.1)
+        )
+    )
+    arm_link.link.release()
+    until(lambda: arm_link.phase() is DriverPhase.LISTENING)
+    until(lambda: arm_on_bus.heard[-1] == RELAX)
+    assert arm_link.lost == []
 
 
 def test_a_link_that_is_killed_leaves_an_arm_that_is_held_and_given_back(
-    arm: Arm, node: Node
+    arm_on_bus: Arm, arm_link: Node
 ) -> None:
-    until(lambda: node.reports and not node.reports[-1].obstacles)
-    node.link.take()
-    until(lambda: node.follows(MEASURED + 0.1) and np.allclose(arm.position, MEASURED + 0.1))
+    until(lambda: arm_link.reports and not arm_link.reports[-1].obstacles)
+    arm_link.link.take()
+    until(
+        lambda: (
+            arm_link.follows(MEASURED + 0.1) and np.allclose(arm_on_bus.position, MEASURED + 0.1)
+        )
+    )
     # The pose that is held is the last one that the node has heard of.
-    until(lambda: np.allclose(node.states[-1].joint_pos, MEASURED + 0.1))
+    until(lambda: np.allclose(arm_link.states[-1].joint_pos, MEASURED + 0.1))
 
-    os.kill(node.link.pid, signal.SIGKILL)
+    os.kill(arm_link.link.pid, signal.SIGKILL)
 
-    until(lambda: node.lost)
-    assert "SIGKILL" in node.lost[0]
-    until(lambda: arm.heard[-1] == RELAX)
-    assert arm.position == pytest.approx(MEASURED + 0.1)
+    until(lambda: arm_link.lost)
+    assert "SIGKILL" in arm_link.lost[0]
+    until(lambda: arm_on_bus.heard[-1] == RELAX)
+    assert arm_on_bus.position == pytest.approx(MEASURED + 0.1)
 
 
 def test_what_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(DriverError, match="expected the arm at"):
+    with refusal(DriverError):
         HoldingArm(ArmSettings(bus=str(tmp_path / "nowhere"))).open()
 
 
@@ -244,7 +254,7 @@ def test_state_that_is_no_number_is_no_state() -> None:
     arm = HoldingArm(ArmSettings())
     data = state_frame(np.array([0.1, np.nan, 0.3]), 1)
     assert arm.reception.receive(data, ("bus", 0), 1) is None
-    assert "the position of elbow is nan" in arm.reception.instead
+    check_wording(arm.reception.instead)
 
 
 class Flood(RobotTransport):

@@ -15,8 +15,7 @@ DRIVER: Address = ("127.0.0.1", 43897)
 INTRUDER: Address = ("127.0.0.2", 43897)
 
 
-def held(pose: np.ndarray, *, stiffness: float = 100.0, damping: float = 2.5) -> bytes:
-    """Return a command frame that holds a pose."""
+def holding_frame(pose: np.ndarray, *, stiffness: float = 100.0, damping: float = 2.5) -> bytes:
     values = np.zeros((12, 5))
     values[:, 0], values[:, 3], values[:, 4] = pose, stiffness, damping
     return wire.command(values)

@@ -16,7 +16,7 @@ THIGH_M, SHANK_M = 0.24, 0.26
 STANDING_M = (THIGH_M + SHANK_M) * float(np.cos(0.65)) + LITE3.feet[0].radius_m + 0.001
 
 
-def other_name(name: str) -> str:
+def name_in_other_quadruped(name: str) -> str:
     """Return what the other robot calls a part of the Lite3."""
     for names in (LEG_NAMES, PART_NAMES):
         for old, new in names.items():
@@ -24,16 +24,16 @@ def other_name(name: str) -> str:
     return name
 
 
-def written(folder: Path, **changes: Any) -> Path:
+def write_other_quadruped(folder: Path, **changes: Any) -> Path:
     """Write the figures, with some keys changed or, where None is given, left out."""
     figures = yaml.safe_load((ROBOTS / "lite3" / FILE).read_text())
     figures["name"] = "Other"
     figures["bodies"][0] |= {"mass_kg": 9.0, "inertia": [0.05, 0.11, 0.14]}
     for body in figures["bodies"][1:]:
-        body |= {key: other_name(body[key]) for key in ("name", "parent")}
+        body |= {key: name_in_other_quadruped(body[key]) for key in ("name", "parent")}
         joint = body["joint"]
         body["joint"] = joint | {
-            "name": other_name(joint["name"]),
+            "name": name_in_other_quadruped(joint["name"]),
             "effort_nm": 1.5 * joint["effort_nm"],
         }
         if body["name"].endswith("_thigh"):
@@ -41,7 +41,7 @@ def written(folder: Path, **changes: Any) -> Path:
         if body["name"].endswith("_shank"):
             body["pos"] = [0.0, 0.0, -THIGH_M]
     for foot in figures["feet"]:
-        foot |= {key: other_name(foot[key]) for key in ("name", "body")}
+        foot |= {key: name_in_other_quadruped(foot[key]) for key in ("name", "body")}
         foot["pos"] = [0.0, 0.0, -SHANK_M]
     figures["looks"] = []
     figures["poses"]["standing"]["height_m"] = STANDING_M

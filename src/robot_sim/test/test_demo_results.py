@@ -27,6 +27,7 @@ from robot_sim.figures import LITE3, load_robot
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
 from robot_sim.world import World, position_command
+from testkit.wording import check_wording, lines_with, refusal
 
 KEYS = [
     "backend",
@@ -65,8 +66,7 @@ REPORTED = ReportedTiming(
 DAMP, RUN, HOLD = 0, 3, 4
 
 
-def status(**changes: object) -> SimpleNamespace:
-    """What a PolicyStatus has."""
+def policy_status_like(**changes: object) -> SimpleNamespace:
     counters = [SimpleNamespace(name="effort", count=2), SimpleNamespace(name="attitude", count=0)]
     return SimpleNamespace(
         **{
@@ -85,7 +85,7 @@ def status(**changes: object) -> SimpleNamespace:
 
 
 @pytest.fixture(scope="module")
-def still() -> Trace:
+def standing_trace() -> Trace:
     """A robot that stands for 5 s: DAMP, STAND and READY for a second each, then RUN, then DAMP."""
     command = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
     trace = walk(World(pose="standing"), lambda *_: command, [], duration_s=5.0)
@@ -110,48 +110,48 @@ def sunk(trace: Trace) -> Trace:
     return dataclasses.replace(trace, pos_world=pos_world)
 
 
-def test_only_the_time_in_run_counts(still: Trace) -> None:
-    np.testing.assert_allclose(walked(still, left_run=False).time_s[[0, -1]], [3.0, 3.98])
+def test_only_the_time_in_run_counts(standing_trace: Trace) -> None:
+    np.testing.assert_allclose(walked(standing_trace, left_run=False).time_s[[0, -1]], [3.0, 3.98])
 
 
-def test_lying_down_on_request_is_no_fall(still: Trace) -> None:
-    assert measured(sunk(still), REPORTED).falls == 0
+def test_lying_down_on_request_is_no_fall(standing_trace: Trace) -> None:
+    assert measured(sunk(standing_trace), REPORTED).falls == 0
 
 
-def test_a_hold_at_the_end_counts_as_walking(still: Trace) -> None:
-    mode = still.mode.copy()
+def test_a_hold_at_the_end_counts_as_walking(standing_trace: Trace) -> None:
+    mode = standing_trace.mode.copy()
     mode[190:200] = 4.0
-    held = dataclasses.replace(still, mode=mode)
+    held = dataclasses.replace(standing_trace, mode=mode)
     np.testing.assert_allclose(walked(held, left_run=False).time_s[[0, -1]], [3.0, 3.98])
 
 
-def test_a_robot_that_is_down_when_the_policy_begins_has_fallen(still: Trace) -> None:
-    pos_world = still.pos_world.copy()
+def test_a_robot_that_is_down_when_the_policy_begins_has_fallen(standing_trace: Trace) -> None:
+    pos_world = standing_trace.pos_world.copy()
     pos_world[:, 2] = 0.05
-    assert measured(dataclasses.replace(still, pos_world=pos_world), REPORTED).falls == 1
+    assert measured(dataclasses.replace(standing_trace, pos_world=pos_world), REPORTED).falls == 1
 
 
-def test_sinking_after_a_fault_is_a_fall(still: Trace) -> None:
+def test_sinking_after_a_fault_is_a_fall(standing_trace: Trace) -> None:
     left = dataclasses.replace(REPORTED, left_run=True)
-    assert measured(sunk(still), left).falls == 1
+    assert measured(sunk(standing_trace), left).falls == 1
 
 
-def test_time_after_a_fault_is_no_time_of_walking(still: Trace) -> None:
+def test_time_after_a_fault_is_no_time_of_walking(standing_trace: Trace) -> None:
     left = dataclasses.replace(REPORTED, left_run=True)
-    assert measured(sunk(still), left).duration_s == pytest.approx(0.98)
+    assert measured(sunk(standing_trace), left).duration_s == pytest.approx(0.98)
 
 
-def test_a_walk_without_run_is_an_error(still: Trace) -> None:
-    with pytest.raises(SimError, match="the policy never ran"):
-        walked(still.rows(slice(0, 100)), left_run=False)
+def test_a_walk_without_run_is_an_error(standing_trace: Trace) -> None:
+    with refusal(SimError):
+        walked(standing_trace.rows(slice(0, 100)), left_run=False)
 
 
-def test_images_begin_shortly_before_the_robot_moves(still: Trace) -> None:
-    np.testing.assert_allclose(shown(still).time_s[0], 0.5)
+def test_images_begin_shortly_before_the_robot_moves(standing_trace: Trace) -> None:
+    np.testing.assert_allclose(shown(standing_trace).time_s[0], 0.5)
 
 
-def test_the_summary_has_the_promised_keys_and_is_json(still: Trace) -> None:
-    summary = summarise(measured(still, REPORTED), REPORTED)
+def test_the_summary_has_the_promised_keys_and_is_json(standing_trace: Trace) -> None:
+    summary = summarise(measured(standing_trace, REPORTED), REPORTED)
     assert list(summary) == KEYS
     assert summary["guard_events"] == {"stale_command": 2, "effort": 1}
     assert summary["latency_ms"] == {"p50": 0.5, "p99": 1.0, "max": 2.0}
@@ -159,20 +159,20 @@ def test_the_summary_has_the_promised_keys_and_is_json(still: Trace) -> None:
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
-def test_ticks_are_those_since_activation_and_say_so(still: Trace) -> None:
-    metrics = measured(still, REPORTED)
+def test_ticks_are_those_since_activation_and_say_so(standing_trace: Trace) -> None:
+    metrics = measured(standing_trace, REPORTED)
     assert summarise(metrics, REPORTED)["ticks_since_activation"] == 300
-    assert "300 since activation, 1 missed" in table(metrics, REPORTED)
+    check_wording(*lines_with(table(metrics, REPORTED), "activation"))
 
 
-def test_a_walk_too_short_to_settle_has_no_velocity_error(still: Trace) -> None:
-    assert summarise(measured(still, REPORTED), REPORTED)["mean_velocity_error_mps"] is None
-
-
-def test_the_table_says_what_could_not_be_measured(still: Trace) -> None:
-    assert "not measured: no command lasted longer than 2 s" in table(
-        measured(still, REPORTED), REPORTED
+def test_a_walk_too_short_to_settle_has_no_velocity_error(standing_trace: Trace) -> None:
+    assert (
+        summarise(measured(standing_trace, REPORTED), REPORTED)["mean_velocity_error_mps"] is None
     )
+
+
+def test_the_table_says_what_could_not_be_measured(standing_trace: Trace) -> None:
+    check_wording(*lines_with(table(measured(standing_trace, REPORTED), REPORTED), "measured"))
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_the_table_says_what_could_not_be_measured(still: Trace) -> None:
     ids=["run", "hold", "latched since the newest status", "damped by someone else"],
 )
 def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, left: bool) -> None:
-    before = status(mode=running, latched=False, reason="before", latency_p99_s=0.002)
-    after = status(mode=DAMP, latched=latched, reason="after", latency_p99_s=0.0)
+    before = policy_status_like(mode=running, latched=False, reason="before", latency_p99_s=0.002)
+    after = policy_status_like(mode=DAMP, latched=latched, reason="after", latency_p99_s=0.0)
     reported = ReportedTiming.of(before, after)
     assert reported.left_run is left
     assert reported.reason == "after"
@@ -190,14 +190,14 @@ def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, 
     assert reported.guard_events == {"effort": 2}
 
 
-def test_the_table_names_the_guard_events(still: Trace) -> None:
-    text = table(measured(still, REPORTED), REPORTED)
-    assert "stale_command 2, effort 1" in text
-    assert "some_bundle on onnx (a runtime, CPU)" in text
+def test_the_table_names_the_guard_events(standing_trace: Trace) -> None:
+    text = table(measured(standing_trace, REPORTED), REPORTED)
+    check_wording(*lines_with(text, "stale_command"))
+    check_wording(*lines_with(text, "some_bundle"))
 
 
-def test_the_plots_are_an_image(still: Trace, tmp_path: Path) -> None:
-    write_plots(still, tmp_path / "plots.png")
+def test_the_plots_are_an_image(standing_trace: Trace, tmp_path: Path) -> None:
+    write_plots(standing_trace, tmp_path / "plots.png")
     with Image.open(tmp_path / "plots.png") as image:
         assert image.width > 1000
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100
@@ -222,14 +222,14 @@ def test_a_robot_without_a_policy_of_ours_needs_a_bundle(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["--robot", "g1"])
-    assert "--bundle: expected the bundle of a policy for g1, found none" in capsys.readouterr().err
+    check_wording(*lines_with(capsys.readouterr().err, "--bundle:"))
 
 
 def test_a_robot_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     for robot in ("lite4", "so101"):
         with pytest.raises(SystemExit):
             main(["--robot", robot])
-        assert f"--robot: {robot}: expected g1, go2, lite3, or the" in capsys.readouterr().err
+        check_wording(*lines_with(capsys.readouterr().err, "--robot:"))
 
 
 @pytest.mark.parametrize("mode", [RUN, HOLD])
@@ -263,9 +263,9 @@ def test_the_plots_of_an_arm_are_an_image(tmp_path: Path, mode: int) -> None:
 
 @pytest.mark.slow
 def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
-    still: Trace, tmp_path: Path
+    standing_trace: Trace, tmp_path: Path
 ) -> None:
-    still.save(tmp_path / "trace.npz")
+    standing_trace.save(tmp_path / "trace.npz")
     result = subprocess.run(
         [sys.executable, "-c", DRAW, tmp_path],
         capture_output=True,
@@ -284,7 +284,7 @@ def test_a_duration_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--seconds", seconds])
-    assert f"expected a number in (0, 3600], found {seconds}" in capsys.readouterr().err
+    check_wording(*lines_with(capsys.readouterr().err, "number"))
 
 
 @pytest.mark.parametrize("episodes", ["0", "1.5", "ten"])
@@ -293,7 +293,7 @@ def test_a_number_of_episodes_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         act_main(["--episodes", episodes])
-    assert f"expected a number from 1 to 99999, found {episodes}" in capsys.readouterr().err
+    check_wording(*lines_with(capsys.readouterr().err, "number"))
 
 
 def _broken_opengl(folder: Path) -> Path:

@@ -16,8 +16,9 @@ from robot_sim.faults import FaultPlan
 from robot_sim.figures import LeggedRobot, load_robot
 from robot_sim.model import build_spec
 from robot_sim.world import World, position_command
+from testkit.wording import check_wording, refusal
 
-from .other_quadruped import STANDING_M, written
+from .other_quadruped import STANDING_M, write_other_quadruped
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "simulation.md").read_text("utf-8")
 BASE = {"name": "base", "mass_kg": 1.0, "com": [0, 0, 0], "inertia": [1, 1, 1]}
@@ -25,7 +26,7 @@ FEW = {"height_m": 0.1, "joints": [[0, 0]]}
 
 
 def test_another_quadruped_stands(tmp_path: Path) -> None:
-    robot = load_robot(written(tmp_path))
+    robot = load_robot(write_other_quadruped(tmp_path))
     world = World(robot, pose="standing")
     assert world.joint_names[:3] == ("LF_hip_joint", "LF_thigh_joint", "LF_calf_joint")
     assert world.foot_names == ("LF_foot", "RF_foot", "LH_foot", "RH_foot")
@@ -46,74 +47,78 @@ def test_another_quadruped_stands(tmp_path: Path) -> None:
 
 
 def test_a_robot_whose_drives_damp_lies_on_its_belly(tmp_path: Path) -> None:
-    world = World(load_robot(written(tmp_path)), pose="standing")
+    world = World(load_robot(write_other_quadruped(tmp_path)), pose="standing")
     world.step(3_000_000_000)
     assert world.fallen
 
 
 def test_faults_know_the_joints_of_the_robot(tmp_path: Path) -> None:
-    world = World(load_robot(written(tmp_path)), pose="standing")
+    world = World(load_robot(write_other_quadruped(tmp_path)), pose="standing")
     names = world.joint_names
     plan = FaultPlan.parse(["motor_off:RH_calf_joint", "order:joint_states"], joint_names=names)
     plan.act(world)
     shown = plan.apply(world.sense()).joint_states
     assert shown is not None
     assert np.array_equal(shown.joint_pos[:4], world.sense().joint_pos[::3])
-    with pytest.raises(SimError, match="unknown target 'FL_Knee_joint'; known: LF_hip_joint"):
+    with refusal(SimError):
         FaultPlan.parse(["motor_off:FL_Knee_joint"], joint_names=names)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    "changes",
     [
-        ({"feet": None}, "missing feet"),
-        ({"name": "a\x1b[2J"}, r"name: expected a text that can be printed, found 'a\x1b[2J'"),
-        ({"tail": 1.0}, "unknown tail"),
-        ({"fallen_height_m": "low"}, "fallen_height_m: expected a number, found 'low'"),
-        ({"fallen_height_m": float("nan")}, "fallen_height_m: expected a number"),
-        ({"feet": []}, "expected joints and feet, found a robot without"),
-        ({"feet": 4}, "feet: expected a list, found 4"),
-        ({"feet": [{"name": "FL_foot"}]}, "feet[0]: missing body, pos, radius_m"),
-        ({"bodies": [3]}, "bodies[0]: expected keys and values, found 3"),
-        ({"bodies": [BASE | {"parent": "hip"}]}, "bodies[0].parent: expected no parent, found"),
-        ({"bodies": [BASE, BASE | {"name": "tail"}]}, "bodies[1].parent: expected base, found ''"),
-        ({"bodies": [BASE | {"inertia": [1, 1]}]}, "bodies[0].inertia: expected 3 or 6 numbers"),
-        ({"poses": {"lying": {"height_m": 0.1, "joints": [[0, 0]]}}}, "poses: missing standing"),
-        ({"poses": {"lying": FEW, "standing": FEW}}, "poses.lying.joints: expected 12, found 2"),
-        (
-            {"hulls": [{"body": "tail", "kind": "box", "places": [[0, 0, 0]], "size": [1]}]},
-            "body: expected one of torso, LF_hip, ",
-        ),
-        (
-            {"hulls": [{"body": "torso", "kind": "cone", "places": [[0, 0, 0]], "size": [1]}]},
-            "kind: expected one of box, sphere, capsule, cylinder, found 'cone'",
-        ),
-        (
-            {"hulls": [{"body": "torso", "kind": "box", "places": [[0, 0]], "size": [1]}]},
-            "hulls[0].places[0]: expected 3 numbers, found [0, 0]",
-        ),
-        (
-            {"hulls": [{"body": "torso", "kind": "capsule", "places": [], "size": [1]}]},
-            "places: expected 1 or 2, found 0",
-        ),
-        (
-            {"looks": [{"body": "torso", "kind": "box", "places": [[0, 0, 0]], "size": [1]}]},
-            "looks: material: expected one of skin, dark, metal, accent, rubber, found ''",
-        ),
+        {"feet": None},
+        {"name": "a\x1b[2J"},
+        {"tail": 1.0},
+        {"fallen_height_m": "low"},
+        {"fallen_height_m": float("nan")},
+        {"feet": []},
+        {"feet": 4},
+        {"feet": [{"name": "FL_foot"}]},
+        {"bodies": [3]},
+        {"bodies": [BASE | {"parent": "hip"}]},
+        {"bodies": [BASE, BASE | {"name": "tail"}]},
+        {"bodies": [BASE | {"inertia": [1, 1]}]},
+        {"poses": {"lying": {"height_m": 0.1, "joints": [[0, 0]]}}},
+        {"poses": {"lying": FEW, "standing": FEW}},
+        {"hulls": [{"body": "tail", "kind": "box", "places": [[0, 0, 0]], "size": [1]}]},
+        {"hulls": [{"body": "torso", "kind": "cone", "places": [[0, 0, 0]], "size": [1]}]},
+        {"hulls": [{"body": "torso", "kind": "box", "places": [[0, 0]], "size": [1]}]},
+        {"hulls": [{"body": "torso", "kind": "capsule", "places": [], "size": [1]}]},
+        {"looks": [{"body": "torso", "kind": "box", "places": [[0, 0, 0]], "size": [1]}]},
+    ],
+    ids=[
+        "missing feet",
+        "name text can printed",
+        "unknown tail",
+        "fallen_height_m number low",
+        "fallen_height_m number",
+        "joints feet robot without",
+        "feet list 4",
+        "feet0 missing body pos",
+        "bodies0 keys values 3",
+        "bodies0.parent no parent",
+        "bodies1.parent base",
+        "bodies0.inertia 3 6 numbers",
+        "poses missing standing",
+        "poses.lying.joints 12 2",
+        "body torso LF_hip",
+        "kind box sphere capsule",
+        "hulls0.places0 3 numbers 0",
+        "places 1 2 0",
+        "looks material skin dark",
     ],
 )
-def test_figures_of_no_robot_are_refused(
-    tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
-    folder = written(tmp_path, **changes)
+def test_figures_of_no_robot_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = write_other_quadruped(tmp_path, **changes)
     with pytest.raises(SimError) as error:
         load_robot(folder)
     assert str(error.value).startswith(f"{folder}/figures.yaml: ")
-    assert words in str(error.value)
+    check_wording(str(error.value))
 
 
 def test_a_robot_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(SimError, match="nowhere: expected g1, go2, lite3, or the folder"):
+    with refusal(SimError):
         load_robot("nowhere")
 
 
@@ -122,7 +127,7 @@ def test_a_folder_is_relative_to_the_current_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str | Path
 ) -> None:
     (tmp_path / "here" / "dog").mkdir(parents=True)
-    written(tmp_path / "here" / "dog")
+    write_other_quadruped(tmp_path / "here" / "dog")
     monkeypatch.chdir(tmp_path / "here")
     assert load_robot(robot).joint_names[0] == "LF_hip_joint"
 
@@ -131,31 +136,22 @@ def test_a_known_name_comes_before_a_folder_and_a_slash_before_a_known_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "go2").mkdir()
-    written(tmp_path / "go2")
+    write_other_quadruped(tmp_path / "go2")
     monkeypatch.chdir(tmp_path)
     assert load_robot("go2").joint_names[0] == "FR_hip_joint"
     assert load_robot("./go2").joint_names[0] == "LF_hip_joint"
 
 
-@pytest.mark.parametrize(
-    ("robot", "words"),
-    [
-        ("so101", "found those of another kind of robot"),
-        ("nowhere", "found no folder /"),
-        ("empty", "/empty without that file"),
-        ("dog/figures.yaml", "found that file; give its folder: /"),
-        ("dog.xml", "found a file; the simulator runs no MJCF or URDF, .* --robot-model"),
-    ],
-)
+@pytest.mark.parametrize("robot", ["so101", "nowhere", "empty", "dog/figures.yaml", "dog.xml"])
 def test_what_is_no_folder_of_figures_is_named_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str
 ) -> None:
     for name in ("dog", "empty"):
         (tmp_path / name).mkdir()
-    written(tmp_path / "dog")
+    write_other_quadruped(tmp_path / "dog")
     (tmp_path / "dog.xml").write_text("<mujoco/>", "utf-8")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SimError, match=f"^{robot}: expected .*with figures.yaml, .*{words}"):
+    with refusal(SimError):
         load_robot(robot)
 
 
@@ -202,6 +198,6 @@ def test_the_lines_of_the_guide_give_the_figures_of_a_model(
 
 @pytest.mark.parametrize("text", ["name: [", "[" * 5000])
 def test_text_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
-    (written(tmp_path) / "figures.yaml").write_text(text)
-    with pytest.raises(SimError, match="expected YAML"):
+    (write_other_quadruped(tmp_path) / "figures.yaml").write_text(text)
+    with refusal(SimError):
         load_robot(tmp_path)

@@ -10,11 +10,12 @@ from robot_sim.figures import LITE3
 from robot_sim.ground import PERIOD, TILE_M, Ground, tile_heights_m
 from robot_sim.model import build_model
 from robot_sim.world import Sensors, World, position_command
+from testkit.wording import refusal
 
 MS = 1_000_000
 
 
-def stand(world: World, duration_ms: int = 400) -> Sensors:
+def stand_on_ground(world: World, duration_ms: int = 400) -> Sensors:
     for _ in range(duration_ms // 20):
         world.apply(position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5))
         world.step(20 * MS)
@@ -23,7 +24,7 @@ def stand(world: World, duration_ms: int = 400) -> Sensors:
 
 def test_a_slope_rises_along_x() -> None:
     angle_rad = 0.15
-    sensors = stand(World(ground=Ground(slope_rad=angle_rad), pose="standing"), 2000)
+    sensors = stand_on_ground(World(ground=Ground(slope_rad=angle_rad), pose="standing"), 2000)
     # Gravity pulls the robot backward, down the slope; the IMU sees that it is pitched up.
     pitch_rad = 2.0 * np.arcsin(sensors.quat_xyzw[1])
     assert pitch_rad == pytest.approx(-angle_rad, abs=0.1)
@@ -33,8 +34,8 @@ def test_a_slope_rises_along_x() -> None:
 
 
 def test_a_robot_starts_on_even_ground_amid_tiles() -> None:
-    rough = stand(World(ground=Ground(step_m=0.05), pose="standing"))
-    even = stand(World(pose="standing"))
+    rough = stand_on_ground(World(ground=Ground(step_m=0.05), pose="standing"))
+    even = stand_on_ground(World(pose="standing"))
     np.testing.assert_allclose(rough.pos_world, even.pos_world, atol=1e-6)
     np.testing.assert_allclose(rough.foot_force_world, even.foot_force_world, atol=1e-3)
 
@@ -62,13 +63,15 @@ def test_tiles_stand_where_their_heights_say(slope_rad: float) -> None:
 
 
 def test_payload_is_carried_by_the_feet() -> None:
-    plain, loaded = (stand(World(pose="standing", payload_kg=kg), 1000) for kg in (0.0, 2.0))
+    plain, loaded = (
+        stand_on_ground(World(pose="standing", payload_kg=kg), 1000) for kg in (0.0, 2.0)
+    )
     added_n = (loaded.foot_force_world - plain.foot_force_world)[:, 2].sum()
     assert added_n == pytest.approx(2.0 * 9.81, rel=0.05)
 
 
 def test_a_payload_that_takes_too_much_is_refused() -> None:
-    with pytest.raises(SimError, match=r"payload_kg: expected at least -2\.8, got -5"):
+    with refusal(SimError):
         World(payload_kg=-5.0)
 
 

@@ -10,17 +10,18 @@ from robot_sim.faults import Fault
 from robot_sim.figures import LITE3
 from robot_sim.lite3_host import OTHER_CODE, Lite3Fault, Lite3FaultPlan, MotionHost
 from robot_sim.world import World
+from testkit.wording import refusal
 
 MS = 1_000_000
 
 
-def plan(*texts: str, seed: int = 0) -> Lite3FaultPlan:
+def host_fault_plan(*texts: str, seed: int = 0) -> Lite3FaultPlan:
     return Lite3FaultPlan(Lite3Fault.parse_all(texts), seed=seed)
 
 
 def carried(texts: list[str], count: int = 1000, *, seed: int = 0) -> list[tuple[int, int]]:
     """Send a numbered datagram per ms; return (ms of arrival, number) of what arrives."""
-    network = plan(*texts, seed=seed).command
+    network = host_fault_plan(*texts, seed=seed).command
     return [
         (ms, int(data))
         for ms in range(count + 50)
@@ -29,8 +30,7 @@ def carried(texts: list[str], count: int = 1000, *, seed: int = 0) -> list[tuple
 
 
 @pytest.fixture(scope="module")
-def frame() -> bytes:
-    """A state frame."""
+def host_frame() -> bytes:
     frame = MotionHost(World()).step()
     assert frame is not None
     return frame
@@ -46,25 +46,25 @@ def test_faults_of_the_robot_keep_their_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text",
     [
-        ("explode:state", "unknown kind 'explode'; known: freeze, .*loss, .*occupied"),
-        ("loss:imu=0.1", "loss: unknown target 'imu'; known: state, command"),
-        ("silent:command", "silent: unknown target 'command'; known: state"),
-        ("loss:state", "loss: expected a value"),
-        ("loss:state=1.5", "loss: expected at most 1, got 1.5"),
-        ("delay:state=2", "delay: expected at most 1, got 2"),
-        ("restart:host=3", "restart: expected no value"),
-        ("loss", "expected kind:target"),
+        "explode:state",
+        "loss:imu=0.1",
+        "silent:command",
+        "loss:state",
+        "loss:state=1.5",
+        "delay:state=2",
+        "restart:host=3",
+        "loss",
     ],
 )
-def test_bad_texts_are_refused_with_what_is_known(text: str, message: str) -> None:
-    with pytest.raises(SimError, match=message):
+def test_bad_texts_are_refused_with_what_is_known(text: str) -> None:
+    with refusal(SimError):
         Lite3Fault.parse(text)
 
 
 def test_a_robot_without_a_host_knows_no_such_faults() -> None:
-    with pytest.raises(SimError, match="unknown kind 'loss'"):
+    with refusal(SimError):
         Fault.parse("loss:state=0.1")
 
 
@@ -107,34 +107,34 @@ class TestNetwork:
 
 
 class TestFrames:
-    def test_a_frame_of_wrong_length_is_a_byte_short(self, frame: bytes) -> None:
-        assert plan("length:state").spoil(frame, 0) == frame[:-1]
+    def test_a_frame_of_wrong_length_is_a_byte_short(self, host_frame: bytes) -> None:
+        assert host_fault_plan("length:state").spoil(host_frame, 0) == host_frame[:-1]
 
-    def test_another_firmware_has_another_code(self, frame: bytes) -> None:
-        spoilt = plan("firmware:state@1").spoil(frame, 1000 * MS)
+    def test_another_firmware_has_another_code(self, host_frame: bytes) -> None:
+        spoilt = host_fault_plan("firmware:state@1").spoil(host_frame, 1000 * MS)
         assert wire.code_of(spoilt) == OTHER_CODE
         assert wire.read_state(spoilt) is wire.Oddity.CODE
-        assert plan("firmware:state@1").spoil(frame, 999 * MS) == frame
+        assert host_fault_plan("firmware:state@1").spoil(host_frame, 999 * MS) == host_frame
 
-    def test_a_foreign_frame_is_a_lie_that_looks_newer(self, frame: bytes) -> None:
-        lie = plan("foreign:state").foreign(frame, 0)
+    def test_a_foreign_frame_is_a_lie_that_looks_newer(self, host_frame: bytes) -> None:
+        lie = host_fault_plan("foreign:state").foreign(host_frame, 0)
         assert lie is not None
-        told, true = wire.read_state(lie), wire.read_state(frame)
+        told, true = wire.read_state(lie), wire.read_state(host_frame)
         assert isinstance(told, wire.Lite3State)
         assert isinstance(true, wire.Lite3State)
         assert told.tick > true.tick
         assert told.joint_pos == pytest.approx(LITE3.standing_rad)
-        assert plan().foreign(frame, 0) is None
+        assert host_fault_plan().foreign(host_frame, 0) is None
 
-    def test_a_forged_frame_is_a_lie_so_many_ticks_ahead(self, frame: bytes) -> None:
-        lie = plan("forged:state@0.5=5000").forged(frame, 600 * MS)
+    def test_a_forged_frame_is_a_lie_so_many_ticks_ahead(self, host_frame: bytes) -> None:
+        lie = host_fault_plan("forged:state@0.5=5000").forged(host_frame, 600 * MS)
         assert lie is not None
-        state, true = wire.read_state(lie), wire.read_state(frame)
+        state, true = wire.read_state(lie), wire.read_state(host_frame)
         assert isinstance(state, wire.Lite3State)
         assert isinstance(true, wire.Lite3State)
         assert state.tick == true.tick + 5000
         assert state.joint_pos == pytest.approx(LITE3.standing_rad)
-        assert plan("forged:state@0.5=5000").forged(frame, 400 * MS) is None
+        assert host_fault_plan("forged:state@0.5=5000").forged(host_frame, 400 * MS) is None
 
 
 class TestHost:
@@ -149,7 +149,7 @@ class TestHost:
 
     def test_a_restart_is_silence_then_tick_0(self) -> None:
         host = MotionHost(World())
-        frames = self.run(host, plan("restart:host@0.01+0.02"), 0.04)
+        frames = self.run(host, host_fault_plan("restart:host@0.01+0.02"), 0.04)
         ticks = [
             state.tick if isinstance(state := wire.read_state(data), wire.Lite3State) else None
             for data in frames
@@ -160,14 +160,14 @@ class TestHost:
 
     def test_another_controller_comes_and_goes(self) -> None:
         host = MotionHost(World())
-        self.run(host, plan("occupied:host@0.01+0.02"), 0.02)
+        self.run(host, host_fault_plan("occupied:host@0.01+0.02"), 0.02)
         assert host.controller is not None
         self.run(host, host.plan, 0.02)
         assert host.controller is None
 
     def test_what_has_begun_ends_with_the_plan(self) -> None:
         host = MotionHost(World())
-        assert self.run(host, plan("restart:host", "occupied:host"), 0.01) == [None] * 10
-        host.adopt(plan())
+        assert self.run(host, host_fault_plan("restart:host", "occupied:host"), 0.01) == [None] * 10
+        host.adopt(host_fault_plan())
         assert host.step() is not None
         assert host.controller is None

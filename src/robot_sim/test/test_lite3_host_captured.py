@@ -22,7 +22,7 @@ def packets(shared_data: Path) -> Path:
 
 
 @pytest.fixture
-def taken() -> Robot:
+def captured_host() -> Robot:
     """A robot of which the driver has control."""
     robot = Robot()
     robot.send(wire.request(wire.TAKE_CONTROL))
@@ -59,13 +59,13 @@ def test_control_sequence_of_the_vendors_client(packets: Path) -> None:
     "name",
     ["cmd_21010c0e_set0", "state_0906_ramp", "state_0906_truncated_100", "state_0901_wrong_code"],
 )
-def test_other_datagrams_change_nothing(taken: Robot, packets: Path, name: str) -> None:
-    taken.send((packets / f"{name}.bin").read_bytes())
-    assert taken.happened == ["control_taken"]
+def test_other_datagrams_change_nothing(captured_host: Robot, packets: Path, name: str) -> None:
+    captured_host.send((packets / f"{name}.bin").read_bytes())
+    assert captured_host.happened == ["control_taken"]
 
 
 def test_numbers_without_sense_go_no_further_than_the_torque_limit(
-    taken: Robot, packets: Path
+    captured_host: Robot, packets: Path
 ) -> None:
-    taken.send((packets / "cmd_0111_ramp.bin").read_bytes())
-    assert np.abs(taken.run(0.002).joint_effort).max() <= 36.0
+    captured_host.send((packets / "cmd_0111_ramp.bin").read_bytes())
+    assert np.abs(captured_host.run(0.002).joint_effort).max() <= 36.0

@@ -11,12 +11,12 @@ from robot_sim.errors import SimError
 from robot_sim.metrics import fallen, measure, velocity_yaw_aligned
 from robot_sim.trace import Trace, TraceRecorder
 from robot_sim.world import World
+from testkit.wording import refusal
 
 RATE_HZ = 50.0
 
 
-def quat_xyzw(axis: tuple[float, float, float], angle_rad: np.ndarray) -> np.ndarray:
-    """Return rotations [T, 4] about an axis."""
+def rotations_about(axis: tuple[float, float, float], angle_rad: np.ndarray) -> np.ndarray:
     half = np.asarray(angle_rad)[:, None] / 2.0
     return np.concatenate([np.array(axis) * np.sin(half), np.cos(half)], axis=1)
 
@@ -37,7 +37,7 @@ def made_trace(seconds: float = 10.0, **columns: np.ndarray) -> Trace:
     return Trace(**(still | columns))
 
 
-def constant(rows: int, *values: float) -> np.ndarray:
+def repeat_row(rows: int, *values: float) -> np.ndarray:
     """Return the same row many times."""
     return np.tile(np.array(values), (rows, 1))
 
@@ -46,9 +46,9 @@ def test_error_is_mean_velocity_less_command_after_two_seconds() -> None:
     time_s = np.arange(500) / RATE_HZ
     ramp = np.minimum(time_s / 2.0, 1.0) * 0.75
     trace = made_trace(
-        command=constant(500, 0.8, 0.0, -0.2),
+        command=repeat_row(500, 0.8, 0.0, -0.2),
         lin_vel_body=np.stack([ramp, 0.1 + 0.3 * np.sin(2 * np.pi * time_s), 0 * ramp], axis=1),
-        ang_vel_body=constant(500, 0.0, 0.0, -0.25),
+        ang_vel_body=repeat_row(500, 0.0, 0.0, -0.25),
     )
     (segment,) = measure(trace).segments
     assert segment.mean_velocity == pytest.approx((0.75, 0.1, -0.25))
@@ -59,19 +59,19 @@ def test_error_is_mean_velocity_less_command_after_two_seconds() -> None:
 def test_velocity_is_that_along_the_heading_whatever_yaw_and_tilt() -> None:
     yaw = np.linspace(-3.0, 3.0, 500)
     turned = made_trace(
-        quat_xyzw=quat_xyzw((0.0, 0.0, 1.0), yaw), lin_vel_body=constant(500, 0.5, 0.1, 0.0)
+        quat_xyzw=rotations_about((0.0, 0.0, 1.0), yaw), lin_vel_body=repeat_row(500, 0.5, 0.1, 0.0)
     )
-    np.testing.assert_allclose(velocity_yaw_aligned(turned)[:, :2], constant(500, 0.5, 0.1))
-    nose_down = quat_xyzw((0.0, 1.0, 0.0), np.full(500, np.radians(30.0)))
-    falling = made_trace(quat_xyzw=nose_down, lin_vel_body=constant(500, 1.0, 0.0, 0.0))
+    np.testing.assert_allclose(velocity_yaw_aligned(turned)[:, :2], repeat_row(500, 0.5, 0.1))
+    nose_down = rotations_about((0.0, 1.0, 0.0), np.full(500, np.radians(30.0)))
+    falling = made_trace(quat_xyzw=nose_down, lin_vel_body=repeat_row(500, 1.0, 0.0, 0.0))
     assert velocity_yaw_aligned(falling)[0, 0] == pytest.approx(np.cos(np.radians(30.0)))
-    spinning = made_trace(quat_xyzw=nose_down, ang_vel_body=constant(500, 0.0, 0.0, 1.0))
+    spinning = made_trace(quat_xyzw=nose_down, ang_vel_body=repeat_row(500, 0.0, 0.0, 1.0))
     assert velocity_yaw_aligned(spinning)[0, 2] == pytest.approx(np.cos(np.radians(30.0)))
 
 
 def test_each_command_is_a_segment_and_short_ones_are_left_out() -> None:
     command = np.concatenate(
-        [constant(200, 0, 0, 0), constant(50, 0.3, 0, 0), constant(250, 0.8, 0, 0.0)]
+        [repeat_row(200, 0, 0, 0), repeat_row(50, 0.3, 0, 0), repeat_row(250, 0.8, 0, 0.0)]
     )
     metrics = measure(made_trace(command=command, lin_vel_body=0.5 * command))
     assert [segment.command for segment in metrics.segments] == [(0, 0, 0), (0.8, 0, 0)]
@@ -88,10 +88,10 @@ def test_a_walk_without_settled_commands_has_no_mean_error() -> None:
 
 def test_tilt_is_the_largest_angle_to_the_vertical_and_yaw_is_none() -> None:
     lean = np.radians(12.0) * np.sin(np.linspace(0.0, np.pi, 501)[:500])
-    assert measure(made_trace(quat_xyzw=quat_xyzw((0.6, 0.8, 0.0), lean))).max_tilt_deg == (
+    assert measure(made_trace(quat_xyzw=rotations_about((0.6, 0.8, 0.0), lean))).max_tilt_deg == (
         pytest.approx(12.0, abs=1e-3)
     )
-    yaw = quat_xyzw((0.0, 0.0, 1.0), np.linspace(0.0, 6.0, 500))
+    yaw = rotations_about((0.0, 0.0, 1.0), np.linspace(0.0, 6.0, 500))
     assert measure(made_trace(quat_xyzw=yaw)).max_tilt_deg == pytest.approx(0.0, abs=1e-4)
 
 
@@ -102,7 +102,7 @@ def test_falls_are_counted_on_the_way_down_only() -> None:
     lean = np.zeros(500)
     lean[400:] = np.radians(80.0)
     pos_world = np.stack([0 * height, 0 * height, height], axis=1)
-    trace = made_trace(pos_world=pos_world, quat_xyzw=quat_xyzw((1.0, 0.0, 0.0), lean))
+    trace = made_trace(pos_world=pos_world, quat_xyzw=rotations_about((1.0, 0.0, 0.0), lean))
     assert measure(trace).falls == 2
     assert fallen(trace.quat_xyzw, trace.pos_world).sum() == 250
 
@@ -147,10 +147,10 @@ def test_a_trace_survives_its_file(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_trace_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", time_s=np.zeros(3))
-    with pytest.raises(SimError, match=r"other.npz: expected a trace, missing ang_vel_body"):
+    with refusal(SimError):
         Trace.load(tmp_path / "other.npz")
 
 
 def test_an_empty_recording_is_refused() -> None:
-    with pytest.raises(SimError, match="at least one recorded row"):
+    with refusal(SimError):
         TraceRecorder().trace()

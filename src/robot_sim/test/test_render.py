@@ -26,7 +26,7 @@ WHITE = 150  # the floor is darker
 
 
 @pytest.fixture(scope="module")
-def trace() -> Trace:
+def stance_trace() -> Trace:
     """A robot that holds its stance for half a second."""
     command = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
     return walk(World(pose="standing"), lambda *_: command, [], duration_s=0.5)
@@ -41,13 +41,13 @@ def _needs_opengl() -> None:
         pytest.skip(str(error))
 
 
-def test_the_image_shows_the_robot_and_follows_it(trace: Trace) -> None:
-    far = trace.qpos[0].copy()
+def test_the_image_shows_the_robot_and_follows_it(stance_trace: Trace) -> None:
+    far = stance_trace.qpos[0].copy()
     far[0] += 20.0
     with FollowingCamera(width=160, height=96) as camera:
-        here = camera.image(trace.qpos[0], trace.pos_world[0, :2])
+        here = camera.image(stance_trace.qpos[0], stance_trace.pos_world[0, :2])
         there = camera.image(far, far[:2])
-        away = camera.image(far, trace.pos_world[0, :2])
+        away = camera.image(far, stance_trace.pos_world[0, :2])
     assert here.shape == (96, 160, 3)
     images = (here, there, away)
     white = [int((shown.min(axis=2) > WHITE)[FLOOR_ROWS].sum()) for shown in images]
@@ -55,16 +55,16 @@ def test_the_image_shows_the_robot_and_follows_it(trace: Trace) -> None:
     assert white[2] == 0
 
 
-def test_images_come_at_the_rate_asked_for(trace: Trace) -> None:
-    shown = list(frames(trace, rate_hz=10.0, width=160, height=96))
+def test_images_come_at_the_rate_asked_for(stance_trace: Trace) -> None:
+    shown = list(frames(stance_trace, rate_hz=10.0, width=160, height=96))
     assert len(shown) == 5
     assert all(frame.shape == (96, 160, 3) and frame.dtype == np.uint8 for frame in shown)
 
 
-def test_a_video_is_written(trace: Trace, tmp_path: Path) -> None:
+def test_a_video_is_written(stance_trace: Trace, tmp_path: Path) -> None:
     path, told = tmp_path / "walk.mp4", list[tuple[int, int]]()
     write_video(
-        trace,
+        stance_trace,
         path,
         rate_hz=10.0,
         width=160,
@@ -76,26 +76,28 @@ def test_a_video_is_written(trace: Trace, tmp_path: Path) -> None:
     assert told == [(done, 5) for done in range(1, 6)]
 
 
-def test_a_video_that_is_interrupted_leaves_no_file(trace: Trace, tmp_path: Path) -> None:
+def test_a_video_that_is_interrupted_leaves_no_file(stance_trace: Trace, tmp_path: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_video(trace, tmp_path / "walk.mp4", width=160, height=96, on_image=interrupt)
+        write_video(stance_trace, tmp_path / "walk.mp4", width=160, height=96, on_image=interrupt)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["walk.webp", "walk.gif"])
-def test_an_animation_has_one_image_per_time(trace: Trace, tmp_path: Path, name: str) -> None:
+def test_an_animation_has_one_image_per_time(
+    stance_trace: Trace, tmp_path: Path, name: str
+) -> None:
     path = tmp_path / name
-    write_animation(trace, path, rate_hz=10.0, width=160)
+    write_animation(stance_trace, path, rate_hz=10.0, width=160)
     with Image.open(path) as image:
         assert image.size == (160, 90)
         assert getattr(image, "n_frames", 1) > 1
 
 
-def test_a_contact_sheet_holds_all_its_moments(trace: Trace, tmp_path: Path) -> None:
+def test_a_contact_sheet_holds_all_its_moments(stance_trace: Trace, tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
-    write_contact_sheet(trace, path, columns=2, rows=1)
+    write_contact_sheet(stance_trace, path, columns=2, rows=1)
     with Image.open(path) as image:
         assert image.size == (960, 270)

@@ -22,6 +22,7 @@ from robot_sim.servo_wire import (
     crc16,
 )
 from robot_sim.servos import OVERLOAD, STS3215, VOLTAGE, XL330, EmulatedServo, ServoModel
+from testkit.wording import refusal
 
 RATE = 1_000_000
 BOTH = pytest.mark.parametrize("model", [STS3215, XL330], ids=["feetech", "dynamixel"])
@@ -292,17 +293,9 @@ def test_a_restarted_servo_is_silent_and_then_limp(model: ServoModel) -> None:
     assert line.servos[0].stiffness == 0.0
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("silent:gripper", "expected one of all, a, b, c"),
-        ("late:a=5", "expected at most 1"),
-        ("silent:a=5", "expected no value"),
-        ("melts:a", "unknown kind"),
-    ],
-)
-def test_a_fault_that_cannot_be_is_refused(text: str, message: str) -> None:
-    with pytest.raises(SimError, match=message):
+@pytest.mark.parametrize("text", ["silent:gripper", "late:a=5", "silent:a=5", "melts:a"])
+def test_a_fault_that_cannot_be_is_refused(text: str) -> None:
+    with refusal(SimError):
         Line(STS3215).fails(text)
 
 

@@ -15,6 +15,7 @@ from robot_sim.figures import LITE3
 from robot_sim.rotation import yaw_rad
 from robot_sim.unitree_host import BATTERY, LOW_STATE, SECONDARY_IMU, ApiRequest, UnitreeHost
 from robot_sim.unitree_state import MODELS, UnitreeFault
+from testkit.wording import check_wording, refusal
 
 from .unitree_robot import CHECK, RELEASE, SELECT, STAND_DOWN, Unitree
 
@@ -22,7 +23,7 @@ ROBOTS = pytest.mark.parametrize("robot", MODELS)
 
 
 @pytest.fixture
-def released() -> Unitree:
+def released_go2() -> Unitree:
     """A Go2 that lies, and whose own controller is released."""
     robot = Unitree()
     robot.release()
@@ -98,10 +99,10 @@ class TestState:
         np.testing.assert_allclose(torso["accelerometer"], truth[2], rtol=1e-5)
         assert messages.decode("hg.BmsState", robot.sent[BATTERY])["soc"] == 85
 
-    def test_drives_that_work_get_warm(self, released: Unitree) -> None:
-        cold = released.run(0.1)["motor_state"]["temperature"][2]
-        hard = released.command(stiffness=10_000.0, damping=0.0)
-        assert released.run(3.0, hard)["motor_state"]["temperature"][2] > cold
+    def test_drives_that_work_get_warm(self, released_go2: Unitree) -> None:
+        cold = released_go2.run(0.1)["motor_state"]["temperature"][2]
+        hard = released_go2.command(stiffness=10_000.0, damping=0.0)
+        assert released_go2.run(3.0, hard)["motor_state"]["temperature"][2] > cold
 
 
 class TestItsOwnController:
@@ -145,19 +146,21 @@ class TestItsOwnController:
         assert robot.height_m < 0.2
         assert robot.happened == ["mode_released"]
 
-    def test_its_service_does_not_answer_any_more(self, released: Unitree) -> None:
-        released.host.receive("sport", ApiRequest(number=1, api=STAND_DOWN))
-        assert released.host.answers() == []
-        assert released.ignored["no_service"] == 1
+    def test_its_service_does_not_answer_any_more(self, released_go2: Unitree) -> None:
+        released_go2.host.receive("sport", ApiRequest(number=1, api=STAND_DOWN))
+        assert released_go2.host.answers() == []
+        assert released_go2.ignored["no_service"] == 1
 
-    def test_a_mode_that_is_selected_has_the_joints_and_stands_up(self, released: Unitree) -> None:
-        assert released.ask(SELECT, '{"name":"normal"}').code == 0
-        assert json.loads(released.ask(CHECK).data)["name"] == "normal"
-        released.send(released.command())
-        released.run(3.0)
-        assert released.ignored == {"not_released": 1}
-        assert released.height_m > 0.28
-        assert released.happened == ["mode_selected", "standing_up"]
+    def test_a_mode_that_is_selected_has_the_joints_and_stands_up(
+        self, released_go2: Unitree
+    ) -> None:
+        assert released_go2.ask(SELECT, '{"name":"normal"}').code == 0
+        assert json.loads(released_go2.ask(CHECK).data)["name"] == "normal"
+        released_go2.send(released_go2.command())
+        released_go2.run(3.0)
+        assert released_go2.ignored == {"not_released": 1}
+        assert released_go2.height_m > 0.28
+        assert released_go2.happened == ["mode_selected", "standing_up"]
 
     @pytest.mark.parametrize(
         ("api", "parameter", "code"),
@@ -186,14 +189,14 @@ class TestItsOwnController:
 
 
 class TestCommands:
-    def test_robot_stands_up_when_commanded(self, released: Unitree) -> None:
-        start = released.state()["motor_state"]["q"][:12].astype(float)
+    def test_robot_stands_up_when_commanded(self, released_go2: Unitree) -> None:
+        start = released_go2.state()["motor_state"]["q"][:12].astype(float)
         for part in np.linspace(0.0, 1.0, 100):
-            pose = start + part * (released.standing - start)
-            released.run(0.02, released.command(pose))
-        assert released.height_m > 0.28
-        assert released.host.target == pytest.approx(released.standing, abs=1e-6)
-        assert released.happened == ["following"]
+            pose = start + part * (released_go2.standing - start)
+            released_go2.run(0.02, released_go2.command(pose))
+        assert released_go2.height_m > 0.28
+        assert released_go2.host.target == pytest.approx(released_go2.standing, abs=1e-6)
+        assert released_go2.happened == ["following"]
 
     def test_each_motor_has_its_own_place(self) -> None:
         for robot in MODELS:
@@ -207,11 +210,11 @@ class TestCommands:
                 state = unitree.run(0.002)
                 assert np.flatnonzero(state["motor_state"]["tau_est"]).tolist() == [motor]
 
-    def test_last_command_acts_for_ever_without_a_watchdog(self, released: Unitree) -> None:
-        released.send(released.command())
-        released.run(5.0)
-        assert not released.host.world.damped
-        assert released.happened == ["following"]
+    def test_last_command_acts_for_ever_without_a_watchdog(self, released_go2: Unitree) -> None:
+        released_go2.send(released_go2.command())
+        released_go2.run(5.0)
+        assert not released_go2.host.world.damped
+        assert released_go2.happened == ["following"]
 
     def test_watchdog_damps_after_its_time_until_the_next_command(self) -> None:
         robot = Unitree(watchdog_s=0.1)
@@ -227,42 +230,54 @@ class TestCommands:
         robot.run(0.01, robot.command())
         assert not robot.host.world.damped
 
-    def test_first_damping_after_following_is_an_event(self, released: Unitree) -> None:
-        released.run(0.05, released.command())
-        released.run(0.05, released.command(stiffness=0.0))
-        assert released.happened == ["following", "damped"]
+    def test_first_damping_after_following_is_an_event(self, released_go2: Unitree) -> None:
+        released_go2.run(0.05, released_go2.command())
+        released_go2.run(0.05, released_go2.command(stiffness=0.0))
+        assert released_go2.happened == ["following", "damped"]
 
-    def test_torque_is_limited_to_what_the_motors_can(self, released: Unitree) -> None:
-        state = released.run(0.01, released.command(stiffness=10_000.0))
+    def test_torque_is_limited_to_what_the_motors_can(self, released_go2: Unitree) -> None:
+        state = released_go2.run(0.01, released_go2.command(stiffness=10_000.0))
         assert np.abs(state["motor_state"]["tau_est"]).max() == pytest.approx(45.43)
 
-    def test_a_motor_that_is_not_on_is_limp(self, released: Unitree) -> None:
+    def test_a_motor_that_is_not_on_is_limp(self, released_go2: Unitree) -> None:
         modes = np.zeros(20)
         modes[:12] = 1
         modes[[2, 5]] = 0, 10
-        state = released.run(0.01, released.command(motors_mode=modes))
+        state = released_go2.run(0.01, released_go2.command(motors_mode=modes))
         torque = np.abs(state["motor_state"]["tau_est"][:12])
         assert torque[[2, 5]].tolist() == [0.0, 0.0]
         assert (np.delete(torque, [2, 5]) > 0.0).all()
-        assert released.ignored == {"motor_mode": 5}
+        assert released_go2.ignored == {"motor_mode": 5}
 
     @pytest.mark.parametrize(
-        ("robot", "changes", "kind", "said"),
+        ("robot", "changes", "kind"),
         [
-            ("go2", {"crc": 1}, "wrong_crc", "it is not"),
-            ("go2", {"head": (0xFE, 0xEE)}, "wrong_head", "expected fe ef ff, found fe ee ff"),
-            ("go2", {"level_flag": 0}, "wrong_head", "expected fe ef ff, found fe ef 00"),
-            ("g1", {"crc": 1 << 31}, "wrong_crc", "it is not"),
-            ("g1", {"mode_machine": 0}, "wrong_mode_machine", "expected 5, found 0"),
-            ("g1", {"mode_machine": 6}, "wrong_mode_machine", "expected 5, found 6"),
-            ("g1", {"mode_pr": 1}, "wrong_mode_pr", "expected 0, found 1"),
-            ("go2", {"motors_q": np.nan}, "unfit_command", "command.position"),
-            ("go2", {"motors_kp": -1.0}, "unfit_command", "command.stiffness"),
-            ("g1", {"motors_kd": np.inf}, "unfit_command", "command.damping"),
+            ("go2", {"crc": 1}, "wrong_crc"),
+            ("go2", {"head": (0xFE, 0xEE)}, "wrong_head"),
+            ("go2", {"level_flag": 0}, "wrong_head"),
+            ("g1", {"crc": 1 << 31}, "wrong_crc"),
+            ("g1", {"mode_machine": 0}, "wrong_mode_machine"),
+            ("g1", {"mode_machine": 6}, "wrong_mode_machine"),
+            ("g1", {"mode_pr": 1}, "wrong_mode_pr"),
+            ("go2", {"motors_q": np.nan}, "unfit_command"),
+            ("go2", {"motors_kp": -1.0}, "unfit_command"),
+            ("g1", {"motors_kd": np.inf}, "unfit_command"),
+        ],
+        ids=[
+            "checksum",
+            "head",
+            "level flag",
+            "last bit",
+            "no machine",
+            "other machine",
+            "mode_pr",
+            "NaN",
+            "negative",
+            "infinite",
         ],
     )
     def test_what_it_does_not_obey_changes_nothing_and_is_counted_and_reported_once(
-        self, robot: str, changes: dict[str, Any], kind: str, said: str
+        self, robot: str, changes: dict[str, Any], kind: str
     ) -> None:
         unitree = Unitree(robot, pose="lying")
         unitree.release()
@@ -275,17 +290,17 @@ class TestCommands:
         assert unitree.ignored == {kind: 3}
         (event,) = unitree.events
         assert event.what == "ignored"
-        assert event.who.startswith(f"{kind}: {said}")
+        check_wording(event.who)
 
     @pytest.mark.parametrize(
         "data",
         [b"", b"\0", bytes(812), Unitree("g1").command()],
         ids=["nothing", "a byte", "zeros", "a LowCmd of a G1"],
     )
-    def test_other_bytes_change_nothing(self, released: Unitree, data: bytes) -> None:
-        released.send(data)
-        released.run(0.01)
-        assert released.ignored in ({"wrong_form": 1}, {"wrong_crc": 1})
+    def test_other_bytes_change_nothing(self, released_go2: Unitree, data: bytes) -> None:
+        released_go2.send(data)
+        released_go2.run(0.01)
+        assert released_go2.ignored in ({"wrong_form": 1}, {"wrong_crc": 1})
 
     def test_commands_before_the_release_change_nothing(self) -> None:
         robot = Unitree()
@@ -293,13 +308,13 @@ class TestCommands:
         assert robot.ignored == {"not_released": 50}
         assert robot.height_m > 0.28
 
-    def test_no_target_of_the_makers_idle_frame_does_nothing(self, released: Unitree) -> None:
-        idle = released.command(
+    def test_no_target_of_the_makers_idle_frame_does_nothing(self, released_go2: Unitree) -> None:
+        idle = released_go2.command(
             stiffness=0.0, damping=0.0, motors_q=2.146e9, motors_dq=16000.0, motors_kd=0.0
         )
-        state = released.run(0.01, idle)
+        state = released_go2.run(0.01, idle)
         assert np.abs(state["motor_state"]["tau_est"]).max() == 0.0
-        assert released.ignored == {}
+        assert released_go2.ignored == {}
 
 
 class TestFaults:
@@ -436,38 +451,27 @@ def unitree_state(robot: Unitree) -> messages.Record:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("explode:state", "unknown kind 'explode'; known: freeze, .*loss, .*stubborn"),
-        ("press:Z", "press: unknown target 'Z'; known: R1, L1"),
-        ("crc:imu", "crc: unknown target 'imu'; known: state"),
-        ("motors:state", "motors: expected a value"),
-        ("loss:state=1.5", "loss: expected at most 1"),
-        ("occupied:host", "unknown kind 'occupied'"),
-    ],
+    "text",
+    ["explode:state", "press:Z", "crc:imu", "motors:state", "loss:state=1.5", "occupied:host"],
 )
-def test_bad_faults_are_refused_with_what_is_known(text: str, message: str) -> None:
-    with pytest.raises(SimError, match=message):
+def test_bad_faults_are_refused_with_what_is_known(text: str) -> None:
+    with refusal(SimError):
         UnitreeFault.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("robot", "options", "message"),
+    ("robot", "options"),
     [
-        ("lite3", {}, "robot: expected one of go2, g1, got 'lite3'"),
-        ("go2", {"mode": "lazy"}, "mode: expected one of normal, ai, advanced, mcf, got 'lazy'"),
-        ("go2", {"watchdog_s": -1.0}, "watchdog_s: expected a time >= 0, got -1.0"),
-        ("go2", {"pose": "flying"}, "pose: expected one of lying, standing"),
-        (
-            "go2",
-            {"faults": [UnitreeFault(kind="motor_off", target=LITE3.joint_names[0])]},
-            "motor_off: unknown target 'FL_HipX_joint'",
-        ),
+        ("lite3", {}),
+        ("go2", {"mode": "lazy"}),
+        ("go2", {"watchdog_s": -1.0}),
+        ("go2", {"pose": "flying"}),
+        ("go2", {"faults": [UnitreeFault(kind="motor_off", target=LITE3.joint_names[0])]}),
     ],
     ids=str,
 )
-def test_bad_parameter_is_refused(robot: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(SimError, match=message):
+def test_bad_parameter_is_refused(robot: str, options: dict[str, Any]) -> None:
+    with refusal(SimError):
         UnitreeHost(robot, **options)
 
 

@@ -37,7 +37,7 @@ QUIET = ReportedTiming(
 CONTRACT = "check joint order, term order and scales of the contract"
 
 
-def said(*, lockstep: bool = True, **changes: Any) -> str | None:
+def verdict_on(*, lockstep: bool = True, **changes: Any) -> str | None:
     """Return the verdict on a good walk with some figures changed."""
     of_walk = {field.name for field in dataclasses.fields(WalkMetrics)}
     walk = {name: value for name, value in changes.items() if name in of_walk}
@@ -58,7 +58,7 @@ def said(*, lockstep: bool = True, **changes: Any) -> str | None:
     ids=["nothing", "recovered holds", "too short to measure", "missed ticks"],
 )
 def test_a_walk_that_only_had_small_troubles_is_good(changes: dict[str, Any]) -> None:
-    assert said(**changes) is None
+    assert verdict_on(**changes) is None
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_a_walk_that_only_had_small_troubles_is_good(changes: dict[str, Any]) ->
     ids=["fell", "fell twice", "attitude", "e-stop", "busy", "unsteady", "low", "not following"],
 )
 def test_each_cause_is_named_once_with_its_remedy(changes: dict[str, Any], expected: str) -> None:
-    assert said(**changes) == expected
+    assert verdict_on(**changes) == expected

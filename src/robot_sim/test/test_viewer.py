@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.wording import check_wording
+
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
@@ -56,7 +58,7 @@ def display() -> Iterator[dict[str, str]]:
         process.terminate()
 
 
-def run(world: str, environment: dict[str, str], then: str = "") -> list[str]:
+def run_window(world: str, environment: dict[str, str], then: str = "") -> list[str]:
     """Return the lines that a process prints which opens a window."""
     done = subprocess.run(
         [sys.executable, "-c", OPENED.format(world=world, then=then)],
@@ -70,9 +72,8 @@ def run(world: str, environment: dict[str, str], then: str = "") -> list[str]:
 
 
 def test_a_window_without_a_display_is_refused_in_one_line() -> None:
-    (line,) = run("World()", ENVIRONMENT)
-    assert line.startswith("refused: viewer: expected a display, found none (")
-    assert line.endswith("; set DISPLAY, or start without viewer")
+    (line,) = run_window("World()", ENVIRONMENT)
+    check_wording(line)
 
 
 @pytest.mark.parametrize("world", ["World()", "ArmWorld()"])
@@ -85,10 +86,10 @@ while len(ImageGrab.grab(xdisplay="").getcolors(1 << 24)) < 50 and time.monotoni
     time.sleep(0.05)
 print("colours:", len(ImageGrab.grab(xdisplay="").getcolors(1 << 24)) >= 50)
 """
-    assert run(world, display, grab) == ["open: True", "colours: True", "changed: False"]
+    assert run_window(world, display, grab) == ["open: True", "colours: True", "changed: False"]
 
 
 def test_a_camera_renders_beside_a_window(display: dict[str, str]) -> None:
     """OpenGL of the window and that of the policy's cameras are in one process."""
     render = "print(world.render('front').std() > 10.0)"
-    assert run("ArmWorld()", display, render)[1] == "True"
+    assert run_window("ArmWorld()", display, render)[1] == "True"

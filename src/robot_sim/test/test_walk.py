@@ -17,6 +17,7 @@ from robot_sim.metrics import Segment, measure
 from robot_sim.rotation import rotate_inverse
 from robot_sim.walk import Policy, walk
 from robot_sim.world import DriveCommand, Sensors, World, position_command
+from testkit.wording import refusal
 
 ACTION_SCALE = np.tile([0.125, 0.25, 0.25], 4)
 FORWARD = (0.8, 0.0, 0.0)
@@ -82,9 +83,9 @@ def test_a_walk_ends_with_a_fall() -> None:
 
 
 def test_unsorted_schedules_and_odd_rates_are_refused() -> None:
-    with pytest.raises(SimError, match="ascending times"):
+    with refusal(SimError):
         walk(World(), stance, [(1.0, FORWARD), (0.5, FORWARD)], duration_s=1.0)
-    with pytest.raises(SimError, match="positive multiple"):
+    with refusal(SimError):
         walk(World(pose="standing"), stance, [], duration_s=1.0, rate_hz=60.0)
 
 
@@ -126,7 +127,7 @@ def vendor_policy(shared_data: Path) -> Path:
     return shared_data / "legged" / "lite3" / "policy.onnx"
 
 
-def walked(policy: Policy, command: tuple[float, float, float]) -> tuple[Segment, World]:
+def walk_segment(policy: Policy, command: tuple[float, float, float]) -> tuple[Segment, World]:
     """Walk for 8 s from the stance and return the only segment."""
     world = World(pose="standing")
     metrics = measure(
@@ -141,7 +142,7 @@ def walked(policy: Policy, command: tuple[float, float, float]) -> tuple[Segment
 def test_our_policy_follows_every_command(
     our_policy: Path, command: tuple[float, float, float]
 ) -> None:
-    segment, world = walked(OnnxPolicy(our_policy), command)
+    segment, world = walk_segment(OnnxPolicy(our_policy), command)
     assert max(segment.error) <= 0.04
     assert segment.max_tilt_deg <= 9.8
     assert world.saturated_share <= 0.0006
@@ -149,13 +150,13 @@ def test_our_policy_follows_every_command(
 
 @pytest.mark.real_data
 def test_our_policy_stands_still(our_policy: Path) -> None:
-    segment, _ = walked(OnnxPolicy(our_policy), (0.0, 0.0, 0.0))
+    segment, _ = walk_segment(OnnxPolicy(our_policy), (0.0, 0.0, 0.0))
     assert segment.mean_action_change <= 0.002
 
 
 @pytest.mark.real_data
 def test_the_vendors_policy_walks_as_it_does_elsewhere(vendor_policy: Path) -> None:
-    segment, _ = walked(OnnxPolicy(vendor_policy), FORWARD)
+    segment, _ = walk_segment(OnnxPolicy(vendor_policy), FORWARD)
     assert max(segment.error) <= 0.05
     assert segment.max_tilt_deg <= 4.5
 
@@ -163,7 +164,7 @@ def test_the_vendors_policy_walks_as_it_does_elsewhere(vendor_policy: Path) -> N
 @pytest.mark.real_data
 def test_the_vendors_policy_drifts_unnoticed_with_a_wrong_default_pose(vendor_policy: Path) -> None:
     wrong = OnnxPolicy(vendor_policy, default=np.tile([0.0, -0.80, 1.60], 4))
-    segment, _ = walked(wrong, FORWARD)
+    segment, _ = walk_segment(wrong, FORWARD)
     assert segment.planar_error_mps > 0.1
 
 

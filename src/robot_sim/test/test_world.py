@@ -12,13 +12,14 @@ from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, load_robot
 from robot_sim.ground import Ground
 from robot_sim.world import DriveCommand, World, position_command
+from testkit.wording import refusal
 
 MS = 1_000_000
 TICK_NS = 20 * MS
 WEIGHT_N = 11.9376 * 9.81
 
 
-def hold(world: World, duration_ns: int, position: np.ndarray = LITE3.standing_rad) -> None:
+def hold_pose(world: World, duration_ns: int, position: np.ndarray = LITE3.standing_rad) -> None:
     """Hold a pose with the gains of standing."""
     for _ in range(duration_ns // TICK_NS):
         world.apply(position_command(position, stiffness=100.0, damping=2.5))
@@ -29,8 +30,8 @@ def stand_up(world: World) -> None:
     """Move from the measured pose to the stance within 1.5 s, then hold it for half a second."""
     start = world.sense().joint_pos
     for share in np.linspace(0.0, 1.0, 75):
-        hold(world, TICK_NS, start + share * (LITE3.standing_rad - start))
-    hold(world, 500 * MS)
+        hold_pose(world, TICK_NS, start + share * (LITE3.standing_rad - start))
+    hold_pose(world, 500 * MS)
 
 
 def test_a_lying_robot_stays_where_it_is() -> None:
@@ -77,7 +78,7 @@ def test_standing_up_lifts_the_robot_from_its_belly() -> None:
 
 def test_feet_carry_the_weight_of_a_standing_robot() -> None:
     world = World(pose="standing")
-    hold(world, 3_000 * MS)
+    hold_pose(world, 3_000 * MS)
     force = world.sense().foot_force_world
     assert force[:, 2].sum() == pytest.approx(WEIGHT_N, rel=0.02)
     assert (force[:, 2] > 10.0).all()
@@ -87,7 +88,7 @@ def test_feet_carry_the_weight_of_a_standing_robot() -> None:
 def test_feet_in_the_air_feel_nothing() -> None:
     world = World(pose="standing")
     world.push([0.0, 0.0, 3.0 * WEIGHT_N], 0.2)
-    hold(world, 200 * MS)
+    hold_pose(world, 200 * MS)
     force = world.sense().foot_force_world
     np.testing.assert_array_equal(force, np.zeros_like(force))
 
@@ -95,9 +96,9 @@ def test_feet_in_the_air_feel_nothing() -> None:
 def test_angular_velocity_is_in_the_body_frame() -> None:
     world = World(pose="standing")
     world.push([0.0, 250.0, 0.0], 0.15)
-    hold(world, 160 * MS)
+    hold_pose(world, 160 * MS)
     before = world.sense()
-    hold(world, TICK_NS)
+    hold_pose(world, TICK_NS)
     after = world.sense()
     # A push to the left rolls the robot to the left: negative about x, in both figures.
     turned = 2.0 * (after.quat_xyzw[0] - before.quat_xyzw[0])
@@ -150,11 +151,11 @@ def test_reset_starts_again_exactly() -> None:
     world = World(pose="standing")
     world.motor_off("FL_Knee_joint")
     world.push([50.0, 0.0, 0.0], 10.0)
-    hold(world, 200 * MS)
+    hold_pose(world, 200 * MS)
     world.reset(pose="standing")
-    hold(world, 200 * MS)
+    hold_pose(world, 200 * MS)
     fresh = World(pose="standing")
-    hold(fresh, 200 * MS)
+    hold_pose(fresh, 200 * MS)
     assert world.time_ns == fresh.time_ns == 200 * MS
     np.testing.assert_array_equal(world.sense().joint_pos, fresh.sense().joint_pos)
 
@@ -187,7 +188,7 @@ def test_a_new_command_ends_damping() -> None:
     world = World(pose="standing")
     world.step(10 * MS)
     assert world.damped
-    hold(world, TICK_NS)
+    hold_pose(world, TICK_NS)
     assert not world.damped
 
 
@@ -245,23 +246,23 @@ def test_feed_forward_and_velocity_targets_add_torque() -> None:
 def test_a_motor_that_is_off_gives_no_torque() -> None:
     world = World(pose="standing")
     world.motor_off("HR_Knee_joint")
-    hold(world, 100 * MS)
+    hold_pose(world, 100 * MS)
     effort = dict(zip(LITE3.joint_names, world.sense().joint_effort, strict=True))
     assert effort["HR_Knee_joint"] == 0.0
     assert abs(effort["HL_Knee_joint"]) > 1.0
     world.motors_on()
-    hold(world, 100 * MS)
+    hold_pose(world, 100 * MS)
     assert abs(world.sense().joint_effort[-1]) > 1.0
 
 
 def test_a_push_moves_the_robot_its_way_and_ends() -> None:
     world = World(pose="standing")
-    hold(world, 1_000 * MS)
+    hold_pose(world, 1_000 * MS)
     world.push([0.0, 100.0, 0.0], 0.1)
-    hold(world, 100 * MS)
+    hold_pose(world, 100 * MS)
     speed = world.sense().lin_vel_body[1]
     assert speed > 0.1
-    hold(world, 1_000 * MS)
+    hold_pose(world, 1_000 * MS)
     assert abs(world.sense().lin_vel_body[1]) < 0.05
 
 
@@ -284,35 +285,44 @@ def test_a_slippery_floor_lets_the_robot_slide() -> None:
     travelled = []
     for friction in (0.1, 1.0):
         world = World(friction=friction, pose="standing")
-        hold(world, 500 * MS)
+        hold_pose(world, 500 * MS)
         start = world.sense().pos_world[1]
         world.push([0.0, 40.0, 0.0], 0.5)
-        hold(world, 500 * MS)
+        hold_pose(world, 500 * MS)
         travelled.append(world.sense().pos_world[1] - start)
     assert travelled[0] > travelled[1] + 0.05
 
 
-def replaced(**changes: Any) -> DriveCommand:
+def drive_command_with(**changes: Any) -> DriveCommand:
     """Return a good command with changed fields."""
     good = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
     return dataclasses.replace(good, **changes)
 
 
 @pytest.mark.parametrize(
-    ("command", "message"),
+    "command",
     [
-        (replaced(joint_names=LITE3.joint_names[1:]), "missing FL_HipX_joint"),
-        (replaced(joint_names=(*LITE3.joint_names[:-1], "FL_HipX_joint")), "doubled FL_HipX_joint"),
-        (replaced(joint_names=(*LITE3.joint_names[:-1], "tail_joint")), "unknown tail_joint"),
-        (replaced(position=np.zeros(11)), r"command.position: expected shape \(12,\)"),
-        (replaced(velocity=np.full(12, np.nan)), "command.velocity: expected finite"),
-        (replaced(stiffness=np.full(12, -1.0)), "command.stiffness: expected no negative"),
-        (replaced(valid_for_ns=0), "command.valid_for_ns: expected a positive"),
+        drive_command_with(joint_names=LITE3.joint_names[1:]),
+        drive_command_with(joint_names=(*LITE3.joint_names[:-1], "FL_HipX_joint")),
+        drive_command_with(joint_names=(*LITE3.joint_names[:-1], "tail_joint")),
+        drive_command_with(position=np.zeros(11)),
+        drive_command_with(velocity=np.full(12, np.nan)),
+        drive_command_with(stiffness=np.full(12, -1.0)),
+        drive_command_with(valid_for_ns=0),
+    ],
+    ids=[
+        "missing FL_HipX_joint",
+        "doubled FL_HipX_joint",
+        "unknown tail_joint",
+        "command.position shape 12",
+        "command.velocity finite",
+        "command.stiffness no negative",
+        "command.valid_for_ns positive",
     ],
 )
-def test_bad_commands_are_refused_and_change_nothing(command: DriveCommand, message: str) -> None:
+def test_bad_commands_are_refused_and_change_nothing(command: DriveCommand) -> None:
     world = World(pose="standing")
-    with pytest.raises(SimError, match=message):
+    with refusal(SimError):
         world.apply(command)
     world.step(TICK_NS)
     assert world.damped
@@ -320,7 +330,7 @@ def test_bad_commands_are_refused_and_change_nothing(command: DriveCommand, mess
 
 def test_a_huge_target_is_no_more_than_a_saturated_drive() -> None:
     world = World(pose="standing")
-    world.apply(replaced(position=np.full(12, 1e300)))
+    world.apply(drive_command_with(position=np.full(12, 1e300)))
     world.step(TICK_NS)
     assert world.time_ns == TICK_NS
     assert np.isfinite(world.sense().joint_pos).all()
@@ -328,20 +338,20 @@ def test_a_huge_target_is_no_more_than_a_saturated_drive() -> None:
 
 @pytest.mark.parametrize("duration_ns", [0, -MS, MS // 2])
 def test_steps_that_do_not_fit_are_refused(duration_ns: int) -> None:
-    with pytest.raises(SimError, match="multiple of 1000000"):
+    with refusal(SimError):
         World().step(duration_ns)
 
 
 @pytest.mark.parametrize("latency_ns", [-1, 41 * MS])
 def test_latencies_out_of_range_are_refused(latency_ns: int) -> None:
-    with pytest.raises(SimError, match="latency_ns: expected 0 to 40000000"):
+    with refusal(SimError):
         World().latency_ns = latency_ns
 
 
 def test_unknown_poses_joints_and_negative_friction_are_refused() -> None:
-    with pytest.raises(SimError, match="expected one of lying, standing"):
+    with refusal(SimError):
         World(pose="handstand")  # type: ignore[arg-type]  # the point of the test
-    with pytest.raises(SimError, match="unknown joint 'tail'"):
+    with refusal(SimError):
         World().motor_off("tail")
     with pytest.raises(SimError, match="friction"):
         World(friction=-1.0)

@@ -126,7 +126,6 @@ class Client:
         return process
 
     def reader(self, topic: str, name: str) -> Any:
-        """Return a reader of bytes."""
         kind = declared_type(name, as_bytes=True)
         return DataReader(self._robot, Topic(self._robot, topic, kind), qos=_TAKEN)
 
@@ -160,7 +159,6 @@ class Client:
         return messages.decode(f"{self.family}.LowState", self.take(self._states))
 
     def send(self, data: bytes) -> None:
-        """Publish a LowCmd."""
         self._commands.write(self._commands.data_type(data))
 
     def leave(self) -> None:
@@ -182,7 +180,7 @@ class Client:
         ends_s = time.monotonic() + DEADLINE_S
         while time.monotonic() < ends_s:
             number = next(self._numbers)
-            writer.write(request(number, api, parameter))
+            writer.write(request_sample(number, api, parameter))
             once_more_s = time.monotonic() + 0.5
             while time.monotonic() < once_more_s:
                 for answer in reader.take(N=8):
@@ -209,15 +207,13 @@ class Client:
         return log
 
     def close(self) -> None:
-        """End all processes."""
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
 
 
-def request(number: int, api: int, parameter: str) -> Any:
-    """Return a request as a sample."""
+def request_sample(number: int, api: int, parameter: str) -> Any:
     return Request(
         header=SimpleNamespace(
             identity=SimpleNamespace(id=number, api_id=api),

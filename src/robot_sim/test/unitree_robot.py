@@ -77,7 +77,6 @@ class Unitree:
 
     @property
     def height_m(self) -> float:
-        """Height of the base."""
         return float(self.host.world.sense().pos_world[2])
 
     def command(self, pose: np.ndarray | None = None, **changes: Any) -> bytes:
@@ -89,7 +88,6 @@ class Unitree:
         self.host.receive(LOW_CMD, data)
 
     def ask(self, api: int, parameter: str = "{}", service: str = "motion_switcher") -> ApiResponse:
-        """Ask a service; return its answer."""
         self._requests += 1
         request = ApiRequest(number=self._requests, api=api, parameter=parameter)
         self.host.receive(service, request)
@@ -107,7 +105,6 @@ class Unitree:
         return self.state()
 
     def state(self) -> messages.Record:
-        """Return the newest LowState."""
         return messages.decode(f"{self.family}.LowState", self.sent[LOW_STATE])
 
     def release(self) -> None:

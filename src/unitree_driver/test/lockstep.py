@@ -26,7 +26,7 @@ from unitree_driver.wire import (
     WirelessRemote,
 )
 
-from .messages import NO_KEYS, keys, low_state, values_of
+from .messages import NO_KEYS, low_cmd_values, low_state, remote_with_keys
 
 MS = 1_000_000
 STEP_MS = 2
@@ -58,7 +58,6 @@ class FakeRobot:
         self.lying_at_ms: int | None = None
 
     def hear(self, frame: bytes, now_ms: int) -> None:
-        """Take a request."""
         request = wire.read_request(frame[1:])
         assert request is not None
         self.requests.append(request)
@@ -131,7 +130,6 @@ class Lockstep:
         return self.now_ms * MS
 
     def phase(self) -> DriverPhase:
-        """Return who is in control."""
         return self.link.phase
 
     def graph(self, news: PublisherNews) -> None:
@@ -139,7 +137,6 @@ class Lockstep:
         self.link.receive(news.pack(), (GRAPH, 0), self.now_ns)
 
     def run(self, seconds: float) -> None:
-        """Let time go by."""
         for _ in range(round(seconds * 1000 / STEP_MS)):
             self.now_ms += STEP_MS
             self.robot.move(self.now_ms)
@@ -177,7 +174,7 @@ class Lockstep:
 
     def press(self, *names: str) -> None:
         """Press and release keys of the remote."""
-        self.remote = keys(*names)
+        self.remote = remote_with_keys(*names)
         self.run(0.02)
         self.remote = NO_KEYS
         self.run(0.02)
@@ -248,7 +245,7 @@ class Lockstep:
     def commands(self) -> list[F64]:
         """Values [n, 5] of all commands that were sent; each with a right checksum."""
         return [
-            values_of(self.model, frame[1:])
+            low_cmd_values(self.model, frame[1:])
             for _, frame in self.sent
             if frame[0] == RobotTopic.LOWCMD
         ]

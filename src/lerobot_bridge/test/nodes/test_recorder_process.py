@@ -16,8 +16,9 @@ from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 
 from lerobot_bridge.episode import read_sidecar
+from testkit.wording import check_wording, lines_with
 
-from .robot import DEADLINE_S, MAPPING, RELIABLE, Robot, read
+from .robot import DEADLINE_S, MAPPING, RELIABLE, Robot, read_episode
 
 pytestmark = pytest.mark.ros
 
@@ -25,7 +26,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start_recorder(tmp_path: Path) -> Iterator[Start]:
     """Start recorders of a session; what they print goes to recorder.log."""
     running: list[subprocess.Popen[bytes]] = []
     mapping = tmp_path / "two_joints.yaml"
@@ -100,29 +101,29 @@ def grows(robot: Robot, to: int = 3) -> None:
 
 @pytest.mark.slow
 def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
-    robot: Robot, start: Start, tmp_path: Path
+    rig: Robot, start_recorder: Start, tmp_path: Path
 ) -> None:
     session = tmp_path / "session"
-    robot.appears()
-    killed = start()
-    begins(robot)
-    robot.request("stop")
-    begins(robot)
-    grows(robot)
+    rig.appears()
+    killed = start_recorder()
+    begins(rig)
+    rig.request("stop")
+    begins(rig)
+    grows(rig)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert read(session / "episode_0000")["/joint_states"]
+    assert read_episode(session / "episode_0000")["/joint_states"]
     left = (session / ".unfinished" / "episode_0001" / "episode_0001.mcap").read_bytes()
 
-    process = start()
-    begins(robot)
-    robot.request("stop")
+    process = start_recorder()
+    begins(rig)
+    rig.request("stop")
     process.send_signal(signal.SIGINT)
     assert process.wait(DEADLINE_S) == 0
 
     log = (tmp_path / "recorder.log").read_text()
-    assert ".unfinished/episode_0001: an earlier recording did not finish" in log
-    assert "1 of 50 episodes exist" in log
+    check_wording(lines_with(log, ".unfinished/episode_0001")[0])
+    check_wording(lines_with(log, "exist")[-1])
     assert read_sidecar(session / "episode_0002").number == 2
     assert sorted(path.name for path in session.glob("episode_*")) == [
         "episode_0000",
@@ -133,21 +134,21 @@ def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
 
 @pytest.mark.slow
 def test_extra_topic_that_changes_its_type_is_in_the_next_episode(
-    robot: Robot, start: Start, tmp_path: Path
+    rig: Robot, start_recorder: Start, tmp_path: Path
 ) -> None:
     # Not in one process: there Fast DDS lets both types share memory, which breaks it.
-    publishers = [robot.node.create_publisher(Bool, "extra", RELIABLE)]
-    timer = robot.node.create_timer(0.01, lambda: publishers[-1].publish(Bool(data=True)))
+    publishers = [rig.node.create_publisher(Bool, "extra", RELIABLE)]
+    timer = rig.node.create_timer(0.01, lambda: publishers[-1].publish(Bool(data=True)))
     log = tmp_path / "recorder.log"
-    robot.appears()
-    start(extra_topics="extra")
-    begins(robot)
-    grows(robot, 60)
-    robot.node.destroy_timer(timer)
-    robot.node.destroy_publisher(publishers.pop())
-    publishers.append(robot.node.create_publisher(Float64, "extra", RELIABLE))
-    timer = robot.node.create_timer(0.01, lambda: publishers[-1].publish(Float64(data=0.5)))
-    robot.until(
+    rig.appears()
+    start_recorder(extra_topics="extra")
+    begins(rig)
+    grows(rig, 60)
+    rig.node.destroy_timer(timer)
+    rig.node.destroy_publisher(publishers.pop())
+    publishers.append(rig.node.create_publisher(Float64, "extra", RELIABLE))
+    timer = rig.node.create_timer(0.01, lambda: publishers[-1].publish(Float64(data=0.5)))
+    rig.until(
         lambda: (
             "/extra: expected std_msgs/msg/Bool, as in this episode so far, found "
             "std_msgs/msg/Float64" in log.read_text()
@@ -155,17 +156,17 @@ def test_extra_topic_that_changes_its_type_is_in_the_next_episode(
         "the type to be told",
         sends=True,
     )
-    robot.request("stop")
-    begins(robot)
-    grows(robot, 60)
-    robot.request("stop")
-    robot.node.destroy_timer(timer)
-    robot.until(lambda: robot.value("rate_hz./extra") == "0.0", "the last of it", sends=True)
-    begins(robot)
-    robot.request("stop")
-    robot.until(lambda: robot.value("done") == "3", "all episodes to be kept", sends=True)
+    rig.request("stop")
+    begins(rig)
+    grows(rig, 60)
+    rig.request("stop")
+    rig.node.destroy_timer(timer)
+    rig.until(lambda: rig.value("rate_hz./extra") == "0.0", "the last of it", sends=True)
+    begins(rig)
+    rig.request("stop")
+    rig.until(lambda: rig.value("done") == "3", "all episodes to be kept", sends=True)
 
-    found = [read(tmp_path / "session" / f"episode_{number:04d}") for number in range(3)]
+    found = [read_episode(tmp_path / "session" / f"episode_{number:04d}") for number in range(3)]
     assert {message.data for _, message in found[0]["/extra"]} == {True}
     assert {message.data for _, message in found[1]["/extra"]} == {0.5}
     assert "/extra" not in found[2]
@@ -176,41 +177,42 @@ def test_extra_topic_that_changes_its_type_is_in_the_next_episode(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_it_and_the_episode_is_kept(
-    number: signal.Signals, robot: Robot, start: Start, tmp_path: Path
+    number: signal.Signals, rig: Robot, start_recorder: Start, tmp_path: Path
 ) -> None:
-    robot.appears()
-    process = start()
-    begins(robot)
-    grows(robot)
+    rig.appears()
+    process = start_recorder()
+    begins(rig)
+    grows(rig)
     process.send_signal(number)
 
     assert process.wait(DEADLINE_S) == 0
     episode = tmp_path / "session" / "episode_0000"
-    assert read_sidecar(episode).ended == "the node was ended"
-    assert read(episode)["/joint_states"]
+    assert read_sidecar(episode).ended
+    assert read_episode(episode)["/joint_states"]
     log = (tmp_path / "recorder.log").read_text()
     assert "Traceback" not in log
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "named"),
     [
-        ({"mapping": "so102"}, "so102: expected a mapping file, or an included mapping (lekiwi, "),
-        ({"output": "/proc/session"}, "/proc/session: expected a writable folder"),
-        ({"task": None}, "parameter task"),
+        ({"mapping": "so102"}, "so102"),
+        ({"output": "/proc/session"}, "/proc/session"),
+        ({"task": None}, "task"),
         ({"episode_s": -1.0}, "episode_s"),
     ],
+    ids=["mapping", "output", "task", "length"],
 )
 def test_bad_parameters_end_with_status_2(
-    parameters: dict[str, object], said: str, start: Start, tmp_path: Path
+    parameters: dict[str, object], named: str, start_recorder: Start, tmp_path: Path
 ) -> None:
-    assert start(**parameters).wait(DEADLINE_S) == 2
+    assert start_recorder(**parameters).wait(DEADLINE_S) == 2
     log = (tmp_path / "recorder.log").read_text()
-    assert said in log
+    assert named in log
     assert "Traceback" not in log
 
 
-def operate(*words: str) -> subprocess.CompletedProcess[str]:
+def operate_episodes(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the command `episode_operator`."""
     return subprocess.run(
         [sys.executable, "-m", "lerobot_bridge.nodes.episode_operator", *words],
@@ -221,58 +223,59 @@ def operate(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_operator_judges_an_episode_that_is_over(
-    robot: Robot, start: Start, tmp_path: Path
+    rig: Robot, start_recorder: Start, tmp_path: Path
 ) -> None:
-    robot.appears()
-    start()
+    rig.appears()
+    start_recorder()
     for _ in range(2):
-        begins(robot)
-        robot.request("stop")
-    begins(robot)
-    robot.until((tmp_path / "session" / "episode_0001").is_dir, "both episodes")
+        begins(rig)
+        rig.request("stop")
+    begins(rig)
+    rig.until((tmp_path / "session" / "episode_0001").is_dir, "both episodes")
 
-    judged = operate("success", "0")
-    assert (judged.returncode, judged.stdout) == (0, "episode 0: success\n")
-    running = operate("failure", "2")
+    judged = operate_episodes("success", "0")
+    assert judged.returncode == 0
+    check_wording(judged.stdout.strip())
+    running = operate_episodes("failure", "2")
     assert running.returncode == 1
-    assert "session/episode_0002: expected an episode that is over, on this" in running.stderr
-    assert operate("failure").stdout == "episode 2: failure\n"
-    robot.request("stop")
-    robot.until((tmp_path / "session" / "episode_0002").is_dir, "the last episode")
+    check_wording(lines_with(running.stderr, "episode_0002")[0])
+    check_wording(operate_episodes("failure").stdout.strip())
+    rig.request("stop")
+    rig.until((tmp_path / "session" / "episode_0002").is_dir, "the last episode")
 
     assert [
         read_sidecar(tmp_path / "session" / f"episode_{number:04d}").success for number in range(3)
     ] == [True, None, False]
 
 
-def test_operator_says_that_a_person_drives(robot: Robot, start: Start, tmp_path: Path) -> None:
-    robot.appears()
-    start()
-    begins(robot)
-    assert operate("intervention", "on").stdout == "a person drives\n"
-    assert operate("intervention", "off").stdout == "no person drives\n"
-    robot.request("stop")
+def test_operator_says_that_a_person_drives(
+    rig: Robot, start_recorder: Start, tmp_path: Path
+) -> None:
+    rig.appears()
+    start_recorder()
+    begins(rig)
+    check_wording(operate_episodes("intervention", "on").stdout.strip())
+    check_wording(operate_episodes("intervention", "off").stdout.strip())
+    rig.request("stop")
     episode = tmp_path / "session" / "episode_0000"
-    robot.until(episode.is_dir, "the episode")
+    rig.until(episode.is_dir, "the episode")
 
     ((begin_ns, end_ns),) = read_sidecar(episode).interventions or ()
     assert begin_ns < end_ns
 
 
-def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None:
-    start()
+def test_operator_asks_and_prints_the_answer(rig: Robot, start_recorder: Start) -> None:
+    start_recorder()
 
-    refused = operate("start")
+    refused = operate_episodes("start")
     assert refused.returncode == 1
-    assert "/joint_states: expected a publisher of sensor_msgs/msg/JointState" in refused.stderr
-    robot.appears()
-    begins(robot)
-    stopped = operate("stop")
-    assert (stopped.returncode, stopped.stdout) == (
-        0,
-        "episode 0 is over and being written; 0 of 50 are recorded\n",
-    )
-    robot.until(lambda: robot.value("done") == "1", "the episode to be kept")
-    status = operate("status")
-    assert status.stdout.startswith("idle, 1 of 50 episodes\n")
+    check_wording(lines_with(refused.stderr, "/joint_states:")[0])
+    rig.appears()
+    begins(rig)
+    stopped = operate_episodes("stop")
+    assert stopped.returncode == 0
+    check_wording(stopped.stdout.strip())
+    rig.until(lambda: rig.value("done") == "1", "the episode to be kept")
+    status = operate_episodes("status")
+    check_wording(status.stdout.splitlines()[0])
     assert "free_mb" in status.stdout

@@ -19,12 +19,13 @@ from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F64
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.wording import check_wording
 
 FRAMES = 60
 
 
 @pytest.fixture
-def contract(tmp_path: Path) -> ChunkContract:
+def three_joint_contract(tmp_path: Path) -> ChunkContract:
     """Pan and elbow in degrees, the elbow's backwards; the gripper 0 to 100 over 1.91986 rad."""
     return load_bundle(write_chunk_bundle(tmp_path / "bundle"), kind=ChunkBundle).contract
 
@@ -56,12 +57,16 @@ def episode(
     )
 
 
-def test_errors_are_in_the_units_of_the_dataset_and_in_rad(contract: ChunkContract) -> None:
+def test_errors_are_in_the_units_of_the_dataset_and_in_rad(
+    three_joint_contract: ChunkContract,
+) -> None:
     actions = course(20)
     errors = np.zeros((20, 3))
     errors[:, 0], errors[:, 1], errors[7, 2] = 3.0, np.linspace(-2.0, 2.0, 20), 10.0
 
-    pan, elbow, gripper = measure(contract, [episode(actions, actions + errors, index=5)]).joints
+    pan, elbow, gripper = measure(
+        three_joint_contract, [episode(actions, actions + errors, index=5)]
+    ).joints
 
     assert [pan.name, elbow.name, gripper.name] == ["shoulder_pan", "elbow_flex", "gripper"]
     assert (pan.error.mean, pan.error.p95, pan.error.largest) == pytest.approx((3.0, 3.0, 3.0))
@@ -75,24 +80,27 @@ def test_errors_are_in_the_units_of_the_dataset_and_in_rad(contract: ChunkContra
     assert gripper.worst == (5, 7)
 
 
-def test_correlation_is_that_of_the_courses(contract: ChunkContract) -> None:
+def test_correlation_is_that_of_the_courses(three_joint_contract: ChunkContract) -> None:
     actions = course()
     predicted = np.stack([2 * actions[:, 0] + 1, -actions[:, 1], np.full(FRAMES, 40.0)], axis=1)
 
-    found = [one.correlation for one in measure(contract, [episode(actions, predicted)]).joints]
+    found = [
+        one.correlation
+        for one in measure(three_joint_contract, [episode(actions, predicted)]).joints
+    ]
 
     assert found[:2] == pytest.approx([1.0, -1.0])
     assert math.isnan(found[2])
 
 
 @pytest.mark.parametrize("lag", [0, 3, -5])
-def test_a_delay_is_found_over_all_episodes(contract: ChunkContract, lag: int) -> None:
+def test_a_delay_is_found_over_all_episodes(three_joint_contract: ChunkContract, lag: int) -> None:
     whole = [course(90, seed) for seed in (1, 2)]
     episodes = [
         episode(one[10:80], one[10 + lag : 80 + lag], index=i) for i, one in enumerate(whole)
     ]
 
-    found = measure(contract, episodes).lag
+    found = measure(three_joint_contract, episodes).lag
 
     assert found is not None
     assert found.frames == lag
@@ -100,26 +108,28 @@ def test_a_delay_is_found_over_all_episodes(contract: ChunkContract, lag: int) -
     assert (found.error_unshifted > 0.01) is (lag != 0)
 
 
-def test_a_robot_that_rests_has_no_delay(contract: ChunkContract) -> None:
+def test_a_robot_that_rests_has_no_delay(three_joint_contract: ChunkContract) -> None:
     actions = np.full((10, 3), 7.0)
 
-    assert measure(contract, [episode(actions, actions + 1.0)]).lag is None
+    assert measure(three_joint_contract, [episode(actions, actions + 1.0)]).lag is None
 
 
-def test_the_trembling_of_a_robot_that_rests_has_no_delay(contract: ChunkContract) -> None:
+def test_the_trembling_of_a_robot_that_rests_has_no_delay(
+    three_joint_contract: ChunkContract,
+) -> None:
     noise = np.random.default_rng(0).normal(scale=[0.2, 0.2, 0.1], size=(FRAMES, 3))
 
-    assert measure(contract, [episode(7.0 + noise[:-5], 7.0 + noise[5:])]).lag is None
+    assert measure(three_joint_contract, [episode(7.0 + noise[:-5], 7.0 + noise[5:])]).lag is None
 
 
-def test_frames_in_which_a_person_drove_do_not_count(contract: ChunkContract) -> None:
+def test_frames_in_which_a_person_drove_do_not_count(three_joint_contract: ChunkContract) -> None:
     actions = course(90)
     shown = actions[3:83].copy()
     shown[30:40] = 1e3
     whole = episode(actions[:80], shown, driven=slice(30, 40), index=2)
     parts = [episode(actions[:30], shown[:30]), episode(actions[40:80], shown[40:80])]
 
-    found, expected = measure(contract, [whole]), measure(contract, parts)
+    found, expected = measure(three_joint_contract, [whole]), measure(three_joint_contract, parts)
 
     assert found.lag == expected.lag
     assert found.lag is not None
@@ -129,70 +139,79 @@ def test_frames_in_which_a_person_drove_do_not_count(contract: ChunkContract) ->
         assert one.worst[1] not in range(30, 40)
 
 
-def test_a_short_episode_does_not_hide_the_delay_of_long_ones(contract: ChunkContract) -> None:
+def test_a_short_episode_does_not_hide_the_delay_of_long_ones(
+    three_joint_contract: ChunkContract,
+) -> None:
     actions = course(90)
 
-    found = measure(contract, [episode(actions[:80], actions[3:83]), episode(course(3), course(3))])
+    found = measure(
+        three_joint_contract, [episode(actions[:80], actions[3:83]), episode(course(3), course(3))]
+    )
 
     assert found.lag is not None
     assert found.lag.frames == 3
 
 
-def test_a_step_that_no_frame_has_is_not_measured(contract: ChunkContract) -> None:
+def test_a_step_that_no_frame_has_is_not_measured(three_joint_contract: ChunkContract) -> None:
     actions = course(8)
 
-    found = measure(contract, [episode(actions, actions, every=8, driven=slice(2, 3))]).by_step
+    found = measure(
+        three_joint_contract, [episode(actions, actions, every=8, driven=slice(2, 3))]
+    ).by_step
 
     assert np.flatnonzero(np.isnan(found)).tolist() == [2]
 
 
-def test_an_episode_of_one_frame_is_measured(contract: ChunkContract) -> None:
-    found = measure(contract, [episode(course(1), course(1) + 1.0), episode(course(), course())])
+def test_an_episode_of_one_frame_is_measured(three_joint_contract: ChunkContract) -> None:
+    found = measure(
+        three_joint_contract, [episode(course(1), course(1) + 1.0), episode(course(), course())]
+    )
 
     assert found.lag is not None
     assert found.lag.frames == 0
 
 
-def test_errors_are_counted_by_the_step_of_the_chunk(contract: ChunkContract) -> None:
+def test_errors_are_counted_by_the_step_of_the_chunk(three_joint_contract: ChunkContract) -> None:
     actions = course()
     steps = np.arange(FRAMES) % 4
     predicted = actions + actions.std(axis=0) * steps[:, np.newaxis]
 
-    assert measure(contract, [episode(actions, predicted)]).by_step == pytest.approx([0, 1, 2, 3])
+    assert measure(three_joint_contract, [episode(actions, predicted)]).by_step == pytest.approx(
+        [0, 1, 2, 3]
+    )
 
 
-def test_values_that_the_limits_do_not_allow_are_named(contract: ChunkContract) -> None:
+def test_values_that_the_limits_do_not_allow_are_named(three_joint_contract: ChunkContract) -> None:
     actions, state = np.full((5, 3), 30.0), np.full((5, 3), 30.0)
     actions[3, 2], state[1, 0] = 140.0, -180.0
 
-    found = measure(contract, [episode(actions, actions, state=state)]).strange
+    found = measure(three_joint_contract, [episode(actions, actions, state=state)]).strange
 
     assert len(found) == 2
-    assert found[0].startswith("action: gripper: expected -1.3")
-    assert "range_0_100, found 30 to 140; is the dataset in the units of the policy?" in found[0]
-    assert found[1].startswith("state: shoulder_pan: expected -108.9 to 108.9")
+    check_wording(found[0])
+    check_wording(found[1])
 
 
-def test_values_at_the_limits_are_not_strange(contract: ChunkContract) -> None:
+def test_values_at_the_limits_are_not_strange(three_joint_contract: ChunkContract) -> None:
     # The elbow counts backwards from 0.1 rad: 1.7 rad are -91.7 degrees.
     actions = np.array([[108.0, -91.0, 100.0], [-108.0, 103.0, 0.0]])
 
-    assert measure(contract, [episode(actions, actions)]).strange == ()
+    assert measure(three_joint_contract, [episode(actions, actions)]).strange == ()
 
 
-def test_rad_in_the_place_of_degrees_is_named(contract: ChunkContract) -> None:
+def test_rad_in_the_place_of_degrees_is_named(three_joint_contract: ChunkContract) -> None:
     # The training knew about 20, 20 and 65 of these joints; a right angle is 1.6 rad.
     actions = course() / 57.3
     large = course()
 
-    assert measure(contract, [episode(actions, actions, state=large)]).strange == (
-        f"action: expected values as in the training, up to about 75, found none above "
-        f"{np.abs(actions).max():.3g}; is the dataset in the units of the policy?",
-    )
+    (found,) = measure(three_joint_contract, [episode(actions, actions, state=large)]).strange
+    check_wording(found)
 
 
-def test_values_beside_those_of_the_training_are_not_strange(contract: ChunkContract) -> None:
+def test_values_beside_those_of_the_training_are_not_strange(
+    three_joint_contract: ChunkContract,
+) -> None:
     # A robot that hardly moves, but for the gripper.
     actions = np.array([[0.1, -0.1, 30.0], [0.1, 0.1, 50.0]])
 
-    assert measure(contract, [episode(actions, actions)]).strange == ()
+    assert measure(three_joint_contract, [episode(actions, actions)]).strange == ()

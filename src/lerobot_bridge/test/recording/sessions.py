@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from lerobot_bridge.recording.recorder import Recorder, RecordingSettings
 from lerobot_bridge.recording.session import Course
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_inference.bundle.schema import parse_yaml
+from testkit.waiting import until
 
 TEXT = b"""
 schema_version: 1
@@ -30,7 +28,6 @@ vectors:
 MAPPING = parse_mapping(parse_yaml(TEXT, "one_topic.yaml"), "one_topic.yaml")
 TOPIC = "/values"
 MS = 1_000_000
-_DEADLINE_S = 15.0
 
 
 class Fed:
@@ -51,7 +48,7 @@ class Fed:
         self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC, lambda: self.now_ns)
         self.watch.publishers, self.watch.kind = ["/robot"], "std_msgs/msg/Float64MultiArray"
         self.now_ns, self.sent = 0, 0
-        self.data = _array(message_bytes)
+        self.data = _array_on_the_wire(message_bytes)
         self.policy = PolicyWatch("/policy", lambda: self.now_ns) if evaluates else None
         self.said: list[News] = []
         self.recorder = Recorder(
@@ -72,23 +69,18 @@ class Fed:
             self.recorder.arrived(TOPIC, self.now_ns, self.data)
 
     def tick(self) -> None:
-        """Let the recorder look."""
         self.said += self.recorder.tick(self.now_ns)
 
     def start(self) -> None:
-        """Begin an episode."""
         self.send()
         with self.recorder.at() as session:
             session.start(self.now_ns)
 
     def stop(self) -> str:
-        """End it; return the answer."""
         with self.recorder.at() as session:
             return session.stop(self.now_ns)
 
     def hears(self, text: str) -> str:
-        """Tick until this is said; return all that was."""
-
         def said() -> bool:
             self.tick()
             return text in self.all_said
@@ -106,15 +98,7 @@ class Fed:
         self.folder.close()
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what another thread does."""
-    ends_s = time.monotonic() + _DEADLINE_S
-    while not condition():
-        assert time.monotonic() < ends_s, "waited in vain"
-        threading.Event().wait(0.01)
-
-
-def _array(size: int) -> bytes:
+def _array_on_the_wire(size: int) -> bytes:
     """Return a Float64MultiArray of about so many bytes, as it goes over the wire."""
     values = np.random.default_rng(1).normal(size=size // 8)
     head = np.array([0x100, 0, 0, len(values), 0], "<u4").tobytes()

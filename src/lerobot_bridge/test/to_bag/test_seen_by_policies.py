@@ -29,12 +29,12 @@ FRAMES = 40
 
 
 @pytest.fixture
-def contract(tmp_path: Path) -> ChunkContract:
+def seeing_contract(tmp_path: Path) -> ChunkContract:
     bundle = write_chunk_bundle(tmp_path / "bundle", environment=2)
     return load_bundle(bundle, kind=ChunkBundle).contract
 
 
-def mapping_of(contract: ChunkContract) -> dict[str, Any]:
+def mapping_of_contract(contract: ChunkContract) -> dict[str, Any]:
     """Return the mapping of the robot that the policy drives."""
     units = {
         name: {
@@ -67,7 +67,7 @@ def mapping_of(contract: ChunkContract) -> dict[str, Any]:
     }
 
 
-def columns() -> dict[str, Tensor]:
+def seen_columns() -> dict[str, Tensor]:
     rng = np.random.default_rng(3)
     vector = rng.uniform(0, 60, (FRAMES, 3)).astype(np.float32)
     images = {
@@ -83,12 +83,14 @@ def columns() -> dict[str, Tensor]:
 
 
 def test_the_ticks_of_a_policy_are_the_frames_of_the_dataset(
-    tmp_path: Path, contract: ChunkContract
+    tmp_path: Path, seeing_contract: ChunkContract
 ) -> None:
     names = {"observation.state": NAMES, "action": NAMES, "observation.environment_state": GOAL}
-    dataset = write_frames(tmp_path / "dataset", [columns()], names)
+    dataset = write_frames(tmp_path / "dataset", [seen_columns()], names)
     mapping = tmp_path / "mapping.yaml"
-    mapping.write_text(yaml.safe_dump(mapping_of(contract), sort_keys=False), "utf-8")
+    mapping.write_text(
+        yaml.safe_dump(mapping_of_contract(seeing_contract), sort_keys=False), "utf-8"
+    )
     assert (
         main(
             [
@@ -103,9 +105,9 @@ def test_the_ticks_of_a_policy_are_the_frames_of_the_dataset(
         == 0
     )
 
-    given = all_of(contract, dataset)
+    given = all_of(seeing_contract, dataset)
     found = all_of(
-        contract, tmp_path / "session" / "episode_0000", {"joint_states": "/joint_states"}
+        seeing_contract, tmp_path / "session" / "episode_0000", {"joint_states": "/joint_states"}
     )
 
     assert len(given) == len(found) == FRAMES

@@ -40,7 +40,7 @@ TYPES = (
 EXACT = 1e-6
 
 
-def source(topic: str, kind: str, **more: Any) -> dict[str, Any]:
+def joint_state_source(topic: str, kind: str, **more: Any) -> dict[str, Any]:
     return {"topic": topic, "type": kind, **more}
 
 
@@ -75,7 +75,9 @@ def there_and_back(
     return read, episodes
 
 
-def assert_same(dataset: Path, mapping: RobotMapping, episodes: list[list[DatasetFrame]]) -> None:
+def assert_same_dataset(
+    dataset: Path, mapping: RobotMapping, episodes: list[list[DatasetFrame]]
+) -> None:
     """Check values of all frames, and images of cameras that are not compressed."""
     given = Dataset(dataset)
     assert [len(frames) for frames in episodes] == [one.length for one in given.episodes]
@@ -115,15 +117,15 @@ def test_positions_in_every_unit_and_message(tmp_path: Path, kind: str, fps: int
             "rate_hz": fps,
             "joints": {name: {**joint, **GAINS} for name, joint in JOINTS.items()},
             "vectors": {
-                "observation.state": [source("joint_states", TYPES[0])],
-                "action": [source("sent", kind, joints=list(JOINTS))],
+                "observation.state": [joint_state_source("joint_states", TYPES[0])],
+                "action": [joint_state_source("sent", kind, joints=list(JOINTS))],
             },
             "cameras": {"front": {"topic": "front/image_raw", "height": 8, "width": 12}},
         },
         tmp_path,
     )
 
-    assert_same(dataset, mapping, found)
+    assert_same_dataset(dataset, mapping, found)
 
 
 def test_velocities_efforts_and_any_field_of_any_message(tmp_path: Path) -> None:
@@ -150,11 +152,15 @@ def test_velocities_efforts_and_any_field_of_any_message(tmp_path: Path) -> None
             "joints": JOINTS,
             "vectors": {
                 "observation.state": [
-                    source("joint_states", TYPES[0], joints=["pan", "lift"], quantity="velocity"),
-                    source("joint_states", TYPES[0], joints=["lift", "pan"], quantity="effort"),
+                    joint_state_source(
+                        "joint_states", TYPES[0], joints=["pan", "lift"], quantity="velocity"
+                    ),
+                    joint_state_source(
+                        "joint_states", TYPES[0], joints=["lift", "pan"], quantity="effort"
+                    ),
                 ],
                 "action": [
-                    source(
+                    joint_state_source(
                         "cmd_vel",
                         "geometry_msgs/msg/Twist",
                         fields={"x.vel": "linear.x", "theta.vel": "angular.z"},
@@ -162,17 +168,17 @@ def test_velocities_efforts_and_any_field_of_any_message(tmp_path: Path) -> None
                     )
                 ],
                 "observation.force": [
-                    source(
+                    joint_state_source(
                         "wrench", "geometry_msgs/msg/WrenchStamped", fields={"z": "wrench.force.z"}
                     ),
-                    source("sum", "std_msgs/msg/Float64", fields={"sum": "data"}),
+                    joint_state_source("sum", "std_msgs/msg/Float64", fields={"sum": "data"}),
                 ],
             },
         },
         tmp_path,
     )
 
-    assert_same(dataset, mapping, found)
+    assert_same_dataset(dataset, mapping, found)
 
 
 def test_what_was_said_of_an_episode_comes_back(tmp_path: Path) -> None:
@@ -197,7 +203,7 @@ def test_what_was_said_of_an_episode_comes_back(tmp_path: Path) -> None:
             "robot_type": "arm",
             "rate_hz": 30,
             "joints": JOINTS,
-            "vectors": {"observation.state": [source("joint_states", TYPES[0])]},
+            "vectors": {"observation.state": [joint_state_source("joint_states", TYPES[0])]},
         },
         tmp_path,
     )
@@ -227,8 +233,8 @@ def test_a_dataset_of_lerobot(
                 "gripper": {"unit": "range_0_100", "low_rad": -0.17453, "high_rad": 1.74533},
             },
             "vectors": {
-                "observation.state": [source("joint_states", TYPES[0])],
-                "action": [source("leader/joint_states", TYPES[0])],
+                "observation.state": [joint_state_source("joint_states", TYPES[0])],
+                "action": [joint_state_source("leader/joint_states", TYPES[0])],
             },
             "cameras": {
                 name: {"topic": f"{name}/image_raw", "height": 48, "width": 64}
@@ -240,4 +246,4 @@ def test_a_dataset_of_lerobot(
     )
 
     assert sum(map(len, found)) == 77
-    assert_same(dataset, mapping, found)
+    assert_same_dataset(dataset, mapping, found)

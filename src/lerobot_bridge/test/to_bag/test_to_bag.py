@@ -20,6 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from lerobot_bridge.cli import main
 from policy_inference.interfaces import F64, Tensor
+from testkit.wording import check_wording, lines_with
 
 from ..given_frames import write_frames
 
@@ -79,13 +80,13 @@ Said = list[tuple[int, str, Any]]
 ToBag = Callable[..., int]
 
 
-def images(seed: int) -> Tensor:
+def smooth_images(seed: int) -> Tensor:
     """Return smooth images, each of its own colours, as a JPEG keeps them."""
     small = np.random.default_rng(seed).integers(0, 256, (FRAMES, 3, 4, 3)).astype(np.uint8)
     return np.stack([cv2.resize(one, (32, 24), interpolation=cv2.INTER_CUBIC) for one in small])
 
 
-def columns(seed: int = 0) -> dict[str, Tensor]:
+def episode_columns(seed: int = 0) -> dict[str, Tensor]:
     rng = np.random.default_rng(seed)
     return {
         "observation.state": rng.uniform(0, 90, (FRAMES, 2)).astype(np.float32),
@@ -93,8 +94,8 @@ def columns(seed: int = 0) -> dict[str, Tensor]:
         "observation.speed": rng.uniform(-9, 9, (FRAMES, 1)).astype(np.float32),
         "observation.height": rng.uniform(0, 1, (FRAMES, 1)).astype(np.float32),
         "observation.grip": rng.uniform(0, 100, (FRAMES, 1)).astype(np.float32),
-        "observation.images.front": images(seed),
-        "observation.images.wrist": images(seed + 1),
+        "observation.images.front": smooth_images(seed),
+        "observation.images.wrist": smooth_images(seed + 1),
     }
 
 
@@ -102,7 +103,7 @@ def dataset_of(folder: Path, *episodes: dict[str, Tensor], **changes: Any) -> Pa
     names = changes.pop("names", VECTORS)
     return write_frames(
         folder,
-        episodes or [columns()],
+        episodes or [episode_columns()],
         names,
         **{"fps": FPS, "tasks": ("Stack", "Sort"), **changes},
     )
@@ -157,7 +158,7 @@ def rad(pan: Tensor, gripper: Tensor) -> F64:
 
 
 def test_each_value_is_on_its_topic_in_rad(tmp_path: Path, to_bag: ToBag) -> None:
-    given = columns()
+    given = episode_columns()
     assert to_bag(dataset_of(tmp_path / "dataset", given)) == 0
     said = said_in(tmp_path / "session" / "episode_0000")
 
@@ -191,7 +192,7 @@ def test_each_value_is_on_its_topic_in_rad(tmp_path: Path, to_bag: ToBag) -> Non
 
 
 def test_images_are_what_they_were_or_jpegs(tmp_path: Path, to_bag: ToBag) -> None:
-    given = columns()
+    given = episode_columns()
     assert to_bag(dataset_of(tmp_path / "dataset", given)) == 0
     said = said_in(tmp_path / "session" / "episode_0000")
 
@@ -238,7 +239,7 @@ def test_the_sidecar_says_what_the_dataset_says(tmp_path: Path, to_bag: ToBag) -
         "next.success": np.arange(FRAMES) == FRAMES - 1,
         "intervention": np.array([1, 0, 0, 1, 1, 0], bool),
     }
-    judged, failed = {**columns(0), **flags}, {**columns(1), **flags}
+    judged, failed = {**episode_columns(0), **flags}, {**episode_columns(1), **flags}
     failed["next.success"] = np.zeros(FRAMES, bool)
     assert to_bag(dataset_of(tmp_path / "dataset", judged, failed)) == 0
     found = [
@@ -266,7 +267,7 @@ def test_a_dataset_without_flags_says_nothing_of_success(tmp_path: Path, to_bag:
 
 
 def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToBag) -> None:
-    dataset = dataset_of(tmp_path / "dataset", *(columns(i) for i in range(4)))
+    dataset = dataset_of(tmp_path / "dataset", *(episode_columns(i) for i in range(4)))
 
     assert to_bag(dataset, "--episodes", "1-2") == 0
     session = tmp_path / "session"
@@ -279,7 +280,7 @@ def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToB
     assert yaml.safe_load((session / "mapping.yaml").read_text("utf-8")) == MAPPING
     np.testing.assert_array_equal(
         [one.twist.linear.x for one in on(said_in(session / "episode_0002"), "/cmd_vel")],
-        columns(2)["action"][:, 2],
+        episode_columns(2)["action"][:, 2],
     )
 
 
@@ -306,7 +307,7 @@ def test_every_storage_holds_the_same(tmp_path: Path, to_bag: ToBag, arguments: 
     assert (tmp_path / f"session/episode_0000/episode_0000{suffix}").is_file()
 
 
-def changed(**changes: Any) -> dict[str, Any]:
+def bag_mapping_with(**changes: Any) -> dict[str, Any]:
     """Return the mapping with other entries; keys are paths with __ between."""
     mapping: dict[str, Any] = copy.deepcopy(MAPPING)
     for path, value in changes.items():
@@ -323,72 +324,56 @@ def fields(topic: str, kind: str, **names: str) -> Sequence[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "said"),
+    "mapping",
     [
-        (changed(rate_hz=30), "expected 30 frames per second, as rate_hz of the mapping, found 20"),
-        (
-            changed(cameras__side={"topic": "side/image_raw", "height": 24, "width": 32}),
-            "expected the camera observation.images.side, "
-            "found the cameras observation.images.front",
-        ),
-        (
-            changed(cameras__front__height=48),
-            "expected images of 32 x 48 pixels, as in the mapping",
-        ),
-        (
-            changed(joints__wrist={"unit": "degrees"}),
-            "observation.state: expected the values pan.pos, gripper.pos, wrist.pos, as in the "
-            "mapping, found [2]: pan.pos, gripper.pos",
-        ),
-        (
-            {
-                **MAPPING,
-                "vectors": {
-                    **MAPPING["vectors"],
-                    "observation.tactile": fields("touch", "std_msgs/msg/Float64", touch="data"),
-                },
+        bag_mapping_with(rate_hz=30),
+        bag_mapping_with(cameras__side={"topic": "side/image_raw", "height": 24, "width": 32}),
+        bag_mapping_with(cameras__front__height=48),
+        bag_mapping_with(joints__wrist={"unit": "degrees"}),
+        {
+            **MAPPING,
+            "vectors": {
+                **MAPPING["vectors"],
+                "observation.tactile": fields("touch", "std_msgs/msg/Float64", touch="data"),
             },
-            "expected the vector observation.tactile",
-        ),
-        (
-            {
-                **MAPPING,
-                "vectors": {
-                    **MAPPING["vectors"],
-                    "observation.height": fields("odom", "my_msgs/msg/Height", height="height"),
-                },
+        },
+        {
+            **MAPPING,
+            "vectors": {
+                **MAPPING["vectors"],
+                "observation.height": fields("odom", "my_msgs/msg/Height", height="height"),
             },
-            "expected message types of ROS 2 or policy_msgs, found my_msgs/msg/Height",
-        ),
-        (
-            {
-                **MAPPING,
-                "vectors": {
-                    **MAPPING["vectors"],
-                    "observation.height": fields(
-                        "odom", "nav_msgs/msg/Odometry", height="pose.height"
-                    ),
-                },
+        },
+        {
+            **MAPPING,
+            "vectors": {
+                **MAPPING["vectors"],
+                "observation.height": fields("odom", "nav_msgs/msg/Odometry", height="pose.height"),
             },
-            "odom: field pose.height: expected a number in the message",
-        ),
-        (
-            {
-                **MAPPING,
-                "vectors": {
-                    **MAPPING["vectors"],
-                    "observation.grip": [
-                        {
-                            "topic": "joint_states",
-                            "type": "sensor_msgs/msg/JointState",
-                            "joints": ["gripper"],
-                        }
-                    ],
-                },
+        },
+        {
+            **MAPPING,
+            "vectors": {
+                **MAPPING["vectors"],
+                "observation.grip": [
+                    {
+                        "topic": "joint_states",
+                        "type": "sensor_msgs/msg/JointState",
+                        "joints": ["gripper"],
+                    }
+                ],
             },
-            "episode 0, frame 0: /joint_states: expected gripper.pos to be the same in "
-            "observation.state, observation.speed, observation.grip, which share a message",
-        ),
+        },
+    ],
+    ids=[
+        "30 frames per second",
+        "camera observation.images.side cameras observation.images.front",
+        "images 32 x 48",
+        "observation.state values pan.pos gripper.pos",
+        "vector observation.tactile",
+        "message types ROS 2",
+        "odom field pose.height number",
+        "episode 0 frame 0",
     ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
@@ -396,15 +381,14 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     to_bag: ToBag,
     caplog: pytest.LogCaptureFixture,
     mapping: dict[str, Any],
-    said: str,
 ) -> None:
     assert to_bag(dataset_of(tmp_path / "dataset"), mapping=mapping) == 4
-    assert said in caplog.text
+    check_wording(*caplog.messages)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "given.yaml"]
 
 
 def test_features_of_one_topic_may_say_the_same(tmp_path: Path, to_bag: ToBag) -> None:
-    given = columns()
+    given = episode_columns()
     given["observation.grip"] = given["observation.state"][:, 1:]
     mapping = {
         **MAPPING,
@@ -424,7 +408,7 @@ def test_features_of_one_topic_may_say_the_same(tmp_path: Path, to_bag: ToBag) -
 
 
 def test_joints_without_an_ending_are_positions(tmp_path: Path, to_bag: ToBag) -> None:
-    given = columns()
+    given = episode_columns()
     names = {**VECTORS, "observation.state": ["gripper", "pan"]}
     assert to_bag(dataset_of(tmp_path / "dataset", given, names=names)) == 0
 
@@ -438,12 +422,13 @@ def test_joints_without_an_ending_are_positions(tmp_path: Path, to_bag: ToBag) -
 def test_what_no_topic_carries_is_left_out_and_named(
     tmp_path: Path, to_bag: ToBag, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = {**columns(), "observation.environment_state": np.zeros((FRAMES, 3), np.float32)}
+    given = {
+        **episode_columns(),
+        "observation.environment_state": np.zeros((FRAMES, 3), np.float32),
+    }
 
     assert to_bag(dataset_of(tmp_path / "dataset", given)) == 0
-    assert "left out, since the mapping has no topic for them: observation.environment_state" in (
-        caplog.text
-    )
+    check_wording(*lines_with(caplog.messages, "observation.environment_state"))
 
 
 def test_a_session_is_replaced_only_by_force(
@@ -452,7 +437,7 @@ def test_a_session_is_replaced_only_by_force(
     dataset = dataset_of(tmp_path / "dataset")
     assert to_bag(dataset) == 0
     assert to_bag(dataset) == 4
-    assert "--force replaces it" in caplog.text
+    check_wording(*lines_with(caplog.messages, "replaces"))
 
     (tmp_path / "session" / "episode_0000" / "notes.txt").write_text("mine", "utf-8")
     assert to_bag(dataset, "--force") == 4

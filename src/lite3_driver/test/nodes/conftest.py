@@ -13,7 +13,7 @@ from .host import CASE
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def lite3_stage(tmp_path: Path) -> Iterator[Stage]:
     """Start drivers; all ends with the test."""
     stage = Stage(CASE, tmp_path)
     yield stage

@@ -60,7 +60,6 @@ class Host(RobotDouble):
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What a driver has to know."""
         return {
             "host_address": self.address,
             "host_port": self.port,

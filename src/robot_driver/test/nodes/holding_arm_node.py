@@ -24,5 +24,5 @@ class HoldingArmNode(DriverNode):
         super().__init__("arm_driver", HoldingArm, PARAMETERS, [joint_states_topic(JOINTS)])
 
 
-def main() -> None:
+def run_holding_arm() -> None:
     sys.exit(run_node(HoldingArmNode))

@@ -19,6 +19,7 @@ from robot_driver.interfaces import COMMAND_FIELDS, MODE_HOLD_MEASURED, POSITION
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, DriverCase, RobotDouble
 from robot_driver.testing.conformance import DriverConformance, DriverTimes
 from robot_driver.testing.stage import what_was_heard
+from testkit.wording import check_wording
 
 from ..holding_arm import FIGURES, JOINTS
 from . import holding_arm_node
@@ -115,11 +116,10 @@ class TestTimes(DriverTimes):
 def test_a_failing_test_shows_what_the_robot_heard_by_joint() -> None:
     robot = ArmDouble()
     try:
-        assert what_was_heard(robot, robot.pose) == "the robot heard nothing"
+        nothing = what_was_heard(robot, robot.pose)
         robot.hear(OTHER)
         robot.hear(COMMANDED, np.column_stack([robot.pose[::-1], *np.zeros((4, len(JOINTS)))]))
         text = what_was_heard(robot, robot.pose)
     finally:
         robot.close()
-    assert text.startswith("the robot heard 1 times other, 1 times commanded\nits newest command (")
-    assert f"  {JOINTS[0]}: 0.3 0 0 0 0; 0.1\n" in text
+    check_wording(nothing, text)

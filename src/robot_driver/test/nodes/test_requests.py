@@ -3,12 +3,14 @@
 """While the e-stop is pressed, nothing passes that could end the braking."""
 
 from typing import Any, cast
+from unittest.mock import ANY
 
 import numpy as np
 
 from robot_driver.interfaces import WireCommand
 from robot_driver.nodes.requests import Gate
 from robot_driver.supervisor import LinkSupervisor
+from testkit.wording import check_wording
 
 COMMAND = WireCommand(
     sequence=1,
@@ -38,14 +40,14 @@ class Asked:
         return True
 
 
-def connected() -> tuple[Gate, Asked]:
+def gate_with_link() -> tuple[Gate, Asked]:
     gate, link = Gate(), Asked()
     gate.connect(cast("LinkSupervisor[Any]", link))
     return gate, link
 
 
 def test_command_passes_where_there_is_no_reason_to_refuse_it() -> None:
-    gate, link = connected()
+    gate, link = gate_with_link()
     gate.release()
     gate.see_senders("")
     gate.follow(COMMAND)
@@ -54,28 +56,28 @@ def test_command_passes_where_there_is_no_reason_to_refuse_it() -> None:
 
 
 def test_pressed_estop_holds_commands_and_control_back_until_it_is_released() -> None:
-    gate, link = connected()
+    gate, link = gate_with_link()
     gate.press()
     gate.follow(COMMAND)
     gate.take()
     (damp, reason), (take, obstacles) = link.requests
     assert (damp, take, obstacles) == ("damp", "take", [reason])
-    assert "the e-stop was pressed: ~/reset releases it" in reason
+    check_wording(reason)
     gate.release()
     gate.follow(COMMAND)
-    assert link.requests[2:] == [("damp", "the e-stop was released"), ("follow", COMMAND)]
+    assert link.requests[2:] == [("damp", ANY), ("follow", COMMAND)]
 
 
 def test_second_sender_is_an_obstacle_to_control_alone() -> None:
-    gate, link = connected()
-    gate.see_senders("2 publishers (a, b)")
+    gate, link = gate_with_link()
+    gate.see_senders("a, b")
     gate.follow(COMMAND)
     gate.take()
     gate.see_senders("")
     gate.take()
     assert link.requests == [
         ("follow", COMMAND),
-        ("take", ["2 publishers (a, b)"]),
+        ("take", ["a, b"]),
         ("take", []),
     ]
 

@@ -10,7 +10,7 @@ from .harness import Stage
 
 
 @pytest.fixture
-def stage(capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+def sim_stage(capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
     """Start simulated robots with parameters; all ends with the test."""
     stage = Stage(lambda: capfd.readouterr().err)
     yield stage

@@ -24,7 +24,7 @@ from sensor_msgs.msg import Imu, JointState
 from robot_sim.figures import LITE3
 from robot_sim.nodes.sim_node import SimNode
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
 PERIOD_NS = 20_000_000
 _DEEP = QoSProfile(depth=1000)
@@ -65,13 +65,12 @@ class Stage:
             (Imu, "imu/data", self.imus.append),
             (Odometry, "odom", self.odometry.append),
             (ContactForces, "contact_forces", self.contacts.append),
-            (Clock, "/clock", lambda message: self.times_ns.append(ns(message.clock))),
+            (Clock, "/clock", lambda message: self.times_ns.append(ns_of(message.clock))),
         ):
             self.listener.create_subscription(message, topic, into, _DEEP)
         return self.node
 
     def run(self, **parameters: object) -> SimNode:
-        """Make the node, meet it and let it run."""
         node = self.make(**parameters)
         self.begin()
         return node
@@ -98,7 +97,7 @@ class Stage:
         self.until(lambda: self.times_ns[-1:] == [time_ns], f"/clock {time_ns}")
 
     def command(self, time_ns: int, **changes: Any) -> None:
-        self.send(command(time_ns, **changes))
+        self.send(standing_command(time_ns, **changes))
 
     def send(self, message: JointCommand) -> None:
         self._commands.publish(message)
@@ -140,13 +139,12 @@ class Stage:
         rclpy.shutdown()
 
 
-def command(
+def standing_command(
     time_ns: int,
     names: Sequence[str] = LITE3.joint_names,
     valid_for_ns: int = 100_000_000,
     **changes: Sequence[float],
 ) -> JointCommand:
-    """Return a command that stands, with fields changed."""
     fields: dict[str, Sequence[float]] = {
         "position": LITE3.standing_rad.tolist(),
         "velocity": [0.0] * 12,
@@ -156,21 +154,21 @@ def command(
         "effort_limit": [24.0] * 12,
     }
     return JointCommand(
-        stamp=stamp(time_ns),
+        stamp=stamp_of(time_ns),
         names=list(names),
         valid_for=Duration(nanosec=valid_for_ns % 10**9, sec=valid_for_ns // 10**9),
         **{name: array("d", values) for name, values in {**fields, **changes}.items()},
     )
 
 
-def stamp(time_ns: int) -> Time:
+def stamp_of(time_ns: int) -> Time:
     sec, nanosec = divmod(time_ns, 1_000_000_000)
     return Time(sec=sec, nanosec=nanosec)
 
 
-def ns(time: Time) -> int:
+def ns_of(time: Time) -> int:
     return int(time.sec * 1_000_000_000 + time.nanosec)
 
 
 def stamps_ns(messages: Sequence[Any]) -> list[int]:
-    return [ns(message.header.stamp) for message in messages]
+    return [ns_of(message.header.stamp) for message in messages]

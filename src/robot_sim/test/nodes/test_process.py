@@ -14,6 +14,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from robot_sim.trace import Trace
+from testkit.wording import check_wording, lines_with
 
 from .harness import DEADLINE_S
 
@@ -37,7 +38,9 @@ def block() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
-def start(*parameters: str, before: Callable[[], None] | None = None) -> "subprocess.Popen[str]":
+def start_sim_node(
+    *parameters: str, before: Callable[[], None] | None = None
+) -> "subprocess.Popen[str]":
     words = [word for parameter in parameters for word in ("-p", parameter)]
     return subprocess.Popen(
         ["sim_node", "--ros-args", *words],
@@ -51,9 +54,9 @@ def start(*parameters: str, before: Callable[[], None] | None = None) -> "subpro
 
 def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
     processes = {
-        start("pose:=flying"): "pose: expected one of lying, standing, got 'flying'",
-        start("friction:=slippery"): "friction",
-        start("imu_rate_hz:=0.0"): "imu_rate_hz: expected a rate > 0",
+        start_sim_node("pose:=flying"): "pose: expected one of lying, standing, got 'flying'",
+        start_sim_node("friction:=slippery"): "friction",
+        start_sim_node("imu_rate_hz:=0.0"): "imu_rate_hz: expected a rate > 0",
     }
     for process, said in processes.items():
         output, _ = process.communicate(timeout=DEADLINE_S)
@@ -68,7 +71,7 @@ def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
 def test_signal_ends_it_and_the_trace_is_written(
     tmp_path: Path, number: signal.Signals, before: Callable[[], None] | None
 ) -> None:
-    process = start(f"trace_file:={tmp_path / 'walk.npz'}", before=before)
+    process = start_sim_node(f"trace_file:={tmp_path / 'walk.npz'}", before=before)
     rclpy.init(args=[])
     node, heard = Node("listener"), list[JointState]()
     node.create_subscription(JointState, "joint_states", heard.append, 1)
@@ -101,4 +104,4 @@ def test_help_tells_the_parameters_and_starts_nothing() -> None:
 def test_what_is_no_argument_of_ros_is_refused() -> None:
     done = subprocess.run(["sim_node", "lockstep"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "unrecognized arguments: lockstep" in done.stderr
+    check_wording(*lines_with(done.stderr, "unrecognized"))

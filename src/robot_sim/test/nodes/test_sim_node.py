@@ -15,105 +15,111 @@ from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
+from testkit.wording import check_wording, lines_with, refusal
 
-from .harness import PERIOD_NS, Stage, command, stamps_ns
+from .harness import PERIOD_NS, Stage, stamps_ns, standing_command
 
 pytestmark = pytest.mark.ros
 MS = 1_000_000
 
 
 class TestLockstep:
-    def test_time_stands_still_until_the_first_command(self, stage: Stage) -> None:
-        stage.run(lockstep=True)
-        stage.until(lambda: len(stage.times_ns) >= 4, "time to be repeated")
-        assert set(stage.times_ns) == {0}
-        assert set(stamps_ns(stage.joint_states)) == {0}
-        stage.command(0)
-        stage.shows(PERIOD_NS)
+    def test_time_stands_still_until_the_first_command(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True)
+        sim_stage.until(lambda: len(sim_stage.times_ns) >= 4, "time to be repeated")
+        assert set(sim_stage.times_ns) == {0}
+        assert set(stamps_ns(sim_stage.joint_states)) == {0}
+        sim_stage.command(0)
+        sim_stage.shows(PERIOD_NS)
 
-    def test_command_of_another_time_is_no_answer(self, stage: Stage) -> None:
-        stage.run(lockstep=True)
-        stage.ticks(2)
-        shown = len(stage.times_ns)
-        stage.command(PERIOD_NS)
-        stage.until(lambda: len(stage.times_ns) >= shown + 2, "time to be repeated")
-        assert stage.times_ns[-1] == 2 * PERIOD_NS
-        stage.command(2 * PERIOD_NS)
-        stage.shows(3 * PERIOD_NS)
+    def test_command_of_another_time_is_no_answer(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True)
+        sim_stage.ticks(2)
+        shown = len(sim_stage.times_ns)
+        sim_stage.command(PERIOD_NS)
+        sim_stage.until(lambda: len(sim_stage.times_ns) >= shown + 2, "time to be repeated")
+        assert sim_stage.times_ns[-1] == 2 * PERIOD_NS
+        sim_stage.command(2 * PERIOD_NS)
+        sim_stage.shows(3 * PERIOD_NS)
 
-    def test_time_passes_no_faster_than_asked_for(self, stage: Stage) -> None:
-        stage.run(lockstep=True, lockstep_speed=0.5)
-        stage.ticks(1)
+    def test_time_passes_no_faster_than_asked_for(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True, lockstep_speed=0.5)
+        sim_stage.ticks(1)
         began_s = time.monotonic()
-        stage.ticks(10, first=1)
+        sim_stage.ticks(10, first=1)
         assert time.monotonic() - began_s > 9 * 0.04
 
-    def test_sensors_carry_the_time_that_follows_them(self, stage: Stage) -> None:
-        stage.run(lockstep=True)
-        stage.ticks(5)
-        for messages in (stage.joint_states, stage.imus, stage.odometry, stage.contacts):
+    def test_sensors_carry_the_time_that_follows_them(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True)
+        sim_stage.ticks(5)
+        for messages in (
+            sim_stage.joint_states,
+            sim_stage.imus,
+            sim_stage.odometry,
+            sim_stage.contacts,
+        ):
             assert sorted(set(stamps_ns(messages))) == [i * PERIOD_NS for i in range(6)]
 
-    def test_period_can_be_chosen(self, stage: Stage) -> None:
-        stage.run(lockstep=True, period_s=0.01)
-        stage.shows(0)
-        stage.command(0)
-        stage.shows(10 * MS)
+    def test_period_can_be_chosen(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True, period_s=0.01)
+        sim_stage.shows(0)
+        sim_stage.command(0)
+        sim_stage.shows(10 * MS)
 
-    def test_sensors_show_the_world_of_their_time(self, stage: Stage) -> None:
-        stage.run(lockstep=True)
-        stage.ticks(10)
-        world = stage.node.world.sense()
+    def test_sensors_show_the_world_of_their_time(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True)
+        sim_stage.ticks(10)
+        world = sim_stage.node.world.sense()
         rows = {
             s: list(m.position)
-            for s, m in zip(stamps_ns(stage.joint_states), stage.joint_states, strict=True)
+            for s, m in zip(stamps_ns(sim_stage.joint_states), sim_stage.joint_states, strict=True)
         }
         assert rows[10 * PERIOD_NS] == world.joint_pos.tolist()
 
     def test_silence_of_two_seconds_damps_and_time_goes_on_until_a_command_comes(
-        self, stage: Stage
+        self, sim_stage: Stage
     ) -> None:
-        node = stage.run(lockstep=True)
-        stage.ticks(3, valid_for_ns=60_000 * MS)
+        node = sim_stage.run(lockstep=True)
+        sim_stage.ticks(3, valid_for_ns=60_000 * MS)
         assert not node.world.damped
-        stage.until(lambda: stage.times_ns[-1] > 4 * PERIOD_NS, "time without commands")
+        sim_stage.until(lambda: sim_stage.times_ns[-1] > 4 * PERIOD_NS, "time without commands")
         assert node.world.damped
-        assert "no command for t = 0.060 s within 2 s; the drives damp" in stage.log
+        check_wording(*lines_with(sim_stage.log, "command"))
 
         def answers() -> bool:
-            stage.command(stage.times_ns[-1])
+            sim_stage.command(sim_stage.times_ns[-1])
             return not node.world.damped
 
-        stage.until(answers, "drives that follow again")
+        sim_stage.until(answers, "drives that follow again")
 
-    def test_service_puts_a_fallen_robot_down_and_time_goes_on(self, stage: Stage) -> None:
-        node = stage.run(lockstep=True, faults=["push:left+0.3=900"])
-        stage.ticks(60)
+    def test_service_puts_a_fallen_robot_down_and_time_goes_on(self, sim_stage: Stage) -> None:
+        node = sim_stage.run(lockstep=True, faults=["push:left+0.3=900"])
+        sim_stage.ticks(60)
         assert not node.world.upright
-        client = stage.listener.create_client(Trigger, "sim_node/set_upright")
+        client = sim_stage.listener.create_client(Trigger, "sim_node/set_upright")
         answer = client.call_async(Trigger.Request())
-        stage.until(answer.done, "an answer")
+        sim_stage.until(answer.done, "an answer")
         assert answer.result().success
-        stage.ticks(1, first=60)
+        sim_stage.ticks(1, first=60)
         assert node.world.tilt_rad < 0.1
 
     def test_node_ends_after_its_duration_and_leaves_a_trace(
-        self, stage: Stage, tmp_path: Path
+        self, sim_stage: Stage, tmp_path: Path
     ) -> None:
-        node = stage.run(lockstep=True, duration_s=0.1, trace_file=str(tmp_path / "walk.npz"))
+        node = sim_stage.run(lockstep=True, duration_s=0.1, trace_file=str(tmp_path / "walk.npz"))
         for tick in range(5):
-            stage.shows(tick * PERIOD_NS)
-            stage.command(tick * PERIOD_NS)
-        stage.ends()
+            sim_stage.shows(tick * PERIOD_NS)
+            sim_stage.command(tick * PERIOD_NS)
+        sim_stage.ends()
         node.save()
         trace = Trace.load(tmp_path / "walk.npz")
         np.testing.assert_allclose(trace.time_s, np.arange(5) * 0.02)
         assert np.isnan(trace.target[0]).all()
         np.testing.assert_array_equal(trace.target[1], LITE3.standing_rad)
 
-    def test_robot_stands_where_commanded(self, stage: Stage) -> None:
-        node = stage.run(lockstep=True, pose="standing")
-        stage.ticks(25)
+    def test_robot_stands_where_commanded(self, sim_stage: Stage) -> None:
+        node = sim_stage.run(lockstep=True, pose="standing")
+        sim_stage.ticks(25)
         assert node.world.upright
         assert node.world.sense().pos_world[2] > 0.28
 
@@ -121,37 +127,38 @@ class TestLockstep:
 class TestTwoSenders:
     @pytest.mark.parametrize("depth", [1, 1000])
     def test_second_node_that_damps_does_not_make_the_robot_fall(
-        self, stage: Stage, depth: int
+        self, sim_stage: Stage, depth: int
     ) -> None:
-        node = stage.run(lockstep=True, pose="standing")
-        stage.ticks(1)
-        other = stage.other_publisher(depth)
+        node = sim_stage.run(lockstep=True, pose="standing")
+        sim_stage.ticks(1)
+        other = sim_stage.other_publisher(depth)
         for tick in range(1, 50):
-            stage.shows(tick * PERIOD_NS)
-            other.publish(command(tick * PERIOD_NS, stiffness=[0.0] * 12))
-            stage.command(tick * PERIOD_NS)
-            other.publish(command(tick * PERIOD_NS, stiffness=[0.0] * 12))
-        stage.shows(50 * PERIOD_NS)
+            sim_stage.shows(tick * PERIOD_NS)
+            other.publish(standing_command(tick * PERIOD_NS, stiffness=[0.0] * 12))
+            sim_stage.command(tick * PERIOD_NS)
+            other.publish(standing_command(tick * PERIOD_NS, stiffness=[0.0] * 12))
+        sim_stage.shows(50 * PERIOD_NS)
         assert node.world.upright
         assert node.world.sense().pos_world[2] > 0.28
         assert node.ignored_commands > 0
-        assert stage.log.count("are ignored while those of /listener are followed") == 1
+        assert len(lines_with(sim_stage.log, "/listener")) == 1
+        check_wording(*lines_with(sim_stage.log, "/listener"))
 
-    def test_second_node_is_followed_when_the_first_has_ended(self, stage: Stage) -> None:
-        node = stage.run(pose="standing")
-        other = stage.other_publisher(1)
+    def test_second_node_is_followed_when_the_first_has_ended(self, sim_stage: Stage) -> None:
+        node = sim_stage.run(pose="standing")
+        other = sim_stage.other_publisher(1)
 
         def follows_first() -> bool:
-            stage.command(0)
+            sim_stage.command(0)
             return not node.world.damped
 
         def follows_other() -> bool:
-            other.publish(command(0))
+            other.publish(standing_command(0))
             return not node.world.damped
 
-        stage.until(follows_first, "drives that follow")
-        stage.until(lambda: node.world.damped, "the command's end")
-        stage.until(follows_other, "the other one")
+        sim_stage.until(follows_first, "drives that follow")
+        sim_stage.until(lambda: node.world.damped, "the command's end")
+        sim_stage.until(follows_other, "the other one")
 
 
 class TestCommands:
@@ -168,176 +175,173 @@ class TestCommands:
         ids=["missing", "unknown", "doubled", "short", "nan", "negative"],
     )
     def test_bad_command_is_refused_and_the_one_before_holds_until_it_expires(
-        self, stage: Stage, changes: dict[str, object], said: str
+        self, sim_stage: Stage, changes: dict[str, object], said: str
     ) -> None:
-        node = stage.run(lockstep=True)
-        stage.ticks(2, valid_for_ns=50 * MS)
-        stage.ticks(1, first=2, **changes)
+        node = sim_stage.run(lockstep=True)
+        sim_stage.ticks(2, valid_for_ns=50 * MS)
+        sim_stage.ticks(1, first=2, **changes)
         assert not node.world.damped
-        assert "joint_command refused" in stage.log
-        assert said in stage.log
-        stage.ticks(2, first=3, **changes)
+        assert "joint_command refused" in sim_stage.log
+        assert said in sim_stage.log
+        sim_stage.ticks(2, first=3, **changes)
         assert node.world.damped
 
-    def test_names_may_come_in_any_order(self, stage: Stage) -> None:
-        node = stage.run(lockstep=True, pose="standing")
-        stage.ticks(25, names=LITE3.joint_names[::-1], position=LITE3.standing_rad[::-1])
+    def test_names_may_come_in_any_order(self, sim_stage: Stage) -> None:
+        node = sim_stage.run(lockstep=True, pose="standing")
+        sim_stage.ticks(25, names=LITE3.joint_names[::-1], position=LITE3.standing_rad[::-1])
         assert node.world.upright
         assert node.world.sense().pos_world[2] > 0.28
 
-    def test_command_expires(self, stage: Stage) -> None:
-        node = stage.run(lockstep=True)
-        stage.ticks(1, valid_for_ns=10 * MS)
-        stage.command(PERIOD_NS, names=["nobody"])
-        stage.shows(2 * PERIOD_NS)
+    def test_command_expires(self, sim_stage: Stage) -> None:
+        node = sim_stage.run(lockstep=True)
+        sim_stage.ticks(1, valid_for_ns=10 * MS)
+        sim_stage.command(PERIOD_NS, names=["nobody"])
+        sim_stage.shows(2 * PERIOD_NS)
         assert node.world.damped
 
 
 class TestFaults:
-    def test_faults_can_be_switched_while_it_runs(self, stage: Stage) -> None:
-        stage.run(lockstep=True)
-        stage.ticks(2)
-        assert stage.set("faults", ["drop:imu"]) == ""
-        silent_from = len(stage.imus)
-        stage.ticks(3, first=2)
-        assert len(stage.imus) - silent_from <= 1
-        assert stage.joint_states[-1].header.stamp == stage.odometry[-1].header.stamp
-        assert stage.set("faults", [""]) == ""
-        stage.ticks(2, first=5)
-        assert stamps_ns(stage.imus)[-1] == 7 * PERIOD_NS
+    def test_faults_can_be_switched_while_it_runs(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True)
+        sim_stage.ticks(2)
+        assert sim_stage.set("faults", ["drop:imu"]) == ""
+        silent_from = len(sim_stage.imus)
+        sim_stage.ticks(3, first=2)
+        assert len(sim_stage.imus) - silent_from <= 1
+        assert sim_stage.joint_states[-1].header.stamp == sim_stage.odometry[-1].header.stamp
+        assert sim_stage.set("faults", [""]) == ""
+        sim_stage.ticks(2, first=5)
+        assert stamps_ns(sim_stage.imus)[-1] == 7 * PERIOD_NS
 
-    def test_frozen_sensor_repeats_its_stamp(self, stage: Stage) -> None:
-        stage.run(lockstep=True, faults=["freeze:joint_states@0.04"])
-        stage.ticks(5)
-        assert stamps_ns(stage.joint_states)[-1] <= 2 * PERIOD_NS
-        assert stamps_ns(stage.imus)[-1] == 5 * PERIOD_NS
+    def test_frozen_sensor_repeats_its_stamp(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True, faults=["freeze:joint_states@0.04"])
+        sim_stage.ticks(5)
+        assert stamps_ns(sim_stage.joint_states)[-1] <= 2 * PERIOD_NS
+        assert stamps_ns(sim_stage.imus)[-1] == 5 * PERIOD_NS
 
-    def test_nan_is_published(self, stage: Stage) -> None:
-        stage.run(lockstep=True, faults=["nan:joint_states.velocity"])
-        stage.ticks(1)
-        assert np.isnan(stage.joint_states[-1].velocity[0])
+    def test_nan_is_published(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True, faults=["nan:joint_states.velocity"])
+        sim_stage.ticks(1)
+        assert np.isnan(sim_stage.joint_states[-1].velocity[0])
 
-    def test_unknown_fault_is_refused_and_the_plan_stays(self, stage: Stage) -> None:
-        stage.run(lockstep=True, faults=["drop:imu"])
-        stage.ticks(1)
-        assert "unknown kind 'melt'; known: freeze" in stage.set("faults", ["melt:imu"])
-        stage.ticks(2, first=1)
-        assert stage.imus == []
+    def test_unknown_fault_is_refused_and_the_plan_stays(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True, faults=["drop:imu"])
+        sim_stage.ticks(1)
+        check_wording(sim_stage.set("faults", ["melt:imu"]))
+        sim_stage.ticks(2, first=1)
+        assert sim_stage.imus == []
 
-    def test_a_fault_that_is_over_is_refused_and_the_plan_stays(self, stage: Stage) -> None:
-        stage.run(lockstep=True, faults=["drop:imu"])
-        stage.ticks(5)
-        said = stage.set("faults", ["push:left@0.02+0.02=100"])
-        assert said.startswith("fault push:left@0.02+0.02=100 ended at 0.04 s, now is 0.1 s")
-        stage.ticks(2, first=5)
-        assert stage.imus == []
+    def test_a_fault_that_is_over_is_refused_and_the_plan_stays(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True, faults=["drop:imu"])
+        sim_stage.ticks(5)
+        said = sim_stage.set("faults", ["push:left@0.02+0.02=100"])
+        check_wording(*lines_with(said, "fault"))
+        sim_stage.ticks(2, first=5)
+        assert sim_stage.imus == []
 
-    def test_value_of_another_type_is_refused(self, stage: Stage) -> None:
-        stage.make()
-        assert stage.set("faults", "drop:imu") != ""
+    def test_value_of_another_type_is_refused(self, sim_stage: Stage) -> None:
+        sim_stage.make()
+        assert sim_stage.set("faults", "drop:imu") != ""
 
     @pytest.mark.parametrize(
         ("name", "value"), [("lockstep", True), ("seed", 1), ("friction", 0.5)]
     )
-    def test_other_parameters_are_fixed(self, stage: Stage, name: str, value: object) -> None:
-        stage.make()
-        assert stage.set(name, value) == f"{name} is read when the node starts; restart the node"
+    def test_other_parameters_are_fixed(self, sim_stage: Stage, name: str, value: object) -> None:
+        sim_stage.make()
+        check_wording(sim_stage.set(name, value))
 
 
 class TestJointOrder:
-    def test_joint_states_come_in_the_order_that_was_asked_for(self, stage: Stage) -> None:
-        node = stage.run(lockstep=True, joint_order=sorted(LITE3.joint_names))
-        stage.ticks(3)
-        message = stage.joint_states[-1]
+    def test_joint_states_come_in_the_order_that_was_asked_for(self, sim_stage: Stage) -> None:
+        node = sim_stage.run(lockstep=True, joint_order=sorted(LITE3.joint_names))
+        sim_stage.ticks(3)
+        message = sim_stage.joint_states[-1]
         assert list(message.name) == sorted(LITE3.joint_names)
         by_name = dict(zip(message.name, message.position, strict=True))
         assert [
             by_name[name] for name in LITE3.joint_names
         ] == node.world.sense().joint_pos.tolist()
 
-    def test_robots_own_order_is_the_default(self, stage: Stage) -> None:
-        stage.run(lockstep=True)
-        stage.shows(0)
-        assert tuple(stage.joint_states[-1].name) == LITE3.joint_names
+    def test_robots_own_order_is_the_default(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True)
+        sim_stage.shows(0)
+        assert tuple(sim_stage.joint_states[-1].name) == LITE3.joint_names
 
 
 class TestRealTime:
-    def test_each_sensor_comes_at_its_own_rate(self, stage: Stage) -> None:
-        stage.run()
-        stage.until(lambda: len(stage.contacts) >= 20, "contact forces")
+    def test_each_sensor_comes_at_its_own_rate(self, sim_stage: Stage) -> None:
+        sim_stage.run()
+        sim_stage.until(lambda: len(sim_stage.contacts) >= 20, "contact forces")
         for messages, period_ns in (
-            (stage.joint_states, 2 * MS),
-            (stage.imus, 5 * MS),
-            (stage.contacts, 10 * MS),
-            (stage.odometry, 10 * MS),
+            (sim_stage.joint_states, 2 * MS),
+            (sim_stage.imus, 5 * MS),
+            (sim_stage.contacts, 10 * MS),
+            (sim_stage.odometry, 10 * MS),
         ):
             steps_ns = [b - a for a, b in pairwise(stamps_ns(messages))]
             # Where the machine is too slow for real time, stamps are set right in between.
             assert np.median(steps_ns) == pytest.approx(period_ns, abs=1)
             assert min(steps_ns) >= period_ns - 1
 
-    def test_rates_can_be_chosen(self, stage: Stage) -> None:
-        stage.run(joint_state_rate_hz=250.0, imu_rate_hz=100.0)
-        stage.until(lambda: len(stage.imus) >= 10, "imu messages")
-        assert np.median(np.diff(stamps_ns(stage.joint_states))) == pytest.approx(4 * MS, abs=1)
-        assert np.median(np.diff(stamps_ns(stage.imus))) == pytest.approx(10 * MS, abs=1)
+    def test_rates_can_be_chosen(self, sim_stage: Stage) -> None:
+        sim_stage.run(joint_state_rate_hz=250.0, imu_rate_hz=100.0)
+        sim_stage.until(lambda: len(sim_stage.imus) >= 10, "imu messages")
+        assert np.median(np.diff(stamps_ns(sim_stage.joint_states))) == pytest.approx(4 * MS, abs=1)
+        assert np.median(np.diff(stamps_ns(sim_stage.imus))) == pytest.approx(10 * MS, abs=1)
 
-    def test_there_is_no_simulated_time(self, stage: Stage) -> None:
-        stage.run()
-        stage.until(lambda: stage.contacts, "contact forces")
-        assert stage.listener.count_publishers("/clock") == 0
+    def test_there_is_no_simulated_time(self, sim_stage: Stage) -> None:
+        sim_stage.run()
+        sim_stage.until(lambda: sim_stage.contacts, "contact forces")
+        assert sim_stage.listener.count_publishers("/clock") == 0
 
-    def test_drives_follow_a_command_until_it_expires(self, stage: Stage) -> None:
-        node = stage.run()
-        stage.until(lambda: stage.contacts, "contact forces")
+    def test_drives_follow_a_command_until_it_expires(self, sim_stage: Stage) -> None:
+        node = sim_stage.run()
+        sim_stage.until(lambda: sim_stage.contacts, "contact forces")
         assert node.world.damped
-        stage.command(0, valid_for_ns=200 * MS)
-        stage.until(lambda: not node.world.damped, "drives that follow")
-        stage.until(lambda: node.world.damped, "drives that damp")
+        sim_stage.command(0, valid_for_ns=200 * MS)
+        sim_stage.until(lambda: not node.world.damped, "drives that follow")
+        sim_stage.until(lambda: node.world.damped, "drives that damp")
 
-    def test_node_ends_after_its_duration(self, stage: Stage) -> None:
-        node = stage.run(duration_s=0.2)
-        stage.ends()
+    def test_node_ends_after_its_duration(self, sim_stage: Stage) -> None:
+        node = sim_stage.run(duration_s=0.2)
+        sim_stage.ends()
         assert node.world.time_ns == 200 * MS
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    "parameters",
     [
-        ({"pose": "flying"}, "pose: expected one of lying, standing, got 'flying'"),
-        ({"friction": -1.0}, "friction: expected a number >= 0, got -1.0"),
-        ({"friction": float("nan")}, "friction: expected a number >= 0"),
-        ({"latency_s": 1.0}, "latency_ns: expected 0 to 40000000"),
-        ({"seed": -1}, "seed: expected a number >= 0, got -1"),
-        ({"duration_s": -1.0}, "duration_s: expected a number >= 0, got -1.0"),
-        ({"period_s": 0.0}, "period_s: expected a period that is a multiple of"),
-        ({"period_s": 0.0031}, "period_s: expected a period that is a multiple of"),
-        ({"imu_rate_hz": 0.0}, "imu_rate_hz: expected a rate > 0"),
-        ({"imu_rate_hz": 300.0}, "imu_rate_hz: expected a period that is a multiple of"),
-        ({"faults": ["melt:imu"]}, "fault: unknown kind 'melt'; known:"),
-        ({"joint_order": ["FL_HipX_joint"]}, "joint_order: expected each of"),
-        (
-            {"trace_file": "/not/there/walk.npz"},
-            "trace_file: expected a file in a folder that exists, got /not/there",
-        ),
+        {"pose": "flying"},
+        {"friction": -1.0},
+        {"friction": float("nan")},
+        {"latency_s": 1.0},
+        {"seed": -1},
+        {"duration_s": -1.0},
+        {"period_s": 0.0},
+        {"period_s": 0.0031},
+        {"imu_rate_hz": 0.0},
+        {"imu_rate_hz": 300.0},
+        {"faults": ["melt:imu"]},
+        {"joint_order": ["FL_HipX_joint"]},
+        {"trace_file": "/not/there/walk.npz"},
     ],
     ids=str,
 )
-def test_bad_parameter_is_refused(stage: Stage, parameters: dict[str, object], said: str) -> None:
-    with pytest.raises(SimError, match=said):
-        stage.make(**parameters)
+def test_bad_parameter_is_refused(sim_stage: Stage, parameters: dict[str, object]) -> None:
+    with refusal(SimError):
+        sim_stage.make(**parameters)
 
 
-def test_a_lite3_with_an_arm_publishes_its_joints_and_its_cameras(stage: Stage) -> None:
+def test_a_lite3_with_an_arm_publishes_its_joints_and_its_cameras(sim_stage: Stage) -> None:
     images = list[Image]()
-    stage.run(lockstep=True, arm=True)
-    stage.listener.create_subscription(Image, "front/image_raw", images.append, 10)
-    stage.until(lambda: images and stage.joint_states, "joints and an image")
-    assert [*stage.joint_states[0].name] == [*LITE3.joint_names, *SO101.joint_names]
+    sim_stage.run(lockstep=True, arm=True)
+    sim_stage.listener.create_subscription(Image, "front/image_raw", images.append, 10)
+    sim_stage.until(lambda: images and sim_stage.joint_states, "joints and an image")
+    assert [*sim_stage.joint_states[0].name] == [*LITE3.joint_names, *SO101.joint_names]
     assert (images[0].height, images[0].width) == (96, 128)
     assert set(stamps_ns(images)) == {0}
 
 
-def test_another_robot_carries_no_arm(stage: Stage) -> None:
-    with pytest.raises(SimError, match="expected the robot lite3 without a payload, found g1"):
-        stage.run(arm=True, robot="g1")
+def test_another_robot_carries_no_arm(sim_stage: Stage) -> None:
+    with refusal(SimError):
+        sim_stage.run(arm=True, robot="g1")

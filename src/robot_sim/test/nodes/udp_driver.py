@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -20,13 +19,6 @@ from robot_sim.nodes.lite3_emulator import Lite3Emulator
 from .harness import DEADLINE_S
 
 HOST, DRIVER, STRANGER = "127.43.21.1", "127.43.21.2", "127.43.21.3"
-
-
-def held(pose: np.ndarray) -> bytes:
-    """Return a command frame that holds a pose."""
-    values = np.zeros((12, 5))
-    values[:, 0], values[:, 3], values[:, 4] = pose, 100.0, 2.5
-    return wire.command(values)
 
 
 class Driver:
@@ -75,7 +67,6 @@ class Driver:
         return data
 
     def state(self) -> wire.Lite3State:
-        """Return the next state."""
         state = wire.read_state(self.receive())
         assert isinstance(state, wire.Lite3State), state
         return state

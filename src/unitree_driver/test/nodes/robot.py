@@ -21,7 +21,7 @@ from unitree_driver.motion_service import RELEASE_MODE, SELECT_MODE, STAND_DOWN
 from unitree_driver.wire import TOPIC_NAMES, RobotTopic
 
 from ..lockstep import FakeRobot
-from ..messages import NO_KEYS, keys, low_state, values_of
+from ..messages import NO_KEYS, low_cmd_values, low_state, remote_with_keys
 
 _PERIOD_S = 0.002
 _CAUGHT_UP_S = 0.3
@@ -113,7 +113,7 @@ class UnitreeDouble(RobotDouble):
 
     def press(self, *names: str) -> None:
         """Hold these keys of the remote, and no others."""
-        self.remote = keys(*names)
+        self.remote = remote_with_keys(*names)
 
     def _publisher(self, kind: str, topic: RobotTopic) -> Any:
         return self.node.create_publisher(message_class(kind), TOPIC_NAMES[topic], qos.COMMAND)
@@ -162,7 +162,7 @@ class UnitreeDouble(RobotDouble):
         if wire.crc(record.tobytes()) != record["crc"]:
             self.wrong_crc += 1
         elif not self.service.active:
-            self.hear(COMMANDED, values_of(self.model, data))
+            self.hear(COMMANDED, low_cmd_values(self.model, data))
 
     def _serve(self, topic: RobotTopic, data: bytes) -> None:
         self.service.hear(bytes([topic]) + data, 0)
