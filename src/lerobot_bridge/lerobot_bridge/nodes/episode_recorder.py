@@ -45,9 +45,10 @@ from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import TimeGuard
+from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import take_end_signals
+from policy_inference.nodes.rclpy_gaps import Logger
 
 PARAMETERS = (
     Spec(
@@ -149,7 +150,7 @@ _MODES = {
 }
 
 
-class EpisodeRecorder(TimeGuard, Node):
+class EpisodeRecorder(PeerGuard, Node):
     """Takes requests. One thread takes the messages, another one writes them."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
@@ -348,7 +349,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         node = EpisodeRecorder()
     except (PolicyError, ParameterException) as error:
-        rclpy.logging.get_logger("episode_recorder").fatal(str(error))
+        Logger("episode_recorder").fatal(str(error))
         rclpy.try_shutdown()
         sys.exit(2)
     try:

@@ -6,7 +6,7 @@ import threading
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
@@ -14,16 +14,26 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rosgraph_msgs.msg import Clock
 
 from policy_inference.errors import PolicyError
+from policy_inference.nodes.rclpy_gaps import Logger
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class TimeGuard:
-    """A node, named before rclpy's own class, that outlives every message on /clock.
+class PeerGuard:
+    """Protects a node from what others send to it; named before rclpy's own class.
 
+    Its log shows no character that commands a terminal, and it outlives every message on /clock:
     rclpy follows /clock itself under `use_sim_time`, and a time before zero, which it has none of,
     would end the executor.
     """
+
+    def get_logger(self) -> Logger:
+        """Return the logger of the node, which escapes what a terminal must not get."""
+        return self._own_logger
+
+    @cached_property
+    def _own_logger(self) -> Logger:
+        return Logger(super().get_logger().name)  # type: ignore[misc]  # the node's
 
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[[Any], None], *args: Any, **more: Any
@@ -40,14 +50,14 @@ class TimeGuard:
             follow(message)
             return
         shown_s = message.clock.sec + message.clock.nanosec * 1e-9
-        self.get_logger().error(  # type: ignore[attr-defined]  # the node's
+        self.get_logger().error(
             f"/clock: expected a time of 0 s or later, found {shown_s:.3f} s; the message is "
             "ignored",
             throttle_duration_sec=1.0,
         )
 
 
-class LifecycleBase(TimeGuard, LifecycleNode):
+class LifecycleBase(PeerGuard, LifecycleNode):
     """Owns the transitions: errors are logged whole, and there is one way to tear down.
 
     `set_up` may fail half-way; `tear_down` copes with whatever part there is.

@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from policy_inference.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes.lifecycle import LifecycleBase
+from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.processes import INTERRUPTING, end_now
 
 END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
@@ -95,7 +96,7 @@ def run_node(
             returns to end the process, at the latest when a byte comes that `ended_by` knows.
     """
     if problem := _memory_problem():
-        rclpy.logging.get_logger(__name__).fatal(problem)
+        Logger(__name__).fatal(problem)
         return 2
     if foreground is wait_for_end:  # what shows a screen takes care of its terminal itself
         pump_log()
@@ -103,7 +104,7 @@ def run_node(
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
     except (RuntimeError, ParameterException) as error:
-        rclpy.logging.get_logger(__name__).fatal(str(error))
+        Logger(__name__).fatal(str(error))
         rclpy.try_shutdown()
         return 2
     sys.setswitchinterval(_SWITCH_INTERVAL_S)

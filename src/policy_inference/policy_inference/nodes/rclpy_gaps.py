@@ -7,19 +7,33 @@ as bytes when it needs them. `test_rclpy_gaps.py` names the versions of rclpy th
 """
 
 import ctypes
+import os
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.impl import rcutils_logger
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.impl.logging_severity import LoggingSeverity
 from rclpy.node import Node
 
-Logger = RcutilsLogger
-"""Type of `Node.get_logger()`."""
+from policy_inference.errors import printable
+
 UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
 """What ROS calls the node of an endpoint that has none, or of which it does not know it yet."""
+
+
+class Logger(rcutils_logger.RcutilsLogger):
+    """Logs what a terminal may show: parts of a text may come from a robot or from another node."""
+
+    def log(self, message: str, severity: LoggingSeverity, **options: Any) -> bool:
+        """Log a message with escapes in place of characters that command a terminal."""
+        return bool(super().log(printable(message), severity, **options))
+
+
+# rclpy keeps severity and throttle of each line that logs, which is not the one above.
+rcutils_logger._internal_callers.append(os.path.realpath(__file__))
 
 
 class SampleGroup(CallbackGroup):

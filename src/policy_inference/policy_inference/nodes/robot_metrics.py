@@ -33,9 +33,10 @@ from policy_inference.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.metrics_server import MetricsServer
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import TimeGuard
+from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import take_end_signals
+from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.status_metrics import RobotMetrics
 
 PARAMETERS = (
@@ -79,7 +80,7 @@ _SPUN_S = 0.2
 """So often the main thread checks whether it is to end."""
 
 
-class RobotMetricsNode(TimeGuard, Node):
+class RobotMetricsNode(PeerGuard, Node):
     """Follows the nodes of a robot, and serves what they report.
 
     Attributes:
@@ -153,7 +154,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         node = RobotMetricsNode()
     except (PolicyError, ParameterException) as error:
-        rclpy.logging.get_logger("robot_metrics").fatal(str(error))
+        Logger("robot_metrics").fatal(str(error))
         rclpy.try_shutdown()
         sys.exit(2)
     try:

@@ -34,9 +34,10 @@ from policy_inference.command_line import CommandParser, CommandResult, add_json
 from policy_inference.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import TimeGuard
+from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import take_end_signals
+from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
 from policy_inference.nodes.usb_capture import (
     CameraError,
@@ -74,7 +75,7 @@ _LOOKED_EVERY_S = 0.2
 """So often the main thread checks whether it is to end."""
 
 
-class UsbCamera(TimeGuard, Node):
+class UsbCamera(PeerGuard, Node):
     """Reads a camera on a thread of its own, and publishes each image."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
@@ -189,7 +190,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         node = UsbCamera()
     except (PolicyError, ParameterException) as error:
-        rclpy.logging.get_logger("usb_camera").fatal(str(error))
+        Logger("usb_camera").fatal(str(error))
         rclpy.try_shutdown()
         sys.exit(2)
     node.start()

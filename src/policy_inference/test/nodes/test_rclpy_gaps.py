@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from std_msgs.msg import Bool
 
+from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.rclpy_gaps import (
     Logger,
     MessageWaitSet,
@@ -29,6 +30,10 @@ pytestmark = pytest.mark.ros
 
 CHECKED = ("3.3.", "7.1.", "9.1.")
 """Versions of rclpy in Humble, Jazzy and Kilted."""
+
+
+class _GuardedNode(PeerGuard, Node):
+    """A node of the suite."""
 
 
 @pytest.fixture
@@ -101,5 +106,45 @@ def test_nodes_of_a_topic_have_their_full_names(node: Node) -> None:
     assert full_name(found) == "/gaps"
 
 
-def test_logger_of_a_node_has_the_type(node: Node) -> None:
-    assert isinstance(node.get_logger(), Logger)
+def test_log_of_a_node_shows_control_characters_as_escapes(new_log: Callable[[], str]) -> None:
+    context = Context()
+    rclpy.init(context=context, args=[])
+    node = _GuardedNode("guarded", context=context)
+    new_log()
+
+    node.get_logger().error("clipboard \x1b]52;c;cm0K\x07\nnext line")
+
+    log = new_log()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+    assert "[guarded]" in log
+    assert r"clipboard \x1b]52;c;cm0K\x07" in log
+    assert "\nnext line" in log
+    assert not {"\x1b", "\x07"} & set(log)
+
+
+def test_each_line_of_code_logs_with_its_own_severity(new_log: Callable[[], str]) -> None:
+    new_log()
+    logger = Logger("peer")
+
+    logger.info("first", throttle_duration_sec=60.0)
+    for _ in range(2):
+        logger.error("second", throttle_duration_sec=60.0)
+
+    log = new_log()
+    assert "[INFO]" in log
+    assert log.count("second") == 1
+
+
+def test_every_node_logs_with_it() -> None:
+    sources = Path(__file__).resolve().parents[3]
+    product = [file for file in sources.rglob("*.py") if "test" not in file.parts]
+    texts = {file: file.read_text("utf-8") for file in product}
+    nodes = {
+        (file.name, bases)
+        for file, text in texts.items()
+        for bases in re.findall(r"^class \w+\((.*\b(?:Lifecycle)?Node\b.*)\):", text, re.MULTILINE)
+    }
+    assert len(nodes) > 5
+    assert not {(file, bases) for file, bases in nodes if not bases.startswith("PeerGuard, ")}
+    assert not [file.name for file, text in texts.items() if "rclpy.logging" in text]

@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from policy_inference.nodes.lifecycle import TimeGuard
+from policy_inference.nodes.lifecycle import PeerGuard
 from robot_operator.nodes.own_node import own_node
 from robot_operator.requests import OperatorError
 
@@ -22,8 +22,8 @@ _LOOK_AROUND_S = 0.1
 P = TypeVar("P", bound="Participant")
 
 
-class _ParticipantNode(TimeGuard, Node):
-    """A node of a script, whose thread outlives every message on /clock."""
+class _ParticipantNode(PeerGuard, Node):
+    """A node of a script, which no message of another node ends."""
 
 
 class Participant:

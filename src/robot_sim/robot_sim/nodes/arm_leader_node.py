@@ -31,6 +31,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
+from policy_inference.nodes.lifecycle import PeerGuard
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_leader import Leader, LeaderMoment
 from robot_sim.driven import NS_PER_S
@@ -57,7 +58,7 @@ _REST_NS = NS_PER_S // 2
 """Pause after a demonstration, in which other nodes end their episodes."""
 
 
-class ArmLeaderNode(Node):
+class ArmLeaderNode(PeerGuard, Node):
     """A leader arm on its topics."""
 
     def __init__(self) -> None:

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
+from policy_inference.nodes.lifecycle import PeerGuard
 from robot_sim.driven import whole_steps
 from robot_sim.emulator import Emulator
 from robot_sim.errors import SimError
@@ -35,7 +36,7 @@ _AT_ONCE = 64
 """Datagrams taken per step: a flood does not stop the robot's time."""
 
 
-class Lite3Emulator(Node, Emulator):
+class Lite3Emulator(PeerGuard, Node, Emulator):
     """A motion host on its socket. The thread of `run` moves the robot."""
 
     host: MotionHost

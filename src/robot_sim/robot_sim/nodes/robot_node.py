@@ -32,7 +32,9 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
+from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.one_sender import OneSender
+from policy_inference.nodes.rclpy_gaps import Logger
 from robot_sim.driven import NS_PER_S, DrivenWorld, RealTimePacer
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
@@ -69,7 +71,7 @@ class Runs(Protocol):
         """Take the node off the graph."""
 
 
-class RobotNode(Node):
+class RobotNode(PeerGuard, Node):
     """Steps a world on the caller's thread; commands come in on the executor's.
 
     Attributes:
@@ -279,7 +281,7 @@ def run_node(
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
     except (SimError, RuntimeError, ParameterException) as error:
-        rclpy.logging.get_logger(name).error(str(error))
+        Logger(name).error(str(error))
         rclpy.try_shutdown()
         sys.exit(2)
     for number in _END_SIGNALS:

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import yaml
 from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from model_tools.errors import ToolError
@@ -29,14 +27,14 @@ from model_tools.files.bags.blocks import (
     read_blocks,
     set_back,
 )
+from model_tools.files.bags.limits import Reader
 from policy_inference.bundle.bounded_yaml import DEEPEST
 from policy_inference.core.wire import Decode, decoder_of
 from policy_inference.interfaces import Times
 from policy_inference.safe_files import read_at_most
 
 METADATA = "metadata.yaml"
-_SQLITE = ".db3"
-_STORAGES = {".mcap": "mcap", _SQLITE: "sqlite3"}
+_STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 _LARGEST_METADATA_BYTES = 1 << 23
 _COMPRESSED = ".zstd"
 _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
@@ -255,20 +253,17 @@ class Bag:
 
 
 def _require_harmless(path: Path) -> None:
-    """Refuse what no recorder writes, and what rosbags and SQLite could work on for ever.
+    """Refuse what no recorder writes, and what rosbags could work on or wait for without end.
 
     Raises:
-        ToolError: The metadata has aliases, or a database has views, triggers, virtual tables or
-            computed columns.
+        ToolError: The metadata has aliases, or a file is a pipe or a device.
         OSError: It cannot be read.
     """
     if path.is_dir():
         _require_plain_metadata(path)
-    for file in storage_files(path):
-        if not file.is_file():  # a pipe is waited for without end
+    for file in path.iterdir() if path.is_dir() else [path]:
+        if not file.is_file() and not file.is_dir():  # a pipe is waited for without end
             raise _broken(file, "no regular file")
-        if file.suffix == _SQLITE:
-            _require_plain_tables(file)
 
 
 def _require_plain_metadata(path: Path) -> None:
@@ -281,25 +276,6 @@ def _require_plain_metadata(path: Path) -> None:
                 raise _broken(path, f"{METADATA} with aliases, or too many values in each other")
     except yaml.YAMLError as error:
         raise _broken(path, f"{METADATA}: {' '.join(str(error).split())}") from error
-
-
-def _require_plain_tables(file: Path) -> None:
-    address = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
-    try:
-        with closing(sqlite3.connect(address, uri=True)) as database:
-            # As SQLite parsed them: the text that made a table may have comments anywhere.
-            odd = database.execute(
-                "SELECT type, name FROM pragma_table_list WHERE schema = 'main' AND type <> 'table'"
-                " UNION ALL"
-                " SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
-                " UNION ALL SELECT 'computed column', tables.name || '.' || columns.name"
-                " FROM pragma_table_list AS tables, pragma_table_xinfo(tables.name) AS columns"
-                " WHERE tables.schema = 'main' AND columns.hidden"
-            ).fetchone()
-    except sqlite3.Error as error:
-        raise _broken(file, str(error)) from error
-    if odd:
-        raise _broken(file, f"the {odd[0]} {odd[1]!r}")
 
 
 def _broken(path: Path, found: str) -> ToolError:

@@ -12,29 +12,22 @@ but the messages.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]  # carries no types
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
-from rosbags.rosbag2.storage_mcap import DECOMPRESSORS, ChunkInfo, McapReader, decompress
+from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
 from policy_inference.interfaces import Times
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 Heads = npt.NDArray[np.uint8]
 
@@ -46,8 +39,6 @@ RESTART_NS = 1_000_000_000
 LAST_NS = 2**63 - 1
 """No log has a later time."""
 Places = npt.NDArray[np.intp]
-_LARGEST_CHUNK_BYTES = 1 << 27
-"""Unpacked; those of recorders have a few MB. Several are kept."""
 _CHUNKS_KEPT = 4
 """Topics are read side by side and are rarely more than a chunk apart."""
 _MESSAGE = 0x05
@@ -264,27 +255,3 @@ class _Data:
 
     def __call__(self, number: int) -> bytes:
         return self._chunk[self._begins[number] : self._ends[number]]
-
-
-def _unpacked(make: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
-    """Return what unpacks a chunk into as many bytes as it states, and no more."""
-
-    def unpack(data: bytes, size: int) -> bytes:
-        if size > _LARGEST_CHUNK_BYTES:
-            raise ReaderError(
-                f"a chunk of {size} bytes, more than {_LARGEST_CHUNK_BYTES}: `mcap recover` writes "
-                "smaller ones"
-            )
-        found = bytearray()
-        while data and len(found) < size:
-            one = make()
-            found += one.decompress(data, size - len(found))
-            data = one.unused_data if one.eof else b""
-        return bytes(found)
-
-    return unpack
-
-
-# Those of rosbags unpack all that is there before they look at the size: 20 kB may be gigabytes.
-DECOMPRESSORS["zstd"] = _unpacked(zstd.ZstdDecompressor)
-DECOMPRESSORS["lz4"] = _unpacked(LZ4FrameDecompressor)

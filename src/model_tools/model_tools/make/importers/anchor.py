@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.files.mjcf import require_bounded_mjcf
 from model_tools.make.importers.robot_file import bare_model
 from policy_inference.interfaces import F64
 from robot_sim.figures import figures_file, load_robot
+from robot_sim.model_file import load_spec
 
 _DIGITS = 9
 _LEVEL: F64 = np.array([1.0, 0.0, 0.0, 0.0])
@@ -126,15 +126,11 @@ def _way(robot: Path, model: Any, body: str) -> list[int]:
 
 def _model(robot: Path) -> Any:
     """Return bodies and joints of a robot, without anything else that its file has."""
-    import mujoco
-
     from robot_sim.model import build_spec
 
     figures = figures_file(robot).is_file()
     try:
-        require_bounded_mjcf(robot)
-        spec = build_spec(load_robot(robot)) if figures else mujoco.MjSpec.from_file(str(robot))
-        return bare_model(spec)
+        return bare_model(build_spec(load_robot(robot)) if figures else load_spec(robot))
     except ValueError as error:
         text = " ".join(str(error).split())
         raise ToolError(

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
-from model_tools.files.mjcf import require_bounded_mjcf
 from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft
 from policy_inference.bundle.joint_values import robot_names
 from robot_sim.figures import BodyFigures, figures_file, load_robot
+from robot_sim.model_file import load_spec
 
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
 _FIELDS = ("position_min", "position_max", "velocity_limit", "effort_limit")
@@ -165,11 +165,8 @@ def _urdf_figures(origin: str, joint: ET.Element, above: Mapping[str, ET.Element
 
 def _mjcf(path: Path) -> dict[str, JointFigures]:
     """Let MuJoCo read the file, since its defaults and units depend on classes and compiler."""
-    import mujoco
-
     try:
-        require_bounded_mjcf(path)
-        model = bare_model(mujoco.MjSpec.from_file(str(path)))
+        model = bare_model(load_spec(path))
     except ValueError as error:
         raise ToolError(
             f"{path}: expected an MJCF file that MuJoCo loads, found {error}"

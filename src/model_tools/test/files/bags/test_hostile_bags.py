@@ -14,6 +14,7 @@ from pathlib import Path
 
 import lz4.frame  # type: ignore[import-untyped]  # carries no types
 import pytest
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
@@ -28,6 +29,10 @@ else:
     from backports import zstd
 
 MAGIC = b"\x89MCAP0\r\n"
+ENDLESS = (
+    "CREATE VIEW schema AS WITH RECURSIVE n(schema_version) AS (SELECT 1 UNION ALL "
+    "SELECT schema_version + 1 FROM n) SELECT max(schema_version) schema_version FROM n"
+)
 
 
 def text(content: str) -> bytes:
@@ -91,11 +96,7 @@ def test_metadata_with_aliases_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "found"),
     [
-        (
-            "CREATE VIEW schema AS WITH RECURSIVE n(schema_version) AS (SELECT 1 UNION ALL "
-            "SELECT schema_version + 1 FROM n) SELECT max(schema_version) schema_version FROM n",
-            "the view 'schema'",
-        ),
+        (ENDLESS, "the view 'schema'"),
         ("CREATE VIRTUAL TABLE schema USING fts5(schema_version)", "the (virt|shad)"),
         (
             "CREATE/**/VIRTUAL TABLE schema USING fts5(schema_version)",
@@ -121,6 +122,59 @@ def test_a_database_that_computes_is_refused(tmp_path: Path, made: str, found: s
         database.commit()
     with pytest.raises(ToolError, match=found):
         Bag(file)
+
+
+def let_compute(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TABLE schema")
+        database.execute(ENDLESS)
+        database.commit()
+
+
+def test_a_compressed_database_that_computes_is_refused(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", imus([0]), StoragePlugin.SQLITE3, CompressionMode.FILE)
+    (file,) = bag.glob("*.db3.zstd")
+    plain = tmp_path / "plain"
+    plain.write_bytes(zstd.decompress(file.read_bytes()))
+    let_compute(plain)
+    file.write_bytes(zstd.compress(plain.read_bytes()))
+    with pytest.raises(ToolError, match="the view 'schema'"):
+        Bag(bag)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("a.bin", "the view 'schema'"), ("a.bin?.db3", r"a path without \?")]
+)
+def test_a_database_that_computes_is_refused_under_any_name(
+    tmp_path: Path, name: str, found: str
+) -> None:
+    bag = write_bag(tmp_path / "bag", imus([0]), StoragePlugin.SQLITE3)
+    (file,) = bag.glob("*.db3")
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(metadata.read_text("utf-8").replace(file.name, f'"{name}"'), "utf-8")
+    (bag / name).write_bytes(file.read_bytes())
+    let_compute(file.rename(bag / "a.bin"))
+    with pytest.raises(ToolError, match=found):
+        Bag(bag)
+
+
+def test_a_compressed_file_is_unpacked_to_a_limit(tmp_path: Path) -> None:
+    """15 kB of zstd filled the disk with 300 MB, and as much more as the file was larger."""
+    bag = write_bag(tmp_path / "bag", imus([0]), StoragePlugin.SQLITE3, CompressionMode.FILE)
+    (file,) = bag.glob("*.db3.zstd")
+    file.write_bytes(zstd.compress(bytes(1 << 20)) * 300)
+    with pytest.raises(ToolError, match="unpacks to more than"):
+        Bag(bag)
+
+
+def test_a_compressed_message_is_unpacked_to_a_limit(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", imus([0]), StoragePlugin.SQLITE3, CompressionMode.MESSAGE)
+    (file,) = bag.glob("*.db3")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("UPDATE messages SET data = ?", (zstd.compress(bytes(1 << 20)) * 200,))
+        database.commit()
+    with pytest.raises(ToolError, match="a message of more than"):
+        list(Bag(bag).messages("/imu/data"))
 
 
 def defining(definition: str) -> bytes:

@@ -65,6 +65,7 @@ def test_mujoco_s_defaults_units_and_gears_count(tmp_path: Path) -> None:
         ("<svg/>", "found the element svg"),
         ("<robot/>", "expected joints with one degree of freedom, found none"),
         ("<mujoco><worldbody><body/></worldbody><wrong/></mujoco>", "that MuJoCo loads, found"),
+        ('<mujoco><worldbody><replicate count="1000000000"/></worldbody></mujoco>', "copies"),
         (
             '<robot><joint name="hip" type="revolute"><limit lower="low"/></joint></robot>',
             "joint hip: expected numbers as limits",

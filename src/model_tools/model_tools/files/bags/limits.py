@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of rosbags where it reads a recording of others: what it unpacks, what SQLite computes.
+
+Importing this module sets them, at the places where rosbags looks up what reads a storage and what
+unpacks it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]  # carries no types
+from rosbags.rosbag2 import Reader, reader
+from rosbags.rosbag2.errors import ReaderError
+from rosbags.rosbag2.reader import DirectoryReader
+from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_LARGEST_PART_BYTES = 1 << 27
+"""Of a chunk, or of a message that is compressed by itself; those of recorders have a few MB, and
+several chunks are kept."""
+_FILE_RATIO, _FILE_BYTES = 100, 1 << 28
+"""A compressed file is unpacked to so many times its size, or to so much if that is more."""
+
+
+class PlainSqliteReader(Sqlite3Reader):
+    """Reads a database whose tables and indexes only hold what was written into them."""
+
+    def open(self) -> None:
+        """Open the file.
+
+        Raises:
+            ReaderError: It is no database, or it has views, triggers, virtual tables or computed
+                columns, on which SQLite could work for ever.
+        """
+        if set("?#%") & set(str(self.path)):  # in the address that SQLite gets, these end the path
+            raise ReaderError(f"{self.path}: expected a path without ?, # and %")
+        _require_plain_tables(Path(str(self.path)))
+        super().open()
+
+
+def _require_plain_tables(file: Path) -> None:
+    address = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            # As SQLite parsed them: the text that made a table may have comments anywhere.
+            odd = database.execute(
+                "SELECT type, name FROM pragma_table_list WHERE schema = 'main' AND type <> 'table'"
+                " UNION ALL"
+                " SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
+                " UNION ALL SELECT 'computed column', tables.name || '.' || columns.name"
+                " FROM pragma_table_list AS tables, pragma_table_xinfo(tables.name) AS columns"
+                " WHERE tables.schema = 'main' AND columns.hidden"
+            ).fetchone()
+    except sqlite3.Error as error:
+        raise ReaderError(str(error)) from error
+    if odd:
+        raise ReaderError(f"the {odd[0]} {odd[1]!r}")
+
+
+class BoundedZstd:
+    """What the reader of a folder uses of zstd."""
+
+    @staticmethod
+    def decompress(data: bytes) -> bytes:
+        """Return a message that was compressed by itself."""
+        found = _unpack(zstd.ZstdDecompressor, data, _LARGEST_PART_BYTES + 1)
+        if len(found) > _LARGEST_PART_BYTES:
+            raise ReaderError(f"a message of more than {_LARGEST_PART_BYTES} bytes")
+        return found
+
+    @staticmethod
+    @contextmanager
+    def open(file: IO[bytes], mode: str) -> Iterator[_BoundedStream]:
+        """Give what reads a compressed file."""
+        size = os.fstat(file.fileno()).st_size
+        with zstd.open(file, mode) as stream:
+            yield _BoundedStream(stream, max(_FILE_BYTES, _FILE_RATIO * size))
+
+
+class _BoundedStream:
+    """Reads as many bytes as it may; more are an error."""
+
+    def __init__(self, stream: Any, most: int) -> None:
+        self._stream, self._most, self._left = stream, most, most
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ReaderError(
+                f"a compressed file that unpacks to more than {self._most} bytes: unpack it with "
+                "`zstd -d`, then `ros2 bag reindex`"
+            )
+        return data
+
+
+def _chunks_by(make: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
+    """Return what unpacks a chunk into as many bytes as it states, and no more."""
+
+    def unpack(data: bytes, size: int) -> bytes:
+        if size > _LARGEST_PART_BYTES:
+            raise ReaderError(
+                f"a chunk of {size} bytes, more than {_LARGEST_PART_BYTES}: `mcap recover` writes "
+                "smaller ones"
+            )
+        return _unpack(make, data, size)
+
+    return unpack
+
+
+def _unpack(make: Callable[[], Any], data: bytes, most: int) -> bytes:
+    found = bytearray()
+    while data and len(found) < most:
+        one = make()
+        found += one.decompress(data, most - len(found))
+        data = one.unused_data if one.eof else b""
+    return bytes(found)
+
+
+# Those of rosbags unpack all that is there before they look at the size: 20 kB may be gigabytes.
+DECOMPRESSORS["zstd"] = _chunks_by(zstd.ZstdDecompressor)
+DECOMPRESSORS["lz4"] = _chunks_by(LZ4FrameDecompressor)
+reader.zstd = BoundedZstd  # type: ignore[attr-defined,assignment,misc]  # not exported
+DirectoryReader.STORAGE_PLUGINS = {**DirectoryReader.STORAGE_PLUGINS, "sqlite3": PlainSqliteReader}
+Reader.STORAGE_PLUGINS = {**Reader.STORAGE_PLUGINS, ".db3": PlainSqliteReader}
