@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]  # carries no types
-from rosbags.rosbag2 import Reader, reader
+from rosbags.rosbag2 import Reader as Reader  # exported: it has the limits
+from rosbags.rosbag2 import reader
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
@@ -83,10 +84,10 @@ class BoundedZstd:
 
     @staticmethod
     @contextmanager
-    def open(file: IO[bytes], mode: str) -> Iterator[_BoundedStream]:
+    def open(file: IO[bytes], _mode: str) -> Iterator[_BoundedStream]:
         """Give what reads a compressed file."""
         size = os.fstat(file.fileno()).st_size
-        with zstd.open(file, mode) as stream:
+        with zstd.open(file, "rb") as stream:
             yield _BoundedStream(stream, max(_FILE_BYTES, _FILE_RATIO * size))
 
 
@@ -133,6 +134,6 @@ def _unpack(make: Callable[[], Any], data: bytes, most: int) -> bytes:
 # Those of rosbags unpack all that is there before they look at the size: 20 kB may be gigabytes.
 DECOMPRESSORS["zstd"] = _chunks_by(zstd.ZstdDecompressor)
 DECOMPRESSORS["lz4"] = _chunks_by(LZ4FrameDecompressor)
-reader.zstd = BoundedZstd  # type: ignore[attr-defined,assignment,misc]  # not exported
+reader.zstd = BoundedZstd  # type: ignore[attr-defined,assignment]  # not exported
 DirectoryReader.STORAGE_PLUGINS = {**DirectoryReader.STORAGE_PLUGINS, "sqlite3": PlainSqliteReader}
 Reader.STORAGE_PLUGINS = {**Reader.STORAGE_PLUGINS, ".db3": PlainSqliteReader}
