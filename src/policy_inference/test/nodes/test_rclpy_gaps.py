@@ -32,7 +32,7 @@ CHECKED = ("3.3.", "7.1.", "9.1.")
 """Versions of rclpy in Humble, Jazzy and Kilted."""
 
 
-class _GuardedNode(PeerGuard, Node):
+class _GuardedNode(PeerGuard, Node):  # type: ignore[misc]  # rclpy has no types
     """A node of the suite."""
 
 
