@@ -129,12 +129,17 @@ def hidden(folder: Path) -> list[Path]:
     return sorted(folder.glob(".*"))
 
 
-def read(path: Path) -> dict[str, list[tuple[int, Any, bytes]]]:
-    """Return log time, message and bytes by topic; messages of our own types are decoded."""
-    found: dict[str, list[tuple[int, Any, bytes]]] = {}
+Messages = dict[str, list[tuple[int, Any, bytes]]]
+"""Log time, message and bytes of a recording's messages, by the last part of their topics."""
+
+
+def read_flight(path: Path, decoded: str = "policy_msgs") -> Messages:
+    """Return what is in a recording; messages whose type begins with `decoded` are decoded."""
+    found: Messages = {}
     with AnyReader([path]) as reader:
         for connection, log_ns, data in reader.messages():
-            ours = connection.msgtype.startswith("policy_msgs")
+            ours = connection.msgtype.startswith(decoded)
             message = reader.deserialize(data, connection.msgtype) if ours else None
-            found.setdefault(connection.topic, []).append((log_ns, message, bytes(data)))
+            topic = connection.topic.rpartition("/")[2]
+            found.setdefault(topic, []).append((log_ns, message, bytes(data)))
     return found

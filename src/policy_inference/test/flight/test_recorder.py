@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,17 @@ import pytest
 from policy_inference.core.guard import Rule
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.message_types import message_types
-from policy_inference.flight.recorder import FlightRecorder
 from policy_inference.flight.recording import Recording, free_place
 from policy_inference.flight.recording_folder import RecordingFolder, recording_name
 from policy_inference.flight.recording_writer import News, RecordingWriter
 from policy_inference.flight.ring import FlightTick
 from policy_inference.interfaces import Mode
 from policy_inference.testing.disks import small_disk
+from testkit.waiting import until
+from testkit.wording import check_wording, refusal
 
 from ..core.robots import BOTH, PERIOD_NS
-from .flying import RING_SIZE, STAMP_OFFSET_NS, TYPES, Flyer, Recorded, hidden, read, visible
+from .flying import RING_SIZE, STAMP_OFFSET_NS, TYPES, Flyer, Recorded, hidden, read_flight, visible
 from .stalling import stalled_disk
 
 NAN = (float("nan"), 0.0, 0.0)
@@ -53,14 +54,14 @@ signal.pause()
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB."""
     with small_disk(tmp_path / "disk", 4096) as folder:
         yield folder
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Iterator[Recorded]:
+def flown_robot(tmp_path: Path) -> Iterator[Recorded]:
     """A robot in RUN whose recorder works."""
     robot = Recorded(tmp_path)
     robot.run(60)
@@ -68,38 +69,30 @@ def recorded(tmp_path: Path) -> Iterator[Recorded]:
     robot.recorder.stop()
 
 
-def words(paths: list[Path]) -> list[str]:
+def causes(paths: list[Path]) -> list[str]:
     return [path.name.split("Z-")[1] for path in paths]
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what another thread does."""
-    ends_s = time.monotonic() + 15.0
-    while not condition():
-        assert time.monotonic() < ends_s
-        threading.Event().wait(0.01)
-
-
 def stamps(path: Path) -> list[int]:
-    return [log_ns for log_ns, _, _ in read(path)["/policy_tick"]]
+    return [log_ns for log_ns, _, _ in read_flight(path)["policy_tick"]]
 
 
-def test_fault_is_recorded_with_ticks_before_and_after(recorded: Recorded) -> None:
-    recorded.tick(joint_vel=NAN)
-    fault_ns = recorded.now_ns + STAMP_OFFSET_NS
+def test_fault_is_recorded_with_ticks_before_and_after(flown_robot: Recorded) -> None:
+    flown_robot.tick(joint_vel=NAN)
+    fault_ns = flown_robot.now_ns + STAMP_OFFSET_NS
     for _ in range(AFTER):
-        recorded.tick(joint_vel=STILL)
-    (path,) = recorded.recordings()
-    assert words([path]) == ["not_finite"]
+        flown_robot.tick(joint_vel=STILL)
+    (path,) = flown_robot.recordings()
+    assert causes([path]) == ["not_finite"]
     assert stamps(path) == [
         *range(fault_ns - (BEFORE - 1) * PERIOD_NS, fault_ns + AFTER * PERIOD_NS + 1, PERIOD_NS)
     ]
 
 
-def test_head_says_what_ran_and_why_it_is_written(recorded: Recorded, tmp_path: Path) -> None:
-    recorded.tick(joint_vel=NAN)
-    (path,) = recorded.recordings()
-    ((_, info, _),) = read(path)["/flight_info"]
+def test_head_says_what_ran_and_why_it_is_written(flown_robot: Recorded, tmp_path: Path) -> None:
+    flown_robot.tick(joint_vel=NAN)
+    (path,) = flown_robot.recordings()
+    ((_, info, _),) = read_flight(path)["flight_info"]
     assert info.reason == "not_finite: joint_vel"
     assert (info.bundle_name, info.bundle_version, info.backend) == ("walker", "1.0.0", "scripted")
     assert info.bundle == str(tmp_path / "bundle")
@@ -107,25 +100,25 @@ def test_head_says_what_ran_and_why_it_is_written(recorded: Recorded, tmp_path: 
     settings = {entry.key: entry.value for entry in info.settings}
     assert settings["limits.max_tilt_rad"] == "1.0"
     assert settings["system.kernel"] == os.uname().release
-    state = recorded.controller.state
-    assert info.inputs == [*recorded.controller.inputs]
-    assert info.joints == [*recorded.contract.joints.names]
+    state = flown_robot.controller.state
+    assert info.inputs == [*flown_robot.controller.inputs]
+    assert info.joints == [*flown_robot.contract.joints.names]
     assert dict(zip(info.state_fields, info.state_sizes.tolist(), strict=True)) == {
         name: part.stop - part.start for name, part in state.slices.items()
     }
 
 
-def test_nothing_of_the_ring_is_missing_in_the_file(recorded: Recorded) -> None:
-    recorded.recorder.request()
-    ticks, lost = recorded.ring.copies(recorded.ring.end - BEFORE, recorded.ring.end)
-    (path,) = recorded.recordings()
+def test_nothing_of_the_ring_is_missing_in_the_file(flown_robot: Recorded) -> None:
+    flown_robot.recorder.request()
+    ticks, lost = flown_robot.ring.copies(flown_robot.ring.end - BEFORE, flown_robot.ring.end)
+    (path,) = flown_robot.recordings()
     assert not lost
-    found = read(path)
-    for topic, place in (("/joint_states", 0), ("/imu/data", 1)):
+    found = read_flight(path)
+    for topic, place in (("joint_states", 0), ("data", 1)):
         assert [(log_ns, data) for log_ns, _, data in found[topic]] == [
             (tick.moment.stamp_ns, tick.moment.wire[place]) for tick in ticks
         ]
-    for (_, message, _), tick in zip(found["/policy_tick"], ticks, strict=True):
+    for (_, message, _), tick in zip(found["policy_tick"], ticks, strict=True):
         assert (message.tick, message.time_ns) == (tick.moment.tick, tick.moment.time_ns)
         assert message.mode == tick.moment.mode
         np.testing.assert_array_equal(message.state, tick.state)
@@ -135,91 +128,92 @@ def test_nothing_of_the_ring_is_missing_in_the_file(recorded: Recorded) -> None:
             np.testing.assert_array_equal(values, array)
         np.testing.assert_array_equal(message.target, tick.target)
         assert message.ages_s.tolist() == [0.0, 0.0, np.inf]
-    for (_, message, _), tick in zip(found["/joint_command"], ticks, strict=True):
+    for (_, message, _), tick in zip(found["joint_command"], ticks, strict=True):
         assert message.sequence == tick.moment.sequence
         assert tick.command is not None
         np.testing.assert_array_equal(message.stiffness, tick.command[3])
 
 
-def test_reason_is_given_where_it_changes(recorded: Recorded) -> None:
-    recorded.controller.damp("tired")
-    recorded.tick()
-    recorded.tick()
-    recorded.recorder.request()
-    (path,) = recorded.recordings()
-    reasons = [tick.reason for _, tick, _ in read(path)["/policy_tick"]]
-    assert [reason for reason in reasons if reason] == ["the policy runs", "tired"]
-    assert reasons[0] == "the policy runs"
+def test_reason_is_given_where_it_changes(flown_robot: Recorded) -> None:
+    flown_robot.controller.damp("tired")
+    flown_robot.tick()
+    flown_robot.tick()
+    flown_robot.recorder.request()
+    (path,) = flown_robot.recordings()
+    reasons = [tick.reason for _, tick, _ in read_flight(path)["policy_tick"]]
+    assert reasons[0]
+    assert [reason for reason in reasons if reason] == [reasons[0], "tired"]
 
 
 def test_hold_that_ends_in_damp_is_one_recording_named_by_the_fault_with_both_reasons(
-    recorded: Recorded,
+    flown_robot: Recorded,
 ) -> None:
     for _ in range(15):
-        recorded.tick(silent=BOTH)
-    assert recorded.controller.mode is Mode.DAMP
-    (path,) = recorded.recordings()
-    assert words([path]) == ["held_too_long"]
-    ((_, info, _),) = read(path)["/flight_info"]
-    assert info.reason.startswith("stale_state: joint_states: ")
-    assert "; held_too_long: " in info.reason
+        flown_robot.tick(silent=BOTH)
+    assert flown_robot.controller.mode is Mode.DAMP
+    (path,) = flown_robot.recordings()
+    assert causes([path]) == ["held_too_long"]
+    ((_, info, _),) = read_flight(path)["flight_info"]
+    check_wording(info.reason)
 
 
-def test_sensor_that_stutters_is_recorded_once_per_length_of_the_ring(recorded: Recorded) -> None:
+def test_sensor_that_stutters_is_recorded_once_per_length_of_the_ring(
+    flown_robot: Recorded,
+) -> None:
     for _ in range(2 * BEFORE // 10):
         for _ in range(4):
-            recorded.tick(silent=BOTH)
+            flown_robot.tick(silent=BOTH)
         for _ in range(6):
-            recorded.tick()
-    holds = [reason for mode, reason, _ in recorded.controller.edges if mode is Mode.HOLD]
+            flown_robot.tick()
+    holds = [reason for mode, reason, _ in flown_robot.controller.edges if mode is Mode.HOLD]
     assert len(holds) == 10
-    assert [word[:11] for word in words(recorded.recordings())] == ["stale_state"] * 2
+    assert [word[:11] for word in causes(flown_robot.recordings())] == ["stale_state"] * 2
 
 
-def test_emergency_stop_is_recorded(recorded: Recorded) -> None:
-    recorded.controller.estop("pressed by a test")
-    recorded.tick()
-    (path,) = recorded.recordings()
-    assert words([path]) == ["estop"]
+def test_emergency_stop_is_recorded(flown_robot: Recorded) -> None:
+    flown_robot.controller.estop("pressed by a test")
+    flown_robot.tick()
+    (path,) = flown_robot.recordings()
+    assert causes([path]) == ["estop"]
 
 
-def test_fault_that_no_tick_ends_is_recorded(recorded: Recorded) -> None:
-    recorded.controller.fault(Rule.INTERNAL, "ValueError: a test")
-    recorded.recorder.watch()
-    (path,) = recorded.recordings()
-    assert words([path]) == ["internal"]
+def test_fault_that_no_tick_ends_is_recorded(flown_robot: Recorded) -> None:
+    flown_robot.controller.fault(Rule.INTERNAL, "ValueError: a test")
+    flown_robot.recorder.watch()
+    (path,) = flown_robot.recordings()
+    assert causes([path]) == ["internal"]
 
 
-def test_fault_of_before_the_start_is_not_recorded(recorded: Recorded) -> None:
-    recorded.recorder.stop()
-    recorded.controller.estop("pressed while nobody looked")
-    recorded.controller.tick(recorded.now_ns, recorded.now_ns + PERIOD_NS)
-    recorded.recorder.start()
-    recorded.tick()
-    assert recorded.recordings() == []
+def test_fault_of_before_the_start_is_not_recorded(flown_robot: Recorded) -> None:
+    flown_robot.recorder.stop()
+    flown_robot.controller.estop("pressed while nobody looked")
+    flown_robot.controller.tick(flown_robot.now_ns, flown_robot.now_ns + PERIOD_NS)
+    flown_robot.recorder.start()
+    flown_robot.tick()
+    assert flown_robot.recordings() == []
 
 
-def test_whole_run_has_the_present_ring_and_everything_since(recorded: Recorded) -> None:
-    first_ns = recorded.now_ns + STAMP_OFFSET_NS - (BEFORE - 1) * PERIOD_NS
-    place = recorded.recorder.begin_run("by a test")
+def test_whole_run_has_the_present_ring_and_everything_since(flown_robot: Recorded) -> None:
+    first_ns = flown_robot.now_ns + STAMP_OFFSET_NS - (BEFORE - 1) * PERIOD_NS
+    place = flown_robot.recorder.begin_run("by a test")
     for _ in range(30):
-        recorded.tick()
-    assert recorded.recorder.end_run() == place
-    last_ns = recorded.now_ns + STAMP_OFFSET_NS
-    recorded.tick()
-    assert recorded.recordings() == [place]
+        flown_robot.tick()
+    assert flown_robot.recorder.end_run() == place
+    last_ns = flown_robot.now_ns + STAMP_OFFSET_NS
+    flown_robot.tick()
+    assert flown_robot.recordings() == [place]
     assert stamps(place)[0] == first_ns
     assert last_ns in stamps(place)
     assert set(np.diff(stamps(place))) == {PERIOD_NS}
-    ((_, info, _),) = read(place)["/flight_info"]
-    assert info.reason == "a whole run, asked for by a test"
+    ((_, info, _),) = read_flight(place)["flight_info"]
+    check_wording(info.reason)
 
 
-def test_run_without_an_end_is_whole_after_the_stop(recorded: Recorded) -> None:
-    place = recorded.recorder.begin_run()
-    recorded.tick()
-    assert recorded.recordings() == [place]
-    assert stamps(place)[-1] == recorded.now_ns + STAMP_OFFSET_NS
+def test_run_without_an_end_is_whole_after_the_stop(flown_robot: Recorded) -> None:
+    place = flown_robot.recorder.begin_run()
+    flown_robot.tick()
+    assert flown_robot.recordings() == [place]
+    assert stamps(place)[-1] == flown_robot.now_ns + STAMP_OFFSET_NS
 
 
 def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> None:
@@ -236,71 +230,70 @@ def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> No
     writer.work()
     assert writer.dropped == 10
     assert len(stamps(place)) == RING_SIZE
-    assert news[-1] == (True, f"{RING_SIZE} ticks recorded, 10 were lost: {place} (a test)")
+    is_error, text = news[-1]
+    assert is_error
+    assert str(place) in text
+    check_wording(text.replace(str(place), "PLACE"))
 
 
-def test_standing_clock_does_not_keep_a_fault_from_being_recorded(recorded: Recorded) -> None:
+def test_standing_clock_does_not_keep_a_fault_from_being_recorded(flown_robot: Recorded) -> None:
     """Simulated time may stand still after a fault; the steady clock goes on."""
-    recorded.tick(joint_vel=NAN)
-    until(lambda: visible(recorded.folder))
-    assert words(visible(recorded.folder)) == ["not_finite"]
+    flown_robot.tick(joint_vel=NAN)
+    until(lambda: visible(flown_robot.folder))
+    assert causes(visible(flown_robot.folder)) == ["not_finite"]
 
 
-def test_requests_within_a_second_get_places_of_their_own(recorded: Recorded) -> None:
+def test_requests_within_a_second_get_places_of_their_own(flown_robot: Recorded) -> None:
     places = []
     for _ in range(3):
-        places.append(recorded.recorder.request())
-        until(lambda: recorded.recorder.requested is None)
-    assert recorded.recordings() == sorted(places)
+        places.append(flown_robot.recorder.request())
+        until(lambda: flown_robot.recorder.requested is None)
+    assert flown_robot.recordings() == sorted(places)
     assert stamps(places[0]) == stamps(places[1])
 
 
 @pytest.mark.parametrize(
-    ("act", "why"),
-    [
-        (lambda recorder: recorder.end_run(), "no run is recorded"),
-        (lambda recorder: (recorder.begin_run(), recorder.begin_run()), "recorded already"),
-        (lambda recorder: (recorder.stop(), recorder.request()), "activate"),
-        (lambda recorder: (recorder.stop(), recorder.start(), recorder.request()), "no tick"),
-    ],
+    "calls",
+    ["end_run", "begin_run begin_run", "stop request", "stop start request"],
 )
-def test_request_that_makes_no_sense_is_refused(
-    recorded: Recorded, act: Callable[[FlightRecorder], object], why: str
-) -> None:
-    with pytest.raises(RefusedError, match=why):
-        act(recorded.recorder)
+def test_request_that_makes_no_sense_is_refused(flown_robot: Recorded, calls: str) -> None:
+    *before, last = calls.split()
+    for call in before:
+        getattr(flown_robot.recorder, call)()
+    with refusal(RefusedError):
+        getattr(flown_robot.recorder, last)()
 
 
 class TestSlowDisk:
     """A disk that answers nothing until the test lets it."""
 
     def test_fault_goes_before_what_was_asked_for_and_one_request_waits(
-        self, recorded: Recorded
+        self, flown_robot: Recorded
     ) -> None:
-        with stalled_disk(recorded.folder) as disk:
+        with stalled_disk(flown_robot.folder) as disk:
             disk.stall()
-            run = recorded.recorder.begin_run()
+            run = flown_robot.recorder.begin_run()
             until(disk.waits.is_set)
-            request = recorded.recorder.request()
+            request = flown_robot.recorder.request()
             for _ in range(400):
-                with pytest.raises(RefusedError, match=f"{request.name} is being written already"):
-                    recorded.recorder.request()
-            recorded.tick(joint_vel=NAN)
-            fault_ns = recorded.now_ns + STAMP_OFFSET_NS
+                with pytest.raises(RefusedError, match=request.name):
+                    flown_robot.recorder.request()
+            flown_robot.tick(joint_vel=NAN)
+            fault_ns = flown_robot.now_ns + STAMP_OFFSET_NS
             for _ in range(AFTER):
-                recorded.tick(joint_vel=STILL)
-        written = recorded.recordings()
-        lines = [text for _, text in recorded.recorder.news if "ticks recorded" in text]
+                flown_robot.tick(joint_vel=STILL)
+        written = flown_robot.recordings()
+        lines = [text for _, text in flown_robot.recorder.news if "ticks" in text]
         fault, asked, whole = sorted(
             written, key=lambda path: next(i for i, line in enumerate(lines) if f"{path} " in line)
         )
-        assert words([fault]) == ["not_finite"]
+        assert causes([fault]) == ["not_finite"]
         assert (asked, whole) == (request, run)
         assert stamps(fault)[0] == fault_ns - (BEFORE - 1) * PERIOD_NS
-        assert recorded.recorder.dropped == 0
+        assert flown_robot.recorder.dropped == 0
 
     def test_fault_that_falls_due_while_another_recording_is_written_is_copied_at_once(
-        self, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+        self, flown_robot: Recorded, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         wrote, goes_on, real = threading.Event(), threading.Event(), Recording.add
 
@@ -310,71 +303,67 @@ class TestSlowDisk:
                     if i == BEFORE // 2:
                         wrote.set()
                         assert goes_on.wait(15.0)
-                    while i == BEFORE - 1 and recorded.ring.end < overrun:
-                        recorded.tick(joint_vel=STILL)
+                    while i == BEFORE - 1 and flown_robot.ring.end < overrun:
+                        flown_robot.tick(joint_vel=STILL)
                     yield tick
 
             real(recording, slowly())
 
-        overrun = recorded.ring.end + 2 * recorded.ring.size
+        overrun = flown_robot.ring.end + 2 * flown_robot.ring.size
         monkeypatch.setattr(Recording, "add", add)
-        recorded.recorder.request()
+        flown_robot.recorder.request()
         assert wrote.wait(15.0)
-        recorded.tick(joint_vel=NAN)
+        flown_robot.tick(joint_vel=NAN)
         for _ in range(AFTER):
-            recorded.tick(joint_vel=STILL)
+            flown_robot.tick(joint_vel=STILL)
         goes_on.set()
-        until(lambda: recorded.recorder.requested is None)
-        (fault,) = (path for path in recorded.recordings() if words([path]) == ["not_finite"])
+        until(lambda: flown_robot.recorder.requested is None)
+        (fault,) = (path for path in flown_robot.recordings() if causes([path]) == ["not_finite"])
         assert len(stamps(fault)) == BEFORE + AFTER
-        assert recorded.recorder.dropped == 0
+        assert flown_robot.recorder.dropped == 0
 
 
 class TestTrouble:
     def test_too_little_free_space_refuses_and_says_how_much(self, tmp_path: Path) -> None:
         robot = Recorded(tmp_path, min_free_mb=1e12)
         until(lambda: robot.recorder.problem)
-        assert "expected 1e+12 MB of free space, found " in robot.recorder.problem
         robot.run(10)
-        with pytest.raises(RefusedError, match="of free space"):
+        with refusal(RefusedError):
             robot.recorder.request()
         robot.tick(joint_vel=NAN)
         assert robot.recordings() == []
         is_error, text = robot.recorder.news[-1]
         assert is_error
-        assert text.endswith("not recorded: not_finite: joint_vel")
-        assert "of free space" in robot.recorder.problem
+        check_wording(robot.recorder.problem, text)
 
-    def test_full_disk_leaves_nothing_and_is_reported(self, tmp_path: Path, disk: Path) -> None:
+    def test_full_disk_leaves_nothing_and_is_reported(
+        self, tmp_path: Path, full_disk: Path
+    ) -> None:
         class Talker(Recorded):
             def wire(self) -> tuple[bytes | None, ...]:
                 return os.urandom(60_000), None
 
-        filler = disk / "filler"
+        filler = full_disk / "filler"
         filler.write_bytes(bytes(3_000_000))
-        robot = Talker(tmp_path, folder=disk)
+        robot = Talker(tmp_path, folder=full_disk)
         robot.run(50)
         robot.tick(joint_vel=NAN)
         robot.recorder.stop()
-        assert [*disk.iterdir()] == [filler]
-        assert "No space left" in robot.recorder.problem
+        assert [*full_disk.iterdir()] == [filler]
+        assert os.strerror(errno.ENOSPC) in robot.recorder.problem
         assert (True, robot.recorder.problem) in robot.recorder.news
 
-    def test_run_ends_whole_before_the_disk_is_full(self, tmp_path: Path, disk: Path) -> None:
+    def test_run_ends_whole_before_the_disk_is_full(self, tmp_path: Path, full_disk: Path) -> None:
         class Talker(Recorded):
             def wire(self) -> tuple[bytes | None, ...]:
                 return os.urandom(20_000), None
 
-        robot = Talker(tmp_path, folder=disk, min_free_mb=2.0)
+        robot = Talker(tmp_path, folder=full_disk, min_free_mb=2.0)
         robot.run(5)
         place = robot.recorder.begin_run()
-        ends_s = time.monotonic() + 15.0
-        while robot.recorder.recording_run and time.monotonic() < ends_s:
-            robot.tick()
-            threading.Event().wait(0.005)
+        until(lambda: robot.tick() and not robot.recorder.recording_run)
         robot.recorder.stop()
-        assert "of free space" in robot.recorder.problem
-        assert f"ends here: {place}" in robot.recorder.problem
+        assert str(place) in robot.recorder.problem
         assert len(stamps(place)) > 5
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
@@ -384,22 +373,21 @@ class TestTrouble:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             folder.chmod(0o755)
-            for wanted, said in ((folder, "may write to"), (folder / "new", "Permission denied")):
+            for wanted in (folder, folder / "new"):
                 os.seteuid(NOBODY)
                 try:
                     problem = RecordingFolder(wanted, 0.0, lambda: TYPES, flight).problem()
                 finally:
                     os.seteuid(0)
                 assert problem.startswith(f"{wanted}: ")
-                assert said in problem
-                assert "set flight.folder" in problem
+                check_wording(problem.removeprefix(str(folder)))
 
     def test_folder_that_is_a_file_is_reported(self, tmp_path: Path) -> None:
         file = tmp_path / "file"
         file.write_text("mine", "utf-8")
         robot = Recorded(tmp_path, folder=file)
         until(lambda: robot.recorder.problem)
-        assert f"{file}: cannot be written" in robot.recorder.problem
+        check_wording(robot.recorder.problem)
         robot.recorder.stop()
         assert file.read_text("utf-8") == "mine"
 
@@ -420,7 +408,7 @@ class TestTrouble:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
-        with pytest.raises(PolicyError, match=f"share/policy_msgs/msg, found {tmp_path}; build"):
+        with refusal(PolicyError):
             message_types()
 
 

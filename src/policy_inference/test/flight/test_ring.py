@@ -34,7 +34,7 @@ def flyer() -> Flyer:
     return flyer
 
 
-def assert_whole(tick: FlightTick) -> None:
+def assert_of_one_tick(tick: FlightTick) -> None:
     """Check that all parts are of the tick that the times tell; see `marked`."""
     moment = tick.moment
     number = float(moment.time_ns)
@@ -168,11 +168,12 @@ def test_tick_in_which_the_policy_does_not_run_has_only_the_state(flyer: Flyer) 
 def test_mode_is_that_of_the_command_whatever_is_asked_for_before_the_tick_is_recorded(
     flyer: Flyer,
 ) -> None:
+    before = flyer.newest().moment
     flyer.controller.tick(flyer.now_ns, flyer.now_ns + PERIOD_NS)
     flyer.controller.damp("asked for in between")
     flyer.record()
     moment = flyer.newest().moment
-    assert (moment.mode, moment.reason) == (Mode.RUN, "the policy runs")
+    assert (moment.mode, moment.reason) == (Mode.RUN, before.reason)
 
 
 def test_ticks_of_before_a_restart_are_not_given(flyer: Flyer) -> None:
@@ -278,6 +279,6 @@ def test_whatever_is_written_while_ticks_are_copied_each_copy_is_of_one(
 
         came_so_far = interrupted(copy, line, write)
         for tick in found:
-            assert_whole(tick)
+            assert_of_one_tick(tick)
         assert len(found) == robot.ring.size or came_so_far
     assert line > 4 * robot.ring.size

@@ -26,19 +26,19 @@ from policy_inference.flight.sensors import (
 
 from ..core.contracts import contract_of
 from ..core.robots import UPRIGHT
-from .flying import TYPES, Flyer, read
+from .flying import TYPES, Flyer, read_flight
 
 STAMP_NS = 12_000_000_034
 NAMES = ("ankle", "hip", "knee")
 MESSAGES = SensorMessages(TYPES)
 
 
-def decoded(topic: Topic, data: bytes) -> Any:
+def decoded_as(topic: Topic, data: bytes) -> Any:
     return TYPES.deserialize_cdr(data, topic.type)
 
 
 @pytest.fixture
-def state() -> RobotState:
+def sensed_state() -> RobotState:
     terms = [
         {"term": term}
         for term in ("base_lin_vel", "base_ang_vel", "projected_gravity", "joint_pos", "joint_vel")
@@ -71,29 +71,29 @@ def state() -> RobotState:
     ],
 )
 def test_reader_of_a_robots_messages_reads_these(
-    state: RobotState, topic: Topic, data: bytes, fields: dict[str, list[float]]
+    sensed_state: RobotState, topic: Topic, data: bytes, fields: dict[str, list[float]]
 ) -> None:
-    message = decoded(topic, data)
+    message = decoded_as(topic, data)
     assert stamp_ns(message) == STAMP_NS
-    reader = state_reader(topic.name, ("hip", "knee", "ankle"), state)
+    reader = state_reader(topic.name, ("hip", "knee", "ankle"), sensed_state)
     assert reader.message == topic.type
     reader.read(message)
     for field, values in fields.items():
-        np.testing.assert_array_equal(state[field], np.array(values))
+        np.testing.assert_array_equal(sensed_state[field], np.array(values))
 
 
 def test_values_that_no_policy_reads_are_there_too() -> None:
-    joints = decoded(
+    joints = decoded_as(
         JOINT_STATES,
         MESSAGES.joint_states(STAMP_NS, NAMES, np.zeros(3), np.zeros(3), np.array([7.0, 8.0, 9.0])),
     )
     assert joints.effort.tolist() == [7.0, 8.0, 9.0]
-    imu = decoded(
+    imu = decoded_as(
         IMU, MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.zeros(3), np.array([0.0, 0.5, 9.81]))
     )
     require_orientation(imu)
     assert (imu.linear_acceleration.y, imu.linear_acceleration.z) == (0.5, 9.81)
-    feet = decoded(
+    feet = decoded_as(
         CONTACT_FORCES,
         MESSAGES.contact_forces(
             STAMP_NS, ["left", "right"], np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -102,7 +102,7 @@ def test_values_that_no_policy_reads_are_there_too() -> None:
     assert feet.names == ["left", "right"]
     assert [force.z for force in feet.forces] == [3.0, 6.0]
     assert feet.header.frame_id == "world"
-    assert velocity_of(decoded(TWIST, MESSAGES.twist((0.5, -0.1, 0.2)))) == (0.5, -0.1, 0.2)
+    assert velocity_of(decoded_as(TWIST, MESSAGES.twist((0.5, -0.1, 0.2)))) == (0.5, -0.1, 0.2)
 
 
 def test_run_in_lockstep_is_recorded_tick_by_tick_with_a_small_ring(tmp_path: Path) -> None:
@@ -118,6 +118,6 @@ def test_run_in_lockstep_is_recorded_tick_by_tick_with_a_small_ring(tmp_path: Pa
     with Recording(tmp_path / "walk", TYPES, flight, "a walk in simulation") as recording:
         flyer.recording = recording
         flyer.run(100)
-    found = read(recording.place)
-    assert [tick.tick for _, tick, _ in found["/policy_tick"]] == [*range(recording.ticks)]
+    found = read_flight(recording.place)
+    assert [tick.tick for _, tick, _ in found["policy_tick"]] == [*range(recording.ticks)]
     assert recording.ticks == flyer.ring.end == 112

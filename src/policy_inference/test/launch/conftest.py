@@ -51,6 +51,27 @@ class LaunchRun:
         except subprocess.TimeoutExpired:
             pytest.fail(f"`ros2 launch` did not end:\n{self.output}")
 
+    def refuses(self, *words: str) -> None:
+        """Require that it ends before anything starts, with a line that has all these words."""
+        assert self.wait_for_end() == 1
+        self.says(*words)
+        assert "process started" not in self.output
+
+    def says(self, *words: str) -> None:
+        """Require a line with all these words."""
+        lines = self.output.splitlines()
+        assert any(all(word in line for word in words) for line in lines), self.output
+
+    def is_interrupted(self, nodes: int) -> None:
+        """Press Ctrl+C, after which all nodes end without fault."""
+        self.send(signal.SIGINT)
+        assert self.wait_for_end() == 0
+        assert self.ended_cleanly() == nodes
+
+    def ended_cleanly(self) -> int:
+        """Return how many processes have ended without fault, as `ros2 launch` calls it."""
+        return self.output.count("process has finished cleanly")
+
     def send(self, number: signal.Signals) -> None:
         """Signal the whole group, as the terminal does."""
         os.killpg(self._process.pid, number)

@@ -117,7 +117,7 @@ NODES: dict[str, Callable[[], Any]] = {
 
 
 @pytest.fixture
-def ros() -> Iterator[None]:
+def ros_context() -> Iterator[None]:
     import rclpy
 
     rclpy.init(args=[])
@@ -132,7 +132,7 @@ def test_parameter_file_has_a_section_for_each_node_in_any_namespace(file: str) 
 
 @pytest.mark.ros
 @pytest.mark.parametrize("name", NODES)
-def test_parameter_file_states_the_defaults_of_the_node(ros: None, name: str) -> None:
+def test_parameter_file_states_the_defaults_of_the_node(ros_context: None, name: str) -> None:
     node = NODES[name]()
     stated = SECTIONS[name]
 
@@ -147,7 +147,7 @@ def test_parameter_file_states_the_defaults_of_the_node(ros: None, name: str) ->
 @pytest.mark.ros
 @pytest.mark.parametrize("name", ["joint_policy_node", "operator_node"])
 def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
-    ros: None, name: str
+    ros_context: None, name: str
 ) -> None:
     text = (FOLDER / "first_steps.yaml").read_text(encoding="utf-8")
     stated = yaml.safe_load(text)[f"/**/{name}"]["ros__parameters"]
@@ -189,7 +189,9 @@ def test_parameter_file_states_the_defaults_of_the_metrics(file: str) -> None:
 
 @pytest.mark.ros
 @pytest.mark.parametrize("file", ["joint_policy.yaml", "policy_set.yaml", "act_policy.yaml"])
-def test_limits_suggested_in_the_parameter_file_are_parameters(ros: None, file: str) -> None:
+def test_limits_suggested_in_the_parameter_file_are_parameters(
+    ros_context: None, file: str
+) -> None:
     node = NODES[NODES_OF[file][0]]()
     suggested = re.findall(r"# (safety\.\w+):", TEXTS[file])
     declared = [key for key in suggested if node.has_parameter(key)]

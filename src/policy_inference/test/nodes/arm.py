@@ -18,9 +18,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from policy_inference.interfaces import Mode
 from policy_inference.nodes import qos
+from testkit.ros_time import stamp
 
 from .colour_bundle import JOINTS, PERIOD_NS, SIZES
-from .harness import Robot, stamp
+from .harness import Robot
 
 Colour = tuple[int, int, int]
 Pixels = npt.NDArray[np.uint8]
@@ -76,13 +77,13 @@ class Arm(Robot):
             np.full((*self.sizes[name], 3), self.colours[name], np.uint8),
         )
         if encoding in ("jpeg", "png"):
-            data = compressed(image, encoding)
+            data = compressed_image(image, encoding)
             left = len(data) - (self.cut_bytes if name == "front" else 0)
             message = CompressedImage(format=encoding, data=array("B", data[:left]))
             message.header.stamp = stamp(self.now_ns)
             self.publish(self._compressed[name], name, message)
             return
-        rows = encoded(image, encoding)
+        rows = rows_of_image(image, encoding)
         message = Image(
             height=image.shape[0],
             width=image.shape[1],
@@ -96,9 +97,7 @@ class Arm(Robot):
     def runs(self) -> Arm:
         """Tick until the policy runs and commands what it sees."""
         self.is_met()
-        self.tick()
-        self.request("stand")
-        self.until(lambda: self.tick().mode == Mode.READY, "READY")
+        self.stands()
         self.request("run")
         self.until(lambda: self.tick().mode == Mode.RUN, "RUN")
         return self
@@ -108,18 +107,18 @@ class Arm(Robot):
         return [self.tick().position[0] for _ in range(ticks)]
 
 
-def seen(front: Colour = FRONT, wrist: Colour = WRIST) -> Sequence[float]:
+def seen_positions(front: Colour = FRONT, wrist: Colour = WRIST) -> Sequence[float]:
     """Return what the policy makes of colours in the first step, rad."""
     return [value / 255.0 for value in (*front, wrist[0])]
 
 
-def compressed(image: Pixels, encoding: str) -> bytes:
+def compressed_image(image: Pixels, encoding: str) -> bytes:
     """Return an image in RGB as JPEG or PNG."""
     _, data = cv2.imencode(f".{encoding}", image[:, :, ::-1])
     return data.tobytes()
 
 
-def encoded(image: Pixels, encoding: str) -> Pixels:
+def rows_of_image(image: Pixels, encoding: str) -> Pixels:
     """Return the rows of bytes of an image in RGB, of one colour for yuv422_yuy2 and nv12.
 
     The formulas of ITU-R BT.601, in its studio range, written down here on their own.

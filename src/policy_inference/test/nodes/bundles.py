@@ -70,20 +70,26 @@ CONTRACT: Mapping[str, Any] = {
 }
 
 
-def write_bundle(
-    folder: Path, changes: Mapping[str, object] | None = None, batch: int | str = 1
-) -> Path:
-    """Write a bundle whose contract has keys replaced, named like ``safety.on_fault``."""
-    contract = copy.deepcopy(dict(CONTRACT))
-    for key, value in (changes or {}).items():
+def edited(contract: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    """Return a contract that has keys replaced, named like ``safety.on_fault``."""
+    found = copy.deepcopy(dict(contract))
+    for key, value in changes.items():
         *path, last = key.split(".")
-        section = contract
+        section = found
         for name in path:
             section = section.setdefault(name, {})
         if value is MISSING:
             del section[last]
         else:
             section[last] = copy.deepcopy(value)
+    return found
+
+
+def write_bundle(
+    folder: Path, changes: Mapping[str, object] | None = None, batch: int | str = 1
+) -> Path:
+    """Write a bundle whose contract is `edited`."""
+    contract = edited(CONTRACT, changes or {})
     folder.mkdir(parents=True, exist_ok=True)
     (_, inputs), (_, outputs) = (
         next(iter(contract["model"][kind].values()))["shape"] for kind in ("inputs", "outputs")
@@ -95,8 +101,8 @@ def write_bundle(
     return folder
 
 
-def write_record(folder: Path) -> None:
-    """Write what `model_tools install` writes beside a bundle."""
+def write_record(folder: Path) -> Path:
+    """Write what `model_tools install` writes beside a bundle; return its folder."""
     contract = (folder / "policy.yaml").read_bytes()
     (folder / "model_version.json").write_text(
         json.dumps(
@@ -109,6 +115,7 @@ def write_record(folder: Path) -> None:
             }
         )
     )
+    return folder
 
 
 def write_external_bundle(folder: Path, topic: str = "scan", size: int = 3) -> Path:

@@ -6,7 +6,6 @@ Step k of a chunk has red, green and blue of `front`, 0 to 1, and the red of `wr
 rad, each + k x RAMP. A `front` with less red than NEEDED gives NaN in step NAN_STEP.
 """
 
-import copy
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,8 @@ import yaml
 from onnx import helper
 
 from policy_inference.testing.models import save
+
+from .bundles import edited
 
 JOINTS = ("red", "green", "blue", "grip")
 SIZES = {"front": (16, 24), "wrist": (12, 16)}
@@ -75,33 +76,33 @@ CONTRACT: Mapping[str, Any] = {
 
 
 def write_colours(
-    folder: Path, changes: Mapping[str, object] | None = None, *, offset_rad: float | None = None
+    folder: Path,
+    changes: Mapping[str, object] | None = None,
+    *,
+    offset_rad: float | None = None,
+    wrong_by: float = 0.0,
 ) -> Path:
-    """Write the bundle with keys of the contract replaced, named like ``safety.on_fault``.
+    """Write the bundle, whose contract is `edited`.
 
-    With an offset it has golden rows, and all targets are greater by that.
+    With an offset it has golden rows, and all targets are greater by that; they may be wrong.
     """
-    contract = copy.deepcopy(dict(CONTRACT))
-    for key, value in (changes or {}).items():
-        *path, last = key.split(".")
-        section = contract
-        for name in path:
-            section = section.setdefault(name, {})
-        section[last] = copy.deepcopy(value)
     folder.mkdir(parents=True)
-    model = _save(folder / "policy.onnx")
+    model, golden = _save_colours(folder / "policy.onnx"), dict[str, object]()
     if offset_rad is not None:
         file = _save_golden(folder / "golden.npz", offset_rad)
-        contract["golden"] = {
-            "file": file.name,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        golden = {
+            "golden": {
+                "file": file.name,
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            },
+            "action.normalisation": {
+                "mode": "mean_std",
+                "mean": [offset_rad + wrong_by] * len(JOINTS),
+                "std": [1.0] * len(JOINTS),
+                "eps": 0.0,
+            },
         }
-        contract["action"]["normalisation"] = {
-            "mode": "mean_std",
-            "mean": [offset_rad] * len(JOINTS),
-            "std": [1.0] * len(JOINTS),
-            "eps": 0.0,
-        }
+    contract = edited(edited(CONTRACT, golden), changes or {})
     artifacts = contract["graphs"]["policy"]["artifacts"]
     artifacts["onnx"]["sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
@@ -125,7 +126,7 @@ def _save_golden(file: Path, offset_rad: float, rows: int = 4) -> Path:
     return file
 
 
-def _save(file: Path) -> Path:
+def _save_colours(file: Path) -> Path:
     nodes = [
         helper.make_node("ReduceMean", ["front"], ["colour"], axes=[2, 3], keepdims=0),
         helper.make_node("ReduceMean", ["wrist"], ["other"], axes=[2, 3], keepdims=0),

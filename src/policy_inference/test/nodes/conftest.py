@@ -6,26 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
-import rclpy
-from rclpy.lifecycle import TransitionCallbackReturn
 
-from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from policy_inference.nodes.act_policy_node import ActPolicyNode
 
-from .bundles import write_bundle
-from .harness import Robot, Stage
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    """Folder of a bundle without fault."""
-    return write_bundle(tmp_path / "two_joints")
+from .arm import Arm
+from .colour_bundle import write_colours
+from .harness import Robot, StageOf, staged
+from .kinds import IN_USE, JOINT, Kind
 
 
 @pytest.fixture
-def new_log(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+def log_since(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """Return what this process wrote to its standard error since the last call.
 
     `capfd.readouterr` cuts the file short after each look, and with it a line that another thread
@@ -41,37 +35,62 @@ def new_log(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture
-def stage(new_log: Callable[[], str]) -> Iterator[Stage]:
+def kind() -> Kind:
+    """Joint policies, where a test has no parameter of this name."""
+    return JOINT
+
+
+@pytest.fixture
+def node_stage(log_since: Callable[[], str], kind: Kind) -> Iterator[StageOf[Any, Any]]:
     """Nodes and a robot; all ends with the test."""
-    rclpy.init(args=[])
-    stage = Stage(new_log)
-    yield stage
-    stage.close()
-    rclpy.shutdown()
+    with staged(kind.robot, kind.node, log_since) as stage:
+        yield stage
 
 
 @pytest.fixture
-def robot(stage: Stage) -> Robot:
-    """The robot of the stage."""
-    return stage.robot
+def partner(node_stage: StageOf[Any, Any]) -> Any:
+    """The robot beside the nodes."""
+    return node_stage.robot
 
 
 @pytest.fixture
-def active(stage: Stage, bundle: Path) -> Callable[..., JointPolicyNode]:
+def bundle_in_use(tmp_path: Path, kind: Kind) -> Path:
+    """Folder of a bundle without fault."""
+    return kind.write(tmp_path / "in_use", IN_USE)
+
+
+@pytest.fixture
+def activate(node_stage: StageOf[Any, Any], bundle_in_use: Path) -> Callable[..., Any]:
     """Configure and activate a node with parameters."""
-
-    def start(**parameters: object) -> JointPolicyNode:
-        node = stage.node(**{"bundle": str(bundle), "status_rate_hz": 20.0, **parameters})
-        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
-        return node
-
-    return start
+    return lambda **parameters: node_stage.active(
+        **{"bundle": str(bundle_in_use), "status_rate_hz": 20.0, **parameters}
+    )
 
 
 @pytest.fixture
-def lockstep(active: Callable[..., JointPolicyNode], robot: Robot) -> Robot:
+def lockstep(activate: Callable[..., Any], partner: Robot) -> Robot:
     """A robot that an active node answers in simulated time."""
-    active(use_sim_time=True)
-    robot.is_met()
-    return robot
+    activate(use_sim_time=True)
+    partner.is_met()
+    return partner
+
+
+@pytest.fixture
+def arm_stage(log_since: Callable[[], str]) -> Iterator[StageOf[Arm, ActPolicyNode]]:
+    """Nodes of chunk policies and an arm; all ends with the test."""
+    with staged(Arm, ActPolicyNode, log_since) as stage:
+        yield stage
+
+
+@pytest.fixture
+def start_arm(arm_stage: StageOf[Arm, ActPolicyNode], tmp_path: Path) -> Callable[..., Arm]:
+    """Configure and activate a node in lockstep, with parameters; return the arm."""
+
+    def start_one(bundle: Path | None = None, **parameters: object) -> Arm:
+        folder = bundle or write_colours(tmp_path / "colours")
+        arm_stage.active(
+            **{"bundle": str(folder), "use_sim_time": True, "status_rate_hz": 50.0, **parameters}
+        )
+        return arm_stage.robot
+
+    return start_one

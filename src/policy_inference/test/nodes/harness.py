@@ -3,16 +3,21 @@
 """A robot beside the node under test: sensors out, commands and reports in, one executor."""
 
 import math
+import re
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Quaternion, Twist, Vector3
-from policy_msgs.msg import JointCommand, PolicyStatus
+from policy_msgs.msg import InputStatus, JointCommand, PolicyStatus
+from policy_msgs.srv import LoadBundle
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -20,21 +25,32 @@ from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.nodes.lifecycle import LifecycleBase
+from testkit.ros_time import ns, stamp
+from testkit.waiting import PATIENCE_S
+from testkit.wording import check_wording
 
 from .bundles import DAMP_DAMPING, JOINTS, PERIOD_NS, STAND
 
-DEADLINE_S = 15.0
-"""Far beyond what anything here takes; only a test that fails waits so long."""
+DEADLINE_S = PATIENCE_S
 _CONFIRMING_TICKS = 25
 """Half a second at 50 Hz, in which samples of the joints must agree."""
 _RELIABLE = QoSProfile(depth=100)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
+_FIRST_LINE = re.compile(r"\[(DEBUG|INFO|WARN|ERROR|FATAL)\] \[[\d.]+\] \[([^\]]+)\]: (.*)")
+
+
+class Logged(NamedTuple):
+    """One message of the log."""
+
+    level: str
+    logger: str
+    text: str
 
 
 class Robot:
@@ -134,6 +150,38 @@ class Robot:
             response = self.ask(request)
         assert response.success, response.message
 
+    def refusal(self, request: str) -> str:
+        """Call a request that must be refused; compare the reason's wording, and return it."""
+        return self._refusal(self.ask(request))
+
+    def asks_to_load(self, bundle: Path | str, backend: str = "") -> Any:
+        """Ask for another policy; return what will be the answer."""
+        client = self.node.create_client(LoadBundle, f"{self.policy_node}/load")
+        self.until(client.service_is_ready, "the service load")
+        return client.call_async(LoadBundle.Request(bundle=str(bundle), backend=backend))
+
+    def loads(self, bundle: Path | str, backend: str = "") -> str:
+        """Load another policy; return what is said of it."""
+        response = self.finishes(self.asks_to_load(bundle, backend), "the load")
+        assert response.success, response.message
+        return str(response.message)
+
+    def load_refusal(self, bundle: Path | str, backend: str = "") -> str:
+        """Ask for a policy that must be refused; compare the reason's wording, and return it."""
+        return self._refusal(self.finishes(self.asks_to_load(bundle, backend), "the refusal"))
+
+    def _refusal(self, response: Any) -> str:
+        assert not response.success
+        check_wording(response.message)
+        return str(response.message)
+
+    def record_run(self, on: bool) -> SetBool.Response:
+        """Begin to record a run, or end it."""
+        response: SetBool.Response = self.call(
+            SetBool, f"{self.policy_node}/record_run", SetBool.Request(data=on)
+        )
+        return response
+
     def send_joints(self) -> None:
         message = JointState(
             name=list(self.names),
@@ -223,32 +271,90 @@ class Robot:
         self.tick()
         return True
 
-    def runs(self) -> "Robot":
-        """Tick until the policy runs and has its gains to itself."""
-        self.is_met()
+    def ticks(self, count: int) -> JointCommand:
+        """Tick so many times; return the last command."""
+        return [self.tick() for _ in range(count)][-1]
+
+    def modes(self, ticks: int) -> list[int]:
+        """Return the mode of each of so many ticks."""
+        return [self.tick().mode for _ in range(ticks)]
+
+    def stands(self) -> None:
+        """Tick until the robot has stood up."""
         self.tick()
         self.request("stand")
         self.until(lambda: self.tick().mode == Mode.READY, "READY")
+
+    def runs(self) -> "Robot":
+        """Tick until the policy runs and has its gains to itself."""
+        self.is_met()
+        self.stands()
         self.request("run")
         self.until(lambda: self.tick().stiffness[0] == 30.0, "the end of blending into RUN")
         assert self.commands[-1].mode == Mode.RUN
         return self
+
+    def newest(self) -> PolicyStatus:
+        """Return a status made after this call, after two more ticks."""
+        self.ticks(2)
+        self.statuses.clear()
+        return self.reported(lambda _: len(self.statuses) > 1, "two statuses")
+
+    def diagnosed(self, condition: Callable[[DiagnosticStatus], object]) -> DiagnosticStatus:
+        """Tick until the newest diagnosis fulfils a condition; return it."""
+        self.until(
+            lambda: self.tick() and self.diagnostics and condition(self.diagnostics[-1].status[0]),
+            "a diagnosis",
+        )
+        found: DiagnosticStatus = self.diagnostics[-1].status[0]
+        return found
+
+    def told(self) -> dict[str, str]:
+        """Return the newest diagnostics."""
+        self.until(lambda: self.diagnostics, "diagnostics")
+        return {entry.key: entry.value for entry in self.diagnostics[-1].status[0].values}
 
     def reported(self, condition: Callable[[PolicyStatus], object], what: str) -> PolicyStatus:
         """Spin until the newest status fulfils the condition; return it."""
         self.until(lambda: self.statuses and condition(self.statuses[-1]), what)
         return self.statuses[-1]
 
-    def hears(self, text: str) -> str:
-        """Spin until this text is logged; return all that was logged."""
-        self.until(lambda: text in self.log, f"{text!r} in the log")
-        return self._log
+    def hears(self, *words: str, level: str = "") -> str:
+        """Spin until a message with all these words is logged, at this level; return its text."""
+
+        def found() -> str:
+            return next(
+                (
+                    each.text
+                    for each in self.logged(level)
+                    if all(word in each.text for word in words)
+                ),
+                "",
+            )
+
+        self.until(found, f"{level} {words} in the log")
+        return found()
+
+    def logged(self, level: str = "") -> list[Logged]:
+        """Return what has been logged since the beginning, at a level."""
+        return [each for each in logged_in(self.log) if level in each.level]
 
     @property
     def log(self) -> str:
-        """What has been logged since the beginning."""
+        """All that this process has written since the beginning."""
         self._log += self._new_log()
         return self._log
+
+
+def logged_in(output: str) -> list[Logged]:
+    """Return the messages in the output of a node, whose lines are whole."""
+    found = list[Logged]()
+    for line in output[: output.rfind("\n") + 1].splitlines():
+        if first := _FIRST_LINE.match(line):
+            found.append(Logged(*first.groups()))
+        elif found:
+            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n{line}")
+    return found
 
 
 R = TypeVar("R", bound=Robot)
@@ -276,6 +382,23 @@ class StageOf(Generic[R, N]):
             assert result.successful, result.reason
         return node
 
+    def active(self, **parameters: object) -> N:
+        """Return a node with parameters, configured and activated."""
+        node = self.node(**parameters)
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        return node
+
+    def refuses(self, **parameters: object) -> None:
+        """Configure a node that must be refused with one line per reason, and leave nothing."""
+        node = self.node(**parameters)
+        before = entities(node)
+        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+        self.robot.hears(level="ERROR")
+        check_wording(*(each.text for each in self.robot.logged("ERROR")))
+        assert entities(node) == before
+        assert self.robot.commands == []
+
     def close(self) -> None:
         for node in self.nodes:
             node.halt()
@@ -286,20 +409,22 @@ class StageOf(Generic[R, N]):
         self.robot.node.destroy_node()
 
 
-class Stage(StageOf[Robot, JointPolicyNode]):
-    """Makes joint policy nodes beside a robot."""
+@contextmanager
+def staged(
+    robot: type[R],
+    make: Callable[[], N],
+    new_log: Callable[[], str],
+    arguments: Sequence[str] = (),
+) -> Iterator[StageOf[R, N]]:
+    """Give nodes of a kind and a robot in one ROS 2 context; all ends with it."""
+    rclpy.init(args=[*arguments])
+    stage = StageOf(robot, make, new_log)
+    yield stage
+    stage.close()
+    rclpy.shutdown()
 
-    def __init__(self, new_log: Callable[[], str]) -> None:
-        super().__init__(Robot, JointPolicyNode, new_log)
 
-
-def stamp(time_ns: int) -> Time:
-    sec, nanosec = divmod(time_ns, 1_000_000_000)
-    return Time(sec=sec, nanosec=nanosec)
-
-
-def ns(time: Time) -> int:
-    return int(time.sec * 1_000_000_000 + time.nanosec)
+Stage = StageOf[Robot, JointPolicyNode]
 
 
 def is_damp(command: JointCommand) -> bool:
@@ -309,6 +434,14 @@ def is_damp(command: JointCommand) -> bool:
         and list(command.damping) == [DAMP_DAMPING] * len(JOINTS)
         and not any((*command.stiffness, *command.velocity, *command.effort))
     )
+
+
+def counters(status: PolicyStatus) -> dict[str, int]:
+    return {counter.name: counter.count for counter in status.guard_counters}
+
+
+def status_of_input(status: PolicyStatus, name: str) -> InputStatus:
+    return next(entry for entry in status.inputs if entry.name == name)
 
 
 def entities(node: Node) -> Mapping[str, list[str]]:

@@ -50,7 +50,7 @@ class Faulty(OnnxBackend):
         elif fault == "exit":
             os._exit(7)
         elif fault:
-            _MISCHIEF.get(fault, _nothing)()
+            _MISCHIEF.get(fault, _no_fault)()
 
 
 def _descriptors(kind: str) -> list[int]:
@@ -99,7 +99,7 @@ def _closes() -> None:
     os.closerange(0, 1024)
 
 
-def _nothing() -> None:
+def _no_fault() -> None:
     """Nothing is wrong."""
 
 

@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of shadows of both kinds of policies share."""
+"""Robots whose sensors change while a shadow looks on, and what is reported of it."""
 
 from __future__ import annotations
 
+import math
 import os
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,43 +13,37 @@ from typing import Any
 import numpy as np
 import pytest
 from policy_msgs.msg import JointCommand, ShadowStatus
-from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
-from policy_inference.shadow.slots import SLOTS
 from policy_inference.testing.bundles import register
-from policy_inference.testing.process import children
 
-from .harness import Robot, StageOf
-from .shadow_backends import SLOW_S, Faulty
+from .harness import Robot
+from .kinds import CHUNK, Kind
+from .shadow_backends import Faulty
 
-Walk = Callable[[int, Callable[[int], None]], None]
-"""Ticks so many times with sensor values that change, and calls a function before each tick."""
-
+Each = Callable[[int], None]
 IDLE_S = 120.0
 FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit", "mode")
-FAULTS = [
-    ("nan", ""),
-    ("raise", "shadow: faulty: asked to fail"),
-    ("slow", ""),
-    ("segfault", "shadow: its process ended with status -11"),
-    ("exit", "shadow: its process ended with status 7"),
-    ("SIGKILL", "shadow: its process ended with status -9"),
-    ("SIGSTOP", ""),
-]
-"""Of `shadow_backends.Faulty`, and signals to its process; with the problem that is reported."""
-MISCHIEF = [
-    # What these two hit is chance: the node gives up, or gets no answers any more.
-    ("garbage", "shadow: "),
-    ("answers", "shadow: "),
-    ("cuts", ""),
-    ("prints", ""),
-    ("forks", ""),
-    ("closes", "shadow: "),
-]
-"""The same, of what no runtime should do."""
+FAULTS = {
+    "nan": "",
+    "raise": "shadow: faulty: ",
+    "slow": "",
+    "segfault": "shadow: its process ended with status -11",
+    "exit": "shadow: its process ended with status 7",
+    "SIGKILL": "shadow: its process ended with status -9",
+    "SIGSTOP": "",
+    # What no runtime should do. Where this gives a problem, what it hits is chance: the node gives
+    # up, or gets no answers any more.
+    "garbage": "shadow: ",
+    "answers": "shadow: ",
+    "cuts": "",
+    "prints": "",
+    "forks": "",
+    "closes": "shadow: ",
+}
+"""Of `shadow_backends.Faulty`, and signals to its process; with the beginning of the problem that
+is reported, empty where none is."""
 
 
 def register_faulty(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,20 +56,51 @@ def register_faulty(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
 
+def moves_sensors(robot: Any, kind: Kind, ticks: int, each: Each = lambda _: None) -> None:
+    """Tick with sensor values that change, and call a function before each tick."""
+    for number in range(ticks):
+        if kind is CHUNK:
+            robot.colours["front"] = (60 + 11 * number % 180, 7 * number % 200, 100)
+            robot.colours["wrist"] = (5 * number % 200, 0, 0)
+        else:
+            robot.position = [0.2 + 0.1 * math.sin(number), -0.2 + 0.05 * math.cos(number)]
+            robot.velocity = [0.3 * math.cos(number), 0.1]
+            robot.ang_vel = 0.2 * math.sin(0.7 * number)
+        each(number)
+        robot.tick()
+
+
+def rests_sensors(robot: Any, kind: Kind) -> None:
+    """Bring the sensors' values to those from which the robot stands up, and tick."""
+    if kind is CHUNK:
+        moves_sensors(robot, kind, 1)
+        return
+    robot.position, robot.velocity, robot.ang_vel = robot.stand, (0.0, 0.0), 0.0
+    robot.tick()
+
+
 def shadow_of(robot: Robot, condition: Callable[[ShadowStatus], object], what: str) -> ShadowStatus:
-    """Wait for a status whose shadow fulfils a condition; simulated time passes meanwhile."""
-    robot.until(
-        lambda: robot.tick() and robot.statuses and condition(robot.statuses[-1].shadow[0]),
-        what,
-        IDLE_S,
-    )
+    """Wait for a status whose shadow fulfils a condition; return what it says of the shadow.
+
+    On a busy machine that takes long: the shadow runs only when nothing else wants the core.
+    Simulated time passes by one tick per status, so that whoever records these ticks keeps up.
+    """
+
+    def is_so() -> object:
+        if not robot.statuses:
+            return False
+        found = condition(robot.statuses[-1].shadow[0])
+        if not found:
+            robot.statuses.clear()
+            robot.tick()
+        return found
+
+    robot.until(is_so, what, IDLE_S)
     return robot.statuses[-1].shadow[0]
 
 
 def settled(robot: Robot, since: int = 0) -> ShadowStatus:
     """Leave RUN; return the status in which all ticks in RUN have been answered.
-
-    On a busy machine that takes long: the shadow runs only when nothing else wants the core.
 
     Args:
         robot: Ticks on.
@@ -85,106 +109,27 @@ def settled(robot: Robot, since: int = 0) -> ShadowStatus:
     robot.request("damp")
     robot.tick()
     asked = sum(each.mode == JointCommand.MODE_RUN for each in robot.commands[since:])
-    ends_s = time.monotonic() + IDLE_S
-    while not (robot.statuses and total(robot.statuses[-1].shadow[0]) == asked):
-        assert time.monotonic() < ends_s, robot.statuses[-1].shadow[0]
-        robot.tick()
-    return robot.statuses[-1].shadow[0]
+    return shadow_of(robot, lambda shadow: answered(shadow) == asked, f"{asked} answers")
 
 
-def total(status: ShadowStatus) -> int:
+def answered(status: ShadowStatus) -> int:
     return int(status.compared + status.skipped + status.lost + status.failed + status.not_finite)
 
 
-def commands(robot: Robot) -> list[list[Any]]:
-    """Return the content of all commands so far."""
-    return [[list(np.ravel(getattr(each, name))) for name in FIELDS] for each in robot.commands]
-
-
-def assert_commands_stay(
-    stage: StageOf[Any, Any],
-    bundle: Path,
-    folder: Path,
-    begin: Callable[[], None],
-    walk: Walk,
-    *,
-    fault: str,
-    reason: str,
-) -> None:
-    """Require the commands of a run without a shadow, bit for bit, beside one that has a fault.
-
-    Args:
-        stage: Without nodes yet.
-        bundle: Of the policy, and of its shadow on the back end `faulty`.
-        folder: For the file that says what goes wrong.
-        begin: Brings the sensors' values to those from which the robot stands up, and ticks.
-        walk: The run.
-        fault: One of FAULTS or MISCHIEF, in the middle of the run.
-        reason: Beginning of the problem that is reported; empty: none is.
-    """
-    node, robot = (
-        stage.node(bundle=str(bundle), use_sim_time=True, status_rate_hz=20.0),
-        stage.robot,
-    )
-    plain, status = _run(node, robot, begin, lambda: walk(3 * SLOTS, lambda _: None))
-    node.trigger_deactivate()
-    node.trigger_cleanup()
-    before = children()
-
-    def act(tick: int) -> None:
-        if tick == SLOTS // 2 and fault.startswith("SIG"):
-            (process,) = children() - before
-            os.kill(process, getattr(signal, fault))
-        elif tick == SLOTS // 2:
-            (folder / "fault").write_text(fault)
-
-    shadow = {
-        "shadow_bundle": str(bundle),
-        "shadow_backend": "faulty",
-        "backend_options": f"faulty.fault={folder / 'fault'}",
-    }
-    for result in node.set_parameters([Parameter(k, value=v) for k, v in shadow.items()]):
-        assert result.successful, result.reason
-    found, beside = _run(node, robot, begin, lambda: walk(3 * SLOTS, act))
-
-    assert found == plain
-    assert not beside.latched
-    assert [(c.name, c.count) for c in beside.guard_counters] == [
-        (c.name, c.count) for c in status.guard_counters
-    ]
-    if reason:
-        # A machine that is busy may first be the cause that there is no answer.
-        shadow_of(robot, lambda shadow: shadow.problem.startswith(reason), reason)
-    if fault == "SIGSTOP":
-        assert beside.shadow[0].lost > 0
-    if fault == "nan":
-        shadow_of(robot, lambda shadow: shadow.not_finite > 0, "answers")
-    if fault == "slow":
-        shadow_of(robot, lambda shadow: shadow.duration_max_s >= SLOW_S, "a slow answer")
-
-
-def _run(
-    node: Any, robot: Any, begin: Callable[[], None], walk: Callable[[], None]
+def run_of_commands(
+    robot: Robot, kind: Kind, ticks: int, each: Each = lambda _: None
 ) -> tuple[list[list[Any]], Any]:
-    """Configure the node, run in lockstep, no tick missed; return all commands, the last status."""
-    assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-    assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    """Run in lockstep, no tick missed; return the content of all commands, and the last status."""
     robot.is_met()
-    missed = _next_status(robot).ticks_missed
+    missed = robot.newest().ticks_missed
     robot.commands.clear()
-    begin()
+    rests_sensors(robot, kind)
     robot.request("stand")
-    for _ in range(10):
-        robot.tick()
+    robot.ticks(10)
     robot.request("run")
-    walk()
+    moves_sensors(robot, kind, ticks, each)
     assert robot.commands[-1].mode == Mode.RUN
-    found, status = commands(robot), _next_status(robot)
+    found = [[list(np.ravel(getattr(each, name))) for name in FIELDS] for each in robot.commands]
+    status = robot.newest()
     assert status.ticks_missed == missed
     return found, status
-
-
-def _next_status(robot: Any) -> Any:
-    robot.statuses.clear()
-    robot.until(lambda: robot.tick() and robot.statuses, "a status")
-    return robot.statuses[-1]

@@ -10,90 +10,84 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Vector3
 from policy_msgs.msg import ContactForces, JointCommand
-from policy_msgs.srv import LoadBundle
 from rclpy.serialization import deserialize_message
-from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import SetBool
 
 from policy_inference.flight.recorder import FlightRecorder
-from policy_inference.interfaces import FAULT_MODES, OnFault
-from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from policy_inference.interfaces import FAULT_MODES, Mode, OnFault
 from policy_inference.nodes.sampler import Sampler
+from testkit.ros_time import ns
+from testkit.wording import check_wording
 
+from ..flight.flying import Messages, read_flight, visible
 from ..flight.stalling import RECORDERS, StalledDisk, stalled_disk
-from .bundles import PERIOD_NS, STAND, write_bundle, write_version
-from .harness import NAN, Robot, Stage, is_damp, ns
+from .bundles import PERIOD_NS, STAND, write_bundle
+from .colour_bundle import JOINTS, SIZE
+from .harness import NAN, Robot, Stage, is_damp
+from .kinds import CHUNK, IN_USE, JOINT, Kind
 
 pytestmark = pytest.mark.ros
-
+Start = Callable[..., Any]
 AFTER_S, AFTER_TICKS = 0.2, 10
+both_kinds = pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
+chunks_only = pytest.mark.parametrize("kind", [CHUNK], ids=str)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def flights(tmp_path: Path) -> Path:
     return tmp_path / "flights"
 
 
 @pytest.fixture
-def start(active: Callable[..., JointPolicyNode], folder: Path) -> Callable[..., JointPolicyNode]:
+def start_recorded(activate: Start, flights: Path) -> Start:
     """Start a node that records, in simulated time."""
-
-    def start_node(**parameters: object) -> JointPolicyNode:
-        return active(
-            **{
-                "use_sim_time": True,
-                "flight__folder": str(folder),
-                "flight__after_s": AFTER_S,
-                "flight__min_free_mb": 0.0,
-                **parameters,
-            }
-        )
-
-    return start_node
+    return lambda **parameters: activate(
+        **{
+            "use_sim_time": True,
+            "flight__folder": str(flights),
+            "flight__after_s": AFTER_S,
+            "flight__min_free_mb": 0.0,
+            **parameters,
+        }
+    )
 
 
 @pytest.fixture
-def runner(start: Callable[..., JointPolicyNode], robot: Robot) -> Robot:
+def recorded_run(start_recorded: Start, partner: Robot) -> Robot:
     """A robot in RUN, whose node records."""
-    start()
-    return robot.runs()
+    start_recorded()
+    return partner.runs()
 
 
-def recordings(folder: Path) -> list[Path]:
-    """Return what is there and not hidden, oldest first."""
-    return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
-
-
-def read(path: Path) -> dict[str, list[tuple[int, Any, bytes]]]:
-    """Return log time, message and bytes of all messages by topic."""
-    found: dict[str, list[tuple[int, Any, bytes]]] = {}
-    with AnyReader([path]) as reader:
-        for connection, log_ns, data in reader.messages():
-            message = reader.deserialize(data, connection.msgtype)
-            found.setdefault(connection.topic, []).append((log_ns, message, bytes(data)))
-    return found
-
-
-def recorded(robot: Robot, folder: Path, count: int = 1) -> dict[str, list[tuple[int, Any, bytes]]]:
+def newest_flight(robot: Robot, flights: Path, count: int = 1) -> Messages:
     """Let time pass until there are so many recordings; return the newest."""
-    robot.until(lambda: robot.tick() and len(recordings(folder)) == count, "a recording")
-    return read(recordings(folder)[-1])
+    robot.until(lambda: robot.tick() and len(visible(flights)) == count, "a recording")
+    return read_flight(visible(flights)[-1], "")
 
 
-def test_fault_is_recorded_with_what_came_before_and_after(runner: Robot, folder: Path) -> None:
-    runner.velocity = (NAN, 0.0)
-    fault_ns = ns(runner.tick().stamp)
-    runner.velocity = (0.0, 0.0)
-    found = recorded(runner, folder)
-    (path,) = recordings(folder)
+def info_of(found: Messages) -> Any:
+    """Return the head of a recording."""
+    ((_, info, _),) = found["flight_info"]
+    return info
+
+
+def settings_in(found: Messages) -> dict[str, str]:
+    return {entry.key: entry.value for entry in info_of(found).settings}
+
+
+def test_fault_is_recorded_with_what_came_before_and_after(
+    recorded_run: Robot, flights: Path
+) -> None:
+    recorded_run.velocity = (NAN, 0.0)
+    fault_ns = ns(recorded_run.tick().stamp)
+    recorded_run.velocity = (0.0, 0.0)
+    found = newest_flight(recorded_run, flights)
+    (path,) = visible(flights)
     assert path.name.startswith("two_joints-2")
     assert path.name.endswith("Z-not_finite")
-    (_, info, _), *others = found["/flight_info"]
-    assert info.reason.startswith("not_finite: joint_vel")
-    assert not others
-    ticks = [tick for _, tick, _ in found["/policy_tick"]]
+    assert info_of(found).reason.startswith("not_finite: joint_vel")
+    ticks = [tick for _, tick, _ in found["policy_tick"]]
     times_ns = [ns(tick.stamp) for tick in ticks]
     assert np.diff(times_ns).tolist() == [PERIOD_NS] * (len(ticks) - 1)
     assert times_ns[0] < fault_ns
@@ -104,10 +98,49 @@ def test_fault_is_recorded_with_what_came_before_and_after(runner: Robot, folder
     assert np.isnan(faulty.state).any()
 
 
-def test_commands_are_those_that_were_sent(runner: Robot, folder: Path) -> None:
-    runner.request("record")
-    sent = {command.sequence: command for command in runner.commands}
-    for log_ns, message, _ in recorded(runner, folder)["/joint_command"]:
+@chunks_only
+def test_fault_is_recorded_with_joints_chunks_and_commands_and_without_images(
+    start_recorded: Start, partner: Any, flights: Path
+) -> None:
+    start_recorded(simulated_latency_s=0.1, status_rate_hz=50.0)
+    arm = partner.runs()
+    arm.ticks(SIZE)
+    assert not visible(flights), "waiting for the first chunk is no fault"
+    arm.ticks(2 * SIZE)
+    arm.silent.add("wrist")
+    arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
+    arm.silent.clear()
+    found = newest_flight(arm, flights)
+    assert found.keys() == {
+        "flight_info",
+        "policy_tick",
+        "joint_command",
+        "joint_states",
+        "chunk_inference",
+    }
+    info, settings = info_of(found), settings_in(found)
+    assert info.reason.startswith("stale_state: wrist/image_raw")
+    assert list(info.inputs) == ["joint_states", "front/image_raw", "wrist/image_raw"]
+    assert list(info.joints) == list(JOINTS)
+    assert settings["chunks.mode"] == "asynchronous"
+    assert settings["chunks.simulated_latency_s"] == "0.1"
+    published = [np.array(chunk.data) for chunk in arm.chunks]
+    ticks = {message.tick: (log_ns, message) for log_ns, message, _ in found["policy_tick"]}
+    assert len(found["chunk_inference"]) > 2
+    for log_ns, message, _ in found["chunk_inference"]:
+        assert (message.error, message.steps) == ("", SIZE)
+        assert any(np.array_equal(message.data, data) for data in published)
+        assert message.ended_ns - message.asked_ns == 100_000_000
+        assert ticks[message.tick][0] == log_ns == ns(message.stamp)
+        assert ticks[message.tick][1].policy_time_ns == ticks[message.tick][1].time_ns
+    requests = [list(message.requests) for _, message in ticks.values() if len(message.requests)]
+    assert requests[-2:] == [["stand"], ["run"]]
+
+
+def test_commands_are_those_that_were_sent(recorded_run: Robot, flights: Path) -> None:
+    recorded_run.request("record")
+    sent = {command.sequence: command for command in recorded_run.commands}
+    for log_ns, message, _ in newest_flight(recorded_run, flights)["joint_command"]:
         command = sent[message.sequence]
         assert log_ns == ns(command.stamp)
         assert message.mode == command.mode
@@ -117,7 +150,7 @@ def test_commands_are_those_that_were_sent(runner: Robot, folder: Path) -> None:
         assert message.valid_for.nanosec == command.valid_for.nanosec
 
 
-def test_messages_are_recorded_with_the_bytes_that_came(runner: Robot, folder: Path) -> None:
+def test_messages_are_recorded_with_the_bytes_that_came(recorded_run: Robot, flights: Path) -> None:
     heard: dict[str, dict[int, bytes]] = {"joint_states": {}, "imu/data": {}}
     for message, topic in ((JointState, "joint_states"), (Imu, "imu/data")):
         into = heard[topic]
@@ -125,321 +158,295 @@ def test_messages_are_recorded_with_the_bytes_that_came(runner: Robot, folder: P
         def keep(data: bytes, into: dict[int, bytes] = into, kind: type[Any] = message) -> None:
             into[ns(deserialize_message(data, kind).header.stamp)] = data
 
-        runner.node.create_subscription(message, topic, keep, 100, raw=True)
-    for _ in range(20):
-        runner.tick()
-    now_ns = runner.now_ns
-    runner.until(lambda: all(now_ns in found for found in heard.values()), "all messages")
-    runner.request("record")
-    found = recorded(runner, folder)
+        recorded_run.node.create_subscription(message, topic, keep, 100, raw=True)
+    recorded_run.ticks(20)
+    now_ns = recorded_run.now_ns
+    recorded_run.until(lambda: all(now_ns in found for found in heard.values()), "all messages")
+    recorded_run.request("record")
+    found = newest_flight(recorded_run, flights)
     for topic, sent in heard.items():
-        kept = {log_ns: data for log_ns, _, data in found[f"/{topic}"]}
+        kept = {log_ns: data for log_ns, _, data in found[topic.rpartition("/")[2]]}
         common = kept.keys() & sent.keys()
         assert len(common) >= 10
         assert all(kept[time_ns] == sent[time_ns] for time_ns in common)
 
 
-def test_contact_forces_are_recorded_and_never_needed(runner: Robot, folder: Path) -> None:
-    feet = runner.node.create_publisher(ContactForces, "contact_forces", 1)
-    runner.until(lambda: feet.get_subscription_count() == 1, "the recorder's subscription")
+def test_contact_forces_are_recorded_and_never_needed(recorded_run: Robot, flights: Path) -> None:
+    feet = recorded_run.node.create_publisher(ContactForces, "contact_forces", 1)
+    recorded_run.until(lambda: feet.get_subscription_count() == 1, "the recorder's subscription")
 
     def is_recorded() -> bool:
         feet.publish(ContactForces(names=["left"], forces=[Vector3(z=12.0)]))
-        runner.tick()
+        recorded_run.tick()
         # Refused while the one before is being written.
-        runner.ask("record")
-        runner.until(lambda: recordings(folder), "a recording")
-        return "/contact_forces" in read(recordings(folder)[-1])
+        recorded_run.ask("record")
+        recorded_run.until(lambda: visible(flights), "a recording")
+        return "contact_forces" in read_flight(visible(flights)[-1])
 
-    runner.until(is_recorded, "contact forces in a recording")
-    _, message, _ = read(recordings(folder)[-1])["/contact_forces"][-1]
+    recorded_run.until(is_recorded, "contact forces in a recording")
+    _, message, _ = read_flight(visible(flights)[-1])["contact_forces"][-1]
     assert (message.names, message.forces[0].z) == (["left"], 12.0)
 
 
-def test_request_names_the_recording_of_the_last_seconds(runner: Robot, folder: Path) -> None:
-    response = runner.ask("record")
+def test_request_names_the_recording_of_the_last_seconds(
+    recorded_run: Robot, flights: Path
+) -> None:
+    response = recorded_run.ask("record")
     assert response.success
     place = Path(response.message.removeprefix("writes "))
-    runner.until(place.is_dir, "the recording")
-    ((_, info, _),) = read(place)["/flight_info"]
-    assert info.reason == "asked for by service"
-    settings = {entry.key: entry.value for entry in info.settings}
+    recorded_run.until(place.is_dir, "the recording")
+    found = read_flight(place)
+    settings = settings_in(found)
     assert settings["parameter.flight.after_s"] == str(AFTER_S)
     assert settings["limits.max_tilt_rad"] == "1.0"
-    assert runner.hears(f"ticks recorded: {place}")
+    assert recorded_run.hears("ticks", str(place))
+    check_wording(info_of(found).reason)
 
 
-def test_run_is_recorded_until_it_is_ended(runner: Robot, folder: Path) -> None:
-    def ask(on: bool) -> SetBool.Response:
-        request = SetBool.Request(data=on)
-        response: SetBool.Response = runner.call(SetBool, "joint_policy_node/record_run", request)
-        return response
-
-    assert ask(False).message == "no run is recorded"
-    begun = ask(True)
+@both_kinds
+def test_run_is_recorded_until_it_is_ended(recorded_run: Robot, flights: Path, kind: Kind) -> None:
+    nothing = recorded_run.record_run(False)
+    assert not nothing.success
+    check_wording(nothing.message)
+    begun, begun_ns = recorded_run.record_run(True), recorded_run.now_ns
     place = Path(begun.message.removeprefix("writes "))
-    assert not ask(True).success
-    for _ in range(60):
-        runner.tick()
-    last_ns = runner.now_ns
-    assert ask(False).success
-    runner.until(place.is_dir, "the recording")
-    times_ns = [log_ns for log_ns, _, _ in read(place)["/policy_tick"]]
-    assert set(np.diff(times_ns)) == {PERIOD_NS}
+    assert not recorded_run.record_run(True).success
+    recorded_run.until(
+        lambda: recorded_run.tick() and "run" in recorded_run.told()["flight.recorder"], "its state"
+    )
+    recorded_run.ticks(60)
+    last_ns = recorded_run.now_ns
+    assert recorded_run.record_run(False).success
+    recorded_run.until(place.is_dir, "the recording")
+    found = read_flight(place)
+    times_ns = [log_ns for log_ns, _, _ in found["policy_tick"] if log_ns >= begun_ns]
+    assert set(np.diff(times_ns)) == {recorded_run.period_ns}
     assert times_ns[-1] >= last_ns
+    assert ("chunk_inference" in found) is (kind is CHUNK)
 
 
 def test_deactivation_writes_what_is_due(
-    start: Callable[..., JointPolicyNode], robot: Robot, folder: Path
+    start_recorded: Start, partner: Robot, flights: Path
 ) -> None:
-    node = start(flight__after_s=30.0)
-    robot.runs().velocity = (NAN, 0.0)
-    robot.tick()
-    assert recordings(folder) == []
+    node = start_recorded(flight__after_s=30.0)
+    partner.runs().velocity = (NAN, 0.0)
+    partner.tick()
+    assert visible(flights) == []
     node.trigger_deactivate()
-    (path,) = recordings(folder)
+    (path,) = visible(flights)
     assert path.name.endswith("not_finite")
 
 
-def test_diagnostics_tell_of_the_recorder(runner: Robot, folder: Path) -> None:
-    def told() -> dict[str, str]:
-        return {entry.key: entry.value for entry in runner.diagnostics[-1].status[0].values}
-
-    runner.until(lambda: runner.diagnostics and told()["flight.recorder"] == "ready", "diagnostics")
-    assert told()["flight.ticks_dropped"] == "0"
-    runner.request("record")
-    runner.until(
-        lambda: (
-            told()["flight.last"] == str(recordings(folder)[0]) if recordings(folder) else False
-        ),
+def test_diagnostics_tell_of_the_recorder(recorded_run: Robot, flights: Path) -> None:
+    recorded_run.diagnosed(lambda _: recorded_run.told()["flight.recorder"] == "ready")
+    assert recorded_run.told()["flight.ticks_dropped"] == "0"
+    recorded_run.request("record")
+    recorded_run.until(
+        lambda: visible(flights) and recorded_run.told()["flight.last"] == str(visible(flights)[0]),
         "the recording in the diagnostics",
     )
 
 
-def test_folder_that_cannot_be_written_is_reported_and_the_policy_runs(
-    start: Callable[..., JointPolicyNode], robot: Robot, folder: Path
-) -> None:
-    folder.write_text("a file", "utf-8")
-    start()
-    robot.hears(f"flight recorder: {folder}: cannot be written")
-    robot.runs()
-    robot.until(
-        lambda: (
-            robot.diagnostics and "cannot be written" in robot.diagnostics[-1].status[0].message
-        ),
-        "a warning",
-    )
-    refused = robot.ask("record")
-    assert not refused.success
-    assert "cannot be written" in refused.message
+def is_a_file(flights: Path, tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    flights.write_text("a file", "utf-8")
 
 
-def test_missing_definitions_are_reported_and_the_policy_runs(
-    start: Callable[..., JointPolicyNode], robot: Robot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv("AMENT_PREFIX_PATH", "/nowhere")
-        start()
-    robot.hears("flight recorder: AMENT_PREFIX_PATH: expected a prefix")
-    robot.runs()
-    assert "AMENT_PREFIX_PATH" in robot.ask("record").message
+def lacks_definitions(flights: Path, tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("AMENT_PREFIX_PATH", "/nowhere")
 
 
-def test_definitions_that_cannot_be_read_are_reported_and_the_policy_runs(
-    start: Callable[..., JointPolicyNode],
-    robot: Robot,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
+def has_bad_definitions(flights: Path, tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
     messages = tmp_path / "share" / "policy_msgs" / "msg"
     messages.mkdir(parents=True)
     for name in ("PolicyTick", "FlightInfo", "Tensor"):
         (messages / f"{name}.msg").write_text("???", "utf-8")
-    with monkeypatch.context() as patch:
-        patch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
-        start()
-    robot.hears("flight recorder: ")
-    robot.runs()
-    assert "flight recorder: " in robot.ask("record").message
+    patch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
 
 
-def test_recorder_that_is_off_says_so(
-    start: Callable[..., JointPolicyNode], robot: Robot, folder: Path
+@pytest.mark.parametrize("trouble", [is_a_file, lacks_definitions, has_bad_definitions])
+def test_recorder_that_cannot_work_is_reported_and_the_policy_runs(
+    start_recorded: Start,
+    partner: Robot,
+    flights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Callable[[Path, Path, pytest.MonkeyPatch], None],
 ) -> None:
-    node = start(flight__duration_s=0.0)
-    robot.runs()
-    assert robot.ask("record").message == "the flight recorder is off: flight.duration_s is 0"
+    with monkeypatch.context() as patch:
+        trouble(flights, tmp_path, patch)
+        start_recorded()
+    said = partner.hears("flight recorder: ")
+    partner.runs()
+    partner.diagnosed(lambda found: "flight recorder: " in found.message)
+    check_wording(said)
+    partner.refusal("record")
+
+
+def test_home_that_there_is_not_is_reported_and_the_policy_runs(
+    start_recorded: Start, partner: Robot
+) -> None:
+    start_recorded(flight__folder="~nobody-of-this-name/flights")
+    said = partner.hears("flight recorder: ")
+    partner.runs()
+    check_wording(said)
+    partner.refusal("record")
+
+
+@both_kinds
+def test_recorder_that_is_off_says_so(start_recorded: Start, partner: Robot, flights: Path) -> None:
+    node = start_recorded(flight__duration_s=0.0)
+    partner.runs()
+    partner.refusal("record")
     assert "/contact_forces" not in [s.topic_name for s in node.subscriptions]
     node.trigger_deactivate()
-    assert not folder.exists()
+    assert not flights.exists()
 
 
-def test_inactive_node_records_nothing(stage: Stage, bundle: Path, folder: Path) -> None:
-    stage.node(bundle=str(bundle), flight__folder=str(folder)).trigger_configure()
-    assert "activate the node first" in stage.robot.ask("record").message
+def test_inactive_node_records_nothing(
+    node_stage: Stage, bundle_in_use: Path, flights: Path
+) -> None:
+    node_stage.node(bundle=str(bundle_in_use), flight__folder=str(flights)).trigger_configure()
+    node_stage.robot.refusal("record")
 
 
 def test_other_outputs_are_recorded_as_joint_commands(
-    start: Callable[..., JointPolicyNode], robot: Robot, folder: Path, tmp_path: Path
+    start_recorded: Start, partner: Robot, flights: Path, tmp_path: Path
 ) -> None:
     arm = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
-    start(bundle=str(arm), output="joint_state", use_sim_time=False)
+    start_recorded(bundle=str(arm), output="joint_state", use_sim_time=False)
 
     def inputs_are_fresh() -> bool:
-        robot.now_ns = robot.node.get_clock().now().nanoseconds
-        robot.send()
-        return bool(robot.statuses) and all(
-            entry.ok for entry in robot.statuses[-1].inputs if entry.name != "cmd_vel"
+        partner.now_ns = partner.node.get_clock().now().nanoseconds
+        partner.send()
+        return bool(partner.statuses) and all(
+            entry.ok for entry in partner.statuses[-1].inputs if entry.name != "cmd_vel"
         )
 
-    robot.until(inputs_are_fresh, "fresh inputs")
-    robot.request("damp")
-    ticks = robot.statuses[-1].ticks
-    robot.until(lambda: robot.statuses[-1].ticks > ticks + 1, "ticks that command")
-    robot.request("record")
-    robot.until(lambda: recordings(folder), "a recording")
-    _, message, _ = read(recordings(folder)[-1])["/joint_command"][-1]
+    partner.until(inputs_are_fresh, "fresh inputs")
+    partner.request("damp")
+    ticks = partner.statuses[-1].ticks
+    partner.until(lambda: partner.statuses[-1].ticks > ticks + 1, "ticks that command")
+    partner.request("record")
+    partner.until(lambda: visible(flights), "a recording")
+    _, message, _ = read_flight(visible(flights)[-1])["joint_command"][-1]
     assert message.mode == JointCommand.MODE_HOLD_MEASURED
     np.testing.assert_allclose(message.position, STAND)
 
 
+@both_kinds
 def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(
-    runner: Robot, folder: Path, tmp_path: Path
+    recorded_run: Robot, flights: Path, tmp_path: Path, kind: Kind
 ) -> None:
-    runner.call(SetBool, "joint_policy_node/record_run", SetBool.Request(data=True))
-    runner.request("damp")
-    before_ns = runner.now_ns
-    answer = runner.call(
-        LoadBundle,
-        "joint_policy_node/load",
-        LoadBundle.Request(bundle=str(write_version(tmp_path / "other", "2.0.0"))),
-    )
-    assert answer.success, answer.message
-    runner.until(lambda: len(recordings(folder)) == 1, "the run of the one before")
-    runner.runs().request("record")
-    runner.until(lambda: len(recordings(folder)) == 2, "a recording of the other")
-    by_cause = {path.name.rpartition("-")[2]: read(path) for path in recordings(folder)}
+    recorded_run.record_run(True)
+    recorded_run.request("damp")
+    before_ns = recorded_run.now_ns
+    recorded_run.loads(kind.write(tmp_path / "other", "2.0.0"))
+    recorded_run.until(lambda: len(visible(flights)) == 1, "the run of the one before")
+    recorded_run.runs().request("record")
+    recorded_run.until(lambda: len(visible(flights)) == 2, "a recording of the other")
+    by_cause = {path.name.rpartition("-")[2]: read_flight(path) for path in visible(flights)}
     old, new = by_cause["run"], by_cause["request"]
-    assert old["/flight_info"][0][1].bundle_version == "1.2.3"
-    assert new["/flight_info"][0][1].bundle_version == "2.0.0"
-    assert new["/flight_info"][0][1].bundle == str(tmp_path / "other")
-    assert new["/policy_tick"][0][0] > before_ns
-    assert old["/policy_tick"][-1][0] < new["/policy_tick"][0][0]
-    assert new["/policy_tick"][0][1].tick == 0
+    assert info_of(old).bundle_version == IN_USE
+    assert info_of(new).bundle_version == "2.0.0"
+    assert info_of(new).bundle == str(tmp_path / "other")
+    assert new["policy_tick"][0][0] > before_ns
+    assert old["policy_tick"][-1][0] < new["policy_tick"][0][0]
+    assert new["policy_tick"][0][1].tick == 0
+
+
+def fail_in_the_middle(*_: object, **__: object) -> None:
+    raise ZeroDivisionError("a test")
 
 
 def test_error_in_a_tick_is_recorded(
-    runner: Robot, folder: Path, monkeypatch: pytest.MonkeyPatch
+    recorded_run: Robot, flights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault of our own code ends the tick before it is recorded; its file comes all the same."""
-
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError("a test")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Sampler, "sample", fail)
-        runner.show_time()
-        runner.hears("ZeroDivisionError: a test")
-    found = recorded(runner, folder)
-    assert found["/flight_info"][0][1].reason == "internal: ZeroDivisionError: a test"
+        patch.setattr(Sampler, "sample", fail_in_the_middle)
+        recorded_run.show_time()
+        recorded_run.hears("ZeroDivisionError: a test")
+    reason = info_of(newest_flight(recorded_run, flights)).reason
+    assert reason.split(": ") == ["internal", "ZeroDivisionError", "a test"]
 
 
 def test_error_in_the_recorder_is_no_fault_of_the_robot(
-    runner: Robot, monkeypatch: pytest.MonkeyPatch
+    recorded_run: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("a test")
-
-    monkeypatch.setattr(FlightRecorder, "record", fail)
-    for _ in range(3):
-        assert runner.tick().mode == JointCommand.MODE_RUN
-    runner.hears("ZeroDivisionError: a test")
-    assert runner.ask("record").message == "flight recorder: gave up; the log has the reason"
-    assert runner.tick().mode == JointCommand.MODE_RUN
+    monkeypatch.setattr(FlightRecorder, "record", fail_in_the_middle)
+    assert recorded_run.modes(3) == [Mode.RUN] * 3
+    recorded_run.hears("ZeroDivisionError: a test")
+    recorded_run.refusal("record")
+    assert recorded_run.tick().mode == JointCommand.MODE_RUN
 
 
 @pytest.fixture
-def disk(folder: Path) -> Iterator[StalledDisk]:
+def flight_disk(flights: Path) -> Iterator[StalledDisk]:
     """The disk of the recordings, which can be stalled."""
-    with stalled_disk(folder) as disk:
+    with stalled_disk(flights) as disk:
         yield disk
 
 
 class TestStalledDisk:
     def test_requests_are_answered_and_an_emergency_stop_is_obeyed(
-        self, runner: Robot, folder: Path, disk: StalledDisk
+        self, recorded_run: Robot, flights: Path, flight_disk: StalledDisk
     ) -> None:
-        disk.stall()
-        requested = runner.ask("record")
+        flight_disk.stall()
+        requested = recorded_run.ask("record")
         assert requested.success, requested.message
-        runner.until(disk.waits.is_set, "the recorder to wait for the disk")
-        assert "is being written already" in runner.ask("record").message
-        assert runner.call(
-            SetBool, "joint_policy_node/record_run", SetBool.Request(data=True)
-        ).success
-        assert runner.tick().mode == JointCommand.MODE_RUN
-        sent = len(runner.commands)
-        runner.estop.publish(Bool(data=True))
-        runner.until(
-            lambda: runner.commands[sent:] and is_damp(runner.commands[-1]), "the fault command"
+        recorded_run.until(flight_disk.waits.is_set, "the recorder to wait for the disk")
+        assert not recorded_run.ask("record").success
+        assert recorded_run.record_run(True).success
+        assert recorded_run.tick().mode == JointCommand.MODE_RUN
+        sent = len(recorded_run.commands)
+        recorded_run.estop.publish(Bool(data=True))
+        recorded_run.until(
+            lambda: recorded_run.commands[sent:] and is_damp(recorded_run.commands[-1]),
+            "the fault command",
         )
-        assert runner.tick().mode == JointCommand.MODE_DAMP
+        assert recorded_run.tick().mode == JointCommand.MODE_DAMP
         for request in ("estop", "damp"):
-            assert runner.ask(request).message
-        assert disk.threads == RECORDERS
-        disk.answer()
-        recorded(runner, folder, 2)
-        assert {path.name.rpartition("-")[2] for path in recordings(folder)} == {"request", "estop"}
+            assert recorded_run.ask(request).message
+        assert flight_disk.threads == RECORDERS
+        flight_disk.answer()
+        newest_flight(recorded_run, flights, 2)
+        causes = {path.name.rpartition("-")[2] for path in visible(flights)}
+        assert causes == {"request", "estop"}
 
-    def test_silence_of_the_disk_is_reported(self, runner: Robot, disk: StalledDisk) -> None:
-        def told() -> tuple[str, str]:
-            (status,) = runner.diagnostics[-1].status
-            return status.message, {e.key: e.value for e in status.values}["flight.recorder"]
+    def test_silence_of_the_disk_is_reported(
+        self, recorded_run: Robot, flight_disk: StalledDisk
+    ) -> None:
+        def is_ready() -> bool:
+            return recorded_run.told()["flight.recorder"] == "ready"
 
-        disk.stall()
-        runner.request("record")
-        runner.until(lambda: runner.tick() and "no answer from the disk" in told()[0], "a warning")
-        assert told()[1] == "does not work"
-        refused = runner.ask("record")
-        assert not refused.success
-        assert "no answer from the disk for more than 3 s" in refused.message
-        disk.answer()
-        runner.until(lambda: runner.tick() and told()[1] == "ready", "the recorder to go on")
-        runner.until(lambda: runner.ask("record").success, "another recording")
-        assert disk.threads == RECORDERS
+        flight_disk.stall()
+        recorded_run.request("record")
+        found = recorded_run.diagnosed(lambda _: not is_ready())
+        check_wording(found.message)
+        recorded_run.refusal("record")
+        flight_disk.answer()
+        recorded_run.until(lambda: recorded_run.tick() and is_ready(), "the recorder to go on")
+        recorded_run.until(lambda: recorded_run.ask("record").success, "another recording")
+        assert flight_disk.threads == RECORDERS
 
     def test_node_configures_activates_and_runs(
-        self, start: Callable[..., JointPolicyNode], robot: Robot, disk: StalledDisk
+        self, start_recorded: Start, partner: Robot, flight_disk: StalledDisk
     ) -> None:
-        disk.stall()
-        start()
-        robot.runs()
-        assert disk.waits.is_set()
-        assert disk.threads == RECORDERS
+        flight_disk.stall()
+        start_recorded()
+        partner.runs()
+        assert flight_disk.waits.is_set()
+        assert flight_disk.threads == RECORDERS
 
     def test_another_policy_is_loaded(
-        self, runner: Robot, disk: StalledDisk, tmp_path: Path
+        self, recorded_run: Robot, flight_disk: StalledDisk, tmp_path: Path
     ) -> None:
-        runner.request("damp")
-        disk.stall()
-        runner.request("record")
-        answer = runner.call(
-            LoadBundle,
-            "joint_policy_node/load",
-            LoadBundle.Request(bundle=str(write_version(tmp_path / "other", "2.0.0"))),
-        )
-        assert answer.success, answer.message
-        runner.runs()
-        assert disk.threads == RECORDERS
-
-
-def test_home_that_there_is_not_is_reported_and_the_policy_runs(
-    start: Callable[..., JointPolicyNode], robot: Robot
-) -> None:
-    start(flight__folder="~nobody-of-this-name/flights")
-    robot.hears("flight recorder: ~nobody-of-this-name/flights: expected a home folder, found none")
-    robot.runs()
-    assert "set flight.folder" in robot.ask("record").message
+        recorded_run.request("damp")
+        flight_disk.stall()
+        recorded_run.request("record")
+        recorded_run.loads(JOINT.write(tmp_path / "other", "2.0.0"))
+        recorded_run.runs()
+        assert flight_disk.threads == RECORDERS
 
 
 def test_modes_of_a_fault_are_called_as_in_the_message() -> None:

@@ -10,134 +10,160 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from rclpy.lifecycle import TransitionCallbackReturn
+from diagnostic_msgs.msg import DiagnosticStatus
 
+from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
+from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from testkit.wording import check_wording
 
-from .bundles import revoke, write_bundle, write_record
-from .harness import Stage, entities
+from .bundles import revoke, write_record, write_version
+from .harness import Robot, Stage
 
 pytestmark = pytest.mark.ros
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 NAME = "two_joints"
-SIGNATURE = "policy.yaml.sig"
+OLDER, NEWER = "1.2.4", "1.3.0"
+KEYS_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
+Activate = Callable[..., JointPolicyNode]
+Sign = Callable[[Path], Path]
 
 
 @pytest.fixture
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two installed versions, the first of them in use."""
-    model = tmp_path / "models" / NAME
-    monkeypatch.setenv("POLICY_INFERENCE_MODELS", str(model.parent))
-    for version in ("1.2.3", "1.3.0"):
-        write_record(write_bundle(model / version, {"version": version}))
-    (model / "current").symlink_to("1.2.3")
-    monkeypatch.chdir(model)  # where no folder has the name of the bundle
-    return model
+def two_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of two installed versions, the older of which is in use."""
+    folder = tmp_path / "models" / NAME
+    for version in (OLDER, NEWER):
+        write_record(write_version(folder / version, version))
+    (folder / CURRENT).symlink_to(OLDER)
+    monkeypatch.setenv(ROOT_VARIABLE, str(folder.parent))
+    monkeypatch.chdir(folder)  # where no folder has the name of the bundle
+    return folder
+
+
+def write_public_key(key: Ed25519PrivateKey, file: Path) -> Path:
+    file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return file
 
 
 @pytest.fixture
-def sign(tmp_path: Path) -> Callable[[Path], Path]:
+def sign(tmp_path: Path) -> Sign:
     """Return what signs a bundle and gives the file of the public key."""
-    key, public = Ed25519PrivateKey.generate(), tmp_path / "public.pem"
-    public.write_bytes(
-        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    key = Ed25519PrivateKey.generate()
+    public = write_public_key(key, tmp_path / "public.pem")
 
     def apply(bundle: Path) -> Path:
-        signature = key.sign((bundle / "policy.yaml").read_bytes())
-        (bundle / SIGNATURE).write_bytes(base64.b64encode(signature) + b"\n")
+        signature = key.sign((bundle / CONTRACT_FILE).read_bytes())
+        (bundle / SIGNATURE_FILE).write_bytes(base64.b64encode(signature) + b"\n")
         return public
 
     return apply
 
 
-@pytest.mark.parametrize(("name", "version"), [(NAME, "1.2.3"), (f"{NAME}@1.3.0", "1.3.0")])
-def test_name_means_an_installed_version_whose_folder_is_logged(
-    stage: Stage, model: Path, name: str, version: str
+def append_newline(contract: Path) -> None:
+    contract.write_text(contract.read_text("utf-8") + "\n", "utf-8")
+
+
+def test_version_is_taken_by_its_name_and_replaced_by_that_of_another(
+    activate: Activate, partner: Robot, two_versions: Path
 ) -> None:
-    assert stage.node(bundle=name).trigger_configure() is SUCCESS
-    stage.robot.hears(f"{NAME} {version} ({model / version}) on onnx")
+    node = activate(bundle=NAME, use_sim_time=True)
+    partner.is_met()
+    assert partner.newest().bundle == str(two_versions / OLDER)
+    partner.loads(f"{NAME}@{NEWER}")
+    assert partner.newest().bundle_version == NEWER
+    assert node.get_parameter("bundle").value == f"{NAME}@{NEWER}"
+    partner.loads(NAME)
+    assert partner.newest().bundle == str(two_versions / OLDER)
+    partner.load_refusal(f"{NAME}@9.9.9")
 
 
-def test_version_that_is_not_installed_is_refused(stage: Stage, model: Path) -> None:
-    assert stage.node(bundle=f"{NAME}@9.0.0").trigger_configure() is FAILURE
-    stage.robot.hears("expected an installed version of two_joints (1.2.3, 1.3.0), found '9.0.0'")
+def test_version_that_is_not_installed_is_refused(node_stage: Stage, two_versions: Path) -> None:
+    node_stage.refuses(bundle=f"{NAME}@9.0.0")
 
 
-@pytest.mark.parametrize("named", [NAME, f"{NAME}@1.2.3", "path", "link"])
+@pytest.mark.parametrize("named", [NAME, f"{NAME}@{OLDER}", "path", "link"])
 def test_version_that_is_revoked_on_this_robot_is_refused(
-    stage: Stage, model: Path, named: str
+    node_stage: Stage, two_versions: Path, named: str
 ) -> None:
-    revoke(model, "1.2.3", "falls on stairs")
-    places = {"path": str(model / "1.2.3"), "link": str(model / "current")}
-    assert stage.node(bundle=places.get(named, named)).trigger_configure() is FAILURE
-    stage.robot.hears("1.2.3: this version is revoked: falls on stairs; put another one into use")
+    revoke(two_versions, OLDER, "falls on stairs")
+    places = {"path": str(two_versions / OLDER), "link": str(two_versions / CURRENT)}
+    node_stage.refuses(bundle=places.get(named, named))
 
 
-def test_version_that_is_not_revoked_is_taken(stage: Stage, model: Path) -> None:
-    revoke(model, "1.3.0", "limps")
-    assert stage.node(bundle=NAME).trigger_configure() is SUCCESS
-
-
-def test_signed_bundle_walks(
-    active: Callable[..., JointPolicyNode], stage: Stage, model: Path, sign: Callable[[Path], Path]
+def test_revoked_version_is_not_loaded_and_the_one_that_runs_goes_on(
+    activate: Activate, partner: Robot, two_versions: Path
 ) -> None:
-    public = sign(model / "1.2.3")
-    active(bundle=NAME, public_key=str(public), use_sim_time=True)
-    assert stage.robot.runs().commands[-1].mode == Mode.RUN
+    revoke(two_versions, NEWER, "limps")
+    activate(bundle=NAME, use_sim_time=True)
+    partner.is_met()
+    partner.load_refusal(f"{NAME}@{NEWER}")
+    assert partner.newest().bundle_version == OLDER
+
+
+def test_version_that_is_revoked_while_it_runs_goes_on_and_says_so(
+    activate: Activate, partner: Robot, two_versions: Path
+) -> None:
+    activate(bundle=NAME, use_sim_time=True)
+    partner.runs()
+    revoke(two_versions, OLDER, "stairs")
+    found = partner.reported(lambda status: partner.tick() and "stairs" in status.reason, "revoked")
+    assert found.mode == Mode.RUN
+    assert partner.diagnosed(lambda d: "stairs" in d.message).level == DiagnosticStatus.WARN
+    check_wording(found.reason, partner.hears("stairs"))
+
+
+def test_only_signed_versions_walk_and_are_loaded(
+    activate: Activate, partner: Robot, two_versions: Path, sign: Sign
+) -> None:
+    public = sign(two_versions / OLDER)
+    activate(bundle=NAME, public_key=str(public), use_sim_time=True)
+    assert partner.runs().commands[-1].mode == Mode.RUN
+    partner.request("damp")
+    partner.tick()
+    partner.load_refusal(f"{NAME}@{NEWER}")
+    assert partner.newest().bundle_version == OLDER
+    sign(two_versions / NEWER)
+    partner.loads(f"{NAME}@{NEWER}")
+    append_newline(two_versions / OLDER / CONTRACT_FILE)
+    partner.load_refusal(f"{NAME}@{OLDER}")
 
 
 @pytest.mark.parametrize("by", ["parameter", "environment"])
-@pytest.mark.parametrize("kind", ["unsigned", "altered", "signature of another bundle", "model"])
+@pytest.mark.parametrize("damage", ["unsigned", "altered", "signature of another", "model"])
 def test_bundle_that_the_key_did_not_sign_is_refused_and_leaves_nothing(
-    stage: Stage,
-    model: Path,
-    sign: Callable[[Path], Path],
-    kind: str,
+    node_stage: Stage,
+    two_versions: Path,
+    sign: Sign,
+    damage: str,
     by: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bundle, other = model / "1.2.3", model / "1.3.0"
+    bundle, other = two_versions / OLDER, two_versions / NEWER
     public = sign(bundle)
     sign(other)
-    if kind == "unsigned":
-        (bundle / SIGNATURE).unlink()
-    elif kind == "altered":
-        contract = bundle / "policy.yaml"
-        contract.write_text(contract.read_text().replace("effort_limit: 20", "effort_limit: 90"))
-    elif kind == "model":
+    if damage == "unsigned":
+        (bundle / SIGNATURE_FILE).unlink()
+    elif damage == "altered":
+        append_newline(bundle / CONTRACT_FILE)
+    elif damage == "model":
         (bundle / "policy.onnx").write_bytes(b"else")
     else:
-        shutil.copy(other / SIGNATURE, bundle / SIGNATURE)
-    parameters = {"bundle": NAME}
-    if by == "parameter":
-        parameters["public_key"] = str(public)
-    else:
-        monkeypatch.setenv("POLICY_INFERENCE_PUBLIC_KEY", str(public))
-    node = stage.node(**parameters)
-    before = entities(node)
-    assert node.trigger_configure() is FAILURE
-    place = "policy.onnx: expected sha256" if kind == "model" else f"{SIGNATURE}: expected a signa"
-    log = stage.robot.hears(f"{bundle / place}")
-    assert log.count("[ERROR]") == len(log.splitlines()) == 1
-    assert entities(node) == before
+        shutil.copy(other / SIGNATURE_FILE, bundle / SIGNATURE_FILE)
+    given = {"public_key": str(public)} if by == "parameter" else {}
+    if by == "environment":
+        monkeypatch.setenv(KEYS_VARIABLE, str(public))
+    node_stage.refuses(bundle=NAME, **given)
 
 
 def test_parameter_cannot_replace_the_keys_of_the_environment(
-    stage: Stage,
-    model: Path,
-    sign: Callable[[Path], Path],
+    node_stage: Stage,
+    two_versions: Path,
+    sign: Sign,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    public = sign(model / "1.2.3")
-    other = tmp_path / "other.pem"
-    other.write_bytes(
-        Ed25519PrivateKey.generate()
-        .public_key()
-        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
-    monkeypatch.setenv("POLICY_INFERENCE_PUBLIC_KEY", str(other))
-    assert stage.node(bundle=NAME, public_key=str(public)).trigger_configure() is FAILURE
-    stage.robot.hears("since both are configured, found none")
+    public = sign(two_versions / OLDER)
+    other = write_public_key(Ed25519PrivateKey.generate(), tmp_path / "other.pem")
+    monkeypatch.setenv(KEYS_VARIABLE, str(other))
+    node_stage.refuses(bundle=NAME, public_key=str(public))

@@ -17,9 +17,9 @@ from policy_inference.bundle.state_fields import STATE_FIELDS, StateField, veloc
 from policy_inference.core.messages import stamp_ns, state_reader
 from policy_inference.core.state import RobotState
 from policy_inference.nodes.sampling import message_class
+from testkit.ros_time import stamp
 
 from .bundles import JOINTS, MISSING, write_bundle
-from .harness import stamp
 
 pytestmark = pytest.mark.ros
 

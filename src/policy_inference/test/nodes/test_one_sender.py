@@ -38,7 +38,7 @@ class Pair:
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
+def senders() -> Iterator[Pair]:
     context = Context()
     rclpy.init(context=context, args=[])
     pair = Pair(context)
@@ -48,76 +48,78 @@ def pair() -> Iterator[Pair]:
     rclpy.shutdown(context=context)
 
 
-def send(commands: OneSender, publisher: Publisher, sequence: int, valid_s: int = LONG_S) -> None:
+def send_and_wait(
+    commands: OneSender, publisher: Publisher, sequence: int, valid_s: int = LONG_S
+) -> None:
     """Publish a command, which has come when this returns."""
     publisher.publish(JointCommand(sequence=sequence, valid_for=Duration(sec=valid_s)))
     assert commands.wait(WITHIN_NS)
 
 
-def taken(commands: OneSender) -> int | None:
+def sequence_taken(commands: OneSender) -> int | None:
     """Return the sequence of the command that is to be followed."""
     command = commands.take()
     return None if command is None else int(command.sequence)
 
 
-def test_commands_of_the_second_publisher_are_counted_and_reported(pair: Pair) -> None:
-    commands = pair.follow(expires=False)
-    send(commands, pair.first, 1)
-    assert taken(commands) == 1
+def test_commands_of_the_second_publisher_are_counted_and_reported(senders: Pair) -> None:
+    commands = senders.follow(expires=False)
+    send_and_wait(commands, senders.first, 1)
+    assert sequence_taken(commands) == 1
     assert commands.problem() == ""
     for sequence in (11, 12):
-        send(commands, pair.second, sequence)
-        assert taken(commands) is None
+        send_and_wait(commands, senders.second, sequence)
+        assert sequence_taken(commands) is None
     assert commands.ignored == 2
     assert "/second" in commands.problem()
     assert "/first" in commands.problem()
-    send(commands, pair.first, 2)
-    assert taken(commands) == 2
+    send_and_wait(commands, senders.first, 2)
+    assert sequence_taken(commands) == 2
 
 
-def test_second_publisher_is_followed_when_the_first_one_is_released(pair: Pair) -> None:
-    commands = pair.follow(expires=False)
-    send(commands, pair.first, 1, valid_s=0)
-    assert taken(commands) == 1
-    send(commands, pair.second, 11)
-    assert taken(commands) is None
+def test_second_publisher_is_followed_when_the_first_one_is_released(senders: Pair) -> None:
+    commands = senders.follow(expires=False)
+    send_and_wait(commands, senders.first, 1, valid_s=0)
+    assert sequence_taken(commands) == 1
+    send_and_wait(commands, senders.second, 11)
+    assert sequence_taken(commands) is None
     commands.release()
-    send(commands, pair.second, 12)
-    assert taken(commands) == 12
-    send(commands, pair.first, 2)
-    assert taken(commands) is None
+    send_and_wait(commands, senders.second, 12)
+    assert sequence_taken(commands) == 12
+    send_and_wait(commands, senders.first, 2)
+    assert sequence_taken(commands) is None
     assert commands.ignored == 2
 
 
 def test_second_publisher_is_followed_when_the_command_of_the_first_has_expired(
-    pair: Pair,
+    senders: Pair,
 ) -> None:
-    commands = pair.follow(expires=True)
-    send(commands, pair.first, 1, valid_s=0)
-    assert taken(commands) == 1
-    send(commands, pair.second, 11, valid_s=0)
-    assert taken(commands) == 11
+    commands = senders.follow(expires=True)
+    send_and_wait(commands, senders.first, 1, valid_s=0)
+    assert sequence_taken(commands) == 1
+    send_and_wait(commands, senders.second, 11, valid_s=0)
+    assert sequence_taken(commands) == 11
     assert commands.ignored == 0
 
 
-def test_followed_publisher_keeps_its_place_where_its_next_command_waits(pair: Pair) -> None:
+def test_followed_publisher_keeps_its_place_where_its_next_command_waits(senders: Pair) -> None:
     # As after a stall of the consumer, in which the command before has expired.
-    commands = pair.follow(expires=True)
-    send(commands, pair.first, 1, valid_s=0)
-    assert taken(commands) == 1
-    send(commands, pair.first, 2)
-    send(commands, pair.second, 11)
+    commands = senders.follow(expires=True)
+    send_and_wait(commands, senders.first, 1, valid_s=0)
+    assert sequence_taken(commands) == 1
+    send_and_wait(commands, senders.first, 2)
+    send_and_wait(commands, senders.second, 11)
     while commands.ignored == 0:
-        assert taken(commands) in (2, None)
+        assert sequence_taken(commands) in (2, None)
 
 
-def test_count_begins_again_with_the_consumer(pair: Pair) -> None:
-    commands = pair.follow(expires=False)
-    send(commands, pair.first, 1)
-    assert taken(commands) == 1
-    send(commands, pair.second, 11)
-    assert taken(commands) is None
+def test_count_begins_again_with_the_consumer(senders: Pair) -> None:
+    commands = senders.follow(expires=False)
+    send_and_wait(commands, senders.first, 1)
+    assert sequence_taken(commands) == 1
+    send_and_wait(commands, senders.second, 11)
+    assert sequence_taken(commands) is None
     commands.clear()
     assert (commands.ignored, commands.problem()) == (0, "")
-    send(commands, pair.second, 12)
-    assert taken(commands) == 12
+    send_and_wait(commands, senders.second, 12)
+    assert sequence_taken(commands) == 12

@@ -11,8 +11,7 @@ from rosgraph_msgs.msg import Clock
 
 from policy_inference.nodes import pacing
 from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
-
-from .harness import stamp
+from testkit.ros_time import stamp
 
 pytestmark = pytest.mark.ros
 MS = 1_000_000

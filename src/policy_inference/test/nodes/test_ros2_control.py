@@ -21,8 +21,7 @@ from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import JointTargets
 from policy_inference.nodes.outputs import OUTPUTS, require_expressible
-
-from .harness import ns
+from testkit.ros_time import ns
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[4]
@@ -32,21 +31,21 @@ LATER_NS = STAMP_NS + 5_000_000
 
 
 @pytest.fixture(scope="module")
-def contract() -> AnyContract:
+def reach_contract() -> AnyContract:
     return load_bundle(ROOT / "config" / "bundles" / "so101_reach").contract
 
 
 @pytest.fixture(scope="module")
-def targets(contract: AnyContract) -> JointTargets:
-    targets = JointTargets(len(contract.joints.names))
-    targets.position[:] = np.arange(len(contract.joints.names)) / 10.0
+def arm_targets(reach_contract: AnyContract) -> JointTargets:
+    targets = JointTargets(len(reach_contract.joints.names))
+    targets.position[:] = np.arange(len(reach_contract.joints.names)) / 10.0
     return targets
 
 
 @pytest.fixture
-def expected(contract: AnyContract, targets: JointTargets) -> dict[str, float]:
+def by_robot_name(reach_contract: AnyContract, arm_targets: JointTargets) -> dict[str, float]:
     """Position of each joint, by the name that the robot has for it."""
-    return dict(zip(contract.joints.on_robot(), targets.position.tolist(), strict=True))
+    return dict(zip(reach_contract.joints.on_robot(), arm_targets.position.tolist(), strict=True))
 
 
 def message(kind: str, contract: AnyContract, targets: JointTargets) -> Any:
@@ -81,7 +80,7 @@ def trajectory_problem(joints: Sequence[str], message: Any, now_ns: int) -> str:
         return "times do not rise"
     start_ns = ns(message.header.stamp)
     if start_ns and start_ns + times_ns[-1] < now_ns:
-        return "ends in the past"
+        return "past"
     if any(message.points[-1].velocities):
         return "ends with a velocity"
     sizes = {len(point.positions) for point in message.points}
@@ -90,19 +89,19 @@ def trajectory_problem(joints: Sequence[str], message: Any, now_ns: int) -> str:
 
 @pytest.mark.parametrize("kind", ["position_array", "joint_trajectory", "joint_state"])
 def test_arm_that_holds_its_pose_can_be_driven_by_positions(
-    contract: AnyContract, kind: str
+    reach_contract: AnyContract, kind: str
 ) -> None:
-    require_expressible(kind, contract)
+    require_expressible(kind, reach_contract)
 
 
 def test_forward_command_controller_gives_each_joint_its_position(
-    contract: AnyContract, targets: JointTargets, expected: dict[str, float]
+    reach_contract: AnyContract, arm_targets: JointTargets, by_robot_name: dict[str, float]
 ) -> None:
     kind, parameters = controller("position_controller.yaml", "position_controller")
     assert kind == "forward_command_controller/ForwardCommandController"
     assert parameters["interface_name"] == "position"
-    found = forwarded(parameters["joints"], message("position_array", contract, targets))
-    assert found == pytest.approx(expected)
+    found = forwarded(parameters["joints"], message("position_array", reach_contract, arm_targets))
+    assert found == pytest.approx(by_robot_name)
 
 
 def test_topic_of_the_forward_command_controller_is_that_of_the_output() -> None:
@@ -111,64 +110,65 @@ def test_topic_of_the_forward_command_controller_is_that_of_the_output() -> None
 
 
 def test_joints_in_another_order_would_get_the_positions_of_others(
-    contract: AnyContract, targets: JointTargets, expected: dict[str, float]
+    reach_contract: AnyContract, arm_targets: JointTargets, by_robot_name: dict[str, float]
 ) -> None:
     """Why the file says in which order they must be: the message has no names."""
     _, parameters = controller("position_controller.yaml", "position_controller")
     joints = parameters["joints"]
-    assert joints == list(contract.joints.on_robot())
-    wrong = forwarded(joints[::-1], message("position_array", contract, targets))
-    assert wrong != expected
+    assert joints == list(reach_contract.joints.on_robot())
+    wrong = forwarded(joints[::-1], message("position_array", reach_contract, arm_targets))
+    assert wrong != by_robot_name
 
 
 def test_joint_trajectory_controller_accepts_each_message_whenever_it_comes(
-    contract: AnyContract, targets: JointTargets, expected: dict[str, float]
+    reach_contract: AnyContract, arm_targets: JointTargets, by_robot_name: dict[str, float]
 ) -> None:
     kind, parameters = controller("joint_trajectory_controller.yaml", "joint_trajectory_controller")
     assert kind == "joint_trajectory_controller/JointTrajectoryController"
     assert parameters["command_interfaces"] == ["position"]
-    found = message("joint_trajectory", contract, targets)
+    found = message("joint_trajectory", reach_contract, arm_targets)
     assert trajectory_problem(parameters["joints"], found, now_ns=10 * LATER_NS) == ""
     (point,) = found.points
-    assert dict(zip(found.joint_names, point.positions, strict=True)) == pytest.approx(expected)
+    assert dict(zip(found.joint_names, point.positions, strict=True)) == pytest.approx(
+        by_robot_name
+    )
     # Linear from the state before, and held from there on.
     assert list(point.velocities) == list(point.accelerations) == list(point.effort) == []
-    assert ns(point.time_from_start) == round(1e9 / contract.rate_hz)
+    assert ns(point.time_from_start) == round(1e9 / reach_contract.rate_hz)
 
 
 def test_a_trajectory_stamped_with_the_time_of_its_sensors_could_be_refused(
-    contract: AnyContract, targets: JointTargets
+    reach_contract: AnyContract, arm_targets: JointTargets
 ) -> None:
     """Why the stamp is zero: the policy answers later than the sensors were sampled."""
-    found = message("joint_trajectory", contract, targets)
+    found = message("joint_trajectory", reach_contract, arm_targets)
     found.header.stamp.sec, found.header.stamp.nanosec = divmod(STAMP_NS, 10**9)
-    late_ns = STAMP_NS + round(2e9 / contract.rate_hz)
-    problem = trajectory_problem(found.joint_names, found, late_ns)
-    assert problem == "ends in the past"
+    late_ns = STAMP_NS + round(2e9 / reach_contract.rate_hz)
+    assert trajectory_problem(found.joint_names, found, late_ns) == "past"
 
 
-def test_commands_of_a_trajectory_time_out_after_some_periods(contract: AnyContract) -> None:
+def test_commands_of_a_trajectory_time_out_after_some_periods(reach_contract: AnyContract) -> None:
     """`cmd_timeout` counts from the last point; it is ignored up to `constraints.goal_time`."""
     _, parameters = controller("joint_trajectory_controller.yaml", "joint_trajectory_controller")
     assert parameters["cmd_timeout"] > parameters["constraints"]["goal_time"]
-    assert parameters["cmd_timeout"] > 2.0 / contract.rate_hz
+    assert parameters["cmd_timeout"] > 2.0 / reach_contract.rate_hz
     assert parameters["interpolate_from_desired_state"] is True
 
 
 def test_topic_based_robot_gets_names_and_positions_alone(
-    contract: AnyContract, targets: JointTargets, expected: dict[str, float]
+    reach_contract: AnyContract, arm_targets: JointTargets, by_robot_name: dict[str, float]
 ) -> None:
     """As JointStateTopicSystem sends it for joints whose only command interface is `position`."""
-    found = message("joint_state", contract, targets)
-    assert dict(zip(found.name, found.position, strict=True)) == pytest.approx(expected)
+    found = message("joint_state", reach_contract, arm_targets)
+    assert dict(zip(found.name, found.position, strict=True)) == pytest.approx(by_robot_name)
     assert list(found.velocity) == list(found.effort) == []
     assert ns(found.header.stamp) == STAMP_NS
 
 
-def test_topic_based_hardware_has_the_joints_of_the_contract(contract: AnyContract) -> None:
+def test_topic_based_hardware_has_the_joints_of_the_contract(reach_contract: AnyContract) -> None:
     root = ElementTree.parse(EXAMPLES / "joint_state_topic.ros2_control.xml").getroot()
     joints = {joint.get("name"): joint for joint in root.iterfind("joint")}
-    assert list(joints) == list(contract.joints.on_robot())
+    assert list(joints) == list(reach_contract.joints.on_robot())
     for joint in joints.values():
         commands = [each.get("name") for each in joint.iterfind("command_interface")]
         states = [each.get("name") for each in joint.iterfind("state_interface")]

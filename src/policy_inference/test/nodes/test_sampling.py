@@ -14,7 +14,7 @@ from std_msgs.msg import Int32
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
-from .harness import Robot, Stage
+from .harness import Robot
 
 pytestmark = pytest.mark.ros
 SHORT_NS = 1_000_000
@@ -22,88 +22,94 @@ LONG_NS = 10_000_000_000
 
 
 @pytest.fixture
-def node(stage: Stage) -> Node:
-    return stage.robot.node
+def robot_node(partner: Robot) -> Node:
+    return partner.node
 
 
 @pytest.fixture
-def sampled(node: Node) -> Sampled[Int32]:
-    return Sampled(node, SampleGroup(), Int32, "number")
+def sampled_number(robot_node: Node) -> Sampled[Int32]:
+    return Sampled(robot_node, SampleGroup(), Int32, "number")
 
 
 @pytest.fixture
-def arrivals(node: Node, sampled: Sampled[Int32]) -> Arrivals:
-    return Arrivals(node, [sampled])
+def arrivals(robot_node: Node, sampled_number: Sampled[Int32]) -> Arrivals:
+    return Arrivals(robot_node, [sampled_number])
 
 
 @pytest.fixture
-def send(
-    node: Node, robot: Robot, sampled: Sampled[Int32], arrivals: Arrivals
+def send_numbers(
+    robot_node: Node, partner: Robot, sampled_number: Sampled[Int32], arrivals: Arrivals
 ) -> Callable[..., None]:
     """Publish numbers; afterwards the last of them is there to be taken."""
-    publisher: Publisher = node.create_publisher(Int32, "number", 10)
+    publisher: Publisher = robot_node.create_publisher(Int32, "number", 10)
     # A second listener without depth shows when everything has been delivered.
     heard: list[int] = []
-    node.create_subscription(Int32, "number", lambda m: heard.append(m.data), 100)
-    robot.until(lambda: publisher.get_subscription_count() == 2, "both subscriptions")
+    robot_node.create_subscription(Int32, "number", lambda m: heard.append(m.data), 100)
+    partner.until(lambda: publisher.get_subscription_count() == 2, "both subscriptions")
 
     def publish(*numbers: int) -> None:
         for number in numbers:
             publisher.publish(Int32(data=number))
-        robot.until(lambda: heard[-1:] == [numbers[-1]], "the numbers")
+        partner.until(lambda: heard[-1:] == [numbers[-1]], "the numbers")
         assert arrivals.wait(LONG_NS)
 
     return publish
 
 
-def number(message: Int32 | None) -> int | None:
+def number_in(message: Int32 | None) -> int | None:
     return None if message is None else int(message.data)
 
 
 def test_executor_leaves_messages_where_they_are(
-    sampled: Sampled[Int32], send: Callable[..., None], robot: Robot
+    sampled_number: Sampled[Int32], send_numbers: Callable[..., None], partner: Robot
 ) -> None:
-    send(1)
+    send_numbers(1)
     for _ in range(20):
-        robot.executor.spin_once(timeout_sec=0.0)
-    assert number(sampled.take()) == 1
+        partner.executor.spin_once(timeout_sec=0.0)
+    assert number_in(sampled_number.take()) == 1
 
 
-def test_newest_message_wins(sampled: Sampled[Int32], send: Callable[..., None]) -> None:
-    send(1, 2, 3)
-    assert number(sampled.take()) == 3
+def test_newest_message_wins(
+    sampled_number: Sampled[Int32], send_numbers: Callable[..., None]
+) -> None:
+    send_numbers(1, 2, 3)
+    assert number_in(sampled_number.take()) == 3
 
 
-def test_message_is_taken_once(sampled: Sampled[Int32], send: Callable[..., None]) -> None:
-    send(1)
-    sampled.take()
-    assert sampled.take() is None
+def test_message_is_taken_once(
+    sampled_number: Sampled[Int32], send_numbers: Callable[..., None]
+) -> None:
+    send_numbers(1)
+    sampled_number.take()
+    assert sampled_number.take() is None
 
 
-def test_nothing_is_taken_where_nothing_came(sampled: Sampled[Int32]) -> None:
-    assert sampled.take() is None
+def test_nothing_is_taken_where_nothing_came(sampled_number: Sampled[Int32]) -> None:
+    assert sampled_number.take() is None
 
 
-def test_held_message_is_not_lost(sampled: Sampled[Int32], send: Callable[..., None]) -> None:
-    send(1)
-    sampled.hold()
-    sampled.hold()
-    assert number(sampled.take()) == 1
-    assert sampled.take() is None
+def test_held_message_is_not_lost(
+    sampled_number: Sampled[Int32], send_numbers: Callable[..., None]
+) -> None:
+    send_numbers(1)
+    sampled_number.hold()
+    sampled_number.hold()
+    assert number_in(sampled_number.take()) == 1
+    assert sampled_number.take() is None
 
 
 def test_newer_message_replaces_the_held_one(
-    sampled: Sampled[Int32], send: Callable[..., None]
+    sampled_number: Sampled[Int32], send_numbers: Callable[..., None]
 ) -> None:
-    send(1)
-    sampled.hold()
-    send(2)
-    assert number(sampled.take()) == 2
-    assert sampled.take() is None
+    send_numbers(1)
+    sampled_number.hold()
+    send_numbers(2)
+    assert number_in(sampled_number.take()) == 2
+    assert sampled_number.take() is None
 
 
 def test_arrival_wakes_and_takes_nothing(
-    sampled: Sampled[Int32], arrivals: Arrivals, send: Callable[..., None]
+    sampled_number: Sampled[Int32], arrivals: Arrivals, send_numbers: Callable[..., None]
 ) -> None:
     woken = threading.Event()
 
@@ -113,18 +119,18 @@ def test_arrival_wakes_and_takes_nothing(
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    send(1)
+    send_numbers(1)
     waiting.join()
     assert woken.is_set()
-    assert number(sampled.take()) == 1
+    assert number_in(sampled_number.take()) == 1
 
 
 def test_held_message_is_no_arrival(
-    sampled: Sampled[Int32], arrivals: Arrivals, send: Callable[..., None]
+    sampled_number: Sampled[Int32], arrivals: Arrivals, send_numbers: Callable[..., None]
 ) -> None:
-    send(1)
+    send_numbers(1)
     assert arrivals.wait(SHORT_NS)
-    sampled.hold()
+    sampled_number.hold()
     assert not arrivals.wait(SHORT_NS)
 
 
@@ -132,32 +138,36 @@ def test_waiting_gives_up_at_a_time_that_has_passed(arrivals: Arrivals) -> None:
     assert not arrivals.wait(-SHORT_NS)
 
 
-def test_publishers_are_counted(sampled: Sampled[Int32], node: Node, robot: Robot) -> None:
-    assert sampled.publishers() == 0
-    node.create_publisher(Int32, "number", 10)
-    node.create_publisher(Int32, "number", 10)
-    robot.until(lambda: sampled.publishers() == 2, "two publishers")
+def test_publishers_are_counted(
+    sampled_number: Sampled[Int32], robot_node: Node, partner: Robot
+) -> None:
+    assert sampled_number.publishers() == 0
+    robot_node.create_publisher(Int32, "number", 10)
+    robot_node.create_publisher(Int32, "number", 10)
+    partner.until(lambda: sampled_number.publishers() == 2, "two publishers")
 
 
-def test_best_effort_publisher_is_heard(sampled: Sampled[Int32], node: Node, robot: Robot) -> None:
+def test_best_effort_publisher_is_heard(
+    sampled_number: Sampled[Int32], robot_node: Node, partner: Robot
+) -> None:
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    publisher = node.create_publisher(Int32, "number", best_effort)
-    robot.until(lambda: publisher.get_subscription_count() == 1, "the subscription")
+    publisher = robot_node.create_publisher(Int32, "number", best_effort)
+    partner.until(lambda: publisher.get_subscription_count() == 1, "the subscription")
 
 
 def test_executor_does_not_wake_for_the_events_of_a_sampled_topic(
-    sampled: Sampled[Int32], robot: Robot
+    sampled_number: Sampled[Int32], partner: Robot
 ) -> None:
     # In Fast DDS such a wait ends whenever a message is there, which is nearly always.
-    handlers = sampled.subscription.event_handlers
+    handlers = sampled_number.subscription.event_handlers
     assert handlers
-    assert not any(robot.executor.can_execute(handler) for handler in handlers)
+    assert not any(partner.executor.can_execute(handler) for handler in handlers)
 
 
 def test_inputs_are_sampled_at_depth_one() -> None:
     assert (qos.SAMPLE.depth, qos.SAMPLE.history) == (1, HistoryPolicy.KEEP_LAST)
 
 
-def test_closed_input_has_no_subscription(sampled: Sampled[Int32], node: Node) -> None:
-    sampled.close()
-    assert "number" not in [s.topic_name.strip("/") for s in node.subscriptions]
+def test_closed_input_has_no_subscription(sampled_number: Sampled[Int32], robot_node: Node) -> None:
+    sampled_number.close()
+    assert "number" not in [s.topic_name.strip("/") for s in robot_node.subscriptions]

@@ -4,255 +4,319 @@
 
 from __future__ import annotations
 
-import math
+import os
 import re
+import signal
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from policy_msgs.srv import LoadBundle
-from rclpy.lifecycle import TransitionCallbackReturn
+from policy_msgs.msg import ShadowStatus
+from rclpy.parameter import Parameter
 from rosbags.highlevel import AnyReader
-from std_srvs.srv import SetBool
 
 from policy_inference.flight.message_types import message_types
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from policy_inference.shadow.slots import SLOTS
 from policy_inference.testing.process import children
 
-from .bundles import CONTRACT, JOINTS, RATE_HZ, write_version
-from .harness import Robot, Stage
-from .shadows import FAULTS, MISCHIEF, assert_commands_stay, register_faulty, settled
+from .bundles import CONTRACT, JOINTS, RATE_HZ
+from .colour_bundle import JOINTS as ARM_JOINTS
+from .colour_bundle import SIZE
+from .harness import Robot, StageOf
+from .kinds import CHUNK, JOINT, OFFSET_RAD, Kind
+from .shadow_backends import SLOW_S
+from .shadows import (
+    FAULTS,
+    moves_sensors,
+    register_faulty,
+    run_of_commands,
+    settled,
+    shadow_of,
+)
 
 pytestmark = pytest.mark.ros
+Activate = Callable[..., Any]
 TICKS = 30
+both_kinds = pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
 
 
 @pytest.fixture(autouse=True)
-def backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def faulty_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the backend of these tests."""
     register_faulty(tmp_path / "site", monkeypatch)
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    """A bundle with golden rows."""
-    return write_version(tmp_path / "two_joints", "1.2.3")
+def moved(tmp_path: Path, kind: Kind) -> Path:
+    """A bundle of the same robot that commands otherwise."""
+    return kind.write(tmp_path / "moved", "2.0.0", moved=True)
 
 
-@pytest.fixture
-def double(tmp_path: Path) -> Path:
-    """A bundle of the same robot whose actions are twice as large."""
-    terms = [{**CONTRACT["action"]["terms"][0], "scale": 0.2}]
-    return write_version(tmp_path / "double", "2.0.0", {"action.terms": terms})
+def messages_of_run(robot: Robot, flights: Path) -> dict[str, list[Any]]:
+    """End the recording of the run; return its messages by the last part of their topics."""
+    response = robot.record_run(False)
+    assert response.success, response.message
+    robot.until(lambda: robot.tick() and [*flights.glob("*-run")], "the recording")
+    (folder,) = flights.glob("*-run")
+    found: dict[str, list[Any]] = {}
+    with AnyReader([folder], default_typestore=message_types()) as reader:
+        for connection, _, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            found.setdefault(connection.topic.rpartition("/")[2], []).append(message)
+    return found
 
 
-def walk(robot: Robot, ticks: int = TICKS, each: Callable[[int], None] = lambda _: None) -> None:
-    """Tick with sensor values that change."""
-    for number in range(ticks):
-        robot.position = [0.2 + 0.1 * math.sin(number), -0.2 + 0.05 * math.cos(number)]
-        robot.velocity = [0.3 * math.cos(number), 0.1]
-        robot.ang_vel = 0.2 * math.sin(0.7 * number)
-        each(number)
-        robot.tick()
+def told_of_shadow(robot: Robot, found: ShadowStatus) -> Mapping[str, str]:
+    """Return the diagnostics that have as many ticks as this status."""
+    compared = str(found.compared)
+    robot.until(lambda: robot.told()["shadow.ticks_compared"] == compared, "the diagnostics")
+    return robot.told()
 
 
-class TestShadow:
+class TestDistance:
     def test_twice_the_scale_is_a_distance_in_rad_and_in_steps(
-        self, active: Callable[..., JointPolicyNode], robot: Robot, double: Path
+        self, activate: Activate, partner: Robot, moved: Path
     ) -> None:
-        active(use_sim_time=True, shadow_bundle=str(double))
-        robot.runs()
-        walk(robot)
+        activate(use_sim_time=True, shadow_bundle=str(moved))
+        partner.runs()
+        moves_sensors(partner, JOINT, TICKS)
 
-        found = settled(robot)
+        found = settled(partner)
 
-        assert found.bundle_name == "two_joints"
-        assert (found.bundle_version, found.bundle, found.mode) == (
-            "2.0.0",
-            str(double),
-            "followed",
-        )
-        assert found.compared
-        assert (found.failed, found.not_finite, found.beyond_limits) == (0, 0, 0)
         assert list(found.joints) == list(JOINTS)
         assert all(
             0.0 < a <= b <= c for a, b, c in zip(found.mean, found.rms, found.max, strict=True)
         )
         np.testing.assert_allclose(found.max_steps, np.array(found.max) / 10.0)
-        values = {entry.key: entry.value for entry in robot.diagnostics[-1].status[0].values}
-        assert values["shadow.ticks_compared"] == str(found.compared)
+        values = told_of_shadow(partner, found)
         assert values["shadow.rms_largest"] == f"{max(found.rms):.6f}"
         differences = values["shadow.contract_differences"].split("; ")
         assert [one.partition(":")[0] for one in differences] == ["action.scale"]
         assert float(values["shadow.gain_error_largest"]) > 0.0
 
-    @pytest.mark.parametrize("mode", ["followed", "free"])
+    @pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "ensemble"])
+    @pytest.mark.parametrize("kind", [CHUNK], ids=str)
+    def test_greater_targets_of_chunks_are_a_distance_in_rad(
+        self, activate: Activate, partner: Any, moved: Path, mode: str
+    ) -> None:
+        activate(use_sim_time=True, mode=mode, shadow_bundle=str(moved))
+        partner.runs()
+        moves_sensors(partner, CHUNK, TICKS)
+
+        found = settled(partner)
+
+        assert (found.bundle_name, found.bundle_version) == ("colours", "2.0.0")
+        assert (found.bundle, found.mode, found.problem) == (str(moved), "followed", "")
+        assert found.compared
+        assert (found.failed, found.not_finite, found.beyond_limits) == (0, 0, 0)
+        assert list(found.joints) == list(ARM_JOINTS)
+        for distance in (found.mean, found.rms, found.max):
+            np.testing.assert_allclose(distance, OFFSET_RAD, atol=1e-5)
+        assert not found.max_steps  # the contract has no nominal step
+        values = told_of_shadow(partner, found)
+        assert values["shadow.max_largest"] == f"{max(found.max):.6f}"
+
+    @pytest.mark.parametrize(
+        ("kind", "mode", "transport"),
+        [
+            pytest.param(JOINT, "followed", "", id="joint followed"),
+            pytest.param(JOINT, "free", "", id="joint free"),
+            pytest.param(CHUNK, "free", "raw", id="chunk free"),
+            pytest.param(CHUNK, "free", "compressed", id="chunk free compressed"),
+        ],
+    )
     def test_same_bundle_on_another_backend_does_not_diverge(
         self,
-        active: Callable[..., JointPolicyNode],
-        robot: Robot,
-        bundle: Path,
+        activate: Activate,
+        partner: Any,
+        bundle_in_use: Path,
         tmp_path: Path,
+        kind: Kind,
         mode: str,
+        transport: str,
     ) -> None:
-        active(
+        activate(
             use_sim_time=True,
-            shadow_bundle=str(bundle),
+            shadow_bundle=str(bundle_in_use),
             shadow_backend="faulty",
             shadow_mode=mode,
             backend_options=f"faulty.fault={tmp_path / 'fault'}",
+            **({"image_transport": transport} if transport else {}),
         )
-        robot.runs()
-        walk(robot)
+        if transport == "compressed":
+            partner.encodings = dict.fromkeys(partner.encodings, "jpeg")
+        partner.runs()
+        moves_sensors(partner, kind, TICKS)
 
-        found = settled(robot)
+        found = settled(partner)
 
         assert (found.backend, found.mode) == ("faulty", mode)
         assert found.compared
         # A tick in which a free shadow is late has no target of its own, which it remembers.
         is_late = bool(found.skipped or found.lost)
-        assert list(found.max) == [0.0, 0.0] or (mode == "free" and is_late)
+        assert not any(found.max) or (kind is JOINT and mode == "free" and is_late)
 
     def test_without_a_shadow_the_status_has_none(self, lockstep: Robot) -> None:
-        lockstep.tick()
-        assert not lockstep.reported(lambda status: status.ticks, "a status").shadow
-
-    def test_recording_has_what_the_shadow_made_of_each_tick(
-        self, active: Callable[..., JointPolicyNode], robot: Robot, double: Path, tmp_path: Path
-    ) -> None:
-        node = active(
-            use_sim_time=True,
-            shadow_bundle=str(double),
-            flight__folder=str(tmp_path / "flights"),
-            flight__min_free_mb=0.0,
-        )
-        robot.is_met()
-        answer = robot.call(SetBool, "joint_policy_node/record_run", SetBool.Request(data=True))
-        assert answer.success, answer.message
-        robot.runs()
-        walk(robot)
-        found = settled(robot)
-        node.trigger_deactivate()
-
-        (folder,) = (tmp_path / "flights").glob("*-run")
-        with AnyReader([folder], default_typestore=message_types()) as reader:
-            read: list[tuple[str, Any]] = [
-                (connection.topic, reader.deserialize(data, connection.msgtype))
-                for connection, _, data in reader.messages()
-            ]
-        ticks = {m.tick: m for topic, m in read if topic == "/policy_tick"}
-        shadows = [m for topic, m in read if topic == "/shadow_tick"]
-        (info,) = [m for topic, m in read if topic == "/flight_info"]
-        ran = [number for number, tick in ticks.items() if tick.outputs and len(tick.target)]
-        assert sorted(m.tick for m in shadows) == sorted(ran)
-        compared = [m for m in shadows if m.outcome == m.COMPARED]
-        assert len(compared) == found.compared
-        for message in compared:
-            (output,) = ticks[message.tick].outputs
-            raw = np.frombuffer(output.data.tobytes(), np.float32).astype(np.float64)
-            np.testing.assert_array_equal(
-                message.active_target, 0.1 * raw + CONTRACT["stand"]["position"]
-            )
-        distance = np.abs([m.target - m.active_target for m in compared])
-        np.testing.assert_array_equal(distance.max(axis=0), found.max)
-        settings = {entry.key: entry.value for entry in info.settings}
-        assert settings["shadow.bundle_sha256"] == found.bundle_sha256
-        assert settings["parameter.shadow_mode"] == "followed"
+        assert not lockstep.newest().shadow
 
 
-@pytest.mark.parametrize(("fault", "reason"), [*FAULTS, *MISCHIEF])
-def test_commands_are_bit_for_bit_those_without_a_shadow(
-    stage: Stage, bundle: Path, tmp_path: Path, fault: str, reason: str
+@both_kinds
+def test_recording_has_what_the_shadow_made_of_each_tick(
+    activate: Activate, partner: Robot, moved: Path, tmp_path: Path, kind: Kind
 ) -> None:
-    robot = stage.robot
-
-    def begin() -> None:
-        robot.position, robot.velocity, robot.ang_vel = robot.stand, (0.0, 0.0), 0.0
-        robot.tick()
-
-    assert_commands_stay(
-        stage, bundle, tmp_path, begin, partial(walk, robot), fault=fault, reason=reason
+    flights = tmp_path / "flights"
+    activate(
+        use_sim_time=True,
+        shadow_bundle=str(moved),
+        flight__folder=str(flights),
+        flight__min_free_mb=0.0,
     )
+    partner.is_met()
+    assert partner.record_run(True).success
+    partner.runs()
+    moves_sensors(partner, kind, TICKS)
+    found = settled(partner)
+
+    read = messages_of_run(partner, flights)
+    shadows = read["shadow_tick"]
+    compared = [m for m in shadows if m.outcome == m.COMPARED]
+    assert len(compared) == found.compared
+    settings = {entry.key: entry.value for entry in read["flight_info"][0].settings}
+    assert settings["shadow.bundle_sha256"] == found.bundle_sha256
+    assert settings["parameter.shadow_mode"] == "followed"
+    if kind is CHUNK:
+        assert_recorded_chunks(read)
+        return
+    ticks = {m.tick: m for m in read["policy_tick"]}
+    ran = [number for number, tick in ticks.items() if tick.outputs and len(tick.target)]
+    assert sorted(m.tick for m in shadows) == sorted(ran)
+    for message in compared:
+        (output,) = ticks[message.tick].outputs
+        raw = np.frombuffer(output.data.tobytes(), np.float32).astype(np.float64)
+        expected = 0.1 * raw + CONTRACT["stand"]["position"]
+        np.testing.assert_array_equal(message.active_target, expected)
+    distance = np.abs([m.target - m.active_target for m in compared])
+    np.testing.assert_array_equal(distance.max(axis=0), found.max)
+
+
+def assert_recorded_chunks(read: Mapping[str, list[Any]]) -> None:
+    """Require the shadow's chunk for each observation that it has answered."""
+    inferences = read["shadow_inference"]
+    active = {m.observation_ns: m for m in read["chunk_inference"]}
+    assert inferences
+    for message in inferences:
+        assert message.steps == SIZE
+        theirs = active[message.observation_ns].data
+        np.testing.assert_allclose(message.data, theirs + OFFSET_RAD, atol=1e-5)
+    assert {m.tick for m in inferences} <= {m.tick for m in read["shadow_tick"]}
+
+
+@both_kinds
+@pytest.mark.parametrize("fault", FAULTS)
+def test_commands_are_bit_for_bit_those_without_a_shadow(
+    node_stage: StageOf[Any, Any], bundle_in_use: Path, tmp_path: Path, kind: Kind, fault: str
+) -> None:
+    robot = node_stage.robot
+    node = node_stage.active(bundle=str(bundle_in_use), use_sim_time=True, status_rate_hz=20.0)
+    plain, status = run_of_commands(robot, kind, 3 * SLOTS)
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    before = children()
+
+    def act(tick: int) -> None:
+        if tick == SLOTS // 2 and fault.startswith("SIG"):
+            (process,) = children() - before
+            os.kill(process, getattr(signal, fault))
+        elif tick == SLOTS // 2:
+            (tmp_path / "fault").write_text(fault)
+
+    shadow = {
+        "shadow_bundle": str(bundle_in_use),
+        "shadow_backend": "faulty",
+        "backend_options": f"faulty.fault={tmp_path / 'fault'}",
+    }
+    for result in node.set_parameters([Parameter(k, value=v) for k, v in shadow.items()]):
+        assert result.successful, result.reason
+    node.trigger_configure()
+    node.trigger_activate()
+    found, beside = run_of_commands(robot, kind, 3 * SLOTS, act)
+
+    assert found == plain
+    assert not beside.latched
+    assert [(c.name, c.count) for c in beside.guard_counters] == [
+        (c.name, c.count) for c in status.guard_counters
+    ]
+    if problem := FAULTS[fault]:
+        # A machine that is busy may first be the cause that there is no answer.
+        shadow_of(robot, lambda shadow: shadow.problem.startswith(problem), problem)
+    if fault == "SIGSTOP":
+        assert beside.shadow[0].lost > 0
+    if fault == "nan":
+        shadow_of(robot, lambda shadow: shadow.not_finite > 0, "answers")
+    if fault == "slow":
+        shadow_of(robot, lambda shadow: shadow.duration_max_s >= SLOW_S, "a slow answer")
 
 
 def test_shadow_can_take_no_priority_and_goes_first_where_memory_runs_out(
-    active: Callable[..., JointPolicyNode], bundle: Path
+    activate: Activate, bundle_in_use: Path
 ) -> None:
     before = children()
-    active(use_sim_time=True, shadow_bundle=str(bundle))
+    activate(use_sim_time=True, shadow_bundle=str(bundle_in_use))
     (process,) = children() - before
     place = Path(f"/proc/{process}")
     limits = (place / "limits").read_text("ascii")
-    for name in ("Max realtime priority", "Max nice priority"):
-        assert re.search(rf"{name} +0 +0 ", limits), limits
+    assert re.findall(r"(realtime|nice) priority +(\d+) +(\d+)", limits) == [
+        ("nice", "0", "0"),
+        ("realtime", "0", "0"),
+    ]
     assert (place / "oom_score_adj").read_text("ascii") == "1000\n"
 
 
-class TestRefusals:
-    @pytest.mark.parametrize(
-        ("changes", "reason"),
-        [
-            ({"rate_hz": 2 * RATE_HZ}, "rate_hz: expected 50, as the active policy has it"),
-            (
-                {"joints.robot_names": {"left": "third"}},
-                "joints.names: expected left, right, as the active policy has it, found right, t",
-            ),
-        ],
-    )
-    def test_node_is_not_configured_with_a_bundle_that_cannot_be_compared(
-        self,
-        stage: Stage,
-        bundle: Path,
-        tmp_path: Path,
-        changes: Mapping[str, object],
-        reason: str,
-    ) -> None:
-        other = write_version(tmp_path / "other", "3.0.0", changes)
-        node = stage.node(bundle=str(bundle), shadow_bundle=str(other))
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        pytest.param(JOINT, {"rate_hz": 2 * RATE_HZ}, id="rate"),
+        pytest.param(CHUNK, {"pairing": {"rule": "newest"}}, id="pairing"),
+    ],
+)
+def test_node_is_not_configured_with_a_bundle_that_cannot_be_compared(
+    node_stage: StageOf[Any, Any],
+    bundle_in_use: Path,
+    tmp_path: Path,
+    kind: Kind,
+    changes: Mapping[str, object],
+) -> None:
+    other = kind.write(tmp_path / "other", "3.0.0", changes)
+    node_stage.refuses(bundle=str(bundle_in_use), shadow_bundle=str(other))
 
-        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
 
-        assert reason in stage.robot.hears(reason)
-
-    def test_shadow_must_compute_what_its_golden_rows_say(
-        self, stage: Stage, bundle: Path, tmp_path: Path
-    ) -> None:
-        wrong = write_version(tmp_path / "wrong", "3.0.0", wrong_by=0.5)
-        node = stage.node(bundle=str(bundle), shadow_bundle=str(wrong))
-
-        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
-
-        stage.robot.hears("the policy is not the same function here")
+@both_kinds
+def test_shadow_must_compute_what_its_golden_rows_say(
+    node_stage: StageOf[Any, Any], bundle_in_use: Path, tmp_path: Path, kind: Kind
+) -> None:
+    wrong = kind.write(tmp_path / "wrong", "3.0.0", wrong=True)
+    node_stage.refuses(bundle=str(bundle_in_use), shadow_bundle=str(wrong))
 
 
 class TestLoad:
-    def load(self, robot: Robot, bundle: Path) -> None:
-        request = LoadBundle.Request(bundle=str(bundle))
-        response = robot.call(LoadBundle, "joint_policy_node/load", request)
-        assert response.success, response.message
-
+    @both_kinds
     def test_shadow_goes_on_beside_the_policy_that_was_loaded(
-        self,
-        active: Callable[..., JointPolicyNode],
-        robot: Robot,
-        bundle: Path,
-        double: Path,
+        self, activate: Activate, partner: Robot, moved: Path, kind: Kind
     ) -> None:
-        active(use_sim_time=True, shadow_bundle=str(double))
-        robot.runs()
-        walk(robot, 10)
-        before = settled(robot)
-        assert max(before.max) > 0.0
-        self.load(robot, double)
-        since = len(robot.commands)
-        robot.statuses.clear()
-        robot.runs()
-        walk(robot, 10)
+        activate(use_sim_time=True, shadow_bundle=str(moved))
+        partner.runs()
+        moves_sensors(partner, kind, 10)
+        assert max(settled(partner).max) > 0.0
+        partner.loads(moved)
+        since = len(partner.commands)
+        partner.statuses.clear()
+        partner.runs()
+        moves_sensors(partner, kind, 10)
 
-        found = settled(robot, since)
+        found = settled(partner, since)
 
         assert (found.bundle_version, found.problem) == ("2.0.0", "")
         assert found.compared
@@ -260,18 +324,18 @@ class TestLoad:
 
     def test_shadow_that_cannot_go_on_ends_with_the_reason(
         self,
-        active: Callable[..., JointPolicyNode],
-        robot: Robot,
-        bundle: Path,
-        double: Path,
+        activate: Callable[..., JointPolicyNode],
+        partner: Robot,
+        bundle_in_use: Path,
+        moved: Path,
     ) -> None:
-        active(use_sim_time=True, shadow_bundle=str(double))
-        robot.is_met()
-        (double / "policy.onnx").unlink()
-        self.load(robot, bundle)
-        robot.statuses.clear()
-        robot.runs()
+        activate(use_sim_time=True, shadow_bundle=str(moved))
+        partner.is_met()
+        (moved / "policy.onnx").unlink()
+        partner.loads(bundle_in_use)
+        partner.statuses.clear()
+        partner.runs()
 
-        status = robot.reported(lambda status: status.shadow[0].problem, "the reason")
+        status = partner.reported(lambda status: status.shadow[0].problem, "the reason")
 
         assert "policy.onnx" in status.shadow[0].problem

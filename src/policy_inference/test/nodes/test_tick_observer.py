@@ -75,7 +75,7 @@ def calls() -> list[str]:
 
 @pytest.fixture
 def both(calls: list[str]) -> TickObservers:
-    return TickObservers(Observer("a", calls, "too slow"), Observer("b", calls, "too late"))
+    return TickObservers(Observer("a", calls, "slow"), Observer("b", calls, "late"))
 
 
 def test_each_is_reported_in_turn(both: TickObservers, calls: list[str]) -> None:
@@ -86,7 +86,7 @@ def test_each_is_reported_in_turn(both: TickObservers, calls: list[str]) -> None
     both.close()
     each = ("start", "watch", "log", "stop", "close")
     assert calls == [f"{name} {call}" for call in each for name in "ab"]
-    assert both.problem == "too slow; too late"
+    assert both.problem == "slow; late"
     assert [*both.diagnostics()] == ["a.calls", "b.calls"]
     assert not both.left_behind
 
@@ -94,10 +94,15 @@ def test_each_is_reported_in_turn(both: TickObservers, calls: list[str]) -> None
 def test_all_follow_another_policy_with_what_each_has_prepared(
     both: TickObservers, calls: list[str]
 ) -> None:
-    prepared = both.prepared("the next")
+    prepared = both.prepared("next")
     prepared.start()
-    end = both.follow("the next", prepared)
-    assert calls == ["a starts", "b starts", "a follows the next", "b follows the next"]
+    end = both.follow("next", prepared)
+    assert [call.split() for call in calls] == [
+        ["a", "starts"],
+        ["b", "starts"],
+        ["a", "follows", "next"],
+        ["b", "follows", "next"],
+    ]
     end()
     assert calls[4:] == ["a ends", "b ends"]
 

@@ -20,6 +20,7 @@ from policy_inference.bundle.state_fields import STATE_FIELDS, StateField
 from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import decoder_for, message_class
+from testkit.wording import refusal
 
 pytestmark = pytest.mark.ros
 COMMAND_ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
@@ -27,14 +28,16 @@ COMMAND_ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "eff
 FRAMES = ["", *("abcdefgh"[:length] for length in range(1, 9)), "prüfstand"]
 
 
-def header(frame: str) -> Header:
+def header_of(frame: str) -> Header:
     return Header(stamp=Time(sec=-5, nanosec=4_000_000_000), frame_id=frame)
 
 
-def joint_state(names: Sequence[str], frame: str = "base", sizes: int | None = None) -> JointState:
+def numbered_joints(
+    names: Sequence[str], frame: str = "base", sizes: int | None = None
+) -> JointState:
     size = len(names) if sizes is None else sizes
     return JointState(
-        header=header(frame),
+        header=header_of(frame),
         name=list(names),
         position=array("d", np.arange(size) + 0.25),
         velocity=array("d", np.arange(size) - 0.5),
@@ -42,7 +45,7 @@ def joint_state(names: Sequence[str], frame: str = "base", sizes: int | None = N
     )
 
 
-def assert_alike(decode: Decode, message: JointState) -> None:
+def assert_joints_alike(decode: Decode, message: JointState) -> None:
     found = decode(serialize_message(message))
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
     assert found.name == message.name
@@ -53,19 +56,19 @@ def assert_alike(decode: Decode, message: JointState) -> None:
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("names", [[], ["a"], ["ab", "c"], ["FL_HipX_joint", "", "gelenk_ö"]])
 def test_joint_state_is_read_as_rclpy_reads_it(frame: str, names: list[str]) -> None:
-    assert_alike(decoder_for(JointState), joint_state(names, frame))
+    assert_joints_alike(decoder_for(JointState), numbered_joints(names, frame))
 
 
 def test_joint_state_without_values_has_none() -> None:
-    assert_alike(decoder_for(JointState), joint_state(["a", "b"], sizes=0))
+    assert_joints_alike(decoder_for(JointState), numbered_joints(["a", "b"], sizes=0))
 
 
 def test_one_stream_may_change_names_frame_and_number_of_joints() -> None:
     decode = decoder_for(JointState)
     for names in ("ab", "ab", "ba", "a", "abc"):
-        assert_alike(decode, joint_state(list(names), "base"))
+        assert_joints_alike(decode, numbered_joints(list(names), "base"))
     for frame in ("base", "longer", ""):
-        assert_alike(decode, joint_state(["a", "b"], frame))
+        assert_joints_alike(decode, numbered_joints(["a", "b"], frame))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +134,7 @@ def test_command_whose_arrays_have_different_sizes_is_read_as_it_is() -> None:
 def test_imu_is_read_as_rclpy_reads_it(frame: str) -> None:
     covariance = np.arange(9.0) - 1.0
     message = Imu(
-        header=header(frame),
+        header=header_of(frame),
         orientation=Quaternion(x=0.1, y=0.2, z=0.3, w=0.4),
         orientation_covariance=covariance,
         angular_velocity=Vector3(x=1.0, y=2.0, z=np.nan),
@@ -151,7 +154,7 @@ def test_imu_is_read_as_rclpy_reads_it(frame: str) -> None:
 @pytest.mark.parametrize("encoding", ["", "rgb8", "mono8", "yuv422_yuy2"])
 def test_image_is_read_as_rclpy_reads_it_without_a_copy(frame: str, encoding: str) -> None:
     message = Image(
-        header=header(frame),
+        header=header_of(frame),
         height=2,
         width=3,
         encoding=encoding,
@@ -172,7 +175,7 @@ def test_image_is_read_as_rclpy_reads_it_without_a_copy(frame: str, encoding: st
 @pytest.mark.parametrize("kind", ["", "png", "rgb8; jpeg compressed bgr8"])
 @pytest.mark.parametrize("size", [0, 7])
 def test_compressed_image_is_read_as_rclpy_reads_it(frame: str, kind: str, size: int) -> None:
-    message = CompressedImage(header=header(frame), format=kind, data=array("B", range(size)))
+    message = CompressedImage(header=header_of(frame), format=kind, data=array("B", range(size)))
     found = decoder_for(CompressedImage)(serialize_message(message))
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
     assert found.format == kind
@@ -192,18 +195,18 @@ def test_other_encodings_are_left_to_rclpy() -> None:
 
 
 INTACT = {
-    "JointState": joint_state(["FL_HipX_joint", "gelenk_ö"], "base"),
+    "JointState": numbered_joints(["FL_HipX_joint", "gelenk_ö"], "base"),
     "JointCommand": joint_command(["FL_HipX_joint", "gelenk_ö"]),
-    "Imu": Imu(header=header("imu_link"), orientation=Quaternion(w=1.0)),
+    "Imu": Imu(header=header_of("imu_link"), orientation=Quaternion(w=1.0)),
     "Image": Image(
-        header=header("camera"),
+        header=header_of("camera"),
         height=2,
         width=3,
         encoding="rgb8",
         step=9,
         data=array("B", range(18)),
     ),
-    "CompressedImage": CompressedImage(header=header("camera"), format="png"),
+    "CompressedImage": CompressedImage(header=header_of("camera"), format="png"),
 }
 _READ: dict[str, Callable[[Any], object]] = {
     "JointState": lambda it: (it.name, list(it.position), list(it.velocity)),
@@ -234,12 +237,8 @@ def test_message_too_short_for_a_stamp_has_none(length: int) -> None:
 
 
 def test_text_that_is_no_utf_8_is_refused_by_the_type_that_was_expected() -> None:
-    wire = serialize_message(joint_state(["aaaaaaaa"])).replace(b"aaaa", b"\xff\xff\xff\xff", 1)
-    with pytest.raises(
-        RobotError,
-        match=r"expected a sensor_msgs/msg/JointState, found \d+ bytes "
-        r"that cannot be read as one \('utf-8'",
-    ):
+    wire = serialize_message(numbered_joints(["aaaaaaaa"])).replace(b"aaaa", b"\xff\xff\xff\xff", 1)
+    with refusal(RobotError):
         decoder_for(JointState)(wire)
 
 

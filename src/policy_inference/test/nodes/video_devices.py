@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def image(height: int, width: int) -> npt.NDArray[np.uint8]:
+def red_image(height: int, width: int) -> npt.NDArray[np.uint8]:
     """Return a red image in OpenCV's order of channels: blue, green, red."""
     return np.full((height, width, 3), (0, 0, 255), np.uint8)
 
@@ -105,7 +105,7 @@ class VideoCapture:
                 raise found
             return True, found
         self._shot_s = time.monotonic()
-        pixels = image(*self._size[::-1])
+        pixels = red_image(*self._size[::-1])
         if self._converts:
             return True, pixels
         assert self._format == "MJPG", "the rows of other formats are not modelled"

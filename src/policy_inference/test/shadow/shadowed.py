@@ -113,3 +113,7 @@ class Shadowed:
                 )
             )
             self._begins, self._lost = False, 0
+
+
+def outcome_names(answers: list[ShadowAnswer]) -> list[str]:
+    return [answer.outcome.name for answer in answers]

@@ -21,7 +21,7 @@ SIZES = {"joint_pos": 3, "external:goal": 2}
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[ChunkSlots, ChunkSlots]]:
+def both_ends() -> Iterator[tuple[ChunkSlots, ChunkSlots]]:
     """The end of the node and that of the shadow."""
     node = ChunkSlots(contract_of(), SIZES)
     shadow = ChunkSlots(contract_of(), SIZES, os.dup(node.fd))
@@ -30,13 +30,16 @@ def ends() -> Iterator[tuple[ChunkSlots, ChunkSlots]]:
     shadow.close()
 
 
-def frame(data: bytes, encoding: str = "rgb8") -> Frame:
+def small_frame(data: bytes, encoding: str = "rgb8") -> Frame:
     return Frame(encoding=encoding, height=2, width=3, step=9, data=memoryview(data))
 
 
-def observation(number: int, size: int = 18) -> ShadowObservation:
+def numbered_observation(number: int, size: int = 18) -> ShadowObservation:
     fields = {"joint_pos": np.full(3, 0.1 * number), "external:goal": np.full(2, 7.0 + number)}
-    frames = {"laptop": frame(bytes([number]) * size), "phone": frame(b"\xff\xd8abc", "jpeg")}
+    frames = {
+        "laptop": small_frame(bytes([number]) * size),
+        "phone": small_frame(b"\xff\xd8abc", "jpeg"),
+    }
     return ShadowObservation(
         10 * number, 10 * number + 3, Snapshot(time_ns=number, frames=frames, fields=fields)
     )
@@ -47,11 +50,11 @@ def tick(number: int, *seen: ShadowObservation) -> ChunkTick:
 
 
 def test_ticks_observations_and_chunks_come_over_as_they_are(
-    ends: tuple[ChunkSlots, ChunkSlots],
+    both_ends: tuple[ChunkSlots, ChunkSlots],
 ) -> None:
-    node, shadow = ends
+    node, shadow = both_ends
     for number in range(3 * OBSERVATIONS):
-        slot, seen = number % 5, [observation(number)] * (number % 3)
+        slot, seen = number % 5, [numbered_observation(number)] * (number % 3)
         node.give(slot, tick(number, *seen))
 
         found = shadow.given(slot)
@@ -85,40 +88,42 @@ def test_ticks_observations_and_chunks_come_over_as_they_are(
 
 
 def test_observations_that_have_no_room_are_missed_and_later_ones_are_not(
-    ends: tuple[ChunkSlots, ChunkSlots],
+    both_ends: tuple[ChunkSlots, ChunkSlots],
 ) -> None:
-    node, shadow = ends
+    node, shadow = both_ends
     for number in range(OBSERVATIONS + 1):
-        node.give(number, tick(number, observation(number)))
+        node.give(number, tick(number, numbered_observation(number)))
 
     given = [shadow.given(number) for number in range(OBSERVATIONS + 1)]
 
     assert [each.missed for each in given] == [False] * OBSERVATIONS + [True]
     for number in range(OBSERVATIONS + 1):
         node.answered(number)
-    node.give(7, tick(7, observation(9)))
+    node.give(7, tick(7, numbered_observation(9)))
     assert shadow.given(7).observations[0].sensed.time_ns == 9
 
 
-def test_images_that_are_too_large_are_missed(ends: tuple[ChunkSlots, ChunkSlots]) -> None:
-    node, shadow = ends
-    node.give(0, tick(1, observation(1, IMAGE_BYTES)))
+def test_images_that_are_too_large_are_missed(both_ends: tuple[ChunkSlots, ChunkSlots]) -> None:
+    node, shadow = both_ends
+    node.give(0, tick(1, numbered_observation(1, IMAGE_BYTES)))
     assert shadow.given(0).missed
 
 
-def test_observation_that_was_skipped_has_no_result(ends: tuple[ChunkSlots, ChunkSlots]) -> None:
-    node, shadow = ends
-    node.give(0, tick(1, observation(1)))
+def test_observation_that_was_skipped_has_no_result(
+    both_ends: tuple[ChunkSlots, ChunkSlots],
+) -> None:
+    node, shadow = both_ends
+    node.give(0, tick(1, numbered_observation(1)))
     shadow.given(0)
     shadow.answer([])
     assert node.answered(0) == ()
 
 
 def test_what_the_shadow_writes_into_the_memory_costs_the_node_no_time(
-    ends: tuple[ChunkSlots, ChunkSlots],
+    both_ends: tuple[ChunkSlots, ChunkSlots],
 ) -> None:
     """As how many observations a tick had: the node would look for as many answers."""
-    node, _ = ends
-    node.give(0, tick(1, observation(1)))
+    node, _ = both_ends
+    node.give(0, tick(1, numbered_observation(1)))
     os.pwrite(node.fd, b"\x7f" * (1 << 16), 0)
     assert len(node.answered(0)) <= 1

@@ -15,7 +15,7 @@ from policy_inference.shadow.divergence import Divergence
 JOINTS = ("hip", "knee")
 
 
-def answer(difference: tuple[float, float], **more: Any) -> ShadowAnswer:
+def compared_answer(difference: tuple[float, float], **more: Any) -> ShadowAnswer:
     active = np.array([0.5, -0.5])
     found = ShadowAnswer(
         0, ShadowOutcome.COMPARED, target=active + difference, active_target=active
@@ -27,7 +27,7 @@ def test_distances_are_measured_per_joint_and_in_steps() -> None:
     divergence = Divergence(JOINTS, np.array([0.5, 0.25]))
 
     for difference in ((0.3, 0.0), (-0.4, 0.0), (0.0, 0.1)):
-        divergence.add(answer(difference))
+        divergence.add(compared_answer(difference))
 
     np.testing.assert_allclose(divergence.mean, [0.7 / 3, 0.1 / 3])
     np.testing.assert_allclose(divergence.rms, [0.5 / np.sqrt(3), 0.1 / np.sqrt(3)])
@@ -39,7 +39,9 @@ def test_distances_are_measured_per_joint_and_in_steps() -> None:
 
 def test_only_compared_ticks_count_for_distances_and_only_runs_for_durations() -> None:
     divergence = Divergence(JOINTS, None)
-    divergence.add(answer((0.2, 0.2), duration_ns=1_000_000, rules=("effort",), beyond_limits=True))
+    divergence.add(
+        compared_answer((0.2, 0.2), duration_ns=1_000_000, rules=("effort",), beyond_limits=True)
+    )
     for outcome in ShadowOutcome:
         if outcome is not ShadowOutcome.COMPARED:
             divergence.add(ShadowAnswer(1, outcome, duration_ns=3_000_000, rules=("x",)))

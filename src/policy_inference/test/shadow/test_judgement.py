@@ -25,20 +25,20 @@ ACTIVE = 0.2 * OBSERVED @ RANDOM.normal(size=(6, 2))
 ROUNDING = 0.01 * RANDOM.normal(size=ACTIVE.shape)
 
 
-def rounded(rms: float) -> ExpectedDistance:
+def expected_rounding(rms: float) -> ExpectedDistance:
     return ExpectedDistance(rms=dict.fromkeys(JOINTS, rms), max=dict.fromkeys(JOINTS, 3.0 * rms))
 
 
-def measured(shadow: F64) -> Divergence:
+def divergence_of(shadow: F64) -> Divergence:
     found = Divergence(JOINTS, None)
     for tick, (theirs, ours) in enumerate(zip(shadow, ACTIVE, strict=True)):
         found.add(ShadowAnswer(tick, ShadowOutcome.COMPARED, target=theirs, active_target=ours))
     return found
 
 
-def broken(shadow: F64, expected: ExpectedDistance | None) -> set[str]:
+def gates_broken_by(shadow: F64, expected: ExpectedDistance | None) -> set[str]:
     """Return the gates that stop a shadow with these targets."""
-    found = measured(shadow)
+    found = divergence_of(shadow)
     figures = ShadowFigures(
         joints=JOINTS,
         max=found.max,
@@ -54,36 +54,36 @@ def broken(shadow: F64, expected: ExpectedDistance | None) -> set[str]:
 
 
 def test_rounding_of_the_size_that_its_evidence_has_passes() -> None:
-    assert broken(ACTIVE + ROUNDING, rounded(0.01)) == set()
+    assert gates_broken_by(ACTIVE + ROUNDING, expected_rounding(0.01)) == set()
 
 
 def test_larger_rounding_than_its_evidence_has_does_not() -> None:
-    assert broken(ACTIVE + 2.0 * ROUNDING, rounded(0.01)) == {"rms_ratio"}
+    assert gates_broken_by(ACTIVE + 2.0 * ROUNDING, expected_rounding(0.01)) == {"rms_ratio"}
 
 
 def test_same_weights_must_give_the_same_targets() -> None:
-    assert broken(ACTIVE + 1e-7, EQUAL) == set()
-    assert broken(ACTIVE * 1.001, EQUAL) == {"rms_ratio"}
+    assert gates_broken_by(ACTIVE + 1e-7, EQUAL) == set()
+    assert gates_broken_by(ACTIVE * 1.001, EQUAL) == {"rms_ratio"}
 
 
 def test_wrong_scale_of_the_size_of_rounding_is_found_by_its_kind() -> None:
     """The distance itself is smaller than the evidence allows."""
     change = 0.1 * OBSERVED[:, :1] @ np.array([[0.1, -0.1]])
-    assert measured(ACTIVE + change).rms.max() < 0.012
-    assert broken(ACTIVE + change, rounded(0.01)) >= {"systematic_share"}
+    assert divergence_of(ACTIVE + change).rms.max() < 0.012
+    assert gates_broken_by(ACTIVE + change, expected_rounding(0.01)) >= {"systematic_share"}
 
 
 def test_halved_targets_break_gain_whatever_the_evidence_allows() -> None:
-    assert broken(0.5 * ACTIVE, rounded(0.02)) >= {"gain_error"}
-    assert "gain_error" in broken(0.5 * ACTIVE, None)
+    assert gates_broken_by(0.5 * ACTIVE, expected_rounding(0.02)) >= {"gain_error"}
+    assert "gain_error" in gates_broken_by(0.5 * ACTIVE, None)
 
 
 def test_targets_one_tick_late_break_correlation() -> None:
-    assert "correlation" in broken(np.roll(ACTIVE, 1, axis=0), rounded(0.02))
+    assert "correlation" in gates_broken_by(np.roll(ACTIVE, 1, axis=0), expected_rounding(0.02))
 
 
 def test_gain_is_the_slope_and_correlation_that_of_the_targets() -> None:
-    found = measured(np.stack([0.5 * ACTIVE[:, 0] + 1.0, -ACTIVE[:, 1]], axis=1))
+    found = divergence_of(np.stack([0.5 * ACTIVE[:, 0] + 1.0, -ACTIVE[:, 1]], axis=1))
     np.testing.assert_allclose(found.gain, [0.5, -1.0], atol=1e-9)
     np.testing.assert_allclose(found.correlation, [1.0, -1.0], atol=1e-9)
     np.testing.assert_allclose(found.moves, ACTIVE.std(axis=0), rtol=1e-9)

@@ -21,29 +21,30 @@ from policy_inference.interfaces import ShadowMode
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.shadow_process import ShadowProcess
 from policy_inference.testing.process import children
+from testkit.wording import check_wording
 
 from ..nodes.bundles import write_version
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> JointBundle:
+def golden_bundle(tmp_path: Path) -> JointBundle:
     """A bundle with golden rows."""
     return load_bundle(write_version(tmp_path / "two_joints", "1.2.3"), kind=JointBundle)
 
 
 @pytest.fixture
-def hanging(bundle: JointBundle) -> Iterator[ShadowProcess]:
+def hanging_shadow(golden_bundle: JointBundle) -> Iterator[ShadowProcess]:
     """A shadow that is stopped before the first tick."""
-    before, state = children(), RobotState(bundle.contract)
+    before, state = children(), RobotState(golden_bundle.contract)
     request = OpenRequest(
-        bundle=str(bundle.path),
+        bundle=str(golden_bundle.path),
         public_key="",
         backends=["onnx"],
         options={},
         stricter_limits=StricterLimits(),
         output="joint_command",
     )
-    process = ShadowProcess(request, bundle, state, ShadowMode.FOLLOWED)
+    process = ShadowProcess(request, golden_bundle, state, ShadowMode.FOLLOWED)
     (pid,) = children() - before
     os.kill(pid, signal.SIGSTOP)
     process.start()
@@ -52,13 +53,13 @@ def hanging(bundle: JointBundle) -> Iterator[ShadowProcess]:
 
 
 def test_shadow_hangs_since_it_was_asked_and_not_since_the_robot_rests(
-    hanging: ShadowProcess, bundle: JointBundle, monkeypatch: pytest.MonkeyPatch
+    hanging_shadow: ShadowProcess, golden_bundle: JointBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state, begun_s, ahead_s = RobotState(bundle.contract), time.monotonic(), 0.0
+    state, begun_s, ahead_s = RobotState(golden_bundle.contract), time.monotonic(), 0.0
     monkeypatch.setattr(time, "monotonic", lambda: begun_s + ahead_s)
     ahead_s = 100.0  # in READY
-    assert not hanging.problem()
-    hanging.give(0, state.flat, np.zeros(2), begins=True)
-    assert not hanging.problem()
+    assert not hanging_shadow.problem()
+    hanging_shadow.give(0, state.flat, np.zeros(2), begins=True)
+    assert not hanging_shadow.problem()
     ahead_s += 3.0
-    assert hanging.problem().startswith("shadow: no answer for 3 s; it hangs")
+    check_wording(hanging_shadow.problem())
