@@ -106,15 +106,15 @@ def test_nodes_of_a_topic_have_their_full_names(gaps_node: Node) -> None:
     assert full_name(found) == "/gaps"
 
 
-def test_log_of_a_node_shows_control_characters_as_escapes(new_log: Callable[[], str]) -> None:
+def test_log_of_a_node_shows_control_characters_as_escapes(log_since: Callable[[], str]) -> None:
     context = Context()
     rclpy.init(context=context, args=[])
     node = _GuardedNode("guarded", context=context)
-    new_log()
+    log_since()
 
     node.get_logger().error("clipboard \x1b]52;c;cm0K\x07\nnext line")
 
-    log = new_log()
+    log = log_since()
     node.destroy_node()
     rclpy.shutdown(context=context)
     assert "[guarded]" in log
@@ -123,15 +123,15 @@ def test_log_of_a_node_shows_control_characters_as_escapes(new_log: Callable[[],
     assert not {"\x1b", "\x07"} & set(log)
 
 
-def test_each_line_of_code_logs_with_its_own_severity(new_log: Callable[[], str]) -> None:
-    new_log()
+def test_each_line_of_code_logs_with_its_own_severity(log_since: Callable[[], str]) -> None:
+    log_since()
     logger = Logger("peer")
 
     logger.info("first", throttle_duration_sec=60.0)
     for _ in range(2):
         logger.error("second", throttle_duration_sec=60.0)
 
-    log = new_log()
+    log = log_since()
     assert "[INFO]" in log
     assert log.count("second") == 1
 
