@@ -31,6 +31,7 @@ from model_tools.ship.fleet import (
     worst,
 )
 from policy_inference.testing.fuzzing import bounded, changed_bytes
+from testkit.wording import check_wording, refusal
 
 HEALTHY = """
 policy_inference_up{{robot="{robot}",node="/p"}} {up}
@@ -133,20 +134,16 @@ def test_robot_that_reports_no_fault_is_healthy(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "health", "reason"),
-    [
-        ({"up": 0}, "bad", "publishes no status"),
-        ({"latched": 1}, "bad", "holds a fault"),
-        ({"level": 2}, "bad", "an error in /diagnostics"),
-        ({"level": 1}, "unknown", "a warning in /diagnostics"),
-    ],
+    ("changes", "health"),
+    [({"up": 0}, "bad"), ({"latched": 1}, "bad"), ({"level": 2}, "bad"), ({"level": 1}, "unknown")],
+    ids=["no status", "fault", "error", "warning"],
 )
 def test_what_the_nodes_say_decides_without_prometheus(
-    web: Web, changes: dict[str, Any], health: str, reason: str
+    web: Web, changes: dict[str, Any], health: str
 ) -> None:
     (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics(**changes))}))
     assert state.health == health
-    assert any(reason in text for text in state.reasons)
+    check_wording(*state.reasons)
 
 
 TRIAL = """
@@ -177,14 +174,16 @@ def test_failed_trial_of_another_version_says_nothing_of_the_one_asked_for(web: 
         judge_fleet(reading, policy=f"walk@{version}")[0].health for version in ("1.3.0", "1.2.9")
     ] == ["healthy", "bad"]
     (state,) = judge_fleet(reading)
-    assert (state.health, state.reasons) == ("bad", ("/p: the trial of 1.2.9 failed",))
+    assert state.health == "bad"
+    check_wording(*state.reasons)
 
 
 def test_a_trial_that_is_under_way_is_no_proof_of_its_version(web: Web) -> None:
     text = metrics() + TRIAL.format(version="1.3.0", open=1, failed=0)
     reading = read_robots({"a": web.robot("/a", text)})
     (state,) = judge_fleet(reading, policy="walk@1.3.0")
-    assert (state.health, state.reasons) == ("unknown", ("its trial is under way: 0 of 0 s",))
+    assert state.health == "unknown"
+    check_wording(*state.reasons)
 
 
 @pytest.mark.parametrize(
@@ -205,8 +204,7 @@ def test_robot_that_does_not_answer_is_unknown_and_the_others_are_shown(web: Web
     }
     states = judge_fleet(read_robots(urls))
     assert [state.health for state in states] == ["healthy", "unknown", "unknown", "unknown"]
-    assert "status 404" in states[1].reasons[0]
-    assert "expected a URL of http" in states[3].reasons[0]
+    check_wording(*states[1].reasons, *states[3].reasons)
 
 
 def test_endless_answer_ends(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,16 +216,16 @@ def test_endless_answer_ends(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
 def head(asked: socket.socket) -> None:
     """Send a header that never ends."""
     asked.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-    drip(asked)
+    drip_without_end(asked)
 
 
 def trailers(asked: socket.socket) -> None:
     """Send a whole body, and after it headers that never end."""
     asked.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n#\r\n0\r\n")
-    drip(asked, b"X: y\r\n")
+    drip_without_end(asked, b"X: y\r\n")
 
 
-def drip(asked: socket.socket, what: bytes = b"x") -> None:
+def drip_without_end(asked: socket.socket, what: bytes = b"x") -> None:
     """Send it now and then, each time before the time-out, until the other side has gone."""
     with suppress(OSError):
         while True:
@@ -273,7 +271,7 @@ def test_answer_that_comes_drop_by_drop_ends(
         urls = {"a": f"{scheme}://127.0.0.1:{port}/", "b": web.robot("/b", metrics("b"))}
         a, b = judge_fleet(read_robots(urls))
     assert (a.health, b.health) == ("unknown", "healthy")
-    assert "expected an answer, found" in a.reasons[0]
+    assert len(a.reasons) == 1
 
 
 def test_redirects_and_parts_of_an_answer_are_no_answer(web: Web) -> None:
@@ -287,11 +285,11 @@ def test_redirects_and_parts_of_an_answer_are_no_answer(web: Web) -> None:
         asked.sendall(b"HTTP/1.0 200 -\r\nContent-Length: %d\r\n\r\n" % (len(body) + 9) + body)
 
     good = web.robot("/a", metrics())
-    for answer, found in ((redirects, "found status 302, which leads to"), (cut, "was cut off")):
+    for answer in (redirects, cut):
         with odd_server(answer) as port:
             (state,) = judge_fleet(read_robots({"a": f"http://127.0.0.1:{port}/"}))
         assert state.health == "unknown"
-        assert found in state.reasons[0]
+        check_wording(*state.reasons)
 
 
 @pytest.mark.parametrize("number", ["NaN", "+Inf", "-Inf", "1e300", "-1e300"])
@@ -329,7 +327,7 @@ def test_metrics_that_take_long_to_parse_are_none(web: Web) -> None:
     good, bad = judge_fleet(read_robots(urls))
     assert time.process_time() - before_s < 5.0
     assert (good.health, bad.health) == ("healthy", "unknown")
-    assert "a line of 3000027 characters" in bad.reasons[0]
+    check_wording(*bad.reasons)
 
 
 @pytest.mark.parametrize("option", ["--run-s", "--wait-s"])
@@ -340,7 +338,7 @@ def test_times_that_are_none_are_refused(
     """No run is shorter than NaN, so that each would be long enough."""
     with pytest.raises(SystemExit):
         main(["fleet", "status", "--inventory", "robots.yml", f"{option}={number}"])
-    assert f"{option}: expected a time of 0 s or more, found {number}" in capsys.readouterr().err
+    check_wording(capsys.readouterr().err.splitlines()[-1])
 
 
 def test_names_command_no_terminal_and_no_page(
@@ -375,7 +373,9 @@ def test_alerts_judge_where_there_is_prometheus(web: Web) -> None:
     both = metrics("a", latched=0) + metrics("b", level=1)
     reading = read_prometheus(web.prometheus(both, [alert()]))
     a, b = judge_fleet(reading)
-    assert (a.health, a.reasons) == ("bad", ("AnAlert: it limps",))
+    (reason,) = a.reasons
+    assert a.health == "bad"
+    assert reason.endswith(alert()["annotations"]["summary"])
     assert a.since_s == pytest.approx(1795341600.0)
     assert (b.health, b.reasons) == ("healthy", ())
 
@@ -472,9 +472,7 @@ def test_inventory_is_read_by_group(inventory: Path) -> None:
     assert [*read_inventory(inventory, "a")] == ["a"]
 
 
-def test_group_whose_hosts_are_named_elsewhere_in_the_inventory_is_complete(
-    tmp_path: Path,
-) -> None:
+def test_group_whose_hosts_are_named_elsewhere_in_the_inventory_is_complete(tmp_path: Path) -> None:
     file = tmp_path / "robots.yml"
     file.write_text(
         "wave_1: {hosts: {a: {metrics_url: http://a}}}\n"
@@ -487,23 +485,25 @@ def test_group_whose_hosts_are_named_elsewhere_in_the_inventory_is_complete(
     assert sorted(read_inventory(file)) == ["a", "c", "d"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "all: 3", "all: {hosts: {}}", "all: {children: [a]}"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "all: 3", "all: {hosts: {}}", "all: {children: [a]}"],
+    ids=["nothing", "list", "number", "no hosts", "children in a list"],
+)
 def test_inventory_without_hosts_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "robots.yml"
     file.write_text(text, "utf-8")
-    with pytest.raises(ToolError, match=r"robots\.yml"):
+    with refusal(ToolError):
         read_inventory(file)
 
 
-def test_exit_status_says_healthy_bad_or_not_enough_data(
-    inventory: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_exit_status_says_healthy_bad_or_not_enough_data(inventory: Path) -> None:
     command = ["fleet", "status", "--inventory", str(inventory)]
     assert main([*command, "--limit", "wave_1"]) == 0
     assert main([*command, "--limit", "wave_2"]) == 1
     assert main([*command, "--limit", "wave_1", "--run-s", "60", "--wait-s", "0.1"]) == 4
     assert main(["fleet", "status", "--prometheus", "http://127.0.0.1:9"]) == 4
-    assert "holds a fault" in capsys.readouterr().out
+    assert main(["fleet", "status"]) == 4
 
 
 def test_fleet_is_shown_as_table_json_and_page(
@@ -520,9 +520,3 @@ def test_fleet_is_shown_as_table_json_and_page(
     main([*command, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert (found["health"], [robot["robot"] for robot in found["robots"]]) == ("bad", ["a", "b"])
-
-
-def test_without_a_source_the_command_says_what_it_needs(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["fleet", "status"]) == 4

@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -35,8 +34,11 @@ from policy_inference.interfaces import TensorSpec
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.parity import require_parity
+from testkit.waiting import until
+from testkit.wording import refusal
 
 from ..tiny_bundle import make_bundle
+from .stores import compile_oip
 
 BUNDLES = Path(__file__).resolve().parents[4] / "config" / "bundles"
 PYTHON = os.environ.get("TRITON_PYTHON", "")
@@ -108,7 +110,7 @@ def site_packages() -> Path:
 
 
 @pytest.fixture(scope="module")
-def backends(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def triton_backends(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of Triton's backends: that of Python, and ours on top of it."""
     folder, installed = tmp_path_factory.mktemp("backends"), site_packages() / "pytriton"
     installed /= "tritonserver"
@@ -122,11 +124,11 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def started(backends: Path) -> Iterator[Callable[..., Triton]]:
+def start_triton(triton_backends: Path) -> Iterator[Callable[..., Triton]]:
     with ExitStack() as stack:
 
         def apply(repository: Path, *options: str) -> Triton:
-            server = Triton(repository, backends, *options)
+            server = Triton(repository, triton_backends, *options)
             stack.callback(server.kill)
             server.start()
             return server
@@ -138,25 +140,22 @@ def deploy(bundle: Path, repository: Path, *options: str) -> None:
     assert main(["deploy", "triton", str(bundle), "--output", str(repository), *options]) == 0
 
 
-def compile_oip(bundle: Path, output: Path, *options: str) -> None:
-    arguments = ["--bundle", str(bundle), "--precision", "fp32", "--output", str(output)]
-    assert main(["compile", "oip", *arguments, *options]) == 0
-
-
 @pytest.fixture(scope="module")
-def arm(
-    started: Callable[..., Triton], tmp_path_factory: pytest.TempPathFactory
+def served_arm(
+    start_triton: Callable[..., Triton], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Triton, Path]:
     """Serve the graphs of so101_reach; return the server and the robot's bundle."""
     folder = tmp_path_factory.mktemp("arm")
     deploy(BUNDLES / "so101_reach", folder / "repository", "--device", "cpu")
     compile_oip(BUNDLES / "so101_reach", folder / "remote")
-    return started(folder / "repository"), folder / "remote"
+    return start_triton(folder / "repository"), folder / "remote"
 
 
 @pytest.mark.parametrize("shared_memory", ["no", "yes"])
-def test_chunk_policy_gives_its_golden_chunks(arm: tuple[Triton, Path], shared_memory: str) -> None:
-    server, remote = arm
+def test_chunk_policy_gives_its_golden_chunks(
+    served_arm: tuple[Triton, Path], shared_memory: str
+) -> None:
+    server, remote = served_arm
     bundle, kind = load_bundle(remote, kind=ChunkBundle), ChunkKind()
     options = {"endpoint": server.endpoint, "shared_memory": shared_memory}
 
@@ -167,9 +166,9 @@ def test_chunk_policy_gives_its_golden_chunks(arm: tuple[Triton, Path], shared_m
 
 
 def test_ensemble_answers_images_and_state_with_the_chunk(
-    arm: tuple[Triton, Path], tmp_path: Path
+    served_arm: tuple[Triton, Path], tmp_path: Path
 ) -> None:
-    server, _ = arm
+    server, _ = served_arm
     encoder, policy = (
         onnxruntime.InferenceSession(model.artifact("onnx")[1])
         for model in load_bundle(BUNDLES / "so101_reach", kind=ChunkBundle).models
@@ -202,22 +201,26 @@ def test_ensemble_answers_images_and_state_with_the_chunk(
 
 
 @pytest.fixture(scope="module")
-def tiny(
-    started: Callable[..., Triton], tmp_path_factory: pytest.TempPathFactory
+def served_tiny(
+    start_triton: Callable[..., Triton], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Triton, Path]:
     """Serve a small joint policy to clients that know a token; return the server and the bundle."""
     folder = tmp_path_factory.mktemp("tiny")
     source = make_bundle(folder / "tiny")
     deploy(source, folder / "repository", "--device", "cpu", "--model-version", "3")
     (folder / "token").write_text(SECRET)
-    server = started(folder / "repository", f"--grpc-restricted-protocol=inference:fleet={SECRET}")
+    server = start_triton(
+        folder / "repository", f"--grpc-restricted-protocol=inference:fleet={SECRET}"
+    )
     return server, source
 
 
 @pytest.fixture
-def opened(tiny: tuple[Triton, Path], tmp_path: Path) -> Iterator[Callable[..., OpenedModels]]:
+def open_remote(
+    served_tiny: tuple[Triton, Path], tmp_path: Path
+) -> Iterator[Callable[..., OpenedModels]]:
     """Open a bundle that was compiled for the small policy, or for another one."""
-    server, own = tiny
+    server, own = served_tiny
     token = own.parent / "token"
     with ExitStack() as stack:
 
@@ -241,7 +244,7 @@ def opened(tiny: tuple[Triton, Path], tmp_path: Path) -> Iterator[Callable[..., 
         yield apply
 
 
-def runs(models: OpenedModels) -> bool:
+def model_runs(models: OpenedModels) -> bool:
     try:
         models.first.run()
     except BackendError:
@@ -249,17 +252,12 @@ def runs(models: OpenedModels) -> bool:
     return True
 
 
-def until(condition: Callable[[], bool]) -> None:
-    given_up = time.monotonic() + 60.0
-    while not condition():
-        assert time.monotonic() < given_up
-        time.sleep(0.02)
-
-
-def test_joint_policy_gives_its_golden_rows(started: Callable[..., Triton], tmp_path: Path) -> None:
+def test_joint_policy_gives_its_golden_rows(
+    start_triton: Callable[..., Triton], tmp_path: Path
+) -> None:
     deploy(BUNDLES / "lite3_walk", tmp_path / "repository")
     compile_oip(BUNDLES / "lite3_walk", tmp_path / "remote")
-    server = started(tmp_path / "repository")
+    server = start_triton(tmp_path / "repository")
     bundle, kind = load_bundle(tmp_path / "remote", kind=JointBundle), JointKind()
     options = {"oip": {"endpoint": server.endpoint, "deadline_ms": "2000"}}
 
@@ -268,15 +266,15 @@ def test_joint_policy_gives_its_golden_rows(started: Callable[..., Triton], tmp_
 
 
 def test_token_goes_into_the_header_of_a_restricted_triton(
-    opened: Callable[..., OpenedModels],
+    open_remote: Callable[..., OpenedModels],
 ) -> None:
-    assert runs(opened())
-    with pytest.raises(BackendError, match=r"ModelInfer: .*fleet"):
-        opened(header="authorization")
+    assert model_runs(open_remote())
+    with pytest.raises(BackendError, match="fleet"):
+        open_remote(header="authorization")
 
 
 def test_other_model_behind_the_name_is_refused_by_hash_and_by_rows(
-    opened: Callable[..., OpenedModels], tmp_path: Path
+    open_remote: Callable[..., OpenedModels], tmp_path: Path
 ) -> None:
     def doubled(weights: dict[str, npt.NDArray[np.float32]]) -> None:
         for array in weights.values():
@@ -284,32 +282,32 @@ def test_other_model_behind_the_name_is_refused_by_hash_and_by_rows(
 
     other = make_bundle(tmp_path / "other", edit=doubled)
 
-    with pytest.raises(BackendError, match="expected sha256"):
-        opened(other)
-    with pytest.raises(BackendError, match="expected the answers of the reference"):
-        opened(other, ["--precision", "fp16"])
+    with pytest.raises(BackendError, match="sha256"):
+        open_remote(other)
+    with refusal(BackendError):
+        open_remote(other, ["--precision", "fp16"])
 
 
-def test_version_that_is_not_served_is_named(opened: Callable[..., OpenedModels]) -> None:
-    with pytest.raises(BackendError, match=r"expected model tiny version 7, found: .*version"):
-        opened(options=["--option", "version=7"])
+def test_version_that_is_not_served_is_named(open_remote: Callable[..., OpenedModels]) -> None:
+    with refusal(BackendError):
+        open_remote(options=["--option", "version=7"])
 
 
 @pytest.mark.parametrize("shared_memory", ["no", "yes"])
 def test_server_that_is_killed_or_hangs_is_used_again(
-    tiny: tuple[Triton, Path], opened: Callable[..., OpenedModels], shared_memory: str
+    served_tiny: tuple[Triton, Path], open_remote: Callable[..., OpenedModels], shared_memory: str
 ) -> None:
-    server, _ = tiny
-    models = opened(shared_memory=shared_memory)
+    server, _ = served_tiny
+    models = open_remote(shared_memory=shared_memory)
     server.kill()
     with pytest.raises(BackendError):
         models.first.run()
-    assert "no connection to" in models.problem
+    assert server.endpoint in models.problem
     server.start()
-    until(lambda: runs(models))
+    until(lambda: model_runs(models))
 
     server.signal(signal.SIGSTOP)
-    with pytest.raises(BackendError, match="no answer within 2000 ms"):
+    with refusal(BackendError):
         models.first.run()
     server.signal(signal.SIGCONT)
-    until(lambda: runs(models))
+    until(lambda: model_runs(models))

@@ -7,12 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ...files.lerobot.small_dataset import write_dataset
 from ...tiny_bundle import observations
+
+SIZES = {"laptop": (48, 64), "phone": (48, 64)}
+"""Cameras of the chunk policies, as the dataset has them."""
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Path:
+def tiny_rows(tmp_path: Path) -> Path:
     """File of rows for the small bundle."""
     file = tmp_path / "rollout.npz"
     np.savez(file, obs=observations())
     return file
+
+
+@pytest.fixture
+def arm_dataset(tmp_path: Path) -> Path:
+    """36 observations of a chunk policy's robot."""
+    return write_dataset(tmp_path / "dataset")

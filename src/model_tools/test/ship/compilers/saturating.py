@@ -23,7 +23,7 @@ _LEAST, _LARGEST = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 Values = dict[str, npt.NDArray[Any]]
 
 
-def run(model: onnx.ModelProto, obs: F32) -> F32:
+def saturating_outputs(model: onnx.ModelProto, obs: F32) -> F32:
     """Compute the first output of a Q/DQ model with Gemm nodes as such a processor does.
 
     Args:

@@ -12,8 +12,6 @@ import onnx
 import pytest
 from onnx import helper
 
-from model_tools import cli
-from model_tools.commands import compile as compile_command
 from model_tools.errors import ToolError, VerdictError
 from model_tools.files.onnx_model import read_onnx
 from model_tools.prove.calibration.calibration_files import hash_of
@@ -28,26 +26,30 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, play
 from policy_inference.interfaces import F32, TensorSpec
+from testkit.wording import check_wording, refusal
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import forward, make_bundle, make_counting_bundle, observations, weights
-from . import saturating
+from ..stores import tool
+from .saturating import saturating_outputs
 
 LIMITS = "limits: {onnx: {max_abs: 1.0e-5, closed_loop: {max_tilt_rad: 0.2}}}"
 Compile = Callable[..., JointBundle]
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def tiny_source(tmp_path: Path) -> Path:
     return make_bundle(tmp_path / "tiny", limits=LIMITS)
 
 
 @pytest.fixture
-def compiled(source: Path, rows: Path, tmp_path: Path) -> Compile:
-    def apply(precision: str = "int8", rows: Path | None = rows, **changes: object) -> JointBundle:
+def compile_tiny(tiny_source: Path, tiny_rows: Path, tmp_path: Path) -> Compile:
+    def apply(
+        precision: str = "int8", rows: Path | None = tiny_rows, **changes: object
+    ) -> JointBundle:
         given = {
             "compiler": "onnx",
-            "bundle": source,
+            "bundle": tiny_source,
             "target": None,
             "samples": 512,
             "output": tmp_path / "made",
@@ -59,7 +61,7 @@ def compiled(source: Path, rows: Path, tmp_path: Path) -> Compile:
     return apply
 
 
-def outputs(bundle: JointBundle, obs: F32) -> F32:
+def bundle_outputs(bundle: JointBundle, obs: F32) -> F32:
     rows = Rows(source="a test", inputs={"obs": obs}, outputs={})
     backend, _ = open_backend(bundle, ["onnx"])
     try:
@@ -68,7 +70,7 @@ def outputs(bundle: JointBundle, obs: F32) -> F32:
         backend.close()
 
 
-def save_gru(file: Path) -> None:
+def save_gru_policy(file: Path) -> None:
     """Save a GRU of 4 units and a layer after it, from obs [1, 1, 6] to actions [1, 1, 1, 2]."""
     random = np.random.default_rng(0)
     constants = [
@@ -94,65 +96,65 @@ def save_gru(file: Path) -> None:
     ("precision", "calibrated", "tolerance"), [("int8", True, 0.05), ("fp16", False, 0.002)]
 )
 def test_a_compiled_model_is_nearly_the_same_function(
-    compiled: Compile, rows: Path, precision: str, calibrated: bool, tolerance: float
+    compile_tiny: Compile, tiny_rows: Path, precision: str, calibrated: bool, tolerance: float
 ) -> None:
-    bundle = compiled(precision, rows if calibrated else None)
+    bundle = compile_tiny(precision, tiny_rows if calibrated else None)
     obs = observations(50, seed=3)
 
-    error = np.abs(outputs(bundle, obs) - forward(obs, weights()))
+    error = np.abs(bundle_outputs(bundle, obs) - forward(obs, weights()))
 
     assert 0.0 < error.max() < tolerance
 
 
 def test_the_contract_says_what_the_artifact_is_and_how_it_was_made(
-    compiled: Compile, rows: Path
+    compile_tiny: Compile, tiny_rows: Path
 ) -> None:
-    bundle = compiled(samples=64)
+    bundle = compile_tiny(samples=64)
     entry, file = bundle.artifact("onnx")
 
     assert (entry.precision, entry.target, file.name) == ("int8", None, "policy.int8.onnx")
     assert entry.tool is not None
     assert entry.tool.startswith("onnxruntime ")
     assert entry.made is not None
-    assert "64 rows of rollout.npz" in entry.made
+    check_wording(entry.made)
     assert entry.integers == "unsigned"
-    assert entry.calibration == Calibration(source="rollout.npz", sha256=sha256_of(rows), rows=64)
+    assert entry.calibration == Calibration(
+        source="rollout.npz", sha256=sha256_of(tiny_rows), rows=64
+    )
 
 
-def test_at_most_half_of_the_rows_calibrate(compiled: Compile) -> None:
-    entry, _ = compiled(samples=512).artifact("onnx")
+def test_at_most_half_of_the_rows_calibrate(compile_tiny: Compile) -> None:
+    entry, _ = compile_tiny(samples=512).artifact("onnx")
 
     assert entry.calibration is not None
     assert entry.calibration.rows == 100
 
 
 def test_a_recording_calibrates_and_is_named_with_its_hash(
-    compiled: Compile, tmp_path: Path
+    compile_tiny: Compile, tmp_path: Path
 ) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 3000)))
 
     with pytest.raises(VerdictError):  # its numbers are no robot's
-        compiled(rows=bag)
-    entry, _ = compiled(rows=bag, allow_poor=True).artifact("onnx")
+        compile_tiny(rows=bag)
+    entry, _ = compile_tiny(rows=bag, allow_poor=True).artifact("onnx")
 
-    assert entry.made is not None
-    assert "50 rows of bag" in entry.made
     assert entry.calibration == Calibration(source="bag", sha256=hash_of(bag), rows=50)
     (bag / "metadata.yaml").write_text("other", "utf-8")
     assert hash_of(bag) != entry.calibration.sha256
 
 
-def test_golden_rows_stay_those_of_the_reference(compiled: Compile, source: Path) -> None:
+def test_golden_rows_stay_those_of_the_reference(compile_tiny: Compile, tiny_source: Path) -> None:
     assert (
-        compiled().contract.model.golden
-        == load_bundle(source, kind=JointBundle).contract.model.golden
+        compile_tiny().contract.model.golden
+        == load_bundle(tiny_source, kind=JointBundle).contract.model.golden
     )
 
 
 def test_what_was_said_of_the_former_artifact_goes_and_how_it_has_to_walk_stays(
-    compiled: Compile,
+    compile_tiny: Compile,
 ) -> None:
-    bundle = compiled()
+    bundle = compile_tiny()
 
     limits = bundle.contract.limits["onnx"]
     assert limits.max_abs is None
@@ -161,8 +163,8 @@ def test_what_was_said_of_the_former_artifact_goes_and_how_it_has_to_walk_stays(
     assert not (bundle.path / "policy.onnx").exists()
 
 
-def test_weights_are_unsigned_around_128_with_a_scale_per_channel(compiled: Compile) -> None:
-    model = onnx.load(compiled().artifact("onnx")[1])
+def test_weights_are_unsigned_around_128_with_a_scale_per_channel(compile_tiny: Compile) -> None:
+    model = onnx.load(compile_tiny().artifact("onnx")[1])
     constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
     integers = {
         name: array
@@ -179,15 +181,17 @@ def test_weights_are_unsigned_around_128_with_a_scale_per_channel(compiled: Comp
         assert (np.abs(array.astype(np.int32) - 128).max(axis=0) == 127).all()
 
 
-def test_int8_is_one_function_on_processors_whose_signed_sums_saturate(compiled: Compile) -> None:
-    bundle = compiled()
+def test_int8_is_one_function_on_processors_whose_signed_sums_saturate(
+    compile_tiny: Compile,
+) -> None:
+    bundle = compile_tiny()
     obs = observations(50, seed=3)
     file = bundle.artifact("onnx")[1]
 
-    there = np.concatenate([saturating.run(onnx.load(file), row[None]) for row in obs])
+    there = np.concatenate([saturating_outputs(onnx.load(file), row[None]) for row in obs])
 
     # Another order of the sums rounds a value that lies between two steps the other way.
-    np.testing.assert_allclose(there, outputs(bundle, obs), rtol=0.0, atol=0.02)
+    np.testing.assert_allclose(there, bundle_outputs(bundle, obs), rtol=0.0, atol=0.02)
     assert np.abs(there - forward(obs, weights())).max() < 0.05
 
 
@@ -210,13 +214,13 @@ def with_signed_weights(file: Path, output: Path) -> onnx.ModelProto:
 
 
 def test_signed_weights_are_another_function_on_such_processors_but_not_in_this_back_end(
-    compiled: Compile, tmp_path: Path
+    compile_tiny: Compile, tmp_path: Path
 ) -> None:
-    bundle, obs, file = compiled(), observations(50, seed=3), tmp_path / "signed.onnx"
+    bundle, obs, file = compile_tiny(), observations(50, seed=3), tmp_path / "signed.onnx"
     signed = with_signed_weights(bundle.artifact("onnx")[1], file)
     assert read_onnx(file).integers == "signed"
 
-    there = np.concatenate([saturating.run(signed, row[None]) for row in obs])
+    there = np.concatenate([saturating_outputs(signed, row[None]) for row in obs])
     graph = bundle.contract.model
     backend = OnnxBackend(file, graph.input_specs, graph.output_specs, precision="int8")
     try:
@@ -225,8 +229,8 @@ def test_signed_weights_are_another_function_on_such_processors_but_not_in_this_
     finally:
         backend.close()
 
-    assert np.abs(there - outputs(bundle, obs)).max() > 0.1
-    np.testing.assert_allclose(here, outputs(bundle, obs), rtol=0.0, atol=1e-6)
+    assert np.abs(there - bundle_outputs(bundle, obs)).max() > 0.1
+    np.testing.assert_allclose(here, bundle_outputs(bundle, obs), rtol=0.0, atol=1e-6)
 
 
 def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path) -> None:
@@ -246,7 +250,7 @@ def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path)
 
     how = quantise(tmp_path / "decoder.onnx", tmp_path / "int8.onnx", {"obs": rows})
 
-    assert "(MatMul in float32)" in how
+    check_wording(how)
     OnnxBackend(
         tmp_path / "int8.onnx",
         [TensorSpec(name="obs", shape=(1, 6, 4))],
@@ -257,196 +261,177 @@ def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path)
 
 def test_layers_that_stay_in_float32_are_said(tmp_path: Path) -> None:
     """ONNX Runtime has no Q/DQ form of recurrent layers."""
-    save_gru(tmp_path / "gru.onnx")
+    save_gru_policy(tmp_path / "gru.onnx")
     rows = np.random.default_rng(0).normal(size=(40, 1, 6)).astype(np.float32)
 
     how = quantise(tmp_path / "gru.onnx", tmp_path / "int8.onnx", {"obs": rows})
 
-    assert "weights per channel (GRU in float32), activations" in how
+    check_wording(how)
 
 
 @pytest.mark.parametrize("opset", [11, 13, 18])
 def test_models_of_older_and_newer_opsets_compile(
-    compiled: Compile, tmp_path: Path, opset: int
+    compile_tiny: Compile, tmp_path: Path, opset: int
 ) -> None:
     source = make_bundle(tmp_path / f"opset{opset}", opset=opset)
     obs = observations(20, seed=3)
 
-    found = outputs(compiled(bundle=source), obs)
+    found = bundle_outputs(compile_tiny(bundle=source), obs)
 
     assert np.abs(found - forward(obs, weights())).max() < 0.05
 
 
 def test_states_that_were_not_recorded_are_those_of_the_reference_model(
-    compiled: Compile, rows: Path, tmp_path: Path
+    compile_tiny: Compile, tiny_rows: Path, tmp_path: Path
 ) -> None:
     """Calibrated on zeros for a state, its range would be nothing."""
     source = make_bundle(tmp_path / "recurrent", recurrent=True)
     obs = observations(50, seed=3)
-    np.savez(rows, obs=observations(1000))
+    np.savez(tiny_rows, obs=observations(1000))
 
-    found = outputs(compiled(bundle=source), obs)
+    found = bundle_outputs(compile_tiny(bundle=source), obs)
 
     np.testing.assert_allclose(
-        found, outputs(load_bundle(source, kind=JointBundle), obs), atol=0.05
+        found, bundle_outputs(load_bundle(source, kind=JointBundle), obs), atol=0.05
     )
 
 
 @pytest.mark.parametrize(("count", "different"), [(63, 31), (500, 1), (500, 20)])
 def test_too_few_different_samples_are_refused(
-    compiled: Compile, rows: Path, tmp_path: Path, count: int, different: int
+    compile_tiny: Compile, tiny_rows: Path, tmp_path: Path, count: int, different: int
 ) -> None:
-    np.savez(rows, obs=observations()[np.arange(count) % different])
+    np.savez(tiny_rows, obs=observations()[np.arange(count) % different])
 
-    with pytest.raises(ToolError, match=r"at least 32 different rows .* found \d+;"):
-        compiled()
+    with refusal(ToolError):
+        compile_tiny()
     assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("count", [31, 0, -1])
-def test_taking_too_few_samples_is_refused(compiled: Compile, count: int) -> None:
-    with pytest.raises(ToolError, match=f"at least 32 rows to calibrate with, found {count}"):
-        compiled(samples=count)
+def test_taking_too_few_samples_is_refused(compile_tiny: Compile, count: int) -> None:
+    with refusal(ToolError):
+        compile_tiny(samples=count)
 
 
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"observation": np.zeros((40, 6))}, "inputs obs, found the arrays observation"),
-        ({"obs": np.zeros((40, 5))}, r"numbers \[40, 6\], found float64\[40, 5\]"),
-        ({"obs": np.zeros((0, 6))}, r"numbers \['rows', 6\]"),
-        ({"obs": np.full((40, 6), np.nan)}, "finite values, found NaN or infinity in row 0"),
-        ({"obs": np.full((40, 6), "a")}, "expected numbers"),
-    ],
-)
+UNFIT: dict[str, dict[str, np.ndarray]] = {
+    "another name": {"observation": np.zeros((40, 6))},
+    "five values": {"obs": np.zeros((40, 5))},
+    "no rows": {"obs": np.zeros((0, 6))},
+    "not finite": {"obs": np.full((40, 6), np.nan)},
+    "text": {"obs": np.full((40, 6), "a")},
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
 def test_samples_that_do_not_fit_are_refused(
-    compiled: Compile, rows: Path, arrays: dict[str, np.ndarray], message: str
+    compile_tiny: Compile, tiny_rows: Path, kind: str
 ) -> None:
-    np.savez(rows, allow_pickle=False, **arrays)
+    np.savez(tiny_rows, allow_pickle=False, **UNFIT[kind])
 
-    with pytest.raises(ToolError, match=message):
-        compiled()
+    with refusal(ToolError):
+        compile_tiny()
 
 
-def test_a_truncated_file_of_samples_is_refused(compiled: Compile, rows: Path) -> None:
-    rows.write_bytes(rows.read_bytes()[:100])
+def test_a_truncated_file_of_samples_is_refused(compile_tiny: Compile, tiny_rows: Path) -> None:
+    tiny_rows.write_bytes(tiny_rows.read_bytes()[:100])
 
-    with pytest.raises(ToolError, match=r"rollout.npz: expected numpy arrays"):
-        compiled()
+    with refusal(ToolError):
+        compile_tiny()
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"precision": "int4"}, "a precision among fp16, int8, found 'int4'"),
-        ({"target": "rk3588"}, "files run on any machine.*found rk3588"),
-        ({"rows": None}, r"rows to calibrate with \(--rows, or .*, found none"),
-        ({"compiler": "gcc"}, r"an installed compiler \(.*onnx.*\), found 'gcc'"),
-    ],
+    "changes",
+    [{"precision": "int4"}, {"target": "rk3588"}, {"rows": None}, {"compiler": "gcc"}],
+    ids=["precision", "target", "rows", "compiler"],
 )
 def test_what_the_compiler_does_not_offer_is_refused(
-    compiled: Compile, changes: dict[str, object], message: str
+    compile_tiny: Compile, changes: dict[str, object]
 ) -> None:
-    with pytest.raises(ToolError, match=message):
-        compiled(**changes)
+    with refusal(ToolError):
+        compile_tiny(**changes)
 
 
 def test_samples_that_are_not_needed_are_said_to_be_unused(
-    compiled: Compile, rows: Path, caplog: pytest.LogCaptureFixture
+    compile_tiny: Compile, tiny_rows: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    entry, _ = compiled("fp16", rows).artifact("onnx")
+    entry, _ = compile_tiny("fp16", tiny_rows).artifact("onnx")
 
     assert entry.calibration is None
-    assert caplog.messages == [f"fp16 is not calibrated: {rows} is not used"]
+    check_wording(*caplog.messages)
 
 
-def test_only_the_reference_model_is_compiled(compiled: Compile, tmp_path: Path) -> None:
-    compiled()
+def test_only_the_reference_model_is_compiled(compile_tiny: Compile, tmp_path: Path) -> None:
+    compile_tiny()
 
-    with pytest.raises(ToolError, match="artifact onnx in fp32, found int8"):
-        compiled(bundle=tmp_path / "made", output=tmp_path / "twice")
+    with refusal(ToolError):
+        compile_tiny(bundle=tmp_path / "made", output=tmp_path / "twice")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_weights_that_are_not_finite_are_not_compiled(
-    compiled: Compile, rows: Path, tmp_path: Path, precision: str
+    compile_tiny: Compile, tiny_rows: Path, tmp_path: Path, precision: str
 ) -> None:
     """Back ends give numbers for some of them, which look like a policy."""
     source = make_bundle(tmp_path / "diverged", edit=lambda arrays: arrays["w0"].fill(np.inf))
 
-    with pytest.raises(ToolError, match="w0: expected finite weights"):
-        compiled(precision, rows if precision == "int8" else None, bundle=source)
+    with refusal(ToolError):
+        compile_tiny(precision, tiny_rows if precision == "int8" else None, bundle=source)
     assert not (tmp_path / "made").exists()
 
 
-def test_an_output_inside_the_bundle_is_refused(compiled: Compile, source: Path) -> None:
-    with pytest.raises(ToolError, match="a folder outside the bundle"):
-        compiled(output=source / "int8")
-    assert not (source / "int8").exists()
+def test_an_output_inside_the_bundle_is_refused(compile_tiny: Compile, tiny_source: Path) -> None:
+    with refusal(ToolError):
+        compile_tiny(output=tiny_source / "int8")
+    assert not (tiny_source / "int8").exists()
 
 
 def test_a_bundle_that_is_there_is_replaced_only_by_force(
-    compiled: Compile, tmp_path: Path
+    compile_tiny: Compile, tmp_path: Path
 ) -> None:
-    compiled()
+    compile_tiny()
     (tmp_path / "made" / "note.bin").touch()
 
-    with pytest.raises(ToolError, match="--force replaces it"):
-        compiled()
-    compiled(force=True)
+    with refusal(ToolError):
+        compile_tiny()
+    compile_tiny(force=True)
 
     assert not (tmp_path / "made" / "note.bin").exists()
 
 
 def test_a_failing_runtime_leaves_nothing_behind(
-    compiled: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compile_tiny: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no kernel for this node")
 
     monkeypatch.setattr("onnxruntime.quantization.quantize_static", fail)
 
-    with pytest.raises(ToolError, match="turns into int8, found: no kernel for this node"):
-        compiled()
+    with refusal(ToolError):
+        compile_tiny()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rollout.npz", "tiny"]
 
 
-def test_the_command_compiles(
-    source: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "compile", compile_command)
+def test_the_command_compiles(tiny_source: Path, tiny_rows: Path, tmp_path: Path) -> None:
+    options = ("--precision", "int8", "--samples", "40", "--rows", tiny_rows)
 
-    status = cli.main(
-        [
-            "compile",
-            "onnx",
-            "--bundle",
-            str(source),
-            "--precision",
-            "int8",
-            "--rows",
-            str(rows),
-            "--samples",
-            "40",
-            "--output",
-            str(tmp_path / "made"),
-        ]
-    )
+    status = tool("compile", "onnx", "--bundle", tiny_source, *options, "--output", tmp_path / "o")
 
     assert status == 0
-    artifact = load_bundle(tmp_path / "made", kind=JointBundle).contract.model.artifacts["onnx"]
+    artifact = load_bundle(tmp_path / "o", kind=JointBundle).contract.model.artifacts["onnx"]
     assert artifact.precision == "int8"
     assert artifact.calibration is not None
     assert artifact.calibration.rows == 40
 
 
-def test_float16_is_compiled_where_it_counts_all_ticks(compiled: Compile, tmp_path: Path) -> None:
-    compiled("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", 2049))
+def test_float16_is_compiled_where_it_counts_all_ticks(
+    compile_tiny: Compile, tmp_path: Path
+) -> None:
+    compile_tiny("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", 2049))
 
 
 @pytest.mark.parametrize("frames", [3000, None])
 def test_float16_is_refused_where_it_does_not_count_all_ticks(
-    compiled: Compile, tmp_path: Path, frames: int | None
+    compile_tiny: Compile, tmp_path: Path, frames: int | None
 ) -> None:
-    with pytest.raises(ToolError, match="2048 ticks"):
-        compiled("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", frames))
+    with refusal(ToolError):
+        compile_tiny("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", frames))

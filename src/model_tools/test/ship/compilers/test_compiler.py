@@ -10,20 +10,16 @@ from pathlib import Path
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.ship.compilers.compiler import (
-    GROUP,
-    available,
-    find_compiler,
-    remedy,
-)
+from model_tools.ship.compilers.compiler import GROUP, available, find_compiler, remedy
 from model_tools.ship.compilers.onnx import OnnxCompiler
 from policy_inference.testing.bundles import register
+from testkit.wording import refusal
 
 Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def register_compilers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Make a distribution importable that registers compilers, given as name=value."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -37,31 +33,31 @@ def test_onnx_is_registered_by_the_installed_package() -> None:
     assert isinstance(find_compiler("onnx"), OnnxCompiler)
 
 
-def test_a_compiler_of_another_package_is_found(install: Install) -> None:
-    install("vendor", vendor="model_tools.ship.compilers.onnx:OnnxCompiler")
+def test_a_compiler_of_another_package_is_found(register_compilers: Install) -> None:
+    register_compilers("vendor", vendor="model_tools.ship.compilers.onnx:OnnxCompiler")
 
     assert {"onnx", "vendor"} <= available().keys()
 
 
-def test_two_packages_with_one_name_are_refused(install: Install) -> None:
-    install("vendor", fast="model_tools.ship.compilers.onnx:OnnxCompiler")
-    install("rival", fast="rival:Compiler")
+def test_two_packages_with_one_name_are_refused(register_compilers: Install) -> None:
+    register_compilers("vendor", fast="model_tools.ship.compilers.onnx:OnnxCompiler")
+    register_compilers("rival", fast="rival:Compiler")
 
-    with pytest.raises(ToolError, match=r"'fast' is registered twice, by .*rival.* and by"):
+    with refusal(ToolError):
         available()
 
 
-def test_a_package_that_does_not_load_is_named(install: Install) -> None:
-    install("vendor", vendor="vendor_that_is_gone:Compiler")
+def test_a_package_that_does_not_load_is_named(register_compilers: Install) -> None:
+    register_compilers("vendor", vendor="vendor_that_is_gone:Compiler")
 
-    with pytest.raises(ToolError, match=r"vendor \(vendor_that_is_gone:Compiler\) does not load"):
+    with refusal(ToolError):
         find_compiler("vendor")
 
 
 def test_what_helps_a_precision_that_fails_is_known_for_every_back_end_that_runs_it(
-    install: Install,
+    register_compilers: Install,
 ) -> None:
-    install("rockchip", rknn="model_tools.ship.compilers.rknn:RknnCompiler")
+    register_compilers("rockchip", rknn="model_tools.ship.compilers.rknn:RknnCompiler")
 
     for backend in ("rknn", "rknn_sim"):
         assert "hybrid=yes" in remedy(backend, "w8a8")

@@ -29,20 +29,10 @@ from model_tools.ship.registry.remote import PullRequest
 from model_tools.ship.store.install import Installed
 from policy_inference.bundle.signature import TrustedKeys, trusted_keys
 
-from ..store.conftest import (
-    Bundles,
-    Keys,
-    bundles,
-    gathered_set,
-    keys,
-    root,
-    stated_set,
-    three,
-    usual_environment,
-)
-from ..store.stores import NAME, run
+from ..conftest import MakeVersion
+from ..stores import NAME, make_keys, tool
+from .hostile import HostileRegistry, hostile_registry
 
-__all__ = ["bundles", "gathered_set", "keys", "root", "stated_set", "three", "usual_environment"]
 SERVER = "docker-registry"
 ACCESS = RegistryAccess(timeout_s=2.0, backoff_s=0.01)
 OTHER_MODEL = b"a model of another back end" * 1000
@@ -64,9 +54,7 @@ class Server:
     """A registry that runs."""
 
     host: str
-    folder: Path
     process: subprocess.Popen[bytes]
-    again: Callable[[], None]
 
     def stop(self) -> None:
         """End it."""
@@ -95,20 +83,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         }
         (folder / "config.yml").write_text(json.dumps(config | options), "utf-8")
 
-        def begin() -> subprocess.Popen[bytes]:
-            with (folder / "log").open("ab") as log:
-                process = subprocess.Popen(
-                    [SERVER, "serve", str(folder / "config.yml")], stdout=log, stderr=log
-                )
-            _wait_for(port, process, folder / "log")
-            return process
-
-        def again() -> None:
-            started.process = begin()
-
-        started = Server(host=f"127.0.0.1:{port}", folder=folder, process=begin(), again=again)
-        running.append(started)
-        return started
+        with (folder / "log").open("ab") as log:
+            command = [SERVER, "serve", str(folder / "config.yml")]
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        running.append(Server(host=f"127.0.0.1:{port}", process=process))
+        _wait_for(port, process, folder / "log")
+        return running[-1]
 
     yield start
     for started in running:
@@ -116,19 +96,19 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def server(servers: Servers) -> Server:
+def shared_registry(servers: Servers) -> Server:
     """A registry that all tests share, each with repositories of its own."""
     return servers()
 
 
 @pytest.fixture
-def place(server: Server, tmp_path: Path) -> str:
+def repository(shared_registry: Server, tmp_path: Path) -> str:
     """A repository of the test's own, as text."""
-    return f"{server.host}/{tmp_path.name.lower().replace('_', '-').strip('-')}/{NAME}"
+    return f"{shared_registry.host}/{tmp_path.name.lower().replace('_', '-').strip('-')}/{NAME}"
 
 
 @pytest.fixture
-def two_backends(bundles: Bundles) -> Callable[..., Path]:
+def two_backends(make_version: MakeVersion) -> Callable[..., Path]:
     """Return what makes a bundle with models for onnx and rknn."""
 
     def make(version: str = "1.0.0", *changes: tuple[str, str]) -> Path:
@@ -137,7 +117,7 @@ def two_backends(bundles: Bundles) -> Callable[..., Path]:
             f"    rknn: {{file: rknn/policy.rknn, sha256: {sha256(OTHER_MODEL).hexdigest()},\n"
             "      precision: fp16, target: rk3588}\n  golden: {file: golden.npz",
         )
-        folder = bundles(version, line, *changes)
+        folder = make_version(version, line, *changes)
         (folder / "rknn").mkdir()
         (folder / "rknn/policy.rknn").write_bytes(OTHER_MODEL)
         return folder
@@ -161,7 +141,7 @@ class Signer:
 
     def sign(self, path: Path) -> Path:
         """Sign a bundle or a statement."""
-        assert run("sign", path, "--key", self.private, "--force") == 0
+        assert tool("sign", path, "--key", self.private, "--force") == 0
         return path
 
     def statement(self, file: Path, text: str) -> Path:
@@ -171,9 +151,16 @@ class Signer:
 
 
 @pytest.fixture
-def signer(keys: Keys) -> Signer:
+def signer(tmp_path: Path) -> Signer:
     """The one whose key the robots of the test have."""
-    return Signer(*keys())
+    return Signer(*make_keys(tmp_path))
+
+
+@pytest.fixture
+def evil() -> Iterator[HostileRegistry]:
+    """A registry that answers as it should until a test changes that."""
+    with hostile_registry() as server:
+        yield server
 
 
 Pull = Callable[..., Installed]
@@ -197,9 +184,9 @@ def pull(tmp_path: Path) -> Pull:
     return pulled
 
 
-def push(folder: Path, place: str, *more: object) -> None:
+def push(folder: Path, repository: str, *more: object) -> None:
     """Push with the command."""
-    assert run("push", folder, place, *more) == 0
+    assert tool("push", folder, repository, *more) == 0
 
 
 def _free_port() -> int:

@@ -14,7 +14,7 @@ from model_tools.ship.registry.manifest import BUNDLE_TYPE, digest_of, manifest_
 from model_tools.ship.registry.push import bundle_layers
 from policy_inference.bundle.load import load_bundle
 
-from ..store.stores import NAME
+from ..stores import NAME
 
 Answer = Callable[["Asked"], None]
 

@@ -8,7 +8,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,40 +29,30 @@ from model_tools.ship.registry.manifest import (
 )
 from policy_inference.errors import BundleError
 from policy_inference.testing.fuzzing import bounded, changed_bytes
+from testkit.wording import check_wording, refusal
 
-from ..store.conftest import Bundles
-from ..store.stores import NAME, in_use, problems, versions
+from ..conftest import MakeVersion
+from ..stores import NAME, in_use, verify_problems, versions
 from .conftest import ACCESS, Pull, Signer
-from .hostile import Asked, HostileRegistry, hostile_registry
+from .hostile import Answer, Asked, HostileRegistry
 
 IMPATIENT = replace(ACCESS, timeout_s=0.2)
-Damage = tuple[str, Any]
 
 
 @pytest.fixture
-def evil() -> Iterator[HostileRegistry]:
-    """One that answers as it should until a test says otherwise."""
-    with hostile_registry() as server:
-        yield server
-
-
-@pytest.fixture
-def offered(evil: HostileRegistry, bundles: Bundles) -> dict[str, str]:
+def offered(evil: HostileRegistry, make_version: MakeVersion) -> dict[str, str]:
     """The digests of a bundle that it has, by title."""
-    return evil.offer(bundles())
+    return evil.offer(make_version())
 
 
-def refused(
-    pull: Pull,
-    evil: HostileRegistry,
-    root: Path,
-    match: str,
-    error: type[Exception] = RegistryError,
-) -> None:
-    """Pull; nothing changes in the root."""
-    with pytest.raises(error, match=match):
+def pull_in_vain(
+    pull: Pull, evil: HostileRegistry, root: Path, error: type[Exception] = RegistryError
+) -> str:
+    """Pull; nothing changes in the root. Return the message."""
+    with pytest.raises(error) as caught:
         pull(f"{evil.place}:1.0.0", root=root, access=IMPATIENT)
     assert versions(root) == []
+    return str(caught.value)
 
 
 def test_manifest_of_another_digest_is_refused(
@@ -71,7 +60,7 @@ def test_manifest_of_another_digest_is_refused(
 ) -> None:
     asked = digest_of(b"another")
     evil.contents[asked] = evil.contents["1.0.0"]
-    with pytest.raises(RegistryError, match="expected the manifest sha256:"):
+    with refusal(RegistryError):
         pull(f"{evil.place}@{asked}")
 
 
@@ -82,7 +71,7 @@ def test_content_with_another_digest_is_refused_and_not_kept(
     digest = offered[title]
     good = evil.contents[digest]
     evil.contents[digest] = bytes([good[0] ^ 1]) + good[1:]
-    refused(pull, evil, tmp_path, "found other content; the registry is damaged or hostile")
+    check_wording(pull_in_vain(pull, evil, tmp_path))
     evil.contents[digest] = good
     assert pull(f"{evil.place}:1.0.0", root=tmp_path).is_new
 
@@ -97,7 +86,7 @@ def endless(asked: Asked) -> None:
             asked.wfile.write(b"1000\r\n" + bytes(0x1000) + b"\r\n")
 
 
-def drip(asked: Asked) -> None:
+def drip_body(asked: Asked) -> None:
     """Send a byte now and then, each before the client's time-out."""
     asked.send_response(200)
     asked.end_headers()
@@ -118,53 +107,56 @@ def drip_head(asked: Asked) -> None:
             time.sleep(0.05)  # is what is tried here
 
 
-def silent(asked: Asked) -> None:
+def never_answers(asked: Asked) -> None:
     """Say nothing for longer than the client waits."""
     time.sleep(0.5)  # is what is tried here
     asked.close_connection = True
 
 
+def redirect(location: str) -> Answer:
+    return lambda asked: asked.reply(302, b"", {"Location": location})
+
+
+ANSWERS: dict[str, Answer] = {
+    "status 500": lambda asked: asked.reply(500),
+    "status 403": lambda asked: asked.reply(403),
+    "status 401": lambda asked: asked.reply(401),
+    "redirect to itself": lambda asked: redirect(asked.path)(asked),
+    "redirect to a file": redirect("file:///etc/passwd"),
+    "redirect to plain HTTP": redirect("http://10.0.0.1/x"),
+    "redirect with a password": redirect("https://u:p@x/"),
+    "redirect to half a URL": redirect("http://[x"),
+    "endless": endless,
+}
+UNCLEAR: dict[str, Answer] = {
+    "body drop by drop": drip_body,
+    "header drop by drop": drip_head,
+    "silence": never_answers,
+    "redirect to control characters": redirect("/\xe9 \x01"),
+    "redirect to a long host": redirect(f"https://{'x' * 70}"),
+    "body cut off": lambda asked: asked.reply(200, b"x", {"Content-Length": "7"}),
+    "large header": lambda asked: asked.reply(200, b"", {"X": "y" * 70_000}),
+    "large length": lambda asked: asked.reply(200, b"x", {"Content-Length": "9" * 5000}),
+}
+"""Answers of which the message depends on how far the client came, or on Python."""
+
+
 @pytest.mark.parametrize("what", ["manifests", "blobs"])
-@pytest.mark.parametrize(
-    ("answer", "match"),
-    [
-        (endless, "bytes, found more"),
-        (drip, "that the body ended|expected an answer"),
-        (drip_head, "expected an answer"),
-        (silent, "expected an answer"),
-        (lambda asked: asked.reply(500), "found 500"),
-        (lambda asked: asked.reply(403), "found 403; this user may not do that"),
-        (lambda asked: asked.reply(401), "expected credentials, found none"),
-        (lambda asked: asked.reply(302, b"", {"Location": asked.path}), "found 302"),
-        (lambda asked: asked.reply(302, b"", {"Location": "file:///etc/passwd"}), "found 'file:"),
-        (
-            lambda asked: asked.reply(302, b"", {"Location": "http://10.0.0.1/x"}),
-            "found 'http://10",
-        ),
-        (lambda asked: asked.reply(302, b"", {"Location": "https://u:p@x/"}), "found 'https://u"),
-        (lambda asked: asked.reply(302, b"", {"Location": "http://[x"}), "expected URLs"),
-        (lambda asked: asked.reply(302, b"", {"Location": "/\xe9 \x01"}), "expected an answer"),
-        (lambda asked: asked.reply(302, b"", {"Location": f"https://{'x' * 70}"}), "expected an a"),
-        (lambda asked: asked.reply(200, b"x", {"Content-Length": "7"}), "ended after 1|0 more"),
-        (lambda asked: asked.reply(200, b"", {"X": "y" * 70_000}), "expected an answer"),
-        (
-            lambda asked: asked.reply(200, b"x", {"Content-Length": "9" * 5000}),
-            "found other content|no manifest|that the body ended",
-        ),
-    ],
-)
+@pytest.mark.parametrize("answer", [*ANSWERS, *UNCLEAR])
 def test_answers_that_are_none_end_in_an_error(
     what: str,
-    answer: Any,
-    match: str,
+    answer: str,
     evil: HostileRegistry,
     offered: dict[str, str],
     pull: Pull,
     tmp_path: Path,
 ) -> None:
-    evil.answers[f"/{what}/"] = answer
+    evil.answers[f"/{what}/"] = (ANSWERS | UNCLEAR)[answer]
     begun = time.monotonic()
-    refused(pull, evil, tmp_path, match)
+    message = pull_in_vain(pull, evil, tmp_path)
+    assert evil.place.partition("/")[0] in message
+    if answer in ANSWERS:
+        check_wording(message)
     assert time.monotonic() - begun < 60
 
 
@@ -196,7 +188,7 @@ def test_way_to_a_registry_that_never_ends_is_given_up(
             monkeypatch.setenv("HTTPS_PROXY", f"http://{place}")
             place = "registry.invalid"
         begun = time.monotonic()
-        with pytest.raises(UnavailableError, match=r"does not end in time|expected an answer"):
+        with refusal(UnavailableError):
             pull(f"https://{place}/{NAME}:1.0.0", access=IMPATIENT)
         assert time.monotonic() - begun < 30
         listening.shutdown(socket.SHUT_RDWR)
@@ -289,54 +281,60 @@ def document(*layers: Any, **other: Any) -> bytes:
     ).encode()
 
 
+MANIFESTS = {
+    "nothing": b"",
+    "list": b"[]",
+    "deep": b"[" * 100_000,
+    "no text": b"\xff\xfe",
+    "other schema": document(schemaVersion=1),
+    "other type": document(artifactType="application/vnd.docker.image"),
+    "layers in a mapping": document(layers={}),
+    "many layers": document(*[layer(f"f{i}") for i in range(MOST_LAYERS + 1)]),
+    "layer without a title": document({}),
+    "no layer": document(None),
+    "digest of another kind": document(layer("a", digest="md5:1")),
+    "digest with a path": document(layer("a", digest="sha256:../../x")),
+    "negative size": document(layer("a", size=-1)),
+    "truth as size": document(layer("a", size=True)),
+    "fraction as size": document(layer("a", size=1e9)),
+    "huge size": document(layer("a", size=1 << 60)),
+    "file twice": document(layer("a"), layer("a")),
+    "two cases": document(layer("Model.onnx"), layer("model.onnx")),
+    "two forms": document(layer("\u00e9"), layer("e\u0301")),
+    "file as folder": document(layer("a"), layer("a/b")),
+}
+
+
+@pytest.mark.parametrize("kind", MANIFESTS)
+def test_manifests_with_tricks_are_refused(kind: str) -> None:
+    with refusal(RegistryError):
+        parse_manifest(MANIFESTS[kind], BUNDLE_TYPE, "here")
+
+
 @pytest.mark.parametrize(
-    ("content", "match"),
+    "title",
     [
-        (b"", "no manifest"),
-        (b"[]", "no manifest"),
-        (b"[" * 100_000, "no manifest"),
-        (b"\xff\xfe", "no manifest"),
-        (document(schemaVersion=1), "expected a manifest of the type"),
-        (document(artifactType="application/vnd.docker.image"), "found application/vnd.docker"),
-        (document(layers={}), "expected a manifest"),
-        (document(*[layer(f"f{i}") for i in range(MOST_LAYERS + 1)]), "at most 1000 layers"),
-        (document({}), "layers with a title"),
-        (document(None), "layers with a title"),
-        (document(layer("a", digest="md5:1")), "layers with a title"),
-        (document(layer("a", digest="sha256:../../x")), "layers with a title"),
-        (document(layer("a", size=-1)), "layers of 0 to"),
-        (document(layer("a", size=True)), "layers of 0 to"),
-        (document(layer("a", size=1e9)), "layers of 0 to"),
-        (document(layer("a", size=1 << 60)), "layers of 0 to"),
-        *[
-            (document(layer(title)), "paths inside the bundle")
-            for title in (
-                "../x",
-                "/etc/passwd",
-                "a/../../x",
-                "a//b",
-                "",
-                ".",
-                "a/.",
-                ".hidden",
-                "a/.git/config",
-                "a\\b",
-                "a\x00b",
-                "a\nb",
-                "x" * 300,
-                "a/" * 40 + "b",
-                "\u202egpj.exe",
-            )
-        ],
-        (document(layer("a"), layer("a")), "each file once"),
-        (document(layer("Model.onnx"), layer("model.onnx")), "each file once"),
-        (document(layer("\u00e9"), layer("e\u0301")), "each file once"),
-        (document(layer("a"), layer("a/b")), "files or folders"),
+        "../x",
+        "/etc/passwd",
+        "a/../../x",
+        "a//b",
+        "",
+        ".",
+        "a/.",
+        ".hidden",
+        "a/.git/config",
+        "a\\b",
+        "a\x00b",
+        "a\nb",
+        "x" * 300,
+        "a/" * 40 + "b",
+        "\u202egpj.exe",
     ],
 )
-def test_manifests_with_tricks_are_refused(content: bytes, match: str) -> None:
-    with pytest.raises(RegistryError, match=match):
-        parse_manifest(content, BUNDLE_TYPE, "here")
+def test_titles_that_are_no_paths_inside_the_bundle_are_refused(title: str) -> None:
+    parse_manifest(document(layer("whole")), BUNDLE_TYPE, "here")
+    with pytest.raises(RegistryError):
+        parse_manifest(document(layer(title)), BUNDLE_TYPE, "here")
 
 
 def test_manifest_is_parsed_in_the_form_that_is_pushed() -> None:
@@ -360,7 +358,7 @@ def test_manifest_that_is_too_large_is_not_read(
     evil: HostileRegistry, pull: Pull, tmp_path: Path
 ) -> None:
     evil.contents["1.0.0"] = b" " * (LARGEST_MANIFEST_BYTES + 1)
-    refused(pull, evil, tmp_path, f"at most {LARGEST_MANIFEST_BYTES} bytes, found more")
+    check_wording(pull_in_vain(pull, evil, tmp_path))
 
 
 @pytest.mark.parametrize("change", ["digest", "absent", "huge", "short"])
@@ -377,55 +375,49 @@ def test_layers_that_the_contract_does_not_mean_are_refused(
     else:
         model["size"] = 1 << 39 if change == "huge" else 3
     evil.contents["1.0.0"] = json.dumps(manifest).encode()
-    match = {
-        "digest": "expected a layer 'policy.onnx' with sha256",
-        "absent": "found none",
-        "huge": "expected room for",
-        "short": "at most 3 bytes, found more",
-    }[change]
-    refused(pull, evil, tmp_path, match, ToolError)
+    check_wording(pull_in_vain(pull, evil, tmp_path, ToolError))
 
 
 def test_signature_is_checked_before_the_contract_is_parsed(
-    evil: HostileRegistry, bundles: Bundles, signer: Signer, pull: Pull
+    evil: HostileRegistry, make_version: MakeVersion, signer: Signer, pull: Pull
 ) -> None:
-    evil.offer(bundles())
-    with pytest.raises(BundleError, match="expected a signature in base64"):
+    evil.offer(make_version())
+    with refusal(BundleError):
         pull(f"{evil.place}:1.0.0", signer.trusted)
-    bundle = signer.sign(bundles())
+    bundle = signer.sign(make_version())
     (bundle / "policy.yaml").write_text("no: contract", "utf-8")
     layers = {name: (bundle / name).read_bytes() for name in ("policy.yaml", "policy.yaml.sig")}
     evil.contents |= {digest_of(content): content for content in layers.values()}
     evil.contents["1.0.0"] = document(*(layer(*one) for one in layers.items()))
-    with pytest.raises(BundleError, match=r"a signature of policy\.yaml as it is"):
+    with refusal(BundleError):
         pull(f"{evil.place}:1.0.0", signer.trusted)
 
 
 def test_tag_shows_the_version_that_it_names(
-    evil: HostileRegistry, bundles: Bundles, signer: Signer, pull: Pull, tmp_path: Path
+    evil: HostileRegistry, make_version: MakeVersion, signer: Signer, pull: Pull, tmp_path: Path
 ) -> None:
     for tag in ("1.3.0", "1.3.0_a", "1.3.0_a_b"):  # of 1.3.0+a+b
-        evil.offer(signer.sign(bundles("1.0.0")), tag)
-        with pytest.raises(RegistryError, match=rf"expected version {tag}, found 1\.0\.0"):
+        evil.offer(signer.sign(make_version("1.0.0")), tag)
+        with refusal(RegistryError):
             pull(f"{evil.place}:{tag}", signer.trusted)
 
 
 def test_bundle_with_another_name_is_refused(
-    evil: HostileRegistry, bundles: Bundles, pull: Pull
+    evil: HostileRegistry, make_version: MakeVersion, pull: Pull
 ) -> None:
-    evil.offer(bundles("1.0.0", ("name: tiny", "name: other")))
-    with pytest.raises(RegistryError, match="the name of its repository, tiny, found other"):
+    evil.offer(make_version("1.0.0", ("name: tiny", "name: other")))
+    with refusal(RegistryError):
         pull(f"{evil.place}:1.0.0")
 
 
 def test_what_is_in_use_stays_whatever_a_registry_does(
-    evil: HostileRegistry, bundles: Bundles, pull: Pull, root: Path
+    evil: HostileRegistry, make_version: MakeVersion, pull: Pull, root: Path
 ) -> None:
-    digests = evil.offer(bundles("1.3.0"), "1.3.0")
+    digests = evil.offer(make_version("1.3.0"), "1.3.0")
     evil.answers[digests["golden.npz"]] = endless
     with pytest.raises((RegistryError, UnavailableError)):
         pull(f"{evil.place}:1.3.0", root=root, access=IMPATIENT)
     assert in_use(root) == ("1.2.0", ["1.1.0", "1.0.0"])
-    assert problems(root) == []
+    assert verify_problems(root) == []
     assert versions(root) == ["1.0.0", "1.1.0", "1.2.0"]
     assert (root / NAME).is_dir()

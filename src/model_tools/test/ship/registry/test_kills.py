@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ..store.conftest import Bundles
-from ..store.stores import hidden_names, in_use, killed, problems, run, versions
+from ..conftest import MakeVersion
+from ..stores import hidden_names, in_use, tool, tool_killed, verify_problems, versions
 from .conftest import Signer, push
 from .test_statements import channel, revocations
 
@@ -25,22 +25,27 @@ MOST_CHANGES = 1000
     "step", [13, pytest.param(1, marks=pytest.mark.acceptance)], ids=["some", "each"]
 )
 def test_pull_that_is_killed_is_continued(
-    step: int, bundles: Bundles, signer: Signer, place: str, root: Path, tmp_path: Path
+    step: int,
+    make_version: MakeVersion,
+    signer: Signer,
+    repository: str,
+    root: Path,
+    tmp_path: Path,
 ) -> None:
-    bundle = signer.sign(bundles("1.3.0"))
-    push(bundle, place)
-    push(signer.statement(tmp_path / "c.yaml", channel(bundle)), place)
-    push(signer.statement(tmp_path / "r.yaml", revocations(v0_9_0="old")), place)
+    bundle = signer.sign(make_version("1.3.0"))
+    push(bundle, repository)
+    push(signer.statement(tmp_path / "c.yaml", channel(bundle)), repository)
+    push(signer.statement(tmp_path / "r.yaml", revocations(v0_9_0="old")), repository)
     options = ("--install", "--activate", "--channel", "stable", "--public-key", signer.public)
     for at in count(1, step):
         mine = shutil.copytree(root, tmp_path / str(at), symlinks=True)
-        was_killed = killed(at, "pull", place, *options, "--root", mine)
-        assert problems(mine) == []
+        was_killed = tool_killed(at, "pull", repository, *options, "--root", mine)
+        assert verify_problems(mine) == []
         assert in_use(mine) in (BEFORE, AFTER)
         assert set(versions(mine)) >= {"1.0.0", "1.1.0", "1.2.0"}
-        assert run("pull", place, *options, "--root", mine) == 0
+        assert tool("pull", repository, *options, "--root", mine) == 0
         assert in_use(mine) == AFTER
-        assert run("prune", "tiny", "--keep", 99, "--force", "--root", mine) == 0
+        assert tool("prune", "tiny", "--keep", 99, "--force", "--root", mine) == 0
         assert hidden_names(mine) == []
         shutil.rmtree(mine)
         if not was_killed:

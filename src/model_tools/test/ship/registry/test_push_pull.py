@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles go to the distribution's registry and come back, in part where that was asked for."""
+"""MakeVersion go to the distribution's registry and come back, in part where that was asked for."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.ship.registry import client
-from model_tools.ship.registry.manifest import Layer
+from model_tools.ship.registry.manifest import parse_reference
 from model_tools.ship.registry.push import bundle_digest
+from model_tools.ship.store.inventory import verify
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 from policy_inference.testing.disks import fill_up, small_disk
+from testkit.wording import refusal
 
-from ..store.conftest import SET, Bundles
-from ..store.stores import NAME, hidden_names, in_use, problems, run, versions
+from ..conftest import SET, MakeVersion
 from ..store.test_robot import run_as_robot
-from .conftest import OTHER_MODEL, Pull, Server, Servers, Signer, push
+from ..stores import NAME, hidden_names, in_use, tool, tool_refused, verify_problems, versions
+from .conftest import OTHER_MODEL, Pull, Server, Signer, push
 
 TwoBackends = Callable[..., Path]
 
@@ -32,247 +34,234 @@ def test_bundle_is_pushed_pulled_verified_and_put_into_use(
     tmp_path: Path,
     two_backends: TwoBackends,
     signer: Signer,
-    place: str,
+    repository: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     bundle, root = signer.sign(two_backends()), tmp_path / "models"
     capsys.readouterr()
-    push(bundle, place)
+    push(bundle, repository)
     digest = bundle_digest(load_bundle(bundle))
-    assert capsys.readouterr().out == f"{place}:1.0.0 {digest}\n"
+    assert capsys.readouterr().out == f"{repository}:1.0.0 {digest}\n"
 
     options = ("--install", "--activate", "--root", root, "--public-key", signer.public)
-    assert run("pull", f"{place}:1.0.0", *options) == 0
+    assert tool("pull", f"{repository}:1.0.0", *options) == 0
     assert in_use(root) == ("1.0.0", [])
-    assert problems(root) == []
+    assert verify_problems(root) == []
     folder = root / NAME / "1.0.0"
     assert (folder / "rknn/policy.rknn").read_bytes() == OTHER_MODEL
     record = json.loads((folder / "model_version.json").read_text("utf-8"))
-    assert record["installed_from"] == f"{place}@{digest}"
+    assert record["installed_from"] == f"{repository}@{digest}"
     assert record["signed_by"] is not None
     assert hidden_names(root) == []
     # The address for good.
-    assert run("pull", f"{place}@{digest}", "--output", tmp_path / "again") == 0
+    assert tool("pull", f"{repository}@{digest}", "--output", tmp_path / "again") == 0
     assert (tmp_path / "again/policy.yaml").read_bytes() == (bundle / "policy.yaml").read_bytes()
 
 
 def test_another_bundle_than_expected_is_not_pulled(
-    tmp_path: Path, bundles: Bundles, place: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make_version: MakeVersion, repository: str
 ) -> None:
-    bundle, root = bundles("1.0.0"), tmp_path / "models"
-    push(bundle, place)
-    source = f"{place}@{bundle_digest(load_bundle(bundle))}"
+    bundle, root = make_version("1.0.0"), tmp_path / "models"
+    push(bundle, repository)
+    source = f"{repository}@{bundle_digest(load_bundle(bundle))}"
     options = ("--install", "--root", root)
-    assert run("pull", source, "--expect", f"{NAME}@1.1.0", *options) == 4
-    assert f"expected {NAME}@1.1.0, found {NAME}@1.0.0; nothing was installed" in caplog.text
+    tool_refused("pull", source, "--expect", f"{NAME}@1.1.0", *options)
     assert versions(root) == []
-    assert run("pull", source, "--expect", f"{NAME}@1.0.0", *options) == 0
+    assert tool("pull", source, "--expect", f"{NAME}@1.0.0", *options) == 0
 
 
 def test_only_the_files_that_the_contract_names_are_pushed(
-    tmp_path: Path, bundles: Bundles, place: str
+    tmp_path: Path, make_version: MakeVersion, repository: str
 ) -> None:
-    bundle = bundles()
+    bundle = make_version()
     (bundle / "notes.txt").write_text("private", "utf-8")
-    push(bundle, place)
-    assert run("pull", f"{place}:1.0.0", "--output", tmp_path / "again") == 0
+    push(bundle, repository)
+    assert tool("pull", f"{repository}:1.0.0", "--output", tmp_path / "again") == 0
     names = sorted(path.name for path in (tmp_path / "again").iterdir())
     assert names == ["golden.npz", "policy.onnx", "policy.yaml"]
 
 
 def test_robot_pulls_the_models_of_its_back_end_only(
-    tmp_path: Path, two_backends: TwoBackends, signer: Signer, place: str, pull: Pull
+    tmp_path: Path, two_backends: TwoBackends, signer: Signer, repository: str, pull: Pull
 ) -> None:
-    push(signer.sign(two_backends()), place)
-    done = pull(f"{place}:1.0.0", signer.trusted, backends=["onnx"])
+    push(signer.sign(two_backends()), repository)
+    done = pull(f"{repository}:1.0.0", signer.trusted, backends=["onnx"])
     assert done.absent == ["rknn"]
     assert not (done.folder / "rknn").exists()
     root = tmp_path / "models"
-    assert problems(root) == []
-    assert run("activate", NAME, "1.0.0", "--root", root, "--public-key", signer.public) == 0
+    assert verify_problems(root) == []
+    assert tool("activate", NAME, "1.0.0", "--root", root, "--public-key", signer.public) == 0
     record = json.loads((done.folder / "model_version.json").read_text("utf-8"))
     assert record["backends"] == ["onnx"]
     assert "rknn_hash" not in record or record["rknn_hash"] is None
-    with pytest.raises(BundleError, match=r"rknn/policy\.rknn: .*found nothing; get the whole"):
+    with refusal(BundleError):
         done.bundle.models[0].artifact("rknn")
 
 
 def test_bundle_for_some_back_ends_is_installed_from_its_folder_for_these(
-    tmp_path: Path, two_backends: TwoBackends, place: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, two_backends: TwoBackends, repository: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    push(two_backends(), place)
+    push(two_backends(), repository)
     folder, root = tmp_path / "part", tmp_path / "models"
-    assert run("pull", f"{place}:1.0.0", "--backend", "onnx", "--output", folder) == 0
-    assert run("install", folder, "--root", root) == 4  # not whole for all
-    assert run("install", folder, "--backend", "onnx", "--root", root) == 0
-    assert problems(root) == []
+    assert tool("pull", f"{repository}:1.0.0", "--backend", "onnx", "--output", folder) == 0
+    assert tool("install", folder, "--root", root) == 4  # not whole for all
+    assert tool("install", folder, "--backend", "onnx", "--root", root) == 0
+    assert verify_problems(root) == []
 
 
 def test_version_for_all_back_ends_has_those_of_one(
-    tmp_path: Path, two_backends: TwoBackends, place: str, pull: Pull
+    tmp_path: Path, two_backends: TwoBackends, repository: str, pull: Pull
 ) -> None:
-    push(two_backends(), place)
-    assert pull(f"{place}:1.0.0").is_new
-    assert not pull(f"{place}:1.0.0", backends=["rknn"]).is_new
-    assert run("install", two_backends(), "--backend", "onnx", "--root", tmp_path / "models") == 0
+    push(two_backends(), repository)
+    assert pull(f"{repository}:1.0.0").is_new
+    assert not pull(f"{repository}:1.0.0", backends=["rknn"]).is_new
+    assert tool("install", two_backends(), "--backend", "onnx", "--root", tmp_path / "models") == 0
 
 
 def test_version_for_one_back_end_never_gets_another(
-    two_backends: TwoBackends, place: str, pull: Pull
+    two_backends: TwoBackends, repository: str, pull: Pull
 ) -> None:
-    push(two_backends(), place)
-    pull(f"{place}:1.0.0", backends=["rknn"])
-    with pytest.raises(BundleError, match=r"policy\.onnx: .*found nothing"):
-        pull(f"{place}:1.0.0")
+    push(two_backends(), repository)
+    pull(f"{repository}:1.0.0", backends=["rknn"])
+    with refusal(BundleError):
+        pull(f"{repository}:1.0.0")
 
 
 def test_unknown_back_end_is_refused_with_those_there_are(
-    two_backends: TwoBackends, place: str, pull: Pull
+    two_backends: TwoBackends, repository: str, pull: Pull
 ) -> None:
-    push(two_backends(), place)
-    with pytest.raises(ToolError, match=r"\(onnx, rknn\), found bpu"):
-        pull(f"{place}:1.0.0", backends=["bpu"])
+    push(two_backends(), repository)
+    with refusal(ToolError):
+        pull(f"{repository}:1.0.0", backends=["bpu"])
 
 
 def test_pulled_again_nothing_is_downloaded(
-    bundles: Bundles, place: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
+    make_version: MakeVersion, repository: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push(bundles(), place)
-    pull(f"{place}:1.0.0")
+    push(make_version(), repository)
+    pull(f"{repository}:1.0.0")
     monkeypatch.setattr(client.RegistryRepository, "download", None)
-    assert not pull(f"{place}:1.0.0").is_new
+    assert not pull(f"{repository}:1.0.0").is_new
 
 
-def test_tag_is_not_moved_without_force(bundles: Bundles, place: str) -> None:
-    push(bundles(), place)
-    push(bundles(), place)  # the same content
-    other = bundles("1.0.0", ("source: a test", "source: another test"))
-    assert run("push", other, place) == 4
-    push(other, place, "--force")
+def test_tag_is_not_moved_without_force(make_version: MakeVersion, repository: str) -> None:
+    push(make_version(), repository)
+    push(make_version(), repository)  # the same content
+    other = make_version("1.0.0", ("source: a test", "source: another test"))
+    assert tool("push", other, repository) == 4
+    push(other, repository, "--force")
 
 
 def test_older_version_is_refused(
-    bundles: Bundles, place: str, pull: Pull, root: Path, signer: Signer, tmp_path: Path
+    make_version: MakeVersion,
+    repository: str,
+    pull: Pull,
+    root: Path,
+    signer: Signer,
+    tmp_path: Path,
 ) -> None:
-    push(signer.sign(bundles("1.1.5")), place)
-    with pytest.raises(ToolError, match=r"not older than 1\.2\.0, which is in use, found 1\.1\.5"):
-        pull(f"{place}:1.1.5", root=root)
+    push(signer.sign(make_version("1.1.5")), repository)
+    with refusal(ToolError):
+        pull(f"{repository}:1.1.5", root=root)
     assert versions(root) == ["1.0.0", "1.1.0", "1.2.0"]
 
 
-def test_registry_that_is_killed_in_the_middle_is_continued(
-    tmp_path: Path,
-    bundles: Bundles,
-    servers: Servers,
+def test_full_disk_is_refused_and_leaves_what_was_there(
+    make_version: MakeVersion,
+    repository: str,
     pull: Pull,
+    root: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server = servers()
-    place = f"{server.host}/{NAME}"
-    push(bundles(), place)
-    real, calls = client.RegistryRepository.download, list[str]()
-
-    def dies(self: client.RegistryRepository, layer: Layer, *args: object) -> None:
-        calls.append(layer.title)
-        if len(calls) == 2:
-            server.stop()
-        real(self, layer, *args)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(client.RegistryRepository, "download", dies)
-        with pytest.raises(ToolError, match="expected an answer"):
-            pull(f"{place}:1.0.0")
-    root = tmp_path / "models"
-    assert versions(root) == []
-    server.again()
-    assert pull(f"{place}:1.0.0").is_new
-    assert hidden_names(root) == []
-
-
-def test_full_disk_is_refused_and_leaves_what_was_there(
-    bundles: Bundles, place: str, pull: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    push(bundles("1.3.0"), place)
+    push(make_version("1.3.0"), repository)
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, 1 << 30, 1000))
-        with pytest.raises(ToolError, match="expected room for"):
-            pull(f"{place}:1.3.0", root=root)
+        with refusal(ToolError):
+            pull(f"{repository}:1.3.0", root=root)
     assert in_use(root)[0] == "1.2.0"
-    assert pull(f"{place}:1.3.0", root=root).is_new
+    assert pull(f"{repository}:1.3.0", root=root).is_new
 
 
 @pytest.mark.parametrize("kib_left", [0, 4, 12])
 def test_disk_that_fills_up_during_a_pull_keeps_what_is_in_use(
-    bundles: Bundles,
-    place: str,
+    make_version: MakeVersion,
+    repository: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
     kib_left: int,
 ) -> None:
     for version in ("1.0.0", "1.1.0"):
-        push(bundles(version), place)
+        push(make_version(version), repository)
     with small_disk(tmp_path / "disk", 128) as disk:
-        pulls = ("pull", f"{place}:1.1.0", "--install", "--activate", "--root", disk)
-        assert run("install", bundles("1.0.0"), "--activate", "--root", disk) == 0
+        pulls = ("pull", f"{repository}:1.1.0", "--install", "--activate", "--root", disk)
+        assert tool("install", make_version("1.0.0"), "--activate", "--root", disk) == 0
         fill_up(disk / "of_others", 1024 * kib_left)
         with monkeypatch.context() as patch:  # others write what was free a moment ago
             for module in ("registry.pull", "store.install"):
                 patch.setattr(f"model_tools.ship.{module}.room_bytes", lambda _: 1 << 30)
-            assert run(*pulls) == 4
-        assert "No space left on device" in caplog.text
+            tool_refused(*pulls)
         assert in_use(disk) == ("1.0.0", [])
         (disk / "of_others").unlink()
-        assert run(*pulls) == 0
+        assert tool(*pulls) == 0
         assert in_use(disk) == ("1.1.0", ["1.0.0"])
-        assert problems(disk) == []
+        assert verify_problems(disk) == []
         assert hidden_names(disk) == []
 
 
-def test_pull_needs_only_what_a_robot_has(tmp_path: Path, bundles: Bundles, place: str) -> None:
-    push(bundles(), place)
+def test_pull_needs_only_what_a_robot_has(
+    tmp_path: Path, make_version: MakeVersion, repository: str
+) -> None:
+    push(make_version(), repository)
     run_as_robot(
-        [["pull", f"{place}:1.0.0", "--install", "--activate", "--root", str(tmp_path / "models")]]
+        [
+            [
+                "pull",
+                f"{repository}:1.0.0",
+                "--install",
+                "--activate",
+                "--root",
+                str(tmp_path / "models"),
+            ]
+        ]
     )
     assert in_use(tmp_path / "models") == ("1.0.0", [])
 
 
 def test_two_pulls_of_one_bundle_do_not_meet(
-    bundles: Bundles, place: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
+    make_version: MakeVersion, repository: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push(bundles(), place)
+    push(make_version(), repository)
     real = client.RegistryRepository.download
 
     def meets(self: client.RegistryRepository, *args: object) -> None:
         monkeypatch.setattr(client.RegistryRepository, "download", real)
-        with pytest.raises(ToolError, match="no other process changes it"):
-            pull(f"{place}:1.0.0")
+        with refusal(ToolError):
+            pull(f"{repository}:1.0.0")
         real(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(client.RegistryRepository, "download", meets)
-    assert pull(f"{place}:1.0.0").is_new
+    assert pull(f"{repository}:1.0.0").is_new
 
 
 def test_what_a_pull_is_writing_is_no_leftover(
-    bundles: Bundles,
-    place: str,
+    make_version: MakeVersion,
+    repository: str,
     pull: Pull,
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    push(bundles("1.3.0"), place)
+    push(make_version("1.3.0"), repository)
     real = client.RegistryRepository.download
 
     def meets(self: client.RegistryRepository, *args: object) -> None:
-        assert run("verify", "--root", root) == 0
-        assert "killed" not in caplog.text
-        assert run("prune", NAME, "--force", "--root", root) == 0
+        assert tool("verify", "--root", root) == 0
+        assert not [note for one in verify(root) for note in one.notes]
+        assert tool("prune", NAME, "--force", "--root", root) == 0
         real(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(client.RegistryRepository, "download", meets)
-    assert pull(f"{place}:1.3.0", root=root).is_new
+    assert pull(f"{repository}:1.3.0", root=root).is_new
     assert hidden_names(root) == []
 
 
@@ -288,14 +277,14 @@ def test_what_a_pull_is_writing_is_no_leftover(
 )
 def test_options_that_do_not_fit_are_refused(
     args: list[str],
-    bundles: Bundles,
-    place: str,
+    make_version: MakeVersion,
+    repository: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    push(bundles(), place)
+    push(make_version(), repository)
     monkeypatch.chdir(tmp_path)
-    assert run("pull", f"{place}:1.0.0", *args) == 4
+    assert tool("pull", f"{repository}:1.0.0", *args) == 4
     assert not (tmp_path / NAME).exists()
 
 
@@ -315,22 +304,24 @@ def test_options_that_do_not_fit_are_refused(
         "host/fleet-tiny",
     ],
 )
-def test_what_is_no_reference_is_refused(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert run("pull", text) == 4
-    assert "expected REGISTRY/NAME" in caplog.text
+def test_what_is_no_reference_is_refused(text: str) -> None:
+    with pytest.raises(ToolError):
+        parse_reference(text)
 
 
-def test_name_of_the_repository_is_that_of_the_bundle(bundles: Bundles, server: Server) -> None:
-    assert run("push", bundles(), f"{server.host}/fleet/other") == 4
+def test_name_of_the_repository_is_that_of_the_bundle(
+    make_version: MakeVersion, shared_registry: Server
+) -> None:
+    assert tool("push", make_version(), f"{shared_registry.host}/fleet/other") == 4
 
 
 def test_policy_set_is_pushed_with_its_members_and_pulled_as_one_version(
-    gathered_set: Path, tmp_path: Path, signer: Signer, place: str, pull: Pull, server: Server
+    gathered_set: Path, tmp_path: Path, signer: Signer, repository: str, pull: Pull
 ) -> None:
-    place = place.replace(f"/{NAME}", f"/{SET}")
+    repository = repository.replace(f"/{NAME}", f"/{SET}")
     (gathered_set / "first" / "notes.txt").write_text("private", "utf-8")
-    push(signer.sign(gathered_set), place)
-    done = pull(f"{place}:1.0.0", signer.trusted)
+    push(signer.sign(gathered_set), repository)
+    done = pull(f"{repository}:1.0.0", signer.trusted)
     assert {str(file.relative_to(done.folder)) for file in done.folder.rglob("*.*")} == {
         *(
             f"{name}/{file}"
@@ -341,7 +332,7 @@ def test_policy_set_is_pushed_with_its_members_and_pulled_as_one_version(
         "set.yaml",
         "set.yaml.sig",
     }
-    assert not pull(f"{place}:1.0.0", signer.trusted).is_new
+    assert not pull(f"{repository}:1.0.0", signer.trusted).is_new
     root = tmp_path / "models"
-    assert run("activate", SET, "1.0.0", "--root", root, "--public-key", signer.public) == 0
-    assert problems(root) == []
+    assert tool("activate", SET, "1.0.0", "--root", root, "--public-key", signer.public) == 0
+    assert verify_problems(root) == []

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,23 @@ import pytest
 import yaml
 
 from policy_inference.bundle.load import load_bundle
+from testkit.wording import check_wording
 
-from ..store.conftest import Bundles, Keys, bundles, keys, usual_environment
-from ..store.stores import run
-
-__all__ = ["bundles", "keys", "usual_environment"]
+from ..conftest import MakeVersion
+from ..stores import make_keys, tool
 
 
-class Desk:
+class Candidate:
     """Where a release is worked on: its file, and reports in its folder."""
 
-    def __init__(self, folder: Path, bundle: Path, baseline: Path) -> None:
+    def __init__(
+        self, folder: Path, bundle: Path, baseline: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """Begin a release."""
         self.folder, self.bundle, self.baseline = folder, bundle, baseline
         self.file = folder / "tiny.release.yaml"
         self.sha256 = load_bundle(bundle).sha256
+        self._caplog = caplog
 
     def report(self, name: str, document: Any) -> Path:
         """Write a report."""
@@ -47,11 +50,23 @@ class Desk:
     def record(self, stage: str, *reports: Path | str) -> int:
         """Record evidence; return the exit status."""
         args = [part for report in reports for part in ("--evidence", report)]
-        return run("release", "record", self.file, stage, *args, "--by", "me")
+        return tool("release", "record", self.file, stage, *args, "--by", "me")
+
+    def record_refused(self, stage: str, *reports: Path | str) -> None:
+        """Record evidence that must be refused, and compare the message."""
+        self._caplog.clear()
+        assert self.record(stage, *reports) == 4
+        check_wording(self._caplog.messages[-1])
+
+    def status(self) -> tuple[int, dict[str, Any]]:
+        """Return the exit status and the document of `release status`."""
+        with redirect_stdout(io.StringIO()) as shown:
+            found = tool("release", "status", self.file, "--json")
+        return found, json.loads(shown.getvalue())
 
     def promote(self) -> int:
         """Promote; return the exit status."""
-        return run("release", "promote", self.file, "--by", "Ada")
+        return tool("release", "promote", self.file, "--by", "Ada")
 
     def simulation(self, *, holds: bool = True, **other: Any) -> dict[str, Any]:
         """Return the report of a simulation."""
@@ -116,17 +131,16 @@ class Desk:
         }
 
 
-Desks = Callable[..., Desk]
-
-
 @pytest.fixture
-def desk(tmp_path: Path, bundles: Bundles, keys: Keys) -> Desk:
+def staged(
+    tmp_path: Path, make_version: MakeVersion, caplog: pytest.LogCaptureFixture
+) -> Candidate:
     """A release with its baseline, before its first evidence."""
-    private, _ = keys()
+    private, _ = make_keys(tmp_path)
     folder = tmp_path / "releases"
     folder.mkdir()
-    new = Desk(folder, bundles("1.1.0"), bundles("1.0.0"))
-    assert run("sign", new.bundle, "--key", private) == 0
-    made = run("release", "new", new.bundle, "--baseline", new.baseline, "--output", new.file)
+    new = Candidate(folder, make_version("1.1.0"), make_version("1.0.0"), caplog)
+    assert tool("sign", new.bundle, "--key", private) == 0
+    made = tool("release", "new", new.bundle, "--baseline", new.baseline, "--output", new.file)
     assert made == 0
     return new

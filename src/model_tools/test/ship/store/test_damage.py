@@ -4,29 +4,29 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .conftest import Bundles
-from .stores import NAME, in_use, problems, run, versions
-
-Caplog = pytest.LogCaptureFixture
+from ..conftest import MakeVersion
+from ..stores import NAME, in_use, tool, tool_refused, verify_problems, versions
 
 
 @pytest.fixture
-def model(root: Path) -> Path:
+def in_model(root: Path) -> Path:
     """Folder of the bundle with three versions, of which the last is in use."""
     assert in_use(root) == ("1.2.0", ["1.1.0", "1.0.0"])
     return root / NAME
 
 
-def use(model: Path, target: str | Path) -> None:
-    (model / "current").unlink(missing_ok=True)
+def move_and_use(model: Path, target: str) -> None:
+    """Give the version in use another name, and let `current` follow it."""
+    (model / "1.2.0").rename(model / target)
+    (model / "current").unlink()
     (model / "current").symlink_to(target)
 
 
@@ -35,61 +35,45 @@ def link_out(model: Path) -> None:
     (model / "1.2.0").symlink_to(model.parent.parent / "1.2.0")
 
 
-def link_to_hidden(model: Path) -> None:
-    (model / "1.2.0").rename(model / ".lite3.old")
-    use(model, ".lite3.old")
+HARMS: dict[str, Callable[[Path], object]] = {
+    "link out of the root": link_out,
+    "hidden folder": lambda model: move_and_use(model, ".lite3.old"),
+    "name as prune gives": lambda model: move_and_use(model, ".1.2.0.0123abcd"),
+    "another version's name": lambda model: move_and_use(model, "9.9.9"),
+    "no link": lambda model: (model / "current").unlink(),
+}
 
 
-def link_to_what_prune_makes(model: Path) -> None:
-    (model / "1.2.0").rename(model / ".1.2.0.0123abcd")
-    use(model, ".1.2.0.0123abcd")
-
-
-def copied(model: Path) -> None:
-    (model / "1.2.0").rename(model / "9.9.9")
-    use(model, "9.9.9")
-
-
-def lost(model: Path) -> None:
-    (model / "current").unlink()
-
-
-@pytest.mark.parametrize("harm", [link_out, link_to_hidden, link_to_what_prune_makes, copied, lost])
-def test_what_was_not_installed_is_found_by_verify(
-    root: Path, model: Path, harm: Callable[[Path], None], caplog: Caplog
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_was_not_installed_is_found_and_what_is_in_use_stays(
+    root: Path, in_model: Path, harm: str
 ) -> None:
-    harm(model)
-    assert run("verify", NAME, "--root", root) == 1
-    assert problems(root)
-    assert run("verify", "--root", root) == 1
+    HARMS[harm](in_model)
+    assert tool("verify", NAME, "--root", root) == 1
+    assert verify_problems(root)
+    assert tool("verify", "--root", root) == 1
+    if harm != "no link":
+        tool("prune", NAME, "--keep", 0, "--root", root, "--force")
+        assert (in_model / "current/policy.yaml").is_file()
 
 
-@pytest.mark.parametrize("harm", [link_out, link_to_hidden, link_to_what_prune_makes, copied])
-def test_prune_never_takes_what_is_in_use_whatever_its_name(
-    root: Path, model: Path, harm: Callable[[Path], None]
-) -> None:
-    harm(model)
-    run("prune", NAME, "--keep", 0, "--root", root, "--force")
-    assert (model / "current/policy.yaml").is_file()
+def test_prune_leaves_hidden_files_that_are_not_ours(root: Path, in_model: Path) -> None:
+    (in_model / ".lite3.old").mkdir()
+    assert tool("prune", NAME, "--root", root, "--force") == 0
+    assert (in_model / ".lite3.old").is_dir()
 
 
-def test_prune_leaves_hidden_files_that_are_not_ours(root: Path, model: Path) -> None:
-    (model / ".lite3.old").mkdir()
-    assert run("prune", NAME, "--root", root, "--force") == 0
-    assert (model / ".lite3.old").is_dir()
-
-
-def test_link_without_any_version_is_found_by_verify(root: Path, model: Path) -> None:
+def test_link_without_any_version_is_found_by_verify(root: Path, in_model: Path) -> None:
     for version in versions(root):
-        (model / version).rename(root.parent / version)
-    (model / "1.2.0").symlink_to(root.parent / "1.2.0")
-    assert run("verify", "--root", root) == 1
+        (in_model / version).rename(root.parent / version)
+    (in_model / "1.2.0").symlink_to(root.parent / "1.2.0")
+    assert tool("verify", "--root", root) == 1
 
 
 @pytest.fixture(params=["bytes", "folder", "text", "link", "size"])
-def damaged(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Path:
+def damaged_record(request: pytest.FixtureRequest, in_model: Path) -> Path:
     """A record of activations that cannot be read."""
-    file = model / "activations"
+    file = in_model / "activations"
     file.unlink()
     if request.param == "folder":
         file.mkdir()
@@ -103,38 +87,30 @@ def damaged(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Path
     return file
 
 
-@pytest.mark.parametrize("command", [("rollback", NAME), ("verify", NAME), ("prune", NAME)])
 def test_damaged_record_of_activations_is_one_error_that_says_what_to_do(
-    root: Path,
-    damaged: Path,
-    command: tuple[str, ...],
-    caplog: Caplog,
-    capsys: pytest.CaptureFixture[str],
+    root: Path, damaged_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*command, "--root", root) == (1 if "verify" in command else 4)
-    said = caplog.text + capsys.readouterr().out  # that of verify is its result
-    assert said.count(f"{damaged}: expected the versions that were in use") == 1
-    assert f"model_tools activate {NAME}" in said
+    tool_refused("rollback", NAME, "--root", root)
+    tool_refused("prune", NAME, "--root", root)
+    assert tool("verify", NAME, "--root", root) == 1
+    (problem,) = verify_problems(root)
+    assert str(damaged_record) in problem
     assert in_use_by_link(root) == "1.2.0"
-
-
-def test_list_shows_what_is_in_use_beside_a_damaged_record(
-    root: Path, damaged: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("list", "--root", root) == 0
-    shown = capsys.readouterr().out
-    assert "in use" in shown
-    assert f"{damaged}: expected the versions" in shown
+    capsys.readouterr()
+    assert tool("list", "--json", "--root", root) == 0
+    (model,) = json.loads(capsys.readouterr().out)["models"]
+    assert model["current"] == "1.2.0"
+    assert str(damaged_record) in model["problem"]
 
 
 @pytest.mark.parametrize("version", ["1.1.0", "1.2.0"])
 def test_activate_goes_on_after_a_damaged_record_and_keeps_it(
-    root: Path, damaged: Path, version: str
+    root: Path, damaged_record: Path, version: str
 ) -> None:
-    assert run("activate", NAME, version, "--root", root) == 0
+    assert tool("activate", NAME, version, "--root", root) == 0
     assert in_use(root) == (version, ["1.2.0"] if version == "1.1.0" else [])
-    assert len([*damaged.parent.glob("activations.damaged.*")]) == 1
-    assert problems(root) == []
+    assert len([*damaged_record.parent.glob("activations.damaged.*")]) == 1
+    assert verify_problems(root) == []
 
 
 def in_use_by_link(root: Path) -> str:
@@ -143,14 +119,9 @@ def in_use_by_link(root: Path) -> str:
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
 def test_lock_that_is_something_else_is_neither_followed_nor_waited_for(
-    root: Path,
-    model: Path,
-    tmp_path: Path,
-    kind: str,
-    caplog: Caplog,
-    capsys: pytest.CaptureFixture[str],
+    root: Path, in_model: Path, tmp_path: Path, kind: str
 ) -> None:
-    precious, lock = tmp_path / "precious", model / ".lock"
+    precious, lock = tmp_path / "precious", in_model / ".lock"
     precious.write_text("mine")
     lock.unlink(missing_ok=True)
     if kind == "link":
@@ -161,43 +132,37 @@ def test_lock_that_is_something_else_is_neither_followed_nor_waited_for(
         os.mkfifo(lock)
     else:
         lock.mkdir()
-    for command in (("activate", NAME, "1.0.0"), ("verify",), ("prune", NAME)):
-        caplog.clear()
-        assert run(*command, "--root", root) == (1 if "verify" in command else 4)
-        assert (
-            f"{lock}: expected a file that installers lock" in caplog.text + capsys.readouterr().out
-        )
+    tool_refused("activate", NAME, "1.0.0", "--root", root)
+    tool_refused("prune", NAME, "--root", root)
+    assert tool("verify", "--root", root) == 1
+    assert any(str(lock) in problem for problem in verify_problems(root))
     assert precious.read_text() == "mine"
     assert in_use_by_link(root) == "1.2.0"
 
 
-def member(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+def tar_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
     """Return the header of a file in an archive, which need not be there."""
     info = tarfile.TarInfo(name)
     info.size, info.type = size, kind
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
-@pytest.mark.parametrize(
-    ("header", "found"),
-    [
-        (member("policy.onnx", 1 << 50), r"for which there is room, .* MB or more"),
-        (member("x", 1 << 40, tarfile.XHDTYPE), "a header of 1099511627776 bytes"),
-        (member("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), "a header of 1099511627776 bytes"),
-    ],
-    ids=["file", "comment", "name"],
-)
-def test_archive_that_would_not_fit_is_refused_at_its_header(
-    tmp_path: Path, header: bytes, found: str, caplog: Caplog
-) -> None:
+HEADERS = {
+    "file": tar_header("policy.onnx", 1 << 50),
+    "comment": tar_header("x", 1 << 40, tarfile.XHDTYPE),
+    "name": tar_header("x", 1 << 40, tarfile.GNUTYPE_LONGNAME),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_archive_that_would_not_fit_is_refused_at_its_header(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "bundle.tar"
-    file.write_bytes(header + bytes(4096))
-    assert run("install", file, "--root", tmp_path / "models") == 4
-    assert re.search(found, caplog.text)
+    file.write_bytes(HEADERS[kind] + bytes(4096))
+    tool_refused("install", file, "--root", tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
 
-def test_contract_that_is_larger_than_any_is_not_read(tmp_path: Path, caplog: Caplog) -> None:
+def test_contract_that_is_larger_than_any_is_not_read(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "policy.yaml").touch()
@@ -205,17 +170,14 @@ def test_contract_that_is_larger_than_any_is_not_read(tmp_path: Path, caplog: Ca
     with tarfile.open(tmp_path / "bundle.tar.gz", "w:gz") as archive:
         archive.add(bundle, "bundle")
     for source in (bundle, tmp_path / "bundle.tar.gz"):
-        caplog.clear()
-        assert run("install", source, "--root", tmp_path / "models") == 4
-        assert "policy.yaml: expected a contract of at most 1 MiB" in caplog.text
+        tool_refused("install", source, "--root", tmp_path / "models")
 
 
 def test_bundle_for_which_there_is_no_room_is_refused_before_it_is_copied(
-    tmp_path: Path, bundles: Bundles, caplog: Caplog
+    tmp_path: Path, make_version: MakeVersion
 ) -> None:
-    bundle = bundles()
+    bundle = make_version()
     (bundle / "rows.bin").touch()
     os.truncate(bundle / "rows.bin", 1 << 43)
-    assert run("install", bundle, "--root", tmp_path / "models") == 4
-    assert "expected a bundle for which there is room" in caplog.text
+    tool_refused("install", bundle, "--root", tmp_path / "models")
     assert not (tmp_path / "models").exists()

@@ -21,15 +21,15 @@ from model_tools.errors import ToolError
 from model_tools.ship.store.bundle_source import DEEPEST, MOST_FILES, opened
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_inference.testing.fuzzing import bounded, changed_bytes
+from testkit.wording import check_wording, refusal
 
-from .conftest import Bundles, Keys
-from .stores import NAME, run
-from .test_signing import Caplog
+from ..conftest import MakeVersion
+from ..stores import NAME, make_keys, tool, tool_refused
 
 ROOM = 1 << 30
 
 
-def installed(root: Path) -> list[str]:
+def installed_files(root: Path) -> list[str]:
     """Return all files below the root."""
     return sorted(
         file.relative_to(root).as_posix()
@@ -38,51 +38,44 @@ def installed(root: Path) -> list[str]:
     )
 
 
-def a_file(bundle: Path, secret: Path) -> None:
-    (bundle / "licence.txt").symlink_to(secret)
+def link_to_secret(name: str) -> Callable[[Path, Path], object]:
+    def spoil(bundle: Path, secret: Path) -> None:
+        (bundle / name).unlink(missing_ok=True)
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).symlink_to(secret)
+
+    return spoil
 
 
-def a_folder(bundle: Path, secret: Path) -> None:
-    (bundle / "reports").symlink_to(secret.parent)
+LINKS: dict[str, Callable[[Path, Path], object]] = {
+    "file": link_to_secret("licence.txt"),
+    "folder": lambda bundle, secret: (bundle / "reports").symlink_to(secret.parent),
+    "model": link_to_secret("policy.onnx"),
+    "contract": link_to_secret("policy.yaml"),
+    "deep inside": link_to_secret("a/b/c"),
+    "pipe": lambda bundle, _: os.mkfifo(bundle / "notes"),
+}
 
 
-def the_model(bundle: Path, secret: Path) -> None:
-    (bundle / "policy.onnx").unlink()
-    (bundle / "policy.onnx").symlink_to(secret)
-
-
-def the_contract(bundle: Path, secret: Path) -> None:
-    (bundle / "policy.yaml").unlink()
-    (bundle / "policy.yaml").symlink_to(secret)
-
-
-def deep_inside(bundle: Path, secret: Path) -> None:
-    (bundle / "a" / "b").mkdir(parents=True)
-    (bundle / "a" / "b" / "c").symlink_to(secret)
-
-
-def a_pipe(bundle: Path, secret: Path) -> None:
-    os.mkfifo(bundle / "notes")
-
-
-@pytest.mark.parametrize("spoil", [a_file, a_folder, the_model, the_contract, deep_inside, a_pipe])
+@pytest.mark.parametrize("kind", LINKS)
 def test_links_of_a_folder_are_refused(
-    tmp_path: Path, bundles: Bundles, caplog: Caplog, spoil: Callable[[Path, Path], None]
+    tmp_path: Path, make_version: MakeVersion, kind: str
 ) -> None:
     """A copy of a file that root alone may read was readable for all afterwards."""
-    (tmp_path / "private").mkdir()
-    (tmp_path / "private" / "secret").write_text("for root alone")
-    bundle = bundles()
-    spoil(bundle, tmp_path / "private" / "secret")
+    secret, bundle = tmp_path / "private" / "secret", make_version()
+    secret.parent.mkdir()
+    secret.write_text("for root alone")
+    LINKS[kind](bundle, secret)
 
-    assert run("install", bundle, "--root", tmp_path / "models") == 4
+    tool_refused("install", bundle, "--root", tmp_path / "models")
 
-    assert "expected a file of the bundle that can be read, found a" in caplog.text
-    assert not installed(tmp_path / "models")
+    assert not installed_files(tmp_path / "models")
 
 
-def test_a_file_that_becomes_a_link_meanwhile_is_not_read(tmp_path: Path, bundles: Bundles) -> None:
-    secret, bundle = tmp_path / "secret", bundles()
+def test_a_file_that_becomes_a_link_meanwhile_is_not_read(
+    tmp_path: Path, make_version: MakeVersion
+) -> None:
+    secret, bundle = tmp_path / "secret", make_version()
     secret.write_text("for root alone")
     (bundle / "data").mkdir()
     (bundle / "data" / "notes").write_text("notes")
@@ -92,40 +85,38 @@ def test_a_file_that_becomes_a_link_meanwhile_is_not_read(tmp_path: Path, bundle
         assert "data/notes" in source.names
         (bundle / "policy.onnx").unlink()
         (bundle / "policy.onnx").symlink_to(secret)
-        with pytest.raises(ToolError, match="found a link"):
+        with refusal(ToolError):
             source.open("policy.onnx")
         (bundle / "data").rename(bundle / "before")
         (bundle / "data").symlink_to(tmp_path / "other")
-        with pytest.raises(ToolError, match="expected a file of the bundle that can be read"):
+        with refusal(ToolError):
             source.open("data/notes")
 
 
-def test_hidden_links_are_ignored(tmp_path: Path, bundles: Bundles) -> None:
-    bundle = bundles()
+def test_hidden_links_are_ignored(tmp_path: Path, make_version: MakeVersion) -> None:
+    bundle = make_version()
     (bundle / ".cache").symlink_to("/etc")
-    assert run("install", bundle, "--root", tmp_path / "models") == 0
+    assert tool("install", bundle, "--root", tmp_path / "models") == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 def test_a_tree_that_is_too_deep_or_too_large_is_refused(
-    tmp_path: Path, bundles: Bundles, packed: bool
+    tmp_path: Path, make_version: MakeVersion, packed: bool
 ) -> None:
-    bundle = bundles()
+    bundle, many = make_version(), make_version()
     deep = bundle.joinpath(*"d" * (DEEPEST + 3))
     deep.mkdir(parents=True)
     (deep / "f").touch()
-    with pytest.raises(ToolError, match=rf"{DEEPEST} .*in each other"):
-        names(bundle, packed, tmp_path / "deep.tar")
-    many = bundles()
     (many / "m").mkdir()
     for i in range(MOST_FILES):
         (many / "m" / str(i)).touch()
-    with pytest.raises(ToolError, match=f"at most {MOST_FILES} files"):
-        names(many, packed, tmp_path / "many.tar")
+    for source in (bundle, many):
+        with refusal(ToolError):
+            source_names(source, packed, tmp_path / "source.tar")
 
 
-def names(bundle: Path, packed: bool, archive: Path) -> list[str]:
+def source_names(bundle: Path, packed: bool, archive: Path) -> list[str]:
     """Return the names of the files in a folder, or in an archive of it."""
     if packed:
         with tarfile.open(archive, "w") as made:
@@ -134,7 +125,7 @@ def names(bundle: Path, packed: bool, archive: Path) -> list[str]:
         return list(source.names)
 
 
-def header(size: int, kind: bytes = tarfile.XHDTYPE, text: bytes = b"1") -> bytes:
+def pax_header(size: int, kind: bytes = tarfile.XHDTYPE, text: bytes = b"1") -> bytes:
     """Return a header of a file's name or comment, whose text is digits unless said otherwise."""
     info = tarfile.TarInfo("pax")
     info.type, info.size = kind, size
@@ -145,12 +136,12 @@ def header(size: int, kind: bytes = tarfile.XHDTYPE, text: bytes = b"1") -> byte
 @pytest.mark.parametrize(
     "content",
     [
-        header(1 << 20),
-        header(1 << 20, tarfile.XGLTYPE),
-        header(1 << 11) * 600,
+        pax_header(1 << 20),
+        pax_header(1 << 20, tarfile.XGLTYPE),
+        pax_header(1 << 11) * 600,
         # As large as one may be. How many there may be does not depend on the text, and digits
         # would take 20 s.
-        header(1 << 13, text=b"x") * 600,
+        pax_header(1 << 13, text=b"x") * 600,
     ],
     ids=["large", "large, global", "many", "many, large in all"],
 )
@@ -158,8 +149,7 @@ def test_headers_that_take_a_square_of_time_are_refused(tmp_path: Path, content:
     """Python 3.11.7 searched 1 s in 40 kB of digits, 4 times as long in twice as many."""
     file = tmp_path / "bundle.tar"
     file.write_bytes(content + bytes(1024))
-    refusal = r"a header of .* bytes|recursion|invalid header"  # the last by Python 3.11.2
-    with pytest.raises(ToolError, match=refusal), opened(file, ROOM):
+    with bounded(), pytest.raises(ToolError), opened(file, ROOM):
         pass
 
 
@@ -209,56 +199,51 @@ def sparse_of_pax(parts: int) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT) + listed + bytes(-len(listed) % 512)
 
 
-@pytest.mark.parametrize(
-    ("content", "found"),
-    [
-        (sparse(20_000), "a sparse file"),
-        (sparse_of_pax(1_000_000), "a sparse file"),
-        (made_by_hand(size=-512).tobuf(tarfile.GNU_FORMAT), "a size below 0|negative|invalid"),
-        (made_by_hand(pax_headers={"size": "-512"}).tobuf(tarfile.PAX_FORMAT), "a size below 0"),
-        (made_by_hand(pax_headers={"path": "a\0b"}).tobuf(tarfile.PAX_FORMAT), "cannot be print"),
-        (made_by_hand(name="a\n\x1b[2Jb").tobuf(), "'a.n.x1b.2Jb': .* cannot be printed"),
-        (made_by_hand(name="\udcff").tobuf(tarfile.GNU_FORMAT), "cannot be printed"),
-        (made_by_hand(pax_headers={"mtime": "nan"}).tobuf(tarfile.PAX_FORMAT), "a time of nan s"),
-        (
-            made_by_hand(pax_headers={"mtime": "1e300"}).tobuf(tarfile.PAX_FORMAT),
-            r"a time of 1e\+300 s",
-        ),
-        (
-            made_by_hand(pax_headers={"mtime": "-1e12"}).tobuf(tarfile.PAX_FORMAT),
-            r"a time of -1e\+12 s",
-        ),
-    ],
-    ids=[
-        *("sparse", "sparse of PAX", "negative size", "negative size of PAX", "zero", "escape"),
-        *("no text", "no time", "late", "early"),
-    ],
-)
+def of_pax(**headers: str) -> bytes:
+    return made_by_hand(pax_headers=headers).tobuf(tarfile.PAX_FORMAT)
+
+
+ODD_FILES = {
+    "sparse": sparse(20_000),
+    "sparse of PAX": sparse_of_pax(1_000_000),
+    "negative size": made_by_hand(size=-512).tobuf(tarfile.GNU_FORMAT),
+    "negative size of PAX": of_pax(size="-512"),
+    "zero": of_pax(path="a\0b"),
+    "escape": made_by_hand(name="a\n\x1b[2Jb").tobuf(),
+    "no text": made_by_hand(name="\udcff").tobuf(tarfile.GNU_FORMAT),
+    "no time": of_pax(mtime="nan"),
+    "late": of_pax(mtime="1e300"),
+    "early": of_pax(mtime="-1e12"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
 def test_a_file_that_no_bundle_has_is_refused(
-    tmp_path: Path, bundles: Bundles, content: bytes, found: str
+    tmp_path: Path, make_version: MakeVersion, kind: str
 ) -> None:
     """80 kB of parts took 70 MB and 0.8 s; the others ended in a traceback, or were installed."""
     made, file = io.BytesIO(), tmp_path / "bundle.tar.gz"
     with tarfile.open(fileobj=made, mode="w") as archive:
-        archive.add(bundles() / "policy.yaml", "policy.yaml")
+        archive.add(make_version() / "policy.yaml", "policy.yaml")
         length = archive.offset
-    file.write_bytes(gzip.compress(made.getvalue()[:length] + content + bytes(1024), 1))
-    with bounded(largest_bytes=1 << 25), pytest.raises(ToolError, match=found), opened(file, ROOM):
+    content = made.getvalue()[:length] + ODD_FILES[kind] + bytes(1024)
+    file.write_bytes(gzip.compress(content, 1))
+    with bounded(largest_bytes=1 << 25), refusal(ToolError), opened(file, ROOM):
         pass
 
 
 def test_a_folder_with_names_that_cannot_be_printed_is_refused(
-    tmp_path: Path, bundles: Bundles
+    tmp_path: Path, make_version: MakeVersion
 ) -> None:
-    bundle = bundles()
+    bundle = make_version()
     (bundle / "a\nb").touch()
-    with pytest.raises(ToolError, match=r"'a.nb': .* cannot be printed; rename it"):
-        names(bundle, False, tmp_path)
+    with refusal(ToolError):
+        source_names(bundle, False, tmp_path)
 
 
-def test_an_archive_is_unpacked_in_its_order(tmp_path: Path, bundles: Bundles) -> None:
+def test_an_archive_is_unpacked_in_its_order(tmp_path: Path, make_version: MakeVersion) -> None:
     """Each step back unpacks it from its beginning again."""
-    bundle = bundles()
+    bundle = make_version()
     for i in range(5):
         (bundle / f"z{i}").touch()
     file = tmp_path / "bundle.tar.gz"
@@ -271,47 +256,45 @@ def test_an_archive_is_unpacked_in_its_order(tmp_path: Path, bundles: Bundles) -
 
 
 def test_nothing_of_an_unsigned_bundle_is_parsed(
-    tmp_path: Path, bundles: Bundles, keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: Caplog
+    tmp_path: Path, make_version: MakeVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    private, public = keys()
-    bundle = bundles()
-    assert run("sign", bundle, "--key", private) == 0
+    """Each message is of the signature; none is of the YAML, which is none."""
+    private, public = make_keys(tmp_path)
+    bundle, archive = make_version(), tmp_path / "bundle.tar.gz"
+    assert tool("sign", bundle, "--key", private) == 0
     monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
     (bundle / "policy.yaml").write_text("[" * 1000)
-    archive = tmp_path / "bundle.tar.gz"
     with tarfile.open(archive, "w:gz") as made:
         made.add(bundle, "bundle")
 
     for source in (bundle, archive):
-        caplog.clear()
-        assert run("install", source, "--root", tmp_path / "models") == 4
-        assert "expected a signature of policy.yaml as it is" in caplog.text
-        assert "YAML" not in caplog.text
+        tool_refused("install", source, "--root", tmp_path / "models")
     (bundle / "policy.yaml.sig").unlink()
-    caplog.clear()
-    assert run("install", bundle, "--root", tmp_path / "models") == 4
-    assert "expected a signature in base64" in caplog.text
+    tool_refused("install", bundle, "--root", tmp_path / "models")
 
 
 def test_what_no_signature_covers_stays_behind(
-    tmp_path: Path, bundles: Bundles, keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: Caplog
+    tmp_path: Path,
+    make_version: MakeVersion,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    private, public = keys()
-    bundle, root = bundles(), tmp_path / "models"
-    assert run("sign", bundle, "--key", private) == 0
+    private, public = make_keys(tmp_path)
+    bundle, root = make_version(), tmp_path / "models"
+    assert tool("sign", bundle, "--key", private) == 0
     (bundle / "extra.sh").write_text("harmless")
-    assert run("install", bundle, "--root", tmp_path / "without_keys") == 0
-    assert f"{NAME}/1.0.0/extra.sh" in installed(tmp_path / "without_keys")
+    assert tool("install", bundle, "--root", tmp_path / "without_keys") == 0
+    assert f"{NAME}/1.0.0/extra.sh" in installed_files(tmp_path / "without_keys")
     monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
 
     for _ in range(2):  # again is no error
         caplog.clear()
-        assert run("install", bundle, "--activate", "--root", root) == 0
-        assert "left behind, since the signature does not cover them: extra.sh" in caplog.text
-    assert not any("extra" in name for name in installed(root))
-    assert run("verify", "--root", root) == 0
+        assert tool("install", bundle, "--activate", "--root", root) == 0
+        check_wording(*caplog.messages)
+    assert not any("extra" in name for name in installed_files(root))
+    assert tool("verify", "--root", root) == 0
     # A version that was installed with it is still the same version.
-    assert run("install", bundle, "--root", tmp_path / "without_keys") == 0
+    assert tool("install", bundle, "--root", tmp_path / "without_keys") == 0
 
 
 @pytest.mark.parametrize(
@@ -319,18 +302,23 @@ def test_what_no_signature_covers_stays_behind(
     [("1.1.0", True), ("1.2.0-rc1", True), ("1.10.0", False), ("1.2.1-rc1", False)],
 )
 def test_an_older_version_is_a_warning(
-    root: Path, bundles: Bundles, caplog: Caplog, version: str, warned: bool
+    root: Path,
+    make_version: MakeVersion,
+    caplog: pytest.LogCaptureFixture,
+    version: str,
+    warned: bool,
 ) -> None:
     """A signature does not expire, so that an old bundle with a known fault is taken."""
     if version != "1.1.0":
-        assert run("install", bundles(version), "--root", root) == 0
-        assert ("is older than 1.2.0" in caplog.text) == warned
+        assert tool("install", make_version(version), "--root", root) == 0
+        assert len(caplog.messages) == warned
     caplog.clear()
-    assert run("activate", NAME, version, "--root", root) == 0
-    assert ("is older than 1.2.0" in caplog.text) == warned
+    assert tool("activate", NAME, version, "--root", root) == 0
+    assert len(caplog.messages) == warned
+    check_wording(*caplog.messages)
 
 
-def packed(bundle: Path, kind: int) -> bytes:
+def archive_bytes(bundle: Path, kind: int) -> bytes:
     """Return an archive of a bundle, in one of the three formats that Python writes."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=kind) as archive:
@@ -344,10 +332,10 @@ def _with_pax(info: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 @pytest.fixture(scope="session")
-def archives(bundles: Bundles) -> list[bytes]:
+def archives(make_version: MakeVersion) -> list[bytes]:
     """Return archives of a bundle that can be installed: each format, packed two ways, or not."""
-    bundle = bundles()
-    plain = [packed(bundle, kind) for kind in (0, 1, 2)]
+    bundle = make_version()
+    plain = [archive_bytes(bundle, kind) for kind in (0, 1, 2)]
     return [*plain, gzip.compress(plain[0]), lzma.compress(plain[1])]
 
 

@@ -1,149 +1,182 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Killed at any moment, an installer leaves what ran running, and the way back."""
+"""Killed before any change of the file system, an installer leaves one whole version in use.
+
+The way back from there is whole too, and the same command comes to its end.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from model_tools.ship.store.activation import missing
+from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.core.trial.record import TrialState, newest_trial
 
-from .conftest import Bundles
-from .stores import NAME, hidden_names, in_use, killed, problems, run, versions
+from ..conftest import MakeVersion
+from ..stores import NAME, hidden_names, in_use, tool, tool_killed, verify_problems, versions
 
 pytestmark = [pytest.mark.forks, pytest.mark.slow]
 
-Prepare = Callable[[Path], object]
-Uses = Mapping[str | None, list[str]]
-"""What may be in use after a kill, and the way back from there."""
-
-BEFORE: Uses = {"1.2.0": ["1.1.0", "1.0.0"]}
-THEN = "1.2.0", "1.1.0", "1.0.0"
-FEWEST_CHANGES = 4
+BEFORE = {"1.2.0": ["1.1.0", "1.0.0"]}
+KEPT = {"1.3.0": ["1.2.0", "1.1.0", "1.0.0"]}
+FEWEST_CHANGES = 2
 
 
-def kill_everywhere(
-    tmp_path: Path,
-    three: Path | None,
-    args: Sequence[object],
-    allowed: Uses,
-    done: tuple[str | None, list[str]],
-    prepare: Prepare = lambda root: None,
+@dataclass(frozen=True, kw_only=True)
+class KilledCommand:
+    """A command, and what may be in use after it was killed, with the way back from there."""
+
+    words: str
+    allowed: Mapping[str | None, list[str]]
+    done: str | None
+    before: tuple[str, ...] = ()
+    on_empty_root: bool = False
+
+
+COMMANDS = {
+    "install the first": KilledCommand(
+        words="install 1.0.0", allowed={None: []}, done=None, on_empty_root=True
+    ),
+    "install and activate the first": KilledCommand(
+        words="install 1.0.0 --activate",
+        allowed={None: [], "1.0.0": []},
+        done="1.0.0",
+        on_empty_root=True,
+    ),
+    "install": KilledCommand(words="install 1.3.0", allowed=BEFORE, done="1.2.0"),
+    "install and activate": KilledCommand(
+        words="install 1.3.0 --activate", allowed={**BEFORE, **KEPT}, done="1.3.0"
+    ),
+    "activate the oldest": KilledCommand(
+        words="activate tiny 1.0.0", allowed={**BEFORE, "1.0.0": ["1.2.0", "1.1.0"]}, done="1.0.0"
+    ),
+    "activate the one before": KilledCommand(
+        words="activate tiny 1.1.0", allowed={**BEFORE, "1.1.0": ["1.2.0", "1.0.0"]}, done="1.1.0"
+    ),
+    "activate after a rollback": KilledCommand(
+        words="activate tiny 1.2.0",
+        allowed={**BEFORE, "1.1.0": ["1.0.0"]},
+        done="1.2.0",
+        before=("rollback tiny",),
+    ),
+    "rollback": KilledCommand(
+        words="rollback tiny", allowed={**BEFORE, "1.1.0": ["1.0.0"]}, done="1.1.0"
+    ),
+    "begin a trial": KilledCommand(
+        words="install 1.3.0 --trial trial.yaml", allowed=BEFORE, done="1.2.0"
+    ),
+    "keep a trial": KilledCommand(
+        words="trial keep tiny",
+        allowed={**BEFORE, **KEPT},
+        done="1.3.0",
+        before=("install 1.3.0 --trial trial.yaml", "passes"),
+    ),
+    "end a trial": KilledCommand(
+        words="trial end tiny",
+        allowed=BEFORE,
+        done="1.2.0",
+        before=("install 1.3.0 --trial trial.yaml",),
+    ),
+}
+
+
+def store_state(root: Path) -> tuple[object, ...]:
+    trial = newest_trial(root / NAME)
+    return (in_use(root), versions(root), trial and trial.state)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_killed_at_any_change_leaves_a_whole_version(
+    name: str, tmp_path: Path, three: Path, make_version: MakeVersion
 ) -> None:
-    """Kill a command at its first change, at its second, and so on until it comes to its end."""
-    for at in count(1):
-        root = tmp_path / str(at)
-        if three is not None:
+    command, trial = COMMANDS[name], tmp_path / "trial.yaml"
+    trial.write_text("run_time_s: 60\n")
+    sources = {version: make_version(version) for version in ("1.0.0", "1.3.0")}
+
+    def arguments(words: str, root: Path) -> list[object]:
+        verb, *rest = words.split()
+        given = [sources.get(word, word) if verb == "install" else word for word in rest]
+        return [verb, *(trial if word == "trial.yaml" else word for word in given), "--root", root]
+
+    def prepare(root: Path) -> Path:
+        if not command.on_empty_root:
             shutil.copytree(three, root, symlinks=True)
-            prepare(root)
-        before = versions(root)
-        was_killed = killed(at, *args, "--root", root)
-        assert problems(root) == []
-        used = in_use(root)
-        assert used[1] == allowed[used[0]]
-        if args[0] != "prune":
-            assert set(before) <= set(versions(root))
+        for words in command.before:
+            if words == "passes":
+                append_event(root / NAME / RECORD, 1, TrialEvent.PASSED)
+            else:
+                assert tool(*arguments(words, root)) == 0
+        return root
+
+    whole = prepare(tmp_path / "whole")
+    before = versions(whole)
+    assert tool(*arguments(command.words, whole)) == 0
+    done = store_state(whole)
+    assert in_use(whole) == (command.done, command.allowed[command.done])
+    for at in count(1):
+        root = prepare(tmp_path / str(at))
+        was_killed = tool_killed(at, *arguments(command.words, root))
+        assert verify_problems(root) == []
+        used, back = in_use(root)
+        assert back == command.allowed[used]
+        assert set(before) <= set(versions(root))
+        found = newest_trial(root / NAME)
+        assert found is None or (used == "1.3.0") is (found.state is TrialState.KEPT)
         if not was_killed:
-            assert used == done
+            assert store_state(root) == done
             assert hidden_names(root) == []
             assert at > FEWEST_CHANGES
             return
-        # Nothing of what a kill left is in the way of anybody.
-        if args[0] != "rollback" or used[0] in BEFORE:
-            assert run(*args, "--root", root) == 0
-            assert in_use(root) == done
-        if versions(root):
-            assert run("prune", NAME, "--keep", 99, "--force", "--root", root) == 0
-            assert hidden_names(root) == []
-            assert in_use(root)[1] == allowed[in_use(root)[0]]
-        shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.mark.parametrize("activate", [False, True], ids=["install", "install and activate"])
-def test_install_as_the_first(tmp_path: Path, bundles: Bundles, activate: bool) -> None:
-    args = ["install", bundles(), *(["--activate"] if activate else [])]
-    done = ("1.0.0" if activate else None), list[str]()
-    kill_everywhere(tmp_path, None, args, {None: [], "1.0.0": []}, done)
-
-
-@pytest.mark.parametrize("activate", [False, True], ids=["install", "install and activate"])
-def test_install_of_another_version(
-    tmp_path: Path, three: Path, bundles: Bundles, activate: bool
-) -> None:
-    args = ["install", bundles("1.3.0"), *(["--activate"] if activate else [])]
-    after: Uses = {"1.3.0": [*THEN]}
-    kill_everywhere(
-        tmp_path,
-        three,
-        args,
-        {**BEFORE, **after},
-        ("1.3.0", [*THEN]) if activate else ("1.2.0", [*THEN[1:]]),
-    )
-
-
-@pytest.mark.parametrize(
-    ("version", "back"),
-    [("1.0.0", ["1.2.0", "1.1.0"]), ("1.1.0", ["1.2.0", "1.0.0"]), ("1.2.0", ["1.1.0", "1.0.0"])],
-)
-def test_activation_of_one_that_was_in_use_before(
-    tmp_path: Path, three: Path, version: str, back: list[str]
-) -> None:
-    if version == "1.2.0":  # from the way back, on again
-        kill_everywhere(
-            tmp_path,
-            three,
-            ["activate", NAME, version],
-            {"1.1.0": ["1.0.0"], version: back},
-            (version, back),
-            lambda root: run("rollback", NAME, "--root", root),
-        )
-    else:
-        kill_everywhere(
-            tmp_path, three, ["activate", NAME, version], {**BEFORE, version: back}, (version, back)
-        )
-
-
-def test_rollback(tmp_path: Path, three: Path) -> None:
-    kill_everywhere(
-        tmp_path, three, ["rollback", NAME], {**BEFORE, "1.1.0": ["1.0.0"]}, ("1.1.0", ["1.0.0"])
-    )
+        # Nothing that a kill left stops the next command.
+        if store_state(root) != done:
+            assert tool(*arguments(command.words, root)) == 0
+            assert store_state(root) == done
+        assert tool("prune", NAME, "--keep", 99, "--force", "--root", root) == 0
+        assert hidden_names(root) == []
+        assert store_state(root) == done
+        shutil.rmtree(root)
 
 
 def test_rollback_after_an_activation_that_was_killed(tmp_path: Path, three: Path) -> None:
     """Of one that was in use before, so that the record has it twice."""
     for at in count(1):
         root = shutil.copytree(three, tmp_path / str(at), symlinks=True)
-        was_killed = killed(at, "activate", NAME, "1.1.0", "--root", root)
+        was_killed = tool_killed(at, "activate", NAME, "1.1.0", "--root", root)
         used, back = in_use(root)
         for version in back:
-            assert run("rollback", NAME, "--root", root) == 0
+            assert tool("rollback", NAME, "--root", root) == 0
             assert in_use(root)[0] == version
-        assert run("rollback", NAME, "--root", root) == 4
+        assert tool("rollback", NAME, "--root", root) == 4
         assert back == (["1.1.0", "1.0.0"] if used == "1.2.0" else ["1.2.0", "1.0.0"])
         if not was_killed:
             return
 
 
-def test_prune(tmp_path: Path, three: Path, bundles: Bundles) -> None:
+def test_prune_that_is_killed_loses_only_the_oldest_way_back(
+    tmp_path: Path, three: Path, make_version: MakeVersion
+) -> None:
     """Of the oldest two: one was in use, one never."""
     full = shutil.copytree(three, tmp_path / "full", symlinks=True)
     for version in ("0.9.0", "1.3.0"):
-        assert run("install", bundles(version), "--root", full) == 0
-    assert run("activate", NAME, "1.3.0", "--root", full) == 0
-    back = ["1.2.0", "1.1.0", "1.0.0"]
+        assert tool("install", make_version(version), "--root", full) == 0
+    assert tool("activate", NAME, "1.3.0", "--root", full) == 0
+    back = KEPT["1.3.0"]
     for at in count(1):
         root = shutil.copytree(full, tmp_path / str(at), symlinks=True)
-        was_killed = killed(at, "prune", NAME, "--keep", 0, "--force", "--root", root)
-        assert problems(root) == []
+        prune = ("prune", NAME, "--keep", 0, "--force", "--root", root)
+        was_killed = tool_killed(at, *prune)
+        assert verify_problems(root) == []
         used, way = in_use(root)
         assert used == "1.3.0"
         assert way in (back, back[:2])
-        assert run("prune", NAME, "--keep", 0, "--force", "--root", root) == 0
+        assert tool(*prune) == 0
         assert versions(root) == ["1.1.0", "1.2.0", "1.3.0"]
         assert in_use(root) == ("1.3.0", back[:2])
         assert missing(root / NAME) == []

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .conftest import Bundles
-from .stores import NAME
+from ..conftest import MakeVersion
+from ..stores import NAME
 
 RUN_IN = Path(__file__).parents[5] / "tools/setup/requirements/run.in"
 CHILD = """
@@ -50,10 +50,12 @@ def run_as_robot(commands: Sequence[Sequence[str]]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_versions_are_managed_with_what_a_robot_has(tmp_path: Path, bundles: Bundles) -> None:
+def test_versions_are_managed_with_what_a_robot_has(
+    tmp_path: Path, make_version: MakeVersion
+) -> None:
     trial = tmp_path / "trial.yaml"
     trial.write_text("run_time_s: 60")
-    first, second = (str(bundles(version)) for version in ("1.0.0", "1.1.0"))
+    first, second = (str(make_version(version)) for version in ("1.0.0", "1.1.0"))
     commands = [
         ["install", first, "--activate"],
         ["install", second],

@@ -39,17 +39,14 @@ def put_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the compiler as setup.py does; the vendor's tools are not on the PATH."""
     register(
-        tmp_path / "site",
-        "boards",
-        GROUP,
-        {"bpu": "model_tools.ship.compilers.bpu:BpuCompiler"},
+        tmp_path / "site", "boards", GROUP, {"bpu": "model_tools.ship.compilers.bpu:BpuCompiler"}
     )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Path:
+def few_rows(tmp_path: Path) -> Path:
     """File of fewer rows, since each becomes a file of the workspace."""
     file = tmp_path / "rollout.npz"
     np.savez(file, obs=observations(64))
@@ -57,7 +54,7 @@ def rows(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def compiled(rows: Path, tmp_path: Path) -> Callable[..., JointBundle]:
+def compile_bpu(few_rows: Path, tmp_path: Path) -> Callable[..., JointBundle]:
     source = make_bundle(tmp_path / "tiny")
 
     def apply(
@@ -69,7 +66,7 @@ def compiled(rows: Path, tmp_path: Path) -> Callable[..., JointBundle]:
             bundle=source,
             precision=precision,
             target=target,
-            rows=rows,
+            rows=few_rows,
             samples=512,
             output=tmp_path / "made",
             options=given,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import yaml
 from onnx import helper, numpy_helper
 
 from model_tools.files.bpu_files import MARCHES
@@ -22,12 +23,12 @@ Nodes = Sequence[onnx.NodeProto]
 TRANSFORMER_INPUTS = {"states": (1, 6), "laptop/features": (1, 4, 2, 3), "phone": (1, 4, 2, 3)}
 
 
-def settings(march: str, precision: str = "int8", **changes: Any) -> BpuSettings:
+def bpu_settings(march: str, precision: str = "int8", **changes: Any) -> BpuSettings:
     given = {"calibration": "default", "optimize_level": MARCHES[march].levels[-1], "jobs": 4}
     return BpuSettings(march=march, precision=precision, **{**given, **changes})
 
 
-def save(
+def save_nodes(
     file: Path,
     nodes: Nodes,
     inputs: dict[str, Any],
@@ -49,7 +50,7 @@ def save(
     return file
 
 
-def graph(
+def bpu_graph(
     name: str, model: Path, inputs: dict[str, Any], outputs: dict[str, Any], rows: int = 40
 ) -> BpuGraph:
     random = np.random.default_rng(1)
@@ -64,13 +65,15 @@ def graph(
     )
 
 
-def mlp(folder: Path, name: str = "policy", opset: int = 17, batch: int | str = 1) -> BpuGraph:
+def mlp_graph(
+    folder: Path, name: str = "policy", opset: int = 17, batch: int | str = 1
+) -> BpuGraph:
     weights = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
     nodes = [
         helper.make_node("Gemm", ["obs", "w", "b"], ["product"]),
         helper.make_node("Elu", ["product"], ["actions"]),
     ]
-    file = save(
+    file = save_nodes(
         folder / f"{name}.onnx",
         nodes,
         {"obs": (batch, 6)},
@@ -79,10 +82,10 @@ def mlp(folder: Path, name: str = "policy", opset: int = 17, batch: int | str = 
         w=weights,
         b=weights[0],
     )
-    return graph(name, file, {"obs": (1, 6)}, {"actions": (1, 2)})
+    return bpu_graph(name, file, {"obs": (1, 6)}, {"actions": (1, 2)})
 
 
-def lstm(folder: Path) -> BpuGraph:
+def lstm_graph(folder: Path) -> BpuGraph:
     """Make a recurrent model with its state as tensors."""
     random = np.random.default_rng(0)
     nodes = [
@@ -100,13 +103,13 @@ def lstm(folder: Path) -> BpuGraph:
         name: random.normal(size=shape).astype(np.float32)
         for name, shape in {"w": (1, 16, 6), "r": (1, 16, 4)}.items()
     }
-    file = save(
+    file = save_nodes(
         folder / "lstm.onnx", nodes, inputs, outputs, 17, **weights, axis=np.array([1], np.int64)
     )
-    return graph("lstm", file, inputs, outputs)
+    return bpu_graph("lstm", file, inputs, outputs)
 
 
-def transformer(folder: Path) -> BpuGraph:
+def transformer_graph(folder: Path) -> BpuGraph:
     """Make a model of a vector and two feature maps."""
     flat = [
         helper.make_node("Flatten", [name], [f"flat{i}"])
@@ -118,11 +121,16 @@ def transformer(folder: Path) -> BpuGraph:
         helper.make_node("Softmax", ["all"], ["shares"]),
         helper.make_node("Unsqueeze", ["shares", "axes"], ["Actions"]),
     ]
-    file = save(
+    file = save_nodes(
         folder / "transformer.onnx",
         nodes,
         TRANSFORMER_INPUTS,
         {"Actions": (1, 1, 54)},
         axes=np.array([1], np.int64),
     )
-    return graph("transformer", file, TRANSFORMER_INPUTS, {"Actions": (1, 1, 54)})
+    return bpu_graph("transformer", file, TRANSFORMER_INPUTS, {"Actions": (1, 1, 54)})
+
+
+def read_config(file: Path) -> dict[str, dict[str, Any]]:
+    loaded: dict[str, dict[str, Any]] = yaml.safe_load(file.read_text("utf-8"))
+    return loaded

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
+import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,13 +28,22 @@ from model_tools.ship.compilers.bpu_workspace import (
     write_workspace,
 )
 from policy_inference.interfaces import TensorSpec
+from testkit.wording import refusal
 
 from . import vendor_tool
-from .graphs import graph, lstm, mlp, save, settings, transformer
+from .graphs import (
+    bpu_graph,
+    bpu_settings,
+    lstm_graph,
+    mlp_graph,
+    read_config,
+    save_nodes,
+    transformer_graph,
+)
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Callable[..., Path]:
+def write_bpu_graphs(tmp_path: Path) -> Callable[..., Path]:
     def apply(graphs: Sequence[BpuGraph], given: BpuSettings) -> Path:
         folder = tmp_path / "workspace"
         folder.mkdir()
@@ -43,33 +53,32 @@ def written(tmp_path: Path) -> Callable[..., Path]:
     return apply
 
 
-def config(folder: Path, name: str) -> dict[str, dict[str, Any]]:
-    loaded: dict[str, dict[str, Any]] = yaml.safe_load(
-        (folder / name / "config.yaml").read_text("utf-8")
-    )
-    return loaded
-
-
 @pytest.mark.parametrize("precision", ["int8", "int16"])
 @pytest.mark.parametrize("march", MARCHES)
 def test_settings_and_samples_are_what_the_tool_wants(
-    written: Callable[..., Path], tmp_path: Path, march: str, precision: str
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, precision: str
 ) -> None:
-    graphs = [mlp(tmp_path), transformer(tmp_path)]
+    graphs = [mlp_graph(tmp_path), transformer_graph(tmp_path)]
 
-    folder = written(graphs, settings(march, precision))
+    folder = write_bpu_graphs(graphs, bpu_settings(march, precision))
 
     for one in graphs:
-        shapes = vendor_tool.check(MARCHES[march].tool, folder / one.name, config(folder, one.name))
+        shapes = vendor_tool.check_settings(
+            MARCHES[march].tool, folder / one.name, read_config(folder / one.name / "config.yaml")
+        )
         assert len(shapes) == len(one.inputs)
-        int16 = config(folder, one.name)["calibration_parameters"].get("optimization", "")
+        int16 = read_config(folder / one.name / "config.yaml")["calibration_parameters"].get(
+            "optimization", ""
+        )
         assert ("set_all_nodes_int16" in int16) is (precision == "int16")
-        assert config(folder, one.name)["model_parameters"]["march"] == march
+        assert read_config(folder / one.name / "config.yaml")["model_parameters"]["march"] == march
 
 
-def test_lists_are_in_the_order_of_the_inputs(written: Callable[..., Path], tmp_path: Path) -> None:
-    folder = written([transformer(tmp_path)], settings("nash-e"))
-    found = config(folder, "transformer")
+def test_lists_are_in_the_order_of_the_inputs(
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = write_bpu_graphs([transformer_graph(tmp_path)], bpu_settings("nash-e"))
+    found = read_config(folder / "transformer" / "config.yaml")
 
     assert found["input_parameters"]["input_name"] == "states;laptop/features;phone"
     assert found["input_parameters"]["input_shape"] == "1x6x1x1;1x4x2x3;1x4x2x3"
@@ -79,22 +88,27 @@ def test_lists_are_in_the_order_of_the_inputs(written: Callable[..., Path], tmp_
 
 
 def test_extra_params_keep_outputs_unpadded_on_nash_only(
-    written: Callable[..., Path], tmp_path: Path
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path
 ) -> None:
-    folder = written([mlp(tmp_path)], settings("nash-m"))
+    folder = write_bpu_graphs([mlp_graph(tmp_path)], bpu_settings("nash-m"))
 
-    parameters = config(folder, "policy")["compiler_parameters"]
+    parameters = read_config(folder / "policy" / "config.yaml")["compiler_parameters"]
     assert parameters["extra_params"] == {"input_no_padding": True, "output_no_padding": True}
     assert parameters["optimize_level"] == "O2"
 
 
 @pytest.mark.parametrize(("march", "suffix"), [("bayes-e", ".bin"), ("nash-e", ".npy")])
 def test_samples_are_those_that_were_given_in_their_order(
-    written: Callable[..., Path], tmp_path: Path, march: str, suffix: str
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, suffix: str
 ) -> None:
-    one = transformer(tmp_path)
+    one = transformer_graph(tmp_path)
 
-    folder = written([one], settings(march)) / "transformer" / "calibration" / "1_laptop_features"
+    folder = (
+        write_bpu_graphs([one], bpu_settings(march))
+        / "transformer"
+        / "calibration"
+        / "1_laptop_features"
+    )
 
     files = sorted(folder.iterdir())
     assert [file.name for file in files] == [f"{row:06d}{suffix}" for row in range(40)]
@@ -106,11 +120,11 @@ def test_samples_are_those_that_were_given_in_their_order(
 @pytest.mark.parametrize("opset", [9, 11, 13, 17, 20])
 @pytest.mark.parametrize("march", ["bayes-e", "nash-e"])
 def test_model_in_the_workspace_is_the_same_function_of_four_axes(
-    written: Callable[..., Path], tmp_path: Path, march: str, opset: int
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, opset: int
 ) -> None:
-    one = mlp(tmp_path, opset=opset)
+    one = mlp_graph(tmp_path, opset=opset)
 
-    folder = written([one], settings(march))
+    folder = write_bpu_graphs([one], bpu_settings(march))
 
     prepared = onnxruntime.InferenceSession(str(folder / "policy" / "policy.onnx"))
     original = onnxruntime.InferenceSession(str(one.model))
@@ -121,14 +135,17 @@ def test_model_in_the_workspace_is_the_same_function_of_four_axes(
     assert made.opset_import[0].version == 11
 
 
-@pytest.mark.parametrize("make", [lstm, transformer])
+@pytest.mark.parametrize("make", [lstm_graph, transformer_graph])
 @pytest.mark.parametrize("march", ["bayes-e", "nash-e"])
 def test_models_of_several_inputs_are_the_same_functions_in_opset_11(
-    written: Callable[..., Path], tmp_path: Path, march: str, make: Callable[[Path], BpuGraph]
+    write_bpu_graphs: Callable[..., Path],
+    tmp_path: Path,
+    march: str,
+    make: Callable[[Path], BpuGraph],
 ) -> None:
     one = make(tmp_path)
 
-    file = written([one], settings(march)) / one.name / f"{one.name}.onnx"
+    file = write_bpu_graphs([one], bpu_settings(march)) / one.name / f"{one.name}.onnx"
 
     samples = {name: array[:1] for name, array in one.samples.items()}
     expected = onnxruntime.InferenceSession(str(one.model)).run(None, samples)
@@ -142,55 +159,51 @@ def test_models_of_several_inputs_are_the_same_functions_in_opset_11(
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_open_batch_is_closed_to_one(written: Callable[..., Path], tmp_path: Path) -> None:
-    folder = written([mlp(tmp_path, batch="batch")], settings("bayes-e"))
+def test_open_batch_is_closed_to_one(write_bpu_graphs: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_bpu_graphs([mlp_graph(tmp_path, batch="batch")], bpu_settings("bayes-e"))
 
     model = onnx.load(folder / "policy" / "policy.onnx")
     (output,) = model.graph.output
     assert [axis.dim_value for axis in output.type.tensor_type.shape.dim] == [1, 2]
 
 
-def normalised(folder: Path) -> BpuGraph:
+def layer_norm_graph(folder: Path) -> BpuGraph:
     """Make a model with an operator that opset 11 does not have."""
     nodes = [helper.make_node("LayerNormalization", ["obs", "scale"], ["actions"])]
-    file = save(
+    file = save_nodes(
         folder / "norm.onnx",
         nodes,
         {"obs": (1, 6)},
         {"actions": (1, 6)},
         scale=np.ones(6, np.float32),
     )
-    return graph("policy", file, {"obs": (1, 6)}, {"actions": (1, 6)})
+    return bpu_graph("policy", file, {"obs": (1, 6)}, {"actions": (1, 6)})
 
 
 def test_model_that_opset_11_does_not_have_stays_where_the_compiler_reads_it(
-    written: Callable[..., Path], tmp_path: Path
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path
 ) -> None:
-    folder = written([normalised(tmp_path)], settings("nash-e"))
+    folder = write_bpu_graphs([layer_norm_graph(tmp_path)], bpu_settings("nash-e"))
 
     assert onnx.load(folder / "policy" / "policy.onnx").opset_import[0].version == 17
 
 
 def test_model_that_opset_11_does_not_have_is_refused_for_bayes(
-    written: Callable[..., Path], tmp_path: Path
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        ToolError,
-        match=r"norm.onnx: .* \(to 11\), found opset 17; "
-        r"export it again with --opset 11 .*LayerNorm",
-    ):
-        written([normalised(tmp_path)], settings("bayes-e"))
+    with refusal(ToolError):
+        write_bpu_graphs([layer_norm_graph(tmp_path)], bpu_settings("bayes-e"))
 
 
 def test_softmax_over_another_axis_than_the_last_is_not_taken_for_the_old_one(
-    written: Callable[..., Path], tmp_path: Path
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path
 ) -> None:
     nodes = [helper.make_node("Softmax", ["image"], ["actions"], axis=1)]
     inputs = {"image": (1, 4, 2, 3)}
-    file = save(tmp_path / "softmax.onnx", nodes, inputs, {"actions": (1, 4, 2, 3)})
-    one = graph("policy", file, inputs, {"actions": (1, 4, 2, 3)})
+    file = save_nodes(tmp_path / "softmax.onnx", nodes, inputs, {"actions": (1, 4, 2, 3)})
+    one = bpu_graph("policy", file, inputs, {"actions": (1, 4, 2, 3)})
 
-    folder = written([one], settings("nash-e"))
+    folder = write_bpu_graphs([one], bpu_settings("nash-e"))
 
     image = one.samples["image"][:1]
     prepared = onnxruntime.InferenceSession(str(folder / "policy" / "policy.onnx"))
@@ -199,24 +212,24 @@ def test_softmax_over_another_axis_than_the_last_is_not_taken_for_the_old_one(
 
 
 def test_scripts_compile_every_graph_and_collect_the_results(
-    written: Callable[..., Path], tmp_path: Path, put_on_path: Callable[..., None]
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, put_on_path: Callable[..., None]
 ) -> None:
     put_on_path("hb_compile")
-    graphs, given = [mlp(tmp_path), transformer(tmp_path)], settings("nash-p")
-    folder = written(graphs, given)
+    graphs, given = [mlp_graph(tmp_path), transformer_graph(tmp_path)], bpu_settings("nash-p")
+    folder = write_bpu_graphs(graphs, given)
 
     subprocess.run([str(folder / "build_all.sh")], check=True, capture_output=True)
 
     for one in graphs:
         made = result(folder, one.name, given).read_text("utf-8")
-        assert made.startswith("\0made by hb_compile")
+        assert "hb_compile" in made
 
 
 def test_scripts_stop_at_the_first_graph_that_fails(
-    written: Callable[..., Path], tmp_path: Path, put_on_path: Callable[..., None]
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, put_on_path: Callable[..., None]
 ) -> None:
     put_on_path("hb_mapper", "exit 7")
-    folder = written([mlp(tmp_path)], settings("bayes"))
+    folder = write_bpu_graphs([mlp_graph(tmp_path)], bpu_settings("bayes"))
 
     done = subprocess.run([str(folder / "build_all.sh")], check=False, capture_output=True)
 
@@ -226,33 +239,28 @@ def test_scripts_stop_at_the_first_graph_that_fails(
 def test_container_command_quotes_the_folder() -> None:
     command = container_command(Path("/tmp/my work"), "image:v1")
 
-    assert "-v '/tmp/my work':/workspace -w /workspace image:v1 bash build_all.sh" in command
+    assert "/tmp/my work:/workspace" in shlex.split(command)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda s: {**s, "obs": s["obs"][:, :5]}, r"the same number of samples .*obs \[40, 5\]"),
-        (lambda s: {**s, "obs": s["obs"][:0]}, r"the same number of samples .*obs \[0, 6\]"),
-        (lambda s: {}, "the same number of samples .*, found none"),
-        (lambda s: {**s, "more": s["obs"]}, r"more \[40, 6\]"),
-        (lambda s: {"obs": s["obs"] * np.nan}, "samples of obs: expected finite values"),
-    ],
-)
-def test_samples_that_do_not_fit_are_refused(
-    written: Callable[..., Path], tmp_path: Path, change: Callable[..., Any], message: str
+Samples = dict[str, Any]
+UNFIT_SAMPLES: dict[str, Callable[[Samples], Samples]] = {
+    "five values": lambda s: {**s, "obs": s["obs"][:, :5]},
+    "no rows": lambda s: {**s, "obs": s["obs"][:0]},
+    "nothing": lambda s: {},
+    "more inputs": lambda s: {**s, "more": s["obs"]},
+    "not finite": lambda s: {"obs": s["obs"] * np.nan},
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT_SAMPLES)
+def test_samples_of_a_graph_that_do_not_fit_are_refused(
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, kind: str
 ) -> None:
-    one = mlp(tmp_path)
-    bad = BpuGraph(
-        name="policy",
-        model=one.model,
-        inputs=one.inputs,
-        outputs=one.outputs,
-        samples=change(one.samples),
-    )
+    one = mlp_graph(tmp_path)
+    bad = dataclasses.replace(one, samples=UNFIT_SAMPLES[kind](dict(one.samples)))
 
-    with pytest.raises(ToolError, match=message):
-        written([bad], settings("nash-e"))
+    with refusal(ToolError):
+        write_bpu_graphs([bad], bpu_settings("nash-e"))
 
 
 @pytest.mark.parametrize(
@@ -265,53 +273,45 @@ def test_samples_that_do_not_fit_are_refused(
     ids=str,
 )
 def test_inputs_that_a_bpu_does_not_take_are_refused(
-    written: Callable[..., Path], tmp_path: Path, spec: TensorSpec
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, spec: TensorSpec
 ) -> None:
-    one = mlp(tmp_path)
-    bad = BpuGraph(
-        name="policy", model=one.model, inputs=(spec,), outputs=one.outputs, samples=one.samples
-    )
+    one = mlp_graph(tmp_path)
+    bad = dataclasses.replace(one, inputs=(spec,))
 
-    with pytest.raises(ToolError, match=f"expected float32 with .* found {re.escape(str(spec))}"):
-        written([bad], settings("nash-e"))
+    with refusal(ToolError):
+        write_bpu_graphs([bad], bpu_settings("nash-e"))
 
 
 def test_name_that_separates_inputs_is_refused(
-    written: Callable[..., Path], tmp_path: Path
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path
 ) -> None:
-    one = mlp(tmp_path)
-    bad = BpuGraph(
-        name="policy",
-        model=one.model,
-        inputs=(TensorSpec(name="a;b", shape=(1, 6)),),
-        outputs=one.outputs,
-        samples={"a;b": one.samples["obs"]},
-    )
+    one = mlp_graph(tmp_path)
+    spec, samples = TensorSpec(name="a;b", shape=(1, 6)), {"a;b": one.samples["obs"]}
+    bad = dataclasses.replace(one, inputs=(spec,), samples=samples)
 
-    with pytest.raises(ToolError, match="input a;b: expected a name without ';'"):
-        written([bad], settings("nash-e"))
+    with refusal(ToolError):
+        write_bpu_graphs([bad], bpu_settings("nash-e"))
 
 
-@pytest.mark.parametrize("names", [("policy", "policy"), ("../policy",), ("bpu_output",), ("",)])
+@pytest.mark.parametrize(
+    "names",
+    [("policy", "policy"), ("../policy",), ("bpu_output",), ("",)],
+    ids=["twice", "outside", "of the results", "no name"],
+)
 def test_graphs_whose_folders_would_clash_are_refused(
-    written: Callable[..., Path], tmp_path: Path, names: tuple[str, ...]
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    one = mlp(tmp_path)
-    graphs = [
-        BpuGraph(
-            name=name, model=one.model, inputs=one.inputs, outputs=one.outputs, samples=one.samples
-        )
-        for name in names
-    ]
+    one = mlp_graph(tmp_path)
+    graphs = [dataclasses.replace(one, name=name) for name in names]
 
-    with pytest.raises(ToolError, match="expected graphs with different names"):
-        written(graphs, settings("nash-e"))
+    with refusal(ToolError):
+        write_bpu_graphs(graphs, bpu_settings("nash-e"))
 
 
 def test_record_says_what_the_workspace_was_made_of(
-    written: Callable[..., Path], tmp_path: Path
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path
 ) -> None:
-    folder = written([mlp(tmp_path)], settings("nash-e", "int16"))
+    folder = write_bpu_graphs([mlp_graph(tmp_path)], bpu_settings("nash-e", "int16"))
 
     found = yaml.safe_load((folder / RECORD).read_text("utf-8"))
     assert (found["march"], found["precision"]) == ("nash-e", "int16")

@@ -49,7 +49,9 @@ LEVELS = {MAPPER: "O3", COMPILE: "O2"}
 OPSETS = {MAPPER: (10, 11), COMPILE: (10, 19)}
 
 
-def check(tool: str, folder: Path, config: dict[str, dict[str, Any]]) -> list[tuple[int, ...]]:
+def check_settings(
+    tool: str, folder: Path, config: dict[str, dict[str, Any]]
+) -> list[tuple[int, ...]]:
     """Raise ValueError for what the tool refuses; return the shapes of the inputs."""
     for group, required in REQUIRED.items():
         keys = set(config[group])
@@ -125,7 +127,7 @@ def _check_samples(tool: str, folder: Path, shape: tuple[int, ...]) -> int:
     return len(files)
 
 
-def main(tool: str, arguments: Sequence[str]) -> None:
+def run_vendor_tool(tool: str, arguments: Sequence[str]) -> None:
     """Do as the tool of this name does."""
     if list(arguments) == ["--version"]:
         sys.stdout.write(f"{tool}, version 1.2.3\n")
@@ -137,7 +139,7 @@ def main(tool: str, arguments: Sequence[str]) -> None:
     parser.add_argument("-c", "--config", type=Path, required=True)
     file: Path = parser.parse_args(arguments).config
     config = yaml.safe_load(file.read_text("utf-8"))
-    check(tool, file.parent, config)
+    check_settings(tool, file.parent, config)
     model = config["model_parameters"]
     made = Path(model["working_dir"], model["output_model_file_prefix"])
     made.parent.mkdir()
@@ -150,4 +152,4 @@ def main(tool: str, arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    run_vendor_tool(sys.argv[1], sys.argv[2:])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import builtins
 import io
+import logging
 import os
 import signal
 import sys
@@ -13,11 +14,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
 from model_tools import cli
 from model_tools.ship.store.activation import way_back
 from model_tools.ship.store.installed import models_in
 from model_tools.ship.store.inventory import verify
 from policy_inference.bundle.store import current_version, versions_of
+from testkit.wording import check_wording
 
 NAME = "tiny"
 NOBODY = 65534
@@ -33,9 +44,41 @@ _CHANGES = {
 }
 
 
-def run(*args: object) -> int:
+def tool(*args: object) -> int:
     """Run the command; return its exit status."""
     return cli.main([str(arg) for arg in args])
+
+
+def tool_refused(*args: object) -> str:
+    """Run a command that must be refused, and compare its message with the wording; return it."""
+    said = list[str]()
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        assert tool(*args) == 4
+    finally:
+        logging.getLogger().removeHandler(handler)
+    check_wording(said[-1])
+    return said[-1]
+
+
+def make_keys(folder: Path, name: str = "team", password: str = "") -> tuple[Path, Path]:
+    """Make a private key and its public one."""
+    key = Ed25519PrivateKey.generate()
+    private, public = folder / f"{name}.key", folder / f"{name}.pem"
+    cipher = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher))
+    public.write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    return private, public
+
+
+def compile_oip(bundle: Path, output: Path, *options: str, precision: str = "fp32") -> None:
+    """Compile a bundle for a server of the Open Inference Protocol."""
+    given = ("--bundle", bundle, "--precision", precision, "--output", output)
+    assert tool("compile", "oip", *given, *options) == 0
 
 
 def in_use(root: Path) -> tuple[str | None, list[str]]:
@@ -48,7 +91,7 @@ def versions(root: Path) -> list[str]:
     return versions_of(root / NAME)
 
 
-def problems(root: Path) -> list[str]:
+def verify_problems(root: Path) -> list[str]:
     """Return what `verify` finds wrong; nothing where nothing is installed yet."""
     return [one.problem for one in verify(root) if one.problem] if models_in(root) else []
 
@@ -141,7 +184,7 @@ def before_change(at: int, act: Callable[[], object]) -> None:
     sys.addaudithook(hook)
 
 
-def killed(at: int, *args: object) -> bool:
+def tool_killed(at: int, *args: object) -> bool:
     """Run the command and kill it at its `at`-th change; return whether it came so far.
 
     Raises:
@@ -150,7 +193,7 @@ def killed(at: int, *args: object) -> bool:
 
     def does() -> int:
         before_change(at, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        return run(*args)
+        return tool(*args)
 
     status = in_child(does)
     assert status in (0, -signal.SIGKILL)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles in several versions, and a root in which three were in use one after the other."""
+"""Bundles in several versions, keys, and a root in which three versions were in use in turn."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 
-from ...tiny_bundle import make_bundle
-from .stores import NAME, run
+from ..tiny_bundle import make_bundle
+from .stores import NAME, tool
 
-Bundles = Callable[..., Path]
-Keys = Callable[..., tuple[Path, Path]]
+MakeVersion = Callable[..., Path]
 SET = "ways"
 STATED = """\
 schema_version: 1
@@ -54,7 +45,7 @@ def usual_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+def make_version(tmp_path_factory: pytest.TempPathFactory) -> MakeVersion:
     """Return what makes a bundle of a version, with more changes to its contract if wanted."""
     template = make_bundle(tmp_path_factory.mktemp("template"))
 
@@ -72,13 +63,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
 
 
 @pytest.fixture(scope="session")
-def three(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three(make_version: MakeVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with three versions that were activated in their order; to be copied."""
     root = tmp_path_factory.mktemp("three") / "models"
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("POLICY_INFERENCE_PUBLIC_KEY", raising=False)
         for version in VERSIONS:
-            assert run("install", bundles(version), "--activate", "--root", root) == 0
+            assert tool("install", make_version(version), "--activate", "--root", root) == 0
     return root
 
 
@@ -89,27 +80,10 @@ def root(three: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> Keys:
-    """Return what makes a private key and its public one."""
-
-    def make(name: str = "team", password: str = "") -> tuple[Path, Path]:
-        key = Ed25519PrivateKey.generate()
-        private, public = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
-        cipher = BestAvailableEncryption(password.encode()) if password else NoEncryption()
-        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher))
-        public.write_bytes(
-            key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        )
-        return private, public
-
-    return make
-
-
-@pytest.fixture
-def stated_set(bundles: Bundles, tmp_path: Path) -> Path:
+def stated_set(make_version: MakeVersion, tmp_path: Path) -> Path:
     """A set whose members lie beside it."""
     for name in ("one", "two"):
-        shutil.copytree(bundles("1.0.0", ("name: tiny", f"name: {name}")), tmp_path / name)
+        shutil.copytree(make_version("1.0.0", ("name: tiny", f"name: {name}")), tmp_path / name)
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "set.yaml").write_text(STATED, "utf-8")
@@ -119,5 +93,5 @@ def stated_set(bundles: Bundles, tmp_path: Path) -> Path:
 @pytest.fixture
 def gathered_set(stated_set: Path, tmp_path: Path) -> Path:
     """That set with its members in its folder."""
-    assert run("pin", stated_set, "--output", tmp_path / "out") == 0
+    assert tool("pin", stated_set, "--output", tmp_path / "out") == 0
     return tmp_path / "out"
