@@ -271,7 +271,7 @@ def test_answer_that_comes_drop_by_drop_ends(
         urls = {"a": f"{scheme}://127.0.0.1:{port}/", "b": web.robot("/b", metrics("b"))}
         a, b = judge_fleet(read_robots(urls))
     assert (a.health, b.health) == ("unknown", "healthy")
-    assert len(a.reasons) == 1
+    assert f":{port}/" in a.reasons[0]
 
 
 def test_redirects_and_parts_of_an_answer_are_no_answer(web: Web) -> None:

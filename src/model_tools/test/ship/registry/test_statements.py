@@ -311,7 +311,7 @@ def test_revoked_version_in_use_is_named_by_every_command(
     for words in (("verify", NAME, "current"), ("verify", f"{NAME}@1.0.0"), ("verify",)):
         assert tool(*words, "--root", root) == 1
     problems = {one.version: one.problem for one in verify(root) if one.problem}
-    assert problems.keys() == {"1.0.0", "1.2.0"}
+    assert problems.keys() == {"1.2.0"}
     check_wording(problems["1.2.0"])
     assert tool("verify", f"{NAME}@1.1.0", "--root", root) == 0
     capsys.readouterr()
@@ -412,7 +412,7 @@ def test_two_keys_are_in_force_while_one_replaces_the_other(
         (("serial: 1", "serial: true"), "serial"),
         (("channel: stable", "channel: ../x"), "channel"),
         (("digest: sha256", "digest: md5"), "digest"),
-        (("kind: channel", "kind: channel\nmore: 1"), ""),
+        (("kind: channel", "kind: channel\nmore: 1"), "more"),
     ],
     ids=["kind", "zero", "truth", "channel", "digest", "more"],
 )
@@ -429,7 +429,7 @@ def test_time_that_does_not_exist_is_refused(make_version: MakeVersion) -> None:
     text = channel(make_version(), expires="2026-02-30T00:00:00Z")
     with pytest.raises(BundleError) as caught:
         parse_statement(text.encode(), "here")
-    assert [problem.key for problem in caught.value.problems] == ["expires"]
+    assert {problem.key for problem in caught.value.problems} == {"expires"}
 
 
 def test_statement_from_the_future_is_not_signed(

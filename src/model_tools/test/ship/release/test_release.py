@@ -502,7 +502,7 @@ def test_limits_can_be_changed_before_the_first_evidence(staged: Candidate) -> N
     [
         (("kind: release", "kind: channel"), "kind"),
         (("min_robots: 1", "min_robots: 0"), "stages.shadow.min_robots"),
-        (("name: tiny", "name: tiny\nmore: 1"), ""),
+        (("name: tiny", "name: tiny\nmore: 1"), "more"),
         (("sha256: ", "sha256: x"), "sha256"),
     ],
     ids=["kind", "no robots", "more", "sha256"],

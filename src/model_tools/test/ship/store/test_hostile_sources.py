@@ -315,7 +315,8 @@ def test_an_older_version_is_a_warning(
     caplog.clear()
     assert tool("activate", NAME, version, "--root", root) == 0
     assert len(caplog.messages) == warned
-    check_wording(*caplog.messages)
+    if warned:
+        check_wording(*caplog.messages)
 
 
 def archive_bytes(bundle: Path, kind: int) -> bytes:

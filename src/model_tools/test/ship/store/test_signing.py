@@ -182,8 +182,8 @@ def test_encrypted_key_without_a_terminal_names_the_variable(
         command, stdin=subprocess.DEVNULL, start_new_session=True, capture_output=True, text=True
     )
     assert done.returncode == 4
-    (line,) = done.stderr.splitlines()
-    check_wording(line)
+    assert "POLICY_INFERENCE_KEY_PASSWORD" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_only_a_whole_bundle_is_signed_and_only_once_without_force(
