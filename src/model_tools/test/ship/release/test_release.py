@@ -476,7 +476,11 @@ def test_evidence_is_of_the_present_stage_and_beside_the_release(
     assert staged.record("simulation") == 4
 
 
-@pytest.mark.parametrize("change", [("walk_s: 20.0", "walk_s: 5.0"), ("by: me", "by: Eve")])
+@pytest.mark.parametrize(
+    "change",
+    [("walk_s: 20.0", "walk_s: 5.0"), ("by: me", "by: Eve")],
+    ids=["limit", "history"],
+)
 def test_what_was_decided_cannot_be_changed_later(
     change: tuple[str, str], staged: Candidate
 ) -> None:

@@ -167,6 +167,7 @@ def test_what_was_not_compiled_yet_is_not_taken(compile_bpu: Compile, tmp_path: 
 @pytest.mark.parametrize(
     ("target", "precision", "options"),
     [("nash-m", "int8", {}), ("nash-e", "int16", {}), ("nash-e", "int8", {"calibration": "kl"})],
+    ids=["march", "precision", "calibration"],
 )
 def test_workspace_of_another_model_or_order_is_not_taken(
     compile_bpu: Compile, tmp_path: Path, target: str, precision: str, options: dict[str, str]
