@@ -24,17 +24,20 @@ from ..stores import NAME, hidden_names, in_use, tool, tool_killed, verify_probl
 
 pytestmark = [pytest.mark.forks, pytest.mark.slow]
 
-BEFORE = {"1.2.0": ["1.1.0", "1.0.0"]}
-KEPT = {"1.3.0": ["1.2.0", "1.1.0", "1.0.0"]}
+Uses = Mapping[str | None, list[str]]
+"""What may be in use after a kill, and the way back from there."""
+
+BEFORE: Uses = {"1.2.0": ["1.1.0", "1.0.0"]}
+KEPT: Uses = {"1.3.0": ["1.2.0", "1.1.0", "1.0.0"]}
 FEWEST_CHANGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class KilledCommand:
-    """A command, and what may be in use after it was killed, with the way back from there."""
+    """A command, and what may be in use after it was killed."""
 
     words: str
-    allowed: Mapping[str | None, list[str]]
+    allowed: Uses
     done: str | None
     before: tuple[str, ...] = ()
     on_empty_root: bool = False
