@@ -68,7 +68,7 @@ def test_every_version_builds_an_engine_of_it(
     compile_tensorrt: Compile, monkeypatch: pytest.MonkeyPatch, flavour: str, precision: str
 ) -> None:
     bundle = compile_tensorrt(precision)
-    machine.install(monkeypatch, flavour)
+    machine.put_doubles(monkeypatch, flavour)
 
     backend, _ = open_backend(bundle, ["tensorrt"], {"tensorrt": {"build": "yes"}})
     for row in observations(20, seed=3):
@@ -137,7 +137,7 @@ def test_the_model_that_onnx_runtime_quantises_for_itself_is_refused(
         str(tmp_path / "gemm.onnx"),
     )
     made = tmp_path / "int8.onnx"
-    machine.install(monkeypatch, flavour)
+    machine.put_doubles(monkeypatch, flavour)
     obs, actions = TensorSpec(name="obs", shape=(1, 6)), TensorSpec(name="actions", shape=(1, 2))
     quantise(tmp_path / "gemm.onnx", made, {"obs": observations()})
     with refusal(BackendError):
@@ -149,7 +149,7 @@ def test_the_model_that_onnx_runtime_quantises_for_itself_is_refused(
 def test_a_build_here_proves_it_and_is_reported(
     compile_tensorrt: Compile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    gpu = machine.install(monkeypatch, "10.3")
+    gpu = machine.put_doubles(monkeypatch, "10.3")
 
     entry, _ = compile_tensorrt("fp16", build="yes").artifact("tensorrt")
 
@@ -179,7 +179,7 @@ def test_an_option_without_such_a_value_is_refused(compile_tensorrt: Compile) ->
 def test_the_bundles_own_onnx_serves_where_nothing_was_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.install(monkeypatch)
+    machine.put_doubles(monkeypatch)
     bundle = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
 
     backend, _ = open_backend(bundle, ["tensorrt"], {"tensorrt": {"build": "yes"}})
