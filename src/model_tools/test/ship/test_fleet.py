@@ -265,7 +265,7 @@ def odd_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 def test_answer_that_comes_drop_by_drop_ends(
     answer: Callable[[socket.socket], None], web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "_WITHIN_S", 0.3)
+    monkeypatch.setattr(fleet, "_WITHIN_S", 1.0)
     scheme = "https" if answer is hello_requests else "http"
     with odd_server(answer) as port:
         urls = {"a": f"{scheme}://127.0.0.1:{port}/", "b": web.robot("/b", metrics("b"))}
