@@ -30,7 +30,7 @@ def operator_executor() -> Iterator[SingleThreadedExecutor]:
 
 
 @pytest.fixture
-def walker(operator_executor: SingleThreadedExecutor) -> Iterator[Robot]:
+def met_robot(operator_executor: SingleThreadedExecutor) -> Iterator[Robot]:
     """A robot with a policy node, and without a driver."""
     robot = Robot(operator_executor)
     yield robot
@@ -58,7 +58,9 @@ def unconfigured(operator_executor: SingleThreadedExecutor) -> Iterator[Make]:
 
 
 @pytest.fixture
-def operator(unconfigured: Make, operator_executor: SingleThreadedExecutor, walker: Robot) -> Make:
+def operator(
+    unconfigured: Make, operator_executor: SingleThreadedExecutor, met_robot: Robot
+) -> Make:
     """Return what makes the operator's node, lets it start, and meet the robot."""
 
     def make(**parameters: object) -> OperatorNode:
@@ -66,7 +68,7 @@ def operator(unconfigured: Make, operator_executor: SingleThreadedExecutor, walk
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
         operator_executor.add_node(node)
-        walker.until(
+        met_robot.until(
             lambda: dict(node.view().lines)["next"].startswith(("stand", "take control")),
             "the policy node",
         )

@@ -50,143 +50,147 @@ def let_it_walk(robot: Robot, node: OperatorNode) -> None:
 
 
 def test_robot_is_taken_stood_up_walked_and_given_back_by_joystick_alone(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
-    walker.has_driver()
+    met_robot.has_driver()
     node = operator()
-    walker.holds()
-    walker.until(lambda: "joystick: found" in news(node), "the joystick")
-    walker.until(lambda: "driver" in news(node), "the driver")
+    met_robot.holds()
+    met_robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    met_robot.until(lambda: "driver" in news(node), "the driver")
     for button, asked, headline in (
         (TAKE, "driver: take_control", "DAMP | robot: FOLLOWING"),
         (STAND, "stand", "READY | robot: FOLLOWING"),
         (RUN, "run", "RUN | robot: FOLLOWING"),
     ):
-        walker.holds(DEADMAN, button)
-        walker.is_asked(asked)
-        walker.holds(DEADMAN)
-        shows(walker, node, headline)
-    let_it_walk(walker, node)
-    walker.holds(vx=1.0)
-    walker.until(lambda: walker.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
-    walker.holds(RELEASE)
-    walker.is_asked("driver: release_control")
+        met_robot.holds(DEADMAN, button)
+        met_robot.is_asked(asked)
+        met_robot.holds(DEADMAN)
+        shows(met_robot, node, headline)
+    let_it_walk(met_robot, node)
+    met_robot.holds(vx=1.0)
+    met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    met_robot.holds(RELEASE)
+    met_robot.is_asked("driver: release_control")
 
 
-def test_button_asks_a_policy_set_for_its_next_state(operator: Make, walker: Robot) -> None:
-    walker.policy.policy_set = [SetStatus(state="walk", states=["walk", "crouch"])]
+def test_button_asks_a_policy_set_for_its_next_state(operator: Make, met_robot: Robot) -> None:
+    met_robot.policy.policy_set = [SetStatus(state="walk", states=["walk", "crouch"])]
     node = operator()
-    let_it_walk(walker, node)
+    let_it_walk(met_robot, node)
     for state in ("crouch", "walk"):
-        walker.holds(DEADMAN, SWITCH)
-        walker.is_asked(f"switch {state}")
-        walker.holds(DEADMAN)
-        walker.until(
-            lambda: f"{walker.policy.policy_set[0].state} is asked for" in news(node), state
+        met_robot.holds(DEADMAN, SWITCH)
+        met_robot.is_asked(f"switch {state}")
+        met_robot.holds(DEADMAN)
+        met_robot.until(
+            lambda: f"{met_robot.policy.policy_set[0].state} is asked for" in news(node), state
         )
-    walker.refusal = "the switch to walk has not ended"
-    walker.holds(DEADMAN, SWITCH)
-    walker.is_asked("switch crouch")
-    walker.until(lambda: walker.refusal in screen_lines(node).get("refused", ""), "the refusal")
-    walker.holds()
-    walker.until(lambda: screen_lines(node)["joystick"] != "dead-man's switch held", "the release")
-    walker.holds(SWITCH)
-    walker.until(
+    met_robot.refusal = "the switch to walk has not ended"
+    met_robot.holds(DEADMAN, SWITCH)
+    met_robot.is_asked("switch crouch")
+    met_robot.until(
+        lambda: met_robot.refusal in screen_lines(node).get("refused", ""), "the refusal"
+    )
+    met_robot.holds()
+    met_robot.until(
+        lambda: screen_lines(node)["joystick"] != "dead-man's switch held", "the release"
+    )
+    met_robot.holds(SWITCH)
+    met_robot.until(
         lambda: "hold the dead-man's switch as well" in screen_lines(node)["refused"], "refusal"
     )
-    assert walker.asked == []
+    assert met_robot.asked == []
 
 
 def test_keys_let_a_person_take_over_and_hand_back_after_enter(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
     node = operator()
-    let_it_walk(walker, node)
+    let_it_walk(met_robot, node)
     for key, request in (("o", "take_over"), ("p", "hand_back")):
         node.press(key)
         assert screen_lines(node)["confirm"] == f"{request.replace('_', ' ')}: Enter"
-        assert walker.asked == []
-        walker.types(node.press, key, lambda: walker.asked)
-        walker.is_asked(request)
+        assert met_robot.asked == []
+        met_robot.types(node.press, key, lambda: met_robot.asked)
+        met_robot.is_asked(request)
 
 
-def test_single_policy_has_no_state_to_switch_to(operator: Make, walker: Robot) -> None:
+def test_single_policy_has_no_state_to_switch_to(operator: Make, met_robot: Robot) -> None:
     node = operator()
-    let_it_walk(walker, node)
-    walker.holds(DEADMAN, SWITCH)
-    walker.until(
+    let_it_walk(met_robot, node)
+    met_robot.holds(DEADMAN, SWITCH)
+    met_robot.until(
         lambda: "expected a policy set" in screen_lines(node).get("refused", ""), "the refusal"
     )
-    assert walker.asked == []
+    assert met_robot.asked == []
 
 
 def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_while_it_runs(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
     node = operator()
-    walker.holds()
-    walker.until(lambda: "joystick: found" in news(node), "the joystick")
-    walker.holds(DEADMAN, vx=1.0)
-    walker.until(
+    met_robot.holds()
+    met_robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    met_robot.holds(DEADMAN, vx=1.0)
+    met_robot.until(
         lambda: screen_lines(node)["joystick"] == "there; sticks to the middle first", "it"
     )
-    assert walker.velocities == []
-    walker.policy.mode = JointCommand.MODE_READY
-    walker.until(lambda: len(walker.velocities) > 2, "velocities")
-    assert {*walker.velocities} == {(0.0, 0.0, 0.0)}
-    let_it_walk(walker, node)
-    walker.policy.mode = JointCommand.MODE_DAMP
-    walker.until(lambda: walker.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
-    heard = len(walker.velocities)
-    walker.policy.reason = "lies"
-    walker.until(lambda: "DAMP: lies" in news(node), "the next status")
-    assert len(walker.velocities) == heard
+    assert met_robot.velocities == []
+    met_robot.policy.mode = JointCommand.MODE_READY
+    met_robot.until(lambda: len(met_robot.velocities) > 2, "velocities")
+    assert {*met_robot.velocities} == {(0.0, 0.0, 0.0)}
+    let_it_walk(met_robot, node)
+    met_robot.policy.mode = JointCommand.MODE_DAMP
+    met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
+    heard = len(met_robot.velocities)
+    met_robot.policy.reason = "lies"
+    met_robot.until(lambda: "DAMP: lies" in news(node), "the next status")
+    assert len(met_robot.velocities) == heard
 
 
 def test_estop_goes_out_as_service_and_topic_and_reset_ends_both(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
     node = operator()
-    let_it_walk(walker, node)
+    let_it_walk(met_robot, node)
     node.press("e")
-    walker.is_asked("estop")
-    walker.until(lambda: walker.estops == [True], "the e-stop's topic")
-    walker.until(lambda: node.view().tone is Tone.FAULT, "the fault")
+    met_robot.is_asked("estop")
+    met_robot.until(lambda: met_robot.estops == [True], "the e-stop's topic")
+    met_robot.until(lambda: node.view().tone is Tone.FAULT, "the fault")
     assert screen_lines(node)["next"] == "reset (c)"
     node.press("c")
-    walker.is_asked("reset")
-    walker.until(lambda: walker.estops == [True, False], "the end of the e-stop's topic")
+    met_robot.is_asked("reset")
+    met_robot.until(lambda: met_robot.estops == [True, False], "the end of the e-stop's topic")
 
 
-def test_damp_is_asked_of_policy_and_driver(operator: Make, walker: Robot) -> None:
-    walker.has_driver()
+def test_damp_is_asked_of_policy_and_driver(operator: Make, met_robot: Robot) -> None:
+    met_robot.has_driver()
     node = operator()
-    walker.until(lambda: "driver" in news(node), "the driver")
+    met_robot.until(lambda: "driver" in news(node), "the driver")
     node.press("d")
-    walker.until(lambda: len(walker.asked) == 2, "both")
-    assert sorted(walker.asked) == ["damp", "driver: damp"]
+    met_robot.until(lambda: len(met_robot.asked) == 2, "both")
+    assert sorted(met_robot.asked) == ["damp", "driver: damp"]
 
 
-def test_reset_is_asked_of_policy_and_driver(operator: Make, walker: Robot) -> None:
-    walker.has_driver()
+def test_reset_is_asked_of_policy_and_driver(operator: Make, met_robot: Robot) -> None:
+    met_robot.has_driver()
     node = operator()
-    walker.until(lambda: "driver" in news(node), "the driver")
+    met_robot.until(lambda: "driver" in news(node), "the driver")
     node.press("c")
-    walker.until(lambda: len(walker.asked) == 2, "both")
-    assert sorted(walker.asked) == ["driver: reset", "reset"]
+    met_robot.until(lambda: len(met_robot.asked) == 2, "both")
+    assert sorted(met_robot.asked) == ["driver: reset", "reset"]
 
 
-def test_wish_to_move_is_shown_until_it_is_confirmed(operator: Make, walker: Robot) -> None:
+def test_wish_to_move_is_shown_until_it_is_confirmed(operator: Make, met_robot: Robot) -> None:
     node = operator()
     node.press("S")
     assert screen_lines(node)["confirm"] == "stand: Enter"
-    assert walker.asked == []
-    walker.types(node.press, "s", lambda: walker.asked)
-    walker.is_asked("stand")
+    assert met_robot.asked == []
+    met_robot.types(node.press, "s", lambda: met_robot.asked)
+    met_robot.is_asked("stand")
     assert "confirm" not in screen_lines(node)
 
 
-def test_keys_that_must_be_let_go_are_shown_so(operator: Make, walker: Robot) -> None:
+def test_keys_that_must_be_let_go_are_shown_so(operator: Make, met_robot: Robot) -> None:
     node = operator()
     check_wording(screen_lines(node)["velocity"])
     node.press("space")
@@ -194,104 +198,110 @@ def test_keys_that_must_be_let_go_are_shown_so(operator: Make, walker: Robot) ->
 
 
 def test_robot_that_does_not_follow_is_shown_so_and_neither_stood_up_nor_driven(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
-    walker.has_driver()
-    assert walker.driver is not None
+    met_robot.has_driver()
+    assert met_robot.driver is not None
     node = operator()
-    walker.until(lambda: "driver" in news(node), "the driver")
-    walker.types(node.press, "s", lambda: "stand: refused" in screen_lines(node).get("refused", ""))
-    assert walker.asked == []
-    walker.driver.state = RobotStatus.FOLLOWING
-    let_it_walk(walker, node)
-    walker.driver.state, walker.driver.reason = (
+    met_robot.until(lambda: "driver" in news(node), "the driver")
+    met_robot.types(
+        node.press, "s", lambda: "stand: refused" in screen_lines(node).get("refused", "")
+    )
+    assert met_robot.asked == []
+    met_robot.driver.state = RobotStatus.FOLLOWING
+    let_it_walk(met_robot, node)
+    met_robot.driver.state, met_robot.driver.reason = (
         RobotStatus.DAMPING,
         "the command expired",
     )
-    walker.until(lambda: walker.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
     view = node.view()
     check_wording(view.headline)
     assert view.tone is Tone.AT_REST
     assert screen_lines(node)["next"] == "damp (d)"
 
 
-def test_driver_that_falls_silent_is_shown_so(operator: Make, walker: Robot) -> None:
-    walker.has_driver()
+def test_driver_that_falls_silent_is_shown_so(operator: Make, met_robot: Robot) -> None:
+    met_robot.has_driver()
     node = operator()
-    walker.until(lambda: "driver" in news(node), "the driver")
-    walker.driver = None
+    met_robot.until(lambda: "driver" in news(node), "the driver")
+    met_robot.driver = None
     gone = "no status of the driver comes any more"
-    walker.until(lambda: screen_lines(node)["next"] == gone, "the driver's silence")
+    met_robot.until(lambda: screen_lines(node)["next"] == gone, "the driver's silence")
     check_wording(node.view().headline)
     assert node.view().tone is Tone.UNKNOWN
 
 
 def test_button_without_the_deadman_is_refused_with_the_remedy(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
     node = operator()
-    walker.holds()
-    walker.until(lambda: "joystick: found" in news(node), "the joystick")
-    walker.holds(STAND)
-    walker.until(lambda: "stand: refused: hold the dead-man's switch" in news(node), "the refusal")
-    assert walker.asked == []
+    met_robot.holds()
+    met_robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    met_robot.holds(STAND)
+    met_robot.until(
+        lambda: "stand: refused: hold the dead-man's switch" in news(node), "the refusal"
+    )
+    assert met_robot.asked == []
 
 
-def test_refusal_is_shown_with_its_reason(operator: Make, walker: Robot) -> None:
+def test_refusal_is_shown_with_its_reason(operator: Make, met_robot: Robot) -> None:
     node = operator()
-    walker.refusal = "STAND refused: imu/data: no message yet"
-    walker.types(node.press, "s", lambda: f"stand: refused: {walker.refusal}" in news(node))
-    assert screen_lines(node)["refused"] == f"stand: refused: {walker.refusal}"
+    met_robot.refusal = "STAND refused: imu/data: no message yet"
+    met_robot.types(node.press, "s", lambda: f"stand: refused: {met_robot.refusal}" in news(node))
+    assert screen_lines(node)["refused"] == f"stand: refused: {met_robot.refusal}"
     node.press("d")
     assert "refused" not in screen_lines(node)
 
 
 def test_without_a_driver_control_cannot_be_taken_and_the_screen_says_so(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
     node = operator()
     check_wording(screen_lines(node)["driver"])
-    walker.types(node.press, "t", lambda: "take_control" in news(node))
+    met_robot.types(node.press, "t", lambda: "take_control" in news(node))
     check_wording(lines_with(news(node), "take_control")[0])
 
 
 def test_lost_joystick_is_an_estop_by_choice(
-    unconfigured: Make, operator_executor: SingleThreadedExecutor, walker: Robot
+    unconfigured: Make, operator_executor: SingleThreadedExecutor, met_robot: Robot
 ) -> None:
     node = unconfigured(joy_timeout_s=0.5, lost_joystick="estop")
     assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
     assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
     operator_executor.add_node(node)
-    walker.holds()
-    walker.until(lambda: "joystick: found" in news(node), "the joystick")
-    walker.joy = None
-    walker.until(lambda: walker.estops == [True], "the e-stop")
+    met_robot.holds()
+    met_robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    met_robot.joy = None
+    met_robot.until(lambda: met_robot.estops == [True], "the e-stop")
     assert "joystick: lost" in news(node)
 
 
-def test_of_two_joysticks_none_drives(operator: Make, walker: Robot) -> None:
+def test_of_two_joysticks_none_drives(operator: Make, met_robot: Robot) -> None:
     node = operator()
-    let_it_walk(walker, node)
-    other = walker.node.create_publisher(Joy, "joy", QoSProfile(depth=1))
-    walker.until(lambda: walker.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    let_it_walk(met_robot, node)
+    other = met_robot.node.create_publisher(Joy, "joy", QoSProfile(depth=1))
+    met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
     check_wording(screen_lines(node)["joystick"])
-    walker.node.destroy_publisher(other)
+    met_robot.node.destroy_publisher(other)
 
 
 @pytest.mark.slow
-def test_policy_that_falls_silent_is_sent_no_velocities(operator: Make, walker: Robot) -> None:
+def test_policy_that_falls_silent_is_sent_no_velocities(operator: Make, met_robot: Robot) -> None:
     node = operator()
-    let_it_walk(walker, node)
-    walker.silent = True
-    walker.until(lambda: "policy: no status comes any more" in news(node), "the policy's silence")
-    walker.until(lambda: walker.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
+    let_it_walk(met_robot, node)
+    met_robot.silent = True
+    met_robot.until(
+        lambda: "policy: no status comes any more" in news(node), "the policy's silence"
+    )
+    met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
     check_wording(node.view().headline)
 
 
 def test_a_node_that_commands_velocities_already_is_named_and_refused(
-    unconfigured: Make, walker: Robot, capfd: pytest.CaptureFixture[str]
+    unconfigured: Make, met_robot: Robot, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    walker.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
+    met_robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
     node = unconfigured()
     assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
     check_wording(*lines_with(capfd.readouterr().err, "/operator_node"))
@@ -306,76 +316,78 @@ def test_of_two_operators_the_second_does_not_start(
 
 
 def test_a_node_that_begins_to_command_velocities_is_named_and_run_refused(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
     node = operator()
     other = Node("teleop", use_global_arguments=False)
     publisher = other.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
-    walker.until(lambda: "others command velocities too: /teleop" in news(node), "the other one")
-    walker.types(node.press, "w", lambda: "run: " in news(node))
+    met_robot.until(lambda: "others command velocities too: /teleop" in news(node), "the other one")
+    met_robot.types(node.press, "w", lambda: "run: " in news(node))
     check_wording(lines_with(news(node), "run: refused")[0])
     other.destroy_publisher(publisher)
     other.destroy_node()
-    walker.until(lambda: "this node is alone again" in news(node), "the other one's end")
-    walker.types(node.press, "w", lambda: walker.asked)
-    walker.is_asked("run")
+    met_robot.until(lambda: "this node is alone again" in news(node), "the other one's end")
+    met_robot.types(node.press, "w", lambda: met_robot.asked)
+    met_robot.is_asked("run")
 
 
 def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
     node = operator()
-    let_it_walk(walker, node)
+    let_it_walk(met_robot, node)
     assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
-    walker.is_asked("damp")
-    walker.until(lambda: walker.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
-    walker.until(lambda: node.answering == 0, "the answer")
+    met_robot.is_asked("damp")
+    met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    met_robot.until(lambda: node.answering == 0, "the answer")
     node.press("d")
-    assert walker.asked == []
+    assert met_robot.asked == []
 
 
-def test_goodbye_to_a_robot_that_folds_ends_that(operator: Make, walker: Robot) -> None:
-    walker.has_driver()
+def test_goodbye_to_a_robot_that_folds_ends_that(operator: Make, met_robot: Robot) -> None:
+    met_robot.has_driver()
     node = operator()
-    assert walker.driver is not None
-    walker.driver.state = RobotStatus.TAKING
-    walker.until(lambda: "TAKING" in screen_lines(node).get("driver", ""), "the fold")
+    assert met_robot.driver is not None
+    met_robot.driver.state = RobotStatus.TAKING
+    met_robot.until(lambda: "TAKING" in screen_lines(node).get("driver", ""), "the fold")
 
     node.trigger_deactivate()
 
-    walker.until(lambda: "driver: damp" in walker.asked, "the driver to be asked")
+    met_robot.until(lambda: "driver: damp" in met_robot.asked, "the driver to be asked")
 
 
-def test_goodbye_to_a_robot_that_is_damped_asks_for_nothing(operator: Make, walker: Robot) -> None:
+def test_goodbye_to_a_robot_that_is_damped_asks_for_nothing(
+    operator: Make, met_robot: Robot
+) -> None:
     node = operator()
     node.trigger_deactivate()
     assert node.answering == 0
 
 
 def test_screen_shows_reasons_to_refuse_the_next_step_and_the_state_of_the_robot(
-    operator: Make, walker: Robot
+    operator: Make, met_robot: Robot
 ) -> None:
-    walker.has_driver()
+    met_robot.has_driver()
     node = operator()
-    assert walker.driver is not None
-    walker.driver.obstacles = ["the legs are not folded", "the robot moves"]
-    walker.driver.joint_names = ["FL_Knee", "HR_Knee", "HL_Knee"]
-    walker.driver.temperature_c = [41.0, 44.0, float("nan")]
-    walker.driver.largest_gap_s = 0.0021
-    walker.battery.publish(BatteryState(percentage=0.82, voltage=25.3))
-    walker.until(
+    assert met_robot.driver is not None
+    met_robot.driver.obstacles = ["the legs are not folded", "the robot moves"]
+    met_robot.driver.joint_names = ["FL_Knee", "HR_Knee", "HL_Knee"]
+    met_robot.driver.temperature_c = [41.0, 44.0, float("nan")]
+    met_robot.driver.largest_gap_s = 0.0021
+    met_robot.battery.publish(BatteryState(percentage=0.82, voltage=25.3))
+    met_robot.until(
         lambda: "battery" in screen_lines(node) and "hottest" in screen_lines(node), "all of it"
     )
     shown = screen_lines(node)
     check_wording(shown["next"])
-    assert shown["hottest"] == "HR_Knee, 44 °C"
+    assert {"HR_Knee,", "44"} <= {*shown["hottest"].split()}
     assert shown["battery"] == "82 %, 25.3 V"
     assert "2.1 ms" in shown["link"]
     check_wording(shown["link"])
     check_wording(shown["people"])
-    walker.driver.state = RobotStatus.FOLLOWING
-    walker.policy.inputs = [InputStatus(name="imu/data", text="imu/data: 400 ms old")]
-    walker.until(
+    met_robot.driver.state = RobotStatus.FOLLOWING
+    met_robot.policy.inputs = [InputStatus(name="imu/data", text="imu/data: 400 ms old")]
+    met_robot.until(
         lambda: screen_lines(node)["next"] == "stand (s, Enter): imu/data: 400 ms old", "stand"
     )
     check_wording(node.view().headline)
@@ -383,7 +395,7 @@ def test_screen_shows_reasons_to_refuse_the_next_step_and_the_state_of_the_robot
 
 
 def test_button_with_two_meanings_is_refused(
-    unconfigured: Make, walker: Robot, capfd: pytest.CaptureFixture[str]
+    unconfigured: Make, met_robot: Robot, capfd: pytest.CaptureFixture[str]
 ) -> None:
     node = unconfigured(button_stand=DEADMAN)
     assert node.trigger_configure() is TransitionCallbackReturn.FAILURE

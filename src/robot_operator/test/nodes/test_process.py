@@ -118,28 +118,28 @@ def headless(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 
 
 def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
-    terminal: Terminal, walker: Robot
+    terminal: Terminal, met_robot: Robot
 ) -> None:
-    walker.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
-    walker.types(terminal.type, "s", lambda: walker.asked)
-    walker.is_asked("stand")
-    walker.until(lambda: terminal.shows("READY"), "the next mode")
+    met_robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    met_robot.types(terminal.type, "s", lambda: met_robot.asked)
+    met_robot.is_asked("stand")
+    met_robot.until(lambda: terminal.shows("READY"), "the next mode")
     terminal.type("q")
-    walker.is_asked("damp")
-    walker.until(terminal.has_ended, "the end")
+    met_robot.is_asked("damp")
+    met_robot.until(terminal.has_ended, "the end")
     assert terminal.process.returncode == 0
     # What was logged meanwhile stays in the terminal, after the screen has gone.
     assert terminal.shows("[operator_node]: stand:")
 
 
 def test_command_without_an_action_is_the_screen_with_parameters_of_ones_own(
-    open_terminal: Callable[..., Terminal], walker: Robot, tmp_path: Path
+    open_terminal: Callable[..., Terminal], met_robot: Robot, tmp_path: Path
 ) -> None:
     parameters = tmp_path / "operator.yaml"
     parameters.write_text("/**/operator_node: {ros__parameters: {key_share: 0.3}}\n")
     terminal = open_terminal("robot_operator", "--params-file", str(parameters))
-    walker.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
-    walker.until(lambda: terminal.shows("keys: 30 %"), "the parameter")
+    met_robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    met_robot.until(lambda: terminal.shows("keys: 30 %"), "the parameter")
 
 
 def test_robot_in_a_namespace_is_stopped_and_driven_in_it(
@@ -160,9 +160,9 @@ def test_robot_in_a_namespace_is_stopped_and_driven_in_it(
 
 
 def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
-    terminal: Terminal, walker: Robot
+    terminal: Terminal, met_robot: Robot
 ) -> None:
-    walker.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    met_robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
     for typed, request in (
         (b"\xff\xfed\x80", "damp"),
         (b"\xe9e", "estop"),
@@ -172,95 +172,97 @@ def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
     ):
         terminal.send(typed)
         if request:
-            walker.is_asked(request)
+            met_robot.is_asked(request)
 
 
-def test_screen_that_was_stopped_goes_on_as_it_was(terminal: Terminal, walker: Robot) -> None:
-    walker.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+def test_screen_that_was_stopped_goes_on_as_it_was(terminal: Terminal, met_robot: Robot) -> None:
+    met_robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
     for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGSTOP, signal.SIGCONT):
         terminal.process.send_signal(number)
     terminal.type("d")
-    walker.is_asked("damp")
-    walker.until(lambda: terminal.shows("damp: DAMP"), "the answer")
+    met_robot.is_asked("damp")
+    met_robot.until(lambda: terminal.shows("damp: DAMP"), "the answer")
     assert terminal.text.count(b"\x1b[?1049h") == 1, "began a second time"
 
 
 @pytest.mark.parametrize("end", ["hang up", "signal"])
 def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
-    terminal: Terminal, walker: Robot, end: str
+    terminal: Terminal, met_robot: Robot, end: str
 ) -> None:
-    walker.policy.mode, walker.policy.reason = (
+    met_robot.policy.mode, met_robot.policy.reason = (
         JointCommand.MODE_RUN,
         "the policy runs",
     )
-    walker.until(lambda: terminal.shows("the policy runs"), "the screen")
-    walker.until(lambda: walker.velocities, "velocities")
+    met_robot.until(lambda: terminal.shows("the policy runs"), "the screen")
+    met_robot.until(lambda: met_robot.velocities, "velocities")
     if end == "signal":
         terminal.process.send_signal(signal.SIGTERM)
     else:
         terminal.hang_up()
-    walker.is_asked("damp")
-    walker.until(terminal.has_ended, "the end")
+    met_robot.is_asked("damp")
+    met_robot.until(terminal.has_ended, "the end")
     assert terminal.process.returncode == 0
-    walker.until(lambda: walker.velocities[-1] == (0.0, 0.0, 0.0), "the last velocity")
+    met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "the last velocity")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["signal", "hang_up"])
 def test_screen_whose_terminal_stands_still_ends_all_the_same(
-    terminal: Terminal, walker: Robot, end: str
+    terminal: Terminal, met_robot: Robot, end: str
 ) -> None:
-    walker.policy.mode, walker.policy.reason = (
+    met_robot.policy.mode, met_robot.policy.reason = (
         JointCommand.MODE_RUN,
         "the policy runs",
     )
-    walker.until(lambda: terminal.shows("the policy runs"), "the screen")
-    walker.until(lambda: walker.velocities, "velocities")
+    met_robot.until(lambda: terminal.shows("the policy runs"), "the screen")
+    met_robot.until(lambda: met_robot.velocities, "velocities")
     terminal.stand_still()
     for number in range(100):
         # More than what waits to be written may be.
-        walker.policy.reason = f"reason {number}"
-        walker.until(partial(walker.heard_since, len(walker.velocities)), "the next velocity")
+        met_robot.policy.reason = f"reason {number}"
+        met_robot.until(
+            partial(met_robot.heard_since, len(met_robot.velocities)), "the next velocity"
+        )
 
     if end == "signal":
         terminal.process.send_signal(signal.SIGTERM)
     else:
         terminal.hang_up()
 
-    walker.is_asked("damp")
-    walker.until(lambda: terminal.process.poll() is not None, "the end")
+    met_robot.is_asked("damp")
+    met_robot.until(lambda: terminal.process.poll() is not None, "the end")
     assert terminal.process.returncode == (1 if end == "signal" else 0)
-    walker.until(lambda: walker.velocities[-1] == (0.0, 0.0, 0.0), "the last velocity")
+    met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "the last velocity")
 
 
 def test_without_a_terminal_changes_are_logged_and_sigint_damps(
-    headless: Callable[[], subprocess.Popen[bytes]], walker: Robot, tmp_path: Path
+    headless: Callable[[], subprocess.Popen[bytes]], met_robot: Robot, tmp_path: Path
 ) -> None:
     process, log = headless(), tmp_path / "log"
-    walker.policy.mode, walker.policy.reason = (
+    met_robot.policy.mode, met_robot.policy.reason = (
         JointCommand.MODE_RUN,
         "the policy runs",
     )
-    walker.until(lambda: b"policy: RUN: the policy runs" in log.read_bytes(), "the log")
-    walker.until(lambda: walker.velocities, "velocities")
+    met_robot.until(lambda: b"policy: RUN: the policy runs" in log.read_bytes(), "the log")
+    met_robot.until(lambda: met_robot.velocities, "velocities")
     process.send_signal(signal.SIGINT)
-    walker.is_asked("damp")
+    met_robot.is_asked("damp")
     assert process.wait(DEADLINE_S) == 0
 
 
 def test_policy_node_that_does_not_answer_holds_the_end_up_for_a_moment_only(
-    headless: Callable[[], subprocess.Popen[bytes]], walker: Robot
+    headless: Callable[[], subprocess.Popen[bytes]], met_robot: Robot
 ) -> None:
     process = headless()
-    walker.policy.mode = JointCommand.MODE_RUN
-    walker.until(lambda: walker.velocities, "velocities")
+    met_robot.policy.mode = JointCommand.MODE_RUN
+    met_robot.until(lambda: met_robot.velocities, "velocities")
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_S) == 0
 
 
 def test_another_publisher_on_cmd_vel_ends_the_command_with_status_2(
-    headless: Callable[[], subprocess.Popen[bytes]], walker: Robot, tmp_path: Path
+    headless: Callable[[], subprocess.Popen[bytes]], met_robot: Robot, tmp_path: Path
 ) -> None:
-    walker.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
+    met_robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
     assert headless().wait(DEADLINE_S) == 2
     check_wording(*lines_with((tmp_path / "log").read_text(), "velocities"))
