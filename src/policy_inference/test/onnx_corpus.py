@@ -62,10 +62,10 @@ def in_constant(tensor: bytes, cut: int | None = None) -> bytes:
     pieces = [tensor] if cut is None else [tensor[:cut], tensor[cut:]]
     values = b"".join(part(5, piece) for piece in pieces)
     attribute = part(1, b"value") + values + varint(20 << 3) + varint(4)
-    return part(1, part(2, b"w") + part(4, b"Constant") + part(5, attribute)) + graph()
+    return part(1, part(2, b"w") + part(4, b"Constant") + part(5, attribute)) + matmul_graph()
 
 
-def graph() -> bytes:
+def matmul_graph() -> bytes:
     """Return actions = obs @ w without w."""
     obs, actions = (
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4])
@@ -76,7 +76,7 @@ def graph() -> bytes:
     return content
 
 
-def model(*graphs: bytes) -> bytes:
+def model_bytes(*graphs: bytes) -> bytes:
     """Return a model; several graphs are merged to one by a parser."""
     head = helper.make_model(
         onnx.GraphProto(), ir_version=9, opset_imports=[helper.make_opsetid("", 17)]
@@ -88,19 +88,21 @@ def model(*graphs: bytes) -> bytes:
 
 ATTACKS = {
     **{
-        f"initializer: {name}": model(graph() + part(5, tensor))
+        f"initializer: {name}": model_bytes(matmul_graph() + part(5, tensor))
         for name, tensor in ENCODINGS.items()
     },
-    **{f"constant: {name}": model(in_constant(tensor)) for name, tensor in ENCODINGS.items()},
-    "constant in two parts": model(in_constant(ENCODINGS["as protobuf writes it"], len(TENSOR))),
-    "graph in two parts": model(graph(), part(5, ENCODINGS["as protobuf writes it"])),
+    **{f"constant: {name}": model_bytes(in_constant(tensor)) for name, tensor in ENCODINGS.items()},
+    "constant in two parts": model_bytes(
+        in_constant(ENCODINGS["as protobuf writes it"], len(TENSOR))
+    ),
+    "graph in two parts": model_bytes(matmul_graph(), part(5, ENCODINGS["as protobuf writes it"])),
 }
 BROKEN = {
     "cut off": b"\x3a\xff\xff\xff\xff\x07",
     "a part beyond its whole": b"\x3a\x05\x0a\x7f\0\0\0" + b"\x08\x01" * 100,
     "endless number": b"\x08" + b"\xff" * 11,
     "group": b"\x0b\x0c",
-    "a field that no onnx has": model(graph() + part(99, b"")),
+    "a field that no onnx has": model_bytes(matmul_graph() + part(99, b"")),
 }
 PATHS = {
     "ModelProto": [],
@@ -119,10 +121,10 @@ def inside(content: bytes, way: list[int]) -> bytes:
     """Return a model with such content of a message."""
     for number in way:
         content = part(number, content)
-    return model(graph() + part(5, TENSOR)) + content
+    return model_bytes(matmul_graph() + part(5, TENSOR)) + content
 
 
-def changed(chance: random.Random) -> bytes:
+def changed_model(chance: random.Random) -> bytes:
     """Return a model that hides weights, with some bytes changed."""
     content = bytearray(chance.choice([*ATTACKS.values()]))
     for _ in range(chance.randint(0, 3)):
@@ -137,7 +139,7 @@ def changed(chance: random.Random) -> bytes:
     return bytes(content)
 
 
-def models() -> Iterator[bytes]:
+def corpus_models() -> Iterator[bytes]:
     """Yield all there are, each field of each message, and changed ones."""
     yield from ATTACKS.values()
     yield from BROKEN.values()
@@ -148,10 +150,10 @@ def models() -> Iterator[bytes]:
             yield inside(part(number, part(5, part(5, ENCODINGS["place first"]))), way)
     chance = random.Random(0)
     for _ in range(2000):
-        yield changed(chance)
+        yield changed_model(chance)
 
 
-def said_of(content: bytes) -> str:
+def problem_text(content: bytes) -> str:
     """Return what is wrong with a model, less the remedy; empty: nothing."""
     try:
         require_whole(Path("model.onnx"), content)
@@ -162,5 +164,5 @@ def said_of(content: bytes) -> str:
 
 if __name__ == "__main__":
     with Path(sys.argv[1]).open("wb") as file:
-        for content in models():
-            file.write(f"{said_of(content)}\n{len(content)}\n".encode() + content)
+        for content in corpus_models():
+            file.write(f"{problem_text(content)}\n{len(content)}\n".encode() + content)

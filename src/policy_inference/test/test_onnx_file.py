@@ -22,6 +22,7 @@ from policy_inference.interfaces import TensorSpec
 from policy_inference.onnx_file import MOST_FIELDS, require_whole
 from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
 from policy_inference.testing.models import save_linear
+from testkit.wording import check_wording, refusal
 
 from .onnx_corpus import (
     ATTACKS,
@@ -29,12 +30,14 @@ from .onnx_corpus import (
     ENCODINGS,
     PATHS,
     inside,
-    model,
+    model_bytes,
     part,
+    problem_text,
     varint,
 )
 
 FILE = Path("model.onnx")
+SECOND_FILE = problem_text(next(iter(ATTACKS.values()))).partition(": ")[2]
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -48,13 +51,18 @@ def test_weights_in_a_second_file_do_not_run(
     file.write_bytes(ATTACKS[name])
     assert onnx.load_model_from_string(ATTACKS[name]).graph.node  # as any parser sees it
 
-    with pytest.raises(BackendError, match="no hash covers"):
+    with pytest.raises(BackendError) as caught:
         OnnxBackend(
             file, [TensorSpec(name="obs", shape=(1, 4))], [TensorSpec(name="actions", shape=(1, 4))]
         )
+    assert SECOND_FILE in str(caught.value)
 
 
-def messages(kind: Any, seen: tuple[str, ...] = ()) -> Iterator[tuple[Any, list[Any]]]:
+def test_a_model_with_a_second_file_is_refused_with_the_reason() -> None:
+    check_wording(SECOND_FILE)
+
+
+def ways_to_tensors(kind: Any, seen: tuple[str, ...] = ()) -> Iterator[tuple[Any, list[Any]]]:
     """Yield each way of fields from a message to a tensor, without going in circles."""
     for field in kind.fields:
         if field.message_type is None or field.full_name in seen:
@@ -62,11 +70,11 @@ def messages(kind: Any, seen: tuple[str, ...] = ()) -> Iterator[tuple[Any, list[
         if field.message_type.name == "TensorProto":
             yield kind, [field]
         else:
-            for _, rest in messages(field.message_type, (*seen, field.full_name)):
+            for _, rest in ways_to_tensors(field.message_type, (*seen, field.full_name)):
                 yield kind, [field, *rest]
 
 
-WAYS = [fields for _, fields in messages(onnx.ModelProto.DESCRIPTOR)]
+WAYS = [fields for _, fields in ways_to_tensors(onnx.ModelProto.DESCRIPTOR)]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +85,8 @@ WAYS = [fields for _, fields in messages(onnx.ModelProto.DESCRIPTOR)]
 def test_a_tensor_is_found_wherever_onnx_lets_one_be(way: list[Any]) -> None:
     """Ways are from ONNX's own description, so that a field of a newer one is found here."""
     content = ENCODINGS["as protobuf writes it"]
-    with pytest.raises(BackendError, match="no hash covers"):
-        require_whole(FILE, inside(content, [field.number for field in reversed(way)]))
+    found = problem_text(inside(content, [field.number for field in reversed(way)]))
+    assert found.endswith(SECOND_FILE)
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -92,19 +100,19 @@ def test_every_field_of_onnx_is_known(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    "content",
     [
-        (b"\x08\x01" * (MOST_FIELDS + 1), "more than 2000000 fields"),
-        (BROKEN["cut off"], "a file that ends too early"),
-        (BROKEN["a part beyond its whole"], "ends too early"),
-        (BROKEN["endless number"], "a number longer than"),
-        (BROKEN["group"], "wire type 3"),
-        (BROKEN["a field that no onnx has"], "the field 99 of a Graph, which no ONNX has"),
+        b"\x08\x01" * (MOST_FIELDS + 1),
+        BROKEN["cut off"],
+        BROKEN["a part beyond its whole"],
+        BROKEN["endless number"],
+        BROKEN["group"],
+        BROKEN["a field that no onnx has"],
     ],
     ids=["many", *BROKEN],
 )
-def test_what_is_no_model_is_one_error(content: bytes, found: str) -> None:
-    with pytest.raises(BackendError, match=f"model.onnx: expected an ONNX model, found .*{found}"):
+def test_what_is_no_model_is_one_error(content: bytes) -> None:
+    with refusal(BackendError):
         require_whole(FILE, content)
 
 
@@ -113,8 +121,8 @@ def test_messages_in_messages_have_an_end() -> None:
     for _ in range(200):
         content = part(1, part(5, part(6, content)))
 
-    with pytest.raises(BackendError, match="more than 100 messages in each other"):
-        require_whole(FILE, model(content))
+    with refusal(BackendError):
+        require_whole(FILE, model_bytes(content))
 
 
 def test_an_ordinary_model_is_whole(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 import copy
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy.typing as npt
 import pytest
 import yaml
 
+from policy_inference.bundle.bundle import AnyContract
+from policy_inference.bundle.load import parse_contract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear, weights
 
-from .editing import CONTRACT, set_key, sha256
+from .editing import CONTRACT, Edits, edited, file_sha256, set_key
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +32,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "golden.npz", obs=obs, actions=obs @ weights(12, 2))
     np.savez(folder / "obs_stats.npz", mean=np.arange(12.0), std=np.arange(12.0))
     files = {"MODEL": "policy.onnx", "GOLDEN": "golden.npz", "STATS": "obs_stats.npz"}
-    text = re.sub("|".join(files), lambda m: sha256(folder / files[m[0]]), CONTRACT)
+    text = re.sub("|".join(files), lambda m: file_sha256(folder / files[m[0]]), CONTRACT)
     (folder / "policy.yaml").write_text(text, encoding="utf-8")
     return folder
 
@@ -65,6 +67,20 @@ def chunk_parsed(chunk_template: Path) -> dict[str, Any]:
     return contract
 
 
+@pytest.fixture(scope="session")
+def parse_edited(
+    parsed: dict[str, Any], chunk_parsed: dict[str, Any]
+) -> Callable[[str, Edits], AnyContract]:
+    """Parse the contract without fault of a kind after some of its keys were set."""
+    valid = {"joint": parsed, "chunk": chunk_parsed}
+
+    def parse(kind: str, edits: Edits) -> AnyContract:
+        text = yaml.safe_dump(edited(valid[kind], edits), sort_keys=False)
+        return parse_contract(text.encode(), "policy.yaml")
+
+    return parse
+
+
 @pytest.fixture
 def chunk_dir(chunk_template: Path, tmp_path: Path) -> Path:
     """Folder of a chunk policy's bundle without fault, the test's own."""
@@ -72,10 +88,8 @@ def chunk_dir(chunk_template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def edit_chunk(
-    chunk_dir: Path, chunk_parsed: dict[str, Any]
-) -> Callable[[Mapping[str, object]], Path]:
-    """Set keys of the chunk policy's contract, as `edit`."""
+def edit_chunk(chunk_dir: Path, chunk_parsed: dict[str, Any]) -> Callable[[Edits], Path]:
+    """Set keys of the chunk policy's contract, as `edit_joint`."""
     return _editor(chunk_dir / "policy.yaml", chunk_parsed)
 
 
@@ -86,15 +100,15 @@ def bundle_dir(template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def edit(bundle_dir: Path, parsed: dict[str, Any]) -> Callable[[Mapping[str, object]], Path]:
+def edit_joint(bundle_dir: Path, parsed: dict[str, Any]) -> Callable[[Edits], Path]:
     """Set keys of the contract, named like ``observations.obs.terms.0.scale``."""
     return _editor(bundle_dir / "policy.yaml", parsed)
 
 
-def _editor(file: Path, parsed: dict[str, Any]) -> Callable[[Mapping[str, object]], Path]:
+def _editor(file: Path, parsed: dict[str, Any]) -> Callable[[Edits], Path]:
     contract = copy.deepcopy(parsed)
 
-    def apply(edits: Mapping[str, object]) -> Path:
+    def apply(edits: Edits) -> Path:
         for key, value in edits.items():
             set_key(contract, key, value)
         file.write_text(yaml.safe_dump(contract, sort_keys=False), encoding="utf-8")
@@ -104,7 +118,7 @@ def _editor(file: Path, parsed: dict[str, Any]) -> Callable[[Mapping[str, object
 
 
 @pytest.fixture
-def replace(bundle_dir: Path) -> Callable[[str, str], Path]:
+def replace_text(bundle_dir: Path) -> Callable[[str, str], Path]:
     """Replace a piece of the contract's text that stands there once."""
     file = bundle_dir / "policy.yaml"
 
@@ -118,15 +132,13 @@ def replace(bundle_dir: Path) -> Callable[[str, str], Path]:
 
 
 @pytest.fixture
-def use_arrays(
-    bundle_dir: Path, edit: Callable[[Mapping[str, object]], Path]
-) -> Callable[..., Path]:
+def use_arrays(bundle_dir: Path, edit_joint: Callable[[Edits], Path]) -> Callable[..., Path]:
     """Write arrays to a file of the bundle and its hash to the entry `key` of the contract."""
 
     def apply(key: str, name: str, **arrays: npt.ArrayLike) -> Path:
         file = bundle_dir / name
         np.savez(file, **arrays)  # type: ignore[arg-type]  # taken for savez's own flag
-        edit({f"{key}.sha256": sha256(file)})
+        edit_joint({f"{key}.sha256": file_sha256(file)})
         return file
 
     return apply

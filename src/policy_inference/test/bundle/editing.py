@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A contract without fault, and the means to put faults into it."""
 
+import copy
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import parse_contract
-from policy_inference.errors import BundleError
+from policy_inference.errors import BundleError, Problem
 
 CONTRACT = """
 schema_version: 1
@@ -78,24 +79,20 @@ provenance: {source: a test, licence: Apache-2.0}
 MISSING = object()
 """In an edit: take the key away."""
 
-Rejection = tuple[str, object, str]
-"""A key of the contract, the value to put there, and what the message says after the key."""
-
-Contradiction = tuple[Mapping[str, object], str]
-"""Keys of the contract with new values, and how the problem that is reported begins."""
+Edits = Mapping[str, object]
+"""Keys of a contract, such as `observations.obs.terms.0.scale`, with new values."""
 
 
-def sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
     """Return the hash by another way than the product's."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def problems_of(file: Path) -> list[str]:
-    """Read a contract that is wrong; return its problems without the file's name."""
+def refused_problems(load: Callable[[], object]) -> tuple[Problem, ...]:
+    """Return everything that is wrong with a bundle, for which it is refused."""
     with pytest.raises(BundleError) as caught:
-        any_contract(file)
-    assert all(problem.file == str(file) for problem in caught.value.problems)
-    return [line.removeprefix(f"{file}: ") for line in str(caught.value).splitlines()]
+        load()
+    return caught.value.problems
 
 
 def any_contract(file: Path) -> AnyContract:
@@ -108,20 +105,25 @@ def joint_contract(file: Path) -> JointContract:
     return parse_contract(file.read_bytes(), file, kind=JointContract)
 
 
-def place(key: str) -> str:
-    """Return a key as messages write it: ``terms.0.scale`` is ``terms[0].scale``."""
+def problem_key(key: str) -> str:
+    """Return a key as problems have it: ``terms.0.scale`` is ``terms[0].scale``."""
     return re.sub(r"\.(\d+)", r"[\1]", key)
 
 
-def case_id(rejection: Rejection) -> str:
-    """Name a case by its key and by what stands there."""
-    key, value, _ = rejection
-    return f"{key}={'nothing' if value is MISSING else value!r}"[:70]
+def edited(contract: Mapping[str, Any], edits: Edits) -> dict[str, Any]:
+    """Return a copy of parsed YAML with keys set."""
+    changed = copy.deepcopy(dict(contract))
+    for key, value in edits.items():
+        set_key(changed, key, value if value is MISSING else copy.deepcopy(value))
+    return changed
 
 
-def contradiction_id(case: Contradiction) -> str:
-    """Name a case by what its message expects."""
-    return case[1].partition(", found")[0][:70]
+def edits_name(edits: object) -> str | None:
+    """Name a case by its edits."""
+    if not isinstance(edits, Mapping):
+        return None
+    each = (f"{key}={'nothing' if value is MISSING else value!r}" for key, value in edits.items())
+    return ", ".join(each)[:90]
 
 
 def set_key(node: Any, key: str, value: object) -> None:

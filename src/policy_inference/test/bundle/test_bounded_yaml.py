@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from policy_inference.bundle.bounded_yaml import LARGEST_BYTES, MOST_VALUES, YamlError, load_text
 from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
+from testkit.wording import refusal
 
 MERGES = "a0: &a0 {k: 1}\n" + "".join(
     f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
@@ -23,60 +24,54 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
 )
 
 
-@pytest.mark.parametrize("text", ["a: {F[LR]_hip: 1}", "a: {b: 1, [LR]_hip: 1}", "[F[LR]_hip]"])
-def test_a_pattern_without_quotes_in_braces_has_the_remedy(text: str) -> None:
-    with pytest.raises(YamlError, match=r"line 1, column .*quote text that has brackets"):
-        load_text(text)
+HOSTILE = {
+    "a pattern without quotes": "a: {F[LR]_hip: 1}",
+    "a pattern without quotes beside a key": "a: {b: 1, [LR]_hip: 1}",
+    "a pattern without quotes in a list": "[F[LR]_hip]",
+    "merge keys": MERGES,
+    "laughs": LAUGHS,
+    "many keys": "".join(f"k{i}: 1\n" for i in range(100_000)),
+    "an anchor in itself, merged": "a: &a {<<: *a}",
+    "an anchor in itself": "a: &a [[*a]]",
+    "many brackets": "[" * 500_000,
+    "many dashes": "- " * 500_000,
+    "many question marks": "? " * 500_000,
+    "a long integer": "a: " + "9" * 1_000_000,
+    "a long decimal": "a: 1." + "9" * 1_000_000,
+    "an integer in base 60": "a: !!int '1:1:1'",
+    "no int": "a: !!int x",
+    "no float": "a: !!float x",
+    "no bool": "a: !!bool x",
+    "no timestamp": "a: !!timestamp x",
+    "no date": "a: 2026-13-45",
+    "no base 64": "a: !!binary 'x'",
+    "a list as key": "{[a]: 1}",
+    "a call": "a: !!python/object/apply:os.system [x]",
+    "a doubled key": "{a: 1, a: 2}",
+    "a list as map": "a: !!map [a]",
+    "text as map": "a: !!map x",
+    "a list as set": "a: !!set [a]",
+    "beyond Unicode": r'"\U7FFFFFFF"',
+    "beyond 32 bits": r'"\UFFFFFFFF"',
+    "a long version": "%YAML 1." + "1" * 5000 + "\n--- a",
+    "a surrogate": r'a: "\ud800"',
+    "a null character": r'{"a\0": 1}',
+    "an escape": r'a: "\e[2J"',
+    "a long tag": "!<" + "a" * 900_000 + "> x",
+}
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (MERGES, "more than 20000 values, aliases written out"),
-        (LAUGHS, "more than 20000 values, aliases written out"),
-        ("".join(f"k{i}: 1\n" for i in range(100_000)), "more than 20000 values"),
-        ("a: &a {<<: *a}", "an anchor that holds itself"),
-        ("a: &a [[*a]]", "an anchor that holds itself"),
-        ("[" * 500_000, "more than 40 values in each other"),
-        ("- " * 500_000, "more than 40 values in each other"),
-        ("? " * 500_000, "more than 40 values in each other"),
-        ("a: " + "9" * 1_000_000, "a number of more than 1000 characters"),
-        ("a: 1." + "9" * 1_000_000, "a number of more than 1000 characters"),
-        ("a: !!int '1:1:1'", "line 1, column 4: a value that is no int"),
-        ("a: !!int x", "a value that is no int"),
-        ("a: !!float x", "a value that is no float"),
-        ("a: !!bool x", "a value that is no bool"),
-        ("a: 0x", "none"),
-        ("a: !!timestamp x", "a value that is no timestamp"),
-        ("a: 2026-13-45", "is no timestamp"),
-        ("a: !!binary 'x'", "base64"),
-        ("{[a]: 1}", "a key that is no text"),
-        ("a: !!python/object/apply:os.system [x]", "could not determine a constructor"),
-        ("{a: 1, a: 2}", "the key a stands twice"),
-        ("a: !!map [a]", "line 1, column 4: a value that is no mapping"),
-        ("a: !!map x", "a value that is no mapping"),
-        ("a: !!set [a]", "a value that is no mapping"),
-        (r'"\U7FFFFFFF"', "chr"),
-        (r'"\UFFFFFFFF"', "int too large"),
-        ("%YAML 1." + "1" * 5000 + "\n--- a", "limit .* for integer string conversion|version"),
-        (r'a: "\ud800"', "line 1, column 4: an escape of a character that no text has"),
-        (r'{"a\0": 1}', "an escape of a character that no text has"),
-        (r'a: "\e[2J"', "an escape of a character that no text has"),
-        ("!<" + "a" * 900_000 + "> x", r"the tag 'a{100,300}\.\.\.$"),
-    ],
-    ids=range(31),
-)
-def test_a_hostile_text_is_one_error(text: str, found: str) -> None:
-    assert len(text) <= LARGEST_BYTES
-    if found == "none":
-        load_text(text)
-        return
-    with pytest.raises(YamlError, match=found):
-        load_text(text)
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_text_is_one_error(case: str) -> None:
+    assert len(HOSTILE[case]) <= LARGEST_BYTES
+    with refusal(YamlError) as caught:
+        load_text(HOSTILE[case])
+    assert len(str(caught.value)) < 400
 
 
 def test_aliases_and_merge_keys_of_a_usual_text_are_followed() -> None:
-    assert load_text("a: &a {x: 1, y: [2]}\nb: {<<: *a, x: 3}\nc: *a") == {
+    text = "a: &a {x: 1, y: [2]}\nb: {<<: *a, x: 3}\nc: *a"
+    assert load_text(text) == {
         "a": {"x": 1, "y": [2]},
         "b": {"x": 3, "y": [2]},
         "c": {"x": 1, "y": [2]},
@@ -102,6 +97,7 @@ def test_a_large_honest_text_is_read() -> None:
         ("0b1", "0b1"),
         ("1:30.5", "1:30.5"),
         ("+", "+"),
+        ("0x", "0x"),
     ],
 )
 def test_numbers_are_decimal(text: str, value: object) -> None:

@@ -22,6 +22,7 @@ from policy_inference.bundle.contract import File
 from policy_inference.bundle.load import parse_contract
 from policy_inference.errors import MOST_LINES, BundleError
 from policy_inference.testing.fuzzing import bounded, changed_bytes, changed_values, examples
+from testkit.wording import refusal
 
 SHIPPED = Path(__file__).parents[4] / "config" / "bundles"
 SHAPES = {"obs": (4,), "actions": (2,)}
@@ -44,7 +45,7 @@ def contracts(parsed: dict[str, Any], chunk_parsed: dict[str, Any]) -> list[obje
 @given(data=st.data())
 def test_any_contract_is_one_or_one_error(contracts: list[object], data: st.DataObject) -> None:
     value = data.draw(changed_values(*contracts))
-    read_contract(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False).encode())
+    read_any_contract(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False).encode())
 
 
 @pytest.mark.parametrize(
@@ -60,19 +61,19 @@ def test_any_contract_is_one_or_one_error(contracts: list[object], data: st.Data
 def test_what_a_file_calls_its_keys_is_shown_in_one_short_line(
     parsed: dict[str, Any], key: str, found: str
 ) -> None:
-    error = read_contract(yaml.dump({**parsed, key: 0}, Dumper=yaml.CSafeDumper).encode())
+    error = read_any_contract(yaml.dump({**parsed, key: 0}, Dumper=yaml.CSafeDumper).encode())
     assert str(error).startswith(f"policy.yaml: {found}")
 
 
 def test_a_file_with_very_many_faults_gets_a_message_of_the_first(parsed: dict[str, Any]) -> None:
     odd = {f"key_{i}": 0 for i in range(3_000)}
-    error = read_contract(yaml.dump({**parsed, **odd}, Dumper=yaml.CSafeDumper).encode())
+    error = read_any_contract(yaml.dump({**parsed, **odd}, Dumper=yaml.CSafeDumper).encode())
     assert error is not None
     assert len(error.problems) == 3_000
     assert str(error).splitlines()[MOST_LINES:] == [f"and {3_000 - MOST_LINES} more"]
 
 
-def read_contract(content: bytes) -> BundleError | None:
+def read_any_contract(content: bytes) -> BundleError | None:
     """Read a contract; what is none must be one error of short lines that any terminal shows."""
     error = None
     try:
@@ -144,6 +145,6 @@ def test_arrays_in_a_compression_without_bounds_are_refused(
     entry = File(file="golden.npz", sha256=hashlib.sha256(bomb).hexdigest())
     with (
         bounded(largest_bytes=1 << 24),
-        pytest.raises(BundleError, match="found a compression that numpy does not write"),
+        refusal(BundleError),
     ):
         read_rows(tmp_path, entry, SHAPES)

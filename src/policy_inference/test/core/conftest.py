@@ -8,8 +8,14 @@ from .robots import Robot
 
 
 @pytest.fixture
-def robot() -> Robot:
+def strider() -> Robot:
     """A robot in RUN, blended in, with a target that differs from standing."""
     robot = Robot()
     robot.answer(0.2, 0.2, 0.2)
     return robot.run(20)
+
+
+@pytest.fixture
+def idle() -> Robot:
+    """A robot in DAMP that nothing was asked of."""
+    return Robot()

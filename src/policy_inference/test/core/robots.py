@@ -209,7 +209,7 @@ def assert_latched(robot: Robot, rule: Rule) -> None:
     assert robot.is_in(Mode.DAMP)
 
 
-def silence(robot: Robot, ticks: int, *inputs: str) -> Targets:
+def silence_inputs(robot: Robot, ticks: int, *inputs: str) -> Targets:
     """Tick without new messages of these inputs; return the last targets."""
     for _ in range(ticks):
         targets = robot.commanded(silent=inputs or BOTH)

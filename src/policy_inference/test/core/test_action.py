@@ -24,11 +24,13 @@ def decoder_of(
     return decoder
 
 
-def decoded(terms: Sequence[dict[str, Any]], output: Sequence[float] = OUTPUT) -> F64:
+def decoded_targets(terms: Sequence[dict[str, Any]], output: Sequence[float] = OUTPUT) -> F64:
     return decoder_of(terms, output).decode()
 
 
-def filled(terms: Sequence[dict[str, Any]], output: Sequence[float] = OUTPUT) -> JointTargets:
+def filled_targets(
+    terms: Sequence[dict[str, Any]], output: Sequence[float] = OUTPUT
+) -> JointTargets:
     decoder, targets = decoder_of(terms, output), JointTargets(3)
     decoder.decode()
     decoder.fill(targets)
@@ -41,7 +43,7 @@ def term(*joints: str, kind: str = "position", **options: object) -> dict[str, A
 
 def test_target_is_offset_plus_scale_times_output() -> None:
     terms = [term("hip", "knee", "ankle", scale=0.5, offset=[0.1, 0.2, 0.3])]
-    np.testing.assert_allclose(decoded(terms), [0.6, -0.8, 2.3])
+    np.testing.assert_allclose(decoded_targets(terms), [0.6, -0.8, 2.3])
 
 
 @pytest.mark.parametrize(
@@ -56,16 +58,20 @@ def test_target_is_offset_plus_scale_times_output() -> None:
 def test_patterns_stand_for_their_joints_in_the_order_of_the_contract(
     joints: list[str], scale: object, expected: list[float]
 ) -> None:
-    np.testing.assert_allclose(decoded([term(*joints, scale=scale)]), expected)
+    np.testing.assert_allclose(decoded_targets([term(*joints, scale=scale)]), expected)
 
 
 def test_offset_may_be_the_default_position_of_the_joints() -> None:
     terms = [term("ankle", "hip", "knee", offset="default_position")]
-    np.testing.assert_allclose(decoded(terms), [0.0 - 2.0, 0.5 + 4.0, -0.5 + 1.0])
+    np.testing.assert_allclose(decoded_targets(terms), [0.0 - 2.0, 0.5 + 4.0, -0.5 + 1.0])
 
 
 def test_without_offset_output_zero_means_target_zero() -> None:
-    assert decoded([term("hip", "knee", "ankle")], (0.0, 0.0, 0.0)).tolist() == [0.0, 0.0, 0.0]
+    assert decoded_targets([term("hip", "knee", "ankle")], (0.0, 0.0, 0.0)).tolist() == [
+        0.0,
+        0.0,
+        0.0,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -75,17 +81,17 @@ def test_values_reach_their_joints_whatever_the_order_of_the_output(order: tuple
     scale = {"hip": 1.0, "knee": 10.0, "ankle": 100.0}
     by_name = {name: scale[name] * value for name, value in zip(order, OUTPUT, strict=True)}
     expected = [by_name[name] for name in ("hip", "knee", "ankle")]
-    np.testing.assert_allclose(decoded([term(*order, scale=scale)]), expected)
+    np.testing.assert_allclose(decoded_targets([term(*order, scale=scale)]), expected)
 
 
 def test_scales_and_offsets_in_a_list_follow_the_term_s_joints() -> None:
     terms = [term("ankle", "hip", "knee", scale=[1.0, 2.0, 3.0], offset=[0.1, 0.2, 0.3])]
-    np.testing.assert_allclose(decoded(terms), [-4.0 + 0.2, 12.0 + 0.3, 1.0 + 0.1])
+    np.testing.assert_allclose(decoded_targets(terms), [-4.0 + 0.2, 12.0 + 0.3, 1.0 + 0.1])
 
 
 def test_several_terms_use_up_the_output_one_after_the_other() -> None:
     terms = [term("ankle", scale=2.0), term("hip", "knee", kind="velocity", scale=3.0)]
-    np.testing.assert_allclose(decoded(terms), [-6.0, 12.0, 2.0])
+    np.testing.assert_allclose(decoded_targets(terms), [-6.0, 12.0, 2.0])
 
 
 def test_clip_acts_on_the_raw_output_of_its_term_only() -> None:
@@ -103,7 +109,7 @@ def test_an_output_inside_the_clip_is_not_reported() -> None:
 
 
 def test_a_joint_that_no_term_drives_keeps_its_default_position() -> None:
-    targets = filled([term("ankle", kind="effort")], (4.0,))
+    targets = filled_targets([term("ankle", kind="effort")], (4.0,))
     np.testing.assert_allclose(targets.position, [DEFAULT[0], DEFAULT[1], 0.0])
     np.testing.assert_allclose(targets.stiffness, [30.0, 30.0, 0.0])
     np.testing.assert_allclose(targets.effort, [0.0, 0.0, 4.0])
@@ -111,7 +117,7 @@ def test_a_joint_that_no_term_drives_keeps_its_default_position() -> None:
 
 def test_each_kind_fills_its_own_row_with_gains_that_fit() -> None:
     terms = [term("hip"), term("knee", kind="velocity"), term("ankle", kind="effort")]
-    targets, decoder = filled(terms), decoder_of(terms)
+    targets, decoder = filled_targets(terms), decoder_of(terms)
     np.testing.assert_allclose(targets.position, [1.0, 0.0, 0.0])
     np.testing.assert_allclose(targets.velocity, [0.0, -2.0, 0.0])
     np.testing.assert_allclose(targets.effort, [0.0, 0.0, 4.0])

@@ -12,7 +12,7 @@ from policy_inference.core.guard import Rule
 from policy_inference.interfaces import Mode, OnFault
 
 from .contracts import DEFAULT
-from .robots import STALE_AFTER, Robot, Targets, silence
+from .robots import STALE_AFTER, Robot, Targets, silence_inputs
 
 NOMINAL = {"source": "a test", "ticks": 1, "target_step": 0.02, "effort_demand": 5.0}
 
@@ -94,7 +94,7 @@ def test_step_is_counted_from_the_last_target() -> None:
 def test_hold_holds_the_command_of_before() -> None:
     robot = Robot().run(30)
     other = continued(robot, robot.commanded())
-    held = silence(other, STALE_AFTER + 1)
+    held = silence_inputs(other, STALE_AFTER + 1)
     assert other.is_in(Mode.HOLD)
     np.testing.assert_allclose(held.position, DEFAULT, atol=1e-12)
 

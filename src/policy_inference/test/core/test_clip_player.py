@@ -176,7 +176,7 @@ def matrix(quat: Sequence[float]) -> F64:
     return np.asarray(np.eye(3) + 2 * w * skew + 2 * skew @ skew)
 
 
-def about(axis: Sequence[float], angle: float) -> F64:
+def turn_about(axis: Sequence[float], angle: float) -> F64:
     return matrix([*np.multiply(axis, math.sin(angle / 2)), math.cos(angle / 2)])
 
 
@@ -196,9 +196,9 @@ def anchor_pose(quat: Sequence[float], pos: npt.ArrayLike, joints: F64) -> tuple
     """Return orientation and position of the anchor at the end of `CHAIN`."""
     turn, place = matrix(quat), np.array(pos)
     place = place + turn @ (0.1, 0.0, 0.4)
-    turn = turn @ about((0.0, 0.0, 1.0), joints[0])
+    turn = turn @ turn_about((0.0, 0.0, 1.0), joints[0])
     place = place + turn @ (0.0, 0.2, 0.1)
-    turn = turn @ matrix(quat_xyzw(0.1, 0.7, -0.4)) @ about((1.0, 0.0, 0.0), joints[1])
+    turn = turn @ matrix(quat_xyzw(0.1, 0.7, -0.4)) @ turn_about((1.0, 0.0, 0.0), joints[1])
     return turn, place + turn @ (0.05, 0.0, 0.3)
 
 
@@ -212,7 +212,7 @@ def test_an_anchor_beyond_joints_is_found_through_them() -> None:
     tracker.policy.reset()
     tracker.tick()
     first, origin = anchor_pose(*begin)
-    turn = about((0.0, 0.0, 1.0), math.atan2(first[1, 0], first[0, 0]))
+    turn = turn_about((0.0, 0.0, 1.0), math.atan2(first[1, 0], first[0, 0]))
     for frame in range(1, 40):
         now = (quat_xyzw(*random.normal(0, 0.5, 3)), random.normal(0, 1, 3), random.normal(0, 1, 3))
         tracker.measure(*now)

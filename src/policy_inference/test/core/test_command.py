@@ -30,27 +30,27 @@ def fader(out: F64) -> CommandFader:
     return CommandFader(out, contract.velocity_command, limits)
 
 
-def at(fader: CommandFader, out: F64, age_ms: int) -> list[float]:
+def command_at(fader: CommandFader, out: F64, age_ms: int) -> list[float]:
     fader.update(NOW_NS + age_ms * MS)
     return [float(value) for value in out]
 
 
 def test_the_command_is_zero_before_the_first(fader: CommandFader, out: F64) -> None:
-    assert at(fader, out, 0) == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 0) == [0.0, 0.0, 0.0]
 
 
 def test_a_command_is_followed_until_its_time_out(fader: CommandFader, out: F64) -> None:
     assert fader.set(WANTED, NOW_NS)
-    assert at(fader, out, 0) == list(WANTED)
-    assert at(fader, out, 500) == list(WANTED)
+    assert command_at(fader, out, 0) == list(WANTED)
+    assert command_at(fader, out, 500) == list(WANTED)
 
 
 def test_an_old_command_fades_linearly_to_zero(fader: CommandFader, out: F64) -> None:
     fader.set(WANTED, NOW_NS)
-    np.testing.assert_allclose(at(fader, out, 625), np.multiply(WANTED, 0.75))
-    np.testing.assert_allclose(at(fader, out, 750), np.multiply(WANTED, 0.5))
-    assert at(fader, out, 1_000) == [0.0, 0.0, 0.0]
-    assert at(fader, out, 60_000) == [0.0, 0.0, 0.0]
+    np.testing.assert_allclose(command_at(fader, out, 625), np.multiply(WANTED, 0.75))
+    np.testing.assert_allclose(command_at(fader, out, 750), np.multiply(WANTED, 0.5))
+    assert command_at(fader, out, 1_000) == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 60_000) == [0.0, 0.0, 0.0]
 
 
 def test_without_ramp_an_old_command_is_zero_at_once(out: F64) -> None:
@@ -58,7 +58,7 @@ def test_without_ramp_an_old_command_is_zero_at_once(out: F64) -> None:
     limits = limits_in_force(contract, StricterLimits())
     fader = CommandFader(out, contract.velocity_command, limits)
     fader.set(WANTED, NOW_NS)
-    assert at(fader, out, 501) == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 501) == [0.0, 0.0, 0.0]
 
 
 def test_the_begin_of_each_fading_is_reported_once(fader: CommandFader) -> None:
@@ -71,9 +71,9 @@ def test_the_begin_of_each_fading_is_reported_once(fader: CommandFader) -> None:
 
 def test_a_new_command_ends_the_fading(fader: CommandFader, out: F64) -> None:
     fader.set(WANTED, NOW_NS)
-    at(fader, out, 900)
+    command_at(fader, out, 900)
     fader.set((0.1, 0.2, 0.3), NOW_NS + 900 * MS)
-    assert at(fader, out, 920) == [0.1, 0.2, 0.3]
+    assert command_at(fader, out, 920) == [0.1, 0.2, 0.3]
     assert not fader.fading
 
 
@@ -89,13 +89,13 @@ def test_a_command_is_clipped_to_the_trained_range(
     fader: CommandFader, out: F64, wanted: tuple[float, float, float], followed: list[float]
 ) -> None:
     fader.set(wanted, NOW_NS)
-    assert at(fader, out, 0) == followed
+    assert command_at(fader, out, 0) == followed
 
 
 def test_a_command_without_trained_range_is_followed_as_it_is(out: F64) -> None:
     fader = CommandFader(out, None, limits_in_force(contract_of(), StricterLimits()))
     fader.set((5.0, -6.0, 7.0), NOW_NS)
-    assert at(fader, out, 0) == [5.0, -6.0, 7.0]
+    assert command_at(fader, out, 0) == [5.0, -6.0, 7.0]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -107,23 +107,23 @@ def test_a_command_that_is_not_finite_is_refused_whole_and_the_last_one_ages(
     broken = [0.1, 0.1, 0.1]
     broken[place] = value
     assert not fader.set((broken[0], broken[1], broken[2]), NOW_NS + 400 * MS)
-    assert at(fader, out, 450) == list(WANTED)
-    assert at(fader, out, 1_000) == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 450) == list(WANTED)
+    assert command_at(fader, out, 1_000) == [0.0, 0.0, 0.0]
 
 
 def test_reset_commands_zero_at_once(fader: CommandFader, out: F64) -> None:
     fader.set(WANTED, NOW_NS)
-    at(fader, out, 0)
+    command_at(fader, out, 0)
     fader.reset()
     assert out.tolist() == [0.0, 0.0, 0.0]
-    assert at(fader, out, 20) == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 20) == [0.0, 0.0, 0.0]
 
 
 def test_a_command_from_before_the_clock_reset_is_dropped(fader: CommandFader, out: F64) -> None:
     fader.set(WANTED, NOW_NS)
     assert fader.update(NOW_NS - 1)
     assert out.tolist() == [0.0, 0.0, 0.0]
-    assert at(fader, out, 10) == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 10) == [0.0, 0.0, 0.0]
 
 
 def test_a_policy_without_command_ignores_commands() -> None:
@@ -135,19 +135,19 @@ def test_a_policy_without_command_ignores_commands() -> None:
 def test_narrowed_command_is_clipped_to_both_ranges(fader: CommandFader, out: F64) -> None:
     fader.narrow(VelocityCommand(min=(-0.2, -9.0, -0.2), max=(0.3, 9.0, 0.3)))
     fader.set((0.8, -0.7, -0.6), NOW_NS)
-    assert at(fader, out, 0) == [0.3, -0.5, -0.2]
+    assert command_at(fader, out, 0) == [0.3, -0.5, -0.2]
 
 
 def test_closed_fader_fades_to_zero_and_takes_nothing_until_it_opens(
     fader: CommandFader, out: F64
 ) -> None:
     fader.set(WANTED, NOW_NS)
-    at(fader, out, 0)
+    command_at(fader, out, 0)
     fader.close(NOW_NS)
     assert fader.set((0.1, 0.1, 0.1), NOW_NS)
     assert not fader.update(NOW_NS + 250 * MS)
     np.testing.assert_allclose(out, np.multiply(WANTED, 0.5))
-    assert at(fader, out, 500) == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 500) == [0.0, 0.0, 0.0]
     fader.open()
     fader.set(WANTED, NOW_NS + 600 * MS)
-    assert at(fader, out, 600) == list(WANTED)
+    assert command_at(fader, out, 600) == list(WANTED)

@@ -16,47 +16,47 @@ from .robots import (
     assert_latched,
     assert_safe,
     fail,
-    silence,
+    silence_inputs,
 )
 
 
-def test_nan_comes_before_stale(robot: Robot) -> None:
-    silence(robot, STALE_AFTER)
-    assert_safe(robot.tick(silent=BOTH, joint_vel=(math.nan, 0.0, 0.0)))
-    assert_latched(robot, Rule.NOT_FINITE)
-    assert robot.count(Rule.STALE_STATE) == 0
+def test_nan_comes_before_stale(strider: Robot) -> None:
+    silence_inputs(strider, STALE_AFTER)
+    assert_safe(strider.tick(silent=BOTH, joint_vel=(math.nan, 0.0, 0.0)))
+    assert_latched(strider, Rule.NOT_FINITE)
+    assert strider.count(Rule.STALE_STATE) == 0
 
 
-def test_nan_damps_out_of_hold_too(robot: Robot) -> None:
-    silence(robot, STALE_AFTER + 2)
-    assert_safe(robot.tick(silent=["imu/data"], joint_vel=(math.nan, 0.0, 0.0)))
-    assert_latched(robot, Rule.NOT_FINITE)
+def test_nan_damps_out_of_hold_too(strider: Robot) -> None:
+    silence_inputs(strider, STALE_AFTER + 2)
+    assert_safe(strider.tick(silent=["imu/data"], joint_vel=(math.nan, 0.0, 0.0)))
+    assert_latched(strider, Rule.NOT_FINITE)
 
 
-def test_nan_comes_before_attitude(robot: Robot) -> None:
-    robot.tick(joint_vel=(math.nan, 0.0, 0.0), quat_xyzw=TILTED)
-    assert_latched(robot, Rule.NOT_FINITE)
-    assert robot.count(Rule.ATTITUDE) == 0
+def test_nan_comes_before_attitude(strider: Robot) -> None:
+    strider.tick(joint_vel=(math.nan, 0.0, 0.0), quat_xyzw=TILTED)
+    assert_latched(strider, Rule.NOT_FINITE)
+    assert strider.count(Rule.ATTITUDE) == 0
 
 
-def test_stale_comes_before_attitude(robot: Robot) -> None:
-    silence(robot, STALE_AFTER)
-    robot.tick(silent=["joint_states"], quat_xyzw=TILTED)
-    assert robot.is_in(Mode.HOLD)
-    assert robot.count(Rule.ATTITUDE) == 0
+def test_stale_comes_before_attitude(strider: Robot) -> None:
+    silence_inputs(strider, STALE_AFTER)
+    strider.tick(silent=["joint_states"], quat_xyzw=TILTED)
+    assert strider.is_in(Mode.HOLD)
+    assert strider.count(Rule.ATTITUDE) == 0
 
 
-def test_a_failing_inference_does_not_hide_a_fall(robot: Robot) -> None:
-    robot.backend.during_run = fail
-    robot.tick()
-    assert robot.is_in(Mode.HOLD)
-    assert_safe(robot.tick(quat_xyzw=TILTED))
-    assert_latched(robot, Rule.ATTITUDE)
+def test_a_failing_inference_does_not_hide_a_fall(strider: Robot) -> None:
+    strider.backend.during_run = fail
+    strider.tick()
+    assert strider.is_in(Mode.HOLD)
+    assert_safe(strider.tick(quat_xyzw=TILTED))
+    assert_latched(strider, Rule.ATTITUDE)
 
 
-def test_a_late_result_that_is_not_finite_damps(robot: Robot) -> None:
-    robot.answer(math.nan, 0.0, 0.0)
-    robot.takes(PERIOD_NS + 1)
-    assert_safe(robot.tick())
-    assert_latched(robot, Rule.NOT_FINITE)
-    assert robot.count(Rule.INFERENCE_LATE) == 0
+def test_a_late_result_that_is_not_finite_damps(strider: Robot) -> None:
+    strider.answer(math.nan, 0.0, 0.0)
+    strider.takes(PERIOD_NS + 1)
+    assert_safe(strider.tick())
+    assert_latched(strider, Rule.NOT_FINITE)
+    assert strider.count(Rule.INFERENCE_LATE) == 0

@@ -16,6 +16,8 @@ from policy_inference.core.guard import Rule
 from policy_inference.core.joint_check import JointCheck
 from policy_inference.errors import RefusedError
 from policy_inference.interfaces import F64, Mode
+from testkit.numbers import numbers_in
+from testkit.wording import check_wording, refusal
 
 from .contracts import contract_of
 from .robots import BOTH, MS, PERIOD_NS
@@ -36,7 +38,7 @@ def sagged(pose: F64 | Sequence[float], by_rad: float) -> Sequence[float]:
     return float(first) - by_rad, *map(float, others)
 
 
-def positions(arm: Seen, ticks: int) -> F64:
+def commanded_positions(arm: Seen, ticks: int) -> F64:
     return np.stack([arm.commanded().position for _ in range(ticks)])
 
 
@@ -90,7 +92,7 @@ def test_an_arm_beyond_its_limit_is_brought_in_from_where_it_is() -> None:
     held = arm.controller.safe_targets()
     assert held is not None
     np.testing.assert_array_equal(held.position, BEYOND)
-    found = np.vstack([BEYOND, positions(arm, 30)])
+    found = np.vstack([BEYOND, commanded_positions(arm, 30)])
     np.testing.assert_allclose(np.diff(found[:20, 0]), -STRIDE_RAD)
     assert found[-1].tolist() == [1.5, 0.5, -0.5]
 
@@ -125,7 +127,7 @@ def test_an_encoder_that_begins_again_moves_no_joint_that_turns_on_and_on() -> N
     arm.sensed["joint_pos"] = tuple(np.subtract(TRUE, TURN))
     np.testing.assert_array_equal(arm.commanded().position, TRUE)
     arm.controller.damp()
-    np.testing.assert_array_equal(positions(arm, 3), [TRUE] * 3)
+    np.testing.assert_array_equal(commanded_positions(arm, 3), [TRUE] * 3)
     arm.controller.stand()
     for _ in range(20):
         before = arm.commanded().position
@@ -141,18 +143,14 @@ def test_an_encoder_that_begins_again_moves_no_joint_that_turns_on_and_on() -> N
 def test_a_joint_of_one_turn_to_each_side_is_not_believed_a_turn_off(limit: float) -> None:
     arm = Seen({**ARM, "joints.position_min": -limit, "joints.position_max": limit}).held()
     arm.tick(joint_pos=tuple(np.subtract(TRUE, TURN)))
-    assert "it cannot move that fast" in arm.controller.inputs["joint_states"].problem
+    check_wording(arm.controller.inputs["joint_states"].problem)
 
 
 def test_a_policy_whose_limits_exclude_the_held_pose_is_refused() -> None:
     arm = Seen(ARM).held()
     arm.tick()
     narrow = Seen({**ARM, "joints.position_min": -0.6, "joints.position_max": 0.6})
-    with pytest.raises(
-        RefusedError,
-        match=r"load refused: hip is held at 0.90 rad, beyond the new "
-        r"limits \[-0.60, 0.60\]; move the arm",
-    ):
+    with refusal(RefusedError):
         narrow.controller.take_over(arm.controller)
     np.testing.assert_array_equal(arm.commanded().position, TRUE)
 
@@ -164,7 +162,7 @@ def test_a_slow_joint_with_a_noisy_velocity_is_believed() -> None:
     for now_ns[0] in range(0, 2 * NEEDED * PERIOD_NS, PERIOD_NS):
         found.append(check.problem(np.array(TRUE), np.array([1.54, -1.54, 0.0])))
     assert found[-1] == ""
-    assert "2.1 rad/s" in check.problem(np.array(TRUE), np.array([2.1, 0.0, 0.0]))
+    assert 2.1 in numbers_in(check.problem(np.array(TRUE), np.array([2.1, 0.0, 0.0])))
 
 
 STARTS = st.sampled_from([TRUE, OTHER, (8.0, 1.9, -1.7), (-9.9, 0.0, 1.6)])
@@ -204,7 +202,7 @@ def test_whatever_is_seen_of_a_sagging_arm_its_target_stays_and_never_jumps(
     low, high = (np.array(TURNS[f"joints.position_{end}"]) for end in ("min", "max"))
     last, turns, wanted = np.array(start), 0, np.clip(start, low, high)
     for what, sag, ticks in happens:
-        if act(arm, what) and what == "damp":
+        if ask_or_fault(arm, what) and what == "damp":
             pose = arm.controller.state["joint_pos"]
             pose = pose + TURN * np.rint((last - pose) / math.tau)
             wanted = np.clip(np.where(abs(last - pose) <= 0.05, last, pose), low, high)
@@ -224,7 +222,7 @@ def test_whatever_is_seen_of_a_sagging_arm_its_target_stays_and_never_jumps(
     assert arm.is_in(Mode.DAMP)
 
 
-def act(arm: Seen, what: str) -> bool:
+def ask_or_fault(arm: Seen, what: str) -> bool:
     """Do this if it is a request or a fault; return whether it was not refused."""
     controller = arm.controller
     if what == "damp":

@@ -21,6 +21,7 @@ from policy_inference.core.messages import (
 )
 from policy_inference.core.state import RobotState
 from policy_inference.errors import RobotError
+from testkit.wording import refusal
 
 from .contracts import JOINTS, contract_of, observed
 
@@ -39,7 +40,7 @@ def with_scan() -> JointContract:
 
 
 @pytest.fixture
-def state() -> RobotState:
+def legs_state() -> RobotState:
     return RobotState(contract_of(TWO_JOINTS))
 
 
@@ -47,11 +48,11 @@ def vector(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> SimpleNamespace:
     return SimpleNamespace(x=x, y=y, z=z)
 
 
-def header(sec: int = 0, nanosec: int = 0) -> SimpleNamespace:
+def stamp_header(sec: int = 0, nanosec: int = 0) -> SimpleNamespace:
     return SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec))
 
 
-def joint_state(
+def joint_message(
     names: Sequence[str], position: Sequence[float], velocity: Sequence[float]
 ) -> SimpleNamespace:
     return SimpleNamespace(
@@ -71,88 +72,91 @@ def imu_reader(state: RobotState) -> MessageReader:
     return state_reader("imu/data", NAMES, state)
 
 
-def scan(values: Sequence[float]) -> SimpleNamespace:
+def scan_message(values: Sequence[float]) -> SimpleNamespace:
     return SimpleNamespace(data=array("f", values))
 
 
 class TestJointState:
-    def test_values_go_by_name_whatever_the_order(self, state: RobotState) -> None:
-        JointStateReader(NAMES, state).read(joint_state(["right", "left"], [1.0, 2.0], [3.0, 4.0]))
-        assert state["joint_pos"].tolist() == [2.0, 1.0]
-        assert state["joint_vel"].tolist() == [4.0, 3.0]
-
-    def test_order_may_change_from_one_message_to_the_next(self, state: RobotState) -> None:
-        reader = JointStateReader(NAMES, state)
-        reader.read(joint_state(["left", "right"], [1.0, 2.0], [0.0, 0.0]))
-        reader.read(joint_state(["right", "left"], [1.0, 2.0], [0.0, 0.0]))
-        assert state["joint_pos"].tolist() == [2.0, 1.0]
-
-    def test_joints_that_the_policy_does_not_know_are_ignored(self, state: RobotState) -> None:
-        JointStateReader(NAMES, state).read(
-            joint_state(["arm", "right", "tail", "left"], [9.0, 1.0, 9.0, 2.0], [0.0] * 4)
+    def test_values_go_by_name_whatever_the_order(self, legs_state: RobotState) -> None:
+        JointStateReader(NAMES, legs_state).read(
+            joint_message(["right", "left"], [1.0, 2.0], [3.0, 4.0])
         )
-        assert state["joint_pos"].tolist() == [2.0, 1.0]
+        assert legs_state["joint_pos"].tolist() == [2.0, 1.0]
+        assert legs_state["joint_vel"].tolist() == [4.0, 3.0]
+
+    def test_order_may_change_from_one_message_to_the_next(self, legs_state: RobotState) -> None:
+        reader = JointStateReader(NAMES, legs_state)
+        reader.read(joint_message(["left", "right"], [1.0, 2.0], [0.0, 0.0]))
+        reader.read(joint_message(["right", "left"], [1.0, 2.0], [0.0, 0.0]))
+        assert legs_state["joint_pos"].tolist() == [2.0, 1.0]
+
+    def test_joints_that_the_policy_does_not_know_are_ignored(self, legs_state: RobotState) -> None:
+        JointStateReader(NAMES, legs_state).read(
+            joint_message(["arm", "right", "tail", "left"], [9.0, 1.0, 9.0, 2.0], [0.0] * 4)
+        )
+        assert legs_state["joint_pos"].tolist() == [2.0, 1.0]
 
     @pytest.mark.parametrize(
-        ("names", "position", "velocity", "said"),
+        ("names", "position", "velocity"),
         [
-            (["left"], [1.0], [1.0], "missing: right"),
-            (["left", "right", "left"], [1.0] * 3, [1.0] * 3, "named twice: left"),
-            ([], [], [1.0], "expected as many velocities as the 0 positions, found 1"),
-            (["left", "right"], [1.0, 1.0], [], "expected velocities, found none"),
-            (["left", "right"], [1.0, 1.0], [1.0], "as the 2 positions, found 1"),
-            (["left", "right"], [1.0], [1.0], "expected 2 values, one per name, found 1"),
-            (["left", "right"], [1.0] * 3, [1.0] * 3, "found 3"),
+            (["left"], [1.0], [1.0]),
+            (["left", "right", "left"], [1.0] * 3, [1.0] * 3),
+            ([], [], [1.0]),
+            (["left", "right"], [1.0, 1.0], []),
+            (["left", "right"], [1.0, 1.0], [1.0]),
+            (["left", "right"], [1.0], [1.0]),
+            (["left", "right"], [1.0] * 3, [1.0] * 3),
         ],
     )
     def test_message_that_does_not_fit_is_refused_and_writes_nothing(
         self,
-        state: RobotState,
+        legs_state: RobotState,
         names: list[str],
         position: list[float],
         velocity: list[float],
-        said: str,
     ) -> None:
-        reader = JointStateReader(NAMES, state)
-        reader.read(joint_state(NAMES, [0.1, 0.2], [0.3, 0.4]))
-        with pytest.raises(RobotError, match=said):
-            reader.read(joint_state(names, position, velocity))
-        assert state["joint_pos"].tolist() == [0.1, 0.2]
-        assert state["joint_vel"].tolist() == [0.3, 0.4]
+        reader = JointStateReader(NAMES, legs_state)
+        reader.read(joint_message(NAMES, [0.1, 0.2], [0.3, 0.4]))
+        with refusal(RobotError):
+            reader.read(joint_message(names, position, velocity))
+        assert legs_state["joint_pos"].tolist() == [0.1, 0.2]
+        assert legs_state["joint_vel"].tolist() == [0.3, 0.4]
 
-    def test_nan_goes_through_to_the_guard(self, state: RobotState) -> None:
-        JointStateReader(NAMES, state).read(joint_state(NAMES, [1.0, NAN], [0.0, 0.0]))
-        assert math.isnan(state["joint_pos"][1])
+    def test_nan_goes_through_to_the_guard(self, legs_state: RobotState) -> None:
+        JointStateReader(NAMES, legs_state).read(joint_message(NAMES, [1.0, NAN], [0.0, 0.0]))
+        assert math.isnan(legs_state["joint_pos"][1])
 
 
 class TestImu:
-    def test_orientation_and_rate_are_taken_as_the_names_say(self, state: RobotState) -> None:
-        imu_reader(state).read(imu((0.1, 0.2, 0.3, math.sqrt(0.86)), 1.0))
-        np.testing.assert_allclose(state["quat_xyzw"], (0.1, 0.2, 0.3, math.sqrt(0.86)))
-        assert state["ang_vel_body"].tolist() == [1.0, 2.0, 3.0]
+    def test_orientation_and_rate_are_taken_as_the_names_say(self, legs_state: RobotState) -> None:
+        imu_reader(legs_state).read(imu((0.1, 0.2, 0.3, math.sqrt(0.86)), 1.0))
+        np.testing.assert_allclose(legs_state["quat_xyzw"], (0.1, 0.2, 0.3, math.sqrt(0.86)))
+        assert legs_state["ang_vel_body"].tolist() == [1.0, 2.0, 3.0]
 
     @pytest.mark.parametrize("quat", [(0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 2.0)])
     def test_orientation_that_is_not_given_is_refused_and_writes_nothing(
-        self, state: RobotState, quat: Sequence[float]
+        self, legs_state: RobotState, quat: Sequence[float]
     ) -> None:
-        reader = imu_reader(state)
+        reader = imu_reader(legs_state)
         reader.read(imu(ang_vel=1.0))
-        with pytest.raises(RobotError, match="expected an orientation"):
+        with refusal(RobotError):
             reader.read(imu(quat, ang_vel=5.0))
-        assert state["ang_vel_body"][0] == 1.0
+        assert legs_state["ang_vel_body"][0] == 1.0
 
-    def test_orientation_that_is_said_to_be_unknown_is_refused(self, state: RobotState) -> None:
+    def test_orientation_that_is_said_to_be_unknown_is_refused(
+        self, legs_state: RobotState
+    ) -> None:
         message = imu()
         message.orientation_covariance[0] = -1.0
-        with pytest.raises(RobotError, match="must fuse one"):
-            imu_reader(state).read(message)
+        with refusal(RobotError):
+            imu_reader(legs_state).read(message)
 
     @pytest.mark.parametrize("value", [NAN, math.inf])
     def test_what_is_not_finite_goes_through_to_the_guard(
-        self, state: RobotState, value: float
+        self, legs_state: RobotState, value: float
     ) -> None:
-        imu_reader(state).read(imu((value, 0.0, 0.0, 1.0)))
-        assert not math.isfinite(state["quat_xyzw"][0])
+        imu_reader(legs_state).read(imu((value, 0.0, 0.0, 1.0)))
+        assert not math.isfinite(legs_state["quat_xyzw"][0])
 
     def test_policy_without_orientation_takes_an_imu_without_one(self) -> None:
         state = RobotState(observed([{"term": "base_ang_vel"}]))
@@ -169,7 +173,7 @@ def test_odometry_gives_the_velocity_in_the_body_frame() -> None:
 
 def test_external_vector_is_taken_whole() -> None:
     state = RobotState(with_scan())
-    VectorReader("scan", state).read(scan([1.0, 2.0, 3.0]))
+    VectorReader("scan", state).read(scan_message([1.0, 2.0, 3.0]))
     assert state["external:scan"].tolist() == [1.0, 2.0, 3.0]
 
 
@@ -177,9 +181,9 @@ def test_external_vector_is_taken_whole() -> None:
 def test_external_vector_of_another_size_is_refused(values: list[float]) -> None:
     state = RobotState(with_scan())
     reader = VectorReader("scan", state)
-    reader.read(scan([1.0, 2.0, 3.0]))
-    with pytest.raises(RobotError, match=f"expected 3 values, found {len(values)}"):
-        reader.read(scan(values))
+    reader.read(scan_message([1.0, 2.0, 3.0]))
+    with refusal(RobotError):
+        reader.read(scan_message(values))
     assert state["external:scan"].tolist() == [1.0, 2.0, 3.0]
 
 
@@ -191,7 +195,7 @@ LIVE = {
 }
 
 
-def frame_of(names: Sequence[str], position: object, velocity: object = (0.0,) * 3) -> object:
+def motion_frame(names: Sequence[str], position: object, velocity: object = (0.0,) * 3) -> object:
     return SimpleNamespace(name=list(names), position=position, velocity=velocity)
 
 
@@ -199,46 +203,39 @@ def test_a_live_motion_is_matched_by_name_and_may_have_more_joints() -> None:
     state = RobotState(contract_of(LIVE))
     names = ["tail", *reversed(JOINTS)]
     reader = state_reader("motion/joints", JOINTS, state)
-    reader.read(frame_of(names, [9.0, 0.3, 0.2, 0.1], [9.0, 3.0, 2.0, 1.0]))
+    reader.read(motion_frame(names, [9.0, 0.3, 0.2, 0.1], [9.0, 3.0, 2.0, 1.0]))
     assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
     assert state["live_joint_vel"].tolist() == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(
-    ("frame", "problem"),
+    "frame",
     [
-        (frame_of(["tail", *JOINTS[1:]], [0.5] * 3), "missing: hip; the message has tail, knee"),
-        (frame_of(JOINTS, [0.5, math.nan, 0.5]), "expected finite numbers, found NaN"),
-        (frame_of(JOINTS, [0.5] * 3, [0.0, math.inf, 0.0]), "expected finite numbers, found NaN"),
-        (
-            frame_of(JOINTS, [0.5] * 3, []),
-            "expected joint velocities of a live reference motion, fo",
-        ),
-        (frame_of(JOINTS, [0.5] * 2), "expected 3 values, one per name, found 2"),
+        motion_frame(["tail", *JOINTS[1:]], [0.5] * 3),
+        motion_frame(JOINTS, [0.5, math.nan, 0.5]),
+        motion_frame(JOINTS, [0.5] * 3, [0.0, math.inf, 0.0]),
+        motion_frame(JOINTS, [0.5] * 3, []),
+        motion_frame(JOINTS, [0.5] * 2),
     ],
     ids=["other joints", "NaN", "infinite", "no velocities", "too few"],
 )
-def test_a_frame_of_a_live_motion_that_does_not_fit_changes_nothing(
-    frame: object, problem: str
-) -> None:
+def test_a_frame_of_a_live_motion_that_does_not_fit_changes_nothing(frame: object) -> None:
     state = RobotState(contract_of(LIVE))
     reader = state_reader("motion/joints", JOINTS, state)
-    reader.read(frame_of(JOINTS, [0.1, 0.2, 0.3]))
-    with pytest.raises(RobotError, match=problem):
+    reader.read(motion_frame(JOINTS, [0.1, 0.2, 0.3]))
+    with refusal(RobotError):
         reader.read(frame)
     assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
 
 
 @pytest.mark.parametrize(
-    ("quat", "problem"),
+    "quat",
     [
-        ((0.0, 0.0, 0.0, 0.0), "expected an orientation of length 1, found 0, 0, 0, 0"),
-        ((0.0, 0.0, math.nan, 1.0), "expected finite numbers, found NaN"),
+        (0.0, 0.0, 0.0, 0.0),
+        (0.0, 0.0, math.nan, 1.0),
     ],
 )
-def test_a_pose_of_a_live_motion_that_is_none_is_refused(
-    quat: Sequence[float], problem: str
-) -> None:
+def test_a_pose_of_a_live_motion_that_is_none_is_refused(quat: Sequence[float]) -> None:
     terms = {"observations": {"obs": {"terms": [{"term": "motion_anchor_ori_b"}]}}}
     motion = {"live": {"timeout_s": 0.1}, "anchor": {"body": "trunk", "chain": []}}
     state = RobotState(contract_of({**terms, "motion": motion}))
@@ -251,7 +248,7 @@ def test_a_pose_of_a_live_motion_that_is_none_is_refused(
         )
 
     reader.read(pose((0.0, 0.0, 0.6, 0.8)))
-    with pytest.raises(RobotError, match=problem):
+    with refusal(RobotError):
         reader.read(pose(quat))
     assert state["live_anchor_pos"].tolist() == [1.0, 2.0, 3.0]
     assert state["live_anchor_quat_xyzw"].tolist() == [0.0, 0.0, 0.6, 0.8]
@@ -278,13 +275,13 @@ def test_every_input_of_a_contract_has_a_reader_of_its_type() -> None:
 def test_velocity_comes_from_twist_and_from_stamped_twist() -> None:
     twist = SimpleNamespace(linear=vector(1.0, 2.0, 9.0), angular=vector(9.0, 9.0, 3.0))
     assert velocity_of(twist) == (1.0, 2.0, 3.0)
-    assert velocity_of(SimpleNamespace(header=header(), twist=twist)) == (1.0, 2.0, 3.0)
+    assert velocity_of(SimpleNamespace(header=stamp_header(), twist=twist)) == (1.0, 2.0, 3.0)
 
 
 def test_stamp_counts_from_the_clocks_zero() -> None:
-    assert stamp_ns(SimpleNamespace(header=header(12, 345_678_901))) == 12_345_678_901
+    assert stamp_ns(SimpleNamespace(header=stamp_header(12, 345_678_901))) == 12_345_678_901
 
 
 def test_message_without_header_or_stamp_has_none() -> None:
-    assert stamp_ns(scan([])) is None
-    assert stamp_ns(SimpleNamespace(header=header())) is None
+    assert stamp_ns(scan_message([])) is None
+    assert stamp_ns(SimpleNamespace(header=stamp_header())) is None

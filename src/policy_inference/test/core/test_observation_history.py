@@ -39,7 +39,7 @@ def frame_number(number: int) -> Frame:
     }
 
 
-def values_of(term: Mapping[str, Any], frame: Frame) -> list[float]:
+def term_values(term: Mapping[str, Any], frame: Frame) -> list[float]:
     """Compute one term of one frame by hand."""
     if term["term"] == "joint_vel":
         return [0.5 * value for value in frame["joint_vel"]]
@@ -48,7 +48,7 @@ def values_of(term: Mapping[str, Any], frame: Frame) -> list[float]:
     return [frame["joint_pos"][2]]
 
 
-def reference(
+def reference_history(
     frames: Sequence[Frame],
     terms: Sequence[Mapping[str, Any]],
     length: int,
@@ -60,8 +60,8 @@ def reference(
 
     def past(term: Mapping[str, Any], age: int) -> list[float]:
         if age < len(frames):
-            return values_of(term, frames[-1 - age])
-        first = values_of(term, frames[0])
+            return term_values(term, frames[-1 - age])
+        first = term_values(term, frames[0])
         return first if init == "repeat" else [0.0] * len(first)
 
     def ages(count: int) -> list[int]:
@@ -124,7 +124,7 @@ def test_history_equals_the_reference(
     sensed = Snapshot(observed(terms, history=history))
     frames = [frame_number(number) for number in range(1, count + 1)]
     for seen in range(1, count + 1):
-        expected = reference(frames[:seen], terms, length, layout, order, init)
+        expected = reference_history(frames[:seen], terms, length, layout, order, init)
         np.testing.assert_allclose(sensed.take(frames[seen - 1]), expected, atol=1e-12)
 
 
@@ -136,7 +136,9 @@ def test_ring_wraps_around_many_times(layout: str, order: str, init: str) -> Non
     sensed = Snapshot(observed(TERMS, history=history))
     frames = [frame_number(number) for number in range(1, 24)]
     vectors = [sensed.take(frame) for frame in frames]
-    np.testing.assert_allclose(vectors[-1], reference(frames, TERMS, 3, layout, order, init))
+    np.testing.assert_allclose(
+        vectors[-1], reference_history(frames, TERMS, 3, layout, order, init)
+    )
 
 
 def test_a_long_history_takes_memory_in_proportion() -> None:

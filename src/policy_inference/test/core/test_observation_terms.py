@@ -33,7 +33,7 @@ SENSED: Mapping[str, npt.ArrayLike] = {
 }
 
 
-def state_of(contract: JointContract, tick: int = 0) -> RobotState:
+def sensed_state(contract: JointContract, tick: int = 0) -> RobotState:
     state = RobotState(contract)
     if contract.motion:
         state.play(clip_of(50))
@@ -46,7 +46,7 @@ def state_of(contract: JointContract, tick: int = 0) -> RobotState:
     return state
 
 
-def written(
+def written_observation(
     contract: JointContract,
     tick: int = 0,
     statistics: tuple[F64, F64] | None = None,
@@ -56,7 +56,7 @@ def written(
     if out is None:
         out = np.empty(contract.model.inputs["obs"].shape)
     observation = contract.observations["obs"]
-    ObservationBuilder(observation, contract, state_of(contract, tick), out, statistics).write()
+    ObservationBuilder(observation, contract, sensed_state(contract, tick), out, statistics).write()
     return out.reshape(-1).astype(np.float64)
 
 
@@ -98,7 +98,7 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
 
 @pytest.mark.parametrize(("term", "values"), VALUES, ids=lambda v: str(v)[:40])
 def test_each_term_writes_its_values(term: Mapping[str, object], values: list[float]) -> None:
-    np.testing.assert_allclose(written(observed([term])), values, atol=1e-12)
+    np.testing.assert_allclose(written_observation(observed([term])), values, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_each_term_writes_its_values(term: Mapping[str, object], values: list[fl
 def test_parts_of_a_vector_are_written_in_their_own_order(
     term: Mapping[str, object], values: list[float]
 ) -> None:
-    np.testing.assert_allclose(written(observed([term])), values, atol=1e-12)
+    np.testing.assert_allclose(written_observation(observed([term])), values, atol=1e-12)
 
 
 def test_every_registered_term_is_tried_here() -> None:
@@ -134,7 +134,7 @@ def test_every_registered_term_is_tried_here() -> None:
 def test_terms_follow_each_other_in_the_order_of_the_contract() -> None:
     contract = observed([term for term, _ in reversed(VALUES)])
     expected = np.concatenate([values for _, values in reversed(VALUES)])
-    np.testing.assert_allclose(written(contract), expected, atol=1e-12)
+    np.testing.assert_allclose(written_observation(contract), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -143,18 +143,18 @@ def test_terms_follow_each_other_in_the_order_of_the_contract() -> None:
 )
 def test_a_subset_of_joints_is_written_in_its_own_order(term: str, values: list[float]) -> None:
     contract = observed([{"term": term, "joints": ["ankle", "hip"]}])
-    np.testing.assert_allclose(written(contract), values)
+    np.testing.assert_allclose(written_observation(contract), values)
 
 
 def test_scales_of_a_subset_belong_to_its_joints() -> None:
     scale = {"hip": 2.0, "ankle": 10.0}
     contract = observed([{"term": "joint_vel", "joints": ["ankle", "hip"], "scale": scale}])
-    np.testing.assert_allclose(written(contract), [5.0, 8.0])
+    np.testing.assert_allclose(written_observation(contract), [5.0, 8.0])
 
 
 def test_a_subset_of_joints_may_be_given_by_patterns() -> None:
     term = {"term": "joint_vel", "joints": ["ankle", ".*[ip]p?"], "scale": [10.0, 1.0]}
-    np.testing.assert_allclose(written(observed([term])), [5.0, 4.0])
+    np.testing.assert_allclose(written_observation(observed([term])), [5.0, 4.0])
 
 
 def test_last_action_has_the_order_of_the_output_not_of_the_joints() -> None:
@@ -189,35 +189,39 @@ def test_clip_and_scale_act_in_the_stated_order(
 ) -> None:
     contract = observed([{"term": "joint_vel", "scale": scale, "clip": list(clip)}], order=order)
     expected = [reference_clip_scale(value, clip, scale, order) for value in JOINT_VEL]
-    np.testing.assert_allclose(written(contract), expected, atol=1e-12)
+    np.testing.assert_allclose(written_observation(contract), expected, atol=1e-12)
 
 
 def test_a_clip_of_one_term_leaves_the_others() -> None:
     contract = observed([{"term": "joint_vel", "clip": [-1.0, 1.0]}, {"term": "joint_vel"}])
-    np.testing.assert_allclose(written(contract), [1.0, -1.0, 0.5, *JOINT_VEL])
+    np.testing.assert_allclose(written_observation(contract), [1.0, -1.0, 0.5, *JOINT_VEL])
 
 
 def test_default_position_is_subtracted_before_clip_and_scale() -> None:
     contract = observed([{"term": "joint_pos_rel", "clip": [-1.0, 1.0], "scale": 2.0}])
-    np.testing.assert_allclose(written(contract), [0.5, -2.0, 2.0])
+    np.testing.assert_allclose(written_observation(contract), [0.5, -2.0, 2.0])
 
 
 def test_the_whole_vector_is_clipped_after_the_scales() -> None:
     contract = observed([{"term": "joint_vel", "scale": 2.0}], clip=3.0)
-    np.testing.assert_allclose(written(contract), [3.0, -3.0, 1.0])
+    np.testing.assert_allclose(written_observation(contract), [3.0, -3.0, 1.0])
 
 
 def test_statistics_apply_after_the_clip_of_the_whole_vector() -> None:
     contract = observed([{"term": "joint_vel"}], clip=3.0)
     statistics = (np.array([1.0, 1.0, 1.0]), np.array([0.5, 2.0, 0.25]))
-    np.testing.assert_allclose(written(contract, statistics=statistics), [4.0, -1.5, -2.0])
+    np.testing.assert_allclose(
+        written_observation(contract, statistics=statistics), [4.0, -1.5, -2.0]
+    )
 
 
 def test_normalised_values_are_clipped_to_their_own_bound() -> None:
     file = {"file": "obs_stats.npz", "sha256": "0" * 64, "clip": 1.75}
     contract = observed([{"term": "joint_vel"}], normalisation=file)
     statistics = (np.zeros(3), np.array([1.0, 2.0, 2.0]))
-    np.testing.assert_allclose(written(contract, statistics=statistics), [1.75, -1.0, 0.25])
+    np.testing.assert_allclose(
+        written_observation(contract, statistics=statistics), [1.75, -1.0, 0.25]
+    )
 
 
 def test_writing_twice_normalises_once() -> None:
@@ -226,7 +230,7 @@ def test_writing_twice_normalises_once() -> None:
     builder = ObservationBuilder(
         contract.observations["obs"],
         contract,
-        state_of(contract),
+        sensed_state(contract),
         out,
         (np.ones(3), np.full(3, 2.0)),
     )
@@ -239,7 +243,7 @@ def test_writing_twice_normalises_once() -> None:
 def test_the_backend_s_own_array_is_filled_whatever_its_shape_and_type(dtype: str) -> None:
     contract = observed([{"term": "joint_vel"}])
     out = np.zeros((1, 1, 3), dtype)
-    written(contract, out=out)
+    written_observation(contract, out=out)
     np.testing.assert_array_equal(out, JOINT_VEL.reshape(1, 1, 3).astype(dtype))
 
 
@@ -248,11 +252,11 @@ def test_phase_is_sine_and_cosine_of_the_time_since_run_began(tick: int) -> None
     contract = observed([{"term": "phase", "period_s": 0.8}, {"term": "phase", "period_s": 0.5}])
     angles = [2.0 * math.pi * tick * 0.02 / period_s for period_s in (0.8, 0.5)]
     expected = [f(angle) for angle in angles for f in (math.sin, math.cos)]
-    np.testing.assert_allclose(written(contract, tick), expected, atol=1e-9)
+    np.testing.assert_allclose(written_observation(contract, tick), expected, atol=1e-9)
 
 
 def test_tick_counts_and_is_scaled() -> None:
-    assert written(observed([{"term": "tick", "scale": 0.5}]), tick=7).tolist() == [3.5]
+    assert written_observation(observed([{"term": "tick", "scale": 0.5}]), tick=7).tolist() == [3.5]
 
 
 def test_external_vectors_of_several_topics_are_kept_apart() -> None:
@@ -262,7 +266,7 @@ def test_external_vectors_of_several_topics_are_kept_apart() -> None:
             {"term": "external", "topic": "height_scan", "size": 4},
         ]
     )
-    np.testing.assert_allclose(written(contract), [9.0, 1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_allclose(written_observation(contract), [9.0, 1.0, 2.0, 3.0, 4.0])
     assert RobotState(contract).inputs == ("joint_states", "arm/load", "height_scan")
 
 
@@ -275,7 +279,7 @@ def test_each_model_input_has_its_own_observation() -> None:
             }
         }
     )
-    state = state_of(contract)
+    state = sensed_state(contract)
     outs = {name: np.empty(tensor.shape) for name, tensor in contract.model.inputs.items()}
     for name, observation in contract.observations.items():
         ObservationBuilder(observation, contract, state, outs[name]).write()
@@ -295,7 +299,7 @@ def test_sensors_that_never_came_are_nan_and_named() -> None:
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e200])
 def test_a_value_that_is_not_finite_or_absurd_is_named(value: float) -> None:
-    state = state_of(contract_of())
+    state = sensed_state(contract_of())
     assert state.is_finite()
     state["joint_vel"][1] = value
     assert not state.is_finite()

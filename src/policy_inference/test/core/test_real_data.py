@@ -69,35 +69,35 @@ class Replay:
 
 
 @pytest.fixture
-def lite3(shared_data: Path) -> Path:
+def lite3_folder(shared_data: Path) -> Path:
     return shared_data / "legged" / "lite3"
 
 
 @pytest.fixture
-def go2(shared_data: Path) -> Path:
+def go2_folder(shared_data: Path) -> Path:
     return shared_data / "legged" / "go2_isaaclab"
 
 
 @pytest.fixture
-def lite3_replay(lite3: Path, tmp_path: Path) -> Iterator[Replay]:
+def lite3_replay(lite3_folder: Path, tmp_path: Path) -> Iterator[Replay]:
     contract = PACKAGE / "config" / "bundles" / "lite3_deeprobotics" / "policy.yaml"
-    replay = Replay(contract, lite3 / "policy.onnx", tmp_path)
+    replay = Replay(contract, lite3_folder / "policy.onnx", tmp_path)
     yield replay
     replay.backend.close()
 
 
 @pytest.fixture
-def go2_replay(go2: Path, tmp_path: Path) -> Iterator[Replay]:
+def go2_replay(go2_folder: Path, tmp_path: Path) -> Iterator[Replay]:
     contract = Path(__file__).parent / "data" / "go2.yaml"
-    replay = Replay(contract, go2 / "policy.onnx", tmp_path)
+    replay = Replay(contract, go2_folder / "policy.onnx", tmp_path)
     yield replay
     replay.backend.close()
 
 
 def test_every_row_of_the_lite3_rollout_is_rebuilt_from_its_sensors(
-    lite3: Path, lite3_replay: Replay
+    lite3_folder: Path, lite3_replay: Replay
 ) -> None:
-    recording = dict(np.load(lite3 / "rollout_50hz.npz"))
+    recording = dict(np.load(lite3_folder / "rollout_50hz.npz"))
     assert tuple(recording["joint_names"]) == lite3_replay.names
     observations, actions = [], []
     for row in range(len(recording["time"])):
@@ -108,7 +108,7 @@ def test_every_row_of_the_lite3_rollout_is_rebuilt_from_its_sensors(
         actions.append(action)
     np.testing.assert_allclose(observations, recording["obs"], rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(actions, recording["action"], rtol=0, atol=TOLERANCE)
-    golden = np.load(lite3 / "golden.npz")
+    golden = np.load(lite3_folder / "golden.npz")
     np.testing.assert_allclose(
         np.array(observations)[golden["index"]], golden["obs"], rtol=0, atol=TOLERANCE
     )
@@ -118,9 +118,9 @@ def test_every_row_of_the_lite3_rollout_is_rebuilt_from_its_sensors(
 
 
 def test_the_lite3_policy_feeding_itself_stays_on_the_recorded_actions(
-    lite3: Path, lite3_replay: Replay
+    lite3_folder: Path, lite3_replay: Replay
 ) -> None:
-    recording = dict(np.load(lite3 / "rollout_50hz.npz"))
+    recording = dict(np.load(lite3_folder / "rollout_50hz.npz"))
     actions = []
     lite3_replay.policy.reset()
     for row in range(SELF_FED_ROWS + 1):
@@ -131,9 +131,9 @@ def test_the_lite3_policy_feeding_itself_stays_on_the_recorded_actions(
 
 
 def test_the_go2_s_golden_rows_are_rebuilt_from_their_sensors(
-    go2: Path, go2_replay: Replay
+    go2_folder: Path, go2_replay: Replay
 ) -> None:
-    recording = dict(np.load(go2 / "golden.npz"))
+    recording = dict(np.load(go2_folder / "golden.npz"))
     assert tuple(recording["joint_names"]) == go2_replay.names
     for row, (expected_obs, expected) in enumerate(
         zip(recording["obs"], recording["actions"], strict=True)
@@ -150,7 +150,7 @@ def test_the_go2_s_golden_rows_are_rebuilt_from_their_sensors(
 def test_a_ramp_of_inputs_gives_the_published_outputs(
     robot: str, request: pytest.FixtureRequest
 ) -> None:
-    golden = np.load(request.getfixturevalue(robot) / "golden.npz")
+    golden = np.load(request.getfixturevalue(f"{robot}_folder") / "golden.npz")
     backend = request.getfixturevalue(f"{robot}_replay").backend
     backend.inputs["obs"][:] = golden["arange_obs"]
     backend.run()
@@ -192,12 +192,12 @@ class BagFeeder:
 
 @pytest.mark.parametrize("bag", ["bag_mcap", "bag_sqlite3"])
 def test_a_bag_with_joints_in_another_order_gives_the_same_actions(
-    lite3: Path, lite3_replay: Replay, bag: str
+    lite3_folder: Path, lite3_replay: Replay, bag: str
 ) -> None:
-    recording = dict(np.load(lite3 / "rollout_50hz.npz"))
+    recording = dict(np.load(lite3_folder / "rollout_50hz.npz"))
     feeder = BagFeeder(lite3_replay)
     rows: list[int] = []
-    with AnyReader([lite3 / bag]) as reader:
+    with AnyReader([lite3_folder / bag]) as reader:
         for connection, _, raw in reader.messages():
             feeder.feed(connection.topic, reader.deserialize(raw, connection.msgtype))
             time_ns = feeder.due_ns()

@@ -20,70 +20,72 @@ RECURRENT = {
 
 
 @pytest.fixture
-def backend() -> ScriptedBackend:
+def rnn_backend() -> ScriptedBackend:
     return ScriptedBackend(contract_of(RECURRENT))
 
 
 @pytest.fixture
-def policy(backend: ScriptedBackend) -> JointPolicy:
+def rnn_policy(rnn_backend: ScriptedBackend) -> JointPolicy:
     contract = contract_of(RECURRENT)
     state = RobotState(contract)
     state["joint_pos"][:], state["joint_vel"][:], state["ang_vel_body"][:] = DEFAULT, 0.0, 0.0
     state["quat_xyzw"][:] = UPRIGHT
     state.derive()
-    backend.during_run = lambda: backend.answers.update(
-        h_out=np.add(backend.inputs["h_in"], 1.5),
-        count_out=np.add(backend.inputs["count_in"], 1),
-        actions=[backend.inputs["count_in"][0], 0.0, 0.0],
+    rnn_backend.during_run = lambda: rnn_backend.answers.update(
+        h_out=np.add(rnn_backend.inputs["h_in"], 1.5),
+        count_out=np.add(rnn_backend.inputs["count_in"], 1),
+        actions=[rnn_backend.inputs["count_in"][0], 0.0, 0.0],
     )
-    return JointPolicy(bundle_of(contract), backend, state)
+    return JointPolicy(bundle_of(contract), rnn_backend, state)
 
 
 def state_inputs(backend: ScriptedBackend) -> tuple[list[float], list[int]]:
     return backend.inputs["h_in"].ravel().tolist(), backend.inputs["count_in"].tolist()
 
 
-def test_recurrent_state_starts_at_zero(policy: JointPolicy, backend: ScriptedBackend) -> None:
-    policy.reset()
-    assert state_inputs(backend) == ([0.0, 0.0], [0])
+def test_recurrent_state_starts_at_zero(
+    rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
+) -> None:
+    rnn_policy.reset()
+    assert state_inputs(rnn_backend) == ([0.0, 0.0], [0])
 
 
 def test_the_output_of_a_tick_is_the_input_of_the_next(
-    policy: JointPolicy, backend: ScriptedBackend
+    rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
 ) -> None:
     for _ in range(3):
-        assert policy.infer()
-        policy.commit()
-    assert state_inputs(backend) == ([4.5, 4.5], [3])
+        assert rnn_policy.infer()
+        rnn_policy.commit()
+    assert state_inputs(rnn_backend) == ([4.5, 4.5], [3])
 
 
 def test_a_dropped_result_leaves_state_and_last_action_as_they_were(
-    policy: JointPolicy, backend: ScriptedBackend
+    rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
 ) -> None:
     for _ in range(2):
-        policy.infer()
-        policy.commit()
-    policy.infer()
-    assert state_inputs(backend) == ([3.0, 3.0], [2])
-    policy.infer()
-    assert backend.inputs["obs"].ravel()[-3:].tolist() == [1.0, 0.0, 0.0]
+        rnn_policy.infer()
+        rnn_policy.commit()
+    rnn_policy.infer()
+    assert state_inputs(rnn_backend) == ([3.0, 3.0], [2])
+    rnn_policy.infer()
+    assert rnn_backend.inputs["obs"].ravel()[-3:].tolist() == [1.0, 0.0, 0.0]
 
 
-def test_a_reset_starts_clean(policy: JointPolicy, backend: ScriptedBackend) -> None:
+def test_a_reset_starts_clean(rnn_policy: JointPolicy, rnn_backend: ScriptedBackend) -> None:
     for _ in range(3):
-        policy.infer()
-        policy.commit()
-    policy.reset()
-    assert state_inputs(backend) == ([0.0, 0.0], [0])
-    policy.infer()
-    assert backend.inputs["obs"].ravel()[-3:].tolist() == [0.0, 0.0, 0.0]
+        rnn_policy.infer()
+        rnn_policy.commit()
+    rnn_policy.reset()
+    assert state_inputs(rnn_backend) == ([0.0, 0.0], [0])
+    rnn_policy.infer()
+    assert rnn_backend.inputs["obs"].ravel()[-3:].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_recurrent_output_that_is_not_finite_counts_as_one(
-    policy: JointPolicy, backend: ScriptedBackend
+    rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
 ) -> None:
-    backend.during_run = lambda: backend.answers.update(h_out=np.array([0.0, math.nan]))
-    assert not policy.infer()
+    rnn_backend.during_run = lambda: rnn_backend.answers.update(h_out=np.array([0.0, math.nan]))
+    assert not rnn_policy.infer()
 
 
 def test_ticks_and_phase_count_results_that_were_taken_and_start_again_at_a_reset() -> None:
@@ -129,12 +131,12 @@ def speaking() -> ScriptedBackend:
     return backend
 
 
-def observing(backend: ScriptedBackend) -> JointPolicy:
+def observing_policy(backend: ScriptedBackend) -> JointPolicy:
     contract = contract_of(OBSERVED)
     return JointPolicy(bundle_of(contract), backend, RobotState(contract))
 
 
-def speeds(backend: ScriptedBackend) -> list[float]:
+def observed_speeds(backend: ScriptedBackend) -> list[float]:
     found: list[float] = backend.inputs["obs"].ravel()[:4].tolist()
     return found
 
@@ -142,10 +144,10 @@ def speeds(backend: ScriptedBackend) -> list[float]:
 def test_an_output_is_observed_in_the_next_tick_with_scale_clip_and_history(
     speaking: ScriptedBackend,
 ) -> None:
-    policy, seen = observing(speaking), []
+    policy, seen = observing_policy(speaking), []
     for _ in range(5):
         assert policy.infer()
-        seen.append(speeds(speaking))
+        seen.append(observed_speeds(speaking))
         policy.commit()
     assert seen == [
         [0.0, 0.0, 0.0, 0.0],
@@ -159,19 +161,19 @@ def test_an_output_is_observed_in_the_next_tick_with_scale_clip_and_history(
 def test_an_output_whose_result_was_dropped_is_not_observed_and_a_reset_forgets_it(
     speaking: ScriptedBackend,
 ) -> None:
-    policy = observing(speaking)
+    policy = observing_policy(speaking)
     policy.infer()
     policy.commit()
     policy.infer()  # held, late or failed: never committed
     policy.infer()
-    assert speeds(speaking) == [0.0, 0.0, 2.0, -2.0]
+    assert observed_speeds(speaking) == [0.0, 0.0, 2.0, -2.0]
     policy.commit()
     policy.reset()
     policy.infer()
-    assert speeds(speaking) == [0.0, 0.0, 0.0, 0.0]
+    assert observed_speeds(speaking) == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_an_observed_output_that_is_not_finite_counts_as_one(speaking: ScriptedBackend) -> None:
-    policy = observing(speaking)
+    policy = observing_policy(speaking)
     speaking.during_run = lambda: speaking.answers.update(speed=[0.0, math.inf])
     assert not policy.infer()

@@ -13,11 +13,6 @@ from .robots import PERIOD_NS, Robot
 TILTED = quat_xyzw(1.2, 0.0, 0.0)
 
 
-@pytest.fixture
-def robot() -> Robot:
-    return Robot()
-
-
 @pytest.mark.parametrize("wanted", ["stand", "run"])
 @pytest.mark.parametrize(
     ("silent", "fields"),
@@ -30,76 +25,76 @@ def robot() -> Robot:
     ],
 )
 def test_unfit_robots_are_refused_with_the_reason(
-    robot: Robot, wanted: str, silent: list[str], fields: dict[str, tuple[float, ...]]
+    idle: Robot, wanted: str, silent: list[str], fields: dict[str, tuple[float, ...]]
 ) -> None:
-    robot.tick(fields, silent=silent)
+    idle.tick(fields, silent=silent)
     with refusal(RefusedError):
-        getattr(robot.controller, wanted)()
-    assert robot.is_in(Mode.DAMP)
+        getattr(idle.controller, wanted)()
+    assert idle.is_in(Mode.DAMP)
 
 
-def test_inputs_that_went_stale_are_refused_with_their_age(robot: Robot) -> None:
-    robot.stand()
-    robot.now_ns += 3 * PERIOD_NS
+def test_inputs_that_went_stale_are_refused_with_their_age(idle: Robot) -> None:
+    idle.stand()
+    idle.now_ns += 3 * PERIOD_NS
     with refusal(RefusedError):
-        robot.controller.run()
+        idle.controller.run()
 
 
-def test_the_newest_orientation_counts_even_before_its_tick(robot: Robot) -> None:
-    robot.tick()
-    robot.sense(quat_xyzw=TILTED)
+def test_the_newest_orientation_counts_even_before_its_tick(idle: Robot) -> None:
+    idle.tick()
+    idle.sense(quat_xyzw=TILTED)
     with refusal(RefusedError):
-        robot.controller.stand()
+        idle.controller.stand()
 
 
-def test_a_joint_on_its_mechanical_stop_may_stand_up(robot: Robot) -> None:
-    robot.tick(joint_pos=(0.0, 1.55, -1.55))
-    robot.controller.stand()
-    assert robot.is_in(Mode.STAND)
+def test_a_joint_on_its_mechanical_stop_may_stand_up(idle: Robot) -> None:
+    idle.tick(joint_pos=(0.0, 1.55, -1.55))
+    idle.controller.stand()
+    assert idle.is_in(Mode.STAND)
 
 
 @pytest.mark.parametrize("wanted", ["stand", "run"])
-def test_a_latched_fault_is_refused_until_reset(robot: Robot, wanted: str) -> None:
-    robot.run().tick(quat_xyzw=TILTED)
-    robot.tick(quat_xyzw=(0.0, 0.0, 0.0, 1.0))
+def test_a_latched_fault_is_refused_until_reset(idle: Robot, wanted: str) -> None:
+    idle.run().tick(quat_xyzw=TILTED)
+    idle.tick(quat_xyzw=(0.0, 0.0, 0.0, 1.0))
     with refusal(RefusedError):
-        getattr(robot.controller, wanted)()
-    robot.controller.reset()
-    robot.run()
+        getattr(idle.controller, wanted)()
+    idle.controller.reset()
+    idle.run()
 
 
 @pytest.mark.parametrize("wanted", ["stand", "run"])
-def test_a_pressed_e_stop_is_refused(robot: Robot, wanted: str) -> None:
-    robot.tick()
-    robot.controller.estop("red button")
+def test_a_pressed_e_stop_is_refused(idle: Robot, wanted: str) -> None:
+    idle.tick()
+    idle.controller.estop("red button")
     with refusal(RefusedError):
-        getattr(robot.controller, wanted)()
+        getattr(idle.controller, wanted)()
 
 
-def test_run_is_refused_from_every_mode_but_ready(robot: Robot) -> None:
-    robot.tick()
+def test_run_is_refused_from_every_mode_but_ready(idle: Robot) -> None:
+    idle.tick()
     with refusal(RefusedError):
-        robot.controller.run()
-    robot.controller.stand()
-    robot.tick()
+        idle.controller.run()
+    idle.controller.stand()
+    idle.tick()
     with refusal(RefusedError):
-        robot.controller.run()
-    robot.controller.damp()
-    robot.run()
+        idle.controller.run()
+    idle.controller.damp()
+    idle.run()
     with refusal(RefusedError):
-        robot.controller.run()
-    robot.tick(silent=["imu/data"])
-    robot.tick(silent=["imu/data"])
-    robot.tick(silent=["imu/data"])
+        idle.controller.run()
+    idle.tick(silent=["imu/data"])
+    idle.tick(silent=["imu/data"])
+    idle.tick(silent=["imu/data"])
     with refusal(RefusedError):
-        robot.controller.run()
+        idle.controller.run()
 
 
-def test_run_is_refused_far_from_the_stand_pose_by_joint(robot: Robot) -> None:
-    robot.stand().tick(joint_pos=(0.36, 0.5, -0.1))
+def test_run_is_refused_far_from_the_stand_pose_by_joint(idle: Robot) -> None:
+    idle.stand().tick(joint_pos=(0.36, 0.5, -0.1))
     with refusal(RefusedError):
-        robot.controller.run()
-    assert robot.is_in(Mode.READY)
+        idle.controller.run()
+    assert idle.is_in(Mode.READY)
 
 
 def test_a_wider_tolerance_in_the_contract_is_honoured() -> None:
@@ -134,18 +129,18 @@ def test_a_wheel_stands_where_it_is() -> None:
 
 @pytest.mark.parametrize("wanted", ["stand", "run"])
 def test_problems_of_the_caller_are_refused_together_with_those_found_here(
-    robot: Robot, wanted: str
+    idle: Robot, wanted: str
 ) -> None:
-    robot.tick(quat_xyzw=TILTED)
+    idle.tick(quat_xyzw=TILTED)
     with refusal(RefusedError):
-        getattr(robot.controller, wanted)(["nobody listens"])
+        getattr(idle.controller, wanted)(["nobody listens"])
 
 
-def test_a_refused_request_changes_neither_mode_nor_targets(robot: Robot) -> None:
-    robot.answer(0.1, 0.1, 0.1)
-    before = robot.run(20).commanded()
+def test_a_refused_request_changes_neither_mode_nor_targets(idle: Robot) -> None:
+    idle.answer(0.1, 0.1, 0.1)
+    before = idle.run(20).commanded()
     with refusal(RefusedError):
-        robot.controller.stand(["nobody listens"])
-    after = robot.commanded()
-    assert robot.is_in(Mode.RUN)
+        idle.controller.stand(["nobody listens"])
+    after = idle.commanded()
+    assert idle.is_in(Mode.RUN)
     np.testing.assert_array_equal(after.position, before.position)

@@ -16,7 +16,7 @@ from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
 
 from ..core.chunks.arms import Arm
-from ..core.chunks.contracts import contract_of
+from ..core.chunks.contracts import chunk_contract_of
 
 
 class ShadowedArm:
@@ -36,7 +36,7 @@ class ShadowedArm:
         shadow: Mapping[str, object] | None = None,
     ) -> None:
         self.arm = Arm(changes, **settings)
-        contract = contract_of(changes if shadow is None else shadow)
+        contract = chunk_contract_of(changes if shadow is None else shadow)
         state = self.arm.controller.state
         self.shadow = ChunkShadow(
             contract,

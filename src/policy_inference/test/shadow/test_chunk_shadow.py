@@ -26,7 +26,7 @@ from policy_inference.interfaces import ShadowMode
 from policy_inference.shadow.comparable import require_comparable
 from testkit.wording import refusal
 
-from ..core.chunks.contracts import CONTRACT, STEPS, contract_of
+from ..core.chunks.contracts import CONTRACT, STEPS, chunk_contract_of
 from .shadowed import outcome_names
 from .shadowed_arm import ShadowedArm
 
@@ -264,7 +264,9 @@ def seen_by(contract: ChunkContract, **cameras: Camera) -> ChunkContract:
     "change",
     [
         pytest.param(lambda its: replace(its, rate_hz=20.0), id="rate"),
-        pytest.param(lambda _: contract_of({"joints.robot_names": {"pan": "neck"}}), id="joints"),
+        pytest.param(
+            lambda _: chunk_contract_of({"joints.robot_names": {"pan": "neck"}}), id="joints"
+        ),
         pytest.param(lambda its: replace(its, pairing=Pairing(rule="newest")), id="pairing"),
         pytest.param(
             lambda its: replace(its, action=replace(its.action, joints=("pan", "lift"))),
@@ -280,7 +282,7 @@ def seen_by(contract: ChunkContract, **cameras: Camera) -> ChunkContract:
 def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(
     change: Callable[[ChunkContract], ChunkContract],
 ) -> None:
-    active = contract_of()
+    active = chunk_contract_of()
     fits, other = (
         ChunkBundle(path=Path(), contract=each, content=b"") for each in (active, change(active))
     )

@@ -15,7 +15,7 @@ from policy_inference.core.images import Frame
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
 from policy_inference.shadow.chunk_slots import IMAGE_BYTES, OBSERVATIONS, ChunkSlots
 
-from ..core.chunks.contracts import contract_of
+from ..core.chunks.contracts import chunk_contract_of
 
 SIZES = {"joint_pos": 3, "external:goal": 2}
 
@@ -23,8 +23,8 @@ SIZES = {"joint_pos": 3, "external:goal": 2}
 @pytest.fixture
 def both_ends() -> Iterator[tuple[ChunkSlots, ChunkSlots]]:
     """The end of the node and that of the shadow."""
-    node = ChunkSlots(contract_of(), SIZES)
-    shadow = ChunkSlots(contract_of(), SIZES, os.dup(node.fd))
+    node = ChunkSlots(chunk_contract_of(), SIZES)
+    shadow = ChunkSlots(chunk_contract_of(), SIZES, os.dup(node.fd))
     yield node, shadow
     node.close()
     shadow.close()

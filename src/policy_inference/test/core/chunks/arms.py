@@ -20,7 +20,7 @@ from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.tap import WorkerTap
 from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
 
-from .contracts import HEIGHT, STEPS, WIDTH, bundle_of
+from .contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from .messages import plain, rgb8
 
 MS = 1_000_000
@@ -62,7 +62,7 @@ class Arm:
     def __init__(
         self, changes: Mapping[str, object] | None = None, *, inline: bool = True, **settings: Any
     ) -> None:
-        self.bundle = bundle_of(changes)
+        self.bundle = chunk_bundle_of(changes)
         self.contract = self.bundle.contract
         self.graphs = {key: ScriptedGraph(graph) for key, graph in self.contract.models.items()}
         self.vision, self.transformer = (

@@ -88,7 +88,7 @@ CONTRACT: Mapping[str, Any] = {
 }
 
 
-def contract_of(changes: Mapping[str, object] | None = None) -> ChunkContract:
+def chunk_contract_of(changes: Mapping[str, object] | None = None) -> ChunkContract:
     """Return the contract with keys replaced, named like ``safety.on_fault``."""
     raw = copy.deepcopy(dict(CONTRACT))
     for key, value in (changes or {}).items():
@@ -100,9 +100,11 @@ def contract_of(changes: Mapping[str, object] | None = None) -> ChunkContract:
     return parse_contract(json.dumps(raw).encode(), "policy.yaml", kind=ChunkContract)
 
 
-def bundle_of(changes: Mapping[str, object] | None = None, path: Path = Path()) -> ChunkBundle:
+def chunk_bundle_of(
+    changes: Mapping[str, object] | None = None, path: Path = Path()
+) -> ChunkBundle:
     """Return a bundle with such a contract."""
-    return ChunkBundle(path=path, contract=contract_of(changes), content=b"")
+    return ChunkBundle(path=path, contract=chunk_contract_of(changes), content=b"")
 
 
 def camera_of(

@@ -36,7 +36,7 @@ def rgb8(image: Image, padding: int = 0) -> SimpleNamespace:
     return raw_image("rgb8", image, height, width, padding)
 
 
-def compressed(image: Image, suffix: str = ".jpg") -> SimpleNamespace:
+def compressed_image(image: Image, suffix: str = ".jpg") -> SimpleNamespace:
     """Return an image as a sensor_msgs/CompressedImage."""
     done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done

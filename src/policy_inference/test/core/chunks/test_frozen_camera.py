@@ -24,7 +24,7 @@ LIMIT: Mapping[str, object] = {
 }
 
 
-def running(changes: Mapping[str, object]) -> Arm:
+def arm_in_run(changes: Mapping[str, object]) -> Arm:
     arm = Arm({"chunk.steps": STEPS, **changes})
     arm.answer = lambda run: np.full((1, STEPS, 3), 0.1)
     return arm.run()
@@ -39,7 +39,7 @@ def go_on(arm: Arm, ticks: int, *, frozen: bool, moves: bool = True) -> None:
 
 
 def test_a_camera_that_repeats_an_image_for_too_long_holds_the_arm_and_then_is_a_fault() -> None:
-    arm = running(LIMIT)
+    arm = arm_in_run(LIMIT)
     go_on(arm, 5, frozen=False)
     go_on(arm, NOTICED_TICKS, frozen=True)
     assert arm.is_in(Mode.RUN)
@@ -52,7 +52,7 @@ def test_a_camera_that_repeats_an_image_for_too_long_holds_the_arm_and_then_is_a
 
 
 def test_it_goes_on_with_the_first_image_that_is_another() -> None:
-    arm = running(LIMIT)
+    arm = arm_in_run(LIMIT)
     go_on(arm, NOTICED_TICKS + LIMIT_TICKS, frozen=True)
     assert arm.is_in(Mode.HOLD)
     go_on(arm, 3, frozen=False)
@@ -65,7 +65,7 @@ def test_it_goes_on_with_the_first_image_that_is_another() -> None:
 def test_without_a_limit_and_where_the_arm_rests_or_images_change_it_goes_on(
     changes: Mapping[str, object], frozen: bool, moves: bool
 ) -> None:
-    arm = running(changes)
+    arm = arm_in_run(changes)
     go_on(arm, 60, frozen=frozen, moves=moves)
     assert arm.is_in(Mode.RUN)
     assert arm.count(Rule.NO_TARGET) == 0

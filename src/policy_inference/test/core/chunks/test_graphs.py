@@ -15,7 +15,7 @@ from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.core.images import Image
 from policy_inference.testing.models import save
 
-from .contracts import HEIGHT, STEPS, WIDTH, bundle_of
+from .contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from .messages import coloured, plain
 
 CHUNK = np.arange(STEPS, dtype=np.float32).reshape(1, STEPS, 1) * np.ones(3, np.float32)
@@ -80,7 +80,7 @@ class Opened:
     """The graphs of a contract with some changes, on ONNX Runtime."""
 
     def __init__(self, folder: Path, changes: Mapping[str, object]) -> None:
-        bundle = bundle_of(changes, folder)
+        bundle = chunk_bundle_of(changes, folder)
         self.backends = open_models(bundle.models, ["onnx"])
         self.graphs = ChunkGraphs(bundle.contract, self.backends)
 
@@ -89,13 +89,13 @@ class Opened:
 
 
 @pytest.fixture
-def opened(tmp_path: Path, changes: dict[str, object]) -> Iterator[Opened]:
+def opened_graphs(tmp_path: Path, changes: dict[str, object]) -> Iterator[Opened]:
     found = Opened(tmp_path, changes)
     yield found
     found.close()
 
 
-def observation(
+def images_and_state(
     images: Mapping[str, Image], state: tuple[float, ...] = (0.0, 0.0, 0.0)
 ) -> ChunkObservation:
     dark = plain(0, 0, 0, HEIGHT, WIDTH)
@@ -119,9 +119,9 @@ RED, GREEN = plain(255, 0, 0, HEIGHT, WIDTH), plain(0, 255, 0, HEIGHT, WIDTH)
     ids=["dark", "red laptop", "red phone", "green phone", "green laptop", "right", "swapped"],
 )
 def test_each_camera_goes_to_its_own_input_with_red_as_red(
-    opened: Opened, images: dict[str, Image], offset: float
+    opened_graphs: Opened, images: dict[str, Image], offset: float
 ) -> None:
-    found = opened.graphs.run(observation(images))
+    found = opened_graphs.graphs.run(images_and_state(images))
     np.testing.assert_allclose(found, CHUNK[0] + offset, rtol=1e-6)
 
 
@@ -132,17 +132,17 @@ def test_statistics_of_cameras_state_and_action_are_used(
     changes["state.normalisation"] = {"mode": "min_max", "min": [0, 0, 0], "max": [2, 4, 8]}
     changes["action.normalisation"] = {**MEAN_STD, "mean": [1, 2, 3], "std": [2, 2, 2]}
     opened = Opened(tmp_path, changes)
-    found = opened.graphs.run(observation({"laptop": RED, "phone": GREEN}, (2.0, 2.0, 2.0)))
+    found = opened.graphs.run(images_and_state({"laptop": RED, "phone": GREEN}, (2.0, 2.0, 2.0)))
     # Red of the laptop: (1 - 0.5) / 0.5 = 1; the state becomes 1, 0, -0.5.
     normalised = CHUNK[0] + [1, 0, -0.5] + 10 + 100
     np.testing.assert_allclose(found, normalised * 2 + [1, 2, 3], rtol=1e-6)
     opened.close()
 
 
-def test_one_encoder_serves_all_cameras_in_turn(opened: Opened) -> None:
+def test_one_encoder_serves_all_cameras_in_turn(opened_graphs: Opened) -> None:
     images = {"laptop": coloured(HEIGHT, WIDTH, 1), "phone": coloured(HEIGHT, WIDTH, 2)}
-    opened.graphs.write(observation(images))
-    transformer = opened.backends["graphs.transformer"]
+    opened_graphs.graphs.write(images_and_state(images))
+    transformer = opened_graphs.backends["graphs.transformer"]
     for name, image in images.items():
         found = transformer.inputs[f"{name}_features"].astype(np.float64).ravel()[:3]
         np.testing.assert_allclose(found, image.mean(axis=(0, 1)) / 255, rtol=1e-5)
@@ -225,6 +225,6 @@ def test_cameras_of_different_sizes_have_encoders_of_their_own(
             },
         },
     )
-    found = opened.graphs.run(observation({"laptop": RED, "phone": plain(0, 255, 0, *small)}))
+    found = opened.graphs.run(images_and_state({"laptop": RED, "phone": plain(0, 255, 0, *small)}))
     np.testing.assert_allclose(found, CHUNK[0] + 110, rtol=1e-6)
     opened.close()

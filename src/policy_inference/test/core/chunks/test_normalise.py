@@ -29,7 +29,7 @@ def formula(scaling: Scaling, x: F64) -> F64:
     return found
 
 
-def normalised(scaling: Scaling, image: Image, dtype: str = "float32") -> F64:
+def normalised_image(scaling: Scaling, image: Image, dtype: str = "float32") -> F64:
     """Return what reaches a backend of a camera of 48 rows and 64 columns, [3, 48, 64]."""
     out = np.full((1, 3, 48, 64), np.nan, dtype)
     ImageNormaliser(camera_of(48, 64, scaling=scaling), out).apply(image)
@@ -41,18 +41,18 @@ def normalised(scaling: Scaling, image: Image, dtype: str = "float32") -> F64:
 def test_images_are_normalised_to_a_millionth(scaling: Scaling) -> None:
     image = coloured()
     expected = formula(scaling, image / 255.0).transpose(2, 0, 1)
-    assert np.abs(normalised(scaling, image) - expected).max() < 1e-6
+    assert np.abs(normalised_image(scaling, image) - expected).max() < 1e-6
 
 
 def test_images_are_scaled_between_lowest_and_highest() -> None:
     image = coloured()
     expected = formula(MIN_MAX, image / 255.0).transpose(2, 0, 1)
-    np.testing.assert_allclose(normalised(MIN_MAX, image), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(normalised_image(MIN_MAX, image), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_half_floats_get_the_same_rounded() -> None:
-    found = normalised(MEAN_STD, coloured(), "float16")
-    np.testing.assert_array_equal(found, normalised(MEAN_STD, coloured()).astype(np.float16))
+    found = normalised_image(MEAN_STD, coloured(), "float16")
+    np.testing.assert_array_equal(found, normalised_image(MEAN_STD, coloured()).astype(np.float16))
 
 
 def test_images_in_uint8_stay_as_they_are() -> None:
@@ -63,7 +63,7 @@ def test_images_in_uint8_stay_as_they_are() -> None:
 
 
 def test_red_goes_to_the_first_channel() -> None:
-    found = normalised(IDENTITY, plain(255, 0, 0))
+    found = normalised_image(IDENTITY, plain(255, 0, 0))
     assert [channel.mean() for channel in found] == [1.0, 0.0, 0.0]
 
 
@@ -71,7 +71,7 @@ def test_red_goes_to_the_first_channel() -> None:
 def test_an_image_of_another_size_is_stretched(size: tuple[int, int]) -> None:
     halves = plain(0, 0, 255, *size)
     halves[:, : size[1] // 2] = (255, 0, 0)
-    found = normalised(IDENTITY, halves)
+    found = normalised_image(IDENTITY, halves)
     assert found[0, :, :31].min() == found[2, :, 33:].min() == 1.0
     assert found[0, :, 33:].max() == found[2, :, :31].max() == 0.0
 
@@ -80,7 +80,7 @@ def test_rows_of_a_padded_message_are_taken_as_they_lie() -> None:
     padded = np.zeros((48, 70, 3), np.uint8)
     padded[:, :64] = coloured()
     np.testing.assert_array_equal(
-        normalised(MEAN_STD, padded[:, :64]), normalised(MEAN_STD, coloured())
+        normalised_image(MEAN_STD, padded[:, :64]), normalised_image(MEAN_STD, coloured())
     )
 
 

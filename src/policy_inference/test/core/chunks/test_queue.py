@@ -14,7 +14,7 @@ def chunk(start: float, steps: int = 10, slope: float = 1.0) -> F64:
     return np.repeat((start + slope * np.arange(steps))[:, np.newaxis], 2, axis=1)
 
 
-def planned(queue: AsynchronousQueue, first: int, ticks: int) -> list[list[float]]:
+def planned_targets(queue: AsynchronousQueue, first: int, ticks: int) -> list[list[float]]:
     """Return the targets of so many ticks, one list per joint."""
     targets = [queue.target(tick) for tick in range(first, first + ticks)]
     assert all(target is not None for target in targets)
@@ -59,15 +59,15 @@ def test_synchronous_keeps_a_step_that_was_not_executed() -> None:
 def test_asynchronous_drops_the_steps_that_have_passed() -> None:
     queue = asynchronous()
     queue.add(chunk(0.0), 4, 7, HELD)
-    assert planned(queue, 7, 7)[0] == [3, 4, 5, 6, 7, 8, 9]
+    assert planned_targets(queue, 7, 7)[0] == [3, 4, 5, 6, 7, 8, 9]
     assert queue.target(14) is None
 
 
 def test_asynchronous_leaves_out_the_steps_of_ticks_that_were_missed() -> None:
     queue = asynchronous()
     queue.add(chunk(0.0), 0, 0, HELD)
-    assert planned(queue, 0, 1)[0] == [0]
-    assert planned(queue, 4, 2)[0] == [4, 5]
+    assert planned_targets(queue, 0, 1)[0] == [0]
+    assert planned_targets(queue, 4, 2)[0] == [4, 5]
 
 
 def test_asynchronous_executes_no_more_than_the_wanted_steps() -> None:
@@ -81,9 +81,9 @@ def test_a_chunk_of_which_all_steps_have_passed_changes_nothing() -> None:
     queue = asynchronous()
     queue.add(chunk(0.0), 0, 0, HELD)
     queue.add(chunk(100.0), -7, 3, HELD)
-    assert planned(queue, 3, 2)[0] == [3, 4]
+    assert planned_targets(queue, 3, 2)[0] == [3, 4]
     queue.add(chunk(100.0), -6, 3, HELD)
-    assert planned(queue, 3, 1)[0] == [109]
+    assert planned_targets(queue, 3, 1)[0] == [109]
 
 
 @pytest.mark.parametrize(("threshold", "wanted_from"), [(0.5, 6), (0.2, 9), (0.0, 10), (1.0, 1)])
@@ -100,7 +100,7 @@ def test_the_fade_is_linear_and_grippers_do_not_take_part() -> None:
     queue = asynchronous(fade=3, grippers=(1,))
     queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
     queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
-    arm, gripper = planned(queue, 2, 6)
+    arm, gripper = planned_targets(queue, 2, 6)
     assert arm == [2, 4, 6, 8, 8, 8]
     assert gripper == [8] * 6
 
@@ -109,7 +109,7 @@ def test_the_fade_follows_both_chunks_while_they_move() -> None:
     queue = asynchronous(fade=1)
     queue.add(chunk(0.0), 0, 0, HELD)
     queue.add(chunk(100.0), 3, 5, HELD)
-    assert planned(queue, 5, 2)[0] == [(5 + 102) / 2, 103]
+    assert planned_targets(queue, 5, 2)[0] == [(5 + 102) / 2, 103]
 
 
 def test_a_fade_holds_the_last_target_of_a_plan_that_has_ended() -> None:
@@ -117,29 +117,29 @@ def test_a_fade_holds_the_last_target_of_a_plan_that_has_ended() -> None:
     queue.add(chunk(0.0, steps=4), 0, 0, HELD)
     queue.add(chunk(3.0, slope=0.0), 20, 20, HELD)
     queue.add(chunk(7.0, slope=0.0), 40, 40, HELD)
-    assert planned(queue, 40, 4)[0] == [4, 5, 6, 7]
+    assert planned_targets(queue, 40, 4)[0] == [4, 5, 6, 7]
 
 
 def test_the_first_chunk_is_not_faded() -> None:
     queue = asynchronous(fade=3)
     queue.add(chunk(5.0, slope=0.0), 0, 0, HELD)
-    assert planned(queue, 0, 2)[0] == [5, 5]
+    assert planned_targets(queue, 0, 2)[0] == [5, 5]
 
 
 def test_a_chunk_in_the_middle_of_a_fade_goes_on_from_the_blended_targets() -> None:
     queue = asynchronous(fade=3)
     queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
     queue.add(chunk(8.0, slope=0.0), 1, 1, HELD)
-    assert planned(queue, 1, 1)[0] == [2]
+    assert planned_targets(queue, 1, 1)[0] == [2]
     queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
     # The old plan goes on 4, 6, 8; a quarter, half, three quarters of the rest is added.
-    assert planned(queue, 2, 4)[0] == [5, 7, 8, 8]
+    assert planned_targets(queue, 2, 4)[0] == [5, 7, 8, 8]
 
 
 def test_realignment_begins_at_the_last_target_but_for_grippers() -> None:
     queue = asynchronous(realign=True, grippers=(1,))
     queue.add(chunk(0.0), 0, 2, HELD)
-    arm, gripper = planned(queue, 2, 3)
+    arm, gripper = planned_targets(queue, 2, 3)
     assert arm == [9, 10, 11]
     assert gripper == [2, 3, 4]
 

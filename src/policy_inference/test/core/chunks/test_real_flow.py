@@ -25,24 +25,24 @@ TIME = StepTime(
 
 
 @pytest.fixture(scope="module")
-def flow(shared_data: Path) -> Path:
+def flow_folder(shared_data: Path) -> Path:
     return shared_data / "flow"
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("rows", [8, 16])
 def test_prefix_weights_are_lerobots_for_each_delay_and_horizon(
-    flow: Path, schedule: str, rows: int
+    flow_folder: Path, schedule: str, rows: int
 ) -> None:
-    table = np.load(flow / "rtc.npz")[f"weights/{schedule}/{rows}"]
+    table = np.load(flow_folder / "rtc.npz")[f"weights/{schedule}/{rows}"]
     for delay, horizon in np.ndindex(table.shape[:2]):
         found = prefix_weights(schedule.lower(), delay, horizon, rows)  # type: ignore[arg-type]  # one of them
         np.testing.assert_allclose(found, table[delay, horizon], rtol=0.0, atol=3e-7)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_guided_velocities_are_lerobots(flow: Path, schedule: str) -> None:
-    data = np.load(flow / "rtc.npz")
+def test_guided_velocities_are_lerobots(flow_folder: Path, schedule: str) -> None:
+    data = np.load(flow_folder / "rtc.npz")
     compared = 0
     for number, case in enumerate(json.loads(str(data["cases"]))):
         head, planned = f"case{number}/{schedule}", data[f"case{number}/prev"]
@@ -117,7 +117,7 @@ def _normed(x: F32) -> F32:
     return found
 
 
-def sampled(
+def sampled_chunk(
     head: FlowHead, encoded: F32, noise: F32, guide: PrefixGuidance | None = None
 ) -> tuple[F32, list[F32]]:
     """Return a normalised chunk, and x before each step."""
@@ -130,11 +130,16 @@ def sampled(
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_each_step_of_a_flow_and_its_chunk_are_those_of_the_training(flow: Path, seed: int) -> None:
-    golden, head = np.load(flow / "flow_head" / "golden.npz"), FlowHead(flow / "flow_head")
+def test_each_step_of_a_flow_and_its_chunk_are_those_of_the_training(
+    flow_folder: Path, seed: int
+) -> None:
+    golden, head = (
+        np.load(flow_folder / "flow_head" / "golden.npz"),
+        FlowHead(flow_folder / "flow_head"),
+    )
     encoded = head.encode(golden[f"s{seed}/condition"])
 
-    chunk, trail = sampled(head, encoded, golden[f"s{seed}/noise"])
+    chunk, trail = sampled_chunk(head, encoded, golden[f"s{seed}/noise"])
 
     np.testing.assert_allclose(trail, golden[f"s{seed}/x_t"], rtol=0.0, atol=1e-4)
     np.testing.assert_allclose(chunk, golden[f"s{seed}/chunk_norm"], rtol=0.0, atol=1e-4)
@@ -142,8 +147,8 @@ def test_each_step_of_a_flow_and_its_chunk_are_those_of_the_training(flow: Path,
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("folder", ["flow_head", "tiny_smolvla"])
-def test_eulers_steps_are_lerobots(flow: Path, folder: str, seed: int) -> None:
-    golden, method = np.load(flow / folder / "golden.npz"), FlowMethod(10)
+def test_eulers_steps_are_lerobots(flow_folder: Path, folder: str, seed: int) -> None:
+    golden, method = np.load(flow_folder / folder / "golden.npz"), FlowMethod(10)
     x_t, v_t = golden[f"s{seed}/x_t"], golden[f"s{seed}/v_t"]
     field = "chunk_norm" if folder == "flow_head" else "actions_padded"
     wanted = [*x_t[1:], golden[f"s{seed}/{field}"]]
@@ -154,14 +159,17 @@ def test_eulers_steps_are_lerobots(flow: Path, folder: str, seed: int) -> None:
 
 @pytest.mark.parametrize("kind", ["none", *SCHEDULES])
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
-def test_a_chain_of_chunks_is_lerobots(flow: Path, kind: str, seed: int) -> None:
-    golden, head = np.load(flow / "flow_head" / "golden.npz"), FlowHead(flow / "flow_head")
+def test_a_chain_of_chunks_is_lerobots(flow_folder: Path, kind: str, seed: int) -> None:
+    golden, head = (
+        np.load(flow_folder / "flow_head" / "golden.npz"),
+        FlowHead(flow_folder / "flow_head"),
+    )
     wanted = golden[f"chain/{kind}/s{seed}/chunks"]
     actions, delay, every = golden[f"chain/{kind}/s{seed}/actions"], 3, 8
     mean, std = (np.array(head.statistics["action"][key]) for key in ("mean", "std"))
     from_state = head.statistics["state"]
-    condition = _first_condition(flow, seed, from_state)
-    noise_of = _inputs(flow).noise
+    condition = _first_condition(flow_folder, seed, from_state)
+    noise_of = _inputs(flow_folder).noise
     left: F32 | None = None
     for number in range(6):
         noise = noise_of(7000 + 100 * seed + number, (1, 32, 6))
@@ -175,7 +183,7 @@ def test_a_chain_of_chunks_is_lerobots(flow: Path, kind: str, seed: int) -> None
                 horizon=24,
                 largest_weight=10.0,
             )
-        chunk, _ = sampled(head, head.encode(condition), noise, guide)
+        chunk, _ = sampled_chunk(head, head.encode(condition), noise, guide)
         np.testing.assert_allclose(chunk, wanted[number], rtol=0.0, atol=1e-4)
         done = np.concatenate([chunk[:delay] if left is None else left[:delay], chunk[delay:every]])
         np.testing.assert_allclose(

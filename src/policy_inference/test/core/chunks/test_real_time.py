@@ -17,12 +17,10 @@ from policy_inference.core.chunks.real_time import (
     PrefixGuidance,
     prefix_weights,
 )
-from policy_inference.core.chunks.settings import ChunkSettings, check_settings
-from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F32, F64
 
 from .arms import PERIOD_NS, Arm
-from .contracts import STEPS, contract_of
+from .contracts import STEPS
 from .noise import CONDITIONED, DDIM, FLOW, denoising_changes
 
 
@@ -138,37 +136,6 @@ def test_more_planned_steps_than_rows_and_fewer_are_both_guided() -> None:
         changed: F32 = guide(x, velocity, 0.5)
         assert (changed[: min(count, 4)] < 0).all()
         assert not changed[count:].any()
-
-
-@pytest.mark.parametrize(
-    ("changes", "settings", "found"),
-    [
-        ({}, {}, "mode rtc: expected a flow policy, .* in one run of its graph"),
-        (denoising_changes(DDIM), {}, "in ddim steps; choose the mode asynchronous"),
-        (
-            denoising_changes({**FLOW, "observations": 2}),
-            {},
-            "mode rtc: expected a policy of one observation, found 2",
-        ),
-        (
-            denoising_changes(FLOW),
-            {"prefix_schedule": "cosine"},
-            "prefix_schedule: expected one of linear, exp, ones, zeros, found 'cosine'",
-        ),
-        (denoising_changes(FLOW), {"execution_horizon": 11}, "expected 1 to 10, .* found 11"),
-        (denoising_changes(FLOW), {"max_guidance_weight": 0.0}, "expected a number above 0"),
-        (
-            {},
-            {"mode": "asynchronous", "time_budget_s": 0.1},
-            "time_budget_s: expected a policy that makes chunks in denoising steps",
-        ),
-    ],
-)
-def test_settings_that_a_policy_cannot_follow_are_refused(
-    changes: dict[str, object], settings: dict[str, Any], found: str
-) -> None:
-    with pytest.raises(PolicyError, match=found):
-        check_settings(ChunkSettings(**{"mode": "rtc", **settings}), contract_of(changes))
 
 
 class TestCondition:

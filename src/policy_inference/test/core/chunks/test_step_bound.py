@@ -32,11 +32,11 @@ SPIKE_RAD = 0.4
 DAMP_AFTER_TICKS = 20
 
 
-def fail() -> None:
+def fail_graph() -> None:
     raise BackendError("scripted: the device is gone")
 
 
-def following(changes: Mapping[str, object] | None = None) -> Arm:
+def arm_that_follows(changes: Mapping[str, object] | None = None) -> Arm:
     arm = Arm({**ARM, **(changes or {})})
     arm.answer = lambda run: np.full((1, STEPS, 3), 0.6)
     return arm
@@ -81,7 +81,7 @@ class Watched:
             return
         if act == "chunk":
             arm.answer = lambda run: np.full((1, STEPS, 3), value)
-        arm.transformer.during_run = fail if act == "no chunk" else arm._predict
+        arm.transformer.during_run = fail_graph if act == "no chunk" else arm._predict
         arm.now_ns += {"clock": round(1e9 * value)}.get(act, PERIOD_NS)
         follows = np.nan_to_num(self.last)
         arm.joint_pos = follows + value if act == "wrong sample" else follows
@@ -123,7 +123,7 @@ def test_whatever_happens_no_command_is_further_than_a_step_from_the_one_before(
 
 @pytest.mark.parametrize("runs", [False, True])
 def test_one_wrong_sample_before_silence_is_no_pose_to_hold(runs: bool) -> None:
-    arm = following().run()
+    arm = arm_that_follows().run()
     if not runs:
         arm.controller.stand()
     for _ in range(4):
@@ -140,7 +140,7 @@ def test_one_wrong_sample_before_silence_is_no_pose_to_hold(runs: bool) -> None:
 
 
 def test_a_pose_that_is_seen_twice_is_held_and_gone_to_step_by_step() -> None:
-    arm = following().run()
+    arm = arm_that_follows().run()
     for _ in range(4):
         tick_following(arm)
     arm.joint_pos = np.asarray(arm.joint_pos) - SPIKE_RAD
@@ -154,7 +154,7 @@ def test_a_pose_that_is_seen_twice_is_held_and_gone_to_step_by_step() -> None:
 
 @pytest.mark.parametrize("gap_ms", [100, 300])
 def test_a_wrong_sample_or_a_clock_that_is_set_makes_no_larger_step(gap_ms: int) -> None:
-    arm = following().run()
+    arm = arm_that_follows().run()
     before = tick_following(arm)
     arm.joint_pos = np.asarray(arm.joint_pos) + SPIKE_RAD
     arm.now_ns += gap_ms * MS - PERIOD_NS

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from policy_inference.bundle.state_fields import LEADER, LEADER_POS
-from policy_inference.core.chunks.settings import ChunkSettings, check_settings
 from policy_inference.core.chunks.takeover import Driver, LeaderGuide, PersonTakeover
 from policy_inference.core.guard import Rule
-from policy_inference.errors import BackendError, PolicyError, RefusedError
+from policy_inference.errors import BackendError, RefusedError
 from policy_inference.interfaces import F64, JointTargets, Mode
+from testkit.wording import check_wording, refusal
 
 from .arms import MS, PERIOD_NS, Arm, ramp
-from .contracts import STEPS, contract_of
+from .contracts import STEPS, chunk_contract_of
 
 STRIDE = 0.1
 """What `velocity_limit` allows in a tick, rad."""
@@ -77,7 +77,7 @@ class LedArm(Arm):
 
 
 @pytest.fixture
-def arm() -> LedArm:
+def led_arm() -> LedArm:
     """An arm under a policy that stays at 0.3 rad, in RUN."""
     arm = LedArm()
     arm.answer = lambda run: 0.3
@@ -86,52 +86,50 @@ def arm() -> LedArm:
     return arm
 
 
-def steps_of(found: F64, before: F64) -> F64:
+def largest_steps(found: F64, before: F64) -> F64:
     """Return the largest step of each tick."""
     steps: F64 = np.abs(np.diff(np.vstack([before, found]), axis=0)).max(axis=1)
     return steps
 
 
 class TestTakingOver:
-    def test_the_arm_rests_until_the_leader_matches(self, arm: LedArm) -> None:
-        arm.leader = np.array([0.3, 0.3, 0.8])
-        before = arm.tick()
-        arm.runtime.take_over()
+    def test_the_arm_rests_until_the_leader_matches(self, led_arm: LedArm) -> None:
+        led_arm.leader = np.array([0.3, 0.3, 0.8])
+        before = led_arm.tick()
+        led_arm.runtime.take_over()
 
-        np.testing.assert_array_equal(arm.follow(20), np.tile(before, (20, 1)))
-        assert arm.is_in(Mode.RUN)
-        assert arm.takeover.awaits_leader == (
-            "move the leader to the arm: gripper +0.50 rad off, expected at most 0.15"
-        )
+        np.testing.assert_array_equal(led_arm.follow(20), np.tile(before, (20, 1)))
+        assert led_arm.is_in(Mode.RUN)
+        check_wording(led_arm.takeover.awaits_leader)
 
-        arm.leader = before + 0.1
-        arm.follow(BLEND_TICKS)
-        assert arm.takeover.driver is Driver.PERSON
-        assert arm.takeover.awaits_leader == ""
-        assert arm.reason == "a person drives"
+        led_arm.leader = before + 0.1
+        led_arm.follow(BLEND_TICKS)
+        assert led_arm.takeover.driver is Driver.PERSON
+        assert led_arm.takeover.awaits_leader == ""
+        check_wording(led_arm.reason)
 
-    def test_the_arm_goes_to_the_leader_over_the_handover_time(self, arm: LedArm) -> None:
-        before = arm.tick()
-        arm.leader = before + TOLERANCE - 0.01
-        arm.tick()
-        arm.runtime.take_over()
+    def test_the_arm_goes_to_the_leader_over_the_handover_time(self, led_arm: LedArm) -> None:
+        before = led_arm.tick()
+        led_arm.leader = before + TOLERANCE - 0.01
+        led_arm.tick()
+        led_arm.runtime.take_over()
 
-        np.testing.assert_array_equal(arm.follow(REST_TICKS), np.tile(before, (REST_TICKS, 1)))
-        found = arm.follow(BLEND_TICKS + 3)
-        np.testing.assert_allclose(found[BLEND_TICKS - 1 :], np.tile(arm.leader, (4, 1)))
+        np.testing.assert_array_equal(led_arm.follow(REST_TICKS), np.tile(before, (REST_TICKS, 1)))
+        found = led_arm.follow(BLEND_TICKS + 3)
+        np.testing.assert_allclose(found[BLEND_TICKS - 1 :], np.tile(led_arm.leader, (4, 1)))
         assert (np.diff(found[:, 0]) >= 0.0).all()
-        assert steps_of(found, before).max() < 2 * TOLERANCE / BLEND_TICKS
+        assert largest_steps(found, before).max() < 2 * TOLERANCE / BLEND_TICKS
 
     def test_a_person_who_moves_at_once_gets_no_more_than_the_target_speed(
-        self, arm: LedArm
+        self, led_arm: LedArm
     ) -> None:
-        arm.is_taken()
-        assert arm.leader is not None
-        before, arm.leader = arm.leader, arm.leader + 1.0
+        led_arm.is_taken()
+        assert led_arm.leader is not None
+        before, led_arm.leader = led_arm.leader, led_arm.leader + 1.0
 
-        found = arm.follow(12)
-        assert steps_of(found, before).max() <= STRIDE + 1e-12
-        np.testing.assert_allclose(found[-1], arm.leader)
+        found = led_arm.follow(12)
+        assert largest_steps(found, before).max() <= STRIDE + 1e-12
+        np.testing.assert_allclose(found[-1], led_arm.leader)
 
     def test_a_quick_hand_makes_the_arm_lag_and_is_no_fault(self) -> None:
         arm = LedArm(NOMINAL)
@@ -142,7 +140,7 @@ class TestTakingOver:
 
         found = arm.follow(40)
         assert arm.is_in(Mode.RUN)
-        assert steps_of(found, np.zeros(3)).max() <= 0.02 * 1.5
+        assert largest_steps(found, np.zeros(3)).max() <= 0.02 * 1.5
         assert arm.count(Rule.TARGET_STEP) == arm.count(Rule.EFFORT) == 0
 
     def test_an_arm_that_a_hand_pushes_yields_while_it_waits_for_the_leader(self) -> None:
@@ -161,29 +159,29 @@ class TestTakingOver:
         assert arm.takeover.driver is Driver.HANDOVER
         assert found[0] > 0.3
 
-    def test_targets_of_a_person_stay_within_the_joints_limits(self, arm: LedArm) -> None:
-        arm.is_taken()
+    def test_targets_of_a_person_stay_within_the_joints_limits(self, led_arm: LedArm) -> None:
+        led_arm.is_taken()
         for position in (1.6, 3.0):
-            arm.leader = np.full(3, position)
-            arm.tick()
-        assert arm.follow(40).max() == 2.0
-        assert arm.is_in(Mode.RUN)
+            led_arm.leader = np.full(3, position)
+            led_arm.tick()
+        assert led_arm.follow(40).max() == 2.0
+        assert led_arm.is_in(Mode.RUN)
 
-    def test_a_person_may_rescue_a_policy_that_is_held(self, arm: LedArm) -> None:
+    def test_a_person_may_rescue_a_policy_that_is_held(self, led_arm: LedArm) -> None:
         def fail() -> None:
             raise BackendError("the NPU is gone")
 
-        arm.leader = arm.tick()
-        arm.transformer.during_run = fail
-        while arm.is_in(Mode.RUN):
-            arm.tick()
-        assert arm.is_in(Mode.HOLD)
-        arm.runtime.take_over()
+        led_arm.leader = led_arm.tick()
+        led_arm.transformer.during_run = fail
+        while led_arm.is_in(Mode.RUN):
+            led_arm.tick()
+        assert led_arm.is_in(Mode.HOLD)
+        led_arm.runtime.take_over()
 
-        arm.tick()
-        assert arm.is_in(Mode.RUN)
-        arm.follow(REST_TICKS)
-        assert arm.takeover.person_drives
+        led_arm.tick()
+        assert led_arm.is_in(Mode.RUN)
+        led_arm.follow(REST_TICKS)
+        assert led_arm.takeover.person_drives
 
 
 class TestHandingBack:
@@ -200,18 +198,18 @@ class TestHandingBack:
         assert arm.transformer.runs == runs + 1
         assert arm.transformer.inputs["states"].tolist() == [pytest.approx(arm.leader)]
 
-    def test_the_policy_is_blended_in_from_the_last_command(self, arm: LedArm) -> None:
-        arm.is_taken()
-        arm.leader = np.full(3, 0.7)
-        before = arm.follow(10)[-1]
-        arm.runtime.hand_back()
+    def test_the_policy_is_blended_in_from_the_last_command(self, led_arm: LedArm) -> None:
+        led_arm.is_taken()
+        led_arm.leader = np.full(3, 0.7)
+        before = led_arm.follow(10)[-1]
+        led_arm.runtime.hand_back()
 
-        found = arm.follow(BLEND_TICKS + 5)
-        assert arm.takeover.driver is Driver.POLICY
+        found = led_arm.follow(BLEND_TICKS + 5)
+        assert led_arm.takeover.driver is Driver.POLICY
         np.testing.assert_allclose(found[BLEND_TICKS - 1 :], 0.3, atol=2 * STRIDE)
         np.testing.assert_allclose(found[-1], 0.3)
-        assert steps_of(found, before).max() <= STRIDE + 1e-12
-        assert arm.reason == "the policy drives"
+        assert largest_steps(found, before).max() <= STRIDE + 1e-12
+        check_wording(led_arm.reason)
 
     def test_the_arm_rests_until_the_first_chunk_is_there(self) -> None:
         arm = LedArm(simulated_latency_s=0.3, steps=STEPS)
@@ -222,27 +220,27 @@ class TestHandingBack:
         arm.runtime.hand_back()
 
         np.testing.assert_array_equal(arm.follow(3), np.tile(before, (3, 1)))
-        assert arm.reason == "waiting for the first chunk"
+        check_wording(arm.reason)
         arm.follow(BLEND_TICKS + 1)
         assert arm.takeover.driver is Driver.POLICY
 
-    def test_a_person_may_take_over_again_during_the_way_back(self, arm: LedArm) -> None:
-        before = arm.is_taken().tick()
-        arm.runtime.hand_back()
-        arm.tick()
-        arm.runtime.take_over()
+    def test_a_person_may_take_over_again_during_the_way_back(self, led_arm: LedArm) -> None:
+        before = led_arm.is_taken().tick()
+        led_arm.runtime.hand_back()
+        led_arm.tick()
+        led_arm.runtime.take_over()
 
-        found = arm.follow(REST_TICKS + BLEND_TICKS)
-        assert arm.takeover.person_drives
-        assert steps_of(found, before).max() <= STRIDE
+        found = led_arm.follow(REST_TICKS + BLEND_TICKS)
+        assert led_arm.takeover.person_drives
+        assert largest_steps(found, before).max() <= STRIDE
 
-    def test_a_new_run_begins_with_the_policy(self, arm: LedArm) -> None:
-        arm.is_taken()
-        arm.controller.damp()
-        arm.run()
-        arm.tick()
+    def test_a_new_run_begins_with_the_policy(self, led_arm: LedArm) -> None:
+        led_arm.is_taken()
+        led_arm.controller.damp()
+        led_arm.run()
+        led_arm.tick()
 
-        assert arm.takeover.driver is Driver.POLICY
+        assert led_arm.takeover.driver is Driver.POLICY
 
 
 def test_two_hundred_handovers_are_without_a_jump() -> None:
@@ -253,7 +251,7 @@ def test_two_hundred_handovers_are_without_a_jump() -> None:
     before, largest, policy = arm.tick(), 0.0, np.inf
     for _ in range(100):
         found = arm.follow(12)
-        policy = min(policy, steps_of(found, before).max())
+        policy = min(policy, largest_steps(found, before).max())
         arm.leader = np.clip(found[-1] + random.uniform(-0.3, 0.3, 3), -2.0, 2.0)
         beyond = bool(np.abs(arm.leader - found[-1]).max() > TOLERANCE)
         arm.tick()
@@ -263,15 +261,15 @@ def test_two_hundred_handovers_are_without_a_jump() -> None:
             assert arm.takeover.driver is Driver.HANDOVER or not beyond
             arm.leader = before + random.uniform(-0.1, 0.1, 3)
         found = arm.follow(REST_TICKS + BLEND_TICKS)
-        largest = max(largest, steps_of(found, before).max())
+        largest = max(largest, largest_steps(found, before).max())
         assert arm.takeover.person_drives
         before, arm.leader = found[-1], random.uniform(-1.5, 1.5, 3)
         found = arm.follow(12)
-        largest = max(largest, steps_of(found, before).max())
+        largest = max(largest, largest_steps(found, before).max())
         before = found[-1]
         arm.runtime.hand_back()
         found = arm.follow(BLEND_TICKS + 3)
-        largest = max(largest, steps_of(found, before).max())
+        largest = max(largest, largest_steps(found, before).max())
         before = found[-1]
     assert largest <= STRIDE + 1e-12
     assert largest > 0.9 * STRIDE, "nothing came near the bound, so nothing was tried"
@@ -279,225 +277,203 @@ def test_two_hundred_handovers_are_without_a_jump() -> None:
 
 
 class TestLeaderThatDropsOut:
-    def test_while_a_person_drives_the_arm_is_held_and_says_why(self, arm: LedArm) -> None:
-        before = arm.is_taken().tick()
-        arm.leader = None
-        arm.controller.inputs[LEADER.name].reject("expected finite numbers, found NaN")
+    def test_while_a_person_drives_the_arm_is_held_and_says_why(self, led_arm: LedArm) -> None:
+        before = led_arm.is_taken().tick()
+        led_arm.leader = None
+        led_arm.controller.inputs[LEADER.name].reject("expected finite numbers, found NaN")
 
-        np.testing.assert_array_equal(arm.follow(5), np.tile(before, (5, 1)))
-        assert arm.is_in(Mode.HOLD)
-        assert arm.reason == (
-            "the leader has dropped out: leader/joint_states: 300 ms old (expected finite numbers, "
-            "found NaN), limit 200 ms"
-        )
+        np.testing.assert_array_equal(led_arm.follow(5), np.tile(before, (5, 1)))
+        assert led_arm.is_in(Mode.HOLD)
+        check_wording(led_arm.reason)
 
-    def test_in_the_handover_too(self, arm: LedArm) -> None:
-        arm.leader = arm.tick() + 1.0
-        arm.tick()
-        arm.runtime.take_over()
-        arm.leader = None
-        arm.follow(TIMEOUT_TICKS + 1)
+    def test_in_the_handover_too(self, led_arm: LedArm) -> None:
+        led_arm.leader = led_arm.tick() + 1.0
+        led_arm.tick()
+        led_arm.runtime.take_over()
+        led_arm.leader = None
+        led_arm.follow(TIMEOUT_TICKS + 1)
 
-        assert arm.is_in(Mode.HOLD)
-        assert arm.reason.startswith("the leader has dropped out")
+        assert led_arm.is_in(Mode.HOLD)
+        check_wording(led_arm.reason)
 
-    def test_one_that_returns_has_to_match_again(self, arm: LedArm) -> None:
-        before = arm.is_taken().tick()
-        arm.leader = None
-        arm.follow(TIMEOUT_TICKS + 1)
-        arm.leader = before + 0.5
+    def test_one_that_returns_has_to_match_again(self, led_arm: LedArm) -> None:
+        before = led_arm.is_taken().tick()
+        led_arm.leader = None
+        led_arm.follow(TIMEOUT_TICKS + 1)
+        led_arm.leader = before + 0.5
 
-        np.testing.assert_array_equal(arm.follow(5), np.tile(before, (5, 1)))
-        assert arm.is_in(Mode.RUN)
-        assert arm.takeover.driver is Driver.HANDOVER
-        arm.leader = before + 0.1
-        found = arm.follow(REST_TICKS + BLEND_TICKS)
-        np.testing.assert_allclose(found[-1], arm.leader)
+        np.testing.assert_array_equal(led_arm.follow(5), np.tile(before, (5, 1)))
+        assert led_arm.is_in(Mode.RUN)
+        assert led_arm.takeover.driver is Driver.HANDOVER
+        led_arm.leader = before + 0.1
+        found = led_arm.follow(REST_TICKS + BLEND_TICKS)
+        np.testing.assert_allclose(found[-1], led_arm.leader)
 
     def test_one_that_returns_and_matches_drives_once_its_motors_were_asked_to_rest(
-        self, arm: LedArm
+        self, led_arm: LedArm
     ) -> None:
-        before = arm.is_taken().tick()
-        arm.leader = None
-        arm.follow(TIMEOUT_TICKS + 1)
-        arm.leader = before
+        before = led_arm.is_taken().tick()
+        led_arm.leader = None
+        led_arm.follow(TIMEOUT_TICKS + 1)
+        led_arm.leader = before
 
         for _ in range(REST_TICKS):
-            arm.tick()
-            assert arm.takeover.driver is Driver.HANDOVER
-        arm.tick()
-        assert arm.takeover.person_drives
+            led_arm.tick()
+            assert led_arm.takeover.driver is Driver.HANDOVER
+        led_arm.tick()
+        assert led_arm.takeover.person_drives
 
-    def test_one_that_drops_out_of_the_handover_has_to_rest_again(self, arm: LedArm) -> None:
-        before = arm.leader = arm.tick()
-        arm.tick()
-        arm.runtime.take_over()
-        arm.follow(REST_TICKS - 1)
-        arm.leader = None
-        arm.follow(TIMEOUT_TICKS + 1)
-        arm.leader = before
+    def test_one_that_drops_out_of_the_handover_has_to_rest_again(self, led_arm: LedArm) -> None:
+        before = led_arm.leader = led_arm.tick()
+        led_arm.tick()
+        led_arm.runtime.take_over()
+        led_arm.follow(REST_TICKS - 1)
+        led_arm.leader = None
+        led_arm.follow(TIMEOUT_TICKS + 1)
+        led_arm.leader = before
 
-        arm.follow(REST_TICKS)
-        assert arm.takeover.driver is Driver.HANDOVER
-        arm.tick()
-        assert arm.takeover.person_drives
+        led_arm.follow(REST_TICKS)
+        assert led_arm.takeover.driver is Driver.HANDOVER
+        led_arm.tick()
+        assert led_arm.takeover.person_drives
 
-    def test_one_that_stays_away_is_a_fault(self, arm: LedArm) -> None:
-        arm.is_taken()
-        arm.leader = None
-        arm.follow(20)
+    def test_one_that_stays_away_is_a_fault(self, led_arm: LedArm) -> None:
+        led_arm.is_taken()
+        led_arm.leader = None
+        led_arm.follow(20)
 
-        assert arm.controller.snapshot().latched
-        assert arm.reason.startswith("held_too_long: the leader has dropped out")
+        assert led_arm.controller.snapshot().latched
+        check_wording(led_arm.reason)
 
-    def test_the_policy_can_have_the_arm_back_before_that(self, arm: LedArm) -> None:
-        arm.is_taken()
-        arm.leader = None
-        arm.follow(TIMEOUT_TICKS + 2)
-        assert arm.is_in(Mode.HOLD)
-        arm.runtime.hand_back()
-        arm.follow(BLEND_TICKS)
+    def test_the_policy_can_have_the_arm_back_before_that(self, led_arm: LedArm) -> None:
+        led_arm.is_taken()
+        led_arm.leader = None
+        led_arm.follow(TIMEOUT_TICKS + 2)
+        assert led_arm.is_in(Mode.HOLD)
+        led_arm.runtime.hand_back()
+        led_arm.follow(BLEND_TICKS)
 
-        assert arm.is_in(Mode.RUN)
-        assert arm.takeover.driver is Driver.POLICY
+        assert led_arm.is_in(Mode.RUN)
+        assert led_arm.takeover.driver is Driver.POLICY
 
-    def test_after_any_hold_the_leader_has_to_match_again(self, arm: LedArm) -> None:
-        before = arm.is_taken().tick()
-        arm.follow(3, silent=["joint_states"])
-        assert arm.is_in(Mode.HOLD)
-        arm.leader = before + 1.0
-        arm.follow(2)
+    def test_after_any_hold_the_leader_has_to_match_again(self, led_arm: LedArm) -> None:
+        before = led_arm.is_taken().tick()
+        led_arm.follow(3, silent=["joint_states"])
+        assert led_arm.is_in(Mode.HOLD)
+        led_arm.leader = before + 1.0
+        led_arm.follow(2)
 
-        assert arm.takeover.driver is Driver.HANDOVER
+        assert led_arm.takeover.driver is Driver.HANDOVER
 
-    def test_the_policy_runs_without_a_leader(self, arm: LedArm) -> None:
-        assert arm.is_in(Mode.RUN)
-        assert arm.controller.inputs[LEADER.name].age_ns(arm.now_ns) is None
+    def test_the_policy_runs_without_a_leader(self, led_arm: LedArm) -> None:
+        assert led_arm.is_in(Mode.RUN)
+        assert led_arm.controller.inputs[LEADER.name].age_ns(led_arm.now_ns) is None
 
 
 class TestImplausibleLeader:
     """A leader that is there, whose pose cannot be true."""
 
-    def test_degrees_are_refused(self, arm: LedArm) -> None:
-        arm.leader = np.rad2deg(arm.tick())
-        arm.tick()
-        with pytest.raises(
-            RefusedError,
-            match=r"take_over refused: leader/joint_states: pan at 17.2 rad, expected "
-            r"within \[-3.5, 3.5\]; is it in rad\?",
-        ):
-            arm.runtime.take_over()
-        assert arm.takeover.driver is Driver.POLICY
+    def test_degrees_are_refused(self, led_arm: LedArm) -> None:
+        led_arm.leader = np.rad2deg(led_arm.tick())
+        led_arm.tick()
+        with refusal(RefusedError):
+            led_arm.runtime.take_over()
+        assert led_arm.takeover.driver is Driver.POLICY
 
     @pytest.mark.parametrize("jump", [np.array([0.0, 0.0, 2.9]), np.array([-2.6, 0.0, 0.0])])
     def test_one_that_jumps_holds_the_arm_and_has_to_match_again(
-        self, arm: LedArm, jump: F64
+        self, led_arm: LedArm, jump: F64
     ) -> None:
-        before = arm.is_taken().tick()
-        arm.leader = before + jump
-        np.testing.assert_array_equal(arm.tick(), before)
-        assert arm.is_in(Mode.HOLD)
-        assert arm.reason.startswith("the leader has dropped out: leader/joint_states: ")
-        assert "it cannot move that fast" in arm.reason
+        before = led_arm.is_taken().tick()
+        led_arm.leader = before + jump
+        np.testing.assert_array_equal(led_arm.tick(), before)
+        assert led_arm.is_in(Mode.HOLD)
+        check_wording(led_arm.reason)
 
-        np.testing.assert_array_equal(arm.follow(20), np.tile(before, (20, 1)))
-        assert arm.is_in(Mode.RUN)
-        assert arm.takeover.awaits_leader.startswith("move the leader to the arm: ")
-        arm.leader = before + 0.1
-        arm.follow(20)
-        assert arm.takeover.person_drives
+        np.testing.assert_array_equal(led_arm.follow(20), np.tile(before, (20, 1)))
+        assert led_arm.is_in(Mode.RUN)
+        check_wording(led_arm.takeover.awaits_leader)
+        led_arm.leader = before + 0.1
+        led_arm.follow(20)
+        assert led_arm.takeover.person_drives
 
-    def test_a_pose_of_a_moment_does_not_move_the_arm(self, arm: LedArm) -> None:
-        before = arm.is_taken().tick()
-        assert arm.leader is not None
-        there, arm.leader = arm.leader, arm.leader + 3.0
-        found = [arm.tick()]
-        arm.leader = there
+    def test_a_pose_of_a_moment_does_not_move_the_arm(self, led_arm: LedArm) -> None:
+        before = led_arm.is_taken().tick()
+        assert led_arm.leader is not None
+        there, led_arm.leader = led_arm.leader, led_arm.leader + 3.0
+        found = [led_arm.tick()]
+        led_arm.leader = there
 
-        found += [*arm.follow(REST_TICKS + 2)]
+        found += [*led_arm.follow(REST_TICKS + 2)]
         np.testing.assert_array_equal(found, np.tile(before, (len(found), 1)))
-        assert arm.takeover.person_drives
+        assert led_arm.takeover.person_drives
 
     def test_one_that_goes_to_degrees_while_a_person_drives_holds_the_arm(
-        self, arm: LedArm
+        self, led_arm: LedArm
     ) -> None:
-        before = arm.is_taken().tick()
-        arm.leader = np.rad2deg(before)
-        np.testing.assert_array_equal(arm.follow(3), np.tile(before, (3, 1)))
-        assert arm.is_in(Mode.HOLD)
-        assert "pan at 17.2 rad, expected within [-3.5, 3.5]" in arm.reason
+        before = led_arm.is_taken().tick()
+        led_arm.leader = np.rad2deg(before)
+        np.testing.assert_array_equal(led_arm.follow(3), np.tile(before, (3, 1)))
+        assert led_arm.is_in(Mode.HOLD)
+        check_wording(led_arm.reason)
 
-    def test_a_hand_may_be_much_quicker_than_the_arm(self, arm: LedArm) -> None:
-        arm.is_taken()
-        assert arm.leader is not None
+    def test_a_hand_may_be_much_quicker_than_the_arm(self, led_arm: LedArm) -> None:
+        led_arm.is_taken()
+        assert led_arm.leader is not None
         for _ in range(3):
-            arm.leader = arm.leader + 0.5  # five times the arm's largest step
-            arm.tick()
-            assert arm.is_in(Mode.RUN)
-        assert arm.takeover.person_drives
+            led_arm.leader = led_arm.leader + 0.5  # five times the arm's largest step
+            led_arm.tick()
+            assert led_arm.is_in(Mode.RUN)
+        assert led_arm.takeover.person_drives
 
     def test_a_still_leader_is_named_and_has_to_match_if_it_is_elsewhere_at_once(
-        self, arm: LedArm
+        self, led_arm: LedArm
     ) -> None:
-        before = arm.is_taken().tick()
-        arm.follow(60)
-        assert arm.takeover.awaits_leader.startswith("the leader has not moved for ")
-        assert arm.takeover.person_drives
-        assert arm.leader is not None
-        arm.leader = arm.leader + 0.4
+        before = led_arm.is_taken().tick()
+        led_arm.follow(60)
+        check_wording(led_arm.takeover.awaits_leader)
+        assert led_arm.takeover.person_drives
+        assert led_arm.leader is not None
+        led_arm.leader = led_arm.leader + 0.4
 
-        np.testing.assert_array_equal(arm.follow(5), np.tile(before, (5, 1)))
-        assert arm.takeover.driver is Driver.HANDOVER
-        assert "was its driver frozen?" in arm.reason
+        np.testing.assert_array_equal(led_arm.follow(5), np.tile(before, (5, 1)))
+        assert led_arm.takeover.driver is Driver.HANDOVER
+        check_wording(led_arm.reason)
 
-    def test_a_hand_that_rested_goes_on(self, arm: LedArm) -> None:
-        arm.is_taken().follow(60)
-        assert arm.leader is not None
-        arm.leader = arm.leader + 0.05
-        np.testing.assert_allclose(arm.follow(2)[-1], arm.leader)
-        assert arm.takeover.person_drives
-        assert arm.takeover.awaits_leader == ""
+    def test_a_hand_that_rested_goes_on(self, led_arm: LedArm) -> None:
+        led_arm.is_taken().follow(60)
+        assert led_arm.leader is not None
+        led_arm.leader = led_arm.leader + 0.05
+        np.testing.assert_allclose(led_arm.follow(2)[-1], led_arm.leader)
+        assert led_arm.takeover.person_drives
+        assert led_arm.takeover.awaits_leader == ""
 
 
 class TestRefusals:
-    def test_without_a_leader(self, arm: LedArm) -> None:
-        with pytest.raises(
-            RefusedError, match="take_over refused: leader/joint_states: no message"
-        ):
-            arm.runtime.take_over()
-        assert arm.takeover.driver is Driver.POLICY
+    def test_without_a_leader(self, led_arm: LedArm) -> None:
+        with refusal(RefusedError):
+            led_arm.runtime.take_over()
+        assert led_arm.takeover.driver is Driver.POLICY
 
-    def test_of_a_person_who_takes_over_twice(self, arm: LedArm) -> None:
-        arm.is_taken()
-        with pytest.raises(RefusedError, match=r"taken over already \(person\); hand_back lets"):
-            arm.runtime.take_over()
-        assert arm.takeover.person_drives
+    def test_of_a_person_who_takes_over_twice(self, led_arm: LedArm) -> None:
+        led_arm.is_taken()
+        with refusal(RefusedError):
+            led_arm.runtime.take_over()
+        assert led_arm.takeover.person_drives
 
-    def test_of_a_policy_that_drives_already(self, arm: LedArm) -> None:
-        with pytest.raises(RefusedError, match="hand_back refused: the policy drives already"):
-            arm.runtime.hand_back()
+    def test_of_a_policy_that_drives_already(self, led_arm: LedArm) -> None:
+        with refusal(RefusedError):
+            led_arm.runtime.hand_back()
 
-    def test_of_an_arm_that_does_not_run(self, arm: LedArm) -> None:
-        arm.controller.damp()
-        for ask in (arm.runtime.take_over, arm.runtime.hand_back):
-            with pytest.raises(RefusedError, match="the mode is DAMP, expected RUN; ask for stand"):
+    def test_of_an_arm_that_does_not_run(self, led_arm: LedArm) -> None:
+        led_arm.controller.damp()
+        for ask in (led_arm.runtime.take_over, led_arm.runtime.hand_back):
+            with refusal(RefusedError):
                 ask()
 
     def test_where_no_person_may_take_over(self) -> None:
-        with pytest.raises(RefusedError, match="expected takeover:=true, found false"):
+        with refusal(RefusedError):
             Arm().runtime.take_over()
-
-    @pytest.mark.parametrize(
-        ("settings", "problem"),
-        [
-            ({"handover_s": 1.0}, "expected both or neither"),
-            ({"handover_s": 1.0, "leader_tolerance_rad": 0.0}, "expected a number above 0"),
-            ({"handover_s": -1.0, "leader_tolerance_rad": 0.1}, "handover_s: expected 0 to 60 s"),
-        ],
-    )
-    def test_of_settings_that_do_not_fit(self, settings: dict[str, Any], problem: str) -> None:
-        with pytest.raises(PolicyError, match=problem):
-            check_settings(ChunkSettings(**settings), contract_of())
 
 
 class TestLeaderGuide:
@@ -508,7 +484,7 @@ class TestLeaderGuide:
     @pytest.fixture
     def guide(self) -> LeaderGuide:
         """Of a leader whose motors may be commanded."""
-        return LeaderGuide(contract_of())
+        return LeaderGuide(chunk_contract_of())
 
     def targets(self, guide: LeaderGuide, driver: Driver, leader: F64) -> JointTargets:
         found = guide.targets(Mode.RUN, driver, self.ARM, leader)
@@ -583,5 +559,5 @@ def test_ages_are_those_of_the_clock_of_ticks() -> None:
     arm.tick()
     arm.now_ns += 2 * PERIOD_NS + 1 * MS
 
-    with pytest.raises(RefusedError, match="201 ms old, limit 200 ms"):
+    with refusal(RefusedError):
         arm.runtime.take_over()

@@ -13,9 +13,11 @@ from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.errors import PolicyError
 from policy_inference.kinds import chunk
 from policy_inference.kinds.chunk import within_budget
+from testkit.numbers import numbers_in
+from testkit.wording import check_wording, refusal
 
 from .arms import ScriptedGraph
-from .contracts import contract_of
+from .contracts import chunk_contract_of
 from .noise import FLOW, denoising_changes
 
 
@@ -30,7 +32,7 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def within(budget_s: float | None) -> tuple[Inference, float]:
-    contract = contract_of(denoising_changes(FLOW))
+    contract = chunk_contract_of(denoising_changes(FLOW))
     graphs = {key: ScriptedGraph(graph) for key, graph in contract.models.items()}
     return within_budget(contract, graphs, ChunkSettings(time_budget_s=budget_s))
 
@@ -47,11 +49,10 @@ def test_as_many_steps_are_made_as_fit(budget_s: float | None, steps: int) -> No
 def test_fewer_steps_than_the_contracts_are_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "policy_inference"):
         within(0.041)
-    assert "arm: 6 of 10 denoising steps fit the time budget of 0.041 s: a step takes 5.0 ms" in (
-        caplog.text
-    )
+    check_wording(caplog.messages[-1])
+    assert numbers_in(caplog.messages[-1])[:4] == [6, 10, 0.041, 5.0]
 
 
 def test_a_budget_for_which_one_step_is_too_slow_is_refused() -> None:
-    with pytest.raises(PolicyError, match=r"time_budget_s: expected at least 0\.015 s"):
+    with refusal(PolicyError):
         within(0.014)

@@ -11,13 +11,14 @@ from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.core.chunks.worker import InlineWorker, Outcome, Request, ThreadWorker
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F64, Mode
+from testkit.wording import check_wording
 
 from .arms import Arm
 
 TIMEOUT_S = 20.0
 
 
-def request_of(number: int, generation: int = 0) -> Request:
+def numbered_request(number: int, generation: int = 0) -> Request:
     """Return a request by which its outcome is recognised."""
     sensed = Snapshot(time_ns=number, frames={}, fields={})
     return Request(sensed=sensed, generation=generation, asked_ns=number)
@@ -70,7 +71,7 @@ def wait_for(look: Callable[[], object]) -> object:
 
 
 def test_the_tick_does_not_wait_for_inference(gate: Gate, worker: ThreadWorker) -> None:
-    worker.ask(request_of(1))
+    worker.ask(numbered_request(1))
     gate.wait_until_it_began()
     assert worker.busy
     assert worker.take(0) is None
@@ -86,10 +87,10 @@ def test_the_tick_does_not_wait_for_inference(gate: Gate, worker: ThreadWorker) 
 def test_the_latest_request_takes_the_place_of_one_that_has_not_begun(
     gate: Gate, worker: ThreadWorker
 ) -> None:
-    worker.ask(request_of(1))
+    worker.ask(numbered_request(1))
     gate.wait_until_it_began()
-    worker.ask(request_of(2))
-    worker.ask(request_of(3))
+    worker.ask(numbered_request(2))
+    worker.ask(numbered_request(3))
     gate.may_end.release(2)
     assert [outcome_of(worker).request.sensed.time_ns for _ in range(2)] == [1, 3]
     assert gate.seen == [1, 3]
@@ -98,9 +99,9 @@ def test_the_latest_request_takes_the_place_of_one_that_has_not_begun(
 def test_forget_drops_what_has_not_begun_and_the_rest_is_known_by_its_generation(
     gate: Gate, worker: ThreadWorker
 ) -> None:
-    worker.ask(request_of(1, generation=7))
+    worker.ask(numbered_request(1, generation=7))
     gate.wait_until_it_began()
-    worker.ask(request_of(2, generation=7))
+    worker.ask(numbered_request(2, generation=7))
     worker.forget()
     gate.may_end.release()
     assert outcome_of(worker).request.generation == 7
@@ -120,9 +121,9 @@ def test_errors_are_handed_over_and_the_worker_goes_on(error: BaseException) -> 
         return np.zeros((1, 1))
 
     worker = ThreadWorker(run, time.monotonic_ns)
-    worker.ask(request_of(1))
+    worker.ask(numbered_request(1))
     assert outcome_of(worker).error is error
-    worker.ask(request_of(2))
+    worker.ask(numbered_request(2))
     assert outcome_of(worker).error is None
     worker.close()
 
@@ -134,7 +135,7 @@ def test_a_worker_whose_thread_has_ended_is_not_busy() -> None:
 
     worker = ThreadWorker(lambda request: np.zeros((1, 1)), clock)
     assert worker.alive
-    worker.ask(request_of(1))
+    worker.ask(numbered_request(1))
     wait_for(lambda: not worker.alive)
     assert not worker.busy
     worker.close()
@@ -165,9 +166,9 @@ def test_a_fault_of_ours_in_the_thread_is_raised_in_the_tick_though_steps_are_le
 
 def test_close_waits_for_what_runs_and_drops_what_waits(gate: Gate) -> None:
     worker = ThreadWorker(gate.run, time.monotonic_ns, name="closing")
-    worker.ask(request_of(1))
+    worker.ask(numbered_request(1))
     gate.wait_until_it_began()
-    worker.ask(request_of(2))
+    worker.ask(numbered_request(2))
     worker.close(timeout_s=0.0)
     assert worker.busy
     gate.may_end.release()
@@ -181,7 +182,7 @@ def test_a_finished_answer_keeps_the_worker_busy_until_it_is_taken(
     gate: Gate, worker: ThreadWorker
 ) -> None:
     """Else a tick between the end of an inference and the next look would ask once more."""
-    worker.ask(request_of(1))
+    worker.ask(numbered_request(1))
     gate.wait_until_it_began()
     gate.may_end.release()
     for _ in range(100):
@@ -204,7 +205,7 @@ def test_a_controller_goes_on_ticking_while_its_worker_computes() -> None:
     for _ in range(3):
         assert arm.tick()[0] == 0.0
         assert arm.is_in(Mode.HOLD)
-    assert arm.reason == "waiting for the first chunk"
+    check_wording(arm.reason)
     may_end.release()
     wait_for(lambda: arm.transformer.runs == 1 and arm.tick()[0] == 0.25)
     assert arm.is_in(Mode.RUN)
@@ -218,7 +219,7 @@ def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
     worker = InlineWorker(
         lambda request: np.full((1, 1), float(request.sensed.time_ns)), delay_ns=100
     )
-    worker.ask(request_of(1000))
+    worker.ask(numbered_request(1000))
     assert worker.busy
     assert worker.take(1099) is None
     outcome = worker.take(1100)
@@ -230,7 +231,7 @@ def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
 
 def test_inline_without_a_delay_hands_over_at_once() -> None:
     worker = InlineWorker(lambda request: np.zeros((1, 1)))
-    worker.ask(request_of(7))
+    worker.ask(numbered_request(7))
     assert worker.take(7) is not None
 
 
@@ -239,7 +240,7 @@ def test_inline_lets_the_latest_request_wait_for_the_one_before() -> None:
         lambda request: np.full((1, 1), float(request.sensed.time_ns)), delay_ns=100
     )
     for number in (0, 10, 20):
-        worker.ask(request_of(number))
+        worker.ask(numbered_request(number))
     ended = []
     for now_ns in range(0, 400, 5):
         if (outcome := worker.take(now_ns)) is not None:

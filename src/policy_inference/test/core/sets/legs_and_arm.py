@@ -30,12 +30,11 @@ from policy_inference.core.sets.controller import (
 from policy_inference.interfaces import F64, Backend
 
 from ..chunks.arms import ScriptedGraph
-from ..chunks.contracts import HEIGHT, STEPS, WIDTH
-from ..chunks.contracts import bundle_of as chunk_bundle_of
+from ..chunks.contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from ..chunks.messages import plain, rgb8
 from ..contracts import DEFAULT, bundle_of, contract_of
 from ..robots import Robot, ScriptedBackend
-from .walkers import Changes, resolved, sensed, stated
+from .walkers import Changes, resolved, resting_sensors, stated
 
 LEGS, ARM = slice(0, 3), slice(3, 6)
 CAMERAS = ("laptop", "phone")
@@ -117,7 +116,7 @@ class LegsAndArm(Robot):
         self.requests = SetRequests(contract, self.controller, self.policy)
         self.blind = set[str]()
         self.sensed = {
-            **sensed(),
+            **resting_sensors(),
             "joint_pos": (*DEFAULT, 0.0, 0.0, 0.0),
             "joint_vel": (0.0,) * 6,
         }

@@ -8,6 +8,8 @@ import pytest
 
 from policy_inference.errors import RefusedError
 from policy_inference.interfaces import Mode
+from testkit.numbers import numbers_in
+from testkit.wording import check_wording, refusal
 
 from ..contracts import TERMS_OF_A_WALKER, quat_xyzw
 from .walkers import SetRobot
@@ -18,56 +20,40 @@ PHASE = {
 Move = Callable[[SetRobot], object]
 
 
-def still(robot: SetRobot) -> object:
+def not_moved(robot: SetRobot) -> object:
     return robot.tick()
 
 
-def commanded(robot: SetRobot) -> object:
+def command_turn(robot: SetRobot) -> object:
     robot.controller.command.set((0.0, 0.0, 0.5), robot.now_ns)
     return robot.tick()
 
 
-# Conditions, what breaks them, and the reason that is given.
+# Conditions, what breaks them, and the numbers in the reason.
 CONDITIONS = [
     (
         {"pose": "stand", "pose_within": 0.1},
         lambda robot: robot.tick(joint_pos=(0.3, 0.5, -0.5)),
-        r"hip is off the pose stand by 0\.30 rad, limit 0\.10 rad",
+        [0.30, 0.10],
     ),
-    (
-        {"pose": "low", "pose_within": {"hip": 0.1, ".*e.*": 0.2}},
-        still,
-        r"knee is off the pose low by 0\.50 rad, limit 0\.20 rad",
-    ),
-    (
-        {"joint_speed": 2.0},
-        lambda robot: robot.tick(joint_vel=(0.0, -2.5, 0.0)),
-        r"knee moves at 2\.50 rad/s, limit 2\.00 rad/s",
-    ),
-    (
-        {"tilt_rad": 0.2},
-        lambda robot: robot.tick(quat_xyzw=quat_xyzw(0.3, 0.0, 0.0)),
-        r"tilt 0\.30 rad, limit 0\.2 rad",
-    ),
-    (
-        {"body_rate_rad_s": 1.0},
-        lambda robot: robot.tick(ang_vel_body=(1.0, 1.0, 0.0)),
-        r"angular velocity of the body 1\.41 rad/s, limit 1 rad/s",
-    ),
-    ({"command": [0.1, 0.1, 0.2]}, commanded, r"commanded yaw rate 0\.50, limit 0\.2"),
-    ({"time_in_state_s": 0.5}, still, r"21 ticks in the state, at least 25 needed"),
+    ({"pose": "low", "pose_within": {"hip": 0.1, ".*e.*": 0.2}}, not_moved, [0.50, 0.20]),
+    ({"joint_speed": 2.0}, lambda robot: robot.tick(joint_vel=(0.0, -2.5, 0.0)), [2.5, 2.0]),
+    ({"tilt_rad": 0.2}, lambda robot: robot.tick(quat_xyzw=quat_xyzw(0.3, 0.0, 0.0)), [0.3, 0.2]),
+    ({"body_rate_rad_s": 1.0}, lambda robot: robot.tick(ang_vel_body=(1.0, 1.0, 0.0)), [1.41, 1]),
+    ({"command": [0.1, 0.1, 0.2]}, command_turn, [0.5, 0.2]),
+    ({"time_in_state_s": 0.5}, not_moved, [21, 25]),
     # The run has 21 ticks of 0.02 s, and 0.4 s are a period.
-    ({"gait_phase": [0.5, 0.9]}, still, r"gait phase 0\.05, expected 0\.5 to 0\.9"),
+    ({"gait_phase": [0.5, 0.9]}, not_moved, [0.05, 0.5, 0.9]),
 ]
 HOLDS: list[tuple[Mapping[str, object], Move]] = [
-    ({"pose": "stand", "pose_within": 0.1}, still),
-    ({"pose": "first_target", "pose_within": 0.1}, still),
-    ({"pose": "low", "pose_within": 0.6}, still),
-    ({"joint_speed": 2.0, "tilt_rad": 0.2, "body_rate_rad_s": 1.0}, still),
-    ({"command": [0.0, 0.0, 0.5]}, commanded),
-    ({"time_in_state_s": 0.4}, still),
-    ({"gait_phase": [0.0, 0.1]}, still),
-    ({"gait_phase": [0.9, 0.2]}, still),
+    ({"pose": "stand", "pose_within": 0.1}, not_moved),
+    ({"pose": "first_target", "pose_within": 0.1}, not_moved),
+    ({"pose": "low", "pose_within": 0.6}, not_moved),
+    ({"joint_speed": 2.0, "tilt_rad": 0.2, "body_rate_rad_s": 1.0}, not_moved),
+    ({"command": [0.0, 0.0, 0.5]}, command_turn),
+    ({"time_in_state_s": 0.4}, not_moved),
+    ({"gait_phase": [0.0, 0.1]}, not_moved),
+    ({"gait_phase": [0.9, 0.2]}, not_moved),
 ]
 
 
@@ -82,24 +68,25 @@ def robot_with(when: Mapping[str, object], **transition: object) -> SetRobot:
     ).walking()
 
 
-def case_name(value: object) -> str:
+def conditions_name(value: object) -> str:
     """Name a case by its conditions."""
     return ", ".join(value) if isinstance(value, Mapping) else ""
 
 
-@pytest.mark.parametrize(("when", "move", "reason"), CONDITIONS, ids=case_name)
+@pytest.mark.parametrize(("when", "move", "numbers"), CONDITIONS, ids=conditions_name)
 def test_a_switch_is_refused_with_the_condition_that_does_not_hold(
-    when: Mapping[str, object], move: Move, reason: str
+    when: Mapping[str, object], move: Move, numbers: list[float]
 ) -> None:
     robot = robot_with(when)
     move(robot)
-    with pytest.raises(RefusedError, match=reason):
+    with refusal(RefusedError) as caught:
         robot.requests.switch("crouch")
+    assert numbers_in(caught.value) == numbers
     robot.ticks(3)
     assert robot.state == "walk"
 
 
-@pytest.mark.parametrize(("when", "move"), HOLDS, ids=case_name)
+@pytest.mark.parametrize(("when", "move"), HOLDS, ids=conditions_name)
 def test_a_switch_begins_where_its_conditions_hold(when: Mapping[str, object], move: Move) -> None:
     robot = robot_with(when)
     move(robot)
@@ -122,7 +109,7 @@ def test_a_first_target_that_is_too_far_is_found_in_the_tick_and_changes_nothing
     robot.requests.switch("crouch")
     robot.ticks(2)
     assert robot.state == "walk"
-    assert "hip is off the first target by 0.50 rad" in robot.policy.report.refused
+    check_wording(robot.policy.report.refused)
     assert robot.policy.report.asked == ""
 
 
@@ -132,7 +119,7 @@ def test_a_request_that_waits_is_granted_once_its_conditions_hold() -> None:
     robot.requests.switch("crouch")
     robot.ticks(5)
     assert (robot.state, robot.policy.report.asked) == ("walk", "crouch")
-    assert "hip moves at 3.00 rad/s" in robot.policy.report.refused
+    check_wording(robot.policy.report.refused)
     robot.tick(joint_vel=(0.0, 0.0, 0.0))
     assert (robot.state, robot.policy.report.asked) == ("crouch", "")
 
@@ -144,7 +131,7 @@ def test_a_request_waits_no_longer_than_stated() -> None:
     robot.ticks(5)
     robot.tick(joint_vel=(0.0, 0.0, 0.0))
     assert (robot.state, robot.policy.report.asked) == ("walk", "")
-    assert "walk goes on" in robot.policy.refusals[-1]
+    check_wording(robot.policy.refusals[-1])
 
 
 def test_after_a_request_that_waited_for_too_long_another_state_can_be_asked_for() -> None:
@@ -180,7 +167,7 @@ def test_standing_up_goes_by_the_way_back() -> None:
     assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
     robot.ticks(5)
     assert robot.is_in(Mode.STAND)
-    assert robot.policy.report.last == ("crouch", "walk", "on the way back to standing")
+    assert robot.policy.report.last[:2] == ("crouch", "walk")
 
 
 def test_the_way_back_waits_for_its_conditions() -> None:
@@ -224,7 +211,7 @@ def test_a_state_that_ends_by_itself_is_left_after_its_time() -> None:
     assert robot.state == "crouch"
     robot.ticks(1)
     assert robot.state == "walk"
-    assert robot.policy.report.last[2] == "the state has ended"
+    check_wording(robot.policy.report.last[2])
 
 
 def test_requests_are_recorded_as_granted() -> None:
@@ -246,6 +233,6 @@ def test_without_a_velocity_command_for_too_long_the_robot_goes_back_to_standing
         robot.ticks(1)
     assert (robot.is_in(Mode.RUN), robot.state) == (True, "crouch")
     robot.ticks(52)
-    assert robot.policy.report.last == ("crouch", "walk", "on the way back to standing")
+    assert robot.policy.report.last[:2] == ("crouch", "walk")
     robot.ticks(6)
     assert robot.is_in(Mode.STAND)

@@ -7,6 +7,8 @@ import pytest
 
 from policy_inference.errors import RefusedError
 from policy_inference.interfaces import F64, Mode
+from testkit.numbers import numbers_in
+from testkit.wording import check_wording, refusal
 
 from ..contracts import MOTION, clip_of, quat_xyzw
 from .walkers import CROUCH, TRANSITION, Changes, SetRobot
@@ -23,7 +25,7 @@ def dancing(changes: Changes | None = None, **bow: object) -> SetRobot:
     return SetRobot({**ends, **(changes or {})}, {"crouch": tracker}).walking()
 
 
-def shown(robot: SetRobot) -> list[F64]:
+def motion_shown(robot: SetRobot) -> list[F64]:
     """Ask for the motion; return what it is shown until the set walks again."""
     robot.requests.switch("crouch")
     seen = []
@@ -37,7 +39,7 @@ def shown(robot: SetRobot) -> list[F64]:
 def test_a_motion_begins_at_its_first_frame_each_time() -> None:
     robot, clip = dancing(), clip_of(FRAMES)
     for _ in range(2):
-        seen = shown(robot)
+        seen = motion_shown(robot)
         np.testing.assert_allclose([row[:3] for row in seen], clip.joint_pos, atol=1e-6)
         robot.ticks(20)
         assert robot.is_in(Mode.RUN)
@@ -48,23 +50,25 @@ def test_a_motion_begins_with_the_heading_that_the_robot_has_then() -> None:
     for yaw in (0.0, 2.0, -1.0):
         robot.sensed["quat_xyzw"] = quat_xyzw(0.0, 0.0, yaw)
         robot.ticks(20)
-        np.testing.assert_allclose([row[3:] for row in shown(robot)], [LEVEL] * FRAMES, atol=1e-6)
+        np.testing.assert_allclose(
+            [row[3:] for row in motion_shown(robot)], [LEVEL] * FRAMES, atol=1e-6
+        )
 
 
 def test_a_state_ends_when_its_motion_has_ended() -> None:
     robot = dancing()
-    assert len(shown(robot)) == FRAMES
-    assert robot.policy.report.last == ("crouch", "walk", "the state has ended")
+    assert len(motion_shown(robot)) == FRAMES
+    assert robot.policy.report.last[:2] == ("crouch", "walk")
 
 
 def test_a_stated_time_counts_instead_of_the_motion() -> None:
     robot = dancing({"states.crouch.ends": {"after_s": 0.1, "to": "walk"}})
-    assert len(shown(robot)) == 5
+    assert len(motion_shown(robot)) == 5
 
 
 def test_a_slower_motion_ends_after_the_time_of_its_last_frame() -> None:
     robot = dancing(rate_hz=25)
-    assert len(shown(robot)) == 2 * FRAMES
+    assert len(motion_shown(robot)) == 2 * FRAMES
 
 
 def test_ticks_of_a_hold_do_not_shorten_the_motion() -> None:
@@ -90,7 +94,7 @@ def test_a_state_that_has_ended_waits_for_the_conditions_of_its_transition() -> 
     robot.sensed["quat_xyzw"] = quat_xyzw(0.2, 0.0, 0.0)
     robot.ticks(FRAMES + 5)
     assert (robot.state, robot.policy.report.asked) == ("crouch", "walk")
-    assert "tilt 0.20 rad" in robot.policy.report.refused
+    check_wording(robot.policy.report.refused)
     robot.sensed["quat_xyzw"] = quat_xyzw(0.0, 0.0, 0.0)
     robot.ticks(1)
     assert robot.state == "walk"
@@ -100,7 +104,7 @@ def test_a_motion_is_entered_near_its_first_frame_only() -> None:
     near = {"when": {"pose": "first_frame", "pose_within": 0.1}, "blend_s": 0.1}
     robot = dancing({"states.walk.to": {"crouch": near}})
     robot.tick(joint_pos=np.add(clip_of(FRAMES).joint_pos[0], [0.0, 0.2, 0.0]))
-    with pytest.raises(RefusedError, match=r"knee is off the pose first_frame by 0\.20 rad"):
+    with refusal(RefusedError):
         robot.requests.switch("crouch")
     robot.tick(joint_pos=clip_of(FRAMES).joint_pos[0])
     robot.requests.switch("crouch")
@@ -113,7 +117,7 @@ SILENT = ["motion/joints"]
 TRACKED = [0.1, 0.6, -0.4]
 
 
-def following(changes: Changes | None = None) -> SetRobot:
+def following_live_motion(changes: Changes | None = None) -> SetRobot:
     """Return a robot that walks, in a set whose other state tracks a live motion."""
     changes = {"states.crouch.ends": {"after_s": 60, "to": "walk"}, **(changes or {})}
     robot = dancing(changes, motion=LIVE)
@@ -122,7 +126,7 @@ def following(changes: Changes | None = None) -> SetRobot:
 
 
 def test_a_live_motion_is_shown_while_its_member_commands() -> None:
-    robot = following()
+    robot = following_live_motion()
     robot.requests.switch("crouch")
     robot.ticks(3)
     np.testing.assert_allclose(robot.observed_by("crouch"), [*TRACKED, *LEVEL], atol=1e-6)
@@ -131,42 +135,44 @@ def test_a_live_motion_is_shown_while_its_member_commands() -> None:
 
 
 def test_a_silent_live_motion_does_not_stop_other_members() -> None:
-    robot = following()
+    robot = following_live_motion()
     for _ in range(20):
         robot.tick(silent=SILENT)
     assert robot.is_in(Mode.RUN)
 
 
 def test_a_state_whose_live_motion_is_silent_is_not_entered() -> None:
-    robot = following()
+    robot = following_live_motion()
     for _ in range(20):
         robot.tick(silent=SILENT)
     robot.requests.switch("crouch")
     robot.tick(silent=SILENT)
     assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
-    (refusal,) = robot.policy.refusals
-    assert "crouch: motion/joints: 420 ms old, limit 100 ms" in refusal
+    (refused,) = robot.policy.refusals
+    check_wording(refused)
+    assert numbers_in(refused) == [420, 100]
 
 
 def test_a_live_motion_that_falls_silent_leads_to_the_fallback() -> None:
-    robot = following({"states.crouch.fallback": "walk"})
+    robot = following_live_motion({"states.crouch.fallback": "walk"})
     robot.requests.switch("crouch")
     robot.ticks(20)
     for _ in range(6):
         assert robot.state == "crouch"
         robot.tick(silent=SILENT)
     assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
-    assert "motion/joints: 120 ms old, limit 100 ms" in robot.policy.report.last[2]
+    check_wording(robot.policy.report.last[2])
+    assert numbers_in(robot.policy.report.last[2]) == [120, 100]
 
 
 def test_without_a_fallback_a_silent_live_motion_holds_the_robot_and_then_damps() -> None:
-    robot = following()
+    robot = following_live_motion()
     robot.requests.switch("crouch")
     robot.ticks(20)
     for _ in range(7):
         robot.tick(silent=SILENT)
     assert robot.is_in(Mode.HOLD)
-    assert "crouch: motion/joints: 120 ms old, limit 100 ms" in robot.reason
+    check_wording(robot.reason)
     while robot.is_in(Mode.HOLD):
         robot.tick(silent=SILENT)
     assert robot.is_in(Mode.DAMP)
@@ -174,7 +180,7 @@ def test_without_a_fallback_a_silent_live_motion_holds_the_robot_and_then_damps(
 
 
 def test_a_live_motion_that_comes_back_ends_the_hold() -> None:
-    robot = following()
+    robot = following_live_motion()
     robot.requests.switch("crouch")
     robot.ticks(20)
     for _ in range(7):
@@ -187,5 +193,5 @@ def test_a_robot_stands_up_when_all_inputs_are_there() -> None:
     tracker = {**CROUCH, "observations": {"obs": {"terms": TERMS}}, "motion": LIVE}
     robot = SetRobot(members={"crouch": tracker})
     robot.tick(silent=SILENT)
-    with pytest.raises(RefusedError, match=r"STAND refused: motion/joints: no message"):
+    with refusal(RefusedError):
         robot.controller.stand()

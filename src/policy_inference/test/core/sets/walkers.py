@@ -137,9 +137,9 @@ class SetRobot(Robot):
         return self
 
 
-def sensed() -> dict[str, Sequence[float]]:
+def resting_sensors() -> dict[str, Sequence[float]]:
     """Return what a robot at rest in the stand pose senses."""
     return dict(Robot().sensed)
 
 
-SENSED = sensed()
+SENSED = resting_sensors()

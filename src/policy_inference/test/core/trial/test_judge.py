@@ -14,6 +14,7 @@ from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.trial.judge import BrokenGate, TrialJudge
 from policy_inference.core.trial.settings import TrialGate, TrialGates, TrialSettings
 from policy_inference.interfaces import JointTargets, Mode
+from testkit.wording import check_wording
 
 from ..contracts import DEFAULT, quat_xyzw
 from ..robots import PERIOD_NS, Robot
@@ -113,7 +114,10 @@ def test_tilt_breaks_its_gate_at_once() -> None:
     robot.tick(quat_xyzw=quat_xyzw(0.0, 0.29, 0.0))
     assert robot.broken is None
     robot.tick(quat_xyzw=quat_xyzw(0.0, 0.31, 0.0))
-    assert str(robot.broken) == "tilt_rad 0.31, limit 0.3"
+    assert robot.broken is not None
+    assert (robot.broken.gate, robot.broken.limit) == ("tilt_rad", 0.3)
+    assert robot.broken.value == pytest.approx(0.31)
+    check_wording(str(robot.broken))
 
 
 def test_gate_is_not_judged_before_its_time() -> None:
@@ -142,7 +146,7 @@ def test_fall_counts_once(gate: str, counted: int) -> None:
     assert robot.controller.mode is Mode.DAMP
     assert robot.broken is not None
     assert robot.broken.value == counted
-    assert "attitude: tilt 1.20 rad" in str(robot.broken)
+    check_wording(str(robot.broken))
     assert (robot.judge.counts["falls"], robot.judge.counts["latched_faults"]) == (1, 1)
 
 
@@ -235,7 +239,7 @@ def test_heat_breaks_its_gate() -> None:
     assert robot.broken is None
     robot.judge.temperature_c = 81.0
     robot.tick()
-    assert str(robot.broken) == "temperature_c 81, limit 80"
+    assert robot.broken == BrokenGate(gate="temperature_c", value=81.0, limit=80.0, detail="")
 
 
 @pytest.mark.parametrize(

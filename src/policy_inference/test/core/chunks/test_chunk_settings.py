@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings that a chunk policy cannot follow are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from policy_inference.core.chunks.settings import (
+    ChunkSettings,
+    check_settings,
+    require_ensemble_speed,
+)
+from policy_inference.errors import PolicyError
+from testkit.wording import refusal
+
+from .contracts import chunk_contract_of
+from .noise import DDIM, FLOW, denoising_changes
+
+FLOWS, STEPS_OF_DDIM = denoising_changes(FLOW), denoising_changes(DDIM)
+TWO_OBSERVATIONS = denoising_changes({**FLOW, "observations": 2})
+WRONG: Mapping[str, tuple[Mapping[str, object], Mapping[str, Any]]] = {
+    "more steps than a chunk": ({}, {"steps": 11}),
+    "no steps": ({}, {"steps": 0}),
+    "no coefficient": ({}, {"mode": "ensemble"}),
+    "threshold": ({}, {"refill_threshold": 1.5}),
+    "NaN as coefficient": ({}, {"mode": "ensemble", "ensemble_coeff": float("nan")}),
+    "large coefficient": ({}, {"mode": "ensemble", "ensemble_coeff": -1e9}),
+    "negative fade": ({}, {"fade_s": -1.0}),
+    "infinite fade": ({}, {"fade_s": float("inf")}),
+    "long fade": ({}, {"fade_s": 1e9}),
+    "long latency": ({}, {"simulated_latency_s": 61.0}),
+    "unknown mode": ({}, {"mode": "sync"}),
+    "handover without tolerance": ({}, {"handover_s": 1.0}),
+    "no tolerance": ({}, {"handover_s": 1.0, "leader_tolerance_rad": 0.0}),
+    "negative handover": ({}, {"handover_s": -1.0, "leader_tolerance_rad": 0.1}),
+    "rtc without a flow": ({}, {"mode": "rtc"}),
+    "rtc of ddim": (STEPS_OF_DDIM, {"mode": "rtc"}),
+    "rtc of two observations": (TWO_OBSERVATIONS, {"mode": "rtc"}),
+    "unknown schedule": (FLOWS, {"mode": "rtc", "prefix_schedule": "cosine"}),
+    "far horizon": (FLOWS, {"mode": "rtc", "execution_horizon": 11}),
+    "no guidance": (FLOWS, {"mode": "rtc", "max_guidance_weight": 0.0}),
+    "budget without steps": ({}, {"mode": "asynchronous", "time_budget_s": 0.1}),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_settings_that_a_policy_cannot_follow_are_refused(case: str) -> None:
+    changes, settings = WRONG[case]
+    with refusal(PolicyError):
+        check_settings(ChunkSettings(**settings), chunk_contract_of(changes))
+
+
+def test_ensembling_is_refused_where_inference_takes_longer_than_a_period() -> None:
+    require_ensemble_speed(0.099, chunk_contract_of())
+    with refusal(PolicyError):
+        require_ensemble_speed(0.101, chunk_contract_of())
