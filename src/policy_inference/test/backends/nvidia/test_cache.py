@@ -76,6 +76,7 @@ def test_an_engine_of_another_machine_is_built_again_with_the_reason(
 
     with refusal(BackendError):
         open_trt(build="no")
+    caplog.clear()
     with caplog.at_level(logging.INFO, "policy_inference"):
         open_trt()
 
