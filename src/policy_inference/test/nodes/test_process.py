@@ -301,7 +301,7 @@ def test_signal_ends_a_policy_whose_status_report_does_not_return(
     assert "Traceback" not in output
 
 
-def scheduling_of(process: int) -> list[tuple[int, int]]:
+def thread_priorities(process: int) -> list[tuple[int, int]]:
     """Return policy and priority of each thread, the highest first."""
     threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
     return sorted(
@@ -321,7 +321,7 @@ def test_control_thread_runs_before_all_others_and_these_before_the_machine(
 ) -> None:
     process = start_node(f"bundle:={bundle_in_use}", "use_sim_time:=true", "realtime.priority:=20")
     partner.runs()
-    first, *others = scheduling_of(process.pid)
+    first, *others = thread_priorities(process.pid)
     if first == (os.SCHED_OTHER, 0):
         process.send_signal(signal.SIGTERM)
         assert "realtime.priority 20: " in ended(process)[1]
@@ -333,7 +333,7 @@ def test_control_thread_runs_before_all_others_and_these_before_the_machine(
         "joint_policy_node/change_state",
         ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)),
     )
-    assert set(scheduling_of(process.pid)) == {(os.SCHED_OTHER, 0)}
+    assert set(thread_priorities(process.pid)) == {(os.SCHED_OTHER, 0)}
 
 
 def test_control_thread_alone_keeps_to_its_core(
