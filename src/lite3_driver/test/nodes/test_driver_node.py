@@ -117,7 +117,7 @@ def test_what_the_machine_refuses_of_realtime_is_a_warning(lite3_stage: Stage) -
     driver.until(lambda: "realtime.cpus 1001: Invalid argument (EINVAL)" in driver.log, "a warning")
 
 
-def scheduling_of(process: int) -> set[tuple[int, int]]:
+def thread_schedules(process: int) -> set[tuple[int, int]]:
     """Return policies and priorities of the threads of a process."""
     return {
         (
@@ -137,16 +137,16 @@ def test_threads_of_the_node_run_right_after_the_process_of_the_socket(lite3_sta
         for path in Path(f"/proc/{node}/task").glob("*/children")
         for child in path.read_text().split()
     )
-    if scheduling_of(int(link)) == {(os.SCHED_OTHER, 0)}:
+    if thread_schedules(int(link)) == {(os.SCHED_OTHER, 0)}:
         driver.until(
             lambda: "realtime.priority 20: Operation not permitted" in driver.log, "a warning"
         )
         # A node that was given what its process was refused would keep that from its frames.
-        assert scheduling_of(node) == {(os.SCHED_OTHER, 0)}
+        assert thread_schedules(node) == {(os.SCHED_OTHER, 0)}
         assert len(lines_with(driver.log, "Operation")) == 1
         pytest.skip("no right to real-time priority here")
-    assert max(scheduling_of(int(link))) == (os.SCHED_FIFO, 20)
-    assert scheduling_of(node) == {(os.SCHED_FIFO, 19)}
+    assert max(thread_schedules(int(link))) == (os.SCHED_FIFO, 20)
+    assert thread_schedules(node) == {(os.SCHED_FIFO, 19)}
 
 
 @pytest.mark.parametrize(

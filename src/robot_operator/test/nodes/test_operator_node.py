@@ -381,7 +381,7 @@ def test_screen_shows_reasons_to_refuse_the_next_step_and_the_state_of_the_robot
     shown = screen_lines(node)
     check_wording(shown["next"])
     assert {"HR_Knee,", "44"} <= {*shown["hottest"].split()}
-    assert shown["battery"] == "82 %, 25.3 V"
+    assert {"82", "25.3"} <= {*shown["battery"].split()}
     assert "2.1 ms" in shown["link"]
     check_wording(shown["link"])
     check_wording(shown["people"])
