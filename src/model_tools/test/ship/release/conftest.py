@@ -132,7 +132,7 @@ class Candidate:
 
 
 @pytest.fixture
-def staged(
+def draft_release(
     tmp_path: Path, make_version: MakeVersion, caplog: pytest.LogCaptureFixture
 ) -> Candidate:
     """A release with its baseline, before its first evidence."""

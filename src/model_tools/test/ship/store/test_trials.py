@@ -32,7 +32,7 @@ def trial(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def on_trial(root: Path, make_version: MakeVersion, trial: Path) -> Path:
+def root_on_trial(root: Path, make_version: MakeVersion, trial: Path) -> Path:
     """A root whose version 1.3.0 is on trial, and 1.2.0 in use."""
     assert tool("install", make_version("1.3.0"), "--trial", trial, "--root", root) == 0
     return root
@@ -67,17 +67,17 @@ def trial_state(root: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any
 
 
 def test_version_in_use_stays_in_use_during_a_trial(
-    on_trial: Path, capsys: pytest.CaptureFixture[str]
+    root_on_trial: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert in_use(on_trial) == ("1.2.0", ["1.1.0", "1.0.0"])
-    found = trial_state(on_trial, capsys)
+    assert in_use(root_on_trial) == ("1.2.0", ["1.1.0", "1.0.0"])
+    found = trial_state(root_on_trial, capsys)
     assert (found["state"], found["nodes_take"], found["current"]) == ("open", "1.3.0", "1.2.0")
     assert (found["version"], found["version_before"]) == ("1.3.0", "1.2.0")
     assert (found["run_time_s"], found["run_time_limit_s"]) == (0.0, 60.0)
     assert len(found["bundle_sha256"]) == len(found["trial_sha256"]) == 64
-    assert tool("trial", "status", NAME, "--root", on_trial) == 0
+    assert tool("trial", "status", NAME, "--root", root_on_trial) == 0
     check_wording(capsys.readouterr().out.splitlines()[0])
-    assert verify_problems(on_trial) == []
+    assert verify_problems(root_on_trial) == []
 
 
 def test_status_without_a_trial(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,29 +92,33 @@ def test_status_without_a_trial(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert tool("trial", "status", "other", "--root", root) == 4
 
 
-def test_version_that_passed_is_kept(on_trial: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tool_refused("trial", "keep", NAME, "--root", on_trial)
-    append_to_trial(on_trial, TrialEvent.PASSED, counts={"run_time_s": 60.0})
-    assert trial_state(on_trial, capsys)["state"] == "passed"
-    assert tool("trial", "keep", NAME, "--root", on_trial) == 0
-    assert in_use(on_trial) == ("1.3.0", ["1.2.0", "1.1.0", "1.0.0"])
-    assert trial_state(on_trial, capsys)["state"] == "kept"
-    assert tool("trial", "keep", NAME, "--root", on_trial) == 0  # as after one that was cut off
-    assert tool("rollback", NAME, "--root", on_trial) == 0
-    assert in_use(on_trial)[0] == "1.2.0"
+def test_version_that_passed_is_kept(
+    root_on_trial: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool_refused("trial", "keep", NAME, "--root", root_on_trial)
+    append_to_trial(root_on_trial, TrialEvent.PASSED, counts={"run_time_s": 60.0})
+    assert trial_state(root_on_trial, capsys)["state"] == "passed"
+    assert tool("trial", "keep", NAME, "--root", root_on_trial) == 0
+    assert in_use(root_on_trial) == ("1.3.0", ["1.2.0", "1.1.0", "1.0.0"])
+    assert trial_state(root_on_trial, capsys)["state"] == "kept"
+    assert (
+        tool("trial", "keep", NAME, "--root", root_on_trial) == 0
+    )  # as after one that was cut off
+    assert tool("rollback", NAME, "--root", root_on_trial) == 0
+    assert in_use(root_on_trial)[0] == "1.2.0"
 
 
 @pytest.mark.parametrize("left", [("rollback",), ("activate", "1.1.0")], ids=lambda left: left[0])
 def test_version_that_was_kept_and_left_on_purpose_is_not_kept_again(
-    on_trial: Path, left: tuple[str, ...]
+    root_on_trial: Path, left: tuple[str, ...]
 ) -> None:
     """As by a roll-out that goes on after a person has taken the version back."""
-    append_to_trial(on_trial, TrialEvent.PASSED, counts={"run_time_s": 60.0})
-    assert tool("trial", "keep", NAME, "--root", on_trial) == 0
-    assert tool(left[0], NAME, *left[1:], "--root", on_trial) == 0
-    before = in_use(on_trial)
-    tool_refused("trial", "keep", NAME, "--root", on_trial)
-    assert in_use(on_trial) == before
+    append_to_trial(root_on_trial, TrialEvent.PASSED, counts={"run_time_s": 60.0})
+    assert tool("trial", "keep", NAME, "--root", root_on_trial) == 0
+    assert tool(left[0], NAME, *left[1:], "--root", root_on_trial) == 0
+    before = in_use(root_on_trial)
+    tool_refused("trial", "keep", NAME, "--root", root_on_trial)
+    assert in_use(root_on_trial) == before
 
 
 @pytest.mark.parametrize(
@@ -152,29 +156,31 @@ def test_full_disk_leaves_the_trial_as_it_was(
         assert latest_trial(root) != before
 
 
-def test_rollback_passes_over_a_version_that_failed_its_trial(on_trial: Path, trial: Path) -> None:
-    assert tool("activate", NAME, "1.1.0", "--trial", trial, "--root", on_trial) == 0
-    gate_fails(on_trial)
-    assert tool("rollback", NAME, "--root", on_trial) == 0
-    assert in_use(on_trial)[0] == "1.0.0"
+def test_rollback_passes_over_a_version_that_failed_its_trial(
+    root_on_trial: Path, trial: Path
+) -> None:
+    assert tool("activate", NAME, "1.1.0", "--trial", trial, "--root", root_on_trial) == 0
+    gate_fails(root_on_trial)
+    assert tool("rollback", NAME, "--root", root_on_trial) == 0
+    assert in_use(root_on_trial)[0] == "1.0.0"
 
 
 @pytest.mark.parametrize("command", [("trial", "end"), ("rollback",)], ids=["end", "rollback"])
 def test_trial_is_ended_by_a_person(
-    on_trial: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    root_on_trial: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tool(*command, NAME, "--root", on_trial) == 0
-    assert in_use(on_trial) == ("1.2.0", ["1.1.0", "1.0.0"])
-    found = trial_state(on_trial, capsys)
+    assert tool(*command, NAME, "--root", root_on_trial) == 0
+    assert in_use(root_on_trial) == ("1.2.0", ["1.1.0", "1.0.0"])
+    found = trial_state(root_on_trial, capsys)
     assert (found["state"], found["nodes_take"]) == ("ended", "1.2.0")
     check_wording(found["reason"])
-    assert tool("trial", "end", NAME, "--root", on_trial) == 4
+    assert tool("trial", "end", NAME, "--root", root_on_trial) == 4
 
 
 def test_failed_version_is_not_activated_again_without_a_newer_order(
-    on_trial: Path, trial: Path, make_version: MakeVersion
+    root_on_trial: Path, trial: Path, make_version: MakeVersion
 ) -> None:
-    gate_fails(on_trial)
+    gate_fails(root_on_trial)
     source = make_version("1.3.0")
     for args in (
         ["activate", NAME, "1.3.0"],
@@ -182,35 +188,35 @@ def test_failed_version_is_not_activated_again_without_a_newer_order(
         ["install", source, "--activate"],
         ["install", source, "--trial", trial],
     ):
-        tool_refused(*args, "--root", on_trial)
-    assert in_use(on_trial)[0] == "1.2.0"
-    assert "1.3.0" in versions(on_trial)
-    again = ("activate", NAME, "1.3.0", "--again", "--root", on_trial)
+        tool_refused(*args, "--root", root_on_trial)
+    assert in_use(root_on_trial)[0] == "1.2.0"
+    assert "1.3.0" in versions(root_on_trial)
+    again = ("activate", NAME, "1.3.0", "--again", "--root", root_on_trial)
     assert tool(*again, "--trial", trial) == 0
-    assert latest_trial(on_trial).state is TrialState.OPEN
-    gate_fails(on_trial)
+    assert latest_trial(root_on_trial).state is TrialState.OPEN
+    gate_fails(root_on_trial)
     assert tool(*again) == 0
     for version in ("1.2.0", "1.3.0"):
-        assert tool("activate", NAME, version, "--root", on_trial) == 0
-        assert in_use(on_trial)[0] == version
+        assert tool("activate", NAME, version, "--root", root_on_trial) == 0
+        assert in_use(root_on_trial)[0] == version
 
 
 def test_activation_of_another_version_ends_the_trial(
-    on_trial: Path, capsys: pytest.CaptureFixture[str]
+    root_on_trial: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tool("activate", NAME, "1.1.0", "--root", on_trial) == 0
-    assert in_use(on_trial)[0] == "1.1.0"
-    found = trial_state(on_trial, capsys)
+    assert tool("activate", NAME, "1.1.0", "--root", root_on_trial) == 0
+    assert in_use(root_on_trial)[0] == "1.1.0"
+    found = trial_state(root_on_trial, capsys)
     assert (found["state"], found["nodes_take"]) == ("ended", "1.1.0")
     check_wording(found["reason"])
 
 
 def test_trial_of_another_version_ends_the_one_before(
-    on_trial: Path, trial: Path, make_version: MakeVersion
+    root_on_trial: Path, trial: Path, make_version: MakeVersion
 ) -> None:
-    assert tool("install", make_version("1.4.0"), "--trial", trial, "--root", on_trial) == 0
-    assert (latest_trial(on_trial).version, latest_trial(on_trial).number) == ("1.4.0", 2)
-    assert latest_trial(on_trial).version_before == "1.2.0"
+    assert tool("install", make_version("1.4.0"), "--trial", trial, "--root", root_on_trial) == 0
+    assert (latest_trial(root_on_trial).version, latest_trial(root_on_trial).number) == ("1.4.0", 2)
+    assert latest_trial(root_on_trial).version_before == "1.2.0"
 
 
 def test_first_version_has_no_trial(tmp_path: Path, make_version: MakeVersion, trial: Path) -> None:
@@ -245,32 +251,34 @@ def test_trial_needs_another_version_a_whole_way_back_and_a_known_user(
     assert newest_trial(root / NAME) is None
 
 
-def test_list_shows_the_state_of_trials(on_trial: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_the_state_of_trials(
+    root_on_trial: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def use_of(version: str) -> str:
         capsys.readouterr()
-        assert tool("list", "--root", on_trial) == 0
+        assert tool("list", "--root", root_on_trial) == 0
         lines = capsys.readouterr().out.splitlines()
         return next(line for line in lines if f" {version} " in line)
 
     assert "on trial" in use_of("1.3.0")
     assert "in use" in use_of("1.2.0")
-    gate_fails(on_trial)
+    gate_fails(root_on_trial)
     assert "trial failed" in use_of("1.3.0")
 
 
-def test_prune_leaves_what_is_on_trial(on_trial: Path) -> None:
+def test_prune_leaves_what_is_on_trial(root_on_trial: Path) -> None:
     for version in ("1.3.0", "1.2.0"):
-        assert tool("prune", NAME, "--keep", 0, "--force", "--root", on_trial) == 0
-        assert version in versions(on_trial)
-    gate_fails(on_trial)
-    assert tool("prune", NAME, "--keep", 0, "--force", "--root", on_trial) == 0
-    assert "1.3.0" not in versions(on_trial)
+        assert tool("prune", NAME, "--keep", 0, "--force", "--root", root_on_trial) == 0
+        assert version in versions(root_on_trial)
+    gate_fails(root_on_trial)
+    assert tool("prune", NAME, "--keep", 0, "--force", "--root", root_on_trial) == 0
+    assert "1.3.0" not in versions(root_on_trial)
 
 
-def test_record_that_cannot_be_read_is_found(on_trial: Path) -> None:
-    (on_trial / NAME / RECORD).unlink()
-    (on_trial / NAME / RECORD).mkdir()
-    check_wording(*verify_problems(on_trial))
+def test_record_that_cannot_be_read_is_found(root_on_trial: Path) -> None:
+    (root_on_trial / NAME / RECORD).unlink()
+    (root_on_trial / NAME / RECORD).mkdir()
+    check_wording(*verify_problems(root_on_trial))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user, as root does")
@@ -293,8 +301,8 @@ def test_trial_of_another_contract_begins_only_if_its_differences_are_accepted(
     trial.write_text(f"{TRIAL}accepted_differences: {accepted}\n")
     bundle = make_version("1.3.0", SOFTER)
     assert tool("install", bundle, "--trial", trial, "--root", root) == code
-    on_trial = newest_trial(root / NAME)
-    assert (on_trial is not None and on_trial.version == "1.3.0") is (code == 0)
+    root_on_trial = newest_trial(root / NAME)
+    assert (root_on_trial is not None and root_on_trial.version == "1.3.0") is (code == 0)
     assert in_use(root)[0] == "1.2.0"
 
 
