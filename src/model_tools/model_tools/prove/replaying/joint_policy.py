@@ -40,9 +40,20 @@ class RecordedBackend:
         ran: Whether the controller has run it in this tick.
     """
 
-    def __init__(self, backend: Backend, clock: RecordedClock) -> None:
-        """Wrap an opened backend; it stays the caller's to close."""
-        self._backend, self._clock = backend, clock
+    def __init__(
+        self,
+        backend: Backend,
+        clock: RecordedClock,
+        is_late: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Wrap an opened backend; it stays the caller's to close.
+
+        Args:
+            backend: Runs the model.
+            clock: Of the controller.
+            is_late: Whether this model made the tick late, where one did.
+        """
+        self._backend, self._clock, self._is_late = backend, clock, is_late
         self.name, self.details = backend.name, backend.details
         self.inputs, self.outputs = backend.inputs, backend.outputs
         self.built = {name: array.copy() for name, array in self.inputs.items()}
@@ -62,7 +73,7 @@ class RecordedBackend:
             self.built[name][...] = array
         for name, values in self.given.items():
             self.inputs[name][...] = values
-        self._clock.run_policy()
+        self._clock.run_policy(is_late=self._is_late())
         self._backend.run()
         for name, array in self.outputs.items():
             self.answered[name][...] = array

@@ -33,9 +33,9 @@ class RecordedClock:
         """Return the time."""
         return self.now_ns
 
-    def run_policy(self) -> None:
-        """Let the time pass in which the policy runs."""
-        if self.late_ns is not None:
+    def run_policy(self, *, is_late: bool = True) -> None:
+        """Let the time pass in which a model runs; `is_late`: the one that was too late, if any."""
+        if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:
             self.press()

@@ -50,6 +50,7 @@ class RecordedTick:
 
     Attributes:
         number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: As there.
+        next_reason: Reason of the tick after it; empty for the last one.
         ages_ns: Age of each input when it was sampled; None for one that never came.
         measured_ns: When the newest message of each input was measured, on the clock of `time_ns`;
             without those that never came.
@@ -87,6 +88,7 @@ class RecordedTick:
     alone: bool
     command: F64 | None
     command_mode: Mode | None
+    next_reason: str = ""
 
     @property
     def contradiction(self) -> tuple[str, str] | None:

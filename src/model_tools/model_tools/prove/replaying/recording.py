@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,11 @@ class FlightRecording:
         Raises:
             ToolError: The recording is broken, or its ticks are not in order.
         """
+        for tick, after in pairwise(chain(self._ticks(), [None])):
+            assert tick is not None
+            yield tick if after is None else replace(tick, next_reason=after.reason)
+
+    def _ticks(self) -> Iterator[RecordedTick]:
         before = -1
         # By themselves: a command belongs to the tick whose stamp it has, wherever it was logged.
         commands = CommandLog(

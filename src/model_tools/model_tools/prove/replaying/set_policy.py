@@ -70,9 +70,14 @@ class RecordedSetPolicy:
         contract = bundle.contract
         self._contract, self._courses = contract, outputs
         self.state = RecordedSetState(contract, limits)
-        self._models = {name: RecordedBackend(each, clock) for name, each in backends.items()}
+        self._models = {
+            name: RecordedBackend(each, clock, partial(self._is_late, name))
+            for name, each in backends.items()
+        }
+        self._left_was_late = False
         inputs = set_inputs(contract, self.state, limits)
         policy_set = policy_set_of(bundle, self._models, self.state, inputs, clock)
+        self._policy_set = policy_set
         self.controller = set_controller(contract, policy_set, self.state, inputs, limits, clock)
         self.requests: Mapping[str, Callable[[], object]] = {
             WAY_BACK: policy_set.go_back,
@@ -112,6 +117,8 @@ class RecordedSetPolicy:
         if tick.ran:
             self._require_tensors(tick)
         failing = self._failing(tick)
+        blamed = _FAILED.fullmatch(tick.next_reason)
+        self._left_was_late = blamed is None or blamed["why"] != LATE
         for name, model in self._models.items():
             model.ran, model.failure = False, failing.get(name, "")
             model.said = {
@@ -133,6 +140,19 @@ class RecordedSetPolicy:
         states = self._contract.states
         failed = {*states[found["before"]].members} - {*states[found["after"]].members}
         return dict.fromkeys(failed, found["why"])
+
+    def _is_late(self, member: str) -> bool:
+        """Return whether the time by which a tick was late is this member's, which runs now.
+
+        The robot's set has gone on without the members that a blend leaves, or in the fallback of
+        the state, as the reason of the next tick says.
+        """
+        report = self._policy_set.report
+        state = self._contract.states[report.state]
+        if not self._left_was_late or (report.is_blending and state.fallback is None):
+            return True
+        # In the tick of a switch, the members that enter run before the blend begins.
+        return (member in state.members) is not report.is_blending
 
     def _require_tensors(self, tick: RecordedTick) -> None:
         for found, ours, may in (

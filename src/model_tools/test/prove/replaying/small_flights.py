@@ -16,9 +16,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.bundle import JointBundle, SetBundle
 from policy_inference.bundle.state_fields import velocity_of
-from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.controller import Controller
+from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
 from policy_inference.core.messages import state_reader
 from policy_inference.core.policy import joint_controller
 from policy_inference.flight.description import flight_of, settings_of
@@ -26,8 +27,8 @@ from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.sensors import IMU, JOINT_STATES, TWIST, SensorMessages
-from policy_inference.flight.tap import Tap
-from policy_inference.interfaces import Mode
+from policy_inference.flight.tap import SetTap, Tap
+from policy_inference.interfaces import Backend, Mode
 
 TOPICS = (JOINT_STATES, IMU, TWIST)
 START_NS = 1_000_000_000
@@ -38,16 +39,17 @@ ORDER = ("knee", "tail", "hip")
 class SmallFlight:
     """A robot with two joints that swing, and its controller; every tick is recorded."""
 
-    def __init__(self, bundle: JointBundle, stricter_limits: StricterLimits | None = None) -> None:
-        backend, _ = open_backend(bundle, ["onnx"])
-        tap, self.clock_ns, self.now_ns = Tap(backend), START_NS, START_NS
+    def __init__(
+        self, bundle: JointBundle | SetBundle, stricter_limits: StricterLimits | None = None
+    ) -> None:
+        self.clock_ns, self.now_ns = START_NS, START_NS
         limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
-        self.controller = joint_controller(bundle, tap, limits, self._clock)
+        tap, backend, self.controller = self._open(bundle, limits)
         self._stops = False
         self._period_ns, self._types = bundle.contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
         self._flight = flight_of(
-            bundle, tap, self.controller, TOPICS, settings=settings_of(limits, tap)
+            bundle, backend, self.controller, TOPICS, settings=settings_of(limits, backend)
         )
         self._ring = Ring(self.controller, tap, 1000)
         tap.show(self._ring)
@@ -57,6 +59,12 @@ class SmallFlight:
             for name in self.controller.inputs
             if name != TWIST.name
         }
+
+    def _open(self, bundle: Any, limits: Limits) -> tuple[Tap | SetTap, Backend, Controller]:
+        """Return what shows the runs, what they run on, and the controller."""
+        backend, _ = open_backend(bundle, ["onnx"])
+        tap = Tap(backend)
+        return tap, tap, joint_controller(bundle, tap, limits, self._clock)
 
     def _clock(self) -> int:
         """Return the time; a controller reads it once the policy has run."""
