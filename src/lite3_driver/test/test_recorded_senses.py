@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,13 +34,14 @@ class Joints:
 def largest_shares(bag: Path, velocity_sign: float = 1.0) -> dict[str, float]:
     """Return the largest shares of the limits in a recording without commands."""
     rules = SenseConsistency(FIGURES, torques=True)
-    largest, imu = dict.fromkeys(rules.shares, 0.0), None
+    largest = dict.fromkeys(rules.shares, 0.0)
+    imu: Any = None
     with AnyReader([bag]) as reader:
         wanted = [
             each for each in reader.connections if each.topic in ("/joint_states", "/imu/data")
         ]
         for connection, log_ns, data in reader.messages(wanted):
-            message = reader.deserialize(data, connection.msgtype)
+            message: Any = reader.deserialize(data, connection.msgtype)
             if connection.topic == "/imu/data":
                 imu = message
                 continue
