@@ -25,6 +25,7 @@ from policy_inference.errors import PolicyError, did_you_mean, printable
 from policy_inference.processes import SIGNALLED, signals_interrupt, unblock_signals
 
 DocumentT_co = TypeVar("DocumentT_co", covariant=True)
+BUNDLE = "bundle"
 _WIDTH = 200
 """Columns of a table that goes into a file or a pipe, so that a log has whole lines."""
 
@@ -113,7 +114,7 @@ class CommandParser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse, as argparse does; `SystemExit` (2) also for an option that there is not."""
-        words = list(sys.argv[1:] if args is None else args)
+        words = self._bundle_by_place(list(sys.argv[1:] if args is None else args))
         known, ends, has_verbs = self._option_string_actions, {"--"}, False
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -128,6 +129,21 @@ class CommandParser(argparse.ArgumentParser):
             if option.startswith("--") and " " not in option and option not in known:
                 self.error(f"unrecognized option {option}{did_you_mean(option, known)}")
         return super().parse_known_args(words, namespace)
+
+    def _bundle_by_place(self, words: list[str]) -> list[str]:
+        """Return the words with `--bundle B` as B alone, where `add_bundle` declared it."""
+        operands = [action.dest for action in self._actions if not action.option_strings]
+        if BUNDLE not in operands or "--bundle" not in self._option_string_actions:
+            return words
+        at = next((i for i, word in enumerate(words) if word.partition("=")[0] == "--bundle"), None)
+        if at is None or "--" in words[:at]:
+            return words
+        _, given, bundle = words[at].partition("=")
+        rest = words[:at] + words[at + 1 :] if given else words[:at] + words[at + 2 :]
+        if not given and at + 1 == len(words):
+            return words  # argparse says that it expects a value
+        place = 0 if operands[0] == BUNDLE else at
+        return [*rest[:place], bundle if given else words[at + 1], *rest[place:]]
 
     def error(self, message: str) -> NoReturn:
         """Report wrong arguments, with the choice that was meant perhaps, and end with status 2."""
@@ -179,6 +195,14 @@ def add_backend_options(parser: argparse._ActionsContainer) -> None:
         default=[],
         metavar="BACKEND.OPTION=VALUE",
         help="option of a back end, such as rknn.core_mask=0_1; may be given several times",
+    )
+
+
+def add_bundle(parser: argparse._ActionsContainer, help: str, **options: Any) -> None:
+    """Declare the bundle that a command is about: it is given by its place, or with `--bundle`."""
+    parser.add_argument(BUNDLE, help=help, **options)
+    parser.add_argument(
+        "--bundle", dest="_bundle", metavar="BUNDLE", help="the same, at any place of the line"
     )
 
 

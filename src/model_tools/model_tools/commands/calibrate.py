@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import ALL, add_samples, add_topics, number_above_0
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from model_tools.files.rows import RowSource
@@ -54,7 +54,7 @@ class CalibrateResult:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--bundle", type=Path, required=True, help="folder or name of the bundle")
+    add_bundle(parser, "folder or name of the bundle", type=Path)
     parser.add_argument(
         "--bag",
         type=Path,

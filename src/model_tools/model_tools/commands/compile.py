@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.commands.arguments import add_samples, add_topics, pair
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "compiler", help="name of an installed compiler: onnx, oip, rknn, tensorrt, bpu"
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="folder or name of the bundle")
+    add_bundle(parser, "folder or name of the bundle", type=Path)
     parser.add_argument(
         "--precision",
         required=True,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ModelRepository:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bundle", help="folder or name of the bundle")
+    add_bundle(parser, "folder or name of the bundle")
     parser.add_argument("--output", type=Path, required=True, help="folder of the repository")
     parser.add_argument(
         "--model-version", type=int, default=1, help="number of the version there (default 1)"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_topics
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,12 +29,7 @@ FIGURES, FACTORS = "identified.json", "factors.yaml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("recording", type=Path, help="rosbag2 recording of a robot in motion")
-    parser.add_argument(
-        "--bundle",
-        type=Path,
-        required=True,
-        help="folder of the bundle that ran, or name of an installed one",
-    )
+    add_bundle(parser, "folder of the bundle that ran, or name of an installed one", type=Path)
     add_topics(parser)
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the figures")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.bundle_arguments import add_robot, robot_of
-from policy_inference.command_line import CommandResult, Verb
+from policy_inference.command_line import CommandResult, Verb, add_bundle
 
 if TYPE_CHECKING:
     from model_tools.ship.release.release_file import Release
@@ -83,7 +83,7 @@ def _add_by(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_new(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="folder of the signed bundle, as it is pushed")
+    add_bundle(parser, "folder of the signed bundle, as it is pushed", type=Path)
     parser.add_argument(
         "--baseline", default="", metavar="BUNDLE", help="what robots run before: folder, or name"
     )

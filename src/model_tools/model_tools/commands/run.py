@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult, add_backend_options
+from policy_inference.command_line import CommandResult, add_backend_options, add_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class RunResult:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bundle", type=Path, help="folder or name of the bundle")
+    add_bundle(parser, "folder or name of the bundle", type=Path)
     parser.add_argument(
         "--env",
         required=True,

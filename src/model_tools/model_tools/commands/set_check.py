@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import number_above_0, progress_bar
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bundle", help="folder of the policy set, or name of an installed one")
+    add_bundle(parser, "folder of the policy set, or name of an installed one")
     parser.add_argument(
         "--robot-model",
         default="lite3",

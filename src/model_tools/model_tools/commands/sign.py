@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 PASSWORD_VARIABLE = "POLICY_INFERENCE_KEY_PASSWORD"
 
@@ -40,9 +40,7 @@ class SignResult:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "bundle", type=Path, help="folder of the bundle or set, or file of a statement"
-    )
+    add_bundle(parser, "folder of the bundle or set, or file of a statement", type=Path)
     parser.add_argument(
         "--key", type=Path, required=True, metavar="PEM", help="the private key, Ed25519"
     )

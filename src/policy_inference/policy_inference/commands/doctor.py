@@ -14,16 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument(
-        "bundle",
+    add_bundle(
+        parser,
+        "folder of a bundle, or name of an installed one: whether its files fit this machine",
         nargs="?",
-        metavar="BUNDLE",
-        help="folder of a bundle, or name of an installed one: whether its files fit this machine",
     )
     parser.add_argument(
         "--backend",

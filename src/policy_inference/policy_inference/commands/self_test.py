@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_inference.command_line import CommandResult, add_backend_options
+from policy_inference.command_line import CommandResult, add_backend_options, add_bundle
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
 """Time at the policy's rate: a moment has too few ticks to judge, and a day is too long to wait."""
@@ -24,7 +24,7 @@ SHORTEST_S, LONGEST_S = 1.0, 3600.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("bundle", help="folder of a bundle, or the name of an installed one")
+    add_bundle(parser, "folder of a bundle, or the name of an installed one")
     parser.add_argument("--backend", required=True, help="the back end that is tested")
     add_backend_options(parser)
     parser.add_argument(

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from policy_inference.command_line import add_backend_options
+from policy_inference.command_line import add_backend_options, add_bundle
 from policy_inference.errors import PolicyError
 from policy_inference.machine.scheduling import parse_cpus, parse_priority
 
@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.set_defaults(until_stopped=True)
     policy = parser.add_argument_group("policy")
-    policy.add_argument(
-        "--bundle", default="", help="folder of a bundle, or the name of an installed one"
-    )
+    add_bundle(policy, "folder of a bundle, or the name of an installed one", nargs="?", default="")
     policy.add_argument(
         "--model",
         type=Path,

@@ -9,12 +9,19 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
-from policy_inference.command_line import CommandParser, CommandResult, show, show_result
+from policy_inference.command_line import (
+    CommandParser,
+    CommandResult,
+    add_bundle,
+    show,
+    show_result,
+)
 
 INTERRUPTED = """
 import signal, sys
@@ -101,6 +108,29 @@ def test_typing_errors_are_named_before_anything_else(
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args(words)
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["b --steps 3", "--bundle b --steps 3", "--steps 3 --bundle=b"])
+@pytest.mark.parametrize(("before", "nargs"), [("", None), ("", "?"), ("onnx", None)])
+def test_a_bundle_is_given_by_its_place_or_its_name(
+    line: str, before: str, nargs: str | None
+) -> None:
+    made = CommandParser(prog="try")
+    if before:
+        made.add_argument("compiler")
+    add_bundle(made, "the bundle", nargs=nargs, type=Path)
+    made.add_argument("--steps")
+    given = made.parse_args([*before.split(), *line.split()])
+    assert (given.bundle, given.steps) == (Path("b"), "3")
+
+
+def test_a_bundle_that_is_missing_is_a_wrong_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    made = CommandParser(prog="try")
+    add_bundle(made, "the bundle")
+    for words in ([], ["--bundle"]):
+        with pytest.raises(SystemExit, match="2"):
+            made.parse_args(words)
+        assert "bundle" in capsys.readouterr().err
 
 
 def test_what_is_passed_on_is_not_judged() -> None:
