@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[4]
 START = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from {holding_arm_node.__name__} import main
-main()
+from {holding_arm_node.__name__} import run_holding_arm
+run_holding_arm()
 """
 
 

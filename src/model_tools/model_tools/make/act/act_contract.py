@@ -46,8 +46,6 @@ from policy_inference.core.chunks.normalise import Units
 from policy_inference.interfaces import F64
 
 _DAMP_AFTER_S, _STAND_S = 1.0, 3.0
-_CAMERA_FROZEN_S = 0.5
-"""The `timeout_s` of a camera: an image that repeats is as old as one that no other follows."""
 _HEAD = (
     "# yaml-language-server: $schema=../policy.schema.json\n"
     "# Exported by model_tools from a LeRobot checkpoint; joints, limits, gains and units are "
@@ -218,7 +216,6 @@ def _camera(statistics: PolicyStatistics, camera: CameraInput, *, resize: bool) 
         normalisation=statistics.scalings[camera.feature.name],
         tensor=camera.name,
         resize=resize,
-        camera_frozen_s=_CAMERA_FROZEN_S,
     )
 
 
