@@ -27,7 +27,11 @@ ROBOTS = {FEETECH: "so101", DYNAMIXEL: "koch"}
 
 
 def connected(stack: ExitStack, arm: EmulatedArm, folder: Path, **changes: Any) -> Servos:
-    settings = {"robot": ROBOTS[arm.family], "port": arm.port, "calibration_dir": str(folder)}
+    settings: dict[str, Any] = {
+        "robot": ROBOTS[arm.family],
+        "port": arm.port,
+        "calibration_dir": str(folder),
+    }
     servos = Servos(ArmSettings(**settings, **changes))
     stack.callback(servos.close)
 
