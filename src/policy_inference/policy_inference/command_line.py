@@ -138,12 +138,12 @@ class CommandParser(argparse.ArgumentParser):
         at = next((i for i, word in enumerate(words) if word.partition("=")[0] == "--bundle"), None)
         if at is None or "--" in words[:at]:
             return words
-        _, given, bundle = words[at].partition("=")
-        rest = words[:at] + words[at + 1 :] if given else words[:at] + words[at + 2 :]
-        if not given and at + 1 == len(words):
+        _, joined, bundle = words[at].partition("=")
+        if not joined and at + 1 == len(words):
             return words  # argparse says that it expects a value
+        rest = words[:at] + words[at + (1 if joined else 2) :]
         place = 0 if operands[0] == BUNDLE else at
-        return [*rest[:place], bundle if given else words[at + 1], *rest[place:]]
+        return [*rest[:place], bundle if joined else words[at + 1], *rest[place:]]
 
     def error(self, message: str) -> NoReturn:
         """Report wrong arguments, with the choice that was meant perhaps, and end with status 2."""
