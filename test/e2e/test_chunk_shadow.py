@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.interfaces import ShadowMode
 from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
+from testkit.recordings import recorded_runs, whole_recordings
 
 from .reach_bundle import write_reach
 
@@ -25,16 +25,10 @@ _EPISODE_S = 120.0
 _SHADOW = "so101_reach"
 
 
-def recordings() -> set[Path]:
-    """Return what is there and whole."""
-    folder = Path(os.environ["ROS_HOME"], "flights")
-    return {path for path in folder.glob("*") if not path.name.startswith(".")}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ShadowMode)
 def test_answers_in_a_recording_are_computed_again(tmp_path: Path, mode: ShadowMode) -> None:
-    before = recordings()
+    before = whole_recordings()
     with Processes() as nodes:
         nodes.start("arm_sim_node", {"lockstep": True}, tmp_path / "arm.log")
         nodes.start(
@@ -55,9 +49,9 @@ def test_answers_in_a_recording_are_computed_again(tmp_path: Path, mode: ShadowM
             operator.record_run(on=True)
             operator.run_episode(_EPISODE_S)
             operator.record_run(on=False)
-            operator.wait_until(lambda: bool(recordings() - before), "a recording", 10.0)
+            operator.wait_until(lambda: bool(recorded_runs(before)), "a recording", 10.0)
             assert operator.status.shadow[0].bundle_name == _SHADOW
-    (path,) = recordings() - before
+    (path,) = recorded_runs(before)
     recording = FlightRecording(path)
     shadow = load_bundle(bundle_folder(_SHADOW), kind=ChunkBundle)
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from robot_sim.nodes.messages import nanoseconds
+from testkit.recordings import whole_recordings
 
 from .conftest import WALKING_MPS
 from .rig import Rig
@@ -32,20 +32,14 @@ TICKS_AFTER = 50
 FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 
 
-def recordings() -> set[Path]:
-    """Return all recordings so far."""
-    folder = Path(os.environ["ROS_HOME"], "flights")
-    return {path for path in folder.glob("*") if not path.name.startswith(".")}
-
-
 @pytest.fixture
 def recorded(walker: Rig) -> Callable[[], Path]:
     """Return what waits for one recording since now."""
-    before = recordings()
+    before = whole_recordings()
 
     def wait() -> Path:
-        walker.wait_until(lambda: len(recordings() - before) == 1, "a recording")
-        (path,) = recordings() - before
+        walker.wait_until(lambda: len(whole_recordings() - before) == 1, "a recording")
+        (path,) = whole_recordings() - before
         return path
 
     return wait

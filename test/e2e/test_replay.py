@@ -4,29 +4,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from std_srvs.srv import Trigger
 
 from model_tools.prove.replaying.replay import Judgement, ReplayedFlight, replay
+from testkit.recordings import whole_recordings
 
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
 
 
-def recordings() -> set[Path]:
-    """Return what is there and whole."""
-    folder = Path(os.environ["ROS_HOME"], "flights")
-    return {path for path in folder.glob("*") if not path.name.startswith(".")}
-
-
 def replayed(rig: Rig, before: set[Path]) -> ReplayedFlight:
     """Wait for a new recording and replay it."""
-    rig.wait_until(lambda: recordings() - before, "a recording")
-    (path,) = recordings() - before
+    rig.wait_until(lambda: whole_recordings() - before, "a recording")
+    (path,) = whole_recordings() - before
     found = replay(path, None, "", {})
     assert found, found.first
     assert found.judgement is Judgement.EXACT
@@ -41,7 +35,7 @@ def replayed(rig: Rig, before: set[Path]) -> ReplayedFlight:
     [("nan:joint_states.velocity+0.02", "not_finite: joint_vel"), ("drop:imu", "imu/data: ")],
 )
 def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> None:
-    before = recordings()
+    before = whole_recordings()
     walker.fail(fault)
     walker.wait_for_latched_damp()
     found = replayed(walker, before)
@@ -55,7 +49,7 @@ def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> 
 
 @pytest.mark.slow
 def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> None:
-    before = recordings()
+    before = whole_recordings()
     walker.operator.wait(2.0)
     client = walker.operator.node.create_client(Trigger, "joint_policy_node/record")
     walker.wait_until(client.service_is_ready, "the service")

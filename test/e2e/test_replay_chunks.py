@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,13 @@ from model_tools.prove.replaying.replay import Judgement, replay
 from policy_inference.interfaces import Mode
 from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
+from testkit.recordings import recorded_runs, whole_recordings
 
 from .reach_bundle import write_reach
 
 pytestmark = pytest.mark.ros
 
 _EPISODE_S = 120.0
-
-
-def recordings() -> set[Path]:
-    """Return what is there and whole."""
-    folder = Path(os.environ["ROS_HOME"], "flights")
-    return {path for path in folder.glob("*") if not path.name.startswith(".")}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +30,7 @@ def recordings() -> set[Path]:
     ],
 )
 def test_an_episode_of_an_arm_is_replayed(tmp_path: Path, mode: str, lockstep: bool) -> None:
-    before = recordings()
+    before = whole_recordings()
     with Processes() as nodes:
         nodes.start("arm_sim_node", {"lockstep": lockstep}, tmp_path / "arm.log")
         nodes.start(
@@ -54,8 +48,8 @@ def test_an_episode_of_an_arm_is_replayed(tmp_path: Path, mode: str, lockstep: b
             operator.record_run(on=True)
             operator.run_episode(_EPISODE_S)
             operator.record_run(on=False)
-            operator.wait_until(lambda: bool(recordings() - before), "a recording", 10.0)
-    (path,) = recordings() - before
+            operator.wait_until(lambda: bool(recorded_runs(before)), "a recording", 10.0)
+    (path,) = recorded_runs(before)
     found = replay(path, None, "", {})
     assert found, found.first or found.unproven
     assert found.judgement is Judgement.EXACT

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,13 @@ from rosbags.highlevel import AnyReader
 from lerobot_bridge.episode import read_sidecar
 from model_tools.prove.replaying.replay import Judgement, replay
 from policy_inference.bundle.load import bundle_folder, load_bundle
+from testkit.recordings import recorded_runs, whole_recordings
 
 from .taken_over import RATE_HZ, TakenOver, taken_over
 
 pytestmark = pytest.mark.ros
 BUNDLE = "so101_reach"
 _log = logging.getLogger(__name__)
-
-
-def recordings() -> set[Path]:
-    """Return what is there and whole."""
-    folder = Path(os.environ["ROS_HOME"], "flights")
-    return {path for path in folder.glob("*") if not path.name.startswith(".")}
 
 
 def messages(episode: Path, topic: str) -> list[tuple[int, Any]]:
@@ -85,7 +79,7 @@ def assert_whole(corrected: TakenOver, times: int) -> None:
 
 @pytest.mark.slow
 def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> None:
-    before = recordings()
+    before = whole_recordings()
     with taken_over(tmp_path, BUNDLE, 60.0) as corrected:
         operator = corrected.operator
         operator.wait_for_robot(30.0)
@@ -99,9 +93,9 @@ def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> No
         operator.record_run(on=False)
         corrected.ask_recorder("success")
         corrected.ask_recorder("finish")
-        operator.wait_until(lambda: bool(recordings() - before), "a recording", 10.0)
+        operator.wait_until(lambda: bool(recorded_runs(before)), "a recording", 10.0)
     assert_whole(corrected, 2)
-    (path,) = recordings() - before
+    (path,) = recorded_runs(before)
     found = replay(path, None, "", {})
     assert found, found.first or found.unproven
     assert found.judgement is Judgement.EXACT

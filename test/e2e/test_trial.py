@@ -12,11 +12,12 @@ import pytest
 from model_tools import cli
 from policy_inference.bundle.store import ROOT_VARIABLE
 from policy_inference.core.trial.record import TrialState, newest_trial
+from testkit.recordings import whole_recordings
 
 from .limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle, renumbered_bundle
 from .rig import Rig
 from .test_load import assert_it_walks
-from .test_replay import recordings, replayed
+from .test_replay import replayed
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 RANGE = "command_range: {min: [-0.7, 0, 0], max: [0.7, 0, 0]}\n"
@@ -50,7 +51,7 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
 ) -> None:
     try_out(limping_bundle(tmp_path / "limping", TRIED), 600.0)
     with Rig(tmp_path, bundle=NAME, sim={"payload_kg": PAYLOAD_KG}) as rig:
-        before = recordings()
+        before = whole_recordings()
         rig.operator.stand_up()
         assert rig.operator.status.bundle_version == TRIED
         # With weak knees, one that sets off while it takes over may stumble instead.

@@ -134,8 +134,10 @@ class Operator(Participant):
         """
         require_sole_publisher(self.node, self._cmd_vel.topic_name)
 
-    def wait_for_robot(self, timeout_s: float = 20.0) -> None:
+    def wait_for_robot(self, timeout_s: float = 60.0) -> None:
         """Wait until the policy node serves requests and its status says that inputs are fresh.
+
+        Opening a policy may take long: an engine is loaded, or its models are on a slow network.
 
         Raises:
             OperatorError: That takes longer than `timeout_s`; it says what is missing.
