@@ -22,6 +22,10 @@ def test_of_a_robot():
     with refusal(ValueError):
         raise ValueError("the robot {robot}")
 
+def test_of_legs():
+    for leg in {legs}:
+        check_wording(f"the leg {{leg}}")
+
 def test_of_a_clock(tmp_path):
     check_wording(f"{{tmp_path}}/file: waited {seconds} s, {joints} joints")
 """
@@ -44,7 +48,7 @@ def run(folder: Path, *options: str, **words: object) -> set[str]:
     """Write the tests with these words and run them; return those that fail."""
     tests = folder / "test"
     tests.mkdir(exist_ok=True)
-    values = {"robot": "walks", "seconds": 1, "joints": 12, **words}
+    values = {"robot": "walks", "legs": ("swings", "stands"), "seconds": 1, "joints": 12, **words}
     (tests / "test_messages.py").write_text(TESTS.format(**values))
     plugins = ("-p", "testkit.wording", "-p", "no:cacheprovider")
     places = ("-c", "/dev/null", "--rootdir", str(folder), str(tests))
@@ -65,12 +69,18 @@ def run(folder: Path, *options: str, **words: object) -> set[str]:
 
 
 def test_other_words_fail_the_test_that_hears_them_until_they_are_written(tmp_path: Path) -> None:
-    assert run(tmp_path) == {"test_of_a_robot", "test_of_a_clock"}
+    assert run(tmp_path) == {"test_of_a_robot", "test_of_legs", "test_of_a_clock"}
     assert run(tmp_path, "--write-wording") == set()
     assert run(tmp_path) == set()
     assert run(tmp_path, robot="falls") == {"test_of_a_robot"}
     assert run(tmp_path, "--write-wording", robot="falls") == set()
     assert run(tmp_path, robot="falls") == set()
+
+
+def test_message_that_is_not_said_any_more_fails_the_test_that_heard_it(tmp_path: Path) -> None:
+    run(tmp_path, "--write-wording")
+    assert run(tmp_path, legs=("swings",) * 2) == {"test_of_legs"}
+    assert run(tmp_path, legs=()) == {"test_of_legs"}
 
 
 def test_measured_numbers_and_folders_of_tests_differ_freely(tmp_path: Path) -> None:

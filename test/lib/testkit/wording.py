@@ -30,6 +30,8 @@ import yaml
 
 Texts = dict[str, dict[str, list[str]]]
 """By file below the package's folder of tests, then by test."""
+Key = tuple[Path, str, str]
+"""Wording file, test file below its folder, and test."""
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 FILE = "wording.yaml"
@@ -63,7 +65,7 @@ class _Hearing:
     count = 0
     last: str | None = None
     writes = False
-    heard: dict[tuple[Path, str, str], list[str]] = {}  # noqa: RUF012
+    heard: dict[Key, list[str]] = {}  # noqa: RUF012
 
 
 def check_wording(*messages: object) -> None:
@@ -75,9 +77,8 @@ def check_wording(*messages: object) -> None:
     item = _Hearing.item
     assert item is not None, "no test runs"
     assert messages, "nothing was said"
-    folder = next(each for each in item.path.parents if each.name == "test")
-    file, test = str(item.path.relative_to(folder)), item.nodeid.partition("::")[2]
-    known = _read(folder / FILE).get(file, {}).get(test, [])
+    key = _key(item)
+    known = _known(key)
     for message in messages:
         text = _anywhere(str(message))
         if _Hearing.last is not None and _matches(_Hearing.last, text):
@@ -87,7 +88,7 @@ def check_wording(*messages: object) -> None:
         matches = expected is not None and _matches(expected, text)
         _Hearing.last = expected if matches else text
         if _Hearing.writes:
-            _Hearing.heard.setdefault((folder / FILE, file, test), []).append(_Hearing.last or text)
+            _Hearing.heard.setdefault(key, []).append(_Hearing.last or text)
             continue
         assert expected is not None, f"no wording yet, see {__name__}: {text}"
         assert matches, f"another wording, see {__name__}:\n  {expected}\n  {text}"
@@ -130,6 +131,17 @@ def _any_number(text: str) -> str:
 def _matches(expected: str, text: str) -> bool:
     parts = [re.escape(_any_number(part)) for part in expected.split("<*>")]
     return re.fullmatch(".*".join(parts), _any_number(text), re.DOTALL) is not None
+
+
+def _key(item: pytest.Item) -> Key:
+    folder = next((each for each in item.path.parents if each.name == "test"), item.path.parent)
+    return folder / FILE, str(item.path.relative_to(folder)), item.nodeid.partition("::")[2]
+
+
+def _known(key: Key) -> list[str]:
+    """Return what the wording file has of a test."""
+    file, path, test = key
+    return _read(file).get(path, {}).get(test, [])
 
 
 @functools.cache
@@ -191,9 +203,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin with the first message of a test; a test that runs again begins again."""
     _Hearing.item, _Hearing.count, _Hearing.last = item, 0, None
-    for key in [key for key in _Hearing.heard if key[2] == item.nodeid.partition("::")[2]]:
-        if key[0].parent / key[1] == item.path:
-            del _Hearing.heard[key]
+    _Hearing.heard.pop(_key(item), None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Have a test fail that passes without hearing all that the file has of it."""
+    yield
+    unheard = [] if _Hearing.writes else _known(_key(item))[_Hearing.count :]
+    assert not unheard, f"not said any more, see {__name__}: {unheard}"
 
 
 def pytest_sessionfinish() -> None:
