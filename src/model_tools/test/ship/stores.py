@@ -185,7 +185,12 @@ def before_change(at: int, act: Callable[[], object]) -> None:
 
 
 def tool_killed(at: int, *args: object) -> bool:
-    """Run the command and kill it at its `at`-th change; return whether it came so far.
+    """Run the command and kill it at its `at`-th change; return whether it came so far."""
+    return killed(at, lambda: tool(*args))
+
+
+def killed(at: int, act: Callable[[], int]) -> bool:
+    """Act in a process that is killed at its `at`-th change; return whether it came so far.
 
     Raises:
         AssertionError: It ended before, and not with 0.
@@ -193,7 +198,7 @@ def tool_killed(at: int, *args: object) -> bool:
 
     def does() -> int:
         before_change(at, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        return tool(*args)
+        return act()
 
     status = in_child(does)
     assert status in (0, -signal.SIGKILL)

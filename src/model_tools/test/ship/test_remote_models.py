@@ -71,13 +71,8 @@ def test_options_state_what_the_server_calls_it(tmp_path: Path) -> None:
 
     assert (model.model, model.version, model.endpoint) == ("walk", "3", "h:8001")
     assert (model.tolerance, model.sha256) == (0.05, "")
-
-
-def test_tolerance_that_is_no_share_is_refused(tmp_path: Path) -> None:
-    given = ("--bundle", make_bundle(tmp_path / "tiny"), "--precision", "fp32")
-    tool_refused(
-        "compile", "oip", *given, "--output", tmp_path / "made", "--option", "tolerance=all"
-    )
+    given = ("--bundle", tmp_path / "tiny", "--precision", "fp32", "--output", tmp_path / "wrong")
+    tool_refused("compile", "oip", *given, "--option", "tolerance=all")
 
 
 @pytest.fixture
@@ -141,12 +136,8 @@ def test_repository_that_exists_is_replaced_with_force_only(tmp_path: Path) -> N
     assert tool(*deploy) == 0
 
     tool_refused(*deploy)
+    for option in ("--instances", "--model-version"):
+        tool_refused(*deploy, "--force", option, "0")
     assert tool(*deploy, "--force", "--storage-uri", "s3://fleet/tiny") == 0
     kserve = yaml.safe_load((repository / "kserve.yaml").read_text())
     assert kserve["spec"]["predictor"]["model"]["storageUri"] == "s3://fleet/tiny"
-
-
-@pytest.mark.parametrize("option", ["--instances", "--model-version"])
-def test_number_below_one_is_refused(option: str, tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "tiny")
-    tool_refused("deploy", "triton", bundle, "--output", tmp_path / "repository", option, "0")

@@ -47,7 +47,7 @@ def collect(tmp_path: Path) -> Collect:
     return apply
 
 
-def frames(count: int) -> list[tuple[int, int]]:
+def dataset_frames(count: int) -> list[tuple[int, int]]:
     """Return episode and frame of evenly spaced frames of the dataset."""
     every = [
         (episode, frame) for episode, length in enumerate((12, 9, 15)) for frame in range(length)
@@ -74,24 +74,14 @@ def test_encoders_get_normalised_images_of_every_camera(tmp_path: Path, collect:
         "phone_0000000000",
         "laptop_0000000001",
     )
-    for i, (episode, frame) in enumerate(frames(9)):
+    for i, (episode, frame) in enumerate(dataset_frames(9)):
         for place, camera in enumerate(bundle.contract.cameras.values()):
             low, high = ends(camera)
             expected = low + np.array(colour(place, episode, frame)) / 255 * (high - low)
-            found = floats(images[2 * i + place]).mean(axis=(1, 2))
+            found = as_floats(images[2 * i + place]).mean(axis=(1, 2))
             np.testing.assert_allclose(found, expected, atol=0.08)
-
-
-def test_values_are_in_the_range_of_the_statistics_and_not_of_pixels(
-    tmp_path: Path, collect: Collect
-) -> None:
-    """Images of 0 to 255 would spoil the ranges of a quantised model."""
-    bundle = bundle_at(tmp_path)
-
-    images = floats(collect(bundle)[ENCODER].inputs["images"])
-
     lows, highs = zip(*map(ends, bundle.contract.cameras.values()), strict=True)
-    assert np.min(lows) <= images.min() < -0.5
+    assert np.min(lows) <= images.min() < -0.5  # and not of pixels, 0 to 255
     assert 0.5 < images.max() <= np.max(highs)
 
 
@@ -108,23 +98,20 @@ def test_the_policy_graph_gets_the_features_of_the_same_images(
     for i in range(9):
         for place, name in enumerate(("laptop_features", "phone_features")):
             (expected,) = session.run(None, {"images": images[[2 * i + place]]})
-            np.testing.assert_allclose(floats(policy.inputs[name][i]), expected[0], atol=1e-5)
+            np.testing.assert_allclose(as_floats(policy.inputs[name][i]), expected[0], atol=1e-5)
     assert policy.files["phone_features"][-1] == "phone/0000000008"
     assert policy.files["states"][0] == "state/0000000000"
 
 
-def test_the_policy_graph_gets_the_normalised_state(tmp_path: Path, collect: Collect) -> None:
-    found = collect(bundle_at(tmp_path))[POLICY].inputs["states"]
+def test_the_policy_graph_gets_the_normalised_state_of_the_whole_dataset(
+    tmp_path: Path, collect: Collect
+) -> None:
+    found = as_floats(collect(bundle_at(tmp_path), 36)[POLICY].inputs["states"])
 
-    for row, (episode, frame) in zip(found, frames(9), strict=True):
+    assert len(np.unique(found, axis=0)) == len(found) == 36
+    for row, (episode, frame) in zip(found, dataset_frames(36), strict=True):
         expected = (state(episode, frame) - [1.0, 5.0, 40.0]) / [20.0, 15.0, 25.0]
-        np.testing.assert_allclose(floats(row), expected, atol=1e-5)
-
-
-def test_samples_are_of_the_whole_dataset(tmp_path: Path, collect: Collect) -> None:
-    found = collect(bundle_at(tmp_path), 36)[POLICY].inputs["states"]
-
-    assert len(np.unique(floats(found), axis=0)) == len(found) == 36
+        np.testing.assert_allclose(row, expected, atol=1e-5)
 
 
 def test_cameras_of_two_sizes_have_an_encoder_each(tmp_path: Path, collect: Collect) -> None:
@@ -143,47 +130,26 @@ def test_a_policy_of_one_graph_gets_images_itself(tmp_path: Path, collect: Colle
 
     assert list(samples) == [POLICY]
     assert samples[POLICY].inputs["phone"].shape == (9, 3, 48, 64)
-    assert np.abs(floats(samples[POLICY].inputs["phone"])).max() < 4.0
+    assert np.abs(as_floats(samples[POLICY].inputs["phone"])).max() < 4.0
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    "changes",
     [
-        (
-            {"rate_hz": 10},
-            "info.json: expected 10 frames per second, as rate_hz of small_arm, found 3",
-        ),
-        (
-            {"sizes": {"laptop": (48, 64), "phone": (24, 32)}},
-            "observation.images.phone: expected images of 32 x 24 pixels, "
-            "as the camera phone of small",
-        ),
-        (
-            {"sizes": {"laptop": (48, 64), "top": (48, 64)}},
-            "expected the camera observation.images.top, found the cameras "
-            "observation.images.laptop, ob",
-        ),
-        (
-            {"state.feature": "observation.effort"},
-            "expected the vector observation.effort, found the",
-        ),
-        (
-            {"environment": 4},
-            "expected the vector observation.environment_state, found the vectors",
-        ),
-        (
-            {"state.feature": "timestamp"},
-            "timestamp: expected 3 values, as small_arm sees, found [1]",
-        ),
+        {"rate_hz": 10},
+        {"sizes": {"laptop": (48, 64), "phone": (24, 32)}},
+        {"sizes": {"laptop": (48, 64), "top": (48, 64)}},
+        {"state.feature": "observation.effort"},
+        {"environment": 4},
+        {"state.feature": "timestamp"},
     ],
+    ids=["rate", "image size", "camera", "state", "environment", "size of the state"],
 )
 def test_a_dataset_of_another_policy_is_refused(
-    tmp_path: Path, collect: Collect, changes: dict[str, object], expected: str
+    tmp_path: Path, collect: Collect, changes: dict[str, object]
 ) -> None:
-    with pytest.raises(ToolError) as error:
+    with refusal(ToolError):
         collect(bundle_at(tmp_path, **changes))
-
-    assert expected in str(error.value)
 
 
 def test_more_samples_than_frames_are_refused(tmp_path: Path, collect: Collect) -> None:
@@ -191,5 +157,5 @@ def test_more_samples_than_frames_are_refused(tmp_path: Path, collect: Collect) 
         collect(bundle_at(tmp_path), 37)
 
 
-def floats(array: Tensor) -> F64:
+def as_floats(array: Tensor) -> F64:
     return np.asarray(array, np.float64)

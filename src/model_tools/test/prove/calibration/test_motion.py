@@ -22,6 +22,7 @@ from model_tools.prove.calibration.motion import MotionOf, moved_elsewhere, move
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F32, F64
+from testkit.wording import check_wording
 
 from ...tiny_bundle import columns
 from .sources import PERIOD_S, Made, silent
@@ -32,7 +33,7 @@ Said = Callable[..., tuple[list[str], list[str]]]
 
 
 @pytest.fixture(scope="module")
-def bundle() -> JointBundle:
+def walk_policy() -> JointBundle:
     return load_bundle(
         Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk", kind=JointBundle
     )
@@ -45,7 +46,7 @@ def swing(times_s: F64, size: float, lag_s: float = 0.0) -> tuple[F64, F64]:
     return size * np.sin(angle), size * rates * np.cos(angle)
 
 
-def walk(bundle: JointBundle) -> dict[str, F32]:
+def walk_rows(walk_policy: JointBundle) -> dict[str, F32]:
     """Return the rows of a walk."""
     random, times_s = np.random.default_rng(0), np.arange(ROWS, dtype=np.float64) * PERIOD_S
     position, velocity = swing(times_s, 0.15)
@@ -70,19 +71,19 @@ def walk(bundle: JointBundle) -> dict[str, F32]:
         "joint_vel": 0.3,
     }
     obs = np.zeros((ROWS, 45), np.float32)
-    for columns_of, where in columns(bundle.contract, "obs").items():
+    for columns_of, where in columns(walk_policy.contract, "obs").items():
         if columns_of in values:
             scale = {"base_ang_vel": 0.25, "joint_vel": 0.05}.get(columns_of, 1.0)
             noisy = values[columns_of] + random.normal(
                 0.0, noise[columns_of], values[columns_of].shape
             )
             obs[:, where] = noisy * scale
-    [term] = bundle.contract.action.terms
+    [term] = walk_policy.contract.action.terms
     return {"obs": obs, "action": (target / term.scale).astype(np.float32)}
 
 
 @pytest.fixture
-def said(bundle: JointBundle, tmp_path: Path) -> Said:
+def motion_said(walk_policy: JointBundle, tmp_path: Path) -> Said:
     """Changes terms of the walk, in their places, and returns problems and gaps."""
 
     def change_and_judge(
@@ -91,15 +92,18 @@ def said(bundle: JointBundle, tmp_path: Path) -> Said:
         begins: Sequence[int] = (0,),
         samples: int | None = None,
     ) -> tuple[list[str], list[str]]:
-        tensors = {name: array[rows] for name, array in walk(bundle).items()}
+        tensors = {name: array[rows] for name, array in walk_rows(walk_policy).items()}
         obs = tensors["obs"]
         change(
             {
-                **{name: obs[:, where] for name, where in columns(bundle.contract, "obs").items()},
+                **{
+                    name: obs[:, where]
+                    for name, where in columns(walk_policy.contract, "obs").items()
+                },
                 "action": tensors["action"],
             }
         )
-        motion = MotionOf(bundle)
+        motion = MotionOf(walk_policy)
         with Collection(tmp_path, 32) as collected:
             collect(
                 [Made(tensors, begins=begins)],
@@ -114,56 +118,43 @@ def said(bundle: JointBundle, tmp_path: Path) -> Said:
     return change_and_judge
 
 
-def test_a_walk_is_healthy(said: Said) -> None:
-    assert said() == ([], [])
+def test_a_walk_is_healthy(motion_said: Said) -> None:
+    assert motion_said() == ([], [])
 
 
-def test_velocities_of_the_other_sign_are_refused(said: Said) -> None:
-    def negate(terms: dict[str, F32]) -> None:
-        terms["joint_vel"] *= -1
+def scaled(*terms: str, by: float, axis: Any = slice(None)) -> Change:
+    """Return what scales terms, or one axis of them."""
 
-    [problem], _ = said(negate)
+    def change(values: dict[str, F32]) -> None:
+        for name in terms:
+            values[name][:, axis] *= by
 
-    assert problem.startswith(
-        "the velocities of joints have the other sign than the changes of "
-        "their positions (FL_HipX_joint, FL_HipY_joint, FL_Knee_joint and 9 "
-        "more; correlation -0.9"
-    )
+    return change
 
 
-@pytest.mark.parametrize(("scale", "words"), [(0.1, "0.099"), (57.3, "57")])
-def test_velocities_of_another_scale_are_refused(said: Said, scale: float, words: str) -> None:
-    def shrink(terms: dict[str, F32]) -> None:
-        terms["joint_vel"] *= scale
-
-    [problem], _ = said(shrink)
-
-    assert problem.startswith(f"the velocities of joints are {words} x the changes of their pos")
-    assert "other units or scales" in problem
+NEGATED = scaled("joint_vel", by=-1)
 
 
-@pytest.mark.parametrize(("axis", "name"), [(0, "x"), (1, "y")])
-def test_a_gyroscope_that_is_turned_is_refused(said: Said, axis: int, name: str) -> None:
-    def negate(terms: dict[str, F32]) -> None:
-        terms["base_ang_vel"][:, axis] *= -1
+WRONG_VELOCITIES: dict[str, tuple[Change, int]] = {
+    "velocities of the other sign": (NEGATED, 1),
+    "velocities in tenths": (scaled("joint_vel", by=0.1), 1),
+    "velocities in degrees": (scaled("joint_vel", by=57.3), 1),
+    "turned about x": (scaled("base_ang_vel", by=-1, axis=0), 1),
+    "turned about y": (scaled("base_ang_vel", by=-1, axis=1), 1),
+    "gyroscope in degrees": (scaled("base_ang_vel", by=57.3), 2),
+    "all in degrees": (scaled("joint_vel", "base_ang_vel", by=57.3), 3),
+}
 
-    [problem], _ = said(negate)
 
-    assert problem.startswith(
-        f"the angular velocity about {name} has the other sign than the change of the orientation"
-    )
+@pytest.mark.parametrize("case", WRONG_VELOCITIES)
+def test_velocities_that_are_not_the_changes_of_positions_are_refused(
+    motion_said: Said, case: str
+) -> None:
+    change, count = WRONG_VELOCITIES[case]
+    problems, _ = motion_said(change)
 
-
-def test_a_gyroscope_in_degrees_is_refused(said: Said) -> None:
-    def scale(terms: dict[str, F32]) -> None:
-        terms["base_ang_vel"] *= 57.3
-
-    problems, _ = said(scale)
-
-    assert [problem[:30] for problem in problems] == [
-        "the angular velocity about x i",
-        "the angular velocity about y i",
-    ]
+    assert len(problems) == count
+    check_wording(*problems)
 
 
 def exchange(terms: dict[str, F32]) -> None:
@@ -172,67 +163,47 @@ def exchange(terms: dict[str, F32]) -> None:
         terms[name][:] = terms[name][:, LEFT_RIGHT]
 
 
-def mirror(terms: dict[str, F32]) -> None:
-    """Count the angles of all joints the other way."""
-    for name in ("joint_pos_rel", "joint_vel"):
-        terms[name][:] *= -1
-
-
-@pytest.mark.parametrize("change", [exchange, mirror])
-def test_joints_that_go_elsewhere_than_they_are_sent_are_a_gap(said: Said, change: Change) -> None:
-    problems, [gap] = said(change)
-
-    assert problems == []
-    assert gap.startswith("the joints do not go where this policy sends them (correlation ")
-
-
-def test_a_log_of_another_rate_is_a_gap(said: Said) -> None:
-    problems, [gap] = said(rows=slice(None, None, 5))
+@pytest.mark.parametrize(
+    ("change", "rows"),
+    [
+        (exchange, slice(None)),
+        (scaled("joint_pos_rel", "joint_vel", by=-1), slice(None)),
+        (lambda terms: None, slice(None, None, 5)),
+    ],
+    ids=["exchanged joints", "mirrored joints", "another rate"],
+)
+def test_joints_that_go_elsewhere_than_they_are_sent_are_a_gap(
+    motion_said: Said, change: Change, rows: slice
+) -> None:
+    problems, [gap] = motion_said(change, rows)
 
     assert problems == []
-    assert gap.startswith("joints and body both move ")
-    assert "the rows were logged at another rate" in gap
+    check_wording(gap)
 
 
-def test_everything_in_degrees_is_refused(said: Said) -> None:
-    def scale(terms: dict[str, F32]) -> None:
-        terms["joint_vel"] *= 57.3
-        terms["base_ang_vel"] *= 57.3
-
-    problems, _ = said(scale)
-
-    assert len(problems) == 3
+def test_rows_that_do_not_follow_each_other_are_not_compared(motion_said: Said) -> None:
+    assert motion_said(NEGATED, begins=range(ROWS)) == ([], [])
+    assert motion_said(lambda terms: None, rows=np.random.default_rng(0).permutation(ROWS))[0] == []
 
 
-def test_rows_that_do_not_follow_each_other_are_not_compared(said: Said) -> None:
-    def negate(terms: dict[str, F32]) -> None:
-        terms["joint_vel"] *= -1
-
-    assert said(negate, begins=range(ROWS)) == ([], [])
-    assert said(lambda terms: None, rows=np.random.default_rng(0).permutation(ROWS))[0] == []
+def test_few_rows_of_many_are_compared_with_those_after_them(motion_said: Said) -> None:
+    assert motion_said(NEGATED, samples=40)[0]
+    assert motion_said(samples=40) == ([], [])
 
 
-def test_few_rows_of_many_are_compared_with_those_after_them(said: Said) -> None:
-    def negate(terms: dict[str, F32]) -> None:
-        terms["joint_vel"] *= -1
-
-    assert said(negate, samples=40)[0]
-    assert said(samples=40) == ([], [])
-
-
-def test_a_robot_that_stands_is_not_judged_by_its_noise(said: Said) -> None:
+def test_a_robot_that_stands_is_not_judged_by_its_noise(motion_said: Said) -> None:
     random = np.random.default_rng(1)
 
     def stand(terms: dict[str, F32]) -> None:
         for values in terms.values():
             values[:] = values[0] + random.normal(0.0, 2e-4, values.shape)
 
-    assert said(stand) == ([], [])
+    assert motion_said(stand) == ([], [])
 
 
-def test_what_was_compared_is_counted(bundle: JointBundle) -> None:
-    motion = MotionOf(bundle)
-    tensors = walk(bundle)
+def test_what_was_compared_is_counted(walk_policy: JointBundle) -> None:
+    motion = MotionOf(walk_policy)
+    tensors = walk_rows(walk_policy)
     for row in Made(tensors, begins=(0, 200)).rows(None):
         motion.watch(row)
 

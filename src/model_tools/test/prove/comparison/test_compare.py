@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import evenly
 from policy_inference.errors import LateRunError
-from testkit.wording import refusal
+from testkit.wording import check_wording, lines_with, refusal
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import (
@@ -49,7 +48,7 @@ def reference(tmp_path: Path) -> Path:
     return make_bundle(tmp_path / "reference")
 
 
-def shift_knee(arrays: dict[str, Any]) -> None:
+def knee_shifted(arrays: dict[str, Any]) -> None:
     arrays["b1"][1] += 0.5
 
 
@@ -77,27 +76,23 @@ def artifacts(*folders: Path) -> list[Candidate[JointBundle]]:
     return candidates(bundles, ["onnx"], {})
 
 
+def compare_command(*args: object) -> int:
+    return cli.main(["compare", *map(str, args)])
+
+
 def compared(*folders: Path, rows: tuple[Path, ...] = ()) -> list[Compared]:
     return compare(artifacts(*folders), rows)
 
 
-def test_identical_models_compare_equal(reference: Path, tmp_path: Path) -> None:
-    first, second = compared(reference, again(reference, tmp_path / "same"))
-
-    assert first
-    assert second
-    assert second.on_rows[0].action.max_abs == first.on_rows[0].action.max_abs < 1e-6
-
-
 def test_a_perturbed_model_fails_and_the_joint_is_named(reference: Path, tmp_path: Path) -> None:
-    first, second = compared(reference, make_bundle(tmp_path / "shifted", edit=shift_knee))
+    first, second = compared(reference, make_bundle(tmp_path / "shifted", edit=knee_shifted))
 
     assert first
     assert not second
     (failed,) = [check for check in second.checks if not check]
-    assert failed.what == "mean absolute error"
     assert failed.value == pytest.approx(0.25)
-    assert re.search(r"golden rows: worst in knee, row \d+; most in knee", failed.where)
+    assert "knee" in failed.where
+    check_wording(failed.what)
 
 
 @pytest.mark.parametrize(("frames", "holds"), [(2049, True), (3000, False)])
@@ -113,16 +108,14 @@ def test_a_model_that_counts_its_ticks_in_float16_fails_on_those_that_it_does_no
     assert first
     assert bool(second) is holds
     if not holds:
-        assert {check.what for check in second.checks if not check} == {
-            "mean absolute error of shown"
-        }
+        assert all(check.what.endswith("of shown") for check in second.checks if not check)
 
 
 def test_rows_without_outputs_are_judged_by_what_the_reference_says(
     reference: Path, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "rows.npy", observations(30, seed=5))
-    other = make_bundle(tmp_path / "shifted", edit=shift_knee)
+    other = make_bundle(tmp_path / "shifted", edit=knee_shifted)
 
     first, second = compared(reference, other, rows=(tmp_path / "rows.npy",))
 
@@ -168,20 +161,9 @@ def test_a_recording_is_replayed_and_both_are_compared_on_what_the_policy_saw(
     reference: Path, tmp_path: Path
 ) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200), "/robot/joints"))
-    other = make_bundle(tmp_path / "shifted", edit=shift_knee)
-    args = [
-        "compare",
-        str(reference),
-        str(other),
-        "--rows",
-        str(bag),
-        "--output",
-        str(tmp_path / "report"),
-        "--topic",
-        "joint_states=/robot/joints",
-    ]
-
-    assert cli.main(args) == 1
+    other = make_bundle(tmp_path / "shifted", edit=knee_shifted)
+    output = ("--output", tmp_path / "report", "--topic", "joint_states=/robot/joints")
+    assert compare_command(reference, other, "--rows", bag, *output) == 1
 
     first, second = json.loads((tmp_path / "report" / "comparison.json").read_text())["artifacts"]
     assert first["holds"]
@@ -199,9 +181,9 @@ def test_a_run_that_takes_too_long_names_the_option_that_allows_it(
         raise LateRunError(f"rknn_sim: no answer within {run_timeout_s:g} s")
 
     monkeypatch.setattr("model_tools.prove.comparison.candidates.open_models", late)
-    bundles = [str(reference), str(again(reference, tmp_path / "same"))]
-    assert cli.main(["compare", *bundles, "--run-timeout", "7"]) == LateRunError.exit_status
-    assert "within 7 s; --run-timeout" in caplog.text
+    same = again(reference, tmp_path / "same")
+    assert compare_command(reference, same, "--run-timeout", "7") == LateRunError.exit_status
+    check_wording(caplog.messages[-1])
 
 
 @pytest.mark.parametrize("given", ["joint_states", "=/topic", "joint_states="])
@@ -209,9 +191,9 @@ def test_a_topic_needs_an_input_and_a_name(
     reference: Path, given: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["compare", str(reference), "--topic", given])
+        compare_command(reference, "--topic", given)
 
-    assert f"expected NAME=VALUE, found {given!r}" in capsys.readouterr().err
+    check_wording(capsys.readouterr().err.splitlines()[-1])
 
 
 def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> None:
@@ -224,53 +206,34 @@ def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> 
     assert len(first.checks) == 1
 
 
-def test_a_single_artifact_is_refused(reference: Path) -> None:
-    with refusal(ToolError):
-        artifacts(reference)
+SAME_FUNCTION = [
+    ("kind: joint\n", "kind: joint\n"),
+    ("default_position: 0,", "default_position: {hip: 0, knee: 0.0},"),
+    ("kind: position}", "kind: position, scale: [1, 1], offset: default_position}"),
+    ("{joints: [hip, knee]", "{joints: [.*]"),
+]
+OTHER_FUNCTION = [
+    ("{joints: [hip, knee]", "{joints: [knee, hip]"),
+    ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6], dtype: float16}"),
+    ("rate_hz: 50", "rate_hz: 100"),
+    ("stiffness: 1, damping: 1}\nstand", "stiffness: [1, 2], damping: 1}\nstand"),
+    ("default_position: 0,", "default_position: 0.1,"),
+    ("{term: joint_vel}", "{term: joint_vel, scale: 0.05}"),
+    ("{terms: [{term: joint_pos}", "{clip: 3.0, terms: [{term: joint_pos}"),
+    ("kind: position}", "kind: position, scale: 0.25}"),
+    ("rate_hz: 50", "rate_hz: 50\nvelocity_command: {min: [0, 0, 0], max: [1, 1, 1]}"),
+]
 
 
-@pytest.mark.parametrize(
-    ("word", "other", "message"),
-    [
-        ("kind: joint\n", "kind: joint\n", None),
-        ("default_position: 0,", "default_position: {hip: 0, knee: 0.0},", None),
-        ("kind: position}", "kind: position, scale: [1, 1], offset: default_position}", None),
-        ("{joints: [hip, knee]", "{joints: [.*]", None),
-        (
-            "{joints: [hip, knee]",
-            "{joints: [knee, hip]",
-            r"action.terms\[0\].joints \('knee', 'hip'\)",
-        ),
-        ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6], dtype: float16}", r"model\.inputs\.obs"),
-        ("rate_hz: 50", "rate_hz: 100", "rate_hz 100.0 instead of 50.0$"),
-        (
-            "stiffness: 1, damping: 1}\nstand",
-            "stiffness: [1, 2], damping: 1}\nstand",
-            r"joints.stiffness \(1.0, 2.0\) instead of \(1.0, 1.0\)",
-        ),
-        ("default_position: 0,", "default_position: 0.1,", "joints.default_position"),
-        ("{term: joint_vel}", "{term: joint_vel, scale: 0.05}", r"terms\[1\].scale \(0.05, 0.05\)"),
-        ("{terms: [{term: joint_pos}", "{clip: 3.0, terms: [{term: joint_pos}", "obs.clip 3.0"),
-        (
-            "kind: position}",
-            "kind: position, scale: 0.25}",
-            r"action.terms\[0\].scale \(0.25, 0.25\)",
-        ),
-        (
-            "rate_hz: 50",
-            "rate_hz: 50\nvelocity_command: {min: [0, 0, 0], max: [1, 1, 1]}",
-            r"velocity_command VelocityCommand.* instead of nothing",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("word", "other"), [*SAME_FUNCTION, *OTHER_FUNCTION])
 def test_another_function_is_refused_however_the_same_one_is_written(
-    reference: Path, tmp_path: Path, word: str, other: str, message: str | None
+    reference: Path, tmp_path: Path, word: str, other: str
 ) -> None:
     file = again(reference, tmp_path / "other") / "policy.yaml"
     text = file.read_text("utf-8")
     assert word in text
     file.write_text(text.replace(word, other), "utf-8")
-    if message is None:
+    if (word, other) in SAME_FUNCTION:
         assert len(artifacts(reference, file.parent)) == 2
         return
 
@@ -302,25 +265,9 @@ def test_rows_that_calibrated_an_artifact_are_not_judged(
     obs = observations(200, seed=5)
     np.savez(rows, obs=obs)
     np.savez(others, obs=obs + np.float32(0.01))
-    assert (
-        cli.main(
-            [
-                "compile",
-                "onnx",
-                "--bundle",
-                str(reference),
-                "--precision",
-                "int8",
-                "--rows",
-                str(rows),
-                "--samples",
-                "50",
-                "--output",
-                str(tmp_path / "int8"),
-            ]
-        )
-        == 0
-    )
+    options = ("--precision", "int8", "--rows", rows, "--samples", 50, "--output")
+    args = ("compile", "onnx", "--bundle", reference, *options, tmp_path / "int8")
+    assert cli.main([str(each) for each in args]) == 0
 
     found = compared(reference, tmp_path / "int8", rows=(rows, others))
 
@@ -329,21 +276,22 @@ def test_rows_that_calibrated_an_artifact_are_not_judged(
         golden, same, other = one.on_rows
         assert (golden.left_out, same.left_out, other.left_out) == (0, 50, 0)
         assert (same.count, other.count) == (150, 200)
-        assert same.title == "rows.npz, 150 held back of 200"
+        check_wording(same.title)
         assert not set(same.action.rows) & set(used)
         held = np.delete(obs, used, axis=0)
         np.testing.assert_allclose(same.action.expected, forward(held, weights()), atol=1e-5)
-    row, _ = same.action.worst
-    assert row in same.action.rows
-    assert "rows.npz: 50 of 200 rows are left out" in caplog.text
+    assert same.action.worst[0] in same.action.rows
+    check_wording(*lines_with(caplog.messages, "left out"))
 
 
-def test_a_file_is_not_compared_with_itself(reference: Path, tmp_path: Path) -> None:
+def test_a_file_is_compared_neither_with_nothing_nor_with_itself(
+    reference: Path, tmp_path: Path
+) -> None:
     shutil.copytree(reference, tmp_path / "copy")
 
-    for other in (reference, tmp_path / "copy"):
+    for others in ([], [reference], [tmp_path / "copy"]):
         with refusal(ToolError):
-            artifacts(reference, other)
+            artifacts(reference, *others)
 
 
 def test_a_recorded_state_is_taken_only_where_rows_begin_again(tmp_path: Path) -> None:
@@ -371,19 +319,19 @@ def test_nothing_to_compare_on_is_refused(reference: Path, tmp_path: Path) -> No
         compared(reference, again(reference, tmp_path / "same"))
 
 
-@pytest.mark.parametrize(("edit", "status"), [(len, 0), (shift_knee, 1), (nan_knee, 1)])
+@pytest.mark.parametrize(("edit", "status"), [(len, 0), (knee_shifted, 1)])
 def test_the_exit_status_says_whether_all_limits_hold(
     reference: Path, tmp_path: Path, edit: Shift, status: int
 ) -> None:
     other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
 
-    assert cli.main(["compare", str(reference), str(other)]) == status
+    assert compare_command(reference, other) == status
 
 
 def report_of(reference: Path, tmp_path: Path, edit: Shift) -> Path:
     other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
     output = tmp_path / "report"
-    cli.main(["compare", str(reference), str(other), "--output", str(output)])
+    compare_command(reference, other, "--output", output)
     return output
 
 
@@ -402,74 +350,32 @@ def test_figures_that_are_not_numbers_are_null_in_the_json(reference: Path, tmp_
     assert actions["each"]["hip"]["mae"] < 1e-6
 
 
-def test_the_page_needs_nothing_from_elsewhere(reference: Path, tmp_path: Path) -> None:
-    page = (report_of(reference, tmp_path, shift_knee) / "comparison.html").read_text("utf-8")
+def test_the_page_says_what_fails_and_needs_nothing_from_elsewhere(
+    reference: Path, tmp_path: Path
+) -> None:
+    page = (report_of(reference, tmp_path, knee_shifted) / "comparison.html").read_text("utf-8")
 
     assert not re.search(r"https?:|<script|<link|@import|url\((?!#)|src=", page)
     assert page.count("<svg") == page.count("</svg>") >= 3
-
-
-class Ids(HTMLParser):
-    """Collects what drawings call their parts, and what they refer to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ids: set[str] = set()
-        self.used: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if name == "id":
-                self.ids.add(value or "")
-            elif name in ("xlink:href", "clip-path"):
-                self.used.add((value or "").removeprefix("url(").strip("#)"))
-
-
-def test_drawings_find_their_parts_in_the_page(reference: Path, tmp_path: Path) -> None:
-    parser = Ids()
-    parser.feed((report_of(reference, tmp_path, shift_knee) / "comparison.html").read_text("utf-8"))
-
-    assert parser.used
-    assert parser.used <= parser.ids
-
-
-def test_the_page_says_which_artifact_fails_and_in_which_joint(
-    reference: Path, tmp_path: Path
-) -> None:
-    page = (report_of(reference, tmp_path, shift_knee) / "comparison.html").read_text("utf-8")
-
-    assert "1 of 2 hold their limits" in page
-    assert "worst in knee" in page
+    used = re.findall(r'(?:xlink:href="#|clip-path="url\(#)([^")]+)', page)
+    assert used
+    assert set(used) <= set(re.findall(r'\bid="([^"]+)"', page))
+    check_wording(*re.findall(r"\d+ of \d+ hold [^<]*|worst in \w+", page))
 
 
 def test_walks_are_on_the_terminal_and_in_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "report"
+    output, same = tmp_path / "report", again(OURS, tmp_path / "same")
 
-    status = cli.main(
-        [
-            "compare",
-            str(OURS),
-            str(again(OURS, tmp_path / "same")),
-            "--closed-loop",
-            "--seconds",
-            "2.5",
-            "--output",
-            str(output),
-        ]
-    )
+    assert compare_command(OURS, same, "--closed-loop", "--seconds", 2.5, "--output", output) == 0
 
-    assert status == 0
-    shown = capsys.readouterr().out
-    assert "lasted" in shown
-    assert "good" in shown or "poor" in shown
+    assert "lasted" in capsys.readouterr().out
     _, second = json.loads((output / "comparison.json").read_text("utf-8"))["artifacts"]
     assert [walk["survived_s"] for walk in second["closed_loop"]] == [2.5] * 4
-    assert {check["what"] for check in second["walk_itself_checks"]} >= {"walks cut short"}
+    assert second["walk_itself_checks"]
     page = (output / "comparison.html").read_text("utf-8")
-    assert "Closed loop: 2.5 s each" in page
-    assert "Whether each walk itself is good" in page
+    assert "Closed loop" in page
 
 
 @pytest.mark.slow
@@ -477,62 +383,38 @@ def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     still = standing_still(tmp_path / "still")
-    status = cli.main(
-        [
-            "compare",
-            str(still),
-            str(again(still, tmp_path / "same")),
-            "--closed-loop",
-            "--seconds",
-            "2.5",
-        ]
-    )
-    assert status == 0
-    assert (
-        "the walk itself is poor: error of vx: expected at most 0.2, found 0.78"
-        in capsys.readouterr().out
-    )
+    same = again(still, tmp_path / "same")
+    assert compare_command(still, same, "--closed-loop", "--seconds", 2.5) == 0
+    check_wording(*lines_with(capsys.readouterr().out, "poor"))
 
 
 @pytest.mark.parametrize(
-    ("seconds", "message"),
+    "options",
     [
-        ("2", "walks longer than the 2 s in which a robot settles, and with an end, found 2 s"),
-        ("nan", "found nan s"),
-        ("inf", "and with an end, found inf s"),
-        ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; name the robot"),
+        ["--closed-loop", "--seconds", "2"],
+        ["--closed-loop", "--seconds", "nan"],
+        ["--closed-loop", "--seconds", "5"],
+        ["--robot-model", "robot.urdf"],
+        ["--closed-loop", "--robot-imu", "head"],
+        ["--closed-loop", "--robot-model", "nowhere.xml"],
+        ["--closed-loop", "--robot-model", "go2"],
+        ["--closed-loop", "--robot-model", "go2", "--robot-imu", "head"],
     ],
 )
-def test_walks_that_cannot_be_are_refused(
-    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: str, message: str
+def test_walks_that_cannot_be_are_refused_before_the_open_loop(
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, options: list[str]
 ) -> None:
     other = again(reference, tmp_path / "same")
-    status = cli.main(
-        ["compare", str(reference), str(other), "--closed-loop", "--seconds", seconds]
-    )
 
-    assert status == 4
-    assert message in caplog.text
-    assert "sets of rows" not in caplog.text, "the open loop had begun"
+    assert compare_command(reference, other, *options) == 4
+    check_wording(*caplog.messages)
 
 
 def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_path: Path) -> None:
     other, output = again(reference, tmp_path / "same"), tmp_path / "report"
     (tmp_path / "tiny.urdf").write_text(ROBOT, "utf-8")
-    cli.main(
-        [
-            "compare",
-            str(reference),
-            str(other),
-            "--closed-loop",
-            "--robot-model",
-            str(tmp_path / "tiny.urdf"),
-            "--seconds",
-            "2.5",
-            "--output",
-            str(output),
-        ]
-    )
+    robot = ("--robot-model", tmp_path / "tiny.urdf")
+    compare_command(reference, other, "--closed-loop", *robot, "--seconds", 2.5, "--output", output)
 
     first, second = json.loads((output / "comparison.json").read_text("utf-8"))["artifacts"]
     # A policy without commands has one walk: it stands.
@@ -540,62 +422,31 @@ def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_p
     assert first["closed_loop"] == second["closed_loop"]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            ["--robot-model", "robot.urdf"],
-            "--robot-model: expected --closed-loop, which simulates it",
-        ),
-        (
-            ["--closed-loop", "--robot-imu", "head"],
-            "--robot-imu: expected --robot-model, which has it",
-        ),
-        (["--closed-loop", "--robot-model", "nowhere.xml"], "nowhere.xml: expected a robot model"),
-        (["--closed-loop", "--robot-model", "go2"], "tiny: expected joints of the simulated Go2"),
-        (
-            ["--closed-loop", "--robot-model", "go2", "--robot-imu", "head"],
-            "--robot-imu: expected --robot-model, which has it",
-        ),
-    ],
-)
-def test_a_robot_model_that_cannot_be_used_is_refused(
-    reference: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    options: list[str],
-    message: str,
+def test_a_report_that_is_there_or_cannot_be_written_is_refused_before_anything_runs(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = again(reference, tmp_path / "same")
-
-    assert cli.main(["compare", str(reference), str(other), *options]) == 4
-    assert message in caplog.text
-
-
-def test_a_report_that_is_there_is_not_overwritten(reference: Path, tmp_path: Path) -> None:
     report = report_of(reference, tmp_path, len) / "comparison.json"
     before = report.read_bytes()
+    capsys.readouterr()
 
-    status = cli.main(
-        ["compare", str(reference), str(tmp_path / "other"), "--output", str(report.parent)]
-    )
-
-    assert status == 4
+    for output in (report.parent, reference):
+        assert compare_command(reference, tmp_path / "other", "--output", output) == 4
+        assert capsys.readouterr().out == ""
     assert report.read_bytes() == before
 
 
 def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_path: Path) -> None:
     other = again(reference, tmp_path / "other")
-    arguments = ["compare", str(reference), str(other), "--record"]
+    arguments = (reference, other, "--record")
 
-    assert cli.main(arguments) == 0
+    assert compare_command(*arguments) == 0
 
     kept = load_bundle(other, kind=JointBundle).contract.reports["onnx"]
     assert json.loads((other / kept.file).read_text("utf-8"))["reference"] == f"{reference} onnx"
     assert (other / kept.file).with_suffix(".html").is_file()
     assert load_bundle(reference, kind=JointBundle).contract.reports == {}
-    assert cli.main(arguments) == 4, "a report that is there is not replaced"
-    assert cli.main([*arguments, "--force"]) == 0
+    assert compare_command(*arguments) == 4
+    assert compare_command(*arguments, "--force") == 0
 
 
 def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
@@ -604,7 +455,7 @@ def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
     other = again(reference, tmp_path / "other")
     found = compared(reference, other)
     shutil.rmtree(other)
-    make_bundle(other, edit=shift_knee)
+    make_bundle(other, edit=knee_shifted)
 
     with refusal(ToolError):
         record(found, force=False)
@@ -613,25 +464,11 @@ def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
     assert not list(other.glob("reports/*"))
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
-    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = again(reference, tmp_path / "other")
-    status = cli.main(["compare", str(reference), str(other), "--output", str(reference)])
-
-    assert status == 4
-    assert capsys.readouterr().out == ""
-
-
-def infinite_knee(arrays: dict[str, Any]) -> None:
-    arrays["b1"][1] = np.inf
-
-
 def infinite(arrays: dict[str, Any]) -> None:
     arrays["b1"][:] = np.inf
 
 
-@pytest.mark.parametrize("edit", [nan_knee, infinite_knee, infinite])
+@pytest.mark.parametrize("edit", [nan_knee, infinite])
 @pytest.mark.parametrize("broken_first", [False, True])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_outputs_that_are_not_finite_fail_and_are_reported(
@@ -641,14 +478,9 @@ def test_outputs_that_are_not_finite_fail_and_are_reported(
     edit: Callable[[dict[str, Any]], None],
     broken_first: bool,
 ) -> None:
-    folders = [str(reference), str(make_bundle(tmp_path / "broken", edit=edit))]
+    folders = [reference, make_bundle(tmp_path / "broken", edit=edit)]
     folders = folders[::-1] if broken_first else folders
 
-    status = cli.main(["compare", *folders, "--output", str(tmp_path / "report")])
-
-    assert status == 1
-    assert re.search(
-        "broken.*mean absolute error: expected at most 1e-05, found (nan|inf)",
-        capsys.readouterr().out,
-    )
+    assert compare_command(*folders, "--output", tmp_path / "report") == 1
+    assert re.search(r"broken.*found (nan|inf)", capsys.readouterr().out)
     assert (tmp_path / "report" / "comparison.html").is_file()

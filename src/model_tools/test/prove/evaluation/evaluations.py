@@ -17,7 +17,7 @@ from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, Trial
 Judge = Callable[[TrialTask], bool]
 
 
-def policy(label: str) -> EvaluatedPolicy:
+def absent(label: str) -> EvaluatedPolicy:
     """Return a policy that is not there."""
     return EvaluatedPolicy(
         label=label,
@@ -80,7 +80,7 @@ def evaluated(
 ) -> Evaluated:
     """Evaluate policies of these labels, keeping results in a folder."""
     with trial_store(folder) as store:
-        return evaluate(planned, [policy(label) for label in labels], store, pool)
+        return evaluate(planned, [absent(label) for label in labels], store, pool)
 
 
 def lines(folder: Path) -> Iterator[str]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from model_tools.prove.evaluation.trials import TrialTask
 from policy_inference.bundle.load import load_bundle
 from testkit.wording import refusal
 
-from .evaluations import OrderedPool, evaluated, lines, plan, policy, row
+from .evaluations import OrderedPool, absent, evaluated, lines, plan, row
 
 BUNDLES = Path(__file__).resolve().parents[5] / "config" / "bundles"
 TWO = ("first", "second")
@@ -80,21 +79,13 @@ def test_a_line_that_was_not_written_to_its_end_is_tried_again(tmp_path: Path) -
     assert len(list(lines(tmp_path))) == 3
 
 
-def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "trials.jsonl").write_text('{"key": "a"}\n', "utf-8")
-    with (
-        refusal(ToolError),
-        trial_store(tmp_path),
-    ):
+def test_two_evaluations_do_not_share_a_folder_and_what_is_no_result_is_refused(
+    tmp_path: Path,
+) -> None:
+    with trial_store(tmp_path), refusal(ToolError), trial_store(tmp_path):
         pass
-
-
-def test_two_evaluations_do_not_share_a_folder(tmp_path: Path) -> None:
-    with (
-        trial_store(tmp_path),
-        refusal(ToolError),
-        trial_store(tmp_path),
-    ):
+    (tmp_path / "trials.jsonl").write_text('{"key": "a"}\n', "utf-8")
+    with refusal(ToolError), trial_store(tmp_path):
         pass
 
 
@@ -153,7 +144,12 @@ def test_it_does_not_stop_while_the_answer_is_open(tmp_path: Path) -> None:
 )
 def test_success_is_also_that_the_plans_limits_hold(limits: Success, holds_them: bool) -> None:
     task = TrialTask(
-        policy=policy("first"), robot="lite3", duration_s=5.0, seed=2, conditions={}, suite=""
+        policy=absent("first"),
+        robot="lite3",
+        duration_s=5.0,
+        seed=2,
+        conditions={},
+        suite="",
     )
     assert succeeded(row(task, True), limits) is holds_them
     assert not succeeded(row(task, False), Success())
@@ -167,14 +163,13 @@ def test_the_worst_trials_are_failed_ones_the_soonest_first(tmp_path: Path) -> N
 def test_a_policy_of_another_robot_or_the_same_one_twice_is_refused() -> None:
     lite3, arm = load_bundle(BUNDLES / "lite3_walk"), load_bundle(BUNDLES / "so101_reach")
     (found,) = evaluated_policies(plan(), [lite3], {})
-    assert re.match(r"lite3_walk [\d.]+, fp32 on onnx", found.label)
-    with refusal(ToolError):
-        evaluated_policies(plan(), [arm], {})
-    with refusal(ToolError):
-        evaluated_policies(plan(robot="so101"), [lite3], {})
-    with refusal(ToolError):
-        evaluated_policies(plan(robot="go2"), [lite3], {})
-    with pytest.raises(ToolError, match="named twice"):
-        evaluated_policies(plan(), [lite3, lite3], {})
-    with refusal(ToolError):
-        evaluated_policies(plan(stop_early=True), [lite3], {})
+    assert found.label.startswith("lite3_walk")
+    for planned, bundles in (
+        (plan(), [arm]),
+        (plan(robot="so101"), [lite3]),
+        (plan(robot="go2"), [lite3]),
+        (plan(), [lite3, lite3]),
+        (plan(stop_early=True), [lite3]),
+    ):
+        with refusal(ToolError):
+            evaluated_policies(planned, bundles, {})

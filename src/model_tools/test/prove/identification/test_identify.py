@@ -28,7 +28,7 @@ NOISE = (0.002, 0.05, 0.3)
 
 
 @pytest.fixture(scope="module")
-def bundle() -> JointBundle:
+def walk_bundle() -> JointBundle:
     return load_bundle(BUNDLE, kind=JointBundle)
 
 
@@ -47,11 +47,11 @@ def require(found: Identified, robot: Robot) -> None:
 
 
 def test_delay_gains_inputs_and_mounting_are_found_and_become_factors_of_a_plan(
-    bundle: JointBundle, tmp_path: Path
+    walk_bundle: JointBundle, tmp_path: Path
 ) -> None:
     robot = Robot(latency_ms=7.0, stiffness_scale=0.9, damping_scale=1.1, turned_deg=3.0)
-    recording = record_walk(tmp_path / "walk", bundle, robot, 12.0)
-    found = identify(read_motion(recording, bundle.contract))
+    recording = record_walk(tmp_path / "walk", walk_bundle, robot, 12.0)
+    found = identify(read_motion(recording, walk_bundle.contract))
     require(found, robot)
     rates = {each.name: each for each in found.rates}
     assert rates["joint_states"].rate_hz == pytest.approx(500.0, rel=0.01)
@@ -75,22 +75,21 @@ def test_delay_gains_inputs_and_mounting_are_found_and_become_factors_of_a_plan(
     assert all(0.87 <= each["stiffness_scale"] <= 0.93 for each in drawn)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("noise", [(0.0, 0.0, 0.0), NOISE], ids=["exact", "noisy"])
+@pytest.mark.acceptance
 @pytest.mark.parametrize(("latency_ms", "scale"), [(0.5, 1.0), (5.0, 0.8), (13.0, 1.15)])
 def test_sixty_seconds_of_walking_are_enough(
-    bundle: JointBundle, tmp_path: Path, noise: tuple[float, ...], latency_ms: float, scale: float
+    walk_bundle: JointBundle, tmp_path: Path, latency_ms: float, scale: float
 ) -> None:
     robot = Robot(
-        latency_ms=latency_ms, stiffness_scale=scale, damping_scale=1.0 / scale, noise=noise
+        latency_ms=latency_ms, stiffness_scale=scale, damping_scale=1.0 / scale, noise=NOISE
     )
-    recording = record_walk(tmp_path / "walk", bundle, robot, 60.0)
-    require(identify(read_motion(recording, bundle.contract)), robot)
+    recording = record_walk(tmp_path / "walk", walk_bundle, robot, 60.0)
+    require(identify(read_motion(recording, walk_bundle.contract)), robot)
 
 
 @pytest.mark.acceptance
 def test_the_truth_lies_in_nine_of_ten_intervals_of_forty_robots(
-    bundle: JointBundle, tmp_path: Path
+    walk_bundle: JointBundle, tmp_path: Path
 ) -> None:
     """Takes minutes. Measured, of 480: delay 480, stiffness 480, damping 479, friction 472."""
     inside = Counter[str]()
@@ -104,8 +103,8 @@ def test_the_truth_lies_in_nine_of_ten_intervals_of_forty_robots(
             damping_scale=damping,
             noise=(0.001, 0.05, 0.2),
         )
-        recording = record_walk(tmp_path / str(seed), bundle, robot, 12.0)
-        for drive in identify(read_motion(recording, bundle.contract)).drives:
+        recording = record_walk(tmp_path / str(seed), walk_bundle, robot, 12.0)
+        for drive in identify(read_motion(recording, walk_bundle.contract)).drives:
             for name, found, truth in (
                 ("delay", drive.delay_s, robot.latency_ms * 1e-3),
                 ("stiffness", drive.stiffness, stiffness * drive.commanded_stiffness),
@@ -117,11 +116,11 @@ def test_the_truth_lies_in_nine_of_ten_intervals_of_forty_robots(
 
 
 def test_too_short_a_recording_and_another_file_are_refused(
-    bundle: JointBundle, tmp_path: Path
+    walk_bundle: JointBundle, tmp_path: Path
 ) -> None:
-    short = record_walk(tmp_path / "short", bundle, Robot(), 4.5)
+    short = record_walk(tmp_path / "short", walk_bundle, Robot(), 4.5)
     with refusal(ToolError):
-        identify(read_motion(short, bundle.contract))
+        identify(read_motion(short, walk_bundle.contract))
     (tmp_path / "file").touch()
     with refusal(ToolError):
-        read_motion(tmp_path / "file", bundle.contract)
+        read_motion(tmp_path / "file", walk_bundle.contract)

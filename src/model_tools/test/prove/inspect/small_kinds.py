@@ -32,7 +32,7 @@ CONFIG = {
 NORMALISER, UNNORMALISER = "normaliser.safetensors", "unnormaliser.safetensors"
 
 
-def weights() -> dict[str, F32]:
+def lerobot_weights() -> dict[str, F32]:
     """Return the tensors whose sizes the configuration states."""
     sizes = {
         "encoder_robot_state_input_proj.weight": (4, 2),
@@ -42,7 +42,7 @@ def weights() -> dict[str, F32]:
     return {f"model.{name}": np.ones(size, np.float32) for name, size in sizes.items()}
 
 
-def statistics() -> tuple[dict[str, F32], dict[str, F32]]:
+def lerobot_statistics() -> tuple[dict[str, F32], dict[str, F32]]:
     """Return those of the inputs and of the action, as processors hold them."""
     inputs = {
         f"{STATE}.mean": np.zeros(2),
@@ -54,16 +54,16 @@ def statistics() -> tuple[dict[str, F32], dict[str, F32]]:
     return _float32(inputs), _float32(action)
 
 
-def checkpoint(folder: Path, *, config: Mapping[str, object] = CONFIG) -> Path:
+def lerobot_files(folder: Path, *, config: Mapping[str, object] = CONFIG) -> Path:
     """Write a checkpoint as LeRobot 0.4 does."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
-    save_file(weights(), folder / "model.safetensors")
+    save_file(lerobot_weights(), folder / "model.safetensors")
     for name, step, file, tensors in zip(
         ("preprocessor", "postprocessor"),
         ("normalizer_processor", "unnormalizer_processor"),
         (NORMALISER, UNNORMALISER),
-        statistics(),
+        lerobot_statistics(),
         strict=True,
     ):
         steps = [
@@ -79,9 +79,9 @@ def old_checkpoint(folder: Path) -> Path:
     """Write a checkpoint as LeRobot 0.3 does: statistics inside the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIG))
-    tensors = weights()
+    tensors = lerobot_weights()
     for owner, values in zip(
-        ("normalize_inputs", "unnormalize_outputs"), statistics(), strict=True
+        ("normalize_inputs", "unnormalize_outputs"), lerobot_statistics(), strict=True
     ):
         for name, value in values.items():
             feature, _, kind = name.rpartition(".")
@@ -90,7 +90,7 @@ def old_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def dataset(folder: Path, *, version: str = "v3.0") -> Path:
+def write_dataset_outside(folder: Path, *, version: str = "v3.0") -> Path:
     """Write the outside of a dataset: what it says, and files that only look like data."""
     info = {
         "codebase_version": version,

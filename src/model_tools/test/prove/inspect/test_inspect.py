@@ -22,11 +22,12 @@ from model_tools.errors import ToolError
 from model_tools.files.contract_text import keep_report
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle
 from model_tools.prove.inspect.inspection import InspectionReport, report_text
-from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
+from model_tools.prove.inspect.registry import inspect_path
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.command_line import CommandResult, show_result
-from testkit.wording import refusal
+from testkit.numbers import numbers_in
+from testkit.wording import check_wording, lines_with, refusal
 
 from ...make.importers.conftest import ANSWERS
 from ...make.importers.small_models import save, save_policy
@@ -34,6 +35,7 @@ from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH, LEAPP
 from ...tiny_bundle import make_bundle
 
 WIDTH = DEPLOY_WIDTH
+ON_THE_ROBOT = "names on the robot"
 
 
 def constant(name: str, size: int, value: float = 2.0) -> onnx.TensorProto:
@@ -74,7 +76,7 @@ def network(
     return save(file, nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants, metadata)
 
 
-def bundle(folder: Path, model: Path, *answers: str) -> Path:
+def imports(folder: Path, model: Path, *answers: str) -> Path:
     source = folder / "deploy.yaml"
     source.write_text(yaml.safe_dump(DEPLOY, sort_keys=False), encoding="utf-8")
     request = ImportRequest(
@@ -84,8 +86,12 @@ def bundle(folder: Path, model: Path, *answers: str) -> Path:
     return folder / "bundle"
 
 
-def suspicions(path: Path) -> str:
-    return "\n".join(inspect_path(path).suspicions)
+def check_suspicions(path: Path, count: int = 1) -> None:
+    """Check how many things look suspicious, and what is said of them."""
+    found = inspect_path(path).suspicions
+    assert len(found) == count
+    if found:
+        check_wording(*found)
 
 
 def problems(path: Path) -> str:
@@ -93,15 +99,12 @@ def problems(path: Path) -> str:
 
 
 def show(report: InspectionReport) -> None:
-    result = CommandResult(document=report, text=list(report_text(report)))
-    show_result(result, as_json=False)
+    show_result(CommandResult(document=report, text=list(report_text(report))), as_json=False)
 
 
 def test_a_plain_model_shows_its_tensors_and_nothing_suspicious(tmp_path: Path) -> None:
     report = inspect_path(save_policy(tmp_path / "p.onnx", 3, 2, metadata={"run_path": "r"}))
-    assert ("input", "obs float32[1, 3]") in report.rows
-    assert ("output", "actions float32[1, 2]") in report.rows
-    assert ("operators", "1 MatMul") in report.rows
+    check_wording(*(dict(report.rows)[name] for name in ("input", "output", "operators")))
     assert ("metadata run_path", "r") in report.rows
     assert report.suspicions == []
 
@@ -110,16 +113,13 @@ def test_what_is_wrong_with_inputs_and_weights_is_named(tmp_path: Path) -> None:
     model = save_policy(
         tmp_path / "p.onnx", 3, 2, batch=4, extra_inputs={"time_step": (1, 1)}, weight=float("nan")
     )
-    found = suspicions(model)
-    assert "2 inputs besides recurrent states: obs, time_step" in found
-    assert "obs has a fixed batch of 4" in found
-    assert "the weights w hold NaN or infinite values (100.0%)" in found
+    check_suspicions(model, 3)
 
 
 def test_operators_that_runtimes_do_not_know_are_named(tmp_path: Path) -> None:
     node = helper.make_node("Magic", ["obs"], ["actions"], domain="my.lab")
     model = save(tmp_path / "p.onnx", [node], {"obs": (1, 2)}, {"actions": (1, 2)})
-    assert "operators of my.lab" in suspicions(model)
+    check_suspicions(model)
 
 
 def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
     )
     onnx.save(proto, str(tmp_path / "p.onnx"))
     [found] = inspect_path(tmp_path / "p.onnx").suspicions
-    assert found.startswith("weights lie in p.data, which no hash of the model covers")
-    python, *rest = shlex.split(found.partition("and so does ")[2])
+    check_wording(found)
+    python, *rest = shlex.split(found[found.index("python3") :])
     assert python == "python3"
     subprocess.run([sys.executable, *rest], check=True, cwd=tmp_path)
     merged = tmp_path / "p_merged.onnx"
@@ -149,88 +149,46 @@ def test_a_robot_s_description_in_the_metadata_is_shown_by_its_size(tmp_path: Pa
     )
     rows = dict(inspect_path(model).rows)
     for key in ("metadata robot_urdf", "metadata plain"):
-        assert rows[key].startswith("<robot name='r'> <link name='some_link'/>")
-        assert rows[key].endswith(f" ... (952 lines, {len(text):,} characters)")
+        assert rows[key].startswith(text[:15])
+        assert numbers_in(rows[key])[0] == 952
+        assert f"{len(text):,}" in rows[key]
     assert rows["metadata joints"] == "hip," * 60
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "found"),
+    ("before", "after"),
     [
-        ({"Sub": "mean", "Div": "std"}, {}, "Sub and Div right after the input obs"),
-        ({"Mul": "factor", "Add": "shift"}, {}, "Mul and Add right after the input obs"),
-        ({}, {"Mul": "scale", "Add": "offset"}, "Mul and Add right before the output actions"),
+        ({"Sub": "mean", "Div": "std"}, {}),
+        ({"Mul": "factor", "Add": "shift"}, {}),
+        ({}, {"Mul": "scale", "Add": "offset"}),
+        ({}, {"Add": "first", "Mul": "then", "Sub": "last"}),
     ],
 )
 def test_what_is_baked_in_around_the_network_is_named(
-    tmp_path: Path, before: dict[str, str], after: dict[str, str], found: str
+    tmp_path: Path, before: dict[str, str], after: dict[str, str]
 ) -> None:
-    assert found in suspicions(network(tmp_path / "p.onnx", before, after))
+    values = {"first": [1.0, 2.0], "then": [0.5, 0.5], "last": [0.25, 0.25]}
+    check_suspicions(network(tmp_path / "p.onnx", before, after, values))
 
 
+NO_OFFSET = {"scale": [0.25, 0.5], "offset": [0.0, 0.0]}
 TRAINED = {"action_scale": "0.25,0.5", "default_joint_pos": "0.1,-0.8"}
-OUTSIDE = "the contract's is what the training multiplies by outside of the model, 1 if nothing"
-AROUND = "default_position where targets are around the default pose"
 
 
 @pytest.mark.parametrize(
-    ("scale", "offset", "metadata", "said"),
+    ("scale", "offset", "metadata"),
     [
-        (
-            [0.25, 0.5],
-            [0.0, 0.0],
-            TRAINED,
-            (
-                "multiplied by 0.25 to 0.5, 0 added",
-                AROUND,
-                "this scale is the metadata's action_scale, so the contract's must be 1",
-            ),
-        ),
-        (
-            [0.25, 0.5],
-            POSE,
-            TRAINED,
-            (
-                "-0.8 to 0.1 added",
-                "action_scale, so the contract's must be 1",
-                "this offset is the metadata's default pose, so the contract's must be 0",
-            ),
-        ),
-        (
-            [1.0, 1.0],
-            POSE,
-            TRAINED,
-            (
-                "multiplied by 1, ",
-                "no scale is baked in, so the contract's is that of the training",
-                "default pose, so the contract's must be 0",
-            ),
-        ),
-        (
-            [1.0, 1.0],
-            [0.0, 0.0],
-            TRAINED,
-            ("multiplied by 1, 0 added", "no scale is baked in", "no offset is baked in", AROUND),
-        ),
-        ([2.0, 3.0], [0.0, 0.0], TRAINED, (OUTSIDE, "not the metadata's action_scale 0.25 to 0.5")),
-        ([2.0, 3.0], [0.0, 0.0], {}, (OUTSIDE, "that of the training or a bound of the network")),
-        (
-            [1.0, 1.0],
-            [0.5, 0.5],
-            TRAINED,
-            (
-                "this offset, not the metadata's default pose, is baked "
-                "in: the contract's is what the training adds outside of the model, 0 if nothing",
-            ),
-        ),
+        ([0.25, 0.5], [0.0, 0.0], TRAINED),
+        ([0.25, 0.5], POSE, TRAINED),
+        ([1.0, 1.0], POSE, TRAINED),
+        ([1.0, 1.0], [0.0, 0.0], TRAINED),
+        ([2.0, 3.0], [0.0, 0.0], TRAINED),
+        ([2.0, 3.0], [0.0, 0.0], {}),
+        ([1.0, 1.0], [0.5, 0.5], TRAINED),
     ],
 )
 def test_scale_and_offset_in_the_graph_are_read_and_judged_apart(
-    tmp_path: Path,
-    scale: list[float],
-    offset: list[float],
-    metadata: dict[str, str],
-    said: tuple[str, ...],
+    tmp_path: Path, scale: list[float], offset: list[float], metadata: dict[str, str]
 ) -> None:
     model = network(
         tmp_path / "p.onnx",
@@ -240,32 +198,15 @@ def test_scale_and_offset_in_the_graph_are_read_and_judged_apart(
         squashed=True,
         metadata=metadata,
     )
-    [found] = inspect_path(model).suspicions
-    assert found.startswith("Mul and Add right before the output actions, after Tanh /squash: ")
-    assert [words for words in said if words not in found] == []
-    fed_back = "its scale must undo theirs" in found
-    assert fed_back == (scale != [1.0, 1.0] or offset != [0.0, 0.0])
-    assert ("no term undoes the offset" in found) == (offset != [0.0, 0.0])
-    for order in ("must be 1", "must be 0"):  # given where it is said, and nowhere else
-        assert (order in found) == any(order in words for words in said)
-
-
-def test_an_offset_that_is_scaled_after_it_was_added_is_read_as_a_whole(tmp_path: Path) -> None:
-    model = network(
-        tmp_path / "p.onnx",
-        {},
-        {"Add": "first", "Mul": "then", "Sub": "last"},
-        {"first": [1.0, 2.0], "then": [0.5, 0.5], "last": [0.25, 0.25]},
-    )
-    assert "multiplied by 0.5, 0.25 to 0.75 added" in suspicions(model)
+    check_suspicions(model)
+    shown = numbers_in(inspect_path(model).suspicions[0])
+    assert {*scale, *offset} <= {*shown, 0.0}
 
 
 def test_weights_do_not_show_what_was_folded_into_them(tmp_path: Path) -> None:
     report = inspect_path(network(tmp_path / "p.onnx", {}, {}))
     assert report.suspicions == []
-    assert dict(report.rows)["scale, offset"] == (
-        "none shows behind Gemm, which gives actions; what was folded into its weights would not"
-    )
+    check_wording(dict(report.rows)["scale, offset"])
 
 
 def test_the_bias_of_a_layer_is_no_offset_of_the_action(tmp_path: Path) -> None:
@@ -275,7 +216,7 @@ def test_the_bias_of_a_layer_is_no_offset_of_the_action(tmp_path: Path) -> None:
     ]
     constants = [numpy_helper.from_array(np.ones((WIDTH, 2), np.float32), "w"), constant("bias", 2)]
     model = save(tmp_path / "p.onnx", nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants)
-    assert suspicions(model) == ""
+    check_suspicions(model, 0)
 
 
 def test_constants_that_cannot_be_read_leave_the_judgement_to_the_user(tmp_path: Path) -> None:
@@ -284,84 +225,64 @@ def test_constants_that_cannot_be_read_leave_the_judgement_to_the_user(tmp_path:
         proto, location="p.data", size_threshold=0
     )
     onnx.save(proto, str(tmp_path / "p.onnx"))
-    assert "multiplied by 2, 0 added" in suspicions(tmp_path / "p.onnx")
-    unread = "constants that cannot be read here; as to the scale"
+    check_suspicions(tmp_path / "p.onnx", 2)
     (tmp_path / "p.data").write_bytes(b"cut off")
-    assert unread in suspicions(tmp_path / "p.onnx")
+    check_suspicions(tmp_path / "p.onnx", 2)
     (tmp_path / "p.data").unlink()
-    assert unread in suspicions(tmp_path / "p.onnx")
+    check_suspicions(tmp_path / "p.onnx", 2)
 
 
 def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
-    report = inspect_path(bundle(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2)))
+    report = inspect_path(imports(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2)))
     assert ("name", "two_joints 1.0.0") in report.rows
     assert ("2 joints", "hip, knee") in report.rows
     assert report.suspicions == []
 
 
 def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path: Path) -> None:
-    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {"Sub": "mean", "Div": "std"}, {}))
-    assert "normalised twice" not in suspicions(folder)
+    folder = imports(tmp_path, network(tmp_path / "p.onnx", {"Sub": "mean", "Div": "std"}, {}))
+    check_suspicions(folder, 0)
     np.savez(folder / "obs_stats.npz", mean=np.zeros(WIDTH), std=np.ones(WIDTH))
-    assert "normalised twice: Sub and Div right after the input obs" in suspicions(folder)
+    check_suspicions(folder)
 
 
-def test_an_action_scaled_in_the_model_and_in_the_contract_is_doubled(tmp_path: Path) -> None:
-    folder = bundle(
-        tmp_path, network(tmp_path / "p.onnx", {}, {"Mul": "scale"}, {"scale": [0.25, 0.5]})
-    )
-    assert "scaled twice: Mul right before the output actions" in suspicions(folder)
-
-
-def test_a_bound_in_the_model_and_a_scale_in_the_contract_are_not_called_the_same(
+@pytest.mark.parametrize(
+    ("after", "values", "answers", "count"),
+    [
+        ({"Mul": "scale"}, {"scale": [0.25, 0.5]}, (), 1),
+        ({"Mul": "scale"}, {}, (), 1),
+        # The default pose is added outside: with offset 0 in the contract, too, the robot falls.
+        ({"Mul": "scale", "Add": "offset"}, NO_OFFSET, ("scale=1",), 0),
+        ({"Mul": "scale", "Add": "offset"}, NO_OFFSET, ("scale=1", "offset=0"), 1),
+        ({"Add": "offset"}, {"offset": POSE}, (), 1),
+        ({"Add": "offset"}, {"offset": POSE}, ("offset=0",), 0),
+    ],
+)
+def test_an_action_that_model_and_contract_both_change_or_neither_is_suspicious(
     tmp_path: Path,
+    after: dict[str, str],
+    values: dict[str, list[float]],
+    answers: tuple[str, ...],
+    count: int,
 ) -> None:
-    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {}, {"Mul": "scale"}))
-    assert "scaled by model and contract: Mul right before" in suspicions(folder)
-
-
-def test_an_offset_of_zeros_in_the_model_is_no_offset(tmp_path: Path) -> None:
-    # The default pose is added outside: with offset 0 in the contract, too, the robot falls.
-    model = network(
-        tmp_path / "p.onnx",
-        {},
-        {"Mul": "scale", "Add": "offset"},
-        {"scale": [0.25, 0.5], "offset": [0.0, 0.0]},
-    )
-    answers = ["action.terms[0].scale=1"]
-    assert suspicions(bundle(tmp_path, model, *answers)) == ""
-    found = suspicions(bundle(tmp_path, model, *answers, "action.terms[0].offset=0"))
-    assert found.startswith("never shifted: Mul and Add right before the output actions")
-
-
-def test_an_offset_in_the_model_and_in_the_contract_is_doubled(tmp_path: Path) -> None:
-    model = network(tmp_path / "p.onnx", {}, {"Add": "offset"}, {"offset": POSE})
-    assert "shifted twice: Add right before the output actions" in suspicions(
-        bundle(tmp_path, model)
-    )
-    assert suspicions(bundle(tmp_path, model, "action.terms[0].offset=0")) == ""
+    model = network(tmp_path / "p.onnx", {}, after, values)
+    answered = [f"action.terms[0].{answer}" for answer in answers]
+    check_suspicions(imports(tmp_path, model, *answered), count)
 
 
 def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> None:
-    folder = bundle(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2))
+    folder = imports(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2))
     save_policy(folder / "policy.onnx", WIDTH, 2, weight=0.25)
-    assert "policy.onnx has another hash" in problems(folder)
+    check_wording(problems(folder))
     (folder / "policy.onnx").unlink()
-    assert "policy.onnx is not there" in problems(folder)
+    check_wording(problems(folder))
 
 
-def test_another_precision_than_the_contract_says_is_named(tmp_path: Path) -> None:
-    contract = make_bundle(tmp_path) / "policy.yaml"
-    contract.write_text(contract.read_text().replace("precision: fp32", "precision: fp16"))
-    assert "the contract says fp16, policy.onnx holds fp32 weights" in suspicions(tmp_path)
-
-
-def test_other_integers_than_the_contract_says_are_named(tmp_path: Path) -> None:
-    contract = make_bundle(tmp_path) / "policy.yaml"
-    contract.write_text(
-        contract.read_text().replace("precision: fp32", "precision: fp32, integers: unsigned")
-    )
-    assert "the contract says unsigned integers, policy.onnx holds none" in suspicions(tmp_path)
+@pytest.mark.parametrize("precision", ["fp16", "fp32, integers: unsigned"])
+def test_another_precision_than_the_contract_says_is_named(tmp_path: Path, precision: str) -> None:
+    make_bundle(tmp_path)
+    _replace(tmp_path, "precision: fp32", f"precision: {precision}")
+    check_suspicions(tmp_path)
 
 
 def test_quantised_floats_are_integers(tmp_path: Path) -> None:
@@ -369,7 +290,7 @@ def test_quantised_floats_are_integers(tmp_path: Path) -> None:
     model = onnx.load(folder / "policy.onnx")
     model.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["a", "b", "c"], ["d"]))
     onnx.save(model, folder / "policy.onnx")
-    assert "policy.onnx holds int8 weights" in suspicions(tmp_path)
+    check_suspicions(tmp_path)
 
 
 def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
@@ -377,13 +298,15 @@ def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> N
     model.write_bytes(model.read_bytes()[:-40])
     report = inspect_path(tmp_path)
     assert ("name", "tiny 1.0.0") in report.rows
-    assert any("expected an ONNX model" in text for text in report.problems)
+    check_wording(*lines_with(report.problems, "ONNX"))
 
 
 def test_limits_of_a_bundle_are_shown(tmp_path: Path) -> None:
     limits = "limits: {onnx: {mae: 1.0e-3, closed_loop: {max_tilt_rad: 0.5}}}"
     report = inspect_path(make_bundle(tmp_path, limits=limits))
-    assert ("limits onnx", "mae 0.001, closed loop max_tilt_rad 0.5") in report.rows
+    shown = dict(report.rows)["limits onnx"]
+    check_wording(shown)
+    assert numbers_in(shown) == [0.001, 0.5]
 
 
 def test_a_bundle_says_what_it_lacks(tmp_path: Path) -> None:
@@ -391,58 +314,35 @@ def test_a_bundle_says_what_it_lacks(tmp_path: Path) -> None:
     lines = contract.read_text().splitlines(keepends=True)
     contract.write_text("".join(line for line in lines if "golden:" not in line))
     rows = dict(inspect_path(tmp_path).rows)
-    assert rows["golden rows"].startswith("none: nothing to prove other artifacts with")
-    assert rows["nominal"].startswith("none: only the contract's limits guard")
+    check_wording(rows["golden rows"], rows["nominal"])
 
 
-def test_what_the_loader_refuses_is_listed(tmp_path: Path) -> None:
+def test_what_the_loader_refuses_is_listed_apart_from_open_questions(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text("schema_version: 1\nname: {TODO: which one}\n")
-    assert "the loader refuses it" in problems(tmp_path)
-    assert "1 questions are open" in problems(tmp_path)
-    assert "which one" not in problems(tmp_path)
-    assert ("TODO name", "which one") in inspect_path(tmp_path).rows
-
-
-def test_open_questions_of_a_draft_are_rows_and_not_what_the_loader_says(tmp_path: Path) -> None:
-    file = make_bundle(tmp_path) / "policy.yaml"
-    file.write_text(
-        file.read_text("utf-8").replace(
-            "stiffness: 1, damping: 1}\nstand", "stiffness: {TODO: which gains}, damping: 1}\nstand"
-        ),
-        "utf-8",
-    )
+    check_wording(problems(tmp_path))
+    assert dict(inspect_path(tmp_path).rows)["TODO name"].startswith("which")
+    make_bundle(tmp_path)
+    gains = "stiffness: {}, damping: 1}}\nstand"
+    _replace(tmp_path, gains.format(1), gains.format("{TODO: gains}"))
     report = inspect_path(tmp_path)
-    assert report.rows == [("TODO joints.stiffness", "which gains")]
-    assert report.problems == [
-        "1 questions are open; answer them in policy.yaml, and then model_tools complete "
-        f"{tmp_path} --output {tmp_path} --force"
-    ]
+    assert report.rows == [("TODO joints.stiffness", "gains")]
+    check_wording(*report.problems)
 
 
 def test_joints_and_normalisation_are_shown(tmp_path: Path) -> None:
-    file = make_bundle(tmp_path) / "policy.yaml"
-    file.write_text(
-        file.read_text("utf-8").replace(
-            "default_position: 0", "default_position: {hip: 0.25, knee: -0.5}"
-        ),
-        "utf-8",
-    )
-    rows = dict(inspect_path(tmp_path).rows)
-    assert rows["default position"] == "0.25, -0.5 rad"
-    assert rows["gains"] == "stiffness 1 N·m/rad; damping 1 N·m·s/rad"
-    assert rows["position limits"] == "-1 to 1 rad"
-    assert rows["speed, torque limits"] == "1 rad/s; 1 N·m"
-    assert rows["normalisation obs"].startswith("none in the contract")
+    rows = described(tmp_path, {"default_position: 0": "default_position: {hip: 0.25, knee: -0.5}"})
+    assert numbers_in(rows["default position"]) == [0.25, -0.5]
+    assert numbers_in(rows["gains"]) == [1, 1]
+    assert numbers_in(rows["position limits"]) == [-1, 1]
+    names = ("gains", "position limits", "speed, torque limits", "normalisation obs")
+    check_wording(*(rows[name] for name in names))
 
 
 def described(folder: Path, changes: Mapping[str, str]) -> dict[str, str]:
     """Return the rows of a bundle whose contract has other texts; its files are not looked at."""
-    file = make_bundle(folder) / "policy.yaml"
-    text = file.read_text("utf-8")
+    make_bundle(folder)
     for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    file.write_text(text, "utf-8")
+        _replace(folder, old, new)
     return dict(inspect_path(folder).rows)
 
 
@@ -464,28 +364,14 @@ def test_terms_show_which_values_they_have_and_when(tmp_path: Path) -> None:
             ),
         },
     )
-    assert rows["observation obs"] == (
-        "velocity_command (only wz, vx), joint_pos (only knee), last_output (output estimate of "
-        "the tick before), joint_vel, terrain (external, 4 values; too old after 0.5 s), phase "
-        "(only cos; period 0.8 s; offsets 0, 0.5 periods; while the norm of the velocity command "
-        "is below 0.1: sin and cos are 0, the clock stops)"
-    )
-    assert rows["velocity command"] == "vx, vy, yaw rate from -1, 0, -2 to 1.5, 0, 2"
+    check_wording(rows["observation obs"], rows["velocity command"])
+    assert numbers_in(rows["velocity command"]) == [-1, 0, -2, 1.5, 0, 2]
 
 
 @pytest.mark.parametrize(
-    ("standing", "said"),
-    [
-        (
-            "{below: 0.01, phase: 0.5, clock: restarts}",
-            "below 0.01: the phase is 0.5 of a period, the clock begins at 0 afterwards",
-        ),
-        ("{below: 0.01}", "below 0.01: the clock runs on"),
-    ],
+    "standing", ["{below: 0.01, phase: 0.5, clock: restarts}", "{below: 0.01}"]
 )
-def test_a_phase_says_what_it_does_while_the_robot_stands(
-    tmp_path: Path, standing: str, said: str
-) -> None:
+def test_a_phase_says_what_it_does_while_the_robot_stands(tmp_path: Path, standing: str) -> None:
     rows = described(
         tmp_path,
         {
@@ -494,9 +380,7 @@ def test_a_phase_says_what_it_does_while_the_robot_stands(
             "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}",
         },
     )
-    assert rows["observation obs"].endswith(
-        f"(period 1 s; while the norm of the velocity command is {said})"
-    )
+    check_wording(rows["observation obs"])
 
 
 def test_names_on_the_robot_are_shown_where_they_differ(tmp_path: Path) -> None:
@@ -504,8 +388,8 @@ def test_names_on_the_robot_are_shown_where_they_differ(tmp_path: Path) -> None:
         tmp_path, {"names: [hip, knee]": 'names: [hip, knee], robot_names: {.*p: "left_{name}"}'}
     )
     assert rows["2 joints"] == "hip, knee"
-    assert rows["names on the robot"] == "left_hip, knee"
-    assert "names on the robot" not in described(tmp_path / "other", {})
+    assert rows[ON_THE_ROBOT] == "left_hip, knee"
+    assert ON_THE_ROBOT not in described(tmp_path / "other", {})
 
 
 def test_an_action_shows_joints_and_values_of_its_patterns(tmp_path: Path) -> None:
@@ -519,10 +403,11 @@ def test_an_action_shows_joints_and_values_of_its_patterns(tmp_path: Path) -> No
             "default_position: 0,": "default_position: {h.*: 0.1, k.*: -0.2},",
         },
     )
-    assert rows["action actions"] == "hip by position, scale 0.25, offset the default position"
+    check_wording(rows["action actions"])
     scaled = {"kind: position": "kind: position, scale: {h.*: 1, k.*: 2}"}
     rows = described(tmp_path / "all", scaled)
-    assert rows["action actions"] == "all joints by position, scale 1, 2, offset 0"
+    assert numbers_in(rows["action actions"]) == [1, 2, 0]
+    check_wording(rows["action actions"])
 
 
 def test_the_way_to_the_stand_pose_is_shown(tmp_path: Path) -> None:
@@ -534,15 +419,17 @@ def test_the_way_to_the_stand_pose_is_shown(tmp_path: Path) -> None:
             )
         },
     )
-    assert rows["standing up, via 1"] == "to 0.25 rad in 2 s"
-    assert rows["standing up"] == ("to 0, 0.5 rad in 1 s; stiffness 1 N·m/rad; damping 1 N·m·s/rad")
-    assert described(tmp_path / "other", {})["standing up"].startswith("straight to 0 rad in 1 s;")
+    straight = described(tmp_path / "other", {})["standing up"]
+    via = rows["standing up, via 1"]
+    assert numbers_in(via) == [0.25, 2]
+    assert numbers_in(rows["standing up"]) == [0, 0.5, 1, 1, 1]
+    check_wording(via, rows["standing up"], straight)
 
 
 def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, changes = (
+    described(
         tmp_path,
         {
             "[{joints: [hip, knee], kind: position}]": (
@@ -554,21 +441,21 @@ def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
             "{term: joint_vel}": "{term: joint_vel, clip: [-5, 5]}",
         },
     )
-    described(folder, changes)
-    joints, action, observation = inspect_path(folder).tables
+    joints, action, observation = inspect_path(tmp_path).tables
 
     assert [row[:2] for row in joints.rows] == [("0", "hip"), ("1", "knee")]
     assert joints.rows[1][2:] == ("0.5", "-1", "1", "1", "1")
     assert action.rows == [
-        ("0", "knee", "velocity", "0", "5", "-1 to 1"),
+        ("0", "knee", "velocity", "0", "5", action.rows[0][-1]),
         ("1", "hip", "position", "0.1", "0.25", "none"),
     ]
+    check_wording(action.rows[0][-1], observation.rows[1][3])
     assert observation.rows == [
         ("0:2", "joint_pos", "3, 2", "none", "1"),
-        ("2:4", "joint_vel", "1", "-5 to 5", "1"),
+        ("2:4", "joint_vel", "1", observation.rows[1][3], "1"),
         ("4:6", "last_action", "1", "none", "1"),
     ]
-    show(inspect_path(folder))
+    show(inspect_path(tmp_path))
     assert observation.title in capsys.readouterr().out
 
 
@@ -580,18 +467,13 @@ def test_columns_of_several_frames_are_those_of_the_newest(tmp_path: Path) -> No
     observation = inspect_path(tmp_path).tables[-1]
     assert [row[0] for row in observation.rows] == ["4:6", "10:12", "16:18"]
     assert {row[-1] for row in observation.rows} == {"3"}
-    assert observation.title.endswith("per term, oldest first, columns of the newest frame")
+    check_wording(observation.title)
 
 
-def test_kind_of_the_integers_is_shown(tmp_path: Path) -> None:
-    rows = described(tmp_path, {"precision: fp32": "precision: int8, integers: unsigned"})
-    assert rows["artifact onnx"].endswith(", int8 with unsigned integers")
-
-
-def test_limits_without_an_artifact_are_named(tmp_path: Path) -> None:
-    assert "limits rknn: there is no artifact" in suspicions(
-        make_bundle(tmp_path, limits="limits: {rknn: {rmse: 0.1}}")
-    )
+def test_limits_without_an_artifact_and_the_kind_of_integers_are_named(tmp_path: Path) -> None:
+    check_suspicions(make_bundle(tmp_path / "a", limits="limits: {rknn: {rmse: 0.1}}"))
+    changes = {"precision: fp32": "precision: int8, integers: unsigned"}
+    assert "unsigned" in described(tmp_path / "b", changes)["artifact onnx"]
 
 
 def keep(folder: Path, content: dict[str, object]) -> None:
@@ -604,48 +486,35 @@ def keep(folder: Path, content: dict[str, object]) -> None:
     keep_report(folder, "onnx", "report.json", write, sha256=sha256, force=True)
 
 
+def compared_with(sha256: str, *, holds: bool) -> dict[str, object]:
+    return {"reference": "fp32", "artifacts": [{"sha256": sha256, "holds": holds}]}
+
+
+def case_report(sha256: str, *passed: bool | None) -> dict[str, object]:
+    outcomes = [{"name": f"case{i}", "passed": each} for i, each in enumerate(passed)]
+    return {"model_sha256": sha256, "outcomes": outcomes}
+
+
 @pytest.mark.parametrize(
-    ("content", "verdict", "is_suspicious"),
+    ("content", "is_suspicious"),
     [
-        (
-            {"reference": "fp32", "artifacts": [{"sha256": "MODEL", "holds": True}]},
-            "compared with fp32: limits hold",
-            False,
-        ),
-        (
-            {"reference": "fp32", "artifacts": [{"sha256": "MODEL", "holds": False}]},
-            "compared with fp32: limits fail",
-            True,
-        ),
-        (
-            {"reference": "fp32", "artifacts": [{"sha256": "0", "holds": True}]},
-            "about another model than the bundle has",
-            True,
-        ),
-        (
-            {
-                "model_sha256": "MODEL",
-                "outcomes": [{"name": "a", "passed": True}, {"name": "b", "passed": None}],
-            },
-            "1 of 1 cases passed",
-            False,
-        ),
-        (
-            {"model_sha256": "MODEL", "outcomes": [{"name": "push", "passed": False}]},
-            "0 of 1 cases passed; failed: push",
-            True,
-        ),
-        ({"model_sha256": "0", "outcomes": []}, "about another model than the bundle has", True),
-        ({"loss": 1}, "a report of a kind that is not known here", False),
+        (compared_with("MODEL", holds=True), False),
+        (compared_with("MODEL", holds=False), True),
+        (compared_with("0", holds=True), True),
+        (case_report("MODEL", True, None), False),
+        (case_report("MODEL", False), True),
+        (case_report("0"), True),
+        ({"loss": 1}, False),
     ],
 )
 def test_reports_of_a_bundle_are_shown_with_their_verdict(
-    tmp_path: Path, content: dict[str, object], verdict: str, is_suspicious: bool
+    tmp_path: Path, content: dict[str, object], is_suspicious: bool
 ) -> None:
     keep(make_bundle(tmp_path), content)
     report = inspect_path(tmp_path)
-    assert ("report onnx", f"reports/report.json: {verdict}") in report.rows
-    assert report.suspicions == ([f"reports/report.json: {verdict}"] if is_suspicious else [])
+    verdict = dict(report.rows)["report onnx"]
+    assert report.suspicions == ([verdict] if is_suspicious else [])
+    check_wording(verdict)
 
 
 @pytest.mark.parametrize(
@@ -659,7 +528,7 @@ def test_reports_of_a_bundle_are_shown_with_their_verdict(
 )
 def test_a_report_that_is_broken_is_said_to_be(tmp_path: Path, content: dict[str, object]) -> None:
     keep(make_bundle(tmp_path), content)
-    assert "report.json: " in suspicions(tmp_path)
+    check_suspicions(tmp_path)
 
 
 def test_a_file_of_a_run_shows_its_format_and_an_action_that_is_not_scaled(tmp_path: Path) -> None:
@@ -669,8 +538,7 @@ def test_a_file_of_a_run_shows_its_format_and_an_action_that_is_not_scaled(tmp_p
     file.write_text(yaml.safe_dump(source, sort_keys=False), encoding="utf-8")
     report = inspect_path(file)
     assert report.kind == "unitree_deploy_yaml"
-    assert ("joint_ids_map", "2: 1, 0") in report.rows
-    assert "scale 1 and offset 0" in report.suspicions[0]
+    check_wording(dict(report.rows)["joint_ids_map"], *report.suspicions)
     file.write_text(yaml.safe_dump(LEAPP, sort_keys=False), encoding="utf-8")
     assert inspect_path(file).kind == "leapp"
 
@@ -687,15 +555,12 @@ def test_the_table_shows_rows_and_suspicions_as_they_are_written(
 ) -> None:
     report = InspectionReport(kind="kind", path=Path("x"), rows=[("shape", "[bold]1[/bold]")])
     show(report)
-    assert "nothing suspicious" in capsys.readouterr().out
+    check_wording(capsys.readouterr().out.splitlines()[0])
     show(dataclasses.replace(report, suspicions=["[red] values"]))
     out = capsys.readouterr().out
+    check_wording(out.splitlines()[0])
     assert "[bold]1[/bold]" in out
-    assert "suspicious [red] values" in out
-
-
-def test_every_kind_says_its_name() -> None:
-    assert len({inspector.kind for inspector in INSPECTORS}) == len(INSPECTORS)
+    assert "[red]" in out
 
 
 def test_text_of_a_file_changes_neither_style_nor_terminal(
@@ -740,13 +605,11 @@ def test_the_verdict_on_a_bundle_that_cannot_run_is_the_first_line_and_the_statu
     damage(tmp_path)
     assert cli.main(["inspect", str(tmp_path)]) == 1
     first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith("not usable: ")
-    assert second.startswith("refused ")
+    assert first.startswith("not usable")
+    assert second.startswith("refused")
 
 
-def test_a_set_that_does_not_load_is_judged_as_a_policy_is(
-    tmp_path: Path,
-) -> None:
+def test_a_set_that_does_not_load_is_judged_as_a_policy_is(tmp_path: Path) -> None:
     (tmp_path / "set.yaml").write_text("name: [not, a, name]\n", "utf-8")
     report = inspect_path(tmp_path)
     assert report.kind == "policy set"

@@ -22,10 +22,10 @@ from model_tools.prove.inspect.inspection import report_text
 from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
 from policy_inference.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
 from ...make.importers.small_models import save_policy
-from .small_kinds import checkpoint, dataset, rknn
+from .small_kinds import lerobot_files, rknn, write_dataset_outside
 
 ARRAYS = "arrays (npz, npy, safetensors)"
 REAL = {
@@ -66,7 +66,7 @@ def saved_tensors(folder: Path) -> Path:
     return folder / "a.safetensors"
 
 
-def program(folder: Path) -> Path:
+def torchscript(folder: Path) -> Path:
     with zipfile.ZipFile(folder / "policy.pt", "w") as archive:
         for name in ("data.pkl", "data/0", "constants/0", "code/__torch__.py", "extra/joints"):
             archive.writestr(f"policy/{name}", "12345")
@@ -79,8 +79,8 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "tensors": saved_tensors,
     "RKNN": lambda folder: rknn(folder / "a.rknn"),
     "ONNX": lambda folder: save_policy(folder / "a.onnx", 3, 2),
-    "LeRobot checkpoint": lambda folder: checkpoint(folder) / "config.json",
-    "LeRobot dataset": lambda folder: dataset(folder) / "meta" / "info.json",
+    "LeRobot checkpoint": lambda folder: lerobot_files(folder) / "config.json",
+    "LeRobot dataset": lambda folder: write_dataset_outside(folder) / "meta" / "info.json",
 }
 FOLDERS = {"config.json": 1, "info.json": 2}
 """How far above the file that describes it the folder is."""
@@ -117,7 +117,7 @@ def test_a_changed_file_is_shown_or_refused(
     [
         (saved_npz, "a.pt", ARRAYS),
         (saved_npy, "a.engine", ARRAYS),
-        (program, "a.npz", "TorchScript program"),
+        (torchscript, "a.npz", "TorchScript program"),
         (lambda folder: rknn(folder / "a.rknn"), "a.onnx", "RKNN model"),
     ],
 )
@@ -128,46 +128,42 @@ def test_content_decides_before_the_name(
 
 
 def test_what_a_program_is_made_of_is_listed_without_loading_it(tmp_path: Path) -> None:
-    report = inspect_path(program(tmp_path))
-    assert ("tensors", "2, 10 bytes") in report.rows
-    assert ("code", "__torch__.py, 5 bytes") in report.rows
-    assert ("extra file", "joints, 5 bytes") in report.rows
-    assert "can do anything where it is loaded" in report.suspicions[0]
+    report = inspect_path(torchscript(tmp_path))
+    rows = dict(report.rows)
+    check_wording(rows["tensors"], rows["code"], rows["extra file"], *report.suspicions)
 
 
 def test_a_compiled_model_shows_what_its_header_says(tmp_path: Path) -> None:
     report = inspect_path(rknn(tmp_path / "a.rknn", version=7))
     assert ("target", "rk3588") in report.rows
-    assert ("input", "obs float16[1, 6]") in report.rows
-    assert report.suspicions == [
-        "format version 7; only 6 was tried",
-        "it names no inputs or no outputs",
-    ]
+    check_wording(dict(report.rows)["input"], *report.suspicions)
 
 
 def test_an_engine_says_that_it_runs_only_where_it_was_built(tmp_path: Path) -> None:
     (tmp_path / "a.engine").write_bytes(bytes(range(100)))
     report = inspect_path(tmp_path / "a.engine")
     assert ("size", "100 bytes") in report.rows
-    assert "only with the TensorRT version and the GPU type that built it" in report.suspicions[0]
+    check_wording(*report.suspicions)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "found"),
+    ("name", "content"),
     [
-        ("a.engine", b"{}", "found a text"),
-        ("a.plan", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
-        ("a.rknn", b"<!DOCTYPE html><html>", "a web page"),
-        ("a.onnx", b"", "an empty one"),
-        ("a.pkl", b"\x80\x04K\x01.", "expected one of bundle folder, "),
+        ("a.engine", b"{}"),
+        ("a.plan", b"version https://git-lfs.github.com/spec/v1\n"),
+        ("a.rknn", b"<!DOCTYPE html><html>"),
+        ("a.onnx", b""),
+        ("a.pkl", b"\x80\x04K\x01."),
+        ("config.json", b"[" * 100_000),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_stands_in_the_place_of_a_file_is_named(
-    tmp_path: Path, name: str, content: bytes, found: str
+    tmp_path: Path, name: str, content: bytes
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ToolError, match=found):
-        inspect_path(tmp_path / name)
+    with refusal(ToolError):
+        inspect_path(tmp_path if name == "config.json" else tmp_path / name)
 
 
 def test_without_torch_a_checkpoint_is_refused_with_the_remedy(
@@ -177,12 +173,6 @@ def test_without_torch_a_checkpoint_is_refused_with_the_remedy(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with refusal(ToolError):
         inspect_path(tmp_path / "a.pt")
-
-
-def test_json_nested_too_deep_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("[" * 100_000)
-    with refusal(ToolError):
-        inspect_path(tmp_path)
 
 
 @pytest.mark.real_data
@@ -201,9 +191,9 @@ def test_a_real_checkpoint_is_refused_only_where_its_weights_are_left_out(
 ) -> None:
     whole = inspect_path(shared_data / "act" / "so100_new")
     assert (whole.problems, whole.suspicions) == ([], [])
-    cut = inspect_path(shared_data / "act" / "dual_arm")
-    assert (cut.problems, cut.suspicions) == (["model.safetensors is not there"], [])
-    old = inspect_path(shared_data / "act" / "so100_old")
-    assert old.problems == ["model.safetensors is not there"]
+    cut, old = (inspect_path(shared_data / "act" / name) for name in ("dual_arm", "so100_old"))
+    assert cut.suspicions == []
+    for (problem,) in (cut.problems, old.problems):
+        assert problem.startswith("model.safetensors")
     (statistics,) = old.suspicions
-    assert statistics.startswith("no statistics")
+    assert "statistics" in statistics

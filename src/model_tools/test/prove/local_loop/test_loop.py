@@ -31,7 +31,7 @@ Runner = Callable[..., Rollout]
 
 
 @pytest.fixture
-def run() -> Iterator[Runner]:
+def roll() -> Iterator[Runner]:
     """Runs a bundle in an environment."""
     with ExitStack() as opened:
 
@@ -51,13 +51,13 @@ def run() -> Iterator[Runner]:
         yield start
 
 
-def shown(folder: Path, **given: Any) -> Path:
+def showing_rows(folder: Path, **given: Any) -> Path:
     """Make a bundle that sees whatever rows there are: without the action of the step before."""
     return make_bundle(folder, last="{term: external, topic: extra, size: 2}", **given)
 
 
 def normalised(folder: Path) -> Path:
-    shown(folder)
+    showing_rows(folder)
     np.savez(folder / "stats.npz", mean=MEAN, std=STD)
     file = folder / "policy.yaml"
     entry = (
@@ -68,10 +68,10 @@ def normalised(folder: Path) -> Path:
     return folder
 
 
-def test_the_model_acts_on_what_the_environment_shows(tmp_path: Path, run: Runner) -> None:
+def test_the_model_acts_on_what_the_environment_shows(tmp_path: Path, roll: Runner) -> None:
     environment = Gymnasium(length=100)
 
-    rollout = run(shown(tmp_path / "tiny"), environment, 10)
+    rollout = roll(showing_rows(tmp_path / "tiny"), environment, 10)
 
     np.testing.assert_array_equal(rollout.tensors["obs"], OBS[:10])
     np.testing.assert_allclose(environment.actions, forward(OBS[:10], weights()), atol=1e-6)
@@ -81,11 +81,11 @@ def test_the_model_acts_on_what_the_environment_shows(tmp_path: Path, run: Runne
     }
 
 
-def test_observations_are_normalised_as_the_bundle_states(tmp_path: Path, run: Runner) -> None:
-    rollout = run(normalised(tmp_path / "tiny"), Gymnasium(), 30)
+def test_observations_are_normalised_as_the_bundle_states(tmp_path: Path, roll: Runner) -> None:
+    rollout = roll(normalised(tmp_path / "tiny"), Gymnasium(), 30)
 
-    shown = np.concatenate([OBS[i : i + 4] for i in range(0, 45, 5)])[:30].astype(np.float64)
-    by_hand = (np.clip(shown, -0.8, 0.8) - MEAN) / np.maximum(STD, FLOOR)
+    showing_rows = np.concatenate([OBS[i : i + 4] for i in range(0, 45, 5)])[:30].astype(np.float64)
+    by_hand = (np.clip(showing_rows, -0.8, 0.8) - MEAN) / np.maximum(STD, FLOOR)
     assert abs(by_hand).max() > 1.5
     np.testing.assert_array_equal(
         rollout.tensors["obs"], np.clip(by_hand, -1.5, 1.5).astype(np.float32)
@@ -93,19 +93,19 @@ def test_observations_are_normalised_as_the_bundle_states(tmp_path: Path, run: R
 
 
 def test_episodes_are_counted_and_begun_again_only_where_they_go_on(
-    tmp_path: Path, run: Runner
+    tmp_path: Path, roll: Runner
 ) -> None:
     environment = Gymnasium(length=4)
 
-    rollout = run(shown(tmp_path / "tiny"), environment, 8)
+    rollout = roll(showing_rows(tmp_path / "tiny"), environment, 8)
 
     assert environment.resets == 2
     assert rollout.episode.tolist() == [0] * 4 + [1] * 4
     assert rollout.reward.tolist() == [1, 2, 3, 4] * 2
 
 
-def test_recurrent_states_start_at_zero_in_each_episode(tmp_path: Path, run: Runner) -> None:
-    rollout = run(shown(tmp_path / "tiny", recurrent=True), Gymnasium(length=3), 6)
+def test_recurrent_states_start_at_zero_in_each_episode(tmp_path: Path, roll: Runner) -> None:
+    rollout = roll(showing_rows(tmp_path / "tiny", recurrent=True), Gymnasium(length=3), 6)
 
     states = rollout.tensors["h_in"]
     np.testing.assert_array_equal(states[[0, 3]], 0.0)
@@ -114,14 +114,14 @@ def test_recurrent_states_start_at_zero_in_each_episode(tmp_path: Path, run: Run
 
 
 def test_the_reference_sees_the_same_keeps_its_own_state_and_does_not_act(
-    tmp_path: Path, run: Runner
+    tmp_path: Path, roll: Runner
 ) -> None:
     def shift(arrays: dict[str, Any]) -> None:
         arrays["b1"][1] += 0.5
 
-    shifted = shown(tmp_path / "shifted", edit=shift, recurrent=True)
+    shifted = showing_rows(tmp_path / "shifted", edit=shift, recurrent=True)
     environment = Gymnasium(length=3)
-    rollout = run(shifted, environment, 6, shown(tmp_path / "tiny", recurrent=True))
+    rollout = roll(shifted, environment, 6, showing_rows(tmp_path / "tiny", recurrent=True))
 
     np.testing.assert_array_equal(environment.actions, rollout.acted)
     error = np.subtract(environment.actions, rollout.tensors["actions"], dtype=np.float64)
@@ -129,7 +129,7 @@ def test_the_reference_sees_the_same_keeps_its_own_state_and_does_not_act(
     np.testing.assert_allclose(error[:, 1], [0.5, 0.75, 0.875] * 2, atol=1e-6)
 
 
-def test_an_action_belongs_to_the_environment(tmp_path: Path, run: Runner) -> None:
+def test_an_action_belongs_to_the_environment(tmp_path: Path, roll: Runner) -> None:
     class Scribbler(Rows):
         reset = Rows.begin
 
@@ -137,24 +137,26 @@ def test_an_action_belongs_to_the_environment(tmp_path: Path, run: Runner) -> No
             action[:] = 9.0
             return *self.act(action), {}
 
-    rollout = run(shown(tmp_path / "tiny", recurrent=True), Scribbler(), 4)
+    rollout = roll(showing_rows(tmp_path / "tiny", recurrent=True), Scribbler(), 4)
 
     assert abs(rollout.acted).max() < 9.0
 
 
-def test_a_model_that_gives_no_finite_output_does_not_act(tmp_path: Path, run: Runner) -> None:
+def test_a_model_that_gives_no_finite_output_does_not_act(tmp_path: Path, roll: Runner) -> None:
     def spoil(arrays: dict[str, Any]) -> None:
         arrays["b1"][1] = np.nan
 
     environment = Gymnasium()
     with refusal(ToolError):
-        run(shown(tmp_path / "tiny", edit=spoil), environment, 4)
+        roll(showing_rows(tmp_path / "tiny", edit=spoil), environment, 4)
     assert not environment.actions
 
 
-def test_saved_rows_are_those_of_the_reference_and_can_be_read(tmp_path: Path, run: Runner) -> None:
-    folder = shown(tmp_path / "tiny", recurrent=True)
-    rollout = run(folder, Gymnasium(), 9)
+def test_saved_rows_are_those_of_the_reference_and_can_be_read(
+    tmp_path: Path, roll: Runner
+) -> None:
+    folder = showing_rows(tmp_path / "tiny", recurrent=True)
+    rollout = roll(folder, Gymnasium(), 9)
 
     rollout.save(tmp_path / "rollout.npz")
 
@@ -168,13 +170,13 @@ def test_saved_rows_are_those_of_the_reference_and_can_be_read(tmp_path: Path, r
 
 
 @pytest.mark.real_data
-def test_a_recorded_rollout_is_acted_again(shared_data: Path, tmp_path: Path, run: Runner) -> None:
+def test_a_recorded_rollout_is_acted_again(shared_data: Path, tmp_path: Path, roll: Runner) -> None:
     lite3, folder = shared_data / "legged" / "lite3", tmp_path / "vendors"
     shutil.copytree(VENDORS, folder)
     shutil.copy(lite3 / "policy.onnx", folder)
     with np.load(lite3 / "rollout_50hz.npz") as recorded:
         obs, actions = recorded["obs"], recorded["action"]
 
-    rollout = run(folder, Gymnasium(length=1000, rows=obs), 512)
+    rollout = roll(folder, Gymnasium(length=1000, rows=obs), 512)
 
     np.testing.assert_allclose(rollout.acted, actions[:512], atol=1e-5)

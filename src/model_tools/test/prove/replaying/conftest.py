@@ -8,20 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.bundle import ChunkBundle, JointBundle
 
+from .small_arms import ArmFlight, arm_bundle
 from .small_flights import SmallFlight
 from .small_policies import seeing
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> JointBundle:
+def tiny_policy(tmp_path: Path) -> JointBundle:
     return seeing(tmp_path / "tiny")
 
 
 @pytest.fixture
-def flown(tmp_path: Path, bundle: JointBundle) -> Path:
+def flown(tmp_path: Path, tiny_policy: JointBundle) -> Path:
     """Return a recording of a policy that stands up and runs for 30 ticks, 81 in all."""
-    flight = SmallFlight(bundle)
+    flight = SmallFlight(tiny_policy)
     flight.stand_and_run(30)
     return flight.save(tmp_path / "flown")
+
+
+@pytest.fixture
+def tiny_arm(tmp_path: Path) -> ChunkBundle:
+    return arm_bundle(tmp_path / "arm")
+
+
+@pytest.fixture
+def arm_flown(tmp_path: Path, tiny_arm: ChunkBundle) -> Path:
+    """Return a recording of an arm that stands up and runs for 60 ticks."""
+    return ArmFlight(tiny_arm).runs(60).save(tmp_path / "flown")

@@ -30,6 +30,15 @@ from policy_inference.flight.tap import WorkerTap
 from policy_inference.interfaces import F64, Mode
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "asynchronous": {},
+    "realigned": {"realign": True},
+    "fewer steps": {"steps": 5, "refill_threshold": 0.9},
+    "slow": {"simulated_latency_s": 0.2},
+    "ensemble": {"mode": "ensemble", "simulated_latency_s": 0.0},
+    "synchronous": {"mode": "synchronous"},
+}
+"""Ways to execute chunks."""
 START_NS = 5_000_000_000
 ORDER = ("elbow_flex", "gripper", "shoulder_pan")
 _LEADER_TOPIC = Topic(LEADER.name, JOINT_STATES.type)
@@ -59,7 +68,7 @@ class ArmFlight:
     """
 
     def __init__(
-        self, bundle: ChunkBundle, *, facts: Mapping[str, str] | None = None, **settings: Any
+        self, tiny_policy: ChunkBundle, *, facts: Mapping[str, str] | None = None, **settings: Any
     ) -> None:
         """Stand still.
 
@@ -69,13 +78,13 @@ class ArmFlight:
             settings: How chunks are executed, where not as usual.
         """
         chosen = {"simulated_latency_s": 0.07, "fade_s": 0.1, **settings}
-        self.settings, self.bundle = ChunkSettings(**chosen), bundle
-        contract = bundle.contract
+        self.settings, self.bundle = ChunkSettings(**chosen), tiny_policy
+        contract = tiny_policy.contract
         limits = limits_in_force(contract, StricterLimits())
         self.clock_ns = self._due_ns = START_NS
         self.fails = False
         self.tap = WorkerTap(worker_of(self._run, self._clock, self.settings, inline=True))
-        self.runtime = chunk_controller(bundle, self.tap, limits, self._clock, self.settings)
+        self.runtime = chunk_controller(tiny_policy, self.tap, limits, self._clock, self.settings)
         self.controller = self.runtime.controller
         self._leads = self.runtime.takeover is not None
         self.leader: F64 | None = None
@@ -84,7 +93,7 @@ class ArmFlight:
         self._make = SensorMessages(self._types)
         backend: Any = NamedBackend()
         self._flight = flight_of(
-            bundle,
+            tiny_policy,
             backend,
             self.controller,
             [JOINT_STATES, *([_LEADER_TOPIC] if self._leads else [])],

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,31 +41,31 @@ class SmallFlight:
     """A robot with two joints that swing, and its controller; every tick is recorded."""
 
     def __init__(
-        self, bundle: JointBundle | SetBundle, stricter_limits: StricterLimits | None = None
+        self, tiny_policy: JointBundle | SetBundle, stricter_limits: StricterLimits | None = None
     ) -> None:
         self.clock_ns, self.now_ns = START_NS, START_NS
-        limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
-        tap, backend, self.controller = self._open(bundle, limits)
+        limits = limits_in_force(tiny_policy.contract, stricter_limits or StricterLimits())
+        tap, backend, self.controller = self._open(tiny_policy, limits)
         self._stops = False
-        self._period_ns, self._types = bundle.contract.period_ns, message_types()
+        self._period_ns, self._types = tiny_policy.contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
         self._flight = flight_of(
-            bundle, backend, self.controller, TOPICS, settings=settings_of(limits, backend)
+            tiny_policy, backend, self.controller, TOPICS, settings=settings_of(limits, backend)
         )
         self._ring = Ring(self.controller, tap, 1000)
         tap.show(self._ring)
-        names = bundle.contract.joints.on_robot()
+        names = tiny_policy.contract.joints.on_robot()
         self._readers = {
             name: state_reader(name, names, self.controller.state)
             for name in self.controller.inputs
             if name != TWIST.name
         }
 
-    def _open(self, bundle: Any, limits: Limits) -> tuple[Tap | SetTap, Backend, Controller]:
+    def _open(self, tiny_policy: Any, limits: Limits) -> tuple[Tap | SetTap, Backend, Controller]:
         """Return what shows the runs, what they run on, and the controller."""
-        backend, _ = open_backend(bundle, ["onnx"])
+        backend, _ = open_backend(tiny_policy, ["onnx"])
         tap = Tap(backend)
-        return tap, tap, joint_controller(bundle, tap, limits, self._clock)
+        return tap, tap, joint_controller(tiny_policy, tap, limits, self._clock)
 
     def _clock(self) -> int:
         """Return the time; a controller reads it once the policy has run."""
@@ -169,25 +170,23 @@ class SmallFlight:
 
 def rewritten(
     recording: Path,
-    place: Path,
-    edit: Callable[[str, Any], Any],
+    reworded: Callable[[str, Any], Any],
     definitions: Mapping[str, str] | None = None,
     loads_at: int | None = None,
     later_ns: Mapping[str, int] | None = None,
     logged_ns: Callable[[str, Any, int], int] = lambda topic, message, log_ns: log_ns,
 ) -> Path:
-    """Write a recording anew.
+    """Write a recording again, into a new folder beside it.
 
     Args:
         recording: Its folder.
-        place: The folder to be.
         edit: Gets relative topic and message, and returns the message or None to leave it out.
         definitions: Text of messages that differ from the present ones.
         loads_at: Tick before which another bundle is loaded.
         later_ns: By how much later a topic is logged.
         logged_ns: Gets relative topic, message and log time, and returns another log time.
     """
-    types = message_types()
+    types, place = message_types(), recording.with_name(f"{recording.name}_rewritten")
     for name, text in (definitions or {}).items():
         types.fielddefs.pop(name)
         types.register(get_types_from_msg(text, name))
@@ -203,7 +202,7 @@ def rewritten(
         for connection, log_ns, data in reader.messages():
             topic = connection.topic.lstrip("/")
             writable: Any = bytearray(data)  # arrays of the message are views of it
-            message = edit(topic, reader.deserialize(writable, connection.msgtype))
+            message = reworded(topic, reader.deserialize(writable, connection.msgtype))
             if topic == "flight_info":
                 info = connection, message
             if topic == "policy_tick" and message is not None and message.tick == loads_at:
@@ -219,3 +218,44 @@ def rewritten(
                     types.serialize_cdr(message, connection.msgtype),
                 )
     return place
+
+
+def remade(
+    recording: Path,
+    topic: str,
+    reworded: Callable[[Any], Any],
+    number: int | None = None,
+    **more: Any,
+) -> Path:
+    """Write a recording again with other messages of a topic.
+
+    Args:
+        recording: Its folder.
+        topic: Relative name.
+        edit: Returns the message, None to leave it out, or changes its arrays.
+        number: Of the only message that is changed; all by default.
+        **more: See `rewritten`.
+    """
+    numbers = itertools.count()
+
+    def change(name: str, message: Any) -> Any:
+        if name != topic or number not in (None, next(numbers)):
+            return message
+        return reworded(message)
+
+    return rewritten(recording, change, **more)
+
+
+def elsewhere(recording: Path) -> Path:
+    """Write a recording again as one of another machine."""
+    return remade(recording, "flight_info", lambda info: dataclasses.replace(info, host="robot"))
+
+
+def added(field: str, index: int, amount: float) -> Callable[[Any], Any]:
+    """Return what changes one value of an array of a message."""
+
+    def change(message: Any) -> Any:
+        getattr(message, field)[index] += amount
+        return message
+
+    return change

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from model_tools.prove.replaying.replay import ReplayedFlight
+from model_tools.prove.replaying.replay import ReplayedFlight, replay
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
@@ -39,11 +39,11 @@ SEEING = {
 def seeing(folder: Path, observation: str = PLAIN, **options: Any) -> JointBundle:
     """Make a policy that observes this."""
     make_bundle(folder, **options)
-    edit(folder, PLAIN, observation)
+    reworded(folder, PLAIN, observation)
     if "velocity_command" in observation or "standing" in observation:
-        edit(folder, "safety: {", f"{RANGE}\nsafety: {{")
+        reworded(folder, "safety: {", f"{RANGE}\nsafety: {{")
     if "motion_" in observation:
-        edit(folder, "safety: {", f"motion: {_motion(folder)}\nsafety: {{")
+        reworded(folder, "safety: {", f"motion: {_motion(folder)}\nsafety: {{")
     return load_bundle(folder, kind=JointBundle)
 
 
@@ -67,7 +67,7 @@ def _motion(folder: Path) -> str:
     )
 
 
-def edit(folder: Path, before: str, after: str) -> Path:
+def reworded(folder: Path, before: str, after: str) -> Path:
     """Change the contract."""
     file = folder / "policy.yaml"
     text = file.read_text("utf-8")
@@ -82,5 +82,21 @@ def differing(found: ReplayedFlight) -> dict[str, int]:
     }
 
 
-def judged(found: ReplayedFlight) -> dict[str, tuple[int, int]]:
+def counts_of(found: ReplayedFlight) -> dict[str, tuple[int, int]]:
     return {name: (stage.judged, stage.not_judged) for name, stage in found.replayer.stages.items()}
+
+
+def alike(recording: Path, given: Path | None = None) -> ReplayedFlight:
+    """Replay a recording, of which nothing may differ; return what was found."""
+    found = replay(recording, given, "", {})
+    assert found, f"{found.first} {found.unproven} {differing(found)} {counts_of(found)}"
+    assert not differing(found)
+    return found
+
+
+def first_difference(recording: Path) -> tuple[int, str, str]:
+    """Replay a recording, of which something has to differ; return tick, stage and name."""
+    found = replay(recording, None, "", {})
+    assert not found
+    assert found.first is not None
+    return found.first.tick, found.first.stage, found.first.name

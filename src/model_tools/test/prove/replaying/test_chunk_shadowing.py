@@ -26,16 +26,8 @@ from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowO
 from policy_inference.shadow.divergence import Divergence
 from testkit.wording import refusal
 
-from .small_arms import ArmFlight, arm_bundle
-from .small_flights import rewritten
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "asynchronous": {},
-    "realigned": {"realign": True},
-    "fewer steps": {"steps": 5, "refill_threshold": 0.9},
-    "ensemble": {"mode": "ensemble", "simulated_latency_s": 0.0},
-    "synchronous": {"mode": "synchronous"},
-}
+from .small_arms import SETTINGS, ArmFlight, arm_bundle
+from .small_flights import remade
 
 
 class ShadowedArmFlight:
@@ -49,26 +41,26 @@ class ShadowedArmFlight:
 
     def __init__(
         self,
-        bundle: ChunkBundle,
+        tiny_policy: ChunkBundle,
         shadow: ChunkBundle,
         mode: ShadowMode,
         run: Callable[[Snapshot], F64] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         facts = {"shadow.bundle_sha256": shadow.sha256, "shadow.bundle_name": "small_arm"}
-        self.flight = ArmFlight(bundle, facts=facts, **(settings or {}))
+        self.flight = ArmFlight(tiny_policy, facts=facts, **(settings or {}))
         self.flight.observe = self._observe
         state, contract = self.flight.controller.state, shadow.contract
         self._shadow = ChunkShadow(
             contract,
             run or self._run,
             limits_in_force(contract, StricterLimits()),
-            bundle.contract,
+            tiny_policy.contract,
             {name: state[name].size for name in state.slices},
             self.flight.settings,
             mode,
         )
-        self.divergence = Divergence.of(bundle.contract)
+        self.divergence = Divergence.of(tiny_policy.contract)
         self.what, self.fails = "", False
         self._random = np.random.default_rng(11)
         self._waiting = list[ShadowObservation]()
@@ -135,24 +127,19 @@ def assert_same(one: Divergence, other: Divergence) -> None:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> ChunkBundle:
-    return arm_bundle(tmp_path / "arm")
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> ChunkBundle:
+def other_arm(tmp_path: Path) -> ChunkBundle:
     return arm_bundle(tmp_path / "other", version="2.0.0")
 
 
 @pytest.mark.parametrize("mode", ShadowMode)
 @pytest.mark.parametrize("how", SETTINGS)
 def test_figures_of_the_flight_are_computed_again_bit_for_bit(
-    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle, how: str, mode: ShadowMode
+    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle, how: str, mode: ShadowMode
 ) -> None:
-    flown = ShadowedArmFlight(bundle, other, mode, settings=SETTINGS[how]).flown()
+    flown = ShadowedArmFlight(tiny_arm, other_arm, mode, settings=SETTINGS[how]).flown()
     recording = FlightRecording(flown.flight.save(tmp_path / "flown"))
 
-    found = shadow_flight(recording, other, [], {}, mode)
+    found = shadow_flight(recording, other_arm, [], {}, mode)
 
     assert_same(found.divergence, flown.divergence)
     assert found.recorded is not None
@@ -168,25 +155,27 @@ def test_figures_of_the_flight_are_computed_again_bit_for_bit(
 
 
 def test_recorded_chunks_can_be_followed_that_were_free(
-    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
+    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
 ) -> None:
-    flown = ShadowedArmFlight(bundle, other, ShadowMode.FREE, settings={"realign": True}).flown()
+    flown = ShadowedArmFlight(
+        tiny_arm, other_arm, ShadowMode.FREE, settings={"realign": True}
+    ).flown()
     recording = FlightRecording(flown.flight.save(tmp_path / "flown"))
 
-    found = shadow_flight(recording, other, [], {}, ShadowMode.FOLLOWED)
+    found = shadow_flight(recording, other_arm, [], {}, ShadowMode.FOLLOWED)
 
     assert found.divergence.counts == flown.divergence.counts
     assert not np.array_equal(found.divergence.rms, flown.divergence.rms)
 
 
 def test_from_the_middle_of_a_run_what_is_known_is_compared(
-    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
+    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
 ) -> None:
-    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
+    flown = ShadowedArmFlight(tiny_arm, other_arm, ShadowMode.FOLLOWED)
     flight = flown.flight.runs(90)
     recording = FlightRecording(flight.save(tmp_path / "flown", flight.ticks - 50))
 
-    found = shadow_flight(recording, other, [], {}, ShadowMode.FOLLOWED)
+    found = shadow_flight(recording, other_arm, [], {}, ShadowMode.FOLLOWED)
 
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
     compared = [a for a in found.answers.values() if a.outcome is ShadowOutcome.COMPARED]
@@ -199,11 +188,11 @@ def test_from_the_middle_of_a_run_what_is_known_is_compared(
 
 
 def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
-    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
+    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
 ) -> None:
     third = arm_bundle(tmp_path / "third", version="3.0.0")
-    alone = FlightRecording(ArmFlight(bundle).runs(20).save(tmp_path / "alone"))
-    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
+    alone = FlightRecording(ArmFlight(tiny_arm).runs(20).save(tmp_path / "alone"))
+    flown = ShadowedArmFlight(tiny_arm, other_arm, ShadowMode.FOLLOWED)
     shadowed = FlightRecording(flown.flight.runs(20).save(tmp_path / "shadowed"))
 
     for recording in (alone, shadowed):
@@ -212,29 +201,28 @@ def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
 
 
 def test_inference_that_is_missing_is_found(
-    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
+    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
 ) -> None:
-    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
+    flown = ShadowedArmFlight(tiny_arm, other_arm, ShadowMode.FOLLOWED)
     path = flown.flight.runs(60).save(tmp_path / "flown")
 
-    def spoil(topic: str, message: Any) -> Any:
-        if topic == "shadow_inference":
-            message.observation_ns += 1
-        return message
+    def later(inference: Any) -> Any:
+        inference.observation_ns += 1
+        return inference
 
-    changed = FlightRecording(rewritten(path, tmp_path / "changed", spoil))
+    recording = FlightRecording(remade(path, "shadow_inference", later))
 
     with refusal(ToolError):
-        shadow_flight(changed, other, [], {}, ShadowMode.FOLLOWED)
+        shadow_flight(recording, other_arm, [], {}, ShadowMode.FOLLOWED)
 
 
 def test_model_of_a_shadow_without_cameras_is_run(tmp_path: Path) -> None:
     blind: dict[str, Any] = {"sizes": {}, "encoders": False, "environment": 3}
-    bundle = arm_bundle(tmp_path / "arm", **blind)
+    tiny_policy = arm_bundle(tmp_path / "arm", **blind)
     other = arm_bundle(tmp_path / "other", version="2.0.0", **blind)
     with open_models(other.models, ["onnx"]) as models:
         run = Inference(other.contract, models).run
-        flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED, run)
+        flown = ShadowedArmFlight(tiny_policy, other, ShadowMode.FOLLOWED, run)
         flight = flown.flight.runs(60)
     recording = FlightRecording(flight.save(tmp_path / "flown"))
 

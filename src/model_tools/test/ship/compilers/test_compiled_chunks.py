@@ -25,7 +25,6 @@ from policy_inference.interfaces import F64
 from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
-from ..stores import tool
 from .conftest import SIZES
 
 Compile = Callable[..., ChunkBundle]
@@ -87,15 +86,18 @@ def chunks_of(bundle: ChunkBundle, samples: Mapping[str, GraphSamples]) -> F64:
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 3e-3), ("int8", 0.05)])
 def test_all_graphs_are_compiled_and_answer_nearly_the_same(
-    compile_arm: Compile, worst: Worst, precision: str, tolerance: float
+    compile_arm: Compile, worst: Worst, arm_source: Path, precision: str, tolerance: float
 ) -> None:
+    (arm_source / ENCODER / "notes.txt").touch()
     bundle = compile_arm(precision)
+    files = {str(f.relative_to(bundle.path)) for f in bundle.path.rglob("*") if f.is_file()}
+    graphs = {f"{name}/{name}.{precision}.onnx" for name in (POLICY, ENCODER)}
+    assert files == {*graphs, "golden.npz", "policy.yaml"}
 
     for name in (ENCODER, POLICY):
         artifact = bundle.contract.graphs[name].artifacts["onnx"]
         assert artifact.precision == precision
         assert artifact.file == f"{name}/{name}.{precision}.onnx"
-        assert not (bundle.path / name / f"{name}.onnx").exists()
     assert 0.0 < worst(bundle) < tolerance
     assert not bundle.contract.limits
     bundle.verify()
@@ -135,20 +137,6 @@ def test_another_back_ends_graphs_stand_beside_the_reference(
     assert worst(bundle) < 1e-5
 
 
-def test_nothing_but_the_bundle_is_made(compile_arm: Compile, arm_source: Path) -> None:
-    (arm_source / ENCODER / "notes.txt").touch()
-
-    bundle = compile_arm()
-
-    files = sorted(str(f.relative_to(bundle.path)) for f in bundle.path.rglob("*") if f.is_file())
-    assert files == [
-        f"{POLICY}/{POLICY}.int8.onnx",
-        f"{ENCODER}/{ENCODER}.int8.onnx",
-        "golden.npz",
-        "policy.yaml",
-    ]
-
-
 def test_all_frames_calibrate_where_there_are_fewer_than_usual(
     compile_arm: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,19 +161,6 @@ def test_calibrating_needs_a_dataset(compile_arm: Compile, tmp_path: Path) -> No
     (tmp_path / "rollout.npz").touch()
     with refusal(ToolError):
         compile_arm(rows=tmp_path / "rollout.npz")
-
-
-def test_the_command_compiles_a_chunk_policy(
-    arm_source: Path, arm_dataset: Path, tmp_path: Path
-) -> None:
-    options = ("--precision", "int8", "--dataset", arm_dataset, "--cal-num", "36")
-
-    status = tool("compile", "onnx", "--bundle", arm_source, *options, "--output", tmp_path / "o")
-
-    assert status == 0
-    bundle = load_bundle(tmp_path / "o", kind=ChunkBundle)
-    assert bundle.contract.graphs[POLICY].artifacts["onnx"].precision == "int8"
-    bundle.verify()
 
 
 @pytest.mark.slow

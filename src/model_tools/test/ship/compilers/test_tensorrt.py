@@ -83,19 +83,15 @@ def test_every_version_builds_an_engine_of_it(
 
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_the_contract_says_that_the_file_is_portable(
-    compile_tensorrt: Compile, precision: str
+    compile_tensorrt: Compile, tmp_path: Path, precision: str
 ) -> None:
-    entry, file = compile_tensorrt(precision).artifact("tensorrt")
+    bundle = compile_tensorrt(precision)
+    entry, file = bundle.artifact("tensorrt")
 
     assert (entry.precision, entry.target) == (precision, None)
     assert file.name == f"policy.{precision}.tensorrt.onnx"
     assert entry.made is not None
     check_wording(entry.made)
-
-
-def test_the_reference_stays_where_it_was(compile_tensorrt: Compile, tmp_path: Path) -> None:
-    bundle = compile_tensorrt("int8")
-
     former = load_bundle(tmp_path / "tiny", kind=JointBundle).contract.model.artifacts["onnx"]
     assert bundle.contract.model.artifacts["onnx"] == former
 

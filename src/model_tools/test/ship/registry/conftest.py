@@ -184,6 +184,47 @@ def pull(tmp_path: Path) -> Pull:
     return pulled
 
 
+@dataclass
+class RegistrySite:
+    """A repository of a registry, who publishes there, and a robot that pulls from it."""
+
+    make_version: MakeVersion
+    signer: Signer
+    repository: str
+    pull: Pull
+    folder: Path
+    request: pytest.FixtureRequest
+
+    @property
+    def root(self) -> Path:
+        """The robot's root with three versions."""
+        return Path(self.request.getfixturevalue("root"))
+
+    def offer(self, version: str = "1.0.0") -> Path:
+        """Sign a version and push it."""
+        bundle = self.signer.sign(self.make_version(version))
+        push(bundle, self.repository)
+        return bundle
+
+    def state(self, text: str, *more: object) -> Path:
+        """Sign a statement and push it."""
+        file = self.signer.statement(self.folder / "statement.yaml", text)
+        push(file, self.repository, *more)
+        return file
+
+
+@pytest.fixture
+def site(
+    make_version: MakeVersion,
+    signer: Signer,
+    repository: str,
+    pull: Pull,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> RegistrySite:
+    return RegistrySite(make_version, signer, repository, pull, tmp_path, request)
+
+
 def push(folder: Path, repository: str, *more: object) -> None:
     """Push with the command."""
     assert tool("push", folder, repository, *more) == 0

@@ -33,7 +33,7 @@ from testkit.wording import check_wording, refusal
 
 from ..conftest import MakeVersion
 from ..stores import NAME, in_use, verify_problems, versions
-from .conftest import ACCESS, Pull, Signer
+from .conftest import ACCESS, Pull, RegistrySite, Signer
 from .hostile import Answer, Asked, HostileRegistry
 
 IMPATIENT = replace(ACCESS, timeout_s=0.2)
@@ -394,13 +394,11 @@ def test_signature_is_checked_before_the_contract_is_parsed(
         pull(f"{evil.place}:1.0.0", signer.trusted)
 
 
-def test_tag_shows_the_version_that_it_names(
-    evil: HostileRegistry, make_version: MakeVersion, signer: Signer, pull: Pull, tmp_path: Path
-) -> None:
+def test_tag_shows_the_version_that_it_names(evil: HostileRegistry, site: RegistrySite) -> None:
     for tag in ("1.3.0", "1.3.0_a", "1.3.0_a_b"):  # of 1.3.0+a+b
-        evil.offer(signer.sign(make_version("1.0.0")), tag)
+        evil.offer(site.signer.sign(site.make_version("1.0.0")), tag)
         with refusal(RegistryError):
-            pull(f"{evil.place}:{tag}", signer.trusted)
+            site.pull(f"{evil.place}:{tag}", site.signer.trusted)
 
 
 def test_bundle_with_another_name_is_refused(

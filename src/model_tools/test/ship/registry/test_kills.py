@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import shutil
 from itertools import count
-from pathlib import Path
 
 import pytest
 
-from ..conftest import MakeVersion
 from ..stores import hidden_names, in_use, tool, tool_killed, verify_problems, versions
-from .conftest import Signer, push
+from .conftest import RegistrySite, push
 from .test_statements import channel, revocations
 
 pytestmark = pytest.mark.forks
@@ -24,26 +22,19 @@ MOST_CHANGES = 1000
 @pytest.mark.parametrize(
     "step", [13, pytest.param(1, marks=pytest.mark.acceptance)], ids=["some", "each"]
 )
-def test_pull_that_is_killed_is_continued(
-    step: int,
-    make_version: MakeVersion,
-    signer: Signer,
-    repository: str,
-    root: Path,
-    tmp_path: Path,
-) -> None:
-    bundle = signer.sign(make_version("1.3.0"))
-    push(bundle, repository)
-    push(signer.statement(tmp_path / "c.yaml", channel(bundle)), repository)
-    push(signer.statement(tmp_path / "r.yaml", revocations(v0_9_0="old")), repository)
-    options = ("--install", "--activate", "--channel", "stable", "--public-key", signer.public)
+def test_pull_that_is_killed_is_continued(step: int, site: RegistrySite) -> None:
+    bundle = site.signer.sign(site.make_version("1.3.0"))
+    push(bundle, site.repository)
+    site.state(channel(bundle))
+    site.state(revocations(v0_9_0="old"))
+    options = ("--install", "--activate", "--channel", "stable", "--public-key", site.signer.public)
     for at in count(1, step):
-        mine = shutil.copytree(root, tmp_path / str(at), symlinks=True)
-        was_killed = tool_killed(at, "pull", repository, *options, "--root", mine)
+        mine = shutil.copytree(site.root, site.folder / str(at), symlinks=True)
+        was_killed = tool_killed(at, "pull", site.repository, *options, "--root", mine)
         assert verify_problems(mine) == []
         assert in_use(mine) in (BEFORE, AFTER)
         assert set(versions(mine)) >= {"1.0.0", "1.1.0", "1.2.0"}
-        assert tool("pull", repository, *options, "--root", mine) == 0
+        assert tool("pull", site.repository, *options, "--root", mine) == 0
         assert in_use(mine) == AFTER
         assert tool("prune", "tiny", "--keep", 99, "--force", "--root", mine) == 0
         assert hidden_names(mine) == []

@@ -25,7 +25,7 @@ from testkit.wording import refusal
 from ..conftest import SET, MakeVersion
 from ..store.test_robot import run_as_robot
 from ..stores import NAME, hidden_names, in_use, tool, tool_refused, verify_problems, versions
-from .conftest import OTHER_MODEL, Pull, Server, Signer, push
+from .conftest import OTHER_MODEL, Pull, RegistrySite, Server, Signer, push
 
 TwoBackends = Callable[..., Path]
 
@@ -82,20 +82,24 @@ def test_only_the_files_that_the_contract_names_are_pushed(
 
 
 def test_robot_pulls_the_models_of_its_back_end_only(
-    tmp_path: Path, two_backends: TwoBackends, signer: Signer, repository: str, pull: Pull
+    two_backends: TwoBackends, site: RegistrySite
 ) -> None:
-    push(signer.sign(two_backends()), repository)
-    done = pull(f"{repository}:1.0.0", signer.trusted, backends=["onnx"])
+    push(site.signer.sign(two_backends()), site.repository)
+    done = site.pull(f"{site.repository}:1.0.0", site.signer.trusted, backends=["onnx"])
     assert done.absent == ["rknn"]
     assert not (done.folder / "rknn").exists()
-    root = tmp_path / "models"
+    root = site.folder / "models"
     assert verify_problems(root) == []
-    assert tool("activate", NAME, "1.0.0", "--root", root, "--public-key", signer.public) == 0
+    assert tool("activate", NAME, "1.0.0", "--root", root, "--public-key", site.signer.public) == 0
     record = json.loads((done.folder / "model_version.json").read_text("utf-8"))
     assert record["backends"] == ["onnx"]
     assert "rknn_hash" not in record or record["rknn_hash"] is None
     with refusal(BundleError):
         done.bundle.models[0].artifact("rknn")
+    with refusal(BundleError):
+        site.pull(f"{site.repository}:1.0.0", site.signer.trusted)  # with all back ends
+    with refusal(ToolError):
+        site.pull(f"{site.repository}:1.0.0", site.signer.trusted, backends=["bpu"])
 
 
 def test_bundle_for_some_back_ends_is_installed_from_its_folder_for_these(
@@ -118,23 +122,6 @@ def test_version_for_all_back_ends_has_those_of_one(
     assert tool("install", two_backends(), "--backend", "onnx", "--root", tmp_path / "models") == 0
 
 
-def test_version_for_one_back_end_never_gets_another(
-    two_backends: TwoBackends, repository: str, pull: Pull
-) -> None:
-    push(two_backends(), repository)
-    pull(f"{repository}:1.0.0", backends=["rknn"])
-    with refusal(BundleError):
-        pull(f"{repository}:1.0.0")
-
-
-def test_unknown_back_end_is_refused_with_those_there_are(
-    two_backends: TwoBackends, repository: str, pull: Pull
-) -> None:
-    push(two_backends(), repository)
-    with refusal(ToolError):
-        pull(f"{repository}:1.0.0", backends=["bpu"])
-
-
 def test_pulled_again_nothing_is_downloaded(
     make_version: MakeVersion, repository: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,35 +139,17 @@ def test_tag_is_not_moved_without_force(make_version: MakeVersion, repository: s
     push(other, repository, "--force")
 
 
-def test_older_version_is_refused(
-    make_version: MakeVersion,
-    repository: str,
-    pull: Pull,
-    root: Path,
-    signer: Signer,
-    tmp_path: Path,
-) -> None:
-    push(signer.sign(make_version("1.1.5")), repository)
-    with refusal(ToolError):
-        pull(f"{repository}:1.1.5", root=root)
-    assert versions(root) == ["1.0.0", "1.1.0", "1.2.0"]
-
-
 def test_full_disk_is_refused_and_leaves_what_was_there(
-    make_version: MakeVersion,
-    repository: str,
-    pull: Pull,
-    root: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, site: RegistrySite
 ) -> None:
-    push(make_version("1.3.0"), repository)
+    push(site.make_version("1.3.0"), site.repository)
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, 1 << 30, 1000))
         with refusal(ToolError):
-            pull(f"{repository}:1.3.0", root=root)
-    assert in_use(root)[0] == "1.2.0"
-    assert pull(f"{repository}:1.3.0", root=root).is_new
+            site.pull(f"{site.repository}:1.3.0", root=site.root)
+    assert in_use(site.root)[0] == "1.2.0"
+    assert site.pull(f"{site.repository}:1.3.0", root=site.root).is_new
 
 
 @pytest.mark.parametrize("kib_left", [0, 4, 12])
@@ -213,18 +182,8 @@ def test_pull_needs_only_what_a_robot_has(
     tmp_path: Path, make_version: MakeVersion, repository: str
 ) -> None:
     push(make_version(), repository)
-    run_as_robot(
-        [
-            [
-                "pull",
-                f"{repository}:1.0.0",
-                "--install",
-                "--activate",
-                "--root",
-                str(tmp_path / "models"),
-            ]
-        ]
-    )
+    root = str(tmp_path / "models")
+    run_as_robot([["pull", f"{repository}:1.0.0", "--install", "--activate", "--root", root]])
     assert in_use(tmp_path / "models") == ("1.0.0", [])
 
 
@@ -245,24 +204,20 @@ def test_two_pulls_of_one_bundle_do_not_meet(
 
 
 def test_what_a_pull_is_writing_is_no_leftover(
-    make_version: MakeVersion,
-    repository: str,
-    pull: Pull,
-    root: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, site: RegistrySite
 ) -> None:
-    push(make_version("1.3.0"), repository)
+    push(site.make_version("1.3.0"), site.repository)
     real = client.RegistryRepository.download
 
     def meets(self: client.RegistryRepository, *args: object) -> None:
-        assert tool("verify", "--root", root) == 0
-        assert not [note for one in verify(root) for note in one.notes]
-        assert tool("prune", NAME, "--force", "--root", root) == 0
+        assert tool("verify", "--root", site.root) == 0
+        assert not [note for one in verify(site.root) for note in one.notes]
+        assert tool("prune", NAME, "--force", "--root", site.root) == 0
         real(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(client.RegistryRepository, "download", meets)
-    assert pull(f"{repository}:1.3.0", root=root).is_new
-    assert hidden_names(root) == []
+    assert site.pull(f"{site.repository}:1.3.0", root=site.root).is_new
+    assert hidden_names(site.root) == []
 
 
 @pytest.mark.parametrize(
@@ -316,12 +271,12 @@ def test_name_of_the_repository_is_that_of_the_bundle(
 
 
 def test_policy_set_is_pushed_with_its_members_and_pulled_as_one_version(
-    gathered_set: Path, tmp_path: Path, signer: Signer, repository: str, pull: Pull
+    gathered_set: Path, site: RegistrySite
 ) -> None:
-    repository = repository.replace(f"/{NAME}", f"/{SET}")
+    site.repository = site.repository.replace(f"/{NAME}", f"/{SET}")
     (gathered_set / "first" / "notes.txt").write_text("private", "utf-8")
-    push(signer.sign(gathered_set), repository)
-    done = pull(f"{repository}:1.0.0", signer.trusted)
+    push(site.signer.sign(gathered_set), site.repository)
+    done = site.pull(f"{site.repository}:1.0.0", site.signer.trusted)
     assert {str(file.relative_to(done.folder)) for file in done.folder.rglob("*.*")} == {
         *(
             f"{name}/{file}"
@@ -332,7 +287,7 @@ def test_policy_set_is_pushed_with_its_members_and_pulled_as_one_version(
         "set.yaml",
         "set.yaml.sig",
     }
-    assert not pull(f"{repository}:1.0.0", signer.trusted).is_new
-    root = tmp_path / "models"
-    assert tool("activate", SET, "1.0.0", "--root", root, "--public-key", signer.public) == 0
+    assert not site.pull(f"{site.repository}:1.0.0", site.signer.trusted).is_new
+    root = site.folder / "models"
+    assert tool("activate", SET, "1.0.0", "--root", root, "--public-key", site.signer.public) == 0
     assert verify_problems(root) == []

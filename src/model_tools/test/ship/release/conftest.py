@@ -52,6 +52,10 @@ class Candidate:
         args = [part for report in reports for part in ("--evidence", report)]
         return tool("release", "record", self.file, stage, *args, "--by", "me")
 
+    def prove(self, stage: str, document: Any, robot: str = "r1") -> int:
+        """Write a report of a robot and record it; return the exit status."""
+        return self.record(stage, f"{robot}={self.report(f'{stage}_{robot}', document)}")
+
     def record_refused(self, stage: str, *reports: Path | str) -> None:
         """Record evidence that must be refused, and compare the message."""
         self._caplog.clear()
@@ -132,7 +136,7 @@ class Candidate:
 
 
 @pytest.fixture
-def draft_release(
+def proposal(
     tmp_path: Path, make_version: MakeVersion, caplog: pytest.LogCaptureFixture
 ) -> Candidate:
     """A release with its baseline, before its first evidence."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,16 +90,6 @@ def test_bundle_without_a_trusted_signature_is_refused_at_every_step(
         assert in_use(root) == ("1.1.0", ["1.0.0"])
     assert tool("verify", NAME, "1.0.0", *options) == 1
     assert tool("verify", NAME, "1.1.0", *options) == 0
-
-
-def test_files_are_covered_by_the_hashes_in_what_is_signed(
-    tmp_path: Path, make_version: MakeVersion
-) -> None:
-    private, public = make_keys(tmp_path)
-    bundle = make_version()
-    assert tool("sign", bundle, "--key", private) == 0
-    (bundle / "policy.onnx").write_bytes(b"else")
-    tool_refused("install", bundle, "--root", tmp_path, "--public-key", public)
 
 
 def test_several_keys_in_a_file_or_a_folder(tmp_path: Path, make_version: MakeVersion) -> None:
@@ -229,14 +218,6 @@ def test_keys_and_signatures_are_openssls(
     openssl("pkey", "-pubin", "-in", public, "-outform", "DER", "-out", der)
     digest = openssl("dgst", "-sha256", "-r", der).split()[0].decode()
     assert digest in capsys.readouterr().out
-
-
-def test_unsigned_bundles_are_welcome_where_no_key_is_configured(
-    tmp_path: Path, make_version: MakeVersion
-) -> None:
-    assert PUBLIC_KEY_VARIABLE not in os.environ
-    assert tool("install", make_version(), "--activate", "--root", tmp_path) == 0
-    assert verify_problems(tmp_path) == []
 
 
 def beside_it(model: Path) -> None:

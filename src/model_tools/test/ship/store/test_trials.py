@@ -201,22 +201,20 @@ def test_failed_version_is_not_activated_again_without_a_newer_order(
         assert in_use(root_on_trial)[0] == version
 
 
-def test_activation_of_another_version_ends_the_trial(
-    root_on_trial: Path, capsys: pytest.CaptureFixture[str]
+def test_activation_or_trial_of_another_version_ends_the_trial(
+    root_on_trial: Path,
+    trial: Path,
+    make_version: MakeVersion,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    assert tool("install", make_version("1.4.0"), "--trial", trial, "--root", root_on_trial) == 0
+    newest = latest_trial(root_on_trial)
+    assert (newest.version, newest.number, newest.version_before) == ("1.4.0", 2, "1.2.0")
     assert tool("activate", NAME, "1.1.0", "--root", root_on_trial) == 0
     assert in_use(root_on_trial)[0] == "1.1.0"
     found = trial_state(root_on_trial, capsys)
     assert (found["state"], found["nodes_take"]) == ("ended", "1.1.0")
     check_wording(found["reason"])
-
-
-def test_trial_of_another_version_ends_the_one_before(
-    root_on_trial: Path, trial: Path, make_version: MakeVersion
-) -> None:
-    assert tool("install", make_version("1.4.0"), "--trial", trial, "--root", root_on_trial) == 0
-    assert (latest_trial(root_on_trial).version, latest_trial(root_on_trial).number) == ("1.4.0", 2)
-    assert latest_trial(root_on_trial).version_before == "1.2.0"
 
 
 def test_first_version_has_no_trial(tmp_path: Path, make_version: MakeVersion, trial: Path) -> None:
@@ -301,8 +299,7 @@ def test_trial_of_another_contract_begins_only_if_its_differences_are_accepted(
     trial.write_text(f"{TRIAL}accepted_differences: {accepted}\n")
     bundle = make_version("1.3.0", SOFTER)
     assert tool("install", bundle, "--trial", trial, "--root", root) == code
-    root_on_trial = newest_trial(root / NAME)
-    assert (root_on_trial is not None and root_on_trial.version == "1.3.0") is (code == 0)
+    assert (newest_trial(root / NAME) is not None) is (code == 0)
     assert in_use(root)[0] == "1.2.0"
 
 

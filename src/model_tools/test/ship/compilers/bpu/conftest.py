@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_tools.errors import UnfinishedError
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import GROUP
@@ -75,3 +76,11 @@ def compile_bpu(few_rows: Path, tmp_path: Path) -> Callable[..., JointBundle]:
         return load_bundle(compile_bundle(request), kind=JointBundle)
 
     return apply
+
+
+@pytest.fixture
+def begun_work(compile_bpu: Callable[..., JointBundle], tmp_path: Path) -> Path:
+    """A workspace for nash-e, whose model is not compiled yet."""
+    with pytest.raises(UnfinishedError):
+        compile_bpu(workspace=tmp_path / "work")
+    return tmp_path / "work"

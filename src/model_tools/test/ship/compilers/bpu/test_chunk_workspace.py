@@ -106,21 +106,6 @@ def test_the_bundle_is_untouched(prepared: Prepare, tmp_path: Path) -> None:
     assert not list(bundle.path.rglob("*.nash-e.onnx"))
 
 
-def test_a_model_of_a_newer_opset_is_converted_beside_the_bundles_own(
-    tmp_path: Path, arm_dataset: Path
-) -> None:
-    folder = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
-
-    prepare_workspace(folder, "bayes-e", arm_dataset, 4, 1)
-
-    names = {
-        graph: graph_config(folder, graph)["model_parameters"]["onnx_model"]
-        for graph in (ENCODER, POLICY)
-    }
-    assert names == {ENCODER: f"{ENCODER}.bayes-e.onnx", POLICY: f"{POLICY}.bayes-e.onnx"}
-    load_bundle(folder, kind=ChunkBundle).verify()
-
-
 def test_a_workspace_that_is_there_stays(prepared: Prepare) -> None:
     folder = prepared()
 
@@ -196,16 +181,18 @@ def test_build_all_compiles_and_the_bundle_takes_what_it_made(
 def test_compile_writes_the_same_workspace_elsewhere(
     prepared: Prepare, arm_dataset: Path, tmp_path: Path
 ) -> None:
-    folder, work = prepared(count=8), tmp_path / "work"
+    folder, begun_work = prepared(count=8), tmp_path / "work"
 
     with refusal(UnfinishedError):
-        compile_graphs(folder, arm_dataset, tmp_path / "made", "nash-e", workspace=work, jobs=6)
+        compile_graphs(
+            folder, arm_dataset, tmp_path / "made", "nash-e", workspace=begun_work, jobs=6
+        )
 
     def files(place: Path) -> set[str]:
         return {str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()}
 
-    assert files(work) | {"policy.yaml", "golden.npz"} == files(folder)
-    assert (work / "workspace.json").read_text() == (folder / "workspace.json").read_text()
+    assert files(begun_work) | {"policy.yaml", "golden.npz"} == files(folder)
+    assert (begun_work / "workspace.json").read_text() == (folder / "workspace.json").read_text()
 
 
 @pytest.mark.parametrize("options", [{"compiled": "arm"}, {}], ids=["result", "tool"])

@@ -113,55 +113,33 @@ def test_what_was_compiled_elsewhere_is_taken(compile_bpu: Compile, tmp_path: Pa
     check_wording(entry.tool)
 
 
-def _with_result(compile_bpu: Compile, tmp_path: Path, content: bytes | None) -> Path:
-    """Make a workspace; return it with this content, else the ONNX model, as what the tool made."""
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder)
-    model = (tmp_path / "tiny" / "policy.onnx").read_bytes()
-    (folder / "bpu_output" / "policy.hbm").write_bytes(content or model)
-    return folder
-
-
 @pytest.mark.parametrize(
     "content",
-    [b"version https://git-lfs", np.random.default_rng(0).bytes(5000), None],
-    ids=["pointer", "random", "reference"],
+    [b"version https://git-lfs", np.random.default_rng(0).bytes(5000), None, b""],
+    ids=["pointer", "random", "reference", "nothing"],
 )
 def test_what_is_no_compiled_model_is_refused(
-    compile_bpu: Compile, tmp_path: Path, content: bytes | None
+    compile_bpu: Compile, begun_work: Path, tmp_path: Path, content: bytes | None
 ) -> None:
-    folder = _with_result(compile_bpu, tmp_path, content)
+    if content != b"":
+        model = (tmp_path / "tiny" / "policy.onnx").read_bytes()
+        (begun_work / "bpu_output" / "policy.hbm").write_bytes(content or model)
 
     with refusal(ToolError):
-        compile_bpu(compiled=folder)
-
-
-def test_random_weights_behind_the_names_of_the_tensors_are_a_model(
-    compile_bpu: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    weights = np.random.default_rng(0).bytes(5000)
-
-    compile_bpu(compiled=_with_result(compile_bpu, tmp_path, weights + b"obs actions"))
-
-    assert not caplog.messages
+        compile_bpu(compiled=begun_work)
 
 
 def test_model_without_the_names_of_its_tensors_is_doubted(
-    compile_bpu: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    compile_bpu: Compile, begun_work: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    compile_bpu(compiled=_with_result(compile_bpu, tmp_path, ELSEWHERE.encode()))
+    weights = np.random.default_rng(0).bytes(5000)
+    (begun_work / "bpu_output" / "policy.hbm").write_bytes(weights + b"obs actions")
+    compile_bpu(compiled=begun_work)
+    assert not caplog.messages
 
+    (begun_work / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
+    compile_bpu(compiled=begun_work, force=True)
     check_wording(*caplog.messages)
-
-
-def test_what_was_not_compiled_yet_is_not_taken(compile_bpu: Compile, tmp_path: Path) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder)
-
-    with refusal(ToolError):
-        compile_bpu(compiled=folder)
 
 
 @pytest.mark.parametrize(
@@ -170,27 +148,24 @@ def test_what_was_not_compiled_yet_is_not_taken(compile_bpu: Compile, tmp_path: 
     ids=["march", "precision", "calibration"],
 )
 def test_workspace_of_another_model_or_order_is_not_taken(
-    compile_bpu: Compile, tmp_path: Path, target: str, precision: str, options: dict[str, str]
+    compile_bpu: Compile,
+    begun_work: Path,
+    target: str,
+    precision: str,
+    options: dict[str, str],
 ) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder)
-
     with refusal(ToolError):
-        compile_bpu(target, precision, compiled=folder, **options)
+        compile_bpu(target, precision, compiled=begun_work, **options)
 
 
 def test_workspace_of_other_samples_is_not_taken(
-    compile_bpu: Compile, tmp_path: Path, few_rows: Path
+    compile_bpu: Compile, begun_work: Path, few_rows: Path
 ) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder)
-    (folder / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
+    (begun_work / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
     np.savez(few_rows, obs=observations(64, seed=9))
 
     with refusal(ToolError):
-        compile_bpu(compiled=folder)
+        compile_bpu(compiled=begun_work)
 
 
 def test_workspace_that_more_processes_compiled_is_taken(
@@ -204,73 +179,45 @@ def test_workspace_that_more_processes_compiled_is_taken(
     compile_bpu(compiled=folder)
 
 
-def test_folder_that_is_no_workspace_is_not_taken(compile_bpu: Compile, tmp_path: Path) -> None:
-    with refusal(ToolError):
-        compile_bpu(compiled=tmp_path)
-
-
 def test_workspace_that_is_there_is_replaced_only_by_force(
-    compile_bpu: Compile, tmp_path: Path
+    compile_bpu: Compile, begun_work: Path
 ) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder)
-    (folder / "policy/model_output").mkdir()
-    (folder / "policy/model_output/compiler.log").touch()
+    (begun_work / "policy/model_output").mkdir()
+    (begun_work / "policy/model_output/compiler.log").touch()
 
     with refusal(ToolError):
-        compile_bpu(workspace=folder)
-    assert (folder / "policy/model_output/compiler.log").exists()
+        compile_bpu(workspace=begun_work)
+    assert (begun_work / "policy/model_output/compiler.log").exists()
     with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder, force=True)
-    assert not (folder / "policy/model_output").exists()
+        compile_bpu(workspace=begun_work, force=True)
+    assert not (begun_work / "policy/model_output").exists()
 
 
-def test_workspace_with_a_file_of_the_user_is_not_replaced_even_by_force(
-    compile_bpu: Compile, tmp_path: Path
+def test_folder_with_files_of_the_user_is_neither_taken_nor_replaced(
+    compile_bpu: Compile, begun_work: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder)
-    (folder / "note").touch()
-
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in (begun_work / "note", other / "thesis.tex"):
+        file.touch()
+        with refusal(ToolError):
+            compile_bpu(workspace=file.parent, force=True)
+        assert file.exists()
     with refusal(ToolError):
-        compile_bpu(workspace=folder, force=True)
-    assert (folder / "note").exists()
+        compile_bpu(compiled=other)
 
 
-def test_folder_of_another_kind_is_not_replaced_even_by_force(
-    compile_bpu: Compile, tmp_path: Path
-) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "thesis.tex").touch()
-
-    with refusal(ToolError):
-        compile_bpu(workspace=folder, force=True)
-    assert (folder / "thesis.tex").exists()
-
-
-def test_without_tool_and_folder_both_are_named(compile_bpu: Compile) -> None:
-    with refusal(ToolError):
-        compile_bpu()
-
-
-def test_failure_of_the_tool_is_reported_with_its_last_words(
+def test_failures_of_the_tool_are_reported(
     compile_bpu: Compile, put_on_path: Tool, tmp_path: Path
 ) -> None:
-    put_on_path("hb_compile", "echo 'ERROR: node Elu is not supported' >&2; exit 3")
-
-    with refusal(ToolError):
-        compile_bpu()
-    assert not (tmp_path / "made").exists()
-
-
-def test_tool_that_makes_nothing_is_reported(compile_bpu: Compile, put_on_path: Tool) -> None:
-    put_on_path("hb_compile", "mkdir -p model_output; touch model_output/policy.hbm")
-
-    with refusal(ToolError):
-        compile_bpu()
+    for script in (
+        "echo 'ERROR: node Elu is not supported' >&2; exit 3",
+        "mkdir -p model_output; touch model_output/policy.hbm",
+    ):
+        put_on_path("hb_compile", script)
+        with refusal(ToolError):
+            compile_bpu()
+        assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize(
@@ -283,6 +230,8 @@ def test_tool_that_makes_nothing_is_reported(compile_bpu: Compile, put_on_path: 
         ("nash-e", "workspace=a compiled=b"),
         ("nash-e", "fast=yes"),
         ("bernoulli2", ""),
+        ("nash-e", "precision=fp16"),
+        ("nash-e", ""),
     ],
 )
 def test_what_the_tools_do_not_have_is_refused(
@@ -290,11 +239,6 @@ def test_what_the_tools_do_not_have_is_refused(
 ) -> None:
     with refusal(ToolError):
         compile_bpu(target, **dict(one.split("=") for one in options.split()))
-
-
-def test_fp16_is_refused_because_the_tools_do_not_have_it(compile_bpu: Compile) -> None:
-    with refusal(ToolError):
-        compile_bpu(precision="fp16")
 
 
 def test_recurrent_states_are_calibrated_too(
@@ -323,14 +267,14 @@ def test_recurrent_states_are_calibrated_too(
 def test_command_ends_with_a_status_of_its_own_where_the_rest_is_for_another_machine(
     few_rows: Path, tmp_path: Path
 ) -> None:
-    source, work = make_bundle(tmp_path / "source"), tmp_path / "work"
+    source, begun_work = make_bundle(tmp_path / "source"), tmp_path / "work"
     command = [*COMMAND, "--bundle", source, "--rows", few_rows, "--output", tmp_path / "made"]
 
     assert tool(*command) == 4
-    assert tool(*command, "--option", f"workspace={work}") == 3
+    assert tool(*command, "--option", f"workspace={begun_work}") == 3
     assert not (tmp_path / "made").exists()
-    (work / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
-    assert tool(*command, "--option", f"compiled={work}") == 0
+    (begun_work / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
+    assert tool(*command, "--option", f"compiled={begun_work}") == 0
     assert "bpu" in load_bundle(tmp_path / "made", kind=JointBundle).contract.model.artifacts
 
 
