@@ -18,8 +18,9 @@ from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.load import parse_contract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear, weights
+from testkit.edits import Edits, set_key, with_edits
 
-from .editing import CONTRACT, Edits, edited, file_sha256, set_key
+from .editing import CONTRACT, file_sha256
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +76,7 @@ def parse_edited(
     valid = {"joint": parsed, "chunk": chunk_parsed}
 
     def parse(kind: str, edits: Edits) -> AnyContract:
-        text = yaml.safe_dump(edited(valid[kind], edits), sort_keys=False)
+        text = yaml.safe_dump(with_edits(valid[kind], edits), sort_keys=False)
         return parse_contract(text.encode(), "policy.yaml")
 
     return parse
@@ -83,7 +84,6 @@ def parse_edited(
 
 @pytest.fixture
 def chunk_dir(chunk_template: Path, tmp_path: Path) -> Path:
-    """Folder of a chunk policy's bundle without fault, the test's own."""
     return shutil.copytree(chunk_template, tmp_path / "small_arm")
 
 
@@ -95,7 +95,6 @@ def edit_chunk(chunk_dir: Path, chunk_parsed: dict[str, Any]) -> Callable[[Edits
 
 @pytest.fixture
 def bundle_dir(template: Path, tmp_path: Path) -> Path:
-    """Folder of a bundle without fault, the test's own."""
     return shutil.copytree(template, tmp_path / "two_joints")
 
 

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A contract without fault, and the means to put faults into it."""
 
-import copy
 import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +13,7 @@ from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import parse_contract
 from policy_inference.errors import BundleError, Problem
+from testkit.edits import MISSING
 
 CONTRACT = """
 schema_version: 1
@@ -76,12 +75,6 @@ safety: {on_fault: damp, max_tilt_rad: 1.0}
 provenance: {source: a test, licence: Apache-2.0}
 """
 
-MISSING = object()
-"""In an edit: take the key away."""
-
-Edits = Mapping[str, object]
-"""Keys of a contract, such as `observations.obs.terms.0.scale`, with new values."""
-
 
 def file_sha256(file: Path) -> str:
     """Return the hash by another way than the product's."""
@@ -110,30 +103,8 @@ def problem_key(key: str) -> str:
     return re.sub(r"\.(\d+)", r"[\1]", key)
 
 
-def edited(contract: Mapping[str, Any], edits: Edits) -> dict[str, Any]:
-    """Return a copy of parsed YAML with keys set."""
-    changed = copy.deepcopy(dict(contract))
-    for key, value in edits.items():
-        set_key(changed, key, value if value is MISSING else copy.deepcopy(value))
-    return changed
-
-
 def edits_name(edits: object) -> str | None:
-    """Name a case by its edits."""
     if not isinstance(edits, Mapping):
         return None
     each = (f"{key}={'nothing' if value is MISSING else value!r}" for key, value in edits.items())
     return ", ".join(each)[:90]
-
-
-def set_key(node: Any, key: str, value: object) -> None:
-    """Change parsed YAML at a key like ``observations.obs.terms.0.scale``."""
-    *parents, last = key.split(".")
-    for name in parents:
-        node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
-    if isinstance(node, list):
-        last = int(last)  # type: ignore[assignment]  # the place in a list
-    if value is MISSING:
-        del node[last]
-    else:
-        node[last] = value

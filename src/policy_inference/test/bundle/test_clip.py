@@ -12,9 +12,10 @@ import pytest
 from policy_inference.bundle.bundle import JointBundle, file_entry
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
+from testkit.edits import MISSING, Edits
 from testkit.wording import check_wording, refusal
 
-from .editing import MISSING, Edits, edits_name, refused_problems
+from .editing import edits_name, refused_problems
 
 EditJoint = Callable[[Edits], Path]
 FRAMES, STAND = 6, (0.4, -0.8)
@@ -106,11 +107,13 @@ def positions_with_nan() -> Any:
         {"body_quat_w": np.ones((FRAMES, 2, 4))},
         {"joint_pos": np.zeros((FRAMES, 3))},
         {"joint_pos": np.float64(1.0)},
+        {"joint_names": np.array(["a", "b", "c"], dtype=object)},
+        {name: array[:1] for name, array in clip_arrays().items() if array.shape[0] == FRAMES},
     ],
     ids=[
         *("no names", "no bodies", "numbers as names", "another robot", "a doubled name"),
         *("another body", "another rate", "no rate", "NaN", "fewer velocities", "fewer bodies"),
-        *("no unit quaternions", "far from standing", "a number"),
+        *("no unit quaternions", "far from standing", "a number", "pickles", "one frame"),
     ],
 )
 def test_a_clip_that_does_not_fit_is_refused_when_it_is_loaded(
@@ -118,20 +121,6 @@ def test_a_clip_that_does_not_fit_is_refused_when_it_is_loaded(
 ) -> None:
     with refusal(BundleError):
         load_bundle(tracking(**changes))
-
-
-def test_a_clip_of_one_frame_is_refused(tracking: Callable[..., Path]) -> None:
-    one = {
-        name: array[:1] if array.shape[0] == FRAMES else array
-        for name, array in clip_arrays().items()
-    }
-    with refusal(BundleError):
-        load_bundle(tracking(**one))
-
-
-def test_names_with_pickles_inside_are_not_read(tracking: Callable[..., Path]) -> None:
-    with refusal(BundleError):
-        load_bundle(tracking(joint_names=np.array(["a", "b", "c"], dtype=object)))
 
 
 def chained(**link: object) -> Edits:

@@ -12,9 +12,10 @@ import pytest
 from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.edits import MISSING, Edits
 from testkit.wording import check_wording
 
-from .editing import MISSING, Edits, any_contract, edits_name, problem_key, refused_problems
+from .editing import any_contract, edits_name, problem_key, refused_problems
 
 ParseEdited = Callable[[str, Edits], AnyContract]
 Case = Edits | tuple[str, Edits]
@@ -49,12 +50,8 @@ JOINT: list[Case] = [
     # Values of joints
     ("joints.names", {"joints.names": ["left_knee", "right_knee", "right_knee"]}),
     {"joints.default_position": [0.5]},
-    {"joints.position_min": [-1.0, -1.0, -1.0]},
-    {"joints.position_max": []},
     {"joints.velocity_limit": {"left_knee": 1.0}},
-    {"joints.effort_limit": {}},
     {"joints.stiffness": {".*_knee": 1.0, ".*_hip": 2.0}},
-    {"joints.stiffness": {"knee": 1.0}},
     {"joints.damping": {".*": 1.0, ".*_knee": 2.0}},
     {"joints.damping": {"left_(": 1.0}},
     {"joints.damping": {".*": 3.0, "left_knee": 1.0, "right_knee": 2.0}},
@@ -62,9 +59,6 @@ JOINT: list[Case] = [
     ("joints.position_min of right_knee", {"joints.position_min": [-1.0, 1.0]}),
     ("joints.default_position of right_knee", {"joints.default_position": [0.5, 1.1]}),
     ("stand.position of left_knee", {"stand.position": {"left_knee": -1.5, "right_knee": 0.0}}),
-    {"stand.position": [0.5]},
-    {"stand.stiffness": [1.0]},
-    {"stand.damping": [1.0]},
     {"stand.tolerance": [0.1]},
     ("stand.via[0].position", stand_via([0.5])),
     ("stand.via[1].position", stand_via(0.0, {".*_hip": 0.0})),
@@ -77,7 +71,6 @@ JOINT: list[Case] = [
     ),
     {"damp.damping": {"hip": 1.0}},
     {"joints.robot_names": {"hip": "hip_joint"}},
-    {"joints.robot_names": {".*": "joint"}},
     {"joints.robot_names": {"left.*": "a", ".*_knee": "{name}_joint"}},
     (
         "joints.robot_names of left_knee",
@@ -89,7 +82,6 @@ JOINT: list[Case] = [
     ("action.terms", {"action.terms.1.joints": ["left_knee"]}),
     ("action.terms", {"action.terms.1.joints": [".*_knee"]}),
     {"action.terms.1.joints": ["right_.*", "right_knee"]},
-    {"action.terms.1.joints": [".*_hip"]},
     {"action.terms.1.joints": ["*_knee"]},
     {"action.terms.0.scale": [0.1, 0.2]},
     {"action.terms.0.offset": {"right_knee": 0.1}},
@@ -122,7 +114,6 @@ JOINT: list[Case] = [
     (f"{TERMS}[3].output", {f"{TERMS}.3": {**LAST_OUTPUT, "output": "speed"}}),
     {f"{TERMS}.3.term": "lastaction"},
     {f"{TERMS}.2.joints": ["hip"]},
-    {f"{TERMS}.2.joints": ["(right"]},
     {f"{TERMS}.1.joints": ["left_knee", "left_knee"]},
     {f"{TERMS}.3.joints": ["left_knee"]},
     {f"{TERMS}.0.topic": "imu_2"},
@@ -131,7 +122,6 @@ JOINT: list[Case] = [
     {f"{TERMS}.4.period_s": MISSING},
     {f"{TERMS}.5.topic": MISSING},
     {f"{TERMS}.5.size": MISSING},
-    (TERMS, {f"{TERMS}.5.size": MISSING}),
     {f"{TERMS}.5.topic": "joint_states"},
     (
         f"{TERMS}[5].size",
@@ -146,18 +136,10 @@ JOINT: list[Case] = [
     {f"{TERMS}.2.scale": {"left_knee": 1.0}},
     {f"{TERMS}.0.scale": [1.0]},
     {f"{TERMS}.0.clip": [1.0, -1.0]},
-    {f"{TERMS}.0.clip": [1.0, 1.0]},
     {f"{TERMS}.0.history_length": 1},
     (TERMS, {f"{TERMS}.5.size": 3}),
     (TERMS, {"observations.obs.history.length": 2}),
     (TERMS, {"observations.obs.history.length": 10_000}),
-    (
-        TERMS,
-        {
-            "observations.obs.history": {"length": 2, "layout": "per_term"},
-            f"{TERMS}.3.history_length": 1,
-        },
-    ),
     # Tensors of the model
     {"model.inputs.extra": {"shape": [1, 2]}},
     ("model.inputs", {"observations.camera": {"terms": [{"term": "tick"}]}}),
@@ -180,13 +162,6 @@ JOINT: list[Case] = [
             model__outputs__obs_out={"shape": [1, 12]},
         ),
     ),
-    (
-        "state",
-        recurrent_edits(
-            state=[{"input": "h_in", "output": "h_out"}, {"input": "g_in", "output": "h_out"}],
-            model__inputs__g_in={"shape": [1, 4]},
-        ),
-    ),
 ]
 
 GRAPH = "BPU_ACTPolicy_TransformerLayers"
@@ -202,10 +177,8 @@ CAMERA = {
 }
 CHUNK: list[Case] = [
     # Body
-    {"joints.stiffness": [1.0]},
     ("joints.default_position of elbow_flex", {"joints.default_position": [0.8, 0.0, 1.8]}),
     ("stand.position of gripper", {"stand.position": [2.0, 0.0, 0.0]}),
-    {"damp.damping": {"wrist": 1.0}},
     {"nominal.target_step": [0.1]},
     {"nominal.observation": {"states": {k: [0.0] * 3 for k in ("mean", "std", "min", "max")}}},
     {"safety.max_tilt_rad": 1.0},
@@ -240,7 +213,6 @@ CHUNK: list[Case] = [
     {"action.max_relative_target": [0.1, 0.1]},
     {"action.max_relative_target": {"jaw": 0.1}},
     ("feature", {"state.feature": "observation.images.laptop"}),
-    ("feature", {"cameras.phone.feature": "observation.images.laptop"}),
     # Cameras
     {"cameras.phone.normalisation.mean": [0.5]},
     (
@@ -266,14 +238,6 @@ CHUNK: list[Case] = [
     # Tensors
     {"chunk.steps": 9},
     (f"{POLICY}.outputs.Actions.shape", {"chunk.size": 10}),
-    (
-        f"{POLICY}.outputs.Actions.shape",
-        {
-            "action.joints": ["gripper", "elbow_flex"],
-            "action.normalisation.mean": [0.0, 0.0],
-            "action.normalisation.std": [1.0, 1.0],
-        },
-    ),
     (f"{POLICY}.outputs", {"action.tensor": "actions"}),
     (f"{POLICY}.inputs", {"state.tensor": "state"}),
     (f"{POLICY}.inputs.states", {"state": MISSING}),
@@ -283,25 +247,13 @@ CHUNK: list[Case] = [
     {f"{POLICY}.inputs.environment.shape": [4]},
     {f"{POLICY}.inputs.phone_features.shape": [1, 2, 4, 4]},
     (f"{POLICY}.states.dtype", {f"{POLICY}.inputs.states.dtype": "int32"}),
-    (f"{POLICY}.states.dtype", {f"{POLICY}.inputs.states.dtype": "uint8"}),
     (
         f"{ENCODER}.Vision_Features.dtype",
         {f"{ENCODER}.outputs.Vision_Features.dtype": "int64"},
     ),
-    (
-        "graphs",
-        {
-            "graphs.second": {
-                "inputs": {"x": {"shape": [1, 1]}},
-                "outputs": {"y": {"shape": [1, 1]}},
-                "artifacts": {"onnx": {**MODEL, "file": "second.onnx"}},
-            }
-        },
-    ),
     ("graphs", {POLICY: MISSING}),
     # Files
     {f"{ENCODER}.artifacts.onnx.file": "../policy.onnx"},
-    {f"{POLICY}.artifacts.onnx.file": "/policy.onnx"},
     {"golden.file": "../golden.npz"},
     ("reports.onnx.file", {"reports.onnx": {"file": "/tmp/a.json", "sha256": HASH}}),
     {"reports.rknn": {"file": "reports/a.json", "sha256": HASH}},

@@ -12,30 +12,22 @@ NAMES = ("FL_hip", "FL_knee", "FR_hip", "FR_knee")
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("value", "expected"),
     [
-        (1.0, 2.0, 1.0, 2.0),
-        {".*_hip": 1.0, ".*_knee": 2.0},
-        {"F[LR]_hip": 1.0, "F._knee": 2.0},
-        {"FR_knee": 2.0, "FL_hip": 1.0, "FR_hip": 1.0, "FL_knee": 2.0},
-        {"FL_(hip)": 1.0, "FR_hip": 1.0, ".*knee": 2.0},
+        ((1.0, 2.0, 1.0, 2.0), [1, 2, 1, 2]),
+        ({".*_knee": 2.0, ".*_hip": 1.0}, [1, 2, 1, 2]),
+        ({"F[LR]_hip": 1.0, "F._knee": 2.0}, [1, 2, 1, 2]),
+        ({"FR_knee": 2.0, "FL_hip": 1.0, "FR_hip": 1.0, "FL_knee": 2.0}, [1, 2, 1, 2]),
+        ({"FL_(hip)": 1.0, "FR_hip": 1.0, ".*knee": 2.0}, [1, 2, 1, 2]),
+        ({".*": 1.0, "FR_hip": 5.0}, [1, 1, 5, 1]),
+        (3, [3, 3, 3, 3]),
+        ({".*": 3.0}, [3, 3, 3, 3]),
     ],
 )
-def test_list_and_maps_give_equal_values(value: PerJointYaml) -> None:
-    assert per_joint(value, NAMES).tolist() == [1.0, 2.0, 1.0, 2.0]
-
-
-@pytest.mark.parametrize("value", [3.0, 3, (3.0, 3.0, 3.0, 3.0), {".*": 3.0}])
-def test_one_number_is_every_joints(value: PerJointYaml) -> None:
-    assert per_joint(value, NAMES).tolist() == [3.0, 3.0, 3.0, 3.0]
-
-
-def test_order_of_a_map_does_not_matter() -> None:
-    assert per_joint({".*_knee": 2.0, ".*_hip": 1.0}, NAMES).tolist() == [1.0, 2.0, 1.0, 2.0]
-
-
-def test_name_counts_before_a_pattern() -> None:
-    assert per_joint({".*": 1.0, "FR_hip": 5.0}, NAMES).tolist() == [1.0, 1.0, 5.0, 1.0]
+def test_number_list_and_maps_give_each_joint_its_value(
+    value: PerJointYaml, expected: list[int]
+) -> None:
+    assert per_joint(value, NAMES).tolist() == expected
 
 
 def test_pattern_must_match_the_whole_name() -> None:

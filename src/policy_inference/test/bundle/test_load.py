@@ -7,7 +7,6 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,11 @@ import pytest
 
 from policy_inference.bundle.bundle import JointBundle, file_entry
 from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BackendError, Problem
+from testkit.edits import MISSING, Edits
 from testkit.wording import check_wording, refusal
 
-from .editing import MISSING, Edits, file_sha256, refused_problems
+from .editing import file_sha256, refused_problems
 
 EditJoint = Callable[[Edits], Path]
 UseArrays = Callable[..., Path]
@@ -67,17 +66,13 @@ def test_an_error_does_not_show_a_file_that_is_no_contract(tmp_path: Path, conte
 
 
 def test_missing_model_says_where_to_get_it(bundle_dir: Path) -> None:
-    (bundle_dir / "policy.onnx").unlink()
-    problem = problem_of(
-        bundle_dir / "policy.onnx", lambda: load_joint(bundle_dir).artifact("onnx")
-    )
+    file = bundle_dir / "policy.onnx"
+    artifact, found = load_joint(bundle_dir).artifact("onnx")
+    assert (found, artifact.precision) == (file, "fp32")
+    file.unlink()
+    problem = problem_of(file, lambda: load_joint(bundle_dir).artifact("onnx"))
     assert "example.org/policy.onnx" in problem.remedy
     check_wording(problem)
-
-
-def test_folder_in_place_of_the_model_is_refused(bundle_dir: Path) -> None:
-    file = bundle_dir / "policy.onnx"
-    file.unlink()
     file.mkdir()
     check_wording(problem_of(file, lambda: load_joint(bundle_dir).artifact("onnx")))
 
@@ -96,23 +91,12 @@ def test_backend_without_artifact_is_refused_and_others_are_listed(bundle_dir: P
         load_joint(bundle_dir).artifact("rknn")
 
 
-def test_artifact_is_the_verified_file(bundle_dir: Path) -> None:
-    artifact, file = load_joint(bundle_dir).artifact("onnx")
-    assert (file, artifact.precision) == (bundle_dir / "policy.onnx", "fp32")
-
-
 def test_hash_of_a_bundle_changes_with_its_contract(
     bundle_dir: Path, edit_joint: EditJoint
 ) -> None:
     before = load_joint(bundle_dir).sha256
     file = edit_joint({"joints.stiffness": 31.0})
     assert before != load_joint(bundle_dir).sha256 == file_sha256(file)
-
-
-def test_hash_of_a_large_file_is_that_of_its_content(tmp_path: Path) -> None:
-    file = tmp_path / "large"
-    file.write_bytes(bytes(range(256)) * 12345)
-    assert sha256_of(file) == file_sha256(file)
 
 
 def test_entry_of_a_file_in_a_subfolder_is_relative(tmp_path: Path) -> None:
@@ -141,6 +125,7 @@ WRONG_STATISTICS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "NaN": ("mean", {"mean": np.full(12, np.nan), "std": ONES}),
     "infinite": ("std", {"mean": ONES, "std": np.full(12, np.inf)}),
     "negative": ("std", {"mean": ONES, "std": np.full(12, -2.0)}),
+    "pickled": ("", {"mean": np.array([object()]), "std": ONES}),
 }
 
 
@@ -151,12 +136,6 @@ def test_statistics_that_do_not_fit_are_refused(use_arrays: UseArrays, case: str
     problem = problem_of(file, lambda: load_joint(file.parent))
     assert problem.key == key
     check_wording(problem)
-
-
-def test_both_statistics_are_reported_at_once(use_arrays: UseArrays) -> None:
-    file = use_arrays(STATS, "obs_stats.npz", mean=np.ones(3), std=np.ones(4))
-    problems = refused_problems(lambda: load_joint(file.parent))
-    assert [(each.file, each.key) for each in problems] == [(str(file), "mean"), (str(file), "std")]
 
 
 def one_byte_off(content: bytes) -> bytes:
@@ -179,11 +158,6 @@ def test_statistics_that_are_no_arrays_are_refused(
     check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
 
 
-def test_pickled_objects_in_statistics_are_refused_and_not_loaded(use_arrays: UseArrays) -> None:
-    file = use_arrays(STATS, "obs_stats.npz", mean=np.array([object()]), std=ONES)
-    check_wording(problem_of(file, lambda: load_joint(file.parent)))
-
-
 def test_single_array_in_place_of_statistics_is_refused(
     bundle_dir: Path, edit_joint: EditJoint
 ) -> None:
@@ -191,22 +165,17 @@ def test_single_array_in_place_of_statistics_is_refused(
     np.save(file, ONES)
     edit_joint({f"{STATS}.file": file.name, f"{STATS}.sha256": file_sha256(file)})
     check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
-
-
-def test_missing_statistics_are_refused(bundle_dir: Path) -> None:
-    file = bundle_dir / "obs_stats.npz"
     file.unlink()
     check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
 
 
-def test_golden_rows_are_those_of_every_tensor(bundle_dir: Path) -> None:
-    golden = load_joint(bundle_dir).golden()
-    assert (golden["obs"].shape, golden["actions"].shape) == ((5, 12), (5, 2))
-
-
 def test_other_arrays_beside_the_golden_rows_are_left_out(use_arrays: UseArrays) -> None:
     file = use_arrays(GOLDEN, "golden.npz", obs=ROWS, actions=ACTIONS, joint_names=["a", "b"])
-    assert set(load_joint(file.parent).golden()) == {"obs", "actions"}
+    golden = load_joint(file.parent).golden()
+    assert {name: array.shape for name, array in golden.items()} == {
+        "obs": (5, 12),
+        "actions": (5, 2),
+    }
 
 
 def test_bundle_without_golden_rows_says_what_makes_them(
@@ -245,20 +214,6 @@ def test_golden_rows_that_do_not_fit_are_refused(use_arrays: UseArrays, case: st
     problem, *_ = refused_problems(lambda: load_joint(file.parent).golden())
     assert (problem.file, problem.key) == (str(file), key)
     check_wording(problem)
-
-
-def test_golden_rows_larger_than_any_memory_are_refused(
-    bundle_dir: Path, edit_joint: EditJoint
-) -> None:
-    header = BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 56,)}
-    )
-    file = bundle_dir / "golden.npz"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("obs.npy", header.getvalue())
-    edit_joint({f"{GOLDEN}.sha256": file_sha256(file)})
-    problem_of(file, lambda: load_joint(bundle_dir).golden())
 
 
 def test_golden_rows_that_unpack_to_more_than_there_may_be_are_refused(

@@ -13,9 +13,10 @@ from policy_inference.bundle.bundle import ChunkBundle, JointBundle, stated_hash
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.edits import MISSING, Edits
 from testkit.wording import check_wording, refusal
 
-from .editing import MISSING, Edits, file_sha256, joint_contract, refused_problems
+from .editing import file_sha256, joint_contract, refused_problems
 
 EditChunk = Callable[[Edits], Path]
 Change = Callable[[np.ndarray], np.ndarray | None]
@@ -41,18 +42,6 @@ def test_bundle_of_the_other_kind_is_refused(chunk_dir: Path, bundle_dir: Path) 
         (problem,) = refused_problems(attempt)
         assert (problem.file, problem.key) == (str(file), "kind")
         check_wording(problem)
-
-
-def test_either_kind_is_what_its_contract_says(chunk_dir: Path, bundle_dir: Path) -> None:
-    assert load_bundle(chunk_dir).contract.name == "small_arm"
-    assert load_bundle(str(bundle_dir)).contract.name == "two_joints"
-
-
-def test_models_are_the_graphs_in_the_order_of_the_contract(chunk_dir: Path) -> None:
-    bundle = load_chunk(chunk_dir)
-    names = (LARGE, SMALL, POLICY)
-    assert [model.key for model in bundle.models] == [f"graphs.{name}" for name in names]
-    assert bundle.contract.policy_graph == POLICY
 
 
 def test_every_file_of_every_graph_has_its_hash(chunk_dir: Path) -> None:

@@ -15,27 +15,43 @@ from hypothesis import strategies as st
 
 from policy_inference.bundle.contract import LONGEST_NAME, MOST_JOINTS
 from policy_inference.bundle.name_pattern import DEEPEST, LONGEST, NamePattern, PatternError
+from testkit.edits import Edits
 from testkit.wording import check_wording, refusal
 
-from .editing import Edits, joint_contract, refused_problems
+from .editing import joint_contract, refused_problems
 
 EditJoint = Callable[[Edits], Path]
 
 ATOMS = (
-    *("a", "b", "_", ".", "[ab]", "[^a]", "[a-b_]", r"\.", r"\d", r"\w", "(a|b)", "(?:ab|_|)"),
+    *(
+        "a",
+        "b",
+        "_",
+        ".",
+        "[ab]",
+        "[^a]",
+        "[a-b_]",
+        "[a-]",
+        r"[\d\-]",
+        r"\.",
+        r"\d",
+        r"\w",
+        "(a|b)",
+        "(?:ab|_|)",
+    ),
     *("(b(a|_)*)", "[]", "]", "(", "1"),
 )
 SIGNS = st.sampled_from(("", "", "*", "+", "?", "|"))
 PATTERNS = st.lists(st.tuples(st.sampled_from(ATOMS), SIGNS), max_size=6).map(
     lambda parts: "".join(map("".join, parts))
 )
-NAMES = st.text("ab_.1]\n", max_size=8)
+NAMES = st.text("ab_.1]-\n", max_size=8)
 
 
 @given(PATTERNS, NAMES)
 @example("^a|b$", "b")
 @example("(a|)*", "aa")
-@settings(max_examples=2000, deadline=None, derandomize=True)
+@settings(max_examples=1000, deadline=None, derandomize=True)
 def test_a_pattern_is_the_same_regular_expression(text: str, name: str) -> None:
     try:
         expected = bool(re.fullmatch(text, name, re.ASCII))
@@ -43,25 +59,6 @@ def test_a_pattern_is_the_same_regular_expression(text: str, name: str) -> None:
     except (re.error, PatternError):
         return
     assert found == expected
-
-
-@pytest.mark.parametrize(
-    ("pattern", "yes", "no"),
-    [
-        (".*_HipX_joint", "FL_HipX_joint", "FL_HipX_joint2"),
-        ("F[L,R]_thigh.*", "FR_thigh_joint", "RR_thigh_joint"),
-        ("(left|right)_(hip_(yaw|roll)|knee)_joint", "left_hip_roll_joint", "left_hip_joint"),
-        (".+", "a", ""),
-        ("^.*knee$", "left_knee", "left_knee_"),
-        (r"joint\.\d+", "joint.12", "joint_12"),
-        ("[^F].*", "RR_hip", "FR_hip"),
-        (r"[\d\-]+", "1-2", "1_2"),
-        ("[a-]", "-", "b"),
-    ],
-)
-def test_patterns_of_robots(pattern: str, yes: str, no: str) -> None:
-    assert NamePattern(pattern).matches(yes)
-    assert not NamePattern(pattern).matches(no)
 
 
 NO_PATTERNS = {

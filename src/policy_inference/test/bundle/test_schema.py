@@ -21,35 +21,17 @@ NOT_YAML = {
     "a tab as indentation": b"joints:\n\tnames: [a]",
     "an open bracket": b"joints: [a, b",
     "two colons": b"rate_hz: 50: 60",
-    "a list as key": b"? [a, b]\n: 1",
     "two documents": b"kind: joint\n---\nkind: joint",
-    "an unknown anchor": b"kind: *joint",
-    "a date that is none": b"date: 2026-13-45",
-    "endless nesting": b"[" * 20000,
 }
 
 NO_MAPPING = {
     "empty": b"",
-    "blank": b"\n\n  \n",
     "only a comment": b"# a contract\n",
-    "only the end of a document": b"---\n...\n",
     "a list": b"- kind: joint\n",
     "a word": b"joint\n",
     "a number": b"50\n",
 }
 
-NUMBERS = {
-    "1e-3": 0.001,
-    "1e1": 10.0,
-    "+1E+2": 100.0,
-    "2.5e1": 25.0,
-    "1.e2": 100.0,
-    ".5e2": 50.0,
-    "25": 25.0,
-    "25.": 25.0,
-    "0.5": 0.5,
-    "1_000": 1000.0,
-}
 
 NOT_NUMBERS = (
     *("1e", "e3", "1e-3x", "50Hz", "1,5", "1/50", "1:30", "010", "0b11", "nan", "${RATE}", "~"),
@@ -64,34 +46,6 @@ def test_file_that_is_no_contract_is_refused_as_a_whole(bundle_dir: Path, case: 
     (problem,) = refused_problems(lambda: any_contract(file))
     assert (problem.key, problem.expected == "YAML") == ("", case in NOT_YAML)
     check_wording(problem)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("rate_hz: 50", "rate_hz: 50\nrate_hz: 60"),
-        ("{damping: 3.0}", "{damping: 3.0, damping: 4.0}"),
-        ("{left_knee: 10, right_knee: 12}", "{left_knee: 10, left_knee: 12}"),
-        *(
-            ("rate_hz: 50", f"rate_hz: {tag}")
-            for tag in ("!!python/object/apply:os.system ['true']", "!!python/name:os.system")
-        ),
-        ("rate_hz: 50", "rate_hz: !include a"),
-    ],
-    ids=["at the top", "inside", "a joint", "a call", "a name", "an include"],
-)
-def test_doubled_key_and_tag_are_refused(replace_text: Replace, old: str, new: str) -> None:
-    file = replace_text(old, new)
-    (problem,) = refused_problems(lambda: any_contract(file))
-    assert (problem.key, problem.expected) == ("", "YAML")
-    check_wording(problem)
-
-
-@pytest.mark.parametrize("text", NUMBERS)
-def test_every_way_to_write_a_number_is_one(replace_text: Replace, text: str) -> None:
-    contract = joint_contract(replace_text("stiffness: 60.0", f"stiffness: {text}"))
-
-    assert contract.stand.stiffness.tolist() == [NUMBERS[text]] * 2
 
 
 @pytest.mark.parametrize("text", [*NOT_NUMBERS, ".nan", ".NaN", ".inf", "-.inf", "1e999"])
@@ -110,18 +64,6 @@ def test_date_and_version_without_quotes_say_what_to_do(replace_text: Replace) -
     problems = refused_problems(lambda: any_contract(file))
     assert [problem.key for problem in problems] == ["version", "provenance.date"]
     check_wording(*problems)
-
-
-def test_anchors_and_merge_keys_are_followed(replace_text: Replace) -> None:
-    replace_text("damp: {damping: 3.0}", "")
-    file = replace_text(
-        "stand: {position: 0.5, stiffness: 60.0, damping: 2.0,",
-        "damp: &soft {damping: 3.0}\nstand: {<<: *soft, position: 0.5, stiffness: 60.0,",
-    )
-
-    contract = joint_contract(file)
-
-    assert contract.stand.damping.tolist() == contract.damp.damping.tolist() == [3.0, 3.0]
 
 
 def test_byte_order_mark_and_windows_line_ends_are_read(bundle_dir: Path) -> None:

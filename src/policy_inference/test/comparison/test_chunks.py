@@ -46,7 +46,6 @@ def chunks() -> F64:
 
 
 def chunk_difference(contract: ChunkContract, found: F64, expected: F64) -> Difference:
-    """Return the difference of normalised chunks [rows, steps, actions]."""
     units = VectorNormaliser(contract.action.normalisation, 3).undo(expected)
     (difference,) = chunk_differences(contract, {"normalised_chunk": found}, {"chunk": units})
     return difference
@@ -57,7 +56,7 @@ def checks(contract: ChunkContract, expected: F64, found: F64) -> dict[str, bool
     return {check.what: bool(check) for check in chunk_checks(difference, "rows", LOOSE)}
 
 
-def failed_checks(contract: ChunkContract, expected: F64, found: F64) -> list[int]:
+def places_of_failures(contract: ChunkContract, expected: F64, found: F64) -> list[int]:
     """Return which checks fail: of the error, of each joint's values, of the answer to images."""
     return [i for i, holds in enumerate(checks(contract, expected, found).values()) if not holds]
 
@@ -157,34 +156,20 @@ def test_chunks_as_they_should_be_pass_every_check(
     found = checks(arm_contract, chunks, chunks)
     assert (len(found), all(found.values())) == (3, True)
     check_wording(*found)
-
-
-def test_one_joint_that_takes_few_values_fails(arm_contract: ChunkContract, chunks: F64) -> None:
-    found = chunks.copy()
-    found[..., 2] = np.sign(found[..., 2])
-
-    assert failed_checks(arm_contract, chunks, found) == [1]
-
-
-def test_joint_that_rests_in_the_reference_too_may_rest(
-    arm_contract: ChunkContract, chunks: F64
-) -> None:
-    chunks[..., 2] = 0.25
-
+    chunks[..., 2] = 0.25  # a joint may rest where it rests in the reference
     assert all(checks(arm_contract, chunks, chunks).values())
 
 
-def test_same_answer_to_every_observation_fails(arm_contract: ChunkContract, chunks: F64) -> None:
-    found = np.broadcast_to(chunks.mean(axis=0), chunks.shape)
-
-    assert 2 in failed_checks(arm_contract, chunks, found)
-
-
-def test_nan_holds_no_limit(arm_contract: ChunkContract, chunks: F64) -> None:
-    found = chunks.copy()
-    found[2, 3, 1] = np.nan
-
-    assert 0 in failed_checks(arm_contract, chunks, found)
+def test_few_values_of_a_joint_one_answer_to_all_and_nan_fail_their_check(
+    arm_contract: ChunkContract, chunks: F64
+) -> None:
+    few, alike, unknown = chunks.copy(), chunks.copy(), chunks.copy()
+    few[..., 2] = np.sign(few[..., 2])
+    alike[:] = chunks.mean(axis=0)
+    unknown[2, 3, 1] = np.nan
+    assert places_of_failures(arm_contract, chunks, few) == [1]
+    assert 2 in places_of_failures(arm_contract, chunks, alike)
+    assert 0 in places_of_failures(arm_contract, chunks, unknown)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contracts for tests, made from one small valid one; no files."""
 
-import copy
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from policy_inference.bundle.resolve import resolve
 from policy_inference.bundle.schema import Reader
 from policy_inference.bundle.terms import term_names
 from policy_inference.interfaces import F64
+from testkit.edits import with_edits
 
 JOINTS = ("hip", "knee", "ankle")
 DEFAULT = (0.0, 0.5, -0.5)
@@ -79,13 +80,12 @@ def contract_of(changes: Mapping[str, object] | None = None) -> JointContract:
 
     Sizes of inputs that observations fill follow from their terms; those of others are given.
     """
-    raw = copy.deepcopy(dict(CONTRACT))
-    for key, value in (changes or {}).items():
-        *path, last = key.split(".")
-        section = raw
-        for name in path:
-            section = section.setdefault(name, {})
-        section[last] = copy.deepcopy(value)
+    return _sized(json.dumps(with_edits(CONTRACT, changes)))
+
+
+@functools.lru_cache(maxsize=100)
+def _sized(text: str) -> JointContract:
+    raw = json.loads(text)
     given = raw["model"]["inputs"]
     sizes = {name: {"shape": [1, 1]} for name in raw["observations"]}
     raw["model"]["inputs"] = {**sizes, **given}
@@ -111,7 +111,6 @@ def bundle_of(
     statistics: Mapping[str, tuple[F64, F64]] | None = None,
     clip: MotionClip | None = None,
 ) -> JointBundle:
-    """Return a bundle without files."""
     return JointBundle(
         path=Path(), contract=contract, content=b"", statistics=statistics or {}, clip=clip
     )

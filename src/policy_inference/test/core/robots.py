@@ -111,7 +111,6 @@ class Robot:
         return self.controller.snapshot().counters[rule.value]
 
     def observed(self) -> F64:
-        """Return a copy of the model's input `obs`, flat."""
         return self.backend.inputs["obs"].astype(np.float64).ravel()
 
     def sense(
@@ -121,7 +120,6 @@ class Robot:
         silent: Collection[str] = (),
         **fields: Sequence[float],
     ) -> None:
-        """Bring a new message of every input, except the silent ones."""
         self.sensed.update({**(sensed or {}), **fields})
         for field, values in self.sensed.items():
             if (view := self.controller.state.get(field)) is not None:
@@ -137,7 +135,6 @@ class Robot:
         silent: Collection[str] = (),
         **fields: Sequence[float],
     ) -> Targets | None:
-        """Let a period pass, bring new messages and tick."""
         self.now_ns += PERIOD_NS
         self.sense(sensed, silent=silent, **fields)
         targets = self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)
@@ -165,7 +162,6 @@ class Robot:
         return self
 
     def run(self, ticks: int = 1) -> "Robot":
-        """Enter RUN from DAMP and tick."""
         self.stand().controller.run()
         for _ in range(ticks):
             self.tick()
@@ -173,11 +169,9 @@ class Robot:
         return self
 
     def answer(self, *action: float) -> None:
-        """Set the raw output of the model."""
         self.backend.answers["actions"] = action
 
     def takes(self, duration_ns: int) -> None:
-        """Let inference take this long."""
 
         def pass_time() -> None:
             self.now_ns += duration_ns
@@ -217,5 +211,4 @@ def silence_inputs(robot: Robot, ticks: int, *inputs: str) -> Targets:
 
 
 def fail() -> None:
-    """Be a runtime that fails."""
     raise BackendError("scripted: the device is gone")

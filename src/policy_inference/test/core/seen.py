@@ -25,8 +25,6 @@ FOREVER = 2 * NEEDED
 
 
 class Seen(Robot):
-    """A robot whose joints are read from messages, as the node reads them."""
-
     def __init__(self, changes: Mapping[str, object] | None = None) -> None:
         super().__init__(changes)
         self._reader = JointStateReader(JOINTS, self.controller.state, self.controller.joint_check)
@@ -60,13 +58,11 @@ class Seen(Robot):
             self.controller.inputs["joint_states"].accept(self.now_ns)
 
     def known(self) -> Seen:
-        """Let the pose be believed."""
         for _ in range(NEEDED):
             self.tick()
         return self
 
     def held(self) -> Seen:
-        """Let the pose be believed, and ask for it to be held."""
         self.known().controller.damp()
         return self
 

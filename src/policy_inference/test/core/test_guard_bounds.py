@@ -14,6 +14,8 @@ from policy_inference.interfaces import F64
 
 from .contracts import NOMINAL, contract_of
 
+Vector = tuple[float, float, float]
+ZERO, NEAR = (0.0, 0.0, 0.0), (0.5, -0.5, 0.0)
 STILL = np.zeros(3)
 KINDS = [
     {"joints": ["hip"], "kind": "position"},
@@ -23,7 +25,6 @@ KINDS = [
 
 
 def vectors(largest: float) -> st.SearchStrategy[F64]:
-    """Return values of three joints up to this one."""
     return arrays(np.float64, 3, elements=st.floats(-largest, largest))
 
 
@@ -40,40 +41,38 @@ def applied(
     return values.round(9).tolist(), acted
 
 
-def test_a_healthy_target_is_left_alone() -> None:
-    assert applied(bounds_of(), (0.25, -0.25, 0.0)) == ([0.25, -0.25, 0.0], ())
-
-
-def test_a_step_beyond_the_healthy_one_times_margin_is_clipped() -> None:
-    # 0.2 rad x 1.5 from the command before; the demand 30 x 0.3 = 9 is healthy.
-    assert applied(bounds_of(), (0.4, -0.4, 0.1)) == ([0.3, -0.3, 0.1], (Rule.TARGET_STEP,))
-
-
 def test_steps_count_from_the_clipped_command() -> None:
     bounds, near = bounds_of(), np.full(3, 0.6)
     assert applied(bounds, (1.0, 0.0, 0.0))[0][0] == 0.3
     assert applied(bounds, (1.0, 0.3, 0.3), near)[0][0] == 0.6
 
 
-def test_steps_begin_at_the_pose_of_the_last_reset() -> None:
-    bounds, pose = bounds_of(), np.array([0.5, -0.5, 0.0])
-    bounds.reset(pose)
-    assert applied(bounds, (0.75, -0.75, 0.4), pose) == ([0.75, -0.75, 0.3], (Rule.TARGET_STEP,))
-
-
-def test_the_step_comes_after_the_torque() -> None:
+# Where steps begin, command, measured; what is left of the command. A step may be 0.2 rad x 1.5,
+# and the torque |30 (u - q) - dq| 9 N·m x 1.5.
+BOUNDED: Mapping[str, tuple[Vector, Vector, Vector, Vector, tuple[Rule, ...]]] = {
+    "healthy": (ZERO, (0.25, -0.25, 0.0), ZERO, (0.25, -0.25, 0.0), ()),
+    "step": (ZERO, (0.4, -0.4, 0.1), ZERO, (0.3, -0.3, 0.1), (Rule.TARGET_STEP,)),
+    "step from a reset": (NEAR, (0.75, -0.75, 0.4), NEAR, (0.75, -0.75, 0.3), (Rule.TARGET_STEP,)),
+    "torque": (ZERO, (0.2, 0.0, 0.0), (-0.3, 0.0, 0.0), (0.15, 0.0, 0.0), (Rule.EFFORT,)),
     # The torque that is healthy at q = -0.6 would need a target of -0.15 at most: a step of 0.35.
+    "step after torque": (
+        *((0.2, 0.0, 0.0), (0.2, 0.0, 0.0), (-0.6, 0.0, 0.0), (-0.1, 0.0, 0.0)),
+        (Rule.EFFORT, Rule.TARGET_STEP),
+    ),
+    # The torque that is healthy at q = 2 would need a target of 1.55 at least.
+    "limit after torque": (
+        *((1.4, 0.0, 0.0), (1.45, 0.0, 0.0), (2.0, 0.0, 0.0), (1.5, 0.0, 0.0)),
+        (Rule.EFFORT, Rule.POSITION_LIMIT),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BOUNDED)
+def test_step_torque_and_limit_bound_a_target_in_this_order(case: str) -> None:
+    begin, command, measured, left, acted = BOUNDED[case]
     bounds = bounds_of()
-    bounds.reset(np.array([0.2, 0.0, 0.0]))
-    values, acted = applied(bounds, (0.2, 0.0, 0.0), np.array([-0.6, 0.0, 0.0]))
-    assert values == [-0.1, 0.0, 0.0]
-    assert acted == (Rule.EFFORT, Rule.TARGET_STEP)
-
-
-def test_a_torque_demand_beyond_the_healthy_one_times_margin_is_clipped() -> None:
-    # |30 (u - q) - dq| <= 9 x 1.5 with q = -0.3: u <= 0.15.
-    pos = np.array([-0.3, 0.0, 0.0])
-    assert applied(bounds_of(), (0.2, 0.0, 0.0), pos) == ([0.15, 0.0, 0.0], (Rule.EFFORT,))
+    bounds.reset(np.array(begin))
+    assert applied(bounds, command, np.array(measured)) == ([*left], acted)
 
 
 def test_the_torque_demand_includes_the_damping() -> None:
@@ -82,13 +81,7 @@ def test_the_torque_demand_includes_the_damping() -> None:
     assert applied(bounds_of(), (0.25, -0.25, 0.0), vel=vel) == ([0.15, -0.15, 0.0], (Rule.EFFORT,))
 
 
-def test_position_limits_come_last() -> None:
-    # The torque that is healthy at q = 2 would need a target of 1.55 at least.
-    bounds = bounds_of()
-    bounds.reset(np.array([1.4, 0.0, 0.0]))
-    values, acted = applied(bounds, (1.45, 0.0, 0.0), np.array([2.0, 0.0, 0.0]))
-    assert values[0] == 1.5
-    assert acted == (Rule.EFFORT, Rule.POSITION_LIMIT)
+BOUNDS = bounds_of()
 
 
 @given(command=vectors(10.0), pos=vectors(1e3), vel=vectors(1e6), last=vectors(1.5))
@@ -96,9 +89,8 @@ def test_position_limits_come_last() -> None:
 def test_no_measurement_moves_a_target_by_more_than_a_step_or_beyond_a_limit(
     command: F64, pos: F64, vel: F64, last: F64
 ) -> None:
-    bounds = bounds_of()
-    bounds.reset(last)
-    bounds.apply(command, pos, vel)
+    BOUNDS.reset(last)
+    BOUNDS.apply(command, pos, vel)
     assert (np.abs(command - last) <= 0.3 + 1e-9).all()
     assert (np.abs(command) <= 1.5).all()
 

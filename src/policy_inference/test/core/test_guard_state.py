@@ -18,7 +18,6 @@ from .robots import (
     PERIOD_NS,
     STALE_AFTER,
     TILTED,
-    UPRIGHT,
     Robot,
     assert_latched,
     assert_safe,
@@ -47,17 +46,6 @@ def test_a_sensor_value_that_is_not_finite_damps_at_once_and_is_named(
     assert strider.backend.runs == runs
     assert named in strider.reason
     assert_latched(strider, Rule.NOT_FINITE)
-
-
-@pytest.mark.parametrize("mode", [Mode.STAND, Mode.READY])
-def test_nan_damps_while_standing_too(mode: Mode) -> None:
-    robot = Robot()
-    robot.tick()
-    robot.controller.stand()
-    while not robot.is_in(mode):
-        robot.tick()
-    assert_safe(robot.tick(joint_vel=(0.0, math.nan, 0.0)))
-    assert_latched(robot, Rule.NOT_FINITE)
 
 
 def test_an_external_vector_with_nan_damps() -> None:
@@ -100,20 +88,15 @@ def test_stale_robot_state_holds_the_last_target(strider: Robot, silent: tuple[s
 
 
 def test_hold_recovers_by_itself_when_messages_come_again(strider: Robot) -> None:
-    silence_inputs(strider, STALE_AFTER + 3)
-    assert strider.is_in(Mode.HOLD)
-    strider.answer(-0.2, -0.2, -0.2)
-    np.testing.assert_allclose(strider.commanded().position, np.subtract(DEFAULT, 0.1), atol=1e-7)
-    assert strider.is_in(Mode.RUN)
+    for count in (1, 2, 3):
+        silence_inputs(strider, STALE_AFTER + 3)
+        assert (strider.controller.mode, strider.count(Rule.STALE_STATE)) == (Mode.HOLD, count)
+        strider.answer(-0.2, -0.2, -0.2)
+        found = strider.commanded().position
+        np.testing.assert_allclose(found, np.subtract(DEFAULT, 0.1), atol=1e-7)
+        assert strider.is_in(Mode.RUN)
     assert not strider.controller.snapshot().latched
     check_wording(strider.reason)
-
-
-def test_each_hold_is_counted_once(strider: Robot) -> None:
-    for _ in range(3):
-        silence_inputs(strider, STALE_AFTER + 3)
-        strider.tick()
-    assert strider.count(Rule.STALE_STATE) == 3
 
 
 def test_hold_longer_than_damp_after_damps_and_latches(strider: Robot) -> None:
@@ -122,13 +105,6 @@ def test_hold_longer_than_damp_after_damps_and_latches(strider: Robot) -> None:
     assert strider.is_in(Mode.HOLD)
     assert_safe(strider.tick(silent=BOTH))
     assert_latched(strider, Rule.HELD_TOO_LONG)
-
-
-def test_a_fault_out_of_hold_does_not_recover_by_itself(strider: Robot) -> None:
-    silence_inputs(strider, STALE_AFTER + 7)
-    for _ in range(5):
-        assert_safe(strider.tick())
-    assert strider.is_in(Mode.DAMP)
 
 
 @pytest.mark.parametrize("failure", ["stale", "inference", "late"])
@@ -243,15 +219,6 @@ def test_a_tilt_beyond_the_limit_damps_and_latches(strider: Robot) -> None:
     assert strider.is_in(Mode.RUN)
     assert_safe(strider.tick(quat_xyzw=quat_xyzw(0.0, 1.01, 0.0)))
     assert_latched(strider, Rule.ATTITUDE)
-
-
-def test_a_latched_fault_outlasts_its_cause_until_reset(strider: Robot) -> None:
-    strider.tick(quat_xyzw=TILTED)
-    strider.tick(quat_xyzw=UPRIGHT)
-    assert strider.is_in(Mode.DAMP)
-    strider.controller.reset()
-    assert strider.reason == "reset"
-    strider.run()
 
 
 def test_without_attitude_limit_the_robot_may_lie() -> None:

@@ -22,11 +22,10 @@ def test_limits_are_the_contract_s_where_nothing_is_tightened() -> None:
     assert limits.command_ramp_ns == 500 * MS
     assert limits.blend_ns == 200 * MS
     assert (limits.margin, limits.effort_scale) == (1.5, 1.0)
-
-
-def test_a_state_time_out_in_the_contract_replaces_the_two_periods() -> None:
-    limits = limits_in_force(contract_of({"safety.state_timeout_s": 0.3}), StricterLimits())
-    assert limits.state_timeout_ns == 300 * MS
+    stated = contract_of({"safety": {"on_fault": "damp", "state_timeout_s": 0.3}})
+    limits = limits_in_force(stated, StricterLimits())
+    assert (limits.max_tilt_rad, limits.state_timeout_ns) == (None, 300 * MS)
+    assert limits_in_force(stated, StricterLimits(max_tilt_rad=0.5)).max_tilt_rad == 0.5
 
 
 def test_every_limit_may_be_tightened() -> None:
@@ -44,12 +43,6 @@ def test_every_limit_may_be_tightened() -> None:
     assert limits.damp_after_ns == 50 * MS
     assert limits.command_timeout_ns == 200 * MS
     assert (limits.margin, limits.effort_scale) == (1.2, 0.4)
-
-
-def test_an_attitude_limit_may_be_set_where_the_contract_has_none() -> None:
-    contract = contract_of({"safety": {"on_fault": "damp"}})
-    assert limits_in_force(contract, StricterLimits()).max_tilt_rad is None
-    assert limits_in_force(contract, StricterLimits(max_tilt_rad=0.5)).max_tilt_rad == 0.5
 
 
 @pytest.mark.parametrize(

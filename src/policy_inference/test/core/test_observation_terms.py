@@ -52,7 +52,6 @@ def written_observation(
     statistics: tuple[F64, F64] | None = None,
     out: Tensor | None = None,
 ) -> F64:
-    """Return the observation `obs` of the sensed state."""
     if out is None:
         out = np.empty(contract.model.inputs["obs"].shape)
     observation = contract.observations["obs"]
@@ -110,14 +109,8 @@ def test_each_term_writes_its_values(term: Mapping[str, object], values: list[fl
             {"term": "velocity_command", "parts": ["wz"], "scale": {"velocity_command[wz]": 10.0}},
             [2.0],
         ),
-        ({"term": "velocity_command", "parts": ["vx", "vy", "wz"]}, [0.4, -0.3, 0.2]),
         ({"term": "base_ang_vel", "parts": ["z"], "clip": [-1.0, 1.0]}, [1.0]),
         ({"term": "base_lin_vel", "parts": ["y", "x"]}, [0.8, 0.7]),
-        ({"term": "phase", "period_s": 0.8, "parts": ["cos", "sin"]}, [1.0, 0.0]),
-        (
-            {"term": "phase", "period_s": 0.8, "parts": ["sin"], "offsets": [0.0, 0.25, 0.75]},
-            [0.0, 1.0, -1.0],
-        ),
     ],
     ids=lambda v: str(v)[:60],
 )
@@ -146,12 +139,6 @@ def test_a_subset_of_joints_is_written_in_its_own_order(term: str, values: list[
     np.testing.assert_allclose(written_observation(contract), values)
 
 
-def test_scales_of_a_subset_belong_to_its_joints() -> None:
-    scale = {"hip": 2.0, "ankle": 10.0}
-    contract = observed([{"term": "joint_vel", "joints": ["ankle", "hip"], "scale": scale}])
-    np.testing.assert_allclose(written_observation(contract), [5.0, 8.0])
-
-
 def test_a_subset_of_joints_may_be_given_by_patterns() -> None:
     term = {"term": "joint_vel", "joints": ["ankle", ".*[ip]p?"], "scale": [10.0, 1.0]}
     np.testing.assert_allclose(written_observation(observed([term])), [5.0, 4.0])
@@ -172,29 +159,18 @@ def test_last_action_has_the_order_of_the_output_not_of_the_joints() -> None:
     np.testing.assert_allclose(out, [[0.7, 1.8]])
 
 
-def reference_clip_scale(
-    value: float, clip: tuple[float, float], scale: float, order: str
-) -> float:
-    low, high = clip
-    if order == "clip_then_scale":
-        return min(max(value, low), high) * scale
-    return min(max(value * scale, low), high)
-
-
 @pytest.mark.parametrize("order", ["clip_then_scale", "scale_then_clip"])
-@pytest.mark.parametrize("scale", [1.0, 0.25, 3.0, -2.0, 0.0])
-@pytest.mark.parametrize("clip", [(-1.0, 2.0), (0.5, 3.0), (-3.0, -0.5)])
+@pytest.mark.parametrize("scale", [0.25, 3.0, -2.0, 0.0])
+@pytest.mark.parametrize("clip", [(-1.0, 2.0), (0.5, 3.0)])
 def test_clip_and_scale_act_in_the_stated_order(
     order: str, scale: float, clip: tuple[float, float]
 ) -> None:
     contract = observed([{"term": "joint_vel", "scale": scale, "clip": list(clip)}], order=order)
-    expected = [reference_clip_scale(value, clip, scale, order) for value in JOINT_VEL]
+    if order == "clip_then_scale":
+        expected = np.clip(JOINT_VEL, *clip) * scale
+    else:
+        expected = np.clip(JOINT_VEL * scale, *clip)
     np.testing.assert_allclose(written_observation(contract), expected, atol=1e-12)
-
-
-def test_a_clip_of_one_term_leaves_the_others() -> None:
-    contract = observed([{"term": "joint_vel", "clip": [-1.0, 1.0]}, {"term": "joint_vel"}])
-    np.testing.assert_allclose(written_observation(contract), [1.0, -1.0, 0.5, *JOINT_VEL])
 
 
 def test_default_position_is_subtracted_before_clip_and_scale() -> None:
@@ -255,10 +231,6 @@ def test_phase_is_sine_and_cosine_of_the_time_since_run_began(tick: int) -> None
     np.testing.assert_allclose(written_observation(contract, tick), expected, atol=1e-9)
 
 
-def test_tick_counts_and_is_scaled() -> None:
-    assert written_observation(observed([{"term": "tick", "scale": 0.5}]), tick=7).tolist() == [3.5]
-
-
 def test_external_vectors_of_several_topics_are_kept_apart() -> None:
     contract = observed(
         [
@@ -304,9 +276,3 @@ def test_a_value_that_is_not_finite_or_absurd_is_named(value: float) -> None:
     state["joint_vel"][1] = value
     assert not state.is_finite()
     assert state.not_finite() == ["joint_vel"]
-
-
-def test_inputs_are_the_topics_that_the_terms_need() -> None:
-    contract = observed([{"term": "joint_pos"}, {"term": "base_lin_vel"}])
-    assert RobotState(contract).inputs == ("joint_states", "odom")
-    assert RobotState(contract, orientation=True).inputs == ("joint_states", "imu/data", "odom")

@@ -3,19 +3,37 @@
 """What stands in the place of the policy's targets after a fault."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from policy_inference.core.guard import Rule
 from policy_inference.errors import RefusedError
 from policy_inference.interfaces import JointTargets, Mode, OnFault
 from testkit.wording import check_wording, refusal
 
-from .robots import BOTH, MS, PERIOD_NS, TILTED, Robot, Targets, assert_safe, fail, silence_inputs
+from .robots import (
+    BOTH,
+    MS,
+    PERIOD_NS,
+    TILTED,
+    UPRIGHT,
+    Robot,
+    Targets,
+    assert_safe,
+    fail,
+    silence_inputs,
+)
 
 
 def test_hold_measured_holds_the_pose_of_the_fault_with_the_stand_gains() -> None:
@@ -117,112 +135,133 @@ def test_an_e_stop_while_a_stand_up_is_held_before_its_first_tick_says_damp() ->
     assert safe.mode is Mode.DAMP
 
 
-class Operated:
-    """A robot and what happens to it; keeps copies of whatever is published."""
+EVENTS = st.sampled_from(
+    [
+        *["none"] * 6,
+        *["silence", "outage", "tilt", "nan", "gap", "inference fails", "inference is late"],
+    ]
+)
+ANSWERS = st.sampled_from([0.0, 0.0, 0.5, 9.0, -1e30, math.nan])
 
-    def __init__(self, on_fault: str) -> None:
+
+class Operated(RuleBasedStateMachine):
+    """A robot and whatever happens to it; all that it publishes is checked at once."""
+
+    def __init__(self, on_fault: OnFault) -> None:
+        super().__init__()
+        self.on_fault = on_fault
         self.robot = Robot(
             {
-                "safety.on_fault": on_fault,
+                "safety.on_fault": on_fault.value,
                 "stand.duration_s": 0.04,
                 "safety.blend_s": 0.04,
                 "safety.damp_after_s": 0.06,
             }
         )
-        self.published = list[tuple[Targets, Mode, bool]]()
-        """Targets, the mode that they say, and whether they are those of a safe state."""
-        self.waits = self.holds = on_fault == "hold_measured"
+        self.controller = self.robot.controller
+        self.waits = on_fault is OnFault.HOLD_MEASURED
         """Whether nothing may be commanded, since nothing was asked for."""
+        self.latched = False
 
-    def publish(self, targets: JointTargets | None, *, safe: bool) -> None:
-        if targets is not None:
-            assert not self.waits
-            self.published.append((Targets.copied(targets), targets.mode, safe))
+    def publish(self, targets: JointTargets | None, mode: Mode = Mode.DAMP) -> None:
+        if targets is None:
+            return
+        assert not self.waits
+        assert targets.mode is mode
+        assert np.isfinite(targets.block).all()
+        assert (targets.effort_limit <= 20.0).all()
+        assert (np.abs(targets.position) <= 1.5).all()
+        if mode is Mode.DAMP:
+            assert_safe(Targets.copied(targets), self.on_fault)
 
-    def do(self, act: str) -> None:
-        """Let one thing happen."""
-        controller = self.robot.controller
-        requests: Mapping[str, Callable[[], object]] = {
-            "stand": controller.stand,
-            "run": controller.run,
-            "damp": controller.damp,
-            "reset": controller.reset,
-            "fault": lambda: controller.fault(Rule.INTERNAL, "a defect"),
-            "estop": lambda: self.publish(controller.estop("pressed"), safe=True),
-            "stop": lambda: controller.stop("the node stops"),
-            "start": controller.start,
-        }
-        if act == "restart":
-            self.do("stop")
-            self.do("start")
-            self.waits = self.holds
-            return
-        if act not in requests:
-            self._tick(act)
-            return
-        try:
-            requests[act]()
-        except RefusedError:
-            return
-        if act in ("stand", "damp"):
-            self.waits = False
-        if act in ("fault", "stop", "damp"):
-            self.publish(controller.safe_targets(), safe=True)
+    @initialize(runs=st.booleans())
+    def begin(self, runs: bool) -> None:
+        if runs:
+            self.tick("none", 0.0, 1)
+            self.request("stand")
+            self.tick("none", 0.0, 3)
+            self.request("run")
 
-    def _tick(self, act: str) -> None:
-        robot = self.robot
-        robot.backend.during_run = fail if act == "inference fails" else lambda: None
-        if act == "inference is late":
+    @rule(event=EVENTS, answer=ANSWERS, times=st.integers(1, 3))
+    def tick(self, event: str, answer: float, times: int) -> None:
+        robot, controller = self.robot, self.controller
+        robot.answer(answer, 0.0, 0.0)
+        robot.backend.during_run = fail if event == "inference fails" else lambda: None
+        if event == "inference is late":
             robot.takes(PERIOD_NS + MS)
-        robot.now_ns += {"gap": 200 * MS, "outage": 60 * MS}.get(act, PERIOD_NS)
-        robot.sense(
-            silent=BOTH if act in ("silence", "outage") else (),
-            quat_xyzw=TILTED if act == "tilt" else (0.0, 0.0, 0.0, 1.0),
-            joint_vel=(math.nan if act == "nan" else 0.0, 0.0, 0.0),
-        )
-        targets = robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS)
-        mode, _ = robot.controller.ticked
-        if targets is not None:
-            assert targets.mode is mode
-        self.publish(targets, safe=mode is Mode.DAMP)
+        for _ in range(times):
+            before = controller.mode
+            robot.now_ns += {"gap": 200 * MS, "outage": 60 * MS}.get(event, PERIOD_NS)
+            robot.sense(
+                silent=BOTH if event in ("silence", "outage") else (),
+                quat_xyzw=TILTED if event == "tilt" else UPRIGHT,
+                joint_vel=(math.nan if event == "nan" else 0.0, 0.0, 0.0),
+            )
+            targets = controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS)
+            self.publish(targets, controller.ticked[0])
+            broken = event in ("tilt", "nan", "gap") and before is not Mode.DAMP
+            if broken or (before is Mode.RUN and event == "none" and math.isnan(answer)):
+                assert controller.snapshot().latched
+
+    @rule(name=st.sampled_from(["stand", "stand", "run", "run", "damp", "reset"]))
+    def request(self, name: str) -> None:
+        before = self.controller.snapshot()
+        self.latched &= name != "reset"
+        try:
+            getattr(self.controller, name)()
+        except RefusedError:
+            assert self.controller.snapshot() == before
+            return
+        after = self.controller.snapshot()
+        if name == "run":
+            assert (before.mode, after.mode) == (Mode.READY, Mode.RUN)
+        if name in ("stand", "run"):
+            assert not before.latched
+        if name == "reset":
+            assert (after == before) == (not before.latched)
+        if name == "damp":
+            assert (after.mode, after.latched) == (Mode.DAMP, before.latched)
+            self.waits = False
+            self.publish(self.controller.safe_targets())
+        self.waits &= name != "stand"
+
+    @rule()
+    def press(self) -> None:
+        self.publish(self.controller.estop("pressed"))
+        assert self.controller.snapshot().latched
+
+    @rule()
+    def defect(self) -> None:
+        self.controller.fault(Rule.INTERNAL, "a defect")
+        assert self.controller.snapshot().latched
+        self.publish(self.controller.safe_targets())
+
+    @rule()
+    def restart(self) -> None:
+        self.controller.stop("the node stops")
+        self.publish(self.controller.safe_targets())
+        self.controller.start()
+        self.waits = self.on_fault is OnFault.HOLD_MEASURED
+
+    @invariant()
+    def a_latched_fault_stays_until_reset(self) -> None:
+        snapshot = self.controller.snapshot()
+        assert snapshot.latched or not self.latched
+        assert snapshot.mode is Mode.DAMP or not snapshot.latched
+        self.latched = snapshot.latched
+
+    def teardown(self) -> None:
+        entered = [mode for mode, _, _ in self.controller.edges]
+        for before, mode, then in zip(entered, entered[1:], entered[2:], strict=False):
+            assert before is not Mode.RUN or mode is not Mode.READY
+            assert mode is not Mode.HOLD or then in (before, Mode.DAMP, Mode.STAND)
 
 
-ACTS = st.lists(
-    st.sampled_from(
-        [
-            *["tick"] * 5,
-            *["silence"] * 2,
-            *["outage"] * 2,
-            "stand",
-            "stand",
-            "run",
-            "damp",
-            "reset",
-            "estop",
-            "fault",
-            "restart",
-            "tilt",
-            "nan",
-            "gap",
-            "inference fails",
-            "inference is late",
-        ]
-    ),
-    max_size=40,
-)
-
-
-@pytest.mark.parametrize("on_fault", ["damp", "hold_measured", "torque_off"])
-@given(acts=ACTS, begins=st.booleans())
-@settings(max_examples=80, deadline=None, derandomize=True)
-def test_whatever_is_published_was_asked_for_and_says_so_in_a_safe_state(
-    on_fault: str, acts: Sequence[str], begins: bool
+@pytest.mark.parametrize("on_fault", OnFault)
+def test_whatever_happens_commands_are_bounded_asked_for_and_safe_after_a_fault(
+    on_fault: OnFault,
 ) -> None:
-    operated = Operated(on_fault)
-    for act in [*(["tick", "stand"] if begins else []), *acts, "stop"]:
-        operated.do(act)
-    for targets, mode, safe in operated.published:
-        assert safe == (mode is Mode.DAMP)
-        assert np.isfinite(targets.position).all()
-        if safe:
-            assert_safe(targets, OnFault(on_fault))
+    run_state_machine_as_test(
+        lambda: Operated(on_fault),  # type: ignore[arg-type]  # anything that makes a machine
+        settings=settings(max_examples=50, stateful_step_count=30, deadline=None, derandomize=True),
+    )

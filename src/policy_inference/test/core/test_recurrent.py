@@ -43,13 +43,6 @@ def state_inputs(backend: ScriptedBackend) -> tuple[list[float], list[int]]:
     return backend.inputs["h_in"].ravel().tolist(), backend.inputs["count_in"].tolist()
 
 
-def test_recurrent_state_starts_at_zero(
-    rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
-) -> None:
-    rnn_policy.reset()
-    assert state_inputs(rnn_backend) == ([0.0, 0.0], [0])
-
-
 def test_the_output_of_a_tick_is_the_input_of_the_next(
     rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
 ) -> None:

@@ -54,21 +54,20 @@ def test_a_joint_on_its_mechanical_stop_may_stand_up(idle: Robot) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["stand", "run"])
-def test_a_latched_fault_is_refused_until_reset(idle: Robot, wanted: str) -> None:
-    idle.run().tick(quat_xyzw=TILTED)
-    idle.tick(quat_xyzw=(0.0, 0.0, 0.0, 1.0))
+@pytest.mark.parametrize("pressed", [False, True], ids=["latched fault", "pressed e-stop"])
+def test_after_a_fault_or_an_e_stop_motion_is_refused_until_reset(
+    idle: Robot, wanted: str, pressed: bool
+) -> None:
+    if pressed:
+        idle.tick()
+        idle.controller.estop("red button")
+    else:
+        idle.run().tick(quat_xyzw=TILTED)
+        idle.tick(quat_xyzw=(0.0, 0.0, 0.0, 1.0))
     with refusal(RefusedError):
         getattr(idle.controller, wanted)()
     idle.controller.reset()
     idle.run()
-
-
-@pytest.mark.parametrize("wanted", ["stand", "run"])
-def test_a_pressed_e_stop_is_refused(idle: Robot, wanted: str) -> None:
-    idle.tick()
-    idle.controller.estop("red button")
-    with refusal(RefusedError):
-        getattr(idle.controller, wanted)()
 
 
 def test_run_is_refused_from_every_mode_but_ready(idle: Robot) -> None:

@@ -8,7 +8,7 @@ import pytest
 from policy_inference.interfaces import Mode
 
 from .contracts import DEFAULT
-from .robots import BOTH, MS, PERIOD_NS, Robot
+from .robots import BOTH, Robot
 
 FOLDED = (0.4, 1.4, -1.4)
 DRAWN_IN, HALF_UP = (0.0, 1.2, -1.2), (0.1, 0.8, -0.7)
@@ -21,7 +21,6 @@ THROUGH = {"stand.via": VIA}
 
 
 def rising(pose: tuple[float, ...] = FOLDED) -> Robot:
-    """Return a robot that was asked to stand up from this pose."""
     robot = Robot(THROUGH)
     robot.tick(joint_pos=pose)
     robot.controller.stand()
@@ -43,27 +42,6 @@ def test_each_part_of_the_way_is_a_smooth_curve_from_pose_to_pose() -> None:
     ]
     np.testing.assert_allclose(way, expected, atol=1e-12)
     assert robot.is_in(Mode.READY)
-
-
-@pytest.mark.parametrize(("ticks", "pose"), [(5, DRAWN_IN), (8, HALF_UP), (18, DEFAULT)])
-def test_the_joints_rest_in_every_pose_on_the_way(ticks: int, pose: tuple[float, ...]) -> None:
-    robot = rising()
-    ways(robot, ticks - 1)
-    robot.now_ns += PERIOD_NS - 2 * MS
-    around = []
-    for _ in range(3):
-        robot.now_ns += MS
-        robot.sense()
-        around.append(robot.tick_again().position)
-    np.testing.assert_allclose(around[1], pose, atol=1e-12)
-    # At the mean speed of a part each millisecond would move a joint by up to 8 mrad.
-    assert np.abs(np.diff(around, axis=0)).max() < 0.5e-3
-
-
-def test_the_robot_is_not_ready_before_the_last_pose() -> None:
-    robot = rising()
-    ways(robot, 17)
-    assert robot.is_in(Mode.STAND)
 
 
 def test_a_robot_that_stands_does_not_draw_its_legs_in() -> None:

@@ -64,15 +64,6 @@ def test_it_is_slow_until_it_is_clearly_fast_again() -> None:
     assert not slowness.text
 
 
-def test_ticks_of_other_modes_do_not_count() -> None:
-    slowness = after([FAST_S])
-    slowness.add(np.full(TICKS, SLOW_S), Mode.DAMP)
-    # Those up to the report that finds RUN may be from before it.
-    slowness.add(np.full(TICKS, SLOW_S), Mode.RUN)
-
-    assert not slowness.text
-
-
 def test_holding_now_and_then_does_not_hide_slow_ticks() -> None:
     slowness = after([FAST_S])
     for report in range(40):

@@ -54,7 +54,6 @@ class Flyer(Robot):
         return targets
 
     def record(self) -> None:
-        """End the tick in the ring."""
         self.ring.record(**self.recorded())
 
     def recorded(self) -> dict[str, Any]:
@@ -70,11 +69,9 @@ class Flyer(Robot):
         }
 
     def wire(self) -> tuple[bytes | None, ...]:
-        """Return messages that tell one tick from another."""
         return tuple(f"{topic.name} {self.now_ns}".encode() for topic in TOPICS)
 
     def newest(self) -> FlightTick:
-        """Return the latest tick."""
         ticks, lost = self.ring.copies(self.ring.end - 1, self.ring.end)
         assert not lost
         return ticks[0]
@@ -94,8 +91,6 @@ class Flyer(Robot):
 
 
 class Recorded(Flyer):
-    """A robot with a flight recorder that works."""
-
     def __init__(self, tmp_path: Path, **options: Any) -> None:
         super().__init__()
         self.folder = tmp_path / "flights"
@@ -120,12 +115,10 @@ class Recorded(Flyer):
 
 
 def visible(folder: Path) -> list[Path]:
-    """Return what is in a folder and not hidden, by name."""
     return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
 
 
 def hidden(folder: Path) -> list[Path]:
-    """Return what is hidden in a folder."""
     return sorted(folder.glob(".*"))
 
 

@@ -53,12 +53,10 @@ class StalledDisk:
         self.threads = set[str]()
 
     def stall(self) -> None:
-        """Answer no more."""
         for owner, name in OPERATIONS:
             self._stall(owner, name, getattr(owner, name))
 
     def answer(self) -> None:
-        """Answer again."""
         self._answers.set()
         self._patch.undo()
 

@@ -18,8 +18,6 @@ LATENCY_S = 0.2
 
 
 class RecordedArm(Arm):
-    """An arm whose ticks are recorded."""
-
     def __init__(self) -> None:
         super().__init__(simulated_latency_s=LATENCY_S)
         self.answer = ramp
@@ -27,7 +25,6 @@ class RecordedArm(Arm):
         self.tap.show(self.ring)
 
     def recorded(self) -> FlightTick:
-        """Tick, and return what is recorded of it."""
         self.now_ns += PERIOD_NS
         self.sense()
         sent = self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)

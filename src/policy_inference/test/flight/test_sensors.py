@@ -38,7 +38,7 @@ def decoded_as(topic: Topic, data: bytes) -> Any:
 
 
 @pytest.fixture
-def sensed_state() -> RobotState:
+def state_of_all_sensors() -> RobotState:
     terms = [
         {"term": term}
         for term in ("base_lin_vel", "base_ang_vel", "projected_gravity", "joint_pos", "joint_vel")
@@ -71,15 +71,15 @@ def sensed_state() -> RobotState:
     ],
 )
 def test_reader_of_a_robots_messages_reads_these(
-    sensed_state: RobotState, topic: Topic, data: bytes, fields: dict[str, list[float]]
+    state_of_all_sensors: RobotState, topic: Topic, data: bytes, fields: dict[str, list[float]]
 ) -> None:
     message = decoded_as(topic, data)
     assert stamp_ns(message) == STAMP_NS
-    reader = state_reader(topic.name, ("hip", "knee", "ankle"), sensed_state)
+    reader = state_reader(topic.name, ("hip", "knee", "ankle"), state_of_all_sensors)
     assert reader.message == topic.type
     reader.read(message)
     for field, values in fields.items():
-        np.testing.assert_array_equal(sensed_state[field], np.array(values))
+        np.testing.assert_array_equal(state_of_all_sensors[field], np.array(values))
 
 
 def test_values_that_no_policy_reads_are_there_too() -> None:

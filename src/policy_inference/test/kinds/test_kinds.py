@@ -18,7 +18,6 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.kinds.kinds import KINDS, kind_of
 from policy_inference.kinds.parity import parity, require_parity
-from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.wording import refusal
 
@@ -34,7 +33,6 @@ AFTER = {JointBundle: "golden rows after 7 runs", ChunkBundle: "golden rows afte
 
 @pytest.fixture(params=BUNDLES)
 def bundle_of_a_kind(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A loaded bundle of each kind, with golden rows."""
     return load_bundle(BUNDLES[request.param](tmp_path / "policy"))
 
 
@@ -87,20 +85,3 @@ def test_opened_models_are_closed_together_and_name_their_back_end(bundle_of_a_k
         assert (models.name, models.problem, len(models.skipped)) == ("onnx", "", 1)
         assert models.skipped[0].startswith("rknn: ")
         assert "onnxruntime" in models.runs_on
-
-
-def test_golden_rows_are_read_once_where_a_policy_is_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, reads = write_version(tmp_path / "policy", "1.0.0"), list[Path]()
-    golden = JointBundle.golden
-
-    def counted(bundle: JointBundle) -> Any:
-        reads.append(bundle.path)
-        return golden(bundle)
-
-    monkeypatch.setattr(JointBundle, "golden", counted)
-
-    open_served(ServeRequest(bundle=str(folder))).close()
-
-    assert reads == [folder]

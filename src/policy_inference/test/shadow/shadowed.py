@@ -14,10 +14,19 @@ from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.joint_shadow import JointShadow
 
-from ..core.contracts import bundle_of, contract_of
+from ..core.contracts import DEFAULT, TERMS_OF_A_WALKER, bundle_of, contract_of
 from ..core.robots import Robot, ScriptedBackend
 
 STEPS = {"nominal": {"source": "a test", "ticks": 1, "target_step": 50.0, "effort_demand": 9000.0}}
+
+HISTORY = {
+    "observations": {
+        "obs": {"terms": list(TERMS_OF_A_WALKER), "history": {"length": 4, "init": "repeat"}}
+    }
+}
+PHASE = {
+    "observations": {"obs": {"terms": [*TERMS_OF_A_WALKER, {"term": "phase", "period_s": 0.7}]}}
+}
 
 
 class Thinking(ScriptedBackend):
@@ -80,6 +89,13 @@ class Shadowed:
         """Stand up and ask for RUN; no tick yet."""
         self.robot.stand().controller.run()
         return self
+
+    def runs_again(self) -> None:
+        """Begin another run, in which there are no ticks yet."""
+        self.robot.controller.damp()
+        self.robot.controller.reset()
+        self.robot.tick(joint_pos=DEFAULT, joint_vel=(0.0,) * 3)
+        self.runs()
 
     def tick(self, count: int = 1, *, lost: bool = False, silent: tuple[str, ...] = ()) -> None:
         """Tick with other sensor values, and ask the shadow, unless the tick is lost to it."""

@@ -16,7 +16,17 @@ from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
 
 from ..core.chunks.arms import Arm
-from ..core.chunks.contracts import chunk_contract_of
+from ..core.chunks.contracts import STEPS, chunk_contract_of
+
+LATE_S = 0.3
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "synchronous": {"mode": "synchronous"},
+    "synchronous, slow": {"mode": "synchronous", "simulated_latency_s": LATE_S},
+    "asynchronous": {"steps": STEPS},
+    "asynchronous, slow": {"steps": STEPS, "simulated_latency_s": LATE_S},
+    "realigned": {"steps": STEPS, "realign": True},
+    "ensemble": {"mode": "ensemble", "ensemble_coeff": 0.1},
+}
 
 
 class ShadowedArm:
@@ -67,6 +77,13 @@ class ShadowedArm:
             error, self.error = self.error, None
             raise error
         return (self._chunks[sensed.time_ns] + self.offset)[:, self.order]
+
+    def runs_again(self) -> None:
+        """Begin another run, in which there are no ticks yet."""
+        self.arm.controller.damp()
+        self.arm.controller.reset()
+        self.tick()
+        self.arm.run()
 
     def tick(self, count: int = 1, *, lost: bool = False, silent: Collection[str] = ()) -> None:
         """Tick, and ask the shadow, unless the tick is lost to it."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,23 +28,13 @@ from testkit.wording import refusal
 
 from ..core.chunks.contracts import CONTRACT, STEPS, chunk_contract_of
 from .shadowed import outcome_names
-from .shadowed_arm import ShadowedArm
+from .shadowed_arm import SETTINGS, ShadowedArm
 
-LATE_S = 0.3
-SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "synchronous": {"mode": "synchronous"},
-    "synchronous, slow": {"mode": "synchronous", "simulated_latency_s": LATE_S},
-    "asynchronous": {"steps": STEPS},
-    "asynchronous, slow": {"steps": STEPS, "simulated_latency_s": LATE_S},
-    "realigned": {"steps": STEPS, "realign": True},
-    "ensemble": {"mode": "ensemble", "ensemble_coeff": 0.1},
-}
 MEMORY = {"synchronous": 0, "asynchronous": 2, "ensemble": STEPS}
 """Ticks after a chunk in which targets depend on chunks before; the fade takes 0.2 s."""
 
 
 def distances(answers: list[ShadowAnswer]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the distance of the targets [compared answers, joints]."""
     return np.array(
         [
             answer.target - answer.active_target
@@ -54,10 +44,9 @@ def distances(answers: list[ShadowAnswer]) -> np.ndarray[Any, np.dtype[np.float6
     )
 
 
-@pytest.mark.parametrize("mode", ShadowMode)
 @pytest.mark.parametrize("how", SETTINGS)
-def test_shadow_with_the_same_chunks_asks_for_the_same_targets(how: str, mode: ShadowMode) -> None:
-    shadowed = ShadowedArm(SETTINGS[how], mode)
+def test_free_shadow_with_the_same_chunks_asks_for_the_same_targets(how: str) -> None:
+    shadowed = ShadowedArm(SETTINGS[how], ShadowMode.FREE)
 
     shadowed.tick(60)
 
@@ -125,51 +114,6 @@ def test_after_an_observation_that_was_skipped_it_is_skipped_until_its_queue_is_
     assert {*outcome_names(shadowed.answers[first:whole])} <= {"SKIPPED"}
     assert {*outcome_names(shadowed.answers[whole:])} == {"COMPARED"}
     np.testing.assert_array_equal(distances(shadowed.answers[whole:]), 0.0)
-
-
-@pytest.mark.parametrize("mode", MEMORY)
-def test_lost_ticks_count_as_a_skipped_observation(mode: str) -> None:
-    shadowed = ShadowedArm(SETTINGS[mode])
-    shadowed.tick(20)
-    shadowed.tick(3, lost=True)
-
-    shadowed.tick(40)
-
-    after = outcome_names(shadowed.answers[20:])
-    whole = after.index("COMPARED")
-    assert {*after[:whole]} == {"SKIPPED"}
-    assert {*after[whole:]} == {"COMPARED"}
-    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
-
-
-def test_beginning_that_is_lost_is_skipped_until_the_queue_is_whole() -> None:
-    shadowed = ShadowedArm(SETTINGS["asynchronous"])
-    shadowed.tick(2, lost=True)
-
-    shadowed.tick(30)
-
-    found = outcome_names(shadowed.answers)
-    assert found[0] == "SKIPPED"
-    assert found[-1] == "COMPARED"
-    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
-
-
-def test_beginning_of_a_run_makes_all_whole() -> None:
-    shadowed = ShadowedArm(SETTINGS["asynchronous"])
-    shadowed.tick(3)
-    shadowed.late = True
-    shadowed.tick(12)
-    shadowed.late = False
-    assert outcome_names(shadowed.answers)[-1] == "SKIPPED"
-    shadowed.arm.controller.damp()
-    shadowed.tick()
-    shadowed.arm.run()
-    before = len(shadowed.answers)
-
-    shadowed.tick(10)
-
-    assert {*outcome_names(shadowed.answers[before:])} == {"COMPARED"}
-    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
 
 
 @pytest.mark.parametrize("error", [BackendError("gone"), RobotError("no JPEG")])

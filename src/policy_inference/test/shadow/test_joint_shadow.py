@@ -16,18 +16,10 @@ from policy_inference.interfaces import ShadowMode
 from policy_inference.shadow.comparable import require_comparable
 from testkit.wording import check_wording, refusal
 
-from ..core.contracts import DEFAULT, TERMS_OF_A_WALKER, bundle_of, contract_of
+from ..core.contracts import DEFAULT, bundle_of, contract_of
 from ..core.robots import fail
-from .shadowed import STEPS, Shadowed, outcome_names
+from .shadowed import HISTORY, PHASE, STEPS, Shadowed, outcome_names
 
-HISTORY = {
-    "observations": {
-        "obs": {"terms": list(TERMS_OF_A_WALKER), "history": {"length": 4, "init": "repeat"}}
-    }
-}
-PHASE = {
-    "observations": {"obs": {"terms": [*TERMS_OF_A_WALKER, {"term": "phase", "period_s": 0.7}]}}
-}
 RECURRENT = {
     "model.inputs": {"h_in": {"shape": [1, 2]}},
     "model.outputs": {"h_out": {"shape": [1, 2]}},
@@ -87,44 +79,6 @@ def test_followed_shadow_of_another_model_is_asked_the_same_and_a_free_one_is_no
     assert free.answers[-1].target is not None
 
 
-def test_second_run_begins_as_the_first_did() -> None:
-    shadowed = Shadowed(HISTORY).runs()
-    shadowed.tick(5)
-    shadowed.robot.controller.damp()
-    shadowed.robot.tick(joint_pos=DEFAULT, joint_vel=(0.0,) * 3)
-    shadowed.runs()
-
-    shadowed.tick(5)
-
-    np.testing.assert_array_equal(shadowed.backend.seen, shadowed.active.seen)
-
-
-def test_in_a_hold_nothing_is_asked_and_the_memory_stays() -> None:
-    shadowed = Shadowed(HISTORY).runs()
-    shadowed.tick(8)
-
-    shadowed.tick(4, silent=("joint_states",))
-    held = 12 - len(shadowed.answers)
-    shadowed.tick(8)
-
-    assert held == 2  # the time-out is two periods
-    assert_equal_targets(shadowed.answers)
-
-
-@pytest.mark.parametrize("memory", ["nothing", "history", "phase"])
-def test_followed_shadow_is_whole_again_right_after_skipped_ticks(memory: str) -> None:
-    shadowed = Shadowed(MEMORIES[memory]).runs()
-    shadowed.tick(6)
-    shadowed.late = True
-    shadowed.tick(3)
-    shadowed.late = False
-
-    shadowed.tick(6)
-
-    assert outcome_names(shadowed.answers) == ["COMPARED"] * 6 + ["SKIPPED"] * 3 + ["COMPARED"] * 6
-    assert_equal_targets(shadowed.answers[9:])
-
-
 @pytest.mark.parametrize(("memory", "frames"), [("nothing", 1), ("history", 4), ("phase", 1)])
 def test_followed_shadow_is_compared_again_when_its_history_is_whole(
     memory: str, frames: int
@@ -138,16 +92,6 @@ def test_followed_shadow_is_compared_again_when_its_history_is_whole(
     after = shadowed.answers[6:]
     assert outcome_names(after) == ["SKIPPED"] * frames + ["COMPARED"] * (10 - frames)
     assert_equal_targets(after[frames:])
-
-
-def test_beginning_that_is_lost_is_made_up_for() -> None:
-    shadowed = Shadowed(PHASE).runs()
-    shadowed.tick(2, lost=True)
-
-    shadowed.tick(4)
-
-    assert outcome_names(shadowed.answers) == ["SKIPPED", *["COMPARED"] * 3]
-    assert_equal_targets(shadowed.answers[1:])
 
 
 def test_free_shadow_goes_on_after_a_loss_with_what_it_has() -> None:

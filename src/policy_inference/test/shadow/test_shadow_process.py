@@ -28,13 +28,11 @@ from ..nodes.bundles import write_version
 
 @pytest.fixture
 def golden_bundle(tmp_path: Path) -> JointBundle:
-    """A bundle with golden rows."""
     return load_bundle(write_version(tmp_path / "two_joints", "1.2.3"), kind=JointBundle)
 
 
 @pytest.fixture
 def hanging_shadow(golden_bundle: JointBundle) -> Iterator[ShadowProcess]:
-    """A shadow that is stopped before the first tick."""
     before, state = children(), RobotState(golden_bundle.contract)
     request = OpenRequest(
         bundle=str(golden_bundle.path),

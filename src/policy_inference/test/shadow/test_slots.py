@@ -1,17 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into a slot comes out at the other end."""
+"""What goes into a slot comes out at the other end whole, or the tick says that it is not there."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.core.guard import Rule
+from policy_inference.core.images import Frame
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
+from policy_inference.shadow.chunk_slots import IMAGE_BYTES, OBSERVATIONS, ChunkSlots
 from policy_inference.shadow.slots import SLOTS, Slots
+
+from ..core.chunks.contracts import chunk_contract_of
 
 
 @pytest.fixture
@@ -54,3 +61,115 @@ def test_counters_say_how_many_slots_there_are_and_wait_only_when_asked(slots: S
     assert other.given(wait=True) == 2
     assert other.given(wait=False) == 0
     assert slots.answered(1.0) == 1
+
+
+SIZES = {"joint_pos": 3, "external:goal": 2}
+
+
+@pytest.fixture
+def both_ends() -> Iterator[tuple[ChunkSlots, ChunkSlots]]:
+    """The end of the node and that of the shadow."""
+    node = ChunkSlots(chunk_contract_of(), SIZES)
+    shadow = ChunkSlots(chunk_contract_of(), SIZES, os.dup(node.fd))
+    yield node, shadow
+    node.close()
+    shadow.close()
+
+
+def small_frame(data: bytes, encoding: str = "rgb8") -> Frame:
+    return Frame(encoding=encoding, height=2, width=3, step=9, data=memoryview(data))
+
+
+def numbered_observation(number: int, size: int = 18) -> ShadowObservation:
+    fields = {"joint_pos": np.full(3, 0.1 * number), "external:goal": np.full(2, 7.0 + number)}
+    frames = {
+        "laptop": small_frame(bytes([number]) * size),
+        "phone": small_frame(b"\xff\xd8abc", "jpeg"),
+    }
+    return ShadowObservation(
+        10 * number, 10 * number + 3, Snapshot(time_ns=number, frames=frames, fields=fields)
+    )
+
+
+def tick(number: int, *seen: ShadowObservation) -> ChunkTick:
+    return ChunkTick(number, np.array([0.1, 0.2, 0.3]) * number, seen)
+
+
+def test_ticks_observations_and_chunks_come_over_as_they_are(
+    both_ends: tuple[ChunkSlots, ChunkSlots],
+) -> None:
+    node, shadow = both_ends
+    for number in range(3 * OBSERVATIONS):
+        slot, seen = number % 5, [numbered_observation(number)] * (number % 3)
+        node.give(slot, tick(number, *seen))
+
+        found = shadow.given(slot)
+
+        assert (found.number, found.missed, len(found.observations)) == (number, False, len(seen))
+        np.testing.assert_array_equal(found.target, tick(number).target)
+        for given, there in zip(seen, found.observations, strict=True):
+            assert there[:2] == given[:2]
+            assert there.sensed.time_ns == number
+            for name, values in given.sensed.fields.items():
+                np.testing.assert_array_equal(there.sensed.fields[name], values)
+            for name, image in given.sensed.frames.items():
+                other = there.sensed.frames[name]
+                assert (other.encoding, other.height, other.width, other.step) == (
+                    image.encoding,
+                    image.height,
+                    image.width,
+                    image.step,
+                )
+                assert bytes(other.data) == bytes(image.data)
+        answers = [
+            shadow_inference(number, np.full((10, 3), 0.5 * number), ""),
+            shadow_inference(number, None, "BackendError: gone"),
+        ][: len(seen)]
+        shadow.answer(answers)
+        results = node.answered(slot)
+        assert [each.error for each in results] == [each.error for each in answers]
+        for result, answer in zip(results, answers, strict=True):
+            assert result.observation_ns == number
+            np.testing.assert_array_equal(result.chunk, answer.chunk)
+
+
+def test_observations_that_have_no_room_are_missed_and_later_ones_are_not(
+    both_ends: tuple[ChunkSlots, ChunkSlots],
+) -> None:
+    node, shadow = both_ends
+    for number in range(OBSERVATIONS + 1):
+        node.give(number, tick(number, numbered_observation(number)))
+
+    given = [shadow.given(number) for number in range(OBSERVATIONS + 1)]
+
+    assert [each.missed for each in given] == [False] * OBSERVATIONS + [True]
+    for number in range(OBSERVATIONS + 1):
+        node.answered(number)
+    node.give(7, tick(7, numbered_observation(9)))
+    assert shadow.given(7).observations[0].sensed.time_ns == 9
+
+
+def test_images_that_are_too_large_are_missed(both_ends: tuple[ChunkSlots, ChunkSlots]) -> None:
+    node, shadow = both_ends
+    node.give(0, tick(1, numbered_observation(1, IMAGE_BYTES)))
+    assert shadow.given(0).missed
+
+
+def test_observation_that_was_skipped_has_no_result(
+    both_ends: tuple[ChunkSlots, ChunkSlots],
+) -> None:
+    node, shadow = both_ends
+    node.give(0, tick(1, numbered_observation(1)))
+    shadow.given(0)
+    shadow.answer([])
+    assert node.answered(0) == ()
+
+
+def test_what_the_shadow_writes_into_the_memory_costs_the_node_no_time(
+    both_ends: tuple[ChunkSlots, ChunkSlots],
+) -> None:
+    """As how many observations a tick had: the node would look for as many answers."""
+    node, _ = both_ends
+    node.give(0, tick(1, numbered_observation(1)))
+    os.pwrite(node.fd, b"\x7f" * (1 << 16), 0)
+    assert len(node.answered(0)) <= 1

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contracts of chunk policies for tests, made from one small valid one; no files."""
 
-import copy
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract, Scaling
 from policy_inference.bundle.load import parse_contract
+from testkit.edits import with_edits
 
 JOINTS = ("pan", "lift", "gripper")
 HEIGHT, WIDTH, FEATURES, STEPS = 6, 8, 4, 10
@@ -90,20 +91,17 @@ CONTRACT: Mapping[str, Any] = {
 
 def chunk_contract_of(changes: Mapping[str, object] | None = None) -> ChunkContract:
     """Return the contract with keys replaced, named like ``safety.on_fault``."""
-    raw = copy.deepcopy(dict(CONTRACT))
-    for key, value in (changes or {}).items():
-        *path, last = key.split(".")
-        section = raw
-        for name in path:
-            section = section.setdefault(name, {})
-        section[last] = copy.deepcopy(value)
-    return parse_contract(json.dumps(raw).encode(), "policy.yaml", kind=ChunkContract)
+    return _parsed(json.dumps(with_edits(CONTRACT, changes)))
+
+
+@functools.lru_cache(maxsize=100)
+def _parsed(text: str) -> ChunkContract:
+    return parse_contract(text.encode(), "policy.yaml", kind=ChunkContract)
 
 
 def chunk_bundle_of(
     changes: Mapping[str, object] | None = None, path: Path = Path()
 ) -> ChunkBundle:
-    """Return a bundle with such a contract."""
     return ChunkBundle(path=path, contract=chunk_contract_of(changes), content=b"")
 
 
@@ -114,7 +112,6 @@ def camera_of(
     resize: bool = False,
     scaling: Scaling | None = None,
 ) -> Camera:
-    """Return a camera of this size."""
     return Camera(
         feature="observation.images.laptop",
         height=height,

@@ -31,20 +31,17 @@ def raw_image(
 
 
 def rgb8(image: Image, padding: int = 0) -> SimpleNamespace:
-    """Return an image as a sensor_msgs/Image in rgb8."""
     height, width, _ = image.shape
     return raw_image("rgb8", image, height, width, padding)
 
 
-def compressed_image(image: Image, suffix: str = ".jpg") -> SimpleNamespace:
-    """Return an image as a sensor_msgs/CompressedImage."""
+def encoded_image(image: Image, suffix: str = ".jpg") -> SimpleNamespace:
     done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done
     return SimpleNamespace(format=f"rgb8; {suffix[1:]} compressed bgr8", data=data.tobytes())
 
 
 def plain(red: int, green: int, blue: int, height: int = 48, width: int = 64) -> Image:
-    """Return an image of one colour."""
     image = np.zeros((height, width, 3), np.uint8)
     image[:] = (red, green, blue)
     return image

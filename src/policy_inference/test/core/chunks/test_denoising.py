@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -95,15 +94,6 @@ def test_actions_are_clipped_in_each_step_where_the_training_did() -> None:
         )
 
 
-def test_the_same_noise_makes_the_same_chunk() -> None:
-    chunks = []
-    for seed in (1, 1, 2):
-        denoiser = denoiser_of(FLOW, lambda x, time: np.tanh(x) * time)
-        chunks.append(denoiser.chunk(drawn_noise(denoiser, seed)))
-    assert np.array_equal(chunks[0], chunks[1])
-    assert not np.array_equal(chunks[0], chunks[2])
-
-
 def test_timesteps_are_spread_from_zero_and_first_is_not_always_the_last_of_the_training() -> None:
     denoiser = denoiser_of(DDIM, lambda x, time: x, 7)
 
@@ -132,10 +122,3 @@ def test_a_time_is_embedded_as_sines_then_cosines_of_falling_frequencies() -> No
     wanted = [np.sin(99.0), np.sin(9.9), np.sin(0.99), np.cos(99.0), np.cos(9.9), np.cos(0.99)]
     np.testing.assert_allclose(found[0], wanted, atol=1e-6)
     np.testing.assert_array_equal(found[1], [0, 0, 0, 1, 1, 1])
-
-
-def test_a_policy_with_steps_is_read_with_all_that_it_states() -> None:
-    denoising = chunk_contract_of(denoising_changes({**DDIM, "method": "ddpm"})).denoising
-    assert denoising is not None
-    assert (denoising.draws, denoising.steps) == (10, 10)
-    assert dataclasses.asdict(denoising)["schedule"]["betas"] == "squaredcos_cap_v2"

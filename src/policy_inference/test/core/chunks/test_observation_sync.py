@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
+import pytest
 
 from policy_inference.assembly.freshness import Input
 from policy_inference.core.chunks.observation_sync import ObservationSync
@@ -78,24 +79,17 @@ def test_without_a_frame_the_camera_is_named() -> None:
         seen.chosen()
 
 
-def test_the_state_nearest_to_the_frames_is_taken() -> None:
+@pytest.mark.parametrize(("delay_ms", "nearest_ms"), [(0, 133), (30, 166)])
+def test_the_state_that_was_measured_nearest_to_the_frames_is_taken(
+    delay_ms: int, nearest_ms: int
+) -> None:
     seen = Seen()
     for now_ms in (100, 133, 166, 199):
-        seen.tick(now_ms, now_ms / 1000)
+        seen.tick(now_ms, now_ms / 1000, delay_ms=delay_ms)
     seen.frames("laptop", 140)
     seen.frames("phone", 150)
     sensed = seen.sync.snapshot(200 * MS)
-    assert sensed.fields["joint_pos"].tolist() == [0.133] * 3
-
-
-def test_the_state_counts_from_when_it_was_measured() -> None:
-    seen = Seen()
-    for now_ms in (100, 133, 166, 199):
-        seen.tick(now_ms, now_ms / 1000, delay_ms=30)
-    seen.frames("laptop", 140)
-    seen.frames("phone", 150)
-    sensed = seen.sync.snapshot(200 * MS)
-    assert sensed.fields["joint_pos"].tolist() == [0.166] * 3
+    assert sensed.fields["joint_pos"].tolist() == [nearest_ms / 1000] * 3
 
 
 def test_the_newest_of_everything_is_taken_where_the_contract_says_so() -> None:
@@ -130,16 +124,6 @@ def test_what_was_sensed_stays_as_it_was() -> None:
 def test_a_frame_keeps_the_message_and_nothing_else() -> None:
     message = rgb8(plain(1, 2, 3, HEIGHT, WIDTH))
     assert frame_of(message, camera_of()).data.obj is message.data
-
-
-def test_a_cleared_buffer_has_no_frame() -> None:
-    seen = Seen()
-    seen.tick(150)
-    seen.frames("laptop", 146)
-    seen.frames("phone", 146)
-    seen.sync.frames["laptop"].clear()
-    with refusal(NoTargetError):
-        seen.chosen()
 
 
 def test_without_cameras_the_newest_state_is_taken() -> None:

@@ -1,7 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from policy_inference.core.chunks.queue import AsynchronousQueue, EnsembleQueue, SynchronousQueue
 from policy_inference.interfaces import F64
@@ -56,36 +60,6 @@ def test_synchronous_keeps_a_step_that_was_not_executed() -> None:
     assert np.array_equal(first, again if again is not None else ())
 
 
-def test_asynchronous_drops_the_steps_that_have_passed() -> None:
-    queue = asynchronous()
-    queue.add(chunk(0.0), 4, 7, HELD)
-    assert planned_targets(queue, 7, 7)[0] == [3, 4, 5, 6, 7, 8, 9]
-    assert queue.target(14) is None
-
-
-def test_asynchronous_leaves_out_the_steps_of_ticks_that_were_missed() -> None:
-    queue = asynchronous()
-    queue.add(chunk(0.0), 0, 0, HELD)
-    assert planned_targets(queue, 0, 1)[0] == [0]
-    assert planned_targets(queue, 4, 2)[0] == [4, 5]
-
-
-def test_asynchronous_executes_no_more_than_the_wanted_steps() -> None:
-    queue = asynchronous(steps=4)
-    queue.add(chunk(0.0), 0, 1, HELD)
-    assert queue.left(1) == 3
-    assert queue.target(4) is None
-
-
-def test_a_chunk_of_which_all_steps_have_passed_changes_nothing() -> None:
-    queue = asynchronous()
-    queue.add(chunk(0.0), 0, 0, HELD)
-    queue.add(chunk(100.0), -7, 3, HELD)
-    assert planned_targets(queue, 3, 2)[0] == [3, 4]
-    queue.add(chunk(100.0), -6, 3, HELD)
-    assert planned_targets(queue, 3, 1)[0] == [109]
-
-
 @pytest.mark.parametrize(("threshold", "wanted_from"), [(0.5, 6), (0.2, 9), (0.0, 10), (1.0, 1)])
 def test_asynchronous_asks_once_less_than_the_share_is_left(
     threshold: float, wanted_from: int
@@ -94,6 +68,66 @@ def test_asynchronous_asks_once_less_than_the_share_is_left(
     assert queue.wants_chunk(0)
     queue.add(chunk(0.0), 0, 0, HELD)
     assert [tick for tick in range(12) if queue.wants_chunk(tick)] == list(range(wanted_from, 12))
+
+
+Plan = Callable[[int], F64]
+
+
+def plan_after(old: Plan | None, said: F64, first: int, now: int, shift: F64, fade: int) -> Plan:
+    """Return what is executed in each tick once a chunk has come that fades the old plan out."""
+
+    def plan(tick: int) -> F64:
+        tick = min(tick, first + len(said) - 1)
+        step = said[tick - first]
+        target: F64 = step + shift
+        if old is not None and tick - now < fade:
+            share = (tick - now + 1) / (fade + 1)
+            target = share * target + (1.0 - share) * old(tick)
+        return np.array([target[0], step[1]])
+
+    return plan
+
+
+VALUES = st.integers(-100, 100)
+ARRIVALS = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(1, 14), VALUES, st.integers(-3, 3)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(
+    arrivals=ARRIVALS,
+    steps=st.integers(1, 10),
+    fade=st.integers(0, 5),
+    realign=st.booleans(),
+)
+@example(arrivals=[(0, 20, 0, 0), (0, 20, 3, 0), (0, 4, 7, 0)], steps=4, fade=3, realign=False)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_whatever_chunks_come_each_tick_has_the_step_that_is_due_faded_in(
+    arrivals: list[tuple[int, int, int, int]], steps: int, fade: int, realign: bool
+) -> None:
+    """Chunks come late by some ticks, and stay for some; the second joint is a gripper."""
+    queue = asynchronous(steps=steps, fade=fade, grippers=(1,), realign=realign)
+    plan: Plan | None = None
+    now, end, last = 0, 0, HELD
+    for late, ticks, start, slope in arrivals:
+        given_chunk = chunk(float(start), slope=float(slope))
+        queue.add(given_chunk, now - late, now, last)
+        assert np.array_equal(given_chunk, chunk(float(start), slope=float(slope)))
+        said = given_chunk[:steps]
+        if late < len(said):
+            shift = (last - said[late]) * realign
+            plan, end = plan_after(plan, said, now - late, now, shift, fade), now - late + len(said)
+        for tick in range(now, now + ticks):
+            target = queue.target(tick)
+            assert queue.left(tick) == max(0, end - tick)
+            assert (target is None) == (tick >= end)
+            if target is not None:
+                assert plan is not None
+                np.testing.assert_allclose(target, plan(tick), atol=1e-9)
+                last = target
+        now += ticks
 
 
 def test_the_fade_is_linear_and_grippers_do_not_take_part() -> None:
@@ -105,27 +139,6 @@ def test_the_fade_is_linear_and_grippers_do_not_take_part() -> None:
     assert gripper == [8] * 6
 
 
-def test_the_fade_follows_both_chunks_while_they_move() -> None:
-    queue = asynchronous(fade=1)
-    queue.add(chunk(0.0), 0, 0, HELD)
-    queue.add(chunk(100.0), 3, 5, HELD)
-    assert planned_targets(queue, 5, 2)[0] == [(5 + 102) / 2, 103]
-
-
-def test_a_fade_holds_the_last_target_of_a_plan_that_has_ended() -> None:
-    queue = asynchronous(fade=3)
-    queue.add(chunk(0.0, steps=4), 0, 0, HELD)
-    queue.add(chunk(3.0, slope=0.0), 20, 20, HELD)
-    queue.add(chunk(7.0, slope=0.0), 40, 40, HELD)
-    assert planned_targets(queue, 40, 4)[0] == [4, 5, 6, 7]
-
-
-def test_the_first_chunk_is_not_faded() -> None:
-    queue = asynchronous(fade=3)
-    queue.add(chunk(5.0, slope=0.0), 0, 0, HELD)
-    assert planned_targets(queue, 0, 2)[0] == [5, 5]
-
-
 def test_a_chunk_in_the_middle_of_a_fade_goes_on_from_the_blended_targets() -> None:
     queue = asynchronous(fade=3)
     queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
@@ -134,22 +147,6 @@ def test_a_chunk_in_the_middle_of_a_fade_goes_on_from_the_blended_targets() -> N
     queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
     # The old plan goes on 4, 6, 8; a quarter, half, three quarters of the rest is added.
     assert planned_targets(queue, 2, 4)[0] == [5, 7, 8, 8]
-
-
-def test_realignment_begins_at_the_last_target_but_for_grippers() -> None:
-    queue = asynchronous(realign=True, grippers=(1,))
-    queue.add(chunk(0.0), 0, 2, HELD)
-    arm, gripper = planned_targets(queue, 2, 3)
-    assert arm == [9, 10, 11]
-    assert gripper == [2, 3, 4]
-
-
-def test_the_callers_chunk_is_not_changed() -> None:
-    given = chunk(0.0)
-    queue = asynchronous(fade=5, realign=True)
-    for tick in range(3):
-        queue.add(given, tick, tick, HELD)
-    assert np.array_equal(given, chunk(0.0))
 
 
 def test_the_ensemble_weighs_the_oldest_chunk_most() -> None:

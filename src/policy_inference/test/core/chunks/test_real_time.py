@@ -87,18 +87,6 @@ def test_the_delay_is_what_was_executed_lately() -> None:
     assert len(planned[-1].targets) <= STEPS
 
 
-def test_planned_steps_are_those_of_the_queue_from_the_observation_on() -> None:
-    arm = FlowArm(simulated_latency_s=0.2).run()
-    arm.follow(12)
-    latest = arm.asked[-1]
-    assert latest is not None
-    chunk = list(arm.runtime.chunks)[-1]
-    if chunk.tick - chunk.first_tick:  # the request was answered: look at the one before
-        executed = arm.runtime.policy.target
-        assert np.isfinite(executed).all()
-    assert latest.targets.shape[1] == 3
-
-
 def test_a_reset_forgets_what_was_planned() -> None:
     arm = FlowArm(simulated_latency_s=0.2).run()
     arm.follow(8)

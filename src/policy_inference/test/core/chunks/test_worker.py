@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.core.chunks.worker import InlineWorker, Outcome, Request, ThreadWorker
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F64, Mode
+from testkit.waiting import until
 from testkit.wording import check_wording
 
 from .arms import Arm
@@ -19,14 +20,11 @@ TIMEOUT_S = 20.0
 
 
 def numbered_request(number: int, generation: int = 0) -> Request:
-    """Return a request by which its outcome is recognised."""
     sensed = Snapshot(time_ns=number, frames={}, fields={})
     return Request(sensed=sensed, generation=generation, asked_ns=number)
 
 
 class Gate:
-    """Inference that begins and ends when the test says so."""
-
     def __init__(self) -> None:
         self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
         self.seen: list[int] = []
@@ -55,18 +53,15 @@ def worker(gate: Gate) -> Iterator[ThreadWorker]:
 
 
 def outcome_of(worker: ThreadWorker) -> Outcome:
-    """Return the next outcome, which comes."""
-    found = wait_for(lambda: worker.take(0))
-    assert isinstance(found, Outcome)
-    return found
+    found: Outcome | None = None
 
+    def is_there() -> bool:
+        nonlocal found
+        found = worker.take(0)
+        return found is not None
 
-def wait_for(look: Callable[[], object]) -> object:
-    """Look until there is something."""
-    end_s = time.monotonic() + TIMEOUT_S
-    while not (found := look()):
-        assert time.monotonic() < end_s
-        threading.Event().wait(0.001)
+    until(is_there, "an outcome")
+    assert found is not None
     return found
 
 
@@ -136,7 +131,7 @@ def test_a_worker_whose_thread_has_ended_is_not_busy() -> None:
     worker = ThreadWorker(lambda request: np.zeros((1, 1)), clock)
     assert worker.alive
     worker.ask(numbered_request(1))
-    wait_for(lambda: not worker.alive)
+    until(lambda: not worker.alive)
     assert not worker.busy
     worker.close()
 
@@ -148,19 +143,19 @@ def test_a_fault_of_ours_in_the_thread_is_raised_in_the_tick_though_steps_are_le
     # Simulated time passes while the test waits for the thread.
     arm = Arm({"safety.damp_after_s": 3600.0}, inline=False, mode="ensemble", ensemble_coeff=0.01)
     arm.run()
-    wait_for(lambda: (arm.tick(), arm.is_in(Mode.RUN))[1])
+    until(lambda: (arm.tick(), arm.is_in(Mode.RUN))[1])
 
     def fail(run: int) -> float:
         raise kind
 
     arm.answer = fail
     with pytest.raises(kind):
-        wait_for(lambda: arm.tick() is None)
+        until(lambda: arm.tick() is None)
     assert arm.runtime.worker.alive
     arm.answer = lambda run: 0.25
     arm.controller.damp()
     arm.run()
-    wait_for(lambda: arm.tick()[0] == 0.25)
+    until(lambda: arm.tick()[0] == 0.25)
     arm.runtime.close()
 
 
@@ -207,7 +202,7 @@ def test_a_controller_goes_on_ticking_while_its_worker_computes() -> None:
         assert arm.is_in(Mode.HOLD)
     check_wording(arm.reason)
     may_end.release()
-    wait_for(lambda: arm.transformer.runs == 1 and arm.tick()[0] == 0.25)
+    until(lambda: arm.transformer.runs == 1 and arm.tick()[0] == 0.25)
     assert arm.is_in(Mode.RUN)
     arm.follow(4)
     assert arm.transformer.runs == 1
@@ -227,12 +222,6 @@ def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
     assert (outcome.began_ns, outcome.ended_ns) == (1000, 1100)
     assert not worker.busy
     assert worker.take(5000) is None
-
-
-def test_inline_without_a_delay_hands_over_at_once() -> None:
-    worker = InlineWorker(lambda request: np.zeros((1, 1)))
-    worker.ask(numbered_request(7))
-    assert worker.take(7) is not None
 
 
 def test_inline_lets_the_latest_request_wait_for_the_one_before() -> None:

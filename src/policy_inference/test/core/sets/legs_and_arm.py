@@ -28,13 +28,14 @@ from policy_inference.core.sets.controller import (
     set_inputs,
 )
 from policy_inference.interfaces import F64, Backend
+from testkit.edits import with_edits
 
 from ..chunks.arms import ScriptedGraph
 from ..chunks.contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from ..chunks.messages import plain, rgb8
 from ..contracts import DEFAULT, bundle_of, contract_of
 from ..robots import Robot, ScriptedBackend
-from .walkers import Changes, resolved, resting_sensors, stated
+from .walkers import WALK_AND_CROUCH, Changes, resolved, resting_sensors
 
 LEGS, ARM = slice(0, 3), slice(3, 6)
 CAMERAS = ("laptop", "phone")
@@ -75,7 +76,8 @@ class LegsAndArm(Robot):
         legs = contract_of({"safety.blend_s": 0.0})
         arm_bundle = chunk_bundle_of(arm)
         contract, problems = resolved(
-            stated({**SET, **(changes or {})}), {"legs": legs, "arm": arm_bundle.contract}
+            with_edits(WALK_AND_CROUCH, {**SET, **(changes or {})}),
+            {"legs": legs, "arm": arm_bundle.contract},
         )
         assert contract is not None, problems
         self.set_contract = contract
@@ -122,7 +124,6 @@ class LegsAndArm(Robot):
         }
 
     def clock(self) -> int:
-        """Return the time of the tick."""
         return self.now_ns
 
     def _predict(self) -> None:
@@ -135,7 +136,6 @@ class LegsAndArm(Robot):
         silent: Collection[str] = (),
         **fields: Any,
     ) -> None:
-        """Bring new messages, and a frame of each camera but those in `blind`."""
         blind = {camera_input(name) for name in self.blind}
         super().sense(sensed, silent={*silent, *blind}, **fields)
         for name, buffer in self.arm.frames.items():
@@ -145,11 +145,9 @@ class LegsAndArm(Robot):
 
     @property
     def state(self) -> str:
-        """Return which state commands."""
         return self.policy.report.state
 
     def follow(self, ticks: int) -> F64:
-        """Return what is commanded over so many ticks [ticks, joints], rad."""
         return np.stack([self.commanded().position for _ in range(ticks)])
 
 

@@ -38,6 +38,11 @@ CONDITIONS = [
     ),
     ({"pose": "low", "pose_within": {"hip": 0.1, ".*e.*": 0.2}}, not_moved, [0.50, 0.20]),
     ({"joint_speed": 2.0}, lambda robot: robot.tick(joint_vel=(0.0, -2.5, 0.0)), [2.5, 2.0]),
+    (
+        {"joint_speed": 1.0, "time_in_state_s": 2.0},
+        lambda robot: robot.tick(joint_vel=(2.0, 1.5, 0.0)),
+        [21, 100, 2.0, 1.0, 1.5, 1.0],
+    ),
     ({"tilt_rad": 0.2}, lambda robot: robot.tick(quat_xyzw=quat_xyzw(0.3, 0.0, 0.0)), [0.3, 0.2]),
     ({"body_rate_rad_s": 1.0}, lambda robot: robot.tick(ang_vel_body=(1.0, 1.0, 0.0)), [1.41, 1]),
     ({"command": [0.1, 0.1, 0.2]}, command_turn, [0.5, 0.2]),
@@ -69,7 +74,6 @@ def robot_with(when: Mapping[str, object], **transition: object) -> SetRobot:
 
 
 def conditions_name(value: object) -> str:
-    """Name a case by its conditions."""
     return ", ".join(value) if isinstance(value, Mapping) else ""
 
 
@@ -93,14 +97,6 @@ def test_a_switch_begins_where_its_conditions_hold(when: Mapping[str, object], m
     robot.requests.switch("crouch")
     robot.ticks(1)
     assert robot.state == "crouch"
-
-
-def test_all_conditions_that_do_not_hold_are_named() -> None:
-    robot = robot_with({"joint_speed": 1.0, "time_in_state_s": 2.0})
-    robot.tick(joint_vel=(2.0, 2.0, 0.0))
-    with pytest.raises(RefusedError) as caught:
-        robot.requests.switch("crouch")
-    assert str(caught.value).count(";") == 2
 
 
 def test_a_first_target_that_is_too_far_is_found_in_the_tick_and_changes_nothing() -> None:
@@ -196,12 +192,6 @@ def test_a_switch_that_is_asked_for_on_the_way_back_ends_it() -> None:
     robot.requests.switch("low")
     robot.ticks(5)
     assert (robot.is_in(Mode.RUN), robot.state) == (True, "low")
-
-
-def test_a_state_from_which_the_robot_may_stand_up_does_so_at_once() -> None:
-    robot = SetRobot().walking()
-    robot.requests.stand()
-    assert robot.is_in(Mode.STAND)
 
 
 def test_a_state_that_ends_by_itself_is_left_after_its_time() -> None:

@@ -4,6 +4,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from policy_inference.core.guard import Rule
 from policy_inference.errors import RefusedError
@@ -11,7 +14,7 @@ from policy_inference.interfaces import Mode
 from testkit.wording import check_wording, refusal
 
 from ..contracts import DEFAULT, NOMINAL
-from ..robots import fail
+from ..robots import BOTH, Targets, assert_safe, fail
 from .walkers import SetRobot
 
 BLEND_TICKS = 5
@@ -19,7 +22,7 @@ SMALL_STEPS = {"nominal": {**NOMINAL, "target_step": 0.02}}
 
 
 @pytest.fixture
-def set_robot() -> SetRobot:
+def walking_set() -> SetRobot:
     """A robot that walks, whose members ask for different targets."""
     robot = SetRobot()
     robot.answers("walk", 0.2, 0.2, 0.2)
@@ -27,54 +30,34 @@ def set_robot() -> SetRobot:
     return robot.walking()
 
 
-def test_a_set_runs_its_initial_state_with_the_gains_of_its_member(set_robot: SetRobot) -> None:
-    targets = set_robot.commanded()
-    np.testing.assert_allclose(targets.position, np.add(DEFAULT, 0.1))
-    assert targets.stiffness.tolist() == [30.0] * 3
-    assert set_robot.state == "walk"
-    assert set_robot.backends["crouch"].runs == 0
-
-
-def test_a_switch_blends_targets_and_gains_over_its_time(set_robot: SetRobot) -> None:
-    set_robot.requests.switch("crouch")
+def test_a_switch_blends_targets_and_gains_over_its_time(walking_set: SetRobot) -> None:
+    counters = walking_set.controller.snapshot().counters
+    walking_set.requests.switch("crouch")
     for tick in range(1, BLEND_TICKS + 1):
-        targets, share = set_robot.commanded(), tick / BLEND_TICKS
+        targets, share = walking_set.commanded(), tick / BLEND_TICKS
         np.testing.assert_allclose(targets.position, np.add(DEFAULT, 0.1 - 0.2 * share))
         np.testing.assert_allclose(targets.stiffness, 30.0 + 20.0 * share)
         np.testing.assert_allclose(targets.damping, 1.0 + share)
-    assert set_robot.state == "crouch"
-    assert not set_robot.policy.report.is_blending
+    report = walking_set.policy.report
+    assert (report.state, report.is_blending) == ("crouch", False)
+    # Of the healthy step of 0.2 rad.
+    assert report.step_ratio == pytest.approx(0.2 / BLEND_TICKS / 0.2)
+    assert walking_set.controller.snapshot().counters == counters
 
 
-def test_the_member_that_is_left_runs_until_the_blend_has_ended(set_robot: SetRobot) -> None:
-    set_robot.requests.switch("crouch")
-    before = set_robot.backends["walk"].runs
-    set_robot.ticks(BLEND_TICKS + 10)
-    assert set_robot.backends["walk"].runs == before + BLEND_TICKS
-    assert set_robot.backends["crouch"].runs == BLEND_TICKS + 10
+def test_the_member_that_is_left_runs_until_the_blend_has_ended(walking_set: SetRobot) -> None:
+    walking_set.requests.switch("crouch")
+    before = walking_set.backends["walk"].runs
+    walking_set.ticks(BLEND_TICKS + 10)
+    assert walking_set.backends["walk"].runs == before + BLEND_TICKS
+    assert walking_set.backends["crouch"].runs == BLEND_TICKS + 10
 
 
-def test_a_switch_changes_nothing_in_the_mode_and_no_rule_acts(set_robot: SetRobot) -> None:
-    counters = set_robot.controller.snapshot().counters
-    set_robot.requests.switch("crouch")
-    set_robot.ticks(20)
-    assert set_robot.is_in(Mode.RUN)
-    assert set_robot.controller.snapshot().counters == counters
-
-
-def test_a_switch_is_the_reason_of_the_mode_from_its_first_tick(set_robot: SetRobot) -> None:
-    set_robot.requests.switch("crouch")
-    set_robot.ticks(3)
-    check_wording(set_robot.reason)
-    assert set_robot.controller.edges[-1][1] == set_robot.reason
-
-
-def test_the_step_of_a_switch_is_reported_as_a_share_of_the_healthy_one(
-    set_robot: SetRobot,
-) -> None:
-    set_robot.requests.switch("crouch")
-    set_robot.ticks(BLEND_TICKS)
-    assert set_robot.policy.report.step_ratio == pytest.approx(0.2 / BLEND_TICKS / 0.2)
+def test_a_switch_is_the_reason_of_the_mode_from_its_first_tick(walking_set: SetRobot) -> None:
+    walking_set.requests.switch("crouch")
+    walking_set.ticks(3)
+    check_wording(walking_set.reason)
+    assert walking_set.controller.edges[-1][1] == walking_set.reason
 
 
 def test_a_switch_without_blend_takes_no_step_beyond_the_larger_of_both_bounds() -> None:
@@ -97,10 +80,10 @@ def test_after_the_blend_the_bounds_are_those_of_the_new_state() -> None:
     np.testing.assert_allclose(robot.commanded().position, np.add(DEFAULT, 0.03))
 
 
-def test_a_clean_member_begins_as_a_run_does(set_robot: SetRobot) -> None:
-    set_robot.requests.switch("crouch")
-    set_robot.tick()
-    last_action = set_robot.observed_by("crouch")[-3:]
+def test_a_clean_member_begins_as_a_run_does(walking_set: SetRobot) -> None:
+    walking_set.requests.switch("crouch")
+    walking_set.tick()
+    last_action = walking_set.observed_by("crouch")[-3:]
     assert last_action.tolist() == [0.0] * 3
 
 
@@ -202,14 +185,14 @@ def test_a_slower_fallback_that_is_followed_knows_the_last_command_in_any_tick()
 
 @pytest.mark.parametrize("failing", ["raises", "is not finite"])
 def test_where_an_entering_member_fails_the_robot_goes_on_as_it_was(
-    set_robot: SetRobot, failing: str
+    walking_set: SetRobot, failing: str
 ) -> None:
-    fail_member(set_robot, "crouch", failing)
-    set_robot.requests.switch("crouch")
-    set_robot.ticks(3)
-    assert (set_robot.state, set_robot.is_in(Mode.RUN)) == ("walk", True)
-    assert "crouch: " in set_robot.policy.refusals[-1]
-    np.testing.assert_allclose(set_robot.commanded().position, np.add(DEFAULT, 0.1))
+    fail_member(walking_set, "crouch", failing)
+    walking_set.requests.switch("crouch")
+    walking_set.ticks(3)
+    assert (walking_set.state, walking_set.is_in(Mode.RUN)) == ("walk", True)
+    assert "crouch: " in walking_set.policy.refusals[-1]
+    np.testing.assert_allclose(walking_set.commanded().position, np.add(DEFAULT, 0.1))
 
 
 @pytest.mark.parametrize("after", [1, 3, 20])
@@ -254,50 +237,32 @@ def test_the_first_tick_that_fails_blends_its_fallback_in_from_the_stand_pose(
     [("raises", Mode.HOLD), ("is not finite", Mode.DAMP), ("is late", Mode.HOLD)],
 )
 def test_without_a_fallback_the_guard_acts_as_for_one_policy(
-    set_robot: SetRobot, failing: str, mode: Mode
+    walking_set: SetRobot, failing: str, mode: Mode
 ) -> None:
-    set_robot.requests.switch("crouch")
-    set_robot.ticks(20)
-    fail_member(set_robot, "crouch", failing)
-    set_robot.tick()
-    assert set_robot.is_in(mode)
-
-
-def test_a_leaving_member_that_fails_does_not_stop_the_switch(set_robot: SetRobot) -> None:
-    set_robot.requests.switch("crouch")
-    set_robot.tick()
-    fail_member(set_robot, "walk", "raises")
-    set_robot.ticks(20)
-    assert (set_robot.state, set_robot.is_in(Mode.RUN)) == ("crouch", True)
-    np.testing.assert_allclose(set_robot.commanded().position, np.subtract(DEFAULT, 0.1))
+    walking_set.requests.switch("crouch")
+    walking_set.ticks(20)
+    fail_member(walking_set, "crouch", failing)
+    walking_set.tick()
+    assert walking_set.is_in(mode)
 
 
 @pytest.mark.parametrize("fallback", [None, "walk"])
 @pytest.mark.parametrize("after", [1, 3])
-def test_a_leaving_member_that_is_late_does_not_stop_the_switch(
-    after: int, fallback: str | None
+@pytest.mark.parametrize("failing", ["raises", "is late"])
+def test_a_leaving_member_that_fails_does_not_stop_the_switch(
+    failing: str, after: int, fallback: str | None
 ) -> None:
     robot = SetRobot({"states.crouch.fallback": fallback} if fallback else {}).walking()
     robot.answers("crouch", -0.2, -0.2, -0.2)
     robot.requests.switch("crouch")
     robot.ticks(after)
-    fail_member(robot, "walk", "is late")
+    fail_member(robot, "walk", failing)
     robot.ticks(2)
     assert robot.is_in(Mode.RUN)
     robot.ticks(20)
     assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
     assert robot.policy.report.fallbacks == 0
     np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.1))
-
-
-def test_both_members_of_a_blend_that_are_late_together_do_not_stop_it() -> None:
-    robot = SetRobot({"states.crouch.fallback": "walk"}).walking()
-    robot.requests.switch("crouch")
-    robot.tick()
-    for member, took_ns in (("walk", 13_000_000), ("crouch", 8_000_000)):
-        take_time(robot, member, took_ns)
-    robot.ticks(20)
-    assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
 
 
 def test_an_answer_that_a_failing_state_did_not_use_is_not_used_later() -> None:
@@ -331,15 +296,6 @@ def test_members_that_fail_in_turn_end_in_the_rules_of_the_guard() -> None:
     assert robot.count(Rule.INFERENCE_ERROR) == 1
 
 
-def test_a_run_begins_in_the_initial_state_again(set_robot: SetRobot) -> None:
-    set_robot.requests.switch("crouch")
-    set_robot.ticks(20)
-    set_robot.controller.damp()
-    set_robot.walking()
-    assert set_robot.state == "walk"
-    assert set_robot.commanded().stiffness.tolist() == [30.0] * 3
-
-
 def test_of_two_requests_in_one_tick_the_later_one_counts_and_the_other_is_named() -> None:
     third = {"members.third": {"bundle": "../third", "sha256": "0" * 64}}
     state = {"members": ["third"], "way_back": "walk", "to": {"walk": {}}}
@@ -351,22 +307,6 @@ def test_of_two_requests_in_one_tick_the_later_one_counts_and_the_other_is_named
     robot.ticks(1)
     assert robot.state == "third"
     check_wording(*robot.policy.refusals)
-
-
-def test_an_emergency_stop_during_a_blend_ends_it_and_the_next_run_is_whole(
-    set_robot: SetRobot,
-) -> None:
-    set_robot.requests.switch("crouch")
-    set_robot.ticks(2)
-    set_robot.controller.estop("pressed")
-    set_robot.ticks(1)
-    assert set_robot.is_in(Mode.DAMP)
-    assert not set_robot.policy.report.is_blending
-    set_robot.controller.reset()
-    set_robot.walking()
-    targets = set_robot.commanded()
-    assert (set_robot.state, targets.stiffness.tolist()) == ("walk", [30.0] * 3)
-    np.testing.assert_allclose(targets.position, np.add(DEFAULT, 0.1))
 
 
 def test_what_is_asked_for_ends_with_the_run() -> None:
@@ -381,7 +321,6 @@ def test_what_is_asked_for_ends_with_the_run() -> None:
 
 
 def fail_member(robot: SetRobot, member: str, how: str) -> None:
-    """Have the model of a member fail from now on."""
     backend = robot.backends[member]
     if how == "is not finite":
         robot.answers(member, np.nan, 0.0, 0.0)
@@ -392,7 +331,6 @@ def fail_member(robot: SetRobot, member: str, how: str) -> None:
 
 
 def take_time(robot: SetRobot, member: str, took_ns: int) -> None:
-    """Have the model of a member take this time from now on."""
 
     def pass_time() -> None:
         robot.now_ns += took_ns
@@ -400,30 +338,118 @@ def take_time(robot: SetRobot, member: str, took_ns: int) -> None:
     robot.backends[member].during_run = pass_time
 
 
-def test_a_switch_is_refused_where_no_transition_leads(set_robot: SetRobot) -> None:
+def test_a_switch_is_refused_where_no_transition_leads_and_during_a_blend(
+    walking_set: SetRobot,
+) -> None:
     with refusal(RefusedError):
-        set_robot.requests.switch("trot")
+        walking_set.requests.switch("trot")
     with refusal(RefusedError):
-        set_robot.requests.switch("walk")
-    set_robot.controller.damp()
+        walking_set.requests.switch("walk")
+    walking_set.requests.switch("crouch")
+    walking_set.tick()
     with refusal(RefusedError):
-        set_robot.requests.switch("crouch")
+        walking_set.requests.switch("walk")
+    walking_set.controller.damp()
+    with refusal(RefusedError):
+        walking_set.requests.switch("crouch")
 
 
 def test_a_state_with_a_name_that_fills_a_log_is_refused_in_a_short_line(
-    set_robot: SetRobot,
+    walking_set: SetRobot,
 ) -> None:
     for mode in (Mode.RUN, Mode.DAMP):
         if mode is Mode.DAMP:
-            set_robot.controller.damp()
+            walking_set.controller.damp()
         with pytest.raises(RefusedError) as caught:
-            set_robot.requests.switch("trot\n" * 100_000)
+            walking_set.requests.switch("trot\n" * 100_000)
         assert len(str(caught.value)) < 200
         assert "\n" not in str(caught.value)
 
 
-def test_a_switch_during_a_blend_is_refused(set_robot: SetRobot) -> None:
-    set_robot.requests.switch("crouch")
-    set_robot.tick()
-    with refusal(RefusedError):
-        set_robot.requests.switch("walk")
+ANSWERS = {"walk": 0.5, "crouch": -0.5}
+GAINS = {"walk": 30.0, "crouch": 50.0}
+
+
+class Switched(RuleBasedStateMachine):
+    """A set that switches, and whatever else happens; each command is judged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.robot = SetRobot({"states.crouch.fallback": "walk"})
+        self.last: Targets | None = None
+        self.run()
+
+    def heal(self) -> None:
+        for member, value in ANSWERS.items():
+            self.robot.answers(member, *[value] * 3)
+            self.robot.backends[member].during_run = lambda: None
+
+    @rule(answer=st.sampled_from([1.0, 1.0, -1.0, 4.0]), silent=st.booleans())
+    def tick(self, answer: float, silent: bool) -> None:
+        robot = self.robot
+        for member, value in ANSWERS.items():
+            robot.answers(member, *[answer * value] * 3)
+        targets = robot.commanded(silent=BOTH if silent else ())
+        robot.requests.tick(robot.now_ns)
+        if robot.controller.mode is Mode.DAMP:
+            assert_safe(targets)
+            assert not robot.policy.report.is_blending
+            self.last = None
+            return
+        assert (np.abs(targets.position) <= 1.5).all()
+        # One step of 0.2 rad x 1.5 at most, whether it blends, holds or falls back.
+        if self.last is not None:
+            assert (np.abs(targets.position - self.last.position) <= 0.3 + 1e-9).all()
+        self.last = targets
+
+    @rule(member=st.sampled_from([*ANSWERS]), how=st.sampled_from(["raises", "is late", "works"]))
+    def fail_or_heal(self, member: str, how: str) -> None:
+        if how == "works":
+            self.robot.backends[member].during_run = lambda: None
+        else:
+            fail_member(self.robot, member, how)
+
+    @rule(state=st.sampled_from([*ANSWERS]))
+    def switch(self, state: str) -> None:
+        report = self.robot.policy.report
+        before = (report.state, report.asked)
+        try:
+            self.robot.requests.switch(state)
+        except RefusedError:
+            assert (report.state, report.asked) == before
+
+    @rule()
+    def press(self) -> None:
+        self.robot.controller.estop("pressed")
+
+    @rule()
+    def run(self) -> None:
+        """Go to a run from wherever the robot is: it begins in the initial state."""
+        robot = self.robot
+        self.heal()
+        robot.tick()
+        robot.controller.damp()
+        robot.controller.reset()
+        robot.walking()
+        assert (robot.state, robot.policy.report.asked) == ("walk", "")
+        self.last = None
+
+    @rule()
+    def settle(self) -> None:
+        """Let every member work: the command is that of one state, whole."""
+        self.heal()
+        for _ in range(20):
+            self.tick(1.0, silent=False)
+        if self.robot.is_in(Mode.RUN):
+            state = self.robot.state
+            targets = self.robot.commanded()
+            np.testing.assert_allclose(targets.position, np.add(DEFAULT, 0.5 * ANSWERS[state]))
+            assert targets.stiffness.tolist() == [GAINS[state]] * 3
+            self.last = targets
+
+
+def test_whatever_happens_to_a_set_its_steps_are_bounded_and_it_settles_in_one_state() -> None:
+    run_state_machine_as_test(
+        Switched,
+        settings=settings(max_examples=50, stateful_step_count=25, deadline=None, derandomize=True),
+    )

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy sets of walkers without files, and a robot in simulated time that one of them drives."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from policy_inference.core.sets.controller import (
     set_inputs,
 )
 from policy_inference.interfaces import F64, Mode
+from testkit.edits import with_edits
 
 from ..contracts import NOMINAL, bundle_of, clip_of, contract_of
 from ..robots import Robot, ScriptedBackend
@@ -43,18 +43,6 @@ WALK_AND_CROUCH: Mapping[str, Any] = {
     },
 }
 CROUCH: Changes = {"name": "crouch", "joints.stiffness": 50.0, "joints.damping": 2.0}
-
-
-def stated(changes: Changes | None = None) -> dict[str, Any]:
-    """Return the set with keys replaced, named like ``states.walk.to``."""
-    raw = copy.deepcopy(dict(WALK_AND_CROUCH))
-    for key, value in (changes or {}).items():
-        *path, last = key.split(".")
-        section = raw
-        for name in path:
-            section = section.setdefault(name, {})
-        section[last] = copy.deepcopy(value)
-    return raw
 
 
 def resolved(
@@ -86,7 +74,7 @@ class SetRobot(Robot):
         """Drive a set of a walker and of one that crouches, with keys replaced in each."""
         given = {"walk": {}, "crouch": CROUCH, **(members or {})}
         contracts = {name: contract_of({"nominal": NOMINAL, **given[name]}) for name in given}
-        contract, problems = resolved(stated(changes), contracts)
+        contract, problems = resolved(with_edits(WALK_AND_CROUCH, changes), contracts)
         assert contract is not None, problems
         self.set_contract = contract
         bundle = SetBundle(
@@ -116,11 +104,9 @@ class SetRobot(Robot):
         return self.policy.report.state
 
     def observed_by(self, member: str) -> F64:
-        """Return a copy of what a member was given last, flat."""
         return self.backends[member].inputs["obs"].astype(float).ravel()
 
     def answers(self, member: str, *action: float) -> None:
-        """Set the raw output of a member's model."""
         self.backends[member].answers["actions"] = action
 
     def ticks(self, count: int) -> "SetRobot":
@@ -138,7 +124,6 @@ class SetRobot(Robot):
 
 
 def resting_sensors() -> dict[str, Sequence[float]]:
-    """Return what a robot at rest in the stand pose senses."""
     return dict(Robot().sensed)
 
 

@@ -86,7 +86,6 @@ def ended_set(wait_s: float) -> SetRobot:
 
 
 def ticks_to_the_end(robot: SetRobot, tilt_rad: float) -> int:
-    """Return how many ticks the run takes to end."""
     limits = limits_in_force(robot.set_contract, StricterLimits())
     ending = RunEnding(robot.set_contract, robot.controller, limits, robot.requests.stand)
     count = 0

@@ -77,10 +77,6 @@ def newest_of(file: Path) -> VersionTrial:
     return found
 
 
-def test_without_a_record_there_is_no_trial(tmp_path: Path) -> None:
-    assert newest_trial(tmp_path / "walker") is None
-
-
 def test_trial_goes_from_begun_to_kept(journal: Path) -> None:
     assert newest_of(journal).state is TrialState.OPEN
     begin_run(newest_of(journal))
@@ -200,32 +196,18 @@ def test_record_that_is_cut_off_anywhere_gives_no_version_that_did_not_pass(tmp_
         assert found is None or found.state in (TrialState.OPEN, TrialState.FAILED)
 
 
-def test_run_of_a_process_that_was_killed_was_cut(journal: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "from policy_inference.core.trial.record import begin_run, newest_trial\n"
-        "begin_run(newest_trial(Path(sys.argv[1]))); print('began', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(journal.parent)], stdout=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None
-        before = newest_of(journal)
-        assert child.stdout.readline() == b"began\n"
-        assert newest_of(journal).state is TrialState.OPEN
-        with refusal(OSError):  # at the same moment
-            begin_run(before)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    trial = newest_of(journal)
-    assert (trial.state, trial.reason, trial.is_recorded) == (TrialState.FAILED, CUT, False)
+# A container counts its processes from 1, and sees no others; nor do they see its own.
+CONTAINED = (
+    *("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"),
+    "--mount-proc",
+)
 
 
-def test_run_in_another_container_is_seen_until_it_ends(journal: Path) -> None:
-    """Which counts its processes from 1, and sees no others; nor do they see its own."""
-    contained = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
-    contained.append("--mount-proc")
-    if shutil.which("unshare") is None or subprocess.run([*contained, "true"]).returncode:
+@pytest.mark.parametrize("prefix", [(), CONTAINED], ids=["here", "in a container"])
+def test_run_of_a_process_is_seen_until_it_is_killed(
+    journal: Path, prefix: tuple[str, ...]
+) -> None:
+    if prefix and (not shutil.which(prefix[0]) or subprocess.run([*prefix, "true"]).returncode):
         pytest.skip("no PID namespaces for this user")
     code = (
         "import sys, time; from pathlib import Path\n"
@@ -235,13 +217,13 @@ def test_run_in_another_container_is_seen_until_it_ends(journal: Path) -> None:
         "print('began', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
-        [*contained, sys.executable, "-c", code, str(journal.parent)], stdout=subprocess.PIPE
+        [*prefix, sys.executable, "-c", code, str(journal.parent)], stdout=subprocess.PIPE
     ) as child:
         assert child.stdout is not None
         before = newest_of(journal)
         assert child.stdout.readline() == b"began\n"
         assert newest_of(journal).state is TrialState.OPEN
-        with refusal(OSError):
+        with refusal(OSError):  # at the same moment
             begin_run(before)
         child.send_signal(signal.SIGKILL)
         child.stdout.read()  # until that in the container has ended, too
@@ -294,17 +276,14 @@ class TestWriter:
         assert (newest_of(journal).runner, newest_of(journal).run_time_s) == (None, 2.0)
         assert not writer.left_behind
 
-    def test_without_a_record_that_can_be_written_no_run_begins(self, journal: Path) -> None:
-        trial, writer = newest_of(journal), TrialWriter()
-        journal.unlink()
-        with refusal(RefusedError):
-            writer.begin_run(trial)
-        writer.close()
-
-    def test_record_is_never_followed_through_a_link(self, journal: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("linked", [False, True])
+    def test_run_needs_a_record_that_can_be_written_and_is_no_link(
+        self, journal: Path, tmp_path: Path, linked: bool
+    ) -> None:
         trial, writer, other = newest_of(journal), TrialWriter(), tmp_path / "other"
         journal.rename(other)
-        journal.symlink_to(other)
+        if linked:
+            journal.symlink_to(other)
         before = other.read_bytes()
         with refusal(RefusedError):
             writer.begin_run(trial)

@@ -35,18 +35,18 @@ gates:
 """
 
 
-def settings_in(text: str) -> TrialSettings:
+def trial_settings(text: str) -> TrialSettings:
     return settings_of_trial(text.encode(), FILE, contract_of())
 
 
 def setting_problems(text: str) -> list[str]:
     with pytest.raises(BundleError) as refused:
-        settings_in(text)
+        trial_settings(text)
     return str(refused.value).splitlines()
 
 
 def test_whole_file_is_read() -> None:
-    found = settings_in(WHOLE)
+    found = trial_settings(WHOLE)
     assert found.run_time_s == 600.0
     assert found.limits == StricterLimits(max_tilt_rad=0.6, effort_scale=0.8)
     assert found.judged["tilt_rad"].limit == 0.4
@@ -96,12 +96,12 @@ def test_range_of_commands_needs_a_policy_that_takes_them() -> None:
 
 
 def test_record_keeps_all_settings() -> None:
-    found = settings_in(WHOLE)
+    found = trial_settings(WHOLE)
     assert recorded_settings(json.loads(json.dumps(dataclasses.asdict(found))), FILE) == found
 
 
 def test_of_each_limit_the_tighter_one_holds() -> None:
-    both = settings_in(WHOLE).stricter(
+    both = trial_settings(WHOLE).stricter(
         StricterLimits(max_tilt_rad=0.5, effort_scale=0.9, margin=1.2)
     )
     assert both == StricterLimits(max_tilt_rad=0.5, effort_scale=0.8, margin=1.2)

@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of parsed YAML by keys like ``observations.obs.terms.0.scale``."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = object()
+"""In an edit: take the key away."""
+
+Edits = Mapping[str, object]
+"""Keys with their new values."""
+
+
+def with_edits(parsed: Mapping[str, Any], edits: Edits | None = None) -> dict[str, Any]:
+    """Return a copy with keys set."""
+    changed = copy.deepcopy(dict(parsed))
+    for key, value in (edits or {}).items():
+        set_key(changed, key, value if value is MISSING else copy.deepcopy(value))
+    return changed
+
+
+def set_key(node: Any, key: str, value: object) -> None:
+    """Set one key in place; sections on the way to it are made."""
+    *parents, last = key.split(".")
+    for name in parents:
+        node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
+    place = int(last) if isinstance(node, list) else last
+    if value is MISSING:
+        del node[place]
+    else:
+        node[place] = value
