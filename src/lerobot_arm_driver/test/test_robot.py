@@ -117,6 +117,14 @@ class Bench:
         assert self.phase() is DriverPhase.FOLLOWING
 
 
+@pytest.fixture
+def following_arm() -> Bench:
+    """An arm that follows."""
+    made = Bench()
+    made.follow()
+    return made
+
+
 def test_a_state_is_the_same_after_its_way_between_processes() -> None:
     state = CALM._replace(tick=7, configured=True, status=np.array([0, 0, OVERLOAD, 0, 1, 0]))
 
@@ -125,54 +133,51 @@ def test_a_state_is_the_same_after_its_way_between_processes() -> None:
 
 
 def test_nothing_is_sent_before_control_is_asked_for_and_then_servos_are_prepared_first() -> None:
-    bench = Bench()
-    bench.prepares = False
-    bench.run(1.5)
-    assert bench.sent == []
+    following_arm = Bench()
+    following_arm.prepares = False
+    following_arm.run(1.5)
+    assert following_arm.sent == []
 
-    assert bench.ask() == ""
-    bench.run(1.0)
-    assert (bench.phase(), bench.sent) == (DriverPhase.TAKING, [PREPARE])
-    bench.state = bench.state._replace(configured=True, holds=np.ones(6, bool))
-    bench.run(0.1)
+    assert following_arm.ask() == ""
+    following_arm.run(1.0)
+    assert (following_arm.phase(), following_arm.sent) == (DriverPhase.TAKING, [PREPARE])
+    following_arm.state = following_arm.state._replace(configured=True, holds=np.ones(6, bool))
+    following_arm.run(0.1)
 
-    assert bench.phase() is DriverPhase.DAMPING
-    assert np.isnan(bench.goal).all()
+    assert following_arm.phase() is DriverPhase.DAMPING
+    assert np.isnan(following_arm.goal).all()
 
 
 def test_servos_that_do_not_hold_in_time_are_given_back() -> None:
-    bench = Bench()
-    bench.prepares = False
-    bench.run(1.5)
-    bench.ask()
+    following_arm = Bench()
+    following_arm.prepares = False
+    following_arm.run(1.5)
+    following_arm.ask()
 
-    bench.run(6.0)
+    following_arm.run(6.0)
 
-    assert bench.phase() is DriverPhase.LISTENING
-    assert bench.sent[-1] == GIVE_BACK
-    answer = bench.link.report(bench.now_ms * MS).answer
+    assert following_arm.phase() is DriverPhase.LISTENING
+    assert following_arm.sent[-1] == GIVE_BACK
+    answer = following_arm.link.report(following_arm.now_ms * MS).answer
     assert answer is not None
     check_wording(answer.message)
 
 
-def test_targets_are_followed_from_holding_on_and_the_arm_holds_after_their_time() -> None:
-    bench = Bench()
-    bench.follow()
-    assert bench.goal == pytest.approx(MEASURED + 0.1)
+def test_targets_are_followed_from_holding_on_and_the_arm_holds_after_their_time(
+    following_arm: Bench,
+) -> None:
+    assert following_arm.goal == pytest.approx(MEASURED + 0.1)
 
-    bench.run(0.2)
+    following_arm.run(0.2)
 
-    assert bench.phase() is DriverPhase.DAMPING
-    assert np.isnan(bench.goal).all()
+    assert following_arm.phase() is DriverPhase.DAMPING
+    assert np.isnan(following_arm.goal).all()
 
 
-def test_a_joint_without_stiffness_is_asked_to_hold_where_it_is() -> None:
-    bench = Bench()
-    bench.follow()
+def test_a_joint_without_stiffness_is_asked_to_hold_where_it_is(following_arm: Bench) -> None:
+    following_arm.command(MODE_DAMP, MEASURED, stiffness=0.0)
 
-    bench.command(MODE_DAMP, MEASURED, stiffness=0.0)
-
-    assert np.isnan(bench.goal).all()
+    assert np.isnan(following_arm.goal).all()
 
 
 @pytest.mark.parametrize(
@@ -180,98 +185,92 @@ def test_a_joint_without_stiffness_is_asked_to_hold_where_it_is() -> None:
     [np.full(6, np.nan), MEASURED + np.array([0, 0, 2.0, 0, 0, 0])],
     ids=["finite", "outside range"],
 )
-def test_a_command_that_no_arm_may_follow_is_refused_whole(position: F64) -> None:
-    bench = Bench()
-    bench.follow()
+def test_a_command_that_no_arm_may_follow_is_refused_whole(
+    following_arm: Bench, position: F64
+) -> None:
+    following_arm.command(RUN, position)
 
-    bench.command(RUN, position)
-
-    assert bench.goal == pytest.approx(MEASURED + 0.1)
-    check_wording(str(bench.link.report(bench.now_ms * MS).details["command_refusal"]))
+    assert following_arm.goal == pytest.approx(MEASURED + 0.1)
+    check_wording(
+        str(following_arm.link.report(following_arm.now_ms * MS).details["command_refusal"])
+    )
 
 
 def test_a_first_target_far_from_the_arm_is_refused() -> None:
-    bench = Bench()
-    bench.take()
-    bench.command(MODE_HOLD_MEASURED, MEASURED + np.array([0, 0, 0.5, 0, 0, 0]))
+    following_arm = Bench()
+    following_arm.take()
+    following_arm.command(MODE_HOLD_MEASURED, MEASURED + np.array([0, 0, 0.5, 0, 0, 0]))
 
-    assert bench.phase() is DriverPhase.DAMPING
-    check_wording(bench.link.reason)
+    assert following_arm.phase() is DriverPhase.DAMPING
+    check_wording(following_arm.link.reason)
 
 
 @pytest.mark.parametrize(
     ("status", "holds"),
     [(OVERLOAD, True), (1, True), (0, False)],
-    ids=[
-        "servo elbow_flex reports overload",
-        "servo elbow_flex reports voltage",
-        "servo elbow_flex has no",
-    ],
 )
 def test_a_servo_that_fails_ends_following_until_it_is_well_and_the_arm_was_held(
-    status: int, holds: bool
+    following_arm: Bench, status: int, holds: bool
 ) -> None:
-    bench = Bench()
-    bench.follow()
-
-    well = bench.state
+    well = following_arm.state
     bad, torque = well.status.copy(), well.holds.copy()
     bad[ELBOW], torque[ELBOW] = status, holds
-    bench.state = well._replace(status=bad, holds=torque)
-    bench.run(0.05)
+    following_arm.state = well._replace(status=bad, holds=torque)
+    following_arm.run(0.05)
 
-    assert bench.phase() is DriverPhase.DAMPING
-    check_wording(bench.link.reason)
-    bench.command(RUN, MEASURED)
-    assert bench.phase() is DriverPhase.DAMPING
+    assert following_arm.phase() is DriverPhase.DAMPING
+    check_wording(following_arm.link.reason)
+    following_arm.command(RUN, MEASURED)
+    assert following_arm.phase() is DriverPhase.DAMPING
 
 
-def test_a_gripper_that_presses_is_no_fault_since_its_servo_protects_itself() -> None:
-    bench = Bench()
-    bench.follow()
-
-    status = bench.state.status.copy()
+def test_a_gripper_that_presses_is_no_fault_since_its_servo_protects_itself(
+    following_arm: Bench,
+) -> None:
+    status = following_arm.state.status.copy()
     status[GRIPPER] = OVERLOAD
-    bench.state = bench.state._replace(status=status)
-    bench.command(RUN, MEASURED)
-    bench.run(0.05)
+    following_arm.state = following_arm.state._replace(status=status)
+    following_arm.command(RUN, MEASURED)
+    following_arm.run(0.05)
 
-    assert bench.phase() is DriverPhase.FOLLOWING
-    assert bench.link.report(bench.now_ms * MS).details["gripper_overload"] == "gripper"
+    assert following_arm.phase() is DriverPhase.FOLLOWING
+    assert (
+        following_arm.link.report(following_arm.now_ms * MS).details["gripper_overload"]
+        == "gripper"
+    )
 
 
 def test_a_servo_that_reports_a_fault_is_a_reason_to_refuse_control() -> None:
-    bench = Bench()
+    following_arm = Bench()
     status = CALM.status.copy()
     status[ELBOW] = OVERLOAD
-    bench.state = CALM._replace(status=status)
-    bench.run(1.5)
+    following_arm.state = CALM._replace(status=status)
+    following_arm.run(1.5)
 
-    check_wording(bench.ask())
+    check_wording(following_arm.ask())
 
 
 def test_a_pose_that_no_arm_has_is_no_state() -> None:
-    bench = Bench()
-    bench.state = CALM._replace(joint_pos=MEASURED + np.array([0, 0, 4.0, 0, 0, 0]))
-    bench.run(1.5)
+    following_arm = Bench()
+    following_arm.state = CALM._replace(joint_pos=MEASURED + np.array([0, 0, 4.0, 0, 0, 0]))
+    following_arm.run(1.5)
 
-    check_wording(bench.ask())
+    check_wording(following_arm.ask())
 
 
-def test_control_is_given_back_after_the_arm_was_held() -> None:
-    bench = Bench()
-    bench.follow()
+def test_control_is_given_back_after_the_arm_was_held(following_arm: Bench) -> None:
+    following_arm.link.release("asked", following_arm.now_ms * MS)
+    following_arm.run(0.7)
 
-    bench.link.release("asked", bench.now_ms * MS)
-    bench.run(0.7)
-
-    assert bench.phase() is DriverPhase.LISTENING
-    assert bench.sent[-1] == GIVE_BACK
-    assert np.isnan(bench.goal).all()
+    assert following_arm.phase() is DriverPhase.LISTENING
+    assert following_arm.sent[-1] == GIVE_BACK
+    assert np.isnan(following_arm.goal).all()
 
 
 def test_the_lowest_voltage_is_reported() -> None:
-    bench = Bench()
-    bench.run(0.1)
+    following_arm = Bench()
+    following_arm.run(0.1)
 
-    assert bench.link.report(bench.now_ms * MS).details["lowest_voltage_v"] == pytest.approx(7.3)
+    assert following_arm.link.report(following_arm.now_ms * MS).details[
+        "lowest_voltage_v"
+    ] == pytest.approx(7.3)

@@ -50,9 +50,7 @@ def test_following_waits_for_a_command_in_damp() -> None:
     assert robot.newest[0, STIFFNESS] == 30.0
 
 
-def test_a_command_is_sent_at_once_and_then_repeated() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_a_command_is_sent_at_once_and_then_repeated(robot: Lockstep) -> None:
     robot.mode = None
     robot.run(0.001 * 2)
     robot.sent.clear()
@@ -65,9 +63,7 @@ def test_a_command_is_sent_at_once_and_then_repeated() -> None:
     assert len(robot.sent) == 26
 
 
-def test_an_expired_command_is_never_sent_again() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_an_expired_command_is_never_sent_again(robot: Lockstep) -> None:
     last_ms = robot.now_ms
     robot.mode = None
 
@@ -112,11 +108,8 @@ def _another_policy_ahead(robot: Lockstep) -> None:
     "event", [_estop, _policy_stalls, _state_lost, _policy_restarts, _another_policy_ahead]
 )
 def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(
-    event: Callable[[Lockstep], None],
+    robot: Lockstep, event: Callable[[Lockstep], None]
 ) -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
-
     event(robot)
     robot.run(0.3)
     assert robot.phase() is DriverPhase.DAMPING
@@ -129,9 +122,7 @@ def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(
     assert robot.phase() is DriverPhase.FOLLOWING
 
 
-def test_a_sender_in_damp_does_not_let_another_one_through() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_a_sender_in_damp_does_not_let_another_one_through(robot: Lockstep) -> None:
     robot.mode = None
     robot.run(0.3)
     running, damping = robot.sequence, 5_000
@@ -154,19 +145,16 @@ def test_a_sender_in_damp_does_not_let_another_one_through() -> None:
     assert "another sender" in robot.link.reason
 
 
-def test_a_few_lost_commands_are_no_other_sender() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
-
+def test_a_few_lost_commands_are_no_other_sender(robot: Lockstep) -> None:
     robot.sequence += 90
     robot.run(0.1)
 
     assert robot.phase() is DriverPhase.FOLLOWING
 
 
-def test_a_sender_that_counted_on_while_the_estop_was_pressed_is_no_other_sender() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_a_sender_that_counted_on_while_the_estop_was_pressed_is_no_other_sender(
+    robot: Lockstep,
+) -> None:
     robot.mode = None
     robot.link.damp("the e-stop was pressed", robot.now_ns)
     robot.run(7.0)
@@ -178,9 +166,9 @@ def test_a_sender_that_counted_on_while_the_estop_was_pressed_is_no_other_sender
     assert robot.phase() is DriverPhase.FOLLOWING
 
 
-def test_after_a_silence_a_sequence_that_no_sender_can_have_counted_is_another_sender() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_after_a_silence_a_sequence_that_no_sender_can_have_counted_is_another_sender(
+    robot: Lockstep,
+) -> None:
     robot.mode = None
     robot.run(1.0)
     robot.sequence += 2000
@@ -191,9 +179,7 @@ def test_after_a_silence_a_sequence_that_no_sender_can_have_counted_is_another_s
     assert "another sender" in robot.link.reason
 
 
-def test_an_estop_brakes_at_once() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_an_estop_brakes_at_once(robot: Lockstep) -> None:
     robot.sent.clear()
 
     robot.link.damp("e-stop", robot.now_ns)
@@ -284,28 +270,10 @@ def test_a_joint_does_not_begin_with_velocity_or_effort(numbers: dict[str, float
         {"valid_for_ns": 0},
         {"valid_for_ns": 1001 * MS},
     ],
-    ids=[
-        "finite",
-        "finite 2",
-        "finite 3",
-        "finite 4",
-        "finite 5",
-        "largest stiffness 301",
-        "damping 20.5 most 300.0",
-        "effort 73 N m",
-        "FR_Knee_joint sent 3.00 rad",
-        "negative",
-        "negative 2",
-        "finite 6",
-        "valid_for",
-        "valid_for 2",
-    ],
 )
 def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
-    numbers: dict[str, object],
+    robot: Lockstep, numbers: dict[str, object]
 ) -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
     robot.mode = None
 
     robot.command(**{"mode": RUN, **numbers})  # type: ignore[arg-type]
@@ -321,9 +289,7 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
 @pytest.mark.parametrize(
     "numbers", [{"stiffness": 1.0}, {"effort": 1.0}, {"velocity": 1.0}, {"damping": 1e38}]
 )
-def test_a_command_in_damp_that_is_wrong_brakes(numbers: dict[str, float]) -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_a_command_in_damp_that_is_wrong_brakes(robot: Lockstep, numbers: dict[str, float]) -> None:
     robot.mode = None
 
     robot.command(DAMP, **numbers)
@@ -344,9 +310,9 @@ def test_a_command_in_damp_that_is_wrong_brakes(numbers: dict[str, float]) -> No
         {"effort_limit": 0.0, "position": FOLDED - 0.1},
     ],
 )
-def test_what_would_leave_the_robot_limp_is_sent_as_braking(numbers: dict[str, object]) -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_what_would_leave_the_robot_limp_is_sent_as_braking(
+    robot: Lockstep, numbers: dict[str, object]
+) -> None:
     robot.mode = None
 
     robot.command(TORQUE_OFF, **numbers)
@@ -356,9 +322,7 @@ def test_what_would_leave_the_robot_limp_is_sent_as_braking(numbers: dict[str, o
 
 
 @pytest.mark.parametrize("effort", [0.0, 8.0])
-def test_the_effort_limit_is_kept_and_nothing_is_added(effort: float) -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_the_effort_limit_is_kept_and_nothing_is_added(robot: Lockstep, effort: float) -> None:
     robot.mode = None
     velocity = np.linspace(-3.0, 3.0, 12)
     assert robot.state is not None
@@ -380,9 +344,7 @@ def test_the_effort_limit_is_kept_and_nothing_is_added(effort: float) -> None:
     assert effort or (np.abs(wanted) > 10.0).any()
 
 
-def test_a_state_that_cannot_be_has_no_effect() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_a_state_that_cannot_be_has_no_effect(robot: Lockstep) -> None:
     assert robot.state is not None
     robot.state = robot.state._replace(joint_pos=FOLDED + np.eye(12)[2] * 5.0)
 
@@ -394,9 +356,7 @@ def test_a_state_that_cannot_be_has_no_effect() -> None:
     assert robot.phase() is DriverPhase.DAMPING
 
 
-def test_latency_is_from_receipt_to_the_first_frame() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_latency_is_from_receipt_to_the_first_frame(robot: Lockstep) -> None:
     robot.mode = None
     robot.run(0.002)
     for _ in range(200):

@@ -51,6 +51,8 @@ def test_no_stream_of_datagrams_stops_the_driver_or_shows_it_what_no_robot_does(
             reception.receive(data, (HOST, PORT), now_ms * MS)
             reception.fresh(now_ms * MS)
             reception.silence(now_ms * MS)
+    seen = reception.counts
+    assert sum(seen.values()) - seen["missed"] - seen["contact_not_finite"] == len(said)
     if reception.state is not None:
         assert all(np.isfinite(values).all() for values in reception.state[2:8])
         assert np.abs(reception.state.joint_pos).max() < 4.0

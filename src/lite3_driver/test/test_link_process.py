@@ -158,16 +158,25 @@ def test_a_node_that_is_killed_leaves_a_robot_that_is_braked_and_given_back() ->
         until(lambda: not alive(pid))
 
 
-def test_a_link_that_is_killed_is_replaced_by_its_node(host_and_node: tuple[UdpHost, Node]) -> None:
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGKILL, "SIGKILL"),
+        pytest.param(signal.SIGSTOP, "hung", marks=pytest.mark.slow),
+    ],
+)
+def test_a_link_that_is_killed_or_hangs_is_replaced_by_its_node(
+    host_and_node: tuple[UdpHost, Node], number: signal.Signals, said: str
+) -> None:
     host, node = host_and_node
     node.in_control(RUN)
 
     since_ns = time.time_ns()
-    os.kill(node.link.pid, signal.SIGKILL)
+    os.kill(node.link.pid, number)
 
     check_shutdown(host, since_ns)
     until(lambda: bool(node.lost))
-    assert "SIGKILL" in node.lost[0]
+    assert said in node.lost[0]
     assert len({source for _, source in host.heard}) == 1
 
 
@@ -185,21 +194,6 @@ def test_a_fold_is_stopped_when_one_of_the_two_dies(dies: str) -> None:
             node.link.close()
 
         check_shutdown(host, since_ns)
-
-
-@pytest.mark.slow
-def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(
-    host_and_node: tuple[UdpHost, Node],
-) -> None:
-    host, node = host_and_node
-    node.in_control(RUN)
-
-    since_ns = time.time_ns()
-    os.kill(node.link.pid, signal.SIGSTOP)
-
-    check_shutdown(host, since_ns)
-    until(lambda: bool(node.lost))
-    assert "hung" in node.lost[0]
 
 
 @pytest.mark.parametrize("ask", ["follow", "damp", "take", "release"])
@@ -257,27 +251,17 @@ def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
     until(lambda: brakes(host.heard[-1][0]))
 
 
-def test_a_link_that_hangs_while_nothing_is_controlled_is_reported(
-    host_and_node: tuple[UdpHost, Node],
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_link_that_hangs_or_dies_while_nothing_is_controlled_is_reported(
+    host_and_node: tuple[UdpHost, Node], number: signal.Signals
 ) -> None:
     host, node = host_and_node
     until(lambda: bool(node.reports))
 
-    os.kill(node.link.pid, signal.SIGSTOP)
+    os.kill(node.link.pid, number)
 
     until(lambda: bool(node.lost))
-    assert "hung" in node.lost[0]
-    assert host.codes() == []
-
-
-def test_a_link_that_is_killed_while_nothing_is_controlled_is_reported(
-    host_and_node: tuple[UdpHost, Node],
-) -> None:
-    host, node = host_and_node
-
-    os.kill(node.link.pid, signal.SIGKILL)
-
-    until(lambda: bool(node.lost))
+    assert ("hung" in node.lost[0]) == (number == signal.SIGSTOP)
     assert host.codes() == []
 
 

@@ -18,10 +18,7 @@ NOISE_RAD = 5e-4
 """Of encoders whose joints are asked to move and do not."""
 
 
-def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
-
+def test_a_host_that_is_gone_for_a_second_ends_control(robot: Lockstep) -> None:
     robot.state = None
     robot.run(0.9)
     assert robot.phase() is DriverPhase.DAMPING
@@ -38,10 +35,7 @@ def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
     assert len(robot.sent) == count
 
 
-def test_a_host_that_was_restarted_has_to_be_asked_for_control_again() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
-
+def test_a_host_that_was_restarted_has_to_be_asked_for_control_again(robot: Lockstep) -> None:
     robot.state = None
     robot.run(0.2)
     restarted = LYING._replace(tick=4, imu_stamp_ms=4)
@@ -85,9 +79,9 @@ def test_a_host_that_does_not_obey_is_left() -> None:
 
 
 @pytest.mark.parametrize("mode", [DAMP, None])
-def test_a_host_that_drives_legs_which_should_be_braked_is_left(mode: int | None) -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_a_host_that_drives_legs_which_should_be_braked_is_left(
+    robot: Lockstep, mode: int | None
+) -> None:
     robot.mode = mode
     robot.run(0.2)
 
@@ -148,9 +142,7 @@ def test_one_drive_that_has_failed_is_no_host_that_does_not_obey() -> None:
     assert robot.phase() is DriverPhase.FOLLOWING
 
 
-def test_a_state_that_is_lost_is_not_taken_for_disobedience() -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_a_state_that_is_lost_is_not_taken_for_disobedience(robot: Lockstep) -> None:
     robot.position = FOLDED + np.tile([0.0, 0.0, -0.5], 4)
     robot.run(0.1)
 
@@ -161,9 +153,7 @@ def test_a_state_that_is_lost_is_not_taken_for_disobedience() -> None:
 
 
 @pytest.mark.parametrize("unit_factor", [np.degrees(1.0), np.radians(1.0)])
-def test_a_turn_that_shows_another_unit_brakes(unit_factor: float) -> None:
-    robot = Lockstep()
-    robot.in_control(RUN)
+def test_a_turn_that_shows_another_unit_brakes(robot: Lockstep, unit_factor: float) -> None:
     rate = 0.5
 
     for step in range(250):

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from model_tools.ros2_policy import PolicyCommand
+from testkit.wording import check_wording, lines_with
 
 
 def ros2(words: Sequence[str]) -> int:
@@ -49,4 +50,4 @@ def test_exit_status_is_that_of_the_verb() -> None:
 def test_verb_with_a_typing_error_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         ros2(["insp"])
-    assert "did you mean inspect?" in capsys.readouterr().err
+    check_wording(*lines_with(capsys.readouterr().err, "did you mean"))

@@ -129,20 +129,6 @@ def test_senses_that_agree_are_far_from_every_limit() -> None:
         ),
         (stuck_knee, "still"),
     ],
-    ids=[
-        "velocity",
-        "velocity 2",
-        "velocity 3",
-        "x",
-        "nothing",
-        "x 2",
-        "0.25 rads",
-        "accelerometer",
-        "accelerometer 2",
-        "accelerometer 3",
-        "knee other_knee",
-        "knee stands still",
-    ],
 )
 def test_senses_that_disagree_are_found_by_their_rule(spoil: Spoil, rule: str) -> None:
     rules = rules_of_moving_robot(spoil)

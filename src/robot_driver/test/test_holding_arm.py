@@ -194,7 +194,11 @@ def arm_link(arm_on_bus: Arm) -> Iterator[Node]:
     node.link.close()
 
 
-def test_start_of_the_process_is_given_up_where_the_caller_is_to_end(arm_on_bus: Arm) -> None:
+def test_start_of_the_process_is_given_up_where_the_caller_is_to_end(
+    arm_on_bus: Arm, tmp_path: Path
+) -> None:
+    with refusal(DriverError):
+        HoldingArm(ArmSettings(bus=str(tmp_path / "nowhere"))).open()
     with refusal(DriverError):
         LinkSupervisor(
             HoldingArm(arm_on_bus.settings),
@@ -203,9 +207,7 @@ def test_start_of_the_process_is_given_up_where_the_caller_is_to_end(arm_on_bus:
             on_lost=lambda _: None,
             ends=lambda: True,
         )
-    Node(
-        arm_on_bus
-    ).link.close()  # nothing is left of the first one that keeps another from starting
+    Node(arm_on_bus).link.close()  # nothing is left of the first one that keeps another out
 
 
 def test_an_arm_is_read_taken_moved_and_given_back(arm_on_bus: Arm, arm_link: Node) -> None:
@@ -243,11 +245,6 @@ def test_a_link_that_is_killed_leaves_an_arm_that_is_held_and_given_back(
     assert "SIGKILL" in arm_link.lost[0]
     until(lambda: arm_on_bus.heard[-1] == RELAX)
     assert arm_on_bus.position == pytest.approx(MEASURED + 0.1)
-
-
-def test_what_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with refusal(DriverError):
-        HoldingArm(ArmSettings(bus=str(tmp_path / "nowhere"))).open()
 
 
 def test_state_that_is_no_number_is_no_state() -> None:

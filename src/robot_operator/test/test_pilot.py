@@ -90,6 +90,11 @@ class Operated:
         self.holds(DEADMAN)
         self.speak()
 
+    def takes_the_switch(self) -> None:
+        """Press the switch, which was seen released before."""
+        self.step()
+        self.holds_deadman()
+
     def presses(self, key: str) -> list[OperatorRequest]:
         return self.pilot.press(key, self.now_ns)
 
@@ -102,23 +107,39 @@ class Operated:
 
     def drives_forward(self) -> Operated:
         """Be at the largest velocity ahead."""
-        self.step()
-        self.holds_deadman()
+        self.takes_the_switch()
         self.axes[LAYOUT.axis_vx] = 1.0
         assert self.steps(1.0) == (0.5, 0.0, 0.0)
         return self
 
 
-def test_stick_fully_pushed_is_the_largest_velocity_of_each_axis() -> None:
-    operated = Operated()
-    operated.step()
-    operated.holds_deadman()
-    operated.axes[1], operated.axes[0], operated.axes[3] = 1.0, -1.0, 1.0
-    assert operated.steps(1.0) == (0.5, -0.3, 0.8)
+@pytest.fixture
+def operated() -> Operated:
+    return Operated()
 
 
-def test_joystick_that_repeats_the_very_same_drives_no_longer() -> None:
-    operated = Operated().drives_forward()
+@pytest.mark.parametrize(
+    ("axes", "inverted", "velocity"),
+    [
+        ({1: 1.0, 0: -1.0, 3: 1.0}, (False, False, False), (0.5, -0.3, 0.8)),
+        ({1: 1.7}, (False, False, False), (0.5, 0.0, 0.0)),  # beyond its range
+        ({1: 1.0, 3: 1.0}, (True, False, True), (-0.5, 0.0, -0.8)),
+        ({1: 0.1}, (False, False, False), STILL),  # the deadband
+        ({1: 0.55}, (False, False, False), (0.25, 0.0, 0.0)),  # from zero on behind it
+    ],
+)
+def test_pushed_stick_is_a_velocity_within_the_limits(
+    axes: Mapping[int, float], inverted: tuple[bool, bool, bool], velocity: Velocity
+) -> None:
+    operated = Operated(replace(SETTINGS, layout=replace(LAYOUT, inverted=inverted)))
+    operated.takes_the_switch()
+    for axis, push in axes.items():
+        operated.axes[axis] = push
+    assert operated.steps(2.0) == pytest.approx(velocity)
+
+
+def test_joystick_that_repeats_the_very_same_drives_no_longer(operated: Operated) -> None:
+    operated.drives_forward()
 
     assert operated.steps(8.9) == (0.5, 0.0, 0.0)
     assert operated.steps(0.5) == STILL
@@ -133,10 +154,8 @@ def test_joystick_that_repeats_the_very_same_drives_no_longer() -> None:
     assert operated.steps(1.0) == (0.5, 0.0, 0.0)
 
 
-def test_joystick_may_be_held_still_in_the_middle_and_moved_on_the_way() -> None:
-    operated = Operated()
-    operated.step()
-    operated.holds_deadman()
+def test_joystick_may_be_held_still_in_the_middle_and_moved_on_the_way(operated: Operated) -> None:
+    operated.takes_the_switch()
     operated.steps(20.0)
 
     for push in (1.0, 0.98, 1.0):
@@ -145,36 +164,10 @@ def test_joystick_may_be_held_still_in_the_middle_and_moved_on_the_way() -> None
     assert operated.pilot.joystick.trouble == ""
 
 
-def test_axes_beyond_their_range_stay_within_the_limits() -> None:
-    operated = Operated()
-    operated.step()
-    operated.holds_deadman()
-    operated.axes[1] = 1.7
-    assert operated.steps(2.0)[0] == 0.5
-
-
-def test_inverted_axis_drives_the_other_way() -> None:
-    operated = Operated(replace(SETTINGS, layout=replace(LAYOUT, inverted=(True, False, True))))
-    operated.step()
-    operated.holds_deadman()
-    operated.axes[1], operated.axes[3] = 1.0, 1.0
-    assert operated.steps(1.0) == (-0.5, 0.0, -0.8)
-
-
-def test_deadband_is_zero_and_velocity_begins_with_zero_behind_it() -> None:
-    operated = Operated()
-    operated.step()
-    operated.holds_deadman()
-    operated.axes[1] = 0.1
-    assert operated.steps(0.5) == STILL
-    operated.axes[1] = 0.55
-    assert operated.steps(1.0)[0] == pytest.approx(0.25)
-
-
-def test_velocity_rises_by_the_acceleration_and_falls_by_the_deceleration() -> None:
-    operated = Operated()
-    operated.step()
-    operated.holds_deadman()
+def test_velocity_rises_by_the_acceleration_and_falls_by_the_deceleration(
+    operated: Operated,
+) -> None:
+    operated.takes_the_switch()
     operated.axes[1] = 1.0
     assert [round(operated.step()[0], 6) for _ in range(3)] == [0.05, 0.1, 0.15]
     operated.steps(1.0)
@@ -182,37 +175,35 @@ def test_velocity_rises_by_the_acceleration_and_falls_by_the_deceleration() -> N
     assert [round(operated.step()[0], 6) for _ in range(4)] == [0.3, 0.1, 0.0, 0.0]
 
 
-def test_reversal_brakes_to_zero_before_it_accelerates() -> None:
-    operated = Operated().drives_forward()
+def test_reversal_brakes_to_zero_before_it_accelerates(operated: Operated) -> None:
+    operated.drives_forward()
     operated.axes[1] = -1.0
     seen = [round(operated.step()[0], 6) for _ in range(5)]
     assert seen == [0.3, 0.1, 0.0, -0.05, -0.1]
 
 
-def test_late_step_does_not_make_up_for_lost_time_by_a_jump() -> None:
-    operated = Operated()
-    operated.step()
-    operated.holds_deadman()
+def test_late_step_does_not_make_up_for_lost_time_by_a_jump(operated: Operated) -> None:
+    operated.takes_the_switch()
     operated.axes[1] = 1.0
     operated.speak()
     operated.now_ns += 400_000_000
     assert operated.pilot.step(operated.now_ns, driving=True)[0] == pytest.approx(0.2)
 
 
-def test_released_deadman_brakes_to_zero_though_the_stick_is_pushed() -> None:
-    operated = Operated().drives_forward()
+def test_released_deadman_brakes_to_zero_though_the_stick_is_pushed(operated: Operated) -> None:
+    operated.drives_forward()
     operated.holds()
     assert operated.steps(0.2) == STILL
 
 
-def test_stick_without_deadman_moves_nothing() -> None:
-    operated = Operated()
+def test_stick_without_deadman_moves_nothing(operated: Operated) -> None:
     operated.axes[:] = [1.0] * 6
     assert operated.steps(1.0) == STILL
 
 
-def test_deadman_held_since_before_the_start_counts_only_once_it_was_released() -> None:
-    operated = Operated()
+def test_deadman_held_since_before_the_start_counts_only_once_it_was_released(
+    operated: Operated,
+) -> None:
     operated.holds_deadman()
     operated.axes[1] = 1.0
     assert operated.steps(1.0) == STILL
@@ -224,31 +215,32 @@ def test_deadman_held_since_before_the_start_counts_only_once_it_was_released() 
     assert operated.steps(1.0)[0] == 0.5
 
 
-def test_lost_joystick_is_velocity_zero_and_no_estop_unless_asked_for() -> None:
-    operated = Operated().drives_forward()
+@pytest.mark.parametrize(
+    ("estop_if_lost", "was_there", "asked"),
+    [
+        (False, True, []),
+        (True, True, [OperatorRequest.ESTOP]),
+        (True, False, []),  # one that never was there is not lost
+    ],
+)
+def test_lost_joystick_is_velocity_zero_and_one_estop_where_that_is_asked_for(
+    estop_if_lost: bool, was_there: bool, asked: list[OperatorRequest]
+) -> None:
+    operated = Operated(replace(SETTINGS, estop_if_lost=estop_if_lost))
+    if was_there:
+        operated.drives_forward()
     operated.joystick_speaks = False
-    assert operated.steps(0.5)[0] == 0.5
+    assert operated.steps(0.5)[0] == (0.5 if was_there else 0.0)
     assert operated.steps(0.2) == STILL
     assert not operated.pilot.joystick.present
-    assert operated.asked == []
-
-
-def test_lost_joystick_is_one_estop_by_choice() -> None:
-    operated = Operated(replace(SETTINGS, estop_if_lost=True)).drives_forward()
-    operated.joystick_speaks = False
     operated.steps(2.0)
-    assert operated.asked == [OperatorRequest.ESTOP]
+    assert operated.asked == asked
 
 
-def test_joystick_that_never_was_there_is_not_lost() -> None:
-    operated = Operated(replace(SETTINGS, estop_if_lost=True))
-    operated.joystick_speaks = False
-    operated.steps(2.0)
-    assert operated.asked == []
-
-
-def test_joystick_that_comes_back_drives_only_after_its_deadman_was_released() -> None:
-    operated = Operated().drives_forward()
+def test_joystick_that_comes_back_drives_only_after_its_deadman_was_released(
+    operated: Operated,
+) -> None:
+    operated.drives_forward()
     operated.joystick_speaks = False
     operated.steps(1.0)
     operated.joystick_speaks = True
@@ -263,9 +255,8 @@ def test_joystick_that_comes_back_drives_only_after_its_deadman_was_released() -
 
 @pytest.mark.parametrize("request_", [one for one in BUTTONS if BUTTONS[one] != NO_BUTTON])
 def test_button_asks_once_and_for_motion_only_with_the_deadman_held(
-    request_: OperatorRequest,
+    operated: Operated, request_: OperatorRequest
 ) -> None:
-    operated = Operated()
     operated.step()
     operated.holds(BUTTONS[request_])
     operated.steps(0.3)
@@ -280,19 +271,17 @@ def test_button_asks_once_and_for_motion_only_with_the_deadman_held(
     assert operated.asked == [request_]
 
 
-def test_button_without_number_asks_for_nothing() -> None:
-    operated = Operated()
-    operated.step()
-    operated.holds(*range(11))
-    operated.steps(0.3)
-    assert OperatorRequest.RESET not in operated.asked
-
-
-def test_button_held_since_before_the_start_asks_for_nothing_but_an_estop() -> None:
-    operated = Operated()
+def test_button_held_since_before_the_start_asks_for_nothing_but_an_estop(
+    operated: Operated,
+) -> None:
     operated.holds(*BUTTONS.values())
     operated.steps(0.3)
     assert operated.asked == [OperatorRequest.ESTOP]
+    operated.holds()
+    operated.step()
+    operated.holds(*range(11))
+    operated.steps(0.3)
+    assert OperatorRequest.RESET not in operated.asked  # it has no button
 
 
 @pytest.mark.parametrize(
@@ -301,9 +290,9 @@ def test_button_held_since_before_the_start_asks_for_nothing_but_an_estop() -> N
     ids=["axis 3", "button 7 take_control", "NaN"],
 )
 def test_joystick_that_does_not_fit_says_so_and_only_its_estop_counts(
-    axes: list[float], buttons: list[int]
+    operated: Operated, axes: list[float], buttons: list[int]
 ) -> None:
-    operated = Operated().drives_forward()
+    operated.drives_forward()
     held = [int(index in (DEADMAN, *BUTTONS.values())) for index in range(len(buttons))]
     asked = operated.pilot.hear_joystick(axes, held, operated.now_ns)
     assert asked == [OperatorRequest.ESTOP]
@@ -330,8 +319,9 @@ def test_two_meanings_of_one_button_are_named() -> None:
         ("right", (0.0, 0.0, -0.4)),
     ],
 )
-def test_held_key_drives_and_its_silence_stops(key: str, velocity: Velocity) -> None:
-    operated = Operated()
+def test_held_key_drives_and_its_silence_stops(
+    operated: Operated, key: str, velocity: Velocity
+) -> None:
     operated.joystick_speaks = False
     operated.step()
     assert operated.drives_by_key(key, 0.5) == pytest.approx(velocity)
@@ -339,8 +329,7 @@ def test_held_key_drives_and_its_silence_stops(key: str, velocity: Velocity) -> 
     assert operated.steps(0.3) == STILL
 
 
-def test_keys_of_two_axes_add_up() -> None:
-    operated = Operated()
+def test_keys_of_two_axes_add_up(operated: Operated) -> None:
     operated.step()
     for _ in range(5):
         operated.presses("up")
@@ -349,16 +338,14 @@ def test_keys_of_two_axes_add_up() -> None:
     assert operated.step() == pytest.approx((0.25, 0.0, 0.4))
 
 
-def test_plus_and_minus_change_the_share_within_its_bounds() -> None:
-    operated = Operated()
+def test_plus_and_minus_change_the_share_within_its_bounds(operated: Operated) -> None:
     for key, share in (("plus", 1.0), ("minus", 0.1)):
         for _ in range(20):
             operated.presses(key)
         assert operated.pilot.keys.share == pytest.approx(share)
 
 
-def test_deadman_has_precedence_over_keys() -> None:
-    operated = Operated()
+def test_deadman_has_precedence_over_keys(operated: Operated) -> None:
     operated.step()
     operated.holds(DEADMAN)
     operated.presses("up")
@@ -366,16 +353,17 @@ def test_deadman_has_precedence_over_keys() -> None:
 
 
 @pytest.mark.parametrize("key", ["space", "d", "e", "escape", "g"])
-def test_stopping_key_ends_driving_by_stick_until_the_deadman_was_released(key: str) -> None:
-    operated = Operated().drives_forward()
+def test_stopping_key_ends_driving_by_stick_until_the_deadman_was_released(
+    operated: Operated, key: str
+) -> None:
+    operated.drives_forward()
     operated.presses(key)
     assert operated.steps(0.2) == STILL
     assert operated.steps(1.0) == STILL
 
 
 @pytest.mark.parametrize("key", ["space", "d", "e", "escape", "g"])
-def test_held_key_that_drives_must_be_let_go_after_a_stop(key: str) -> None:
-    operated = Operated()
+def test_held_key_that_drives_must_be_let_go_after_a_stop(operated: Operated, key: str) -> None:
     operated.joystick_speaks = False
     assert operated.drives_by_key("up", 1.0)[0] == 0.25
     operated.presses(key)
@@ -386,32 +374,23 @@ def test_held_key_that_drives_must_be_let_go_after_a_stop(key: str) -> None:
     assert operated.drives_by_key("up", 1.0)[0] == 0.25
 
 
-@pytest.mark.parametrize("stepped_first", [False, True])
-def test_keys_typed_while_the_pilot_was_held_up_do_not_drive(stepped_first: bool) -> None:
-    operated = Operated()
+@pytest.mark.parametrize("late", ["at once", "after a step", "in the terminal"])
+def test_keys_typed_while_the_pilot_was_held_up_do_not_drive(operated: Operated, late: str) -> None:
     operated.joystick_speaks = False
     assert operated.drives_by_key("up", 1.0)[0] == 0.25
-    operated.now_ns += 5_000_000_000
-    if stepped_first:
+    if late == "in the terminal":  # they stood still on their way, and come at once
+        operated.steps(2.0)
+    else:
+        operated.now_ns += 5_000_000_000
+    if late == "after a step":
         operated.step()
-    for _ in range(5):
+    for _ in range(60 if late == "in the terminal" else 5):
         operated.presses("up")
     assert operated.steps(1.0) == STILL
     assert operated.drives_by_key("up", 1.0)[0] == 0.25
 
 
-def test_keys_that_stood_still_on_their_way_and_come_at_once_do_not_drive() -> None:
-    operated = Operated()
-    operated.joystick_speaks = False
-    assert operated.drives_by_key("up", 1.0)[0] == 0.25
-    operated.steps(2.0)
-    for _ in range(60):
-        operated.presses("up")
-    assert operated.steps(1.0) == STILL
-
-
-def test_estop_typed_while_the_pilot_was_held_up_counts() -> None:
-    operated = Operated()
+def test_estop_typed_while_the_pilot_was_held_up_counts(operated: Operated) -> None:
     operated.step()
     operated.now_ns += 5_000_000_000
     assert operated.presses("e") == [OperatorRequest.ESTOP]
@@ -434,8 +413,9 @@ def test_key_asks_whatever_caps_lock_says_and_for_motion_only_with_enter(key: st
 
 
 @pytest.mark.parametrize("between", ["nothing", "another key", "too long", "a stop"])
-def test_motion_is_not_asked_for_by_what_was_pasted_or_is_old(between: str) -> None:
-    operated = Operated()
+def test_motion_is_not_asked_for_by_what_was_pasted_or_is_old(
+    operated: Operated, between: str
+) -> None:
     operated.step()
     operated.presses("w")
     assert operated.pilot.keys.wish(operated.now_ns) is OperatorRequest.RUN
@@ -450,8 +430,10 @@ def test_motion_is_not_asked_for_by_what_was_pasted_or_is_old(between: str) -> N
     assert operated.presses("enter") == []
 
 
-def test_velocity_is_zero_at_once_while_the_robot_follows_none_and_ramps_up_afterwards() -> None:
-    operated = Operated().drives_forward()
+def test_velocity_is_zero_at_once_while_the_robot_follows_none_and_ramps_up_afterwards(
+    operated: Operated,
+) -> None:
+    operated.drives_forward()
     assert operated.step(driving=False) == STILL
     assert operated.steps(1.0, driving=False) == STILL
     operated.axes[1] = 0.0
@@ -461,8 +443,9 @@ def test_velocity_is_zero_at_once_while_the_robot_follows_none_and_ramps_up_afte
 
 
 @pytest.mark.parametrize("pushed_since", ["before the switch", "before the robot follows"])
-def test_pushed_stick_drives_only_after_it_was_in_the_middle(pushed_since: str) -> None:
-    operated = Operated()
+def test_pushed_stick_drives_only_after_it_was_in_the_middle(
+    operated: Operated, pushed_since: str
+) -> None:
     operated.step()
     if pushed_since == "before the switch":
         operated.axes[1] = 1.0

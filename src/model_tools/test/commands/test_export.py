@@ -13,28 +13,15 @@ from model_tools.errors import ToolError
 from testkit.wording import refusal
 
 
-def test_without_pytorch_the_ways_to_it_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("source", ["policy.pt", "policy.onnx"])
+def test_without_pytorch_or_a_need_for_it_other_ways_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     parser = argparse.ArgumentParser()
     export.add_arguments(parser)
-    given = parser.parse_args(["policy.pt", "--config", "c.yaml", "--output", str(tmp_path / "p")])
+    given = parser.parse_args([source, "--config", "c.yaml", "--output", str(tmp_path / "p")])
     with refusal(ToolError):
         export.run(given)
-
-
-def test_an_opset_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = argparse.ArgumentParser()
-    export.add_arguments(parser)
     with pytest.raises(SystemExit):
-        parser.parse_args(["p.pt", "--config", "c", "--output", "o", "--opset", "9"])
-    assert "--opset" in capsys.readouterr().err
-
-
-def test_a_model_that_needs_no_export_is_sent_to_import(tmp_path: Path) -> None:
-    parser = argparse.ArgumentParser()
-    export.add_arguments(parser)
-    given = parser.parse_args(["p.onnx", "--config", "c.yaml", "--output", str(tmp_path / "p")])
-    with refusal(ToolError):
-        export.run(given)
+        parser.parse_args([source, "--config", "c", "--output", "o", "--opset", "9"])

@@ -14,6 +14,7 @@ from policy_inference.bundle.bundle import SetBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
+from testkit.wording import check_wording
 
 from ..tiny_bundle import make_bundle
 
@@ -42,7 +43,7 @@ def all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def set_folder(tmp_path: Path) -> Path:
     """A set that states no hash of one member, and a wrong one of the other."""
     for name in ("one", "two"):
         make_bundle(tmp_path / name)
@@ -52,60 +53,58 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_pin_writes_the_hashes_of_the_members(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+def test_pin_writes_the_hashes_of_the_members_once(
+    set_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(BundleError, match="sha256"):
-        load_bundle(folder, kind=SetBundle)
-    assert cli.main(["pin", str(folder)]) == 0
-    loaded = load_bundle(folder, kind=SetBundle)
+        load_bundle(set_folder, kind=SetBundle)
+    assert cli.main(["pin", str(set_folder)]) == 0
+    loaded = load_bundle(set_folder, kind=SetBundle)
     assert {name: member.sha256 for name, member in loaded.members.items()} == {
-        "first": sha256_of(folder.parent / "one" / "policy.yaml"),
-        "second": sha256_of(folder.parent / "two" / "policy.yaml"),
+        "first": sha256_of(set_folder.parent / "one" / "policy.yaml"),
+        "second": sha256_of(set_folder.parent / "two" / "policy.yaml"),
     }
-    assert "# The one that is used most." in (folder / "set.yaml").read_text("utf-8")
+    before = (set_folder / "set.yaml").read_bytes()
+    assert b"# The one" in before
     assert capsys.readouterr().out.count("(new)") == 2
-
-
-def test_pin_leaves_a_set_that_states_its_members_as_it_is(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cli.main(["pin", str(folder)])
-    before, _ = (folder / "set.yaml").read_bytes(), capsys.readouterr()
-    assert cli.main(["pin", str(folder)]) == 0
-    assert (folder / "set.yaml").read_bytes() == before
+    assert cli.main(["pin", str(set_folder)]) == 0
+    assert (set_folder / "set.yaml").read_bytes() == before
     assert "(new)" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new"),
     [
-        ("  first:\n    bundle: ../one\n", "  first: {bundle: ../one}\n", "a key on each line"),
-        ("../one", "../three", "expected the file"),
-        ("    bundle: ../one\n", "    starts: clean\n", "first.bundle: expected the folder"),
-        (STATED[STATED.index("members:") : STATED.index("initial")], "", "members: expected"),
-        ("to: {begin: {}}, way_back: begin", "to: {begin: {}}", "way_back"),
+        ("  first:\n    bundle: ../one\n", "  first: {bundle: ../one}\n"),
+        ("../one", "../three"),
+        ("    bundle: ../one\n", "    starts: clean\n"),
+        (STATED[STATED.index("members:") : STATED.index("initial")], ""),
+        ("to: {begin: {}}, way_back: begin", "to: {begin: {}}"),
     ],
 )
 def test_a_set_that_cannot_be_pinned_is_refused(
-    folder: Path, old: str, new: str, words: str, caplog: pytest.LogCaptureFixture
+    set_folder: Path, old: str, new: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = STATED.replace(old, new)
     assert text != STATED
-    (folder / "set.yaml").write_text(text, "utf-8")
-    assert cli.main(["pin", str(folder)]) == 4
-    assert words in caplog.text
+    (set_folder / "set.yaml").write_text(text, "utf-8")
+    assert cli.main(["pin", str(set_folder)]) == 4
+    check_wording(caplog.messages[-1])
 
 
-def test_a_folder_without_a_set_is_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert cli.main(["pin", str(folder.parent / "one")]) == 4
-    assert "expected a policy set" in caplog.text
+def test_a_folder_without_a_set_is_refused(
+    set_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cli.main(["pin", str(set_folder.parent / "one")]) == 4
+    check_wording(caplog.messages[-1])
 
 
-def test_inspect_shows_members_and_states(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cli.main(["pin", str(folder)])
-    assert cli.main(["inspect", str(folder)]) == 0
+def test_inspect_shows_members_and_states(
+    set_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["pin", str(set_folder)])
+    capsys.readouterr()
+    assert cli.main(["inspect", str(set_folder)]) == 0
     shown = capsys.readouterr().out
-    assert "policy set" in shown
-    for words in ("first", "second", "begin", "other", "may stand up", "way back", "fallback"):
-        assert words in shown
+    for word in ("first", "second", "begin", "other", "stand up", "way back", "fallback"):
+        assert word in shown

@@ -25,7 +25,7 @@ COVERED = {
 """Targets that take minutes, and the command that each runs, which has tests of its own."""
 
 
-def commands() -> list[str]:
+def readme_commands() -> list[str]:
     """Return the lines of the shell in the README, without their comments."""
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
@@ -33,7 +33,7 @@ def commands() -> list[str]:
     return [line for line in found if line and line != SOURCED]
 
 
-def in_shell(command: str) -> subprocess.CompletedProcess[str]:
+def run_in_shell(command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", command],
         cwd=ROOT,
@@ -50,8 +50,8 @@ def test_it_is_short() -> None:
 
 @pytest.mark.parametrize(("target", "program"), COVERED.items())
 def test_targets_that_take_minutes_run_a_command_that_is_tested(target: str, program: str) -> None:
-    assert target in commands()
-    shown = in_shell(f"{target.replace('make', 'make --dry-run --silent', 1)}")
+    assert target in readme_commands()
+    shown = run_in_shell(f"{target.replace('make', 'make --dry-run --silent', 1)}")
     assert shown.returncode == 0, shown.stdout
     assert re.search(rf"\b{program} ", shown.stdout)
 
@@ -60,12 +60,12 @@ def test_targets_that_take_minutes_run_a_command_that_is_tested(target: str, pro
 @pytest.mark.slow
 def test_every_other_command_runs(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "pretrained_model", config_of())
-    for command in commands():
+    for command in readme_commands():
         if command in COVERED:
             continue
         here = re.sub(r"\bout/", f"{tmp_path}/", command)
         here = re.sub(r"\bpretrained_model\b", str(tmp_path / "pretrained_model"), here)
-        done = in_shell(here)
+        done = run_in_shell(here)
         assert done.returncode == 0, f"{command}\n{done.stdout}"
     for walk in ("demo-lockstep", "my_walk"):
         assert json.loads((tmp_path / walk / "summary.json").read_text("utf-8"))["falls"] == 0

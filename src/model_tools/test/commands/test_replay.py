@@ -19,6 +19,7 @@ from policy_inference.bundle.load import load_bundle
 from robot_sim.faults import Fault, FaultPlan
 from robot_sim.walk import walk
 from robot_sim.world import World
+from testkit.wording import check_wording, lines_with
 
 from ..tiny_bundle import make_bundle
 
@@ -53,34 +54,19 @@ def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
     output = tmp_path / "report"
     assert cli.main(["replay", str(fall), "--output", str(output)]) == 0
     shown = capsys.readouterr().out
-    assert re.search(
-        r"3\.\d+ s  DAMP   attitude: tilt 1\.\d+ rad, limit 1\.00 rad   <-- here", shown
-    )
-    assert "the same commands again, bit for bit" in shown
+    check_wording(*lines_with(shown, "<-- here"), *lines_with(shown, "again"))
     figures = json.loads((output / "replay.json").read_text("utf-8"))
+    assert figures["ticks"] == 200
     assert figures["replayed"]["same"] is True
     assert figures["timeline"][-1]["trip"] is True
     assert figures["timeline"][-1]["reason"].startswith("attitude")
     assert figures["figures"]["largest_roll_deg"] > 60.0
     page = (output / "report.html").read_text("utf-8")
-    headline = re.search("<h1>(.*?)</h1>", page)
-    assert headline is not None
-    assert re.match(
-        r"lite3_walk 0\.\S+: DAMP at 3\.\d\d s of 4\.0 s - attitude: tilt", headline.group(1)
-    )
-    for section in (
-        "IMU",
-        "Velocity",
-        "Joint torques",
-        "Foot forces",
-        "Joint positions",
-        "Ages and latency",
-        "Computed again",
-        "Settings",
-    ):
-        assert f"<h2>{section}</h2>" in page
+    check_wording(*re.findall(r"<h[12]>(.*?)</h[12]>", page))
     assert page.count("<svg") == 7
     assert not re.search(r"https?://|<link|<script|src=", page)
+    assert cli.main(["replay", str(fall), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ticks"] == 200
 
 
 @pytest.mark.slow
@@ -96,26 +82,20 @@ def test_an_output_that_exists_is_replaced_only_if_asked(
     assert "timeline" in (tmp_path / "report" / "replay.json").read_text("utf-8")
 
 
-def test_figures_are_printed_as_json(fall: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["replay", str(fall), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["ticks"] == 200
-
-
 def test_another_robots_policy_is_an_error(
     fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = make_bundle(tmp_path / "tiny")
     assert cli.main(["replay", str(fall), "--bundle", str(other)]) == 4
-    assert "expected a policy for the joints of the recording" in caplog.text
+    check_wording(caplog.messages[-1])
 
 
 def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["inspect", str(fall)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "lite3_walk" in shown
-    assert "attitude: a test" in shown
-    assert re.search(r"200 in 3\.98 s: DAMP \d+, STAND 125, READY 1, RUN \d+", shown)
-    assert "DAMP: attitude: tilt" in shown
+    assert "STAND 125, READY 1, RUN" in shown
+    assert shown.count("attitude:") >= 2  # why it was kept, and what ended it
 
 
 def test_several_recordings_are_replayed_at_once_each_with_its_report(
@@ -133,7 +113,7 @@ def test_several_recordings_are_replayed_at_once_each_with_its_report(
     for name in ended:
         assert json.loads((output / name / "replay.json").read_text("utf-8"))["replayed"]["same"]
         assert (output / name / "report.html").exists()
-        assert f"{name}: the same commands again, bit for bit" in shown
+        check_wording(*lines_with(shown, f"{name}: "))
 
 
 def test_recording_that_cannot_be_read_loses_no_other(
@@ -154,4 +134,4 @@ def test_recordings_of_the_same_name_are_refused(
     fall: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert cli.main(["replay", str(fall), str(fall)]) == 4
-    assert "different names, since their reports do, found fall" in caplog.text
+    check_wording(caplog.messages[-1])

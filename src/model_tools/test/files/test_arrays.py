@@ -44,17 +44,21 @@ def test_damage_anywhere_is_one_kind_of_error(tmp_path: Path) -> None:
     assert refused > 50
 
 
-@pytest.mark.parametrize("content", [b"", b"obs", b"\x80\x04."])
-def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "rows.npz").write_bytes(content)
+@pytest.mark.parametrize(
+    "content", [b"", b"obs", b"\x80\x04.", "objects", "bzip2"], ids=lambda value: str(value)[:9]
+)
+def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes | str) -> None:
+    file = tmp_path / "rows.npz"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "objects":
+        np.savez(file, obs=np.array([{}], object), allow_pickle=True)
+    else:  # a compression without bounds
+        np.save(tmp_path / "obs.npy", OBS)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+            archive.write(tmp_path / "obs.npy", "obs.npy")
     with refusal(ToolError):
-        read_arrays(tmp_path / "rows.npz")
-
-
-def test_objects_are_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "rows.npz", obs=np.array([{}], object), allow_pickle=True)
-    with refusal(ToolError):
-        read_arrays(tmp_path / "rows.npz")
+        read_arrays(file)
 
 
 @pytest.mark.parametrize(
@@ -74,37 +78,17 @@ def test_a_field_of_the_state_is_read_under_each_of_its_names(
     assert np.array_equal(found[field], values[:, list(order)])
 
 
-def test_a_quaternion_may_have_its_real_part_first(tmp_path: Path) -> None:
-    contract = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle).contract
-
-    found = sensed(tmp_path / "a.npz", {"quat_wxyz": np.array([[4, 1, 2, 3]])}, contract, 1)
-
-    assert found["quat_xyzw"].tolist() == [[1.0, 2.0, 3.0, 4.0]]
-
-
-def test_arrays_in_a_compression_without_bounds_are_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "rows.npz", "w", zipfile.ZIP_BZIP2) as archive:
-        archive.write(_saved(tmp_path / "obs.npy"), "obs.npy")
-    with refusal(ToolError):
-        read_arrays(tmp_path / "rows.npz")
-
-
-def _saved(file: Path) -> Path:
-    np.save(file, OBS)
-    return file
-
-
 @pytest.mark.parametrize(
-    ("members", "found"),
+    "members",
     [
-        ({"notes.txt": b"hello"}, "'notes.txt', which is no array"),
-        ({"obs.npy": b"hello"}, "'obs', which is no array"),
-        ({f"{number}.npy": b"" for number in range(5000)}, "5000 members, more than 4096"),
+        {"notes.txt": b"hello"},
+        {"obs.npy": b"hello"},
+        {f"{number}.npy": b"" for number in range(5000)},
     ],
     ids=["text", "array without its head", "many"],
 )
 def test_archive_with_members_that_are_no_arrays_or_many_is_one_error(
-    tmp_path: Path, members: dict[str, bytes], found: str
+    tmp_path: Path, members: dict[str, bytes]
 ) -> None:
     """100,000 members took 151 s, as each was looked for among all."""
     file = tmp_path / "rows.npz"
@@ -112,7 +96,7 @@ def test_archive_with_members_that_are_no_arrays_or_many_is_one_error(
         for name, content in members.items():
             archive.writestr(name, content)
 
-    with pytest.raises(ToolError, match=found):
+    with refusal(ToolError):
         read_arrays(file)
-    with pytest.raises(BundleError, match=found):
+    with refusal(BundleError):
         unpacked_arrays(file, file.read_bytes(), None, 1 << 28)

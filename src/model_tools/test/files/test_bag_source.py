@@ -54,7 +54,7 @@ QOS = Qos(
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
+def policy_of_terms(tmp_path: Path) -> Made:
     """Make a policy with other terms."""
 
     def make(terms: str = PLAIN, more: str = "") -> JointBundle:
@@ -82,8 +82,10 @@ def patchy(seed: int) -> list[Said]:
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("terms", [PLAIN, SEEN])
-def test_it_has_as_many_rows_as_it_says(made: Made, tmp_path: Path, seed: int, terms: str) -> None:
-    source = BagSource(made(terms), write_bag(tmp_path / "bag", patchy(seed)))
+def test_it_has_as_many_rows_as_it_says(
+    policy_of_terms: Made, tmp_path: Path, seed: int, terms: str
+) -> None:
+    source = BagSource(policy_of_terms(terms), write_bag(tmp_path / "bag", patchy(seed)))
 
     numbers = [row.number for row in source.rows()]
 
@@ -92,8 +94,10 @@ def test_it_has_as_many_rows_as_it_says(made: Made, tmp_path: Path, seed: int, t
 
 
 @pytest.mark.parametrize("terms", [PLAIN, SEEN])
-def test_wanted_rows_are_those_of_the_whole(made: Made, tmp_path: Path, terms: str) -> None:
-    source = BagSource(made(terms), write_bag(tmp_path / "bag", patchy(1)))
+def test_wanted_rows_are_those_of_the_whole(
+    policy_of_terms: Made, tmp_path: Path, terms: str
+) -> None:
+    source = BagSource(policy_of_terms(terms), write_bag(tmp_path / "bag", patchy(1)))
     wanted = [0, 3, 4, 17, (source.count or 0) - 1]
 
     whole = [(row.number, row.time_s, row.tensors["obs"].copy()) for row in source.rows()]
@@ -106,8 +110,11 @@ def test_wanted_rows_are_those_of_the_whole(made: Made, tmp_path: Path, terms: s
     assert list(source.rows([])) == []
 
 
-def test_rows_of_a_part_are_those_of_the_whole(made: Made, tmp_path: Path) -> None:
-    bundle, bag = made(), write_bag(tmp_path / "bag", joint_states(every(10, 1000, 3000)))
+def test_rows_of_a_part_are_those_of_the_whole(policy_of_terms: Made, tmp_path: Path) -> None:
+    bundle, bag = (
+        policy_of_terms(),
+        write_bag(tmp_path / "bag", joint_states(every(10, 1000, 3000))),
+    )
 
     whole = [(row.time_s, row.tensors["obs"].copy()) for row in BagSource(bundle, bag).rows()]
     part = [
@@ -121,7 +128,7 @@ def test_rows_of_a_part_are_those_of_the_whole(made: Made, tmp_path: Path) -> No
     )
 
 
-def test_a_row_has_the_command_that_the_policy_saw(made: Made, tmp_path: Path) -> None:
+def test_a_row_has_the_command_that_the_policy_saw(policy_of_terms: Made, tmp_path: Path) -> None:
     said = [
         *joint_states(every(10, 1000, 1100)),
         *imus(every(10, 1000, 1100)),
@@ -129,7 +136,7 @@ def test_a_row_has_the_command_that_the_policy_saw(made: Made, tmp_path: Path) -
     ]
     bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
 
-    rows = BagSource(made(WALKER, RANGE), bag).rows()
+    rows = BagSource(policy_of_terms(WALKER, RANGE), bag).rows()
 
     assert [row.sensed["velocity_command"][0] for row in rows] == [0, 0, 0.5, 0.5, 0.5, 0.5]
 
@@ -139,20 +146,20 @@ def is_indexed(bag: Path) -> bool:
         return indexed_files(reader) is not None
 
 
-def positions(bundle: JointBundle, bag: Path) -> F64:
+def joint_positions(bundle: JointBundle, bag: Path) -> F64:
     return np.stack([row.sensed["joint_pos"].copy() for row in BagSource(bundle, bag).rows()])
 
 
 def test_the_index_of_a_file_gives_what_looking_at_each_message_gives(
-    made: Made, tmp_path: Path
+    policy_of_terms: Made, tmp_path: Path
 ) -> None:
-    said, bundle = patchy(3), made(SEEN)
+    said, bundle = patchy(3), policy_of_terms(SEEN)
     indexed = write_bag(tmp_path / "mcap", said)
     plain = write_bag(tmp_path / "sqlite3", said, StoragePlugin.SQLITE3)
     assert is_indexed(indexed)
     assert not is_indexed(plain)
 
-    assert np.array_equal(positions(bundle, indexed), positions(bundle, plain))
+    assert np.array_equal(joint_positions(bundle, indexed), joint_positions(bundle, plain))
 
 
 @pytest.mark.parametrize(
@@ -165,19 +172,19 @@ def test_the_index_of_a_file_gives_what_looking_at_each_message_gives(
     ],
 )
 def test_many_chunks_are_read_by_their_index_unless_each_message_is_compressed(
-    made: Made, tmp_path: Path, compression: CompressionMode, by_index: bool
+    policy_of_terms: Made, tmp_path: Path, compression: CompressionMode, by_index: bool
 ) -> None:
-    said, bundle = joint_states(every(1, 1000, 10000)), made()
+    said, bundle = joint_states(every(1, 1000, 10000)), policy_of_terms()
 
     bag = write_bag(tmp_path / "bag", said, compression=compression)
 
     assert is_indexed(bag) == by_index
-    np.testing.assert_allclose(positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
+    np.testing.assert_allclose(joint_positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
 
 
-def test_chunks_that_overlap_are_put_in_order(made: Made, tmp_path: Path) -> None:
+def test_chunks_that_overlap_are_put_in_order(policy_of_terms: Made, tmp_path: Path) -> None:
     """Writers with several threads may be half a second behind themselves."""
-    said, bundle = joint_states(every(1, 1000, 10000)), made()
+    said, bundle = joint_states(every(1, 1000, 10000)), policy_of_terms()
     order = [
         entry
         for first in range(0, len(said), 500)
@@ -188,10 +195,10 @@ def test_chunks_that_overlap_are_put_in_order(made: Made, tmp_path: Path) -> Non
     bag = write_bag(tmp_path / "bag", order)
 
     assert is_indexed(bag)
-    np.testing.assert_allclose(positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
+    np.testing.assert_allclose(joint_positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
 
 
-def test_one_topic_may_have_several_channels(made: Made, tmp_path: Path) -> None:
+def test_one_topic_may_have_several_channels(policy_of_terms: Made, tmp_path: Path) -> None:
     said, folder = joint_states(every(10, 1000, 2000)), tmp_path / "bag"
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         kind = said[0][2].__msgtype__
@@ -202,17 +209,19 @@ def test_one_topic_may_have_several_channels(made: Made, tmp_path: Path) -> None
         for number, (_, log_ns, message) in enumerate(said):
             writer.write(channels[number % 2], log_ns, TYPES.serialize_cdr(message, kind))
 
-    np.testing.assert_allclose(positions(made(), folder)[:, 0], np.arange(1.0, 2.001, 0.02))
+    np.testing.assert_allclose(
+        joint_positions(policy_of_terms(), folder)[:, 0], np.arange(1.0, 2.001, 0.02)
+    )
 
 
-def cut(message: Said, size: int) -> tuple[str, int, bytes]:
+def cut_message(message: Said, size: int) -> tuple[str, int, bytes]:
     topic, log_ns, content = message
     return topic, log_ns, bytes(TYPES.serialize_cdr(content, content.__msgtype__))[:size]
 
 
 @pytest.mark.parametrize("said", [joint_states([1040 * MS]), [scan(1040 * MS, [1.0, 2.0])]])
 def test_a_message_that_is_cut_off_is_refused(
-    made: Made, tmp_path: Path, said: Sequence[Said]
+    policy_of_terms: Made, tmp_path: Path, said: Sequence[Said]
 ) -> None:
     whole = [*joint_states(every(10, 1000, 1030)), scan(1000 * MS, [0.0, 0.0])]
     folder = tmp_path / "bag"
@@ -222,16 +231,18 @@ def test_a_message_that_is_cut_off_is_refused(
             for topic, _, message in (whole[0], whole[-1])
         }
         for entry in whole:
-            topic, log_ns, data = cut(entry, 10_000)
+            topic, log_ns, data = cut_message(entry, 10_000)
             writer.write(channels[topic], log_ns, data)
-        topic, log_ns, data = cut(said[0], 22)
+        topic, log_ns, data = cut_message(said[0], 22)
         writer.write(channels[topic], log_ns, data)
 
     with refusal(ToolError):
-        list(BagSource(made(SEEN), folder).rows())
+        list(BagSource(policy_of_terms(SEEN), folder).rows())
 
 
-def test_an_index_that_leads_elsewhere_is_a_broken_recording(made: Made, tmp_path: Path) -> None:
+def test_an_index_that_leads_elsewhere_is_a_broken_recording(
+    policy_of_terms: Made, tmp_path: Path
+) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 2000)))
     (file,) = bag.glob("*.mcap")
     content = file.read_bytes()
@@ -241,10 +252,10 @@ def test_an_index_that_leads_elsewhere_is_a_broken_recording(made: Made, tmp_pat
     file.write_bytes(content[:place] + bytes([content[place] + 1]) + content[place + 1 :])
 
     with refusal(ToolError):
-        list(BagSource(made(), bag).rows())
+        list(BagSource(policy_of_terms(), bag).rows())
 
 
-def test_a_recording_in_two_files_may_be_compressed(made: Made, tmp_path: Path) -> None:
+def test_a_recording_in_two_files_may_be_compressed(policy_of_terms: Made, tmp_path: Path) -> None:
     halves = [
         write_bag(
             tmp_path / name,
@@ -263,4 +274,6 @@ def test_a_recording_in_two_files_may_be_compressed(made: Made, tmp_path: Path) 
     )
 
     assert Bag(halves[0]).storage == "mcap"
-    np.testing.assert_allclose(positions(made(), halves[0])[:, 0], np.arange(1.0, 3.001, 0.02))
+    np.testing.assert_allclose(
+        joint_positions(policy_of_terms(), halves[0])[:, 0], np.arange(1.0, 3.001, 0.02)
+    )

@@ -12,17 +12,17 @@ from testkit.wording import refusal
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def foreign_yaml(tmp_path: Path) -> Path:
     return tmp_path / "env.yaml"
 
 
-def test_tuples_slices_and_anchors_are_read_as_data(file: Path) -> None:
-    file.write_text(
+def test_tuples_slices_and_anchors_are_read_as_data(foreign_yaml: Path) -> None:
+    foreign_yaml.write_text(
         "a: &a !!python/tuple [1, 2.5]\nb: *a\n"
         "c: !!python/object/apply:builtins.slice [null, 3, null]\nd: 1e-3\n"
         "e: 2026-11-20\n"
     )
-    assert load_foreign_yaml(file) == {
+    assert load_foreign_yaml(foreign_yaml) == {
         "a": [1, 2.5],
         "b": [1, 2.5],
         "c": slice(None, 3, None),
@@ -45,13 +45,13 @@ def test_tuples_slices_and_anchors_are_read_as_data(file: Path) -> None:
         "a: &a [*a]\n",
     ],
 )
-def test_anything_else_is_refused_with_its_line(file: Path, text: str) -> None:
-    file.write_text(text)
+def test_anything_else_is_refused_with_its_line(foreign_yaml: Path, text: str) -> None:
+    foreign_yaml.write_text(text)
     with refusal(ToolError):
-        load_foreign_yaml(file)
+        load_foreign_yaml(foreign_yaml)
 
 
-def test_bytes_that_are_no_text_are_refused(file: Path) -> None:
-    file.write_bytes(b"\xff\xfe\x00")
+def test_bytes_that_are_no_text_are_refused(foreign_yaml: Path) -> None:
+    foreign_yaml.write_bytes(b"\xff\xfe\x00")
     with refusal(ToolError):
-        load_foreign_yaml(file)
+        load_foreign_yaml(foreign_yaml)

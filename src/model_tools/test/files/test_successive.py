@@ -130,12 +130,12 @@ def test_a_diffusion_policy_is_calibrated_with_what_its_graphs_get(tmp_path: Pat
             graphs.write(one.as_observed())
             for name in ("states", "front_features", "wrist_features"):
                 np.testing.assert_allclose(
-                    floats(policy[name][number]), floats(inputs[name][0]), atol=1e-5
+                    as_f32(policy[name][number]), as_f32(inputs[name][0]), atol=1e-5
                 )
             # The wrist's newest image is what an encoder sees last.
             sample = samples["VisionEncoder"].inputs["images"][2 * number + 1]
-            np.testing.assert_array_equal(floats(sample), encoder[0])
-    states = floats(policy["states"])
+            np.testing.assert_array_equal(as_f32(sample), encoder[0])
+    states = as_f32(policy["states"])
     np.testing.assert_array_equal(states[1:, 0], states[:-1, 1])
     assert np.ptp(states[:, 1], axis=0).min() > 0.1
 
@@ -154,5 +154,5 @@ def test_recorded_rows_are_what_a_policy_observes(source: DatasetSource) -> None
             )
 
 
-def floats(array: Tensor) -> F32:
+def as_f32(array: Tensor) -> F32:
     return np.asarray(array, np.float32)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import PolicyError
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
 from ..tiny_bundle import make_counting_bundle
 
@@ -60,7 +61,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def contract(bare: Path, tmp_path: Path) -> Path:
+def contract_copy(bare: Path, tmp_path: Path) -> Path:
     """A contract to spoil."""
     return shutil.copytree(bare, tmp_path / "contract")
 
@@ -102,88 +103,76 @@ def test_the_shipped_bundle_has_the_nominal_that_is_measured(whole: JointBundle)
         np.testing.assert_allclose(getattr(measured, name), getattr(shipped, name), rtol=0.4)
 
 
-def test_an_output_that_exists_is_kept_unless_forced(contract: Path, tmp_path: Path) -> None:
-    output = tmp_path / "whole"
-    output.mkdir()
-    (output / "precious").touch()
+@pytest.mark.parametrize("given", ["output", "rows", "weights", "checkpoint", "contract"])
+def test_what_cannot_be_completed_or_written_is_refused_and_nothing_is_lost(
+    bare: Path, tmp_path: Path, given: str
+) -> None:
+    """What is there already, other weights, a checkpoint of a training, and no contract."""
+    output, rows, weights = tmp_path / "whole", tmp_path / "walk.npz", WEIGHTS
+    if given == "output":
+        output.mkdir()
+        (output / "precious").touch()
+    elif given == "rows":
+        rows.touch()
+    elif given == "weights":
+        weights = tmp_path / "other.onnx"
+        weights.write_bytes(b"other")
+    elif given == "checkpoint":
+        weights = tmp_path / "policy.pt"
+        weights.write_bytes(pickle.dumps({"weights": [1.0]}))
+    before = sorted(tmp_path.rglob("*"))
+    contract_copy = Path("WALK") if given == "contract" else bare
     with refusal(PolicyError):
-        make_bundle(contract, WEIGHTS, output, WALKED)
-    assert [file.name for file in output.iterdir()] == ["precious"]
-
-
-def test_other_weights_are_refused(contract: Path, tmp_path: Path) -> None:
-    (tmp_path / "other.onnx").write_bytes(b"other")
-    with refusal(PolicyError):
-        make_bundle(contract, tmp_path / "other.onnx", tmp_path / "whole", WALKED)
-    assert not (tmp_path / "whole").exists()
+        make_bundle(contract_copy, weights, output, Completion(measure=WALKS, rows_output=rows))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_open_questions_are_listed_and_what_else_is_wrong_after_them(
-    contract: Path, tmp_path: Path
+    contract_copy: Path, tmp_path: Path
 ) -> None:
-    file = contract / "policy.yaml"
+    file = contract_copy / "policy.yaml"
     values = yaml.safe_load(file.read_text("utf-8"))
     values["stand"]["duration_s"] = {"TODO": "time to reach the pose, " * 10}
     values["damp"]["damping"] = {"TODO": "gain"}
     values["rate_hz"] = "fast"
     file.write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
-    with pytest.raises(ToolError) as caught:
-        make_bundle(contract, WEIGHTS, tmp_path / "whole")
-    first, *others = str(caught.value).splitlines()
-    assert first == (
-        f"{file}: expected no open questions, found 2; answer them in the file, or "
-        "with --set or --answers of the import"
-    )
-    assert others == [
-        "TODO stand.duration_s: " + "time to reach the pose, " * 10,
-        "TODO damp.damping: gain",
-        f"{file}: rate_hz: expected a number, found 'fast'",
-    ]
-
-
-def test_a_checkpoint_for_a_model_is_sent_to_export(contract: Path, tmp_path: Path) -> None:
-    checkpoint = tmp_path / "policy.pt"
-    checkpoint.write_bytes(pickle.dumps({"weights": [1.0]}))
     with refusal(ToolError):
-        make_bundle(contract, checkpoint, tmp_path / "whole")
+        make_bundle(contract_copy, WEIGHTS, tmp_path / "whole")
 
 
-def test_what_is_no_contract_is_named_as_it_was_given(tmp_path: Path) -> None:
-    with refusal(ToolError):
-        make_bundle(Path("WALK"), None, tmp_path / "whole")
-
-
-def test_golden_vectors_of_another_model_are_refused(contract: Path, tmp_path: Path) -> None:
-    with np.load(OURS / "golden.npz") as stored:
-        arrays = dict(stored)
-    arrays["action"] = arrays["action"] + 1e-3
-    with (tmp_path / "golden.npz").open("wb") as stream:
-        np.savez(stream, **arrays)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: {**rows, "action": rows["action"] + 1e-3},
+        lambda rows: {name: rows[name][[3] * 200] for name in rows},
+    ],
+    ids=("another model", "all the same"),
+)
+def test_golden_rows_that_show_nothing_of_the_model_are_refused(
+    bare: Path, tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    file = tmp_path / "golden.npz"
+    write_arrays(file, change(dict(load_bundle(OURS, kind=JointBundle).golden())))
     with refusal(PolicyError):
-        make_bundle(
-            contract, WEIGHTS, tmp_path / "whole", Completion(golden=tmp_path / "golden.npz")
-        )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["contract", "golden.npz"]
+        make_bundle(bare, WEIGHTS, tmp_path / "whole", Completion(golden=file))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["golden.npz"]
 
 
-def test_a_policy_that_does_not_walk_has_no_nominal(contract: Path, tmp_path: Path) -> None:
-    file = contract / "policy.yaml"
-    text = file.read_text(encoding="utf-8")
-    # Seen as ten times as fast, joint velocities make the robot fall.
-    file.write_text(text.replace("joint_vel, scale: 0.05", "joint_vel, scale: 0.5"))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # Seen as ten times as fast, joint velocities make the robot fall.
+        [("joint_vel, scale: 0.05", "joint_vel, scale: 0.5")],
+        # The joints of another robot.
+        [("FL_Knee_joint", "FL_Elbow_joint"), ("_Knee_joint: ", "_(Knee|Elbow)_joint: ")],
+    ],
+)
+def test_a_policy_that_does_not_walk_has_no_nominal(
+    contract_copy: Path, tmp_path: Path, changes: list[tuple[str, str]]
+) -> None:
+    contract_with(contract_copy, *changes)
     with refusal(PolicyError):
-        make_bundle(contract, WEIGHTS, tmp_path / "whole", Completion(measure=simulated_walks))
-
-
-def test_a_policy_of_another_robot_is_refused(contract: Path, tmp_path: Path) -> None:
-    file = contract / "policy.yaml"
-    file.write_text(
-        file.read_text(encoding="utf-8")
-        .replace("FL_Knee_joint", "FL_Elbow_joint")
-        .replace("_Knee_joint: ", "_(Knee|Elbow)_joint: ")
-    )
-    with refusal(PolicyError):
-        make_bundle(contract, WEIGHTS, tmp_path / "whole", Completion(measure=simulated_walks))
+        make_bundle(contract_copy, WEIGHTS, tmp_path / "whole", Completion(measure=simulated_walks))
 
 
 @pytest.fixture(scope="module")
@@ -195,12 +184,7 @@ def kept_rows(whole: JointBundle) -> Path:
 def test_a_rollout_gives_the_nominal_that_its_run_had(
     bare: Path, whole: JointBundle, kept_rows: Path, tmp_path: Path
 ) -> None:
-    bundle = make_bundle(
-        bare,
-        WEIGHTS,
-        tmp_path / "from_rollout",
-        Completion(measure=partial(recorded_runs, file=kept_rows)),
-    )
+    bundle = from_rollout(bare, kept_rows, tmp_path / "from_rollout")
     found, expected = bundle.contract.nominal, whole.contract.nominal
     assert found is not None
     assert expected is not None
@@ -212,53 +196,65 @@ def test_a_rollout_gives_the_nominal_that_its_run_had(
     assert found.source == f"walk.npz, {expected.ticks} ticks"
 
 
-def test_a_rollout_of_another_policy_is_refused(
-    bare: Path, kept_rows: Path, tmp_path: Path
+def some_of(rows: dict[str, Any], share: slice) -> dict[str, Any]:
+    return {name: rows[name] if name == "joint_names" else rows[name][share] for name in rows}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: {**rows, "action": rows["action"] * 1.01},
+        lambda rows: {"obs": rows["obs"]},
+        lambda rows: {**rows, "joint_pos": np.degrees(rows["joint_pos"])},
+        lambda rows: some_of(rows, slice(None, None, 5)),
+        lambda rows: some_of(rows, slice(300)),
+    ],
+    ids=("another policy", "no joints", "degrees", "every fifth", "a few seconds"),
+)
+def test_rows_that_are_no_healthy_run_of_the_policy_are_refused(
+    bare: Path, kept_rows: Path, tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
     with np.load(kept_rows) as stored:
-        arrays = dict(stored)
-    np.savez(tmp_path / "other.npz", **{**arrays, "action": arrays["action"] * 1.01})
+        write_arrays(tmp_path / "rows.npz", change(dict(stored)))
     with refusal(ToolError):
-        make_bundle(
-            bare,
-            WEIGHTS,
-            tmp_path / "whole",
-            Completion(measure=partial(recorded_runs, file=tmp_path / "other.npz")),
-        )
+        from_rollout(bare, tmp_path / "rows.npz", tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
 
 
-def test_a_rollout_without_measured_joints_has_no_nominal(
-    bare: Path, kept_rows: Path, tmp_path: Path
-) -> None:
-    with np.load(kept_rows) as stored:
-        np.savez(tmp_path / "obs.npz", obs=stored["obs"])
-    with refusal(ToolError):
-        make_bundle(
-            bare,
-            WEIGHTS,
-            tmp_path / "whole",
-            Completion(measure=partial(recorded_runs, file=tmp_path / "obs.npz")),
-        )
+def contract_with(contract_copy: Path, *changes: tuple[str, str]) -> Path:
+    text = (contract_copy / "policy.yaml").read_text("utf-8")
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    (contract_copy / "policy.yaml").write_text(text, "utf-8")
+    return contract_copy
 
 
-def test_limits_that_a_healthy_robot_passes_are_noticed(
-    contract: Path, kept_rows: Path, tmp_path: Path
+TERMS = ("- {term: joint_pos_rel}", "- {term: joint_vel, scale: 0.05}")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("joint_vel, scale: 0.05", "joint_vel, scale: 0.1")],
+        [(".*_HipY_joint: -0.65", ".*_HipY_joint: -0.8")],
+        [("\n      ".join(TERMS), "\n      ".join(TERMS[::-1]))],
+        # Limits that a healthy robot passes.
+        [(".*_Knee_joint: 2.792", ".*_Knee_joint: 1.31"), ("_joint: 2.55", "_joint: 1.31")],
+    ],
+)
+def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
+    contract_copy: Path, kept_rows: Path, tmp_path: Path, changes: list[tuple[str, str]]
 ) -> None:
-    file = contract / "policy.yaml"
-    file.write_text(
-        file.read_text("utf-8")
-        .replace(".*_Knee_joint: 2.792", ".*_Knee_joint: 1.31")
-        .replace(".*_Knee_joint: 2.55", ".*_Knee_joint: 1.31"),
-        "utf-8",
-    )
     with refusal(ToolError):
-        make_bundle(
-            contract,
-            WEIGHTS,
-            tmp_path / "whole",
-            Completion(measure=partial(recorded_runs, file=kept_rows)),
-        )
+        from_rollout(contract_with(contract_copy, *changes), kept_rows, tmp_path / "whole")
+
+
+def test_a_term_whose_measurement_the_rollout_lacks_is_not_judged(
+    contract_copy: Path, kept_rows: Path, tmp_path: Path
+) -> None:
+    changed_scale = ("base_ang_vel, scale: 0.25", "base_ang_vel, scale: 0.5")
+    from_rollout(contract_with(contract_copy, changed_scale), kept_rows, tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("frames", "last"), [(700, 699), (3000, 2999), (None, 180_000)])
@@ -284,129 +280,35 @@ def test_without_a_run_golden_rows_are_drawn_and_always_the_same(
     np.testing.assert_allclose(np.linalg.norm(rows["obs"][:, 3:6], axis=1), 1.0, atol=1e-6)
 
 
-def test_rows_that_are_there_are_kept_unless_forced(bare: Path, tmp_path: Path) -> None:
-    (tmp_path / "walk.npz").touch()
-    wanted = Completion(measure=simulated_walks, rows_output=tmp_path / "walk.npz")
-    with refusal(ToolError):
-        make_bundle(bare, WEIGHTS, tmp_path / "whole", wanted)
-    assert not (tmp_path / "whole").exists()
-
-
-def mutated(kept_rows: Path, file: Path, **changes: Any) -> Path:
-    """Save the rows of the walks with other arrays in the place of some."""
-    with np.load(kept_rows) as stored:
-        write_arrays(file, {**dict(stored), **changes})
-    return file
-
-
-def from_rollout(contract: Path, rows: Path, output: Path) -> JointBundle:
+def from_rollout(contract_copy: Path, rows: Path, output: Path) -> JointBundle:
     return make_bundle(
-        contract, WEIGHTS, output, Completion(measure=partial(recorded_runs, file=rows))
+        contract_copy, WEIGHTS, output, Completion(measure=partial(recorded_runs, file=rows))
     )
-
-
-def test_measured_joints_that_do_not_make_the_observations_are_refused(
-    bare: Path, kept_rows: Path, tmp_path: Path
-) -> None:
-    with np.load(kept_rows) as stored:
-        degrees = np.degrees(stored["joint_pos"])
-    rows = mutated(kept_rows, tmp_path / "degrees.npz", joint_pos=degrees)
-    with refusal(ToolError):
-        from_rollout(bare, rows, tmp_path / "whole")
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "term"),
-    [
-        ("base_ang_vel, scale: 0.25", "base_ang_vel, scale: 0.5", None),
-        ("joint_vel, scale: 0.05", "joint_vel, scale: 0.1", "joint_vel"),
-        (".*_HipY_joint: -0.65", ".*_HipY_joint: -0.8", "joint_pos_rel"),
-        (
-            "- {term: joint_pos_rel}\n      - {term: joint_vel, scale: 0.05}",
-            "- {term: joint_vel, scale: 0.05}\n      - {term: joint_pos_rel}",
-            "joint_(?:vel|pos_rel)",
-        ),
-    ],
-)
-def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
-    contract: Path, kept_rows: Path, tmp_path: Path, before: str, after: str, term: str | None
-) -> None:
-    file = contract / "policy.yaml"
-    text = file.read_text("utf-8")
-    assert before in text
-    file.write_text(text.replace(before, after), "utf-8")
-    if term is None:  # the walks hold no angular velocity beside the observation
-        from_rollout(contract, kept_rows, tmp_path / "whole")
-        return
-    with refusal(ToolError):
-        from_rollout(contract, kept_rows, tmp_path / "whole")
-
-
-def test_rows_that_do_not_follow_one_another_have_no_nominal(
-    bare: Path, kept_rows: Path, tmp_path: Path
-) -> None:
-    with np.load(kept_rows) as stored:
-        every_fifth = {
-            name: values[::5] if name != "joint_names" else values
-            for name, values in stored.items()
-        }
-    np.savez(tmp_path / "sparse.npz", **every_fifth)
-    with refusal(ToolError):
-        from_rollout(bare, tmp_path / "sparse.npz", tmp_path / "whole")
-
-
-def test_a_few_seconds_are_no_healthy_run(bare: Path, kept_rows: Path, tmp_path: Path) -> None:
-    with np.load(kept_rows) as stored:
-        short = {
-            name: values[:300] if name != "joint_names" else values
-            for name, values in stored.items()
-        }
-    np.savez(tmp_path / "short.npz", **short)
-    with refusal(ToolError):
-        from_rollout(bare, tmp_path / "short.npz", tmp_path / "whole")
 
 
 def test_a_run_without_turning_says_so(
     bare: Path, kept_rows: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with np.load(kept_rows) as stored:  # standing, then forward at two speeds
-        straight = {
-            name: values[:700] if name != "joint_names" else values
-            for name, values in stored.items()
-        }
+        straight = some_of(dict(stored), slice(700))
     np.savez(tmp_path / "straight.npz", **straight)
     from_rollout(bare, tmp_path / "straight.npz", tmp_path / "whole")
-    assert "the command never changed turning" in caplog.text
-    assert "the command never changed sideways" in caplog.text
+    check_wording(*caplog.messages)
     assert "forward" not in caplog.text
 
 
 def test_a_healthy_robot_that_grazes_a_limit_is_noted_and_not_refused(
-    contract: Path, kept_rows: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    contract_copy: Path, kept_rows: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with np.load(kept_rows) as stored:
         targets = -0.65 + 0.25 * stored["action"][:, 1].astype(float)
-    file = contract / "policy.yaml"
     highest = float(np.quantile(targets, 0.99))
-    file.write_text(
-        file.read_text("utf-8").replace(
-            "position_max: {.*_HipX_joint: 0.523, .*_HipY_joint: 0.314",
-            f"position_max: {{.*_HipX_joint: 0.523, FL_HipY_joint: {highest:.4f}, "
-            ".*_HipY_joint: 0.314",
-        ),
-        "utf-8",
+    limit = "position_max: {.*_HipX_joint: 0.523, .*_HipY_joint: 0.314"
+    own = (
+        f"position_max: {{.*_HipX_joint: 0.523, FL_HipY_joint: {highest:.4f}, .*_HipY_joint: 0.314"
     )
-    from_rollout(contract, kept_rows, tmp_path / "whole")
-    assert "limits of joints cut targets in 1.0" in caplog.text
-    assert "up to 5% is accepted" in caplog.text
-    assert "FL_HipY_joint by up to" in caplog.text
-
-
-def test_golden_rows_that_are_all_the_same_are_refused(bare: Path, tmp_path: Path) -> None:
-    golden = load_bundle(OURS, kind=JointBundle).golden()
-    write_arrays(tmp_path / "same.npz", {name: rows[[3] * 200] for name, rows in golden.items()})
-    with refusal(ToolError):
-        make_bundle(bare, WEIGHTS, tmp_path / "whole", Completion(golden=tmp_path / "same.npz"))
+    from_rollout(contract_with(contract_copy, (limit, own)), kept_rows, tmp_path / "whole")
+    check_wording(*caplog.messages)
 
 
 def test_figures_of_another_model_are_left_out(
@@ -417,18 +319,13 @@ def test_figures_of_another_model_are_left_out(
     bias = next(value for value in model.graph.initializer if len(value.dims) == 1)
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 0.1, bias.name))
     onnx.save(model, str(folder / "policy.onnx"))
-    file = folder / "policy.yaml"
-    file.write_text(
-        file.read_text("utf-8").replace(sha256_of(WEIGHTS), sha256_of(folder / "policy.onnx")),
-        "utf-8",
-    )
+    contract_with(folder, (sha256_of(WEIGHTS), sha256_of(folder / "policy.onnx")))
 
     made = make_bundle(folder, None, tmp_path / "made")
 
     assert made.contract.nominal is None
     assert made.contract.reports == {}
-    assert "the nominal figures are left out: no golden rows show" in caplog.text
-    assert "reports/acceptance.json: left out" in caplog.text
+    check_wording(*caplog.messages)
 
 
 def test_without_a_run_what_was_measured_with_this_model_stays(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_state_is_fed_back(batch: int) -> None:
     found = difference(summing(), sums(), ROWS, same, batch)
     assert not found
     assert (found.rows, found.largest) == (4, 0.0)
+    assert difference(summing(), sums(1, by=float("nan")), ROWS, same, batch)
 
 
 def test_the_worst_row_is_named() -> None:
@@ -76,10 +77,6 @@ def test_a_difference_is_judged_by_the_size_of_actions() -> None:
     assert difference(summing(), sums(3, by=1e-3), ROWS, same)
 
 
-def test_nan_is_a_difference() -> None:
-    assert difference(summing(), sums(1, by=float("nan")), ROWS, same)
-
-
 def test_random_rows_are_about_the_training_s() -> None:
     near, far = random_rows(
         np.array([5.0, 0.0], np.float32), np.array([0.1, 3.0], np.float32)
@@ -90,14 +87,11 @@ def test_random_rows_are_about_the_training_s() -> None:
     assert far.std(axis=0) == pytest.approx([5.0, 150.0], rel=0.2)
 
 
-def test_rows_are_read_from_an_npz(tmp_path: Path) -> None:
+def test_rows_are_read_from_an_npz_and_actions_where_they_were_recorded(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", obs=ROWS.astype(np.float64))
     rows, actions = read_rows(tmp_path / "rows.npz", 3, 2)
     assert np.array_equal(rows, ROWS)
     assert actions is None
-
-
-def test_actions_are_read_where_they_were_recorded(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", obs=ROWS, actions=ROWS[:, :2])
     _, actions = read_rows(tmp_path / "rows.npz", 3, 2)
     assert actions is not None
@@ -105,21 +99,19 @@ def test_actions_are_read_where_they_were_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrays", "message"),
+    "arrays",
     [
-        ({"observations": ROWS}, "observations under the key obs, found the keys observations"),
-        ({"obs": ROWS[:, :2]}, r"expected numbers \[\d, 3\], found float32\[\d, 2\]"),
-        ({"obs": ROWS[:0]}, r"found float32\[0, 3\]"),
-        ({"obs": np.where(ROWS == 7, np.nan, ROWS)}, "found NaN or infinity in row 2"),
-        ({"obs": ROWS, "action": ROWS}, r"actions or action: expected numbers \[\d, 2\]"),
+        {"observations": ROWS},
+        {"obs": ROWS[:, :2]},
+        {"obs": ROWS[:0]},
+        {"obs": np.where(ROWS == 7, np.nan, ROWS)},
+        {"obs": ROWS, "action": ROWS},
     ],
 )
-def test_rows_that_do_not_fit_are_refused(
-    tmp_path: Path, arrays: dict[str, F32], message: str
-) -> None:
+def test_rows_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, F32]) -> None:
     file = tmp_path / "rows.npz"
     np.savez(file, allow_pickle=False, **arrays)
-    with pytest.raises(ToolError, match=message):
+    with refusal(ToolError):
         read_rows(file, 3, 2)
 
 
@@ -130,9 +122,3 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, share: float) -> No
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with refusal(ToolError):
         read_rows(file, 3, 2)
-
-
-def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rows.npz").write_text("obs")
-    with refusal(ToolError):
-        read_rows(tmp_path / "rows.npz", 3, 2)

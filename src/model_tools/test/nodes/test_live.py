@@ -28,7 +28,7 @@ from model_tools.files.rows import RowSource
 from model_tools.nodes.live import LiveSource
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
 from ..small_bag import MS, Said, command, every, imus, joint_states, write_bag
 from ..tiny_bundle import make_bundle
@@ -43,13 +43,7 @@ Rows = list[dict[str, np.ndarray[Any, np.dtype[Any]]]]
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> JointBundle:
-    """A policy that sees its joints and its last action."""
-    return load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
-
-
-@pytest.fixture
-def walker(tmp_path: Path) -> JointBundle:
+def walking_policy(tmp_path: Path) -> JointBundle:
     """A policy that sees the IMU and the velocity command."""
     folder = make_bundle(tmp_path / "walker", limits=RANGE)
     file = folder / "policy.yaml"
@@ -58,7 +52,7 @@ def walker(tmp_path: Path) -> JointBundle:
 
 
 @contextmanager
-def played(bag: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def player_of(bag: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     player = subprocess.Popen(
         [sys.executable, str(PLAYER), str(bag), *options], stdin=subprocess.PIPE
     )
@@ -102,7 +96,7 @@ def _ends() -> Iterator[None]:
     timer.cancel()
 
 
-def rows_of(source: RowSource) -> Rows:
+def live_rows(source: RowSource) -> Rows:
     return [
         {
             "number": np.array(row.number),
@@ -122,7 +116,7 @@ def assert_alike(found: Rows, expected: Rows) -> None:
             np.testing.assert_allclose(ours[name], value, rtol=0, atol=1e-6, err_msg=name)
 
 
-def walk(last_ms: int) -> list[Said]:
+def walk_said(last_ms: int) -> list[Said]:
     """Joints at 200 Hz, the IMU at 200 Hz, stamped commands at 20 Hz, each logged a bit late."""
     said = [
         *joint_states(every(5, 1000, last_ms), log_ns=MS),
@@ -132,100 +126,112 @@ def walk(last_ms: int) -> list[Said]:
     return sorted(said, key=lambda entry: entry[1])
 
 
-@pytest.mark.parametrize("options", [(), ("--rate", "20")])
-def test_rows_are_those_of_the_recording(
-    walker: JointBundle, tmp_path: Path, options: Sequence[str]
-) -> None:
-    bag = write_bag(tmp_path / "bag", walk(3500))
-
-    with played(bag, *options):
-        found = rows_of(LiveSource(walker))
-
-    assert_alike(found, rows_of(BagSource(walker, bag)))
-    assert len(found) == 125
-    assert np.ptp([row["velocity_command"][0] for row in found]) > 0.5
-
-
-def test_publishers_may_be_best_effort(walker: JointBundle, tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / "bag", walk(3500))
-
-    with played(bag, "--rate", "5", "--best-effort"):
-        # Not to the end: a publisher that leaves does not wait until its last messages have come.
-        found = rows_of(LiveSource(walker, duration_s=1.0))
-
-    assert_alike(found, rows_of(BagSource(walker, bag))[:51])
-
-
-def test_commands_without_stamps_come_between_the_stamps_that_are_published_around_them(
-    walker: JointBundle, tmp_path: Path
-) -> None:
+def unstamped_commands() -> list[Said]:
     said = [
         *joint_states(every(5, 1000, 3000)),
         *imus(every(5, 1000, 3000)),
         *(command(ms * MS, ms / 3000) for ms in range(1010, 3000, 100)),
     ]
-    bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
+    return sorted(said, key=lambda entry: entry[1])
 
-    with played(bag, "--rate", "4"):
-        found = rows_of(LiveSource(walker, left_s=SOON_S))
 
-    assert_alike(found, rows_of(BagSource(walker, bag)))
+@pytest.mark.parametrize(
+    ("said", "options", "given", "count"),
+    [
+        (walk_said(3500), "", {}, 125),
+        (walk_said(3500), "--rate 20", {}, 125),
+        # Not to the end: a publisher that leaves does not wait until its last messages have come.
+        (walk_said(3500), "--rate 5 --best-effort", {"duration_s": 1.0}, 51),
+        # They come between the stamps that are published around them.
+        (unstamped_commands(), "--rate 4", {"left_s": SOON_S}, 101),
+    ],
+    ids=["its pace", "fast", "best effort", "commands without stamps"],
+)
+def test_rows_are_those_of_the_recording(
+    walking_policy: JointBundle,
+    tmp_path: Path,
+    said: Sequence[Said],
+    options: str,
+    given: dict[str, Any],
+    count: int,
+) -> None:
+    bag = write_bag(tmp_path / "bag", said)
+
+    with player_of(bag, *options.split()):
+        found = live_rows(LiveSource(walking_policy, **given))
+
+    assert_alike(found, live_rows(BagSource(walking_policy, bag))[:count])
+    assert len(found) == count
+    assert np.ptp([row["velocity_command"][0] for row in found]) > 0.2
+
+
+OTHER_NAMES = {"joint_states": "/robot/joints"}
+
+
+@pytest.mark.parametrize(
+    ("said", "rate", "topics", "given", "begins"),
+    [
+        # With the policy's own memory.
+        (
+            joint_states([*every(5, 1000, 2000), *every(5, 2500, 4500)]),
+            "5",
+            {},
+            {"left_s": SOON_S},
+            2,
+        ),
+        (
+            joint_states(every(5, 1000, 1500), "/robot/joints"),
+            "1",
+            OTHER_NAMES,
+            {"left_s": SOON_S},
+            1,
+        ),
+        # A duration of recorded time.
+        (joint_states(every(5, 1000, 6000)), "4", {}, {"duration_s": 1.0}, 1),
+    ],
+    ids=["gap", "other names", "duration"],
+)
+def test_gaps_names_and_duration_are_those_of_the_recording(
+    tiny: JointBundle,
+    tmp_path: Path,
+    said: Sequence[Said],
+    rate: str,
+    topics: dict[str, str],
+    given: dict[str, Any],
+    begins: int,
+) -> None:
+    bag = write_bag(tmp_path / "bag", said)
+
+    with player_of(bag, "--rate", rate):
+        found = live_rows(LiveSource(tiny, topics, **given))
+
+    expected = live_rows(BagSource(tiny, bag, topics))
+    assert_alike(found, expected[:51] if "duration_s" in given else expected)
+    assert sum(row["begins"] for row in found) == begins
 
 
 @pytest.mark.slow
 def test_a_second_publisher_of_commands_is_reported(
-    walker: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    walking_policy: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bag = write_bag(tmp_path / "bag", walk(1500))
+    bag = write_bag(tmp_path / "bag", walk_said(1500))
     other = write_bag(tmp_path / "other", [command(1000 * MS, 0.5, stamped=True)])
     options = ("--unheard", "--stay")
 
-    with played(other, *options), played(other, *options), played(bag):
+    with player_of(other, *options), player_of(other, *options), player_of(bag):
         wait_for_publishers("/cmd_vel", 3)
-        rows = rows_of(LiveSource(walker, left_s=SOON_S))
+        rows = live_rows(LiveSource(walking_policy, left_s=SOON_S))
 
     assert len(rows) == 25
-    assert "/cmd_vel: expected one publisher, found 3" in caplog.text
+    check_wording(caplog.messages[-1])
 
 
-def test_the_policy_s_own_memory_and_gaps_are_those_of_the_recording(
-    bundle: JointBundle, tmp_path: Path
-) -> None:
-    said = joint_states([*every(5, 1000, 2000), *every(5, 2500, 4500)])
-    bag = write_bag(tmp_path / "bag", said)
-
-    with played(bag, "--rate", "5"):
-        found = rows_of(LiveSource(bundle, left_s=SOON_S))
-
-    assert_alike(found, rows_of(BagSource(bundle, bag)))
-    assert sum(row["begins"] for row in found) == 2
-
-
-def test_topics_may_have_other_names(bundle: JointBundle, tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1500), "/robot/joints"))
-    topics = {"joint_states": "/robot/joints"}
-
-    with played(bag):
-        found = rows_of(LiveSource(bundle, topics, left_s=SOON_S))
-
-    assert_alike(found, rows_of(BagSource(bundle, bag, topics)))
-
-
-def test_the_duration_is_one_of_recorded_time(bundle: JointBundle, tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 6000)))
-
-    with played(bag, "--rate", "4"):
-        found = rows_of(LiveSource(bundle, duration_s=1.0))
-
-    assert_alike(found, rows_of(BagSource(bundle, bag))[:51])
-
-
-def test_an_interrupt_keeps_what_came(bundle: JointBundle, tmp_path: Path) -> None:
+def test_an_interrupt_keeps_what_came(tiny: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 6000)))
     seen: Rows = []
 
-    with played(bag, "--rate", "4", "--stay"):
-        for row in LiveSource(bundle).rows():
+    with player_of(bag, "--rate", "4", "--stay"):
+        for row in LiveSource(tiny).rows():
             seen.append({"number": np.array(row.number)})
             if row.number == 20:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -235,58 +241,58 @@ def test_an_interrupt_keeps_what_came(bundle: JointBundle, tmp_path: Path) -> No
 
 
 def test_a_player_that_starts_over_ends_the_rows(
-    bundle: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     once = joint_states(every(5, 5000, 8000))
     again = [(topic, log_ns + 3_010 * MS, message) for topic, log_ns, message in once]
     bag = write_bag(tmp_path / "bag", [*once, *again])
 
-    with played(bag, "--rate", "4"):
-        found = rows_of(LiveSource(bundle))
+    with player_of(bag, "--rate", "4"):
+        found = live_rows(LiveSource(tiny))
 
-    assert_alike(found, rows_of(BagSource(bundle, write_bag(tmp_path / "once", once))))
-    assert "the timestamps of /joint_states jumped back" in caplog.text
+    assert_alike(found, live_rows(BagSource(tiny, write_bag(tmp_path / "once", once))))
+    check_wording(caplog.messages[-1])
 
 
-def test_a_topic_of_another_type_is_refused(walker: JointBundle, tmp_path: Path) -> None:
+def test_a_topic_of_another_type_is_refused(walking_policy: JointBundle, tmp_path: Path) -> None:
     said = [*joint_states(every(5, 1000, 1100)), *imus(every(5, 1000, 1100), "/cmd_vel")]
     bag = write_bag(tmp_path / "bag", said)
 
     with (
-        played(bag, "--unheard", "--stay"),
+        player_of(bag, "--unheard", "--stay"),
         refusal(ToolError),
     ):
-        rows_of(LiveSource(walker))
+        live_rows(LiveSource(walking_policy))
 
 
-def test_two_publishers_of_a_robot_s_state_are_refused(bundle: JointBundle, tmp_path: Path) -> None:
+def test_two_publishers_of_a_robot_s_state_are_refused(tiny: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1100)))
 
     options = ("--unheard", "--stay")
-    with played(bag, *options), played(bag, *options):
+    with player_of(bag, *options), player_of(bag, *options):
         wait_for_publishers("/joint_states", 2)
         with refusal(ToolError):
-            rows_of(LiveSource(bundle))
+            live_rows(LiveSource(tiny))
 
 
 def test_what_is_missing_is_named_with_what_there_is(
-    walker: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    walking_policy: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1100)))
-    source = LiveSource(walker, patience_s=2.0)
+    source = LiveSource(walking_policy, patience_s=2.0)
 
     def stop_when_told(message: str) -> None:
         if "no messages" in message:
             source.stop()
 
-    with played(bag, "--stay"), on_log(stop_when_told):
+    with player_of(bag, "--stay"), on_log(stop_when_told):
         wait_for_publishers("/joint_states", 1)
         with refusal(ToolError):
-            rows_of(source)
+            live_rows(source)
 
     assert "--topic imu/data=/name" in caplog.text
 
 
-def test_a_topic_for_no_input_is_refused(bundle: JointBundle) -> None:
+def test_a_topic_for_no_input_is_refused(tiny: JointBundle) -> None:
     with refusal(ToolError):
-        LiveSource(bundle, {"imu/data": "/imu"})
+        LiveSource(tiny, {"imu/data": "/imu"})

@@ -22,6 +22,7 @@ from policy_inference.command_line import (
     show,
     show_result,
 )
+from testkit.wording import check_wording, lines_with
 
 INTERRUPTED = """
 import signal, sys
@@ -92,22 +93,22 @@ def parser() -> CommandParser:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    "words",
     [
-        (["replay", "--bundel", "b"], "unrecognized option --bundel; did you mean --bundle?"),
-        (["replay", "--bundel=b"], "unrecognized option --bundel; did you mean --bundle?"),
-        (["replay", "--rows", "b"], "unrecognized option --rows"),
-        (["repaly", "--bundle", "b"], "did you mean replay?"),
-        (["fleet"], "did you mean fleet status?"),
-        (["--wrong", "replay"], "unrecognized option --wrong"),
+        ["replay", "--bundel", "b"],
+        ["replay", "--bundel=b"],
+        ["replay", "--rows", "b"],
+        ["repaly", "--bundle", "b"],
+        ["fleet"],
+        ["--wrong", "replay"],
     ],
 )
 def test_typing_errors_are_named_before_anything_else(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args(words)
-    assert said in capsys.readouterr().err
+    check_wording(*lines_with(capsys.readouterr().err, "error"))
 
 
 @pytest.mark.parametrize("line", ["b --steps 3", "--bundle b --steps 3", "--steps 3 --bundle=b"])

@@ -10,6 +10,7 @@ import pytest
 
 from policy_inference.commands.output import refuse_unwritable, write_new
 from policy_inference.errors import PolicyError
+from testkit.wording import refusal
 
 
 def test_file_has_the_data_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -30,16 +31,12 @@ def test_file_that_is_there_is_replaced_with_force_only(tmp_path: Path) -> None:
     assert json.loads(file.read_text()) == {}
 
 
-def test_folder_is_not_replaced_even_with_force(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="found a folder"):
-        write_new(tmp_path, {}, force=True)
-
-
-def test_device_is_not_replaced_even_with_force(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
+def test_what_is_no_file_is_not_replaced_even_with_force(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
-    for path in (pipe, Path(os.devnull)):
-        with pytest.raises(PolicyError, match="no file"):
+    link.symlink_to(link)
+    for path in (tmp_path, pipe, Path(os.devnull), link):
+        with refusal(PolicyError):
             write_new(path, {}, force=True)
 
     assert pipe.is_fifo()
@@ -62,13 +59,6 @@ def test_what_a_link_points_at_is_written_with_force_only(tmp_path: Path, there:
     assert json.loads(target.read_text()) == {}
 
 
-def test_link_to_itself_is_no_file(tmp_path: Path) -> None:
-    link = tmp_path / "link"
-    link.symlink_to(link)
-    with pytest.raises(PolicyError, match="no file"):
-        write_new(link, {}, force=True)
-
-
 def test_longest_name_is_written_and_a_longer_one_refused_before(tmp_path: Path) -> None:
     longest = os.pathconf(tmp_path, "PC_NAME_MAX")
     file = tmp_path / "n".ljust(longest, "n")
@@ -77,14 +67,14 @@ def test_longest_name_is_written_and_a_longer_one_refused_before(tmp_path: Path)
     write_new(file, {}, force=False)
 
     assert json.loads(file.read_text()) == {}
-    with pytest.raises(OSError, match="name too long"):
+    with pytest.raises(OSError, match="too long"):
         refuse_unwritable(tmp_path / "n".ljust(longest + 1, "n"), force=False)
 
 
 @pytest.mark.parametrize("folder", ["file", "nowhere"])
 def test_folder_that_is_none_is_refused_before(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PolicyError, match="expected a folder that can be written to"):
+    with refusal(PolicyError):
         refuse_unwritable(tmp_path / folder / "a.json", force=False)
 
 

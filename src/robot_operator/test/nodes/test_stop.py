@@ -172,25 +172,6 @@ def test_damp_waits_for_a_policy_node_that_is_found_late(empty_domain: World) ->
     assert policies[0].mode == JointCommand.MODE_DAMP
 
 
-@pytest.mark.slow
-def test_damp_says_beside_which_driver_no_policy_node_was_found(empty_domain: World) -> None:
-    empty_domain.resting_driver()
-
-    result = empty_domain.run("damp", "--timeout", "30")
-
-    assert result.returncode == 0, result.stderr
-    check_wording(*lines_with(result.stderr, "/some_driver"))
-
-
-def test_estop_says_where_no_robot_of_a_policy_is_known(empty_domain: World) -> None:
-    empty_domain.policy("act_policy_node")
-
-    result = empty_domain.run("estop", "--timeout", "30")
-
-    assert result.returncode == 0, result.stderr
-    check_wording(*lines_with(result.stderr, "/act_policy_node"))
-
-
 def test_estop_of_a_named_robot_leaves_the_others_alone(empty_domain: World) -> None:
     other, one = (
         empty_domain.policy("joint_policy_node"),
@@ -217,17 +198,6 @@ def test_estop_is_published_though_there_is_nothing_that_could_obey(empty_domain
     check_wording(*lines_with(result.stderr, "policy"))
 
 
-@pytest.mark.slow
-def test_driver_that_does_not_obey_is_named(empty_domain: World) -> None:
-    empty_domain.policy("joint_policy_node")
-    empty_domain.node("deaf").create_publisher(RobotStatus, "~/status", _LATCHED).publish(
-        RobotStatus(state=RobotStatus.FOLLOWING, reason="follows")
-    )
-    result = empty_domain.run("estop", "--timeout", "3")
-    assert result.returncode == 1
-    check_wording(*lines_with(result.stderr, "hardware"))
-
-
 def test_damp_without_a_name_damps_all_policy_nodes(empty_domain: World) -> None:
     policies = [empty_domain.policy("act_policy_node"), empty_domain.policy("joint_policy_node")]
     result = empty_domain.run("damp", "--timeout", "30")
@@ -236,22 +206,45 @@ def test_damp_without_a_name_damps_all_policy_nodes(empty_domain: World) -> None
     check_wording(*lines_with(result.stderr, "/joint_policy_node"))
 
 
-def test_driver_that_follows_commands_to_damp_has_obeyed(empty_domain: World) -> None:
-    empty_domain.policy("joint_policy_node")
-    empty_domain.driver()
-    result = empty_domain.run("damp", "--timeout", "30")
-    assert result.returncode == 0, result.stderr
-    check_wording(*lines_with(result.stderr, "/joint_policy_node"))
+def policy_and_driver(world: World) -> None:
+    world.policy("joint_policy_node")
+    world.driver()
 
 
-def test_driver_that_follows_a_policy_that_runs_has_not_obeyed(empty_domain: World) -> None:
-    empty_domain.node("joint_policy_node").create_publisher(
-        PolicyStatus, "~/status", _LATCHED
-    ).publish(PolicyStatus(mode=JointCommand.MODE_RUN))
-    empty_domain.driver()
-    result = empty_domain.run("damp", "--timeout", "3")
-    assert result.returncode == 1
-    check_wording(*lines_with(result.stderr, "yet"))
+def deaf_driver(world: World) -> None:
+    world.policy("joint_policy_node")
+    world.node("deaf").create_publisher(RobotStatus, "~/status", _LATCHED).publish(
+        RobotStatus(state=RobotStatus.FOLLOWING, reason="follows")
+    )
+
+
+def policy_that_runs_on(world: World) -> None:
+    world.node("joint_policy_node").create_publisher(PolicyStatus, "~/status", _LATCHED).publish(
+        PolicyStatus(mode=JointCommand.MODE_RUN)
+    )
+    world.driver()
+
+
+@pytest.mark.parametrize(
+    ("there", "words", "status", "said"),
+    [
+        (lambda world: world.policy("act_policy_node"), "estop --timeout 30", 0, "/act_policy"),
+        (policy_and_driver, "damp --timeout 30", 0, "/joint_policy_node"),
+        (policy_that_runs_on, "damp --timeout 3", 1, "yet"),
+        pytest.param(deaf_driver, "estop --timeout 3", 1, "hardware", marks=pytest.mark.slow),
+        pytest.param(
+            World.resting_driver, "damp --timeout 30", 0, "/some_driver", marks=pytest.mark.slow
+        ),
+    ],
+    ids=["no robot", "obeyed", "runs on", "deaf driver", "no policy"],
+)
+def test_whether_all_have_obeyed_is_said_with_what_is_missing(
+    empty_domain: World, there: Callable[[World], object], words: str, status: int, said: str
+) -> None:
+    there(empty_domain)
+    result = empty_domain.run(*words.split())
+    assert result.returncode == status, result.stderr
+    check_wording(*lines_with(result.stderr, said))
 
 
 def test_nothing_that_an_estop_does_not_need_is_imported_before_it_is_out() -> None:

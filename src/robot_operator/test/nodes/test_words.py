@@ -56,15 +56,6 @@ def test_input_that_nobody_sends_is_not_called_ok() -> None:
         (RobotStatus.DAMPING, JointCommand.MODE_RUN, False),
         (RobotStatus.TAKING, JointCommand.MODE_DAMP, False),
     ],
-    ids=[
-        "ask take_control",
-        "ask damp then take_control",
-        "ask reset then take_control",
-        "ask reset",
-        "ask reset while it runs",
-        "ask damp",
-        "wait",
-    ],
 )
 def test_remedy_for_a_driver_that_does_not_follow_is_what_its_state_needs(
     state: int, mode: int, latched: bool

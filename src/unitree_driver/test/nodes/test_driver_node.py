@@ -113,21 +113,6 @@ def test_standing_robot_lies_down_before_control_is_taken(
     assert robot.wrong_crc == 0
 
 
-def test_controller_that_stays_is_named_and_nothing_is_commanded(
-    stage_of: Callable[[DriverCase], Stage],
-) -> None:
-    robot = switched_on(UnitreeDouble(GO2, active="mcf"))
-    robot.service.stubborn = True
-    driver = stage_of(GO2_CASE).driver(robot, parameters={"release_timeout_s": 5.0})
-    driver.may_be_taken()
-
-    answer = driver.ask("take_control")
-
-    assert not answer.success
-    check_wording(answer.message)
-    assert not [each for each in robot.heard if each.values is not None]
-
-
 def test_controller_that_comes_back_is_named(stage_of: Callable[[DriverCase], Stage]) -> None:
     robot = switched_on(UnitreeDouble(GO2))
     driver = stage_of(GO2_CASE).driver(robot)

@@ -22,7 +22,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import F32
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
 from ...tiny_bundle import forward, make_bundle, weights
@@ -31,12 +31,6 @@ WALKER = "{term: base_ang_vel}, {term: velocity_command}"
 SCAN = "{term: external, topic: scan, size: 6}"
 RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
 DistributionWatch = Callable[..., JointBundle]
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> JointBundle:
-    """A policy that sees hip, knee, their velocities, and its last action."""
-    return load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
 
 
 @pytest.fixture
@@ -54,10 +48,10 @@ def observing(tmp_path: Path) -> DistributionWatch:
 
 
 @pytest.fixture
-def rows_of(tmp_path: Path) -> Callable[..., Rows]:
-    def read(bundle: JointBundle, *said: Said, **topics: str) -> Rows:
+def bag_rows(tmp_path: Path) -> Callable[..., Rows]:
+    def read(tiny: JointBundle, *said: Said, **topics: str) -> Rows:
         folder = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
-        return read_rows(folder, bundle, topics)
+        return read_rows(folder, tiny, topics)
 
     return read
 
@@ -65,41 +59,41 @@ def rows_of(tmp_path: Path) -> Callable[..., Rows]:
 Read = Callable[..., Rows]
 
 
-def observed(rows: Rows) -> F32:
+def observed_values(rows: Rows) -> F32:
     return np.asarray(rows.inputs["obs"], np.float32)
 
 
-def commands(rows: Rows) -> list[float]:
-    return [round(float(value), 6) for value in observed(rows)[:, 3]]
+def observed_commands(rows: Rows) -> list[float]:
+    return [round(float(value), 6) for value in observed_values(rows)[:, 3]]
 
 
 def test_the_newest_joint_state_of_each_tick_is_taken_by_name(
-    bundle: JointBundle, rows_of: Read
+    tiny: JointBundle, bag_rows: Read
 ) -> None:
-    rows = rows_of(bundle, *joint_states(every(7, 1001, 1106)))
+    rows = bag_rows(tiny, *joint_states(every(7, 1001, 1106)))
 
     # Newest at or before 1.02, 1.04, ..., 1.10 s, of 1.001, 1.008, ... s.
     hip = [1.015, 1.036, 1.057, 1.078, 1.099]
     np.testing.assert_allclose(rows.sensed["joint_pos"], [[t, 10 * t] for t in hip])
     np.testing.assert_allclose(rows.sensed["joint_vel"], [[t + 100, 10 * t + 100] for t in hip])
     measured = np.hstack([rows.sensed["joint_pos"], rows.sensed["joint_vel"]])
-    np.testing.assert_allclose(observed(rows)[:, :4], measured, rtol=1e-6)
+    np.testing.assert_allclose(observed_values(rows)[:, :4], measured, rtol=1e-6)
 
 
 def test_a_message_counts_from_its_stamp_on_not_from_when_it_was_logged(
-    bundle: JointBundle, rows_of: Read
+    tiny: JointBundle, bag_rows: Read
 ) -> None:
-    rows = rows_of(bundle, *joint_states(every(10, 1000, 1100), log_ns=35 * MS))
+    rows = bag_rows(tiny, *joint_states(every(10, 1000, 1100), log_ns=35 * MS))
 
     np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], [1.0, 1.02, 1.04, 1.06, 1.08, 1.1])
 
 
 def test_the_last_action_is_the_policy_s_own_and_zero_at_first(
-    bundle: JointBundle, rows_of: Read
+    tiny: JointBundle, bag_rows: Read
 ) -> None:
-    rows = rows_of(bundle, *joint_states(every(10, 1000, 1100)))
+    rows = bag_rows(tiny, *joint_states(every(10, 1000, 1100)))
 
-    obs, actions = observed(rows), np.asarray(rows.outputs["actions"], np.float32)
+    obs, actions = observed_values(rows), np.asarray(rows.outputs["actions"], np.float32)
     assert not obs[0, 4:].any()
     assert np.array_equal(obs[1:, 4:], actions[:-1])
     np.testing.assert_allclose(actions, forward(obs, weights()), rtol=1e-5)
@@ -107,11 +101,11 @@ def test_the_last_action_is_the_policy_s_own_and_zero_at_first(
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_gaps_are_left_out_said_and_started_clean_after(
-    tmp_path: Path, rows_of: Read, caplog: pytest.LogCaptureFixture, recurrent: bool
+    tmp_path: Path, bag_rows: Read, caplog: pytest.LogCaptureFixture, recurrent: bool
 ) -> None:
-    bundle = load_bundle(make_bundle(tmp_path / "tiny", recurrent=recurrent), kind=JointBundle)
+    tiny = load_bundle(make_bundle(tmp_path / "tiny", recurrent=recurrent), kind=JointBundle)
 
-    rows = rows_of(bundle, *joint_states([*every(10, 1000, 1100), *every(10, 1300, 1360)]))
+    rows = bag_rows(tiny, *joint_states([*every(10, 1000, 1100), *every(10, 1300, 1360)]))
 
     # Two periods after 1.10 s the state is too old, until it comes again.
     np.testing.assert_allclose(
@@ -123,173 +117,139 @@ def test_gaps_are_left_out_said_and_started_clean_after(
         assert not rows.inputs[name][8].any()
     assert rows.inputs["obs"][7, 4:].any()
     assert not rows.inputs["obs"][8, 4:].any()
-    assert "7 of 19 ticks are left out: /joint_states is too old at 7" in caplog.text
+    check_wording(caplog.messages[-1])
 
 
 def test_a_leap_of_the_clock_is_one_gap(
-    bundle: JointBundle, rows_of: Read, caplog: pytest.LogCaptureFixture
+    tiny: JointBundle, bag_rows: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_ns = 1_700_000_000 * S
 
-    rows = rows_of(bundle, *joint_states([*every(10, 0, 100), now_ns, now_ns + 20 * MS]))
+    rows = bag_rows(tiny, *joint_states([*every(10, 0, 100), now_ns, now_ns + 20 * MS]))
 
     assert len(rows) == 10
-    assert "of 85000000002 ticks are left out" in caplog.text
+    check_wording(caplog.messages[-1])
 
 
-def test_commands_without_stamp_count_from_their_time_in_the_log_and_are_clipped(
-    observing: DistributionWatch, rows_of: Read
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([command(1039 * MS, 0.5), command(1061 * MS, 3.0)], [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]),
+        ([command(1038 * MS, 0.5, stamped=True)], [0.0, 0.0, 0.5, 0.5, 0.5, 0.5]),
+    ],
+    ids=["log", "stamp"],
+)
+def test_commands_count_from_their_stamp_or_their_time_in_the_log_and_are_clipped(
+    observing: DistributionWatch, bag_rows: Read, said: Sequence[Said], expected: list[float]
 ) -> None:
-    bundle = observing(WALKER, RANGE)
+    times = every(10, 1000, 1100)
 
-    rows = rows_of(
-        bundle,
-        *joint_states(every(10, 1000, 1100)),
-        *imus(every(10, 1000, 1100)),
-        command(1039 * MS, 0.5),
-        command(1061 * MS, 3.0),
-    )
+    rows = bag_rows(observing(WALKER, RANGE), *joint_states(times), *imus(times), *said)
 
-    assert commands(rows) == [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
-    np.testing.assert_allclose(observed(rows)[:, 0], [1.0, 1.02, 1.04, 1.06, 1.08, 1.1])
+    assert observed_commands(rows) == expected
+    np.testing.assert_allclose(observed_values(rows)[:, 0], [1.0, 1.02, 1.04, 1.06, 1.08, 1.1])
 
 
-def test_stamped_commands_count_from_their_stamp(
-    observing: DistributionWatch, rows_of: Read
+def test_a_stale_command_fades_as_on_the_robot(
+    observing: DistributionWatch, bag_rows: Read
 ) -> None:
-    bundle = observing(WALKER, RANGE)
-
-    rows = rows_of(
-        bundle,
-        *joint_states(every(10, 1000, 1060)),
-        *imus(every(10, 1000, 1060)),
-        command(1038 * MS, 0.5, stamped=True),
-    )
-
-    assert commands(rows) == [0.0, 0.0, 0.5, 0.5]
-
-
-def test_a_stale_command_fades_as_on_the_robot(observing: DistributionWatch, rows_of: Read) -> None:
-    bundle = observing(WALKER, RANGE)
+    tiny = observing(WALKER, RANGE)
     times = every(10, 1000, 2200)
 
-    rows = rows_of(bundle, *joint_states(times), *imus(times), command(S, 1.0))
+    rows = bag_rows(tiny, *joint_states(times), *imus(times), command(S, 1.0))
 
     # Time-out and ramp are half a second each.
-    assert commands(rows)[:26] == [1.0] * 26
-    assert commands(rows)[26:51] == pytest.approx(np.linspace(0.96, 0.0, 25))
-    assert commands(rows)[51:] == [0.0] * 10
+    assert observed_commands(rows)[:26] == [1.0] * 26
+    assert observed_commands(rows)[26:51] == pytest.approx(np.linspace(0.96, 0.0, 25))
+    assert observed_commands(rows)[51:] == [0.0] * 10
 
 
 def test_without_commands_the_robot_stands_and_the_log_says_so(
-    observing: DistributionWatch, rows_of: Read, caplog: pytest.LogCaptureFixture
+    observing: DistributionWatch, bag_rows: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bundle = observing(WALKER, RANGE)
+    tiny = observing(WALKER, RANGE)
 
-    rows = rows_of(bundle, *joint_states(every(10, 1000, 1060)), *imus(every(10, 1000, 1060)))
+    rows = bag_rows(tiny, *joint_states(every(10, 1000, 1060)), *imus(every(10, 1000, 1060)))
 
-    assert commands(rows) == [0.0] * 4
-    assert "no messages on cmd_vel" in caplog.text
+    assert observed_commands(rows) == [0.0] * 4
+    check_wording(caplog.messages[-1])
 
 
 def test_external_vectors_are_taken_by_their_time_in_the_log(
-    observing: DistributionWatch, rows_of: Read
+    observing: DistributionWatch, bag_rows: Read
 ) -> None:
-    bundle = observing(SCAN)
+    tiny, first, late = observing(SCAN), scan(S, range(6)), scan(1030 * MS, range(1, 7))
 
-    rows = rows_of(
-        bundle,
-        *joint_states(every(10, 1000, 1060)),
-        scan(S, range(6)),
-        scan(1030 * MS, range(1, 7)),
-    )
-
+    rows = bag_rows(tiny, *joint_states(every(10, 1000, 1060)), first, late)
     assert rows.inputs["obs"][:, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
 
 
-def test_ticks_begin_when_every_input_is_there(observing: DistributionWatch, rows_of: Read) -> None:
-    bundle = observing(SCAN)
+def test_ticks_begin_when_every_input_is_there(
+    observing: DistributionWatch, tmp_path: Path
+) -> None:
+    tiny = observing(SCAN)
+    said = [*joint_states(every(10, 1000, 1100)), scan(1050 * MS, [0] * 6)]
+    bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
+    np.testing.assert_allclose(read_rows(bag, tiny).sensed["joint_pos"][:, 0], [1.06, 1.08])
+    never = [*joint_states(every(10, 1000, 1100)), scan(2 * S, [0] * 6)]
+    with refusal(ToolError):
+        read_rows(write_bag(tmp_path / "never", never), tiny)
 
-    rows = rows_of(bundle, *joint_states(every(10, 1000, 1100)), scan(1050 * MS, [0] * 6))
 
-    np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], [1.06, 1.08])
+def test_a_log_of_another_clock_than_the_stamps_is_refused(
+    observing: DistributionWatch, bag_rows: Read
+) -> None:
+    tiny, wall_ns = observing(WALKER, RANGE), 1_700_000_000 * S
+    said = [*joint_states(every(10, 1000, 1100)), *imus(every(10, 1000, 1100)), command(S, 0.5)]
+
+    with refusal(ToolError):
+        bag_rows(tiny, *[(topic, log_ns + wall_ns, message) for topic, log_ns, message in said])
 
 
-def test_messages_without_a_stamp_go_by_the_log(bundle: JointBundle, rows_of: Read) -> None:
+def test_messages_without_a_stamp_go_by_the_log(tiny: JointBundle, bag_rows: Read) -> None:
     unstamped = [(topic, log_ns + S, message) for topic, log_ns, message in joint_states([0] * 4)]
     said = [
         (topic, log_ns + i * 20 * MS, message)
         for i, (topic, log_ns, message) in enumerate(unstamped)
     ]
 
-    assert len(rows_of(bundle, *said)) == 4
+    assert len(bag_rows(tiny, *said)) == 4
 
 
-def test_repeated_and_earlier_stamps_are_not_new(bundle: JointBundle, rows_of: Read) -> None:
+def test_repeated_and_earlier_stamps_are_not_new(tiny: JointBundle, bag_rows: Read) -> None:
     said = joint_states([1000 * MS, 1020 * MS, 1020 * MS, 1010 * MS, 1040 * MS])
     in_log = [(topic, S + i * MS, message) for i, (topic, _, message) in enumerate(said)]
 
-    rows = rows_of(bundle, *in_log)
+    rows = bag_rows(tiny, *in_log)
 
     np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], [1.0, 1.02, 1.04])
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    "said",
     [
-        (
-            joint_states(every(10, 1000, 1060), name=["hip", "tail"]),
-            r"/joint_states at 1\.000 s: expected each joint .* missing: knee",
-        ),
-        (
-            joint_states(every(10, 1000, 1060), velocity=np.empty(0)),
-            "expected velocities, found none",
-        ),
-        (
-            joint_states(every(10, 1000, 1060), position=np.array([math.nan, 0.0])),
-            r"at 1\.000 s: expected finite values, found NaN or infinity in joint_pos",
-        ),
-        (
-            [*joint_states(every(10, 5000, 5060)), *joint_states([3 * S], log_ns=3 * S)],
-            r"at 3\.000 s: expected stamps that go on, found one 2\.060 s before .* cut",
-        ),
-        (joint_states([1005 * MS]), "found none: it is shorter than a period"),
+        joint_states(every(10, 1000, 1060), name=["hip", "tail"]),
+        joint_states(every(10, 1000, 1060), velocity=np.empty(0)),
+        joint_states(every(10, 1000, 1060), position=np.array([math.nan, 0.0])),
+        [*joint_states(every(10, 5000, 5060)), *joint_states([3 * S], log_ns=3 * S)],
+        joint_states([1005 * MS]),
     ],
 )
 def test_what_cannot_be_fed_to_the_policy_is_refused(
-    bundle: JointBundle, rows_of: Read, said: Sequence[Said], message: str
+    tiny: JointBundle, bag_rows: Read, said: Sequence[Said]
 ) -> None:
-    with pytest.raises(ToolError, match=message):
-        rows_of(bundle, *said)
+    with refusal(ToolError):
+        bag_rows(tiny, *said)
 
 
-def test_a_replay_that_diverges_says_why_it_may(tmp_path: Path, rows_of: Read) -> None:
+def test_a_replay_that_diverges_says_why_it_may(tmp_path: Path, bag_rows: Read) -> None:
     def spoil(arrays: dict[str, Any]) -> None:
         arrays["b1"][0] = np.inf
 
     diverging = load_bundle(make_bundle(tmp_path / "diverging", edit=spoil), kind=JointBundle)
 
     with refusal(ToolError):
-        rows_of(diverging, *joint_states(every(10, 1000, 1060)))
-
-
-def test_inputs_that_are_never_fresh_together_leave_nothing(
-    observing: DistributionWatch, rows_of: Read
-) -> None:
-    bundle = observing(SCAN)
-
-    with refusal(ToolError):
-        rows_of(bundle, *joint_states(every(10, 1000, 1100)), scan(2 * S, [0] * 6))
-
-
-def test_a_log_of_another_clock_than_the_stamps_is_refused(
-    observing: DistributionWatch, rows_of: Read
-) -> None:
-    bundle, wall_ns = observing(WALKER, RANGE), 1_700_000_000 * S
-    said = [*joint_states(every(10, 1000, 1100)), *imus(every(10, 1000, 1100)), command(S, 0.5)]
-
-    with refusal(ToolError):
-        rows_of(bundle, *[(topic, log_ns + wall_ns, message) for topic, log_ns, message in said])
+        bag_rows(diverging, *joint_states(every(10, 1000, 1060)))
 
 
 @pytest.mark.parametrize(
@@ -305,22 +265,22 @@ def test_a_log_of_another_clock_than_the_stamps_is_refused(
     ],
 )
 def test_every_storage_holds_the_same(
-    bundle: JointBundle, tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
+    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
 ) -> None:
     said = joint_states(every(5, 1000, 1200))
 
-    rows = read_rows(write_bag(tmp_path / "bag", said, storage, compression), bundle)
+    rows = read_rows(write_bag(tmp_path / "bag", said, storage, compression), tiny)
 
     np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], np.linspace(1.0, 1.2, 11))
 
 
-def test_a_recording_in_several_files_is_one(bundle: JointBundle, tmp_path: Path) -> None:
+def test_a_recording_in_several_files_is_one(tiny: JointBundle, tmp_path: Path) -> None:
     first = write_bag(tmp_path / "first", joint_states(every(10, 1000, 1090)))
     second = write_bag(tmp_path / "second", joint_states(every(10, 1100, 1200)))
     shutil.copy(second / "second.mcap", first)
     edit_metadata(first, relative_file_paths=["first.mcap", "second.mcap"])
 
-    assert len(read_rows(first, bundle)) == 11
+    assert len(read_rows(first, tiny)) == 11
 
 
 def edit_metadata(folder: Path, **changes: Any) -> None:
@@ -332,12 +292,12 @@ def edit_metadata(folder: Path, **changes: Any) -> None:
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 def test_a_single_file_of_a_recording_is_enough(
-    bundle: JointBundle, tmp_path: Path, storage: StoragePlugin
+    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin
 ) -> None:
     folder = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200)), storage)
     (file,) = folder.glob("bag.*")
 
-    rows = read_rows(file, bundle)
+    rows = read_rows(file, tiny)
 
     assert (len(rows), rows.source) == (11, file.name)
 
@@ -345,7 +305,7 @@ def test_a_single_file_of_a_recording_is_enough(
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
 def test_what_is_cut_off_is_refused(
-    bundle: JointBundle, tmp_path: Path, storage: StoragePlugin, share: float
+    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin, share: float
 ) -> None:
     folder = write_bag(tmp_path / "bag", joint_states(every(1, 1000, 2000)), storage)
     (file,) = folder.glob("bag.*")
@@ -354,27 +314,14 @@ def test_what_is_cut_off_is_refused(
 
     for path in (folder, file):
         with refusal(ToolError):
-            read_rows(path, bundle)
-
-
-def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path) -> None:
-    with refusal(ToolError):
-        Bag(tmp_path / "nosuch")
-    with refusal(ToolError):
-        Bag(tmp_path)
+            read_rows(path, tiny)
 
 
 @pytest.mark.parametrize(
-    ("metadata", "message"),
-    [
-        (None, r"expected metadata\.yaml beside .* `ros2 bag reindex"),
-        ("", "found a broken one"),
-        ("rosbag2_bagfile_information: {version: 9}", "found a broken one"),
-        ("a: [", "found a broken one"),
-    ],
+    "metadata", [None, "", "rosbag2_bagfile_information: {version: 9}", "a: ["]
 )
 def test_a_folder_without_its_metadata_is_refused(
-    bundle: JointBundle, tmp_path: Path, metadata: str | None, message: str
+    tiny: JointBundle, tmp_path: Path, metadata: str | None
 ) -> None:
     folder = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200)))
     file = folder / "metadata.yaml"
@@ -383,5 +330,8 @@ def test_a_folder_without_its_metadata_is_refused(
     else:
         file.write_text(metadata, "utf-8")
 
-    with pytest.raises(ToolError, match=message):
-        read_rows(folder, bundle)
+    with refusal(ToolError):
+        read_rows(folder, tiny)
+    for path in (tmp_path, tmp_path / "nosuch"):
+        with refusal(ToolError):
+            Bag(path)

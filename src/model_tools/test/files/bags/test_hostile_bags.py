@@ -35,11 +35,11 @@ ENDLESS = (
 )
 
 
-def text(content: str) -> bytes:
+def mcap_text(content: str) -> bytes:
     return struct.pack("<I", len(content)) + content.encode()
 
 
-def record(kind: int, content: bytes) -> bytes:
+def mcap_record(kind: int, content: bytes) -> bytes:
     return struct.pack("<BQ", kind, len(content)) + content
 
 
@@ -47,16 +47,16 @@ def mcap(compression: str, packed: bytes, unpacked_bytes: int) -> bytes:
     """Return a file of one chunk without an index, so that it is unpacked to find what is in it."""
     chunk = (
         struct.pack("<QQQI", 0, 0, unpacked_bytes, 0)
-        + text(compression)
+        + mcap_text(compression)
         + struct.pack("<Q", len(packed))
         + packed
     )
     return (
         MAGIC
-        + record(0x01, text("ros2") + text(""))
-        + record(0x06, chunk)
-        + record(0x0F, bytes(4))
-        + record(0x02, bytes(20))
+        + mcap_record(0x01, mcap_text("ros2") + mcap_text(""))
+        + mcap_record(0x06, chunk)
+        + mcap_record(0x0F, bytes(4))
+        + mcap_record(0x02, bytes(20))
         + MAGIC
     )
 
@@ -94,25 +94,16 @@ def test_metadata_with_aliases_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "found"),
+    "made",
     [
-        (ENDLESS, "the view 'schema'"),
-        ("CREATE VIRTUAL TABLE schema USING fts5(schema_version)", "the (virt|shad)"),
-        (
-            "CREATE/**/VIRTUAL TABLE schema USING fts5(schema_version)",
-            "the (virt|shad)",
-        ),
-        (
-            "CREATE TABLE schema(a, schema_version AS (zeroblob(1000000000)))",
-            r"the computed column 'schema\.schema_version'",
-        ),
-        (
-            "CREATE TABLE schema(a, schema_version AS (zeroblob(1000000000)) STORED)",
-            r"the computed column 'schema\.schema_version'",
-        ),
+        ENDLESS,
+        "CREATE VIRTUAL TABLE schema USING fts5(schema_version)",
+        "CREATE/**/VIRTUAL TABLE schema USING fts5(schema_version)",
+        "CREATE TABLE schema(a, schema_version AS (zeroblob(1000000000)))",
+        "CREATE TABLE schema(a, schema_version AS (zeroblob(1000000000)) STORED)",
     ],
 )
-def test_a_database_that_computes_is_refused(tmp_path: Path, made: str, found: str) -> None:
+def test_a_database_that_computes_is_refused(tmp_path: Path, made: str) -> None:
     """SQLite counted for ever, and no signal ended it."""
     file = tmp_path / "bag.db3"
     with closing(sqlite3.connect(file)) as database:
@@ -120,7 +111,7 @@ def test_a_database_that_computes_is_refused(tmp_path: Path, made: str, found: s
         database.execute("CREATE TABLE topics(id, name, type, serialization_format)")
         database.execute(made)
         database.commit()
-    with pytest.raises(ToolError, match=found):
+    with refusal(ToolError):
         Bag(file)
 
 
@@ -138,32 +129,23 @@ def test_a_compressed_database_that_computes_is_refused(tmp_path: Path) -> None:
     plain.write_bytes(zstd.decompress(file.read_bytes()))
     let_compute(plain)
     file.write_bytes(zstd.compress(plain.read_bytes()))
-    with pytest.raises(ToolError, match="the view 'schema'"):
+    with refusal(ToolError):
+        Bag(bag)
+    # 15 kB of zstd filled the disk with 300 MB, and as much more as the file was larger.
+    file.write_bytes(zstd.compress(bytes(1 << 20)) * 300)
+    with refusal(ToolError):
         Bag(bag)
 
 
-@pytest.mark.parametrize(
-    ("name", "found"), [("a.bin", "the view 'schema'"), ("a.bin?.db3", r"a path without \?")]
-)
-def test_a_database_that_computes_is_refused_under_any_name(
-    tmp_path: Path, name: str, found: str
-) -> None:
+@pytest.mark.parametrize("name", ["a.bin", "a.bin?.db3"])
+def test_a_database_that_computes_is_refused_under_any_name(tmp_path: Path, name: str) -> None:
     bag = write_bag(tmp_path / "bag", imus([0]), StoragePlugin.SQLITE3)
     (file,) = bag.glob("*.db3")
     metadata = bag / "metadata.yaml"
     metadata.write_text(metadata.read_text("utf-8").replace(file.name, f'"{name}"'), "utf-8")
     (bag / name).write_bytes(file.read_bytes())
     let_compute(file.rename(bag / "a.bin"))
-    with pytest.raises(ToolError, match=found):
-        Bag(bag)
-
-
-def test_a_compressed_file_is_unpacked_to_a_limit(tmp_path: Path) -> None:
-    """15 kB of zstd filled the disk with 300 MB, and as much more as the file was larger."""
-    bag = write_bag(tmp_path / "bag", imus([0]), StoragePlugin.SQLITE3, CompressionMode.FILE)
-    (file,) = bag.glob("*.db3.zstd")
-    file.write_bytes(zstd.compress(bytes(1 << 20)) * 300)
-    with pytest.raises(ToolError, match="unpacks to more than"):
+    with refusal(ToolError):
         Bag(bag)
 
 
@@ -173,22 +155,26 @@ def test_a_compressed_message_is_unpacked_to_a_limit(tmp_path: Path) -> None:
     with closing(sqlite3.connect(file)) as database:
         database.execute("UPDATE messages SET data = ?", (zstd.compress(bytes(1 << 20)) * 200,))
         database.commit()
-    with pytest.raises(ToolError, match="a message of more than"):
+    with refusal(ToolError):
         list(Bag(bag).messages("/imu/data"))
 
 
 def defining(definition: str) -> bytes:
     """Return a file with one topic of a type that it defines, and no message."""
-    schema = struct.pack("<H", 1) + text("x/msg/A") + text("ros2msg") + text(definition)
-    channel = struct.pack("<HH", 1, 1) + text("/a") + text("cdr") + struct.pack("<I", 0)
-    body = MAGIC + record(0x01, text("ros2") + text("")) + record(0x0F, bytes(4))
-    summary = record(0x03, schema) + record(0x04, channel)
+    schema = (
+        struct.pack("<H", 1) + mcap_text("x/msg/A") + mcap_text("ros2msg") + mcap_text(definition)
+    )
+    channel = struct.pack("<HH", 1, 1) + mcap_text("/a") + mcap_text("cdr") + struct.pack("<I", 0)
+    body = (
+        MAGIC + mcap_record(0x01, mcap_text("ros2") + mcap_text("")) + mcap_record(0x0F, bytes(4))
+    )
+    summary = mcap_record(0x03, schema) + mcap_record(0x04, channel)
     statistics = struct.pack("<QHIIIIQQI", 0, 1, 1, 0, 0, 0, 0, 0, 0)
     return (
         body
         + summary
-        + record(0x0B, statistics)
-        + record(0x02, struct.pack("<QQI", len(body), 0, 0))
+        + mcap_record(0x0B, statistics)
+        + mcap_record(0x02, struct.pack("<QQI", len(body), 0, 0))
         + MAGIC
     )
 
@@ -197,26 +183,26 @@ PART = "=" * 80 + "\nMSG: x/msg/"
 
 
 @pytest.mark.parametrize(
-    ("definition", "found"),
+    "definition",
     [
-        ("string[4000000000] a", "4000000000 fields and elements"),
-        (f"B[4000000000] a\n{PART}B\nint32 a", "4000000000 fields and elements"),
-        (f"B[50] a\n{PART}B\nC[50] a\n{PART}C\nint32 a", "2500 fields and elements"),
-        (f"B[] a\n{PART}B\n", "a sequence of x/msg/B, which has no fields"),
-        (f"B[] a\n{PART}B\nC c\n{PART}C\n", "a sequence of x/msg/B, which has no fields"),
-        ("A[] a", "contains itself"),
-        ("".join(f"bool f{i}\n" for i in range(2001)), "2001 fields and elements"),
-        ("".join(f"bool f{i}\n" for i in range(60_000)), "characters, more than 262144"),
+        "string[4000000000] a",
+        f"B[4000000000] a\n{PART}B\nint32 a",
+        f"B[50] a\n{PART}B\nC[50] a\n{PART}C\nint32 a",
+        f"B[] a\n{PART}B\n",
+        f"B[] a\n{PART}B\nC c\n{PART}C\n",
+        "A[] a",
+        "".join(f"bool f{i}\n" for i in range(2001)),
+        "".join(f"bool f{i}\n" for i in range(60_000)),
     ],
     ids=["texts", "messages", "nested", "empty", "empty inside", "itself", "fields", "long"],
 )
 def test_types_that_need_more_than_any_robot_has_are_refused(
-    tmp_path: Path, definition: str, found: str
+    tmp_path: Path, definition: str
 ) -> None:
     """`string[4000000000]` took 1.7 GiB in code that was made of it."""
     file = tmp_path / "bag.mcap"
     file.write_bytes(defining(definition))
-    with bounded(largest_bytes=1 << 26), pytest.raises(ToolError, match=found):
+    with bounded(largest_bytes=1 << 26), refusal(ToolError):
         Bag(file)
 
 

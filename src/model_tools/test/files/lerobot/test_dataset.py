@@ -17,7 +17,6 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
-from policy_inference.interfaces import F64
 from policy_inference.testing.fuzzing import bounded
 from testkit.wording import refusal
 
@@ -88,7 +87,7 @@ def change_episode(folder: Path, **changes: object) -> None:
     pq.write_table(pa.Table.from_pylist([first | changes, *others]), file)
 
 
-def cut(folder: Path, pattern: str, share: float) -> None:
+def cut_file(folder: Path, pattern: str, share: float) -> None:
     (file,) = folder.glob(pattern)
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
@@ -108,21 +107,19 @@ def name_images(folder: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
+    "path",
     [
-        ("../secret.png", "expected a path in the dataset, found"),
-        ("{tmp_path}/secret.png", "expected a path in the dataset, found"),
-        ("/dev/zero", "expected a path in the dataset, found"),
-        ("a\0b", "expected a path in the dataset, found"),
-        ("device", "no regular file"),
-        ("pipe", "no regular file"),
-        (".", "Is a directory"),
+        "../secret.png",
+        "{tmp_path}/secret.png",
+        "/dev/zero",
+        "a\0b",
+        "device",
+        "pipe",
+        ".",
     ],
     ids=["above", "absolute", "device", "zero", "link to a device", "pipe", "folder"],
 )
-def test_a_path_of_an_image_leads_to_a_file_of_the_dataset(
-    tmp_path: Path, path: str, found: str
-) -> None:
+def test_a_path_of_an_image_leads_to_a_file_of_the_dataset(tmp_path: Path, path: str) -> None:
     """/dev/zero filled the memory, a pipe was waited for, and any file of the user was read."""
     folder = write_dataset(tmp_path / "dataset", (3,), stored="paths")
     os.mkfifo(folder / "pipe")
@@ -132,7 +129,7 @@ def test_a_path_of_an_image_leads_to_a_file_of_the_dataset(
     name_images(folder, path.format(tmp_path=tmp_path))
     dataset = Dataset(folder)
 
-    with bounded(), pytest.raises(ToolError, match=found):
+    with bounded(), refusal(ToolError):
         list(dataset.images(PHONE, dataset.episodes[0]))
 
 
@@ -145,93 +142,53 @@ def test_images_may_be_links_into_a_cache(tmp_path: Path) -> None:
     assert len(list(dataset.images(PHONE, dataset.episodes[0]))) == 3
 
 
+def end_early(folder: Path) -> None:
+    (video,) = folder.glob("videos/*phone/*/*0.mp4")
+    short = write_dataset(folder.parent / "short", (5,))
+    video.write_bytes((short / video.relative_to(folder)).read_bytes())
+
+
 @pytest.mark.parametrize(
-    ("spoil", "expected"),
+    "spoil",
     [
-        (
-            lambda at: change_info(at, codebase_version="v2.1"),
-            "expected a dataset of version v3.0, found v2.1; this converts it in place",
-        ),
-        (
-            lambda at: change_info(at, codebase_version="v2.0"),
-            "found v2.0; LeRobot up to 0.3 converts older ones to v2.1",
-        ),
-        (
-            lambda at: change_info(at, total_episodes=4),
-            "expected 4 episodes, as in info.json, found 3",
-        ),
-        (lambda at: change_info(at, fps=0), "fps: expected 0.001 to 100000 frames per second"),
-        (
-            lambda at: change_info(at, video_path="videos/{camera}.mp4"),
-            "expected a pattern of file na",
-        ),
-        (
-            lambda at: change_info(at, data_path="{chunk_index:0999999999d}"),
-            "expected a pattern of file names",
-        ),
-        (
-            lambda at: change_info(at, data_path="{chunk_index.__class__}"),
-            "expected a pattern of file names",
-        ),
-        (
-            lambda at: change_info(at, data_path="../../{chunk_index}.parquet"),
-            "expected a pattern of file names in the dataset",
-        ),
-        (
-            lambda at: change_info(at, video_path="/{video_key}{chunk_index}{file_index}"),
-            "expected a pattern of file names in the dataset",
-        ),
-        (lambda at: change_info(at, fps=1e-320), "fps: expected 0.001 to 100000 frames"),
-        (lambda at: change_episode(at, length=-1), "length: expected a whole number from 0"),
-        (
-            lambda at: change_episode(at, dataset_to_index=None),
-            "dataset_to_index: expected a whole number from 0, found nothing",
-        ),
-        (lambda at: change_episode(at, tasks=None), "tasks: expected a list of texts"),
-        (
-            lambda at: change_episode(at, **{f"videos/{PHONE}/from_timestamp": float("nan")}),
-            "from_timestamp: expected a finite time from 0 s, found nan",
-        ),
-        (lambda at: remove(at, "meta/info.json"), "expected the folder of a LeRobot dataset"),
-        (
-            lambda at: remove(at, "meta/episodes/*/*"),
-            "expected the list of episodes, found no .parq",
-        ),
-        (
-            lambda at: remove(at, "data/*/file-000*"),
-            "file-000.parquet: expected a file of the dataset",
-        ),
-        (
-            lambda at: remove(at, "videos/*phone/*/*0.mp4"),
-            "expected a video of the dataset, found non",
-        ),
-        (
-            lambda at: cut(at, "data/*/file-000*", 0.9),
-            "expected a whole Parquet file, found: Parquet",
-        ),
-        (lambda at: cut(at, "videos/*phone/*/*0.mp4", 0.9), "expected a whole video, found: "),
-        (lambda at: cut(at, "videos/*phone/*/*0.mp4", 0.0), "expected a whole video, found: "),
+        lambda at: change_info(at, codebase_version="v2.1"),
+        lambda at: change_info(at, codebase_version="v2.0"),
+        lambda at: change_info(at, total_episodes=4),
+        lambda at: change_info(at, fps=0),
+        lambda at: change_info(at, fps=1e-320),
+        lambda at: change_info(at, video_path="videos/{camera}.mp4"),
+        lambda at: change_info(at, data_path="{chunk_index:0999999999d}"),
+        lambda at: change_info(at, data_path="{chunk_index.__class__}"),
+        lambda at: change_info(at, data_path="../../{chunk_index}.parquet"),
+        lambda at: change_info(at, video_path="/{video_key}{chunk_index}{file_index}"),
+        lambda at: change_episode(at, length=-1),
+        lambda at: change_episode(at, dataset_to_index=None),
+        lambda at: change_episode(at, tasks=None),
+        lambda at: change_episode(at, **{f"videos/{PHONE}/from_timestamp": float("nan")}),
+        lambda at: remove(at, "meta/info.json"),
+        lambda at: remove(at, "meta/episodes/*/*"),
+        lambda at: remove(at, "data/*/file-000*"),
+        lambda at: remove(at, "videos/*phone/*/*0.mp4"),
+        lambda at: cut_file(at, "data/*/file-000*", 0.9),
+        lambda at: cut_file(at, "videos/*phone/*/*0.mp4", 0.9),
+        lambda at: cut_file(at, "videos/*phone/*/*0.mp4", 0.0),
+        end_early,
     ],
 )
-def test_what_is_broken_is_named(
-    tmp_path: Path, spoil: Callable[[Path], None], expected: str
-) -> None:
-    folder = write_dataset(tmp_path)
+def test_what_is_broken_is_named(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    folder = write_dataset(tmp_path / "dataset")
     spoil(folder)
 
-    with pytest.raises(ToolError) as error:
+    with refusal(ToolError):
         read_all(folder)
 
-    assert expected in str(error.value)
 
-
-def test_a_video_that_ends_early_is_named(tmp_path: Path) -> None:
-    short, whole = write_dataset(tmp_path / "short", (5,)), write_dataset(tmp_path / "whole", (9,))
-    (video,) = short.glob("videos/*phone/*/*.mp4")
-    (whole / video.relative_to(short)).write_bytes(video.read_bytes())
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path, stored="paths")
+    cut_file(folder, "images/phone/1-4.png", 0.5)
 
     with refusal(ToolError):
-        read_all(whole)
+        read_all(folder)
 
 
 def test_a_camera_or_vector_that_is_missing_is_named_with_those_there(tmp_path: Path) -> None:
@@ -241,15 +198,6 @@ def test_a_camera_or_vector_that_is_missing_is_named_with_those_there(tmp_path: 
         list(dataset.images("observation.images.top", dataset.episodes[0]))
     with refusal(ToolError):
         dataset.rows(dataset.episodes[0], ["effort"])
-
-
-def test_a_broken_image_is_named(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path, stored="paths")
-    file = folder / "images/phone/1-4.png"
-    file.write_bytes(file.read_bytes()[:60])
-
-    with refusal(ToolError):
-        read_all(folder)
 
 
 def read_all(folder: Path) -> None:
@@ -268,35 +216,25 @@ def test_a_dataset_of_lerobot_is_read(shared_data: Path) -> None:
     image, recorded = formulas["image"], formulas["state"]
     dataset = Dataset(folder / "dataset_v3")
 
-    assert [(one.length, one.tasks[0]) for one in dataset.episodes] == [
-        (40, "Pick the cube"),
-        (37, "Place the cube"),
-    ]
+    assert [one.length for one in dataset.episodes] == [40, 37]
+    assert [one.tasks[0].split()[0] for one in dataset.episodes] == ["Pick", "Place"]
     for episode in dataset.episodes:
         rows = dataset.rows(episode, ["observation.state", "action"])
-        expected = np.stack(
-            [np.ravel(recorded(6, episode.index, t)) for t in range(episode.length + 1)]
-        )
+        times = range(episode.length + 1)
+        expected = np.stack([np.ravel(recorded(6, episode.index, t)) for t in times])
         for name, wanted in (("observation.state", expected[:-1]), ("action", expected[1:])):
             np.testing.assert_allclose(rows[name].astype(float), wanted, atol=1e-5)
         for number, camera in enumerate(dataset.cameras):
             images = [one.astype(float) for one in dataset.images(camera, episode)]
-
-            def off(
-                shift: int,
-                number: int = number,
-                episode: int = episode.index,
-                images: list[F64] = images,
-            ) -> float:
-                return float(
-                    np.mean(
-                        [
-                            np.abs(found - image(number, episode, t + shift, 48, 64)).mean()
-                            for t, found in enumerate(images)
-                        ]
-                    )
-                )
-
             assert len(images) == episode.length
-            assert off(0) < 3.0 < off(19)
-            assert off(0) < off(3)
+            off = {
+                shift: np.mean(
+                    [
+                        np.abs(found - image(number, episode.index, t + shift, 48, 64)).mean()
+                        for t, found in enumerate(images)
+                    ]
+                )
+                for shift in (0, 3, 19)
+            }
+            assert off[0] < 3.0 < off[19]
+            assert off[0] < off[3]

@@ -16,6 +16,7 @@ from model_tools.errors import ToolError
 from model_tools.make.act.act_config import read_act_config
 from model_tools.make.act.builder import Weights
 from model_tools.make.act.graphs import POLICY, VISION, WHOLE, How, write_graphs
+from testkit.wording import refusal
 
 from .plain_act import PlainAct
 from .small_checkpoints import OUTSIDE, STATE, Tensors, config_of, random_tensors, write_checkpoint
@@ -163,25 +164,21 @@ def test_what_only_constants_decide_is_a_constant(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "found"),
+    ("name", "change"),
     [
-        ("model.action_head.weight", None, r"expected a tensor \[6, 16\].*found none"),
-        ("model.action_head.weight", np.zeros((6, 8), np.float32), r"expected \[6, 16\].*\[6, 8\]"),
-        ("model.encoder.layers.0.norm1.bias", np.full(16, np.nan, np.float32), "expected finite"),
-        (
-            "model.decoder.layers.1.norm1.bias",
-            np.zeros(16, np.float32),
-            "found besides model.decoder",
-        ),
-        ("model.backbone.layer3.1.bn2.running_var", None, "running_var: expected a tensor"),
+        ("model.action_head.weight", None),
+        ("model.action_head.weight", np.zeros((6, 8), np.float32)),
+        ("model.encoder.layers.0.norm1.bias", np.full(16, np.nan, np.float32)),
+        ("model.decoder.layers.1.norm1.bias", np.zeros(16, np.float32)),
+        ("model.backbone.layer3.1.bn2.running_var", None),
     ],
 )
 def test_weights_of_another_network_are_refused_by_name(
-    tmp_path: Path, name: str, change: Any, found: str
+    tmp_path: Path, name: str, change: Any
 ) -> None:
     config = config_of()
     tensors: dict[str, Any] = {**random_tensors(config), name: change}
     tensors = {key: value for key, value in tensors.items() if value is not None}
-    with pytest.raises(ToolError, match=f"(?s){found}") as error:
+    with refusal(ToolError) as error:
         graphs_of(tmp_path, config, tensors)
     assert name in str(error.value)

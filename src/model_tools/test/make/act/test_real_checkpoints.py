@@ -14,16 +14,11 @@ import numpy as np
 import onnx
 import pytest
 
-from model_tools.cli import main
-from model_tools.make.act.act_contract import ActRequest
-from model_tools.make.act.act_export import export_checkpoint
 from model_tools.make.act.golden_rows import Reference
-from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import Tensor
 
-from .small_checkpoints import config_of, write_checkpoint
+from .exports import exported
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 NORMALISED, JOINT_UNITS = 1e-5, 3e-4
@@ -35,7 +30,7 @@ CAMERAS = {
 
 
 @pytest.fixture(scope="session")
-def inputs(shared_data: Path) -> ModuleType:
+def act_inputs(shared_data: Path) -> ModuleType:
     return _module(shared_data / "act" / "inputs.py")
 
 
@@ -66,18 +61,7 @@ def opened(
     checkpoints: Path, name: str, output: Path, opset: int = 19
 ) -> tuple[ChunkContract, Reference]:
     """Export, and open what lies in the bundle."""
-    export_checkpoint(
-        ActRequest(
-            checkpoint=checkpoints / name,
-            output=output,
-            robot="so100",
-            units="degrees",
-            rate_hz=30.0,
-            name="real",
-            opset=opset,
-        )
-    )
-    bundle = load_bundle(output, kind=ChunkBundle)
+    bundle = exported(checkpoints / name, output=output, robot="so100", name="real", opset=opset)
     models = {
         graph: onnx.load(str(output / entry.artifacts["onnx"].file))
         for graph, entry in bundle.contract.graphs.items()
@@ -85,24 +69,29 @@ def opened(
     return bundle.contract, Reference(bundle.contract, models)
 
 
-def rows_of(inputs: ModuleType, name: str, seed: int, size: int) -> dict[str, Tensor]:
+def act_rows(act_inputs: ModuleType, name: str, seed: int, size: int) -> dict[str, Tensor]:
     images = {
-        f"cameras.{camera}": inputs.image(k, seed)[np.newaxis]
+        f"cameras.{camera}": act_inputs.image(k, seed)[np.newaxis]
         for k, camera in enumerate(CAMERAS[name])
     }
-    return {**images, "state": inputs.state(size, seed)[np.newaxis]}
+    return {**images, "state": act_inputs.state(size, seed)[np.newaxis]}
 
 
 @pytest.mark.parametrize(
     ("name", "opset"), [("so100_new", 11), ("so100_new", 19), ("so100_old", 19)]
 )
 def test_a_bundle_answers_as_lerobot_on_raw_images(
-    shared_data: Path, inputs: ModuleType, checkpoints: Path, tmp_path: Path, name: str, opset: int
+    shared_data: Path,
+    act_inputs: ModuleType,
+    checkpoints: Path,
+    tmp_path: Path,
+    name: str,
+    opset: int,
 ) -> None:
     golden = np.load(shared_data / "act" / "golden.npz")
     _, reference = opened(checkpoints, name, tmp_path / "b", opset)
     for seed in range(3):
-        found = reference.normalised(rows_of(inputs, name, seed, 6))
+        found = reference.normalised(act_rows(act_inputs, name, seed, 6))
         np.testing.assert_allclose(found, golden[f"s{seed}_chunk_norm"], rtol=0.0, atol=NORMALISED)
         np.testing.assert_allclose(
             reference.chunks(found), golden[f"s{seed}_chunk"], rtol=0.0, atol=JOINT_UNITS
@@ -110,11 +99,11 @@ def test_a_bundle_answers_as_lerobot_on_raw_images(
 
 
 def test_two_arms_and_three_cameras_answer_as_lerobot(
-    shared_data: Path, inputs: ModuleType, checkpoints: Path, tmp_path: Path
+    shared_data: Path, act_inputs: ModuleType, checkpoints: Path, tmp_path: Path
 ) -> None:
     golden = np.load(shared_data / "act" / "golden.npz")
     contract, reference = opened(checkpoints, "dual_arm", tmp_path / "b")
-    found = reference.normalised(rows_of(inputs, "dual_arm", 0, 12))
+    found = reference.normalised(act_rows(act_inputs, "dual_arm", 0, 12))
     np.testing.assert_allclose(found, golden["dual_chunk_norm"], rtol=0.0, atol=NORMALISED)
     np.testing.assert_allclose(
         reference.chunks(found), golden["dual_chunk"], rtol=0.0, atol=JOINT_UNITS
@@ -125,10 +114,10 @@ def test_two_arms_and_three_cameras_answer_as_lerobot(
 
 @pytest.mark.parametrize("name", ["so100_new", "dual_arm"])
 def test_any_two_cameras_swapped_answer_something_else(
-    inputs: ModuleType, checkpoints: Path, tmp_path: Path, name: str
+    act_inputs: ModuleType, checkpoints: Path, tmp_path: Path, name: str
 ) -> None:
     contract, reference = opened(checkpoints, name, tmp_path / "b")
-    rows = rows_of(inputs, name, 0, len(contract.action.joints))
+    rows = act_rows(act_inputs, name, 0, len(contract.action.joints))
     right = reference.normalised(rows)
     names = [key for key in rows if key.startswith("cameras.")]
     for first, second in itertools.pairwise(names):
@@ -139,44 +128,8 @@ def test_any_two_cameras_swapped_answer_something_else(
     np.testing.assert_array_equal(reference.normalised(backwards), right)
 
 
-def test_blue_for_red_is_seen(inputs: ModuleType, checkpoints: Path, tmp_path: Path) -> None:
+def test_blue_for_red_is_seen(act_inputs: ModuleType, checkpoints: Path, tmp_path: Path) -> None:
     _, reference = opened(checkpoints, "so100_new", tmp_path / "b")
-    rows = rows_of(inputs, "so100_new", 0, 6)
+    rows = act_rows(act_inputs, "so100_new", 0, 6)
     bgr = {name: array[..., ::-1] if array.ndim == 4 else array for name, array in rows.items()}
     assert np.abs(reference.normalised(bgr) - reference.normalised(rows)).max() > 0.1
-
-
-def test_one_command_makes_the_bundle_and_the_boards_workspace(
-    shared_data: Path, tmp_path: Path
-) -> None:
-    checkpoint = write_checkpoint(
-        tmp_path / "checkpoint", config_of(cameras={"laptop": (48, 64), "phone": (48, 64)})
-    )
-    asked = [
-        "export",
-        "act",
-        "--act-path",
-        str(checkpoint),
-        "--export-path",
-        str(tmp_path / "b"),
-        "--units",
-        "degrees",
-        "--type",
-        "nash-e",
-        "--cal-num",
-        "5",
-        "--onnx-sim",
-    ]
-    assert main(asked) == 4  # nothing to calibrate with
-    dataset = ["--dataset", str(shared_data / "act" / "dataset_v3")]
-    assert main([*asked, *dataset]) == 0
-    assert main([*asked, *dataset]) == 4  # it is there
-    assert main([*asked, *dataset, "--force"]) == 0
-    bundle = load_bundle(tmp_path / "b", kind=ChunkBundle)
-    assert bundle.contract.rate_hz == 30.0
-    assert (tmp_path / "b" / "build_all.sh").is_file()
-    for name in bundle.contract.graphs:
-        assert len(list((tmp_path / "b" / name / f"calibration_data_{name}").rglob("*.npy"))) >= 5
-    # Golden rows are those of the dataset: its first frame is the first of the states there.
-    first = _module(shared_data / "act" / "inputs.py").state(6, 0, 0)
-    np.testing.assert_allclose(bundle.golden()["state"][0].astype(np.float64), first, rtol=1e-6)

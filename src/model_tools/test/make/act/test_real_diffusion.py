@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_tools.make.act.act_contract import ActRequest
-from model_tools.make.act.act_export import export_checkpoint
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_bundle
 from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.interfaces import F32, Backend, Tensor
 
+from .exports import exported
 from .test_real_checkpoints import _module
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
@@ -51,7 +49,7 @@ def flow(shared_data: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def inputs(flow: Path) -> ModuleType:
+def flow_inputs(flow: Path) -> ModuleType:
     module = _module(flow / "inputs.py")
     sys.modules["inputs"] = module  # as weights.py imports it
     return module
@@ -59,7 +57,7 @@ def inputs(flow: Path) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def bundles(
-    flow: Path, inputs: ModuleType, tmp_path_factory: pytest.TempPathFactory
+    flow: Path, flow_inputs: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, ChunkBundle]:
     """Return the bundle of each checkpoint."""
     safetensors = pytest.importorskip("safetensors.numpy")
@@ -73,18 +71,7 @@ def bundles(
         if not (checkpoint / "model.safetensors").exists():
             tensors = weights.assemble(flow / name)
             safetensors.save_file(tensors, checkpoint / "model.safetensors")
-        export_checkpoint(
-            ActRequest(
-                checkpoint=checkpoint,
-                output=folder / "bundle",
-                robot="so101",
-                units="degrees",
-                rate_hz=30.0,
-                name=name,
-                opset=11 if name == "two_cameras" else 17,
-            )
-        )
-        found[name] = load_bundle(folder / "bundle", kind=ChunkBundle)
+        found[name] = exported(checkpoint, name=name, opset=11 if name == "two_cameras" else 17)
     return found
 
 
@@ -119,16 +106,18 @@ def varied(contract: ChunkContract, change: Mapping[str, Any]) -> ChunkContract:
     )
 
 
-def observation_of(inputs: ModuleType, contract: ChunkContract, seed: int) -> ChunkObservation:
+def diffusion_observation(
+    flow_inputs: ModuleType, contract: ChunkContract, seed: int
+) -> ChunkObservation:
     """Return the observations of the first steps of a sequence."""
     seen = [
         ChunkObservation(
             images={
-                name: inputs.image(k, seed, step, camera.height, camera.width)
+                name: flow_inputs.image(k, seed, step, camera.height, camera.width)
                 for k, (name, camera) in enumerate(contract.cameras.items())
             },
-            state=inputs.state(seed, step).astype(np.float64),
-            environment=inputs.target(seed, step) if contract.environment_state else None,
+            state=flow_inputs.state(seed, step).astype(np.float64),
+            environment=flow_inputs.target(seed, step) if contract.environment_state else None,
         )
         for step in range(contract.observation_steps)
     ]
@@ -148,7 +137,7 @@ def noise_of(golden: Mapping[str, Tensor], head: str) -> F32:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_each_step_and_the_chunk_are_lerobots_for_the_same_noise(
     flow: Path,
-    inputs: ModuleType,
+    flow_inputs: ModuleType,
     bundles: Mapping[str, ChunkBundle],
     name: str,
     variant: str,
@@ -162,7 +151,9 @@ def test_each_step_and_the_chunk_are_lerobots_for_the_same_noise(
         key = f"graphs.{contract.policy_graph}"
         step = Watched(models[key], denoising.tensor)
         graphs = ChunkGraphs(contract, {**models, key: step})
-        chunk = graphs.run(observation_of(inputs, contract, seed), noise_of(golden, head))
+        chunk = graphs.run(
+            diffusion_observation(flow_inputs, contract, seed), noise_of(golden, head)
+        )
 
     steps = contract.chunk.steps
     unclipped = 20.0 if "unclipped" in variant else 1.0

@@ -15,30 +15,32 @@ EXAMPLE = "obs_dim: 108\nact_dim: 12\nhidden_sizes: [512, 256]\nactivation: tanh
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def network_yaml(tmp_path: Path) -> Path:
     return tmp_path / "cfg.yaml"
 
 
-def test_the_four_keys_of_a_perceptron_are_enough(file: Path) -> None:
-    file.write_text(EXAMPLE)
-    config = read_config(file)
+def test_the_four_keys_of_a_perceptron_are_enough(network_yaml: Path) -> None:
+    network_yaml.write_text(EXAMPLE)
+    config = read_config(network_yaml)
     assert (config.obs_dim, config.act_dim, config.hidden_sizes) == (108, 12, (512, 256))
     assert (config.activation, config.rnn, config.normaliser) == ("tanh", None, None)
 
 
-def test_recurrent_layers_are_before_the_hidden_ones_unless_said_otherwise(file: Path) -> None:
-    file.write_text(EXAMPLE + "rnn: {type: gru, hidden_size: 64}\n")
-    assert read_config(file).rnn == Recurrent(
+def test_recurrent_layers_are_before_the_hidden_ones_unless_said_otherwise(
+    network_yaml: Path,
+) -> None:
+    network_yaml.write_text(EXAMPLE + "rnn: {type: gru, hidden_size: 64}\n")
+    assert read_config(network_yaml).rnn == Recurrent(
         type="gru", hidden_size=64, num_layers=1, position="before_mlp"
     )
 
 
-def test_everything_that_is_wrong_is_said_at_once(file: Path) -> None:
-    file.write_text(
+def test_everything_that_is_wrong_is_said_at_once(network_yaml: Path) -> None:
+    network_yaml.write_text(
         "obs_dim: forty\nhidden_sizes: [64, 0]\nactivation: eluu\nunits: 3\nrnn: {type: rnn}\n"
     )
     with pytest.raises(ToolError) as caught:
-        read_config(file)
+        read_config(network_yaml)
     message = str(caught.value)
     for part in (
         "obs_dim: expected a whole number, found 'forty'",
@@ -52,12 +54,12 @@ def test_everything_that_is_wrong_is_said_at_once(file: Path) -> None:
         assert part in message
 
 
-def test_an_unknown_key_alone_is_refused(file: Path) -> None:
-    file.write_text(EXAMPLE + "normalizer: bake\n")
+def test_an_unknown_key_alone_is_refused(network_yaml: Path) -> None:
+    network_yaml.write_text(EXAMPLE + "normalizer: bake\n")
     with refusal(ToolError):
-        read_config(file)
+        read_config(network_yaml)
 
 
-def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+def test_a_file_that_is_not_there_is_named(network_yaml: Path) -> None:
     with refusal(BundleError):
-        read_config(file)
+        read_config(network_yaml)

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -38,28 +39,71 @@ ANSWERS = (
 """What no format says, or not each of them."""
 
 MakeRequest = Callable[..., ImportRequest]
+WriteRobot = Callable[[str], str]
+ABSENT = object()
+"""In the place of a value: the key is taken away."""
+
+
+class Writer(yaml.SafeDumper):
+    """Writes slices as the writer of a training does."""
+
+
+Writer.add_representer(
+    slice,
+    lambda dumper, value: dumper.represent_sequence(
+        "tag:yaml.org,2002:python/object/apply:builtins.slice",
+        [value.start, value.stop, value.step],
+    ),
+)
+
+
+def put(node: Any, place: str, value: object) -> None:
+    """Put a value at a dotted place; `*` is every key, `+` the end of a list."""
+    head, _, rest = place.partition(".")
+    if head == "+":
+        node.append(value)
+        return
+    for key in list(node) if head == "*" else [int(head) if isinstance(node, list) else head]:
+        if rest:
+            put(node[key], rest, value)
+        elif value is ABSENT:
+            del node[key]
+        else:
+            node[key] = value
 
 
 @pytest.fixture
 def request_for(tmp_path: Path) -> MakeRequest:
-    """Write a source, changed by `edit`, beside a model of this width, and ask to import it."""
+    """Write a source, with values changed at places, beside a model, and ask to import it."""
 
     def make(
         source: dict[str, Any] | str,
         width: int,
+        changes: Mapping[str, object] = MappingProxyType({}),
         *,
-        edit: Callable[[Any], object] | None = None,
         model: Path | None = None,
         **options: Any,
     ) -> ImportRequest:
         file = tmp_path / "source.yaml"
         if isinstance(source, dict):
             source = copy.deepcopy(source)
-            if edit:
-                edit(source)
-            source = yaml.safe_dump(source, sort_keys=False)
+            for place, value in changes.items():
+                put(source, place, value)
+            source = yaml.dump(source, Dumper=Writer, sort_keys=False)
         file.write_text(source, encoding="utf-8")
         model = model or save_policy(tmp_path / "policy.onnx", width, 2)
         return ImportRequest(source=file, model=model, **options)
 
     return make
+
+
+@pytest.fixture
+def robot_file(tmp_path: Path) -> WriteRobot:
+    """Write the file of a robot; return its path."""
+
+    def write(text: str) -> str:
+        file = tmp_path / "robot.xml"
+        file.write_text(text, "utf-8")
+        return str(file)
+
+    return write

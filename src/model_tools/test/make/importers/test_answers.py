@@ -11,7 +11,7 @@ from model_tools.make.importers.answers import answer_all, drop
 from model_tools.make.importers.draft import Draft, draft_text, todo
 from model_tools.make.importers.import_bundle import make_draft
 from policy_inference.errors import PolicyError
-from testkit.wording import refusal
+from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import MakeRequest
 from .small_runs import DEPLOY, DEPLOY_WIDTH
@@ -57,22 +57,22 @@ def test_a_star_answers_for_every_term(draft: Draft) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    "given",
     [
-        ("joints.stiffness", "expected KEY=VALUE, found 'joints.stiffness'"),
-        ("joints.stiffness={", "expected YAML"),
-        ("joints.stiffness=!!python/tuple 3", "expected YAML"),
-        ("joints.damping=@joints.stiffness", "expected a key with a value after @"),
-        ("observations.input.1.terms[2].scale=1", "expected a place in a list of 2"),
-        ("joints.names[*]=1", "expected a place in a list of 0"),
-        ("..=1", "expected a key like"),
-        ("joints.damping=@", "expected a key like"),
-        ("joints.damping=@joints.default_position[*]", "expected a key with a value after @"),
-        ("joints.damping=" + "[" * 5000, "--set joints.damping: expected YAML"),
+        "joints.stiffness",
+        "joints.stiffness={",
+        "joints.stiffness=!!python/tuple 3",
+        "joints.damping=@joints.stiffness",
+        "observations.input.1.terms[2].scale=1",
+        "joints.names[*]=1",
+        "..=1",
+        "joints.damping=@",
+        "joints.damping=@joints.default_position[*]",
+        "joints.damping=" + "[" * 5000,
     ],
 )
-def test_an_answer_that_fits_nowhere_is_refused(draft: Draft, given: str, message: str) -> None:
-    with pytest.raises(ToolError, match=message):
+def test_an_answer_that_fits_nowhere_is_refused(draft: Draft, given: str) -> None:
+    with refusal(ToolError):
         answer_all(draft, [given])
 
 
@@ -82,17 +82,13 @@ def test_a_copy_does_not_change_with_what_it_was_taken_from(draft: Draft) -> Non
     assert draft.find(("observations", "input.1", "terms", 0, "scale")) == todo("?")
 
 
-def test_nothing_cannot_be_dropped(draft: Draft) -> None:
-    with refusal(ToolError):
-        drop(draft, "")
-
-
 def test_a_todo_about_what_does_not_matter_can_be_dropped(draft: Draft) -> None:
     draft.block("action", "a second output")
     drop(draft, "action.TODO")
     assert "action" not in draft.todos()
-    with refusal(ToolError):
-        drop(draft, "action.TODO")
+    for gone in ("action.TODO", ""):
+        with refusal(ToolError):
+            drop(draft, gone)
 
 
 def test_answers_from_a_file_are_taken_and_given_ones_win(draft: Draft, tmp_path: Path) -> None:
@@ -112,7 +108,7 @@ def test_answers_from_a_file_are_taken_and_given_ones_win(draft: Draft, tmp_path
 @pytest.mark.parametrize("text", ["- joints.stiffness: 2\n", "", "joints.stiffness: [1\n"])
 def test_a_file_without_answers_is_refused(draft: Draft, tmp_path: Path, text: str) -> None:
     (tmp_path / "answers.yaml").write_text(text, "utf-8")
-    with pytest.raises(ToolError, match=r"answers\.yaml: expected"):
+    with refusal(ToolError):
         answer_all(draft, [], tmp_path / "answers.yaml")
 
 
@@ -125,7 +121,7 @@ def test_the_order_of_joints_that_the_source_says_is_not_to_be_answered(draft: D
 def test_an_answer_to_what_the_source_says_is_noted(draft: Draft) -> None:
     draft.put("rate_hz", 50.0)
     answer_all(draft, ["rate_hz=100"])
-    assert draft.remarks == ["rate_hz is 100, as answered, where a test says 50.0"]
+    check_wording(*draft.remarks)
 
 
 @pytest.mark.parametrize(
@@ -139,32 +135,25 @@ def test_a_number_in_the_place_of_a_section_is_refused(request_for: MakeRequest,
 
 def test_a_legged_robot_without_poses_to_pass_is_mentioned(request_for: MakeRequest) -> None:
     asked = request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee")
-    assert any("stand.via is not set" in remark for remark in make_draft(asked).remarks)
+    check_wording(*lines_with(make_draft(asked).remarks, "stand.via"))
     via = "stand.via=[{position: 0.2, duration_s: 1}]"
     answered = request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[via])
     assert not any("stand.via" in remark for remark in make_draft(answered).remarks)
 
 
 @pytest.mark.parametrize(
-    "answers",
+    ("answers", "notes"),
     [
-        ["velocity_command.max=[2.5, 0.4, 0.8]"],
-        ["velocity_command={min: [-1.0, -0.5, -1.5], max: [2.5, 0.4, 0.8]}"],
+        (["velocity_command.max=[2.5, 0.4, 0.8]"], 1),
+        (["velocity_command={min: [-1.0, -0.5, -1.5], max: [2.5, 0.4, 0.8]}"], 1),
+        (["velocity_command={min: [-0.5, -0.4, -0.8], max: [1.0, 0.4, 0.8]}"], 0),
     ],
 )
 def test_velocities_beyond_those_of_the_training_are_noted_and_its_range_is_kept(
-    request_for: MakeRequest, answers: list[str]
+    request_for: MakeRequest, answers: list[str], notes: int
 ) -> None:
     draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=answers))
 
-    beyond = "velocity_command.max: vx 2.5 is beyond the training's 2"
-    assert [text for text in draft.remarks if "beyond the training" in text] == [beyond]
-    assert "# answered; in training, as source.yaml says: [2.0, 0.5, 1.5]" in draft_text(draft)
-
-
-def test_velocities_below_those_of_the_training_are_no_note(request_for: MakeRequest) -> None:
-    answers = ["velocity_command.min=[-0.5, -0.4, -0.8]", "velocity_command.max=[1.0, 0.4, 0.8]"]
-    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=answers))
-
-    assert not any("beyond" in text for text in draft.remarks)
-    assert "[-1.0, -0.5, -1.5]" in draft_text(draft)
+    beyond = [text for text in draft.remarks if "beyond" in text]
+    assert len(beyond) == notes
+    check_wording(*beyond, *lines_with(draft_text(draft), "# answered"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,12 +11,19 @@ import yaml
 from model_tools.errors import ToolError
 from model_tools.files.foreign import parse_foreign_yaml
 from model_tools.make.importers.import_bundle import make_draft
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
-from .conftest import MakeRequest
+from .conftest import MakeRequest, WriteRobot
 from .small_runs import ENV, ENV_WIDTH, urdf
 
 JOINTS = "hip,knee"
+
+
+TARGETS = {"kind": "position", "offset": "default_position"}
+KEPT = {"joints": ["knee", "hip"], "scale": [0.25, 0.5]}
+LISTED = ENV.replace("joint_names: .*\n", "joint_names: [knee, hip]\n").replace(
+    "preserve_order: false", "preserve_order: true"
+)
 
 
 def test_patterns_are_resolved_and_the_action_keeps_its_own_order(request_for: MakeRequest) -> None:
@@ -25,21 +32,7 @@ def test_patterns_are_resolved_and_the_action_keeps_its_own_order(request_for: M
     assert draft.find("joints.default_position") == [0.1, -0.8]
     assert draft.find("joints.effort_limit") == [30.0, 40.0]
     assert draft.find("joints.velocity_limit") == [20.0, 20.0]
-    assert draft.find("action.terms") == [
-        {
-            "joints": ["knee", "hip"],
-            "kind": "position",
-            "scale": [0.25, 0.5],
-            "offset": "default_position",
-        }
-    ]
     assert draft.find("rate_hz") == 50.0
-
-
-def test_terms_of_the_old_namespace_are_known_and_absent_ones_skipped(
-    request_for: MakeRequest,
-) -> None:
-    draft = make_draft(request_for(ENV, ENV_WIDTH, joints=JOINTS))
     assert draft.find("observations.obs.terms") == [
         {"term": "base_ang_vel", "scale": 0.25, "clip": [-3.0, 3.0]},
         {"term": "velocity_command"},
@@ -47,67 +40,55 @@ def test_terms_of_the_old_namespace_are_known_and_absent_ones_skipped(
         {"term": "last_action"},
     ]
     assert draft.find("velocity_command.max") == [1.0, 0.5, 1.5]
-
-
-def test_gains_that_the_file_leaves_to_the_robot_model_stay_open(request_for: MakeRequest) -> None:
-    todos = make_draft(request_for(ENV, ENV_WIDTH, joints=JOINTS)).todos()
+    todos = draft.todos()
     assert {"joints.damping", "joints.position_min", "joints.position_max"} <= set(todos)
     assert "joints.stiffness" not in todos
 
 
-def test_the_simulator_s_order_of_the_joints_holds_where_none_is_kept(
-    request_for: MakeRequest,
+@pytest.mark.parametrize(
+    ("old", "new", "term"),
+    [
+        ("ENV", "ENV", KEPT),
+        ("order: true", "order: false", {"joints": ["hip", "knee"], "scale": [0.5, 0.25]}),
+        (
+            ", knee: 0.25",
+            ", '^(?!.*hip).*$': 0.25",
+            {"joints": ["knee", "hip"], "scale": [0.25, 0.5]},
+        ),
+    ],
+)
+def test_the_action_has_its_own_order_or_the_simulator_s(
+    request_for: MakeRequest, old: str, new: str, term: dict[str, Any]
 ) -> None:
-    source = ENV.replace("preserve_order: true", "preserve_order: false")
-    draft = make_draft(request_for(source, ENV_WIDTH, joints=JOINTS))
-    assert draft.find("action.terms")[0]["joints"] == ["hip", "knee"]
+    draft = make_draft(request_for(ENV.replace(old, new), ENV_WIDTH, joints=JOINTS))
+    assert draft.find("action.terms") == [{**TARGETS, **term}]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("joints", "old", "new"),
     [
-        (
-            ".*hip: 0.1",
-            ".*ankle: 0.1",
-            "joint_pos: expected patterns that match a joint, found '.*ankle'",
-        ),
-        (
-            "{.*hip: 0.1, knee: -0.8}",
-            "{.*: 0.1, knee: -0.8}",
-            "joint_pos: expected one pattern for knee, found '.*' and 'knee'",
-        ),
-        ("{.*hip: 0.5,", "{'[': 0.5,", "expected names or patterns of names .*found '\\['"),
-        ("joint_vel: {.*: 0.0}", "joint_vel: {.*: 0.5}", "expected default velocities of 0"),
-        (
-            "decimation: 4",
-            "decimation: 4\nrate: !!python/name:os.system ''",
-            "line 4, column 7: the tag !!python/name:os.system",
-        ),
-        ("sim: {dt: 0.005}", "sim: {}", "sim.dt: expected a value, found no such key"),
-        (
-            "[knee, hip]\n    scale",
-            "[knee, hip, toe]\n    scale",
-            "joint_names: expected patterns that match a joint, found 'toe'",
-        ),
-        (
-            "[knee, hip]\n    scale",
-            "[knee]\n    scale",
-            "expected patterns that match a joint, found '.\\*hip'",
-        ),
-        ("joint_names_expr: [.*]", "joint_names_expr: [hip]", "limit_sim: expected patterns"),
+        (JOINTS, ".*hip: 0.1", ".*ankle: 0.1"),
+        (JOINTS, "{.*hip: 0.1, knee: -0.8}", "{.*: 0.1, knee: -0.8}"),
+        (JOINTS, "{.*hip: 0.5,", "{'[': 0.5,"),
+        (JOINTS, "joint_vel: {.*: 0.0}", "joint_vel: {.*: 0.5}"),
+        (JOINTS, "decimation: 4", "decimation: 4\nrate: !!python/name:os.system ''"),
+        (JOINTS, "sim: {dt: 0.005}", "sim: {}"),
+        (JOINTS, "[knee, hip]\n    scale", "[knee, hip, toe]\n    scale"),
+        (JOINTS, "[knee, hip]\n    scale", "[knee]\n    scale"),
+        (JOINTS, "joint_names_expr: [.*]", "joint_names_expr: [hip]"),
+        (JOINTS, ENV[ENV.index("[null, null") + 6 :], ""),
+        ("hip_joint,knee_joint", "decimation: 4", "decimation: 4"),
+        (None, "decimation: 4", "decimation: 4"),
+        (None, ENV, LISTED.replace("order: true\n    use", "order: false\n    use")),
     ],
+    ids=range(13),
 )
-def test_a_wrong_file_is_refused_with_its_place(
-    request_for: MakeRequest, old: str, new: str, message: str
+def test_a_wrong_file_or_an_order_that_nothing_says_is_refused(
+    request_for: MakeRequest, joints: str | None, old: str, new: str
 ) -> None:
     assert ENV.count(old) == 1
-    with pytest.raises(ToolError, match=message):
-        make_draft(request_for(ENV.replace(old, new), ENV_WIDTH, joints=JOINTS))
-
-
-def test_names_that_no_pattern_matches_lead_to_the_robot_s_names(request_for: MakeRequest) -> None:
-    with pytest.raises(ToolError, match=r"joints\.robot_names"):
-        make_draft(request_for(ENV, ENV_WIDTH, joints="hip_joint,knee_joint"))
+    with refusal(ToolError):
+        make_draft(request_for(ENV.replace(old, new), ENV_WIDTH, joints=joints))
 
 
 def test_an_action_of_the_training_s_own_code_is_a_question_that_names_it(
@@ -116,7 +97,7 @@ def test_an_action_of_the_training_s_own_code_is_a_question_that_names_it(
     own = "  joint_pos:\n    class_type: my_lab.mdp:GaitAction\n    gaits: 3\ncommands:"
     source = ENV[: ENV.index("  joint_pos:\n    class_type")] + own + ENV.split("commands:")[1]
     todos = make_draft(request_for(source, ENV_WIDTH, joints=JOINTS)).todos()
-    assert "GaitAction (keys class_type, gaits)" in todos["action.terms"]
+    check_wording(todos["action.terms"])
     terms = "action.terms=[{joints: [hip, knee], kind: position, scale: 0.5}]"
     draft = make_draft(request_for(source, ENV_WIDTH, joints=JOINTS, answers=[terms]))
     assert not [key for key in draft.todos() if key.startswith("action")]
@@ -160,31 +141,15 @@ def test_zeros_at_the_places_of_other_joints_are_a_question(request_for: MakeReq
     assert "observations.obs.terms[2].scale" in unknown.todos()
 
 
-def test_all_joints_but_some_are_a_pattern(request_for: MakeRequest) -> None:
-    source = ENV.replace("{.*hip: 0.5, knee: 0.25}", "{.*hip: 0.5, '^(?!.*hip).*$': 0.25}")
-    draft = make_draft(request_for(source, ENV_WIDTH, joints=JOINTS))
-    assert draft.find("action.terms")[0]["scale"] == [0.25, 0.5]
-
-
 def test_a_function_that_may_be_a_phase_is_asked_about(request_for: MakeRequest) -> None:
-    source = ENV.replace(
-        "    unused: null\n",
-        """
-    clock: {func: "my_lab.mdp:phase", params: {cycle_time: 0.8, command_name: base_velocity}}
-""",
-    )
-    draft = make_draft(request_for(source, ENV_WIDTH + 2, joints="hip,knee"))
+    clock = 'clock: {func: "my_lab.mdp:phase", params: {cycle_time: 0.8, command_name: velocity}}'
+    source, term = ENV.replace("unused: null", clock), "observations.obs.terms[4]"
+    draft = make_draft(request_for(source, ENV_WIDTH + 2, joints=JOINTS))
     assert draft.find("observations.obs.terms")[4]["period_s"] == 0.8
-    assert "[sin, cos] or [cos, sin]" in draft.todos()["observations.obs.terms[4].parts"]
-    assert "reads command_name" in draft.todos()["observations.obs.terms[4].standing"]
     source = source.replace("cycle_time: 0.8, ", "")
-    todos = make_draft(request_for(source, ENV_WIDTH + 2, joints="hip,knee")).todos()
-    assert "phase, if clock is sin and cos" in todos["observations.obs.terms[4].term"]
-
-
-def test_a_file_that_was_cut_off_is_refused(request_for: MakeRequest) -> None:
-    with refusal(ToolError):
-        make_draft(request_for(ENV[: ENV.index("[null, null") + 6], ENV_WIDTH))
+    unknown = make_draft(request_for(source, ENV_WIDTH + 2, joints=JOINTS)).todos()
+    parts, standing = (draft.todos()[f"{term}.{key}"] for key in ("parts", "standing"))
+    check_wording(parts, standing, unknown[f"{term}.term"])
 
 
 def test_a_command_that_is_no_velocity_comes_from_a_topic_as_wide_as_the_model_says(
@@ -224,23 +189,6 @@ def test_joints_that_are_listed_everywhere_need_no_order_from_the_user(
     assert draft.find("joints.default_position") == [-0.8, 0.1]
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (ENV, "observations.policy.joint_pos: reads joints in the simulator's order.*--joints"),
-        (
-            LISTED.replace("preserve_order: true\n    use", "preserve_order: false\n    use"),
-            "expected the robot's joints, which this file names by patterns.*--joints",
-        ),
-    ],
-)
-def test_the_simulator_s_order_is_asked_for_and_never_guessed(
-    request_for: MakeRequest, source: str, message: str
-) -> None:
-    with pytest.raises(ToolError, match=message):
-        make_draft(request_for(source, ENV_WIDTH))
-
-
 def test_a_file_whose_order_is_lost_is_refused(request_for: MakeRequest) -> None:
     source = parse_foreign_yaml(ENV, "a test")
     shuffled = yaml.safe_dump(json.loads(json.dumps(source, default=str)), sort_keys=True)
@@ -249,20 +197,14 @@ def test_a_file_whose_order_is_lost_is_refused(request_for: MakeRequest) -> None
 
 
 def test_a_robot_s_file_with_two_orders_is_asked_about(
-    request_for: MakeRequest, tmp_path: Path
+    request_for: MakeRequest, robot_file: WriteRobot
 ) -> None:
-    file = tmp_path / "robot.urdf"
-    file.write_text(urdf(["hip", "foot"], ["knee"]), "utf-8")
-    with refusal(ToolError):
-        make_draft(request_for(ENV, ENV_WIDTH, joints=str(file)))
-    with refusal(ToolError):
-        make_draft(request_for(ENV, ENV_WIDTH, joints=str(file), joint_order="sdk"))
-
-
-def test_a_robot_s_file_whose_two_orders_are_one_needs_no_word(
-    request_for: MakeRequest, tmp_path: Path
-) -> None:
-    file = tmp_path / "robot.urdf"
-    file.write_text(urdf(["hip", "knee"]), "utf-8")
-    draft = make_draft(request_for(ENV, ENV_WIDTH, joints=str(file)))
-    assert draft.find("joints.names") == ["hip", "knee"]
+    one = robot_file(urdf(["hip", "knee"]))
+    assert make_draft(request_for(ENV, ENV_WIDTH, joints=one)).find("joints.names") == [
+        "hip",
+        "knee",
+    ]
+    two = robot_file(urdf(["hip", "foot"], ["knee"]))
+    for order in (None, "sdk"):
+        with refusal(ToolError):
+            make_draft(request_for(ENV, ENV_WIDTH, joints=two, joint_order=order))

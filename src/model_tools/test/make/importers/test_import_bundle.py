@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +13,7 @@ import yaml
 from onnx.external_data_helper import convert_model_to_external_data
 
 from model_tools.errors import ToolError
-from model_tools.make.importers.draft import Draft, todo
+from model_tools.make.importers.draft import todo
 from model_tools.make.importers.import_bundle import (
     ImportRequest,
     import_bundle,
@@ -26,9 +25,9 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.schema import Reader
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
-from testkit.wording import refusal
+from testkit.wording import check_wording, lines_with, refusal
 
-from .conftest import ANSWERS, MakeRequest
+from .conftest import ANSWERS, MakeRequest, WriteRobot
 from .small_models import save_policy
 from .small_runs import DEPLOY, DEPLOY_WIDTH
 
@@ -39,28 +38,34 @@ def request_(request_for: MakeRequest) -> ImportRequest:
     return request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=ANSWERS)
 
 
-def test_a_bundle_with_every_answer_loads(request_: ImportRequest, tmp_path: Path) -> None:
+def test_a_bundle_with_every_answer_loads_and_its_comments_say_where_values_came_from(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
     draft = import_bundle(request_, tmp_path / "bundle")
     assert draft.todos() == {}
     bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
     assert bundle.contract.stand.position.tolist() == [0.1, -0.8]
     assert bundle.artifact("onnx")[1].read_bytes() == (tmp_path / "policy.onnx").read_bytes()
+    text = bundle.file.read_text(encoding="utf-8")
+    check_wording(*lines_with(text, "source.yaml"), *lines_with(text, "# default_joint_pos"))
+    written = yaml.safe_load(text)
+    assert written["model"].pop("golden")["file"] == "golden.npz"
+    assert written == draft.values
 
 
-# This format says the gains.
-UNSAID = [given for given in ANSWERS if not given.startswith(("joints.stiff", "joints.damp"))]
-
-
-@pytest.mark.parametrize("left_out", UNSAID)
-def test_each_answer_that_is_missing_keeps_the_bundle_from_loading(
-    request_: ImportRequest, tmp_path: Path, left_out: str
+def test_answers_that_are_missing_are_asked_for_and_keep_the_bundle_from_loading(
+    request_: ImportRequest, tmp_path: Path
 ) -> None:
-    key = left_out.partition("=")[0]
-    answers = [given for given in ANSWERS if given != left_out]
-    request = dataclasses.replace(request_, answers=answers)
-    assert list(import_bundle(request, tmp_path / "bundle").todos()) == [key]
-    with pytest.raises(BundleError, match=key):
+    request = dataclasses.replace(request_, answers=[])
+    todos = import_bundle(request, tmp_path / "bundle").todos()
+    keys = [given.partition("=")[0] for given in ANSWERS]
+    # This format says the gains.
+    assert {*todos} == {*keys} - {"joints.stiffness", "joints.damping"}
+    assert list(todos)[:2] == ["name", "version"]
+    check_wording(todos["provenance.licence"])
+    with pytest.raises(BundleError) as caught:
         load_bundle(tmp_path / "bundle", kind=JointBundle)
+    assert all(key in str(caught.value) for key in todos)
 
 
 @pytest.mark.parametrize(
@@ -83,33 +88,13 @@ def test_the_loader_refuses_a_todo_in_any_place(request_: ImportRequest, key: st
     assert any(problem.key in {key, f"{key}.TODO"} for problem in reader.problems)
 
 
-def test_comments_say_where_values_came_from_and_the_text_means_the_values(
-    request_: ImportRequest, tmp_path: Path
-) -> None:
-    draft = import_bundle(request_, tmp_path / "bundle")
-    text = (tmp_path / "bundle" / "policy.yaml").read_text(encoding="utf-8")
-    assert "  # default_joint_pos, in policy order\n  default_position:" in text
-    assert "Imported by model_tools from source.yaml" in text
-    written = yaml.safe_load(text)
-    assert written["model"].pop("golden")["file"] == "golden.npz"
-    assert written == draft.values
-
-
-def test_a_wrong_answer_is_refused_before_anything_is_written(
-    request_: ImportRequest, tmp_path: Path
-) -> None:
-    request = dataclasses.replace(request_, answers=[*ANSWERS, "stand.duration_s=-1"])
-    with refusal(BundleError):
-        import_bundle(request, tmp_path / "bundle")
-    assert not (tmp_path / "bundle").exists()
-
-
-def test_a_contract_that_does_not_hold_leaves_nothing_behind(
-    request_: ImportRequest, tmp_path: Path
+@pytest.mark.parametrize("answer", ["stand.duration_s=-1", "joints.position_max=-5"])
+def test_a_wrong_answer_is_refused_and_leaves_nothing_behind(
+    request_: ImportRequest, tmp_path: Path, answer: str
 ) -> None:
     before = sorted(tmp_path.iterdir())
-    request = dataclasses.replace(request_, answers=[*ANSWERS, "joints.position_max=-5"])
-    with pytest.raises(BundleError, match="position_min"):
+    request = dataclasses.replace(request_, answers=[*ANSWERS, answer])
+    with refusal(BundleError):
         import_bundle(request, tmp_path / "bundle")
     assert sorted(tmp_path.iterdir()) == before
 
@@ -165,33 +150,37 @@ def test_weights_outside_of_the_models_folder_are_not_read(
         import_bundle(request, tmp_path / "bundle")
 
 
-def test_limits_come_from_a_robot_file_by_name(request_: ImportRequest, tmp_path: Path) -> None:
-    robot = tmp_path / "robot.urdf"
-    robot.write_text(URDF, encoding="utf-8")
-    answers = [given for given in ANSWERS if "limit" not in given and "position_m" not in given]
-    draft = make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
+UNLIMITED = [given for given in ANSWERS if "limit" not in given and "position_m" not in given]
+
+
+def test_limits_come_from_a_robot_file_by_name(
+    request_: ImportRequest, robot_file: WriteRobot
+) -> None:
+    robot = robot_file(URDF)
+    given = dataclasses.replace(request_, answers=UNLIMITED, robot=Path(robot))
+    draft = make_draft(given)
     assert draft.find("joints.position_min") == [-1.0, -2.0]
     assert draft.find("joints.effort_limit") == [30.0, 40.0]
     assert draft.todos() == {}
+    draft = make_draft(dataclasses.replace(given, robot=None, joints=robot, joint_order="listed"))
+    assert draft.find("joints.names") == ["knee", "hip"]
+    assert draft.find("joints.effort_limit") == [40.0, 30.0]
 
 
 def test_what_the_robot_file_calls_a_joint_otherwise_is_asked_for(
-    request_: ImportRequest, tmp_path: Path
+    request_: ImportRequest, tmp_path: Path, robot_file: WriteRobot
 ) -> None:
-    robot = tmp_path / "robot.urdf"
-    robot.write_text(URDF.replace('"hip"', '"upper_joint"'), encoding="utf-8")
-    answers = [given for given in ANSWERS if "limit" not in given and "position_m" not in given]
-    request = dataclasses.replace(request_, answers=answers, robot=robot)
+    robot = Path(robot_file(URDF.replace('"hip"', '"upper_joint"')))
+    request = dataclasses.replace(request_, answers=UNLIMITED, robot=robot)
     todos = make_draft(request).todos()
-    assert "robot calls hip, by name or pattern" in todos["joints.robot_names"]
-    assert "robot.urdf has knee, upper_joint" in todos["joints.robot_names"]
+    check_wording(todos["joints.robot_names"])
     assert "joints.effort_limit" in todos
 
     import_bundle(dataclasses.replace(request, answers=ANSWERS), tmp_path / "open")
-    with pytest.raises(BundleError, match=r"joints\.robot_names: .*'TODO'"):
+    with refusal(BundleError):
         load_bundle(tmp_path / "open")
 
-    answers.append("joints.robot_names={h.*: upper_joint}")
+    answers = [*UNLIMITED, "joints.robot_names={h.*: upper_joint}"]
     import_bundle(dataclasses.replace(request, answers=answers), tmp_path / "bundle")
     joints = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.joints
     assert joints.on_robot() == ("upper_joint", "knee")
@@ -199,45 +188,26 @@ def test_what_the_robot_file_calls_a_joint_otherwise_is_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("answer", "found"),
-    [
-        ("{hip: ankle}", "found none named ankle; it has knee, upper_joint"),
-        (
-            "{foot: upper_joint}",
-            "robot_names: expected keys that match one of hip, knee, found 'foot'",
-        ),
-        ("{hip: 3}", "robot_names: expected the robot's name by name or pattern"),
-        ("upper_joint", "robot_names: expected the robot's name by name or pattern"),
-    ],
+    "answer", ["{hip: ankle}", "{foot: upper_joint}", "{hip: 3}", "upper_joint"]
 )
 def test_names_that_the_robot_file_does_not_have_are_refused(
-    request_: ImportRequest, tmp_path: Path, answer: str, found: str
+    request_: ImportRequest, robot_file: WriteRobot, answer: str
 ) -> None:
-    robot = tmp_path / "robot.urdf"
-    robot.write_text(URDF.replace('"hip"', '"upper_joint"'), encoding="utf-8")
+    robot = Path(robot_file(URDF.replace('"hip"', '"upper_joint"')))
     answers = [*ANSWERS, f"joints.robot_names={answer}"]
-    with pytest.raises(ToolError, match=found):
+    with refusal(ToolError):
         make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
 
 
-def test_joint_names_may_be_the_order_of_a_robot_file(
-    request_: ImportRequest, tmp_path: Path
-) -> None:
-    robot = tmp_path / "robot.urdf"
-    robot.write_text(URDF, encoding="utf-8")
-    draft = make_draft(dataclasses.replace(request_, joints=str(robot), joint_order="listed"))
-    assert draft.find("joints.names") == ["knee", "hip"]
-
-
 @pytest.mark.parametrize(
-    ("model", "message"),
-    [(b"\x08\x08\x12\x07pyto", "expected an ONNX model"), (b"", "without graph or outputs")],
+    "model",
+    [b"\x08\x08\x12\x07pyto", b""],
 )
 def test_a_model_that_was_cut_off_is_refused(
-    request_: ImportRequest, tmp_path: Path, model: bytes, message: str
+    request_: ImportRequest, tmp_path: Path, model: bytes
 ) -> None:
     (tmp_path / "policy.onnx").write_bytes(model)
-    with pytest.raises(ToolError, match=message):
+    with refusal(ToolError):
         make_draft(request_)
 
 
@@ -261,14 +231,6 @@ URDF = """<robot name="r">
 </robot>"""
 
 
-def test_what_the_contract_requires_is_asked_for_in_its_order() -> None:
-    draft = Draft("nothing")
-    draft.complete()
-    todos: dict[str, Any] = draft.todos()
-    assert list(todos)[:3] == ["name", "version", "rate_hz"]
-    assert todos["provenance.licence"] == "SPDX identifier of the weights' licence"
-
-
 def test_a_model_whose_metadata_name_the_joints_otherwise_is_refused(
     request_: ImportRequest, tmp_path: Path
 ) -> None:
@@ -278,38 +240,6 @@ def test_a_model_whose_metadata_name_the_joints_otherwise_is_refused(
     onnx.save(model, str(request_.model))
     with refusal(ToolError):
         make_draft(request_)
-
-
-def test_limits_come_from_the_file_that_names_the_joints(
-    request_: ImportRequest, tmp_path: Path
-) -> None:
-    (tmp_path / "robot.urdf").write_text(
-        "<robot name='r'>"
-        + "".join(
-            f"<joint name='{name}' type='revolute'><limit lower='-{top}' upper='{top}' "
-            "velocity='20' effort='30'/></joint>"
-            for name, top in (("hip", 1), ("knee", 2))
-        )
-        + "</robot>",
-        "utf-8",
-    )
-    answers = [given for given in ANSWERS if not given.startswith("joints.position")]
-    draft = make_draft(
-        dataclasses.replace(
-            request_, joints=str(tmp_path / "robot.urdf"), joint_order="listed", answers=answers
-        )
-    )
-    assert draft.find("joints.position_max") == [1.0, 2.0]
-
-
-def test_errors_about_a_file_that_was_never_written_say_so(
-    request_: ImportRequest, tmp_path: Path
-) -> None:
-    request = dataclasses.replace(request_, answers=[*ANSWERS, "joints.position_max=-5"])
-    with pytest.raises(BundleError) as caught:
-        import_bundle(request, tmp_path / "bundle")
-    assert f"{tmp_path / 'bundle' / 'policy.yaml'} (not written): joints" in str(caught.value)
-    assert "/.bundle." not in str(caught.value)
 
 
 def test_statistics_kept_beside_the_model_go_into_the_bundle(
@@ -337,23 +267,23 @@ def test_statistics_that_were_kept_and_are_not_beside_the_model_are_missed(
 
 
 @pytest.mark.parametrize(
-    ("stated", "expected"),
+    "stated",
     [
-        ("[" * 100_000, "obs_stats: expected JSON"),
-        ("1", "obs_stats: expected a mapping"),
-        ('{"file": "../x.npz", "sha256": ""}', "expected the name of a file beside the model"),
-        ('{"file": "", "sha256": ""}', "expected the name of a file beside the model"),
-        ('{"file": "x.npz", "sha256": 1}', "sha256: expected text"),
+        "[" * 100_000,
+        "1",
+        '{"file": "../x.npz", "sha256": ""}',
+        '{"file": "", "sha256": ""}',
+        '{"file": "x.npz", "sha256": 1}',
     ],
 )
 def test_metadata_that_name_no_statistics_are_one_error(
-    request_: ImportRequest, tmp_path: Path, stated: str, expected: str
+    request_: ImportRequest, tmp_path: Path, stated: str
 ) -> None:
     keep_statistics(request_)
     model = onnx.load(str(request_.model))
     onnx.helper.set_model_props(model, {"obs_stats": stated})
     onnx.save(model, str(request_.model))
-    with pytest.raises(ToolError, match=expected):
+    with refusal(ToolError):
         import_bundle(request_, tmp_path / "bundle")
 
 

@@ -26,9 +26,9 @@ from policy_inference.core.clip_player import ClipPlayer
 from policy_inference.interfaces import F64
 from robot_sim.figures import load_robot
 from robot_sim.model import build_model
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
-from .conftest import ANSWERS
+from .conftest import ANSWERS, WriteRobot
 from .small_models import save, save_policy
 
 FRAMES, JOINTS, BODIES = 7, ("hip", "knee"), ("trunk", "foot")
@@ -133,14 +133,14 @@ def save_tracker(file: Path, **metadata: str) -> Path:
     )
 
 
-def answers(*but: str) -> list[str]:
+def tracker_answers(*but: str) -> list[str]:
     left_out = ("joints.stiffness", "joints.damping", "stand.position", *but)
     return [given for given in ANSWERS if given.partition("=")[0] not in left_out]
 
 
 def test_the_motion_inside_a_model_becomes_the_bundle_s_clip(tmp_path: Path) -> None:
     model = save_tracker(tmp_path / "policy.onnx")
-    request = ImportRequest(source=model, answers=[*answers(), *OWN])
+    request = ImportRequest(source=model, answers=[*tracker_answers(), *OWN])
     assert import_bundle(request, tmp_path / "bundle").todos() == {}
     bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
     motion, clip = tables(), bundle.clip
@@ -190,7 +190,7 @@ def test_the_pose_of_the_anchor_alone_inside_a_model_becomes_the_bundle_s_clip(
         "{term: joint_vel}, {term: last_action}]"
     )
     own = [answer for answer in OWN if not answer.startswith("observations.")]
-    given = [*answers(), *own, terms]
+    given = [*tracker_answers(), *own, terms]
     asked = make_draft(ImportRequest(source=model, answers=given)).todos()
     assert "motion.anchor.body" in asked["motion.clip"]
     given.append("motion.anchor.body=trunk")
@@ -205,20 +205,13 @@ def test_the_pose_of_the_anchor_alone_inside_a_model_becomes_the_bundle_s_clip(
     )
 
 
-def test_a_bundle_s_motion_is_shown(tmp_path: Path) -> None:
-    chain = "motion.anchor.chain=[{joint: hip, position_m: [0, 0, 1]}]"
-    model = save_tracker(tmp_path / "policy.onnx")
-    request = ImportRequest(source=model, answers=[*answers(), *OWN, chain])
-    import_bundle(request, tmp_path / "bundle")
-    rows = dict(inspect_path(tmp_path / "bundle").rows)
-    assert rows["motion"] == "motion.npz; hold after the last frame; anchor trunk behind hip"
-
-
 def test_golden_rows_go_through_the_motion(tmp_path: Path) -> None:
     """In each of them the model answers with the frame of its tick."""
+    chain = "motion.anchor.chain=[{joint: hip, position_m: [0, 0, 1]}]"
     model = save_tracker(tmp_path / "policy.onnx")
-    request = ImportRequest(source=model, answers=[*answers(), *OWN])
+    request = ImportRequest(source=model, answers=[*tracker_answers(), *OWN, chain])
     import_bundle(request, tmp_path / "bundle")
+    check_wording(dict(inspect_path(tmp_path / "bundle").rows)["motion"])
     golden = load_bundle(tmp_path / "bundle", kind=JointBundle).golden()
     frames = np.minimum(golden["time_step"].ravel().astype(int), FRAMES - 1)
     assert {*frames} == {*range(FRAMES)}
@@ -227,26 +220,18 @@ def test_golden_rows_go_through_the_motion(tmp_path: Path) -> None:
 
 
 def test_what_a_tracker_does_not_state_is_asked_for(tmp_path: Path) -> None:
-    todos = make_draft(ImportRequest(source=save_tracker(tmp_path / "policy.onnx"))).todos()
-    assert {"rate_hz", "motion.at_end", "motion.anchor.chain"} <= {*todos}
-    assert "answer rate_hz, and the frames in the model are taken" in todos["motion.clip"]
-
-
-def test_frames_without_names_are_not_promised(tmp_path: Path) -> None:
     model = save_tracker(tmp_path / "policy.onnx")
+    todos = make_draft(ImportRequest(source=model)).todos()
+    assert {"rate_hz", "motion.at_end", "motion.anchor.chain"} <= {*todos}
     content = onnx.load(model)
     nameless = [prop for prop in content.metadata_props if prop.key != "body_names"]
     del content.metadata_props[:]
     content.metadata_props.extend(nameless)
     onnx.save(content, str(model))
-    todos = make_draft(ImportRequest(source=model, answers=["rate_hz=50"])).todos()
-    assert "rate_hz" not in todos["motion.clip"]
-
-
-def test_a_tracker_without_a_motion_inside_asks_for_a_clip(tmp_path: Path) -> None:
-    model = save_policy(tmp_path / "policy.onnx", WIDTH, 2, metadata=METADATA)
-    request = ImportRequest(source=model, answers=["rate_hz=50"])
-    assert make_draft(request).todos()["motion.clip"].endswith("--motion FILE")
+    rate = ImportRequest(source=model, answers=["rate_hz=50"])
+    bare = save_policy(tmp_path / "bare.onnx", WIDTH, 2, metadata=METADATA)
+    asked = [make_draft(each).todos() for each in (rate, ImportRequest(source=bare))]
+    check_wording(*(each["motion.clip"] for each in (todos, *asked)))
 
 
 def clip_file(file: Path, names: Sequence[str] = JOINTS) -> Path:
@@ -260,7 +245,7 @@ def test_a_clip_of_the_user_becomes_the_bundle_s(tmp_path: Path) -> None:
     request = ImportRequest(
         source=model,
         motion=clip_file(tmp_path / "mine.npz"),
-        answers=[*answers(), *OWN],
+        answers=[*tracker_answers(), *OWN],
     )
     assert import_bundle(request, tmp_path / "bundle").todos() == {}
     bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
@@ -368,23 +353,12 @@ def test_offsets_of_joints_and_bodies_without_joints_are_part_of_the_way(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("tail", "expected the body tail, the anchor of the motion, found base, waist, plate"),
-        ("hook", "expected hinges on the way from base to hook, found the joint lift"),
-    ],
+    ("text", "body"),
+    [(ROBOT, "tail"), (ROBOT, "hook"), ("<mujoco><worldbody><body", "torso")],
+    ids=("no such body", "behind a slide", "no robot"),
 )
 def test_an_anchor_that_the_robot_cannot_have_is_refused(
-    tmp_path: Path, body: str, message: str
+    robot_file: WriteRobot, text: str, body: str
 ) -> None:
-    file = tmp_path / "robot.xml"
-    file.write_text(ROBOT, "utf-8")
-    with pytest.raises(ToolError, match=message):
-        anchor_chain(file, body)
-
-
-def test_a_robot_that_mujoco_cannot_read_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "robot.xml"
-    file.write_text("<mujoco><worldbody><body", "utf-8")
     with refusal(ToolError):
-        anchor_chain(file, "torso")
+        anchor_chain(Path(robot_file(text)), body)

@@ -51,7 +51,7 @@ def legged(shared_data: Path) -> Path:
     return shared_data / "legged"
 
 
-def answers(*, but: Sequence[str] = ()) -> list[str]:
+def answers_but(*, but: Sequence[str] = ()) -> list[str]:
     return [given for given in ANSWERS if given.partition("=")[0] not in but]
 
 
@@ -82,7 +82,7 @@ def sense(state: RobotState, recording: Recording, row: int) -> None:
     state.derive()
 
 
-def replayed(
+def replayed_rows(
     state: RobotState,
     policy: JointPolicy,
     backend: Backend,
@@ -110,7 +110,7 @@ def test_unitree_s_go2_gives_its_golden_rows_from_their_sensors(
         model=folder / "policy.onnx",
         joints=GO2_JOINTS,
         robot=folder / "go2.xml",
-        answers=answers(
+        answers=answers_but(
             but=(
                 "joints.stiffness",
                 "joints.damping",
@@ -124,7 +124,7 @@ def test_unitree_s_go2_gives_its_golden_rows_from_their_sensors(
     with imported(request, tmp_path / "go2") as (state, policy, backend):
         # The rows do not follow each other in time: each has its own previous action.
         rows = range(len(golden["obs"]))
-        found = replayed(state, policy, backend, golden, golden["obs"][:, -12:], rows)
+        found = replayed_rows(state, policy, backend, golden, golden["obs"][:, -12:], rows)
     np.testing.assert_allclose(found[0], golden["obs"], rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(found[1], golden["actions"], rtol=0, atol=TOLERANCE)
     contract = load_bundle(tmp_path / "go2", kind=JointBundle).contract
@@ -166,7 +166,7 @@ def test_metadata_in_the_lite3_s_model_give_its_golden_rows(legged: Path, tmp_pa
     request = ImportRequest(
         source=tmp_path / "policy.onnx",
         answers=[
-            *answers(but=("joints.stiffness", "joints.damping")),
+            *answers_but(but=("joints.stiffness", "joints.damping")),
             *RANGE,
             "rate_hz=50",
             f"{terms}[*].scale=1",
@@ -178,7 +178,7 @@ def test_metadata_in_the_lite3_s_model_give_its_golden_rows(legged: Path, tmp_pa
         ],
     )
     with imported(request, tmp_path / "lite3") as (state, policy, backend):
-        found = replayed(
+        found = replayed_rows(
             state, policy, backend, recording, previous_actions(recording), golden["index"].tolist()
         )
     np.testing.assert_allclose(found[0], golden["obs"], rtol=0, atol=TOLERANCE)
@@ -190,7 +190,7 @@ def test_leapp_gives_the_recorded_actions_and_targets_from_raw_sensors(
 ) -> None:
     request = ImportRequest(
         source=legged / "leapp" / "lite3_velocity.yaml",
-        answers=[*answers(), *RANGE, f"joints.default_position={LITE3_DEFAULT}"],
+        answers=[*answers_but(), *RANGE, f"joints.default_position={LITE3_DEFAULT}"],
     )
     recording = dict(np.load(legged / "lite3" / "rollout_50hz.npz"))
     previous, scale = previous_actions(recording), np.array([0.125, 0.25, 0.25] * 4)
@@ -251,7 +251,7 @@ def test_a_g1_that_follows_a_motion_says_what_it_needs_and_gives_its_golden_outp
         robot=Path("g1"),
         motion=save_motion(tmp_path / "turn.npz", names, pose),
         answers=[
-            *answers(but=[f"joints.{key}" for key in (*stated, *limits)]),
+            *answers_but(but=[f"joints.{key}" for key in (*stated, *limits)]),
             "motion.at_end=hold",
             "observations.obs.terms[0].joints=[.*]",
             "observations.obs.terms[1].joints=[.*]",
@@ -298,7 +298,7 @@ def test_anymal_s_descriptor_asks_for_what_actuator_networks_hide(
         source=source,
         model=model,
         answers=[
-            *answers(but=("joints.position_min", "joints.position_max")),
+            *answers_but(but=("joints.position_min", "joints.position_max")),
             *RANGE,
             "observations.obs.terms[3].term=velocity_command",
         ],

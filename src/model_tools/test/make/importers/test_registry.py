@@ -8,14 +8,14 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.make.importers import deploy_yaml
-from model_tools.make.importers.import_bundle import IMPORTERS, choose, register
+from model_tools.make.importers.import_bundle import choose, register
 from model_tools.make.importers.source import read_source
 from testkit.wording import refusal
 
 from .small_models import save_policy
 
 
-def write(folder: Path, text: str) -> Path:
+def some_yaml(folder: Path, text: str) -> Path:
     file = folder / "some.yaml"
     file.write_text(text, encoding="utf-8")
     return file
@@ -34,43 +34,44 @@ def write(folder: Path, text: str) -> Path:
 def test_a_format_is_recognised_by_what_is_in_the_file(
     tmp_path: Path, text: str, name: str
 ) -> None:
-    importer = choose(read_source(write(tmp_path, text)))
+    importer = choose(read_source(some_yaml(tmp_path, text)))
     assert name == importer.NAME
 
 
-def test_metadata_are_recognised_in_a_model(tmp_path: Path) -> None:
-    model = save_policy(tmp_path / "policy.onnx", 3, 1, metadata={"joint_names": "hip"})
-    assert choose(read_source(model)).NAME == "onnx_metadata"
+@pytest.mark.parametrize(
+    ("metadata", "name"), [({"joint_names": "hip"}, "onnx_metadata"), ({}, "bare_onnx")]
+)
+def test_a_model_is_asked_for_its_metadata(
+    tmp_path: Path, metadata: dict[str, str], name: str
+) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 3, 1, metadata=metadata)
+    assert name == choose(read_source(model)).NAME
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    "text",
     [
-        ("[1, 2]", "none of them"),
-        (
-            "{joint_ids_map: [], step_dt: 0.02, observations: {}, models: {}, pipeline: {}}",
-            "unitree_deploy_yaml and leapp",
-        ),
+        "[1, 2]",
+        "{joint_ids_map: [], step_dt: 0.02, observations: {}, models: {}, pipeline: {}}",
     ],
 )
 def test_a_file_of_no_format_or_of_two_is_refused_with_those_known(
-    tmp_path: Path, text: str, found: str
+    tmp_path: Path, text: str
 ) -> None:
-    source = read_source(write(tmp_path, text))
-    with pytest.raises(ToolError, match=f"{', '.join(IMPORTERS)}, found {found}; --format"):
+    source = read_source(some_yaml(tmp_path, text))
+    with refusal(ToolError):
         choose(source)
     assert choose(source, "leapp").NAME == "leapp"
 
 
-def test_a_contract_is_sent_to_the_verbs_that_take_its_folder(tmp_path: Path) -> None:
-    source = read_source(write(tmp_path, "{schema_version: 1, kind: joint}"))
+@pytest.mark.parametrize(
+    ("text", "name"), [("{schema_version: 1, kind: joint}", None), ("{}", "urdf")]
+)
+def test_a_contract_or_an_unknown_format_is_refused_with_what_to_use(
+    tmp_path: Path, text: str, name: str | None
+) -> None:
     with refusal(ToolError):
-        choose(source)
-
-
-def test_an_unknown_name_is_refused_with_those_known(tmp_path: Path) -> None:
-    with refusal(ToolError):
-        choose(read_source(write(tmp_path, "{}")), "urdf")
+        choose(read_source(some_yaml(tmp_path, text)), name)
 
 
 def test_two_importers_of_one_name_are_refused() -> None:
@@ -81,8 +82,3 @@ def test_two_importers_of_one_name_are_refused() -> None:
 def test_a_folder_is_no_source(tmp_path: Path) -> None:
     with refusal(ToolError):
         read_source(tmp_path)
-
-
-def test_a_model_that_says_nothing_is_asked_about(tmp_path: Path) -> None:
-    model = save_policy(tmp_path / "policy.onnx", 3, 1)
-    assert choose(read_source(model)).NAME == "bare_onnx"

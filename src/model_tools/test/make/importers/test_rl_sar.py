@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from testkit.wording import refusal
 
-from .conftest import ANSWERS
+from .conftest import ANSWERS, WriteRobot
 from .small_models import save_policy
 from .small_runs import urdf
 
@@ -55,7 +56,9 @@ CONFIG: dict[str, Any] = {
 WIDTH = 2 * (9 + 3 * 4)
 
 
-def request(folder: Path, base: dict[str, Any] | None = BASE, **changed: Any) -> ImportRequest:
+def rover_request(
+    folder: Path, base: dict[str, Any] | None = BASE, **changed: Any
+) -> ImportRequest:
     """Write both files, changed, and the model; keys of None are left out."""
     policy = folder / "rover" / "walk"
     policy.mkdir(parents=True)
@@ -67,25 +70,24 @@ def request(folder: Path, base: dict[str, Any] | None = BASE, **changed: Any) ->
     return ImportRequest(source=file, model=save_policy(folder / "policy.onnx", WIDTH, 4))
 
 
-def test_values_are_in_the_policy_s_order_and_names_go_through_the_mapping(tmp_path: Path) -> None:
-    draft = make_draft(request(tmp_path))
+def test_values_are_in_the_policy_s_order_and_wheels_have_velocities_and_no_position(
+    tmp_path: Path,
+) -> None:
+    draft = make_draft(rover_request(tmp_path))
     assert draft.find("rate_hz") == 50.0
     assert draft.find("joints.names") == ["left_hip", "left_wheel", "right_hip", "right_wheel"]
     assert draft.find("joints.default_position") == CONFIG["default_dof_pos"]
     assert draft.find("joints.stiffness") == CONFIG["rl_kp"]
     assert draft.find("joints.effort_limit") == CONFIG["torque_limits"]
     assert draft.find("stand.stiffness") == CONFIG["fixed_kp"]
-
-
-def test_wheels_are_commanded_by_velocity_and_have_no_position(tmp_path: Path) -> None:
-    draft = make_draft(request(tmp_path))
     clip = [-8.0, 9.0]
     leg = {"kind": "position", "offset": "default_position", "clip": clip}
+    wheel = {"kind": "velocity", "scale": 5.0, "clip": clip}
     assert draft.find("action.terms") == [
         {"joints": ["left_hip"], "scale": 0.125, **leg},
-        {"joints": ["left_wheel"], "kind": "velocity", "scale": 5.0, "clip": clip},
+        {"joints": ["left_wheel"], **wheel},
         {"joints": ["right_hip"], "scale": 0.25, **leg},
-        {"joints": ["right_wheel"], "kind": "velocity", "scale": 5.0, "clip": clip},
+        {"joints": ["right_wheel"], **wheel},
     ]
     assert draft.find("observations.obs.terms") == [
         {"term": "velocity_command", "scale": [2.0, 2.0, 0.5]},
@@ -108,23 +110,19 @@ def test_wheels_are_commanded_by_velocity_and_have_no_position(tmp_path: Path) -
 def test_frames_begin_with_zeros_in_the_order_of_the_file(
     tmp_path: Path, places: list[int], priority: str, order: str, layout: str
 ) -> None:
-    changed: dict[str, Any] = {
+    frames: dict[str, Any] = {
         "observations_history": places,
         "observations_history_priority": priority,
     }
-    draft = make_draft(request(tmp_path, **changed))
-    assert draft.find("observations.obs.history") == {
-        "length": 2,
-        "layout": layout,
-        "order": order,
-        "init": "zero",
-    }
+    draft = make_draft(rover_request(tmp_path, **frames))
+    expected = {"length": 2, "layout": layout, "order": order, "init": "zero"}
+    assert draft.find("observations.obs.history") == expected
     assert draft.find("observations.obs.clip") == 50.0
 
 
 def test_answers_and_a_robot_make_a_bundle_of_it(tmp_path: Path) -> None:
     """Wheels have no limits in the robot's file, and get ones that no drive reaches."""
-    asked = request(tmp_path)
+    asked = rover_request(tmp_path)
     robot = tmp_path / "robot.urdf"
     legs, wheels = ([[name] for name in ROBOT if kind in name] for kind in ("hip", "wheel"))
     ends = "lower='-3.0' upper='3.0' "
@@ -143,54 +141,44 @@ def test_answers_and_a_robot_make_a_bundle_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    "changed",
     [
-        ({"model_name": "policy.onnx", "rl_kd": [0.5]}, "rl_kd: expected 4 joints, found 1"),
-        ({"observations_history": [0, 2]}, "observations_history: expected every frame once"),
-        ({"wheel_indices": [4]}, r"wheel_indices\[0\]: expected an index below 4"),
-        ({"joint_mapping": [1, 1, 0, 2]}, "joint_mapping: expected each joint once"),
-        ({"observations": ["ang_vel"]}, "expected terms of 42 values"),
-        ({"ang_vel_scale": None}, "ang_vel_scale: expected a value, found no such key"),
+        {"model_name": "policy.onnx", "rl_kd": [0.5]},
+        {"observations_history": [0, 2]},
+        {"wheel_indices": [4]},
+        {"joint_mapping": [1, 1, 0, 2]},
+        {"observations": ["ang_vel"]},
+        {"ang_vel_scale": None},
     ],
 )
-def test_a_wrong_file_is_refused_with_its_place(
-    tmp_path: Path, changed: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ToolError, match=message):
-        make_draft(request(tmp_path, **changed))
+def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, changed: dict[str, Any]) -> None:
+    with refusal(ToolError):
+        make_draft(rover_request(tmp_path, **changed))
 
 
-def test_a_file_of_another_format_is_no_configuration_of_a_policy(tmp_path: Path) -> None:
-    asked = request(tmp_path)
+def test_another_format_or_a_torchscript_model_is_refused(tmp_path: Path) -> None:
+    asked = rover_request(tmp_path)
+    with refusal(ToolError):
+        make_draft(ImportRequest(source=asked.source))
     asked.source.write_text("{sim: {}, decimation: 4}", "utf-8")
     with refusal(ToolError):
         make_draft(ImportRequest(source=asked.source, model=asked.model, format="rl_sar"))
 
 
-def test_without_the_robot_s_file_its_joints_are_needed(tmp_path: Path) -> None:
-    asked = request(tmp_path, base=None, dt=0.005, decimation=4)
-    with pytest.raises(ToolError, match=r"base\.yaml"):
-        make_draft(asked)
-    asked = ImportRequest(source=asked.source, model=asked.model, joints=",".join(ROBOT))
-    assert make_draft(asked).find("joints.names")[0] == "left_hip"
-
-
-def test_the_order_of_a_robot_s_file_is_not_taken_for_that_of_its_motors(tmp_path: Path) -> None:
-    asked = request(tmp_path, base=None, dt=0.005, decimation=4)
-    robot = tmp_path / "robot.urdf"
-    robot.write_text(urdf(*([name] for name in sorted(ROBOT))), "utf-8")
-    with pytest.raises(ToolError, match="--joint-order listed"):
-        make_draft(ImportRequest(source=asked.source, model=asked.model, joints=str(robot)))
-
-
-def test_a_torchscript_model_leads_to_the_export(tmp_path: Path) -> None:
-    asked = request(tmp_path)
-    with refusal(ToolError):
-        make_draft(ImportRequest(source=asked.source))
+def test_without_the_robot_s_file_its_joints_are_needed(
+    tmp_path: Path, robot_file: WriteRobot
+) -> None:
+    asked = rover_request(tmp_path, base=None, dt=0.005, decimation=4)
+    listed = dataclasses.replace(asked, joints=",".join(ROBOT))
+    assert make_draft(listed).find("joints.names")[0] == "left_hip"
+    sorted_file = robot_file(urdf(*([name] for name in sorted(ROBOT))))
+    for joints in (None, sorted_file):  # whose order is not taken for that of its motors
+        with refusal(ToolError):
+            make_draft(dataclasses.replace(asked, joints=joints))
 
 
 def test_a_model_in_onnx_is_found_beside_the_file(tmp_path: Path) -> None:
-    asked = request(tmp_path, model_name="policy.onnx")
+    asked = rover_request(tmp_path, model_name="policy.onnx")
     assert asked.model is not None
     asked.model.rename(asked.source.with_name("policy.onnx"))
     assert make_draft(ImportRequest(source=asked.source)).find("action.output") == "actions"
@@ -200,5 +188,5 @@ def test_actions_that_are_clipped_joint_by_joint_are_a_question(tmp_path: Path) 
     """The policy observes them clipped, where `last_action` is the raw output."""
     upper = copy.copy(CONFIG["clip_actions_upper"])
     upper[0] = 1.0
-    asked = request(tmp_path, clip_actions_upper=upper)
+    asked = rover_request(tmp_path, clip_actions_upper=upper)
     assert "clip_actions_upper" in make_draft(asked).todos()["observations"]

@@ -12,6 +12,7 @@ from model_tools.make.importers.robot_file import (
     breadth_first,
     read_robot,
 )
+from testkit.wording import refusal
 
 from .small_runs import urdf
 
@@ -59,21 +60,18 @@ def test_mujoco_s_defaults_units_and_gears_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text",
     [
-        ("<robot", "expected a URDF or MJCF file"),
-        ("<svg/>", "found the element svg"),
-        ("<robot/>", "expected joints with one degree of freedom, found none"),
-        ("<mujoco><worldbody><body/></worldbody><wrong/></mujoco>", "that MuJoCo loads, found"),
-        ('<mujoco><worldbody><replicate count="1000000000"/></worldbody></mujoco>', "copies"),
-        (
-            '<robot><joint name="hip" type="revolute"><limit lower="low"/></joint></robot>',
-            "joint hip: expected numbers as limits",
-        ),
+        "<robot",
+        "<svg/>",
+        "<robot/>",
+        "<mujoco><worldbody><body/></worldbody><wrong/></mujoco>",
+        '<mujoco><worldbody><replicate count="1000000000"/></worldbody></mujoco>',
+        '<robot><joint name="hip" type="revolute"><limit lower="low"/></joint></robot>',
     ],
 )
-def test_another_file_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(ToolError, match=message):
+def test_another_file_is_refused_with_the_reason(tmp_path: Path, text: str) -> None:
+    with refusal(ToolError):
         read_robot(write(tmp_path, text))
 
 

@@ -1,0 +1,316 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of all kinds that cannot be exported: why, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from model_tools.errors import ToolError
+from model_tools.make.act.smolvla_config import Language
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import BundleError
+from testkit.wording import refusal
+
+from .conftest import CopyCheckpoint
+from .exports import CONFIGS, LANGUAGE, PROMPT, VLM, exported, write_vlm
+from .small_checkpoints import (
+    ACTION,
+    NORMALISER,
+    STATE,
+    UNNORMALISER,
+    config_of,
+    write_checkpoint,
+)
+
+FRONT, EMPTY = "observation.images.front", "observation.images.empty_camera_0"
+WEIGHTS = "model.safetensors"
+FEATURES = {
+    **CONFIGS["smolvla"]()["input_features"],
+    EMPTY: {"type": "VISUAL", "shape": [3, 480, 640]},
+}
+
+
+def edit_tensors(file: Path, **changed: Any) -> None:
+    """Replace tensors of a file, which may be a link; None takes one out."""
+    merged = {**load_file(file), **changed}
+    file.unlink()
+    save_file({name: value for name, value in merged.items() if value is not None}, file)
+
+
+def visual(height: int, width: int) -> dict[str, Any]:
+    return {"type": "VISUAL", "shape": [3, height, width]}
+
+
+CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
+    "act": [
+        {"type": "pi0"},
+        {"type": "multi_task_dit"},
+        {"n_obs_steps": 2},
+        {"n_action_steps": 8},
+        {"temporal_ensemble_coeff": 0.01, "n_action_steps": 2},
+        {"vision_backbone": "vit_b_16"},
+        {"replace_final_stride_with_dilation": True},
+        {"feedforward_activation": "swish"},
+        {"n_heads": 3},
+        {"output_features": {}},
+        {"input_shapes": {}},
+        {"dim_model": None},
+        {"pre_norm": "yes"},
+        {"pre_norm": 1},
+        {"input_features": {FRONT: visual(100_000, 40)}},
+        {"input_features": {STATE: {"type": "STATE", "shape": [6]}}},
+    ],
+    "diffusion": [
+        {"type": "multi_task_dit"},
+        {"horizon": 10},
+        {"horizon": 1 << 20},
+        {"n_action_steps": 8},
+        {"num_inference_steps": 101},
+        {"noise_scheduler_type": "PNDM"},
+        {"prediction_type": "v_prediction"},
+        {"beta_schedule": "cosine"},
+        {"objective": "consistency"},
+        {"vision_backbone": "vit"},
+        {"diffusion_step_embed_dim": 7},
+        {"kernel_size": 5},
+    ],
+    "smolvla": [
+        {"n_obs_steps": 2},
+        {"n_action_steps": 8},
+        {"chunk_size": 1e300},
+        {"num_steps": 10_000_000},
+        {"adapt_to_pi_aloha": True},
+        {"add_image_special_tokens": True},
+        {"use_peft": True},
+        {"attention_mode": "both"},
+        {"num_vlm_layers": 6},
+        {"num_expert_layers": 1},
+        {"num_vlm_layers": 4},
+        {"num_vlm_layers": 2},
+        {"max_state_dim": 5},
+        {"max_action_dim": 5},
+        {"expert_width_multiplier": 0.1},
+        {"expert_width_multiplier": 1.7e308},
+        {"resize_imgs_with_padding": [16, 12]},
+        {"resize_imgs_with_padding": None},
+        {"resize_imgs_with_padding": [32, 32]},
+        {"vlm_model_name": "HF/Smol"},
+        {"vlm_model_name": "a; reboot"},
+        {"tokenizer_max_length": 3},
+        {"input_features": {EMPTY: FEATURES[EMPTY], STATE: FEATURES[STATE]}},
+        {"input_features": {FRONT: FEATURES[FRONT]}},
+        {"input_features": {FRONT: visual(1, 17), STATE: FEATURES[STATE]}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [(kind, changed) for kind, rows in CONFIGURATIONS.items() for changed in rows],
+)
+def test_configurations_that_cannot_be_exported_are_refused(
+    checkpoint_like: CopyCheckpoint, kind: str, changed: dict[str, Any]
+) -> None:
+    checkpoint = checkpoint_like(kind)
+    (checkpoint / "config.json").write_text(json.dumps(CONFIGS[kind](**changed)))
+    with refusal(ToolError):
+        exported(checkpoint)
+    assert not (checkpoint.parent / "bundle").exists()
+
+
+def test_an_unknown_normalisation_is_refused(tmp_path: Path) -> None:
+    config = config_of(cameras={}, outside=2, normalization_mapping={"STATE": "SCALED"})
+    with refusal(ToolError):
+        exported(write_checkpoint(tmp_path / "c", config))
+
+
+@pytest.mark.parametrize("name", ["config.json", WEIGHTS, NORMALISER, UNNORMALISER])
+def test_missing_files_are_named(checkpoint_like: CopyCheckpoint, name: str) -> None:
+    checkpoint = checkpoint_like("act")
+    (checkpoint / name).unlink()
+    with refusal(ToolError):
+        exported(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "name", "value"),
+    [
+        ("act", NORMALISER, f"{STATE}.std", None),
+        ("act", NORMALISER, f"{STATE}.mean", np.full(6, 1e39)),
+        ("act", NORMALISER, f"{FRONT}.mean", np.full((3, 1, 1), np.inf, np.float32)),
+        ("act", UNNORMALISER, f"{ACTION}.mean", np.full(6, np.nan, np.float32)),
+        ("act", UNNORMALISER, f"{ACTION}.std", np.ones(5, np.float32)),
+        ("act", UNNORMALISER, f"{ACTION}.std", -np.ones(6, np.float32)),
+        ("act", WEIGHTS, "model.action_head.weight", np.ones((6, 16), np.int32)),
+        ("act", WEIGHTS, "model.backbone.layer2.0.bn1.running_var", -np.ones(128, np.float32)),
+        ("smolvla", WEIGHTS, "model.action_in_proj.bias", np.full(12, np.nan)),
+        ("smolvla", WEIGHTS, "model.action_in_proj.bias", np.full(12, np.inf)),
+        ("smolvla", WEIGHTS, "model.action_in_proj.bias", np.full(12, 1e300)),
+    ],
+)
+def test_a_broken_tensor_is_named(
+    checkpoint_like: CopyCheckpoint, kind: str, file: str, name: str, value: Any
+) -> None:
+    checkpoint = checkpoint_like(kind)
+    edit_tensors(checkpoint / file, **{name: value})
+    with refusal(ToolError):
+        exported(checkpoint)
+    assert not (checkpoint.parent / "bundle").exists()
+
+
+def test_a_type_of_numbers_that_numpy_lacks_is_named(checkpoint_like: CopyCheckpoint) -> None:
+    checkpoint = checkpoint_like("smolvla")
+    header = json.dumps({"model.x": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}})
+    (checkpoint / WEIGHTS).unlink()
+    content = len(header).to_bytes(8, "little") + header.encode() + b"\0\0"
+    (checkpoint / WEIGHTS).write_bytes(content)
+    with refusal(ToolError):
+        exported(checkpoint)
+
+
+def test_statistics_are_in_one_place_and_whole(tmp_path: Path) -> None:
+    old = write_checkpoint(tmp_path / "old", config_of(), is_old=True)
+    new = write_checkpoint(tmp_path / "new", config_of())
+    weights = (new / WEIGHTS).read_bytes()
+    (old / WEIGHTS).replace(new / WEIGHTS)
+    with refusal(ToolError):
+        exported(new)
+    edit_tensors(new / WEIGHTS, **{"normalize_inputs.buffer_observation_images_wrist.std": None})
+    for name in ("policy_preprocessor.json", "policy_postprocessor.json"):
+        (new / name).unlink()
+    with refusal(ToolError):
+        exported(new)
+    (old / WEIGHTS).write_bytes(weights)
+    with refusal(ToolError):
+        exported(old)
+
+
+@pytest.mark.parametrize("where", ["../{}", "sub/{}", "..\\{}", "{folder}/{}"])
+def test_statistics_outside_of_the_checkpoint_are_not_read(
+    checkpoint_like: CopyCheckpoint, where: str
+) -> None:
+    checkpoint = checkpoint_like("act")
+    for place in (checkpoint.parent, checkpoint / "sub"):
+        place.mkdir(exist_ok=True)
+        (place / NORMALISER).write_bytes((checkpoint / NORMALISER).read_bytes())
+    file = checkpoint / "policy_preprocessor.json"
+    content = json.loads(file.read_text())
+    content["steps"][1]["state_file"] = where.format(NORMALISER, folder=checkpoint)
+    file.write_text(json.dumps(content))
+    with refusal(ToolError):
+        exported(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        (None, {"model_type": "idefics3"}),
+        ("text_config", {"vocab_size": 5}),
+        ("text_config", {"attention_bias": True}),
+        ("text_config", {"num_key_value_heads": 3}),
+        ("vision_config", {"hidden_act": "relu"}),
+        ("vision_config", {"num_attention_heads": 3}),
+        ("vision_config", {"num_hidden_layers": 1}),
+    ],
+)
+def test_other_language_models_are_refused(
+    checkpoint_like: CopyCheckpoint, part: str | None, changed: dict[str, Any]
+) -> None:
+    checkpoint = checkpoint_like("smolvla")
+    write_vlm(checkpoint / "vlm", **({part: {**VLM[part], **changed}} if part else changed))
+    with refusal(ToolError):
+        exported(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "language",
+    [
+        Language(patch_positions="counted"),
+        Language(prompt=" \n", patch_positions="counted"),
+        Language(prompt="reach\x1b[2J", patch_positions="counted"),
+        Language(prompt="reach \udcff", patch_positions="counted"),
+        Language(prompt=PROMPT),
+        Language(prompt=PROMPT, vlm=Path("nowhere"), patch_positions="counted"),
+    ],
+)
+def test_what_a_checkpoint_does_not_contain_must_be_said(
+    checkpoint_like: CopyCheckpoint, language: Language
+) -> None:
+    with refusal(ToolError):
+        exported(checkpoint_like("smolvla"), language=language)
+
+
+def test_a_tokenizer_that_is_missing_or_useless_is_named(
+    checkpoint_like: CopyCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = checkpoint_like("smolvla")
+    file = checkpoint / "vlm" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    del content["model"]["vocab"]["<unk>"]
+    file.write_text(json.dumps(content))
+    with refusal(ToolError):
+        exported(checkpoint)
+    file.unlink()
+    with refusal(ToolError):
+        exported(checkpoint)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with refusal(ToolError):
+        exported(checkpoint)
+
+
+def test_an_adapter_is_refused(checkpoint_like: CopyCheckpoint) -> None:
+    checkpoint = checkpoint_like("smolvla")
+    (checkpoint / "adapter_config.json").write_text("{}")
+    with refusal(ToolError):
+        exported(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [
+        ("act", {"language": LANGUAGE}),
+        ("act", {"steps": 8}),
+        ("act", {"robot": "panda"}),
+        ("diffusion", {"graphs": "one"}),
+        ("smolvla", {"graphs": "one"}),
+    ],
+)
+def test_what_the_policy_cannot_do_is_refused(
+    checkpoint_like: CopyCheckpoint, kind: str, asked: dict[str, Any]
+) -> None:
+    with refusal(ToolError):
+        exported(checkpoint_like(kind), **asked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("diffusion", "steps", "101"),
+        ("diffusion", "method", "flow"),
+        ("diffusion", "size", "7"),
+        ("diffusion", "observations", "3"),
+        ("smolvla", "condition", "Nothing"),
+        ("smolvla", "columns", "5"),
+        ("smolvla", "columns", "9"),
+    ],
+)
+def test_contracts_that_contradict_themselves_are_refused(
+    checkpoint_like: CopyCheckpoint, kind: str, key: str, value: str
+) -> None:
+    bundle = exported(checkpoint_like(kind))
+    text = bundle.file.read_text()
+    changed = re.sub(rf"(denoising:.*?\b{key}: )\w+", rf"\g<1>{value}", text, count=1, flags=re.S)
+    assert changed != text
+    bundle.file.write_text(changed)
+    with refusal(BundleError):
+        load_bundle(bundle.path, kind=ChunkBundle)
