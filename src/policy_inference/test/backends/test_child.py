@@ -109,25 +109,21 @@ def test_a_run_that_fails_leaves_the_next_one_possible(start_odd: Start) -> None
     np.testing.assert_array_equal(backend.outputs["actions"], [[8.0, 8.0]])
 
 
-def test_a_child_that_dies_is_an_error_of_this_run_and_of_every_later_one(start_odd: Start) -> None:
+def test_a_child_that_dies_is_known_and_an_error_of_this_run_and_of_every_later_one(
+    start_odd: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Relative folders of modules are found from the child's folder.
+    path = os.environ["PYTHONPATH"].replace(str(HERE), os.path.relpath(HERE))
+    monkeypatch.setenv("PYTHONPATH", path)
     backend = start_odd("die")
-    backend.inputs["obs"][:] = 1.0
-
-    with refusal(BackendError):
-        backend.run()
-    has_ended(backend.pid)
-    with refusal(BackendError):
-        backend.run()
-
-
-def test_a_child_that_has_died_is_known_before_the_next_run(start_odd: Start) -> None:
-    backend = start_odd("work")
     assert backend.problem() == ""
-
-    os.kill(backend.pid, signal.SIGKILL)
+    backend.inputs["obs"][:] = 1.0
+    with refusal(BackendError):
+        backend.run()
     has_ended(backend.pid)
-
     check_wording(backend.problem())
+    with refusal(BackendError):
+        backend.run()
 
 
 def test_an_answer_that_comes_too_late_is_dropped_and_the_next_run_is_right(
@@ -190,15 +186,6 @@ def test_a_child_has_a_folder_of_its_own_which_goes_with_it(start_odd: Start) ->
     assert not folder.exists()
 
 
-def test_relative_folders_of_modules_are_found_from_the_child_s_folder(
-    start_odd: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = os.environ["PYTHONPATH"].replace(str(HERE), os.path.relpath(HERE))
-    monkeypatch.setenv("PYTHONPATH", path)
-
-    start_odd("work").run()
-
-
 @pytest.mark.parametrize("blocked", [set[signal.Signals](), signal.valid_signals()])
 @pytest.mark.parametrize("deed", ["open for ever", "work"])
 def test_a_child_ends_with_its_parent_even_while_it_opens(
@@ -243,7 +230,7 @@ def test_closing_lets_the_child_release_its_runtime(start_odd: Start, tmp_path: 
         os.kill(process, 0)
 
 
-def test_a_python_that_is_not_there_leaves_no_descriptor(
+def test_an_unknown_option_or_a_python_that_is_not_there_leaves_no_descriptor(
     start_odd: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(cls: type[BackendBase]) -> str:
@@ -251,14 +238,11 @@ def test_a_python_that_is_not_there_leaves_no_descriptor(
 
     start_odd("work").close()
     before = open_descriptors()
+    with refusal(BackendError):
+        start_odd("work", fast="yes")
     for interpreter in (missing, lambda cls: "/no/such/python"):
         monkeypatch.setattr("odd_backends.Odd.interpreter", classmethod(interpreter))
         with refusal(BackendError):
             start_odd("work")
 
     assert not open_descriptors() - before
-
-
-def test_an_unknown_option_is_refused_before_a_process_is_started(start_odd: Start) -> None:
-    with refusal(BackendError):
-        start_odd("work", fast="yes")

@@ -57,9 +57,6 @@ def test_nothing_is_kept_for_the_maker_of_the_runtime_unless_that_is_asked_for(
     assert asked or not [*home.rglob("*")]
 
 
-FLOAT64 = {"obs": "float64", "actions": "float64"}
-
-
 @pytest.mark.parametrize(
     ("node", "actions", "dtypes"),
     [
@@ -70,7 +67,10 @@ FLOAT64 = {"obs": "float64", "actions": "float64"}
             id="other size",
         ),
         pytest.param(
-            helper.make_node("Identity", ["obs"], ["actions"]), (1, 4), FLOAT64, id="other type"
+            helper.make_node("Identity", ["obs"], ["actions"]),
+            (1, 4),
+            {"obs": "float64", "actions": "float64"},
+            id="other type",
         ),
         pytest.param(
             helper.make_node("Walk", ["obs"], ["actions"]), (1, 4), {}, id="unknown operator"
@@ -86,7 +86,7 @@ def test_model_that_does_not_fit_is_refused_when_opening(
         OnnxBackend(file, [OBS], [ACTIONS])
 
 
-def test_failure_while_running_is_a_backend_error(tmp_path: Path) -> None:
+def test_failure_while_running_is_an_error_of_the_run_alone(tmp_path: Path) -> None:
     nodes = [helper.make_node("Gather", ["obs", "index"], ["actions"], axis=1)]
     file = save(
         tmp_path / "gather.onnx",
@@ -97,6 +97,8 @@ def test_failure_while_running_is_a_backend_error(tmp_path: Path) -> None:
     )
     index = TensorSpec(name="index", shape=(4,), dtype="int64")
     backend = OnnxBackend(file, [OBS, index], [ACTIONS])
+    assert backend.details["runtime"] == f"onnxruntime {onnxruntime.__version__}"
+    check_wording(backend.details["device"])
     backend.inputs["index"][:] = 99
 
     with refusal(BackendError):
@@ -182,12 +184,3 @@ def test_signed_integers_are_warned_of_on_a_processor_where_their_sums_saturate(
     assert [one.severity for one in found] == [Severity.WARNING] * warned
     if warned:
         check_wording(f"{found[0].found}; {found[0].remedy}")
-
-
-def test_version_of_the_runtime_is_reported(tmp_path: Path) -> None:
-    file = save_linear(tmp_path / "linear.onnx", 4, 4)
-
-    details = OnnxBackend(file, [OBS], [ACTIONS]).details
-
-    assert details["runtime"] == f"onnxruntime {onnxruntime.__version__}"
-    check_wording(details["device"])

@@ -57,18 +57,15 @@ def packed_recipe(tmp_path: Path) -> Path:
     return tmp_path / "policy.zip"
 
 
-def test_a_recipe_is_unpacked_as_it_was_packed(packed_recipe: Path, tmp_path: Path) -> None:
+def test_a_recipe_is_unpacked_as_it_was_packed_each_time_into_the_same_file(
+    packed_recipe: Path, tmp_path: Path
+) -> None:
     (tmp_path / "new").mkdir()
-
     assert unpack(packed_recipe, tmp_path / "new") == RECIPE
     for name in (MODEL, "samples/0.npy"):
         assert (tmp_path / "new" / name).read_bytes() == (tmp_path / "recipe" / name).read_bytes()
-
-
-def test_the_same_recipe_gives_the_same_file(packed_recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe" / MODEL).touch()
     pack(tmp_path / "recipe", tmp_path / "again.zip")
-
     assert (tmp_path / "again.zip").read_bytes() == packed_recipe.read_bytes()
 
 
@@ -244,37 +241,41 @@ def test_what_is_no_onnx_model_is_refused(tmp_path: Path, content: bytes) -> Non
         read_tensors(tmp_path / "junk.onnx")
 
 
-def test_a_finished_file_is_not_simulated(tmp_path: Path) -> None:
-    (tmp_path / "policy.rknn").write_bytes(b"RKNN" + bytes(60))
-
+@pytest.mark.parametrize(
+    ("name", "content", "precision"),
+    [
+        ("policy.rknn", b"RKNN" + bytes(60), "fp16"),
+        ("policy.zip", 1000, "w8a8"),
+        ("policy.zip", None, "fp16"),
+    ],
+    ids=["finished", "cut off", "other precision"],
+)
+def test_what_is_no_recipe_of_the_precision_stated_is_not_simulated(
+    packed_recipe: Path, name: str, content: bytes | int | None, precision: str
+) -> None:
+    file = packed_recipe.with_name(name)
+    if content is not None:
+        whole = packed_recipe.read_bytes()
+        file.write_bytes(whole[:content] if isinstance(content, int) else content)
     with refusal(BackendError):
-        RknnSimBackend(tmp_path / "policy.rknn", [OBS], [ACTIONS], precision="fp16")
+        RknnSimBackend(file, [OBS], [ACTIONS], precision=precision)
 
 
-def test_the_toolkits_python_is_the_one_that_is_named(
+def test_the_toolkits_python_is_the_one_that_is_named_or_of_the_environment_beside_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, sys.executable)
-    assert toolkit_python() == sys.executable
-    assert RknnSimBackend.interpreter() == sys.executable
-
+    assert toolkit_python() == RknnSimBackend.interpreter() == sys.executable
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nothing"))
     with refusal(BackendError):
         toolkit_python()
-
-
-def test_else_it_is_that_of_the_environment_beside_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
     with refusal(BackendError):
         toolkit_python()
-
     python = tmp_path / ".venv-rknn" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-
     assert toolkit_python() == str(python)
 
 
@@ -285,18 +286,6 @@ def test_the_simulator_without_the_toolkit_says_so(
 
     with refusal(BackendError):
         RknnSimBackend(save_linear(tmp_path / "linear.onnx", 5, 3), [OBS], [ACTIONS])
-
-
-def test_a_recipe_that_is_cut_off_is_refused(packed_recipe: Path) -> None:
-    packed_recipe.write_bytes(packed_recipe.read_bytes()[:1000])
-
-    with refusal(BackendError):
-        RknnSimBackend(packed_recipe, [OBS], [ACTIONS], precision="w8a8")
-
-
-def test_a_recipe_of_another_precision_than_stated_is_refused(packed_recipe: Path) -> None:
-    with refusal(BackendError):
-        RknnSimBackend(packed_recipe, [OBS], [ACTIONS], precision="fp16")
 
 
 def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:

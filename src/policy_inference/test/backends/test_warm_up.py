@@ -82,16 +82,12 @@ def open_large(
     return make
 
 
-def test_opening_runs_a_model_once(open_large: Callable[[float], Large]) -> None:
-    with closing(open_large(4.0)) as backend:
-        assert backend.runs == 1
-
-
 @pytest.mark.parametrize(("takes_s", "runs"), [(0.0001, 100), (0.48, 12), (4.0, 4), (600.0, 4)])
 def test_warm_up_ends_when_its_time_is_over_and_is_logged_before_it_if_it_is_long(
     open_large: Callable[[float], Large], takes_s: float, runs: int
 ) -> None:
     with closing(open_large(takes_s)) as backend:
+        assert backend.runs == 1
         backend.warm_up()
 
         assert backend.runs == runs

@@ -83,10 +83,7 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
     ("argument", "remedy"),
     [
         ("robot:=simm", "'lite3', 'lite3_emulator', 'sim', 'none'"),
-        ("operator:=me", "'joystick', 'none'"),
-        ("joy_node:=yes", "'true', 'false'"),
         ("use_sim_time:=yes", "'true', 'false'"),
-        ("log_level:=loud", "'debug', 'info', 'warn', 'error', 'fatal'"),
     ],
 )
 def test_value_outside_the_choices_is_refused_before_anything_starts(
@@ -311,7 +308,7 @@ def test_wrong_interface_of_a_unitree_ends_the_launch_by_name(
     run.wait_for_end()
 
 
-@pytest.mark.parametrize("robot", ["so100", "so101", "koch"])
+@pytest.mark.parametrize("robot", ["so101", "koch"])
 def test_driver_of_an_arm_takes_its_port_and_names_a_python_without_lerobot(
     launch: Callable[..., Any], robot: str
 ) -> None:
@@ -355,7 +352,7 @@ def test_death_of_the_policy_node_ends_the_launch(launch: Callable[..., Any]) ->
     os.kill(int(re.findall(r"pid \[(\d+)\]", started)[0]), signal.SIGKILL)
 
     run.wait_for_end()
-    assert re.search(r"joint_policy_node-\d+\] was required: shutting down", run.output)
+    run.says("joint_policy_node-", "was required")
 
 
 def test_cameras_of_an_act_policy_are_checked_by_name(
@@ -409,27 +406,14 @@ CHOICES = (RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
     ("chosen", "arguments", "found"),
     [
         ({}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
-        ({}, ("lite3_rknn.launch.py", "robot:=lite3_emulator"), {RANGE: "LOCALHOST"}),
-        ({}, ("act_bpu.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
         ({}, ("act_policy.launch.py", "robot:=so101_emulator"), {RANGE: "LOCALHOST"}),
         ({}, LITE3_ALONE, {}),
         ({RANGE: "SUBNET"}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "SUBNET"}),
-        (
-            {"ROS_LOCALHOST_ONLY": "1"},
-            ("lite3_rknn.launch.py", "robot:=sim"),
-            {"ROS_LOCALHOST_ONLY": "1"},
-        ),
-        (
-            {"ROS_STATIC_PEERS": "127.0.0.2"},
-            ("lite3_rknn.launch.py", "robot:=sim"),
-            {"ROS_STATIC_PEERS": "127.0.0.2"},
-        ),
     ],
 )
 def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(
     launch: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
     chosen: dict[str, str],
     arguments: tuple[str, ...],
     found: dict[str, str],
@@ -438,8 +422,7 @@ def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(
         monkeypatch.delenv(name, raising=False)
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)
-    of_a_lite3 = [parameters_of_a_lite3(tmp_path)] if "lite3" in arguments[0] else []
-    run = launch(*arguments, "backend:=onnx", *of_a_lite3)
+    run = launch(*arguments, "backend:=onnx")
 
     started = run.wait_for(r"\[\w+_policy_node-\d+\]: process started with pid")
     run.wait_for("_policy_node.* on onnx|_policy_node.*asynchronous")

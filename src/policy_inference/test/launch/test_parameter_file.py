@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,87 +34,29 @@ SECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def joint_policy_node() -> Any:
-    from policy_inference.nodes.joint_policy_node import JointPolicyNode
-
-    return JointPolicyNode()
-
-
-def policy_set_node() -> Any:
-    from policy_inference.nodes.policy_set_node import PolicySetNode
-
-    return PolicySetNode()
-
-
-def sim_node() -> Any:
-    pytest.importorskip("robot_sim", reason="robot_sim is not built")
-    from robot_sim.nodes.sim_node import SimNode
-
-    return SimNode()
-
-
-def act_policy_node() -> Any:
-    from policy_inference.nodes.act_policy_node import ActPolicyNode
-
-    return ActPolicyNode()
-
-
-def arm_sim_node() -> Any:
-    pytest.importorskip("robot_sim", reason="robot_sim is not built")
-    from robot_sim.nodes.arm_sim_node import ArmSimNode
-
-    return ArmSimNode()
-
-
-def operator_node() -> Any:
-    pytest.importorskip("robot_operator", reason="robot_operator is not built")
-    from robot_operator.nodes.operator_node import OperatorNode
-
-    return OperatorNode()
-
-
-def lite3_driver() -> Any:
-    pytest.importorskip("lite3_driver", reason="lite3_driver is not built")
-    from lite3_driver.nodes.driver_node import Lite3DriverNode
-
-    return Lite3DriverNode()
-
-
-def lerobot_arm_driver() -> Any:
-    pytest.importorskip("lerobot_arm_driver", reason="lerobot_arm_driver is not built")
-    from lerobot_arm_driver.nodes.driver_node import ArmDriverNode
-
-    return ArmDriverNode()
-
-
-def go2_driver() -> Any:
-    pytest.importorskip("unitree_driver", reason="unitree_driver is not built")
-    from unitree_driver.nodes.driver_node import UnitreeDriverNode
-    from unitree_driver.nodes.robots import Go2
-
-    return UnitreeDriverNode("go2_driver", Go2)
-
-
-def g1_driver() -> Any:
-    pytest.importorskip("unitree_driver", reason="unitree_driver is not built")
-    from unitree_driver.nodes.driver_node import UnitreeDriverNode
-    from unitree_driver.nodes.robots import G1
-
-    return UnitreeDriverNode("g1_driver", G1)
-
-
-NODES: dict[str, Callable[[], Any]] = {
-    "joint_policy_node": joint_policy_node,
-    "policy_set_node": policy_set_node,
-    "sim_node": sim_node,
-    "act_policy_node": act_policy_node,
-    "arm_sim_node": arm_sim_node,
-    "lerobot_arm_driver": lerobot_arm_driver,
-    "go2_driver": go2_driver,
-    "g1_driver": g1_driver,
-    "lite3_driver": lite3_driver,
-    "operator_node": operator_node,
+NODES = {
+    "joint_policy_node": "policy_inference.nodes.joint_policy_node:JointPolicyNode",
+    "policy_set_node": "policy_inference.nodes.policy_set_node:PolicySetNode",
+    "sim_node": "robot_sim.nodes.sim_node:SimNode",
+    "act_policy_node": "policy_inference.nodes.act_policy_node:ActPolicyNode",
+    "arm_sim_node": "robot_sim.nodes.arm_sim_node:ArmSimNode",
+    "lerobot_arm_driver": "lerobot_arm_driver.nodes.driver_node:ArmDriverNode",
+    "go2_driver": "unitree_driver.nodes.driver_node:UnitreeDriverNode",
+    "g1_driver": "unitree_driver.nodes.driver_node:UnitreeDriverNode",
+    "lite3_driver": "lite3_driver.nodes.driver_node:Lite3DriverNode",
+    "operator_node": "robot_operator.nodes.operator_node:OperatorNode",
 }
+
+
+def make_node(name: str) -> Any:
+    module, _, class_name = NODES[name].partition(":")
+    package = module.partition(".")[0]
+    pytest.importorskip(package, reason=f"{package} is not built")
+    cls = getattr(import_module(module), class_name)
+    if package != "unitree_driver":
+        return cls()
+    robots = import_module("unitree_driver.nodes.robots")
+    return cls(name, getattr(robots, name.partition("_")[0].capitalize()))
 
 
 @pytest.fixture
@@ -133,7 +76,7 @@ def test_parameter_file_has_a_section_for_each_node_in_any_namespace(file: str) 
 @pytest.mark.ros
 @pytest.mark.parametrize("name", NODES)
 def test_parameter_file_states_the_defaults_of_the_node(ros_context: None, name: str) -> None:
-    node = NODES[name]()
+    node = make_node(name)
     stated = SECTIONS[name]
 
     undeclared = [key for key in stated if not node.has_parameter(key)]
@@ -153,7 +96,7 @@ def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
     stated = yaml.safe_load(text)[f"/**/{name}"]["ros__parameters"]
     contract = (FOLDER.parent / "bundles/lite3_walk/policy.yaml").read_text(encoding="utf-8")
     allowed = {f"safety.{key}": value for key, value in yaml.safe_load(contract)["safety"].items()}
-    node = NODES[name]()
+    node = make_node(name)
 
     undeclared = [key for key in stated if not node.has_parameter(key)]
     before = {
@@ -192,7 +135,7 @@ def test_parameter_file_states_the_defaults_of_the_metrics(file: str) -> None:
 def test_limits_suggested_in_the_parameter_file_are_parameters(
     ros_context: None, file: str
 ) -> None:
-    node = NODES[NODES_OF[file][0]]()
+    node = make_node(NODES_OF[file][0])
     suggested = re.findall(r"# (safety\.\w+):", TEXTS[file])
     declared = [key for key in suggested if node.has_parameter(key)]
     node.destroy_node()

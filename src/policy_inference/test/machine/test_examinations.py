@@ -41,7 +41,6 @@ RKNN = Artifact(
 )
 ONNX = Artifact(file="policy.onnx", sha256=SHA, precision="fp16")
 HBM = Artifact(file="policy.hbm", sha256=SHA, precision="int8", target="nash-e")
-NOTHING: Mapping[str, str | None] = {}
 Packages = Sequence[tuple[str, str, str]]
 RK_PACKAGES: Packages = [("rknnlite", "rknn-toolkit-lite2", "2.5.0")]
 ORIN_PACKAGES: Packages = [("tensorrt", "tensorrt", "10.3.0"), ("cuda", "cuda-python", "12.6.0")]
@@ -155,10 +154,89 @@ RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Severity]
 }
 
 
-@pytest.mark.parametrize("fault", RKNN_FAULTS)
-def test_fault_of_a_rockchip_board_is_named_with_its_remedy(fault: str, examine: Examine) -> None:
-    files, name, severity = RKNN_FAULTS[fault]
-    finding = examine(RknnBackend, tree_with(RK3588, files), RK_PACKAGES, RKNN)[name]
+def bpu_model(file: str, target: str | None) -> Artifact:
+    return Artifact(file=file, sha256=SHA, precision="int8", target=target)
+
+
+Fault = tuple[type[BackendBase], Files, Packages, Artifact | None, str, Severity]
+FAULTS: Mapping[str, Fault] = {
+    # The back end, the board, its packages, the model, the finding and its severity.
+    **{
+        fault: (RknnBackend, tree_with(RK3588, files), RK_PACKAGES, RKNN, name, severity)
+        for fault, (files, name, severity) in RKNN_FAULTS.items()
+    },
+    **{
+        f"no package: {name}": (backend, board, (), None, name, Severity.ERROR)
+        for backend, board, name in (
+            (RknnBackend, RK3588, "rknn-toolkit-lite2"),
+            (TensorRtBackend, ORIN, "tensorrt"),
+            (TensorRtBackend, ORIN, "CUDA for Python"),
+            (BpuBackend, S100, "runtime"),
+        )
+    },
+    "a clock that follows the load": (
+        TensorRtBackend,
+        tree_with(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"}),
+        ORIN_PACKAGES,
+        None,
+        "GPU clock",
+        Severity.WARNING,
+    ),
+    "CUDA of another JetPack": (
+        TensorRtBackend,
+        ORIN,
+        [ORIN_PACKAGES[0], ("cuda", "cuda-python", "13.0.1")],
+        None,
+        "CUDA for Python",
+        Severity.WARNING,
+    ),
+    "an old TensorRT": (
+        TensorRtBackend,
+        ORIN,
+        [("tensorrt", "tensorrt", "8.4.1.5"), ORIN_PACKAGES[1]],
+        None,
+        "tensorrt",
+        Severity.ERROR,
+    ),
+    "no GPU": (TensorRtBackend, {"/.dockerenv": ""}, ORIN_PACKAGES, None, "GPU", Severity.ERROR),
+    "no BPU driver": (
+        BpuBackend,
+        {"/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"},
+        S100_PACKAGES,
+        None,
+        "BPU driver",
+        Severity.ERROR,
+    ),
+    "no BPU": (
+        BpuBackend,
+        {"/proc/device-tree/model": "Raspberry Pi 5\0"},
+        (),
+        None,
+        "board",
+        Severity.ERROR,
+    ),
+    **{
+        f"model {model.file} for {model.target}": (
+            BpuBackend,
+            S100,
+            S100_PACKAGES,
+            model,
+            "model",
+            Severity.ERROR,
+        )
+        for model in (
+            bpu_model("policy.bin", "bayes-e"),
+            bpu_model("policy.hbm", "nash-m"),
+            bpu_model("policy.bin", None),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_of_a_board_is_named_with_its_remedy(fault: str, examine: Examine) -> None:
+    backend, files, packages, artifact, name, severity = FAULTS[fault]
+    finding = examine(backend, files, packages, artifact)[name]
 
     assert finding.severity is severity
     check_wording(finding.found, finding.remedy)
@@ -190,68 +268,16 @@ def test_device_file_that_may_not_be_opened_is_an_error(
     check_wording(finding.found)
 
 
-@pytest.mark.parametrize(
-    ("backend", "files", "name", "remedy"),
-    [
-        (RknnBackend, RK3588, "rknn-toolkit-lite2", "pip install rknn-toolkit-lite2"),
-        (TensorRtBackend, ORIN, "tensorrt", "python3-libnvinfer"),
-        (TensorRtBackend, ORIN, "CUDA for Python", "cuda-python"),
-        (BpuBackend, S100, "runtime", "hobot-dnn"),
-    ],
-)
-def test_missing_package_is_an_error_that_says_what_to_install(
-    backend: type[BackendBase], files: Files, name: str, remedy: str, examine: Examine
-) -> None:
-    finding = examine(backend, files)[name]
-
-    assert finding.severity is Severity.ERROR
-    assert remedy in finding.remedy
-
-
-def test_release_and_power_mode_are_reported(examine: Examine) -> None:
-    found = examine(TensorRtBackend, ORIN, ORIN_PACKAGES)
-
-    check_wording(found["Jetson Linux"].found, found["power mode"].found)
-
-
-def test_clock_that_follows_the_load_is_a_warning(examine: Examine) -> None:
-    files = tree_with(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"})
-    finding = examine(TensorRtBackend, files, ORIN_PACKAGES)["GPU clock"]
-
-    assert (finding.severity, "sudo jetson_clocks" in finding.remedy) == (Severity.WARNING, True)
-
-
-@pytest.mark.parametrize("version", ["13.0.1", "13"])
-def test_cuda_package_of_another_jetpack_is_a_warning(version: str, examine: Examine) -> None:
-    packages = [ORIN_PACKAGES[0], ("cuda", "cuda-python", version)]
-    finding = examine(TensorRtBackend, ORIN, packages)["CUDA for Python"]
-
-    assert finding.severity is Severity.WARNING
-    check_wording(finding.found)
-
-
-def test_tensorrt_that_is_too_old_is_an_error(examine: Examine) -> None:
-    packages = [("tensorrt", "tensorrt", "8.4.1.5"), ORIN_PACKAGES[1]]
-
-    assert examine(TensorRtBackend, ORIN, packages)["tensorrt"].severity is Severity.ERROR
-
-
-def test_machine_without_gpu_is_an_error(examine: Examine) -> None:
-    finding = examine(TensorRtBackend, {"/.dockerenv": ""}, ORIN_PACKAGES)["GPU"]
-
-    assert finding.severity is Severity.ERROR
-    assert "--runtime nvidia" in finding.remedy
-
-
-def test_driver_of_a_card_is_reported(examine: Examine) -> None:
+def test_release_power_mode_and_driver_are_reported(examine: Examine) -> None:
     files = {
         "/dev/nvidia0": "",
         "/proc/driver/nvidia/version": (
             "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19"
         ),
     }
-
     assert examine(TensorRtBackend, files)["GPU"].found.endswith("535.104.05")
+    found = examine(TensorRtBackend, ORIN, ORIN_PACKAGES)
+    check_wording(found["Jetson Linux"].found, found["power mode"].found)
 
 
 @pytest.mark.parametrize(
@@ -296,38 +322,11 @@ def test_damaged_file_of_the_cache_is_no_engine(
     assert examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"].found.startswith("no")
 
 
-@pytest.mark.parametrize(
-    ("file", "target"), [("policy.bin", "bayes-e"), ("policy.hbm", "nash-m"), ("policy.bin", None)]
-)
-def test_model_of_another_board_is_an_error(
-    file: str, target: str | None, examine: Examine
-) -> None:
-    artifact = Artifact(file=file, sha256=SHA, precision="int8", target=target)
-    finding = examine(BpuBackend, S100, S100_PACKAGES, artifact)["model"]
-
-    assert finding.severity is Severity.ERROR
-    assert "--target nash-e" in finding.remedy
-
-
 def test_older_runtime_serves_an_x5_and_no_s100(examine: Examine) -> None:
     older = [("hobot_dnn", "hobot-dnn", "3.0.6")]
 
     assert examine(BpuBackend, X5, older)["runtime"].severity is Severity.OK
     assert examine(BpuBackend, S100)["runtime"].severity is Severity.ERROR
-
-
-def test_board_without_driver_is_an_error(examine: Examine) -> None:
-    files = {"/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"}
-    found = examine(BpuBackend, files, S100_PACKAGES)
-
-    assert found["board"].found.endswith("nash-m")
-    assert found["BPU driver"].severity is Severity.ERROR
-
-
-def test_other_computer_is_an_error(examine: Examine) -> None:
-    files = {"/proc/device-tree/model": "Raspberry Pi 5\0"}
-
-    assert examine(BpuBackend, files)["board"].severity is Severity.ERROR
 
 
 def test_environment_that_is_missing_is_an_error(

@@ -62,18 +62,16 @@ def test_cores_are_read_as_taskset_writes_them(text: str, chosen: tuple[int, ...
     assert parse_cpus(text) == chosen
 
 
-@pytest.mark.parametrize("text", ["", "-", "a", "1-", "-1", "0-1-2", "0,", "²", "٣", "0-٣", "0x1"])
-def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
-    with refusal(PolicyError):
-        parse_cpus(text)
-
-
 @pytest.mark.parametrize(
     "text",
-    ["1024", "0-1024", "999999999999999999999", "1-0", "9" * 5000, "0-" + "9" * 5000],
+    [
+        *("", "-", "a", "1-", "-1", "0-1-2", "0,", "²", "٣", "0-٣", "0x1"),
+        # Of cores that no machine has.
+        *("1024", "0-1024", "999999999999999999999", "1-0", "9" * 5000, "0-" + "9" * 5000),
+    ],
     ids=lambda text: text[:30],
 )
-def test_cores_that_no_machine_has_are_refused(text: str) -> None:
+def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
     with refusal(PolicyError):
         parse_cpus(text)
 

@@ -14,7 +14,6 @@ from policy_inference.backends.tensorrt.backend import TensorRtBackend
 
 from ..machine_tree import ORIN, RK3588, S100, S600, X5, Files, machine, tree_with
 
-BACKENDS: tuple[type[BackendBase], ...] = (RknnBackend, TensorRtBackend, BpuBackend)
 AGX_RAILS = {"/sys/class/hwmon/hwmon1/in1_label": "VDD_GPU_SOC"}
 
 
@@ -66,23 +65,17 @@ def test_board_tells_load_clock_temperature_and_power(
     assert backend.read_device(machine(tmp_path, files)) == expected
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-def test_machine_without_the_device_tells_nothing(
-    backend: type[BackendBase], tmp_path: Path
-) -> None:
-    assert backend.read_device(machine(tmp_path, {"/proc/stat": "cpu"})) == {}
-
-
 @pytest.mark.parametrize(
     ("backend", "files"), [(RknnBackend, RK3588), (TensorRtBackend, ORIN), (BpuBackend, S100)]
 )
-def test_files_that_hold_no_number_are_left_out(
+def test_without_the_device_or_numbers_of_it_nothing_is_told(
     backend: type[BackendBase], files: Files, tmp_path: Path
 ) -> None:
     kept = ("type", "label", "name", "model", "compatible")
     broken = {path: "" if not path.endswith(kept) else content for path, content in files.items()}
 
-    assert backend.read_device(machine(tmp_path, broken)) == {}
+    assert backend.read_device(machine(tmp_path / "none", {"/proc/stat": "cpu"})) == {}
+    assert backend.read_device(machine(tmp_path / "broken", broken)) == {}
 
 
 def test_load_is_read_where_the_driver_has_it_under_proc(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ from .harness import Robot
 Colour = tuple[int, int, int]
 Pixels = npt.NDArray[np.uint8]
 FRONT, WRIST = (200, 100, 50), (150, 0, 0)
-_YUY2, _NV12 = "yuv422_yuy2", "nv12"
 
 
 class Arm(Robot):
@@ -43,8 +42,6 @@ class Arm(Robot):
         self.colours: dict[str, Colour] = {"front": FRONT, "wrist": WRIST}
         self.encodings = {"front": "rgb8", "wrist": "rgb8"}
         self.sizes = dict(SIZES)
-        self.cut_bytes = 0
-        """So many are missing at the end of what `front` sends compressed."""
         self.chunks: list[ActionChunk] = []
         self._listen(ActionChunk, "action_chunk", self.chunks, QoSProfile(depth=100))
         self._raw = {
@@ -72,14 +69,11 @@ class Arm(Robot):
         self.send()
 
     def send_image(self, name: str) -> None:
-        encoding, image = (
-            self.encodings[name],
-            np.full((*self.sizes[name], 3), self.colours[name], np.uint8),
-        )
-        if encoding in ("jpeg", "png"):
-            data = compressed_image(image, encoding)
-            left = len(data) - (self.cut_bytes if name == "front" else 0)
-            message = CompressedImage(format=encoding, data=array("B", data[:left]))
+        encoding = self.encodings[name]
+        image: Pixels = np.full((*self.sizes[name], 3), self.colours[name], np.uint8)
+        if encoding == "jpeg":
+            _, data = cv2.imencode(f".{encoding}", image[:, :, ::-1])
+            message = CompressedImage(format=encoding, data=array("B", data.tobytes()))
             message.header.stamp = stamp(self.now_ns)
             self.publish(self._compressed[name], name, message)
             return
@@ -112,31 +106,17 @@ def seen_positions(front: Colour = FRONT, wrist: Colour = WRIST) -> Sequence[flo
     return [value / 255.0 for value in (*front, wrist[0])]
 
 
-def compressed_image(image: Pixels, encoding: str) -> bytes:
-    """Return an image in RGB as JPEG or PNG."""
-    _, data = cv2.imencode(f".{encoding}", image[:, :, ::-1])
-    return data.tobytes()
-
-
 def rows_of_image(image: Pixels, encoding: str) -> Pixels:
-    """Return the rows of bytes of an image in RGB, of one colour for yuv422_yuy2 and nv12.
+    """Return the rows of bytes of an image in RGB, of one colour for nv12.
 
     The formulas of ITU-R BT.601, in its studio range, written down here on their own.
     """
     height, width, _ = image.shape
-    if encoding == "rgb8":
-        return image.reshape(height, -1)
-    if encoding == "bgr8":
-        return image[:, :, ::-1].reshape(height, -1)
-    if encoding == "mono8":
-        return np.asarray(image.mean(axis=2), np.uint8)
-    red, green, blue = image[0, 0] / 255.0
-    y = round(16 + 65.481 * red + 128.553 * green + 24.966 * blue)
-    u = round(128 - 37.797 * red - 74.203 * green + 112.0 * blue)
-    v = round(128 + 112.0 * red - 93.786 * green - 18.214 * blue)
-    if encoding == _YUY2:
-        return np.tile(np.array([y, u, y, v], np.uint8), (height, width // 2))
-    if encoding == _NV12:
+    if encoding == "nv12":
+        red, green, blue = image[0, 0] / 255.0
+        y = round(16 + 65.481 * red + 128.553 * green + 24.966 * blue)
+        u = round(128 - 37.797 * red - 74.203 * green + 112.0 * blue)
+        v = round(128 + 112.0 * red - 93.786 * green - 18.214 * blue)
         luma = np.full((height, width), y, np.uint8)
         return np.vstack([luma, np.tile(np.array([u, v], np.uint8), (height // 2, width // 2))])
-    return image.reshape(height, -1)  # named otherwise than it is
+    return image.reshape(height, -1)  # rgb8, or named otherwise than it is

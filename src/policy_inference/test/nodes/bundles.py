@@ -70,7 +70,7 @@ CONTRACT: Mapping[str, Any] = {
 }
 
 
-def edited(contract: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+def contract_with(contract: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
     """Return a contract that has keys replaced, named like ``safety.on_fault``."""
     found = copy.deepcopy(dict(contract))
     for key, value in changes.items():
@@ -88,8 +88,8 @@ def edited(contract: Mapping[str, Any], changes: Mapping[str, object]) -> dict[s
 def write_bundle(
     folder: Path, changes: Mapping[str, object] | None = None, batch: int | str = 1
 ) -> Path:
-    """Write a bundle whose contract is `edited`."""
-    contract = edited(CONTRACT, changes or {})
+    """Write a bundle whose contract is `contract_with`."""
+    contract = contract_with(CONTRACT, changes or {})
     folder.mkdir(parents=True, exist_ok=True)
     (_, inputs), (_, outputs) = (
         next(iter(contract["model"][kind].values()))["shape"] for kind in ("inputs", "outputs")

@@ -17,7 +17,7 @@ from onnx import helper
 
 from policy_inference.testing.models import save
 
-from .bundles import edited
+from .bundles import contract_with
 
 JOINTS = ("red", "green", "blue", "grip")
 SIZES = {"front": (16, 24), "wrist": (12, 16)}
@@ -82,7 +82,7 @@ def write_colours(
     offset_rad: float | None = None,
     wrong_by: float = 0.0,
 ) -> Path:
-    """Write the bundle, whose contract is `edited`.
+    """Write the bundle, whose contract is `contract_with`.
 
     With an offset it has golden rows, and all targets are greater by that; they may be wrong.
     """
@@ -102,7 +102,7 @@ def write_colours(
                 "eps": 0.0,
             },
         }
-    contract = edited(edited(CONTRACT, golden), changes or {})
+    contract = contract_with(contract_with(CONTRACT, golden), changes or {})
     artifacts = contract["graphs"]["policy"]["artifacts"]
     artifacts["onnx"]["sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")

@@ -10,12 +10,14 @@ from typing import Any, TextIO
 
 import pytest
 
+from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
 from .arm import Arm
+from .bundles import write_record
 from .colour_bundle import write_colours
-from .harness import Robot, StageOf, staged
-from .kinds import IN_USE, JOINT, Kind
+from .harness import Activate, Robot, StageOf, staged
+from .kinds import IN_USE, JOINT, NAMES, NEWER, OLDER, Kind
 
 
 @pytest.fixture
@@ -60,7 +62,19 @@ def bundle_in_use(tmp_path: Path, kind: Kind) -> Path:
 
 
 @pytest.fixture
-def activate(node_stage: StageOf[Any, Any], bundle_in_use: Path) -> Callable[..., Any]:
+def two_versions(tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of two installed versions, the older of which is in use."""
+    folder = tmp_path / "models" / NAMES[kind]
+    for version in (OLDER, NEWER):
+        write_record(kind.write(folder / version, version))
+    (folder / CURRENT).symlink_to(OLDER)
+    monkeypatch.setenv(ROOT_VARIABLE, str(folder.parent))
+    monkeypatch.chdir(folder)  # where no folder has the name of the bundle
+    return folder
+
+
+@pytest.fixture
+def activate(node_stage: StageOf[Any, Any], bundle_in_use: Path) -> Activate:
     """Configure and activate a node with parameters."""
     return lambda **parameters: node_stage.active(
         **{"bundle": str(bundle_in_use), "status_rate_hz": 20.0, **parameters}
@@ -68,9 +82,14 @@ def activate(node_stage: StageOf[Any, Any], bundle_in_use: Path) -> Callable[...
 
 
 @pytest.fixture
-def lockstep(activate: Callable[..., Any], partner: Robot) -> Robot:
+def lockstep_node(activate: Activate) -> Any:
+    """An active node, in simulated time."""
+    return activate(use_sim_time=True)
+
+
+@pytest.fixture
+def lockstep(lockstep_node: Any, partner: Robot) -> Robot:
     """A robot that an active node answers in simulated time."""
-    activate(use_sim_time=True)
     partner.is_met()
     return partner
 

@@ -36,6 +36,8 @@ from testkit.wording import check_wording
 
 from .bundles import DAMP_DAMPING, JOINTS, PERIOD_NS, STAND
 
+Activate = Callable[..., Any]
+"""What configures and activates a node with parameters, and returns it."""
 DEADLINE_S = PATIENCE_S
 _CONFIRMING_TICKS = 25
 """Half a second at 50 Hz, in which samples of the joints must agree."""
@@ -411,10 +413,7 @@ class StageOf(Generic[R, N]):
 
 @contextmanager
 def staged(
-    robot: type[R],
-    make: Callable[[], N],
-    new_log: Callable[[], str],
-    arguments: Sequence[str] = (),
+    robot: type[R], make: Callable[[], N], new_log: Callable[[], str], arguments: Sequence[str] = ()
 ) -> Iterator[StageOf[R, N]]:
     """Give nodes of a kind and a robot in one ROS 2 context; all ends with it."""
     rclpy.init(args=[*arguments])

@@ -24,6 +24,8 @@ from .colour_bundle import write_colours
 from .harness import Robot
 
 IN_USE = "1.2.3"
+OLDER, NEWER = "1.2.4", "1.3.0"
+"""Installed versions, the older of which is in use."""
 OFFSET_RAD = 0.25
 """By which a chunk policy that moves otherwise commands more."""
 DOUBLED = {"action.terms": [{**CONTRACT["action"]["terms"][0], "scale": 0.2}]}
@@ -124,3 +126,4 @@ def write_set(folder: Path, members: tuple[str, ...], stated: Mapping[str, objec
 JOINT = Kind("joint", Robot, JointPolicyNode, _write_joint)
 CHUNK = Kind("chunk", Arm, ActPolicyNode, _write_chunk)
 SET = Kind("set", GaitRobot, PolicySetNode, _write_gaits)
+NAMES = {JOINT: "two_joints", CHUNK: "colours"}

@@ -7,9 +7,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.machine import Machine
+from policy_inference.testing.bundles import register
 
 PATIENCE_S = 30.0
 Found = tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]
@@ -88,3 +92,21 @@ class Stuck(Apart):
         Path(self._given["pid"]).write_text(str(os.getpid()), "utf-8")
         threading.Event().wait()
         raise AssertionError("nobody sets it")
+
+
+class StuckHere(Stuck):
+    """Never opens either, in the process of the node."""
+
+    name = "stuck_here"
+    holds_gil = False
+
+
+def register_opening(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register these back ends in a folder, for this process and its children."""
+    classes = (Slow, Clinging, Counted, Apart, Stuck, StuckHere)
+    places = {cls.name: f"{cls.__module__}:{cls.__name__}" for cls in classes}
+    register(site, "opening", GROUP, places)
+    monkeypatch.syspath_prepend(str(site))
+    folder = str(Path(__file__).parents[len(__name__.split(".")) - 1])
+    path = [str(site), folder, os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))

@@ -50,10 +50,6 @@ def test_bundle_of_another_kind_is_refused_with_the_node_that_runs_it(
     node_stage.refuses(bundle=str(other.write(tmp_path / "other", "1.0.0")))
 
 
-def test_missing_bundle_parameter_is_named(node_stage: Stage) -> None:
-    node_stage.refuses()
-
-
 def test_what_the_package_itself_logs_comes_out_in_the_log_of_a_node(node_stage: Stage) -> None:
     log = logging.getLogger("policy_inference")
     with forwarded_to(node_stage.node().get_logger()):

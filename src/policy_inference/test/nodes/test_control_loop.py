@@ -103,17 +103,6 @@ def test_work_goes_on_while_a_tick_hangs(bench: Bench) -> None:
     assert bench.worked.get(timeout=DEADLINE_S) == (1, True)
 
 
-def test_nothing_is_collected_in_the_ticks_and_everything_after_the_last(bench: Bench) -> None:
-    bench.ends.set()
-    bench.loop.start()
-    bench.pacer.due.put(TICK)
-    assert bench.begun.acquire(timeout=DEADLINE_S)
-    bench.pacer.due.put(None)
-    assert bench.loop.stop(DEADLINE_S)
-    assert bench.collecting == [False]
-    assert gc.isenabled()
-
-
 def test_garbage_is_collected_between_the_ticks(bench: Bench) -> None:
     collected = threading.Semaphore(0)
 

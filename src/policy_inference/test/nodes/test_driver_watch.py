@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node leaves its motion when the driver of its robot stops following."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from policy_msgs.msg import JointCommand, RobotStatus
@@ -36,11 +36,9 @@ class Driver:
 
 
 @pytest.fixture
-def some_driver(activate: Callable[..., JointPolicyNode], partner: Robot) -> Iterator[Driver]:
+def some_driver(lockstep_node: JointPolicyNode, lockstep: Robot) -> Iterator[Driver]:
     """The driver of a robot whose policy node is active."""
-    node = activate(use_sim_time=True)
-    partner.is_met()
-    driver = Driver(partner, node)
+    driver = Driver(lockstep, lockstep_node)
     yield driver
     driver.node.destroy_node()
 

@@ -72,7 +72,7 @@ def info_of(found: Messages) -> Any:
     return info
 
 
-def settings_in(found: Messages) -> dict[str, str]:
+def flight_settings(found: Messages) -> dict[str, str]:
     return {entry.key: entry.value for entry in info_of(found).settings}
 
 
@@ -118,7 +118,7 @@ def test_fault_is_recorded_with_joints_chunks_and_commands_and_without_images(
         "joint_states",
         "chunk_inference",
     }
-    info, settings = info_of(found), settings_in(found)
+    info, settings = info_of(found), flight_settings(found)
     assert info.reason.startswith("stale_state: wrist/image_raw")
     assert list(info.inputs) == ["joint_states", "front/image_raw", "wrist/image_raw"]
     assert list(info.joints) == list(JOINTS)
@@ -137,20 +137,9 @@ def test_fault_is_recorded_with_joints_chunks_and_commands_and_without_images(
     assert requests[-2:] == [["stand"], ["run"]]
 
 
-def test_commands_are_those_that_were_sent(recorded_run: Robot, flights: Path) -> None:
-    recorded_run.request("record")
-    sent = {command.sequence: command for command in recorded_run.commands}
-    for log_ns, message, _ in newest_flight(recorded_run, flights)["joint_command"]:
-        command = sent[message.sequence]
-        assert log_ns == ns(command.stamp)
-        assert message.mode == command.mode
-        assert message.names == command.names
-        for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
-            assert getattr(message, field).tolist() == getattr(command, field).tolist()
-        assert message.valid_for.nanosec == command.valid_for.nanosec
-
-
-def test_messages_are_recorded_with_the_bytes_that_came(recorded_run: Robot, flights: Path) -> None:
+def test_messages_are_recorded_with_the_bytes_that_came_and_commands_as_they_were_sent(
+    recorded_run: Robot, flights: Path
+) -> None:
     heard: dict[str, dict[int, bytes]] = {"joint_states": {}, "imu/data": {}}
     for message, topic in ((JointState, "joint_states"), (Imu, "imu/data")):
         into = heard[topic]
@@ -163,12 +152,20 @@ def test_messages_are_recorded_with_the_bytes_that_came(recorded_run: Robot, fli
     now_ns = recorded_run.now_ns
     recorded_run.until(lambda: all(now_ns in found for found in heard.values()), "all messages")
     recorded_run.request("record")
+    sent = {command.sequence: command for command in recorded_run.commands}
     found = newest_flight(recorded_run, flights)
-    for topic, sent in heard.items():
+    for topic, came in heard.items():
         kept = {log_ns: data for log_ns, _, data in found[topic.rpartition("/")[2]]}
-        common = kept.keys() & sent.keys()
+        common = kept.keys() & came.keys()
         assert len(common) >= 10
-        assert all(kept[time_ns] == sent[time_ns] for time_ns in common)
+        assert all(kept[time_ns] == came[time_ns] for time_ns in common)
+    for log_ns, command, _ in found["joint_command"]:
+        expected = sent[command.sequence]
+        assert log_ns == ns(expected.stamp)
+        assert (command.mode, command.names) == (expected.mode, expected.names)
+        for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
+            assert getattr(command, field).tolist() == getattr(expected, field).tolist()
+        assert command.valid_for.nanosec == expected.valid_for.nanosec
 
 
 def test_contact_forces_are_recorded_and_never_needed(recorded_run: Robot, flights: Path) -> None:
@@ -188,19 +185,22 @@ def test_contact_forces_are_recorded_and_never_needed(recorded_run: Robot, fligh
     assert (message.names, message.forces[0].z) == (["left"], 12.0)
 
 
-def test_request_names_the_recording_of_the_last_seconds(
+def test_request_and_diagnostics_name_the_recording_of_the_last_seconds(
     recorded_run: Robot, flights: Path
 ) -> None:
+    recorded_run.diagnosed(lambda _: recorded_run.told()["flight.recorder"] == "ready")
+    assert recorded_run.told()["flight.ticks_dropped"] == "0"
     response = recorded_run.ask("record")
     assert response.success
     place = Path(response.message.removeprefix("writes "))
     recorded_run.until(place.is_dir, "the recording")
     found = read_flight(place)
-    settings = settings_in(found)
+    settings = flight_settings(found)
     assert settings["parameter.flight.after_s"] == str(AFTER_S)
     assert settings["limits.max_tilt_rad"] == "1.0"
     assert recorded_run.hears("ticks", str(place))
     check_wording(info_of(found).reason)
+    recorded_run.until(lambda: recorded_run.told()["flight.last"] == str(place), "its name")
 
 
 @both_kinds
@@ -237,57 +237,19 @@ def test_deactivation_writes_what_is_due(
     assert path.name.endswith("not_finite")
 
 
-def test_diagnostics_tell_of_the_recorder(recorded_run: Robot, flights: Path) -> None:
-    recorded_run.diagnosed(lambda _: recorded_run.told()["flight.recorder"] == "ready")
-    assert recorded_run.told()["flight.ticks_dropped"] == "0"
-    recorded_run.request("record")
-    recorded_run.until(
-        lambda: visible(flights) and recorded_run.told()["flight.last"] == str(visible(flights)[0]),
-        "the recording in the diagnostics",
-    )
-
-
-def is_a_file(flights: Path, tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
-    flights.write_text("a file", "utf-8")
-
-
-def lacks_definitions(flights: Path, tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setenv("AMENT_PREFIX_PATH", "/nowhere")
-
-
-def has_bad_definitions(flights: Path, tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
-    messages = tmp_path / "share" / "policy_msgs" / "msg"
-    messages.mkdir(parents=True)
-    for name in ("PolicyTick", "FlightInfo", "Tensor"):
-        (messages / f"{name}.msg").write_text("???", "utf-8")
-    patch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
-
-
-@pytest.mark.parametrize("trouble", [is_a_file, lacks_definitions, has_bad_definitions])
+@pytest.mark.parametrize("trouble", ["no definitions", "no home"])
 def test_recorder_that_cannot_work_is_reported_and_the_policy_runs(
-    start_recorded: Start,
-    partner: Robot,
-    flights: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    trouble: Callable[[Path, Path, pytest.MonkeyPatch], None],
+    start_recorded: Start, partner: Robot, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     with monkeypatch.context() as patch:
-        trouble(flights, tmp_path, patch)
-        start_recorded()
+        if trouble == "no definitions":
+            patch.setenv("AMENT_PREFIX_PATH", "/nowhere")
+            start_recorded()
+        else:
+            start_recorded(flight__folder="~nobody-of-this-name/flights")
     said = partner.hears("flight recorder: ")
     partner.runs()
     partner.diagnosed(lambda found: "flight recorder: " in found.message)
-    check_wording(said)
-    partner.refusal("record")
-
-
-def test_home_that_there_is_not_is_reported_and_the_policy_runs(
-    start_recorded: Start, partner: Robot
-) -> None:
-    start_recorded(flight__folder="~nobody-of-this-name/flights")
-    said = partner.hears("flight recorder: ")
-    partner.runs()
     check_wording(said)
     partner.refusal("record")
 

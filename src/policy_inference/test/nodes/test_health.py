@@ -4,7 +4,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,24 +16,20 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.machine import telemetry
 from policy_inference.machine.machine import Machine
 from policy_inference.nodes.control_loop import ControlLoop
-from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.wording import check_wording
 
-from .arm import Arm
 from .bundles import PERIOD_NS, write_bundle
-from .colour_bundle import write_colours
-from .harness import DEADLINE_S, Robot
+from .harness import DEADLINE_S, Activate, Robot
 from .kinds import CHUNK, JOINT
 
 pytestmark = pytest.mark.ros
-Active = Callable[..., JointPolicyNode]
 SIZE = 15
 SLOW_S = 0.9 * PERIOD_NS * 1e-9
 
 
 @pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
 def test_what_machine_and_device_tell_is_in_status_and_diagnostics(
-    activate: Active, partner: Robot, monkeypatch: pytest.MonkeyPatch
+    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {"npu_load_percent": "31", "npu_temperature_c": "52.1"}
     monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(lambda machine: told))
@@ -48,7 +44,7 @@ def test_what_machine_and_device_tell_is_in_status_and_diagnostics(
 
 
 def test_machine_that_keeps_ticks_waiting_is_named_as_long_as_the_fault_is_latched(
-    activate: Active, partner: Robot, monkeypatch: pytest.MonkeyPatch
+    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = {"late_s": 0.035}
     monkeypatch.setattr(ControlLoop, "late_s", property(lambda _: late["late_s"]))
@@ -67,7 +63,7 @@ def test_machine_that_keeps_ticks_waiting_is_named_as_long_as_the_fault_is_latch
 
 
 def test_device_that_cannot_be_read_is_logged_once_and_disturbs_nothing(
-    activate: Active, partner: Robot, monkeypatch: pytest.MonkeyPatch
+    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(machine: Machine) -> Mapping[str, str]:
         raise RuntimeError("the sensor is gone")
@@ -83,25 +79,8 @@ def test_device_that_cannot_be_read_is_logged_once_and_disturbs_nothing(
     assert [each.text for each in partner.logged()].count(said) == 1
 
 
-def test_values_that_are_no_text_are_left_out_and_logged_once(
-    activate: Active, partner: Robot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = {"npu_load_percent": 31, "npu_governor": None, "npu_temperature_c": "52.1"}
-    monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(lambda machine: told))
-    activate(use_sim_time=True)
-    partner.is_met()
-    status = partner.reported(lambda s: partner.tick() and s.telemetry, "telemetry")
-    partner.statuses.clear()
-    partner.until(lambda: partner.tick() and len(partner.statuses) > 3, "statuses")
-
-    found = {value.key: value.value for value in status.telemetry}
-    assert found.keys() & told.keys() == {"npu_temperature_c"}
-    said = partner.hears("'npu_load_percent': 31, 'npu_governor': None")
-    assert [each.text for each in partner.logged()].count(said) == 1
-
-
 def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
-    activate: Active, partner: Robot, monkeypatch: pytest.MonkeyPatch
+    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs, goes_on = threading.Event(), threading.Event()
 
@@ -132,7 +111,7 @@ def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
 
 @pytest.mark.slow
 def test_slow_ticks_are_warned_of_once_with_what_the_device_tells(
-    activate: Active, partner: Robot, monkeypatch: pytest.MonkeyPatch
+    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(backend: OnnxBackend) -> None:
         time.sleep(SLOW_S)  # the fault itself, and nothing that is waited for
@@ -153,7 +132,7 @@ def test_slow_ticks_are_warned_of_once_with_what_the_device_tells(
 
 
 def test_observation_beyond_what_is_healthy_is_named(
-    activate: Active, partner: Robot, tmp_path: Path
+    activate: Activate, partner: Robot, tmp_path: Path
 ) -> None:
     high = [0.1, 0.1, 0.1] + [2.0] * (SIZE - 3)
     healthy = {
@@ -170,14 +149,3 @@ def test_observation_beyond_what_is_healthy_is_named(
     assert found.level == DiagnosticStatus.WARN
     assert "base_ang_vel" in found.message
     check_wording(found.message, partner.hears("observation term"))
-
-
-def test_joints_that_are_not_as_in_training_are_named(
-    start_arm: Callable[..., Arm], tmp_path: Path
-) -> None:
-    scaling = {"mode": "mean_std", "mean": [0.0] * 4, "std": [1.0, 1.0, 0.001, 1.0]}
-    arm = start_arm(write_colours(tmp_path / "trained", {"state.normalisation": scaling}))
-    arm.position = (0.0, 0.0, 0.05, 0.0)
-    arm.runs()
-    arm.diagnosed(lambda found: "observation.state[blue]" in found.message)
-    check_wording(arm.hears("observation.state[blue]"))

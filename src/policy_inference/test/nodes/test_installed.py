@@ -13,32 +13,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
-from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
+from policy_inference.bundle.store import CURRENT
 from policy_inference.interfaces import Mode
-from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.wording import check_wording
 
-from .bundles import revoke, write_record, write_version
-from .harness import Robot, Stage
+from .bundles import revoke
+from .harness import Activate, Robot, Stage
+from .kinds import JOINT, NAMES, NEWER, OLDER
 
 pytestmark = pytest.mark.ros
-NAME = "two_joints"
-OLDER, NEWER = "1.2.4", "1.3.0"
+NAME = NAMES[JOINT]
 KEYS_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
-Activate = Callable[..., JointPolicyNode]
 Sign = Callable[[Path], Path]
-
-
-@pytest.fixture
-def two_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of two installed versions, the older of which is in use."""
-    folder = tmp_path / "models" / NAME
-    for version in (OLDER, NEWER):
-        write_record(write_version(folder / version, version))
-    (folder / CURRENT).symlink_to(OLDER)
-    monkeypatch.setenv(ROOT_VARIABLE, str(folder.parent))
-    monkeypatch.chdir(folder)  # where no folder has the name of the bundle
-    return folder
 
 
 def write_public_key(key: Ed25519PrivateKey, file: Path) -> Path:
@@ -76,10 +62,6 @@ def test_version_is_taken_by_its_name_and_replaced_by_that_of_another(
     partner.loads(NAME)
     assert partner.newest().bundle == str(two_versions / OLDER)
     partner.load_refusal(f"{NAME}@9.9.9")
-
-
-def test_version_that_is_not_installed_is_refused(node_stage: Stage, two_versions: Path) -> None:
-    node_stage.refuses(bundle=f"{NAME}@9.0.0")
 
 
 @pytest.mark.parametrize("named", [NAME, f"{NAME}@{OLDER}", "path", "link"])

@@ -4,7 +4,6 @@
 
 import itertools
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,60 +112,40 @@ def test_active_node_damps_until_it_is_asked(lockstep: Robot) -> None:
     assert all(is_damp(command) for command in lockstep.commands)
 
 
-def test_node_damps_even_before_the_first_message(
-    activate: Callable[..., object], partner: Robot
+@pytest.mark.parametrize(
+    ("transition", "state"), [("deactivate", "inactive"), ("shutdown", "finalized")]
+)
+def test_end_of_activity_is_the_fault_command(
+    lockstep_node: JointPolicyNode, lockstep: Robot, transition: str, state: str
 ) -> None:
-    activate()
-    partner.until(lambda: partner.commands, "a command")
-    assert is_damp(partner.commands[0])
+    last = lockstep.runs().commands[-1].sequence
+    assert getattr(lockstep_node, f"trigger_{transition}")() is SUCCESS
+    lockstep.until(lambda: lockstep.commands[-1].sequence > last, "the fault command")
+    assert is_damp(lockstep.commands[-1])
+    assert not lockstep.logged("WARN")
+    sent = len(lockstep.commands)
+    lockstep.show_time()
+    assert lifecycle_state(lockstep) == state
+    assert all(is_damp(command) for command in lockstep.commands[sent:])
+    assert not lockstep.answers()
 
 
-def test_deactivation_ends_with_the_fault_command(
-    activate: Callable[..., JointPolicyNode], partner: Robot
+def test_node_that_is_activated_again_starts_in_damp_and_counts_from_zero(
+    lockstep_node: JointPolicyNode, lockstep: Robot
 ) -> None:
-    node = activate(use_sim_time=True)
-    partner.runs()
-    last = partner.commands[-1].sequence
-    assert node.trigger_deactivate() is SUCCESS
-    partner.until(lambda: partner.commands[-1].sequence > last, "the fault command")
-    assert is_damp(partner.commands[-1])
-    assert not partner.logged("WARN")
-    sent = len(partner.commands)
-    partner.show_time()
-    assert lifecycle_state(partner) == "inactive"
-    assert all(is_damp(command) for command in partner.commands[sent:])
-    assert not partner.answers()
-
-
-def test_node_can_be_activated_again_and_starts_in_damp(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
-    node = activate(use_sim_time=True)
-    partner.runs()
-    node.trigger_deactivate()
-    assert node.trigger_activate() is SUCCESS
-    partner.is_met()
-    assert is_damp(partner.tick())
-    partner.until(lambda: partner.tick().mode == Mode.DAMP, "damping")
-    partner.request("stand")
-    assert partner.tick().mode == Mode.STAND
-
-
-def test_counts_begin_again_with_each_activation(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
-    node = activate(use_sim_time=True)
-    partner.is_met()
-    partner.ticks(40)
-    node.trigger_deactivate()
-    partner.commands.clear()
-    node.trigger_activate()
-    partner.is_met()
-    assert partner.answers()[0].sequence < 40
-    partner.statuses.clear()
-    status = partner.reported(lambda s: s.ticks > 0, "a status")
+    lockstep.runs().ticks(40)
+    lockstep_node.trigger_deactivate()
+    lockstep.commands.clear()
+    assert lockstep_node.trigger_activate() is SUCCESS
+    lockstep.is_met()
+    assert is_damp(lockstep.answers()[0])
+    assert lockstep.answers()[0].sequence < 40
+    lockstep.statuses.clear()
+    status = lockstep.reported(lambda s: s.ticks > 0, "a status")
     assert status.ticks < 40
     assert status.ticks_missed == 0
+    lockstep.request("stand")
+    assert lockstep.tick().mode == Mode.STAND
 
 
 def test_time_between_configure_and_activate_counts_neither_as_missed_nor_as_slow(
@@ -183,23 +162,14 @@ def test_time_between_configure_and_activate_counts_neither_as_missed_nor_as_slo
     assert not robot.logged("WARN")
 
 
-def test_cleanup_closes_everything(node_stage: Stage, bundle_in_use: Path) -> None:
-    node = node_stage.node(bundle=str(bundle_in_use))
-    before = entities(node)
-    node.trigger_configure()
-    assert entities(node) != before
-    assert node.trigger_cleanup() is SUCCESS
-    assert entities(node) == before
-
-
-@pytest.mark.slow
-def test_ten_rounds_leave_neither_entities_nor_threads(
+def test_rounds_of_transitions_leave_neither_entities_nor_threads(
     node_stage: Stage, bundle_in_use: Path
 ) -> None:
     node = node_stage.node(bundle=str(bundle_in_use))
     entities_before, threads_before = entities(node), threading.active_count()
-    for _ in range(10):
+    for _ in range(3):
         assert node.trigger_configure() is SUCCESS
+        assert entities(node) != entities_before
         assert node.trigger_activate() is SUCCESS
         assert node.trigger_deactivate() is SUCCESS
         assert node.trigger_cleanup() is SUCCESS
@@ -223,64 +193,45 @@ def test_another_bundle_can_be_configured_after_cleanup(
     node_stage.robot.reported(lambda s: s.bundle_version == "9.9.9", "the other bundle's version")
 
 
-def test_transitions_work_as_services(node_stage: Stage, bundle_in_use: Path) -> None:
-    node_stage.node(bundle=str(bundle_in_use))
-    robot = node_stage.robot
-    for transition, state in (
-        (Transition.TRANSITION_CONFIGURE, "inactive"),
-        (Transition.TRANSITION_ACTIVATE, "active"),
-        (Transition.TRANSITION_DEACTIVATE, "inactive"),
-        (Transition.TRANSITION_CLEANUP, "unconfigured"),
-    ):
-        assert changes_state(robot, transition)
-        assert lifecycle_state(robot) == state
+CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 
 
 @pytest.mark.parametrize(
-    ("way", "transition"),
+    ("way", "state"),
     [
-        ([], Transition.TRANSITION_UNCONFIGURED_SHUTDOWN),
-        ([Transition.TRANSITION_CONFIGURE], Transition.TRANSITION_INACTIVE_SHUTDOWN),
+        ([Transition.TRANSITION_UNCONFIGURED_SHUTDOWN], "finalized"),
+        ([CONFIGURE, Transition.TRANSITION_INACTIVE_SHUTDOWN], "finalized"),
+        ([CONFIGURE, ACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN], "finalized"),
         (
-            [Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE],
-            Transition.TRANSITION_ACTIVE_SHUTDOWN,
+            [
+                CONFIGURE,
+                ACTIVATE,
+                Transition.TRANSITION_DEACTIVATE,
+                Transition.TRANSITION_CLEANUP,
+            ],
+            "unconfigured",
         ),
     ],
-    ids=["unconfigured", "inactive", "active"],
+    ids=["unconfigured", "inactive", "active", "cleanup"],
 )
-def test_shutdown_from_every_state_closes_everything(
-    node_stage: Stage, bundle_in_use: Path, way: list[int], transition: int
+def test_transitions_work_as_services_and_the_last_closes_everything(
+    node_stage: Stage, bundle_in_use: Path, way: list[int], state: str
 ) -> None:
     node = node_stage.node(bundle=str(bundle_in_use))
     before = entities(node)
-    for step in way:
-        assert changes_state(node_stage.robot, step)
-    assert changes_state(node_stage.robot, transition)
-    assert lifecycle_state(node_stage.robot) == "finalized"
+    for transition in way:
+        assert changes_state(node_stage.robot, transition)
+    assert lifecycle_state(node_stage.robot) == state
     assert entities(node) == before
 
 
-def test_shutdown_while_active_ends_with_the_fault_command(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
-    node = activate(use_sim_time=True)
-    partner.runs()
-    last = partner.commands[-1].sequence
-    assert node.trigger_shutdown() is SUCCESS
-    partner.until(lambda: partner.commands[-1].sequence > last, "the fault command")
-    assert is_damp(partner.commands[-1])
-
-
-def test_transition_that_is_not_possible_is_refused_and_the_node_lives(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
-    activate(use_sim_time=True)
-    partner.runs()
-    assert not changes_state(partner, Transition.TRANSITION_ACTIVATE)
+def test_transition_that_is_not_possible_is_refused_and_the_node_lives(lockstep: Robot) -> None:
+    lockstep.runs()
+    assert not changes_state(lockstep, ACTIVATE)
     # In the words of this node, or of rclpy since Kilted.
-    partner.hears("transition")
-    assert partner.tick().mode == Mode.RUN
-    assert lifecycle_state(partner) == "active"
+    lockstep.hears("transition")
+    assert lockstep.tick().mode == Mode.RUN
+    assert lifecycle_state(lockstep) == "active"
 
 
 def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
@@ -297,16 +248,6 @@ def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
     assert entities(node) == before
     monkeypatch.undo()
     assert node.trigger_configure() is SUCCESS
-
-
-def test_tightened_limits_are_in_force(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
-    activate(use_sim_time=True, safety__effort_scale=0.5, safety__max_tilt_rad=0.2)
-    partner.runs()
-    assert list(partner.tick().effort_limit) == [10.0, 10.0]
-    partner.quat_xyzw = (0.15, 0.0, 0.0, 0.9887)
-    assert is_damp(partner.tick())
 
 
 def test_bundle_without_nominal_is_warned_of(node_stage: Stage, tmp_path: Path) -> None:

@@ -18,17 +18,14 @@ from policy_msgs.srv import LoadBundle
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 
-from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
-from policy_inference.nodes.joint_policy_node import JointPolicyNode
-from policy_inference.testing.bundles import register
 from policy_inference.testing.process import children, open_descriptors
 from testkit.wording import check_wording
 
 from .bundles import CONTRACT, MISSING, write_bundle, write_version
-from .harness import Robot, StageOf, is_damp
+from .harness import Activate, Robot, StageOf, is_damp
 from .kinds import CHUNK, IN_USE, JOINT, SET, Kind
-from .opening_backends import Clinging, Counted, Slow
+from .opening_backends import Clinging, Counted, Slow, register_opening
 
 pytestmark = pytest.mark.ros
 LEAKED_BYTES = 5_000_000
@@ -39,13 +36,8 @@ every_kind = pytest.mark.parametrize("kind", [JOINT, CHUNK, SET], ids=str)
 
 @pytest.fixture(autouse=True)
 def opening_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Register the backends of these tests, all of which may go on at the end."""
-    module = Slow.__module__
-    names = ("Slow", "Clinging", "Counted", "Apart", "Stuck")
-    register(tmp_path / "site", "opening", GROUP, {n.lower(): f"{module}:{n}" for n in names})
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    folder = str(Path(__file__).parents[len(module.split(".")) - 1])
-    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    """Register the back ends of these tests, all of which may go on at the end."""
+    register_opening(tmp_path / "site", monkeypatch)
     for event in (Slow.began, Slow.goes_on, Slow.closed, Clinging.closing, Clinging.lets_go):
         event.clear()
     yield
@@ -146,7 +138,7 @@ class TestLoad:
         assert standing_robot.chunks[-1].data[:4].tolist() == pytest.approx(list(position), abs=0.1)
 
     def test_status_parameters_and_log_tell_the_new_one_at_once(
-        self, activate: Callable[..., JointPolicyNode], partner: Robot, next_version: Path
+        self, activate: Activate, partner: Robot, next_version: Path
     ) -> None:
         node = activate(use_sim_time=True, status_rate_hz=0.1)
         partner.is_met()
@@ -175,28 +167,13 @@ class TestLoad:
         assert status.fallback.startswith("rknn: ")
         check_wording(status.fallback, lockstep.hears("'rknn'"))
 
-    @pytest.mark.parametrize("trigger", ["timer", "joint_states"])
-    def test_in_real_time(
-        self,
-        activate: Callable[..., JointPolicyNode],
-        partner: Robot,
-        next_version: Path,
-        trigger: str,
-    ) -> None:
-        activate(trigger=trigger)
+    def test_in_real_time(self, activate: Activate, partner: Robot, next_version: Path) -> None:
+        activate(trigger="joint_states")
         partner.until(lambda: partner.commands, "a command")
         partner.loads(next_version)
         sequence = partner.commands[-1].sequence
         partner.until(lambda: partner.commands[-1].sequence > sequence, "another command")
         assert partner.reported(lambda status: status.bundle == str(next_version), "it").ticks > 0
-
-    def test_back_to_the_one_before(
-        self, standing_robot: Robot, next_version: Path, tmp_path: Path
-    ) -> None:
-        first = write_version(tmp_path / "first", "1.2.4")
-        for wanted in (first, next_version, first):
-            standing_robot.loads(wanted)
-            assert standing_robot.newest().bundle == str(wanted)
 
     def test_in_a_process_of_its_own(self, standing_robot: Robot, next_version: Path) -> None:
         standing_robot.loads(next_version, "apart")
@@ -208,7 +185,7 @@ class TestLoad:
         assert "child" in status.runs_on
 
     def test_limits_stay_tightened(
-        self, activate: Callable[..., JointPolicyNode], partner: Robot, next_version: Path
+        self, activate: Activate, partner: Robot, next_version: Path
     ) -> None:
         activate(use_sim_time=True, safety__effort_scale=0.5)
         partner.is_met()
@@ -217,7 +194,7 @@ class TestLoad:
         assert list(partner.tick().effort_limit) == [10.0, 10.0]
 
     def test_options_wait_for_their_back_end(
-        self, activate: Callable[..., JointPolicyNode], partner: Robot, next_version: Path
+        self, activate: Activate, partner: Robot, next_version: Path
     ) -> None:
         activate(use_sim_time=True, backend="rknn,apart", backend_options="apart.gain=3")
         partner.is_met()
@@ -257,18 +234,6 @@ class TestMeanwhile:
         standing_robot.request("reset")
         standing_robot.request("stand")
 
-    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-    def test_emergency_stop_at_another_time_stays(
-        self, lockstep: Robot, next_version: Path, after: bool
-    ) -> None:
-        if not after:
-            lockstep.request("estop")
-        lockstep.loads(next_version)
-        if after:
-            lockstep.request("estop")
-        assert is_damp(lockstep.tick())
-        lockstep.refusal("stand")
-
     def test_policy_that_was_started_meanwhile_goes_on(
         self, standing_robot: Robot, next_version: Path, bundle_in_use: Path
     ) -> None:
@@ -283,32 +248,24 @@ class TestMeanwhile:
         assert standing_robot.newest().bundle == str(bundle_in_use)
 
     def test_node_that_is_deactivated_answers_and_closes_what_opens(
-        self,
-        activate: Callable[..., JointPolicyNode],
-        partner: Robot,
-        next_version: Path,
-        bundle_in_use: Path,
+        self, lockstep_node: Any, lockstep: Robot, next_version: Path, bundle_in_use: Path
     ) -> None:
-        node = activate(use_sim_time=True)
-        partner.is_met()
-        answer = opens_slowly(partner, next_version)
-        node.trigger_deactivate()
-        check_wording(partner.finishes(answer, "the answer").message)
-        node.trigger_activate()
-        partner.is_met()
-        partner.load_refusal(next_version)
+        answer = opens_slowly(lockstep, next_version)
+        lockstep_node.trigger_deactivate()
+        check_wording(lockstep.finishes(answer, "the answer").message)
+        lockstep_node.trigger_activate()
+        lockstep.is_met()
+        lockstep.load_refusal(next_version)
         Slow.goes_on.set()
-        partner.until(Slow.closed.is_set, "the new backend to be closed")
-        assert_as_before(partner, bundle_in_use, Mode.DAMP)
+        lockstep.until(Slow.closed.is_set, "the new backend to be closed")
+        assert_as_before(lockstep, bundle_in_use, Mode.DAMP)
 
     def test_node_that_is_shut_down_answers(
-        self, activate: Callable[..., JointPolicyNode], partner: Robot, next_version: Path
+        self, lockstep_node: Any, lockstep: Robot, next_version: Path
     ) -> None:
-        node = activate(use_sim_time=True)
-        partner.is_met()
-        answer = opens_slowly(partner, next_version)
-        assert node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
-        assert not partner.finishes(answer, "the answer").success
+        answer = opens_slowly(lockstep, next_version)
+        assert lockstep_node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
+        assert not lockstep.finishes(answer, "the answer").success
 
 
 def with_joints(*names: str) -> Mapping[str, object]:
@@ -341,10 +298,8 @@ UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
     "rate of a set": (SET, {"rate_hz": 100}),
 }
 NOT_WHOLE: Mapping[str, Callable[[Path], object]] = {
-    "no model": lambda folder: (folder / "policy.onnx").unlink(),
     "other model": lambda folder: (folder / "policy.onnx").write_bytes(b"else"),
     "other rows": lambda folder: (folder / "golden.npz").write_bytes(b"else"),
-    "no contract": lambda folder: (folder / "policy.yaml").unlink(),
     "no yaml": lambda folder: (folder / "policy.yaml").write_text("kind: [", "utf-8"),
 }
 
@@ -422,7 +377,7 @@ class TestRefused:
         standing_robot.loads(other)
 
     def test_output_that_cannot_express_it(
-        self, activate: Callable[..., JointPolicyNode], partner: Robot, tmp_path: Path
+        self, activate: Activate, partner: Robot, tmp_path: Path
     ) -> None:
         holding = {"safety.on_fault": "hold_measured"}
         activate(
@@ -444,7 +399,7 @@ class TestRefused:
 
     def test_process_that_is_killed_while_it_opens(
         self,
-        activate: Callable[..., JointPolicyNode],
+        activate: Activate,
         partner: Robot,
         next_version: Path,
         bundle_in_use: Path,
@@ -465,7 +420,7 @@ class TestRefused:
 
 
 def test_runtime_that_hangs_when_it_is_closed_hangs_no_caller(
-    activate: Callable[..., JointPolicyNode], partner: Robot, next_version: Path
+    activate: Activate, partner: Robot, next_version: Path
 ) -> None:
     node = activate(use_sim_time=True, backend="clinging")
     partner.is_met()
@@ -485,11 +440,7 @@ def resident_bytes() -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["counted", "apart"])
 def test_twenty_loads_leave_nothing_behind(
-    activate: Callable[..., JointPolicyNode],
-    partner: Robot,
-    next_version: Path,
-    tmp_path: Path,
-    backend: str,
+    activate: Activate, partner: Robot, next_version: Path, tmp_path: Path, backend: str
 ) -> None:
     others = children()
     node = activate(use_sim_time=True, backend=backend)

@@ -62,7 +62,9 @@ def sequence_taken(commands: OneSender) -> int | None:
     return None if command is None else int(command.sequence)
 
 
-def test_commands_of_the_second_publisher_are_counted_and_reported(senders: Pair) -> None:
+def test_commands_of_the_second_publisher_are_counted_and_reported_until_the_consumer_begins_again(
+    senders: Pair,
+) -> None:
     commands = senders.follow(expires=False)
     send_and_wait(commands, senders.first, 1)
     assert sequence_taken(commands) == 1
@@ -75,6 +77,10 @@ def test_commands_of_the_second_publisher_are_counted_and_reported(senders: Pair
     assert "/first" in commands.problem()
     send_and_wait(commands, senders.first, 2)
     assert sequence_taken(commands) == 2
+    commands.clear()
+    assert (commands.ignored, commands.problem()) == (0, "")
+    send_and_wait(commands, senders.second, 13)
+    assert sequence_taken(commands) == 13
 
 
 def test_second_publisher_is_followed_when_the_first_one_is_released(senders: Pair) -> None:
@@ -111,15 +117,3 @@ def test_followed_publisher_keeps_its_place_where_its_next_command_waits(senders
     send_and_wait(commands, senders.second, 11)
     while commands.ignored == 0:
         assert sequence_taken(commands) in (2, None)
-
-
-def test_count_begins_again_with_the_consumer(senders: Pair) -> None:
-    commands = senders.follow(expires=False)
-    send_and_wait(commands, senders.first, 1)
-    assert sequence_taken(commands) == 1
-    send_and_wait(commands, senders.second, 11)
-    assert sequence_taken(commands) is None
-    commands.clear()
-    assert (commands.ignored, commands.problem()) == (0, "")
-    send_and_wait(commands, senders.second, 12)
-    assert sequence_taken(commands) == 12

@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 from policy_msgs.msg import JointCommand
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
 
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
@@ -80,43 +77,6 @@ def test_joint_command_carries_all_targets_by_name(
     assert ns(command.valid_for) == 1_250_000_000
 
 
-RENAMED: Mapping[str, object] = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
-
-
-@pytest.mark.parametrize(
-    ("output", "names"),
-    [("joint_command", "names"), ("joint_trajectory", "joint_names"), ("joint_state", "name")],
-)
-def test_outputs_call_the_joints_as_the_robot_does(
-    make_contract: MakeContract, sent_with: SentWith, output: str, names: str
-) -> None:
-    renamed = make_contract({**HOLDS, **RENAMED})
-    message = sent_with(output, renamed, lambda o: o.publish(made_targets(), STAMP_NS))[0]
-    assert list(getattr(message, names)) == ["left_joint", "rr"]
-
-
-@pytest.mark.parametrize("mode", [Mode.STAND, Mode.READY, Mode.RUN, Mode.HOLD])
-def test_joint_command_names_the_mode(
-    make_contract: MakeContract, sent_with: SentWith, mode: Mode
-) -> None:
-    command = sent_with(
-        "joint_command", make_contract(), lambda o: o.publish(made_targets(mode), 0)
-    )[0]
-    assert command.mode == getattr(JointCommand, f"MODE_{mode.name}")
-
-
-@pytest.mark.parametrize("on_fault", ["damp", "hold_measured", "torque_off"])
-def test_mode_of_a_fault_says_what_the_contract_does_then(
-    make_contract: MakeContract, sent_with: SentWith, on_fault: str
-) -> None:
-    command = sent_with(
-        "joint_command",
-        make_contract({"safety.on_fault": on_fault}),
-        lambda o: o.publish(made_targets(Mode.DAMP), 0),
-    )[0]
-    assert command.mode == getattr(JointCommand, f"MODE_{on_fault.upper()}")
-
-
 def test_command_that_expires_before_the_next_but_one_is_refused(
     make_contract: MakeContract, partner: Robot
 ) -> None:
@@ -124,65 +84,63 @@ def test_command_that_expires_before_the_next_but_one_is_refused(
         Output(partner.node, "joint_command", make_contract(), valid_for_s=0.03)
 
 
-def test_sequence_counts_up(make_contract: MakeContract, sent_with: SentWith) -> None:
+def test_sequence_counts_up_and_begins_again_with_each_start(
+    make_contract: MakeContract, sent_with: SentWith
+) -> None:
     def publish(output: Output) -> None:
         for _ in range(3):
             output.publish(made_targets(), 0)
-
-    commands = sent_with("joint_command", make_contract(), publish, count=3)
-    assert [command.sequence for command in commands] == [0, 1, 2]
-
-
-def test_sequence_begins_again_with_each_start(
-    make_contract: MakeContract, sent_with: SentWith
-) -> None:
-    def publish(output: Output) -> None:
-        output.publish(made_targets(), 0)
         output.start()
         output.publish(made_targets(), 0)
 
-    assert [c.sequence for c in sent_with("joint_command", make_contract(), publish, count=2)] == [
-        0,
-        0,
-    ]
+    sent = sent_with("joint_command", make_contract(), publish, count=4)
+    assert [command.sequence for command in sent] == [0, 1, 2, 0]
 
 
-def test_position_array_carries_positions(make_contract: MakeContract, sent_with: SentWith) -> None:
-    message: Float64MultiArray = sent_with(
-        "position_array", make_contract(HOLDS), lambda o: o.publish(made_targets(), 0)
-    )[0]
-    assert message.data.tolist() == [0.25, 0.5]
+RENAMED = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
+POSITIONS = [0.25, 0.5]
+READ: Mapping[str, tuple[Callable[[Any], object], object]] = {
+    "joint_command": (lambda it: list(it.names), ["left_joint", "rr"]),
+    "position_array": (lambda it: it.data.tolist(), POSITIONS),
+    # Starts when it is received, since its stamp is 0: controllers reject one in the past.
+    "joint_trajectory": (
+        lambda it: (
+            it.joint_names,
+            ns(it.header.stamp),
+            [(list(p.positions), ns(p.time_from_start)) for p in it.points],
+        ),
+        (["left_joint", "rr"], 0, [(POSITIONS, 20_000_000)]),
+    ),
+    "joint_state": (
+        lambda it: (it.name, ns(it.header.stamp), list(it.position)),
+        (["left_joint", "rr"], STAMP_NS, POSITIONS),
+    ),
+}
 
 
-def test_joint_trajectory_reaches_the_positions_within_a_period(
-    make_contract: MakeContract, sent_with: SentWith
+@pytest.mark.parametrize("output", READ)
+def test_outputs_have_positions_times_and_the_robots_names_of_joints(
+    make_contract: MakeContract, sent_with: SentWith, output: str
 ) -> None:
-    message: JointTrajectory = sent_with(
-        "joint_trajectory", make_contract(HOLDS), lambda o: o.publish(made_targets(), 0)
-    )[0]
-    assert list(message.joint_names) == list(JOINTS)
-    assert [list(point.positions) for point in message.points] == [[0.25, 0.5]]
-    assert ns(message.points[0].time_from_start) == 20_000_000
+    read, expected = READ[output]
+    contract = make_contract({**HOLDS, **RENAMED})
+    (message,) = sent_with(output, contract, lambda o: o.publish(made_targets(), STAMP_NS))
+    assert read(message) == expected
 
 
-def test_joint_trajectory_starts_when_it_is_received(
-    make_contract: MakeContract, sent_with: SentWith
+@pytest.mark.parametrize(
+    ("on_fault", "mode", "name"),
+    [
+        *(("damp", mode, mode.name) for mode in (Mode.STAND, Mode.READY, Mode.RUN, Mode.HOLD)),
+        *((fault, Mode.DAMP, fault.upper()) for fault in ("damp", "hold_measured", "torque_off")),
+    ],
+)
+def test_mode_of_a_joint_command_is_the_policys_or_what_a_fault_does(
+    make_contract: MakeContract, sent_with: SentWith, on_fault: str, mode: Mode, name: str
 ) -> None:
-    """A stamp of 0 says so; one in the past would be rejected by controllers."""
-    message = sent_with(
-        "joint_trajectory", make_contract(HOLDS), lambda o: o.publish(made_targets(), STAMP_NS)
-    )[0]
-    assert ns(message.header.stamp) == 0
-
-
-def test_joint_state_carries_names_positions_and_stamp(
-    make_contract: MakeContract, sent_with: SentWith
-) -> None:
-    message: JointState = sent_with(
-        "joint_state", make_contract(HOLDS), lambda o: o.publish(made_targets(), STAMP_NS)
-    )[0]
-    assert (list(message.name), list(message.position)) == (list(JOINTS), [0.25, 0.5])
-    assert ns(message.header.stamp) == STAMP_NS
+    contract = make_contract({"safety.on_fault": on_fault})
+    (command,) = sent_with("joint_command", contract, lambda o: o.publish(made_targets(mode), 0))
+    assert command.mode == getattr(JointCommand, f"MODE_{name}")
 
 
 @pytest.mark.parametrize("output", ["position_array", "joint_trajectory", "joint_state"])

@@ -91,38 +91,27 @@ def trigger_pacer(time: Time, arrivals_ms: Sequence[float]) -> TriggerPacer:
 
 
 class TestTimer:
-    def test_deadlines_do_not_drift_with_the_time_that_ticks_take(self, time: Time) -> None:
+    @pytest.mark.parametrize(
+        ("takes_ns", "late_ns", "missed"),
+        [
+            (7 * MS, 0, 0),
+            (PERIOD_NS + 5 * MS, 5 * MS, 0),
+            (2 * PERIOD_NS - 1, PERIOD_NS - 1, 0),
+            (4 * PERIOD_NS + 3 * MS, 3 * PERIOD_NS + 3 * MS, 3),
+        ],
+    )
+    def test_deadlines_do_not_drift_and_those_that_cannot_be_kept_are_counted(
+        self, time: Time, takes_ns: int, late_ns: int, missed: int
+    ) -> None:
         pacer = timer_pacer(time)
-        times_ns = []
-        for _ in range(5):
-            times_ns.append(next_tick(pacer).now_ns - BEGAN_NS)
-            time.advance(7 * MS)
-        assert times_ns == [0, PERIOD_NS, 2 * PERIOD_NS, 3 * PERIOD_NS, 4 * PERIOD_NS]
-
-    def test_tick_knows_when_the_next_one_is_due(self, time: Time) -> None:
-        pacer = timer_pacer(time)
-        assert next_tick(pacer).next_deadline_ns == BEGAN_NS + PERIOD_NS
-        time.advance(PERIOD_NS + 5 * MS)
-        late = next_tick(pacer)
-        assert (late.now_ns, late.late_ns, late.next_deadline_ns) == (
-            BEGAN_NS + PERIOD_NS + 5 * MS,
-            5 * MS,
-            BEGAN_NS + 2 * PERIOD_NS,
-        )
-
-    def test_late_tick_within_its_period_misses_nothing(self, time: Time) -> None:
-        pacer = timer_pacer(time)
-        next_tick(pacer)
-        time.advance(PERIOD_NS + PERIOD_NS - 1)
-        assert next_tick(pacer).missed == 0
-
-    def test_deadlines_that_cannot_be_kept_are_counted_and_left_out(self, time: Time) -> None:
-        pacer = timer_pacer(time)
-        next_tick(pacer)
-        time.advance(4 * PERIOD_NS + 3 * MS)
-        late = next_tick(pacer)
-        assert late.missed == 3
-        assert next_tick(pacer).now_ns == BEGAN_NS + 5 * PERIOD_NS
+        first = next_tick(pacer)
+        assert (first.now_ns, first.ros_now_ns) == (BEGAN_NS, BEGAN_NS + 7)
+        assert first.next_deadline_ns == BEGAN_NS + PERIOD_NS
+        time.advance(takes_ns)
+        due_ns = BEGAN_NS + PERIOD_NS
+        late, after = next_tick(pacer), next_tick(pacer)
+        assert (late.now_ns, late.late_ns, late.missed) == (due_ns + late_ns, late_ns, missed)
+        assert late.next_deadline_ns == after.now_ns == due_ns + (1 + missed) * PERIOD_NS
 
     def test_time_before_the_start_is_not_missed(self, time: Time) -> None:
         pacer = TimerPacer(PERIOD_NS)
@@ -138,36 +127,27 @@ class TestTimer:
         assert time.now_ns - BEGAN_NS <= 50 * MS
         assert next_tick(pacer).now_ns == BEGAN_NS + 1_000 * MS
 
-    def test_header_stamps_are_compared_with_the_wall_clock(self, time: Time) -> None:
-        assert next_tick(timer_pacer(time)).ros_now_ns == BEGAN_NS + 7
-
 
 class TestTrigger:
-    def test_first_arrival_after_each_deadline_ticks(self, time: Time) -> None:
+    def test_first_arrival_after_each_deadline_ticks_and_others_are_kept(self, time: Time) -> None:
         pacer = trigger_pacer(time, [3 + 4 * i for i in range(50)])
-        assert tick_times_ms(pacer, 4) == [3, 23, 43, 63]
-
-    def test_arrivals_between_deadlines_do_not_tick_and_are_kept(self, time: Time) -> None:
-        pacer = trigger_pacer(time, [1, 5, 9, 21])
-        assert tick_times_ms(pacer, 2) == [1, 21]
-        assert time.held == 3
-
-    def test_dead_input_ticks_at_the_rate_one_period_late(self, time: Time) -> None:
-        pacer = trigger_pacer(time, [])
         ticks = [next_tick(pacer) for _ in range(4)]
-        assert [tick.now_ns - BEGAN_NS for tick in ticks] == [
-            PERIOD_NS,
-            2 * PERIOD_NS,
-            3 * PERIOD_NS,
-            4 * PERIOD_NS,
-        ]
-        assert sum(tick.missed for tick in ticks) == 0
+        assert [(tick.now_ns - BEGAN_NS) / MS for tick in ticks] == [3, 23, 43, 63]
+        assert time.held == 15
+        # The result has a whole period before it is late.
+        assert {tick.next_deadline_ns - tick.now_ns for tick in ticks} == {PERIOD_NS}
 
-    def test_input_that_dies_delays_no_tick_by_more_than_a_period(self, time: Time) -> None:
-        times_ms = tick_times_ms(trigger_pacer(time, [2, 22, 42]), 8)
-        gaps_ms = [b - a for a, b in pairwise(times_ms)]
-        assert max(gaps_ms) <= 2 * PERIOD_NS / MS
-        assert gaps_ms[-3:] == [PERIOD_NS / MS] * 3
+    @pytest.mark.parametrize("arrivals_ms", [[], [2, 22, 42]])
+    def test_dead_input_delays_no_tick_by_more_than_a_period(
+        self, time: Time, arrivals_ms: list[float]
+    ) -> None:
+        pacer = trigger_pacer(time, arrivals_ms)
+        ticks = [next_tick(pacer) for _ in range(8)]
+        times_ns = [BEGAN_NS, *(tick.now_ns for tick in ticks)]
+        gaps_ns = [b - a for a, b in pairwise(times_ns)]
+        assert max(gaps_ns) <= 2 * PERIOD_NS
+        assert gaps_ns[-3:] == [PERIOD_NS] * 3
+        assert sum(tick.missed for tick in ticks) == 0
 
     def test_input_that_comes_back_is_followed_again(self, time: Time) -> None:
         pacer = trigger_pacer(time, [107, 112, 117, 127])
@@ -192,10 +172,6 @@ class TestTrigger:
             ticks.append(next_tick(pacer))
         assert sum(1 + tick.missed for tick in ticks) == 11
         assert sum(tick.missed for tick in ticks) == 3
-
-    def test_result_has_a_whole_period_before_it_is_late(self, time: Time) -> None:
-        tick = next_tick(trigger_pacer(time, [12]))
-        assert tick.next_deadline_ns - tick.now_ns == PERIOD_NS
 
 
 class Simulation:
@@ -229,29 +205,30 @@ def simulation() -> Simulation:
 
 
 class TestSimulated:
-    def test_nothing_is_due_without_a_time(self, simulation: Simulation) -> None:
+    @pytest.mark.parametrize(
+        ("shown_ms", "ticks_ms"),
+        [
+            ([], []),
+            ([0, 20], [0, 20]),
+            ([40, -1, -1e9, 60], [40, 60]),
+            ([*range(1000, 1101, 4)], [1000, 1020, 1040, 1060, 1080, 1100]),
+            ([*range(1000, 1070, 7)], [1000, 1021, 1042, 1063]),
+        ],
+    )
+    def test_first_time_after_each_deadline_ticks(
+        self, simulation: Simulation, shown_ms: list[float], ticks_ms: list[float]
+    ) -> None:
+        assert simulation.times_ms(*shown_ms) == ticks_ms
         assert simulation.pacer.wait() is None
 
-    def test_time_before_zero_ticks_nothing_and_moves_nothing(self, simulation: Simulation) -> None:
-        assert simulation.times_ms(40, -1, -1e9, 60) == [40, 60]
-
-    def test_first_time_ticks_and_every_period_after(self, simulation: Simulation) -> None:
-        assert simulation.times_ms(1000, 1020, 1040, 1060) == [1000, 1020, 1040, 1060]
-
-    def test_time_zero_ticks(self, simulation: Simulation) -> None:
-        assert simulation.times_ms(0, 20) == [0, 20]
-
-    def test_clock_that_is_faster_than_the_policy_ticks_at_the_policys_rate(
+    def test_time_of_a_tick_is_the_simulated_one_until_the_next(
         self, simulation: Simulation
     ) -> None:
-        ticks = simulation.times_ms(*range(1000, 1101, 4))
-        assert ticks == [1000, 1020, 1040, 1060, 1080, 1100]
-
-    def test_clock_that_does_not_meet_the_deadlines_keeps_the_rate(
-        self, simulation: Simulation
-    ) -> None:
-        ticks = simulation.times_ms(*range(1000, 1200, 7))
-        assert len(ticks) == 10
+        tick = simulation.at(1000)
+        assert tick is not None
+        assert tick.ros_now_ns == 1000 * MS
+        simulation.at(1004)
+        assert simulation.pacer.clock() == 1000 * MS
 
     def test_repeated_time_is_marked_and_moves_no_deadline(self, simulation: Simulation) -> None:
         simulation.at(1000)
@@ -293,12 +270,3 @@ class TestSimulated:
         earlier = simulation.at(2000)
         assert earlier is not None
         assert earlier.restarted
-
-    def test_clock_stands_still_within_a_tick(self, simulation: Simulation) -> None:
-        simulation.times_ms(1000, 1004)
-        assert simulation.pacer.clock() == 1000 * MS
-
-    def test_header_stamps_are_compared_with_simulated_time(self, simulation: Simulation) -> None:
-        tick = simulation.at(1000)
-        assert tick is not None
-        assert tick.ros_now_ns == 1000 * MS

@@ -79,7 +79,7 @@ def test_message_is_waited_for_and_taken_as_bytes(gaps_node: Node) -> None:
     assert info["source_timestamp"] > 0
 
 
-def test_message_is_taken_with_the_identity_that_the_graph_has_of_its_publisher(
+def test_message_is_taken_with_the_identity_and_name_that_the_graph_has_of_its_publisher(
     gaps_node: Node,
 ) -> None:
     subscription: Any = gaps_node.create_subscription(Bool, "pressed", never_called, 10)
@@ -95,15 +95,8 @@ def test_message_is_taken_with_the_identity_that_the_graph_has_of_its_publisher(
         assert data[:5] == bytes([0, 1, 0, 0, pressed])
         (info,) = gaps_node.get_publishers_info_by_topic("/pressed")
         assert bytes(info.endpoint_gid).startswith(sender)
+        assert full_name(info) == "/gaps"
         gaps_node.destroy_publisher(publisher)
-
-
-def test_nodes_of_a_topic_have_their_full_names(gaps_node: Node) -> None:
-    gaps_node.create_publisher(Bool, "pressed", 10)
-
-    (found,) = gaps_node.get_publishers_info_by_topic("/pressed")
-
-    assert full_name(found) == "/gaps"
 
 
 def test_log_of_a_node_shows_control_characters_as_escapes(log_since: Callable[[], str]) -> None:

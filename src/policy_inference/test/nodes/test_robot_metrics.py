@@ -34,13 +34,11 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState
 
 from policy_inference.core.guard import Rule
-from policy_inference.errors import PolicyError
 from policy_inference.interfaces import Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.robot_metrics import RobotMetricsNode
 from policy_inference.nodes.status_metrics import RobotMetrics
 from testkit.waiting import until
-from testkit.wording import refusal
 
 from .harness import DEADLINE_S
 
@@ -82,6 +80,12 @@ class Seen:
     def status(self, wait_s: float = 0.0, **fields: Any) -> None:
         self.clock.now_s += wait_s
         self.metrics.take_status(NODE, PolicyStatus(**fields))
+
+    def diagnose(self, name: str = NODE, level: bytes = DiagnosticStatus.OK, **values: str) -> None:
+        """Report values of a node; `__` in their names stands for a dot."""
+        pairs = [KeyValue(key=k.replace("__", "."), value=v) for k, v in values.items()]
+        status = DiagnosticStatus(level=level, name=f"{name}: policy", values=pairs)
+        self.metrics.take_diagnostics(DiagnosticArray(status=[status]))
 
     def text(self) -> str:
         return bytes(generate_latest(self._registry)).decode()
@@ -183,29 +187,24 @@ def test_a_silent_node_is_not_up_and_has_no_values(seen_robot: Seen, reported: b
 
 def test_terms_that_drift_are_counted(seen_robot: Seen) -> None:
     seen_robot.status()
-    for name in (f"{NODE}: policy", "/lite3_2/joint_policy_node: policy", "cpu"):
-        mine = name.startswith(NODE)
-        values = [KeyValue(key="drifted_terms", value="joint_vel, base_ang_vel" if mine else "x")]
-        status = DiagnosticStatus(level=DiagnosticStatus.WARN, name=name, values=values)
-        seen_robot.metrics.take_diagnostics(DiagnosticArray(status=[status]))
+    terms = {NODE: "joint_vel, base_ang_vel", "/lite3_2/joint_policy_node": "x"}
+    for name, drifted in terms.items():
+        seen_robot.diagnose(name, DiagnosticStatus.WARN, drifted_terms=drifted)
     found = seen_robot.samples()
     assert (found["drifted_terms",], found["diagnostics_level",]) == (2, 1)
 
 
-@pytest.mark.parametrize("revoked", [False, True])
-def test_revoked_version_is_1(seen_robot: Seen, revoked: bool) -> None:
+def test_revoked_version_is_1(seen_robot: Seen) -> None:
     seen_robot.status()
-    values = [KeyValue(key="revoked", value="falls on stairs")] if revoked else []
-    status = DiagnosticStatus(name=f"{NODE}: policy", values=values)
-    seen_robot.metrics.take_diagnostics(DiagnosticArray(status=[status]))
-    assert seen_robot.samples()["revoked",] == float(revoked)
+    seen_robot.diagnose()
+    assert seen_robot.samples()["revoked",] == 0
+    seen_robot.diagnose(revoked="falls on stairs")
+    assert seen_robot.samples()["revoked",] == 1
 
 
 def test_chunks_are_shown_where_there_are_any(seen_robot: Seen) -> None:
     seen_robot.status()
-    values = [KeyValue(key="chunk.rate_hz", value="7.5"), KeyValue(key="chunk.mode", value="x")]
-    status = DiagnosticStatus(name=f"{NODE}: policy", level=DiagnosticStatus.OK, values=values)
-    seen_robot.metrics.take_diagnostics(DiagnosticArray(status=[status]))
+    seen_robot.diagnose(chunk__rate_hz="7.5", chunk__mode="x")
     assert seen_robot.samples()["chunk_rate_hertz",] == 7.5
 
 
@@ -343,13 +342,6 @@ def test_a_node_that_has_gone_is_not_up(
     spinner.remove_node(node)
     node.destroy_node()
     spins_until(spinner, lambda: samples_of(scraped_metrics(exporter))["up",] == 0)
-
-
-def test_a_port_that_is_taken_is_a_clear_error(
-    spinner: SingleThreadedExecutor, exporter: RobotMetricsNode
-) -> None:
-    with refusal(PolicyError):
-        RobotMetricsNode([Parameter("port", value=exporter.port)])
 
 
 def test_the_process_ends_when_it_is_asked_to() -> None:

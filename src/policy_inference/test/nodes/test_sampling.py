@@ -8,15 +8,15 @@ from collections.abc import Callable
 import pytest
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32
 
-from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
 from .harness import Robot
 
 pytestmark = pytest.mark.ros
+Send = Callable[..., None]
 SHORT_NS = 1_000_000
 LONG_NS = 10_000_000_000
 
@@ -39,7 +39,7 @@ def arrivals(robot_node: Node, sampled_number: Sampled[Int32]) -> Arrivals:
 @pytest.fixture
 def send_numbers(
     robot_node: Node, partner: Robot, sampled_number: Sampled[Int32], arrivals: Arrivals
-) -> Callable[..., None]:
+) -> Send:
     """Publish numbers; afterwards the last of them is there to be taken."""
     publisher: Publisher = robot_node.create_publisher(Int32, "number", 10)
     # A second listener without depth shows when everything has been delivered.
@@ -61,7 +61,7 @@ def number_in(message: Int32 | None) -> int | None:
 
 
 def test_executor_leaves_messages_where_they_are(
-    sampled_number: Sampled[Int32], send_numbers: Callable[..., None], partner: Robot
+    sampled_number: Sampled[Int32], send_numbers: Send, partner: Robot
 ) -> None:
     send_numbers(1)
     for _ in range(20):
@@ -69,47 +69,31 @@ def test_executor_leaves_messages_where_they_are(
     assert number_in(sampled_number.take()) == 1
 
 
-def test_newest_message_wins(
-    sampled_number: Sampled[Int32], send_numbers: Callable[..., None]
-) -> None:
+def test_newest_message_is_taken_once(sampled_number: Sampled[Int32], send_numbers: Send) -> None:
+    assert sampled_number.take() is None
     send_numbers(1, 2, 3)
     assert number_in(sampled_number.take()) == 3
-
-
-def test_message_is_taken_once(
-    sampled_number: Sampled[Int32], send_numbers: Callable[..., None]
-) -> None:
-    send_numbers(1)
-    sampled_number.take()
     assert sampled_number.take() is None
 
 
-def test_nothing_is_taken_where_nothing_came(sampled_number: Sampled[Int32]) -> None:
-    assert sampled_number.take() is None
-
-
-def test_held_message_is_not_lost(
-    sampled_number: Sampled[Int32], send_numbers: Callable[..., None]
+def test_held_message_is_no_arrival_and_is_taken_unless_a_newer_one_comes(
+    sampled_number: Sampled[Int32], arrivals: Arrivals, send_numbers: Send
 ) -> None:
     send_numbers(1)
     sampled_number.hold()
     sampled_number.hold()
+    assert not arrivals.wait(SHORT_NS)
+    assert not arrivals.wait(-SHORT_NS)
     assert number_in(sampled_number.take()) == 1
-    assert sampled_number.take() is None
-
-
-def test_newer_message_replaces_the_held_one(
-    sampled_number: Sampled[Int32], send_numbers: Callable[..., None]
-) -> None:
-    send_numbers(1)
-    sampled_number.hold()
     send_numbers(2)
-    assert number_in(sampled_number.take()) == 2
+    sampled_number.hold()
+    send_numbers(3)
+    assert number_in(sampled_number.take()) == 3
     assert sampled_number.take() is None
 
 
 def test_arrival_wakes_and_takes_nothing(
-    sampled_number: Sampled[Int32], arrivals: Arrivals, send_numbers: Callable[..., None]
+    sampled_number: Sampled[Int32], arrivals: Arrivals, send_numbers: Send
 ) -> None:
     woken = threading.Event()
 
@@ -125,34 +109,17 @@ def test_arrival_wakes_and_takes_nothing(
     assert number_in(sampled_number.take()) == 1
 
 
-def test_held_message_is_no_arrival(
-    sampled_number: Sampled[Int32], arrivals: Arrivals, send_numbers: Callable[..., None]
-) -> None:
-    send_numbers(1)
-    assert arrivals.wait(SHORT_NS)
-    sampled_number.hold()
-    assert not arrivals.wait(SHORT_NS)
-
-
-def test_waiting_gives_up_at_a_time_that_has_passed(arrivals: Arrivals) -> None:
-    assert not arrivals.wait(-SHORT_NS)
-
-
-def test_publishers_are_counted(
+def test_publishers_are_counted_also_of_best_effort_until_the_input_is_closed(
     sampled_number: Sampled[Int32], robot_node: Node, partner: Robot
 ) -> None:
     assert sampled_number.publishers() == 0
-    robot_node.create_publisher(Int32, "number", 10)
-    robot_node.create_publisher(Int32, "number", 10)
-    partner.until(lambda: sampled_number.publishers() == 2, "two publishers")
-
-
-def test_best_effort_publisher_is_heard(
-    sampled_number: Sampled[Int32], robot_node: Node, partner: Robot
-) -> None:
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    robot_node.create_publisher(Int32, "number", 10)
     publisher = robot_node.create_publisher(Int32, "number", best_effort)
+    partner.until(lambda: sampled_number.publishers() == 2, "two publishers")
     partner.until(lambda: publisher.get_subscription_count() == 1, "the subscription")
+    sampled_number.close()
+    assert "number" not in [s.topic_name.strip("/") for s in robot_node.subscriptions]
 
 
 def test_executor_does_not_wake_for_the_events_of_a_sampled_topic(
@@ -162,12 +129,3 @@ def test_executor_does_not_wake_for_the_events_of_a_sampled_topic(
     handlers = sampled_number.subscription.event_handlers
     assert handlers
     assert not any(partner.executor.can_execute(handler) for handler in handlers)
-
-
-def test_inputs_are_sampled_at_depth_one() -> None:
-    assert (qos.SAMPLE.depth, qos.SAMPLE.history) == (1, HistoryPolicy.KEEP_LAST)
-
-
-def test_closed_input_has_no_subscription(sampled_number: Sampled[Int32], robot_node: Node) -> None:
-    sampled_number.close()
-    assert "number" not in [s.topic_name.strip("/") for s in robot_node.subscriptions]

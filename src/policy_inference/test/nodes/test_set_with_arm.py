@@ -10,9 +10,7 @@ import pytest
 from policy_msgs.srv import SwitchState
 from rclpy.executors import SingleThreadedExecutor
 
-from policy_inference.interfaces import Mode
 from policy_inference.nodes.policy_set_node import PolicySetNode
-from testkit.wording import check_wording
 
 from .arm import Arm, seen_positions
 from .bundles import JOINTS as LEGS
@@ -67,10 +65,10 @@ class LegsAndArm(Arm):
 Stage = StageOf[LegsAndArm, PolicySetNode]
 
 
-def write_legs_and_arm(folder: Path, *, wrong_by: float = 0.0) -> Path:
-    """Write the set, whose arm may be wrong on its golden rows; return its folder."""
+def write_legs_and_arm(folder: Path) -> Path:
+    """Write the set; return its folder."""
     write_version(folder / "legs", "1.0.0")
-    write_colours(folder / "arm", offset_rad=0.0, wrong_by=wrong_by)
+    write_colours(folder / "arm", offset_rad=0.0)
     stated = {
         "name": "legs_and_arm",
         "version": "1.0.0",
@@ -103,20 +101,6 @@ def test_legs_and_arm_are_commanded_by_their_policies(walking_arm: LegsAndArm) -
     np.testing.assert_allclose(command.position[len(LEGS) :], seen_positions(), atol=0.1)
 
 
-def test_a_silent_camera_holds_the_arm_and_the_legs_walk_on(walking_arm: LegsAndArm) -> None:
-    walking_arm.silent.add("front")
-    held = walking_arm.ticks(15)
-    assert held.mode == Mode.RUN
-    check_wording(walking_arm.hears("arm: ", "held"))
-    assert walking_arm.tick().position[len(LEGS) :] == held.position[len(LEGS) :]
-    walking_arm.until(lambda: walking_arm.tick().position[len(LEGS)] == 0.0, "the arm's stand pose")
-    status = walking_arm.reported(
-        lambda status: status.policy_set[0].fallbacks == 1, "the fallback"
-    )
-    assert status.policy_set[0].state == "alone"
-    assert status.mode == Mode.RUN
-
-
 def test_the_arm_can_be_left_and_commands_again(walking_arm: LegsAndArm) -> None:
     for state, expected in (("alone", [0.0] * len(ARM)), ("both", seen_positions())):
         request = SwitchState.Request(state=state)
@@ -124,9 +108,3 @@ def test_the_arm_can_be_left_and_commands_again(walking_arm: LegsAndArm) -> None
         assert response.success, response.message
         command = walking_arm.ticks(12)
         np.testing.assert_allclose(command.position[len(LEGS) :], expected, atol=0.1)
-
-
-def test_an_arm_that_computes_something_else_here_is_refused_at_configure(
-    legs_and_arm_stage: Stage, tmp_path: Path
-) -> None:
-    legs_and_arm_stage.refuses(bundle=str(write_legs_and_arm(tmp_path, wrong_by=0.2)))

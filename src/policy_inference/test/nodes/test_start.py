@@ -5,7 +5,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from .bundles import write_bundle
 
 pytestmark = pytest.mark.ros
-Modules = Mapping[str, set[str]]
 UNNEEDED = {
     "cryptography",
     "cv2",
@@ -50,31 +48,20 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> Modules:
-    """Names of the modules of a node's process, by what it has reached."""
-    folder = tmp_path_factory.mktemp("start")
-    bundle = write_bundle(folder / "bundle")
+def test_node_imports_what_it_needs_in_its_transitions_and_nothing_once_it_ticks(
+    tmp_path: Path,
+) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
     done = subprocess.run(
-        [sys.executable, "-c", PROCESS, bundle, folder / "flights"],
+        [sys.executable, "-c", PROCESS, bundle, tmp_path / "flights"],
         check=True,
         timeout=120.0,
         stdout=subprocess.PIPE,
         text=True,
     )
-    return {reached: set(names) for reached, names in json.loads(done.stdout).items()}
-
-
-def test_configured_node_has_imported_nothing_of_other_commands(modules: Modules) -> None:
-    assert not modules["configured"] & UNNEEDED
-
-
-def test_what_writes_recordings_is_imported_at_activation(modules: Modules) -> None:
-    assert not modules["configured"] & RECORDER
+    modules = {reached: set(names) for reached, names in json.loads(done.stdout).items()}
+    assert not modules["configured"] & (UNNEEDED | RECORDER)
     assert modules["active"] >= RECORDER
-
-
-def test_nothing_is_imported_once_the_node_ticks(modules: Modules) -> None:
     assert modules["at work"] <= modules["active"]
 
 
@@ -86,12 +73,9 @@ def test_modules_are_left_out_of_collections(tmp_path: Path) -> None:
         "    print(at_import, gc.isenabled(), any(each is listed for each in gc.get_objects()))\n",
         "utf-8",
     )
+    command = "from policy_inference.command_line import node_command\nnode_command('some_node')()"
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from policy_inference.command_line import node_command\nnode_command('some_node')()",
-        ],
+        [sys.executable, "-c", command],
         cwd=tmp_path,
         check=True,
         stdout=subprocess.PIPE,

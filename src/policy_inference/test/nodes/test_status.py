@@ -4,7 +4,6 @@
 
 import hashlib
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,10 @@ from sensor_msgs.msg import JointState
 
 from policy_inference.core.guard import Rule
 from policy_inference.interfaces import Mode
-from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.wording import check_wording
 
 from .bundles import RATE_HZ
-from .harness import Robot, counters, is_damp, status_of_input
+from .harness import Activate, Robot, counters, is_damp, status_of_input
 
 pytestmark = pytest.mark.ros
 
@@ -38,9 +36,7 @@ def test_status_says_what_runs(lockstep: Robot, bundle_in_use: Path) -> None:
     check_wording(status.reason)
 
 
-def test_status_says_why_another_back_end_does_not_run(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
+def test_status_says_why_another_back_end_does_not_run(activate: Activate, partner: Robot) -> None:
     activate(use_sim_time=True, backend="rknn,onnx")
     partner.is_met()
     status = partner.newest()
@@ -83,9 +79,7 @@ def test_inputs_have_ages_and_publishers(lockstep: Robot) -> None:
     assert imu.age_s == pytest.approx(0.04, abs=0.0201)
 
 
-def test_input_that_never_came_is_infinitely_old(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
+def test_input_that_never_came_is_infinitely_old(activate: Activate, partner: Robot) -> None:
     partner.silent = {"joint_states"}
     activate(use_sim_time=True)
     partner.is_met()
@@ -95,45 +89,32 @@ def test_input_that_never_came_is_infinitely_old(
     check_wording(found.text)
 
 
-def test_message_that_does_not_fit_is_named_in_the_status(lockstep: Robot) -> None:
-    lockstep.names = ("left", "wheel")
-    check_wording(status_of_input(lockstep.newest(), "joint_states").text)
-
-
-def test_second_publisher_in_run_is_an_error_while_motion_goes_on(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
-    activate(use_sim_time=True)
-    partner.runs()
-    partner.node.create_publisher(JointState, "joint_states", 10)
-    check_wording(partner.hears("2 publishers", level="ERROR"))
-    status = partner.reported(lambda s: not status_of_input(s, "joint_states").ok, "the report")
+def test_second_publisher_in_run_is_an_error_while_motion_goes_on(lockstep: Robot) -> None:
+    lockstep.runs().node.create_publisher(JointState, "joint_states", 10)
+    check_wording(lockstep.hears("2 publishers", level="ERROR"))
+    status = lockstep.reported(lambda s: not status_of_input(s, "joint_states").ok, "the report")
     assert status_of_input(status, "joint_states").publishers == 2
-    assert partner.tick().mode == Mode.RUN
-    assert len([each for each in partner.logged() if "publishers" in each.text]) == 1
+    assert lockstep.tick().mode == Mode.RUN
+    assert len([each for each in lockstep.logged() if "publishers" in each.text]) == 1
 
 
 def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(
-    activate: Callable[..., JointPolicyNode], partner: Robot
+    lockstep: Robot,
 ) -> None:
-    activate(use_sim_time=True)
-    partner.runs()
-    other = partner.node.create_publisher(JointCommand, "joint_command", 10)
-    said = partner.hears("2 publishers", "/joint_command", level="ERROR")
+    other = lockstep.runs().node.create_publisher(JointCommand, "joint_command", 10)
+    said = lockstep.hears("2 publishers", "/joint_command", level="ERROR")
     check_wording(said)
-    status = partner.reported(lambda s: said in s.reason, "the report")
+    status = lockstep.reported(lambda s: said in s.reason, "the report")
     assert (status.mode, status.latched) == (Mode.RUN, False)
-    found = partner.diagnosed(lambda d: "2 publishers" in d.message)
+    found = lockstep.diagnosed(lambda d: "2 publishers" in d.message)
     assert found.level == DiagnosticStatus.ERROR
-    assert partner.tick().mode == Mode.RUN
-    partner.node.destroy_publisher(other)
-    partner.reported(lambda s: "publishers" not in s.reason, "the end of it")
-    assert len([each for each in partner.logged() if "publishers" in each.text]) == 1
+    assert lockstep.tick().mode == Mode.RUN
+    lockstep.node.destroy_publisher(other)
+    lockstep.reported(lambda s: "publishers" not in s.reason, "the end of it")
+    assert len([each for each in lockstep.logged() if "publishers" in each.text]) == 1
 
 
-def test_late_subscriber_gets_the_newest_status(
-    activate: Callable[..., JointPolicyNode], partner: Robot
-) -> None:
+def test_late_subscriber_gets_the_newest_status(activate: Activate, partner: Robot) -> None:
     activate(use_sim_time=True, status_rate_hz=0.1)
     partner.is_met()
     partner.request("stand")
@@ -142,11 +123,6 @@ def test_late_subscriber_gets_the_newest_status(
     partner.node.create_subscription(PolicyStatus, "joint_policy_node/status", late.append, latched)
     partner.until(lambda: late, "the status from before")
     assert late[0].mode == Mode.STAND
-
-
-def test_status_goes_on_while_the_simulator_pauses(lockstep: Robot) -> None:
-    lockstep.statuses.clear()
-    lockstep.until(lambda: len(lockstep.statuses) >= 3, "statuses without simulated time")
 
 
 def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) -> None:
@@ -178,12 +154,6 @@ class TestDiagnostics:
         found = lockstep.diagnosed(lambda d: d.message != "DAMP")
         assert found.level == DiagnosticStatus.WARN
         assert "imu/data" in found.message
-
-    def test_missing_velocity_command_is_no_warning(self, lockstep: Robot) -> None:
-        lockstep.ticks(60)
-        lockstep.diagnostics.clear()
-        found = lockstep.diagnosed(lambda d: True)
-        assert found.level == DiagnosticStatus.OK
 
     def test_latched_fault_is_an_error_with_its_reason(self, lockstep: Robot) -> None:
         lockstep.runs().request("estop")

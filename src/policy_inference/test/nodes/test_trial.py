@@ -13,54 +13,40 @@ from policy_msgs.msg import JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
+from policy_inference.bundle.store import CURRENT
 from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
 from policy_inference.core.trial.record import TrialState, VersionTrial, newest_trial
 from policy_inference.core.trial.settings import settings_of_trial
 from policy_inference.interfaces import Mode
-from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.wording import check_wording
 
-from .bundles import STAND, write_record
-from .harness import Robot, Stage, StageOf, counters, is_damp
-from .kinds import CHUNK, JOINT, Kind
+from .bundles import write_record
+from .harness import Activate, Robot, Stage, StageOf, counters, is_damp
+from .kinds import CHUNK, NEWER, OLDER
 
 pytestmark = pytest.mark.ros
-BEFORE, TRIED = "1.2.4", "1.3.0"
 TILTED = (0.0, 0.29552, 0.0, 0.95534)
 """By 0.6 rad: within the contract's limit of 1.0 rad, beyond the gate's of 0.5 rad."""
 TRIAL = "run_time_s: 100"
-NAMES = {JOINT: "two_joints", CHUNK: "colours"}
 
 Begin = Callable[..., None]
 
 
 @pytest.fixture
-def trial_store(tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of a bundle with two versions, the older of which is in use."""
-    model = tmp_path / "models" / NAMES[kind]
-    for version in (BEFORE, TRIED):
-        write_record(kind.write(model / version, version))
-    (model / CURRENT).symlink_to(BEFORE)
-    monkeypatch.setenv(ROOT_VARIABLE, str(model.parent))
-    return model
-
-
-@pytest.fixture
-def put_on_trial(trial_store: Path) -> Begin:
+def put_on_trial(two_versions: Path) -> Begin:
     """Put the newer version on trial, as `model_tools activate --trial` does."""
 
     def begin_one(text: str = TRIAL) -> None:
-        bundle = load_bundle(trial_store / TRIED)
+        bundle = load_bundle(two_versions / NEWER)
         settings = settings_of_trial(text.encode(), Path("trial.yaml"), bundle.contract)
-        (trial_store / RECORD).touch()
-        last = newest_trial(trial_store)
+        (two_versions / RECORD).touch()
+        last = newest_trial(two_versions)
         append_event(
-            trial_store / RECORD,
+            two_versions / RECORD,
             last.number + 1 if last else 1,
             TrialEvent.BEGUN,
-            version=TRIED,
-            version_before=BEFORE,
+            version=NEWER,
+            version_before=OLDER,
             settings=dataclasses.asdict(settings),
             bundle_sha256=bundle.sha256,
             trial_sha256="0" * 64,
@@ -70,12 +56,20 @@ def put_on_trial(trial_store: Path) -> Begin:
 
 
 @pytest.fixture
-def on_trial(
-    activate: Callable[..., JointPolicyNode], partner: Robot, put_on_trial: Begin
-) -> Robot:
+def run_trial(activate: Activate, put_on_trial: Begin) -> Activate:
+    """Put the newer version on trial; return the node that has it."""
+
+    def begin_one(text: str = TRIAL) -> Any:
+        put_on_trial(text)
+        return activate(bundle="two_joints", use_sim_time=True)
+
+    return begin_one
+
+
+@pytest.fixture
+def on_trial(run_trial: Activate, partner: Robot) -> Robot:
     """A robot whose node has a version on trial."""
-    put_on_trial()
-    activate(bundle="two_joints", use_sim_time=True)
+    run_trial()
     partner.is_met()
     return partner
 
@@ -98,7 +92,7 @@ def awaits_state(robot: Robot, store: Path, state: TrialState) -> VersionTrial:
 
 def falls_back(robot: Robot) -> None:
     """Wait for the version before."""
-    robot.until(lambda: robot.newest().bundle_version == BEFORE, "the version before")
+    robot.until(lambda: robot.newest().bundle_version == OLDER, "the version before")
 
 
 def breaks_its_gate(robot: Robot) -> None:
@@ -114,127 +108,104 @@ def reported_trial(robot: Robot) -> Any:
     return trial
 
 
-def test_bundle_without_trials_reports_none(lockstep: Robot) -> None:
-    assert list(lockstep.newest().trial) == []
-
-
-def test_name_stands_for_the_version_on_trial(on_trial: Robot, trial_store: Path) -> None:
+def test_name_stands_for_the_version_on_trial(on_trial: Robot, two_versions: Path) -> None:
     status = on_trial.newest()
-    assert status.bundle_version == TRIED
+    assert status.bundle_version == NEWER
     (trial,) = status.trial
-    assert (trial.version, trial.version_before, trial.state) == (TRIED, BEFORE, "open")
+    assert (trial.version, trial.version_before, trial.state) == (NEWER, OLDER, "open")
     assert (trial.run_time_s, trial.run_time_limit_s) == (0.0, 100.0)
     assert on_trial.told()["trial.state"] == "open"
     assert on_trial.told()["trial.tilt_rad"].split()[-1] == "0.5"
 
 
-def test_run_is_on_record_from_its_beginning_to_its_end(on_trial: Robot, trial_store: Path) -> None:
+def test_run_is_on_record_from_its_beginning_to_its_end(
+    on_trial: Robot, two_versions: Path
+) -> None:
     on_trial.runs()
-    assert trial_on_record(trial_store).runner is not None
+    assert trial_on_record(two_versions).runner is not None
     on_trial.ticks(20)
     on_trial.request("damp")
     on_trial.tick()
-    on_trial.until(lambda: trial_on_record(trial_store).runner is None, "the end in the record")
-    assert events_on_record(trial_store) == ["begun", "run_began", "run_ended"]
-    assert trial_on_record(trial_store).run_time_s == pytest.approx(
+    on_trial.until(lambda: trial_on_record(two_versions).runner is None, "the end in the record")
+    assert events_on_record(two_versions) == ["begun", "run_began", "run_ended"]
+    assert trial_on_record(two_versions).run_time_s == pytest.approx(
         reported_trial(on_trial).run_time_s, abs=0.001
     )
-    assert trial_on_record(trial_store).run_time_s > 0.4
+    assert trial_on_record(two_versions).run_time_s > 0.4
 
 
-def test_first_gate_that_breaks_ends_in_the_safe_state(on_trial: Robot, trial_store: Path) -> None:
+def test_gate_that_breaks_ends_in_the_safe_state_and_the_version_before_runs_after_a_reset(
+    on_trial: Robot, two_versions: Path
+) -> None:
     breaks_its_gate(on_trial)
+    trial = awaits_state(on_trial, two_versions, TrialState.FAILED)
+    assert (trial.gate, trial.limit, trial.version_before) == ("tilt_rad", 0.5, OLDER)
+    assert trial.value == pytest.approx(0.6, abs=0.001)
+    falls_back(on_trial)
     status = on_trial.newest()
     assert status.latched
     check_wording(status.reason)
     assert counters(status)["trial"] == 1
-    trial = awaits_state(on_trial, trial_store, TrialState.FAILED)
-    assert (trial.gate, trial.limit, trial.version_before) == ("tilt_rad", 0.5, BEFORE)
-    assert trial.value == pytest.approx(0.6, abs=0.001)
-
-
-def test_version_before_runs_after_reset_stand_and_run(on_trial: Robot, trial_store: Path) -> None:
-    breaks_its_gate(on_trial)
-    falls_back(on_trial)
-    status = on_trial.newest()
-    assert status.latched
-    assert status.reason.startswith("trial: tilt_rad")
     assert reported_trial(on_trial).state == "failed"
     check_wording(on_trial.diagnosed(lambda found: True).message)
     on_trial.request("reset")
     on_trial.runs()
-    assert (on_trial.newest().bundle_version, on_trial.newest().mode) == (BEFORE, Mode.RUN)
-    assert events_on_record(trial_store) == ["begun", "run_began", "gate_failed", "rolled_back"]
-    assert (trial_store / CURRENT).readlink() == Path(BEFORE)
+    assert (on_trial.newest().bundle_version, on_trial.newest().mode) == (OLDER, Mode.RUN)
+    assert events_on_record(two_versions) == ["begun", "run_began", "gate_failed", "rolled_back"]
+    assert (two_versions / CURRENT).readlink() == Path(OLDER)
 
 
 def test_stand_is_refused_until_the_version_before_is_loaded(
-    on_trial: Robot, trial_store: Path
+    on_trial: Robot, two_versions: Path
 ) -> None:
     """Its files are gone for a while, so that it cannot be loaded at once."""
-    (trial_store / BEFORE).rename(trial_store / "away")
+    (two_versions / OLDER).rename(two_versions / "away")
     breaks_its_gate(on_trial)
-    awaits_state(on_trial, trial_store, TrialState.FAILED)
+    awaits_state(on_trial, two_versions, TrialState.FAILED)
     on_trial.request("reset")
     on_trial.refusal("stand")
     on_trial.until(lambda: "expected a link" in on_trial.ask("stand").message, "the reason")
-    (trial_store / "away").rename(trial_store / BEFORE)
+    (two_versions / "away").rename(two_versions / OLDER)
     on_trial.ask("stand")
     falls_back(on_trial)
     on_trial.runs()
 
 
-def test_fall_is_the_fault_of_the_guard_and_fails_the_trial(
-    on_trial: Robot, trial_store: Path
-) -> None:
-    on_trial.runs()
-    on_trial.quat_xyzw = (0.0, 0.56464, 0.0, 0.82534)  # by 1.2 rad, in one tick
-    on_trial.until(lambda: is_damp(on_trial.tick()), "the fault command")
-    status = on_trial.newest()
-    assert status.reason.startswith("attitude: ")
-    assert counters(status)["trial"] == 0
-    trial = awaits_state(on_trial, trial_store, TrialState.FAILED)
-    assert trial.gate == "falls"
-    check_wording(trial.reason)
-
-
 def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
-    activate: Callable[..., JointPolicyNode], partner: Robot, trial_store: Path, put_on_trial: Begin
+    run_trial: Activate, partner: Robot, two_versions: Path
 ) -> None:
-    put_on_trial("run_time_s: 1.0")
-    activate(bundle="two_joints", use_sim_time=True)
-    partner.is_met()
+    run_trial("run_time_s: 1.0")
     partner.runs()
     partner.commands.clear()
     partner.until(lambda: partner.tick().mode == Mode.READY, "READY")
     modes = [command.mode for command in partner.commands]
     assert list(dict.fromkeys(modes)) == [Mode.RUN, Mode.STAND, Mode.READY]
-    trial = awaits_state(partner, trial_store, TrialState.PASSED)
+    trial = awaits_state(partner, two_versions, TrialState.PASSED)
     # 0.5 s for the velocity command to fade and 1 s at rest come on top.
     assert 2.4 < trial.run_time_s < 2.7
     partner.refusal("run")
     assert partner.ask("stand").success
-    append_event(trial_store / RECORD, 1, TrialEvent.KEPT)
+    append_event(two_versions / RECORD, 1, TrialEvent.KEPT)
     partner.until(lambda: partner.tick().mode == Mode.READY, "READY")
     partner.request("run")
-    assert events_on_record(trial_store) == ["begun", "run_began", "run_ended", "passed", "kept"]
+    assert events_on_record(two_versions) == ["begun", "run_began", "run_ended", "passed", "kept"]
 
 
 def test_trial_that_was_ended_meanwhile_is_replaced_before_the_next_motion(
-    on_trial: Robot, trial_store: Path
+    on_trial: Robot, two_versions: Path
 ) -> None:
     on_trial.tick()
-    append_event(trial_store / RECORD, 1, TrialEvent.ENDED, reason="ended on request")
+    append_event(two_versions / RECORD, 1, TrialEvent.ENDED, reason="ended on request")
     on_trial.refusal("stand")
     falls_back(on_trial)
     on_trial.runs()
 
 
 def test_robot_that_runs_may_stand_although_its_trial_was_ended_meanwhile(
-    on_trial: Robot, trial_store: Path
+    on_trial: Robot, two_versions: Path
 ) -> None:
     on_trial.runs()
-    append_event(trial_store / RECORD, 1, TrialEvent.ENDED, reason="rolled back on request")
+    append_event(two_versions / RECORD, 1, TrialEvent.ENDED, reason="rolled back on request")
     on_trial.request("stand")
     on_trial.until(lambda: on_trial.tick().mode == Mode.READY, "READY")
     on_trial.refusal("run")
@@ -242,123 +213,87 @@ def test_robot_that_runs_may_stand_although_its_trial_was_ended_meanwhile(
 
 
 def test_run_that_was_cut_has_failed_when_the_node_configures(
-    activate: Callable[..., JointPolicyNode], partner: Robot, trial_store: Path, put_on_trial: Begin
+    activate: Activate, partner: Robot, two_versions: Path, put_on_trial: Begin
 ) -> None:
     put_on_trial(TRIAL)
-    append_event(trial_store / RECORD, 1, TrialEvent.RUN_BEGAN, runner="another-boot 1 1")
+    append_event(two_versions / RECORD, 1, TrialEvent.RUN_BEGAN, runner="another-boot 1 1")
     activate(bundle="two_joints", use_sim_time=True)
     partner.is_met()
     status = partner.newest()
-    assert status.bundle_version == BEFORE
+    assert status.bundle_version == OLDER
     (trial,) = status.trial
     assert trial.state == "failed"
     check_wording(trial.reason)
-    assert events_on_record(trial_store) == ["begun", "run_began", "cut"]
-    partner.load_refusal(f"two_joints@{TRIED}")
+    assert events_on_record(two_versions) == ["begun", "run_began", "cut"]
+    partner.load_refusal(f"two_joints@{NEWER}")
 
 
-def test_run_that_is_refused_leaves_no_open_run(on_trial: Robot, trial_store: Path) -> None:
-    on_trial.tick()
-    assert not on_trial.ask("run").success
-    assert events_on_record(trial_store) == ["begun"]
-    on_trial.request("stand")
-    on_trial.until(lambda: on_trial.tick().mode == Mode.READY, "READY")
-    on_trial.position = [value + 0.9 for value in STAND]
-    on_trial.tick()
-    assert not on_trial.ask("run").success
-    on_trial.until(lambda: trial_on_record(trial_store).runner is None, "no open run")
-    assert trial_on_record(trial_store).state is TrialState.OPEN
-
-
-def test_node_that_cannot_write_the_record_refuses_to_run(
-    on_trial: Robot, trial_store: Path
-) -> None:
-    on_trial.stands()
-    content = (trial_store / RECORD).read_bytes()
-    (trial_store / RECORD).rename(trial_store / "away")
-    (trial_store / RECORD).symlink_to("away")
-    on_trial.refusal("run")
-    assert (trial_store / "away").read_bytes() == content
-
-
-def test_another_process_that_runs_the_trial_is_named(on_trial: Robot, trial_store: Path) -> None:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    start = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
-    append_event(trial_store / RECORD, 1, TrialEvent.RUN_BEGAN, runner=f"{boot} 1 {start}")
-    on_trial.stands()
-    on_trial.refusal("run")
-
-
-def test_limits_and_range_of_the_trial_hold(
-    activate: Callable[..., JointPolicyNode], partner: Robot, put_on_trial: Begin
-) -> None:
-    put_on_trial(
+def test_limits_and_range_of_the_trial_hold(run_trial: Activate, partner: Robot) -> None:
+    node = run_trial(
         "run_time_s: 100\nlimits: {max_tilt_rad: 0.4}\n"
         "command_range: {min: [0, 0, 0], max: [0.3, 0, 0]}\ngates: {tilt_rad: null}"
     )
-    node = activate(bundle="two_joints", use_sim_time=True)
     partner.is_met()
     assert node.policy.limits.max_tilt_rad == 0.4
     node.controller.command.set((1.0, 1.0, -1.0), partner.now_ns)
     node.controller.command.update(partner.now_ns)
     assert node.controller.state["velocity_command"].tolist() == [0.3, 0.0, 0.0]
-    partner.loads(f"two_joints@{BEFORE}")
+    partner.loads(f"two_joints@{OLDER}")
     assert node.policy.limits.max_tilt_rad == 1.0
 
 
 def test_version_is_put_on_trial_while_the_node_is_at_work(
-    activate: Callable[..., JointPolicyNode], partner: Robot, trial_store: Path, put_on_trial: Begin
+    activate: Activate, partner: Robot, two_versions: Path, put_on_trial: Begin
 ) -> None:
     activate(bundle="two_joints", use_sim_time=True)
     partner.is_met()
-    assert partner.newest().bundle_version == BEFORE
+    assert partner.newest().bundle_version == OLDER
     put_on_trial(TRIAL)
     partner.loads("two_joints")
-    assert partner.newest().bundle_version == TRIED
+    assert partner.newest().bundle_version == NEWER
     breaks_its_gate(partner)
     falls_back(partner)
 
 
-def test_load_of_the_same_trial_goes_on_with_it(on_trial: Robot, trial_store: Path) -> None:
+def test_load_of_the_same_trial_goes_on_with_it(on_trial: Robot, two_versions: Path) -> None:
     on_trial.runs()
     on_trial.request("damp")
     on_trial.tick()
-    on_trial.until(lambda: trial_on_record(trial_store).runner is None, "the end in the record")
+    on_trial.until(lambda: trial_on_record(two_versions).runner is None, "the end in the record")
     on_trial.loads("two_joints")
     assert reported_trial(on_trial).state == "open"
     on_trial.loads("two_joints")
     on_trial.runs()
-    assert reported_trial(on_trial).run_time_s > trial_on_record(trial_store).run_time_s
+    assert reported_trial(on_trial).run_time_s > trial_on_record(two_versions).run_time_s
 
 
 def test_version_whose_content_is_not_that_of_the_trial_is_refused(
-    node_stage: Stage, trial_store: Path, put_on_trial: Begin
+    node_stage: Stage, two_versions: Path, put_on_trial: Begin
 ) -> None:
     put_on_trial(TRIAL)
-    contract = trial_store / TRIED / "policy.yaml"
+    contract = two_versions / NEWER / "policy.yaml"
     contract.write_text(contract.read_text() + "\n# changed\n")
-    write_record(trial_store / TRIED)
+    write_record(two_versions / NEWER)
     node_stage.refuses(bundle="two_joints", use_sim_time=True)
 
 
 def test_node_that_is_deactivated_ends_the_run_in_the_record(
-    activate: Callable[..., JointPolicyNode], partner: Robot, trial_store: Path, put_on_trial: Begin
+    run_trial: Activate, partner: Robot, two_versions: Path
 ) -> None:
-    put_on_trial(TRIAL)
-    node = activate(bundle="two_joints", use_sim_time=True)
+    node = run_trial()
     partner.runs()
     assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
     assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
-    assert events_on_record(trial_store) == ["begun", "run_began", "run_ended"]
-    assert trial_on_record(trial_store).state is TrialState.OPEN
+    assert events_on_record(two_versions) == ["begun", "run_began", "run_ended"]
+    assert trial_on_record(two_versions).state is TrialState.OPEN
 
 
 def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_not_taken_again(
-    on_trial: Robot, trial_store: Path
+    on_trial: Robot, two_versions: Path
 ) -> None:
     on_trial.runs()
-    (trial_store / RECORD).rename(trial_store / "away")
-    (trial_store / RECORD).symlink_to("away")
+    (two_versions / RECORD).rename(two_versions / "away")
+    (two_versions / RECORD).symlink_to("away")
     on_trial.quat_xyzw = TILTED
     on_trial.until(lambda: is_damp(on_trial.tick()), "the fault command")
     on_trial.quat_xyzw = (0.0, 0.0, 0.0, 1.0)
@@ -369,13 +304,13 @@ def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_no
 
 @pytest.mark.parametrize("kind", [CHUNK], ids=str)
 def test_chunk_policy_holds_the_arm_when_its_time_is_used_up(
-    node_stage: StageOf[Any, Any], trial_store: Path, put_on_trial: Begin
+    node_stage: StageOf[Any, Any], two_versions: Path, put_on_trial: Begin
 ) -> None:
     put_on_trial("run_time_s: 1")
     node_stage.active(bundle="colours", use_sim_time=True, status_rate_hz=50.0)
     arm = node_stage.robot.runs()
     arm.until(lambda: arm.tick().mode == JointCommand.MODE_HOLD_MEASURED, "a pose that is held")
-    trial = awaits_state(arm, trial_store, TrialState.PASSED)
+    trial = awaits_state(arm, two_versions, TrialState.PASSED)
     assert 0.9 < trial.run_time_s < 1.2
     status = arm.reported(lambda status: status.trial[0].state == "passed", "a passed trial")
     assert not status.latched

@@ -16,7 +16,6 @@ import pytest
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 
-from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos, usb_capture
 from policy_inference.nodes.process import END_SIGNALS
 from policy_inference.nodes.usb_camera import UsbCamera, main
@@ -62,23 +61,20 @@ def handlers_kept() -> Iterator[None]:
 
 
 class TestCapture:
-    @pytest.mark.parametrize("named", ["/dev/video3", "3"])
+    @pytest.mark.parametrize("named", ["/dev/video3", "3", "link"])
     def test_camera_gives_its_jpeg_first_and_the_size_asked_for(
-        self, camera: Device, named: str
+        self, camera: Device, tmp_path: Path, named: str
     ) -> None:
+        if named == "link":
+            named = str(tmp_path / "usb-0:1.2:1.0-video-index0")
+            Path(named).symlink_to("/dev/video3")
         capture = UsbCapture(camera_request(named, 320))
+        shot = shot_of(capture)
 
         assert capture.format == "MJPG"
-        assert shot_of(capture).data.shape == (240, 320, 3)
-
-    def test_link_to_a_device_is_followed(self, camera: Device, tmp_path: Path) -> None:
-        link = tmp_path / "usb-0:1.2:1.0-video-index0"
-        link.symlink_to("/dev/video3")
-
-        assert shot_of(UsbCapture(camera_request(str(link)))).data.shape == (480, 640, 3)
-
-    def test_pixels_are_blue_green_red(self, camera: Device) -> None:
-        assert shot_of(UsbCapture(camera_request())).data[0, 0].tolist() == [0, 0, 255]
+        assert shot.data.shape == (240, 320, 3)
+        assert shot.data[0, 0].tolist() == [0, 0, 255]
+        assert 0.0 <= shot.age_s < 1.0
 
     @pytest.mark.parametrize("filled_up", [0, 5000])
     def test_jpeg_is_the_cameras_own_without_what_lies_behind_it(
@@ -92,18 +88,14 @@ class TestCapture:
         _, expected = cv2.imencode(".jpg", np.full((480, 640, 3), (0, 0, 255), np.uint8))
         assert data.tobytes() == expected.tobytes()
 
-    def test_age_of_an_image_is_the_drivers(self, camera: Device) -> None:
-        assert 0.0 <= shot_of(UsbCapture(camera_request())).age_s < 1.0
-
-    def test_camera_that_is_not_there_is_named(self, camera: Device) -> None:
-        with refusal(CameraError):
-            UsbCapture(camera_request("/dev/video7"))
-
-    def test_camera_of_another_program_does_not_open(self, camera: Device) -> None:
+    @pytest.mark.parametrize("device", ["/dev/video3", "/dev/video7"])
+    def test_camera_that_another_program_has_or_that_is_not_there_does_not_open(
+        self, camera: Device, device: str
+    ) -> None:
         UsbCapture(camera_request())
 
         with refusal(CameraError):
-            UsbCapture(camera_request())
+            UsbCapture(camera_request(device))
 
     def test_size_that_the_camera_lacks_is_refused_and_the_camera_let_go(
         self, camera: Device
@@ -121,16 +113,9 @@ class TestCapture:
 
     def test_broken_image_is_left_out(self, camera: Device) -> None:
         capture = UsbCapture(camera_request())
-        camera.broken_reads = 2
+        camera.broken_reads, camera.instead = 2, [None]
 
-        assert [capture.shoot(), capture.shoot()] == [None, None]
-        assert capture.shoot() is not None
-
-    def test_image_that_a_driver_gives_without_pixels_is_left_out(self, camera: Device) -> None:
-        capture = UsbCapture(camera_request())
-        camera.instead = [None]
-
-        assert capture.shoot() is None
+        assert [capture.shoot() for _ in range(3)] == [None] * 3
         assert capture.shoot() is not None
 
     @pytest.mark.parametrize("shape", [(480, 640), (240, 320, 3), (480, 640, 4)])
@@ -144,17 +129,15 @@ class TestCapture:
         with refusal(CameraError):
             capture.shoot()
 
-    def test_full_bus_error_states_the_remedy(self, camera: Device) -> None:
-        camera.bus_is_full = True
+    @pytest.mark.parametrize("fault", [{"bus_is_full": True}, {"plugged": False}], ids=str)
+    def test_camera_that_gives_no_images_any_more_is_an_error_with_the_remedy(
+        self, camera: Device, fault: dict[str, bool]
+    ) -> None:
         capture = UsbCapture(camera_request())
-
-        with refusal(CameraError):
-            [capture.shoot() for _ in range(10)]
-
-    def test_unplugged_camera_is_an_error(self, camera: Device) -> None:
-        capture = UsbCapture(camera_request())
-        shot_of(capture)
-        camera.plugged = False
+        if "plugged" in fault:
+            shot_of(capture)
+        for name, value in fault.items():
+            setattr(camera, name, value)
 
         with refusal(CameraError):
             [capture.shoot() for _ in range(10)]
@@ -197,16 +180,9 @@ class TestList:
         list(usb_capture.list_cameras(folders, force=True))
         assert cv2.imread(str(folders / "video3.jpg")) is not None
 
-    def test_machine_without_cameras_says_so(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
-
-        check_wording(*usb_capture.list_cameras(None, force=False))
-
 
 class TestCommand:
-    def test_list_needs_no_ros(
+    def test_list_needs_no_ros_and_output_needs_list(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
@@ -214,9 +190,7 @@ class TestCommand:
         with pytest.raises(SystemExit) as ended:
             main(["--list"])
         assert ended.value.code == 0
-        assert len(capsys.readouterr().out.splitlines()) == 1
-
-    def test_output_without_list_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
+        check_wording(capsys.readouterr().out)
         with pytest.raises(SystemExit) as ended:
             main(["--output", "images"])
         assert ended.value.code == 2
@@ -249,34 +223,35 @@ class TestNode:
             node.stop()
             node.destroy_node()
 
-    def test_images_come_as_pixels(
-        self, camera: Device, node_stage: Stage, start_camera: Callable[..., UsbCamera]
+    @pytest.mark.parametrize(
+        ("transport", "message", "topic"),
+        [
+            ("raw", Image, "image_raw"),
+            ("compressed", CompressedImage, "image_raw/compressed"),
+        ],
+    )
+    def test_images_come_as_pixels_or_as_jpeg(
+        self,
+        camera: Device,
+        node_stage: Stage,
+        start_camera: Callable[..., UsbCamera],
+        transport: str,
+        message: type[Any],
+        topic: str,
     ) -> None:
-        found: list[Image] = []
-        node_stage.robot.node.create_subscription(Image, "image_raw", found.append, qos.SAMPLE)
-        start_camera(device="/dev/video3", frame_id="laptop")
-
+        found = list[Any]()
+        node_stage.robot.node.create_subscription(message, topic, found.append, qos.SAMPLE)
+        start_camera(device="/dev/video3", frame_id="laptop", image_transport=transport)
         node_stage.robot.until(lambda: found, "an image")
-
-        image = found[0]
-        assert (image.height, image.width, image.step) == (480, 640, 1920)
-        assert (image.encoding, image.header.frame_id) == ("bgr8", "laptop")
-        assert list(image.data[:3]) == [0, 0, 255]
+        image, data = found[0], np.array(found[0].data, np.uint8)
+        assert image.header.frame_id == "laptop"
         assert image.header.stamp.sec > 0
-
-    def test_images_come_as_jpeg(
-        self, camera: Device, node_stage: Stage, start_camera: Callable[..., UsbCamera]
-    ) -> None:
-        found: list[CompressedImage] = []
-        node_stage.robot.node.create_subscription(
-            CompressedImage, "image_raw/compressed", found.append, qos.SAMPLE
-        )
-        start_camera(device="/dev/video3", image_transport="compressed")
-
-        node_stage.robot.until(lambda: found, "an image")
-
-        assert found[0].format == "jpeg"
-        decoded = cv2.imdecode(np.array(found[0].data, np.uint8), cv2.IMREAD_COLOR)
+        if transport == "raw":
+            assert (image.height, image.width, image.step) == (480, 640, 1920)
+            assert (image.encoding, data[:3].tolist()) == ("bgr8", [0, 0, 255])
+            return
+        assert image.format == "jpeg"
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
         assert decoded is not None
         assert decoded[100, 100].tolist() == [0, 0, 254]
 
@@ -344,7 +319,3 @@ class TestNode:
         assert ended.value.code == 1
         said = logged_in(capfd.readouterr().err)
         check_wording(next(each.text for each in said if "thread" in each.text))
-
-    def test_wrong_parameter_is_named(self, node_stage: Stage, camera: Device) -> None:
-        with refusal(PolicyError):
-            UsbCamera([])

@@ -1,26 +1,35 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is read straight from the wire is what rclpy makes of the same bytes."""
+"""What is read straight from the wire is what rclpy makes of it, and what the core needs."""
 
 import contextlib
 from array import array
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Quaternion, Vector3
+from nav_msgs.msg import Odometry
 from policy_msgs.msg import JointCommand
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
-from std_msgs.msg import Header, Int32
+from std_msgs.msg import Float32MultiArray, Header, Int32
 
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.state_fields import STATE_FIELDS, StateField
+from policy_inference.core.messages import stamp_ns, state_reader
+from policy_inference.core.state import RobotState
 from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import decoder_for, message_class
+from testkit.ros_time import stamp
 from testkit.wording import refusal
+
+from .bundles import JOINTS, MISSING, write_bundle
 
 pytestmark = pytest.mark.ros
 COMMAND_ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
@@ -59,12 +68,9 @@ def test_joint_state_is_read_as_rclpy_reads_it(frame: str, names: list[str]) -> 
     assert_joints_alike(decoder_for(JointState), numbered_joints(names, frame))
 
 
-def test_joint_state_without_values_has_none() -> None:
-    assert_joints_alike(decoder_for(JointState), numbered_joints(["a", "b"], sizes=0))
-
-
 def test_one_stream_may_change_names_frame_and_number_of_joints() -> None:
     decode = decoder_for(JointState)
+    assert_joints_alike(decode, numbered_joints(["a", "b"], sizes=0))
     for names in ("ab", "ab", "ba", "a", "abc"):
         assert_joints_alike(decode, numbered_joints(list(names), "base"))
     for frame in ("base", "longer", ""):
@@ -74,11 +80,15 @@ def test_one_stream_may_change_names_frame_and_number_of_joints() -> None:
 @pytest.mark.parametrize(
     "row", [row for row in STATE_FIELDS.values() if row.read is not None], ids=lambda row: row.name
 )
-def test_each_field_of_the_state_is_read_from_the_wire(row: StateField) -> None:
+def test_each_field_of_the_state_is_read_from_the_wire_of_each_message_of_its_topic(
+    row: StateField,
+) -> None:
     assert row.read is not None
-    message = message_class(row.topic.types[0])()
-    found = row.read(decoder_for(type(message))(serialize_message(message)))
-    assert list(found) == list(row.read(message))
+    for kind in row.topic.types:
+        message = message_class(kind)()
+        found = list(row.read(decoder_for(type(message))(serialize_message(message))))
+        assert found == list(row.read(message))
+        assert len(found) == (0 if row.size == "joints" else row.size)
 
 
 def joint_command(names: Sequence[str], first: float = 0.25) -> JointCommand:
@@ -122,12 +132,9 @@ def test_one_stream_of_commands_may_change_names_and_numbers() -> None:
     for names in ("ab", "ab", "ba", "a", "abc", ""):
         assert_command_alike(decode, joint_command(list(names)))
     assert_command_alike(decode, joint_command([], first=1.0))
-
-
-def test_command_whose_arrays_have_different_sizes_is_read_as_it_is() -> None:
-    message = joint_command(["a", "b"])
-    message.velocity, message.damping = array("d"), array("d", [1.0, 2.0, 3.0])
-    assert_command_alike(decoder_for(JointCommand), message)
+    uneven = joint_command(["a", "b"])
+    uneven.velocity, uneven.damping = array("d"), array("d", [1.0, 2.0, 3.0])
+    assert_command_alike(decode, uneven)
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -189,9 +196,10 @@ def big_endian_imu() -> bytes:
     return b"\x00\x00\x00\x00" + np.array([7, 8, 1], ">u4").tobytes() + bytes(4) + values.tobytes()
 
 
-def test_other_encodings_are_left_to_rclpy() -> None:
+def test_other_encodings_and_messages_are_left_to_rclpy() -> None:
     found = decoder_for(Imu)(big_endian_imu())
     assert (found.header.stamp.sec, found.angular_velocity.x) == (7, 2.5)
+    assert decoder_for(Int32)(serialize_message(Int32(data=7))) == Int32(data=7)
 
 
 INTACT = {
@@ -242,5 +250,50 @@ def test_text_that_is_no_utf_8_is_refused_by_the_type_that_was_expected() -> Non
         decoder_for(JointState)(wire)
 
 
-def test_other_messages_are_left_to_rclpy() -> None:
-    assert decoder_for(Int32)(serialize_message(Int32(data=7))) == Int32(data=7)
+def test_every_sensor_message_is_read(tmp_path: Path) -> None:
+    terms = [
+        {"term": "base_ang_vel"},
+        {"term": "base_lin_vel"},
+        {"term": "base_quat_xyzw"},
+        {"term": "external", "topic": "scan", "size": 2},
+    ]
+    state = RobotState(
+        load_bundle(
+            write_bundle(
+                tmp_path / "bundle",
+                {
+                    "observations": {"obs": {"terms": terms}},
+                    "model.inputs": {"obs": {"shape": [1, 12]}},
+                    "velocity_command": MISSING,
+                    "safety": {"on_fault": "damp"},
+                },
+            ),
+            kind=JointBundle,
+        ).contract
+    )
+    odometry = Odometry()
+    odometry.twist.twist.linear = Vector3(x=1.0, y=2.0, z=3.0)
+    messages = {
+        "joint_states": JointState(
+            name=list(JOINTS), position=array("d", [1.0, 2.0]), velocity=array("d", [3.0, 4.0])
+        ),
+        "imu/data": Imu(orientation=Quaternion(w=1.0), angular_velocity=Vector3(z=5.0)),
+        "odom": odometry,
+        "scan": Float32MultiArray(data=[6.0, 7.0]),
+    }
+    for name in state.inputs:
+        state_reader(name, JOINTS, state).read(messages[name])
+    assert state["joint_pos"].tolist() == [1.0, 2.0]
+    assert state["joint_vel"].tolist() == [3.0, 4.0]
+    assert state["quat_xyzw"].tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert state["ang_vel_body"].tolist() == [0.0, 0.0, 5.0]
+    assert state["lin_vel_body"].tolist() == [1.0, 2.0, 3.0]
+    assert state["external:scan"].tolist() == [6.0, 7.0]
+
+
+def test_stamps_are_read_where_there_are_any() -> None:
+    message = JointState()
+    assert stamp_ns(message) is None
+    message.header.stamp = stamp(12_345_678_901)
+    assert stamp_ns(message) == 12_345_678_901
+    assert stamp_ns(Float32MultiArray()) is None

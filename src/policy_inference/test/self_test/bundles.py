@@ -71,7 +71,7 @@ def two_joint_bundle(
             folder / "golden.npz", allow_pickle=False, **_golden_rows(recurrent, rows, different)
         )
         model["golden"] = {"file": "golden.npz", "sha256": sha256_of(folder / "golden.npz")}
-    write_contract(folder, contract)
+    put_contract(folder, contract)
     return folder
 
 
@@ -90,7 +90,7 @@ def contract_in(folder: Path) -> dict[str, Any]:
     return contract
 
 
-def write_contract(folder: Path, contract: Mapping[str, Any]) -> None:
+def put_contract(folder: Path, contract: Mapping[str, Any]) -> None:
     (folder / "policy.yaml").write_text(yaml.safe_dump(dict(contract), sort_keys=False), "utf-8")
 
 
@@ -155,7 +155,7 @@ def keep_comparison(
         "file": file,
         "sha256": hashlib.sha256(text).hexdigest(),
     }
-    write_contract(folder, contract)
+    put_contract(folder, contract)
 
 
 def vendor_arm(
@@ -167,5 +167,5 @@ def vendor_arm(
     for graph in contract["graphs"].values():
         artifacts = graph["artifacts"]
         artifacts[backend] = {**artifacts["onnx"], "precision": precision}
-    write_contract(folder, contract)
+    put_contract(folder, contract)
     return folder

@@ -20,14 +20,14 @@ from .vendor import Apart, Device, FakeClock, Simulated, Simulator, Vendor
 Test = Callable[..., SelfTestResult]
 
 
-def failed_checks(found: SelfTestResult) -> list[Check]:
+def failing_checks(found: SelfTestResult) -> list[Check]:
     """Return what failed of a test that came to its verdict."""
     assert found.verdict is not None, found.error
     return [check for check in found.verdict.checks if not check]
 
 
 def failed_names(found: SelfTestResult) -> str:
-    return "; ".join(check.what for check in failed_checks(found))
+    return "; ".join(check.what for check in failing_checks(found))
 
 
 def missing_evidence(found: SelfTestResult) -> str:

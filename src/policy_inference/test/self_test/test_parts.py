@@ -34,13 +34,8 @@ def test_every_run_is_in_the_bin_between_whose_edges_it_is(per_decade: int) -> N
     assert sum(counts) == 1000
     assert counts[0] > 0
     assert counts[-1] > 0
-
-
-@pytest.mark.parametrize("nanoseconds", [0, 1, 10**12])
-def test_a_run_of_any_length_is_in_some_bin(nanoseconds: int) -> None:
-    _, counts = Durations([nanoseconds]).histogram()
-
-    assert counts == [1]
+    for nanoseconds in (0, 1, 10**12):
+        assert Durations([nanoseconds]).histogram()[1] == [1]
 
 
 def test_halves_are_compared_by_their_medians() -> None:
@@ -99,7 +94,9 @@ def test_a_device_that_cannot_be_read_says_why_and_ends_nothing() -> None:
     assert "RuntimeError: gone" in load.unreadable
 
 
-def test_a_board_is_called_what_its_device_tree_calls_it(tmp_path: Path) -> None:
+def test_a_board_is_called_what_its_device_tree_calls_it(
+    tmp_path: Path,
+) -> None:
     files = {
         "/proc/device-tree/model": "ROCK 5B\0",
         "/etc/os-release": 'NAME="x"\nPRETTY_NAME="Debian 12"\n',
@@ -111,7 +108,4 @@ def test_a_board_is_called_what_its_device_tree_calls_it(tmp_path: Path) -> None
     assert (system["board"], system["os"]) == ("ROCK 5B", "Debian 12")
     assert system["memory"] == "16000 kB"
     assert system["cpu"] is None
-
-
-def test_the_machine_s_name_is_not_reported() -> None:
     assert socket.gethostname() not in describe_system(Machine()).values()

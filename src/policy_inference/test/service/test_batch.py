@@ -189,54 +189,49 @@ def test_problem_of_one_robot_of_a_session_leaves_the_state_of_all_of_them(
     assert ask_alone(model, session, row, row)[:, 0].tolist() == [4.0, 4.0]
 
 
-def test_targets_of_several_robots_are_those_of_each(serve_batch: Serve) -> None:
-    model = serve_batch(linear_model)
-    session, alone = (
-        session_of(model, rows=4, answer=Answer.TARGET),
-        session_of(model, answer=Answer.TARGET),
-    )
-    observations = np.random.default_rng(4).normal(size=(4, OBS))
-
-    together = ask_alone(model, session, *observations)
-
-    for target, row in zip(together, observations, strict=True):
-        np.testing.assert_allclose(target, ask_alone(model, alone, row), rtol=1e-5, atol=1e-6)
-
-
-def test_batch_of_a_model_of_fixed_size_refused(serve_batch: Serve) -> None:
-    with refusal(BackendError):
-        serve_batch(lambda file: save_linear(file, OBS, ACTIONS))
+def save_mixing(file: Path) -> Path:
+    """Save a model that mixes the robots only where one is large."""
+    nodes = [
+        helper.make_node("MatMul", ["obs", "w"], ["each"]),
+        helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
+        helper.make_node("Sub", ["all", "much"], ["more"]),
+        helper.make_node("Relu", ["more"], ["added"]),
+        helper.make_node("Add", ["each", "added"], ["actions"]),
+    ]
+    sizes = {"obs": ("batch", OBS)}, {"actions": ("batch", ACTIONS)}
+    return save(file, nodes, *sizes, constants={"w": weights(OBS, ACTIONS), "much": np.float32(50)})
 
 
-def test_batch_where_the_recurrent_state_has_no_axis_for_it_refused(serve_batch: Serve) -> None:
-    def save_to(file: Path) -> Path:
-        return save_counting(file, OBS, ACTIONS, STATE, batch="batch")
+def save_values(file: Path) -> Path:
+    """Save a model whose open axis is not the robots."""
+    nodes = [
+        helper.make_node("Slice", ["obs", "from", "to"], ["first"]),
+        helper.make_node("Reshape", ["first", "shape"], ["actions"]),
+    ]
+    sizes = {"obs": ("values",)}, {"actions": ("batch", ACTIONS)}
+    places = {"from": [0], "to": [ACTIONS], "shape": [-1, ACTIONS]}
+    constants = {name: np.array(value) for name, value in places.items()}
+    return save(file, nodes, *sizes, constants=constants)
 
-    with refusal(BackendError):
-        serve_batch(save_to, recurrent=True)
 
-
-def test_batch_where_the_model_mixes_the_robots_only_where_one_is_large_refused(
-    serve_batch: Serve,
+@pytest.mark.parametrize(
+    ("save_to", "given"),
+    [
+        pytest.param(lambda file: save_linear(file, OBS, ACTIONS), {}, id="fixed size"),
+        pytest.param(
+            lambda file: save_counting(file, OBS, ACTIONS, STATE, batch="batch"),
+            {"recurrent": True},
+            id="state of fixed size",
+        ),
+        pytest.param(save_mixing, {}, id="mixes the robots"),
+        pytest.param(save_values, {"inputs": {"obs": {"shape": [OBS]}}}, id="other axis"),
+    ],
+)
+def test_batch_of_a_model_that_does_not_answer_each_robot_as_alone_is_refused(
+    serve_batch: Serve, save_to: Save, given: dict[str, Any]
 ) -> None:
-    def save_to(file: Path) -> Path:
-        nodes = [
-            helper.make_node("MatMul", ["obs", "w"], ["each"]),
-            helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
-            helper.make_node("Sub", ["all", "much"], ["more"]),
-            helper.make_node("Relu", ["more"], ["added"]),
-            helper.make_node("Add", ["each", "added"], ["actions"]),
-        ]
-        return save(
-            file,
-            nodes,
-            {"obs": ("batch", OBS)},
-            {"actions": ("batch", ACTIONS)},
-            constants={"w": weights(OBS, ACTIONS), "much": np.float32(50)},
-        )
-
     with refusal(BackendError):
-        serve_batch(save_to)
+        serve_batch(save_to, **given)
 
 
 def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(tmp_path: Path) -> None:
@@ -270,25 +265,3 @@ def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(tmp_
 
     with refusal(BackendError):
         open_served(ServeRequest(bundle=str(folder), batch=4))
-
-
-def test_batch_where_the_open_axis_is_not_the_robots_refused(serve_batch: Serve) -> None:
-    def save_to(file: Path) -> Path:
-        nodes = [
-            helper.make_node("Slice", ["obs", "from", "to"], ["first"]),
-            helper.make_node("Reshape", ["first", "shape"], ["actions"]),
-        ]
-        return save(
-            file,
-            nodes,
-            {"obs": ("values",)},
-            {"actions": ("batch", ACTIONS)},
-            constants={
-                "from": np.array([0]),
-                "to": np.array([ACTIONS]),
-                "shape": np.array([-1, ACTIONS]),
-            },
-        )
-
-    with refusal(BackendError):
-        serve_batch(save_to, {"obs": {"shape": [OBS]}})

@@ -38,7 +38,8 @@ from .lockstep import (
 
 def test_welcome_says_what_is_served(service: Service) -> None:
     client = service.connect(service.framed)
-    client.sendall(frame(Type.HELLO, Hello(rows=3).pack(), sequence=7))
+    hello = Hello(rows=3, policy_sha256=service.model.sha256, obs_dim=OBS_DIM, act_dim=ACT_DIM)
+    client.sendall(frame(Type.HELLO, hello.pack(), sequence=7))
     service.settle()
 
     header, payload = receive_frame(client)
@@ -107,10 +108,6 @@ def test_a_hello_that_does_not_fit_is_refused(service: Service, hello: Hello, co
     assert closed_by_service(client)
 
 
-def test_a_hello_for_this_policy_is_welcomed(service: Service) -> None:
-    service.welcomed(Hello(policy_sha256=service.model.sha256, obs_dim=OBS_DIM, act_dim=ACT_DIM))
-
-
 @pytest.mark.parametrize("token", [b"", b"another token", b"the token of this robo"])
 def test_only_those_who_know_the_token_are_welcomed(tmp_path: Path, token: bytes) -> None:
     with serving(tmp_path, token=b"the token of this robot") as service:
@@ -127,77 +124,62 @@ _ROW = random_observation().tobytes()
 _HELLO = Hello().pack()
 
 
+NO_HELLO = [
+    _ROW,
+    b"GET / HTTP/1.1\r\nHost: here\r\nUser-Agent: me\r\n\r\n",
+    frame(Type.OBSERVATION, _ROW, rows=1),
+    frame(Type.WELCOME, _HELLO),
+    frame(Type.HELLO, _HELLO[:-1]),
+    frame(Type.HELLO, _HELLO + b"x"),
+    frame(Type.HELLO, _HELLO, flags=1),
+    frame(Type.HELLO, b"x" * 309),
+    frame(Type.HELLO, _HELLO[:44] + b"\x09\0" + _HELLO[46:]),
+    HEADER.pack(MAGIC, VERSION, Type.HELLO, 0, 2**32 - 1, 0, 0, 0, 0),
+]
+NO_OBSERVATION = [
+    frame(Type.HELLO, _HELLO),
+    frame(Type.ACTION, _ROW, rows=1),
+    frame(Type.OBSERVATION, _ROW, rows=0),
+    frame(Type.OBSERVATION, _ROW, rows=2),
+    frame(Type.OBSERVATION, _ROW * 3, rows=3),
+    frame(Type.OBSERVATION, _ROW[:-4], rows=1),
+    frame(Type.OBSERVATION, _ROW, rows=1, flags=RESET | 2),
+    HEADER.pack(MAGIC, VERSION, 77, 0, 0, 0, 0, 0, 0),
+    b"x" * 100,
+]
+OTHER_VERSION = struct.pack("<IBB", MAGIC, VERSION + 1, Type.HELLO) + bytes(34)
+
+
 @pytest.mark.parametrize(
-    "data",
+    ("data", "welcomed", "code"),
     [
-        _ROW,
-        b"GET / HTTP/1.1\r\nHost: here\r\nUser-Agent: me\r\n\r\n",
-        frame(Type.OBSERVATION, _ROW, rows=1),
-        frame(Type.WELCOME, _HELLO),
-        frame(Type.HELLO, _HELLO[:-1]),
-        frame(Type.HELLO, _HELLO + b"x"),
-        frame(Type.HELLO, _HELLO, flags=1),
-        frame(Type.HELLO, b"x" * 309),
-        frame(Type.HELLO, _HELLO[:44] + b"\x09\0" + _HELLO[46:]),
-        HEADER.pack(MAGIC, VERSION, Type.HELLO, 0, 2**32 - 1, 0, 0, 0, 0),
+        *((data, False, Code.BAD_FRAME) for data in NO_HELLO),
+        *((data, True, Code.BAD_FRAME) for data in NO_OBSERVATION),
+        (OTHER_VERSION, False, Code.OTHER_VERSION),
     ],
 )
-def test_what_is_no_hello_is_a_bad_frame(service: Service, data: bytes) -> None:
-    client = service.connect(service.framed)
+def test_what_is_not_the_frame_that_is_due_ends_the_connection(
+    service: Service, data: bytes, welcomed: bool, code: Code
+) -> None:
+    client = service.welcomed(Hello(rows=2)) if welcomed else service.connect(service.framed)
     client.sendall(data)
     service.settle()
-
-    assert receive_error(client) is Code.BAD_FRAME
+    assert receive_error(client) is code
     assert closed_by_service(client)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        frame(Type.HELLO, _HELLO),
-        frame(Type.ACTION, _ROW, rows=1),
-        frame(Type.OBSERVATION, _ROW, rows=0),
-        frame(Type.OBSERVATION, _ROW, rows=2),
-        frame(Type.OBSERVATION, _ROW * 3, rows=3),
-        frame(Type.OBSERVATION, _ROW[:-4], rows=1),
-        frame(Type.OBSERVATION, _ROW, rows=1, flags=RESET | 2),
-        HEADER.pack(MAGIC, VERSION, 77, 0, 0, 0, 0, 0, 0),
-        b"x" * 100,
-    ],
-)
-def test_what_is_no_observation_is_a_bad_frame(service: Service, data: bytes) -> None:
-    client = service.welcomed(Hello(rows=2))
-    client.sendall(data)
-    service.settle()
-
-    assert receive_error(client) is Code.BAD_FRAME
-    assert closed_by_service(client)
-
-
-def test_another_version_is_named(service: Service) -> None:
-    client = service.connect(service.framed)
-    client.sendall(struct.pack("<IBB", MAGIC, VERSION + 1, Type.HELLO) + bytes(34))
-    service.settle()
-
-    assert receive_error(client) is Code.OTHER_VERSION
-
-
-def test_hello_must_come_within_a_second(service: Service) -> None:
-    client = service.connect(service.framed)
+def test_hello_must_come_within_a_second_and_later_a_client_may_be_silent(
+    service: Service,
+) -> None:
+    welcomed, client = service.welcomed(), service.connect(service.framed)
     service.settle()
     service.after(999)
     assert not closed_by_service(client)
     service.after(1)
-
     assert receive_error(client) is Code.TOO_LATE
     assert closed_by_service(client)
-
-
-def test_a_client_that_was_welcomed_may_be_silent(service: Service) -> None:
-    client = service.welcomed()
     service.after(3_600_000)
-
-    assert not closed_by_service(client)
+    assert not closed_by_service(welcomed)
 
 
 @pytest.mark.parametrize("size", [1, HEADER.size, HEADER.size + 1])
@@ -225,33 +207,22 @@ def test_time_outs_end_in_the_order_in_which_they_began(service: Service) -> Non
         assert not closed_by_service(on_time)
 
 
-def test_two_requests_at_once_are_not_in_turn(service: Service) -> None:
-    client = service.welcomed()
-    client.sendall(
-        observation_frame(random_observation(1)) + observation_frame(random_observation(2))
-    )
+@pytest.mark.parametrize("when", ["at once", "during the answer", "with HELLO"])
+def test_second_request_before_the_answer_to_the_first_is_not_in_turn(
+    service: Service, when: str
+) -> None:
+    first = observation_frame(random_observation())
+    if when == "with HELLO":
+        client = service.connect(service.framed)
+        client.sendall(frame(Type.HELLO, _HELLO) + first)
+    else:
+        client = service.welcomed()
+        if when == "during the answer":
+            service.model.meanwhile = lambda: client.sendall(b"\x50")
+        client.sendall(first if service.model.meanwhile else first * 2)
     service.settle()
-
     assert receive_error(client) is Code.NOT_IN_TURN
     assert closed_by_service(client)
-
-
-def test_a_request_during_the_answer_to_the_last_is_not_in_turn(service: Service) -> None:
-    client = service.welcomed()
-    service.model.meanwhile = lambda: client.sendall(b"\x50")
-    client.sendall(observation_frame(random_observation()))
-    service.settle()
-
-    assert receive_error(client) is Code.NOT_IN_TURN
-    assert closed_by_service(client)
-
-
-def test_a_request_together_with_hello_is_not_in_turn(service: Service) -> None:
-    client = service.connect(service.framed)
-    client.sendall(frame(Type.HELLO, _HELLO) + observation_frame(random_observation()))
-    service.settle()
-
-    assert receive_error(client) is Code.NOT_IN_TURN
 
 
 def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(

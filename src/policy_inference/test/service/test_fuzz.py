@@ -45,7 +45,7 @@ from .lockstep import (
     serving,
 )
 
-MESSAGES, STEPS, EXAMPLES = examples(20).max_examples, 20, 40
+MESSAGES, STEPS, EXAMPLES = examples(20).max_examples, 20, 20
 CLIENTS = 6
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _HELLO = frame(Type.HELLO, Hello(rows=2).pack())

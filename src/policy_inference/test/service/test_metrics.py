@@ -167,11 +167,6 @@ def test_a_port_that_is_taken_is_a_clear_error(counts: Counts) -> None:
             metrics_server((HOST, port), counts)
 
 
-def test_a_host_that_is_not_this_machine_is_a_clear_error(counts: Counts) -> None:
-    with refusal(PolicyError):
-        metrics_server(("192.0.2.1", 9464), counts)
-
-
 def test_a_scraper_that_says_nothing_is_cut_off(metrics_endpoint: MetricsServer) -> None:
     with connect_scraper(metrics_endpoint) as silent:
         silent.sendall(b"GET /met")

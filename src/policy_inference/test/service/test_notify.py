@@ -69,17 +69,20 @@ def test_a_socket_that_is_not_there_is_a_warning(
     assert os.strerror(errno.ENOENT) in line
 
 
-@pytest.mark.parametrize(("pid", "period_s"), [("own", 5.0), ("", 5.0), ("1", None)])
-def test_watchdog_is_this_process_s_or_none(pid: str, period_s: float | None) -> None:
-    pid = pid.replace("own", str(os.getpid()))
-    environment = {"WATCHDOG_USEC": "5000000"} | ({"WATCHDOG_PID": pid} if pid else {})
-
+@pytest.mark.parametrize(
+    ("variables", "period_s"),
+    [
+        ({"USEC": "5000000", "PID": str(os.getpid())}, 5.0),
+        ({"USEC": "5000000"}, 5.0),
+        ({"USEC": "5000000", "PID": "1"}, None),
+        *(({"USEC": text}, None) for text in ("", "0", "soon", "-5")),
+    ],
+)
+def test_watchdog_is_this_process_s_or_none(
+    variables: dict[str, str], period_s: float | None
+) -> None:
+    environment = {f"WATCHDOG_{name}": value for name, value in variables.items()}
     assert Notifier(environment).watchdog_s == period_s
-
-
-@pytest.mark.parametrize("text", ["", "0", "soon", "-5"])
-def test_a_period_that_is_none_means_no_watchdog(text: str) -> None:
-    assert Notifier({"WATCHDOG_USEC": text}).watchdog_s is None
 
 
 def _received(listening: socket.socket) -> str:

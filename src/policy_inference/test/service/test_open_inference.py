@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,25 +55,21 @@ def ask_server(oip_server: OpenInferenceServer) -> Iterator[Ask]:
         yield apply
 
 
-class asking:  # noqa: N801  # used like a function
-    def __init__(self, port: int) -> None:
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)])
+@contextmanager
+def asking(port: int) -> Iterator[Ask]:
+    classes = message_classes()
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)])
 
-    def __enter__(self) -> Ask:
-        classes = message_classes()
+    def apply(method: str, **fields: Any) -> Any:
+        call = channel.unary_unary(
+            f"/{SERVICE}/{method}",
+            request_serializer=classes[f"{method}Request"].SerializeToString,
+            response_deserializer=classes[f"{method}Response"].FromString,
+        )
+        return call(classes[f"{method}Request"](**fields), timeout=10.0, wait_for_ready=True)
 
-        def apply(method: str, **fields: Any) -> Any:
-            call = self._channel.unary_unary(
-                f"/{SERVICE}/{method}",
-                request_serializer=classes[f"{method}Request"].SerializeToString,
-                response_deserializer=classes[f"{method}Response"].FromString,
-            )
-            return call(classes[f"{method}Request"](**fields), timeout=10.0, wait_for_ready=True)
-
-        return apply
-
-    def __exit__(self, *_: object) -> None:
-        self._channel.close()
+    with closing(channel):
+        yield apply
 
 
 def infer(ask_server: Ask, arrays: dict[str, Any], **fields: Any) -> Any:

@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from onnx import helper
 
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_inference.errors import BackendError, BundleError, PolicyError
 from policy_inference.service.opening import ServeRequest, ServeRequestError, open_served
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 from policy_inference.service.serving import ServedModel
-from policy_inference.testing.models import save_linear, save_recurrent, save_sum, weights
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from policy_inference.testing.models import save, save_linear, save_recurrent, save_sum, weights
 from testkit.wording import check_wording, refusal
 
 from ..backends import rknnlite_double
@@ -36,8 +40,8 @@ def open_request() -> Iterator[Any]:
     """Opens what a request names; closed at the end."""
     opened = list[ServedModel]()
 
-    def apply(**observation_frame: Any) -> ServedModel:
-        opened.append(open_served(ServeRequest(**observation_frame)))
+    def apply(**request: Any) -> ServedModel:
+        opened.append(open_served(ServeRequest(**request)))
         return opened[-1]
 
     yield apply
@@ -56,15 +60,30 @@ def write_stats(folder: Path, **arrays: Any) -> Path:
     return file
 
 
-def test_bundle_is_served_as_what_it_says(open_request: Any, tmp_path: Path) -> None:
+def test_bundle_is_served_as_what_it_says_with_a_warning_where_it_has_no_golden_rows(
+    open_request: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = write_bundle(tmp_path / "bundle")
-
     model = open_request(bundle=str(folder))
-
     assert (model.name, model.version, model.rate_hz) == ("two_joints", "1.2.3", 50.0)
     assert (model.obs_dim, model.action_dim, model.joints) == (15, 2, ("left", "right"))
     assert model.sha256 == hashlib.sha256((folder / "policy.yaml").read_bytes()).digest()
     assert model.problem == ""
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    check_wording(record.message)
+
+
+def test_request_that_names_no_joint_policy_is_refused(open_request: Any, tmp_path: Path) -> None:
+    with refusal(BundleError):
+        open_request(bundle=str(write_chunk_bundle(tmp_path / "chunks")))
+    with refusal(PolicyError):  # with the installed bundles
+        open_request(bundle="wlak")
+    with refusal(ServeRequestError) as caught:
+        open_request()
+    assert caught.value.exit_status == 2
+    with pytest.raises(FileNotFoundError, match=r"policy\.onnx"):
+        open_request(model=tmp_path / "policy.onnx")
 
 
 def test_bundle_whose_golden_rows_hold_is_served(
@@ -72,10 +91,10 @@ def test_bundle_whose_golden_rows_hold_is_served(
 ) -> None:
     model = open_request(bundle=str(write_version(tmp_path / "bundle", "1.0.0")))
 
-    random_observation = np.linspace(-1.0, 1.0, 15)
+    values = np.linspace(-1.0, 1.0, 15)
     np.testing.assert_allclose(
-        ask_alone(model, session_of(model), random_observation),
-        random_observation @ weights(15, 2),
+        ask_alone(model, session_of(model), values),
+        values @ weights(15, 2),
         rtol=1e-5,
     )
     assert not caplog.records
@@ -92,20 +111,7 @@ def test_model_that_computes_something_else_than_the_golden_rows_is_named(
     assert str(folder / "policy.onnx") in str(caught.value)
 
 
-def test_bundle_without_golden_rows_is_served_with_a_warning(
-    open_request: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    open_request(bundle=str(write_bundle(tmp_path / "bundle")))
-
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    check_wording(record.message)
-
-
 def test_unsigned_bundle_refused_where_a_key_is_given(open_request: Any, tmp_path: Path) -> None:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     key = tmp_path / "public.pem"
     key.write_bytes(
         Ed25519PrivateKey.generate()
@@ -131,22 +137,8 @@ def test_back_end_that_takes_the_place_of_another_says_why(
     check_wording(record.message)
 
 
-def test_policy_of_chunks_refused(open_request: Any, tmp_path: Path) -> None:
-    from policy_inference.testing.chunk_bundles import write_chunk_bundle
-
-    folder = write_chunk_bundle(tmp_path / "bundle")
-
-    with refusal(BundleError):
-        open_request(bundle=str(folder))
-
-
-def test_installed_bundle_that_is_not_there_refused_with_those_that_are(open_request: Any) -> None:
-    with refusal(PolicyError):
-        open_request(bundle="wlak")
-
-
 def test_model_file_is_served_as_its_file_says(open_request: Any, model_file: Path) -> None:
-    model = open_request(model=model_file)
+    model = open_request(model=model_file, obs_dim=3, act_dim=2)
 
     assert (model.name, model.version, model.rate_hz, model.joints) == ("walk", "", 0.0, ())
     assert (model.obs_dim, model.action_dim) == (3, 2)
@@ -203,26 +195,20 @@ def test_what_only_a_bundle_knows_is_not_offered_of_a_model_file(
     assert caught.value.code is Code.NOT_OFFERED
 
 
-def test_model_file_with_an_open_batch_is_served_to_several_robots(
+def test_model_file_with_open_sizes_is_served_to_several_robots_in_those_that_are_given(
     open_request: Any, tmp_path: Path
 ) -> None:
     model = open_request(model=save_linear(tmp_path / "m.onnx", 3, 2, batch="batch"), batch=4)
     rows = np.random.default_rng(1).normal(size=(4, 3))
-
-    np.testing.assert_allclose(
-        ask_alone(model, session_of(model, rows=4), *rows),
-        rows @ weights(3, 2),
-        rtol=1e-5,
-        atol=1e-6,
-    )
+    answers = ask_alone(model, session_of(model, rows=4), *rows)
+    np.testing.assert_allclose(answers, rows @ weights(3, 2), rtol=1e-5, atol=1e-6)
+    model = open_request(model=save_open(tmp_path / "open.onnx"), obs_dim=5)
+    assert model.obs_dim == 5
+    assert ask_alone(model, session_of(model), np.ones(5)).tolist() == [5.0, 5.0]
 
 
 def save_open(file: Path) -> Path:
     """Save a model whose observation may have any size: it answers its sum, twice."""
-    from onnx import helper
-
-    from policy_inference.testing.models import save
-
     nodes = [
         helper.make_node("ReduceSum", ["obs", "axis"], ["sum"], keepdims=1),
         helper.make_node("Tile", ["sum", "times"], ["actions"]),
@@ -234,15 +220,6 @@ def save_open(file: Path) -> Path:
         {"actions": ("batch", 2)},
         constants={"axis": np.array([1]), "times": np.array([1, 2])},
     )
-
-
-def test_size_that_the_file_leaves_open_is_the_one_that_is_given(
-    open_request: Any, tmp_path: Path
-) -> None:
-    model = open_request(model=save_open(tmp_path / "m.onnx"), obs_dim=5)
-
-    assert model.obs_dim == 5
-    assert ask_alone(model, session_of(model), np.ones(5)).tolist() == [5.0, 5.0]
 
 
 @pytest.mark.parametrize(
@@ -265,10 +242,6 @@ def test_model_file_with_options_that_do_not_fit_it_refused(
 ) -> None:
     with refusal(PolicyError):
         open_request(**{"model": model_file, **given})
-
-
-def test_size_that_the_file_states_may_be_given_too(open_request: Any, model_file: Path) -> None:
-    assert open_request(model=model_file, obs_dim=3, act_dim=2).obs_dim == 3
 
 
 @pytest.mark.parametrize(
@@ -304,38 +277,24 @@ def test_what_a_bundle_states_itself_is_refused_beside_it(
         open_request(bundle=str(write_bundle(tmp_path / "bundle")), **{given: value})
 
 
-def test_neither_bundle_nor_model_refused_as_wrong_arguments(open_request: Any) -> None:
-    with refusal(ServeRequestError) as caught:
-        open_request()
-
-    assert caught.value.exit_status == 2
+def save_text(file: Path) -> Path:
+    file.write_text("not a model")
+    return file
 
 
 @pytest.mark.parametrize(
-    "save",
+    "save_to",
     [
         lambda file: save_sum(file, {"one": "float32", "two": "float32"}, 3),
         lambda file: save_recurrent(file, 3, 2),
         lambda file: save_sum(file, {"obs": "int64"}, 3),
         save_open,
+        save_text,
     ],
-    ids=["two inputs", "recurrent", "whole numbers", "open size"],
+    ids=["two inputs", "recurrent", "whole numbers", "open size", "no model"],
 )
-def test_model_file_that_needs_a_contract_is_refused(
-    open_request: Any, tmp_path: Path, save: Any
+def test_model_file_that_needs_a_contract_or_is_none_is_refused(
+    open_request: Any, tmp_path: Path, save_to: Any
 ) -> None:
     with refusal(BackendError):
-        open_request(model=save(tmp_path / "m.onnx"))
-
-
-def test_file_that_is_no_model_is_named(open_request: Any, tmp_path: Path) -> None:
-    file = tmp_path / "notes.onnx"
-    file.write_text("not a model")
-
-    with refusal(BackendError):
-        open_request(model=file)
-
-
-def test_file_that_is_not_there_is_named(open_request: Any, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"policy\.onnx"):
-        open_request(model=tmp_path / "policy.onnx")
+        open_request(model=save_to(tmp_path / "m.onnx"))

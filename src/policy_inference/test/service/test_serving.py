@@ -39,19 +39,30 @@ def input_of(model: Any, name: str = "obs") -> list[float]:
     return list(model.backend.inputs[name].ravel().astype(float))
 
 
-def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scaling", "reaches"),
+    [
+        # Bounded, normalised and bounded again.
+        (ObservationScaling.SCALED, [1.5, 1.0, -2.0]),
+        (ObservationScaling.NORMALISED, [9.0, 1.5, -9.0]),
+    ],
+)
+def test_observation_reaches_the_model_as_its_scaling_asks_for(
+    tmp_path: Path, scaling: ObservationScaling, reaches: list[float]
+) -> None:
     contract = observed(
         TERMS, clip=4.0, normalisation={"file": "stats.npz", "sha256": "0" * 64, "clip": 2.0}
     )
     statistics = np.array([1.0, 1.0, 0.0]), np.array([2.0, 0.5, 1.0])
     model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": statistics})
+    answer = ask_alone(model, session_of(model, scaling=scaling), [9.0, 1.5, -9.0])
+    assert input_of(model) == reaches
+    np.testing.assert_allclose(answer, reaches @ weights(3, 3), rtol=1e-6)
 
-    ask_alone(model, session_of(model), [9.0, 1.5, -9.0])
 
-    assert input_of(model) == [1.5, 1.0, -2.0]
-
-
-def test_targets_are_reported_for_the_joints_as_the_robot_calls_them(tmp_path: Path) -> None:
+def test_joints_are_called_as_the_robot_does_and_another_output_is_not_observed(
+    tmp_path: Path,
+) -> None:
     contract = contract_of(
         {
             "observations": {"obs": {"terms": TERMS}},
@@ -61,26 +72,8 @@ def test_targets_are_reported_for_the_joints_as_the_robot_calls_them(tmp_path: P
     model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3))
 
     assert model.joints == ("hip_joint", "knee_joint", "ankle")
-
-
-def test_a_policy_that_observes_another_output_is_refused() -> None:
-    contract = observed([*TERMS, {"term": "last_output", "output": "speed"}])
     with refusal(BundleError):
-        policy_of(bundle_of(contract))
-
-
-def test_normalised_observation_reaches_the_model_as_it_is(tmp_path: Path) -> None:
-    contract = observed(TERMS, clip=4.0, normalisation={"file": "stats.npz", "sha256": "0" * 64})
-    model = serve_file(
-        contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": (np.ones(3), np.ones(3))}
-    )
-
-    answer = ask_alone(
-        model, session_of(model, scaling=ObservationScaling.NORMALISED), [9.0, 1.5, -9.0]
-    )
-
-    assert input_of(model) == [9.0, 1.5, -9.0]
-    np.testing.assert_allclose(answer, [9.0, 1.5, -9.0] @ weights(3, 3), rtol=1e-6)
+        policy_of(bundle_of(observed([*TERMS, {"term": "last_output", "output": "speed"}])))
 
 
 @pytest.mark.parametrize(
@@ -152,12 +145,16 @@ def test_several_inputs_take_their_parts_of_the_observation_in_the_contracts_ord
     model = serve_file(
         contract, save_sum(tmp_path / "m.onnx", {"first": "float16", "second": "float32"}, 3)
     )
-
-    answer = ask_alone(model, session_of(model), [1.0, 2.0, 3.0, 10.0, 20.0, 30.0])
-
+    session = session_of(model)
+    answer = ask_alone(model, session, [1.0, 2.0, 3.0, 10.0, 20.0, 30.0])
     assert input_of(model, "second") == [1.0, 2.0, 3.0]
     assert input_of(model, "first") == [10.0, 20.0, 30.0]
     assert answer.tolist() == [11.0, 22.0, 33.0]
+    session.observation[0, 3] = 70000.0  # more than float16 holds
+    model.infer([session])
+    assert session.problem is not None
+    assert session.problem.code is Code.OBSERVATION_NOT_FINITE
+    assert "65504" in str(session.problem)
 
 
 def test_whole_numbers_reach_an_input_of_whole_numbers(tmp_path: Path) -> None:
@@ -263,24 +260,6 @@ def test_observation_beyond_any_sense_refused_even_where_a_clip_would_hide_it(
     assert model.counters["not_finite"] == 1
 
 
-def test_observation_that_its_input_cannot_hold_refused(tmp_path: Path) -> None:
-    contract = contract_of(
-        {
-            "observations": {"obs": {"terms": TERMS}},
-            "model.inputs.obs": {"shape": [1, 3], "dtype": "float16"},
-        }
-    )
-    model = serve_file(contract, save_sum(tmp_path / "m.onnx", {"obs": "float16"}, 3))
-    session = session_of(model)
-
-    session.observation[0] = [70000.0, 0.0, 0.0]
-    model.infer([session])
-
-    assert session.problem is not None
-    assert session.problem.code is Code.OBSERVATION_NOT_FINITE
-    assert "65504" in str(session.problem)
-
-
 def test_answer_of_the_model_that_is_no_number_is_a_problem_and_the_next_one_is_not(
     tmp_path: Path,
 ) -> None:
@@ -339,38 +318,18 @@ def recurrent(tmp_path: Path) -> Any:
     return serve_file(contract, save_counting(tmp_path / "m.onnx", 3, 3))
 
 
-def test_each_session_has_recurrent_state_of_its_own(recurrent: Any) -> None:
+def test_each_session_has_recurrent_state_of_its_own_which_goes_on_or_starts_clean(
+    recurrent: Any,
+) -> None:
     one, other = session_of(recurrent), session_of(recurrent)
-
-    answers = [ask_alone(recurrent, one, [1, 0, 0])[0] for _ in range(3)]
-    late = [ask_alone(recurrent, other, [0, 0, 0])[0] for _ in range(2)]
-
-    assert answers == [1.0, 3.0, 5.0]
-    assert late == [0.0, 2.0]
+    assert [ask_alone(recurrent, one, [1, 0, 0])[0] for _ in range(3)] == [1.0, 3.0, 5.0]
+    assert [ask_alone(recurrent, other, [0, 0, 0])[0] for _ in range(2)] == [0.0, 2.0]
+    one.observation[0] = [0, math.nan, 0]
+    recurrent.infer([one])
+    assert one.problem is not None
     assert ask_alone(recurrent, one, [1, 0, 0])[0] == 7.0
-
-
-def test_recurrent_state_starts_clean_where_the_client_asks_for_it(recurrent: Any) -> None:
-    session = session_of(recurrent)
-    for _ in range(3):
-        ask_alone(recurrent, session, [0, 0, 0])
-
-    session.restarts = True
-    answers = [ask_alone(recurrent, session, [0, 0, 0])[0] for _ in range(2)]
-
-    assert answers == [0.0, 2.0]
-
-
-def test_recurrent_state_stays_as_it_was_where_there_is_a_problem(recurrent: Any) -> None:
-    session = session_of(recurrent)
-    for _ in range(2):
-        ask_alone(recurrent, session, [0, 0, 0])
-
-    session.observation[0] = [0, math.nan, 0]
-    recurrent.infer([session])
-
-    assert session.problem is not None
-    assert ask_alone(recurrent, session, [0, 0, 0])[0] == 4.0
+    one.restarts = True
+    assert [ask_alone(recurrent, one, [0, 0, 0])[0] for _ in range(2)] == [0.0, 2.0]
 
 
 def test_recurrent_state_that_is_no_number_is_not_kept(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 """A board without BPU, with doubles of the vendor's runtimes."""
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -16,20 +14,16 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.testing.case import ACTIONS, OBS
 
-from .cases import DOUBLES, MODULES
+from .cases import use_doubles
 
 
 @pytest.fixture(autouse=True)
 def bpu_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make the board so, with runtimes that were not imported yet."""
-    monkeypatch.syspath_prepend(str(DOUBLES))
-    path = filter(None, (str(DOUBLES), os.environ.get("PYTHONPATH")))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
     def apply(**what: object) -> None:
+        use_doubles(monkeypatch)
         monkeypatch.setenv("BPU_BOARD", json.dumps(what))
-        for name in MODULES:
-            monkeypatch.delitem(sys.modules, name, raising=False)
 
     apply()
     return apply

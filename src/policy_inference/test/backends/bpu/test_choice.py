@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which of the BPU's runtimes opens a file, and in which process."""
 
-import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -24,7 +22,7 @@ from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
 from testkit.wording import check_wording, refusal
 
-from .cases import DOUBLES, MODULES, compiled_for_bpu
+from .cases import compiled_for_bpu
 
 HBM, PYEASY = "hbm_runtime", "hobot_dnn"
 Installed = Callable[..., None]
@@ -32,16 +30,11 @@ BIN, HBM_FILE = Path("policy.bin"), Path("policy.hbm")
 
 
 @pytest.fixture(autouse=True)
-def only_runtimes(monkeypatch: pytest.MonkeyPatch) -> Installed:
+def only_runtimes(bpu_board: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Installed:
     """Let only these runtimes be installed, on such a board."""
-    monkeypatch.syspath_prepend(str(DOUBLES))
-    path = filter(None, (str(DOUBLES), os.environ.get("PYTHONPATH")))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
     def apply(*names: str, **board: object) -> None:
-        monkeypatch.setenv("BPU_BOARD", json.dumps(board))
-        for name in MODULES:
-            monkeypatch.delitem(sys.modules, name, raising=False)
+        bpu_board(**board)
         for name in {HBM, PYEASY} - set(names):
             monkeypatch.setitem(sys.modules, name, None)
 
@@ -50,22 +43,27 @@ def only_runtimes(monkeypatch: pytest.MonkeyPatch) -> Installed:
 
 
 @pytest.mark.parametrize(
-    ("names", "file", "expected"),
+    ("names", "file", "options", "expected"),
     [
-        ([HBM, PYEASY], BIN, BpuBackend),
-        ([HBM], BIN, BpuBackend),
-        ([PYEASY], BIN, PyeasyBackend),
-        ([HBM, PYEASY], HBM_FILE, BpuBackend),
-        ([PYEASY], HBM_FILE, BpuBackend),
-        ([], BIN, BpuBackend),
+        ([HBM, PYEASY], BIN, {}, BpuBackend),
+        ([HBM], BIN, {}, BpuBackend),
+        ([PYEASY], BIN, {}, PyeasyBackend),
+        ([HBM, PYEASY], HBM_FILE, {}, BpuBackend),
+        ([PYEASY], HBM_FILE, {}, BpuBackend),
+        ([], BIN, {}, BpuBackend),
+        ([HBM, PYEASY], BIN, {"runtime": "hbm_runtime"}, BpuBackend),
+        ([HBM, PYEASY], BIN, {"runtime": "pyeasy_dnn"}, PyeasyBackend),
     ],
 )
-def test_runtime_follows_from_what_is_installed_and_from_the_file(
-    only_runtimes: Installed, names: list[str], file: Path, expected: type[BackendBase]
+def test_runtime_follows_from_what_is_installed_from_the_file_and_from_the_user(
+    only_runtimes: Installed,
+    names: list[str],
+    file: Path,
+    options: dict[str, str],
+    expected: type[BackendBase],
 ) -> None:
     only_runtimes(*names)
-
-    assert BpuBackend.for_file(file, {}) is expected
+    assert BpuBackend.for_file(file, options) is expected
 
 
 def test_a_package_without_its_libraries_leaves_the_file_to_the_older_runtime_and_says_so(
@@ -78,13 +76,6 @@ def test_a_package_without_its_libraries_leaves_the_file_to_the_older_runtime_an
 
     assert chosen is PyeasyBackend
     check_wording(caplog.messages[-1])
-
-
-@pytest.mark.parametrize(
-    ("runtime", "expected"), [("hbm_runtime", BpuBackend), ("pyeasy_dnn", PyeasyBackend)]
-)
-def test_the_user_decides(runtime: str, expected: type[BackendBase]) -> None:
-    assert BpuBackend.for_file(BIN, {"runtime": runtime}) is expected
 
 
 def test_a_runtime_that_there_is_not_is_refused() -> None:

@@ -49,17 +49,55 @@ def ran(backend: BackendBase, **inputs: Any) -> dict[str, Any]:
     return {name: array.copy() for name, array in backend.outputs.items()}
 
 
-@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
-def test_featuremaps_of_four_axes_are_the_vectors_of_the_contract(
-    open_file: Open, linear: Path, cls: type[BackendBase], suffix: str
+CHANNELS = {
+    "obs": {"dtype": "int8", "scale": [0.01, 0.02, 0.04, 0.08, 0.16], "axis": 1},
+    "actions": {"dtype": "int32", "scale": [1e-4, 2e-4, 4e-4], "axis": 1},
+}
+ZERO_POINTS = {
+    "obs": {"dtype": "uint8", "scale": [0.02], "zero_point": [100]},
+    "actions": {"dtype": "int16", "scale": [0.001], "zero_point": [-500]},
+}
+HALF = {"obs": {"dtype": "float16"}, "actions": {"dtype": "float16"}}
+PADDED = {"actions": {"memory": [1, 4, 1, 16]}}
+COUNT, SMALL, DOUBLING = [0, 1, 2, 3, 4], [-2, -1, 0, 1, 2], [1, 2, 4, 8, 16]
+HBM, PYEASY = RUNTIMES
+
+
+@pytest.mark.parametrize(
+    ("runtime", "special", "obs", "atol"),
+    [
+        pytest.param(HBM, {}, COUNT, 0, id="four axes"),
+        pytest.param(PYEASY, {}, COUNT, 0, id="four axes, pyeasy"),
+        pytest.param(HBM, CHANNELS, DOUBLING, 3e-4, id="scale of each channel"),
+        pytest.param(PYEASY, CHANNELS, DOUBLING, 3e-4, id="scale of each channel, pyeasy"),
+        pytest.param(HBM, ZERO_POINTS, SMALL, 1e-3, id="zero points"),
+        pytest.param(HBM, HALF, [0.1, 0.2, 0.3, 0.4, 0.5], 1e-3, id="float16"),
+        pytest.param(HBM, PADDED, COUNT, 0, id="padding"),
+        pytest.param(
+            PYEASY, {"obs": {"memory": [1, 8, 1, 16]}, **PADDED}, COUNT, 0, id="padding, pyeasy"
+        ),
+        pytest.param(
+            PYEASY,
+            {"obs": {"shape": [1, 1, 1, 5], "layout": "NHWC"}},
+            COUNT,
+            0,
+            id="vector in the last axis",
+        ),
+    ],
+)
+def test_tensors_of_the_runtime_are_the_vectors_of_the_contract(
+    open_file: Open,
+    linear: Path,
+    runtime: tuple[type[BackendBase], str],
+    special: dict[str, dict[str, Any]],
+    obs: list[float],
+    atol: float,
 ) -> None:
-    backend = open_file(compiled_for_bpu(linear, suffix), cls=cls)
-
-    found = ran(backend, obs=np.arange(5))
-
-    np.testing.assert_array_equal(
-        found["actions"], reference(linear, {"obs": backend.inputs["obs"]})["actions"]
-    )
+    cls, suffix = runtime
+    backend = open_file(compiled_for_bpu(linear, suffix, tensors=special), cls=cls)
+    found = ran(backend, obs=obs)["actions"]
+    expected = reference(linear, {"obs": np.array([obs], np.float32)})["actions"]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
@@ -78,35 +116,6 @@ def test_quantised_tensors_are_real_numbers_to_the_step(
 
     np.testing.assert_allclose(found, expected, rtol=0, atol=scales["actions"] / 2 * 1.001)
     assert np.abs(found / scales["actions"] - np.rint(found / scales["actions"])).max() < 1e-2
-
-
-def test_zero_points_count(open_file: Open, linear: Path) -> None:
-    special = {
-        "obs": {"dtype": "uint8", "scale": [0.02], "zero_point": [100]},
-        "actions": {"dtype": "int16", "scale": [0.001], "zero_point": [-500]},
-    }
-    backend = open_file(compiled_for_bpu(linear, tensors=special))
-    obs = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]], np.float32)
-
-    found = ran(backend, obs=obs)["actions"]
-
-    np.testing.assert_allclose(found, reference(linear, {"obs": obs})["actions"], atol=0.001)
-
-
-@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
-def test_each_channel_has_its_own_scale(
-    open_file: Open, linear: Path, cls: type[BackendBase], suffix: str
-) -> None:
-    special = {
-        "obs": {"dtype": "int8", "scale": [0.01, 0.02, 0.04, 0.08, 0.16], "axis": 1},
-        "actions": {"dtype": "int32", "scale": [1e-4, 2e-4, 4e-4], "axis": 1},
-    }
-    backend = open_file(compiled_for_bpu(linear, suffix, tensors=special), cls=cls)
-    obs = np.array([[1.0, 2.0, 4.0, 8.0, 16.0]], np.float32)
-
-    found = ran(backend, obs=obs)["actions"]
-
-    np.testing.assert_allclose(found, reference(linear, {"obs": obs})["actions"], atol=3e-4)
 
 
 def test_values_beyond_the_range_saturate_and_do_not_wrap(open_file: Open, linear: Path) -> None:
@@ -151,32 +160,6 @@ def test_scales_that_do_not_fit_their_axis_are_refused(open_file: Open, linear: 
         open_file(compiled_for_bpu(linear, tensors=special))
 
 
-def test_float16_tensors_take_float32(open_file: Open, linear: Path) -> None:
-    special = {"obs": {"dtype": "float16"}, "actions": {"dtype": "float16"}}
-    backend = open_file(compiled_for_bpu(linear, tensors=special))
-    obs = np.array([[0.1, 0.2, 0.3, 0.4, 0.5]], np.float32)
-
-    found = ran(backend, obs=obs)["actions"]
-
-    np.testing.assert_allclose(found, reference(linear, {"obs": obs})["actions"], atol=1e-3)
-
-
-@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
-def test_padding_in_memory_is_skipped(
-    open_file: Open, linear: Path, cls: type[BackendBase], suffix: str
-) -> None:
-    special = {
-        "obs": {"memory": [1, 8, 1, 16]} if cls is PyeasyBackend else {},
-        "actions": {"memory": [1, 4, 1, 16]},
-    }
-    backend = open_file(compiled_for_bpu(linear, suffix, tensors=special), cls=cls)
-    obs = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]], np.float32)
-
-    found = ran(backend, obs=obs)["actions"]
-
-    np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
-
-
 def test_runtime_that_describes_no_padding_has_none(
     open_file: Open, linear: Path, bpu_board: Callable[..., None]
 ) -> None:
@@ -213,16 +196,6 @@ def test_channels_last_are_turned(
 
     np.testing.assert_array_equal(found["flat"][0], np.arange(72))
     np.testing.assert_array_equal(found["same"], pixels)
-
-
-def test_vector_in_the_last_axis_is_a_vector(open_file: Open, linear: Path) -> None:
-    special = {"obs": {"shape": [1, 1, 1, 5], "layout": "NHWC"}}
-    backend = open_file(compiled_for_bpu(linear, ".bin", tensors=special), cls=PyeasyBackend)
-
-    found = ran(backend, obs=np.arange(5))["actions"]
-
-    obs = np.arange(5, dtype=np.float32)[np.newaxis]
-    np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
 
 
 def test_an_image_format_is_refused_with_the_way_to_compile(open_file: Open, linear: Path) -> None:

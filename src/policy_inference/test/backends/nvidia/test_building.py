@@ -37,14 +37,18 @@ def plan_header(cache: Path) -> dict[str, Any]:
     return found
 
 
+def save_single(file: Path) -> Path:
+    return save_linear(file, 5, 3)
+
+
 def save_half(file: Path) -> Path:
     """Save the small model with weights and activations in float16, tensors in float32."""
-    model = onnx.load(str(save_linear(file, 5, 3)))
+    model = onnx.load(str(save_single(file)))
     onnx.save(convert_float_to_float16(model, keep_io_types=True), str(file))
     return file
 
 
-def save_quantised(file: Path, shift: int = 0) -> Path:
+def save_integers(file: Path, shift: int = 0) -> Path:
     """Save actions = dequantised(quantised(obs)) @ weights."""
     nodes = [
         helper.make_node("QuantizeLinear", ["obs", "scale", "shift"], ["q"]),
@@ -59,6 +63,16 @@ def save_quantised(file: Path, shift: int = 0) -> Path:
     return save(file, nodes, {"obs": (1, 5)}, {"actions": (1, 3)}, constants=constants)
 
 
+ENGINES: list[tuple[str, str, Callable[[Path], Path], list[str]]] = [
+    *((flavour, "fp32", save_single, []) for flavour in FLAVOURS),
+    *((flavour, "fp16", save, ["FP16"]) for flavour in OLD for save in (save_single, save_half)),
+    *((flavour, "int8", save_integers, ["INT8"]) for flavour in OLD),
+    # Without flags, the precision is that of the model.
+    ("11.4", "fp16", save_half, []),
+    ("11.4", "int8", save_integers, []),
+]
+
+
 def test_weights_in_a_second_file_are_refused(
     install_gpu: Install, tmp_path: Path, open_trt: Open
 ) -> None:
@@ -70,70 +84,29 @@ def test_weights_in_a_second_file_are_refused(
         open_trt(file)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_an_fp32_engine_does_not_round_factors_to_tf32(
-    install_gpu: Install, open_trt: Open, cache: Path, flavour: str
-) -> None:
-    install_gpu(flavour)
-
-    open_trt()
-
-    found = plan_header(cache)
-    assert (found["tf32"], found["flags"]) == (False, [])
-    assert found["typed"] == (flavour not in OLD)
-
-
-@pytest.mark.parametrize("flavour", OLD)
-@pytest.mark.parametrize(
-    ("precision", "make", "flag"), [("fp16", save_half, "FP16"), ("int8", save_quantised, "INT8")]
-)
-def test_precision_is_asked_for_where_there_is_a_flag(
+@pytest.mark.parametrize(("flavour", "precision", "save", "flags"), ENGINES)
+def test_precision_is_asked_for_where_there_is_a_flag_and_never_rounded_to_tf32(
     install_gpu: Install,
     open_trt: Open,
     cache: Path,
     tmp_path: Path,
     flavour: str,
     precision: str,
-    make: Callable[[Path], Path],
-    flag: str,
+    save: Callable[[Path], Path],
+    flags: list[str],
 ) -> None:
     install_gpu(flavour)
-
-    backend = open_trt(make(tmp_path / "model.onnx"), precision)
-
-    assert plan_header(cache)["flags"] == [flag]
+    backend = open_trt(save(tmp_path / "model.onnx"), precision)
+    found = plan_header(cache)
+    assert (found["flags"], found["typed"]) == (flags, flavour not in OLD)
+    assert precision != "fp32" or not found["tf32"]
+    assert found["workspace"] is None
     assert backend.details["precision"] == precision
 
 
-@pytest.mark.parametrize(("precision", "make"), [("fp16", save_half), ("int8", save_quantised)])
-def test_without_flags_precision_is_that_of_the_model(
-    install_gpu: Install,
-    open_trt: Open,
-    cache: Path,
-    tmp_path: Path,
-    precision: str,
-    make: Callable[[Path], Path],
-) -> None:
-    install_gpu("11.4")
-
-    open_trt(make(tmp_path / "model.onnx"), precision)
-
-    assert (plan_header(cache)["typed"], plan_header(cache)["flags"]) == (True, [])
-
-
-@pytest.mark.parametrize("flavour", OLD)
-def test_fp16_of_an_fp32_model_is_built_where_there_is_a_flag(
-    install_gpu: Install, open_trt: Open, cache: Path, flavour: str
-) -> None:
-    install_gpu(flavour)
-
-    open_trt(precision="fp16")
-
-    assert plan_header(cache)["flags"] == ["FP16"]
-
-
 @pytest.mark.parametrize(
-    ("flavour", "precision"), [("11.4", "fp16"), ("11.4", "int8"), ("8.5", "int8")]
+    ("flavour", "precision"),
+    [("11.4", "fp16"), ("11.4", "int8"), ("8.5", "int8"), ("10.3", "w8a8")],
 )
 def test_an_engine_would_not_have_the_precision_that_the_contract_states(
     install_gpu: Install, open_trt: Open, flavour: str, precision: str
@@ -142,13 +115,6 @@ def test_an_engine_would_not_have_the_precision_that_the_contract_states(
 
     with refusal(BackendError):
         open_trt(precision=precision)
-
-
-def test_a_precision_that_is_none_is_refused(install_gpu: Install, open_trt: Open) -> None:
-    install_gpu()
-
-    with refusal(BackendError):
-        open_trt(precision="w8a8")
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -160,16 +126,6 @@ def test_workspace_is_limited_where_that_is_asked_for(
     open_trt(workspace_mib="64")
 
     assert plan_header(cache)["workspace"] == 64 * MIB
-
-
-def test_workspace_is_tensorrts_own_by_default(
-    install_gpu: Install, open_trt: Open, cache: Path
-) -> None:
-    install_gpu()
-
-    open_trt()
-
-    assert plan_header(cache)["workspace"] is None
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -222,7 +178,7 @@ def test_all_that_the_parser_says_is_reported(
     install_gpu: Install, open_trt: Open, tmp_path: Path
 ) -> None:
     install_gpu("8.5")
-    file = save_quantised(tmp_path / "shifted.onnx", shift=3)
+    file = save_integers(tmp_path / "shifted.onnx", shift=3)
 
     with refusal(BackendError) as caught:
         open_trt(file, "int8")

@@ -34,26 +34,20 @@ PRINT = Fingerprint(
 )
 
 
-def test_an_engine_is_built_once(install_gpu: Install, open_trt: Open) -> None:
+def test_an_engine_is_built_once_and_only_with_leave(
+    install_gpu: Install, open_trt: Open, cache: Path
+) -> None:
     gpu = install_gpu()
+    with refusal(BackendError):
+        open_trt(build="no")
+    assert "build" not in gpu.calls
+    assert not cache.exists()
 
     first, second = open_trt(), open_trt(build="no")
 
     assert gpu.calls.count("build") == 1
     assert first.details["engine"].startswith("built ")
     assert second.details["engine"] == FROM_CACHE
-
-
-def test_without_leave_no_engine_is_built_and_the_remedy_is_said(
-    install_gpu: Install, open_trt: Open, cache: Path
-) -> None:
-    gpu = install_gpu()
-
-    with refusal(BackendError):
-        open_trt(build="no")
-
-    assert "build" not in gpu.calls
-    assert not cache.exists()
 
 
 CHANGES: dict[str, tuple[Callable[[], Gpu], str]] = {
@@ -84,23 +78,14 @@ def test_an_engine_of_another_machine_is_built_again_with_the_reason(
     check_wording(caplog.messages[0])
 
 
-def test_another_model_in_its_place_is_built_again(
-    install_gpu: Install, open_trt: Open, linear: Path
+@pytest.mark.parametrize("options", [{"workspace_mib": "8"}, {"precision": "fp16"}, {}], ids=str)
+def test_other_settings_or_another_model_in_its_place_are_built_again(
+    install_gpu: Install, open_trt: Open, linear: Path, options: dict[str, str]
 ) -> None:
     install_gpu()
     open_trt()
-    save_linear(linear, 5, 3, batch="batch")
-
-    with refusal(BackendError):
-        open_trt(build="no")
-
-
-@pytest.mark.parametrize("options", [{"workspace_mib": "8"}, {"precision": "fp16"}], ids=str)
-def test_other_settings_are_built_again(
-    install_gpu: Install, open_trt: Open, options: dict[str, str]
-) -> None:
-    install_gpu()
-    open_trt()
+    if not options:
+        save_linear(linear, 5, 3, batch="batch")
 
     with refusal(BackendError):
         open_trt(build="no", **options)

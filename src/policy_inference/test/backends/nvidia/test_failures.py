@@ -35,26 +35,22 @@ class Broken:
             raise ImportError(f"{self._library}: cannot open shared object file")
 
 
+@pytest.mark.parametrize(
+    ("package", "library"),
+    [("tensorrt", "libnvonnxparser.so.11"), ("pycuda", "libcuda.so.1")],
+)
 def test_missing_libraries_are_distinguished_from_a_missing_package(
-    install_gpu: Install, open_trt: Open, monkeypatch: pytest.MonkeyPatch
+    install_gpu: Install,
+    open_trt: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    library: str,
 ) -> None:
-    install_gpu()
-    monkeypatch.delitem(sys.modules, "tensorrt")
-    broken = Broken("tensorrt", "libnvonnxparser.so.11")
-    monkeypatch.setattr(sys, "meta_path", [broken, *sys.meta_path])
-
-    with refusal(BackendError):
-        open_trt()
-
-
-def test_a_cuda_package_that_does_not_load_is_distinguished_from_a_missing_one(
-    install_gpu: Install, open_trt: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As pycuda in a container without the NVIDIA runtime."""
-    install_gpu(cuda="none")
-    for name in ("pycuda", "pycuda.driver"):
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Broken("pycuda", "libcuda.so.1"), *sys.meta_path])
+    """As of pycuda in a container without the NVIDIA runtime."""
+    install_gpu(cuda="none" if package == "pycuda" else "cuda-python")
+    for name in (package, f"{package}.driver"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(package, library), *sys.meta_path])
 
     with refusal(BackendError):
         open_trt()
@@ -192,23 +188,15 @@ def test_a_plan_that_the_runtime_refuses_all_the_same_is_reported_with_its_words
     assert not gpu.memory
 
 
-def test_a_file_of_another_kind_is_refused(
-    install_gpu: Install, open_trt: Open, tmp_path: Path
-) -> None:
-    install_gpu()
-    (tmp_path / "policy.pt").touch()
-
-    with refusal(BackendError):
-        open_trt(tmp_path / "policy.pt")
-
-
-def test_a_plan_without_its_json_is_refused(
+def test_a_file_of_another_kind_or_a_plan_without_its_json_is_refused(
     install_gpu: Install, open_trt: Open, linear: Path
 ) -> None:
     install_gpu()
+    linear.with_suffix(".pt").touch()
+    with refusal(BackendError):
+        open_trt(linear.with_suffix(".pt"))
     plan = built_plan(linear)
     plan.with_name(f"{plan.name}.json").unlink()
-
     with refusal(BackendError):
         open_trt(plan)
 

@@ -86,34 +86,22 @@ def test_page_locked_memory_is_freed_with_its_arrays(install_gpu: Install, linea
     assert not gpu.pinned
 
 
-@pytest.mark.parametrize("choice", ["auto", "yes"])
-def test_a_run_is_one_recorded_graph(install_gpu: Install, open_trt: Open, choice: str) -> None:
+GRAPH = ["cudaGraphLaunch", "cudaStreamSynchronize"]
+STREAM = ["cudaMemcpyAsync", "execute_async_v3", "cudaMemcpyAsync", "cudaStreamSynchronize"]
+
+
+@pytest.mark.parametrize(("choice", "calls"), [("auto", GRAPH), ("yes", GRAPH), ("no", STREAM)])
+def test_a_run_is_one_recorded_graph_or_is_put_into_the_stream(
+    install_gpu: Install, open_trt: Open, choice: str, calls: list[str]
+) -> None:
     gpu = install_gpu()
     backend = open_trt(cuda_graph=choice)
     gpu.calls.clear()
 
     backend.run()
 
-    assert gpu.calls == ["cudaGraphLaunch", "cudaStreamSynchronize"]
-    assert backend.details["cuda_graph"] == "yes"
-
-
-def test_without_a_graph_copies_and_run_are_put_into_the_stream(
-    install_gpu: Install, open_trt: Open
-) -> None:
-    gpu = install_gpu()
-    backend = open_trt(cuda_graph="no")
-    gpu.calls.clear()
-
-    backend.run()
-
-    assert gpu.calls == [
-        "cudaMemcpyAsync",
-        "execute_async_v3",
-        "cudaMemcpyAsync",
-        "cudaStreamSynchronize",
-    ]
-    assert backend.details["cuda_graph"] == "no"
+    assert gpu.calls == calls
+    assert backend.details["cuda_graph"] == ("no" if choice == "no" else "yes")
 
 
 @pytest.mark.parametrize(
@@ -178,12 +166,13 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("call", FAULTS)
-def test_a_graph_that_cannot_be_recorded_is_reported_and_done_without(
+def test_a_graph_that_cannot_be_recorded_is_reported_and_done_without_unless_it_was_asked_for(
     install_gpu: Install, open_trt: Open, linear: Path, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gpu = install_gpu()
-    gpu.failing[call] = FAULTS[call]
+    install_gpu().failing[call] = FAULTS[call]
 
+    with refusal(BackendError):
+        open_trt(cuda_graph="yes")
     with caplog.at_level(logging.INFO, "policy_inference"):
         backend = open_trt()
     backend.inputs["obs"][:] = 1.0
@@ -210,16 +199,6 @@ def test_a_model_that_cannot_be_recorded_runs_without_a_graph(
     with pytest.raises(BackendError) as caught:
         backend.run()
     assert "synchronises" not in str(caught.value)
-
-
-@pytest.mark.parametrize("call", FAULTS)
-def test_a_graph_that_was_asked_for_and_cannot_be_recorded_is_an_error(
-    install_gpu: Install, open_trt: Open, call: str
-) -> None:
-    install_gpu().failing[call] = FAULTS[call]
-
-    with refusal(BackendError):
-        open_trt(cuda_graph="yes")
 
 
 def test_pycuda_has_no_graphs_and_says_so(install_gpu: Install, open_trt: Open) -> None:

@@ -18,7 +18,18 @@ import numpy as np
 from websockets.datastructures import Headers
 from websockets.sync.server import ServerConnection, serve
 
+from policy_inference.interfaces import TensorSpec
+
 STEPS, JOINTS = 4, 2
+IMAGE = TensorSpec(name="image", shape=(1, 3, 6, 8), dtype="uint8")
+STATE = TensorSpec(name="state", shape=(1, JOINTS))
+CHUNK = TensorSpec(name="actions", shape=(1, STEPS, JOINTS))
+ARTIFACT = """
+images: {observation/image: image}
+state: {observation/state: state}
+prompt: reach
+metadata: {policy: reach, version: "3"}
+"""
 Policy = Callable[[dict[str, Any]], Any]
 
 

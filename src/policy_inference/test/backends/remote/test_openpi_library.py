@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 
 from policy_inference.backends.remote.openpi import OpenpiBackend, PaddedSquare
-from policy_inference.interfaces import TensorSpec
 from testkit.waiting import until
 
 pytest.importorskip("msgpack", reason="msgpack is not installed")
@@ -32,8 +31,7 @@ pytest.importorskip("websockets.sync.server", reason="websockets is not installe
 
 from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
 
-from .openpi_library import STEPS
-from .openpi_server import JOINTS, OpenpiServer
+from .openpi_server import ARTIFACT, CHUNK, IMAGE, JOINTS, STATE, STEPS, OpenpiServer
 
 CHECKOUT = Path(os.environ.get("OPENPI", ""))
 CLIENT = CHECKOUT / "packages" / "openpi-client" / "src"
@@ -43,15 +41,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 Open = Callable[..., OpenpiBackend]
-IMAGE = TensorSpec(name="image", shape=(1, 3, 6, 8), dtype="uint8")
-STATE = TensorSpec(name="state", shape=(1, JOINTS))
-CHUNK = TensorSpec(name="actions", shape=(1, STEPS, JOINTS))
-ARTIFACT = """
-images: {observation/image: image}
-state: {observation/state: state}
-prompt: reach
-metadata: {policy: reach, version: "3"}
-"""
 
 
 class Server:
