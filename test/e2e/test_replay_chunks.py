@@ -14,8 +14,6 @@ from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
 from testkit.recordings import recorded_runs, whole_recordings
 
-from .reach_bundle import write_reach
-
 pytestmark = pytest.mark.ros
 
 _EPISODE_S = 120.0
@@ -36,7 +34,7 @@ def test_an_episode_of_an_arm_is_replayed(tmp_path: Path, mode: str, lockstep: b
         nodes.start(
             "act_policy_node",
             {
-                "bundle": str(write_reach(tmp_path / "red")),
+                "bundle": "so101_reach",
                 "mode": mode,
                 "use_sim_time": lockstep,
                 "simulated_latency_s": 0.08,

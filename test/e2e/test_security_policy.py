@@ -24,27 +24,16 @@ from robot_sim.servo_port import ServoPort
 
 POLICY = Path(__file__).parents[2] / "src/policy_inference/security/robot.policy.xml"
 MAINTENANCE = {"load", "record", "record_run", "change_state", "set_parameters"}
-MOVES = {
-    "/joint_policy_node/stand",
-    "/joint_policy_node/run",
-    "/joint_policy_node/load",
-    "/joint_policy_node/change_state",
-    "/joint_policy_node/set_parameters",
-    "/act_policy_node/stand",
-    "/act_policy_node/run",
-    "/act_policy_node/take_over",
-    "/act_policy_node/hand_back",
-    "/policy_set_node/stand",
-    "/policy_set_node/run",
-    "/policy_set_node/switch",
-    "/policy_set_node/load",
-    "/policy_set_node/change_state",
-    "/policy_set_node/set_parameters",
-    "/lite3_driver/take_control",
-    "/go2_driver/take_control",
-    "/g1_driver/take_control",
-    "/lerobot_arm_driver/take_control",
+CHANGES = ("load", "change_state", "set_parameters")
+REQUESTS = {
+    "joint_policy_node": ("stand", "run", *CHANGES),
+    "act_policy_node": ("stand", "run", "take_over", "hand_back"),
+    "policy_set_node": ("stand", "run", "switch", *CHANGES),
+    **dict.fromkeys(
+        ("lite3_driver", "go2_driver", "g1_driver", "lerobot_arm_driver"), ("take_control",)
+    ),
 }
+MOVES = {f"/{node}/{request}" for node, requests in REQUESTS.items() for request in requests}
 UNITREE = ("domain_id:={domain}", "joy_rate_hz:=50.0")
 
 
@@ -61,8 +50,7 @@ def allowed() -> dict[str, dict[str, set[str]]]:
 
 
 @contextmanager
-def running(*command: str) -> Iterator[None]:
-    """Keep a node running."""
+def kept_running(*command: str) -> Iterator[None]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -139,7 +127,7 @@ def test_policy_allows_what_a_node_does(
         domain = opened.enter_context(claimed_domain_id())
         values = {"port": port, "domain": domain, "servos": servos.name}
         given = [word for one in arguments for word in ("-p", one.format(**values))]
-        opened.enter_context(running(name, "--ros-args", *given))
+        opened.enter_context(kept_running(name, "--ros-args", *given))
         looker, executor = opened.enter_context(looking())
         ends_s = time.monotonic() + 30.0
         while (name, "/") not in looker.get_node_names_and_namespaces() or last[1] not in graph_of(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rosbags.highlevel import AnyReader
 
-from lerobot_bridge.episode import read_sidecar
+from lerobot_bridge.episode import PolicyRan, read_sidecar
 from model_tools.prove.replaying.replay import Judgement, replay
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from testkit.recordings import recorded_runs, whole_recordings
@@ -46,7 +46,8 @@ def by_command(action: str) -> str:
 
 def assert_whole(corrected: TakenOver, times: int) -> None:
     """Assert that no command jumped, and that the recording has all of them and all corrections."""
-    speed = load_bundle(bundle_folder(BUNDLE)).contract.joints.velocity_limit.min()
+    contract = load_bundle(bundle_folder(BUNDLE)).contract
+    speed = contract.joints.velocity_limit.min()
     step = corrected.largest_step_rad()
     _log.info(
         "%d handovers: largest step %.4f rad, allowed %.4f rad", 2 * times, step, speed / RATE_HZ
@@ -56,6 +57,9 @@ def assert_whole(corrected: TakenOver, times: int) -> None:
     episode = corrected.session / "episode_0000"
     sidecar = read_sidecar(episode)
     assert sidecar.success
+    assert sidecar.policy == PolicyRan(
+        node="/act_policy_node", bundle_name=BUNDLE, bundle_version=contract.version
+    )
     assert (sidecar.lost, sidecar.not_received, sidecar.problems) == (0, {}, ())
     assert len(sidecar.interventions or ()) == times
     commands = messages(episode, "/joint_command")

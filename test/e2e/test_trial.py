@@ -16,8 +16,8 @@ from testkit.recordings import whole_recordings
 
 from .limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle, renumbered_bundle
 from .rig import Rig
+from .test_flight import replayed_exactly
 from .test_load import assert_it_walks
-from .test_replay import replayed
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 RANGE = "command_range: {min: [-0.7, 0, 0], max: [0.7, 0, 0]}\n"
@@ -61,7 +61,7 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
         assert rig.operator.status.reason.startswith("trial: torque_share")
         assert rig.height_m > 0.0
         rig.wait_until(lambda: rig.operator.status.bundle_version == IN_USE, "the version before")
-        flight = replayed(rig, before).flight
+        flight = replayed_exactly(rig, before).flight
         assert flight.trip is not None
         assert flight.trip.reason.startswith("trial: torque_share")
         rig.operator.let_go()

@@ -30,7 +30,7 @@ OTHER_ORDER = [
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 
 
-def assert_it_walks(bundle: Path, **rig: Any) -> None:
+def assert_command_is_followed(bundle: Path, **rig: Any) -> None:
     # In lockstep half a second of the robot is a blink of the operator, who has to share the
     # machine with others: without patience the velocity command would be stale now and then.
     contract = bundle / "policy.yaml"
@@ -56,19 +56,18 @@ def assert_it_walks(bundle: Path, **rig: Any) -> None:
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Path:
-    """A copy of the policy that ships with the suite."""
+def our_bundle(tmp_path: Path) -> Path:
     return shutil.copytree(BUNDLES / "lite3_walk", tmp_path / "bundle")
 
 
-def test_our_policy_walks(ours: Path) -> None:
-    assert_it_walks(ours)
+def test_our_policy_walks(our_bundle: Path) -> None:
+    assert_command_is_followed(our_bundle)
 
 
 @pytest.mark.slow
-def test_our_policy_walks_when_the_robot_orders_its_joints_otherwise(ours: Path) -> None:
+def test_our_policy_walks_when_the_robot_orders_its_joints_otherwise(our_bundle: Path) -> None:
     assert list(LITE3.joint_names) != OTHER_ORDER
-    assert_it_walks(ours, sim={"joint_order": OTHER_ORDER})
+    assert_command_is_followed(our_bundle, sim={"joint_order": OTHER_ORDER})
 
 
 @pytest.mark.slow
@@ -76,4 +75,4 @@ def test_our_policy_walks_when_the_robot_orders_its_joints_otherwise(ours: Path)
 def test_the_vendors_policy_walks(shared_data: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(BUNDLES / "lite3_deeprobotics", tmp_path / "bundle")
     shutil.copyfile(shared_data / "legged" / "lite3" / "policy.onnx", bundle / "policy.onnx")
-    assert_it_walks(bundle)
+    assert_command_is_followed(bundle)

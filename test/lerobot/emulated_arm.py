@@ -13,12 +13,13 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from robot_driver.interfaces import DriverError
 from robot_sim.arm_servos import ArmServos
 from robot_sim.arm_world import ArmWorld
 from robot_sim.faults import starting
@@ -29,6 +30,22 @@ from robot_sim.servo_port import ServoPort
 _STEPS = 4
 FEETECH, DYNAMIXEL = "feetech", "dynamixel"
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+
+
+T = TypeVar("T")
+SOON_S = 60.0
+"""Far beyond what a busy machine takes."""
+
+
+def patiently(call: Callable[[], T], errors: tuple[type[Exception], ...] = (DriverError,)) -> T:
+    """Return what servos answer: on a busy machine they may after LeRobot's time-out."""
+    end_s = time.monotonic() + SOON_S
+    while True:
+        try:
+            return call()
+        except errors:
+            if time.monotonic() > end_s:
+                raise
 
 
 class EmulatedArm:
@@ -53,12 +70,7 @@ class EmulatedArm:
     def __enter__(self) -> EmulatedArm:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.communicate()
         self._process.wait()
 
@@ -68,11 +80,9 @@ class EmulatedArm:
         return np.array(self._ask("joint_pos"))
 
     def get(self, name: str, register: str) -> int:
-        """Return a register of a servo."""
         return int(self._ask("get", name, register))
 
     def put(self, name: str, register: str, value: int) -> None:
-        """Set a register of a servo."""
         self._ask("put", name, register, value)
 
     def memory(self) -> list[str]:
@@ -81,7 +91,6 @@ class EmulatedArm:
         return memory
 
     def limp(self) -> bool:
-        """Whether no servo has torque."""
         return not any(self.get(name, "torque_on") for name in JOINTS)
 
     def fails(self, *texts: str) -> None:
@@ -110,7 +119,7 @@ def live(file: Path, family: str, seed: int) -> None:
     arm.hold(world)
     servos = {servo.name: servo for servo in arm.bus.servos}
     port = ServoPort(arm.bus)
-    say(port.name)
+    answer_with(port.name)
     offset_ns, heard = time.monotonic_ns(), b""
     while True:
         arm.drive(world)
@@ -140,10 +149,10 @@ def live(file: Path, family: str, seed: int) -> None:
             now_s = max(0.0, world.time_ns / 1e9 - 1e-3)  # whole ms are written
             arm.bus.plan(ServoFault.parse_all(starting(text, now_s) for text in rest))
             arm.drive(world)
-        say(answer)
+        answer_with(answer)
 
 
-def say(answer: Any) -> None:
+def answer_with(answer: Any) -> None:
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 

@@ -107,7 +107,6 @@ class Arm:
         self._context.try_shutdown()
 
     def start(self, module: str, parameters: Mapping[str, Any]) -> None:
-        """Start a node of robot_sim."""
         words = [
             sys.executable,
             "-c",
@@ -120,7 +119,6 @@ class Arm:
             self._processes[module] = subprocess.Popen(words, stdout=log, stderr=log)
 
     def end(self, module: str) -> None:
-        """Let a node end."""
         process = self._processes.pop(module)
         process.terminate()
         process.wait(SOON_S)

@@ -8,64 +8,31 @@ link process in this environment, the policy's node; none of them waits for anot
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from policy_msgs.msg import RobotStatus
 
+from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
 
 PATIENCE_S = 60.0
 EPISODES = 3
 
 
-class Nodes:
-    """Commands of the workspace, as a user starts them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, command: str, parameters: Mapping[str, Any]) -> None:
-        words = [command, "--ros-args"]
-        for name, value in parameters.items():
-            words += ["-p", f"{name}:={json.dumps(value)}"]
-        with (self._folder / f"{command}.log").open("wb") as log:
-            self._processes[command] = subprocess.Popen(words, stdout=log, stderr=log)
-
-    def check(self) -> None:
-        """Fail where one has ended."""
-        for name, process in self._processes.items():
-            assert process.poll() is None, f"{name} has ended: {self.log(name)}"
-
-    def log(self, name: str) -> str:
-        return (self._folder / f"{name}.log").read_text("utf-8", "replace")[-3000:]
-
-    def close(self) -> None:
-        for process in reversed(self._processes.values()):
-            process.terminate()
-        for process in self._processes.values():
-            process.wait(PATIENCE_S)
-
-
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    nodes = Nodes(tmp_path)
-    yield nodes
-    nodes.close()
-
-
 @pytest.mark.slow
 @pytest.mark.real_time
-def test_the_policy_reaches_the_cube_through_the_servo_bus(tmp_path: Path, nodes: Nodes) -> None:
-    arm = tmp_path / "arm"
-    nodes.start("so101_emulator", {"folder": str(arm), "seed": 1})
-    nodes.start(
+def test_the_policy_reaches_the_cube_through_the_servo_bus(tmp_path: Path) -> None:
+    with Processes() as nodes:
+        assert_policy_reaches(tmp_path, nodes)
+
+
+def assert_policy_reaches(folder: Path, nodes: Processes) -> None:
+    arm = folder / "arm"
+    nodes.start("so101_emulator", {"folder": str(arm), "seed": 1}, folder / "emulator.log")
+    driver = nodes.start(
         "lerobot_arm_driver",
         {
             "robot": "so101",
@@ -74,8 +41,10 @@ def test_the_policy_reaches_the_cube_through_the_servo_bus(tmp_path: Path, nodes
             "lerobot_python": sys.executable,
             "state_timeout_s": 0.5,
         },
+        folder / "driver.log",
     )
-    nodes.start("act_policy_node", {"bundle": "so101_reach", "command_valid_for_s": 0.5})
+    policy = {"bundle": "so101_reach", "command_valid_for_s": 0.5}
+    nodes.start("act_policy_node", policy, folder / "policy.log")
 
     both: dict[str, Any] = {"driver_node": "lerobot_arm_driver", "watch": nodes.check}
     with ArmOperator(**both) as operator:
@@ -103,4 +72,4 @@ def test_the_policy_reaches_the_cube_through_the_servo_bus(tmp_path: Path, nodes
     with ArmOperator(**both) as operator:
         operator.demand("release_control")
 
-    assert sum(reached) >= EPISODES - 1, f"{reached}; driver: {nodes.log('lerobot_arm_driver')}"
+    assert sum(reached) >= EPISODES - 1, f"{reached}; driver: {driver.output()}"

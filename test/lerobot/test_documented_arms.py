@@ -7,7 +7,6 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -108,7 +107,7 @@ def test_each_arm_is_calibrated_under_the_name_that_leads_and_records_with_it() 
 
 def test_recordings_are_of_fifty_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = (
-        recorded(monkeypatch, arguments)
+        parsed_recording(monkeypatch, arguments)
         for arguments in lines_of("lerobot-record")
         if not runs_a_policy(arguments)
     )
@@ -145,7 +144,7 @@ def test_a_policy_is_recorded_in_ten_episodes(
         arguments = ["--strategy.type=episodic", *arguments]
         arguments = [word.replace("me/eval_", "me/rollout_") for word in arguments]
 
-    evaluation = recorded(monkeypatch, arguments, kind)
+    evaluation = parsed_recording(monkeypatch, arguments, kind)
 
     assert (evaluation.dataset.num_episodes, evaluation.dataset.episode_time_s) == (10, 180)
     assert evaluation.policy.type == "act"
@@ -155,34 +154,7 @@ def runs_a_policy(arguments: list[str]) -> bool:
     return any(word.startswith("--policy.path=") for word in arguments)
 
 
-def test_gains_that_lerobot_writes_are_those_that_the_guide_names() -> None:
-    written = dict[str, int]()
-
-    class Bus:
-        """Refuses what is not a register of a gain or a mode."""
-
-        motors = ("shoulder_pan",)
-
-        def torque_disabled(self) -> Any:
-            return nullcontext()
-
-        def configure_motors(self) -> None:
-            pass
-
-        def write(self, register: str, motor: str, value: int) -> None:
-            assert register in ("Operating_Mode", "P_Coefficient", "I_Coefficient", "D_Coefficient")
-            written[register] = value
-
-    arm = SOFollower.__new__(SOFollower)
-    arm.config = SOFollowerRobotConfig(port="")
-    arm.bus = Bus()
-    arm.configure()
-
-    p, i, d = (written[f"{gain}_Coefficient"] for gain in "PID")
-    assert f"P {p}, I {i}, D {d} into each servo" in SERVO_ARMS
-
-
-def recorded(
+def parsed_recording(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], kind: type[Any] = RecordConfig
 ) -> Any:
     """Parse as the command does, which looks at the process's arguments twice."""

@@ -28,9 +28,9 @@ from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.factory import dataset_to_policy_features, make_pre_post_processors
 from lerobot.processor import make_default_processors
-from lerobot.robots import RobotConfig, make_robot_from_config
+from lerobot.robots import make_robot_from_config
 from lerobot.scripts import lerobot_record, lerobot_replay, lerobot_teleoperate
-from lerobot.teleoperators import TeleoperatorConfig, make_teleoperator_from_config
+from lerobot.teleoperators import make_teleoperator_from_config
 from lerobot.utils.errors import DeviceNotConnectedError
 from lerobot.utils.import_utils import register_third_party_plugins
 from policy_msgs.msg import JointCommand
@@ -68,7 +68,7 @@ def mapping_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arm]:
+def ros2_so101(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arm]:
     """An arm and its leader, in a domain of their own."""
     with claimed_domain_id() as domain_id, pytest.MonkeyPatch.context() as patch:
         for name, value in own_domain({}, seed=domain_id - 1).items():
@@ -78,10 +78,10 @@ def arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arm]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, mapping_file: Path) -> Callable[..., None]:
+def run_lerobot(monkeypatch: pytest.MonkeyPatch, mapping_file: Path) -> Callable[..., None]:
     """Return what runs a command of LeRobot's on the arm."""
 
-    def run(main: Callable[[], None], *words: str) -> None:
+    def run_lerobot(main: Callable[[], None], *words: str) -> None:
         monkeypatch.setattr(
             sys,
             "argv",
@@ -89,7 +89,7 @@ def run(monkeypatch: pytest.MonkeyPatch, mapping_file: Path) -> Callable[..., No
         )
         main()
 
-    return run
+    return run_lerobot
 
 
 @pytest.fixture
@@ -114,25 +114,24 @@ def recording(folder: Path, name: str, episodes: int = EPISODES) -> list[str]:
     return as_this_version_has_it(words)
 
 
-def test_lerobot_finds_both_by_itself() -> None:
-    assert RobotConfig.get_choice_class("ros2") is Ros2RobotConfig
-    assert TeleoperatorConfig.get_choice_class("ros2") is Ros2TeleoperatorConfig
-
-
-def test_teleoperate_leads_the_arm(arm: Arm, run: Callable[..., None], led: list[str]) -> None:
-    arm.count_from_here()
-    run(lerobot_teleoperate.main, *led, f"--fps={RATE_HZ}", "--teleop_time_s=3")
-    assert arm.farthest_rad > 0.1, "the arm was not led"
-    assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
-    assert [command.sequence for command in arm.commands] == list(range(len(arm.commands)))
+def test_teleoperate_leads_the_arm(
+    ros2_so101: Arm, run_lerobot: Callable[..., None], led: list[str]
+) -> None:
+    ros2_so101.count_from_here()
+    run_lerobot(lerobot_teleoperate.main, *led, f"--fps={RATE_HZ}", "--teleop_time_s=3")
+    assert ros2_so101.farthest_rad > 0.1, "the arm was not led"
+    assert ros2_so101.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
+    assert [command.sequence for command in ros2_so101.commands] == list(
+        range(len(ros2_so101.commands))
+    )
 
 
 @pytest.fixture(scope="module")
-def dataset(
-    arm: Arm, mapping_file: Path, tmp_path_factory: pytest.TempPathFactory
+def led_dataset(
+    ros2_so101: Arm, mapping_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[LeRobotDataset, Any]:
     """What `lerobot-record` makes of a led arm, and the actions that the arm was sent meanwhile."""
-    arm.commands.clear()
+    ros2_so101.commands.clear()
     root = tmp_path_factory.mktemp("recorded") / "dataset"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -148,17 +147,17 @@ def dataset(
             ],
         )
         lerobot_record.main()
-    return LeRobotDataset("test/reach", root=root), arm.sent(load_mapping(mapping_file))
+    return LeRobotDataset("test/reach", root=root), ros2_so101.sent(load_mapping(mapping_file))
 
 
-def actions_of(dataset: LeRobotDataset) -> Any:
-    return np.array(dataset.hf_dataset.with_format("numpy")["action"], np.float64)
+def actions_of(led_dataset: LeRobotDataset) -> Any:
+    return np.array(led_dataset.hf_dataset.with_format("numpy")["action"], np.float64)
 
 
 def test_record_writes_a_dataset_of_what_was_sent(
-    dataset: tuple[LeRobotDataset, Any], mapping_file: Path
+    led_dataset: tuple[LeRobotDataset, Any], mapping_file: Path
 ) -> None:
-    written, sent = dataset
+    written, sent = led_dataset
     assert written.num_episodes == EPISODES
     assert written.num_frames >= 0.8 * EPISODES * EPISODE_S * RATE_HZ
     assert written.meta.robot_type == "so_follower"
@@ -178,11 +177,14 @@ def test_record_writes_a_dataset_of_what_was_sent(
 
 
 def test_replay_sends_an_episode_again(
-    dataset: tuple[LeRobotDataset, Any], arm: Arm, run: Callable[..., None], mapping_file: Path
+    led_dataset: tuple[LeRobotDataset, Any],
+    ros2_so101: Arm,
+    run_lerobot: Callable[..., None],
+    mapping_file: Path,
 ) -> None:
-    written, _ = dataset
-    arm.commands.clear()
-    run(
+    written, _ = led_dataset
+    ros2_so101.commands.clear()
+    run_lerobot(
         lerobot_replay.main,
         "--dataset.repo_id=test/reach",
         f"--dataset.root={written.root}",
@@ -191,47 +193,31 @@ def test_replay_sends_an_episode_again(
     )
     first = written.meta.episodes[1]["dataset_from_index"]
     last = actions_of(written)[first:][-1]
-    sent = arm.sent(load_mapping(mapping_file))
+    sent = ros2_so101.sent(load_mapping(mapping_file))
     np.testing.assert_allclose(sent[-1], last, atol=1e-4)
 
 
 def test_a_policy_drives_the_arm_and_is_recorded(
-    dataset: tuple[LeRobotDataset, Any], arm: Arm, run: Callable[..., None], tmp_path: Path
+    led_dataset: tuple[LeRobotDataset, Any],
+    ros2_so101: Arm,
+    run_lerobot: Callable[..., None],
+    tmp_path: Path,
 ) -> None:
-    written, _ = dataset
-    arm.commands.clear()
+    written, _ = led_dataset
+    ros2_so101.commands.clear()
     words = [
-        f"--policy.path={checkpoint(written, tmp_path)}",
+        f"--policy.path={untrained_policy(written, tmp_path)}",
         *recording(tmp_path / "dataset", "eval_reach" if RECORDS_POLICIES else "rollout_reach", 1),
     ]
     if RECORDS_POLICIES:
-        run(lerobot_record.main, *words)
+        run_lerobot(lerobot_record.main, *words)
     else:
         rollout = import_module("lerobot.scripts.lerobot_rollout")
-        run(rollout.main, "--strategy.type=episodic", f"--fps={RATE_HZ}", *words)
+        run_lerobot(rollout.main, "--strategy.type=episodic", f"--fps={RATE_HZ}", *words)
     rolled_out = LeRobotDataset("test/rolled_out", root=tmp_path / "dataset")
     assert rolled_out.num_episodes == 1
     assert rolled_out.num_frames > RATE_HZ
-    assert len(arm.commands) > RATE_HZ
-
-
-@pytest.mark.skipif(RECORDS_POLICIES, reason="lerobot-rollout is there since LeRobot 0.6")
-def test_a_policy_drives_the_arm_without_a_recording(
-    dataset: tuple[LeRobotDataset, Any], arm: Arm, run: Callable[..., None], tmp_path: Path
-) -> None:
-    written, _ = dataset
-    arm.commands.clear()
-    run(
-        import_module("lerobot.scripts.lerobot_rollout").main,
-        "--strategy.type=base",
-        f"--policy.path={checkpoint(written, tmp_path)}",
-        f"--fps={RATE_HZ}",
-        f"--duration={EPISODE_S}",
-        f"--task={TASK}",
-        "--return_to_initial_position=false",
-    )
-    assert len(arm.commands) > RATE_HZ
-    assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
+    assert len(ros2_so101.commands) > RATE_HZ
 
 
 class Typist(logging.Handler):
@@ -240,9 +226,11 @@ class Typist(logging.Handler):
     Each is due so many commands to the arm after a line of LeRobot's log.
     """
 
-    def __init__(self, terminal: int, arm: Arm, course: Sequence[tuple[str, int, bytes]]) -> None:
+    def __init__(
+        self, terminal: int, ros2_so101: Arm, course: Sequence[tuple[str, int, bytes]]
+    ) -> None:
         super().__init__()
-        self._terminal, self._arm, self._course = terminal, arm, list(course)
+        self._terminal, self._arm, self._course = terminal, ros2_so101, list(course)
         self._typing: list[Thread] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -263,14 +251,14 @@ class Typist(logging.Handler):
 
 @pytest.mark.skipif(RECORDS_POLICIES, reason="lerobot-rollout is there since LeRobot 0.6")
 def test_a_person_corrects_a_policy_by_the_strategy_dagger(
-    dataset: tuple[LeRobotDataset, Any],
-    arm: Arm,
-    run: Callable[..., None],
+    led_dataset: tuple[LeRobotDataset, Any],
+    ros2_so101: Arm,
+    run_lerobot: Callable[..., None],
     led: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    written, _ = dataset
+    written, _ = led_dataset
     for display in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(display, raising=False)
     keys, terminal = pty.openpty()
@@ -278,7 +266,7 @@ def test_a_person_corrects_a_policy_by_the_strategy_dagger(
     slide = 31  # commands of LeRobot's way to the leader, which are not recorded
     typist = Typist(
         keys,
-        arm,
+        ros2_so101,
         [
             ("started", RATE_HZ, b" "),
             ("-> paused", 1, b"\t"),
@@ -290,10 +278,10 @@ def test_a_person_corrects_a_policy_by_the_strategy_dagger(
     try:
         with os.fdopen(terminal) as stdin:
             monkeypatch.setattr(sys, "stdin", stdin)
-            run(
+            run_lerobot(
                 import_module("lerobot.scripts.lerobot_rollout").main,
                 "--strategy.type=dagger",
-                f"--policy.path={checkpoint(written, tmp_path)}",
+                f"--policy.path={untrained_policy(written, tmp_path)}",
                 f"--fps={RATE_HZ}",
                 "--return_to_initial_position=false",
                 *led,
@@ -312,7 +300,7 @@ def test_a_person_corrects_a_policy_by_the_strategy_dagger(
     assert steps.max(axis=0).max() > 0.5, "the arm was not led"
 
 
-def checkpoint(written: LeRobotDataset, folder: Path) -> Path:
+def untrained_policy(written: LeRobotDataset, folder: Path) -> Path:
     """Save a small ACT that has learnt nothing, with the dataset's statistics."""
     features = dataset_to_policy_features(written.meta.features)
     outputs = {
@@ -342,22 +330,24 @@ def checkpoint(written: LeRobotDataset, folder: Path) -> Path:
     return path
 
 
-def test_what_send_action_returns_is_what_the_arm_hears(arm: Arm, tmp_path: Path) -> None:
+def test_what_send_action_returns_is_what_the_arm_hears(ros2_so101: Arm, tmp_path: Path) -> None:
     file = small_mapping(tmp_path, max_relative_target=0.2)
     robot = make_robot_from_config(Ros2RobotConfig(mapping=str(file)))
     assert set(robot.observation_features) == {*robot.action_features, "front", "wrist"}
     with robot:
-        arm.commands.clear()
+        ros2_so101.commands.clear()
         state = robot.get_observation()
         asked = {name: state[name] + 1.0 for name in robot.action_features}
         asked["shoulder_pan.pos"] = 90.0
         sent = robot.send_action(asked)
-        arm.wait_until(lambda: bool(arm.commands), "the command")
+        ros2_so101.wait_until(lambda: bool(ros2_so101.commands), "the command")
     assert sent["shoulder_pan.pos"] == pytest.approx(
         state["shoulder_pan.pos"] + np.rad2deg(0.2), abs=2.0
     )
     np.testing.assert_allclose(
-        arm.sent(load_mapping(file))[0], [sent[name] for name in robot.action_features], atol=1e-9
+        ros2_so101.sent(load_mapping(file))[0],
+        [sent[name] for name in robot.action_features],
+        atol=1e-9,
     )
     with pytest.raises(DeviceNotConnectedError):
         robot.get_observation()
@@ -375,9 +365,9 @@ main()
 
 
 def test_the_arm_is_left_safe_when_lerobot_is_ended(
-    arm: Arm, mapping_file: Path, led: list[str]
+    ros2_so101: Arm, mapping_file: Path, led: list[str]
 ) -> None:
-    arm.commands.clear()
+    ros2_so101.commands.clear()
     with subprocess.Popen(
         [
             sys.executable,
@@ -390,12 +380,14 @@ def test_the_arm_is_left_safe_when_lerobot_is_ended(
         ]
     ) as lerobot:
         try:
-            arm.wait_until(lambda: bool(arm.commands), "commands of LeRobot")
+            ros2_so101.wait_until(lambda: bool(ros2_so101.commands), "commands of LeRobot")
             lerobot.terminate()
             assert lerobot.wait(SOON_S) == 128 + signal.SIGTERM
         finally:
             lerobot.kill()
-    arm.wait_until(lambda: arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED, "a good-bye")
+    ros2_so101.wait_until(
+        lambda: ros2_so101.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED, "a good-bye"
+    )
 
 
 LEROBOT_AT_WORK = """
@@ -410,8 +402,8 @@ with Ros2Robot(Ros2RobotConfig(mapping=sys.argv[1])) as robot:
 """
 
 
-def test_the_arm_damps_when_lerobot_is_killed(arm: Arm, mapping_file: Path) -> None:
-    arm.commands.clear()
+def test_the_arm_damps_when_lerobot_is_killed(ros2_so101: Arm, mapping_file: Path) -> None:
+    ros2_so101.commands.clear()
     units = Units(load_mapping(mapping_file).joints, SO101.joint_names)
     home = zip(SO101.joint_names, units.of_rad(np.array(SO101.home_rad)).tolist(), strict=True)
     action = json.dumps({f"{joint}.pos": value for joint, value in home})
@@ -420,29 +412,31 @@ def test_the_arm_damps_when_lerobot_is_killed(arm: Arm, mapping_file: Path) -> N
     def away() -> float:
         """Return how far the joint that is farthest from home is away from it, rad."""
         return float(
-            np.abs([arm.positions[name] for name in SO101.joint_names] - SO101.home_rad).max()
+            np.abs(
+                [ros2_so101.positions[name] for name in SO101.joint_names] - SO101.home_rad
+            ).max()
         )
 
     try:
-        arm.wait_until(lambda: bool(arm.commands) and away() < 0.1, "an arm at home")
+        ros2_so101.wait_until(lambda: bool(ros2_so101.commands) and away() < 0.1, "an arm at home")
     finally:
         lerobot.send_signal(signal.SIGKILL)
         lerobot.wait()
-    arm.wait_until(lambda: away() > 0.3, "an arm that sinks")
-    assert arm.commands[-1].mode == JointCommand.MODE_RUN, "it said good-bye"
+    ros2_so101.wait_until(lambda: away() > 0.3, "an arm that sinks")
+    assert ros2_so101.commands[-1].mode == JointCommand.MODE_RUN, "it said good-bye"
 
 
 def test_a_robot_that_goes_silent_ends_the_loop_with_its_topics(
-    arm: Arm, mapping_file: Path
+    ros2_so101: Arm, mapping_file: Path
 ) -> None:
     """The last test: it ends the arm."""
     robot = make_robot_from_config(Ros2RobotConfig(mapping=str(mapping_file)))
     teleop = make_teleoperator_from_config(Ros2TeleoperatorConfig(mapping=str(mapping_file)))
-    arm.commands.clear()
+    ros2_so101.commands.clear()
 
     def end_the_arm() -> None:
-        arm.wait_until(lambda: len(arm.commands) > RATE_HZ, "commands of LeRobot")
-        arm.end("arm_sim_node")
+        ros2_so101.wait_until(lambda: len(ros2_so101.commands) > RATE_HZ, "commands of LeRobot")
+        ros2_so101.end("arm_sim_node")
 
     ending = Thread(target=end_the_arm)
     ending.start()
@@ -451,7 +445,7 @@ def test_a_robot_that_goes_silent_ends_the_loop_with_its_topics(
             teleop, robot, RATE_HZ, *make_default_processors(), duration=60.0
         )
     ending.join()
-    assert "the robot's connection is lost" in str(raised.value)
+    assert "connection" in str(raised.value)
     # Whichever is noticed first: all of them end with the arm.
     assert re.search(
         r"(joint_states|image_raw|joint_command): expected .*, found (1\d\d\d ms old|"

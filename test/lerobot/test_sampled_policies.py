@@ -6,13 +6,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import export_checkpoint
-from robot_sim.arm_world import ArmWorld
 from tools.train_arm import unet
 from tools.train_arm.demonstrations import demonstrations
 from tools.train_arm.frames import Frames
@@ -56,16 +54,3 @@ def test_a_bundle_answers_as_the_training_for_the_same_noise(
     assert "golden.npz" in exported.checked[0]
     assert exported.contract.denoising is not None
     assert exported.contract.denoising.method == ("flow" if kind == "flow" else "ddim")
-
-
-def test_a_runner_makes_another_chunk_of_other_noise(tmp_path: Path) -> None:
-    frames = Frames(demonstrations(1, images=False), None, rows=unet.HORIZON)
-    unet.save(unet.new_policy("flow", None), "flow", frames.statistics, tmp_path / "c")
-    runner, world = Runner("flow", tmp_path / "c"), ArmWorld()
-    world.reset(seed=1)
-    seen = runner.see(world)
-    one, other = (
-        runner.chunk(seen, np.full(runner.noise_shape, value, np.float32)) for value in (0.0, 1.0)
-    )
-    world.close()
-    assert np.abs(one - other).max() > 1.0

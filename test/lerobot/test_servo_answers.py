@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from lerobot_arm_driver.frames import ArmState
 from lerobot_arm_driver.servos import Servos
 from robot_driver.interfaces import DriverError
 
-from .emulated_arm import DYNAMIXEL, FEETECH, EmulatedArm
+from .emulated_arm import DYNAMIXEL, FEETECH, SOON_S, EmulatedArm, patiently
 
 # Alone: on a machine that is busy servos answer later than LeRobot waits.
 pytestmark = pytest.mark.real_time
-SOON_S = 60.0
 ROBOTS = {FEETECH: "so101", DYNAMIXEL: "koch"}
 
 
@@ -41,18 +39,6 @@ def connected(stack: ExitStack, arm: EmulatedArm, folder: Path, **changes: Any) 
 
     patiently(connect)
     return servos
-
-
-def patiently(act: Callable[[], object]) -> None:
-    """Act until the servos answer: on a busy machine that may come after LeRobot's time-out."""
-    end_s = time.monotonic() + SOON_S
-    while True:
-        try:
-            act()
-        except DriverError:
-            assert time.monotonic() < end_s
-        else:
-            return
 
 
 @pytest.mark.parametrize("late_s", [0.02, 0.07, 0.2])

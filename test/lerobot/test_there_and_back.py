@@ -44,43 +44,26 @@ MAPPING = {
 def test_what_was_said_comes_back(tmp_path: Path, stored: str) -> None:
     (tmp_path / "mapping.yaml").write_text(yaml.safe_dump(MAPPING, sort_keys=False), "utf-8")
     mapping, images = ("--mapping", str(tmp_path / "mapping.yaml")), stored == "images"
-    bag = record(tmp_path / "recorded")
+    bag = record_arm(tmp_path / "recorded")
 
-    assert (
-        main(
-            [
-                "convert",
-                str(bag),
-                *mapping,
-                "--task",
-                "Stack",
-                "--processes",
-                "1",
-                "--output",
-                str(tmp_path / "dataset"),
-                *(["--images"] if images else []),
-            ]
-        )
-        == 0
-    )
-    assert (
-        main(["to-bag", str(tmp_path / "dataset"), *mapping, "--output", str(tmp_path / "session")])
-        == 0
-    )
+    dataset, session = str(tmp_path / "dataset"), str(tmp_path / "session")
+    how = ["--task", "Stack", "--processes", "1", *(["--images"] if images else [])]
+    assert main(["convert", str(bag), *mapping, *how, "--output", dataset]) == 0
+    assert main(["to-bag", dataset, *mapping, "--output", session]) == 0
 
     again = tmp_path / "session" / "episode_0000"
     for topic in ("/joint_states", "/leader/joint_states"):
-        given, found = positions(bag, topic), positions(again, topic)
+        given, found = joint_positions(bag, topic), joint_positions(again, topic)
         assert given.shape == found.shape == (FRAMES, len(JOINTS))
         assert np.abs(given - found).max() <= EXACT
-    error = shown(again).astype(np.float64) - shown(bag).astype(np.float64)
+    error = front_images(again).astype(np.float64) - front_images(bag).astype(np.float64)
     if images:
         assert not error.any()
     else:
         assert 20 * np.log10(255 / np.sqrt((error**2).mean())) >= PSNR_DB
 
 
-def record(folder: Path) -> Path:
+def record_arm(folder: Path) -> Path:
     """Record an arm that moves, and images in which something does, a message each frame."""
     rng, make = np.random.default_rng(4), small.TYPES.types
     said = []
@@ -111,7 +94,7 @@ def record(folder: Path) -> Path:
                     encoding="rgb8",
                     is_bigendian=0,
                     step=3 * WIDTH,
-                    data=image(frame).reshape(-1),
+                    data=scene(frame).reshape(-1),
                 ),
             )
         )
@@ -119,7 +102,7 @@ def record(folder: Path) -> Path:
     return recorded
 
 
-def image(frame: int) -> Tensor:
+def scene(frame: int) -> Tensor:
     """Return a smooth ground with a bright block that moves."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     found = np.stack([60 + x, 40 + 2 * y, 90 + x - y], axis=-1).astype(np.uint8)
@@ -127,17 +110,17 @@ def image(frame: int) -> Tensor:
     return found
 
 
-def positions(bag: Path, topic: str) -> F64:
-    return np.stack([message.position for message in messages(bag, topic)])
+def joint_positions(bag: Path, topic: str) -> F64:
+    return np.stack([message.position for message in messages_on(bag, topic)])
 
 
-def shown(bag: Path) -> Tensor:
+def front_images(bag: Path) -> Tensor:
     return np.stack(
-        [message.data.reshape(HEIGHT, WIDTH, 3) for message in messages(bag, "/front/image_raw")]
+        [message.data.reshape(HEIGHT, WIDTH, 3) for message in messages_on(bag, "/front/image_raw")]
     )
 
 
-def messages(bag: Path, topic: str) -> list[Any]:
+def messages_on(bag: Path, topic: str) -> list[Any]:
     with AnyReader([bag], default_typestore=small.TYPES) as reader:
         chosen = [one for one in reader.connections if one.topic == topic]
         return [

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import inspect
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from lerobot.datasets.lerobot_dataset import LeRobotDatasetMetadata
 
 from bench.demonstration import CAMERAS, RATE_HZ, clip, mapping_content
 from lerobot_bridge.converting.convert import ConversionSettings, convert
-from lerobot_bridge.converting.parts_folder import parts_of
 from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import DatasetFrame, Episode
 from lerobot_bridge.mapping import RobotMapping
@@ -27,17 +25,17 @@ from lerobot_bridge.writing.join import join_parts
 from lerobot_bridge.writing.part import write_part
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
+from testkit.wording import refusal
 
 EPISODE = Episode(bag=Path("wave"), task="wave")
 VIDEO = Path("videos/observation.images.front/chunk-000/file-000.mp4")
 
 
-def mapping_of(size: tuple[int, int]) -> RobotMapping:
+def mapping_at(size: tuple[int, int]) -> RobotMapping:
     return parse_mapping(mapping_content(size), "mapping.yaml")
 
 
-def frames(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[DatasetFrame]:
-    """Yield frames as fast as they are taken."""
+def quick(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[DatasetFrame]:
     images = clip(10, size, seed)
     for number in range(count):
         values = np.full(6, float(number))
@@ -50,10 +48,15 @@ def frames(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[Dataset
 
 @pytest.fixture
 def parts(tmp_path: Path) -> list[Path]:
-    """Two parts of 12 and 9 frames."""
     found = [tmp_path / "part_0", tmp_path / "part_1"]
     for part, count in zip(found, (12, 9), strict=True):
-        write_part(part, mapping_of((32, 48)), EPISODE, frames(count, (32, 48)), DatasetForm())
+        write_part(
+            part,
+            mapping_at((32, 48)),
+            EPISODE,
+            quick(count, (32, 48)),
+            DatasetForm(),
+        )
     return found
 
 
@@ -64,9 +67,9 @@ def test_an_encoder_slower_than_its_frames_loses_none(tmp_path: Path) -> None:
     assert (
         write_part(
             tmp_path / "part",
-            mapping_of(size),
+            mapping_at(size),
             EPISODE,
-            frames(50, size),
+            quick(50, size),
             DatasetForm(encoder_threads=1),
         )
         == 50
@@ -80,7 +83,7 @@ def test_other_codecs_are_written_and_joined(codec: str, tmp_path: Path) -> None
     size, form = (64, 96), DatasetForm(codec=codec)
     found = [tmp_path / "a", tmp_path / "b"]
     for part in found:
-        write_part(part, mapping_of(size), EPISODE, frames(8, size), form)
+        write_part(part, mapping_at(size), EPISODE, quick(8, size), form)
 
     join_parts(found, tmp_path / "all", "me/all")
 
@@ -89,16 +92,24 @@ def test_other_codecs_are_written_and_joined(codec: str, tmp_path: Path) -> None
 
 def test_an_encoder_that_cannot_write_is_an_error_not_a_wait(tmp_path: Path) -> None:
     # Videos have colours for four pixels at once: none encodes 31 rows.
-    with pytest.raises(OSError, match=r"images\.(front|wrist): expected an encoder that writes"):
+    with pytest.raises(OSError, match="encoder"):
         write_part(
-            tmp_path / "part", mapping_of((31, 48)), EPISODE, frames(100, (31, 48)), DatasetForm()
+            tmp_path / "part",
+            mapping_at((31, 48)),
+            EPISODE,
+            quick(100, (31, 48)),
+            DatasetForm(),
         )
 
 
 def test_an_episode_of_one_frame_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"^wave: expected at least 2 frames, found 1$"):
+    with refusal(ToolError):
         write_part(
-            tmp_path / "part", mapping_of((32, 48)), EPISODE, frames(1, (32, 48)), DatasetForm()
+            tmp_path / "part",
+            mapping_at((32, 48)),
+            EPISODE,
+            quick(1, (32, 48)),
+            DatasetForm(),
         )
 
 
@@ -129,28 +140,17 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
 
 
 @pytest.mark.parametrize(
-    ("key", "change", "said"),
+    ("key", "change"),
     [
-        (
-            "robot_type",
-            lambda kind: "other",
-            "robot_type as in .*part_0, so101_follower, found other",
-        ),
-        ("rate_hz", lambda rate: 10, "fps as in .*part_0, 30, found 10"),
-        (
-            "joints",
-            lambda joints: dict(reversed(joints.items())),
-            r"observation\.state as in .*'shoulder_pan\.pos', .* found .* \['gripper\.pos', ",
-        ),
-        (
-            "cameras",
-            lambda cameras: dict(reversed(cameras.items())),
-            r"features as in .*front', .*wrist', .* found .*wrist', .*front', ",
-        ),
+        ("robot_type", lambda kind: "other"),
+        ("rate_hz", lambda rate: 10),
+        ("joints", lambda joints: dict(reversed(joints.items()))),
+        ("cameras", lambda cameras: dict(reversed(cameras.items()))),
     ],
+    ids=["robot type", "rate", "joints", "cameras"],
 )
 def test_parts_of_other_features_are_not_joined(
-    key: str, change: Callable[[Any], Any], said: str, tmp_path: Path, parts: list[Path]
+    key: str, change: Callable[[Any], Any], tmp_path: Path, parts: list[Path]
 ) -> None:
     content = mapping_content((32, 48))
     content[key] = change(content[key])
@@ -158,11 +158,11 @@ def test_parts_of_other_features_are_not_joined(
         tmp_path / "other",
         parse_mapping(content, "mapping.yaml"),
         EPISODE,
-        frames(9, (32, 48)),
+        quick(9, (32, 48)),
         DatasetForm(),
     )
 
-    with pytest.raises(ToolError, match=f"^{tmp_path / 'other'}: expected {said}"):
+    with refusal(ToolError):
         join_parts([*parts, tmp_path / "other"], tmp_path / "all", "me/all")
 
 
@@ -172,22 +172,16 @@ def test_other_lengths_than_were_written_are_found(
 ) -> None:
     join_parts(parts, tmp_path / "all", "me/all")
 
-    with pytest.raises(ToolError, match="expected episodes of"):
+    with refusal(ToolError):
         check_dataset(tmp_path / "all", lengths)
 
 
-def test_a_video_that_lacks_images_is_found(tmp_path: Path, parts: list[Path]) -> None:
-    shutil.copy(parts[1] / VIDEO, parts[0] / VIDEO)
+@pytest.mark.parametrize(("damaged", "length"), [(0, 12), (1, 9)])
+def test_a_video_of_another_episode_is_found(parts: list[Path], damaged: int, length: int) -> None:
+    shutil.copy(parts[1 - damaged] / VIDEO, parts[damaged] / VIDEO)
 
-    with pytest.raises(ToolError, match=r"front: episode 0: expected 12 images, found 9"):
-        check_dataset(parts[0], [12])
-
-
-def test_a_video_with_images_of_another_episode_is_found(parts: list[Path]) -> None:
-    shutil.copy(parts[0] / VIDEO, parts[1] / VIDEO)
-
-    with pytest.raises(ToolError, match="expected 9 images, found 12"):
-        check_dataset(parts[1], [9])
+    with refusal(ToolError):
+        check_dataset(parts[damaged], [length])
 
 
 def test_a_video_of_another_rate_is_found(tmp_path: Path, parts: list[Path]) -> None:
@@ -196,42 +190,22 @@ def test_a_video_of_another_rate_is_found(tmp_path: Path, parts: list[Path]) -> 
         tmp_path / "slow",
         parse_mapping(content, "mapping.yaml"),
         EPISODE,
-        frames(12, (32, 48)),
+        quick(12, (32, 48)),
         DatasetForm(),
     )
     shutil.copy(tmp_path / "slow" / VIDEO, parts[0] / VIDEO)
 
-    with pytest.raises(ToolError, match=r"expected frame 11 at 0\.3667 s, found it at 1\.1"):
+    with refusal(ToolError):
         check_dataset(parts[0], [12])
 
 
 def test_odd_images_are_refused_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(
-        ToolError,
-        match=r"cameras\.front: expected an even height and width .*"
-        r"found 31 and 48; write images with --images",
-    ):
+    with refusal(ToolError):
         convert(
             [EPISODE],
-            mapping_of((31, 48)),
+            mapping_at((31, 48)),
             tmp_path / "out",
             ConversionSettings(repo_id="me/out"),
             lambda done: {},
         )
     assert not list(tmp_path.iterdir())
-
-
-def test_two_commands_do_not_convert_into_one_folder(tmp_path: Path) -> None:
-    folder = parts_of(tmp_path / "out")
-    folder.mkdir()
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-
-        with pytest.raises(ToolError, match="expected no other command that converts"):
-            convert(
-                [EPISODE],
-                mapping_of((32, 48)),
-                tmp_path / "out",
-                ConversionSettings(repo_id="me/out"),
-                lambda done: {},
-            )

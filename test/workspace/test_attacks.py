@@ -16,7 +16,7 @@ NO_TEST = ("", "the same", "by hand")
 """What may stand in place of a test: that of the row above, or what was tried by hand."""
 
 
-def rows(text: str) -> Iterator[list[str]]:
+def table_rows(text: str) -> Iterator[list[str]]:
     """Yield the cells of each row of the tables of a text, less their heads."""
     lines = text.splitlines()
     for before, line in itertools.pairwise(lines):
@@ -38,16 +38,16 @@ TESTS = [
     for folder in (*ROOT.glob("src/*/test"), ROOT / "test")
     for file in folder.rglob("test_*.*")
 ]
-ATTACKS = [cells for section in sections().values() for cells in rows(section)]
+ATTACKS = [cells for section in sections().values() for cells in table_rows(section)]
 
 
 def test_each_row_of_the_threat_model_leads_to_attacks() -> None:
-    threats = list(rows((ROOT / "SECURITY.md").read_text("utf-8")))
+    threats = list(table_rows((ROOT / "SECURITY.md").read_text("utf-8")))
     assert len(threats) == 9
     for threat in threats:
         anchor = re.search(r"\(docs/attacks\.md#([^)]+)\)", threat[-1])
         assert anchor, threat[0]
-        assert len(list(rows(sections()[anchor[1]]))) >= 3, anchor[1]
+        assert len(list(table_rows(sections()[anchor[1]]))) >= 3, anchor[1]
 
 
 @pytest.mark.parametrize("cells", ATTACKS, ids=[cells[0][:60] for cells in ATTACKS])

@@ -43,14 +43,13 @@ DESCRIPTION = "/robot_description"
 """Topic of robot_state_publisher, which docs/look.md starts with the URDF of `robot_urdf`."""
 
 
-def shown() -> Iterator[str]:
-    """Yield the paths of all panels."""
+def shown_paths() -> Iterator[str]:
     for panel in json.loads(LAYOUT.read_text("utf-8"))["configById"].values():
         yield from (path["value"] for path in panel.get("paths", ()))
         yield from (panel[key] for key in ("topicPath", "topicToRender") if key in panel)
 
 
-@pytest.mark.parametrize("path", sorted(set(shown())))
+@pytest.mark.parametrize("path", sorted(set(shown_paths())))
 def test_a_path_is_a_field_of_a_topic(path: str) -> None:
     topic = next(name for name in TOPICS if path == name or path.startswith(f"{name}."))
     message: Any = TOPICS[topic]()

@@ -19,7 +19,7 @@ BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
 _OF_THE_WORKSPACE = ("PYTHONPATH", "AMENT_PREFIX_PATH", "COLCON_PREFIX_PATH")
 
 
-def run(*words: str | Path, **environment: str) -> str:
+def run_apart(*words: str | Path, **environment: str) -> str:
     """Run a program that knows nothing of the workspace; return what it prints."""
     kept = {name: value for name, value in os.environ.items() if name not in _OF_THE_WORKSPACE}
     done = subprocess.run(
@@ -35,7 +35,7 @@ def run(*words: str | Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the installed wheels; what they need comes from this environment."""
     place = tmp_path_factory.mktemp("wheels")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--isolated")
@@ -44,10 +44,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # has it.
         source = shutil.copytree(ROOT / "src" / package, place / "src" / package, symlinks=True)
         options = ("--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", place)
-        run(*pip, "wheel", "--quiet", *options, source)
+        run_apart(*pip, "wheel", "--quiet", *options, source)
     wheels = sorted(place.glob("*-py3-none-any.whl"))
     assert [wheel.name.split("-")[0] for wheel in wheels] == list(PACKAGES)
-    run(*pip, "install", "--quiet", "--no-deps", "--no-index", "--target", place / "site", *wheels)
+    run_apart(
+        *pip, "install", "--quiet", "--no-deps", "--no-index", "--target", place / "site", *wheels
+    )
     return place / "site"
 
 
@@ -62,28 +64,32 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["version", "doctor", "inspect", "install"],
 )
 def test_commands_work_without_a_workspace(
-    installed: Path, tmp_path: Path, words: tuple[str, ...], said: str
+    installed_wheels: Path, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
     given = (str(tmp_path) if word == "ROOT" else word for word in words)
-    assert said in run(sys.executable, "-m", *given, PYTHONPATH=str(installed))
+    assert said in run_apart(sys.executable, "-m", *given, PYTHONPATH=str(installed_wheels))
 
 
-def test_robots_and_types_are_inside(installed: Path) -> None:
-    assert (installed / "robot_sim" / "robots" / "lite3" / "figures.yaml").is_file()
+def test_robots_and_types_are_inside(installed_wheels: Path) -> None:
+    assert (installed_wheels / "robot_sim" / "robots" / "lite3" / "figures.yaml").is_file()
     for package in PACKAGES:
-        assert (installed / package / "py.typed").is_file()
+        assert (installed_wheels / package / "py.typed").is_file()
 
 
-def test_launch_files_and_bundles_are_inside(installed: Path) -> None:
-    share = installed / "share" / "policy_inference"
+def test_launch_files_and_bundles_are_inside(installed_wheels: Path) -> None:
+    share = installed_wheels / "share" / "policy_inference"
     assert (share / "config" / "bundles" / "lite3_walk" / "policy.yaml").is_file()
     for file in (ROOT / "launch").glob("*.launch.py"):
         assert (share / "launch" / file.name).is_file()
 
 
-def test_the_bundles_of_a_wheel_are_found_by_name(installed: Path, tmp_path: Path) -> None:
+def test_the_bundles_of_a_wheel_are_found_by_name(installed_wheels: Path, tmp_path: Path) -> None:
     target = tmp_path / "environment"
-    run(sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", target)
-    shutil.copytree(installed / "share" / "policy_inference", target / "share" / "policy_inference")
+    run_apart(sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", target)
+    shutil.copytree(
+        installed_wheels / "share" / "policy_inference", target / "share" / "policy_inference"
+    )
     words = ("-c", "from policy_inference.bundle.load import shipped_names; print(shipped_names())")
-    assert "lite3_walk" in run(target / "bin" / "python", *words, PYTHONPATH=str(installed))
+    assert "lite3_walk" in run_apart(
+        target / "bin" / "python", *words, PYTHONPATH=str(installed_wheels)
+    )

@@ -61,4 +61,4 @@ def test_texts_of_robots_are_shown_as_escapes(
         assert "out \\x1b]52" in done.stdout
         assert "err \\x1b]52" in done.stderr
         last = done.stderr.rstrip("\n").split("\n")[-1]
-        assert last.startswith("rollout: stopped in wave")
+        assert last.startswith("rollout: stopped")

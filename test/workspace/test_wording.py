@@ -44,7 +44,7 @@ def test_wording_is_that_of_tests_which_exist(file: Path) -> None:
     assert not gone
 
 
-def run(folder: Path, *options: str, **words: object) -> set[str]:
+def run_tests(folder: Path, *options: str, **words: object) -> set[str]:
     """Write the tests with these words and run them; return those that fail."""
     tests = folder / "test"
     tests.mkdir(exist_ok=True)
@@ -69,21 +69,21 @@ def run(folder: Path, *options: str, **words: object) -> set[str]:
 
 
 def test_other_words_fail_the_test_that_hears_them_until_they_are_written(tmp_path: Path) -> None:
-    assert run(tmp_path) == {"test_of_a_robot", "test_of_legs", "test_of_a_clock"}
-    assert run(tmp_path, "--write-wording") == set()
-    assert run(tmp_path) == set()
-    assert run(tmp_path, robot="falls") == {"test_of_a_robot"}
-    assert run(tmp_path, "--write-wording", robot="falls") == set()
-    assert run(tmp_path, robot="falls") == set()
+    assert run_tests(tmp_path) == {"test_of_a_robot", "test_of_legs", "test_of_a_clock"}
+    assert run_tests(tmp_path, "--write-wording") == set()
+    assert run_tests(tmp_path) == set()
+    assert run_tests(tmp_path, robot="falls") == {"test_of_a_robot"}
+    assert run_tests(tmp_path, "--write-wording", robot="falls") == set()
+    assert run_tests(tmp_path, robot="falls") == set()
 
 
 def test_message_that_is_not_said_any_more_fails_the_test_that_heard_it(tmp_path: Path) -> None:
-    run(tmp_path, "--write-wording")
-    assert run(tmp_path, legs=("swings",) * 2) == {"test_of_legs"}
-    assert run(tmp_path, legs=()) == {"test_of_legs"}
+    run_tests(tmp_path, "--write-wording")
+    assert run_tests(tmp_path, legs=("swings",) * 2) == {"test_of_legs"}
+    assert run_tests(tmp_path, legs=()) == {"test_of_legs"}
 
 
 def test_measured_numbers_and_folders_of_tests_differ_freely(tmp_path: Path) -> None:
-    run(tmp_path, "--write-wording")
-    assert run(tmp_path, seconds=2.5) == set()
-    assert run(tmp_path, joints=13) == {"test_of_a_clock"}
+    run_tests(tmp_path, "--write-wording")
+    assert run_tests(tmp_path, seconds=2.5) == set()
+    assert run_tests(tmp_path, joints=13) == {"test_of_a_clock"}

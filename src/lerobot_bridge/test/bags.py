@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,25 +38,24 @@ STATE = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
 LEADER = {"topic": "leader/joint_states", "type": "sensor_msgs/msg/JointState"}
 
 
+ARM: Mapping[str, Any] = yaml.safe_load("""
+schema_version: 1
+robot_type: arm
+rate_hz: 20
+joints:
+  pan: {unit: degrees, ros_name: pan_joint, position_min: -2.0, position_max: 2.0}
+  gripper: {unit: range_0_100, low_rad: 0.0, high_rad: 2.0}
+vectors:
+  observation.state: [{topic: joint_states, type: sensor_msgs/msg/JointState}]
+  action: [{topic: leader/joint_states, type: sensor_msgs/msg/JointState}]
+cameras:
+  front: {topic: front/image_raw, height: 16, width: 24}
+""")
+"""A mapping at 20 Hz: pan in degrees, the gripper 0 to 100, one camera of 24 x 16."""
+
+
 def arm_mapping(**changes: Any) -> RobotMapping:
-    """Return a mapping at 20 Hz: pan in degrees, the gripper 0 to 100, one camera of 24 x 16."""
-    content: dict[str, Any] = {
-        "schema_version": 1,
-        "robot_type": "arm",
-        "rate_hz": 20,
-        "joints": {
-            "pan": {
-                "unit": "degrees",
-                "ros_name": "pan_joint",
-                "position_min": -2.0,
-                "position_max": 2.0,
-            },
-            "gripper": {"unit": "range_0_100", "low_rad": 0.0, "high_rad": 2.0},
-        },
-        "vectors": {"observation.state": [STATE], "action": [LEADER]},
-        "cameras": {"front": {"topic": "front/image_raw", "height": 16, "width": 24}},
-    }
-    return parse_mapping({**content, **changes}, "mapping.yaml")
+    return parse_mapping({**ARM, **changes}, "mapping.yaml")
 
 
 def times_ns(period_ms: float, last_ms: float, first_ms: float = 0) -> list[int]:
@@ -218,22 +216,7 @@ def write_rosbag(
     return folder
 
 
-def split_bag(folder: Path, said: Sequence[Said], at_ms: float) -> Path:
-    """Write a recording in two files, the second of which begins at a time."""
-    first = write_rosbag(folder, [each for each in said if each[1] < START_NS + at_ms * MS])
-    second = write_rosbag(
-        folder.with_name("rest"), [each for each in said if each[1] >= START_NS + at_ms * MS]
-    )
-    (second / "rest.mcap").rename(first / "rest.mcap")
-    metadata = yaml.safe_load((first / "metadata.yaml").read_text())
-    metadata["rosbag2_bagfile_information"]["relative_file_paths"].append("rest.mcap")
-    (first / "metadata.yaml").write_text(yaml.safe_dump(metadata))
-    shutil.rmtree(second)
-    return first
-
-
 def episode_of(bag: Path, **changes: Any) -> Episode:
-    """Return an episode that is a whole recording."""
     return Episode(**{"bag": bag, "task": "wave", **changes})
 
 

@@ -72,5 +72,4 @@ def rolling_arm_with(**changes: object) -> dict[str, Any]:
 
 
 def rolling_arm(content: object = None, **changes: object) -> RobotMapping:
-    """Return the mapping with changes, validated."""
     return parse_mapping(rolling_arm_with(**changes) if content is None else content, "robot.yaml")

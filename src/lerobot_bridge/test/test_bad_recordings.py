@@ -25,7 +25,6 @@ from testkit.wording import check_wording, refusal
 from .bags import (
     LEADER,
     MS,
-    NAMES,
     START_NS,
     STATE,
     TYPES,
@@ -86,7 +85,6 @@ def test_clocks_that_differ_by_the_way_of_a_message_are_one(tmp_path: Path) -> N
 
 
 def test_one_clock_need_not_be_that_of_the_log(tmp_path: Path) -> None:
-    """As in a simulation."""
     said = [
         *say_joints(times_ns(10, 1000), stamp_ns=S),
         *say_joints(times_ns(10, 1000), LEADERS, stamp_ns=S),
@@ -216,30 +214,11 @@ def test_images_that_are_not_as_the_mapping_says_are_named(
     refuse(tmp_path, arm_with(IMAGES, *said))
 
 
-def test_an_image_size_that_changes_is_named(tmp_path: Path) -> None:
-    larger = say_images(times_ns(50, 1000, 500), size=(32, 48))
-
-    refuse(tmp_path, arm_with(IMAGES, *larger, begin_ms=500))
-
-
 def break_image(said: Said) -> Said:
-    """Lose some bytes of a compressed image."""
     topic, log_ns, message = said
     message.data = message.data.copy()
     message.data[45:-20] = 0
     return topic, log_ns, message
-
-
-def test_a_single_image_that_is_broken_is_left_out(tmp_path: Path) -> None:
-    said = [
-        break_image(each) if i == 8 else each
-        for i, each in enumerate(say_compressed(times_ns(50, 1000)))
-    ]
-
-    frames = read_frames(tmp_path, arm_with(IMAGES, *said))
-
-    assert len(list(frames.frames())) == 20
-    check_wording(frames.unreadable[0])
 
 
 def test_broken_images_in_a_row_are_refused(tmp_path: Path) -> None:
@@ -255,19 +234,11 @@ def test_broken_images_in_a_row_are_refused(tmp_path: Path) -> None:
     "changes",
     [
         {"position": np.array([1.0, 9.0, np.nan])},
-        {"name": ["gripper", "wheel", "shoulder"]},
-        {"name": ["gripper", "pan_joint", "pan_joint"]},
-        {"position": np.array([1.0, 9.0])},
-        {"position": np.empty(0)},
         {"position": np.array([1.0, 9.0, 45.0])},
         {"position": np.array([60.0, 9.0, 0.0])},
     ],
     ids=[
         "pan.pos finite value NaN",
-        "each joint once missing",
-        "each joint once named",
-        "3 values per name",
-        "position each joint none",
         "pan.pos position between -114.6",
         "gripper.pos position between 0",
     ],
@@ -275,21 +246,9 @@ def test_broken_images_in_a_row_are_refused(tmp_path: Path) -> None:
 def test_joints_that_are_not_as_the_mapping_says_are_named(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    """From the middle on."""
     said = arm_with(STATES, *say_joints(times_ns(10, 1000, 500), **changes), begin_ms=500)
 
     refuse(tmp_path, said)
-
-
-def test_joints_may_change_their_order(tmp_path: Path) -> None:
-    turned = say_joints(
-        times_ns(10, 1000, 500), name=NAMES[::-1], position=np.array([0.5, 9.0, 1.0])
-    )
-    frames = read_frames(tmp_path, arm_with(STATES, *turned, begin_ms=500))
-
-    *_, last = frames.frames()
-
-    np.testing.assert_allclose(last.vectors["observation.state"], [math.degrees(0.5), 50.0])
 
 
 def test_values_a_little_outside_of_their_range_are_reported(tmp_path: Path) -> None:
@@ -316,6 +275,7 @@ def test_values_a_little_outside_of_their_range_are_reported(tmp_path: Path) -> 
             for topic, log_ns, message in say_arm()
         ],
         say_arm(0),
+        [],
     ],
     ids=[
         "messages input leaderjoint_states sensor_msgsmsgJointState",
@@ -323,6 +283,7 @@ def test_values_a_little_outside_of_their_range_are_reported(tmp_path: Path) -> 
         "topic input joint_states leftjoint_states",
         "topic input joint_states joint_states",
         "bag 2 frames row",
+        "nothing",
     ],
 )
 def test_recordings_of_something_else_are_refused(tmp_path: Path, said: Sequence[Said]) -> None:
@@ -336,10 +297,6 @@ def test_what_the_recorder_noted_is_a_reason(tmp_path: Path) -> None:
 
     with refusal(ToolError):
         EpisodeFrames(arm_mapping(), episode)
-
-
-def test_an_empty_recording_is_refused(tmp_path: Path) -> None:
-    refuse(tmp_path, [])
 
 
 def test_an_episode_without_messages_is_refused(tmp_path: Path) -> None:
@@ -433,3 +390,4 @@ def test_messages_that_cannot_be_read_are_closed_up(tmp_path: Path) -> None:
     frames = read_frames(tmp_path, [*leave_out(say_arm(4000), IMAGES, 0, 5000), *said])
 
     assert frames.closed_up == 3
+    check_wording(frames.unreadable[0])

@@ -38,15 +38,6 @@ def marked_bag(folder: Path, *marks: Said) -> Path:
     return write_rosbag(folder / "bag", [*say_joints(times_ns(100, 9000)), *marks])
 
 
-def test_each_recording_is_an_episode(tmp_path: Path) -> None:
-    bags = [write_rosbag(tmp_path / name, say_arm(100)) for name in ("b", "a")]
-
-    found = find_episodes(bags, task="wave", tags=["x"])
-
-    assert found.episodes == [Episode(bag=bag, task="wave", tags=("x",)) for bag in bags]
-    assert not found.skipped
-
-
 def test_the_file_beside_a_recording_says_what_it_is(tmp_path: Path) -> None:
     bag = write_rosbag(tmp_path / "bag", say_arm(100))
     write_sidecar(
@@ -127,43 +118,36 @@ def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None
     assert first.name == "bag[4]"
 
 
-def test_mark_that_was_recorded_late_counts_from_its_stamp(tmp_path: Path) -> None:
-    bag = marked_bag(
-        tmp_path,
-        mark(2000 * MS, "START", episode=4, stamp_ns=START_NS + 500 * MS),
-        mark(3000 * MS, "STOP", stamp_ns=START_NS + 2990 * MS),
-    )
-
-    (episode,) = find_episodes([bag], "marks", task="wave").episodes
-
-    assert episode.span == span(500, 2990)
-
-
-def test_mark_without_a_stamp_counts_from_when_it_was_recorded(tmp_path: Path) -> None:
-    bag = marked_bag(tmp_path, mark(1000 * MS, "START", stamp_ns=0), mark(2000 * MS, "STOP"))
-
-    (episode,) = find_episodes([bag], "marks", task="wave").episodes
-
-    assert episode.span == span(1000, 2000)
-
-
-@pytest.mark.parametrize("off_ms", [-3000, 700], ids=["3.000 s behind", "0.700 s ahead"])
-def test_marks_of_another_clock_count_from_when_they_were_recorded(
-    tmp_path: Path, off_ms: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("stamps_ms", "expected", "warned"),
+    [
+        ((3500, 4990), span(3500, 4990), False),
+        ((-START_NS // MS, 5000), span(4000, 5000), False),
+        ((1000, 2000), span(4000, 5000), True),
+        ((4700, 5700), span(4000, 5000), True),
+    ],
+    ids=["recorded late", "without a stamp", "3.000 s behind", "0.700 s ahead"],
+)
+def test_mark_counts_from_its_stamp_where_that_is_of_the_clock_of_the_log(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    stamps_ms: tuple[int, int],
+    expected: Span,
+    warned: bool,
 ) -> None:
-    times_ns = {"START": 4000 * MS, "STOP": 5000 * MS}
+    begin_ns, end_ns = (START_NS + stamp_ms * MS for stamp_ms in stamps_ms)
     bag = marked_bag(
         tmp_path,
-        *(
-            mark(time_ns, kind, stamp_ns=START_NS + time_ns + off_ms * MS)
-            for kind, time_ns in times_ns.items()
-        ),
+        mark(4000 * MS, "START", stamp_ns=begin_ns),
+        mark(5000 * MS, "STOP", stamp_ns=end_ns),
     )
 
     (episode,) = find_episodes([bag], "marks", task="wave").episodes
 
-    assert episode.span == span(4000, 5000)
-    check_wording(*caplog.messages)
+    assert episode.span == expected
+    assert bool(caplog.messages) is warned
+    if warned:
+        check_wording(*caplog.messages)
 
 
 def test_episodes_that_were_not_kept_are_named(tmp_path: Path) -> None:

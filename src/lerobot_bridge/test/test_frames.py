@@ -30,7 +30,6 @@ from .bags import (
     say_compressed,
     say_images,
     say_joints,
-    split_bag,
     times_ns,
     twist,
     write_rosbag,
@@ -132,14 +131,6 @@ def test_each_image_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> Non
     assert reds[:100] == [t // (10 * MS) % 256 for t in trembles]
 
 
-def test_frames_are_thirty_a_second(tmp_path: Path) -> None:
-    bag = write_rosbag(tmp_path / "bag", say_arm(3000))
-
-    (part,) = EpisodeFrames(arm_mapping(rate_hz=30), episode_of(bag)).parts
-
-    np.testing.assert_allclose((part - START_NS) / S, np.arange(91) / 30, atol=1e-6)
-
-
 @pytest.mark.parametrize("end", [".png", ".jpg"])
 def test_images_may_be_compressed_and_of_another_size(tmp_path: Path, end: str) -> None:
     said = [each for each in say_arm() if each[0] != "/front/image_raw"]
@@ -190,19 +181,6 @@ def test_what_has_no_stamp_counts_when_it_came(tmp_path: Path) -> None:
     found = list(EpisodeFrames(mapping, episode_of(write_rosbag(tmp_path / "bag", said))).frames())
 
     assert [round(frame.vectors["action"][2], 6) for frame in found] == [i / 20 for i in range(21)]
-
-
-def test_velocities_and_efforts_are_values_too(tmp_path: Path) -> None:
-    state = [{**STATE, "quantity": "velocity", "joints": ["pan"]}, {**STATE, "quantity": "effort"}]
-    mapping = arm_mapping(vectors={"observation.state": state, "action": [LEADER]})
-
-    found = list(
-        EpisodeFrames(mapping, episode_of(write_rosbag(tmp_path / "bag", say_arm()))).frames()
-    )
-
-    np.testing.assert_allclose(
-        found[10].vectors["observation.state"], [math.degrees(0.1), 0.05, 0.0]
-    )
 
 
 @pytest.mark.parametrize("namespace", ["", "/left", "/cell_1/left"])
@@ -275,19 +253,6 @@ def test_long_gaps_part_an_episode(tmp_path: Path) -> None:
     ]
 
 
-def test_a_recording_may_be_split(tmp_path: Path) -> None:
-    bag = split_bag(tmp_path / "bag", say_arm(), 430)
-
-    found = list(EpisodeFrames(arm_mapping(), episode_of(bag)).frames())
-
-    assert [frame.images["front"][0, 0, 0] for frame in found] == [5 * i for i in range(21)]
-    np.testing.assert_allclose(
-        [frame.vectors["observation.state"][0] for frame in found],
-        np.degrees(np.arange(21) / 200),
-        atol=1e-9,
-    )
-
-
 @pytest.mark.parametrize(
     ("storage", "compression"),
     [(StoragePlugin.MCAP, CompressionMode.NONE), (StoragePlugin.SQLITE3, CompressionMode.FILE)],
@@ -329,14 +294,5 @@ def test_interventions_are_marked(tmp_path: Path) -> None:
         arm_mapping(), episode_of(write_rosbag(tmp_path / "bag", say_arm(400)), interventions=spans)
     )
 
-    assert [frame.intervention for frame in frames.frames()] == [
-        False,
-        False,
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-        False,
-    ]
+    flags = [frame.intervention for frame in frames.frames()]
+    assert flags == [i in (2, 3) for i in range(9)]

@@ -7,7 +7,7 @@ import pytest
 
 from lerobot_bridge.limits import ActionLimits
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.mapping_file import load_mapping, parse_mapping
+from lerobot_bridge.mapping_file import parse_mapping
 from policy_inference.errors import RobotError
 from testkit.wording import refusal
 
@@ -39,36 +39,39 @@ def limited_lift(joint: dict[str, Any], asked: float, measured: float) -> tuple[
 
 
 DEGREES = {"unit": "degrees", "position_min": -math.pi / 2, "position_max": math.pi}
+FREE = {"unit": "degrees", "max_relative_target": math.pi / 6}
+RANGE = {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8, "max_relative_target": 0.5}
 
 
-def test_what_is_within_the_limits_is_sent_as_it_is() -> None:
-    assert limited_lift({**DEGREES, "max_relative_target": 1.0}, 12.3, 0.0) == (12.3, False)
-
-
-@pytest.mark.parametrize(("asked", "expected"), [(-91.0, -90.0), (181.0, 180.0)])
-def test_positions_end_at_their_limits(asked: float, expected: float) -> None:
-    assert limited_lift(DEGREES, asked, 0.0) == (pytest.approx(expected), True)
-
-
-def test_limits_of_a_joint_that_counts_the_other_way_are_exchanged() -> None:
-    assert limited_lift({**DEGREES, "sign": -1}, 120.0, 0.0) == (pytest.approx(90.0), True)
-    assert limited_lift({**DEGREES, "sign": -1}, -200.0, 0.0) == (pytest.approx(-180.0), True)
-
-
-@pytest.mark.parametrize(("asked", "expected"), [(90.0, 60.0), (-90.0, 0.0)])
-def test_a_step_begins_at_the_measured_position(asked: float, expected: float) -> None:
-    joint = {"unit": "degrees", "max_relative_target": math.pi / 6}
-    assert limited_lift(joint, asked, 30.0) == (pytest.approx(expected), True)
-
-
-def test_a_step_of_a_range_is_counted_in_the_range() -> None:
-    joint = {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8, "max_relative_target": 0.5}
-    assert limited_lift(joint, 100.0, 10.0) == (pytest.approx(35.0), True)
-
-
-def test_a_joint_beyond_its_limits_is_led_back_in_steps() -> None:
-    joint = {**DEGREES, "max_relative_target": math.pi / 18}
-    assert limited_lift(joint, 300.0, 220.0) == (pytest.approx(210.0), True)
+@pytest.mark.parametrize(
+    ("joint", "asked", "measured", "expected"),
+    [
+        ({**DEGREES, "max_relative_target": 1.0}, 12.3, 0.0, 12.3),
+        (DEGREES, -91.0, 0.0, -90.0),
+        (DEGREES, 181.0, 0.0, 180.0),
+        ({**DEGREES, "sign": -1}, 120.0, 0.0, 90.0),
+        ({**DEGREES, "sign": -1}, -200.0, 0.0, -180.0),
+        (FREE, 90.0, 30.0, 60.0),
+        (FREE, -90.0, 30.0, 0.0),
+        (RANGE, 100.0, 10.0, 35.0),
+        ({**DEGREES, "max_relative_target": math.pi / 18}, 300.0, 220.0, 210.0),
+    ],
+    ids=[
+        "within",
+        "below",
+        "above",
+        "above, counted down",
+        "below, counted down",
+        "step up",
+        "step down",
+        "step in a range",
+        "led back from beyond the limits",
+    ],
+)
+def test_an_action_ends_at_limits_and_a_step_from_the_measured_position(
+    joint: dict[str, Any], asked: float, measured: float, expected: float
+) -> None:
+    assert limited_lift(joint, asked, measured) == (pytest.approx(expected), asked != expected)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +128,3 @@ def test_a_limited_step_needs_a_measured_position() -> None:
     )
     with refusal(RobotError):
         ActionLimits(mapping)
-
-
-def test_values_are_in_the_order_of_the_feature() -> None:
-    mapping = load_mapping("so101")
-    assert ActionLimits(mapping).names == mapping.names("action")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from lerobot_bridge.mapping import (
     ARRAYS,
@@ -24,23 +25,13 @@ from policy_inference.flight.message_types import message_types
 from testkit.wording import refusal
 
 STAMP_NS = 12_000_000_345
-JOINTS = {
-    "pan": {
-        "unit": "degrees",
-        "ros_name": "Rotation",
-        "stiffness": 17.0,
-        "damping": 1.0,
-        "effort_limit": 2.0,
-    },
-    "gripper": {
-        "unit": "range_0_100",
-        "low_rad": -0.2,
-        "high_rad": 1.8,
-        "stiffness": 9.0,
-        "damping": 0.5,
-        "effort_limit": 1.0,
-    },
-}
+JOINTS = yaml.safe_load("""
+pan: {unit: degrees, ros_name: Rotation, stiffness: 17, damping: 1, effort_limit: 2}
+gripper:
+  {unit: range_0_100, low_rad: -0.2, high_rad: 1.8, stiffness: 9, damping: 0.5, effort_limit: 1}
+""")
+FREE = {"free": {"unit": "degrees", "stiffness": 1.0, "damping": 1.0}}
+"""Without a limit of its effort."""
 
 
 def of_recordings() -> Empty:
@@ -63,13 +54,13 @@ def empty_message(request: pytest.FixtureRequest) -> Empty:
     return made()
 
 
-def mapping_that_sends(*sources: dict[str, Any]) -> RobotMapping:
+def mapping_that_sends(*sources: dict[str, Any], joints: Any = JOINTS) -> RobotMapping:
     return parse_mapping(
         {
             "schema_version": 1,
             "robot_type": "arm",
             "rate_hz": 20,
-            "joints": JOINTS,
+            "joints": joints,
             "vectors": {f"observation.part{i}": [source] for i, source in enumerate(sources)},
         },
         "mapping.yaml",
@@ -176,36 +167,24 @@ def test_a_trajectory_takes_one_period(empty_message: Empty) -> None:
 
 
 def test_nan_is_refused(empty_message: Empty) -> None:
-    mapping = mapping_that_sends({"topic": "t", "type": "sensor_msgs/msg/JointState"})
+    mapping = mapping_that_sends({"topic": "t", "type": JOINT_STATE})
     outgoing = Outgoing(mapping, sources_of(mapping), empty_message)
     with refusal(RobotError):
         outgoing.message(np.array([0.0, np.nan]), 0)
 
 
-def test_a_field_that_the_message_lacks_is_named(empty_message: Empty) -> None:
-    mapping = mapping_that_sends(
-        {"topic": "t", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.u"}}
-    )
-    with refusal(RobotError):
-        Outgoing(mapping, sources_of(mapping), empty_message)
-
-
-def test_gaps_in_an_array_are_refused(empty_message: Empty) -> None:
-    mapping = mapping_that_sends(
-        {"topic": "t", "type": "std_msgs/msg/Float64MultiArray", "fields": {"b.pos": "data[1]"}}
-    )
-    with refusal(RobotError):
-        Outgoing(mapping, sources_of(mapping), empty_message)
-
-
-def test_a_joint_command_without_gains_is_refused(empty_message: Empty) -> None:
-    content = {
-        "schema_version": 1,
-        "robot_type": "arm",
-        "rate_hz": 20,
-        "joints": {"pan": {"unit": "degrees", "stiffness": 1.0, "damping": 1.0}},
-        "vectors": {"action": [{"topic": "t", "type": "policy_msgs/msg/JointCommand"}]},
-    }
-    mapping = parse_mapping(content, "mapping.yaml")
+@pytest.mark.parametrize(
+    ("source", "joints"),
+    [
+        ({"type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.u"}}, JOINTS),
+        ({"type": ARRAYS[0], "fields": {"b.pos": "data[1]"}}, JOINTS),
+        ({"type": JOINT_COMMAND}, FREE),
+    ],
+    ids=["a field that the message lacks", "a gap in an array", "a joint without gains"],
+)
+def test_what_no_message_can_hold_is_refused(
+    source: dict[str, Any], joints: dict[str, Any], empty_message: Empty
+) -> None:
+    mapping = mapping_that_sends({"topic": "t", **source}, joints=joints)
     with refusal(RobotError):
         Outgoing(mapping, sources_of(mapping), empty_message)

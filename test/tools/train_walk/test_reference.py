@@ -22,7 +22,7 @@ STEEPEST_RADPS = 2.0
 
 
 @pytest.fixture(params=["lite3", "go2"])
-def robot(request: pytest.FixtureRequest) -> TrainedRobot:
+def posed_robot(request: pytest.FixtureRequest) -> TrainedRobot:
     return load_trained_robot(request.param)
 
 
@@ -30,37 +30,37 @@ def moving(*keys: KeyPose) -> Task:
     return dataclasses.replace(BOW, motion=keys)
 
 
-def test_feet_stay_on_the_ground_where_they_stand(robot: TrainedRobot) -> None:
-    reference, model = reference_of(robot, BOW), build_model(robot.body)
+def test_feet_stay_on_the_ground_where_they_stand(posed_robot: TrainedRobot) -> None:
+    reference, model = reference_of(posed_robot, BOW), build_model(posed_robot.body)
     data, feet = mujoco.MjData(model), []
     for frame, pitch in enumerate(reference.pitch_rad):
         data.qpos[:3] = reference.base_x_m[frame], 0.0, reference.base_z_m[frame]
         data.qpos[3:7] = np.cos(pitch / 2), 0.0, np.sin(pitch / 2), 0.0
         data.qpos[7:19] = reference.joint_pos[frame]
         mujoco.mj_kinematics(model, data)
-        feet.append([data.geom(name).xpos.copy() for name in robot.body.foot_names])
+        feet.append([data.geom(name).xpos.copy() for name in posed_robot.body.foot_names])
     np.testing.assert_allclose(feet, np.tile(feet[0], (len(feet), 1, 1)), atol=1e-6)
     lowest = np.array(feet)[:, :, 2].min(axis=1)
-    np.testing.assert_allclose(lowest, robot.body.feet[0].radius_m, atol=1e-6)
+    np.testing.assert_allclose(lowest, posed_robot.body.feet[0].radius_m, atol=1e-6)
 
 
-def test_a_motion_begins_and_ends_at_rest_in_the_default_pose(robot: TrainedRobot) -> None:
-    reference = reference_of(robot, BOW)
+def test_a_motion_begins_and_ends_at_rest_in_the_default_pose(posed_robot: TrainedRobot) -> None:
+    reference = reference_of(posed_robot, BOW)
     for frame in (0, -1):
-        np.testing.assert_allclose(reference.joint_pos[frame], robot.pose_rad, atol=1e-9)
+        np.testing.assert_allclose(reference.joint_pos[frame], posed_robot.pose_rad, atol=1e-9)
         np.testing.assert_allclose(reference.joint_vel[frame], 0.0, atol=1e-9)
 
 
-def test_velocities_are_those_of_the_positions_and_gentle(robot: TrainedRobot) -> None:
-    reference = reference_of(robot, BOW)
+def test_velocities_are_those_of_the_positions_and_gentle(posed_robot: TrainedRobot) -> None:
+    reference = reference_of(posed_robot, BOW)
     moved = np.diff(reference.joint_pos, axis=0) / POLICY_DT_S
     between = 0.5 * (reference.joint_vel[1:] + reference.joint_vel[:-1])
     np.testing.assert_allclose(moved, between, atol=0.05)
     assert np.abs(reference.joint_vel).max() < STEEPEST_RADPS
 
 
-def test_a_robot_bows_as_far_as_its_key_poses_say(robot: TrainedRobot) -> None:
-    reference = reference_of(robot, BOW)
+def test_a_robot_bows_as_far_as_its_key_poses_say(posed_robot: TrainedRobot) -> None:
+    reference = reference_of(posed_robot, BOW)
     assert reference.pitch_rad.max() == pytest.approx(max(key.pitch_rad for key in BOW.motion))
     low = min(key.up_m for key in BOW.motion)
     assert np.ptp(reference.base_z_m) == pytest.approx(-low)
@@ -87,9 +87,9 @@ def test_key_poses_that_make_no_motion_are_refused(keys: list[KeyPose], problem:
 def test_the_clip_of_a_task_has_names_and_rate(tmp_path: Path) -> None:
     file = tmp_path / "motion.npz"
     assert main(["--robot", "lite3_bow", "--task", "bow", "--output", str(file)]) == 0
-    robot = load_trained_robot("lite3_bow")
+    posed_robot = load_trained_robot("lite3_bow")
     with np.load(file) as clip:
         assert float(clip["fps"]) == 50.0
-        assert tuple(clip["joint_names"]) == robot.body.joint_names
+        assert tuple(clip["joint_names"]) == posed_robot.body.joint_names
         assert clip["body_quat_w"].shape == (201, 1, 4)
-        np.testing.assert_array_equal(clip["joint_pos"], reference_of(robot, BOW).joint_pos)
+        np.testing.assert_array_equal(clip["joint_pos"], reference_of(posed_robot, BOW).joint_pos)

@@ -62,7 +62,6 @@ def waits(job, tell):
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a module whose functions work."""
     name = f"work_{os.getpid()}"
     (tmp_path / f"{name}.py").write_text(WORK, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)

@@ -73,7 +73,6 @@ class Robot:
         )
 
     def recorder(self, folder: Path, **parameters: object) -> EpisodeRecorder:
-        """Return a recorder of a session beside the mapping."""
         mapping = folder / "two_joints.yaml"
         mapping.write_text(MAPPING)
         given = {
@@ -124,7 +123,6 @@ class Robot:
         return future.result()
 
     def ask(self, request: str) -> Trigger.Response:
-        """Ask the recorder for something."""
         return self.call(Trigger, f"episode_recorder/{request}")
 
     def request(self, request: str) -> str:
@@ -134,12 +132,10 @@ class Robot:
         return str(response.message)
 
     def begins(self) -> None:
-        """Send until an episode can begin, and begin one."""
         self.is_ready()
         self.request("start")
 
     def is_ready(self) -> None:
-        """Send until an episode could begin."""
         node = self.recorders[-1]
         self.until(lambda: not node.recorder.obstacle(node.now_ns()), "all topics", sends=True)
 
@@ -156,17 +152,14 @@ class Robot:
         return watch.count >= count
 
     def value(self, key: str) -> str:
-        """Return a value of the newest status."""
         (status,) = self.statuses[-1].status
         return str(next(entry.value for entry in status.values if entry.key == key))
 
     def hears(self, text: str) -> None:
-        """Spin until this text is logged."""
         self.until(lambda: text in self.log, f"{text!r} in the log")
 
     @property
     def log(self) -> str:
-        """What has been logged since the beginning."""
         self._log += self._new_log()
         return self._log
 

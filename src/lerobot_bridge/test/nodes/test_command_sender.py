@@ -13,9 +13,10 @@ pytest.importorskip("rclpy")
 from policy_msgs.msg import JointCommand  # noqa: E402  not without rclpy
 
 from lerobot_bridge.nodes.command_sender import CommandSender  # noqa: E402
+from testkit.waiting import until  # noqa: E402
 from testkit.wording import check_wording, lines_with  # noqa: E402
 
-from .test_robot_link import ACTION, MAPPING, Robot, commanded_modes, wait_until  # noqa: E402
+from .test_robot_link import ACTION, MAPPING, Robot, commanded_modes  # noqa: E402
 
 MEASURED = {"pan.pos": 1.0, "lift.pos": 2.0}
 HOLD, RUN = JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_RUN
@@ -33,7 +34,7 @@ def commanded_robot() -> Iterator[Robot]:
 
 def sender_of(robot: Robot, hold_s: float) -> CommandSender:
     sender = CommandSender(robot.node, MAPPING, hold_s)
-    wait_until(lambda: not sender.troubles())
+    until(lambda: not sender.troubles())
     return sender
 
 
@@ -51,12 +52,12 @@ def test_holding_ends_with_one_last_message_and_begins_again_with_an_action(
         return HOLD in commanded_modes(commanded_robot)
 
     sender.send(ACTION)
-    wait_until(holds)
+    until(holds)
     for _ in range(MORE):
         sender.bridge(MEASURED, [])
     sender.leave(MEASURED)
     sender.send(NEXT)
-    wait_until(lambda: commanded_modes(commanded_robot)[-1] == RUN)
+    until(lambda: commanded_modes(commanded_robot)[-1] == RUN)
     assert commanded_modes(commanded_robot).count(HOLD) == 1, "it was sent after the last message"
     assert commanded_modes(commanded_robot)[-2:] == [HOLD, RUN], (
         "it was repeated after the last message"
@@ -74,12 +75,12 @@ def test_a_trouble_ends_holding_even_when_it_is_over(
         return "no longer repeated" in caplog.text
 
     sender.send(ACTION)
-    wait_until(ends)
+    until(ends)
     for _ in range(MORE):
         sender.bridge(MEASURED, then)
     sender.leave(MEASURED)
     sender.send(NEXT)
-    wait_until(lambda: len(commanded_modes(commanded_robot)) == 2)
+    until(lambda: len(commanded_modes(commanded_robot)) == 2)
     assert [message.sequence for message in commanded_robot.heard["joint_command"]] == [0, 1]
     assert commanded_modes(commanded_robot) == [RUN, RUN]
 
@@ -98,11 +99,11 @@ def test_a_base_is_stopped_once_for_each_action_that_moves_it(
     for action in (ACTION, NEXT):
         sender.send(action)
         expected += [action["x.vel"], 0.0]
-        wait_until(stops)
+        until(stops)
         for _ in range(MORE):
             sender.bridge({}, [])
     sender.send(ACTION)
-    wait_until(lambda: base_speeds(commanded_robot)[-1:] == [0.5])
+    until(lambda: base_speeds(commanded_robot)[-1:] == [0.5])
     assert base_speeds(commanded_robot) == [*expected, 0.5]
     assert len(lines_with(caplog.messages, "logged")) == 1
     check_wording(*lines_with(caplog.messages, "logged"))

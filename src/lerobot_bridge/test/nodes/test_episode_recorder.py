@@ -217,17 +217,6 @@ def test_discarded_episode_leaves_nothing(rig: Robot, tmp_path: Path) -> None:
     ]
 
 
-def test_success_afterwards_is_written_to_the_last_episode(rig: Robot, tmp_path: Path) -> None:
-    rig.recorder(tmp_path)
-    rig.appears()
-    rig.begins()
-    rig.request("stop")
-    rig.request("failure")
-    rig.ends(rig.recorders[-1])
-
-    assert read_sidecar(tmp_path / "session" / "episode_0000").success is False
-
-
 def test_what_holds_is_in_each_episode(rig: Robot, tmp_path: Path) -> None:
     recorder = rig.recorder(tmp_path, extra_topics="description").recorder
     rig.appears()
@@ -276,27 +265,3 @@ def test_policy_in_an_unknown_mode_does_not_drive(rig: Robot, tmp_path: Path) ->
         "the mode",
         sends=True,
     )
-
-
-def test_a_session_is_continued_with_the_next_number(rig: Robot, tmp_path: Path) -> None:
-    rig.appears()
-    for _ in range(2):
-        rig.recorder(tmp_path)
-        rig.begins()
-        rig.request("stop")
-        rig.ends(rig.recorders[-1])
-
-    session = tmp_path / "session"
-    assert [read_sidecar(session / f"episode_{number:04d}").number for number in range(2)] == [0, 1]
-
-
-def test_episode_that_is_recorded_when_the_node_ends_is_kept(rig: Robot, tmp_path: Path) -> None:
-    rig.recorder(tmp_path)
-    rig.appears()
-    rig.begins()
-    rig.sends_seen(3)
-    rig.ends(rig.recorders[-1])
-
-    episode = tmp_path / "session" / "episode_0000"
-    check_wording(read_sidecar(episode).ended)
-    assert len(read_episode(episode)["/joint_states"]) >= 3

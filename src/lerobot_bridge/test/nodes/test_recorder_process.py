@@ -213,7 +213,6 @@ def test_bad_parameters_end_with_status_2(
 
 
 def operate_episodes(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command `episode_operator`."""
     return subprocess.run(
         [sys.executable, "-m", "lerobot_bridge.nodes.episode_operator", *words],
         capture_output=True,
@@ -221,61 +220,37 @@ def operate_episodes(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
-def test_operator_judges_an_episode_that_is_over(
+def test_operator_asks_judges_and_prints_the_answers(
     rig: Robot, start_recorder: Start, tmp_path: Path
 ) -> None:
-    rig.appears()
     start_recorder()
-    for _ in range(2):
-        begins(rig)
-        rig.request("stop")
-    begins(rig)
-    rig.until((tmp_path / "session" / "episode_0001").is_dir, "both episodes")
-
-    judged = operate_episodes("success", "0")
-    assert judged.returncode == 0
-    check_wording(judged.stdout.strip())
-    running = operate_episodes("failure", "2")
-    assert running.returncode == 1
-    check_wording(lines_with(running.stderr, "episode_0002")[0])
-    check_wording(operate_episodes("failure").stdout.strip())
-    rig.request("stop")
-    rig.until((tmp_path / "session" / "episode_0002").is_dir, "the last episode")
-
-    assert [
-        read_sidecar(tmp_path / "session" / f"episode_{number:04d}").success for number in range(3)
-    ] == [True, None, False]
-
-
-def test_operator_says_that_a_person_drives(
-    rig: Robot, start_recorder: Start, tmp_path: Path
-) -> None:
-    rig.appears()
-    start_recorder()
-    begins(rig)
-    check_wording(operate_episodes("intervention", "on").stdout.strip())
-    check_wording(operate_episodes("intervention", "off").stdout.strip())
-    rig.request("stop")
-    episode = tmp_path / "session" / "episode_0000"
-    rig.until(episode.is_dir, "the episode")
-
-    ((begin_ns, end_ns),) = read_sidecar(episode).interventions or ()
-    assert begin_ns < end_ns
-
-
-def test_operator_asks_and_prints_the_answer(rig: Robot, start_recorder: Start) -> None:
-    start_recorder()
+    first, second = (tmp_path / "session" / f"episode_{number:04d}" for number in range(2))
 
     refused = operate_episodes("start")
     assert refused.returncode == 1
     check_wording(lines_with(refused.stderr, "/joint_states:")[0])
     rig.appears()
     begins(rig)
+    for request in ("on", "off"):
+        check_wording(operate_episodes("intervention", request).stdout.strip())
     stopped = operate_episodes("stop")
     assert stopped.returncode == 0
     check_wording(stopped.stdout.strip())
-    rig.until(lambda: rig.value("done") == "1", "the episode to be kept")
+    rig.until(first.is_dir, "the first episode")
+    begins(rig)
+    judged = operate_episodes("success", "0")
+    assert judged.returncode == 0
+    check_wording(judged.stdout.strip())
+    running = operate_episodes("failure", "1")
+    assert running.returncode == 1
+    check_wording(lines_with(running.stderr, "episode_0001")[0])
+    check_wording(operate_episodes("failure").stdout.strip())
+    rig.request("stop")
+    rig.until(second.is_dir, "the second episode")
     status = operate_episodes("status")
     check_wording(status.stdout.splitlines()[0])
     assert "free_mb" in status.stdout
+
+    assert [read_sidecar(episode).success for episode in (first, second)] == [True, False]
+    ((begin_ns, end_ns),) = read_sidecar(first).interventions or ()
+    assert begin_ns < end_ns

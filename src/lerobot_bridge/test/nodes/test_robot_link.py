@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import parse_mapping
@@ -24,38 +25,33 @@ from geometry_msgs.msg import Twist  # noqa: E402  not without rclpy
 from policy_msgs.msg import JointCommand  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image, JointState  # noqa: E402
+from sensor_msgs.msg import Image, JointState  # noqa: E402
 from std_msgs.msg import Float64MultiArray  # noqa: E402
 
 from lerobot_bridge.nodes.robot_link import RobotLink  # noqa: E402
+from testkit.waiting import until  # noqa: E402
 from testkit.wording import check_wording, lines_with, refusal  # noqa: E402
 
 SOON_S = 30.0
-STATE = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
-CONTENT: dict[str, Any] = {
-    "schema_version": 1,
-    "robot_type": "arm",
-    "rate_hz": 30,
-    "joints": {
-        name: {"unit": "degrees", "stiffness": 1.0, "damping": 1.0, "effort_limit": 1.0}
-        for name in ("pan", "lift")
-    },
-    "vectors": {
-        "observation.state": [{**STATE, "timeout_s": 0.2}],
-        "observation.effort": [{**STATE, "quantity": "effort"}],
-    },
-    "cameras": {"front": {"topic": "front/image_raw", "height": 2, "width": 3, "timeout_s": 0.2}},
-    "command": [
-        {"topic": "joint_command", "type": "policy_msgs/msg/JointCommand"},
-        {
-            "topic": "cmd_vel",
-            "type": "geometry_msgs/msg/Twist",
-            "fields": {"x.vel": "linear.x"},
-            "limits": {"x.vel": [-1, 1]},
-        },
-        {"topic": "grip", "type": "std_msgs/msg/Float64MultiArray", "fields": {"grip": "data[0]"}},
-    ],
-}
+CONTENT: dict[str, Any] = yaml.safe_load("""
+schema_version: 1
+robot_type: arm
+rate_hz: 30
+joints:
+  pan: {unit: degrees, stiffness: 1, damping: 1, effort_limit: 1}
+  lift: {unit: degrees, stiffness: 1, damping: 1, effort_limit: 1}
+vectors:
+  observation.state: [{topic: joint_states, type: sensor_msgs/msg/JointState, timeout_s: 0.2}]
+  observation.effort:
+    - {topic: joint_states, type: sensor_msgs/msg/JointState, quantity: effort}
+cameras:
+  front: {topic: front/image_raw, height: 2, width: 3, timeout_s: 0.2}
+command:
+  - {topic: joint_command, type: policy_msgs/msg/JointCommand}
+  - {topic: cmd_vel, type: geometry_msgs/msg/Twist, fields: {x.vel: linear.x},
+     limits: {x.vel: [-1, 1]}}
+  - {topic: grip, type: std_msgs/msg/Float64MultiArray, fields: {grip: 'data[0]'}}
+""")
 MAPPING = parse_mapping(CONTENT, "mapping.yaml")
 IMAGE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -119,6 +115,13 @@ def linked_robot() -> Iterator[Robot]:
     made.close()
 
 
+@pytest.fixture
+def live_robot(linked_robot: Robot) -> Robot:
+    linked_robot.publish("joint_states", linked_joints)
+    linked_robot.publish("front/image_raw", linked_image)
+    return linked_robot
+
+
 @contextmanager
 def linked(
     mapping: RobotMapping = MAPPING, timeout_s: float = SOON_S, hold_s: float = SOON_S
@@ -138,13 +141,6 @@ def linked(
         link.close()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come in time"
-        time.sleep(0.005)
-
-
 def error_of(link: RobotLink) -> str:
     """Return what the link says as soon as it is not content."""
     found: list[str] = []
@@ -156,13 +152,11 @@ def error_of(link: RobotLink) -> str:
             found.append(str(error))
         return bool(found)
 
-    wait_until(fails)
+    until(fails)
     return found[0]
 
 
-def test_the_newest_values_and_images_by_their_names(linked_robot: Robot) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
+def test_the_newest_values_and_images_by_their_names(live_robot: Robot) -> None:
     with linked() as link:
         newest = link.newest()
     np.testing.assert_array_equal(newest.pop("front"), IMAGE)
@@ -203,18 +197,14 @@ def test_a_topic_that_goes_silent_is_named_with_its_age(linked_robot: Robot) -> 
     assert "front" not in text
 
 
-def test_two_publishers_of_a_state_are_refused(linked_robot: Robot) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
+def test_two_publishers_of_a_state_are_refused(live_robot: Robot) -> None:
     with linked() as link:
-        linked_robot.publish("joint_states", linked_joints)
+        live_robot.publish("joint_states", linked_joints)
         text = error_of(link)
     check_wording(*lines_with(text, "/joint_states"))
 
 
-def test_commands_without_a_receiver_are_no_connection(linked_robot: Robot) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
+def test_commands_without_a_receiver_are_no_connection(live_robot: Robot) -> None:
     nobody = {**CONTENT, "command": [{**CONTENT["command"][0], "topic": "elsewhere"}]}
     with (
         refusal(RobotError),
@@ -223,35 +213,29 @@ def test_commands_without_a_receiver_are_no_connection(linked_robot: Robot) -> N
         pass
 
 
-def test_another_sender_of_commands_ends_the_connection(linked_robot: Robot) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
+def test_another_sender_of_commands_ends_the_connection(live_robot: Robot) -> None:
     with linked() as link:
-        linked_robot.node.create_publisher(Twist, "cmd_vel", 10)
+        live_robot.node.create_publisher(Twist, "cmd_vel", 10)
         text = error_of(link)
     check_wording(*lines_with(text, "/cmd_vel"))
 
 
-def test_actions_arrive_and_joint_commands_are_repeated(linked_robot: Robot) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
+def test_actions_arrive_and_joint_commands_are_repeated(live_robot: Robot) -> None:
     with linked() as link:
         link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0})
-        wait_until(lambda: len(linked_robot.heard["joint_command"]) >= 4)
-        wait_until(lambda: bool(linked_robot.heard["cmd_vel"] and linked_robot.heard["grip"]))
-        assert linked_robot.heard["cmd_vel"][0].linear.x == 0.5
-        assert [list(message.data) for message in linked_robot.heard["grip"]] == [[7.0]]
-    wait_until(
-        lambda: linked_robot.heard["joint_command"][-1].mode == JointCommand.MODE_HOLD_MEASURED
-    )
-    *run, held = linked_robot.heard["joint_command"]
+        until(lambda: len(live_robot.heard["joint_command"]) >= 4)
+        until(lambda: bool(live_robot.heard["cmd_vel"] and live_robot.heard["grip"]))
+        assert live_robot.heard["cmd_vel"][0].linear.x == 0.5
+        assert [list(message.data) for message in live_robot.heard["grip"]] == [[7.0]]
+    until(lambda: live_robot.heard["joint_command"][-1].mode == JointCommand.MODE_HOLD_MEASURED)
+    *run, held = live_robot.heard["joint_command"]
     assert {message.mode for message in run} == {JointCommand.MODE_RUN}
     assert [message.sequence for message in (*run, held)] == list(range(len(run) + 1))
     np.testing.assert_allclose([message.position[0] for message in run], np.pi / 2)
     np.testing.assert_allclose(held.position, [-0.25, 0.5])
     assert (held.valid_for.sec, held.valid_for.nanosec) == (0, 200_000_000)
-    wait_until(lambda: linked_robot.heard["cmd_vel"][-1].linear.x == 0.0)
-    assert len(linked_robot.heard["grip"]) == 1
+    until(lambda: live_robot.heard["cmd_vel"][-1].linear.x == 0.0)
+    assert len(live_robot.heard["grip"]) == 1
 
 
 ACTION = {"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0}
@@ -266,31 +250,27 @@ def has_stopped(robot: Robot) -> bool:
 
 
 def test_an_arm_holds_and_a_base_drives_no_longer_than_they_may(
-    linked_robot: Robot, caplog: pytest.LogCaptureFixture
+    live_robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
     with linked(hold_s=0.5) as link:
         link.send(ACTION)
-        wait_until(lambda: has_stopped(linked_robot))
-        wait_until(lambda: JointCommand.MODE_HOLD_MEASURED in commanded_modes(linked_robot))
-        np.testing.assert_allclose(linked_robot.heard["joint_command"][-1].position, [-0.25, 0.5])
+        until(lambda: has_stopped(live_robot))
+        until(lambda: JointCommand.MODE_HOLD_MEASURED in commanded_modes(live_robot))
+        np.testing.assert_allclose(live_robot.heard["joint_command"][-1].position, [-0.25, 0.5])
     check_wording(*lines_with(caplog.messages, "hold_s"))
 
 
 def test_nothing_is_repeated_against_another_sender(
-    linked_robot: Robot, caplog: pytest.LogCaptureFixture
+    live_robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
     with linked() as link:
         link.send(ACTION)
-        wait_until(lambda: len(commanded_modes(linked_robot)) >= 3)
-        linked_robot.node.create_publisher(JointCommand, "joint_command", 10)
-        wait_until(lambda: "no longer repeated" in caplog.text)
+        until(lambda: len(commanded_modes(live_robot)) >= 3)
+        live_robot.node.create_publisher(JointCommand, "joint_command", 10)
+        until(lambda: "no longer repeated" in caplog.text)
     check_wording(*lines_with(caplog.messages, "/joint_command"))
-    wait_until(lambda: has_stopped(linked_robot))
-    assert set(commanded_modes(linked_robot)) == {JointCommand.MODE_RUN}
+    until(lambda: has_stopped(live_robot))
+    assert set(commanded_modes(live_robot)) == {JointCommand.MODE_RUN}
 
 
 def test_nothing_is_repeated_for_an_arm_that_is_somewhere(
@@ -301,7 +281,7 @@ def test_nothing_is_repeated_for_an_arm_that_is_somewhere(
     with linked() as link:
         link.send(ACTION)
         del linked_robot.publishes[state]
-        wait_until(lambda: "no longer repeated" in caplog.text)
+        until(lambda: "no longer repeated" in caplog.text)
     check_wording(*lines_with(caplog.messages, "sensor_msgs/msg/JointState"))
 
 
@@ -313,30 +293,16 @@ def test_an_arm_holds_without_images(linked_robot: Robot) -> None:
         del linked_robot.publishes[camera]
         assert "/front/image_raw" in error_of(link)
         heard = len(commanded_modes(linked_robot))
-        wait_until(lambda: len(commanded_modes(linked_robot)) >= heard + 3)
+        until(lambda: len(commanded_modes(linked_robot)) >= heard + 3)
 
 
-def test_one_value_that_is_not_finite_sends_nothing(linked_robot: Robot) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
+def test_one_value_that_is_not_finite_sends_nothing(live_robot: Robot) -> None:
     with linked() as link:
         with refusal(RobotError):
             link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": np.nan})
         link.send({"pan.pos": 10.0, "lift.pos": 0.0, "x.vel": 0.25, "grip": 1.0})
-        wait_until(lambda: bool(linked_robot.heard["grip"]))
-    assert linked_robot.heard["cmd_vel"][0].linear.x == 0.25
-
-
-def test_images_may_be_compressed(linked_robot: Robot) -> None:
-    import cv2
-
-    data = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish(
-        "front/image_raw", lambda: stamped_now(CompressedImage(format="png", data=data))
-    )
-    with linked() as link:
-        np.testing.assert_array_equal(link.newest()["front"], IMAGE)
+        until(lambda: bool(live_robot.heard["grip"]))
+    assert live_robot.heard["cmd_vel"][0].linear.x == 0.25
 
 
 AT_WORK = """
@@ -364,23 +330,21 @@ def test_a_program_that_is_ended_leaves_the_robot_safe(linked_robot: Robot, numb
     linked_robot.publish("joint_states", linked_joints)
     words = [sys.executable, "-c", AT_WORK, json.dumps(CONTENT)]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as program:
-        wait_until(lambda: bool(linked_robot.heard["cmd_vel"]))
+        until(lambda: bool(linked_robot.heard["cmd_vel"]))
         try:
             program.send_signal(number)
             assert program.wait(SOON_S) == (-number if number == signal.SIGINT else 128 + number)
         finally:
             program.kill()
-    wait_until(lambda: has_stopped(linked_robot))
-    wait_until(lambda: commanded_modes(linked_robot)[-1] == JointCommand.MODE_HOLD_MEASURED)
+    until(lambda: has_stopped(linked_robot))
+    until(lambda: commanded_modes(linked_robot)[-1] == JointCommand.MODE_HOLD_MEASURED)
 
 
-def test_closing_leaves_nothing(linked_robot: Robot) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
+def test_closing_leaves_nothing(live_robot: Robot) -> None:
     before = set(threading.enumerate())
     with linked() as link:
         assert set(threading.enumerate()) > before
-        wait_until(lambda: "link" in linked_robot.node.get_node_names())
+        until(lambda: "link" in live_robot.node.get_node_names())
     assert set(threading.enumerate()) == before
-    wait_until(lambda: "link" not in linked_robot.node.get_node_names())
+    until(lambda: "link" not in live_robot.node.get_node_names())
     link.close()

@@ -108,12 +108,6 @@ def test_a_delay_is_found_over_all_episodes(three_joint_contract: ChunkContract,
     assert (found.error_unshifted > 0.01) is (lag != 0)
 
 
-def test_a_robot_that_rests_has_no_delay(three_joint_contract: ChunkContract) -> None:
-    actions = np.full((10, 3), 7.0)
-
-    assert measure(three_joint_contract, [episode(actions, actions + 1.0)]).lag is None
-
-
 def test_the_trembling_of_a_robot_that_rests_has_no_delay(
     three_joint_contract: ChunkContract,
 ) -> None:
@@ -150,16 +144,6 @@ def test_a_short_episode_does_not_hide_the_delay_of_long_ones(
 
     assert found.lag is not None
     assert found.lag.frames == 3
-
-
-def test_a_step_that_no_frame_has_is_not_measured(three_joint_contract: ChunkContract) -> None:
-    actions = course(8)
-
-    found = measure(
-        three_joint_contract, [episode(actions, actions, every=8, driven=slice(2, 3))]
-    ).by_step
-
-    assert np.flatnonzero(np.isnan(found)).tolist() == [2]
 
 
 def test_an_episode_of_one_frame_is_measured(three_joint_contract: ChunkContract) -> None:

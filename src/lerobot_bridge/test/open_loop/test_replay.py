@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from lerobot_bridge.cli import main
-from model_tools.cli import main as model_tools
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
@@ -44,6 +43,19 @@ def golden_chunks(replayed_bundle: Path) -> dict[str, Tensor]:
 
 
 @pytest.fixture
+def write_golden(tmp_path: Path, golden_chunks: dict[str, Tensor]) -> Callable[..., Path]:
+    """Return what writes a dataset of the golden observations and of actions, one episode each."""
+
+    def write(*actions: Tensor, names: Any = VECTORS, **more: Any) -> Path:
+        episodes = [
+            golden_columns(golden_chunks, each) for each in actions or [followed(golden_chunks, 4)]
+        ]
+        return write_frames(tmp_path / "dataset", episodes, names, **more)
+
+    return write
+
+
+@pytest.fixture
 def replay(replayed_bundle: Path, capsys: pytest.CaptureFixture[str]) -> Replay:
     def run(dataset: Path, *arguments: str) -> tuple[int, Any]:
         capsys.readouterr()
@@ -65,15 +77,7 @@ def replay_text(replayed_bundle: Path, capsys: pytest.CaptureFixture[str]) -> Ca
     return run
 
 
-def test_policy_may_be_given_by_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert main(["replay", str(tmp_path), "--bundle", "nosuch"]) == 4
-
-    check_wording(*lines_with(caplog.messages, "installed"))
-    assert "so101_reach" in caplog.text
-
-
 def golden_columns(golden: dict[str, Tensor], actions: Tensor) -> dict[str, Tensor]:
-    """Return an episode of the golden observations."""
     return {
         "observation.state": golden["state"],
         "action": actions,
@@ -153,18 +157,9 @@ def test_joints_are_found_by_name_in_state_and_action(
 
 
 def test_names_of_another_robot_count_in_their_order(
-    golden_chunks: dict[str, Tensor],
-    tmp_path: Path,
-    replay: Replay,
-    caplog: pytest.LogCaptureFixture,
+    write_golden: Callable[..., Path], replay: Replay, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = {key: ["one", "two", "three"] for key in VECTORS}
-
-    status, found = replay(
-        write_frames(
-            tmp_path / "dataset", [golden_columns(golden_chunks, followed(golden_chunks, 4))], names
-        )
-    )
+    status, found = replay(write_golden(names={key: ["one", "two", "three"] for key in VECTORS}))
 
     assert status == 0
     assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
@@ -172,28 +167,19 @@ def test_names_of_another_robot_count_in_their_order(
 
 
 def test_a_joint_of_another_name_is_refused(
-    golden_chunks: dict[str, Tensor],
-    tmp_path: Path,
-    replay: Replay,
-    caplog: pytest.LogCaptureFixture,
+    write_golden: Callable[..., Path], replay: Replay, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = {**VECTORS, "action": [*NAMES[:2], "jaw.pos"]}
 
-    status, found = replay(
-        write_frames(
-            tmp_path / "dataset", [golden_columns(golden_chunks, followed(golden_chunks, 4))], names
-        )
-    )
-
-    assert (status, found) == (4, None)
+    assert replay(write_golden(names=names)) == (4, None)
     check_wording(*lines_with(caplog.messages, "shoulder_pan.pos"))
 
 
 def test_episodes_are_chosen_by_number(
-    golden_chunks: dict[str, Tensor], tmp_path: Path, replay: Replay
+    golden_chunks: dict[str, Tensor], write_golden: Callable[..., Path], replay: Replay
 ) -> None:
-    episodes = [golden_columns(golden_chunks, followed(golden_chunks, 4) + i) for i in range(5)]
-    dataset = write_frames(tmp_path / "dataset", episodes, VECTORS, tasks=("Stack", "Sort"))
+    actions = followed(golden_chunks, 4)
+    dataset = write_golden(*(actions + i for i in range(5)), tasks=("Stack", "Sort"))
 
     _, found = replay(dataset, "--episodes", "3,0-1")
 
@@ -225,17 +211,13 @@ def test_episodes_are_chosen_by_number(
     ],
 )
 def test_what_cannot_be_is_refused(
-    golden_chunks: dict[str, Tensor],
+    write_golden: Callable[..., Path],
     tmp_path: Path,
     replay: Replay,
     caplog: pytest.LogCaptureFixture,
     arguments: list[str],
 ) -> None:
-    dataset = write_frames(
-        tmp_path / "dataset", [golden_columns(golden_chunks, followed(golden_chunks, 4))], VECTORS
-    )
-
-    assert replay(dataset, *arguments) == (4, None)
+    assert replay(write_golden(), *arguments) == (4, None)
     check_wording(*caplog.messages)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "dataset"]
 
@@ -338,6 +320,7 @@ def test_frames_in_which_a_person_drove_are_left_out_and_counted(
 
 def test_a_joint_that_does_not_change_is_explained(
     golden_chunks: dict[str, Tensor],
+    write_golden: Callable[..., Path],
     tmp_path: Path,
     replay: Replay,
     replay_text: Callable[..., str],
@@ -345,7 +328,7 @@ def test_a_joint_that_does_not_change_is_explained(
     actions, page = followed(golden_chunks, 4), tmp_path / "page.html"
     actions[:, 2] = 40.0
 
-    dataset = write_frames(tmp_path / "dataset", [golden_columns(golden_chunks, actions)], VECTORS)
+    dataset = write_golden(actions)
     _, found = replay(dataset, "--report", str(page))
 
     assert found["joints"]["gripper"]["correlation"] is None
@@ -356,13 +339,11 @@ def test_a_joint_that_does_not_change_is_explained(
 
 def test_wrong_units_are_named(
     golden_chunks: dict[str, Tensor],
-    tmp_path: Path,
+    write_golden: Callable[..., Path],
     replay: Replay,
     replay_text: Callable[..., str],
 ) -> None:
-    actions = 10 * followed(golden_chunks, 4)
-
-    dataset = write_frames(tmp_path / "dataset", [golden_columns(golden_chunks, actions)], VECTORS)
+    dataset = write_golden(10 * followed(golden_chunks, 4))
 
     status, found = replay(dataset)
 
@@ -374,12 +355,13 @@ def test_wrong_units_are_named(
 @pytest.mark.slow
 def test_the_page_has_all_and_refers_to_nothing_outside(
     golden_chunks: dict[str, Tensor],
+    write_golden: Callable[..., Path],
     tmp_path: Path,
     replay: Replay,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    episodes = [golden_columns(golden_chunks, followed(golden_chunks, 4)) for _ in range(14)]
-    dataset, page = write_frames(tmp_path / "dataset", episodes, VECTORS), tmp_path / "page.html"
+    page = tmp_path / "page.html"
+    dataset = write_golden(*[followed(golden_chunks, 4)] * 14)
 
     assert replay(dataset, "--report", str(page))[0] == 0
     text = page.read_text("utf-8")
@@ -392,48 +374,3 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
     assert replay(dataset, "--report", str(page))[0] == 4
     check_wording(*lines_with(caplog.messages, "replaces"))
     assert replay(dataset, "--report", str(page), "--force")[0] == 0
-
-
-@pytest.mark.slow
-@pytest.mark.real_data
-def test_a_dataset_of_lerobot_through_its_checkpoint(
-    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    act, bundle = shared_data / "act", tmp_path / "so100"
-    assert (
-        model_tools(
-            [
-                "export",
-                "act",
-                "--act-path",
-                str(act / "so100_new"),
-                "--export-path",
-                str(bundle),
-                "--units",
-                "degrees",
-                "--robot",
-                "so100",
-                "--fps",
-                "30",
-                "--resize",
-            ]
-        )
-        == 0
-    )
-
-    capsys.readouterr()
-    assert main(["replay", str(act / "dataset_v3"), "--bundle", str(bundle), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-
-    assert found["frames"] == 77
-    assert list(found["joints"]) == [
-        "shoulder_pan",
-        "shoulder_lift",
-        "elbow_flex",
-        "wrist_flex",
-        "wrist_roll",
-        "gripper",
-    ]
-    assert [one["chunks"] for one in found["episodes"]] == [
-        -(-one["frames"] // 50) for one in found["episodes"]
-    ]

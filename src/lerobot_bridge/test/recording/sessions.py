@@ -62,7 +62,6 @@ class Fed:
         )
 
     def send(self, count: int = 1) -> None:
-        """Let time pass and messages come."""
         for _ in range(count):
             self.now_ns += 10 * MS
             self.sent += 1

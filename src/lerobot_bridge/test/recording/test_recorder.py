@@ -29,13 +29,11 @@ from .sessions import MAPPING, MS, TEXT, TOPIC, Fed
 
 @pytest.fixture
 def tight_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MiB."""
     with small_disk(tmp_path / "disk", 8192) as folder:
         yield folder
 
 
 def count(episode: Path) -> int:
-    """Return how many messages an episode has."""
     with AnyReader([episode]) as reader:
         return len(
             [
@@ -58,13 +56,18 @@ def test_messages_of_an_episode_and_none_of_others(tmp_path: Path) -> None:
     fed.send(20)
     fed.stop()
     fed.send(5)
+    fed.hears("episode_0000: kept")
+    with fed.recorder.at() as session:
+        session.judge(False, fed.now_ns)
     fed.close()
 
     episode = tmp_path / "session" / "episode_0000"
     assert count(episode) == 20
     assert recorded_times(episode) == [*range(70 * MS, 270 * MS, 10 * MS)]
     sidecar = read_sidecar(episode)
-    assert sidecar == EpisodeSidecar(number=0, task="Wave.", rate_hz=10, ended=sidecar.ended)
+    assert sidecar == EpisodeSidecar(
+        number=0, task="Wave.", rate_hz=10, success=False, ended=sidecar.ended
+    )
     check_wording(sidecar.ended)
 
 
@@ -346,39 +349,6 @@ def test_unfinished_episode_stays_and_its_number_is_not_used_again(tmp_path: Pat
     assert fed.recorder.session.done == 2
 
 
-def test_session_of_another_mapping_is_refused(tmp_path: Path) -> None:
-    SessionFolder(tmp_path / "session", MAPPING, TEXT).close()
-    other = TEXT.replace(b"rate_hz: 10", b"rate_hz: 20")
-
-    with refusal(PolicyError):
-        SessionFolder(tmp_path / "session", parse_mapping(parse_yaml(other, "b"), "b"), other)
-
-    assert (tmp_path / "session" / "mapping.yaml").read_bytes() == TEXT
-
-
-def test_same_mapping_in_other_words_is_the_same(tmp_path: Path) -> None:
-    SessionFolder(tmp_path / "session", MAPPING, TEXT).close()
-
-    SessionFolder(tmp_path / "session", MAPPING, b"# as before" + TEXT).close()
-
-
-def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "letters.txt").write_text("Dear Sir")
-
-    with refusal(PolicyError):
-        SessionFolder(tmp_path, MAPPING, TEXT)
-
-
-def test_session_that_is_being_recorded_is_refused(tmp_path: Path) -> None:
-    folder = SessionFolder(tmp_path / "session", MAPPING, TEXT)
-
-    with refusal(PolicyError):
-        SessionFolder(tmp_path / "session", MAPPING, TEXT)
-    folder.close()
-
-    SessionFolder(tmp_path / "session", MAPPING, TEXT).close()
-
-
 def test_type_that_is_not_installed_is_named(tmp_path: Path) -> None:
     fed = Fed(tmp_path / "session")
     fed.watch.kind = "no_such_msgs/msg/Thing"
@@ -388,3 +358,21 @@ def test_type_that_is_not_installed_is_named(tmp_path: Path) -> None:
     with refusal(RefusedError):
         fed.start()
     fed.close()
+
+
+def test_folder_of_something_else_or_another_session_is_refused(tmp_path: Path) -> None:
+    session, letters = tmp_path / "session", tmp_path / "letters.txt"
+    folder = SessionFolder(session, MAPPING, TEXT)
+    with refusal(PolicyError):  # it is being recorded
+        SessionFolder(session, MAPPING, TEXT)
+    folder.close()
+    SessionFolder(session, MAPPING, b"# the same" + TEXT).close()
+
+    other = TEXT.replace(b"rate_hz: 10", b"rate_hz: 20")
+    with refusal(PolicyError):
+        SessionFolder(session, parse_mapping(parse_yaml(other, "b"), "b"), other)
+    assert (session / "mapping.yaml").read_bytes() == TEXT
+
+    letters.write_text("Dear Sir")
+    with refusal(PolicyError):
+        SessionFolder(tmp_path, MAPPING, TEXT)

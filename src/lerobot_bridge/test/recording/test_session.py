@@ -70,7 +70,6 @@ def by_hand(session_desk: Desk) -> RecordingSession:
 
 
 def passes(session: RecordingSession, to: int, since: int = 0) -> None:
-    """Let the time pass, s."""
     for second in range(since, to + 1):
         session.tick(second * S)
 
@@ -118,19 +117,6 @@ def test_by_hand_an_episode_begins_at_once_and_none_follows(
     assert (by_hand.done, by_hand.writing) == (0, {0})
     by_hand.kept(0)
     assert (by_hand.done, by_hand.writing) == (1, set())
-
-
-def test_start_in_a_reset_does_not_wait_for_its_end(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(0)
-    auto.start(0)
-    auto.stop(3 * S)
-    assert auto.state is State.RESET
-
-    auto.start(3 * S)
-
-    assert session_desk.begun == [0, 1]
 
 
 def test_next_ends_an_episode_and_another_follows_its_reset(
@@ -213,15 +199,6 @@ def test_finish_keeps_the_episode_and_begins_no_other(
     assert session_desk.begun == [0]
 
 
-def test_session_continues_after_finish(auto: RecordingSession, session_desk: Desk) -> None:
-    auto.start(0)
-    auto.finish(S)
-    auto.start(2 * S)
-    auto.tick(7 * S)
-
-    assert session_desk.begun == [0]
-
-
 def test_episodes_of_earlier_times_count(session_desk: Desk) -> None:
     session = RecordingSession(Course(episodes=3, warm_up_s=0), session_desk, number=7, done=2)
     session.start(0)
@@ -231,28 +208,13 @@ def test_episodes_of_earlier_times_count(session_desk: Desk) -> None:
     assert session.state is State.FINISHED
 
 
-@pytest.mark.parametrize("request_", [RecordingSession.stop, RecordingSession.discard])
-def test_what_ends_an_episode_is_refused_without_one(
-    request_: Callable[[RecordingSession, int], str], auto: RecordingSession
-) -> None:
-    with refusal(RefusedError):
-        request_(auto, 0)
-
-
-def test_start_is_refused_while_one_is_recorded(by_hand: RecordingSession) -> None:
+def test_requests_that_do_not_fit_the_state_are_refused(by_hand: RecordingSession) -> None:
+    for request in (by_hand.stop, by_hand.discard):
+        with refusal(RefusedError):
+            request(0)
     by_hand.start(0)
-
     with refusal(RefusedError):
         by_hand.start(S)
-
-
-def test_start_is_refused_with_what_is_missing(auto: RecordingSession, session_desk: Desk) -> None:
-    session_desk.missing = "/front: none"
-
-    with refusal(RefusedError):
-        auto.start(0)
-
-    assert auto.state is State.IDLE
 
 
 def test_an_episode_waits_until_nothing_is_missing(
@@ -373,18 +335,6 @@ def test_wait_takes_as_long_as_it_would_where_the_clock_jumps(
     assert session_desk.begun == [0]
 
 
-def test_episode_that_could_not_be_written_ends_and_none_follows(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(0)
-    auto.start(0)
-
-    auto.failed(0)
-    auto.tick(99 * S)
-
-    assert (auto.state, auto.done, auto.number, session_desk.begun) == (State.IDLE, 0, 1, [0])
-
-
 def test_episode_that_fails_after_its_end_does_not_count(
     by_hand: RecordingSession, session_desk: Desk
 ) -> None:
@@ -409,15 +359,3 @@ def test_episode_that_fails_while_the_next_is_recorded_does_not_end_that(
     by_hand.failed(0)
 
     assert (by_hand.state, by_hand.number, by_hand.writing) == (State.EPISODE, 2, {1})
-
-
-def test_cut_keeps_what_there_is_and_begins_no_other(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(0)
-    auto.start(0)
-    auto.cut(3 * S, "full")
-    auto.tick(99 * S)
-
-    assert [each.why for each in session_desk.kept] == ["full"]
-    assert (auto.state, session_desk.begun) == (State.IDLE, [0])

@@ -48,21 +48,10 @@ def there_and_back(
     dataset: Path, mapping: dict[str, Any], folder: Path, *arguments: str
 ) -> tuple[RobotMapping, list[list[DatasetFrame]]]:
     """Return the frames of all episodes, as they come from the recordings."""
-    (folder / "given.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
-    assert (
-        main(
-            [
-                "to-bag",
-                str(dataset),
-                "--mapping",
-                str(folder / "given.yaml"),
-                "--output",
-                str(folder / "session"),
-                *arguments,
-            ]
-        )
-        == 0
-    )
+    file = folder / "given.yaml"
+    file.write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
+    words = [str(dataset), "--mapping", str(file), "--output", str(folder / "session")]
+    assert main(["to-bag", *words, *arguments]) == 0
     read = load_mapping(folder / "session" / "mapping.yaml")
     found = find_episodes([folder / "session"])
     assert not found.skipped
@@ -126,92 +115,6 @@ def test_positions_in_every_unit_and_message(tmp_path: Path, kind: str, fps: int
     )
 
     assert_same_dataset(dataset, mapping, found)
-
-
-def test_velocities_efforts_and_any_field_of_any_message(tmp_path: Path) -> None:
-    rng = np.random.default_rng(5)
-    names = {
-        "observation.state": ["pan.vel", "lift.vel", "lift.eff", "pan.eff"],
-        "action": ["x.vel", "theta.vel"],
-        "observation.force": ["z", "sum"],
-    }
-    columns = [
-        {
-            name: rng.uniform(-9, 9, (20, len(values))).astype(np.float32)
-            for name, values in names.items()
-        }
-    ]
-    dataset = write_frames(tmp_path / "dataset", columns, names)
-
-    mapping, found = there_and_back(
-        dataset,
-        {
-            "schema_version": 1,
-            "robot_type": "base",
-            "rate_hz": 30,
-            "joints": JOINTS,
-            "vectors": {
-                "observation.state": [
-                    joint_state_source(
-                        "joint_states", TYPES[0], joints=["pan", "lift"], quantity="velocity"
-                    ),
-                    joint_state_source(
-                        "joint_states", TYPES[0], joints=["lift", "pan"], quantity="effort"
-                    ),
-                ],
-                "action": [
-                    joint_state_source(
-                        "cmd_vel",
-                        "geometry_msgs/msg/Twist",
-                        fields={"x.vel": "linear.x", "theta.vel": "angular.z"},
-                        degrees=["theta.vel"],
-                    )
-                ],
-                "observation.force": [
-                    joint_state_source(
-                        "wrench", "geometry_msgs/msg/WrenchStamped", fields={"z": "wrench.force.z"}
-                    ),
-                    joint_state_source("sum", "std_msgs/msg/Float64", fields={"sum": "data"}),
-                ],
-            },
-        },
-        tmp_path,
-    )
-
-    assert_same_dataset(dataset, mapping, found)
-
-
-def test_what_was_said_of_an_episode_comes_back(tmp_path: Path) -> None:
-    flags = np.zeros(30, bool)
-    flags[[0, 1, 2, 20, 29]] = True
-    columns: dict[str, Tensor] = {
-        "observation.state": np.zeros((30, 4), np.float32),
-        "intervention": flags,
-        "next.success": np.arange(30) == 29,
-    }
-    dataset = write_frames(
-        tmp_path / "dataset",
-        [columns, columns],
-        {"observation.state": POSITIONS},
-        tasks=("Stack", "Sort"),
-    )
-
-    _, found = there_and_back(
-        dataset,
-        {
-            "schema_version": 1,
-            "robot_type": "arm",
-            "rate_hz": 30,
-            "joints": JOINTS,
-            "vectors": {"observation.state": [joint_state_source("joint_states", TYPES[0])]},
-        },
-        tmp_path,
-    )
-    episodes = find_episodes([tmp_path / "session"]).episodes
-
-    assert [one.task for one in episodes] == ["Stack", "Sort"]
-    assert [one.success for one in episodes] == [True, True]
-    assert [frame.intervention for frame in found[1]] == flags.tolist()
 
 
 @pytest.mark.real_data

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,48 +34,29 @@ VECTORS = {
     "observation.height": ["height"],
     "observation.grip": ["gripper.pos"],
 }
-MAPPING: dict[str, Any] = {
-    "schema_version": 1,
-    "robot_type": "mobile_arm",
-    "rate_hz": FPS,
-    "joints": {
-        "pan": {"unit": "degrees", "ros_name": "Rotation", "sign": -1, "zero_rad": 0.1},
-        "gripper": {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8},
-    },
-    "vectors": {
-        "observation.state": [{"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}],
-        "action": [
-            {"topic": "arm/joint_trajectory", "type": "trajectory_msgs/msg/JointTrajectory"},
-            {
-                "topic": "cmd_vel",
-                "type": "geometry_msgs/msg/TwistStamped",
-                "fields": {"x.vel": "twist.linear.x", "theta.vel": "twist.angular.z"},
-            },
-        ],
-        "observation.speed": [
-            {
-                "topic": "joint_states",
-                "type": "sensor_msgs/msg/JointState",
-                "joints": ["pan"],
-                "quantity": "velocity",
-            }
-        ],
-        "observation.height": [
-            {
-                "topic": "odom",
-                "type": "nav_msgs/msg/Odometry",
-                "fields": {"height": "pose.pose.position.z"},
-            }
-        ],
-        "observation.grip": [
-            {"topic": "grip", "type": "std_msgs/msg/Float64MultiArray", "joints": ["gripper"]}
-        ],
-    },
-    "cameras": {
-        "front": {"topic": "front/image_raw", "height": 24, "width": 32},
-        "wrist": {"topic": "wrist/image_raw/compressed", "height": 24, "width": 32},
-    },
-}
+MAPPING: dict[str, Any] = yaml.safe_load("""
+schema_version: 1
+robot_type: mobile_arm
+rate_hz: 20
+joints:
+  pan: {unit: degrees, ros_name: Rotation, sign: -1, zero_rad: 0.1}
+  gripper: {unit: range_0_100, low_rad: -0.2, high_rad: 1.8}
+vectors:
+  observation.state: [{topic: joint_states, type: sensor_msgs/msg/JointState}]
+  action:
+    - {topic: arm/joint_trajectory, type: trajectory_msgs/msg/JointTrajectory}
+    - {topic: cmd_vel, type: geometry_msgs/msg/TwistStamped,
+       fields: {x.vel: twist.linear.x, theta.vel: twist.angular.z}}
+  observation.speed:
+    - {topic: joint_states, type: sensor_msgs/msg/JointState, joints: [pan], quantity: velocity}
+  observation.height:
+    - {topic: odom, type: nav_msgs/msg/Odometry, fields: {height: pose.pose.position.z}}
+  observation.grip:
+    - {topic: grip, type: std_msgs/msg/Float64MultiArray, joints: [gripper]}
+cameras:
+  front: {topic: front/image_raw, height: 24, width: 32}
+  wrist: {topic: wrist/image_raw/compressed, height: 24, width: 32}
+""")
 Said = list[tuple[int, str, Any]]
 ToBag = Callable[..., int]
 
@@ -114,17 +95,8 @@ def to_bag(tmp_path: Path) -> ToBag:
     def run(dataset: Path, *arguments: str, mapping: dict[str, Any] = MAPPING) -> int:
         file = tmp_path / "given.yaml"
         file.write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
-        return main(
-            [
-                "to-bag",
-                str(dataset),
-                "--mapping",
-                str(file),
-                "--output",
-                str(tmp_path / "session"),
-                *arguments,
-            ]
-        )
+        words = [str(dataset), "--mapping", str(file), "--output", str(tmp_path / "session")]
+        return main(["to-bag", *words, *arguments])
 
     return run
 
@@ -319,8 +291,13 @@ def bag_mapping_with(**changes: Any) -> dict[str, Any]:
     return mapping
 
 
-def fields(topic: str, kind: str, **names: str) -> Sequence[dict[str, Any]]:
-    return [{"topic": topic, "type": kind, "fields": names}]
+def vector_of(name: str, topic: str, kind: str, **more: Any) -> dict[str, Any]:
+    """Return the mapping with another source of a vector."""
+    source = {"topic": topic, "type": kind, **more}
+    return bag_mapping_with(**{f"vectors__observation.{name}": [source]})
+
+
+GRIP_OF_STATES = vector_of("grip", "joint_states", "sensor_msgs/msg/JointState", joints=["gripper"])
 
 
 @pytest.mark.parametrize(
@@ -330,40 +307,10 @@ def fields(topic: str, kind: str, **names: str) -> Sequence[dict[str, Any]]:
         bag_mapping_with(cameras__side={"topic": "side/image_raw", "height": 24, "width": 32}),
         bag_mapping_with(cameras__front__height=48),
         bag_mapping_with(joints__wrist={"unit": "degrees"}),
-        {
-            **MAPPING,
-            "vectors": {
-                **MAPPING["vectors"],
-                "observation.tactile": fields("touch", "std_msgs/msg/Float64", touch="data"),
-            },
-        },
-        {
-            **MAPPING,
-            "vectors": {
-                **MAPPING["vectors"],
-                "observation.height": fields("odom", "my_msgs/msg/Height", height="height"),
-            },
-        },
-        {
-            **MAPPING,
-            "vectors": {
-                **MAPPING["vectors"],
-                "observation.height": fields("odom", "nav_msgs/msg/Odometry", height="pose.height"),
-            },
-        },
-        {
-            **MAPPING,
-            "vectors": {
-                **MAPPING["vectors"],
-                "observation.grip": [
-                    {
-                        "topic": "joint_states",
-                        "type": "sensor_msgs/msg/JointState",
-                        "joints": ["gripper"],
-                    }
-                ],
-            },
-        },
+        vector_of("tactile", "touch", "std_msgs/msg/Float64", fields={"touch": "data"}),
+        vector_of("height", "odom", "my_msgs/msg/Height", fields={"height": "height"}),
+        vector_of("height", "odom", "nav_msgs/msg/Odometry", fields={"height": "pose.height"}),
+        GRIP_OF_STATES,
     ],
     ids=[
         "30 frames per second",
@@ -390,21 +337,8 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
 def test_features_of_one_topic_may_say_the_same(tmp_path: Path, to_bag: ToBag) -> None:
     given = episode_columns()
     given["observation.grip"] = given["observation.state"][:, 1:]
-    mapping = {
-        **MAPPING,
-        "vectors": {
-            **MAPPING["vectors"],
-            "observation.grip": [
-                {
-                    "topic": "joint_states",
-                    "type": "sensor_msgs/msg/JointState",
-                    "joints": ["gripper"],
-                }
-            ],
-        },
-    }
 
-    assert to_bag(dataset_of(tmp_path / "dataset", given), mapping=mapping) == 0
+    assert to_bag(dataset_of(tmp_path / "dataset", given), mapping=GRIP_OF_STATES) == 0
 
 
 def test_joints_without_an_ending_are_positions(tmp_path: Path, to_bag: ToBag) -> None:
