@@ -22,12 +22,22 @@ def with_edits(parsed: Mapping[str, Any], edits: Edits | None = None) -> dict[st
 
 
 def set_key(node: Any, key: str, value: object) -> None:
-    """Set one key in place; sections on the way to it are made."""
-    *parents, last = key.split(".")
-    for name in parents:
-        node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
-    place = int(last) if isinstance(node, list) else last
-    if value is MISSING:
+    """Set one key in place; sections on the way to it are made.
+
+    In a key, `*` is every key of a section, and `+` the place behind the end of a list.
+    """
+    name, _, rest = key.partition(".")
+    if name == "*":
+        for each in list(node):
+            set_key(node, f"{each}.{rest}", value)
+        return
+    if name == "+":
+        node.append(value)
+        return
+    place: Any = int(name) if isinstance(node, list) else name
+    if rest:
+        set_key(node[place] if isinstance(node, list) else node.setdefault(place, {}), rest, value)
+    elif value is MISSING:
         del node[place]
     else:
         node[place] = value

@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 import yaml
 
 from model_tools.make.importers.import_bundle import ImportRequest
+from testkit.edits import Edits, with_edits
 
 from .small_models import save_policy
 
@@ -40,8 +39,6 @@ ANSWERS = (
 
 MakeRequest = Callable[..., ImportRequest]
 WriteRobot = Callable[[str], str]
-ABSENT = object()
-"""In the place of a value: the key is taken away."""
 
 
 class Writer(yaml.SafeDumper):
@@ -57,21 +54,6 @@ Writer.add_representer(
 )
 
 
-def put(node: Any, place: str, value: object) -> None:
-    """Put a value at a dotted place; `*` is every key, `+` the end of a list."""
-    head, _, rest = place.partition(".")
-    if head == "+":
-        node.append(value)
-        return
-    for key in list(node) if head == "*" else [int(head) if isinstance(node, list) else head]:
-        if rest:
-            put(node[key], rest, value)
-        elif value is ABSENT:
-            del node[key]
-        else:
-            node[key] = value
-
-
 @pytest.fixture
 def request_for(tmp_path: Path) -> MakeRequest:
     """Write a source, with values changed at places, beside a model, and ask to import it."""
@@ -79,17 +61,14 @@ def request_for(tmp_path: Path) -> MakeRequest:
     def make(
         source: dict[str, Any] | str,
         width: int,
-        changes: Mapping[str, object] = MappingProxyType({}),
+        changes: Edits | None = None,
         *,
         model: Path | None = None,
         **options: Any,
     ) -> ImportRequest:
         file = tmp_path / "source.yaml"
         if isinstance(source, dict):
-            source = copy.deepcopy(source)
-            for place, value in changes.items():
-                put(source, place, value)
-            source = yaml.dump(source, Dumper=Writer, sort_keys=False)
+            source = yaml.dump(with_edits(source, changes), Dumper=Writer, sort_keys=False)
         file.write_text(source, encoding="utf-8")
         model = model or save_policy(tmp_path / "policy.onnx", width, 2)
         return ImportRequest(source=file, model=model, **options)

@@ -15,9 +15,10 @@ from model_tools.make.importers.import_bundle import import_bundle, make_draft
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import PhaseStand
 from policy_inference.bundle.load import load_bundle
+from testkit.edits import MISSING
 from testkit.wording import check_wording, refusal
 
-from .conftest import ABSENT, ANSWERS, MakeRequest, WriteRobot
+from .conftest import ANSWERS, MakeRequest, WriteRobot
 from .small_models import save_policy
 from .small_runs import DEPLOY, DEPLOY_WIDTH, urdf
 
@@ -210,7 +211,7 @@ def test_an_action_that_the_contract_cannot_say_is_a_question_that_names_it(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"stiffness": ABSENT},
+        {"stiffness": MISSING},
         {"default_joint_pos": [0.0]},
         {"stiffness": [1.0]},
         {"joint_ids_map": [0, 0]},
@@ -223,7 +224,7 @@ def test_an_action_that_the_contract_cannot_say_is_a_question_that_names_it(
         {f"{ACTION}.joint_ids": [0, 7]},
         {f"{ACTION}.joint_ids": "slice(0)"},
         {f"{ACTION}.joint_ids": "slice(None, None, 0)"},
-        {"observations.last_action": ABSENT},
+        {"observations.last_action": MISSING},
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place(

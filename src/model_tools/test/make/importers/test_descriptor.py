@@ -6,9 +6,10 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import make_draft
+from testkit.edits import MISSING
 from testkit.wording import check_wording, refusal
 
-from .conftest import ABSENT, MakeRequest
+from .conftest import MakeRequest
 from .small_runs import DESCRIPTOR, DESCRIPTOR_WIDTH
 
 
@@ -39,12 +40,12 @@ def test_joints_of_the_user_are_refused(request_for: MakeRequest) -> None:
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        ("scene.dt", ABSENT),
+        ("scene.dt", MISSING),
         ("articulations.robot.default_joint_pos", [0.0]),
         ("articulations.second", {}),
         ("observations.policy.0.shape", []),
         ("actions.0.scale", "half"),
-        ("actions.0.joint_names.1", ABSENT),
+        ("actions.0.joint_names.1", MISSING),
         ("observations.policy.1.joint_pos_offsets", [0.0, 0.0]),
         ("observations.policy.1.joint_vel_offsets", [0.0, 1.0]),
     ],

@@ -12,9 +12,10 @@ from safetensors.numpy import save_file
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import make_draft
+from testkit.edits import MISSING
 from testkit.wording import check_wording, refusal
 
-from .conftest import ABSENT, MakeRequest
+from .conftest import MakeRequest
 from .small_models import save
 from .small_runs import LEAPP
 
@@ -54,7 +55,7 @@ def test_feedback_of_another_output_is_a_recurrent_state(
 ) -> None:
     changes = {
         "models.policy.outputs.+": {"name": "raw", "shape": [1, 2]},
-        "pipeline.feedback_connections": ABSENT,
+        "pipeline.feedback_connections": MISSING,
         "pipeline.feedback_flow": {"policy/raw": ["policy/previous"]},
     }
     draft = make_draft(request_for(LEAPP, 0, changes, model=model_of(tmp_path, raw=True)))
@@ -96,7 +97,7 @@ def test_joints_of_the_user_are_refused(request_for: MakeRequest, leapp_model: P
 @pytest.mark.parametrize(
     ("place", "value", "key"),
     [
-        ("models.policy.inputs.0.element_names", ABSENT, "observations.rotation.terms[0].term"),
+        ("models.policy.inputs.0.element_names", MISSING, "observations.rotation.terms[0].term"),
         ("pipeline.initial_values", "first.safetensors", "action"),
         ("pipeline.outputs.policy.+", "velocities", "action"),
     ],
@@ -114,10 +115,10 @@ def test_what_the_contract_cannot_say_is_asked_for(
     [
         ("models.second", {}),
         ("models.policy.parameters.sha256sum", "0" * 64),
-        ("models.policy.inputs.2", ABSENT),
+        ("models.policy.inputs.2", MISSING),
         ("pipeline.feedback_connections", {"other/a": ["policy/q"]}),
         ("models.policy.outputs.0.kind", "target/body/pose"),
-        ("models.policy.parameters", ABSENT),
+        ("models.policy.parameters", MISSING),
         ("pipeline.initial_values", "cut.safetensors"),
         ("pipeline.initial_values", "/tmp/outside.safetensors"),
         ("pipeline.initial_values", "../outside.safetensors"),
