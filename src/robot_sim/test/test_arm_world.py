@@ -151,13 +151,6 @@ def test_thirty_periods_are_a_second_to_the_nanosecond(arm_world: ArmWorld) -> N
         arm_world.step(2 * MS)
 
 
-def test_a_command_for_another_robot_is_refused(arm_world: ArmWorld) -> None:
-    wrong = arm_command(np.zeros(6))
-    object.__setattr__(wrong, "joint_names", (*SO101.joint_names[:5], "jaw"))
-    with refusal(SimError):
-        arm_world.apply(wrong)
-
-
 @pytest.mark.parametrize("size", [(96, 128), (480, 640)])
 def test_the_front_camera_sees_the_cube_where_it_is(size: tuple[int, int]) -> None:
     for seed in (1, 2, 3, 4):
@@ -186,11 +179,18 @@ def test_an_image_is_the_same_again_and_after_another_size(arm_world: ArmWorld) 
     assert np.array_equal(first, arm_world.render("front"))
 
 
-def test_cameras_and_sizes_that_are_not_there_are_refused(arm_world: ArmWorld) -> None:
+def test_cameras_sizes_joints_and_points_that_are_not_there_are_refused(
+    arm_world: ArmWorld,
+) -> None:
     with refusal(SimError):
         arm_world.render("top")
     with refusal(SimError):
         ArmWorld(image_size=(96, 4000))
+    wrong = replace(arm_command(np.zeros(6)), joint_names=(*SO101.joint_names[:5], "jaw"))
+    with refusal(SimError):
+        arm_world.apply(wrong)
+    with refusal(SimError):
+        solve(arm_world.model, np.array([0.9, 0.0, 0.1]), start_rad=SO101.home_rad)
 
 
 def test_the_expert_reaches_every_cube_and_moves_none() -> None:
@@ -223,11 +223,6 @@ def test_a_tip_that_only_passes_by_has_not_reached(arm_world: ArmWorld) -> None:
     assert not look(1099, over)
     assert look(1100, over)
     assert look(1200, over + 0.01), "what was reached stays reached"
-
-
-def test_a_point_out_of_reach_is_refused(arm_world: ArmWorld) -> None:
-    with refusal(SimError):
-        solve(arm_world.model, np.array([0.9, 0.0, 0.1]), start_rad=SO101.home_rad)
 
 
 def reddish(image: Frame) -> npt.NDArray[np.bool_]:

@@ -6,11 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,53 +16,9 @@ from policy_inference.bundle.load import bundle_folder
 from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE, Workshop
 from robot_sim.demo.fleet.main import EXPECTED, verdict
 from robot_sim.demo.fleet.robot import MARK, RobotView, kill_marked
-from robot_sim.demo.fleet.servers import LOOPBACK, Network
 from robot_sim.demo.fleet.timeline import Timeline, TimelineEvent, draw
 from robot_sim.errors import SimError
 from testkit.wording import check_wording, refusal
-
-
-@pytest.fixture
-def echo() -> Iterator[int]:
-    """A server that sends back what it gets; its port."""
-    with socket.create_server((LOOPBACK, 0)) as listener:
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    client, _ = listener.accept()
-                    threading.Thread(target=answer, args=(client,), daemon=True).start()
-
-        def answer(client: socket.socket) -> None:
-            with client, suppress(OSError):
-                while part := client.recv(1 << 16):
-                    client.sendall(part)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield int(listener.getsockname()[1])
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def ask_socket(connection: socket.socket, text: bytes) -> bytes:
-    connection.sendall(text)
-    return connection.recv(1 << 16)
-
-
-def test_what_was_connected_ends_with_a_cut_and_nothing_connects_until_it_is_over(
-    echo: int,
-) -> None:
-    network = Network(echo)
-    place = (LOOPBACK, network.port)
-    with socket.create_connection(place, 5.0) as connection:
-        assert ask_socket(connection, b"whole") == b"whole"
-        network.cut()
-        assert connection.recv(1 << 16) == b""
-    with suppress(OSError), socket.create_connection(place, 5.0) as connection:
-        assert ask_socket(connection, b"cut") == b""
-    network.restore()
-    with socket.create_connection(place, 5.0) as connection:
-        assert ask_socket(connection, b"again") == b"again"
-    network.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ from robot_sim.figures import LITE3, load_robot
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
 from robot_sim.world import World, position_command
-from testkit.wording import check_wording, lines_with, refusal
+from testkit.wording import check_wording, refusal
 
 KEYS = [
     "backend",
@@ -114,8 +115,13 @@ def test_only_the_time_in_run_counts(standing_trace: Trace) -> None:
     np.testing.assert_allclose(walked(standing_trace, left_run=False).time_s[[0, -1]], [3.0, 3.98])
 
 
-def test_lying_down_on_request_is_no_fall(standing_trace: Trace) -> None:
+def test_lying_down_on_request_is_no_fall_and_sinking_after_a_fault_ends_the_walk(
+    standing_trace: Trace,
+) -> None:
     assert measured(sunk(standing_trace), REPORTED).falls == 0
+    metrics = measured(sunk(standing_trace), dataclasses.replace(REPORTED, left_run=True))
+    assert metrics.falls == 1
+    assert metrics.duration_s == pytest.approx(0.98)
 
 
 def test_a_hold_at_the_end_counts_as_walking(standing_trace: Trace) -> None:
@@ -129,16 +135,6 @@ def test_a_robot_that_is_down_when_the_policy_begins_has_fallen(standing_trace: 
     pos_world = standing_trace.pos_world.copy()
     pos_world[:, 2] = 0.05
     assert measured(dataclasses.replace(standing_trace, pos_world=pos_world), REPORTED).falls == 1
-
-
-def test_sinking_after_a_fault_is_a_fall(standing_trace: Trace) -> None:
-    left = dataclasses.replace(REPORTED, left_run=True)
-    assert measured(sunk(standing_trace), left).falls == 1
-
-
-def test_time_after_a_fault_is_no_time_of_walking(standing_trace: Trace) -> None:
-    left = dataclasses.replace(REPORTED, left_run=True)
-    assert measured(sunk(standing_trace), left).duration_s == pytest.approx(0.98)
 
 
 def test_a_walk_without_run_is_an_error(standing_trace: Trace) -> None:
@@ -156,23 +152,10 @@ def test_the_summary_has_the_promised_keys_and_is_json(standing_trace: Trace) ->
     assert summary["guard_events"] == {"stale_command": 2, "effort": 1}
     assert summary["latency_ms"] == {"p50": 0.5, "p99": 1.0, "max": 2.0}
     assert summary["duration_s"] == pytest.approx(0.98)
+    assert summary["ticks_since_activation"] == 300
+    assert summary["mean_velocity_error_mps"] is None  # too short to settle
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-
-
-def test_ticks_are_those_since_activation_and_say_so(standing_trace: Trace) -> None:
-    metrics = measured(standing_trace, REPORTED)
-    assert summarise(metrics, REPORTED)["ticks_since_activation"] == 300
-    check_wording(*lines_with(table(metrics, REPORTED), "activation"))
-
-
-def test_a_walk_too_short_to_settle_has_no_velocity_error(standing_trace: Trace) -> None:
-    assert (
-        summarise(measured(standing_trace, REPORTED), REPORTED)["mean_velocity_error_mps"] is None
-    )
-
-
-def test_the_table_says_what_could_not_be_measured(standing_trace: Trace) -> None:
-    check_wording(*lines_with(table(measured(standing_trace, REPORTED), REPORTED), "measured"))
+    check_wording(table(measured(standing_trace, REPORTED), REPORTED))
 
 
 @pytest.mark.parametrize(
@@ -188,12 +171,6 @@ def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, 
     assert reported.reason == "after"
     assert reported.latency_ms[1] == pytest.approx(2.0)
     assert reported.guard_events == {"effort": 2}
-
-
-def test_the_table_names_the_guard_events(standing_trace: Trace) -> None:
-    text = table(measured(standing_trace, REPORTED), REPORTED)
-    check_wording(*lines_with(text, "stale_command"))
-    check_wording(*lines_with(text, "some_bundle"))
 
 
 def test_the_plots_are_an_image(standing_trace: Trace, tmp_path: Path) -> None:
@@ -217,19 +194,22 @@ def test_other_robots_are_measured_and_drawn_by_their_own_figures(
         assert image.width > 1000
 
 
-def test_a_robot_without_a_policy_of_ours_needs_a_bundle(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("demo", "words"),
+    [
+        (main, ["--robot", "g1"]),
+        (main, ["--robot", "lite4"]),
+        (main, ["--robot", "so101"]),
+        *((main, ["--seconds", text]) for text in ("0", "-1", "nan", "4000", "ten")),
+        *((act_main, ["--episodes", text]) for text in ("0", "1.5", "ten")),
+    ],
+)
+def test_a_demo_that_cannot_be_is_refused(
+    demo: Callable[[list[str]], object], words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        main(["--robot", "g1"])
-    check_wording(*lines_with(capsys.readouterr().err, "--bundle:"))
-
-
-def test_a_robot_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    for robot in ("lite4", "so101"):
-        with pytest.raises(SystemExit):
-            main(["--robot", robot])
-        check_wording(*lines_with(capsys.readouterr().err, "--robot:"))
+    with pytest.raises(SystemExit, match="2"):
+        demo(words)
+    check_wording(capsys.readouterr().err.splitlines()[-1])
 
 
 @pytest.mark.parametrize("mode", [RUN, HOLD])
@@ -276,24 +256,6 @@ def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
     assert (tmp_path / "plots.png").exists()
     assert not (tmp_path / "walk.mp4").exists()
     assert "libosmesa6" in result.stderr
-
-
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "4000", "ten"])
-def test_a_duration_that_cannot_be_is_refused(
-    seconds: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["--seconds", seconds])
-    check_wording(*lines_with(capsys.readouterr().err, "number"))
-
-
-@pytest.mark.parametrize("episodes", ["0", "1.5", "ten"])
-def test_a_number_of_episodes_that_cannot_be_is_refused(
-    episodes: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        act_main(["--episodes", episodes])
-    check_wording(*lines_with(capsys.readouterr().err, "number"))
 
 
 def _broken_opengl(folder: Path) -> Path:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from robot_sim.drives import Drives, position_command
-from robot_sim.figures import LITE3
 from robot_sim.model import build_model
 
 # Knees nearly straight: the lightest load a knee drive can have in the air.
@@ -39,23 +38,6 @@ def test_an_explicit_pd_loop_at_200_hz_shakes_the_same_legs() -> None:
     model = build_model(timestep_s=0.005)
     model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
     assert swing_in_the_air(model, 1.0) > 1.0
-
-
-def test_mass_is_the_sum_of_the_published_links() -> None:
-    model = build_model()
-    assert model.body_mass.sum() == pytest.approx(5.6056 + 4 * (0.550 + 0.86 + 0.153 + 0.02))
-
-
-def test_joints_and_actuators_come_in_the_order_of_the_policy() -> None:
-    model = build_model()
-    assert tuple(model.joint(1 + i).name for i in range(model.nu)) == LITE3.joint_names
-    assert tuple(model.joint(int(j)).name for j in model.actuator_trnid[:, 0]) == LITE3.joint_names
-
-
-def test_joint_limits_are_in_radians_and_efforts_in_newton_metres() -> None:
-    model = build_model()
-    np.testing.assert_allclose(model.jnt_range[1:], LITE3.range_rad)
-    np.testing.assert_allclose(model.actuator_forcerange[:, 1], LITE3.effort_limit_nm)
 
 
 def test_visible_shapes_weigh_and_touch_nothing() -> None:

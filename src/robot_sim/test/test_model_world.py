@@ -246,16 +246,6 @@ COLLISION = '<collision><geometry><mesh filename="package://x/hull.stl"/></geome
             {"joints": ("yaw",), "free_base": False},
         ),
     ],
-    ids=[
-        "none.xml robot model nothing",
-        "robot model folder without",
-        "figures robot give folder",
-        "XML Errorfound XML",
-        "missing fl_knee model has",
-        "site body head IMU",
-        "shapes collide ground none",
-        "hull.stl put meshes collision",
-    ],
 )
 def test_a_model_that_cannot_be_used_gets_one_clear_error(
     tmp_path: Path, make: Any, how: dict[str, Any]

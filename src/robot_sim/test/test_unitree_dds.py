@@ -5,6 +5,7 @@
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from testkit.wording import check_wording, lines_with
 
 from .test_unitree_messages import SIZES, numbered_message
 from .unitree_client import Client, declared_type, request_sample
-from .unitree_robot import CHECK, RELEASE, SELECT, STAND_DOWN, low_cmd
+from .unitree_robot import CHECK, RELEASE, SELECT, low_cmd
 
 FOLDED = np.tile([0.0, 1.36, -2.65], 4)
 
@@ -105,7 +106,7 @@ def g1() -> Iterator[Client]:
 
 @pytest.mark.ros
 class TestProcess:
-    def test_a_driver_releases_the_robot_lets_it_stand_up_and_damps_it(
+    def test_refused_commands_are_counted_and_a_driver_may_go(
         self, go2_client: Client, tmp_path: Path
     ) -> None:
         events, trace = tmp_path / "events.jsonl", tmp_path / "walk.npz"
@@ -113,84 +114,26 @@ class TestProcess:
         state = go2_client.state()
         assert messages.crc(state) == int(state["crc"])
         assert json.loads(go2_client.ask(CHECK).data)["name"] == "ai"
-        go2_client.ask(STAND_DOWN, service="sport")
-        go2_client.until(
-            lambda: go2_client.state()["motor_state"]["q"][2] < -2.6, "a robot that lies"
-        )
-        go2_client.ask(RELEASE)
-        go2_client.until(
-            lambda: json.loads(go2_client.ask(CHECK).data)["name"] == "", "the release"
-        )
-        began = time.monotonic()
-        stand = np.array([0.0, 0.8, -1.5] * 4)
-
-        def command() -> None:
-            part = min(1.0, (time.monotonic() - began) / 1.5)
-            pose = FOLDED + part * (stand - FOLDED)
-            go2_client.send(low_cmd("go", pose, stiffness=60.0, damping=3.0))
-
-        go2_client.until(lambda: time.monotonic() > began + 2.5, "standing up", each=command)
-        go2_client.until(
-            lambda: np.abs(go2_client.state()["motor_state"]["q"][:12] - stand).max() < 0.2, "it"
-        )
-        damping = low_cmd("go", stand, stiffness=0.0, damping=3.0)
-        go2_client.until(
-            lambda: "damped" in events.read_text(), "damping", each=lambda: go2_client.send(damping)
-        )
-        go2_client.end(process)
-        # A request whose answer was lost is made again.
-        happened = list(dict.fromkeys(json.loads(line)["event"] for line in events.open()))
-        assert happened == ["standing_down", "mode_released", "following", "damped"]
-        walked = Trace.load(trace)
-        assert walked.pos_world[:, 2].max() > 0.25
-        targets = walked.target[np.isfinite(walked.target).all(axis=1)]
-        assert targets[-1] == pytest.approx(stand, abs=1e-5)
-
-    def test_refused_commands_are_counted_in_the_log(
-        self, go2_client: Client, tmp_path: Path
-    ) -> None:
-        events = tmp_path / "events.jsonl"
-        process = go2_client.start("--event-file", str(events))
-        go2_client.state()
-        wrong = low_cmd("go", FOLDED, stiffness=60.0, damping=3.0, crc=1)
-        go2_client.until(
-            lambda: events.is_file() and "wrong_crc" in events.read_text(),
-            "the event",
-            each=lambda: go2_client.send(wrong),
-        )
-        log = go2_client.end(process)
-        assert log.count("ignored: wrong_crc") == 1
-        check_wording(*lines_with(log, "wrong_crc"))
-        assert "Traceback" not in log
-
-    def test_nothing_of_it_describes_its_type_so_that_the_makers_dds_can_read_it(
-        self, go2_client: Client
-    ) -> None:
-        process = go2_client.start()
-        go2_client.state()
-        go2_client.ask(CHECK)
+        # The maker's DDS can read it: nothing of it describes its type.
         others, own = go2_client.endpoints()
         assert own["rt/lowstate"]
         assert {"rt/lowstate", "rt/lowcmd", "rt/api/sport/response", "rt/cmd_vel"} <= set(others)
         assert not any(others.values())
-        go2_client.end(process)
-
-    def test_a_driver_that_has_gone_leaves_a_robot_that_goes_on(
-        self, go2_client: Client, tmp_path: Path
-    ) -> None:
-        events = tmp_path / "events.jsonl"
-        process = go2_client.start("--event-file", str(events))
-        go2_client.state()
-        early = low_cmd("go", FOLDED, stiffness=60.0, damping=3.0)
-        go2_client.until(
-            lambda: events.is_file() and "not_released" in events.read_text(),
-            "the event",
-            each=lambda: go2_client.send(early),
-        )
+        for kind, wrong in (("wrong_crc", {"crc": 1}), ("not_released", {})):
+            command = low_cmd("go", FOLDED, stiffness=60.0, damping=3.0, **wrong)
+            go2_client.until(
+                partial(_mentions, events, kind),
+                "the event",
+                each=partial(go2_client.send, command),
+            )
         go2_client.leave()
         ticks = [int(go2_client.state()["tick"]) for _ in range(500)]
         assert ticks[-1] > ticks[0]
-        assert "Traceback" not in go2_client.end(process)
+        log = go2_client.end(process)
+        assert log.count("ignored: wrong_crc") == 1
+        check_wording(*lines_with(log, "wrong_crc"))
+        assert "Traceback" not in log
+        assert len(Trace.load(trace).time_s) > 0
 
     def test_a_g1_has_a_second_imu_and_a_battery(self, g1: Client) -> None:
         torso = g1.reader(SECONDARY_IMU, "hg.IMUState")
@@ -248,6 +191,10 @@ def test_without_the_binding_it_names_the_package(
     monkeypatch.setitem(__import__("sys").modules, "robot_sim.unitree_dds", None)
     assert main([]) == 2
     check_wording(*lines_with(caplog.messages, "cyclonedds"))
+
+
+def _mentions(file: Path, text: str) -> bool:
+    return file.is_file() and text in file.read_text()
 
 
 def _replace_file(file: Path, text: str) -> None:

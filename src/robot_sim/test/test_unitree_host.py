@@ -37,13 +37,6 @@ def go2_of_faults(*texts: str) -> Unitree:
 
 class TestState:
     @ROBOTS
-    def test_motors_are_the_joints_of_the_figures(self, robot: str) -> None:
-        host = UnitreeHost(robot)
-        assert sorted(host.model.motors) == sorted(host.figures.joint_names)
-        assert set(host.model.feet) <= set(host.figures.foot_names)
-        assert len(host.model.stiffness) == len(host.model.damping) == len(host.model.motors)
-
-    @ROBOTS
     def test_it_is_published_500_times_per_second_with_the_time_in_ms(self, robot: str) -> None:
         unitree = Unitree(robot)
         ticks = []
@@ -146,11 +139,6 @@ class TestItsOwnController:
         assert robot.height_m < 0.2
         assert robot.happened == ["mode_released"]
 
-    def test_its_service_does_not_answer_any_more(self, released_go2: Unitree) -> None:
-        released_go2.host.receive("sport", ApiRequest(number=1, api=STAND_DOWN))
-        assert released_go2.host.answers() == []
-        assert released_go2.ignored["no_service"] == 1
-
     def test_a_mode_that_is_selected_has_the_joints_and_stands_up(
         self, released_go2: Unitree
     ) -> None:
@@ -189,15 +177,6 @@ class TestItsOwnController:
 
 
 class TestCommands:
-    def test_robot_stands_up_when_commanded(self, released_go2: Unitree) -> None:
-        start = released_go2.state()["motor_state"]["q"][:12].astype(float)
-        for part in np.linspace(0.0, 1.0, 100):
-            pose = start + part * (released_go2.standing - start)
-            released_go2.run(0.02, released_go2.command(pose))
-        assert released_go2.height_m > 0.28
-        assert released_go2.host.target == pytest.approx(released_go2.standing, abs=1e-6)
-        assert released_go2.happened == ["following"]
-
     def test_each_motor_has_its_own_place(self) -> None:
         for robot in MODELS:
             unitree = Unitree(robot, pose="lying")
@@ -263,18 +242,6 @@ class TestCommands:
             ("go2", {"motors_kp": -1.0}, "unfit_command"),
             ("g1", {"motors_kd": np.inf}, "unfit_command"),
         ],
-        ids=[
-            "checksum",
-            "head",
-            "level flag",
-            "last bit",
-            "no machine",
-            "other machine",
-            "mode_pr",
-            "NaN",
-            "negative",
-            "infinite",
-        ],
     )
     def test_what_it_does_not_obey_changes_nothing_and_is_counted_and_reported_once(
         self, robot: str, changes: dict[str, Any], kind: str
@@ -318,18 +285,14 @@ class TestCommands:
 
 
 class TestFaults:
-    def test_wrong_crc(self) -> None:
+    def test_wrong_crc_and_half_a_message(self) -> None:
         state = go2_of_faults("crc:state").run(0.01)
         assert messages.crc(state) != int(state["crc"])
-
-    @ROBOTS
-    def test_half_a_message(self, robot: str) -> None:
-        unitree = Unitree(robot, faults=["length:state"])
-        sent = dict(unitree.host.step() + unitree.host.step())
-        whole = messages.encode(f"{unitree.family}.LowState", unitree_state(unitree))
-        assert 4 < len(sent[LOW_STATE]) < len(whole) - 400
-        with pytest.raises(messages.WrongMessageError):
-            messages.decode(f"{unitree.family}.LowState", sent[LOW_STATE])
+        for robot, family in (("go2", "go"), ("g1", "hg")):
+            unitree = Unitree(robot, faults=["length:state"])
+            sent = dict(unitree.host.step() + unitree.host.step())
+            whole = messages.encode(f"{family}.LowState", messages.blank(f"{family}.LowState"))
+            assert 4 < len(sent[LOW_STATE]) < len(whole) - 400
 
     def test_tick_that_stands_still_and_goes_on(self) -> None:
         robot = go2_of_faults("tick:state@0.01+0.01")
@@ -379,13 +342,6 @@ class TestFaults:
             state = go2_of_faults(text).run(0.01)
             assert np.isnan(state[path[0]][path[1]]).any(), text
             assert messages.crc(state) == int(state["crc"])
-
-    def test_joints_in_another_order(self) -> None:
-        right, wrong = Unitree().run(0.01), go2_of_faults("order:joint_states").run(0.01)
-        assert not np.allclose(right["motor_state"]["q"], wrong["motor_state"]["q"])
-        assert np.allclose(
-            np.sort(right["motor_state"]["q"]), np.sort(wrong["motor_state"]["q"]), atol=1e-3
-        )
 
     def test_a_motor_that_is_off_says_so_and_is_limp(self) -> None:
         state = go2_of_faults("motor_off:FL_calf_joint").run(0.1)
@@ -444,10 +400,6 @@ class TestFaults:
         assert robot.host.mode == "ai"
         assert int(robot.state()["tick"]) < 2000
         assert robot.happened[-4:] == ["stopped", "damped", "started", "standing_up"]
-
-
-def unitree_state(robot: Unitree) -> messages.Record:
-    return messages.blank(f"{robot.family}.LowState")
 
 
 @pytest.mark.parametrize(

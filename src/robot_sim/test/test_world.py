@@ -55,15 +55,6 @@ def test_an_imu_of_the_base_shows_what_the_robots_own_shows() -> None:
     np.testing.assert_allclose(lin_acc, own.lin_acc_body, atol=1e-9)
 
 
-def test_a_lying_robot_is_within_its_joint_limits() -> None:
-    world = World()
-    world.step(1_000 * MS)
-    limits = LITE3.range_rad
-    position = world.sense().joint_pos
-    assert (position > limits[:, 0] - 0.01).all()
-    assert (position < limits[:, 1] + 0.01).all()
-
-
 def test_standing_up_lifts_the_robot_from_its_belly() -> None:
     world = World()
     world.step(200 * MS)
@@ -74,15 +65,6 @@ def test_standing_up_lifts_the_robot_from_its_belly() -> None:
     assert np.degrees(world.tilt_rad) < 3.0
     assert world.upright
     assert world.saturated_share < 0.001
-
-
-def test_feet_carry_the_weight_of_a_standing_robot() -> None:
-    world = World(pose="standing")
-    hold_pose(world, 3_000 * MS)
-    force = world.sense().foot_force_world
-    assert force[:, 2].sum() == pytest.approx(WEIGHT_N, rel=0.02)
-    assert (force[:, 2] > 10.0).all()
-    assert np.abs(force[:, :2].sum(axis=0)).max() < 2.0
 
 
 def test_feet_in_the_air_feel_nothing() -> None:
@@ -120,12 +102,6 @@ def test_same_calls_give_the_same_bits() -> None:
         ends.append(world.sense())
     for field in dataclasses.fields(ends[0]):
         np.testing.assert_array_equal(getattr(ends[0], field.name), getattr(ends[1], field.name))
-
-
-def test_seeds_vary_the_start() -> None:
-    poses = [World(seed=seed).sense().joint_pos for seed in (0, 1, 2)]
-    assert 0.001 < np.abs(poses[0] - poses[1]).max() < 0.011
-    assert np.abs(poses[1] - poses[2]).max() > 0.001
 
 
 @pytest.mark.parametrize("ground", [Ground(slope_rad=0.2), Ground()])
@@ -182,14 +158,6 @@ def test_expire_damps_at_once_and_forgets_commands_on_the_way() -> None:
     world.expire()
     world.step(50 * MS)
     assert world.damped
-
-
-def test_a_new_command_ends_damping() -> None:
-    world = World(pose="standing")
-    world.step(10 * MS)
-    assert world.damped
-    hold_pose(world, TICK_NS)
-    assert not world.damped
 
 
 @pytest.mark.parametrize("latency_ms", [5, 40])
@@ -310,15 +278,7 @@ def drive_command_with(**changes: Any) -> DriveCommand:
         drive_command_with(stiffness=np.full(12, -1.0)),
         drive_command_with(valid_for_ns=0),
     ],
-    ids=[
-        "missing FL_HipX_joint",
-        "doubled FL_HipX_joint",
-        "unknown tail_joint",
-        "command.position shape 12",
-        "command.velocity finite",
-        "command.stiffness no negative",
-        "command.valid_for_ns positive",
-    ],
+    ids=["missing", "doubled", "unknown", "shape", "finite", "negative", "duration"],
 )
 def test_bad_commands_are_refused_and_change_nothing(command: DriveCommand) -> None:
     world = World(pose="standing")
@@ -348,10 +308,12 @@ def test_latencies_out_of_range_are_refused(latency_ns: int) -> None:
         World().latency_ns = latency_ns
 
 
-def test_unknown_poses_joints_and_negative_friction_are_refused() -> None:
+@pytest.mark.parametrize("options", [{"pose": "handstand"}, {"friction": -1.0}])
+def test_a_world_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
     with refusal(SimError):
-        World(pose="handstand")  # type: ignore[arg-type]  # the point of the test
+        World(**options)
+
+
+def test_an_unknown_joint_is_refused() -> None:
     with refusal(SimError):
         World().motor_off("tail")
-    with pytest.raises(SimError, match="friction"):
-        World(friction=-1.0)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Duration
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import ContactForces, JointCommand
 from rclpy.executors import SingleThreadedExecutor
@@ -23,6 +23,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from robot_sim.figures import LITE3
 from robot_sim.nodes.sim_node import SimNode
+from testkit.ros_time import ns, stamp
 
 DEADLINE_S = 60.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
@@ -30,23 +31,17 @@ PERIOD_NS = 20_000_000
 _DEEP = QoSProfile(depth=1000)
 
 
-class Stage:
-    """A robot that runs, and all that it has published."""
+class RunningNode:
+    """A node that runs in a thread, and a listener that spins."""
 
-    node: SimNode
+    node: Any
     listener: Node
-    new_node: Callable[[], Any] = SimNode
+    new_node: Callable[[], Any]
 
-    def __init__(self, new_log: Callable[[], str]) -> None:
-        self._new_log, self._log = new_log, ""
+    def __init__(self) -> None:
         self._running: threading.Thread | None = None
-        self.joint_states: list[JointState] = []
-        self.imus: list[Imu] = []
-        self.odometry: list[Odometry] = []
-        self.contacts: list[ContactForces] = []
-        self.times_ns: list[int] = []
 
-    def make(self, **parameters: object) -> SimNode:
+    def make(self, **parameters: object) -> Any:
         """Make the node, which does not run yet."""
         words = [
             word
@@ -59,18 +54,64 @@ class Stage:
         self.executor = SingleThreadedExecutor()
         for node in (self.listener, self.node):
             self.executor.add_node(node)
+        return self.node
+
+    def start(self) -> None:
+        self._running = threading.Thread(target=self.node.run)
+        self._running.start()
+
+    def spin_until(self, condition: Callable[[], object], what: str) -> None:
+        """Spin until the condition holds; fail the test with `what` if it never does."""
+        ends_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < ends_s, f"waited in vain for {what}"
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def ends(self) -> None:
+        """Spin until the node has come to its end."""
+        self.spin_until(lambda: self._running is not None and not self._running.is_alive(), "end")
+
+    def close(self) -> None:
+        if not hasattr(self, "node"):
+            rclpy.try_shutdown()
+            return
+        self.node.stop()
+        if self._running is not None:
+            self._running.join()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.listener.destroy_node()
+        rclpy.shutdown()
+
+
+class Stage(RunningNode):
+    """A robot that runs, and all that it has published."""
+
+    new_node: Callable[[], Any] = SimNode
+
+    def __init__(self, new_log: Callable[[], str]) -> None:
+        super().__init__()
+        self._new_log, self._log = new_log, ""
+        self.joint_states: list[JointState] = []
+        self.imus: list[Imu] = []
+        self.odometry: list[Odometry] = []
+        self.contacts: list[ContactForces] = []
+        self.times_ns: list[int] = []
+
+    def make(self, **parameters: object) -> Any:
+        super().make(**parameters)
         self._commands = self.listener.create_publisher(JointCommand, "joint_command", _DEEP)
         for message, topic, into in (
             (JointState, "joint_states", self.joint_states.append),
             (Imu, "imu/data", self.imus.append),
             (Odometry, "odom", self.odometry.append),
             (ContactForces, "contact_forces", self.contacts.append),
-            (Clock, "/clock", lambda message: self.times_ns.append(ns_of(message.clock))),
+            (Clock, "/clock", lambda message: self.times_ns.append(ns(message.clock))),
         ):
             self.listener.create_subscription(message, topic, into, _DEEP)
         return self.node
 
-    def run(self, **parameters: object) -> SimNode:
+    def run(self, **parameters: object) -> Any:
         node = self.make(**parameters)
         self.begin()
         return node
@@ -78,19 +119,14 @@ class Stage:
     def begin(self) -> None:
         """Meet the node and let it run."""
         self.until(lambda: self._commands.get_subscription_count() >= 1, "the robot's listener")
-        self._running = threading.Thread(target=self.node.run)
-        self._running.start()
+        self.start()
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        """Spin until the condition holds; fail the test with `what` if it never does."""
-        ends_s = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < ends_s, f"waited in vain for {what}; log: {self.log}"
-            self.executor.spin_once(timeout_sec=0.02)
-
-    def ends(self) -> None:
-        """Spin until the node has come to its end by itself."""
-        self.until(lambda: self._running is not None and not self._running.is_alive(), "the end")
+        """Spin until the condition holds; show the log if it never does."""
+        try:
+            self.spin_until(condition, what)
+        except AssertionError as error:
+            raise AssertionError(self.log) from error
 
     def shows(self, time_ns: int) -> None:
         """Spin until the simulated time is shown."""
@@ -126,18 +162,6 @@ class Stage:
         self._log += self._new_log()
         return self._log
 
-    def close(self) -> None:
-        if not hasattr(self, "node"):
-            rclpy.try_shutdown()
-            return
-        self.node.stop()
-        if self._running is not None:
-            self._running.join()
-        self.executor.shutdown()
-        self.node.destroy_node()
-        self.listener.destroy_node()
-        rclpy.shutdown()
-
 
 def standing_command(
     time_ns: int,
@@ -154,21 +178,12 @@ def standing_command(
         "effort_limit": [24.0] * 12,
     }
     return JointCommand(
-        stamp=stamp_of(time_ns),
+        stamp=stamp(time_ns),
         names=list(names),
         valid_for=Duration(nanosec=valid_for_ns % 10**9, sec=valid_for_ns // 10**9),
         **{name: array("d", values) for name, values in {**fields, **changes}.items()},
     )
 
 
-def stamp_of(time_ns: int) -> Time:
-    sec, nanosec = divmod(time_ns, 1_000_000_000)
-    return Time(sec=sec, nanosec=nanosec)
-
-
-def ns_of(time: Time) -> int:
-    return int(time.sec * 1_000_000_000 + time.nanosec)
-
-
 def stamps_ns(messages: Sequence[Any]) -> list[int]:
-    return [ns_of(message.header.stamp) for message in messages]
+    return [ns(message.header.stamp) for message in messages]

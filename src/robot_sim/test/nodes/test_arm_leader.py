@@ -16,9 +16,10 @@ from std_srvs.srv import Trigger
 from robot_sim.arm_figures import SO101
 from robot_sim.nodes.arm_leader_node import ArmLeaderNode
 from robot_sim.nodes.parameters import ARM_LEADER
+from testkit.ros_time import ns
 from testkit.wording import check_wording, lines_with
 
-from .harness import ns_of, stamps_ns
+from .harness import stamps_ns
 from .test_arm_sim_node import ArmStage, arm_message, tick_ns
 
 pytestmark = pytest.mark.ros
@@ -58,7 +59,7 @@ class LedStage(ArmStage):
 
 
 @pytest.fixture
-def led_arm(capfd: pytest.CaptureFixture[str]) -> Iterator[LedStage]:
+def led_arms(capfd: pytest.CaptureFixture[str]) -> Iterator[LedStage]:
     """Start an arm with its leader; all ends with the test."""
     stage = LedStage(lambda: capfd.readouterr().err)
     yield stage
@@ -67,59 +68,52 @@ def led_arm(capfd: pytest.CaptureFixture[str]) -> Iterator[LedStage]:
 
 @pytest.mark.slow
 def test_a_leader_that_drives_demonstrates_and_marks_it_and_begins_again_elsewhere(
-    led_arm: LedStage,
+    led_arms: LedStage,
 ) -> None:
-    led_arm.lead(seed=7, drive=True)
-    led_arm.until(lambda: len(led_arm.marks) == 6, "two demonstrations")
+    led_arms.lead(seed=7, drive=True)
+    led_arms.until(lambda: len(led_arms.marks) == 6, "two demonstrations")
 
-    start = led_arm.marks[0]
-    assert [(mark.kind, mark.episode) for mark in led_arm.marks] == [
+    start = led_arms.marks[0]
+    assert [(mark.kind, mark.episode) for mark in led_arms.marks] == [
         (kind, episode)
         for episode in (0, 1)
         for kind in (EpisodeMark.START, EpisodeMark.SUCCESS, EpisodeMark.STOP)
     ]
-    assert (ns_of(start.stamp), start.task) == (2_000_000_000, ARM_LEADER["task"][0])
-    led_arm.until(lambda: led_arm.results == [True, True], "the arm's own opinion")
-    first, last = led_arm.cubes[0].data, led_arm.cubes[-1].data
+    assert (ns(start.stamp), start.task) == (2_000_000_000, ARM_LEADER["task"][0])
+    led_arms.until(lambda: led_arms.results == [True, True], "the arm's own opinion")
+    first, last = led_arms.cubes[0].data, led_arms.cubes[-1].data
     assert np.linalg.norm(np.subtract(first, last)) > 0.01
 
 
 def test_leader_s_pose_is_what_the_arm_is_sent_with_the_stamp_of_the_arm_s_own(
-    led_arm: LedStage,
+    led_arms: LedStage,
 ) -> None:
-    led_arm.lead(seed=7, drive=True)
-    led_arm.until(lambda: len(led_arm.commands) > 20, "commands")
+    led_arms.lead(seed=7, drive=True)
+    led_arms.until(lambda: len(led_arms.commands) > 20, "commands")
 
-    poses = {ns_of(pose.header.stamp): pose for pose in led_arm.poses}
-    command = led_arm.commands[10]
-    assert list(poses[ns_of(command.stamp)].name) == command.names == list(SO101.joint_names)
-    np.testing.assert_array_equal(poses[ns_of(command.stamp)].position, command.position)
-    assert set(poses) <= set(stamps_ns(led_arm.joint_states))
+    poses = {ns(pose.header.stamp): pose for pose in led_arms.poses}
+    command = led_arms.commands[10]
+    assert list(poses[ns(command.stamp)].name) == command.names == list(SO101.joint_names)
+    np.testing.assert_array_equal(poses[ns(command.stamp)].position, command.position)
+    assert set(poses) <= set(stamps_ns(led_arms.joint_states))
     assert command.mode == JointCommand.MODE_STAND
 
 
-def test_a_leader_that_does_not_drive_sends_no_commands(led_arm: LedStage) -> None:
-    led_arm.lead()
-    led_arm.until(lambda: led_arm.poses, "the leader's pose")
-
-    assert led_arm.listener.count_publishers("joint_command") == 1  # the test's own
-
-
-def test_demonstrations_can_be_asked_for_one_by_one(led_arm: LedStage) -> None:
-    led_arm.lead(seed=7, drive=True, repeat=False)
-    led_arm.until(
-        lambda: led_arm.times_ns and led_arm.times_ns[-1] > tick_ns(90), "the arm at home"
+def test_demonstrations_can_be_asked_for_one_by_one(led_arms: LedStage) -> None:
+    led_arms.lead(seed=7, drive=True, repeat=False)
+    led_arms.until(
+        lambda: led_arms.times_ns and led_arms.times_ns[-1] > tick_ns(90), "the arm at home"
     )
-    assert led_arm.marks == []
+    assert led_arms.marks == []
 
-    assert led_arm.demonstrate().success
-    led_arm.until(lambda: len(led_arm.marks) == 3, "a demonstration")
+    assert led_arms.demonstrate().success
+    led_arms.until(lambda: len(led_arms.marks) == 3, "a demonstration")
 
-    led_arm.until(
-        lambda: led_arm.times_ns[-1] > ns_of(led_arm.marks[-1].stamp) + 3_000_000_000,
+    led_arms.until(
+        lambda: led_arms.times_ns[-1] > ns(led_arms.marks[-1].stamp) + 3_000_000_000,
         "three seconds",
     )
-    assert len(led_arm.marks) == 3
+    assert len(led_arms.marks) == 3
 
 
 def _has(values: list[Any], count: int) -> bool:
@@ -127,63 +121,66 @@ def _has(values: list[Any], count: int) -> bool:
 
 
 def test_each_episode_of_a_recorder_is_a_demonstration_if_it_follows_marks(
-    led_arm: LedStage,
+    led_arms: LedStage,
 ) -> None:
-    led_arm.lead(seed=7, drive=True, follow_marks=True)
-    recorder = led_arm.listener.create_publisher(EpisodeMark, "episode_marks", _LATCHED)
-    led_arm.until(lambda: recorder.get_subscription_count() == 2, "the leader's ear")
-    led_arm.until(
-        lambda: led_arm.times_ns and led_arm.times_ns[-1] > tick_ns(70), "the arm at home"
+    led_arms.lead(seed=7, drive=True, follow_marks=True)
+    recorder = led_arms.listener.create_publisher(EpisodeMark, "episode_marks", _LATCHED)
+    led_arms.until(lambda: recorder.get_subscription_count() == 2, "the leader's ear")
+    led_arms.until(
+        lambda: led_arms.times_ns and led_arms.times_ns[-1] > tick_ns(70), "the arm at home"
     )
-    assert {command.mode for command in led_arm.commands} == {JointCommand.MODE_STAND}
+    assert {command.mode for command in led_arms.commands} == {JointCommand.MODE_STAND}
 
     for episode in (0, 1):
-        seen = len(led_arm.commands)
+        seen = len(led_arms.commands)
         recorder.publish(EpisodeMark(kind=EpisodeMark.START, episode=episode))
-        led_arm.until(partial(_has, led_arm.results, episode + 1), "a demonstration")
-        assert led_arm.results[-1]
+        led_arms.until(partial(_has, led_arms.results, episode + 1), "a demonstration")
+        assert led_arms.results[-1]
         # It stays at the cube until the episode is over, and goes home then.
-        led_arm.until(lambda: led_arm.commands[-1].mode == JointCommand.MODE_STAND, "its end")
-        cube, home = list(led_arm.cubes[-1].data), len(led_arm.times_ns) + 75
+        led_arms.until(lambda: led_arms.commands[-1].mode == JointCommand.MODE_STAND, "its end")
+        cube, home = list(led_arms.cubes[-1].data), len(led_arms.times_ns) + 75
         recorder.publish(EpisodeMark(kind=EpisodeMark.STOP, episode=episode))
-        led_arm.until(partial(_has, led_arm.times_ns, home), "2.5 seconds, in which it gets home")
-        assert np.linalg.norm(np.subtract(led_arm.cubes[-1].data, cube)) > 0.01
-        np.testing.assert_allclose(led_arm.joint_states[-1].position, SO101.home_rad, atol=0.03)
-        assert JointCommand.MODE_RUN in {command.mode for command in led_arm.commands[seen:]}
+        led_arms.until(partial(_has, led_arms.times_ns, home), "2.5 seconds, in which it gets home")
+        assert np.linalg.norm(np.subtract(led_arms.cubes[-1].data, cube)) > 0.01
+        np.testing.assert_allclose(led_arms.joint_states[-1].position, SO101.home_rad, atol=0.03)
+        assert JointCommand.MODE_RUN in {command.mode for command in led_arms.commands[seen:]}
 
-    assert [mark.kind for mark in led_arm.marks] == [EpisodeMark.START, EpisodeMark.STOP] * 2
-    assert led_arm.listener.count_publishers("episode_marks") == 1  # the test's own
-    check_wording(*lines_with(led_arm.log, "episode_marks"))
+    assert [mark.kind for mark in led_arms.marks] == [EpisodeMark.START, EpisodeMark.STOP] * 2
+    assert led_arms.listener.count_publishers("episode_marks") == 1  # the test's own
+    check_wording(*lines_with(led_arms.log, "episode_marks"))
 
 
-def test_demonstration_without_a_cube_is_refused(led_arm: LedStage) -> None:
-    led_arm.lead(environment_state=False)
-    led_arm.until(lambda: led_arm.poses, "the leader's pose")
+def test_a_leader_that_does_not_drive_sends_no_commands_and_needs_a_cube(
+    led_arms: LedStage,
+) -> None:
+    led_arms.lead(environment_state=False)
+    led_arms.until(lambda: led_arms.poses, "the leader's pose")
+    assert led_arms.listener.count_publishers("joint_command") == 1  # the test's own
 
-    answer = led_arm.demonstrate()
+    answer = led_arms.demonstrate()
 
     assert not answer.success
     check_wording(answer.message)
 
 
 def test_a_guided_leader_goes_where_it_is_commanded_and_reaches_for_the_cube_when_it_is_limp(
-    led_arm: LedStage,
+    led_arms: LedStage,
 ) -> None:
-    led_arm.lead(guided=True, seed=7)
-    guides = led_arm.listener.create_publisher(JointCommand, "leader/joint_command", 1)
+    led_arms.lead(guided=True, seed=7)
+    guides = led_arms.listener.create_publisher(JointCommand, "leader/joint_command", 1)
     guide = JointCommand(
         names=list(reversed(SO101.joint_names)), position=[0.1] * 6, stiffness=[1.0] * 6
     )
 
     def drive(pose: JointState) -> None:
         guides.publish(guide)
-        stamp_ns = ns_of(pose.header.stamp)
-        led_arm.send(arm_message(stamp_ns, np.array(pose.position), JointCommand.MODE_RUN))
+        stamp_ns = ns(pose.header.stamp)
+        led_arms.send(arm_message(stamp_ns, np.array(pose.position), JointCommand.MODE_RUN))
 
-    led_arm.listener.create_subscription(JointState, "leader/joint_states", drive, _DEEP)
-    led_arm.until(
-        lambda: led_arm.poses and list(led_arm.poses[-1].position) == [0.1] * 6, "the pose"
+    led_arms.listener.create_subscription(JointState, "leader/joint_states", drive, _DEEP)
+    led_arms.until(
+        lambda: led_arms.poses and list(led_arms.poses[-1].position) == [0.1] * 6, "the pose"
     )
     guide.stiffness = [0.0] * 6
-    led_arm.until(lambda: "has reached the cube" in led_arm.log, "a leader at the cube")
-    assert not led_arm.marks
+    led_arms.until(lambda: "has reached the cube" in led_arms.log, "a leader at the cube")
+    assert not led_arms.marks

@@ -25,9 +25,10 @@ from robot_sim.arm_world import ArmWorld
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.nodes.arm_sim_node import ArmSimNode
+from testkit.ros_time import stamp
 from testkit.wording import check_wording, lines_with, refusal
 
-from .harness import Stage, stamp_of, stamps_ns
+from .harness import Stage, stamps_ns
 
 pytestmark = pytest.mark.ros
 _DEEP = QoSProfile(depth=1000)
@@ -83,7 +84,7 @@ def arm_message(time_ns: int, position: Array, mode: int) -> JointCommand:
         "effort_limit": [SO101.servo.stall_nm] * 6,
     }
     return JointCommand(
-        stamp=stamp_of(time_ns),
+        stamp=stamp(time_ns),
         names=list(SO101.joint_names),
         mode=mode,
         valid_for=Duration(nanosec=200_000_000),

@@ -243,7 +243,7 @@ def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path:
     folder = imports(tmp_path, network(tmp_path / "p.onnx", {"Sub": "mean", "Div": "std"}, {}))
     check_suspicions(folder, 0)
     np.savez(folder / "obs_stats.npz", mean=np.zeros(WIDTH), std=np.ones(WIDTH))
-    check_suspicions(folder)
+    check_suspicions(folder, 2)
 
 
 @pytest.mark.parametrize(
