@@ -104,7 +104,7 @@ class TestFolding:
         host_in_control.send(wire.request(wire.FOLD), INTRUDER)
         host_in_control.run(0.5, wire.damping_command(5.0))
         assert host_in_control.happened == ["control_taken"]
-        assert host_in_control.host.ignored["not_in_control"] == 1
+        assert host_in_control.host.ignored["not_in_control"] == 2
 
     def test_folded_legs_stay_until_the_first_command(self, lying_host: Robot) -> None:
         lying_host.send(wire.request(wire.FOLD))
@@ -202,6 +202,7 @@ class TestControl:
             (holding_frame(LITE3.standing_rad), "not_in_control"),
             (wire.request(wire.GIVE_BACK), "not_in_control"),
         ],
+        ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
     )
     def test_what_it_does_not_obey_changes_nothing_and_is_counted_and_reported_once(
         self, lying_host: Robot, data: bytes, kind: str

@@ -4,7 +4,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,7 +11,6 @@ from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.render import (
     FollowingCamera,
-    frames,
     write_animation,
     write_contact_sheet,
     write_video,
@@ -53,12 +51,6 @@ def test_the_image_shows_the_robot_and_follows_it(stance_trace: Trace) -> None:
     white = [int((shown.min(axis=2) > WHITE)[FLOOR_ROWS].sum()) for shown in images]
     assert min(white[:2]) > 30
     assert white[2] == 0
-
-
-def test_images_come_at_the_rate_asked_for(stance_trace: Trace) -> None:
-    shown = list(frames(stance_trace, rate_hz=10.0, width=160, height=96))
-    assert len(shown) == 5
-    assert all(frame.shape == (96, 160, 3) and frame.dtype == np.uint8 for frame in shown)
 
 
 def test_a_video_is_written(stance_trace: Trace, tmp_path: Path) -> None:

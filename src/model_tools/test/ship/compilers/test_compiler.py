@@ -33,12 +33,6 @@ def test_onnx_is_registered_by_the_installed_package() -> None:
     assert isinstance(find_compiler("onnx"), OnnxCompiler)
 
 
-def test_a_compiler_of_another_package_is_found(register_compilers: Install) -> None:
-    register_compilers("vendor", vendor="model_tools.ship.compilers.onnx:OnnxCompiler")
-
-    assert {"onnx", "vendor"} <= available().keys()
-
-
 def test_two_packages_with_one_name_are_refused(register_compilers: Install) -> None:
     register_compilers("vendor", fast="model_tools.ship.compilers.onnx:OnnxCompiler")
     register_compilers("rival", fast="rival:Compiler")

@@ -70,17 +70,6 @@ def test_another_bundle_than_expected_is_not_pulled(
     assert tool("pull", source, "--expect", f"{NAME}@1.0.0", *options) == 0
 
 
-def test_only_the_files_that_the_contract_names_are_pushed(
-    tmp_path: Path, make_version: MakeVersion, repository: str
-) -> None:
-    bundle = make_version()
-    (bundle / "notes.txt").write_text("private", "utf-8")
-    push(bundle, repository)
-    assert tool("pull", f"{repository}:1.0.0", "--output", tmp_path / "again") == 0
-    names = sorted(path.name for path in (tmp_path / "again").iterdir())
-    assert names == ["golden.npz", "policy.onnx", "policy.yaml"]
-
-
 def test_robot_pulls_the_models_of_its_back_end_only(
     two_backends: TwoBackends, site: RegistrySite
 ) -> None:

@@ -96,10 +96,8 @@ def robot_clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
 
 def test_robot_follows_a_channel(site: RegistrySite) -> None:
     for serial, version in enumerate(("1.0.0", "1.1.0"), 1):
-        bundle = site.signer.sign(site.make_version(version))
-        push(bundle, site.repository)
-        file = site.signer.statement(site.folder / "channel.yaml", channel(bundle, serial=serial))
-        push(file, site.repository)
+        bundle = site.offer(version)
+        site.state(channel(bundle, serial=serial))
         root = site.folder / "models"
         options = ("--public-key", site.signer.public, "--root", root, "--install", "--activate")
         assert tool("pull", site.repository, "--channel", "stable", *options) == 0
@@ -212,8 +210,7 @@ def test_older_and_other_statements_are_refused(site: RegistrySite) -> None:
 def test_expired_channel_is_refused_and_what_is_in_use_stays(
     robot_clock: type[Clock], site: RegistrySite
 ) -> None:
-    bundle = site.signer.sign(site.make_version())
-    push(bundle, site.repository)
+    bundle = site.offer()
     site.state(channel(bundle))
     site.pull(site.repository, site.signer.trusted, channel="stable")
     robot_clock.ahead = timedelta(days=31)
@@ -226,10 +223,8 @@ def test_expired_channel_is_refused_and_what_is_in_use_stays(
 def test_clock_that_is_behind_neither_locks_out_nor_revives(
     robot_clock: type[Clock], caplog: pytest.LogCaptureFixture, site: RegistrySite
 ) -> None:
-    bundle = site.signer.sign(site.make_version())
-    push(bundle, site.repository)
-    text = channel(bundle, issued=when(days=-40), expires=when(days=-10))
-    site.state(text)
+    bundle = site.offer()
+    site.state(channel(bundle, issued=when(days=-40), expires=when(days=-10)))
     robot_clock.ahead = timedelta(days=-20_000)  # no battery: 1970 and the like
     assert site.pull(site.repository, site.signer.trusted, channel="stable").is_new
     check_wording(caplog.messages[-1])
@@ -244,8 +239,7 @@ def test_clock_that_is_behind_neither_locks_out_nor_revives(
 
 def test_revoked_version_is_refused_everywhere_and_passed_over(site: RegistrySite) -> None:
     site.offer("1.3.0")
-    text = revocations(v1_3_0="falls on stairs", v1_1_0="limps")
-    site.state(text)
+    site.state(revocations(v1_3_0="falls on stairs", v1_1_0="limps"))
     with refusal(ToolError):
         site.pull(f"{site.repository}:1.3.0", site.signer.trusted, root=site.root)
     # It is kept although the pull was refused.
@@ -266,8 +260,7 @@ def test_revoked_version_in_use_is_named_by_every_command(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], site: RegistrySite
 ) -> None:
     site.offer("1.3.0")
-    text = revocations(v1_2_0="falls on stairs", v1_0_0="limps")
-    site.state(text)
+    site.state(revocations(v1_2_0="falls on stairs", v1_0_0="limps"))
     assert tool("verify", NAME, "current", "--root", site.root) == 0
     command = (
         "pull",
@@ -332,6 +325,8 @@ def test_damaged_statement_is_found_and_comes_again(site: RegistrySite) -> None:
 def test_signed_statement_allows_one_downgrade(site: RegistrySite) -> None:
     old, file = site.signer.sign(site.make_version("1.1.5")), site.folder / "down.yaml"
     push(old, site.repository)
+    with refusal(ToolError):
+        site.pull(f"{site.repository}:1.1.5", root=site.root)
     for trusted, text in (
         (site.signer.trusted, downgrade(old, version="1.1.0")),
         (site.signer.trusted, downgrade(old, expires=when(days=-1))),

@@ -86,11 +86,6 @@ def test_file_of_a_member_that_was_changed_is_refused_and_found(
     assert tool("activate", SET, "1.0.0", "--root", root) == 4
 
 
-def test_member_that_is_missing_is_refused(gathered_set: Path, tmp_path: Path) -> None:
-    shutil.rmtree(gathered_set / "second")
-    tool_refused("install", gathered_set, "--root", tmp_path / "models")
-
-
 def test_signature_of_a_set_covers_its_members_and_nothing_else(
     gathered_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

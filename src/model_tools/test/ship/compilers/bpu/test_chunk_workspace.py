@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from model_tools.errors import ToolError, UnfinishedError
@@ -81,15 +80,6 @@ def test_names_are_those_of_the_vendors_exporter(
     for graph in (ENCODER, POLICY):
         assert (folder / graph / f"build_{graph}.sh").is_file()
     assert (folder / "bpu_output").is_dir()
-
-
-def test_samples_are_normalised_images(prepared: Prepare) -> None:
-    folder = prepared() / ENCODER / f"calibration_data_{ENCODER}"
-
-    values = np.stack([np.load(file) for file in folder.iterdir()])
-    assert values.shape == (12, 1, 3, 48, 64)
-    assert values.dtype == np.float32
-    assert -2.5 < values.min() < 0.0 < values.max() < 4.0
 
 
 def test_the_bundle_is_untouched(prepared: Prepare, tmp_path: Path) -> None:
