@@ -19,19 +19,19 @@ def mujoco_text(inside: str) -> str:
     return f"<mujoco>{inside}</mujoco>"
 
 
-def scene(inside: str) -> str:
+def worldbody(inside: str) -> str:
     return mujoco_text(f"<worldbody>{inside}</worldbody>")
 
 
 HOSTILE = {
-    "replicate": scene(f'<replicate count="10000000000">{PART}</replicate>'),
-    "exponent": scene(f'<replicate count="1e10">{PART}</replicate>'),
-    "sign": scene(f'<replicate count="+10000000000">{PART}</replicate>'),
-    "digits": scene(f'<replicate count="{"9" * 400}">{PART}</replicate>'),
-    "as a character": scene(f'<replicate count="&#49;00000000">{PART}</replicate>'),
-    "nested": scene(f'<replicate count="1000">{THOUSAND}</replicate>'),
-    "included": scene('<replicate count="1000"><include file="parts/more.xml"/></replicate>'),
-    "included beside it": scene('<include file="parts/between.xml"/>'),
+    "replicate": worldbody(f'<replicate count="10000000000">{PART}</replicate>'),
+    "exponent": worldbody(f'<replicate count="1e10">{PART}</replicate>'),
+    "sign": worldbody(f'<replicate count="+10000000000">{PART}</replicate>'),
+    "digits": worldbody(f'<replicate count="{"9" * 400}">{PART}</replicate>'),
+    "as a character": worldbody(f'<replicate count="&#49;00000000">{PART}</replicate>'),
+    "nested": worldbody(f'<replicate count="1000">{THOUSAND}</replicate>'),
+    "included": worldbody('<replicate count="1000"><include file="parts/more.xml"/></replicate>'),
+    "included beside it": worldbody('<include file="parts/between.xml"/>'),
     "attached": mujoco_text(
         '<asset><model name="more" file="parts/more.xml"/></asset><worldbody>'
         '<replicate count="1000"><attach model="more" body="part"/></replicate></worldbody>'
@@ -52,8 +52,8 @@ def test_model_that_asks_for_more_than_any_robot_needs_is_refused(
     tmp_path: Path, kind: str
 ) -> None:
     (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "more.xml").write_text(scene(THOUSAND))
-    (tmp_path / "parts" / "between.xml").write_text(scene(f'{THOUSAND}<include file="more.xml"/>'))
+    (tmp_path / "parts" / "more.xml").write_text(worldbody(THOUSAND))
+    (tmp_path / "parts" / "between.xml").write_text(worldbody(f'{THOUSAND}<include file="more.xml"/>'))
     file = tmp_path / "robot.xml"
     file.write_text(HOSTILE[kind])
 
@@ -63,11 +63,11 @@ def test_model_that_asks_for_more_than_any_robot_needs_is_refused(
 
 def test_model_with_usual_parts_is_read(tmp_path: Path) -> None:
     file = tmp_path / "robot.xml"
-    file.write_text(scene(f'<replicate count="20">{PART}</replicate>'))
+    file.write_text(worldbody(f'<replicate count="20">{PART}</replicate>'))
     assert load_spec(file).compile().nbody == 21
 
 
-@pytest.mark.parametrize("text", ["no XML", scene('<include file="none.xml"/>')])
+@pytest.mark.parametrize("text", ["no XML", worldbody('<include file="none.xml"/>')])
 def test_file_that_mujoco_cannot_read_is_left_to_it(tmp_path: Path, text: str) -> None:
     file = tmp_path / "robot.xml"
     file.write_text(text)
