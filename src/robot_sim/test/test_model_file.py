@@ -53,7 +53,9 @@ def test_model_that_asks_for_more_than_any_robot_needs_is_refused(
 ) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "more.xml").write_text(worldbody(THOUSAND))
-    (tmp_path / "parts" / "between.xml").write_text(worldbody(f'{THOUSAND}<include file="more.xml"/>'))
+    (tmp_path / "parts" / "between.xml").write_text(
+        worldbody(f'{THOUSAND}<include file="more.xml"/>')
+    )
     file = tmp_path / "robot.xml"
     file.write_text(HOSTILE[kind])
 
