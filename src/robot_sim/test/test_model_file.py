@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mujoco  # noqa: F401  # takes more memory than the tests allow
 import pytest
 
 from policy_inference.testing.fuzzing import bounded
