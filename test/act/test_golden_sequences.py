@@ -6,7 +6,6 @@ From images and positions in rad to positions in rad, through the exported bundl
 its modes. Tolerances are those that come with the numbers.
 """
 
-import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from model_tools.make.act.act_contract import ActRequest
-from model_tools.make.act.act_export import export_checkpoint
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller, worker_of
 from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation, Inference
 from policy_inference.core.chunks.normalise import Units
@@ -35,92 +31,62 @@ SEQUENCE_SEED, STEPS = 7, 120
 
 
 @pytest.fixture(scope="module")
-def act(shared_data: Path) -> Path:
-    return shared_data / "act"
-
-
-@pytest.fixture(scope="module")
-def golden(act: Path) -> Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"]:
-    with np.load(act / "golden.npz") as arrays:
+def golden_act(shared_data: Path) -> Mapping[str, F64]:
+    with np.load(shared_data / "act" / "golden.npz") as arrays:
         return {name: arrays[name].astype(np.float64) for name in arrays}
 
 
 @pytest.fixture(scope="module")
-def inputs(act: Path) -> ModuleType:
-    """The formulae of the observations."""
-    spec = importlib.util.spec_from_file_location("act_inputs", act / "inputs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def bundle(act: Path, tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
-    folder = tmp_path_factory.mktemp("act") / "so100"
-    export_checkpoint(
-        ActRequest(
-            checkpoint=act / "so100_new",
-            output=folder,
-            robot="so100",
-            units="degrees",
-            rate_hz=30.0,
-            name="so100",
-        )
-    )
-    return load_bundle(folder, kind=ChunkBundle)
-
-
-@pytest.fixture(scope="module")
-def backends(bundle: ChunkBundle) -> Iterator[Mapping[str, Backend]]:
-    with open_models(bundle.models, ["onnx"]) as opened:
+def graphs_of_act(so100_act: ChunkBundle) -> Iterator[Mapping[str, Backend]]:
+    with open_models(so100_act.models, ["onnx"]) as opened:
         yield opened
 
 
-def images(inputs: ModuleType, seed: int, step: int = 0) -> dict[str, Image]:
+def shown_images(inputs: ModuleType, seed: int, step: int = 0) -> dict[str, Image]:
     return {name: inputs.image(place, seed, step) for place, name in enumerate(("laptop", "phone"))}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_inputs_features_and_chunks_are_lerobots(
-    bundle: ChunkBundle,
-    backends: Mapping[str, Backend],
-    inputs: ModuleType,
-    golden: Mapping[str, F64],
+    so100_act: ChunkBundle,
+    graphs_of_act: Mapping[str, Backend],
+    formulae: ModuleType,
+    golden_act: Mapping[str, F64],
     seed: int,
 ) -> None:
-    graphs = ChunkGraphs(bundle.contract, backends)
-    shown = images(inputs, seed)
-    graphs.write(ChunkObservation(images=shown, state=golden[f"s{seed}_state"]))
-    policy = backends[f"graphs.{bundle.contract.policy_graph}"]
-    state = bundle.contract.state
+    graphs = ChunkGraphs(so100_act.contract, graphs_of_act)
+    shown = shown_images(formulae, seed)
+    graphs.write(ChunkObservation(images=shown, state=golden_act[f"s{seed}_state"]))
+    policy = graphs_of_act[f"graphs.{so100_act.contract.policy_graph}"]
+    state = so100_act.contract.state
     assert state is not None
     found = policy.inputs[state.tensor].astype(np.float64)
-    np.testing.assert_allclose(found, golden[f"s{seed}_state_norm"], rtol=0, atol=NORMALISED)
-    for name, camera in bundle.contract.cameras.items():
-        features = golden[f"s{seed}_{name}_features"]
+    np.testing.assert_allclose(found, golden_act[f"s{seed}_state_norm"], rtol=0, atol=NORMALISED)
+    for name, camera in so100_act.contract.cameras.items():
+        features = golden_act[f"s{seed}_{name}_features"]
         found = policy.inputs[camera.tensor].astype(np.float64)
         assert np.abs(found - features).max() <= FEATURES * np.abs(features).max()
-    np.testing.assert_allclose(graphs.predict(), golden[f"s{seed}_chunk"][0], rtol=0, atol=IN_UNITS)
+    np.testing.assert_allclose(
+        graphs.predict(), golden_act[f"s{seed}_chunk"][0], rtol=0, atol=IN_UNITS
+    )
 
 
 def test_the_last_camera_leaves_its_normalised_image(
-    bundle: ChunkBundle,
-    backends: Mapping[str, Backend],
-    inputs: ModuleType,
-    golden: Mapping[str, F64],
+    so100_act: ChunkBundle,
+    graphs_of_act: Mapping[str, Backend],
+    formulae: ModuleType,
+    golden_act: Mapping[str, F64],
 ) -> None:
-    ChunkGraphs(bundle.contract, backends).write(
-        ChunkObservation(images=images(inputs, 0), state=golden["s0_state"])
+    ChunkGraphs(so100_act.contract, graphs_of_act).write(
+        ChunkObservation(images=shown_images(formulae, 0), state=golden_act["s0_state"])
     )
-    encoder = bundle.contract.cameras["phone"].encoder
-    (shown,) = backends[f"graphs.{encoder}"].inputs.values()
+    encoder = so100_act.contract.cameras["phone"].encoder
+    (shown,) = graphs_of_act[f"graphs.{encoder}"].inputs.values()
     found = shown[0].astype(np.float64)
     np.testing.assert_allclose(
-        found[:, ::16, ::16], golden["s0_phone_norm_sub16"], rtol=0, atol=NORMALISED
+        found[:, ::16, ::16], golden_act["s0_phone_norm_sub16"], rtol=0, atol=NORMALISED
     )
-    np.testing.assert_allclose(found.mean(axis=(1, 2)), golden["s0_phone_norm_mean"], atol=1e-5)
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), golden_act["s0_phone_norm_mean"], atol=1e-5)
 
 
 class Playing:
@@ -168,7 +134,7 @@ class Playing:
         return self._policy.latency.count
 
 
-def played(
+def played_sequence(
     bundle: ChunkBundle,
     backends: Mapping[str, Backend],
     inputs: ModuleType,
@@ -179,42 +145,47 @@ def played(
     for step in range(STEPS):
         before = playing.inferences
         state = inputs.state(6, SEQUENCE_SEED, step).astype(np.float64)
-        actions.append(playing.step(images(inputs, SEQUENCE_SEED, step), state))
+        actions.append(playing.step(shown_images(inputs, SEQUENCE_SEED, step), state))
         ran += [step] * (playing.inferences - before)
     return np.array(actions), ran
 
 
 def test_synchronous_is_lerobots_select_action_step_for_step(
-    bundle: ChunkBundle,
-    backends: Mapping[str, Backend],
-    inputs: ModuleType,
-    golden: Mapping[str, F64],
+    so100_act: ChunkBundle,
+    graphs_of_act: Mapping[str, Backend],
+    formulae: ModuleType,
+    golden_act: Mapping[str, F64],
 ) -> None:
-    found, ran = played(bundle, backends, inputs, ChunkSettings(mode="synchronous"))
-    assert ran == golden["seq_queue_inference_steps"].tolist() == [0, 50, 100]
-    np.testing.assert_allclose(found, golden["seq_queue_actions"], rtol=0, atol=IN_UNITS)
+    found, ran = played_sequence(
+        so100_act, graphs_of_act, formulae, ChunkSettings(mode="synchronous")
+    )
+    assert ran == golden_act["seq_queue_inference_steps"].tolist() == [0, 50, 100]
+    np.testing.assert_allclose(found, golden_act["seq_queue_actions"], rtol=0, atol=IN_UNITS)
 
 
 @pytest.mark.slow
 def test_the_ensemble_is_lerobots(
-    bundle: ChunkBundle,
-    backends: Mapping[str, Backend],
-    inputs: ModuleType,
-    golden: Mapping[str, F64],
+    so100_act: ChunkBundle,
+    graphs_of_act: Mapping[str, Backend],
+    formulae: ModuleType,
+    golden_act: Mapping[str, F64],
 ) -> None:
     settings = ChunkSettings(mode="ensemble", ensemble_coeff=0.01)
-    found, ran = played(bundle, backends, inputs, settings)
+    found, ran = played_sequence(so100_act, graphs_of_act, formulae, settings)
     assert ran == list(range(STEPS))
-    np.testing.assert_allclose(found, golden["seq_ensemble_actions"], rtol=0, atol=IN_UNITS)
+    np.testing.assert_allclose(found, golden_act["seq_ensemble_actions"], rtol=0, atol=IN_UNITS)
 
 
 def test_exchanged_cameras_are_seen(
-    bundle: ChunkBundle,
-    backends: Mapping[str, Backend],
-    inputs: ModuleType,
-    golden: Mapping[str, F64],
+    so100_act: ChunkBundle,
+    graphs_of_act: Mapping[str, Backend],
+    formulae: ModuleType,
+    golden_act: Mapping[str, F64],
 ) -> None:
-    graphs, shown = ChunkGraphs(bundle.contract, backends), images(inputs, 0)
+    graphs, shown = (
+        ChunkGraphs(so100_act.contract, graphs_of_act),
+        shown_images(formulae, 0),
+    )
     swapped = {"laptop": shown["phone"], "phone": shown["laptop"]}
-    found = graphs.run(ChunkObservation(images=swapped, state=golden["s0_state"]))
-    assert np.abs(found - golden["s0_chunk"][0]).max() > 100 * IN_UNITS
+    found = graphs.run(ChunkObservation(images=swapped, state=golden_act["s0_state"]))
+    assert np.abs(found - golden_act["s0_chunk"][0]).max() > 100 * IN_UNITS

@@ -113,7 +113,7 @@ def number_of(pixel: Sequence[int]) -> int:
     return int(pixel[0]) * 256 + int(pixel[1])
 
 
-def write(folder: Path, recorded: Recorded) -> Path:
+def write_sent(folder: Path, recorded: Recorded) -> Path:
     """Write the messages in the order in which they come."""
     order = sorted(
         (sent.received_ms, name, sent) for name, each in recorded.items() for sent in each
@@ -181,7 +181,7 @@ def in_a_dataset(mapping: RobotMapping, bag: Path) -> Pairs:
     return found
 
 
-def mapping_of(pairing: Pairing) -> RobotMapping:
+def mapping_with_pairing(pairing: Pairing) -> RobotMapping:
     stamp = "received" if pairing.rule == "newest" else "header"
     state = {"topic": JOINTS, "type": "sensor_msgs/msg/JointState", "stamp": stamp}
     cameras = {
@@ -224,7 +224,7 @@ def test_the_same_messages_give_the_same_pairs(
     contract = load_bundle(bundle, kind=ChunkBundle).contract
     contract = dataclasses.replace(contract, pairing=pairing)
     messages = recorded(np.random.default_rng(seed))
-    bag = write(tmp_path / "bag", messages)
+    bag = write_sent(tmp_path / "bag", messages)
     last_ms = max(each[-1].received_ms for each in messages.values())
 
     robot = on_the_robot(contract, messages, last_ms)
@@ -234,6 +234,6 @@ def test_the_same_messages_give_the_same_pairs(
     # Some frames are too far apart to be of one time.
     assert (len(robot) < ticks) == (pairing.rule == "frame_time")
     assert list(in_calibration(contract, bag)) == list(robot.values())
-    dataset = in_a_dataset(mapping_of(pairing), bag)
+    dataset = in_a_dataset(mapping_with_pairing(pairing), bag)
     assert dataset.items() <= robot.items()
     assert len(dataset) > 0.8 * len(robot)  # frames that stand alone make no part of an episode

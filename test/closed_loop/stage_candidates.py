@@ -30,26 +30,24 @@ def candidate(
 ) -> Path:
     """Write the policy that ships as another version, with a change; return the folder."""
     shutil.copytree(SHIPPED, folder)
-    file, weights = folder / "policy.yaml", folder / "policy.onnx"
+    file, changed_weights = folder / "policy.yaml", folder / "policy.onnx"
     contract = yaml.safe_load(file.read_text("utf-8"))
     contract["version"] = VERSION
     del contract["reports"], contract["model"]["golden"]
-    graph = onnx.load(weights)
+    graph = onnx.load(changed_weights)
     model(graph)
-    onnx.save(graph, weights)
+    onnx.save(graph, changed_weights)
     if graph != onnx.load(SHIPPED / "policy.onnx"):
-        sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(changed_weights.read_bytes()).hexdigest()
         contract["model"]["artifacts"]["onnx"]["sha256"] = sha256
     else:
-        shutil.copyfile(SHIPPED / "policy.onnx", weights)
+        shutil.copyfile(SHIPPED / "policy.onnx", changed_weights)
     change(contract)
     file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     return folder
 
 
 def scaled_term(name: str, factor: float) -> Callable[[Contract], None]:
-    """Scale a term of the observation."""
-
     def change(contract: Contract) -> None:
         (term,) = (
             term for term in contract["observations"]["obs"]["terms"] if term["term"] == name
@@ -67,10 +65,10 @@ def scaled_columns(begin: int, end: int, factor: float) -> Callable[[onnx.ModelP
             values[:, begin:end] *= factor
         return values
 
-    return weights(change)
+    return changed_weights(change)
 
 
-def weights(change: Callable[[F32, int], F32]) -> Callable[[onnx.ModelProto], None]:
+def changed_weights(change: Callable[[F32, int], F32]) -> Callable[[onnx.ModelProto], None]:
     """Change each matrix of the model, by its number."""
 
     def change_all(model: onnx.ModelProto) -> None:
@@ -90,12 +88,10 @@ def shaken(share: float, seed: int = 1) -> Callable[[onnx.ModelProto], None]:
         signs = random.choice([-1.0, 1.0], values.shape)
         return np.asarray(values * (1.0 + share * signs), np.float32)
 
-    return weights(change)
+    return changed_weights(change)
 
 
 def stiffness(factor: float) -> Callable[[Contract], None]:
-    """Change the gains of all joints."""
-
     def change(contract: Contract) -> None:
         contract["joints"]["stiffness"] *= factor
 
@@ -115,8 +111,6 @@ def swapped_knees(contract: Contract) -> None:
 
 
 def remembers(name: str, size: int) -> Callable[[Contract], None]:
-    """Declare a recurrent state."""
-
     def change(contract: Contract) -> None:
         model = contract["model"]
         contract["state"] = [{"input": f"{name}_in", "output": f"{name}_out"}]

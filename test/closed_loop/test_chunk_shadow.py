@@ -43,11 +43,12 @@ from policy_inference.flight.ring import Ring, ShadowAnswer
 from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
 from policy_inference.interfaces import Mode, ShadowMode, Tensor
 from policy_inference.kinds.chunk import ChunkKind
-from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
 from robot_sim.arm_world import ArmWorld
+
+from .opening import opened_with_onnx, raw_frame
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "so101_reach"
 ANSWERED_WITHIN_S = 120.0
@@ -68,7 +69,6 @@ class Scenes:
         self._units = Units(self.contract.units, self.contract.joints.names)
 
     def observations(self, wanted: Sequence[int]) -> Iterator[RecordedObservation]:
-        """Yield the scenes of these numbers."""
         world = ArmWorld()
         for number in wanted:
             world.reset(seed=number)
@@ -98,11 +98,15 @@ class ShadowedReach:
         limits = limits_in_force(contract, StricterLimits())
         self._now_ns, self._period_ns = 0, contract.period_ns
         self._policy = ChunkKind(settings, simulated_time=True).open(
-            request_for(bundle), {}, bundle, limits, lambda: self._now_ns
+            opened_with_onnx(bundle.path), {}, bundle, limits, lambda: self._now_ns
         )
         controller = self._policy.controller
         self._process = ShadowProcess(
-            request_for(shadow), bundle, controller.state, mode, ChunkExecution(settings, True)
+            opened_with_onnx(shadow.path),
+            bundle,
+            controller.state,
+            mode,
+            ChunkExecution(settings, True),
         )
         types = message_types()
         self._messages, self._types = SensorMessages(types), types
@@ -148,7 +152,7 @@ class ShadowedReach:
             entry.accept(now_ns, now_ns, now_ns)
         if self._is_in(Mode.READY, Mode.RUN):
             for name, buffer in self._policy.runtime.frames.items():
-                buffer.add(frame_of(self._world.render(name)), now_ns)
+                buffer.add(raw_frame(self._world.render(name)), now_ns)
         targets = controller.tick(now_ns, now_ns + self._period_ns)
         answers = self._shadowed()
         self._ring.record(
@@ -202,7 +206,6 @@ class ShadowedReach:
         return tuple(answers)
 
     def save(self, place: Path) -> FlightRecording:
-        """Write the flight, and end all."""
         self._process.close()
         self._policy.close()
         self._world.close()
@@ -213,33 +216,11 @@ class ShadowedReach:
         return FlightRecording(recording.place)
 
 
-def request_for(bundle: ChunkBundle) -> OpenRequest:
-    return OpenRequest(
-        bundle=str(bundle.path),
-        public_key="",
-        backends=["onnx"],
-        options={},
-        stricter_limits=StricterLimits(),
-        output="joint_command",
-    )
-
-
-def frame_of(image: Tensor) -> Frame:
-    height, width, channels = image.shape
-    return Frame(
-        encoding="rgb8",
-        height=height,
-        width=width,
-        step=channels * width,
-        data=memoryview(image.tobytes()),
-    )
-
-
 def image_of(frame: Frame) -> Tensor:
     return np.frombuffer(frame.data, np.uint8).reshape(frame.height, frame.width, 3)
 
 
-def changed(bundle: ChunkBundle, folder: Path, change: Any) -> ChunkBundle:
+def changed_copy(bundle: ChunkBundle, folder: Path, change: Any) -> ChunkBundle:
     """Return a copy of a bundle; `change` gets its contract and the folder."""
     shutil.copytree(bundle.path, folder)
     contract = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
@@ -248,31 +229,32 @@ def changed(bundle: ChunkBundle, folder: Path, change: Any) -> ChunkBundle:
     return load_bundle(folder, kind=ChunkBundle)
 
 
-def sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def bundle() -> ChunkBundle:
-    """The ACT that ships with the suite."""
+def reach_bundle() -> ChunkBundle:
     return load_bundle(BUNDLE, kind=ChunkBundle)
 
 
 @pytest.fixture(scope="module")
-def eight_bits(bundle: ChunkBundle, tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
+def act_in_8_bits(
+    reach_bundle: ChunkBundle, tmp_path_factory: pytest.TempPathFactory
+) -> ChunkBundle:
     """The same with integers of 8 bits in both graphs."""
     seen = tmp_path_factory.mktemp("samples")
-    samples = collect_samples(bundle, Scenes(bundle), CALIBRATED_ON, seen)
+    samples = collect_samples(reach_bundle, Scenes(reach_bundle), CALIBRATED_ON, seen)
 
     def in_integers(contract: dict[str, Any], folder: Path) -> None:
         for name, graph in contract["graphs"].items():
             entry = graph["artifacts"]["onnx"]
             made = folder / f"{name}.onnx"
-            quantise(bundle.path / entry["file"], made, samples[name].inputs)
-            entry.update(file=made.name, sha256=sha256(made), precision="int8")
+            quantise(reach_bundle.path / entry["file"], made, samples[name].inputs)
+            entry.update(file=made.name, sha256=sha256_of(made), precision="int8")
         contract["version"] = "9.9.9"
 
-    return changed(bundle, tmp_path_factory.mktemp("bundles") / "int8", in_integers)
+    return changed_copy(reach_bundle, tmp_path_factory.mktemp("bundles") / "int8", in_integers)
 
 
 def on_what_was_seen(
@@ -295,18 +277,18 @@ def on_what_was_seen(
     def with_rows(contract: dict[str, Any], folder: Path) -> None:
         file = folder / contract["golden"]["file"]
         np.savez(file, **rows)  # type: ignore[arg-type]  # a flag
-        contract["golden"]["sha256"] = sha256(file)
+        contract["golden"]["sha256"] = sha256_of(file)
 
-    return changed(bundle, folder, with_rows)
+    return changed_copy(bundle, folder, with_rows)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ShadowMode)
 def test_divergence_of_8_bits_is_what_compare_and_replay_find(
-    bundle: ChunkBundle, eight_bits: ChunkBundle, tmp_path: Path, mode: ShadowMode
+    reach_bundle: ChunkBundle, act_in_8_bits: ChunkBundle, tmp_path: Path, mode: ShadowMode
 ) -> None:
-    size = bundle.contract.chunk.size
-    reach = ShadowedReach(bundle, eight_bits, mode).reach(CHUNKS * size)
+    size = reach_bundle.contract.chunk.size
+    reach = ShadowedReach(reach_bundle, act_in_8_bits, mode).reach(CHUNKS * size)
     divergence = reach.divergence
     recording = reach.save(tmp_path / "flight")
 
@@ -314,16 +296,16 @@ def test_divergence_of_8_bits_is_what_compare_and_replay_find(
     assert divergence.compared == len(reach.answers) == CHUNKS * size
     assert 0.001 < divergence.max.max() < 1.0
     # Offline, bit for bit.
-    again = shadow_flight(recording, eight_bits, ["onnx"], {}, mode).divergence
+    again = shadow_flight(recording, act_in_8_bits, ["onnx"], {}, mode).divergence
     for name in ("counts", "mean", "rms", "max", "rules", "beyond_limits"):
         np.testing.assert_array_equal(getattr(divergence, name), getattr(again, name))
     # The same observations in `compare`, which measures all steps of a chunk.
-    reference = on_what_was_seen(bundle, reach.chunks, tmp_path / "reference")
-    _, other = compare(candidates([reference, eight_bits], ["onnx"], {}), [])
+    reference = on_what_was_seen(reach_bundle, reach.chunks, tmp_path / "reference")
+    _, other = compare(candidates([reference, act_in_8_bits], ["onnx"], {}), [])
     (on_rows,) = other.on_rows
     _, in_rad, *_ = on_rows.differences
     assert on_rows.count == CHUNKS
-    assert in_rad.names == bundle.contract.joints.names
+    assert in_rad.names == reach_bundle.contract.joints.names
     np.testing.assert_allclose(divergence.mean, in_rad.mae_each, rtol=0.0, atol=1e-6)
     np.testing.assert_allclose(divergence.rms, in_rad.rmse_each, rtol=0.0, atol=1e-6)
     np.testing.assert_allclose(divergence.max, in_rad.max_abs_each, rtol=0.0, atol=1e-6)

@@ -17,10 +17,8 @@ from policy_inference.bundle.bundle import ChunkBundle, JointBundle, SetBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.chunks.controller import camera_input
 from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.images import Frame
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64, Mode
-from policy_inference.kinds.opening import OpenRequest
 from policy_inference.kinds.policy_set import SetKind
 from robot_sim.arm_carrier import ArmCarrier
 from robot_sim.arm_expert import ReachJudge
@@ -28,6 +26,8 @@ from robot_sim.drives import DriveCommand
 from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.walk import Schedule, walk
 from robot_sim.world import Sensors, World
+
+from .opening import opened_with_onnx, raw_frame
 
 pytestmark = pytest.mark.slow
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
@@ -39,28 +39,15 @@ DURATION_S = FIRST_S + EACH_S * len(SEEDS)
 COMMANDS: Schedule = [(FIRST_S, (0.5, 0.0, 0.0)), (10.0, (0.3, 0.0, 0.4)), (15.0, (0.0, 0.3, 0.0))]
 
 
-@pytest.fixture
-def legs_and_arm() -> SetBundle:
-    """The walk and the reach that ship, as a set."""
-    return load_bundle(BUNDLES / "lite3_so101", kind=SetBundle)
-
-
 class Carrier:
     """A robot with an arm under the controller of a set; it operates itself."""
 
     def __init__(self, bundle: SetBundle, world: ArmCarrier) -> None:
-        self._world, self._now_ns, self._seen_ns = world, 0, -FRAME_NS
+        self.world, self._now_ns, self._seen_ns = world, 0, -FRAME_NS
         self.policy = SetKind(
             ChunkSettings(simulated_latency_s=INFERENCE_S), simulated_time=True
         ).open(
-            OpenRequest(
-                bundle=str(bundle.path),
-                public_key="",
-                backends=["onnx"],
-                options={},
-                stricter_limits=StricterLimits(),
-                output="joint_command",
-            ),
+            opened_with_onnx(bundle.path),
             {},
             bundle,
             limits_in_force(bundle.contract, StricterLimits()),
@@ -100,15 +87,7 @@ class Carrier:
     def _see(self, now_ns: int) -> None:
         self._seen_ns = now_ns
         for name, buffers in self.policy.frames.items():
-            image = self._world.render(name)
-            height, width, channels = image.shape
-            frame = Frame(
-                encoding="rgb8",
-                height=height,
-                width=width,
-                step=channels * width,
-                data=memoryview(image.tobytes()),
-            )
+            frame = raw_frame(self.world.render(name))
             for buffer in buffers:
                 buffer.add(frame, now_ns)
             self.controller.inputs[camera_input(name)].accept(now_ns, now_ns or None, now_ns)
@@ -118,10 +97,10 @@ class Carrier:
         index = (now_ns - round(FIRST_S * 1e9)) / (EACH_S * 1e9)
         if self._cubes and index >= len(SEEDS) - len(self._cubes):
             self._end_reach()
-            self._world.move_cube(self._cubes.pop(0))
+            self.world.move_cube(self._cubes.pop(0))
             self._reach = ReachJudge()
         if self._reach is not None:
-            self._reach.look(self._world.sense_arm())
+            self._reach.look(self.world.sense_arm())
 
     def _end_reach(self) -> None:
         if self._reach is not None:
@@ -133,22 +112,16 @@ class Carrier:
 
 
 @pytest.fixture
-def world() -> Iterator[ArmCarrier]:
-    """A Lite3 that carries an SO-101."""
+def arm_on_legs() -> Iterator[Carrier]:
+    """A Lite3 that carries an SO-101, under the walk and the reach that ship as a set."""
     world = ArmCarrier()
-    yield world
+    robot = Carrier(load_bundle(BUNDLES / "lite3_so101", kind=SetBundle), world)
+    yield robot
+    robot.policy.close()
     world.close()
 
 
-@pytest.fixture
-def robot(legs_and_arm: SetBundle, world: ArmCarrier) -> Iterator[Carrier]:
-    robot = Carrier(legs_and_arm, world)
-    yield robot
-    robot.policy.close()
-
-
 def walked_alone() -> WalkMetrics:
-    """Return the figures of the same walk without an arm."""
     bundle = load_bundle(BUNDLES / "lite3_walk", kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     try:
@@ -169,9 +142,8 @@ def reached_alone() -> list[bool]:
         return [try_reach(bundle, models, case).succeeded for case in cases]
 
 
-def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(
-    robot: Carrier, world: ArmCarrier
-) -> None:
+def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(arm_on_legs: Carrier) -> None:
+    robot, world = arm_on_legs, arm_on_legs.world
     trace = walk(world, robot, COMMANDS, duration_s=DURATION_S, until=None)
     robot.close()
     together = measure(trace, effort_limit_nm=world.effort_limit_nm)
@@ -185,8 +157,9 @@ def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(
 
 
 def test_cameras_that_stop_leave_the_arm_to_the_fallback_and_the_robot_walks_on(
-    robot: Carrier, world: ArmCarrier
+    arm_on_legs: Carrier,
 ) -> None:
+    robot, world = arm_on_legs, arm_on_legs.world
     walk(world, robot, COMMANDS, duration_s=7.0, until=None)
     robot.blind = True
     walk(world, robot, [(0.0, (0.5, 0.0, 0.0))], duration_s=5.0, until=None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import yaml
 
 from model_tools.simulation.controlled import ControlledSet, joint_members_of
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle, SetBundle
+from policy_inference.bundle.bundle import SetBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, RefusedError
 from policy_inference.interfaces import F64, Backend, Mode
@@ -114,22 +114,28 @@ class SwitchingRobot(ControlledSet):
         return drive
 
 
-@pytest.fixture
-def backends(policies: SetBundle) -> Iterator[dict[str, Backend]]:
+@contextmanager
+def opened_members(bundle: SetBundle) -> Iterator[dict[str, Backend]]:
     with ExitStack() as opened:
         found: dict[str, Backend] = {}
-        for name, member in joint_members_of(policies).items():
+        for name, member in joint_members_of(bundle).items():
             found[name], _ = open_backend(member, ["onnx"])
             opened.callback(found[name].close)
         yield found
 
 
+@pytest.fixture
+def members(policies: SetBundle) -> Iterator[dict[str, Backend]]:
+    with opened_members(policies) as found:
+        yield found
+
+
 @pytest.mark.parametrize("friction", [1.0, 0.4])
 def test_a_lite3_switches_while_it_walks_and_turns(
-    policies: SetBundle, backends: dict[str, Backend], friction: float
+    policies: SetBundle, members: dict[str, Backend], friction: float
 ) -> None:
     states = ["firm", "walk", "low", "walk", "firm", "low", "walk"]
-    robot = SwitchingRobot(policies, backends, {1.3 * i + 1.0: s for i, s in enumerate(states)})
+    robot = SwitchingRobot(policies, members, {1.3 * i + 1.0: s for i, s in enumerate(states)})
     world = World(friction=friction)
     schedule = [(0.0, (0.0, 0.0, 0.0)), (3.0, (0.5, 0.0, 0.0)), (7.0, (0.2, 0.2, 0.5))]
     trace = walk(world, robot, schedule, duration_s=14.0, until=None)
@@ -143,10 +149,10 @@ def test_a_lite3_switches_while_it_walks_and_turns(
 
 
 def test_a_member_that_fails_while_the_robot_walks_is_replaced(
-    policies: SetBundle, backends: dict[str, Backend]
+    policies: SetBundle, members: dict[str, Backend]
 ) -> None:
-    failing = FailingBackend(backends["firm"], 40)
-    robot = SwitchingRobot(policies, {**backends, "firm": failing}, {1.0: "firm"})
+    failing = FailingBackend(members["firm"], 40)
+    robot = SwitchingRobot(policies, {**members, "firm": failing}, {1.0: "firm"})
     world = World()
     walk(world, robot, [(0.0, (0.5, 0.0, 0.0))], duration_s=8.0, until=None)
     report = robot.policy_set.report
@@ -173,9 +179,9 @@ class FailingBackend:
 
 
 def test_a_robot_that_walks_stands_up_by_the_way_back(
-    policies: SetBundle, backends: dict[str, Backend]
+    policies: SetBundle, members: dict[str, Backend]
 ) -> None:
-    robot = SwitchingRobot(policies, backends, {1.0: "low"})
+    robot = SwitchingRobot(policies, members, {1.0: "low"})
     world = World()
     walk(world, robot, [(0.0, (0.3, 0.0, 0.0))], duration_s=5.0, until=None)
     assert robot.policy_set.report.state == "low"
@@ -190,7 +196,6 @@ def test_a_robot_that_walks_stands_up_by_the_way_back(
 
 @pytest.fixture
 def gaits() -> SetBundle:
-    """The set that ships."""
     return load_bundle(WALK.with_name("lite3_gaits"), kind=SetBundle)
 
 
@@ -242,10 +247,7 @@ def test_a_lite3_that_has_walked_bows_and_walks_on(friction: float, latency_ms: 
     bundle = load_bundle(WALK.with_name("lite3_motions"), kind=SetBundle)
     world = World(friction=friction)
     world.latency_ns = latency_ms * 1_000_000
-    with ExitStack() as opened:
-        backends = {
-            name: _opened(member, opened) for name, member in joint_members_of(bundle).items()
-        }
+    with opened_members(bundle) as backends:
         # Asked for while it walks: it waits until the robot stands.
         robot = SwitchingRobot(bundle, backends, {3.0: "bow"})
         schedule = [(0.0, (0.0, 0.0, 0.0)), (3.0, (0.5, 0.0, 0.0)), (7.0, (0.0, 0.0, 0.0))]
@@ -271,10 +273,7 @@ def test_250_random_switches_lead_to_no_fall(
 ) -> None:
     world = World(friction=friction)
     world.latency_ns = latency_ms * 1_000_000
-    with ExitStack() as opened:
-        backends = {
-            name: _opened(member, opened) for name, member in joint_members_of(gaits).items()
-        }
+    with opened_members(gaits) as backends:
         robot = randomly_switched(gaits, backends, world, switches=250, seed=latency_ms)
     report = robot.policy_set.report
     assert not world.fallen
@@ -290,10 +289,7 @@ def test_a_member_that_fails_again_and_again_leads_to_no_fall(
     gaits: SetBundle, friction: float
 ) -> None:
     world, random = World(friction=friction), np.random.default_rng(1)
-    with ExitStack() as opened:
-        backends = {
-            name: _opened(member, opened) for name, member in joint_members_of(gaits).items()
-        }
+    with opened_members(gaits) as backends:
         backends["crouch"] = OftenFailingBackend(backends["crouch"], random)
         robot = randomly_switched(gaits, backends, world, switches=100, seed=2)
     report = robot.policy_set.report
@@ -313,9 +309,3 @@ class OftenFailingBackend(FailingBackend):
     def run(self) -> None:
         self._left = 1 if self._random.random() > 0.02 else 0
         super().run()
-
-
-def _opened(member: JointBundle, opened: ExitStack) -> Backend:
-    backend, _ = open_backend(member, ["onnx"])
-    opened.callback(backend.close)
-    return backend

@@ -23,15 +23,15 @@ from model_tools.ship.compilers.onnx import quantise
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
-from policy_inference.core.limits import StricterLimits
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.interfaces import F64, Backend, Mode, ShadowMode
-from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ShadowProcess
 from robot_sim.drives import DriveCommand
 from robot_sim.walk import evenly_timed, walk
 from robot_sim.world import Sensors, World
+
+from .opening import opened_with_onnx
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 ANSWERED_WITHIN_S = 120.0
@@ -45,15 +45,7 @@ class ShadowedPolicy(RecordedPolicy):
         self, bundle: JointBundle, backend: Backend, place: Path, shadow: Path, mode: ShadowMode
     ) -> None:
         super().__init__(bundle, backend, place, "a test")
-        request = OpenRequest(
-            bundle=str(shadow),
-            public_key="",
-            backends=["onnx"],
-            options={},
-            stricter_limits=StricterLimits(),
-            output="joint_command",
-        )
-        self.process = ShadowProcess(request, bundle, self.controller.state, mode)
+        self.process = ShadowProcess(opened_with_onnx(shadow), bundle, self.controller.state, mode)
         self.process.start()
         self.answers = list[ShadowAnswer]()
         self._number = 0
@@ -75,16 +67,11 @@ class ShadowedPolicy(RecordedPolicy):
 
 
 @pytest.fixture(scope="module")
-def bundle() -> JointBundle:
-    """The policy that ships with the suite."""
-    return load_bundle(BUNDLE, kind=JointBundle)
-
-
-@pytest.fixture(scope="module")
-def eight_bits(bundle: JointBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def walk_in_8_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same policy with integers of 8 bits, calibrated on its golden rows."""
     folder = tmp_path_factory.mktemp("bundles") / "int8"
     shutil.copytree(BUNDLE, folder)
+    bundle = load_bundle(BUNDLE, kind=JointBundle)
     golden = bundle.golden()
     _, model = bundle.artifact("onnx")
     samples = {name: golden[name] for name in bundle.contract.model.inputs}
@@ -103,11 +90,12 @@ def eight_bits(bundle: JointBundle, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ShadowMode)
 def test_divergence_of_8_bits_is_what_compare_and_replay_find(
-    bundle: JointBundle, eight_bits: Path, tmp_path: Path, mode: ShadowMode
+    walk_in_8_bits: Path, tmp_path: Path, mode: ShadowMode
 ) -> None:
+    bundle = load_bundle(BUNDLE, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     schedule = evenly_timed([(0.5, 0.0, 0.0), (0.3, 0.2, 0.4)], each_s=WALK_S / 2)
-    policy = ShadowedPolicy(bundle, backend, tmp_path / "flight", eight_bits, mode)
+    policy = ShadowedPolicy(bundle, backend, tmp_path / "flight", walk_in_8_bits, mode)
     with policy:
         walk(World(), policy, schedule, duration_s=WALK_S, until=None)
     policy.process.close()
@@ -118,7 +106,7 @@ def test_divergence_of_8_bits_is_what_compare_and_replay_find(
         divergence.add(answer)
 
     # Offline, bit for bit.
-    shadow = load_bundle(eight_bits, kind=JointBundle)
+    shadow = load_bundle(walk_in_8_bits, kind=JointBundle)
     again = shadow_flight(FlightRecording(policy.place), shadow, ["onnx"], {}, mode).divergence
     assert divergence.compared == again.compared > 0.5 * WALK_S * contract.rate_hz
     for name in ("mean", "rms", "max", "rules", "beyond_limits"):

@@ -19,11 +19,12 @@ from policy_inference.core.chunks.controller import chunk_controller, worker_of
 from policy_inference.core.chunks.graphs import Inference
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.chunks.takeover import Driver
-from policy_inference.core.images import Frame
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64, Mode
 from robot_sim.arm_world import ArmWorld
+
+from .opening import raw_frame
 
 _log = logging.getLogger(__name__)
 HANDOVER_S, TOLERANCE_RAD, TIMES = 0.3, 0.15, 100
@@ -67,13 +68,7 @@ class Corrected:
         for entry in controller.inputs.values():
             entry.accept(now_ns, now_ns or None, now_ns)
         for name, buffer in self.runtime.frames.items():
-            image = self.world.render(name)
-            height, width, _ = image.shape
-            data = memoryview(image.tobytes())
-            buffer.add(
-                Frame(encoding="rgb8", height=height, width=width, step=3 * width, data=data),
-                now_ns,
-            )
+            buffer.add(raw_frame(self.world.render(name)), now_ns)
         targets = controller.tick(now_ns, now_ns + self.contract.period_ns)
         self.runtime.chunks.clear()
         if targets is not None:
@@ -89,7 +84,6 @@ class Corrected:
             self.tick()
 
     def runs(self) -> None:
-        """Stand up, and let the policy run."""
         self.go_on(30)
         self.controller.stand()
         while self.controller.mode is not Mode.READY:
@@ -99,49 +93,52 @@ class Corrected:
 
 
 @pytest.fixture
-def arm() -> Iterator[Corrected]:
-    """The arm; it is closed with the test."""
-    arm = Corrected()
-    yield arm
-    arm.runtime.close()
-    arm.models.close()
-    arm.world.close()
+def taken_arm() -> Iterator[Corrected]:
+    taken_arm = Corrected()
+    yield taken_arm
+    taken_arm.runtime.close()
+    taken_arm.models.close()
+    taken_arm.world.close()
 
 
 @pytest.mark.slow
-def test_two_hundred_handovers_of_the_policy_that_ships_are_without_a_jump(arm: Corrected) -> None:
-    random, contract = np.random.default_rng(3), arm.contract
+def test_two_hundred_handovers_of_the_policy_that_ships_are_without_a_jump(
+    taken_arm: Corrected,
+) -> None:
+    random, contract = np.random.default_rng(3), taken_arm.contract
     low, high = contract.joints.position_min, contract.joints.position_max
-    arm.runs()
+    taken_arm.runs()
     waits = policy_moves = 0
     for seed in range(TIMES):
-        arm.world.move_cube(seed)
-        arm.go_on(8)
-        before = arm.command.copy()
-        arm.tick()
-        policy_moves += bool(np.abs(arm.command - before).max() > 0.005)
-        arm.leader = np.clip(arm.command + random.uniform(-0.3, 0.3, len(low)), low, high)
-        arm.tick()
-        arm.runtime.take_over()
-        arm.go_on(REST_TICKS + 2)
-        if arm.takeover.driver is Driver.HANDOVER:
+        taken_arm.world.move_cube(seed)
+        taken_arm.go_on(8)
+        before = taken_arm.command.copy()
+        taken_arm.tick()
+        policy_moves += bool(np.abs(taken_arm.command - before).max() > 0.005)
+        taken_arm.leader = np.clip(
+            taken_arm.command + random.uniform(-0.3, 0.3, len(low)), low, high
+        )
+        taken_arm.tick()
+        taken_arm.runtime.take_over()
+        taken_arm.go_on(REST_TICKS + 2)
+        if taken_arm.takeover.driver is Driver.HANDOVER:
             waits += 1
-            arm.leader = arm.command + random.uniform(-0.1, 0.1, len(low))
-        arm.go_on(2)
-        assert arm.takeover.person_drives
+            taken_arm.leader = taken_arm.command + random.uniform(-0.1, 0.1, len(low))
+        taken_arm.go_on(2)
+        assert taken_arm.takeover.person_drives
         # A hand that is quicker than any healthy run.
-        goal = np.clip(arm.command + random.uniform(-0.6, 0.6, len(low)), low, high)
+        goal = np.clip(taken_arm.command + random.uniform(-0.6, 0.6, len(low)), low, high)
         for _ in range(8):
-            arm.leader = arm.leader + np.clip(goal - arm.leader, -0.2, 0.2)
-            arm.tick()
-        arm.runtime.hand_back()
-        arm.go_on(14)
-        assert arm.takeover.driver is Driver.POLICY, arm.controller.snapshot().reason
+            taken_arm.leader = taken_arm.leader + np.clip(goal - taken_arm.leader, -0.2, 0.2)
+            taken_arm.tick()
+        taken_arm.runtime.hand_back()
+        taken_arm.go_on(14)
+        assert taken_arm.takeover.driver is Driver.POLICY, taken_arm.controller.snapshot().reason
     allowed = float(contract.joints.velocity_limit.max()) / contract.rate_hz
-    _log.info("%d handovers: %.4f of %.4f rad", 2 * TIMES, arm.largest_step_rad, allowed)
-    assert arm.largest_step_rad <= allowed + 1e-9
+    _log.info("%d handovers: %.4f of %.4f rad", 2 * TIMES, taken_arm.largest_step_rad, allowed)
+    assert taken_arm.largest_step_rad <= allowed + 1e-9
     assert waits > TIMES // 2, "most leaders matched at once, so little was tried"
     assert policy_moves > TIMES // 4, "the policy hardly moved when it was taken over from"
-    assert arm.controller.mode is Mode.RUN
-    counters = arm.controller.snapshot().counters
+    assert taken_arm.controller.mode is Mode.RUN
+    counters = taken_arm.controller.snapshot().counters
     assert not any(counters[rule] for rule in ("clipped_too_long", "not_finite", "internal"))

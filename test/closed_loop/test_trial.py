@@ -40,7 +40,6 @@ class Tried(ControlledPolicy):
     trial: RunningTrial
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Tick, and judge."""
         commanded = super().__call__(sensors, command)
         self.trial.tick(sensors.time_ns, 0, self.targets)
         return commanded
@@ -69,7 +68,6 @@ def recorded(folder: Path, bundle: JointBundle) -> VersionTrial:
 
 @contextmanager
 def tried(folder: Path, bundle: JointBundle) -> Iterator[Tried]:
-    """Open a policy on trial."""
     with open_models(bundle.models, ["onnx"], {}) as models:
         policy = Tried(bundle, models.first)
         limits = limits_in_force(bundle.contract, StricterLimits())
@@ -86,7 +84,7 @@ def tried(folder: Path, bundle: JointBundle) -> Iterator[Tried]:
         policy.trial.close()
 
 
-def walked(policy: Tried, payload_kg: float) -> bool:
+def stays_up(policy: Tried, payload_kg: float) -> bool:
     """Walk until a fault or the end; return whether the robot is on its feet."""
     world = World(payload_kg=payload_kg)
     ran = []
@@ -101,13 +99,12 @@ def walked(policy: Tried, payload_kg: float) -> bool:
 
 @pytest.fixture
 def limping(tmp_path: Path) -> JointBundle:
-    """The policy with weak knees."""
     return load_bundle(limping_bundle(tmp_path / "limping", "0.3.0"), kind=JointBundle)
 
 
 def test_good_policy_breaks_no_gate_under_payload(tmp_path: Path) -> None:
     with tried(tmp_path, load_bundle(SHIPPED, kind=JointBundle)) as policy:
-        assert walked(policy, PAYLOAD_KG)
+        assert stays_up(policy, PAYLOAD_KG)
         assert policy.controller.mode is Mode.RUN
         assert policy.trial.trial.state is TrialState.OPEN
 
@@ -116,7 +113,7 @@ def test_policy_that_limps_breaks_no_gate_without_payload(
     tmp_path: Path, limping: JointBundle
 ) -> None:
     with tried(tmp_path, limping) as policy:
-        assert walked(policy, 0.0)
+        assert stays_up(policy, 0.0)
         assert policy.trial.trial.state is TrialState.OPEN
 
 
@@ -124,7 +121,7 @@ def test_policy_that_limps_under_payload_is_stopped_before_it_falls(
     tmp_path: Path, limping: JointBundle
 ) -> None:
     with tried(tmp_path, limping) as policy:
-        assert walked(policy, PAYLOAD_KG)
+        assert stays_up(policy, PAYLOAD_KG)
         snapshot = policy.controller.snapshot()
         assert (snapshot.mode, snapshot.latched) == (Mode.DAMP, True)
         assert snapshot.reason.startswith("trial: torque_share")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,13 +37,7 @@ GO2 = BUNDLES / "go2_walk"
 ROBOTS = {OURS: SimulatedRobot(), GO2: SimulatedRobot(figures="go2")}
 
 
-def named(cases: Sequence[WalkCase]) -> list[object]:
-    return [pytest.param(case, id=case.name) for case in cases]
-
-
 class Walker:
-    """A bundle that can be tried."""
-
     def __init__(self, bundle: JointBundle, backend: BackendBase, robot: SimulatedRobot) -> None:
         self._bundle, self._backend, self._robot = bundle, backend, robot
 
@@ -53,7 +47,6 @@ class Walker:
 
 @pytest.fixture(scope="module", params=ROBOTS, ids=lambda path: path.name)
 def ours(request: pytest.FixtureRequest) -> Iterator[Walker]:
-    """A policy that ships with the suite."""
     bundle = load_bundle(request.param, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     yield Walker(bundle, backend, ROBOTS[request.param])
@@ -69,14 +62,12 @@ def vendors(shared_data: Path, tmp_path: Path) -> Path:
     ).path
 
 
-@pytest.mark.parametrize("case", named(steady_cases()))
-def test_our_policy_follows_every_command_in_good_posture(ours: Walker, case: WalkCase) -> None:
-    outcome = ours.try_case(case)
-    assert outcome.passed, outcome
-
-
-@pytest.mark.parametrize("case", named(push_cases()))
-def test_our_policy_survives_pushes(ours: Walker, case: WalkCase) -> None:
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name) for case in (*steady_cases(), *push_cases())]
+)
+def test_our_policy_follows_every_command_in_good_posture_and_survives_pushes(
+    ours: Walker, case: WalkCase
+) -> None:
     outcome = ours.try_case(case)
     assert outcome.passed, outcome
 

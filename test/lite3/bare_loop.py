@@ -10,8 +10,7 @@ import sys
 import time
 
 
-def main(rate_hz: float) -> None:
-    """Run until the input ends."""
+def wait_and_measure(rate_hz: float) -> None:
     largest_s, last_s = 0.0, time.monotonic()
     deadline_s = last_s
     while not select.select([sys.stdin], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
@@ -22,4 +21,4 @@ def main(rate_hz: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    wait_and_measure(float(sys.argv[1]))

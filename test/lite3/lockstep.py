@@ -6,84 +6,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lite3_driver.figures import Lite3Settings
 from lite3_driver.robot import Lite3
-from lite3_driver.wire import JOINT_NAMES, Lite3State
-from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.policy import joint_controller
-from policy_inference.interfaces import F64, JointTargets, Mode
-from robot_driver.interfaces import DriverAnswer, DriverPhase, WireCommand
+from lite3_driver.wire import Lite3State
+from policy_inference.interfaces import F64, Mode
+from robot_driver.interfaces import DriverAnswer, DriverPhase
 from robot_driver.link import Link
+from robot_sim.driven import NS_PER_S
 from robot_sim.lite3_host import Lite3Fault, Lite3FaultPlan, MotionHost
 from robot_sim.robot_host import HostEvent
 from robot_sim.world import World
+from testkit.wire_policy import WirePolicy
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 HOST, DRIVER = ("10.0.0.1", 43893), ("10.0.0.2", 40000)
 MS = 1_000_000
 WATCHDOG_S = 0.05
 """Of the host: the second longest of those that are reported."""
-VALID_FOR_NS = 100 * MS
-
-
-class Policy:
-    """The product's controller at its rate; the operator is the test.
-
-    Attributes:
-        stalls: While it does, it neither senses nor commands.
-    """
-
-    def __init__(self) -> None:
-        """Open the policy that ships with the suite."""
-        bundle = load_bundle(BUNDLE, kind=JointBundle)
-        self._backend, _ = open_backend(bundle, ["onnx"])
-        contract = bundle.contract
-        self._now_ns, self._period_ns = 0, contract.period_ns
-        limits = limits_in_force(contract, StricterLimits())
-        self.controller = joint_controller(bundle, self._backend, limits, lambda: self._now_ns)
-        self._to_wire = [contract.joints.names.index(name) for name in JOINT_NAMES]
-        self._from_wire = [JOINT_NAMES.index(name) for name in contract.joints.names]
-        self.stalls, self.velocity = False, (0.0, 0.0, 0.0)
-        self._sequence = 0
-
-    def tick(self, now_ns: int, state: Lite3State | None) -> WireCommand | None:
-        """Return what is commanded now; `state` is None where none has come since the last tick."""
-        if self.stalls or now_ns % self._period_ns:
-            return None
-        self._now_ns, controller = now_ns, self.controller
-        if state is not None:
-            controller.state["joint_pos"][:] = state.joint_pos[self._from_wire]
-            controller.state["joint_vel"][:] = state.joint_vel[self._from_wire]
-            controller.state["quat_xyzw"][:] = _quat_xyzw(state.rpy)
-            controller.state["ang_vel_body"][:] = state.ang_vel
-            for name in ("joint_states", "imu/data"):
-                controller.inputs[name].accept(now_ns, now_ns, now_ns)
-        controller.command.set(self.velocity, now_ns)
-        controller.inputs["cmd_vel"].accept(now_ns, now_ns, now_ns)
-        targets = controller.tick(now_ns, now_ns + self._period_ns)
-        return None if targets is None else self._command(targets)
-
-    def close(self) -> None:
-        """Close the back end."""
-        self._backend.close()
-
-    def _command(self, targets: JointTargets) -> WireCommand:
-        self._sequence += 1
-        rows = targets.block[:, self._to_wire]
-        return WireCommand(
-            sequence=self._sequence,
-            mode=int(targets.mode),
-            valid_for_ns=VALID_FOR_NS,
-            values=rows[:5].T.copy(),
-            effort_limit=rows[5].copy(),
-            received_ns=self._now_ns,
-        )
 
 
 class Robot:
@@ -95,7 +38,7 @@ class Robot:
     """
 
     def __init__(
-        self, policy: Policy, *, faults: Sequence[Lite3Fault] = (), in_full: bool = False
+        self, policy: WirePolicy, *, faults: Sequence[Lite3Fault] = (), in_full: bool = False
     ) -> None:
         """Put a robot on the floor, legs folded, and let the driver listen.
 
@@ -130,15 +73,12 @@ class Robot:
         return [event.what for event in self.events if event.what != "ignored"]
 
     def phase(self) -> DriverPhase:
-        """Who is in control."""
         return self.link.phase
 
     def mode(self) -> Mode:
-        """What the policy does."""
         return self.policy.controller.mode
 
     def run(self, seconds: float) -> None:
-        """Let time go by."""
         for _ in range(round(seconds * 1000)):
             self.host.act()
             frame = self.host.step()
@@ -147,7 +87,7 @@ class Robot:
             forged = [self.host.plan.forged(each, now_ns) for each in frames]
             for data in [*self.host.plan.state.carry(frames, now_ns), *filter(None, forged)]:
                 self._newest = self.link.receive(data, HOST, now_ns) or self._newest
-            command = self.policy.tick(now_ns, self._newest)
+            command = self.policy.tick(now_ns, _fields(self._newest))
             if command is not None:
                 self._newest = None
                 self.link.follow(command, now_ns)
@@ -160,6 +100,11 @@ class Robot:
                 assert answer is not None
                 self.answers.append(answer)
                 self.link.answer_delivered()
+
+    def fail(self, *, in_s: float = 0.0, **fault: Any) -> None:
+        """Let a fault of robot, host or network begin, and end all others."""
+        start_s = self.world.time_ns / NS_PER_S + in_s
+        self.host.adopt(Lite3FaultPlan([Lite3Fault(start_s=start_s, **fault)]))
 
     def take_control(self) -> None:
         """Take control; where that is done in full, the robot is turned by hand first."""
@@ -192,6 +137,16 @@ class Robot:
             self.run(0.02)
             seen.append(self.world.sense().lin_vel_body[:2])
         return np.asarray(np.mean(seen, axis=0))
+
+
+def _fields(state: Lite3State | None) -> dict[str, F64] | None:
+    """Return what the policy senses, in the order of the wire."""
+    return state and {
+        "joint_pos": state.joint_pos,
+        "joint_vel": state.joint_vel,
+        "quat_xyzw": _quat_xyzw(state.rpy),
+        "ang_vel_body": state.ang_vel,
+    }
 
 
 def _quat_xyzw(rpy: F64) -> F64:

@@ -60,7 +60,7 @@ def altered_share(robot: Stack) -> float:
     return float(sum(counts.get(name, 0) for name in ALTERING) / status.ticks)
 
 
-def walked(robot: Stack) -> Trace:
+def damped_walk(robot: Stack) -> Trace:
     """Damp the robot; return the walk from the first velocity to that."""
     robot.operator.demand("damp")
     robot.wait_until(lambda: robot.events()[-1].event == "damped", "the robot to be damped")
@@ -71,14 +71,12 @@ def walked(robot: Stack) -> Trace:
 
 
 def figures(robot: Stack) -> WalkMetrics:
-    """End everything and measure the walk."""
     contract = load_bundle(BUNDLE, kind=JointBundle).contract
     (term,) = contract.action.terms
-    return measure(walked(robot), action_scale=term.scale)
+    return measure(damped_walk(robot), action_scale=term.scale)
 
 
 def limits_of(case: int) -> WalkLimits:
-    """Return the limits of a steady case."""
     limits = steady_cases()[case].limits
     assert limits is not None
     return limits

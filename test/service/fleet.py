@@ -94,7 +94,6 @@ class Waiting:
     """A process that was forked and waits until it may begin."""
 
     def __init__(self, does: Callable[[float], None]) -> None:
-        """Fork it."""
         self._go, go = socket.socketpair()
         self._process = os.fork()
         if self._process == 0:
@@ -107,7 +106,6 @@ class Waiting:
         self._go.sendall(repr(at_s).encode())
 
     def kill(self) -> None:
-        """Kill it."""
         os.kill(self._process, signal.SIGKILL)
         self.end()
 

@@ -43,7 +43,6 @@ class Served:
 
     @property
     def process_id(self) -> int:
-        """Of the process."""
         return self._process.pid
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> int:
@@ -69,7 +68,6 @@ class Served:
 
 @contextmanager
 def served(*arguments: str) -> Iterator[Served]:
-    """Run a service with our bundle as long as the context is open."""
     service = Served("--bundle", str(BUNDLE), *arguments)
     try:
         yield service

@@ -23,7 +23,7 @@ SECONDS = float(os.environ.get("SERVICE_SECONDS", "600"))
 KILLED_EVERY_S, OTHERS = 5.0, 7
 
 
-def fleet(folder: Path, killed_in: str, *, seconds: float, killed_every_s: float) -> Fared:
+def asking_fleet(folder: Path, killed_in: str, *, seconds: float, killed_every_s: float) -> Fared:
     """Run eight clients over all protocols; those of the protocol `killed_in` die."""
     places = {
         "raw": f"raw:{folder}/raw.sock",
@@ -54,7 +54,7 @@ def test_none_of_the_others_fails_when_clients_are_killed(tmp_path: Path, killed
     with served(
         "--socket", str(tmp_path / "raw.sock"), "--framed-socket", str(tmp_path / "framed.sock")
     ) as service:
-        fared = fleet(tmp_path, killed_in, seconds=1.0, killed_every_s=0.1)
+        fared = asking_fleet(tmp_path, killed_in, seconds=1.0, killed_every_s=0.1)
         assert service.end() == 0
     assert (fared.failed, fared.killed) == (0, 10)
     assert fared.answered == OTHERS * round(1.0 / PERIOD_S)
@@ -71,7 +71,9 @@ def test_killed_clients_do_not_delay_the_others(tmp_path: Path) -> None:
             every_s = {"with": KILLED_EVERY_S, "without": 0.0}
             pairs.append(
                 {
-                    name: fleet(tmp_path, killed_in, seconds=SECONDS, killed_every_s=every_s[name])
+                    name: asking_fleet(
+                        tmp_path, killed_in, seconds=SECONDS, killed_every_s=every_s[name]
+                    )
                     for name in sorted(every_s, reverse=bool(turn % 2))
                 }
             )

@@ -24,12 +24,12 @@ from policy_inference.service.protocol import (
     Transport,
 )
 
-from .served import ACT_DIM, BUNDLE, OBS_DIM, Served, served
+from .served import ACT_DIM, BUNDLE, OBS_DIM, served
 
 SHARED = Transport.SHARED_MEMORY
 
 
-def golden() -> tuple[F32, F32]:
+def reference_rows() -> tuple[F32, F32]:
     """Observations as the model gets them [rows, obs], and the reference model's actions."""
     with np.load(BUNDLE / "golden.npz") as arrays:
         contract = load_bundle(BUNDLE, kind=JointBundle).contract
@@ -41,7 +41,7 @@ def golden() -> tuple[F32, F32]:
 def test_golden_observations_get_the_reference_models_actions(
     tmp_path: Path, transport: Transport, spin_us: int
 ) -> None:
-    place, (observations, actions) = str(tmp_path / "policy.sock"), golden()
+    place, (observations, actions) = str(tmp_path / "policy.sock"), reference_rows()
     hello = Hello(
         policy_sha256=bytes.fromhex(load_bundle(BUNDLE, kind=JointBundle).sha256),
         obs_dim=OBS_DIM,
@@ -105,13 +105,4 @@ def test_a_client_of_another_policy_is_refused_at_hello(tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match="lite3_walk") as refused:
             connect(place, Hello(policy_sha256=b"x" * 32))
         assert refused.value.code is Code.OTHER_POLICY
-        connect(place).close()
-
-
-def test_two_services_do_not_share_a_socket(tmp_path: Path) -> None:
-    place = str(tmp_path / "policy.sock")
-    with served("--framed-socket", place):
-        second = Served("--bundle", str(BUNDLE), "--framed-socket", place)
-        assert second.end() == 4
-        assert "in use" in second.log
         connect(place).close()

@@ -8,20 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.policy import joint_controller
-from policy_inference.interfaces import Mode
-from robot_driver.interfaces import WireCommand
+from policy_inference.interfaces import F64, Mode
 from robot_driver.link import Link
-from robot_sim.driven import NS_PER_S
 from robot_sim.host_faults import HostFaultPlan
 from robot_sim.unitree_host import LOW_CMD, ApiRequest, UnitreeHost
 from robot_sim.unitree_state import UnitreeFault
+from testkit.wire_policy import WirePolicy
 from unitree_driver import wire
 from unitree_driver.figures import GO2
 from unitree_driver.reception import GRAPH, PublisherNews, UnitreeState
@@ -48,40 +40,25 @@ class Go2:
 
     Attributes:
         link: The driver's state machine.
-        controller: The policy's.
-        velocity: That it is commanded, m/s and rad/s.
+        policy: That drives it.
     """
 
     def __init__(self) -> None:
         """Put a standing robot on the floor, which its own controller holds."""
-        bundle = load_bundle(BUNDLE, kind=JointBundle)
-        self._backend, _ = open_backend(bundle, ["onnx"])
-        contract, self._now_ns = bundle.contract, 0
-        limits = limits_in_force(contract, StricterLimits())
-        self.controller = joint_controller(bundle, self._backend, limits, lambda: self._now_ns)
-        self._period_ns, self.velocity = contract.period_ns, (0.0, 0.0, 0.0)
-        names = contract.joints.names
-        self._to_wire = [names.index(name) for name in GO2.figures.joint_names]
-        self._from_wire = np.argsort(self._to_wire)
+        self.policy = WirePolicy(BUNDLE, GO2.figures.joint_names)
         self.host = UnitreeHost("go2")
         settings = replace(GO2.defaults, remote_required=False)
         self.link: Link[UnitreeState] = Link(_Driver(settings), 0)
         self.link.receive(_QUIET.pack(), (GRAPH, 0), 0)
         self._state: UnitreeState | None = None
-        self._sequence = 0
-
-    def close(self) -> None:
-        """Close the back end."""
-        self._backend.close()
+        self._now_ns = 0
 
     def fail(self, *faults: str) -> None:
-        """Let these faults begin now."""
         planned = [UnitreeFault.parse(text) for text in faults]
         names = self.host.world.joint_names
         self.host.adopt(HostFaultPlan(planned, seed=0, joint_names=names))
 
     def run(self, seconds: float) -> None:
-        """Let time go by."""
         for _ in range(round(1000 * seconds)):
             self.host.act()
             published = self.host.step()
@@ -93,8 +70,9 @@ class Go2:
                 data = wire.response(ServiceResponse(*answer))
                 source = (TOPIC_NAMES[RobotTopic.SWITCHER_RESPONSE], 0)
                 self.link.receive(data, source, self._now_ns)
-            if self._now_ns % self._period_ns == 0 and self._state is not None:
-                self._tick(self._state)
+            command = self.policy.tick(self._now_ns, _fields(self._state))
+            if command is not None:
+                self.link.follow(command, self._now_ns)
             for frame in self.link.step(self._now_ns):
                 self._deliver(frame)
             self.link.sent(self._now_ns)
@@ -107,39 +85,13 @@ class Go2:
         answer = self.link.report(self._now_ns).answer
         assert answer is not None
         assert answer.success, answer.message
-        self.controller.stand()
-        while self.controller.mode is Mode.STAND:
+        self.policy.controller.stand()
+        while self.policy.controller.mode is Mode.STAND:
             self.run(0.02)
-        self.controller.run()
-        self.velocity = (0.5, 0.0, 0.0)
+        self.policy.controller.run()
+        self.policy.velocity = (0.5, 0.0, 0.0)
         self.run(2.0)
-        assert self.controller.mode is Mode.RUN, self.controller.snapshot().reason
-
-    def _tick(self, state: UnitreeState) -> None:
-        controller, now_ns = self.controller, self._now_ns
-        for field, values in {
-            "joint_pos": state.joint_pos[self._from_wire],
-            "joint_vel": state.joint_vel[self._from_wire],
-            "quat_xyzw": state.quat_xyzw,
-            "ang_vel_body": state.ang_vel,
-        }.items():
-            controller.state[field][:] = values
-        for entry in controller.inputs.values():
-            entry.accept(now_ns, now_ns, now_ns)
-        controller.command.set(self.velocity, now_ns)
-        targets = controller.tick(now_ns, now_ns + self._period_ns)
-        assert targets is not None
-        self._sequence += 1
-        rows = targets.block[:, self._to_wire]
-        command = WireCommand(
-            sequence=self._sequence,
-            mode=int(targets.mode),
-            valid_for_ns=NS_PER_S // 10,
-            values=rows[:5].T.copy(),
-            effort_limit=rows[5].copy(),
-            received_ns=now_ns,
-        )
-        self.link.follow(command, now_ns)
+        assert self.policy.controller.mode is Mode.RUN, self.policy.controller.snapshot().reason
 
     def _deliver(self, frame: bytes) -> None:
         topic = RobotTopic(frame[0])
@@ -149,3 +101,13 @@ class Go2:
         asked = wire.read_request(frame[1:])
         assert asked is not None
         self.host.receive(_SERVICES[topic], ApiRequest(*asked))
+
+
+def _fields(state: UnitreeState | None) -> dict[str, F64] | None:
+    """Return what the policy senses, in the order of the wire."""
+    return state and {
+        "joint_pos": state.joint_pos,
+        "joint_vel": state.joint_vel,
+        "quat_xyzw": state.quat_xyzw,
+        "ang_vel_body": state.ang_vel,
+    }

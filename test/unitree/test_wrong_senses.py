@@ -14,15 +14,15 @@ from .lockstep import Go2
 
 pytestmark = pytest.mark.slow
 DAMPED_WITHIN_S = 4.0
+FOLLOWED = "the newest joint_command is followed"
 
 
 @pytest.fixture
-def go2() -> Iterator[Go2]:
-    """One that walks."""
+def walking_go2() -> Iterator[Go2]:
     robot = Go2()
     robot.walk()
     yield robot
-    robot.close()
+    robot.policy.close()
 
 
 @pytest.mark.parametrize(
@@ -37,21 +37,23 @@ def go2() -> Iterator[Go2]:
         ("swapped:FL_thigh_joint.FR_thigh_joint", "FL_thigh_joint"),
     ],
 )
-def test_senses_that_disagree_damp_the_robot_with_a_reason(go2: Go2, fault: str, said: str) -> None:
-    go2.fail(fault)
+def test_senses_that_disagree_damp_the_robot_with_a_reason(
+    walking_go2: Go2, fault: str, said: str
+) -> None:
+    walking_go2.fail(fault)
 
     waited_s = 0.0
-    while go2.link.phase is DriverPhase.FOLLOWING and waited_s < DAMPED_WITHIN_S:
-        go2.run(0.02)
+    while walking_go2.link.phase is DriverPhase.FOLLOWING and waited_s < DAMPED_WITHIN_S:
+        walking_go2.run(0.02)
         waited_s += 0.02
 
-    assert go2.link.phase is DriverPhase.DAMPING
-    assert said in go2.link.reason
+    assert walking_go2.link.phase is DriverPhase.DAMPING
+    assert said in walking_go2.link.reason
 
 
-def test_a_robot_whose_senses_agree_walks_on_without_a_warning(go2: Go2) -> None:
-    go2.fail("noise:joint_states.position=0.005", "noise:imu.angular_velocity=0.05")
-    go2.run(4.0)
+def test_a_robot_whose_senses_agree_walks_on_without_a_warning(walking_go2: Go2) -> None:
+    walking_go2.fail("noise:joint_states.position=0.005", "noise:imu.angular_velocity=0.05")
+    walking_go2.run(4.0)
 
-    assert go2.link.phase is DriverPhase.FOLLOWING
-    assert go2.link.reason == "the newest joint_command is followed"
+    assert walking_go2.link.phase is DriverPhase.FOLLOWING
+    assert walking_go2.link.reason == FOLLOWED

@@ -28,7 +28,6 @@ class Exporter:
 
     @property
     def output(self) -> Path:
-        """Where the model goes."""
         return self.folder / "policy.onnx"
 
     def __call__(self, content: object, config: Mapping[str, object], *arguments: str) -> Path:
@@ -50,7 +49,7 @@ class Exporter:
         return self.output
 
 
-def run(model: Path, rows: F32) -> F32:
+def run_fed_back(model: Path, rows: F32) -> F32:
     """Return the actions [rows, act] of one run, with the state fed back."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     names, *state_names = [given.name for given in session.get_inputs()]
@@ -64,7 +63,7 @@ def run(model: Path, rows: F32) -> F32:
     return np.stack(actions)
 
 
-def shapes(model: Path) -> dict[str, list[int | str]]:
+def axes_of(model: Path) -> dict[str, list[int | str]]:
     """Return the axes of inputs and outputs."""
     graph = onnx.load(model).graph
     return {

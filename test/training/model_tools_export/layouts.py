@@ -32,8 +32,6 @@ def mlp(size: int, out: int, hidden: tuple[int, ...] = HIDDEN) -> nn.Sequential:
 
 
 class Module(nn.Module):
-    """Named parts and nothing else."""
-
     def __init__(self, **parts: nn.Module | Tensor) -> None:
         """Name the parts; tensors become parameters."""
         super().__init__()
@@ -41,8 +39,7 @@ class Module(nn.Module):
             setattr(self, name, nn.Parameter(part) if isinstance(part, Tensor) else part)
 
 
-def running(**values: Tensor) -> nn.Module:
-    """Return a module with buffers."""
+def with_buffers(**values: Tensor) -> nn.Module:
     module = nn.Module()
     for name, value in values.items():
         module.register_buffer(name, value)
@@ -52,7 +49,7 @@ def running(**values: Tensor) -> nn.Module:
 def empirical(size: int) -> nn.Module:
     """rsl_rl's EmpiricalNormalization (2.2 to 5.4)."""
     std = torch.rand(1, size) + 0.5
-    return running(_mean=torch.randn(1, size), _var=std**2, _std=std, count=torch.tensor(1000))
+    return with_buffers(_mean=torch.randn(1, size), _var=std**2, _std=std, count=torch.tensor(1000))
 
 
 def state_dict() -> tuple[Content, Actions]:
@@ -61,7 +58,7 @@ def state_dict() -> tuple[Content, Actions]:
     return dict(model.state_dict()), model.actor
 
 
-def wrapped() -> tuple[Content, Actions]:
+def wrapped_state_dict() -> tuple[Content, Actions]:
     """The same as many trainings save it."""
     content, actions = state_dict()
     return {"state_dict": content, "epoch": 3}, actions
@@ -163,11 +160,10 @@ def scaler_of(size: int) -> nn.Module:
         "running_variance": torch.rand(size) + 0.5,
         "current_count": torch.tensor(1000.0),
     }
-    return running(**{name: value.double() for name, value in values.items()})
+    return with_buffers(**{name: value.double() for name, value in values.items()})
 
 
 def skrl_scaled(scaler: nn.Module, obs: Tensor) -> Tensor:
-    """Scale as skrl does."""
     std = torch.sqrt(scaler.running_variance.float()) + 1e-8
     return torch.clamp((obs - scaler.running_mean.float()) / std, -5.0, 5.0)
 
@@ -197,7 +193,7 @@ def rl_games(*, compiled: bool = False) -> tuple[Content, Actions]:
 
 def moments_of(size: int) -> nn.Module:
     """rl_games' RunningMeanStd (1.6)."""
-    return running(
+    return with_buffers(
         running_mean=torch.randn(size).double(),
         count=torch.tensor(1000),
         running_var=torch.rand(size).double() + 0.5,
@@ -205,7 +201,6 @@ def moments_of(size: int) -> nn.Module:
 
 
 def rl_games_normalised(norm: nn.Module, obs: Tensor) -> Tensor:
-    """Normalise as rl_games does."""
     std = torch.sqrt(norm.running_var.float() + 1e-5)
     return torch.clamp((obs - norm.running_mean.float()) / std, -5.0, 5.0)
 
@@ -226,7 +221,6 @@ def rsl_rl_recurrent(kind: str) -> tuple[Content, Actions]:
 
 
 def rsl_rl_5_recurrent(kind: str) -> tuple[Content, Actions]:
-    """rsl_rl 4 and 5."""
     actor = Module(mlp=mlp(UNITS, ACT), rnn=Module(rnn=CELLS[kind](OBS, UNITS, LAYERS)))
     return (
         {"actor_state_dict": actor.state_dict(), "critic_state_dict": {}, "iter": 7},

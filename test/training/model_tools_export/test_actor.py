@@ -15,15 +15,16 @@ from model_tools.errors import ToolError
 from testkit.wording import refusal
 
 from . import layouts
-from .exporting import Exporter, run
+from .exporting import Exporter, run_fed_back
 from .layouts import ACT, CONFIG, HIDDEN, OBS, RNN, Module, mlp
 
 
 def same_as(export: Exporter, config: dict[str, object], content: object, actor: nn.Module) -> bool:
-    """Return whether the exported model is this actor."""
     obs = torch.randn(5, OBS)
     with torch.no_grad():
-        return bool(np.allclose(run(export(content, config), obs.numpy()), actor(obs), atol=1e-5))
+        return bool(
+            np.allclose(run_fed_back(export(content, config), obs.numpy()), actor(obs), atol=1e-5)
+        )
 
 
 @pytest.mark.parametrize(
@@ -104,43 +105,31 @@ def test_two_candidates_are_listed_and_the_user_decides(export: Exporter) -> Non
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        (
-            {"hidden_sizes": [16, 9]},
-            r"\[16, 6\] \[9, 16\] \[3, 9\], found actor.\* \(6-16-8-3\), "
-            r"critic.\* \(6-16-8-1\)",
-        ),
-        ({"obs_dim": 7}, r"\[16, 7\]"),
-        ({"act_dim": 1}, r"\[1, 8\], found actor"),  # which the critic fits
-        ({"rnn": {"type": "gru", **RNN}}, r"\[16, 5\]"),
-        ({"normaliser": "bake"}, "expected running statistics in the checkpoint, found none"),
+        {"hidden_sizes": [16, 9]},
+        {"obs_dim": 7},
+        {"act_dim": 1},  # which the critic fits
+        {"rnn": {"type": "gru", **RNN}},
+        {"normaliser": "bake"},
     ],
+    ids=lambda change: next(iter(change)),
 )
 def test_a_configuration_of_another_network_is_refused(
-    export: Exporter, change: dict[str, object], message: str
+    export: Exporter, change: dict[str, object]
 ) -> None:
-    with pytest.raises(ToolError, match=message):
+    with refusal(ToolError):
         export(layouts.state_dict()[0], {**CONFIG, **change})
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"type": "gru"},
-            r"rnn: expected gru, 2 layers, weight_ih_l0 \[15, 6\], found "
-            r"memory_a.rnn.weight_ih_l0 \[20, 6\], memory_c",
-        ),
-        ({"num_layers": 1}, "expected lstm, 1 layers"),
-        ({"position": "after_mlp"}, r"\[16, 6\] \[8, 16\] \[3, 5\], found actor"),
-    ],
+    "change",
+    [{"type": "gru"}, {"num_layers": 1}, {"position": "after_mlp"}],
+    ids=lambda change: next(iter(change)),
 )
-def test_other_recurrent_layers_are_refused(
-    export: Exporter, change: dict[str, object], message: str
-) -> None:
+def test_other_recurrent_layers_are_refused(export: Exporter, change: dict[str, object]) -> None:
     config = {**CONFIG, "rnn": {"type": "lstm", **RNN, **change}}
-    with pytest.raises(ToolError, match=message):
+    with refusal(ToolError):
         export(layouts.rsl_rl_recurrent("lstm")[0], config)
 
 

@@ -14,11 +14,11 @@ import torch
 from policy_inference.interfaces import F32
 
 from . import layouts
-from .exporting import Exporter, run, shapes
+from .exporting import Exporter, axes_of, run_fed_back
 from .layouts import ACT, CONFIG, LAYERS, OBS, RNN, UNITS
 
 Layout = Callable[[], tuple[layouts.Content, layouts.Actions]]
-BARE = (layouts.state_dict, layouts.wrapped, layouts.rsl_rl_student)
+BARE = (layouts.state_dict, layouts.wrapped_state_dict, layouts.rsl_rl_student)
 NORMALISED = (
     layouts.rsl_rl_2,
     layouts.rsl_rl_3,
@@ -35,7 +35,7 @@ RECURRENT = (
 )
 
 
-def observations(rows: int = 50) -> torch.Tensor:
+def wide_rows(rows: int = 50) -> torch.Tensor:
     """Return rows so wide that the bounds of normalisers are met."""
     return 4.0 * torch.randn(rows, OBS)
 
@@ -48,33 +48,33 @@ def expected(actions: layouts.Actions, obs: torch.Tensor) -> F32:
 @pytest.mark.parametrize("layout", BARE)
 def test_the_actor_alone_is_exported(export: Exporter, layout: Layout) -> None:
     content, actions = layout()
-    model, obs = export(content, CONFIG), observations()
-    assert shapes(model) == {"obs": [1, OBS], "action": [1, ACT]}
-    assert run(model, obs.numpy()) == pytest.approx(expected(actions, obs), abs=1e-5)
+    model, obs = export(content, CONFIG), wide_rows()
+    assert axes_of(model) == {"obs": [1, OBS], "action": [1, ACT]}
+    assert run_fed_back(model, obs.numpy()) == pytest.approx(expected(actions, obs), abs=1e-5)
 
 
 @pytest.mark.parametrize("layout", NORMALISED)
 def test_a_baked_normaliser_does_what_its_library_does(export: Exporter, layout: Layout) -> None:
     content, actions = layout()
-    model, obs = export(content, {**CONFIG, "normaliser": "bake"}), observations()
-    assert run(model, obs.numpy()) == pytest.approx(expected(actions, obs), abs=1e-5)
+    model, obs = export(content, {**CONFIG, "normaliser": "bake"}), wide_rows()
+    assert run_fed_back(model, obs.numpy()) == pytest.approx(expected(actions, obs), abs=1e-5)
 
 
 @pytest.mark.parametrize("layout", NORMALISED)
 def test_a_kept_normaliser_and_the_model_are_the_policy(export: Exporter, layout: Layout) -> None:
     content, actions = layout()
-    model, obs = export(content, {**CONFIG, "normaliser": "keep"}), observations()
+    model, obs = export(content, {**CONFIG, "normaliser": "keep"}), wide_rows()
     with np.load(export.folder / "obs_stats.npz") as stats:
         normalised = (obs.numpy() - stats["mean"]) / stats["std"]
-    assert run(model, normalised) == pytest.approx(expected(actions, obs), abs=1e-5)
+    assert run_fed_back(model, normalised) == pytest.approx(expected(actions, obs), abs=1e-5)
 
 
 def test_a_normaliser_that_is_left_out_is_left_out(export: Exporter) -> None:
     content, actor = layouts.state_dict()
     norm = layouts.empirical(OBS).state_dict()
     whole = {"model_state_dict": content, "obs_norm_state_dict": norm}
-    model, obs = export(whole, {**CONFIG, "normaliser": "none"}), observations()
-    assert run(model, obs.numpy()) == pytest.approx(expected(actor, obs), abs=1e-5)
+    model, obs = export(whole, {**CONFIG, "normaliser": "none"}), wide_rows()
+    assert run_fed_back(model, obs.numpy()) == pytest.approx(expected(actor, obs), abs=1e-5)
 
 
 def test_epsilon_and_bound_of_the_training_can_be_said(export: Exporter) -> None:
@@ -82,9 +82,9 @@ def test_epsilon_and_bound_of_the_training_can_be_said(export: Exporter) -> None
     content, actor = layouts.state_dict()
     whole = {"model_state_dict": content, "obs_norm_state_dict": norm.state_dict()}
     said = {"normaliser": "bake", "normaliser_epsilon": 0.5, "normaliser_clip": 1.0}
-    obs = observations()
+    obs = wide_rows()
     normalised = ((obs - norm._mean) / (norm._std + 0.5)).clamp(-1.0, 1.0)
-    found = run(export(whole, {**CONFIG, **said}), obs.numpy())
+    found = run_fed_back(export(whole, {**CONFIG, **said}), obs.numpy())
     assert found == pytest.approx(expected(actor, normalised), abs=1e-5)
 
 
@@ -98,11 +98,11 @@ def test_the_state_comes_out_and_goes_in_for_50_steps(
 ) -> None:
     content, actions = layout(kind)
     rnn = {"type": kind, "position": position, **RNN}
-    model, obs = export(content, {**CONFIG, "rnn": rnn}), observations(50)
+    model, obs = export(content, {**CONFIG, "rnn": rnn}), wide_rows(50)
     axes, names = [LAYERS, 1, UNITS], ("h", "c") if kind == "lstm" else ("h",)
-    assert shapes(model) == {
+    assert axes_of(model) == {
         "obs": [1, OBS],
         "action": [1, ACT],
         **{f"{name}_{way}": axes for name in names for way in ("in", "out")},
     }
-    assert run(model, obs.numpy()) == pytest.approx(expected(actions, obs), abs=1e-5)
+    assert run_fed_back(model, obs.numpy()) == pytest.approx(expected(actions, obs), abs=1e-5)

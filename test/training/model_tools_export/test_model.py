@@ -19,7 +19,7 @@ from model_tools.errors import ToolError
 from testkit.wording import refusal
 
 from . import layouts
-from .exporting import Exporter, run, shapes
+from .exporting import Exporter, axes_of, run_fed_back
 from .layouts import ACT, CONFIG, OBS, RNN
 
 
@@ -44,7 +44,7 @@ def test_the_batch_axis_is_free_if_asked(export: Exporter, kind: str) -> None:
     content, _ = layouts.rsl_rl_recurrent(kind)
     config = {**CONFIG, "rnn": {"type": kind, **RNN}}
     model = export(content, config, "--dynamic-batch")
-    found = shapes(model)
+    found = axes_of(model)
     assert (found["obs"], found["action"]) == (["batch", OBS], ["batch", ACT])
     assert (found["h_in"][1], found["h_out"][1]) == ("batch", "batch")
 
@@ -52,7 +52,7 @@ def test_the_batch_axis_is_free_if_asked(export: Exporter, kind: str) -> None:
 def test_robots_in_one_batch_do_not_see_each_other(export: Exporter) -> None:
     content, _ = layouts.state_dict()
     rows = np.random.default_rng(0).normal(size=(7, OBS)).astype(np.float32)
-    alone = run(export(content, CONFIG), rows)
+    alone = run_fed_back(export(content, CONFIG), rows)
     session = onnxruntime.InferenceSession(export(content, CONFIG, "--dynamic-batch", "--force"))
     assert session.run(None, {"obs": rows})[0] == pytest.approx(alone, abs=1e-6)
 

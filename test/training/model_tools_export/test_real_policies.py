@@ -19,7 +19,7 @@ from model_tools.make.checkpoints.network_config import read_config
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 
-from .exporting import Exporter, run
+from .exporting import Exporter, run_fed_back
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -37,7 +37,7 @@ def test_the_checkpoint_of_the_example_is_the_model_that_ships(tmp_path: Path) -
     export_checkpoint(request)
     obs = load_bundle(shipped, kind=JointBundle).golden()["obs"].astype(np.float32)
     np.testing.assert_array_equal(
-        run(tmp_path / "policy.onnx", obs), run(shipped / "policy.onnx", obs)
+        run_fed_back(tmp_path / "policy.onnx", obs), run_fed_back(shipped / "policy.onnx", obs)
     )
 
 
@@ -55,4 +55,4 @@ def test_a_vendor_s_weights_give_its_actions(export: Exporter, shared_data: Path
     model = export(
         content, {**LITE3, "hidden_sizes": [512, 256, 128]}, "--check", str(folder / "golden.npz")
     )
-    assert run(model, obs) == pytest.approx(actions, abs=1e-5)
+    assert run_fed_back(model, obs) == pytest.approx(actions, abs=1e-5)

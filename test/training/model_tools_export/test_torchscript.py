@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from model_tools.errors import ToolError
 from testkit.wording import refusal
 
-from .exporting import Exporter, run, shapes
+from .exporting import Exporter, axes_of, run_fed_back
 from .layouts import ACT, CONFIG, LAYERS, OBS, RNN, UNITS, empirical, mlp
 
 TRUST = "--trust-code"
@@ -91,7 +91,6 @@ def saved(export: Exporter, module: nn.Module) -> Path:
 
 
 def actions(module: nn.Module, obs: Tensor) -> Tensor:
-    """Return the actions [rows, act] of one run."""
     with torch.no_grad():
         return torch.cat([module(row[None]) for row in obs])
 
@@ -102,13 +101,13 @@ def test_a_program_without_state_is_exported_as_it_stands(
 ) -> None:
     module, obs = Perceptron(), torch.randn(20, OBS)
     model = export.file(saved(export, module), BARE, TRUST, *batch)
-    assert run(model, obs.numpy()) == pytest.approx(actions(module, obs).numpy(), abs=1e-5)
+    assert run_fed_back(model, obs.numpy()) == pytest.approx(actions(module, obs).numpy(), abs=1e-5)
 
 
 def test_a_described_program_is_rebuilt(export: Exporter) -> None:
     module, obs = Perceptron(), torch.randn(20, OBS)
     model = export.file(saved(export, module), {**CONFIG, "normaliser": "bake"}, TRUST)
-    assert run(model, obs.numpy()) == pytest.approx(actions(module, obs).numpy(), abs=1e-5)
+    assert run_fed_back(model, obs.numpy()) == pytest.approx(actions(module, obs).numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize(("module", "kind"), [(Memory, "lstm"), (GatedMemory, "gru")])
@@ -120,8 +119,10 @@ def test_a_state_inside_comes_out_for_50_steps(
     if kind == "lstm":
         config["normaliser"] = "bake"
     model = export.file(saved(export, program), config, TRUST)
-    assert shapes(model)["h_in"] == [LAYERS, 1, UNITS]
-    assert run(model, obs.numpy()) == pytest.approx(actions(program, obs).numpy(), abs=1e-5)
+    assert axes_of(model)["h_in"] == [LAYERS, 1, UNITS]
+    assert run_fed_back(model, obs.numpy()) == pytest.approx(
+        actions(program, obs).numpy(), abs=1e-5
+    )
 
 
 def test_a_state_inside_that_is_not_described_is_found_out(export: Exporter) -> None:
@@ -185,15 +186,10 @@ def test_the_program_itself_gives_the_actions_for_given_rows(export: Exporter) -
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"act_dim": 4}, r"expected an action of shape \[1, 4\], found \[1, 3\]"),
-        ({"obs_dim": 7}, r"expected a program of one observation \[1, 7\]"),
-        ({"normaliser": "bake"}, "hidden_sizes: expected the layers of the program"),
-    ],
+    "change",
+    [{"act_dim": 4}, {"obs_dim": 7}, {"normaliser": "bake"}],
+    ids=lambda change: next(iter(change)),
 )
-def test_a_program_of_other_sizes_is_refused(
-    export: Exporter, change: dict[str, object], message: str
-) -> None:
-    with pytest.raises(ToolError, match=message):
+def test_a_program_of_other_sizes_is_refused(export: Exporter, change: dict[str, object]) -> None:
+    with refusal(ToolError):
         export.file(saved(export, Perceptron()), {**BARE, **change}, TRUST)

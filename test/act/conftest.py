@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint of LeRobot's, and the observations to which LeRobot's own answers are known."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from model_tools.make.act.act_contract import ActRequest
+from model_tools.make.act.act_export import export_checkpoint
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+
+
+@pytest.fixture(scope="package")
+def formulae(shared_data: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("act_inputs", shared_data / "act" / "inputs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="package")
+def so100_act(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
+    folder = tmp_path_factory.mktemp("act") / "so100"
+    export_checkpoint(
+        ActRequest(
+            checkpoint=shared_data / "act" / "so100_new",
+            output=folder,
+            robot="so100",
+            units="degrees",
+            rate_hz=30.0,
+            name="so100",
+        )
+    )
+    return load_bundle(folder, kind=ChunkBundle)
