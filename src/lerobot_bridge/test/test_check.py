@@ -81,7 +81,7 @@ def test_a_report_says_what_a_recording_has(arm_mapping_file: Path, tmp_path: Pa
     report = tmp_path / "report.json"
 
     words = ["check", "--mapping", str(arm_mapping_file), str(tmp_path / "session")]
-    assert main([*words, "--report", str(report)]) == 0
+    assert main([*words, "--output", str(report)]) == 0
 
     (episode,) = json.loads(report.read_text())["episodes"]
     assert (episode["name"], episode["frames"], episode["problems"]) == ("one", [41], [])

@@ -3,7 +3,7 @@
 """Validate a mapping, and report what recordings would add to a dataset.
 
     lerobot_bridge check --mapping my_robot.yaml
-    lerobot_bridge check session/ --mapping my_robot.yaml --report check.json
+    lerobot_bridge check session/ --mapping my_robot.yaml --output check.json
 
 Prints the features that the mapping makes and the frames of each episode. For each source and
 camera it prints the topic, the rate, the age in frames, the frames without a message, and the
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="decode each image, as `convert` does; takes longer",
     )
-    parser.add_argument("--report", type=Path, metavar="FILE.json", help="report")
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="report")
     parser.add_argument("--force", action="store_true", help="replace a report that exists")
 
 
@@ -115,9 +115,9 @@ def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
         mapping=given.mapping or "", problems=odd, skipped=found.skipped, episodes=checks
     )
     error: PolicyError | OSError | None = None
-    if given.report is not None:
+    if given.output is not None:
         try:
-            with new_file(given.report, force=given.force) as file:
+            with new_file(given.output, force=given.force) as file:
                 file.write_text(json.dumps(asdict(result), indent=1) + "\n", "utf-8")
         except (PolicyError, OSError) as failed:  # what was found is shown nevertheless
             error = failed

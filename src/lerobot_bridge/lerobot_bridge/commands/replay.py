@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run episodes of a dataset through an exported chunk policy: predicted against recorded actions.
 
-    lerobot_bridge replay my_dataset --bundle my_policy --episodes 0,2 --report replay.html
+    lerobot_bridge replay my_dataset --bundle my_policy --episodes 0,2 --output replay.html
 
 The policy sees the recorded observations as often as it would on the robot (a chunk every
 `chunk.steps` frames, or --every). The command compares its steps with the recorded actions of their
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also compare frames in which a person drove instead of the policy",
     )
-    parser.add_argument("--report", type=Path, help="HTML file to write, with drawings")
+    parser.add_argument("--output", type=Path, help="HTML file to write, with drawings")
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
 
 
@@ -59,14 +59,14 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.files.outputs import new_file
 
     # Opened first: an output that cannot be written is found before the work, not after.
-    output = nullcontext() if given.report is None else new_file(given.report, force=given.force)
+    output = nullcontext() if given.output is None else new_file(given.output, force=given.force)
     with output as page:
         found = _replayed(given)
         if page is not None:
             write_html(found, page)
     text: list[object] = [report.table(found), *report.sentences(found)]
-    if given.report is not None:
-        text.append(f"report in {given.report}")
+    if given.output is not None:
+        text.append(f"report in {given.output}")
     return CommandResult(document=report.document(found), text=text)
 
 

@@ -329,7 +329,7 @@ def test_a_joint_that_does_not_change_is_explained(
     actions[:, 2] = 40.0
 
     dataset = write_golden(actions)
-    _, found = replay(dataset, "--report", str(page))
+    _, found = replay(dataset, "--output", str(page))
 
     assert found["joints"]["gripper"]["correlation"] is None
     said = "-: recorded or predicted values of the joint do not change"
@@ -363,7 +363,7 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
     page = tmp_path / "page.html"
     dataset = write_golden(*[followed(golden_chunks, 4)] * 14)
 
-    assert replay(dataset, "--report", str(page))[0] == 0
+    assert replay(dataset, "--output", str(page))[0] == 0
     text = page.read_text("utf-8")
 
     assert "<title>small_arm" in text
@@ -371,6 +371,6 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
     assert all(word in text for word in ("shoulder_pan, deg", "gripper, 0..100", "chunk begins"))
     assert "http" not in text
 
-    assert replay(dataset, "--report", str(page))[0] == 4
+    assert replay(dataset, "--output", str(page))[0] == 4
     check_wording(*lines_with(caplog.messages, "replaces"))
-    assert replay(dataset, "--report", str(page), "--force")[0] == 0
+    assert replay(dataset, "--output", str(page), "--force")[0] == 0

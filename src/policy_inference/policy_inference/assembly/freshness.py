@@ -54,6 +54,8 @@ class Input:
         """When the content of the newest message was measured, on our steady clock: its stamp, if
         the sender's clock agrees with ours; otherwise derived from its age. A constant delay stays
         in it, while the allowance for drifting clocks removes it from the age."""
+        self.repeats = 0
+        """How many of a camera's messages before the newest had the same image."""
         self._born_ns: int | None = None
         self._came_ns = 0
         self._stamp_ns: int | None = None

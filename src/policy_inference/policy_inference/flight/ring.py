@@ -77,7 +77,7 @@ class ShadowAnswer(NamedTuple):
 class Moment(NamedTuple):
     """What of a tick are not arrays of one size.
 
-    `ages_ns` and `measured_ns` are those of the inputs, as in `Input`.
+    `ages_ns`, `measured_ns` and `repeats` are those of the inputs, as in `Input`.
     `number` counts all ticks of a ring, `tick` those since its last `restart`. `sequence` is that
     of the command that was sent, None where none was. `granted` as in `Controller`. Of a chunk
     policy: `policy_ns` is the time at which it was asked for a target, 0 where it was not, and
@@ -94,6 +94,7 @@ class Moment(NamedTuple):
     reason: str
     ages_ns: tuple[int | None, ...]
     measured_ns: tuple[int | None, ...]
+    repeats: tuple[int, ...]
     wire: Wire
     asked: bool
     answered: bool
@@ -266,6 +267,7 @@ class Ring:
                 reason,
                 tuple([entry.age_ns(now_ns) for entry in self._inputs]),
                 tuple([entry.measured_ns for entry in self._inputs]),
+                tuple([entry.repeats for entry in self._inputs]),
                 wire,
                 asked,
                 answered,

@@ -105,6 +105,7 @@ class TickMessages:
             reason="" if said == self._said else moment.reason,
             ages_s=np.array(ages_s),
             measured_times_ns=np.array([each or 0 for each in moment.measured_ns], np.int64),
+            repeats=np.array(moment.repeats, np.uint32),
             state=tick.state,
             requests=[name for name, _ in moment.granted],
             request_times_ns=np.array([time_ns for _, time_ns in moment.granted], np.int64),

@@ -104,3 +104,4 @@ def _take(sampled: Sampled[Any], entry: Input, buffers: Sequence[FrameBuffer], t
     for buffer, frame in zip(buffers, frames, strict=True):
         buffer.add(frame, entry.measured_ns)
         entry.problem = entry.problem or buffer.problem
+        entry.repeats = buffer.repeats

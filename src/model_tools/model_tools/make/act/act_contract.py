@@ -45,7 +45,7 @@ from policy_inference.bundle.schema import PerJointYaml
 from policy_inference.core.chunks.normalise import Units
 from policy_inference.interfaces import F64
 
-_DAMP_AFTER_S, _STAND_S = 1.0, 3.0
+_DAMP_AFTER_S, _STAND_S, _CAMERA_FROZEN_S = 1.0, 3.0, 0.5
 _HEAD = (
     "# yaml-language-server: $schema=../policy.schema.json\n"
     "# Exported by model_tools from a LeRobot checkpoint; joints, limits, gains and units are "
@@ -216,6 +216,7 @@ def _camera(statistics: PolicyStatistics, camera: CameraInput, *, resize: bool) 
         normalisation=statistics.scalings[camera.feature.name],
         tensor=camera.name,
         resize=resize,
+        camera_frozen_s=_CAMERA_FROZEN_S,
     )
 
 

@@ -37,7 +37,10 @@ from policy_inference.errors import BackendError, NoTargetError, RefusedError, R
 from policy_inference.flight.ring import InferenceResult
 from policy_inference.interfaces import F64
 
-_NO_IMAGE = Frame(encoding="none", height=0, width=0, step=0, data=memoryview(b""))
+_NO_IMAGES = tuple(
+    Frame(encoding="none", height=0, width=0, step=0, data=memoryview(data)) for data in (b"0", b"1")
+)
+"""Two that differ."""
 """Images are not recorded, and nothing here looks at one."""
 
 
@@ -171,7 +174,8 @@ class RecordedChunkPolicy:
         self._actions = [names.index(name) for name in action.joints]
         self._grippers = [action.joints.index(name) for name in action.grippers]
         self._measured_ns: dict[str, int] = {}
-        """Of the newest frame of each camera."""
+        self._shown = dict.fromkeys(self._frames, 0)
+        """Of the newest frame of each camera: its time, and which of `_NO_IMAGES`."""
         self.actions = ()
         self.known = True
         self._joined_ns = self._unknown_until_ns = 0
@@ -197,7 +201,7 @@ class RecordedChunkPolicy:
         self.known, self._joined_ns = False, tick.time_ns
         for buffer in self._frames.values():
             # Of one time, so that there is an observation in the first tick.
-            buffer.add(_NO_IMAGE, tick.time_ns - self._contract.period_ns)
+            buffer.add(_NO_IMAGES[0], tick.time_ns - self._contract.period_ns)
         return True
 
     def sense(self, tick: RecordedTick) -> None:
@@ -205,7 +209,8 @@ class RecordedChunkPolicy:
         for name, buffer in self._frames.items():
             measured_ns = tick.measured_ns.get(camera_input(name))
             if measured_ns is not None and measured_ns != self._measured_ns.get(name):
-                buffer.add(_NO_IMAGE, measured_ns)
+                self._shown[name] ^= not tick.repeats.get(camera_input(name))
+                buffer.add(_NO_IMAGES[self._shown[name]], measured_ns)
                 self._measured_ns[name] = measured_ns
         worker = self._worker
         worker.given, worker.results, worker.target = [], [*tick.results], None

@@ -54,6 +54,8 @@ class RecordedTick:
         ages_ns: Age of each input when it was sampled; None for one that never came.
         measured_ns: When the newest message of each input was measured, on the clock of `time_ns`;
             without those that never came.
+        repeats: How many messages of each input before the newest had the same image; empty in a
+            recording that does not say so.
         state: Fields of the robot's state, by `Info.fields`.
         inputs, outputs: Tensors of the model; empty where it did not run, or failed.
         target: [joints]; None where the answer was dropped.
@@ -75,6 +77,7 @@ class RecordedTick:
     reason: str
     ages_ns: Mapping[str, int | None]
     measured_ns: Mapping[str, int]
+    repeats: Mapping[str, int]
     state: F64
     begins: bool
     inputs: Mapping[str, Tensor]

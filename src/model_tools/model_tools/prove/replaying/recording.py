@@ -273,6 +273,7 @@ class FlightRecording:
                 for name, age_ns, at in zip(info.inputs, ages, measured_ns, strict=False)
                 if age_ns is not None
             },
+            repeats=dict(zip(info.inputs, map(int, getattr(message, "repeats", ())), strict=False)),
             state=np.array(message.state, np.float64),
             inputs=self._tensors(message, message.inputs),
             outputs=self._tensors(message, message.outputs),

@@ -89,6 +89,8 @@ class ArmFlight:
         self._leads = self.runtime.takeover is not None
         self.leader: F64 | None = None
         """Pose of the leader [joints]; None: it is silent."""
+        self.frozen: bytes | None = None
+        """The image that all cameras repeat; None: they see something else each time."""
         self._period_ns, self._types = contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
         backend: Any = NamedBackend()
@@ -215,15 +217,16 @@ class ArmFlight:
             return
         entry.accept(now_ns, taken_ns + _STAMPS_NS, ros_ns)
         camera = buffer.camera
-        data = self._random.integers(0, 256, 3 * camera.width * camera.height, np.uint8)
+        seen = self._random.integers(0, 256, 3 * camera.width * camera.height, np.uint8)
         frame = Frame(
             encoding="rgb8",
             height=camera.height,
             width=camera.width,
             step=3 * camera.width,
-            data=memoryview(data.tobytes()),
+            data=memoryview(self.frozen or seen.tobytes()),
         )
         buffer.add(frame, entry.measured_ns)
+        entry.repeats = buffer.repeats
 
     def save(self, place: Path, first: int = 0, end: int | None = None) -> Path:
         """Write ticks as a recording, those from `first` to before `end`."""

@@ -43,6 +43,22 @@ def test_a_recording_from_the_beginning_is_computed_again_bit_for_bit(
     assert "outputs" not in counts
 
 
+def test_a_camera_freezes_in_the_replay_when_it_did_on_the_robot(tmp_path: Path) -> None:
+    limits = {f"cameras.{name}.camera_frozen_s": 0.5 for name in ("laptop", "phone")}
+    flight = ArmFlight(arm_bundle(tmp_path / "arm", **limits)).runs(30)
+    flight.frozen = bytes(3 * 4096)
+    while flight.controller.mode is Mode.RUN:
+        flight.tick()
+    assert "camera " in flight.controller.ticked[1]
+    flight.go_on(5)
+    flight.frozen = None
+    flight.go_on(30)
+    assert flight.controller.mode is Mode.RUN
+    found = replay(flight.save(tmp_path / "flown"), None, "", {})
+    assert found, explained(found)
+    assert found.judgement is Judgement.EXACT
+
+
 def corrected(tiny_arm: ChunkBundle) -> tuple[ArmFlight, int]:
     """Return a flight in which a person takes over twice, and the tick of the first takeover."""
     flight = ArmFlight(tiny_arm, handover_s=0.3, leader_tolerance_rad=0.15).runs(20)

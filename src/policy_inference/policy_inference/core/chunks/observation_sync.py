@@ -38,7 +38,8 @@ class FrameBuffer:
         self._forget_content()
 
     def _forget_content(self) -> None:
-        self._content, self._repeats = b"", 0
+        self._content, self.repeats = b"", 0
+        """Of the newest frame, and how many before it were the same."""
         self._changed_ns: int | None = None
         self._repeated_s = 0.0
         self._seen_from, self._moved_rad = np.zeros(0), 0.0
@@ -53,7 +54,7 @@ class FrameBuffer:
         self._recent.add(time_ns, frame)
         pixels = np.frombuffer(frame.data, np.uint8)
         content = pixels[:: max(1, pixels.size // _COMPARED)].tobytes()
-        self._repeats = self._repeats + 1 if content == self._content else 0
+        self.repeats = self.repeats + 1 if content == self._content else 0
         self._content = content
         if self._changed_ns is None or not self.problem:
             self._changed_ns = time_ns
@@ -61,7 +62,7 @@ class FrameBuffer:
 
     def note_joints(self, joint_pos: F64) -> None:
         """Note where the joints [joints] are while the policy runs, rad."""
-        if self._repeats == 0 or not self._seen_from.size:
+        if self.repeats == 0 or not self._seen_from.size:
             self._seen_from, self._moved_rad = joint_pos.copy(), 0.0
         else:
             moved_rad = float(np.abs(joint_pos - self._seen_from).max())
@@ -73,10 +74,10 @@ class FrameBuffer:
 
         A driver or a converter may repeat one image under stamps that rise.
         """
-        if self._repeats < _FROZEN_FRAMES or self._moved_rad < _FROZEN_RAD:
+        if self.repeats < _FROZEN_FRAMES or self._moved_rad < _FROZEN_RAD:
             return ""
         return (
-            f"expected images that change while the robot moves, found {self._repeats + 1} "
+            f"expected images that change while the robot moves, found {self.repeats + 1} "
             f"equal ones while a joint moved by {self._moved_rad:.2f} rad; is the camera or "
             "its driver frozen?"
         )
