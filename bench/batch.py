@@ -12,10 +12,9 @@ import numpy as np
 import onnx
 import yaml
 
-from bench.figures import Figure, Summary, summarise
+from bench.figures import Figure, alternated, timed
 from bench.processes import BUNDLE, BenchError
 from bench.service import serving
-from bench.timing import timed_us
 from policy_inference.errors import PolicyError
 from policy_inference.service.client import PolicyClient, connect
 from policy_inference.service.protocol import Hello
@@ -24,7 +23,7 @@ _ROBOTS, _BLOCKS, _CALLS = 4, 10, 1000
 
 
 def measure() -> list[Figure]:
-    """Measure in blocks that alternate in changing order, each side over its own connection."""
+    """Measure each side over its own connection."""
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
         path = folder / "service.sock"
@@ -57,12 +56,8 @@ def _compare(four: PolicyClient, one: PolicyClient) -> Figure:
         for row in rows:
             one.infer(row)
 
-    ours, baseline = list[Summary](), list[Summary]()
-    for block in range(_BLOCKS):
-        sides = (together, ours), (apart, baseline)
-        for call, summaries in sides if block % 2 else sides[::-1]:
-            summaries.append(summarise(timed_us(_CALLS, 0.0, call)))
-    return Figure(name="service_batch_ratio", unit="us", ours=ours, baseline=baseline, wanted=0.5)
+    ours, baseline = timed(_CALLS, together), timed(_CALLS, apart)
+    return alternated("service_batch_ratio", ours, baseline, blocks=_BLOCKS, wanted=0.5)
 
 
 def _for_several(folder: Path) -> Path:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.figures import Figure, summarise
+from bench.figures import Figure, alternated, timed
 from bench.processes import BUNDLE, ROOT
-from bench.timing import timed_us
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
 from policy_inference.interfaces import F32, TensorSpec
@@ -110,16 +109,12 @@ def measure() -> list[Figure]:
 
 
 def _compare(name: str, backend: ChildBackend, bare: PingPong, here: int, there: int) -> Figure:
-    """Measure back to back, in blocks that alternate with the baseline's."""
     # Otherwise the scheduler decides in each block whether a byte wakes up another core.
     os.sched_setaffinity(0, {here})
     for other in (bare.process, int(backend.details["process"].removeprefix("child "))):
         os.sched_setaffinity(other, {there})
-    ours, baseline = [], []
-    for _ in range(_BLOCKS):
-        baseline.append(summarise(timed_us(_CALLS, 0.0, bare)))
-        ours.append(summarise(timed_us(_CALLS, 0.0, backend.run)))
-    return Figure(name=name, unit="us", ours=ours, baseline=baseline, wanted=1.5)
+    ours, baseline = timed(_CALLS, backend.run), timed(_CALLS, bare)
+    return alternated(name, ours, baseline, blocks=_BLOCKS, wanted=1.5)
 
 
 if __name__ == "__main__":

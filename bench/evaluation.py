@@ -13,7 +13,7 @@ import mujoco
 import mujoco.rollout
 import numpy as np
 
-from bench.figures import Figure, Summary
+from bench.figures import Figure, Summary, alternated
 from bench.processes import BUNDLE
 from model_tools.prove.trial import try_case
 from model_tools.simulation.robot import WalkCase, mixed
@@ -49,22 +49,18 @@ def measure() -> list[Figure]:
             simulated_s[0] = float(trace.time_s[-1])
 
         bare = _bare_physics(_SECONDS)
-        ours, baseline = list[Summary](), list[Summary]()
-        for _ in range(_TURNS):
-            took_s = _processor_s(trial)
-            ours.append(Summary(value=_MS * took_s / simulated_s[0]))
-            baseline.append(Summary(value=_MS * _processor_s(bare) / _SECONDS))
+        return [
+            alternated(
+                "evaluation_trial_ratio",
+                lambda: Summary(value=_MS * _processor_s(trial) / simulated_s[0]),
+                lambda: Summary(value=_MS * _processor_s(bare) / _SECONDS),
+                blocks=_TURNS,
+                wanted=_WANTED,
+                unit="ms/s",
+            )
+        ]
     finally:
         backend.close()
-    return [
-        Figure(
-            name="evaluation_trial_ratio",
-            unit="ms/s",
-            ours=ours,
-            baseline=baseline,
-            wanted=_WANTED,
-        )
-    ]
 
 
 def _bare_physics(seconds: float) -> Callable[[], object]:

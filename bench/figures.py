@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.timing import timed_us
+from bench.timing import in_turns_us, timed_us
 
 _MANY = 1000
 _LOOP, _MATRIX, _SPEED_RUNS = 10_000, 64, 100
@@ -73,6 +73,62 @@ class Figure:
             "baseline": _side(self.baseline),
             "ratios": self.ratios,
         }
+
+
+def alternated(
+    name: str,
+    ours: Callable[[], Summary],
+    baseline: Callable[[], Summary],
+    *,
+    blocks: int,
+    wanted: float | None,
+    unit: str = "us",
+    added: bool = False,
+) -> Figure:
+    """Measure both in blocks that take turns, each first in every other turn.
+
+    What a machine does besides changes from one second to the next, by more than they differ.
+    """
+    sides = {ours: list[Summary](), baseline: list[Summary]()}
+    for block in range(blocks):
+        for measure in (ours, baseline) if block % 2 else (baseline, ours):
+            sides[measure].append(measure())
+    return Figure(
+        name=name,
+        unit=unit,
+        ours=sides[ours],
+        baseline=sides[baseline],
+        wanted=wanted,
+        added=added,
+    )
+
+
+def timed(calls: int, call: Callable[[], object]) -> Callable[[], Summary]:
+    """Return a block of so many calls, one right after the other."""
+    return lambda: summarise(timed_us(calls, 0.0, call))
+
+
+def in_turns(
+    name: str,
+    ours: Callable[[], object],
+    baseline: Callable[[], object],
+    *,
+    blocks: int,
+    turns: int,
+    wanted: float,
+    period_s: float = 0.0,
+    before: Callable[[], object] = lambda: None,
+    added: bool = False,
+) -> Figure:
+    """Measure two calls that take turns, as in `in_turns_us`, so that both find cold caches."""
+    found = [
+        [summarise(took_us) for took_us in in_turns_us(turns, period_s, (ours, baseline), before)]
+        for _ in range(blocks)
+    ]
+    sides = zip(*found, strict=True)
+    return Figure(
+        name=name, unit="us", ours=next(sides), baseline=next(sides), wanted=wanted, added=added
+    )
 
 
 def _side(summaries: Sequence[Summary]) -> dict[str, float]:

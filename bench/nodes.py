@@ -11,7 +11,7 @@ from itertools import count
 from policy_msgs.msg import JointCommand
 
 from bench.baselines import PERIOD_NS
-from bench.figures import Figure, Summary, summarise
+from bench.figures import Figure, Summary, alternated, summarise
 from bench.processes import ROOT, BenchError, Child, baseline, in_namespace, policy_node, running
 from bench.robot import UprightRobot, upright_robot
 
@@ -111,11 +111,14 @@ def _from_policy(command: JointCommand | None) -> bool:
 
 def processor_time() -> Figure:
     """Processor time at 500 Hz JointState and 200 Hz Imu in, 50 Hz out."""
-    ours, theirs = [], []
-    for _ in range(_LOADS):
-        theirs.append(_share(baseline("callbacks"), policy=False))
-        ours.append(_share(policy_node(), policy=True))
-    return Figure(name="cpu_ratio", unit="% of a core", ours=ours, baseline=theirs, wanted=0.5)
+    return alternated(
+        "cpu_ratio",
+        lambda: _share(policy_node(), policy=True),
+        lambda: _share(baseline("callbacks"), policy=False),
+        blocks=_LOADS,
+        wanted=0.5,
+        unit="% of a core",
+    )
 
 
 def _share(command: Sequence[str], *, policy: bool) -> Summary:
@@ -166,11 +169,14 @@ def start() -> Figure:
     # As Python leaves them after a first start, unless PYTHONDONTWRITEBYTECODE keeps it from that.
     for folder in ("bench", "src/policy_inference/policy_inference"):
         compileall.compile_dir(ROOT / folder, quiet=1)
-    ours, theirs = [], []
-    for _ in range(_STARTS):
-        theirs.append(_start_s(baseline("lifecycle")))
-        ours.append(_start_s(policy_node()))
-    return Figure(name="start_ratio", unit="s", ours=ours, baseline=theirs, wanted=2.0)
+    return alternated(
+        "start_ratio",
+        lambda: _start_s(policy_node()),
+        lambda: _start_s(baseline("lifecycle")),
+        blocks=_STARTS,
+        wanted=2.0,
+        unit="s",
+    )
 
 
 def _start_s(command: Sequence[str]) -> Summary:

@@ -7,9 +7,8 @@ The baseline is the formula as one writes it in numpy.
 
 import numpy as np
 
-from bench.figures import Figure, summarise
+from bench.figures import Figure, alternated, timed
 from bench.processes import BenchError
-from bench.timing import timed_us
 from policy_inference.bundle.chunk_contract import Camera, Scaling
 from policy_inference.core.chunks.normalise import ImageNormaliser
 from policy_inference.interfaces import F32, U8
@@ -70,8 +69,5 @@ def measure() -> list[Figure]:
     difference = np.abs(np.array(buffers) - expected).max()
     if not difference <= _TOLERANCE:
         raise BenchError(f"preprocessing: results differ by {difference:.1e}")
-    measured, base = [], []
-    for _ in range(_BLOCKS):
-        base.append(summarise(timed_us(_CALLS, 0.0, baseline)))
-        measured.append(summarise(timed_us(_CALLS, 0.0, ours)))
-    return [Figure(name="preprocessing_ratio", unit="us", ours=measured, baseline=base, wanted=0.5)]
+    sides = timed(_CALLS, ours), timed(_CALLS, baseline)
+    return [alternated("preprocessing_ratio", *sides, blocks=_BLOCKS, wanted=0.5)]

@@ -24,9 +24,8 @@ import numpy.typing as npt
 import yaml
 from onnx import TensorProto, helper, save
 
-from bench.figures import Figure, Summary, summarise, table
+from bench.figures import Figure, in_turns, table
 from bench.processes import BenchError, running
-from bench.timing import in_turns_us
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
@@ -76,7 +75,14 @@ def _figure(case: str, folder: Path, port: int) -> Figure:
     write_oip_model(file, model, zeros, {"first": np.zeros((1, len(inputs)), dtype)})
     backend, bare = OipBackend(file, inputs, [output]), _BareClient(case, inputs, port)
     with closing(backend), closing(bare):
-        return _compared(f"remote_{case}_ratio", calls, backend.run, bare)
+        return in_turns(
+            f"remote_{case}_ratio",
+            backend.run,
+            bare,
+            blocks=_REPETITIONS,
+            turns=calls,
+            wanted=_WANTED,
+        )
 
 
 def _openpi_figure(case: str, folder: Path, port: int) -> Figure:
@@ -94,18 +100,14 @@ def _openpi_figure(case: str, folder: Path, port: int) -> Figure:
     file.write_text(yaml.safe_dump(served))
     backend = OpenpiBackend(file, inputs, [_CHUNK])
     with closing(backend), _bare_openpi(port, backend.inputs) as bare:
-        return _compared(f"openpi_{case}_ratio", calls, backend.run, bare)
-
-
-def _compared(
-    name: str, calls: int, ours_runs: Callable[[], object], bare: Callable[[], object]
-) -> Figure:
-    ours, baseline = list[Summary](), list[Summary]()
-    for _ in range(_REPETITIONS):
-        through, beside = in_turns_us(calls, 0.0, [ours_runs, bare])
-        ours.append(summarise(through))
-        baseline.append(summarise(beside))
-    return Figure(name=name, unit="us", ours=ours, baseline=baseline, wanted=_WANTED)
+        return in_turns(
+            f"openpi_{case}_ratio",
+            backend.run,
+            bare,
+            blocks=_REPETITIONS,
+            turns=calls,
+            wanted=_WANTED,
+        )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench.figures import Figure, Summary
+from bench.figures import Figure, Summary, alternated
 from bench.processes import ROOT, BenchError, Child
 from bench.service import serving
 
@@ -32,19 +32,18 @@ def measure() -> list[Figure]:
 def _compare(
     program: Path, name: str, spin_us: int, here: int, there: int, wanted: float | None = None
 ) -> Figure:
-    """Measure in blocks that alternate with the socket's, where both ends sleep."""
+    """Measure beside the socket, where both ends sleep."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "service.sock")
         with serving(path, "--framed-socket", str(path), "--spin-us", str(spin_us)) as service:
             service.keep_to(there)
-            spins_us = {"shm": spin_us, "unix": 0}
-            sides: dict[str, list[Summary]] = {transport: [] for transport in spins_us}
-            for block in range(_BLOCKS):
-                for transport in sorted(sides, reverse=bool(block % 2)):
-                    sides[transport].append(
-                        _run(program, f"{transport}:{path}", spins_us[transport], here, service)
-                    )
-    return Figure(name=name, unit="us", ours=sides["shm"], baseline=sides["unix"], wanted=wanted)
+            return alternated(
+                name,
+                lambda: _run(program, f"shm:{path}", spin_us, here, service),
+                lambda: _run(program, f"unix:{path}", 0, here, service),
+                blocks=_BLOCKS,
+                wanted=wanted,
+            )
 
 
 def _run(program: Path, source: str, spin_us: int, core: int, service: Child) -> Summary:

@@ -6,7 +6,6 @@ The baseline is ONNX Runtime alone, called on bound buffers with the options of 
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +13,8 @@ import numpy as np
 import onnxruntime
 import yaml
 
-from bench.figures import Figure, Summary, summarise
+from bench.figures import Figure, alternated, in_turns, timed
 from bench.processes import BUNDLE, BenchError
-from bench.timing import in_turns_us, timed_us
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import SET_FILE, JointBundle, SetBundle
 from policy_inference.bundle.load import load_bundle
@@ -172,15 +170,24 @@ def measure() -> list[Figure]:
     shadowed = WholeTick(bundle, shadowed=True)
     with tempfile.TemporaryDirectory() as folder:
         of_three = WholeTick(_set_of_three(Path(folder)))
+    hot = partial(alternated, blocks=_BLOCKS)
+    cold = partial(in_turns, blocks=_BLOCKS, turns=_TURNS)
+    paced = partial(cold, period_s=_PERIOD_S)
     figures = [
         _protocol(bare),
-        _back_to_back("tick_hot_ratio", 4.0, bare.run, tick),
-        _in_turns("tick_cold_ratio", 4.0, bare.run, tick, before=_empty_caches),
-        _in_turns("tick_paced_ratio", 2.5, bare.run, tick, period_s=_PERIOD_S),
-        _back_to_back("flight_added_hot_us", 5.0, tick, recorded, added=True),
-        _in_turns("flight_added_paced_us", 25.0, tick, recorded, period_s=_PERIOD_S, added=True),
-        _in_turns("shadow_added_paced_us", 25.0, tick, shadowed, period_s=_PERIOD_S, added=True),
-        _in_turns("set_paced_ratio", 1.1, tick, of_three, period_s=_PERIOD_S),
+        hot("tick_hot_ratio", timed(_HOT_CALLS, tick), timed(_HOT_CALLS, bare.run), wanted=4.0),
+        cold("tick_cold_ratio", tick, bare.run, wanted=4.0, before=_empty_caches),
+        paced("tick_paced_ratio", tick, bare.run, wanted=2.5),
+        hot(
+            "flight_added_hot_us",
+            timed(_HOT_CALLS, recorded),
+            timed(_HOT_CALLS, tick),
+            wanted=5.0,
+            added=True,
+        ),
+        paced("flight_added_paced_us", recorded, tick, wanted=25.0, added=True),
+        paced("shadow_added_paced_us", shadowed, tick, wanted=25.0, added=True),
+        paced("set_paced_ratio", of_three, tick, wanted=1.1),
     ]
     for each in (tick, recorded, shadowed, of_three):
         each.check()
@@ -216,57 +223,14 @@ def _set_of_three(folder: Path) -> SetBundle:
 
 
 def _protocol(bare: BareCall) -> Figure:
-    """What the protocol adds to the runtime's call, in blocks that alternate with it."""
+    """What the protocol adds to the runtime's call."""
     backend, _ = open_backend(load_bundle(BUNDLE, kind=JointBundle), ["onnx"])
-    ours, baseline = [], []
-    for _ in range(_PROTOCOL_BLOCKS):
-        baseline.append(summarise(timed_us(_HOT_CALLS, 0.0, bare.run)))
-        ours.append(summarise(timed_us(_HOT_CALLS, 0.0, backend.run)))
-    backend.close()
-    return Figure(
-        name="protocol_added_us", unit="us", ours=ours, baseline=baseline, wanted=2.0, added=True
+    ours, baseline = timed(_HOT_CALLS, backend.run), timed(_HOT_CALLS, bare.run)
+    figure = alternated(
+        "protocol_added_us", ours, baseline, blocks=_PROTOCOL_BLOCKS, wanted=2.0, added=True
     )
-
-
-def _back_to_back(
-    name: str,
-    wanted: float,
-    baseline: Callable[[], object],
-    ours: Callable[[], object],
-    *,
-    added: bool = False,
-) -> Figure:
-    """Compare two calls with warm caches, in blocks that alternate."""
-    blocks = [
-        [summarise(timed_us(_HOT_CALLS, 0.0, call)) for call in (baseline, ours)]
-        for _ in range(_BLOCKS)
-    ]
-    return _figure(name, wanted, blocks, added=added)
-
-
-def _in_turns(
-    name: str,
-    wanted: float,
-    baseline: Callable[[], object],
-    ours: Callable[[], object],
-    *,
-    period_s: float = 0.0,
-    before: Callable[[], object] = lambda: None,
-    added: bool = False,
-) -> Figure:
-    """Compare two calls that find cold caches, call by call."""
-    blocks = [
-        [summarise(took_us) for took_us in in_turns_us(_TURNS, period_s, (baseline, ours), before)]
-        for _ in range(_BLOCKS)
-    ]
-    return _figure(name, wanted, blocks, added=added)
-
-
-def _figure(
-    name: str, wanted: float, blocks: Sequence[Sequence[Summary]], *, added: bool
-) -> Figure:
-    baseline, ours = zip(*blocks, strict=True)
-    return Figure(name=name, unit="us", ours=ours, baseline=baseline, wanted=wanted, added=added)
+    backend.close()
+    return figure
 
 
 def _empty_caches() -> None:

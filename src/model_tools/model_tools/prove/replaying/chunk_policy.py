@@ -38,10 +38,10 @@ from policy_inference.flight.ring import InferenceResult
 from policy_inference.interfaces import F64
 
 _NO_IMAGES = tuple(
-    Frame(encoding="none", height=0, width=0, step=0, data=memoryview(data)) for data in (b"0", b"1")
+    Frame(encoding="none", height=0, width=0, step=0, data=memoryview(each))
+    for each in (b"0", b"1")
 )
-"""Two that differ."""
-"""Images are not recorded, and nothing here looks at one."""
+"""Two that differ: images are not recorded, and nothing here looks at one."""
 
 
 class RecordedWorker:

@@ -54,9 +54,7 @@ def test_a_camera_freezes_in_the_replay_when_it_did_on_the_robot(tmp_path: Path)
     flight.frozen = None
     flight.go_on(30)
     assert flight.controller.mode is Mode.RUN
-    found = replay(flight.save(tmp_path / "flown"), None, "", {})
-    assert found, explained(found)
-    assert found.judgement is Judgement.EXACT
+    assert alike(flight.save(tmp_path / "flown")).judgement is Judgement.EXACT
 
 
 def corrected(tiny_arm: ChunkBundle) -> tuple[ArmFlight, int]:
