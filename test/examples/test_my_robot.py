@@ -56,6 +56,23 @@ MUTANTS = {
         STATES,
         (f"velocity of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is {DEGREES}",),
     ),
+    "an offset added twice": Mutant(
+        {
+            "joint_pos=": "joint_pos=each_leg(0.0, 0.0, 0.1) + ",
+        },
+        STATES,
+        ("position of FR_Knee_joint, FL_Knee_joint, HR_Knee_joint and 1 more has an offset",),
+    ),
+    "a sign in states and commands": Mutant(
+        {
+            "joint_vel=np.radians(message.speed_deg_s, dtype=np.float64)": "joint_vel="
+            "np.radians(message.speed_deg_s, dtype=np.float64) * ([1, 1, -1] * 4)",
+            "speed_deg_s=np.degrees(velocity)": "speed_deg_s=np.degrees("
+            "velocity * np.array([1, 1, -1] * 4, np.float32))",
+        },
+        STATES,
+        ("velocity of FR_Knee_joint, FL_Knee_joint, HR_Knee_joint and 1 more has the opposite ",),
+    ),
     "stamps 60 ms old": Mutant(
         {
             "joint_states_topic(JOINT_NAMES),": "__import__('dataclasses').replace(\n"
@@ -82,12 +99,53 @@ MUTANTS = {
         IMU,
         ("orientation has w first",),
     ),
+    "angular velocity in degrees": Mutant(
+        {
+            "np.radians(message.gyro_deg_s, dtype=np.float64)": "1.0 * message.gyro_deg_s",
+        },
+        IMU,
+        (f"angular velocity of x, y, z is {DEGREES}",),
+    ),
+    "acceleration in g": Mutant(
+        {
+            " * G_M_S2": "",
+        },
+        IMU,
+        ("acceleration of x, y, z is 9.81 times too small (g taken for m/s^2)",),
+    ),
+    "a sign in commands alone": Mutant(
+        {COLUMNS: f"{COLUMNS}\n        columns[:3, 3] *= -1.0"},
+        COMMANDS,
+        tuple(
+            f"{field} of FL_HipX_joint has the opposite sign"
+            for field in ("position", "velocity", "effort")
+        ),
+    ),
     "stiffness and damping swapped": Mutant(
         {"effort, stiffness, damping = columns": "effort, damping, stiffness = columns"},
         COMMANDS,
         (
             "stiffness of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is its damping",
             "damping of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is its stiffness",
+        ),
+    ),
+    "stiffness in the order of the policy": Mutant(
+        {"stiffness=stiffness,": "stiffness=stiffness[[3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]],"},
+        COMMANDS,
+        ("stiffness of FR_HipX_joint is that of FL_HipX_joint;",),
+    ),
+    "torque mode": Mutant(
+        {
+            "effort, stiffness, damping = columns": "effort, stiffness, damping = columns\n"
+            "        effort = effort + stiffness * (position - self.reception.state.joint_pos)\n"
+            "        effort, stiffness = effort.astype(np.float32), 0 * stiffness\n"
+            "        damping = 0 * damping"
+        },
+        COMMANDS,
+        (
+            "torque mode: neither stiffness nor damping reaches the drives",
+            "stiffness of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is always 0",
+            "effort of FR_HipX_joint",
         ),
     ),
     "commands that do not expire": Mutant(
