@@ -33,7 +33,7 @@ class LaunchRun:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def wait_for(self, pattern: str, timeout_s: float = 30.0) -> str:
+    def wait_for(self, pattern: str, timeout_s: float = 60.0) -> str:
         """Return the first new line that matches; fail with the output if there is none."""
         deadline = time.monotonic() + timeout_s
         while (line := self._next_line(deadline)) is not None:

@@ -342,7 +342,7 @@ def test_joystick_without_its_package_ends_the_launch_by_name(launch: Callable[.
         pytest.skip("the package joy is installed")
     run = launch(*LITE3_ALONE, "backend:=onnx", "operator:=joystick")
 
-    run.refuses("'joy'")
+    run.refuses("package joy", "joy_node:=false")
 
 
 def test_death_of_the_policy_node_ends_the_launch(launch: Callable[..., Any]) -> None:
