@@ -7,6 +7,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,19 @@ def test_golden_rows_that_unpack_to_more_than_there_may_be_are_refused(
     ):
         for _ in range((1 << 28) // (1 << 20) + 1):
             member.write(bytes(1 << 20))
+    edit_joint({f"{GOLDEN}.sha256": file_sha256(file)})
+    problem_of(file, lambda: load_joint(bundle_dir).golden())
+
+
+def test_golden_rows_larger_than_any_memory_are_refused(
+    bundle_dir: Path, edit_joint: EditJoint
+) -> None:
+    header = BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (1 << 56,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    file = bundle_dir / "golden.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("obs.npy", header.getvalue())
     edit_joint({f"{GOLDEN}.sha256": file_sha256(file)})
     problem_of(file, lambda: load_joint(bundle_dir).golden())
 

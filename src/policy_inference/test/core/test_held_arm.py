@@ -58,6 +58,16 @@ def test_an_arm_that_comes_back_elsewhere_is_followed_also_after_a_sample_that_i
     np.testing.assert_allclose(found.position, moved)
 
 
+@pytest.mark.parametrize("silent", [[0, 1, 1, 1, 1], [0, 1, 1, 1, 0, 0]])
+def test_an_arm_that_sags_far_does_not_sink_with_each_outage(silent: Sequence[int]) -> None:
+    arm = Seen(ARM).held()
+    held = arm.commanded()
+    for i in range(20 * len(silent)):
+        arm.sensed["joint_pos"] = sagged(held.position, 0.45)
+        held = arm.commanded(silent=BOTH if i and silent[i % len(silent)] else ())
+        np.testing.assert_array_equal(held.position, TRUE)
+
+
 def test_an_arm_beyond_its_limit_is_brought_in_from_where_it_is() -> None:
     arm = Seen(SLOW)
     arm.sensed["joint_pos"] = BEYOND

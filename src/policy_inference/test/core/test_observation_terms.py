@@ -111,6 +111,11 @@ def test_each_term_writes_its_values(term: Mapping[str, object], values: list[fl
         ),
         ({"term": "base_ang_vel", "parts": ["z"], "clip": [-1.0, 1.0]}, [1.0]),
         ({"term": "base_lin_vel", "parts": ["y", "x"]}, [0.8, 0.7]),
+        ({"term": "phase", "period_s": 0.8, "parts": ["cos", "sin"]}, [1.0, 0.0]),
+        (
+            {"term": "phase", "period_s": 0.8, "parts": ["sin"], "offsets": [0.0, 0.25, 0.75]},
+            [0.0, 1.0, -1.0],
+        ),
     ],
     ids=lambda v: str(v)[:60],
 )
@@ -132,7 +137,12 @@ def test_terms_follow_each_other_in_the_order_of_the_contract() -> None:
 
 @pytest.mark.parametrize(
     ("term", "values"),
-    [("joint_pos", [1.25, 0.25]), ("joint_pos_rel", [1.75, 0.25]), ("joint_vel", [0.5, 4.0])],
+    [
+        ("joint_pos", [1.25, 0.25]),
+        ("joint_pos_rel", [1.75, 0.25]),
+        ("joint_vel", [0.5, 4.0]),
+        ("motion_joint_vel", [1.5, 0.5]),
+    ],
 )
 def test_a_subset_of_joints_is_written_in_its_own_order(term: str, values: list[float]) -> None:
     contract = observed([{"term": term, "joints": ["ankle", "hip"]}])
@@ -142,6 +152,15 @@ def test_a_subset_of_joints_is_written_in_its_own_order(term: str, values: list[
 def test_a_subset_of_joints_may_be_given_by_patterns() -> None:
     term = {"term": "joint_vel", "joints": ["ankle", ".*[ip]p?"], "scale": [10.0, 1.0]}
     np.testing.assert_allclose(written_observation(observed([term])), [5.0, 4.0])
+
+
+def test_scales_and_a_clip_belong_to_the_joints_of_their_term() -> None:
+    scale = {"hip": 2.0, "ankle": 10.0}
+    terms: list[dict[str, object]] = [
+        {"term": "joint_vel", "joints": ["ankle", "hip"], "scale": scale, "clip": [-1.0, 1.0]},
+        {"term": "joint_vel"},
+    ]
+    np.testing.assert_allclose(written_observation(observed(terms)), [5.0, 2.0, *JOINT_VEL])
 
 
 def test_last_action_has_the_order_of_the_output_not_of_the_joints() -> None:

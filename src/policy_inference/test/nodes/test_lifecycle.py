@@ -15,10 +15,11 @@ from rclpy.parameter import Parameter
 from policy_inference.interfaces import Mode
 from policy_inference.nodes import policy_node
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from testkit.ros_time import ns
 from testkit.wording import check_wording
 
 from .bundles import MISSING, write_bundle
-from .harness import Robot, Stage, entities, is_damp
+from .harness import Activate, Robot, Stage, entities, is_damp
 
 pytestmark = pytest.mark.ros
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -257,3 +258,17 @@ def test_bundle_without_nominal_is_warned_of(node_stage: Stage, tmp_path: Path) 
     node.trigger_activate()
     status = node_stage.robot.reported(lambda s: True, "a status")
     assert not status.nominal_known
+
+
+def test_what_a_node_is_started_with_is_in_force(activate: Activate, partner: Robot) -> None:
+    activate(
+        use_sim_time=True,
+        command_valid_for_s=0.25,
+        safety__effort_scale=0.5,
+        safety__max_tilt_rad=0.2,
+    )
+    command = partner.runs().tick()
+    assert ns(command.valid_for) == 250_000_000
+    assert list(command.effort_limit) == [10.0, 10.0]
+    partner.quat_xyzw = (0.15, 0.0, 0.0, 0.9887)
+    assert is_damp(partner.tick())

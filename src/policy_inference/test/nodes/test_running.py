@@ -88,6 +88,17 @@ class TestInputs:
         lockstep.names, lockstep.position = ("right", "left"), (-0.1, 0.3)
         assert list(lockstep.tick().position) == pytest.approx(settled)
 
+    def test_the_robot_s_names_count_in_what_it_says_and_in_what_it_receives(
+        self, activate: Activate, partner: Robot, tmp_path: Path
+    ) -> None:
+        names = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
+        activate(use_sim_time=True, bundle=str(write_bundle(tmp_path / "renamed", names)))
+        partner.names = ("left_joint", "rr")
+        partner.is_met()
+        command = partner.runs().tick()
+        assert command.mode == Mode.RUN
+        assert list(command.names) == ["left_joint", "rr"]
+
     def test_tilt_damps(self, lockstep: Robot) -> None:
         lockstep.runs().quat_xyzw = (1.0, 0.0, 0.0, 0.0)
         assert is_damp(lockstep.tick())

@@ -23,7 +23,7 @@ from testkit.wording import check_wording
 
 from .arm import Arm, seen_positions
 from .colour_bundle import JOINTS, RATE_HZ, write_colours
-from .harness import staged, status_of_input
+from .harness import NAN, staged, status_of_input
 
 pytestmark = pytest.mark.ros
 
@@ -176,11 +176,15 @@ def test_a_leader_with_motors_goes_to_the_arm_and_is_limp_while_a_person_drives(
     arm.until(lambda: arm.tick() and all(arm.guides[-1].stiffness), "a leader that follows")
 
 
-@pytest.mark.parametrize("fault", ["silent", "other_joints"])
+@pytest.mark.parametrize("fault", ["silent", "other_joints", "NaN", "two_leaders"])
 def test_a_leader_that_drops_out_holds_the_arm(start_led: Start, fault: str) -> None:
     arm = start_led().hands_over()
     if fault == "silent":
         arm.leader = None
+    elif fault == "NaN":
+        arm.leader = [NAN] * len(JOINTS)
+    elif fault == "two_leaders":
+        arm.node.create_publisher(JointState, "leader/joint_states", 10)
     else:
         arm.leader_names = [f"other_{name}" for name in JOINTS]
     arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")

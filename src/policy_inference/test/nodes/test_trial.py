@@ -20,7 +20,7 @@ from policy_inference.core.trial.settings import settings_of_trial
 from policy_inference.interfaces import Mode
 from testkit.wording import check_wording
 
-from .bundles import write_record
+from .bundles import STAND, write_record
 from .harness import Activate, Robot, Stage, StageOf, counters, is_damp
 from .kinds import CHUNK, NEWER, OLDER
 
@@ -132,6 +132,27 @@ def test_run_is_on_record_from_its_beginning_to_its_end(
         reported_trial(on_trial).run_time_s, abs=0.001
     )
     assert trial_on_record(two_versions).run_time_s > 0.4
+
+
+def test_run_that_is_refused_leaves_no_open_run(on_trial: Robot, two_versions: Path) -> None:
+    on_trial.tick()
+    assert not on_trial.ask("run").success
+    assert events_on_record(two_versions) == ["begun"]
+    on_trial.request("stand")
+    on_trial.until(lambda: on_trial.tick().mode == Mode.READY, "READY")
+    on_trial.position = [value + 0.9 for value in STAND]
+    on_trial.tick()
+    assert not on_trial.ask("run").success
+    on_trial.until(lambda: trial_on_record(two_versions).runner is None, "no open run")
+    assert trial_on_record(two_versions).state is TrialState.OPEN
+
+
+def test_another_process_that_runs_the_trial_is_named(on_trial: Robot, two_versions: Path) -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    start = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
+    append_event(two_versions / RECORD, 1, TrialEvent.RUN_BEGAN, runner=f"{boot} 1 {start}")
+    on_trial.stands()
+    on_trial.refusal("run")
 
 
 def test_gate_that_breaks_ends_in_the_safe_state_and_the_version_before_runs_after_a_reset(

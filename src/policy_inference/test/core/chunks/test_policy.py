@@ -123,6 +123,15 @@ def test_nan_in_the_middle_of_a_chunk_latches_before_any_of_it_is_executed() -> 
     assert good[-1, 0] == pytest.approx(0.05)
 
 
+def test_nan_in_the_measured_state_latches() -> None:
+    arm = arm_of("asynchronous")
+    arm.tick()
+    arm.joint_pos = (0.0, np.nan, 0.0)
+    arm.tick()
+    assert arm.controller.snapshot().latched
+    assert arm.reason == "not_finite: joint_pos"
+
+
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_target_that_is_not_finite_latches() -> None:
     arm = Arm(
@@ -344,6 +353,22 @@ def test_a_joint_without_an_action_stays_in_the_stand_pose() -> None:
     arm.answer = lambda run: [0.1, 0.2]
     arm.joint_pos = (0.0, 0.65, 0.0)
     np.testing.assert_allclose(arm.run().tick(), [0.2, 0.7, 0.1], atol=1e-7)
+
+
+def test_the_state_is_that_of_the_images_time() -> None:
+    arm = arm_of("synchronous", steps=1)
+    seen = []
+
+    def note(run: int) -> float:
+        seen.append(arm.transformer.inputs["states"].ravel().tolist())
+        return 0.0
+
+    arm.answer = note
+    for value in (0.25, 0.5, 0.75):
+        arm.joint_pos = (value, 0.0, -value)
+        # At the last tick the newest image of one camera is of the tick before.
+        arm.tick(silent=("laptop",) if value == 0.75 else ())
+    assert seen == [[0.25, 0.0, -0.25], [0.5, 0.0, -0.5], [0.5, 0.0, -0.5]]
 
 
 def test_finished_chunks_are_kept_for_others_with_time_and_number() -> None:

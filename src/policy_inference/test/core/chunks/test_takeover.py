@@ -131,6 +131,14 @@ class TestTakingOver:
         assert largest_steps(found, np.zeros(3)).max() <= 0.02 * 1.5
         assert arm.count(Rule.TARGET_STEP) == arm.count(Rule.EFFORT) == 0
 
+    def test_targets_of_a_person_stay_within_the_joints_limits(self, arm_led: LedArm) -> None:
+        arm_led.is_taken()
+        for position in (1.6, 3.0):
+            arm_led.leader = np.full(3, position)
+            arm_led.tick()
+        assert arm_led.follow(40).max() == 2.0
+        assert arm_led.is_in(Mode.RUN)
+
     def test_an_arm_that_a_hand_pushes_yields_while_it_waits_for_the_leader(self) -> None:
         arm = LedArm(NOMINAL)
         arm.answer = lambda run: 0.0
@@ -214,6 +222,14 @@ class TestHandingBack:
         assert arm_led.takeover.person_drives
         assert largest_steps(found, before).max() <= STRIDE
 
+    def test_a_new_run_begins_with_the_policy(self, arm_led: LedArm) -> None:
+        arm_led.is_taken()
+        arm_led.controller.damp()
+        arm_led.run()
+        arm_led.tick()
+
+        assert arm_led.takeover.driver is Driver.POLICY
+
 
 def test_two_hundred_handovers_are_without_a_jump() -> None:
     arm = LedArm(simulated_latency_s=0.2, steps=STEPS)
@@ -264,6 +280,14 @@ class TestLeaderThatDropsOut:
         np.testing.assert_array_equal(arm_led.follow(5), np.tile(before, (5, 1)))
         assert arm_led.is_in(Mode.HOLD)
         check_wording(arm_led.reason)
+
+    def test_one_that_stays_away_is_a_fault(self, arm_led: LedArm) -> None:
+        arm_led.is_taken()
+        arm_led.leader = None
+        arm_led.follow(20)
+
+        assert arm_led.controller.snapshot().latched
+        assert arm_led.reason.startswith(f"{Rule.HELD_TOO_LONG.value}: the leader")
 
     def test_one_that_returns_has_to_match_again(self, arm_led: LedArm) -> None:
         before = arm_led.is_taken().tick()
@@ -366,6 +390,14 @@ class TestImplausibleLeader:
         np.testing.assert_array_equal(arm_led.follow(3), np.tile(before, (3, 1)))
         assert arm_led.is_in(Mode.HOLD)
         check_wording(arm_led.reason)
+
+    def test_one_that_reports_degrees_has_no_pose_to_be_commanded_from(
+        self, arm_led: LedArm
+    ) -> None:
+        for leader, is_pose in ((90.0, False), (0.3, True)):
+            arm_led.leader = np.full(3, leader)
+            arm_led.tick()
+            assert (arm_led.takeover.leader_pose(arm_led.now_ns) is not None) == is_pose
 
     def test_a_hand_may_be_much_quicker_than_the_arm(self, arm_led: LedArm) -> None:
         arm_led.is_taken()

@@ -7,8 +7,9 @@ import pytest
 
 from policy_inference.core.chunks.controller import camera_input
 from policy_inference.core.guard import Rule
+from policy_inference.errors import RefusedError
 from policy_inference.interfaces import Mode
-from testkit.wording import check_wording
+from testkit.wording import check_wording, refusal
 
 from ..contracts import DEFAULT
 from ..robots import fail
@@ -94,6 +95,14 @@ def test_a_silent_camera_holds_the_arm_and_not_the_legs() -> None:
     robot.blind.clear()
     robot.follow(TICKS_PER_STEP)
     assert robot.arm.held == ""
+
+
+def test_a_camera_is_needed_to_stand_up() -> None:
+    robot = synchronous()
+    robot.blind.add("laptop")
+    robot.tick()
+    with refusal(RefusedError):
+        robot.controller.stand()
 
 
 def test_an_arm_that_is_held_for_too_long_is_left_for_the_fallback() -> None:

@@ -150,6 +150,14 @@ def test_a_state_whose_live_motion_is_silent_is_not_entered() -> None:
     assert numbers_in(refused) == [420, 100]
 
 
+def test_a_robot_stands_up_when_the_inputs_of_all_members_are_there() -> None:
+    tracker = {**CROUCH, "observations": {"obs": {"terms": TERMS}}, "motion": LIVE}
+    robot = SetRobot(members={"crouch": tracker})
+    robot.tick(silent=SILENT)
+    with refusal(RefusedError):
+        robot.controller.stand()
+
+
 def test_a_live_motion_that_falls_silent_leads_to_the_fallback() -> None:
     robot = following_live_motion({"states.crouch.fallback": "walk"})
     robot.requests.switch("crouch")

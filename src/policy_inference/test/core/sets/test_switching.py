@@ -338,6 +338,16 @@ def take_time(robot: SetRobot, member: str, took_ns: int) -> None:
     robot.backends[member].during_run = pass_time
 
 
+def test_both_members_of_a_blend_that_are_late_together_do_not_stop_it() -> None:
+    robot = SetRobot({"states.crouch.fallback": "walk"}).walking()
+    robot.requests.switch("crouch")
+    robot.tick()
+    for member, took_ns in (("walk", 13_000_000), ("crouch", 8_000_000)):
+        take_time(robot, member, took_ns)
+    robot.ticks(20)
+    assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
+
+
 def test_a_switch_is_refused_where_no_transition_leads_and_during_a_blend(
     walking_set: SetRobot,
 ) -> None:
