@@ -29,6 +29,7 @@ from rclpy.qos import QoSProfile
 
 from model_tools.cli import main as model_tools
 from robot_sim.demo.processes import NodeProcess
+from testkit.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.ros
 
@@ -105,7 +106,7 @@ def test_a_bundle_that_cannot_be_used_ends_the_node_with_its_reason(
     node = NodeProcess(
         "joint_policy_node", {"bundle": str(bundle), **parameters}, tmp_path / "node.log"
     )
-    assert node.wait() == 2
+    assert node.wait(PATIENCE_S) == 2
     problems = re.findall(r"^\[(?:ERROR|FATAL)\].*", node.output(), re.MULTILINE)
     assert any(expected in line for line in problems)
     assert "Traceback" not in node.output()
@@ -126,7 +127,7 @@ def test_robot_with_a_key_takes_installed_versions_only_if_they_were_signed(
     monkeypatch.setenv("POLICY_INFERENCE_MODELS", str(root))
     monkeypatch.setenv("POLICY_INFERENCE_PUBLIC_KEY", str(public))
     node = NodeProcess("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "node.log")
-    assert node.wait() == 2
+    assert node.wait(PATIENCE_S) == 2
     assert f"{root}/lite3_walk/0.2.1/policy.yaml.sig: expected" in node.output()
     assert not heard_commands
 

@@ -49,10 +49,11 @@ _NUMBER = re.compile(
     r"|\d{5,}|\d+(?:,\d{3})+"
 )
 _PLACES = (
-    (re.compile(r"/tmp/pytest-of-[^/]+/pytest-\d+(?:/popen-gw\d+)?(?:/[\w.\[\]-]+)?"), "<tmp>"),
-    (re.compile(r"/tmp/[\w.-]+"), "<tmp>"),
+    # The checkout may be below /tmp.
     (re.compile(re.escape(sys.prefix)), "<python>"),
     (re.compile(re.escape(str(ROOT))), "<root>"),
+    (re.compile(r"/tmp/pytest-of-[^/]+/pytest-\d+(?:/popen-gw\d+)?(?:/[\w.\[\]-]+)?"), "<tmp>"),
+    (re.compile(r"/tmp/[\w.-]+"), "<tmp>"),
     (re.compile(r"\b0x[0-9a-f]{6,}"), "<address>"),
     (re.compile(r"\b[0-9a-f]{32,}\b"), "<hash>"),
 )
