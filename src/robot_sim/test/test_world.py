@@ -104,6 +104,12 @@ def test_same_calls_give_the_same_bits() -> None:
         np.testing.assert_array_equal(getattr(ends[0], field.name), getattr(ends[1], field.name))
 
 
+def test_seeds_vary_the_start() -> None:
+    poses = [World(seed=seed).sense().joint_pos for seed in (0, 1, 2)]
+    assert 0.001 < np.abs(poses[0] - poses[1]).max() < 0.011
+    assert np.abs(poses[1] - poses[2]).max() > 0.001
+
+
 @pytest.mark.parametrize("ground", [Ground(slope_rad=0.2), Ground()])
 def test_robot_that_lies_on_its_back_is_set_upright_where_it_is(ground: Ground) -> None:
     world = World(ground=ground, pose="standing")

@@ -78,6 +78,14 @@ def test_a_field_of_the_state_is_read_under_each_of_its_names(
     assert np.array_equal(found[field], values[:, list(order)])
 
 
+def test_a_quaternion_may_have_its_real_part_first(tmp_path: Path) -> None:
+    contract = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle).contract
+
+    found = sensed(tmp_path / "a.npz", {"quat_wxyz": np.array([[4, 1, 2, 3]])}, contract, 1)
+
+    assert found["quat_xyzw"].tolist() == [[1.0, 2.0, 3.0, 4.0]]
+
+
 @pytest.mark.parametrize(
     "members",
     [

@@ -165,6 +165,7 @@ NEAR = {"max": [0.05, 0.05], "rms": [0.011, 0.009], "rms_steps": [0.02, 0.02]}
         (ROUNDED, NEAR | {"rms": [0.02, 0.0]}, "bad", "rms_ratio"),
         (ROUNDED, NEAR | {"max": [0.4, 0.0]}, "bad", "distance_ratio"),
         (ROUNDED, NEAR | {"gain": [0.9, 1.0]}, "bad", "gain_error"),
+        (ROUNDED, NEAR | {"gain": [1.0, -1.0]}, "bad", "gain_error"),
         (ROUNDED, NEAR | {"correlation": [1.0, 0.9]}, "bad", "correlation"),
         (ROUNDED, NEAR | {"systematic": {"all": [0.9, 0.8]}}, "bad", "systematic_share"),
         (ROUNDED, NEAR | {"systematic": None}, "not_enough", "systematic_share"),
