@@ -30,17 +30,17 @@ def compared_walks(folder: Path) -> int:
     )
 
 
-def tested(folder: Path) -> SelfTestResult:
+def self_tested(folder: Path) -> SelfTestResult:
     return self_test(SelfTestRequest(folder=folder, backend="onnx", duration_s=0.2))
 
 
 @pytest.mark.slow
 def test_a_recorded_walk_judges_integers(tmp_path: Path) -> None:
     folder = integers(tmp_path / "int8")
-    before = tested(folder)
+    before = self_tested(folder)
     status = compared_walks(folder)
 
-    after = tested(folder)
+    after = self_tested(folder)
 
     assert before.verdict is not None
     assert "reports/comparison_onnx.json: expected" in before.verdict.missing[0]
@@ -64,7 +64,7 @@ def test_a_walk_of_another_model_does_not(tmp_path: Path) -> None:
     contract.write_text(yaml.safe_dump(ours), "utf-8")
     shutil.copy(other / others["model"]["artifacts"]["onnx"]["file"], folder)
 
-    found = tested(folder)
+    found = self_tested(folder)
 
     assert found.verdict is not None, found.error
     assert "about another" in found.verdict.missing[0]

@@ -19,12 +19,12 @@ from model_tools.commands.bundle_arguments import (
     completion_of,
     suspicions_of,
 )
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("contract", type=Path, help="folder with the policy.yaml")
+    add_bundle(parser, "folder with the policy.yaml", type=Path)
     parser.add_argument(
         "--model", type=Path, help="the reference model, ONNX, where it is not in that folder"
     )
@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
     from model_tools.make.complete import make_bundle
 
     bundle = make_bundle(
-        given.contract, given.model, given.output, completion_of(given), force=given.force
+        given.bundle, given.model, given.output, completion_of(given), force=given.force
     )
     nominal = bundle.contract.nominal
     made = MadeBundle(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from model_tools.prove.inspect.inspection import InspectionReport
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument(
-        "path",
+    add_bundle(
+        parser,
+        "file or folder of one of these kinds, or the name of an installed bundle",
         type=Path,
-        help="file or folder of one of these kinds, or the name of an installed bundle",
     )
 
 
@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     from policy_inference.bundle.load import bundle_folder
     from policy_inference.errors import PolicyError
 
-    path = given.path
+    path = given.bundle
     if not path.exists():
         try:
             path = bundle_folder(str(path))

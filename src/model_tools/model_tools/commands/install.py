@@ -29,7 +29,7 @@ from model_tools.commands.arguments import (
     put_into_use,
     root_of,
 )
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from model_tools.ship.store.install import Installed
@@ -67,7 +67,7 @@ class InstallResult:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", type=Path, help="folder of a bundle, or an archive of one")
+    add_bundle(parser, "folder of a bundle, or an archive of one", type=Path)
     add_expected(parser)
     add_backends(parser)
     add_use(parser)
@@ -80,7 +80,7 @@ def run(given: argparse.Namespace) -> CommandResult[InstallResult]:
     from model_tools.ship.store.install import install
 
     root, trusted = root_of(given), keys_of(given)
-    done = install(given.source, root, trusted, backends=backends_of(given), expected=given.expect)
+    done = install(given.bundle, root, trusted, backends=backends_of(given), expected=given.expect)
     return use_installed(given, done, root, trusted)
 
 
@@ -136,7 +136,7 @@ def use_installed(
     if done.left:
         _log.warning(
             "%s: left behind, since the signature does not cover them: %s%s",
-            given.source,
+            given.bundle,
             ", ".join(done.left[:_SHOWN]),
             f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
         )

@@ -26,7 +26,7 @@ from model_tools.commands.arguments import (
     byte_progress,
     keys_of,
 )
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from policy_inference.bundle.signature import TrustedKeys
@@ -51,7 +51,7 @@ class PushResult:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", type=Path, help="folder of the bundle, or file of a statement")
+    add_bundle(parser, "folder of the bundle, or file of a statement", type=Path)
     parser.add_argument("reference", metavar="REGISTRY/NAME[:TAG]", help="where to")
     parser.add_argument(
         "--force", action="store_true", help="let a tag that exists name this bundle"
@@ -72,18 +72,18 @@ def run(given: argparse.Namespace) -> CommandResult[PushResult]:
 
     reference, access = parse_reference(given.reference), access_of(given)
     trusted = keys_of(given)
-    if given.source.is_file():
-        tag, digest = push_statement(given.source, reference, access, trusted, again=given.again)
+    if given.bundle.is_file():
+        tag, digest = push_statement(given.bundle, reference, access, trusted, again=given.again)
         _warn_of_no_keys(given, trusted)
         return _result(f"{reference.host}/{reference.repository}:{tag}", digest)
     progress = byte_progress("push")
     target, digest, is_signed = push_bundle(
-        given.source, reference, access, progress, trusted, force=given.force
+        given.bundle, reference, access, progress, trusted, force=given.force
     )
     if not is_signed:
         _log.warning(
             "%s: is not signed: robots with public keys refuse it (`model_tools sign`)",
-            given.source,
+            given.bundle,
         )
     else:
         _warn_of_no_keys(given, trusted)
@@ -95,7 +95,7 @@ def _warn_of_no_keys(given: argparse.Namespace, trusted: TrustedKeys | None) -> 
         _log.warning(
             "%s: its signature was not checked, because no public keys are configured: name the "
             "robots' key with --public-key",
-            given.source,
+            given.bundle,
         )
 
 

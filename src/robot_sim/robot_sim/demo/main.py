@@ -105,7 +105,12 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
     add_backend_options(parser)
     add("--seconds", type=_positive, default=PLAN_S, help="how long to walk (default: %(default)g)")
-    add("--output", type=Path, default=Path("out/demo"), help="folder for results")
+    add(
+        "--output",
+        type=Path,
+        default=Path("out/demo"),
+        help="folder for results; those of an earlier run are replaced",
+    )
     add(
         "--lockstep",
         action="store_true",

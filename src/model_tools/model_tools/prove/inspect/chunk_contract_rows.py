@@ -106,9 +106,15 @@ def _pairing(pairing: Pairing) -> str:
 def _camera(name: str, camera: Camera) -> str:
     way = camera.tensor if camera.encoder is None else f"{camera.encoder} -> {camera.tensor}"
     others = "stretched" if camera.resize else "refused"
+    frozen = camera.camera_frozen_s
+    held = (
+        "a frozen one is a warning alone"
+        if frozen is None
+        else f"held when frozen for {frozen:g} s"
+    )
     return (
         f"{camera.width} x {camera.height} from {name}/image_raw -> {way}; {camera.feature}; "
-        f"other sizes are {others}; too old after {camera.timeout_s:g} s"
+        f"other sizes are {others}; too old after {camera.timeout_s:g} s; {held}"
     )
 
 

@@ -109,7 +109,12 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default=FIRST_SEED,
         help="of the first episode; the others count up (default: %(default)s)",
     )
-    add("--output", type=Path, default=Path("out/demo-act"), help="folder for results")
+    add(
+        "--output",
+        type=Path,
+        default=Path("out/demo-act"),
+        help="folder for results; those of an earlier run are replaced",
+    )
     add(
         "--real-time",
         action="store_true",

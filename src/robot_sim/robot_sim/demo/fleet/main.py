@@ -161,7 +161,12 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="simulated seconds per second, at most (default: %(default)s)",
     )
     add("--deploy", type=Path, default=Path("deploy"), help="the suite's folder `deploy`")
-    add("--output", type=Path, default=Path("out/demo-fleet"), help="folder for results")
+    add(
+        "--output",
+        type=Path,
+        default=Path("out/demo-fleet"),
+        help="folder for results; those of an earlier run are replaced",
+    )
     return parser.parse_args(args)
 
 

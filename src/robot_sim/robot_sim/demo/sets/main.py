@@ -75,6 +75,11 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default=1,
         help="of all that is random (default: %(default)s)",
     )
-    add("--output", type=Path, default=Path("out/demo-set"), help="folder for results")
+    add(
+        "--output",
+        type=Path,
+        default=Path("out/demo-set"),
+        help="folder for results; those of an earlier run are replaced",
+    )
     add("--no-images", action="store_false", dest="images", help="write no image and no video")
     return parser.parse_args(args)
