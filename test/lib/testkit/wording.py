@@ -10,7 +10,7 @@ text of a message to that file, so that other words change the file and no test:
     check_wording(caplog.messages[-1])
 
 `pytest -n 0 --write-wording TESTS` writes what these tests have heard; read its diff as prose.
-Decimals, quantities with a unit and integers of five digits match any other number, and `<*>` in
+Times, decimals, quantities with a unit and integers of five digits match any other number, and `<*>` in
 the file matches any text, such as another library's; an entry that matches is kept as it is.
 """
 
@@ -43,7 +43,8 @@ _HEADER = """\
 ROOT = Path(__file__).resolve().parents[3]
 _UNIT = r"(?:ns|us|µs|ms|s|min|h|%|B|kB|KB|MB|GB|KiB|MiB|GiB|bytes|Hz|steps)"
 _NUMBER = re.compile(
-    r"\d+(?:\.\d+)?e[+-]?\d+"
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"
+    r"|\d+(?:\.\d+)?e[+-]?\d+"
     r"|\d+\.\d+"
     rf"|(?:\d+,)*\d+(?= ?{_UNIT}(?![A-Za-z]))"
     r"|\d{5,}|\d+(?:,\d{3})+"
