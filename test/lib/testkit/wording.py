@@ -10,8 +10,9 @@ text of a message to that file, so that other words change the file and no test:
     check_wording(caplog.messages[-1])
 
 `pytest -n 0 --write-wording TESTS` writes what these tests have heard; read its diff as prose.
-Times, decimals, quantities with a unit and integers of five digits match any other number, and `<*>` in
-the file matches any text, such as another library's; an entry that matches is kept as it is.
+Times, decimals, quantities with a unit and integers of five digits match any other number, and
+`<*>` in the file matches any text, such as another library's; an entry that matches is kept as it
+is.
 """
 
 from __future__ import annotations
