@@ -251,7 +251,7 @@ def test_a_name_with_several_addresses_is_beyond_if_one_is(monkeypatch: pytest.M
 @NOT_AS_ROOT
 @pytest.mark.skipif(int(FIRST_FREE_PORT.read_text("utf-8")) <= 80, reason="all ports are free here")
 def test_a_port_of_the_system_is_refused() -> None:
-    with refusal(PolicyError):
+    with pytest.raises(PolicyError, match=r"--tcp 127\.0\.0\.1:80: "):
         open_listeners(EndpointOptions(tcp=("127.0.0.1", 80)))
 
 

@@ -18,7 +18,6 @@ from model_tools.prove.evaluation.ray_pool import RayPool
 from model_tools.prove.evaluation.summary import summary_of
 from model_tools.prove.evaluation.trials import run_trial
 from policy_inference.bundle.load import load_bundle
-from testkit.wording import refusal
 
 from .test_plan import plan_of
 
@@ -79,5 +78,5 @@ def test_a_killed_node_changes_no_result(cluster: Any, tmp_path: Path) -> None:
 
 def test_a_cluster_without_processors_is_refused(cluster: Any, tmp_path: Path) -> None:
     pool = RayPool(cluster.address, [], time_limit_s=1.0)
-    with refusal(ToolError):
+    with pytest.raises(ToolError):
         list(pool.run([]))
