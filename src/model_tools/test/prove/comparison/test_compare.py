@@ -385,7 +385,7 @@ def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
     still = standing_still(tmp_path / "still")
     same = again(still, tmp_path / "same")
     assert compare_command(still, same, "--closed-loop", "--seconds", 2.5) == 0
-    check_wording(*lines_with(capsys.readouterr().out, "poor"))
+    check_wording(*lines_with(capsys.readouterr().out, "itself"))
 
 
 @pytest.mark.parametrize(
