@@ -60,23 +60,7 @@ def replayed_exactly(rig: Rig, before: set[Path]) -> ReplayedFlight:
     return found
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [("nan:joint_states.velocity+0.02", "not_finite: joint_vel"), ("drop:imu", "imu/data: ")],
-)
-def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> None:
-    before = whole_recordings()
-    walker.fail(fault)
-    walker.wait_for_latched_damp()
-    found = replayed_exactly(walker, before)
-    assert found.flight.trip is not None
-    assert reason in found.flight.trip.reason
-    assert found.flight.trip is [edge for edge in found.flight.edges if edge.trip][-1]
-    stages = found.replayer.stages
-    assert stages["target"].judged > 50
-    assert stages["state"].judged > 50
-
-
+# First: its recording shall not reach back to the faults of the tests below.
 def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> None:
     """It is replayed, and the observations made anew from its sensors are those of the policy."""
     before = whole_recordings()
@@ -99,6 +83,23 @@ def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> N
             differs = row.tensors[tensor.name].ravel() - observed
             assert np.abs(differs[: -row.sensed["joint_pos"].size]).max() <= 1e-6
     assert compared > 40
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("nan:joint_states.velocity+0.02", "not_finite: joint_vel"), ("drop:imu", "imu/data: ")],
+)
+def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> None:
+    before = whole_recordings()
+    walker.fail(fault)
+    walker.wait_for_latched_damp()
+    found = replayed_exactly(walker, before)
+    assert found.flight.trip is not None
+    assert reason in found.flight.trip.reason
+    assert found.flight.trip is [edge for edge in found.flight.edges if edge.trip][-1]
+    stages = found.replayer.stages
+    assert stages["target"].judged > 50
+    assert stages["state"].judged > 50
 
 
 def test_node_that_is_killed_leaves_only_a_hidden_folder_that_says_what_it_is(
