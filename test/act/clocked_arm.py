@@ -101,9 +101,11 @@ class ClockedArm(Node):  # type: ignore[misc]  # rclpy has no types
 def clocked_executor() -> Iterator[SingleThreadedExecutor]:
     rclpy.init(args=[])
     executor = SingleThreadedExecutor()
-    yield executor
-    executor.shutdown()
-    rclpy.shutdown()
+    try:
+        yield executor
+    finally:
+        executor.shutdown()
+        rclpy.shutdown()
 
 
 @contextmanager
