@@ -140,6 +140,12 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def lite3_data(shared_data: Path) -> Path:
+    """Folder of the Lite3's policy, its rollout and its recordings."""
+    return shared_data / "legged" / "lite3"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_litter() -> Iterator[None]:
     """Fail the session whose tests leave files in the checkout or in the working directory."""

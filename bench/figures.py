@@ -125,10 +125,8 @@ def in_turns(
         [summarise(took_us) for took_us in in_turns_us(turns, period_s, (ours, baseline), before)]
         for _ in range(blocks)
     ]
-    sides = zip(*found, strict=True)
-    return Figure(
-        name=name, unit="us", ours=next(sides), baseline=next(sides), wanted=wanted, added=added
-    )
+    through, beside = zip(*found, strict=True)
+    return Figure(name=name, unit="us", ours=through, baseline=beside, wanted=wanted, added=added)
 
 
 def _side(summaries: Sequence[Summary]) -> dict[str, float]:

@@ -42,5 +42,6 @@ def so100_act(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ch
     # Tests show the images to which LeRobot's answers are known again and again.
     contract = folder / "policy.yaml"
     text = contract.read_text("utf-8")
+    assert "camera_frozen_s: 0.5" in text
     contract.write_text(text.replace("    camera_frozen_s: 0.5\n", ""), "utf-8")
     return load_bundle(folder, kind=ChunkBundle)

@@ -1,14 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every policy here is opened with, and images as they come from a camera."""
+"""What every policy here is opened with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from policy_inference.core.images import Frame
 from policy_inference.core.limits import StricterLimits
-from policy_inference.interfaces import Tensor
 from policy_inference.kinds.opening import OpenRequest
 
 
@@ -20,15 +18,4 @@ def opened_with_onnx(bundle: Path) -> OpenRequest:
         options={},
         stricter_limits=StricterLimits(),
         output="joint_command",
-    )
-
-
-def raw_frame(image: Tensor) -> Frame:
-    height, width, channels = image.shape
-    return Frame(
-        encoding="rgb8",
-        height=height,
-        width=width,
-        step=channels * width,
-        data=memoryview(image.tobytes()),
     )

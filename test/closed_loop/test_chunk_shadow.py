@@ -26,6 +26,7 @@ from model_tools.prove.comparison.compare import compare
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import shadow_flight
 from model_tools.ship.compilers.onnx import quantise
+from model_tools.simulation.arm import raw_frame
 from model_tools.simulation.controlled import drive_command
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import GOLDEN_CAMERA, GOLDEN_CHUNK, GOLDEN_STATE
@@ -48,7 +49,7 @@ from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
 from robot_sim.arm_world import ArmWorld
 
-from .opening import opened_with_onnx, raw_frame
+from .opening import opened_with_onnx
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "so101_reach"
 ANSWERED_WITHIN_S = 120.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_tools.simulation.arm import ReachCase, try_reach
+from model_tools.simulation.arm import ReachCase, raw_frame, try_reach
 from model_tools.simulation.controlled import ControlledPolicy, SensedRobot, drive_command
 from policy_inference.backends.registry import open_backend, open_models
 from policy_inference.bundle.bundle import ChunkBundle, JointBundle, SetBundle
@@ -27,7 +27,7 @@ from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.walk import Schedule, walk
 from robot_sim.world import Sensors, World
 
-from .opening import opened_with_onnx, raw_frame
+from .opening import opened_with_onnx
 
 pytestmark = pytest.mark.slow
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"

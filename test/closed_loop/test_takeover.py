@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from model_tools.simulation.arm import raw_frame
 from model_tools.simulation.controlled import drive_command
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
@@ -23,8 +24,6 @@ from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64, Mode
 from robot_sim.arm_world import ArmWorld
-
-from .opening import raw_frame
 
 _log = logging.getLogger(__name__)
 HANDOVER_S, TOLERANCE_RAD, TIMES = 0.3, 0.15, 100

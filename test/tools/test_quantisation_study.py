@@ -21,11 +21,6 @@ pytestmark = pytest.mark.real_data
 
 
 @pytest.fixture(scope="module")
-def lite3_data(shared_data: Path) -> Path:
-    return shared_data / "legged" / "lite3"
-
-
-@pytest.fixture(scope="module")
 def lite3_copy(lite3_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("study") / "lite3"
     shutil.copytree(CONTRACT, made)

@@ -133,32 +133,32 @@ def test_a_state_is_the_same_after_its_way_between_processes() -> None:
 
 
 def test_nothing_is_sent_before_control_is_asked_for_and_then_servos_are_prepared_first() -> None:
-    following_arm = Bench()
-    following_arm.prepares = False
-    following_arm.run(1.5)
-    assert following_arm.sent == []
+    bench = Bench()
+    bench.prepares = False
+    bench.run(1.5)
+    assert bench.sent == []
 
-    assert following_arm.ask() == ""
-    following_arm.run(1.0)
-    assert (following_arm.phase(), following_arm.sent) == (DriverPhase.TAKING, [PREPARE])
-    following_arm.state = following_arm.state._replace(configured=True, holds=np.ones(6, bool))
-    following_arm.run(0.1)
+    assert bench.ask() == ""
+    bench.run(1.0)
+    assert (bench.phase(), bench.sent) == (DriverPhase.TAKING, [PREPARE])
+    bench.state = bench.state._replace(configured=True, holds=np.ones(6, bool))
+    bench.run(0.1)
 
-    assert following_arm.phase() is DriverPhase.DAMPING
-    assert np.isnan(following_arm.goal).all()
+    assert bench.phase() is DriverPhase.DAMPING
+    assert np.isnan(bench.goal).all()
 
 
 def test_servos_that_do_not_hold_in_time_are_given_back() -> None:
-    following_arm = Bench()
-    following_arm.prepares = False
-    following_arm.run(1.5)
-    following_arm.ask()
+    bench = Bench()
+    bench.prepares = False
+    bench.run(1.5)
+    bench.ask()
 
-    following_arm.run(6.0)
+    bench.run(6.0)
 
-    assert following_arm.phase() is DriverPhase.LISTENING
-    assert following_arm.sent[-1] == GIVE_BACK
-    answer = following_arm.link.report(following_arm.now_ms * MS).answer
+    assert bench.phase() is DriverPhase.LISTENING
+    assert bench.sent[-1] == GIVE_BACK
+    answer = bench.link.report(bench.now_ms * MS).answer
     assert answer is not None
     check_wording(answer.message)
 
@@ -197,17 +197,18 @@ def test_a_command_that_no_arm_may_follow_is_refused_whole(
 
 
 def test_a_first_target_far_from_the_arm_is_refused() -> None:
-    following_arm = Bench()
-    following_arm.take()
-    following_arm.command(MODE_HOLD_MEASURED, MEASURED + np.array([0, 0, 0.5, 0, 0, 0]))
+    bench = Bench()
+    bench.take()
+    bench.command(MODE_HOLD_MEASURED, MEASURED + np.array([0, 0, 0.5, 0, 0, 0]))
 
-    assert following_arm.phase() is DriverPhase.DAMPING
-    check_wording(following_arm.link.reason)
+    assert bench.phase() is DriverPhase.DAMPING
+    check_wording(bench.link.reason)
 
 
 @pytest.mark.parametrize(
     ("status", "holds"),
     [(OVERLOAD, True), (1, True), (0, False)],
+    ids=["overload", "voltage", "no torque"],
 )
 def test_a_servo_that_fails_ends_following_until_it_is_well_and_the_arm_was_held(
     following_arm: Bench, status: int, holds: bool
@@ -241,21 +242,21 @@ def test_a_gripper_that_presses_is_no_fault_since_its_servo_protects_itself(
 
 
 def test_a_servo_that_reports_a_fault_is_a_reason_to_refuse_control() -> None:
-    following_arm = Bench()
+    bench = Bench()
     status = CALM.status.copy()
     status[ELBOW] = OVERLOAD
-    following_arm.state = CALM._replace(status=status)
-    following_arm.run(1.5)
+    bench.state = CALM._replace(status=status)
+    bench.run(1.5)
 
-    check_wording(following_arm.ask())
+    check_wording(bench.ask())
 
 
 def test_a_pose_that_no_arm_has_is_no_state() -> None:
-    following_arm = Bench()
-    following_arm.state = CALM._replace(joint_pos=MEASURED + np.array([0, 0, 4.0, 0, 0, 0]))
-    following_arm.run(1.5)
+    bench = Bench()
+    bench.state = CALM._replace(joint_pos=MEASURED + np.array([0, 0, 4.0, 0, 0, 0]))
+    bench.run(1.5)
 
-    check_wording(following_arm.ask())
+    check_wording(bench.ask())
 
 
 def test_control_is_given_back_after_the_arm_was_held(following_arm: Bench) -> None:
@@ -268,9 +269,7 @@ def test_control_is_given_back_after_the_arm_was_held(following_arm: Bench) -> N
 
 
 def test_the_lowest_voltage_is_reported() -> None:
-    following_arm = Bench()
-    following_arm.run(0.1)
+    bench = Bench()
+    bench.run(0.1)
 
-    assert following_arm.link.report(following_arm.now_ms * MS).details[
-        "lowest_voltage_v"
-    ] == pytest.approx(7.3)
+    assert bench.link.report(bench.now_ms * MS).details["lowest_voltage_v"] == pytest.approx(7.3)

@@ -19,7 +19,7 @@ from policy_inference.core.images import Frame
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.errors import RefusedError
-from policy_inference.interfaces import F64, Backend, JointTargets, Mode
+from policy_inference.interfaces import F64, U8, Backend, JointTargets, Mode
 from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Result
 from robot_sim.arm_expert import ReachJudge
 from robot_sim.arm_model import POLICY_CAMERAS
@@ -140,7 +140,7 @@ class ControlledArm:
         # Until the policy runs nothing looks at images, which cost more than all the rest.
         if controller.mode not in (Mode.DAMP, Mode.STAND):
             for name, buffer in self._runtime.frames.items():
-                buffer.add(_frame(world, name), now_ns)
+                buffer.add(raw_frame(world.render(name)), now_ns)
         self._operate()
         targets = controller.tick(now_ns, now_ns + self._period_ns)
         self._runtime.chunks.clear()
@@ -253,8 +253,8 @@ def _reach(
     )
 
 
-def _frame(world: ArmWorld, camera: str) -> Frame:
-    image = world.render(camera)
+def raw_frame(image: U8) -> Frame:
+    """Return an RGB image [height, width, 3] as it comes from a topic: rgb8, rows not padded."""
     height, width, channels = image.shape
     return Frame(
         encoding="rgb8",

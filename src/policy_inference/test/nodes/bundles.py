@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole bundles of a robot with two joints, small enough to be made for each test."""
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,14 +12,13 @@ import numpy as np
 import yaml
 
 from policy_inference.testing.models import save_linear, weights
+from testkit.edits import MISSING, with_edits
 
 JOINTS = ("left", "right")
 STAND = (0.2, -0.2)
 RATE_HZ = 50
 PERIOD_NS = 1_000_000_000 // RATE_HZ
 DAMP_DAMPING = 5.0
-MISSING = object()
-"""As a value of a change: take the key away."""
 
 CONTRACT: Mapping[str, Any] = {
     "schema_version": 1,
@@ -70,26 +68,11 @@ CONTRACT: Mapping[str, Any] = {
 }
 
 
-def contract_with(contract: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
-    """Return a contract that has keys replaced, named like ``safety.on_fault``."""
-    found = copy.deepcopy(dict(contract))
-    for key, value in changes.items():
-        *path, last = key.split(".")
-        section = found
-        for name in path:
-            section = section.setdefault(name, {})
-        if value is MISSING:
-            del section[last]
-        else:
-            section[last] = copy.deepcopy(value)
-    return found
-
-
 def write_bundle(
     folder: Path, changes: Mapping[str, object] | None = None, batch: int | str = 1
 ) -> Path:
-    """Write a bundle whose contract is `contract_with`."""
-    contract = contract_with(CONTRACT, changes or {})
+    """Write a bundle whose contract has these edits."""
+    contract = with_edits(CONTRACT, changes)
     folder.mkdir(parents=True, exist_ok=True)
     (_, inputs), (_, outputs) = (
         next(iter(contract["model"][kind].values()))["shape"] for kind in ("inputs", "outputs")

@@ -16,8 +16,7 @@ import yaml
 from onnx import helper
 
 from policy_inference.testing.models import save
-
-from .bundles import contract_with
+from testkit.edits import with_edits
 
 JOINTS = ("red", "green", "blue", "grip")
 SIZES = {"front": (16, 24), "wrist": (12, 16)}
@@ -82,7 +81,7 @@ def write_colours(
     offset_rad: float | None = None,
     wrong_by: float = 0.0,
 ) -> Path:
-    """Write the bundle, whose contract is `contract_with`.
+    """Write the bundle, whose contract has these edits.
 
     With an offset it has golden rows, and all targets are greater by that; they may be wrong.
     """
@@ -102,7 +101,7 @@ def write_colours(
                 "eps": 0.0,
             },
         }
-    contract = contract_with(contract_with(CONTRACT, golden), changes or {})
+    contract = with_edits(with_edits(CONTRACT, golden), changes)
     artifacts = contract["graphs"]["policy"]["artifacts"]
     artifacts["onnx"]["sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from policy_inference.nodes.forwarding import forwarded_to
+from testkit.edits import MISSING
 
-from .bundles import MISSING, write_bundle
+from .bundles import write_bundle
 from .harness import Stage
 from .kinds import CHUNK, JOINT, SET, Kind
 

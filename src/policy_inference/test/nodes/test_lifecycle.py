@@ -15,10 +15,11 @@ from rclpy.parameter import Parameter
 from policy_inference.interfaces import Mode
 from policy_inference.nodes import policy_node
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from testkit.edits import MISSING
 from testkit.ros_time import ns
 from testkit.wording import check_wording
 
-from .bundles import MISSING, write_bundle
+from .bundles import write_bundle
 from .harness import Activate, Robot, Stage, entities, is_damp
 
 pytestmark = pytest.mark.ros

@@ -16,10 +16,11 @@ from sensor_msgs.msg import JointState
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.testing.models import weights
+from testkit.edits import MISSING
 from testkit.ros_time import stamp
 from testkit.wording import check_wording
 
-from .bundles import JOINTS, MISSING, STAND, write_bundle
+from .bundles import JOINTS, STAND, write_bundle
 from .harness import Robot, StageOf, staged
 
 pytestmark = pytest.mark.ros

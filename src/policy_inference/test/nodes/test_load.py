@@ -20,9 +20,10 @@ from rclpy.qos import QoSProfile
 
 from policy_inference.interfaces import Mode
 from policy_inference.testing.process import children, open_descriptors
+from testkit.edits import MISSING
 from testkit.wording import check_wording
 
-from .bundles import CONTRACT, MISSING, write_bundle, write_version
+from .bundles import CONTRACT, write_bundle, write_version
 from .harness import Activate, Robot, StageOf, is_damp
 from .kinds import CHUNK, IN_USE, JOINT, SET, Kind
 from .opening_backends import Clinging, Counted, Slow, register_opening

@@ -26,10 +26,11 @@ from policy_inference.core.state import RobotState
 from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import decoder_for, message_class
+from testkit.edits import MISSING
 from testkit.ros_time import stamp
 from testkit.wording import refusal
 
-from .bundles import JOINTS, MISSING, write_bundle
+from .bundles import JOINTS, write_bundle
 
 pytestmark = pytest.mark.ros
 COMMAND_ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")

@@ -19,7 +19,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.command_line import CommandParser, add_backend_options, add_json
 from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw
-from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
+from robot_sim.demo.processes import SUMMARY, DemoOutcome, add_output, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.errors import SimError
 from robot_sim.figures import load_robot, robot_names
@@ -105,12 +105,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
     add_backend_options(parser)
     add("--seconds", type=_positive, default=PLAN_S, help="how long to walk (default: %(default)g)")
-    add(
-        "--output",
-        type=Path,
-        default=Path("out/demo"),
-        help="folder for results; those of an earlier run are replaced",
-    )
+    add_output(parser, Path("out/demo"))
     add(
         "--lockstep",
         action="store_true",

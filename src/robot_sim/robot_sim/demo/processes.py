@@ -28,6 +28,16 @@ DemoOutcome = tuple[Mapping[str, Any], str, str | None]
 _log = logging.getLogger("robot_sim_demo")
 
 
+def add_output(parser: argparse.ArgumentParser, default: Path) -> None:
+    """Declare the folder `--output`, of which `run_demo` removes the results of an earlier run."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=default,
+        help="folder for results; those of an earlier run are replaced (default: %(default)s)",
+    )
+
+
 def run_demo(
     command: str,
     given: argparse.Namespace,

@@ -35,11 +35,6 @@ Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 @pytest.fixture(scope="module")
-def lite3_data(shared_data: Path) -> Path:
-    return shared_data / "legged" / "lite3"
-
-
-@pytest.fixture(scope="module")
 def lite3_bundle(lite3_data: Path, tmp_path_factory: pytest.TempPathFactory) -> JointBundle:
     made = tmp_path_factory.mktemp("bags") / "lite3"
     shutil.copytree(CONTRACT, made)

@@ -88,6 +88,7 @@ def test_a_bundle_says_what_the_checkpoint_knows(act_bundle: ChunkBundle) -> Non
     front = contract.cameras["front"]
     assert (front.feature, front.height, front.width) == (FRONT, 40, 64)
     assert (front.encoder, front.tensor) == (VISION, "front_features")
+    assert (front.timeout_s, front.camera_frozen_s) == (0.5, 0.5)
     assert (contract.chunk.size, contract.chunk.steps) == (7, 4)
     assert contract.state is not None
     for found, name in (

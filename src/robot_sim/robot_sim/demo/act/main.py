@@ -25,7 +25,7 @@ from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.act.summary import summarise, table, verdict
-from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
+from robot_sim.demo.processes import SUMMARY, DemoOutcome, add_output, run_demo
 
 VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001
@@ -109,12 +109,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default=FIRST_SEED,
         help="of the first episode; the others count up (default: %(default)s)",
     )
-    add(
-        "--output",
-        type=Path,
-        default=Path("out/demo-act"),
-        help="folder for results; those of an earlier run are replaced",
-    )
+    add_output(parser, Path("out/demo-act"))
     add(
         "--real-time",
         action="store_true",

@@ -26,7 +26,7 @@ from robot_sim.demo.fleet.interruptions import Interrupter
 from robot_sim.demo.fleet.releases import ReleaseManager, ReleaseResult
 from robot_sim.demo.fleet.servers import require_programs
 from robot_sim.demo.fleet.timeline import TIMELINE, draw
-from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
+from robot_sim.demo.processes import SUMMARY, DemoOutcome, add_output, run_demo
 from robot_sim.errors import SimError
 
 PAGE = "fleet.html"
@@ -161,12 +161,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="simulated seconds per second, at most (default: %(default)s)",
     )
     add("--deploy", type=Path, default=Path("deploy"), help="the suite's folder `deploy`")
-    add(
-        "--output",
-        type=Path,
-        default=Path("out/demo-fleet"),
-        help="folder for results; those of an earlier run are replaced",
-    )
+    add_output(parser, Path("out/demo-fleet"))
     return parser.parse_args(args)
 
 

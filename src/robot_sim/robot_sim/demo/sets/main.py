@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from policy_inference.command_line import CommandParser, add_json, number_within
-from robot_sim.demo.processes import SUMMARY, DemoOutcome, run_demo
+from robot_sim.demo.processes import SUMMARY, DemoOutcome, add_output, run_demo
 from robot_sim.demo.sets.performance import SetDemoOptions, perform
 from robot_sim.demo.sets.summary import summarise, table, verdict
 from robot_sim.demo.sets.timeline import TIMELINE, VIDEO, write_timeline, write_walk
@@ -75,11 +75,6 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default=1,
         help="of all that is random (default: %(default)s)",
     )
-    add(
-        "--output",
-        type=Path,
-        default=Path("out/demo-set"),
-        help="folder for results; those of an earlier run are replaced",
-    )
+    add_output(parser, Path("out/demo-set"))
     add("--no-images", action="store_false", dest="images", help="write no image and no video")
     return parser.parse_args(args)
