@@ -53,7 +53,8 @@ def assert_policy_reaches(folder: Path, nodes: Processes) -> None:
             lambda: not operator.status_of_driver().obstacles, "no obstacles", PATIENCE_S
         )
         operator.demand("take_control")
-        operator.demand("damp")
+        # The bus is slower while torque is switched on: a state may be too old for DAMP.
+        operator.wait_until(lambda: operator.request("damp")[0], "DAMP", PATIENCE_S)
         operator.wait_until(
             lambda: operator.status_of_driver().state == RobotStatus.FOLLOWING,
             "the driver to follow",

@@ -132,13 +132,14 @@ def test_full_disk_is_refused_and_leaves_what_was_there(
     monkeypatch: pytest.MonkeyPatch, site: RegistrySite
 ) -> None:
     push(site.make_version("1.3.0"), site.repository)
+    root = site.root
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, 1 << 30, 1000))
         with refusal(ToolError):
-            site.pull(f"{site.repository}:1.3.0", root=site.root)
-    assert in_use(site.root)[0] == "1.2.0"
-    assert site.pull(f"{site.repository}:1.3.0", root=site.root).is_new
+            site.pull(f"{site.repository}:1.3.0", root=root)
+    assert in_use(root)[0] == "1.2.0"
+    assert site.pull(f"{site.repository}:1.3.0", root=root).is_new
 
 
 @pytest.mark.parametrize("kib_left", [0, 4, 12])
