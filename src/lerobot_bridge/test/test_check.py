@@ -8,6 +8,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +98,54 @@ def test_a_report_says_what_a_recording_has(arm_mapping_file: Path, tmp_path: Pa
         "longest_gap_s": 0.0,
         "clock_offset_s": 0.0,
     }
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(
+    arm_mapping_file: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_rosbag(tmp_path / "session" / "one", say_arm(1000))
+    report = tmp_path / "report.json"
+    report.write_text("precious", "utf-8")
+    words = ["check", "--mapping", str(arm_mapping_file), str(tmp_path / "session")]
+
+    assert main([*words, "--output", str(report)]) == 4
+
+    check_wording(caplog.messages[-1])
+    assert not capsys.readouterr().out
+    assert report.read_text("utf-8") == "precious"
+    assert main([*words, "--output", str(report), "--force"]) == 0
+    assert json.loads(report.read_text("utf-8"))["episodes"]
+
+
+def test_what_was_found_is_shown_although_a_report_came_meanwhile(
+    arm_mapping_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_rosbag(tmp_path / "session" / "one", say_arm(1000))
+    report = tmp_path / "report.json"
+
+    def check_and_write(*args: Any, **options: Any) -> EpisodeCheck:
+        report.write_text("precious", "utf-8")
+        return check_episode(*args, **options)
+
+    monkeypatch.setattr("lerobot_bridge.checking.check_episode", check_and_write)
+    words = ["check", "--mapping", str(arm_mapping_file), str(tmp_path / "session")]
+
+    assert main([*words, "--output", str(report), "--json"]) == 4
+
+    (episode,) = json.loads(capsys.readouterr().out)["episodes"]
+    assert episode["name"] == "one"
+    assert report.read_text("utf-8") == "precious"
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "arm.yaml",
+        "report.json",
+        "session",
+    ]
 
 
 def test_what_would_be_left_out_is_the_exit_status(

@@ -114,7 +114,7 @@ class CommandParser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse, as argparse does; `SystemExit` (2) also for an option that there is not."""
-        words = self._bundle_by_place(list(sys.argv[1:] if args is None else args))
+        words = list(sys.argv[1:] if args is None else args)
         known, ends, has_verbs = self._option_string_actions, {"--"}, False
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -128,22 +128,23 @@ class CommandParser(argparse.ArgumentParser):
             option = word.partition("=")[0]
             if option.startswith("--") and " " not in option and option not in known:
                 self.error(f"unrecognized option {option}{did_you_mean(option, known)}")
-        return super().parse_known_args(words, namespace)
+        with self._no_place_for_a_named_bundle(words):
+            return super().parse_known_args(words, namespace)
 
-    def _bundle_by_place(self, words: list[str]) -> list[str]:
-        """Return the words with `--bundle B` as B alone, where `add_bundle` declared it."""
-        operands = [action.dest for action in self._actions if not action.option_strings]
-        if BUNDLE not in operands or "--bundle" not in self._option_string_actions:
-            return words
-        at = next((i for i, word in enumerate(words) if word.partition("=")[0] == "--bundle"), None)
-        if at is None or "--" in words[:at]:
-            return words
-        _, joined, bundle = words[at].partition("=")
-        if not joined and at + 1 == len(words):
-            return words  # argparse says that it expects a value
-        rest = words[:at] + words[at + (1 if joined else 2) :]
-        place = 0 if operands[0] == BUNDLE else at
-        return [*rest[:place], bundle if joined else words[at + 1], *rest[place:]]
+    @contextmanager
+    def _no_place_for_a_named_bundle(self, words: Sequence[str]) -> Iterator[None]:
+        """Where `--bundle` gives the bundle of `add_bundle`, parse without its place.
+
+        Its place would be missing, or take the word of another argument.
+        """
+        options = words[: words.index("--")] if "--" in words else words
+        declared = list(self._actions)
+        if any(word.partition("=")[0] == "--bundle" for word in options):
+            self._actions[:] = [one for one in declared if one.option_strings or one.dest != BUNDLE]
+        try:
+            yield
+        finally:
+            self._actions[:] = declared
 
     def error(self, message: str) -> NoReturn:
         """Report wrong arguments, with the choice that was meant perhaps, and end with status 2."""
@@ -198,11 +199,21 @@ def add_backend_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_bundle(parser: argparse._ActionsContainer, help: str, **options: Any) -> None:
+def add_bundle(
+    parser: argparse._ActionsContainer,
+    help: str,
+    *,
+    type: Callable[[str], Any] = str,
+    **options: Any,
+) -> None:
     """Declare the bundle that a command is about: it is given by its place, or with `--bundle`."""
-    parser.add_argument(BUNDLE, help=help, **options)
+    parser.add_argument(BUNDLE, help=help, type=type, **options)
     parser.add_argument(
-        "--bundle", dest="_bundle", metavar="BUNDLE", help="the same, at any place of the line"
+        "--bundle",
+        type=type,
+        default=argparse.SUPPRESS,  # that of the place counts
+        metavar="BUNDLE",
+        help="the same, at any place of the line",
     )
 
 

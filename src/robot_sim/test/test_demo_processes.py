@@ -142,7 +142,7 @@ def test_what_a_node_said_is_shown_where_a_demo_waits_for_it_in_vain(
     check_wording(*lines_with(caplog.messages, "calibrate"))
 
 
-@pytest.mark.parametrize("name", ["file", "file/below"])
+@pytest.mark.parametrize("name", ["file", "file/below", "/proc/none"])
 def test_an_output_that_is_no_folder_is_one_clear_error(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,4 +154,4 @@ def test_an_output_that_is_no_folder_is_one_clear_error(
         raise AssertionError("nothing is started")
 
     assert run_demo("demo", given, (), demonstrate, lambda bundle: bundle) == 4
-    check_wording(*lines_with(caplog.messages, str(tmp_path)))
+    check_wording(*lines_with(caplog.messages, str(given.output)))

@@ -108,33 +108,39 @@ def add_episodes(parser: argparse.ArgumentParser) -> None:
     """Declare `--episodes`."""
     parser.add_argument(
         "--episodes",
-        default=ALL,
+        type=_numbers,
         metavar="0,2,5-8",
-        help="their numbers, by comma, or `all` (default)",
+        help=f"their numbers, by comma, or `{ALL}` (default)",
     )
 
 
-def chosen_episodes(dataset: Dataset, text: str) -> Sequence[DatasetEpisode]:
-    """Return the episodes that `--episodes` names, in the order of the dataset.
+def _numbers(text: str) -> Sequence[range] | None:
+    """Return the numbers of episodes; None for all."""
+    if text == ALL:
+        return None
+    parts = [_PART.fullmatch(part.strip()) for part in text.split(",")]
+    numbers = [range(int(part[1]), int(part[2] or part[1]) + 1) for part in parts if part]
+    if len(numbers) < len(parts) or not all(numbers):
+        raise argparse.ArgumentTypeError(
+            f"expected numbers or ranges by comma, such as 0,2,5-8, or {ALL}, found {text!r}"
+        )
+    return numbers
+
+
+def chosen_episodes(dataset: Dataset, wanted: Sequence[range] | None) -> Sequence[DatasetEpisode]:
+    """Return the episodes that `--episodes` names, in order.
 
     Raises:
-        ToolError: The text is not a list of numbers and ranges, or names a missing episode.
+        ToolError: One of them is missing.
     """
-    if text == ALL:
+    if wanted is None:
         return dataset.episodes
-    wanted = set[int]()
-    for part in text.split(","):
-        match = _PART.fullmatch(part.strip())
-        if match is None:
-            raise ToolError(
-                f"--episodes: expected numbers or ranges by comma, such as 0,2,5-8, or "
-                f"{ALL}, found {text!r}"
-            )
-        wanted.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     known = {episode.index: episode for episode in dataset.episodes}
-    if not wanted or wanted - known.keys():
-        raise ToolError(
-            f"{dataset.path}: expected episodes from {min(known)} to {max(known)}, "
-            f"found --episodes {text}"
-        )
-    return [known[index] for index in sorted(wanted)]
+    for numbers in wanted:
+        there = sum(index in numbers for index in known)
+        if there < numbers.stop - numbers.start:
+            raise ToolError(
+                f"{dataset.path}: expected episodes from {min(known)} to {max(known)}, found "
+                f"--episodes {numbers[0]}{f'-{numbers[-1]}' if numbers[1:] else ''}"
+            )
+    return [known[index] for index in sorted(known) if any(index in each for each in wanted)]

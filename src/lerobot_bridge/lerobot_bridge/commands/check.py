@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from lerobot_bridge.mapping import RobotMapping
 
 _ROW = "  {:<24} {:<34} {:>8} {:>8} {:>17} {:>8} {:>9}"
-_log = logging.getLogger("lerobot_bridge")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +75,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
     """Check; the status is 1 if `convert` would leave an episode out."""
+    from model_tools.files.outputs import new_file
+    from policy_inference.errors import PolicyError
+
+    found: CommandResult[CheckResult] | None = None
+    # Opened first: an output that cannot be written is found before the work, not after.
+    output = nullcontext() if given.output is None else new_file(given.output, force=given.force)
+    try:
+        with output as file:
+            found = _checked(given)
+            if file is not None:
+                file.write_text(json.dumps(asdict(found.document), indent=1) + "\n", "utf-8")
+    except (PolicyError, OSError) as failed:
+        if found is None:
+            raise
+        return replace(found, error=failed)  # what was found is shown nevertheless
+    return found
+
+
+def _checked(given: argparse.Namespace) -> CommandResult[CheckResult]:
     from lerobot_bridge.checking import EpisodeCheck, check_episode
     from lerobot_bridge.dataset_form import not_for_videos
     from lerobot_bridge.episode import FoundEpisodes
     from lerobot_bridge.episodes import find_episodes
     from model_tools.commands.arguments import progress_bar
-    from model_tools.files.outputs import new_file
-    from policy_inference.errors import PolicyError
 
     mapping = mapping_of(given)
     odd = [] if given.images else list(not_for_videos(mapping))
@@ -111,17 +127,13 @@ def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
     refused = sum(bool(check.problems) for check in checks)
     if given.recordings:
         text.append(f"{len(checks) - refused} of {len(checks)} episodes fit the mapping")
-    result = CheckResult(
-        mapping=given.mapping or "", problems=odd, skipped=found.skipped, episodes=checks
+    return CommandResult(
+        document=CheckResult(
+            mapping=given.mapping or "", problems=odd, skipped=found.skipped, episodes=checks
+        ),
+        text=text,
+        status=1 if refused or odd else 0,
     )
-    error: PolicyError | OSError | None = None
-    if given.output is not None:
-        try:
-            with new_file(given.output, force=given.force) as file:
-                file.write_text(json.dumps(asdict(result), indent=1) + "\n", "utf-8")
-        except (PolicyError, OSError) as failed:  # what was found is shown nevertheless
-            error = failed
-    return CommandResult(document=result, text=text, status=1 if refused or odd else 0, error=error)
 
 
 def _features(mapping: RobotMapping) -> Iterator[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lerobot_bridge.commands.arguments import add_episodes, chosen_episodes
+from model_tools.commands.arguments import number_above_0
 from policy_inference.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend_options(parser)
     parser.add_argument(
         "--every",
-        type=int,
+        type=number_above_0,
         metavar="FRAMES",
         help="frames from chunk to chunk (default: chunk.steps of the policy; 1: "
         "the first step of each frame's chunk)",

@@ -196,17 +196,13 @@ def test_episodes_are_chosen_by_number(
     [
         ["--episodes", "1"],
         ["--episodes", "0-7"],
-        ["--episodes", "first"],
         ["--every", "9"],
-        ["--every", "0"],
         ["--backend", "rknn"],
     ],
     ids=[
         "episodes 0 0 --episodes",
         "episodes 0 0 --episodes 2",
-        "numbers ranges comma",
         "--every 1 8 frames",
-        "--every 1 8 frames 2",
         "rknn",
     ],
 )
@@ -220,6 +216,18 @@ def test_what_cannot_be_is_refused(
     assert replay(write_golden(), *arguments) == (4, None)
     check_wording(*caplog.messages)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "dataset"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--episodes", "first"), ("--episodes", "5-2"), ("--episodes", "0,"), ("--every", "0")],
+)
+def test_what_is_no_number_of_a_frame_or_an_episode_is_a_wrong_argument(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["replay", "no_dataset", "--bundle", "no_bundle", option, value])
+    check_wording(*lines_with(capsys.readouterr().err, "error"))
 
 
 @pytest.mark.parametrize(

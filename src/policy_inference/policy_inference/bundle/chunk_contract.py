@@ -89,12 +89,15 @@ class Camera:
         default=None,
     )
     tensor: str = entry("input of the policy's graph that takes the image or its features")
-    timeout_s: float = entry("age at which a frame is too old, s", default=0.5, exclusiveMinimum=0)
+    timeout_s: float = entry(
+        "age at which a frame is too old, s", default=0.5, exclusiveMinimum=0, maximum=60
+    )
     camera_frozen_s: float | None = entry(
         "time for which the camera may repeat one image while the robot moves, s; then HOLD; a "
         "warning alone if absent",
         default=None,
         exclusiveMinimum=0,
+        maximum=60,
     )
 
 

@@ -21,7 +21,7 @@ from policy_inference.backends.registry import available
 from policy_inference.bundle.load import shipped_names
 from policy_inference.bundle.store import store_root, versions_of
 
-_BUNDLES = frozenset(("bundle", "_bundle", "bundles", "baseline", "path", "reference"))
+_BUNDLES = frozenset(("bundle", "bundles", "baseline", "path", "reference"))
 """Arguments that take a folder or a name; those of `install` and `push` take a folder only."""
 _files = FilesCompleter()
 

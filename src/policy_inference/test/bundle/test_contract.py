@@ -42,6 +42,8 @@ FORMS: list[tuple[str, Edits]] = [
     ("chunk", {"kind": ["chunk"]}),
     ("chunk", {"kind": "act"}),
     *(("chunk", {key: {}}) for key in ("model", "observations", "velocity_command")),
+    ("chunk", {"cameras.phone.timeout_s": 61}),
+    ("chunk", {"cameras.phone.camera_frozen_s": 1e300}),
     ("chunk", {"environment_state.topic": "/goal"}),
     ("chunk", {"action.max_relative_target": {"gripper": -1}}),
     ("chunk", {"chunk": MISSING}),

@@ -125,6 +125,27 @@ def test_a_bundle_is_given_by_its_place_or_its_name(
     assert (given.bundle, given.steps) == (Path("b"), "3")
 
 
+@pytest.mark.parametrize("line", ["onnx --bundle b", "--bundle b onnx", "--bundle=b -- onnx"])
+def test_a_named_bundle_takes_no_place(line: str) -> None:
+    made = CommandParser(prog="try")
+    made.add_argument("compiler")
+    add_bundle(made, "the bundle", type=Path)
+    given = made.parse_args(line.split())
+    assert (given.compiler, given.bundle) == ("onnx", Path("b"))
+
+
+@pytest.mark.parametrize("line", ["--bundle b", "onnx --bundle b other", "onnx"])
+def test_what_is_missing_or_too_much_beside_a_bundle_is_named(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = CommandParser(prog="try")
+    made.add_argument("compiler")
+    add_bundle(made, "the bundle")
+    with pytest.raises(SystemExit, match="2"):
+        made.parse_args(line.split())
+    check_wording(*lines_with(capsys.readouterr().err, "error"))
+
+
 def test_a_bundle_that_is_missing_is_a_wrong_argument(capsys: pytest.CaptureFixture[str]) -> None:
     made = CommandParser(prog="try")
     add_bundle(made, "the bundle")

@@ -57,8 +57,10 @@ def test_the_report_is_named_after_bundle_and_back_end(
         ["--output", "nowhere/mine.json"],
         ["--output", "n" * 999],
         ["--bundle", "no_such_bundle"],
+        ["--bundle", "no/such/bundle"],
+        ["--bundle", "."],
     ],
-    ids=["back end", "option", "folder", "name", "bundle"],
+    ids=["back end", "option", "folder", "name", "bundle", "no folder", "folder of no bundle"],
 )
 def test_what_cannot_be_is_refused_before_anything_is_measured_or_written(
     two_joints: Path,

@@ -67,9 +67,7 @@ def run_demo(
     _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, domain)
     try:
         require_bundle(given.bundle)  # a name with a typing error must not cost earlier results
-        if given.output.exists() and not given.output.is_dir():
-            raise SimError(f"--output {given.output}: expected a folder for results, found a file")
-        given.output.mkdir(parents=True, exist_ok=True)
+        _make_folder(given.output)
         for name in files:
             (given.output / name).unlink(missing_ok=True)
         summary, text, failure = demonstrate(given)
@@ -87,6 +85,18 @@ def run_demo(
         return 0
     _log.error("%s: %s", command, failure)
     return 1
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SimError(f"--output {output}: expected a folder for results, found a file") from error
+    except OSError as error:
+        raise SimError(
+            f"--output {output}: expected a folder, or a place where one can be made, found: "
+            f"{error.strerror}; name another"
+        ) from error
 
 
 class OwnProcess:

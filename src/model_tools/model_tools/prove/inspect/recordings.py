@@ -17,6 +17,7 @@ import numpy as np
 from model_tools.files.bags.bag import Bag, is_bag, storage_files
 from model_tools.files.bags.topics import is_named
 from model_tools.prove.inspect.inspection import InspectionReport
+from model_tools.prove.replaying.recorded_ticks import Moded
 from model_tools.prove.replaying.recording import TICK, FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_line
 from policy_inference.bundle.state_fields import (
@@ -271,13 +272,25 @@ def describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
     )
     _describe_inferences(recording, report)
     _describe_shadow(recording, report)
-    changes = [entry for entry in modes if entry.reason]
-    for entry in changes[-_SHOWN:]:
-        at_s = (entry.time_ns - modes[0].time_ns) * 1e-9
-        report.row(f"at {at_s:.3f} s", f"{entry.mode.name}: {entry.reason}")
+    _describe_changes(modes, report)
     lost = modes[-1].number - modes[0].number + 1 - len(modes)
     if lost:
         report.suspect(f"{lost} ticks are not in the recording")
+
+
+def _describe_changes(modes: Sequence[Moded], report: InspectionReport) -> None:
+    """Add rows on the last changes of mode or reason; `values` has all of them."""
+    changes = [
+        (entry, (entry.time_ns - modes[0].time_ns) * 1e-9) for entry in modes if entry.reason
+    ]
+    report.values["timeline"] = [
+        {"tick": one.number, "time_s": at_s, "mode": one.mode.name, "reason": one.reason}
+        for one, at_s in changes
+    ]
+    if len(changes) > _SHOWN:
+        report.row("earlier changes", f"{len(changes) - _SHOWN}, which --json lists")
+    for one, at_s in changes[-_SHOWN:]:
+        report.row(f"at {at_s:.3f} s", f"{one.mode.name}: {one.reason}")
 
 
 def _describe_shadow(recording: FlightRecording, report: InspectionReport) -> None:
