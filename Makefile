@@ -78,8 +78,8 @@ lint: setup  ## Style, types, import rules, plain English
 test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k guard")
 	@$(call tests,$(IN_WORKSPACE) python,not slow,--quick)
 
-test-all: setup  ## Every test, as CI runs them: half an hour on two cores
-	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance)) || status=$$?; \
+test-all: setup  ## All but the long tests, as CI runs them: half an hour on two cores
+	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,--short)) || status=$$?; \
 	for target in test-cpp test-torch test-rknn test-lerobot; do \
 	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
 
@@ -98,18 +98,18 @@ test-cpp: setup  ## Build and test the C++ client, as released and with sanitize
 	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch
-	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m pytest -n $(CORES) --dist worksteal test/training $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m pytest -n $(CORES) --dist worksteal --short test/training $(PYTEST_ARGS)
 
 test-rknn: setup-rknn  ## The tests that need RKNN Toolkit2
-	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE python -m pytest -n $(CORES) --dist worksteal test/rknn $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE python -m pytest -n $(CORES) --dist worksteal --short test/rknn $(PYTEST_ARGS)
 
 # The libraries of its servos spin while they wait.
 test-lerobot: WORKERS := $(CORES)
 test-lerobot: setup-lerobot  ## The tests that need LeRobot
-	@$(call tests,$(IN_LEROBOT),not acceptance,-p no:cacheprovider,test/lerobot)
+	@$(call tests,$(IN_LEROBOT),not acceptance,--short -p no:cacheprovider,test/lerobot)
 
-acceptance: setup  ## The long tests of the whole suite
-	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz" --hypothesis-profile long $(PYTEST_ARGS)
+acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
+	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)
 
 sbom: setup  ## Name every package of the locks for this Python, with its hashes, as CycloneDX in out/sbom
 # By the locks, since pip installs nothing else (a test holds environments to them), and they know hashes.

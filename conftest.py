@@ -38,18 +38,23 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     settings.load_profile("short")
 
 
-QUICK_CASES, QUICK_TESTS, QUICK_ROS_TESTS = 1, 12, 2
+QUICK_CASES, QUICK_TESTS, QUICK_ROS_TESTS = 1, 10, 2
 """So many cases of a test with parameters, and so many tests of a file (fewer over ROS 2, where
 they take longest), show that their subject works on this machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare `--quick`, which `make test` gives."""
+    """Declare `--quick`, which `make test` gives, and `--short`, which `make test-all` gives."""
     parser.addoption(
         "--quick",
         action="store_true",
         help="of each test with parameters only the first case, of each file only the first "
         f"{QUICK_TESTS} tests, over ROS 2 the first {QUICK_ROS_TESTS}",
+    )
+    parser.addoption(
+        "--short",
+        action="store_true",
+        help="of each slow test with parameters only the first case",
     )
 
 
@@ -85,10 +90,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (place for place, paths in enumerate(groups) if item.path in paths), len(groups)
         )
     )
+    later_cases = _later(items, lambda item: item.nodeid.partition("[")[0], QUICK_CASES)
+    if config.option.short:
+        slow = [item for item in later_cases if item.get_closest_marker("slow")]
+        _leave_out(config, items, slow)
     if config.option.quick:
-        _leave_out(
-            config, items, _later(items, lambda item: item.nodeid.partition("[")[0], QUICK_CASES)
-        )
+        _leave_out(config, items, later_cases)
         _leave_out(config, items, _later(items, lambda item: item.path, QUICK_TESTS))
         over_ros = [item for item in items if item.get_closest_marker("ros")]
         _leave_out(config, items, _later(over_ros, lambda item: item.path, QUICK_ROS_TESTS))

@@ -163,7 +163,7 @@ def test_synchronous_is_lerobots_select_action_step_for_step(
     np.testing.assert_allclose(found, golden_act["seq_queue_actions"], rtol=0, atol=IN_UNITS)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_the_ensemble_is_lerobots(
     so100_act: ChunkBundle,
     graphs_of_act: Mapping[str, Backend],

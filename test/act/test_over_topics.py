@@ -65,6 +65,7 @@ class FedArm(ClockedArm):
         self.publish_clock()
 
 
+@pytest.mark.acceptance
 def test_images_on_topics_give_the_chunk_that_lerobot_gives(
     shared_data: Path, so100_act: ChunkBundle, formulae: Any
 ) -> None:

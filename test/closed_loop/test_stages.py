@@ -143,6 +143,7 @@ def gates(found: RobotEvidence) -> list[str]:
     return [reason.partition(":")[0] for reason in found.reasons]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_successor_is_stopped_by_contract_and_shadow(
     name: str, flight: Path, tmp_path: Path
@@ -175,6 +176,7 @@ def test_same_policy_again_passes(flight: Path, tmp_path: Path) -> None:
     assert (found.health, found.figures["rms_ratio"]) == ("healthy", 0.0)
 
 
+@pytest.mark.slow
 def test_good_8_bits_pass_and_bad_ones_do_not(flight: Path, tmp_path: Path) -> None:
     rows = observed_rows(flight)
     good = in_8_bits(tmp_path / "good", rows)
@@ -189,6 +191,7 @@ def test_good_8_bits_pass_and_bad_ones_do_not(flight: Path, tmp_path: Path) -> N
     assert {"gain_error", "correlation"} <= {*gates(found)}
 
 
+@pytest.mark.slow
 def test_8_bits_of_another_model_have_no_evidence(flight: Path, tmp_path: Path) -> None:
     """Its report is about a model that it was not compiled from, at the usual distance."""
     source = candidate(tmp_path / "source", model=scaled_columns(21, 33, 0.9))

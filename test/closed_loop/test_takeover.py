@@ -100,7 +100,7 @@ def taken_arm() -> Iterator[Corrected]:
     taken_arm.world.close()
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_two_hundred_handovers_of_the_policy_that_ships_are_without_a_jump(
     taken_arm: Corrected,
 ) -> None:

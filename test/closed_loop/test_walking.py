@@ -62,6 +62,7 @@ def vendors(shared_data: Path, tmp_path: Path) -> Path:
     ).path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", [pytest.param(case, id=case.name) for case in (*steady_cases(), *push_cases())]
 )

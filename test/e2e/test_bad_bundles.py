@@ -74,6 +74,7 @@ def replace(old: str, new: str) -> Spoil:
     return spoil
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "parameters", "expected"),
     [

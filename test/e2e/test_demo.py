@@ -25,6 +25,7 @@ def start_demo(output: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("robot", ["lite3", "go2"])
 def test_the_demo_walks_and_writes_its_summary(robot: str, tmp_path: Path) -> None:
     process = start_demo(tmp_path, "--robot", robot, "--seconds", "15")
@@ -39,7 +40,7 @@ def test_the_demo_walks_and_writes_its_summary(robot: str, tmp_path: Path) -> No
     assert "walked" in output
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_joints_in_another_order_fail_the_demo_and_the_contract_is_suspected(
     tmp_path: Path,
 ) -> None:
@@ -57,6 +58,7 @@ def test_joints_in_another_order_fail_the_demo_and_the_contract_is_suspected(
     assert "joint order" in output.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_demo_whose_node_dies_says_why_and_leaves_no_results_of_an_earlier_one(
     tmp_path: Path,
 ) -> None:

@@ -28,6 +28,7 @@ def demo_act(output: Path, *arguments: str, bundle: object = SHIPPED) -> tuple[i
     return process.returncode, process.stdout + process.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mode", ["asynchronous", pytest.param("synchronous", marks=pytest.mark.slow)]
 )
@@ -54,7 +55,7 @@ def test_real_time_chunking_runs_the_flow_policy_that_ships(tmp_path: Path) -> N
     assert json.loads((tmp_path / "summary.json").read_text())["successes"] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_images_are_written(tmp_path: Path) -> None:
     status, output = demo_act(tmp_path, "--episodes", "1", "--seed", "3001")
     assert status == 0, output
@@ -63,7 +64,7 @@ def test_images_are_written(tmp_path: Path) -> None:
     assert all((tmp_path / name).stat().st_size > 10_000 for name in written[2:])
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_reported(tmp_path: Path) -> None:
     bundle = shutil.copytree(SHIPPED, tmp_path / "blind")
     contract = yaml.safe_load((bundle / "policy.yaml").read_text("utf-8"))

@@ -67,6 +67,7 @@ def test_after_forty_interruptions_every_robot_walks_with_a_whole_version(tmp_pa
     assert "torque_share" in reasons["limping"]
 
 
+@pytest.mark.slow
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path) -> None:
     command = shutil.which("robot_sim_demo_fleet")
     assert command is not None

@@ -34,6 +34,7 @@ def assert_replayed(found: dict[str, Any]) -> None:
     assert replayed.replayer.coverage.lost == 0
 
 
+@pytest.mark.slow
 def test_a_switch_and_a_member_that_fails_over_topics(tmp_path: Path) -> None:
     status, output = demo_set(tmp_path, "--switches", "1")
     assert status == 0, output
@@ -49,7 +50,7 @@ def test_a_switch_and_a_member_that_fails_over_topics(tmp_path: Path) -> None:
         assert_replayed(found)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_switches_on_ice_pushed_and_late_are_replayed(tmp_path: Path) -> None:
     status, output = demo_set(tmp_path, "--switches", "12")
     assert status == 0, output

@@ -61,6 +61,7 @@ def replayed_exactly(rig: Rig, before: set[Path]) -> ReplayedFlight:
 
 
 # First: its recording shall not reach back to the faults of the tests below.
+@pytest.mark.acceptance
 def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> None:
     """It is replayed, and the observations made anew from its sensors are those of the policy."""
     before = whole_recordings()
@@ -102,6 +103,7 @@ def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> 
     assert stages["state"].judged > 50
 
 
+@pytest.mark.acceptance
 def test_node_that_is_killed_leaves_only_a_hidden_folder_that_says_what_it_is(
     mortal_walker: Rig,
 ) -> None:

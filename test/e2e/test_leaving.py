@@ -30,6 +30,7 @@ def mortal_stander(tmp_path: Path) -> Iterator[Rig]:
         yield rig
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_node_that_is_asked_to_end_leaves_the_robot_damped(
     mortal_stander: Rig, number: signal.Signals

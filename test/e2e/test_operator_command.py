@@ -162,6 +162,7 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
     assert len(driven) * 0.02 == pytest.approx(2.0, abs=0.5)
 
 
+@pytest.mark.slow
 def test_no_operator_drives_beside_another_node_that_commands_velocities(tmp_path: Path) -> None:
     with Rig(tmp_path, sim=IN_REAL_TIME) as rig:
         rig.operator.stand_up()
@@ -179,7 +180,7 @@ def test_the_driver_is_asked_and_its_answer_shown(action: str, driver: Driver) -
     assert printed(action, "--driver", "some_driver") == "done\n"
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_what_concerns_both_is_asked_of_the_driver_as_well(tmp_path: Path, driver: Driver) -> None:
     with Rig(tmp_path, drives=False, sim=IN_REAL_TIME):
         lines = [line.split(maxsplit=1) for line in printed("status").splitlines()]
@@ -214,7 +215,7 @@ def test_a_velocity_that_is_none_is_refused(numbers: list[str], text: str) -> No
     assert text in refused.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_the_one_policy_node_is_found_and_a_chunk_policy_takes_no_velocity(
     tmp_path: Path,
 ) -> None:

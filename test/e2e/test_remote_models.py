@@ -105,6 +105,7 @@ def reached(remote_bundle: Path, port: int, output: Path) -> dict[str, Any]:
     return summary
 
 
+@pytest.mark.acceptance
 def test_slow_network_that_loses_packets_loses_no_chunk(
     server: Server, remote_bundle: Path, tmp_path: Path
 ) -> None:

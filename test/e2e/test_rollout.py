@@ -176,6 +176,7 @@ def wait_until_healthy(release_fleet: Fleet) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_a_good_version_comes_to_all_waves(release_fleet: Fleet) -> None:
     status, output = release_fleet.rollout()
     assert status == 0, output
@@ -295,7 +296,7 @@ def test_a_robot_that_does_not_load_the_version_before_is_told_by_the_exit_statu
     assert f"{OLD} is" in last
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_version_that_failed_its_trial_on_a_robot_comes_again_only_if_asked(
     release_fleet: Fleet, tmp_path: Path
 ) -> None:

@@ -81,7 +81,7 @@ def assert_whole(corrected: TakenOver, times: int) -> None:
     assert begins[0] - first_ns > 0.3e9, "what was before the first takeover is not there"
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> None:
     before = whole_recordings()
     with taken_over(tmp_path, BUNDLE, 60.0) as corrected:

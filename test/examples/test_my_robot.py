@@ -219,6 +219,7 @@ def test_driver_of_the_example_does_what_every_driver_must_do(run_there: Run) ->
     assert " failed" not in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
 def test_mistake_in_a_driver_fails_a_test_that_names_it(
     workspace: Path, tmp_path: Path, mutant: Mutant

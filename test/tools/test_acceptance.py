@@ -280,7 +280,7 @@ def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:
     assert read_figures(folder / REPORT) == outcomes()
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_recorded_walk_is_judged_as_any_other_and_gives_the_same_commands_again(
     walk_bundle: JointBundle, backend: Backend, tmp_path: Path
 ) -> None:

@@ -64,7 +64,7 @@ def test_each_leaf_of_a_document_is_a_line_and_keys_have_no_order() -> None:
     assert json_lines(document, "seconds:") == ["a: null", "b[0]: 1", "b[1].c: 0.3"]
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_service_that_answers_as_before_passes_and_another_digest_fails(tmp_path: Path) -> None:
     file, kept_in = tmp_path / "digests.json", tmp_path / "kept"
 

@@ -57,6 +57,7 @@ def imported_go2(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
+@pytest.mark.acceptance
 def test_the_documented_import_asks_nothing_more_and_measures_a_healthy_walk(
     imported_go2: Path,
 ) -> None:
@@ -68,6 +69,7 @@ def test_the_documented_import_asks_nothing_more_and_measures_a_healthy_walk(
     assert "robot_sim, Go2" in contract["nominal"]["source"]
 
 
+@pytest.mark.acceptance
 @pytest.mark.real_time
 def test_it_walks_through_driver_and_emulator(imported_go2: Path, tmp_path: Path) -> None:
     pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")

@@ -25,6 +25,7 @@ def walking_go2() -> Iterator[Go2]:
     robot.policy.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [

@@ -251,6 +251,7 @@ def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
     until(lambda: brakes(host.heard[-1][0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_link_that_hangs_or_dies_while_nothing_is_controlled_is_reported(
     host_and_node: tuple[UdpHost, Node], number: signal.Signals

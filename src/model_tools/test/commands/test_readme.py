@@ -56,8 +56,8 @@ def test_targets_that_take_minutes_run_a_command_that_is_tested(target: str, pro
     assert re.search(rf"\b{program} ", shown.stdout)
 
 
+@pytest.mark.acceptance
 @pytest.mark.ros
-@pytest.mark.slow
 def test_every_other_command_runs(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "pretrained_model", config_of())
     for command in readme_commands():

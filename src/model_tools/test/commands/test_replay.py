@@ -48,6 +48,7 @@ def fall(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return policy.place
 
 
+@pytest.mark.slow
 def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
     fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

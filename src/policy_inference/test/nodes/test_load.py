@@ -441,7 +441,7 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize("backend", ["counted", "apart"])
 def test_twenty_loads_leave_nothing_behind(
     activate: Activate, partner: Robot, next_version: Path, tmp_path: Path, backend: str

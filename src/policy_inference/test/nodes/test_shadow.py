@@ -211,6 +211,7 @@ def assert_recorded_chunks(read: Mapping[str, list[Any]]) -> None:
     assert {m.tick for m in inferences} <= {m.tick for m in read["shadow_tick"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [

@@ -4,6 +4,7 @@
 
 import itertools
 import signal
+from contextlib import closing
 
 import pytest
 from lifecycle_msgs.msg import Transition
@@ -62,42 +63,52 @@ class LeavingConformance(DriverFixtures):
         )
         assert in_control.robot.heard[-1].what == GIVEN_BACK
 
-    def test_control_is_given_back_by_every_way_out(self, stage: Stage) -> None:
-        drivers = []
-        for _ in range(5):
-            # One after the other: five that start at once keep a busy machine from all else.
-            drivers.append(stage.driver())
-            drivers[-1].may_be_taken()
-        interrupted, terminated, killed, halved, deactivated = drivers
-        stage.take_control(*drivers)
-        for driver in drivers:
+    @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+    def test_control_is_given_back_by_a_driver_that_is_asked_to_end(
+        self, stage: Stage, sent: signal.Signals
+    ) -> None:
+        with closing(stage.driver()) as driver:
+            driver.takes_control()
             driver.follows()
-        interrupted.process.send_signal(signal.SIGINT)
-        terminated.process.send_signal(signal.SIGTERM)
-        killed.process.send_signal(signal.SIGKILL)
-        halved.kill_link()
-        deactivated.changes(Transition.TRANSITION_DEACTIVATE)
-        for driver in drivers:
-            self._left_well(driver, link_died=driver is halved)
-        assert interrupted.ended() == 0
-        assert terminated.ended() == 0
-        assert halved.ended() == 2
-        halved.reports(
-            lambda status: status.state == RobotStatus.LISTENING and "SIGKILL" in status.reason,
-            "LISTENING, SIGKILL",
-        )
-        for driver in (interrupted, terminated, halved, deactivated):
-            assert "Traceback" not in driver.log
-            assert "terminate called" not in driver.log
-        assert deactivated.process.poll() is None
-        response = deactivated.ask("take_control")
-        assert not response.success
-        assert "not active" in response.message
-        again = stage.driver(killed.robot)
-        again.takes_control()
-        again.follows()
-        for driver in (*drivers, again):
-            driver.close()
+            driver.process.send_signal(sent)
+            self._left_well(driver)
+            assert driver.ended() == 0
+            assert not _crashed(driver)
+
+    def test_control_is_given_back_for_a_driver_that_is_killed(self, stage: Stage) -> None:
+        with closing(stage.driver()) as driver:
+            driver.takes_control()
+            driver.follows()
+            driver.process.kill()
+            self._left_well(driver)
+            with closing(stage.driver(driver.robot)) as again:
+                again.takes_control()
+                again.follows()
+
+    def test_control_is_given_back_where_the_link_is_killed(self, stage: Stage) -> None:
+        with closing(stage.driver()) as driver:
+            driver.takes_control()
+            driver.follows()
+            driver.kill_link()
+            self._left_well(driver, link_died=True)
+            assert driver.ended() == 2
+            driver.reports(
+                lambda status: status.state == RobotStatus.LISTENING and "SIGKILL" in status.reason,
+                "LISTENING, SIGKILL",
+            )
+            assert not _crashed(driver)
+
+    def test_control_is_given_back_by_a_driver_that_is_deactivated(self, stage: Stage) -> None:
+        with closing(stage.driver()) as driver:
+            driver.takes_control()
+            driver.follows()
+            driver.changes(Transition.TRANSITION_DEACTIVATE)
+            self._left_well(driver)
+            assert driver.process.poll() is None
+            response = driver.ask("take_control")
+            assert not response.success
+            assert "not active" in response.message
+            assert not _crashed(driver)
 
     def _left_well(self, driver: DriverProcess, *, link_died: bool = False) -> None:
         """Require that it followed, brought the robot to rest and gave control back at the end."""
@@ -108,3 +119,7 @@ class LeavingConformance(DriverFixtures):
         # How many there are depends on the machine; `DriverTimes` measures how long it rests.
         enough = 0 if link_died and self.case.holds_by_itself else 1
         assert enough <= len(resting) < len(before), "it followed commands until then"
+
+
+def _crashed(driver: DriverProcess) -> bool:
+    return "Traceback" in driver.log or "terminate called" in driver.log

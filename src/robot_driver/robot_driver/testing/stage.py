@@ -182,11 +182,15 @@ class DriverProcess:
         return response
 
     def takes_control(self) -> None:
-        """Take control."""
-        self._stage.take_control(self)
-
-    def was_in_control_since(self, place: int) -> None:
-        """Spin until one of the statuses from there on says that it has control."""
+        """Take control; again where it was refused after all: a busy machine holds up a double."""
+        ends_s = time.monotonic() + self._case.deadline_s
+        while True:
+            self.may_be_taken()
+            place = len(self.statuses)
+            answer = self.ask("take_control")
+            if answer.success:
+                break
+            assert time.monotonic() < ends_s, f"control was not given: {answer.message}"
         self.until(
             lambda: any(
                 status.state in (RobotStatus.DAMPING, RobotStatus.FOLLOWING)
@@ -391,29 +395,6 @@ class Stage:
         driver = DriverProcess(self, self._case, name, robot, parameters or {})
         self._drivers.append(driver)
         return driver
-
-    def take_control(self, *drivers: DriverProcess) -> None:
-        """Let all of them take control at the same time, since it may take long.
-
-        Again where it was refused after all: a busy machine may hold up a double.
-        """
-        left, ends_s = list(drivers), time.monotonic() + self._case.deadline_s
-        while True:
-            for driver in left:
-                driver.may_be_taken()
-            places = {driver.name: len(driver.statuses) for driver in left}
-            answers = [driver.asked("take_control") for driver in left]
-            for driver, answer in zip(left, answers, strict=True):
-                driver.until(answer.done, "an answer to take_control")
-            results = [answer.result() for answer in answers]
-            for driver, result in zip(left, results, strict=True):
-                if result.success:
-                    driver.was_in_control_since(places[driver.name])
-            left = [each for each, result in zip(left, results, strict=True) if not result.success]
-            if not left:
-                return
-            refusals = [result.message for result in results if not result.success]
-            assert time.monotonic() < ends_s, f"control was not given: {refusals}"
 
     def listen(
         self, message: type[Any], topic: str, into: list[Any], qos: QoSProfile = DEEP

@@ -229,6 +229,7 @@ def policy_that_runs_on(world: World) -> None:
     world.driver()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("there", "words", "status", "said"),
     [

@@ -87,6 +87,7 @@ def answer(models: dict[str, onnx.ModelProto], config: dict[str, Any]) -> tuple[
 
 
 # The deep ones take long, and no operator of theirs depends on the opset.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "opset"),
     [

@@ -131,6 +131,7 @@ def other_arm(tmp_path: Path) -> ChunkBundle:
     return arm_bundle(tmp_path / "other", version="2.0.0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ShadowMode)
 @pytest.mark.parametrize("how", SETTINGS)
 def test_figures_of_the_flight_are_computed_again_bit_for_bit(

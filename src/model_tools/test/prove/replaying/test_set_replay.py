@@ -105,6 +105,7 @@ def small_set(folder: Path, fallback: str | None) -> SetBundle:
     return load_bundle(folder / "set", kind=SetBundle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fallback", [None, "walk"])
 @pytest.mark.parametrize("after", [0, 1, 4])
 @pytest.mark.parametrize(("late", "fallbacks"), [("walk", 0), ("crouch", 1)])
