@@ -38,7 +38,7 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     settings.load_profile("short")
 
 
-QUICK_CASES, QUICK_TESTS, QUICK_ROS_TESTS = 1, 10, 2
+QUICK_CASES, QUICK_TESTS, QUICK_ROS_TESTS = 1, 8, 2
 """So many cases of a test with parameters, and so many tests of a file (fewer over ROS 2, where
 they take longest), show that their subject works on this machine."""
 

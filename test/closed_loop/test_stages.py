@@ -168,6 +168,7 @@ def test_wrong_successor_is_stopped_by_contract_and_shadow(
             assert stated.health == "healthy"
 
 
+@pytest.mark.slow
 def test_same_policy_again_passes(flight: Path, tmp_path: Path) -> None:
     bundle = candidate(tmp_path / "bundle")
     release = released(bundle)

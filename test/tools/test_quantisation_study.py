@@ -33,6 +33,7 @@ def found(lite3_copy: Path, lite3_data: Path) -> list[Figures]:
     return study(load_bundle(lite3_copy, kind=JointBundle), lite3_data / "rollout_50hz.npz")
 
 
+@pytest.mark.slow
 def test_a_rollout_calibrates_better_than_noise_and_noise_than_zeros(found: list[Figures]) -> None:
     assert [one.calibration for one in found] == list(FIGURES)
     rmse, cosine = zip(*(one.medians for one in found), strict=True)

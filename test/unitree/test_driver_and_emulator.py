@@ -156,6 +156,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     stage.close()
 
 
+@pytest.mark.slow
 def test_a_go2_is_released_stands_up_is_damped_and_given_back(stage: Stage) -> None:
     stage.until(lambda: stage.joints is not None, "joint_states")
     stage.until(

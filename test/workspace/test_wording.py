@@ -68,6 +68,7 @@ def run_tests(folder: Path, *options: str, **words: object) -> set[str]:
     return {line.split(" ")[0] for line in lines}
 
 
+@pytest.mark.slow
 def test_other_words_fail_the_test_that_hears_them_until_they_are_written(tmp_path: Path) -> None:
     assert run_tests(tmp_path) == {"test_of_a_robot", "test_of_legs", "test_of_a_clock"}
     assert run_tests(tmp_path, "--write-wording") == set()

@@ -29,6 +29,7 @@ def line() -> Iterator[tuple[int, str]]:
     os.close(near)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_not_there_or_is_none_is_an_error_that_names_it(tmp_path: Path) -> None:
     with refusal(DriverError):
         ServoArm(ArmSettings(port=str(tmp_path / "nowhere"))).open()

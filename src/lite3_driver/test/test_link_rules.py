@@ -7,6 +7,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,7 @@ class Watched(Lockstep):
             self.mode = {"no policy": None, "damp": DAMP, "stand": STAND, "run": RUN}[event]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(beginnings, happenings)
 def test_the_rules_hold(begun: list[tuple[str, int]], happened: list[tuple[str, int]]) -> None:

@@ -34,6 +34,7 @@ def asked(tmp_path: Path) -> list[str]:
     ).split()
 
 
+@pytest.mark.slow
 def test_the_command_it_prints_takes_what_the_container_made(
     asked: list[str],
     tmp_path: Path,
@@ -55,6 +56,7 @@ def test_the_command_it_prints_takes_what_the_container_made(
     assert made.graphs[POLICY].artifacts["bpu"].target == "nash-e"
 
 
+@pytest.mark.slow
 def test_a_model_that_is_too_new_is_to_be_exported_again(
     asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -99,6 +99,7 @@ def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture
     assert shown.count("attitude:") >= 2  # why it was kept, and what ended it
 
 
+@pytest.mark.slow
 def test_several_recordings_are_replayed_at_once_each_with_its_report(
     fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +118,7 @@ def test_several_recordings_are_replayed_at_once_each_with_its_report(
         check_wording(*lines_with(shown, f"{name}: "))
 
 
+@pytest.mark.slow
 def test_recording_that_cannot_be_read_loses_no_other(
     fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

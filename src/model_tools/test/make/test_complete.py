@@ -88,6 +88,7 @@ def test_a_contract_becomes_a_whole_bundle(bare: Path, whole: JointBundle) -> No
     assert [line for line in before if line not in after] == []
 
 
+@pytest.mark.slow
 def test_completing_again_in_place_gives_the_same(whole: JointBundle, tmp_path: Path) -> None:
     folder = shutil.copytree(whole.path, tmp_path / "whole")
     again = make_bundle(folder, None, folder, WALKED, force=True)
@@ -159,6 +160,7 @@ def test_golden_rows_that_show_nothing_of_the_model_are_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["golden.npz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -201,6 +203,7 @@ def some_of(rows: dict[str, Any], share: slice) -> dict[str, Any]:
     return {name: rows[name] if name == "joint_names" else rows[name][share] for name in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

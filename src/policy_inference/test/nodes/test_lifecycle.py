@@ -36,6 +36,7 @@ def changes_state(robot: Robot, transition: int) -> bool:
     return bool(robot.call(ChangeState, "joint_policy_node/change_state", request).success)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "transitions", [50, pytest.param(500, marks=[pytest.mark.acceptance, pytest.mark.slow])]
 )

@@ -19,6 +19,7 @@ AFTER = ("1.3.0", ["1.2.0", "1.1.0", "1.0.0"])
 MOST_CHANGES = 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step", [13, pytest.param(1, marks=pytest.mark.acceptance)], ids=["some", "each"]
 )
