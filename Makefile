@@ -43,6 +43,9 @@ tests = status=0; ran=; \
     $$(grep -rl 'mark\.real_time' --include='test_*.py' $(or $(4),--exclude-dir=lerobot src test)); \
   [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
 
+# Of the kernel alone, and without processes that tests start: tracing all makes them a third slower.
+KERNEL_COVERAGE := --cov policy_core --cov-branch --cov-append --cov-report term
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
   test-lerobot acceptance sbom train train-arm demo demo-act demo-fleet demo-set bench clean
@@ -70,7 +73,7 @@ lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) ruff format --check --quiet .
 # Apart, because each package has a folder `test`.
 	@$(IN_WORKSPACE) for part in src/lerobot_arm_driver src/lerobot_bridge src/lerobot_robot_ros2 src/lerobot_teleoperator_ros2 \
-	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_inference src/robot_driver src/robot_operator src/robot_sim src/unitree_driver "$(wildcard bench test) tools examples conftest.py"; do \
+	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_core src/policy_inference src/robot_driver src/robot_operator src/robot_sim src/unitree_driver "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 	@$(IN_WORKSPACE) python -m tools.plain_english
@@ -79,7 +82,7 @@ test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k g
 	@$(call tests,$(IN_WORKSPACE) python,not slow,--quick)
 
 test-all: setup  ## All but the long tests, as CI runs them: half an hour on two cores
-	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,--short)) || status=$$?; \
+	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,--short $(KERNEL_COVERAGE))) || status=$$?; \
 	for target in test-cpp test-torch test-rknn test-lerobot; do \
 	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
 

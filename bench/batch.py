@@ -15,7 +15,7 @@ import yaml
 from bench.figures import Figure, alternated, timed
 from bench.processes import BUNDLE, BenchError
 from bench.service import serving
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.service.client import PolicyClient, connect
 from policy_inference.service.protocol import Hello
 

@@ -25,8 +25,8 @@ from rosbags.typesys import Stores, get_typestore
 from bench.figures import Figure, Summary
 from bench.processes import BUNDLE, running
 from model_tools.files.row_files import BagSource
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 
 _HOURS, _RATE_HZ, _SAMPLES, _REPETITIONS, _PATIENCE_S = 1.0, 200, 2048, 3, 300.0
 _START_NS, _LATE_NS = 1_700_000_000_000_000_000, 300_000

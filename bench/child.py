@@ -18,9 +18,9 @@ import numpy as np
 
 from bench.figures import Figure, alternated, timed
 from bench.processes import BUNDLE, ROOT
+from policy_core.interfaces import F32, TensorSpec
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
-from policy_inference.interfaces import F32, TensorSpec
 
 _BLOCKS, _CALLS = 10, 2000
 _OBS, _ACTIONS = TensorSpec(name="obs", shape=(1, 45)), TensorSpec(name="action", shape=(1, 12))

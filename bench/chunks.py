@@ -23,19 +23,19 @@ from bench.figures import Figure, Summary
 from bench.preprocessing import HEIGHT, SCALING, WIDTH, frames, plain
 from bench.processes import ROOT, BenchError
 from model_tools.files.drawing import COLOURS, STYLE
-from policy_inference.assembly.freshness import Input
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import parse_contract
-from policy_inference.core.chunks.controller import camera_input, chunk_controller, worker_of
-from policy_inference.core.chunks.graphs import Inference
-from policy_inference.core.chunks.observation_sync import ObservationSync
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.chunks.worker import Request, ThreadWorker
-from policy_inference.core.images import frame_of
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.state import StateVector
-from policy_inference.interfaces import F64, Mode, Tensor
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.load import parse_contract
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode, Tensor
+from policy_core.members.chunk.controller import camera_input, chunk_controller, worker_of
+from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.observation_sync import ObservationSync
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.worker import Request, ThreadWorker
+from policy_core.observation.freshness import Input
+from policy_core.observation.images import frame_of
+from policy_core.observation.state import StateVector
 
 _PERIOD_NS, _PERIOD_S = 33_333_333, 1 / 30
 _SIZE, _STEPS, _INFERENCE_S, _FAST_S = 100, 50, 0.3, 0.02

@@ -17,9 +17,9 @@ from bench.figures import Figure, Summary, alternated
 from bench.processes import BUNDLE
 from model_tools.prove.trial import try_case
 from model_tools.simulation.robot import WalkCase, mixed
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 from robot_sim.drives import write_pd_law
 from robot_sim.world import World
 

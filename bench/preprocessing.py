@@ -9,9 +9,9 @@ import numpy as np
 
 from bench.figures import Figure, alternated, timed
 from bench.processes import BenchError
-from policy_inference.bundle.chunk_contract import Camera, Scaling
-from policy_inference.core.chunks.normalise import ImageNormaliser
-from policy_inference.interfaces import F32, U8
+from policy_core.bundle.chunk_contract import Camera, Scaling
+from policy_core.interfaces import F32, U8
+from policy_core.members.chunk.normalise import ImageNormaliser
 
 HEIGHT, WIDTH = 480, 640
 SCALING = Scaling(mode="mean_std", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

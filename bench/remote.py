@@ -26,11 +26,11 @@ from onnx import TensorProto, helper, save
 
 from bench.figures import Figure, in_turns, table
 from bench.processes import BenchError, running
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
 from policy_inference.backends.remote.openpi import OpenpiBackend
-from policy_inference.interfaces import TensorSpec
 from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.open_inference_server import (
     GraphService,

@@ -18,8 +18,8 @@ from sensor_msgs.msg import Imu, JointState
 from std_srvs.srv import Trigger
 
 from bench.processes import BUNDLE, BenchError, Child
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
 _PERIOD_S = 0.005

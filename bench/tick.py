@@ -15,12 +15,12 @@ import yaml
 
 from bench.figures import Figure, alternated, in_turns, timed
 from bench.processes import BUNDLE, BenchError
+from policy_core.bundle.bundle import SET_FILE, JointBundle, SetBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import Mode, ShadowMode
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import SET_FILE, JointBundle, SetBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.ring import Ring
-from policy_inference.interfaces import Mode, ShadowMode
 from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind

@@ -30,7 +30,7 @@ from pathlib import Path
 from queue import Queue
 
 ROOT = Path(__file__).resolve().parents[1]
-CORE, TESTS = "policy_inference/policy_inference/core", "src/policy_inference/test"
+CORE, TESTS = "policy_core/policy_core", "src/policy_core/test"
 TIMEOUT_S = 300.0
 QUICK = "not real_time and not acceptance and not ros and not slow"
 PYTEST = (
@@ -58,37 +58,38 @@ class Group:
 
 GROUPS = {
     "guard": Group(
-        code=(f"{CORE}/guard.py", f"{CORE}/limits.py", f"{CORE}/joint_check.py"),
-        tests=(f"{TESTS}/core",),
+        code=(f"{CORE}/guard",),
+        tests=(TESTS,),
     ),
     "control": Group(
         code=(
-            f"{CORE}/controller.py",
-            f"{CORE}/motions.py",
-            f"{CORE}/run.py",
-            f"{CORE}/prechecks.py",
-            f"{CORE}/command.py",
-            f"{CORE}/chunks/controller.py",
+            f"{CORE}/control",
+            f"{CORE}/members/chunk/controller.py",
         ),
-        tests=(f"{TESTS}/core",),
+        tests=(TESTS,),
     ),
     "observation": Group(
         code=(
-            f"{CORE}/observation.py",
+            f"{CORE}/observation/rows.py",
             f"{CORE}/action.py",
-            f"{CORE}/state.py",
-            f"{CORE}/phase.py",
-            f"{CORE}/recurrent.py",
+            f"{CORE}/observation/state.py",
+            f"{CORE}/observation/phase.py",
+            f"{CORE}/members/recurrent.py",
         ),
-        tests=(f"{TESTS}/core", f"{TESTS}/assembly"),
+        tests=(TESTS,),
     ),
     "pairing": Group(
-        code=("policy_inference/policy_inference/assembly", f"{CORE}/chunks/observation_sync.py"),
-        tests=(f"{TESTS}/assembly", f"{TESTS}/core"),
+        code=(
+            f"{CORE}/observation/pairing.py",
+            f"{CORE}/observation/freshness.py",
+            f"{CORE}/observation/ticks.py",
+            f"{CORE}/members/chunk/observation_sync.py",
+        ),
+        tests=(TESTS,),
     ),
     "queue": Group(
-        code=(f"{CORE}/chunks/queue.py", f"{CORE}/chunks/policy.py"),
-        tests=(f"{TESTS}/core/chunks",),
+        code=(f"{CORE}/members/chunk/queue.py", f"{CORE}/members/chunk/policy.py"),
+        tests=(f"{TESTS}/chunks",),
     ),
     "store": Group(
         code=("model_tools/model_tools/ship/store",), tests=("src/model_tools/test/ship/store",)

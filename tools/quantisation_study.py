@@ -27,13 +27,13 @@ from rich.table import Table
 from model_tools.files.row_files import read_rows
 from model_tools.prove.calibration.calibration_files import FEWEST
 from model_tools.ship.compilers.onnx import quantise
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
+from policy_core.interfaces import Tensor
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.open_loop import Difference, difference
 from policy_inference.comparison.rows import Rows, evenly, play
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import Tensor
 
 DRAWS = 9
 _log = logging.getLogger("quantisation_study")

@@ -33,6 +33,7 @@ setup(
     install_requires=[
         "setuptools",
         "model_tools",
+        "policy_core",
         "policy_inference",
         "numpy",
         "PyYAML",

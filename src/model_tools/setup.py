@@ -32,6 +32,7 @@ setup(
     zip_safe=False,
     install_requires=[
         "setuptools",
+        "policy_core",
         "policy_inference",
         "robot_sim",
         "av",

@@ -38,6 +38,7 @@ setup(
         "numpy",
         "onnxruntime",
         "opencv-python-headless",
+        "policy_core",
         "prometheus-client",
         "PyYAML",
         "rich",

@@ -33,6 +33,7 @@ setup(
     install_requires=[
         "setuptools",
         "lite3_driver",
+        "policy_core",
         "policy_inference",
         "robot_operator",
         "glfw",

@@ -12,8 +12,8 @@ import pytest
 
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import export_checkpoint
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
 
 
 @pytest.fixture(scope="package")

@@ -21,12 +21,12 @@ from rosbags.highlevel import AnyReader
 from lerobot_bridge.cli import main as lerobot_bridge
 from lerobot_bridge.open_loop.predict import OpenLoop
 from model_tools.files.observation_sources import DatasetSource
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64, Tensor
+from policy_core.members.chunk.normalise import Units
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.interfaces import F64, Tensor
 
 from .clocked_arm import ClockedArm, clocked_executor, clocked_policy
 

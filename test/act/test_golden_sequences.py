@@ -14,15 +14,15 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Backend
+from policy_core.members.chunk.controller import ChunkRuntime, chunk_controller, worker_of
+from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation, Inference
+from policy_core.members.chunk.normalise import Units
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.observation.images import Image, frame_of
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller, worker_of
-from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation, Inference
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.images import Image, frame_of
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.interfaces import F64, Backend
 
 pytestmark = pytest.mark.real_data
 PERIOD_NS = 33_333_333

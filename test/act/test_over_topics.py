@@ -14,10 +14,10 @@ from policy_msgs.msg import JointCommand
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image, JointState
 
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.interfaces import F64
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.interfaces import F64
+from policy_core.members.chunk.normalise import Units
 from testkit.ros_time import stamp
 
 from .clocked_arm import ClockedArm, clocked_executor, clocked_policy

@@ -19,16 +19,16 @@ from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import parse_mapping
 from model_tools.files.observation_sources import open_source
-from policy_inference.assembly.freshness import Input
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract, Pairing
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.chunks.controller import camera_input, chunk_timeouts_ns
-from policy_inference.core.chunks.observation_sync import JOINTS, ObservationSync
-from policy_inference.core.images import frame_of
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.state import StateVector
-from policy_inference.errors import NoTargetError
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract, Pairing
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import NoTargetError
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.members.chunk.controller import camera_input, chunk_timeouts_ns
+from policy_core.members.chunk.observation_sync import JOINTS, ObservationSync
+from policy_core.observation.freshness import Input
+from policy_core.observation.images import frame_of
+from policy_core.observation.state import StateVector
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 MS, RATE_HZ, PERIOD_MS, FIRST_MS, LAST_MS = 1_000_000, 20, 50, 1000, 9000

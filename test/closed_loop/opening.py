@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policy_inference.core.limits import StricterLimits
+from policy_core.guard.limits import StricterLimits
 from policy_inference.kinds.opening import OpenRequest
 
 

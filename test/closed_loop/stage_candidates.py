@@ -16,7 +16,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from model_tools import cli
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 VERSION, RATE_HZ, DRIFTS_AFTER_S = "9.9.9", 50, 30.0

@@ -28,21 +28,21 @@ from model_tools.prove.replaying.shadowing import shadow_flight
 from model_tools.ship.compilers.onnx import quantise
 from model_tools.simulation.arm import raw_frame
 from model_tools.simulation.controlled import drive_command
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import GOLDEN_CAMERA, GOLDEN_CHUNK, GOLDEN_STATE
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.chunks.policy import InferredChunk
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.images import Frame
-from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import GOLDEN_CAMERA, GOLDEN_CHUNK, GOLDEN_STATE
+from policy_core.bundle.load import load_bundle
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import Mode, ShadowMode, Tensor
+from policy_core.members.chunk.normalise import Units
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.members.chunk.policy import InferredChunk
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.observation.images import Frame
 from policy_inference.flight.description import flight_of, settings_of
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring, ShadowAnswer
 from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
-from policy_inference.interfaces import Mode, ShadowMode, Tensor
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation
 from policy_inference.shadow.divergence import Divergence

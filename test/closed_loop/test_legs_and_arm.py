@@ -12,13 +12,13 @@ import pytest
 
 from model_tools.simulation.arm import ReachCase, raw_frame, try_reach
 from model_tools.simulation.controlled import ControlledPolicy, SensedRobot, drive_command
+from policy_core.bundle.bundle import ChunkBundle, JointBundle, SetBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode
+from policy_core.members.chunk.controller import camera_input
+from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.backends.registry import open_backend, open_models
-from policy_inference.bundle.bundle import ChunkBundle, JointBundle, SetBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.chunks.controller import camera_input
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.interfaces import F64, Mode
 from policy_inference.kinds.policy_set import SetKind
 from robot_sim.arm_carrier import ArmCarrier
 from robot_sim.arm_expert import ReachJudge

@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 from model_tools.simulation.controlled import ControlledSet, joint_members_of
+from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError, RefusedError
+from policy_core.interfaces import F64, Backend, Mode
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import SetBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BackendError, RefusedError
-from policy_inference.interfaces import F64, Backend, Mode
 from robot_sim.drives import DriveCommand
 from robot_sim.faults import Fault, FaultPlan
 from robot_sim.rotation import roll_pitch_yaw

@@ -20,11 +20,11 @@ from model_tools.prove.recorded_flight import RecordedPolicy
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import shadow_flight
 from model_tools.ship.compilers.onnx import quantise
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64, Backend, Mode, ShadowMode
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, Backend, Mode, ShadowMode
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ShadowProcess
 from robot_sim.drives import DriveCommand

@@ -25,11 +25,11 @@ from model_tools.ship.release.promotion import new_release, verdict
 from model_tools.ship.release.release_file import Release, RobotEvidence, ShadowStage
 from model_tools.ship.release.simulation_stage import simulate
 from model_tools.simulation.robot import LITE3
+from policy_core.bundle.bundle import SIGNATURE_FILE, JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32, ShadowMode
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import SIGNATURE_FILE, JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.trial.record import VersionTrial
-from policy_inference.interfaces import F32, ShadowMode
+from policy_inference.trial.record import VersionTrial
 from robot_sim.walk import Schedule, evenly_timed, walk
 from robot_sim.world import World
 

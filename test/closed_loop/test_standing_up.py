@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from model_tools.simulation.controlled import drive_command
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.motions import Stand
-from policy_inference.interfaces import F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import load_bundle
+from policy_core.control.motions import Stand
+from policy_core.interfaces import F64
 from robot_sim.world import World
 
 ROOT = Path(__file__).resolve().parents[2]

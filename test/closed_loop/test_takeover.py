@@ -12,17 +12,17 @@ import pytest
 
 from model_tools.simulation.arm import raw_frame
 from model_tools.simulation.controlled import drive_command
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.state_fields import LEADER_POS
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode
+from policy_core.members.chunk.controller import chunk_controller, worker_of
+from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.takeover import Driver
+from policy_core.observation.joint_order import JointOrder
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import bundle_folder, load_bundle
-from policy_inference.bundle.state_fields import LEADER_POS
-from policy_inference.core.chunks.controller import chunk_controller, worker_of
-from policy_inference.core.chunks.graphs import Inference
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.chunks.takeover import Driver
-from policy_inference.core.joint_order import JointOrder
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.interfaces import F64, Mode
 from robot_sim.arm_world import ArmWorld
 
 _log = logging.getLogger(__name__)

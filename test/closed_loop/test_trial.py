@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from model_tools.simulation.controlled import ControlledPolicy
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode
+from policy_core.latency import LatencyWindow
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.latency import LatencyWindow
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
-from policy_inference.core.trial.record import TrialState, VersionTrial, newest_trial
-from policy_inference.core.trial.running import RunningTrial
-from policy_inference.core.trial.settings import settings_of_trial
-from policy_inference.interfaces import F64, Mode
+from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
+from policy_inference.trial.running import RunningTrial
+from policy_inference.trial.settings import settings_of_trial
 from robot_sim.drives import DriveCommand
 from robot_sim.walk import walk
 from robot_sim.world import Sensors, WalkingWorld, World

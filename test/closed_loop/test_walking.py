@@ -15,13 +15,13 @@ from model_tools.prove.replaying.replay import Judgement
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.controlled import ControlledPolicy
 from model_tools.simulation.robot import SimulatedRobot, WalkCase, WalkLimits, steady
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.guard.joint_check import JointCheck
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.joint_check import JointCheck
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.interfaces import F64, Mode
 from robot_sim.drives import DriveCommand
 from robot_sim.walk import walk
 from robot_sim.world import Sensors, World

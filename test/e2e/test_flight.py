@@ -16,8 +16,8 @@ from std_srvs.srv import SetBool, Trigger
 from model_tools.files.bags.bag import Bag
 from model_tools.files.row_files import BagSource
 from model_tools.prove.replaying.replay import Judgement, ReplayedFlight, replay
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import bundle_folder, load_bundle
 from robot_sim.nodes.messages import nanoseconds
 from testkit.recordings import whole_recordings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.prove.replaying.replay import Judgement, replay
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
 from testkit.recordings import recorded_runs, whole_recordings

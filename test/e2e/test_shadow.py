@@ -17,10 +17,10 @@ from std_srvs.srv import SetBool
 
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_flight
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import bundle_folder, load_bundle
+from policy_core.interfaces import ShadowMode
 from policy_inference.flight.ring import ShadowOutcome
-from policy_inference.interfaces import ShadowMode
 
 from .conftest import WALKING_MPS
 from .rig import Rig

@@ -15,7 +15,7 @@ from rosbags.highlevel import AnyReader
 
 from lerobot_bridge.episode import PolicyRan, read_sidecar
 from model_tools.prove.replaying.replay import Judgement, replay
-from policy_inference.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.load import bundle_folder, load_bundle
 from testkit.recordings import recorded_runs, whole_recordings
 
 from .taken_over import RATE_HZ, TakenOver, taken_over

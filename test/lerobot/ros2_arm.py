@@ -25,7 +25,7 @@ from sensor_msgs.msg import JointState
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import shipped
 from lerobot_bridge.values import ToLeRobot
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 SOON_S = 30.0
 RATE_HZ, HEIGHT, WIDTH = 10, 48, 64

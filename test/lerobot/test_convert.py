@@ -34,7 +34,7 @@ from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping_file import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
 from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT
-from policy_inference.core.images import Image
+from policy_core.observation.images import Image
 
 SIZE, LENGTHS_S = (96, 128), (2.0, 1.5, 1.0)
 TASKS = ("Pick the cube", "Open the drawer", "Pick the cube")

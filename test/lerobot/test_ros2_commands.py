@@ -39,8 +39,8 @@ from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_robot_ros2 import Ros2RobotConfig
 from lerobot_teleoperator_ros2 import Ros2TeleoperatorConfig
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
+from policy_core.members.chunk.normalise import Units
 from policy_inference.testing.domains import claimed_domain_id
 from robot_sim.arm_figures import SO101
 from robot_sim.demo.processes import own_domain

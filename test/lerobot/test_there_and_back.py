@@ -14,7 +14,7 @@ import yaml
 from rosbags.highlevel import AnyReader
 
 from lerobot_bridge.cli import main
-from policy_inference.interfaces import F64, Tensor
+from policy_core.interfaces import F64, Tensor
 
 small: Any = importlib.import_module("src.model_tools.test.small_bag")
 JOINTS = ("pan", "flex", "gripper")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from lerobot.motors.motors_bus import Motor, MotorCalibration, MotorNormMode, MotorsBus
 
-from policy_inference.bundle.chunk_contract import JointUnit
-from policy_inference.core.chunks.normalise import Units
+from policy_core.bundle.chunk_contract import JointUnit
+from policy_core.members.chunk.normalise import Units
 
 LOW, HIGH, LAST_TICK = 820, 3100, 4095
 HALF_RAD = (HIGH - LOW) / 2 * 2 * np.pi / LAST_TICK

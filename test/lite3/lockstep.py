@@ -13,7 +13,7 @@ import numpy as np
 from lite3_driver.figures import Lite3Settings
 from lite3_driver.robot import Lite3
 from lite3_driver.wire import Lite3State
-from policy_inference.interfaces import F64, Mode
+from policy_core.interfaces import F64, Mode
 from robot_driver.interfaces import DriverAnswer, DriverPhase
 from robot_driver.link import Link
 from robot_sim.driven import NS_PER_S

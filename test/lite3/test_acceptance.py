@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from model_tools.simulation.robot import PUSH_N, PUSH_S, WalkLimits, mixed
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from lite3_driver.wire import JOINT_NAMES
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from robot_driver.interfaces import DriverPhase
 from robot_sim.lite3_host import Lite3Fault
 from testkit.wire_policy import VALID_FOR_NS, WirePolicy

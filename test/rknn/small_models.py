@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_inference.interfaces import TensorSpec
+from policy_core.interfaces import TensorSpec
 
 Sizes = Mapping[str, tuple[int, ...]]
 

@@ -19,12 +19,12 @@ from model_tools.errors import ToolError
 from model_tools.ship.compilers.compiler import CompileOrder
 from model_tools.ship.compilers.rknn import RknnCompiler
 from model_tools.ship.compilers.rknn_toolkit import PRECISIONS
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.rknn_file import read_rknn
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.backends.rknn_toolkit.recipe import unpack
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor
 
 from . import small_models as models
 from .small_models import Sizes

@@ -12,9 +12,9 @@ import pytest
 from model_tools import cli
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 Compile = Callable[[str], Path]

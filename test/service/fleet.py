@@ -26,7 +26,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 from policy_inference.service.client import connect
 from policy_inference.service.protocol import Hello, Transport
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import F32
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
+from policy_core.interfaces import F32
 from policy_inference.service.client import connect
 from policy_inference.service.protocol import (
     Code,

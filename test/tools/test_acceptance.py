@@ -18,11 +18,11 @@ from model_tools.files.contract_text import set_section
 from model_tools.prove.replaying.replay import Judgement
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import WalkCase, WalkLimits, mixed, push_from, steady
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
+from policy_core.interfaces import Backend, Tensor
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import Backend, Tensor
 from robot_sim.faults import Fault
 from robot_sim.ground import Ground
 from testkit.wording import check_wording, lines_with, refusal

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from tools.quantisation_study import Figures, study
 
 CONTRACT = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_deeprobotics"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import Mode
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import Mode
 from robot_sim.arm_episodes import ArmTrace
 from testkit.wording import check_wording
 from tools.train_arm.nominal import main

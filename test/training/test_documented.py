@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from tools.tutorial_images import page_commands
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,9 +14,9 @@ import onnxruntime
 import pytest
 import torch
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import PolicyError
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
 from robot_sim.figures import Array
 from tools.train_walk.__main__ import main, train
 from tools.train_walk.definition import load_task, load_trained_robot

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from policy_inference.interfaces import F64, Mode
+from policy_core.interfaces import F64, Mode
 from robot_driver.link import Link
 from robot_sim.host_faults import HostFaultPlan
 from robot_sim.unitree_host import LOW_CMD, ApiRequest, UnitreeHost

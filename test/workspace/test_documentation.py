@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.core.guard import Rule
+from policy_core.guard.bounds import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

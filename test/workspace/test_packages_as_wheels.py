@@ -89,7 +89,7 @@ def test_the_bundles_of_a_wheel_are_found_by_name(installed_wheels: Path, tmp_pa
     shutil.copytree(
         installed_wheels / "share" / "policy_inference", target / "share" / "policy_inference"
     )
-    words = ("-c", "from policy_inference.bundle.load import shipped_names; print(shipped_names())")
+    words = ("-c", "from policy_core.bundle.load import shipped_names; print(shipped_names())")
     assert "lite3_walk" in run_apart(
         target / "bin" / "python", *words, PYTHONPATH=str(installed_wheels)
     )

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from model_tools.prove.replaying.replay_report import verdict as replay_verdict
 from model_tools.simulation.robot import SimulatedRobot
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import PolicyError
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
 from robot_sim.errors import SimError
 from tools.acceptance.accept import PAGE, REPORT, accept, record, replay_recording
 from tools.acceptance.figures import read_figures, write_figures

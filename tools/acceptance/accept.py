@@ -21,11 +21,11 @@ from model_tools.prove.replaying.replay_page import write_html
 from model_tools.prove.replaying.replay_report import write_json
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import LITE3, SimulatedRobot, WalkCase
+from policy_core.bundle.bundle import REPORT_FOLDER, JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import Backend
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import REPORT_FOLDER, JointBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.flight.message_types import message_types
-from policy_inference.interfaces import Backend
 from tools.acceptance.cases import all_cases
 from tools.acceptance.figures import write_figures
 from tools.acceptance.tables import case_row

@@ -12,9 +12,9 @@ from typing import Any
 
 from model_tools.files.outputs import new_file
 from model_tools.prove.trial import WalkOutcome
-from policy_inference.bundle.contract import JointContract
+from policy_core.bundle.contract import JointContract
+from policy_core.errors import PolicyError
 from policy_inference.comparison.plain_json import plain
-from policy_inference.errors import PolicyError
 
 DIGITS = 4
 _UNITS = {

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.base import BackendBase
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
 
 TAP = "DIGESTS_TAP"
 """Environment: file to which each run appends a line of JSON, where it is set; see `_noted`."""

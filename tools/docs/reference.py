@@ -68,7 +68,7 @@ NODES = (
     "robot_metrics",
 )
 MODULES = (
-    "policy_inference.bundle.load",
+    "policy_core.bundle.load",
     "policy_inference.backends.base",
     "policy_inference.backends.registry",
     "policy_inference.testing",

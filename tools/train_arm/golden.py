@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_inference.bundle.chunk_contract import (
+from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
     GOLDEN_NOISE,

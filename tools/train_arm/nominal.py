@@ -15,10 +15,10 @@ from pathlib import Path
 
 from model_tools.files.contract_text import set_section
 from model_tools.make.act.demonstrated import asked_for
-from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import F64, Mode
+from policy_core.bundle.bundle import CONTRACT_FILE, ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
+from policy_core.interfaces import F64, Mode
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_world import JOINTS
 

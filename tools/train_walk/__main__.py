@@ -21,7 +21,7 @@ from pickle import UnpicklingError
 
 import torch
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from robot_sim.errors import SimError
 from tools.arguments import positive_count, seed
 from tools.train_walk.curve import Curve

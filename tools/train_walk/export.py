@@ -23,8 +23,8 @@ from model_tools.make.complete import Completion
 from model_tools.make.complete import make_bundle as make_whole
 from model_tools.make.unrecorded import simulated_walks
 from model_tools.simulation.robot import SimulatedRobot
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
-from policy_inference.bundle.verified import sha256_of
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
+from policy_core.bundle.verified import sha256_of
 from tools.train_walk.definition import Task, TrainedRobot
 from tools.train_walk.layout import ACTION_SIZE, COMMAND, Layout
 from tools.train_walk.ppo import HIDDEN, Agent

@@ -22,8 +22,8 @@ import numpy as np
 
 from model_tools.files.arrays import write_arrays
 from model_tools.files.outputs import new_file
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import Tensor
+from policy_core.errors import PolicyError
+from policy_core.interfaces import Tensor
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from tools.train_walk.definition import (

@@ -288,8 +288,8 @@ class Servos:
 
     def _units(self) -> tuple[Callable[[F64], F64], Callable[[F64], F64]]:
         """Return the conversions of LeRobot's values to rad, and back."""
-        contract = import_module("policy_inference.bundle.chunk_contract")
-        normalise = import_module("policy_inference.core.chunks.normalise")
+        contract = import_module("policy_core.bundle.chunk_contract")
+        normalise = import_module("policy_core.members.chunk.normalise")
         units = {}
         for joint, (low_rad, high_rad) in self._arm.range_rad.items():
             units[joint] = (

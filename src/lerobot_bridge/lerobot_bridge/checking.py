@@ -16,7 +16,7 @@ from lerobot_bridge.inputs import first_images
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.plausible import STILL
 from lerobot_bridge.resampling import slack_ns
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 _LATE_S = 1.0
 """Frames may begin so much later than the first message, and end so much before the last."""

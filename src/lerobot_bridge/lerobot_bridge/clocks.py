@@ -14,7 +14,7 @@ from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.blocks import Block
 from model_tools.files.bags.streams import Extract, newest_times_ns
-from policy_inference.interfaces import Times
+from policy_core.interfaces import Times
 
 AGREE_NS = 500_000_000
 """Largest difference of logging delays between topics that one clock stamps."""

@@ -11,10 +11,10 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from policy_inference.bundle.schema import Found, Reader, entry, load_yaml
-from policy_inference.errors import BundleError
-from policy_inference.interfaces import F64, U8
-from policy_inference.safe_files import whole_file
+from policy_core.bundle.schema import Found, Reader, entry, load_yaml
+from policy_core.errors import BundleError
+from policy_core.interfaces import F64, U8
+from policy_core.safe_files import whole_file
 
 SIDECAR = "episode.json"
 """File beside the messages of a recorded episode: its task, and how it ended."""

@@ -16,7 +16,7 @@ from lerobot_bridge.marks import MARKS, marked_episodes
 from lerobot_bridge.recording.folder import UNFINISHED
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, is_bag
-from policy_inference.errors import BundleError
+from policy_core.errors import BundleError
 
 How = Literal["bag", "marks"] | float
 """Each recording is an episode, its marks separate episodes, or each has this length, s."""

@@ -24,8 +24,8 @@ from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, s
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, refuse_set_back
 from model_tools.files.bags.streams import Extract, in_time
-from policy_inference.assembly.observation import Arrival, ObservationAssembler, observations
-from policy_inference.interfaces import Times
+from policy_core.interfaces import Times
+from policy_core.observation.pairing import Arrival, ObservationAssembler, observations
 
 FEWEST = 2
 """Smallest number of frames of an episode: video statistics of LeRobot need two."""

@@ -19,10 +19,10 @@ from lerobot_bridge.values import SourceReader, image_of
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.topics import find_topics
-from policy_inference.assembly.observation import Arrival
-from policy_inference.core.images import frame_of
-from policy_inference.errors import PolicyError, RobotError
-from policy_inference.interfaces import F64
+from policy_core.errors import PolicyError, RobotError
+from policy_core.interfaces import F64
+from policy_core.observation.images import frame_of
+from policy_core.observation.pairing import Arrival
 
 Read = Callable[[Arrival], Any]
 

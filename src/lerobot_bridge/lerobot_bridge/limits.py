@@ -12,7 +12,7 @@ import numpy as np
 
 from lerobot_bridge.mapping import ACTION, STATE, CommandChannel, RobotMapping
 from lerobot_bridge.values import ToLeRobot
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 
 
 class Sent(NamedTuple):

@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from policy_inference.bundle.chunk_contract import JointUnit, Pairing
-from policy_inference.bundle.schema import entry
+from policy_core.bundle.chunk_contract import JointUnit, Pairing
+from policy_core.bundle.schema import entry
 
 ACTION, STATE, IMAGES = "action", "observation.state", "observation.images."
 JOINT_STATE, JOINT_COMMAND = "sensor_msgs/msg/JointState", "policy_msgs/msg/JointCommand"

@@ -31,10 +31,10 @@ from lerobot_bridge.mapping import (
     RobotMapping,
     Source,
 )
-from policy_inference.bundle.chunk_contract import Pairing
-from policy_inference.bundle.schema import Found, Reader, json_schema, load_yaml
-from policy_inference.bundle.validate_chunk import check_unit
-from policy_inference.errors import BundleError, Problem
+from policy_core.bundle.chunk_contract import Pairing
+from policy_core.bundle.schema import Found, Reader, json_schema, load_yaml
+from policy_core.bundle.validate_chunk import check_unit
+from policy_core.errors import BundleError, Problem
 
 MAPPINGS = Path(__file__).parent / "mappings"
 _JOINT = r"^[A-Za-z0-9_-]+$"

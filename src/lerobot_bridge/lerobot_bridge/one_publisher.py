@@ -15,8 +15,8 @@ from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.blocks import Block
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Times
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Times
 
 _EACH, _RUN = 128, 24
 """Of _EACH messages, _RUN consecutive ones are examined."""

@@ -26,8 +26,8 @@ from lerobot_bridge.mapping import (
     field_steps,
 )
 from lerobot_bridge.values import ToLeRobot
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Mode
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Mode
 
 Empty = Callable[[str], Any]
 """Makes an empty message of a type, such as sensor_msgs/msg/JointState."""

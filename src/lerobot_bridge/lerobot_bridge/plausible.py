@@ -13,8 +13,8 @@ import numpy as np
 
 from lerobot_bridge.mapping import Joint, RobotMapping, Source
 from lerobot_bridge.values import ToLeRobot
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64
 
 _MARGIN, _IMPOSSIBLE = 1.1, 3.0
 """Multiples of half a joint's range: largest normal position, and the first impossible one."""

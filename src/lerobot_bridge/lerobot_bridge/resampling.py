@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.assembly.observation import belong_together
-from policy_inference.assembly.ticks import fresh_at
-from policy_inference.bundle.chunk_contract import Pairing
-from policy_inference.interfaces import Times
+from policy_core.bundle.chunk_contract import Pairing
+from policy_core.interfaces import Times
+from policy_core.observation.pairing import belong_together
+from policy_core.observation.ticks import fresh_at
 
 SILENT_NS = 3_600_000_000_000
 """Frames are not looked for where no input says anything for so long: the clock was set forward."""

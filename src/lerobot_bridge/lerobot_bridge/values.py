@@ -23,11 +23,11 @@ from lerobot_bridge.mapping import (
     Source,
     field_steps,
 )
-from policy_inference.core.chunks.normalise import Units, resized
-from policy_inference.core.images import decode, frame_of
-from policy_inference.core.joint_order import JointOrder
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, U8
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, U8
+from policy_core.members.chunk.normalise import Units, resized
+from policy_core.observation.images import decode, frame_of
+from policy_core.observation.joint_order import JointOrder
 
 
 class SourceReader:

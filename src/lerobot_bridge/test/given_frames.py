@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from policy_inference.interfaces import Tensor
+from policy_core.interfaces import Tensor
 
 IMAGES = "observation.images."
 Columns = Mapping[str, Tensor]

@@ -14,7 +14,7 @@ import yaml
 
 from lerobot_bridge.mapping import ACTION, STATE
 from lerobot_bridge.mapping_file import mapping_schema, parse_mapping, shipped
-from policy_inference.errors import BundleError
+from policy_core.errors import BundleError
 
 GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "lerobot.md").read_text(encoding="utf-8")
 EXAMPLE: dict[str, Any] = yaml.safe_load(GUIDE.split("```yaml\n")[1].partition("```")[0])

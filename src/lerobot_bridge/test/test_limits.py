@@ -8,7 +8,7 @@ import pytest
 from lerobot_bridge.limits import ActionLimits
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import parse_mapping
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from testkit.wording import refusal
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lerobot_bridge.mapping_file import load_mapping, parse_mapping
-from policy_inference.errors import BundleError
+from policy_core.errors import BundleError
 from testkit.wording import refusal
 
 from .mapping_cases import MAPPING, MISSING, rolling_arm, rolling_arm_with

@@ -20,7 +20,7 @@ from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.outgoing import Empty, Outgoing
 from lerobot_bridge.to_bag.messages import empty_messages
 from lerobot_bridge.values import SourceReader
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from policy_inference.flight.message_types import message_types
 from testkit.wording import refusal
 

@@ -12,9 +12,9 @@ import pytest
 from lerobot_bridge.mapping import ACTION, STATE, Joint
 from lerobot_bridge.mapping_file import load_mapping, shipped
 from model_tools.make.act.robots import read_arm, units_of
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import JointUnit
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import JointUnit
+from policy_core.bundle.load import load_bundle
 
 ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 REACH = Path(__file__).resolve().parents[3] / "config" / "bundles" / "so101_reach"

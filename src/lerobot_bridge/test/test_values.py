@@ -14,7 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.mapping import Channel, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from testkit.wording import refusal
 
 from .mapping_cases import rolling_arm, rolling_arm_with

@@ -15,7 +15,7 @@ from lerobot_bridge.mapping import STATE
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_bridge.nodes.robot_link import RobotLink
 from lerobot_robot_ros2.config_ros2 import Ros2RobotConfig
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 
 _log = logging.getLogger(__name__)
 

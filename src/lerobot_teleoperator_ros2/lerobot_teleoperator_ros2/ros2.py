@@ -13,7 +13,7 @@ from lerobot_bridge.mapping import ACTION
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_bridge.nodes.robot_link import RobotLink
 from lerobot_teleoperator_ros2.config_ros2 import Ros2TeleoperatorConfig
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 
 
 class Ros2Teleoperator(Teleoperator):

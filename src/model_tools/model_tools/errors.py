@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one error of this package for input that its user can correct."""
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 
 class ToolError(PolicyError):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 
 from .tiny_bundle import make_bundle
 

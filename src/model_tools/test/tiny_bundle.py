@@ -14,8 +14,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_tools.files.terms import term_columns
-from policy_inference.bundle.contract import JointContract
-from policy_inference.interfaces import F32
+from policy_core.bundle.contract import JointContract
+from policy_core.interfaces import F32
 
 OBSERVATIONS, HIDDEN, JOINTS = 6, 16, ("hip", "knee")
 

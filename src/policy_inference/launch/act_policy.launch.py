@@ -15,13 +15,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from policy_core.errors import PolicyError
 from policy_inference.commands.cameras import (
     camera_parameters,
     cameras_of,
     contract_of,
     simulated_cameras,
 )
-from policy_inference.errors import PolicyError
 from policy_inference.machine.middleware import (
     discovery_of,
     require_known_arguments,

@@ -22,7 +22,7 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration, Pytho
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.machine.middleware import (
     discovery_of,
     require_joystick_package,

@@ -21,7 +21,7 @@ from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any, Generic, NoReturn, Protocol, TextIO, TypeVar
 
-from policy_inference.errors import PolicyError, did_you_mean, printable
+from policy_core.errors import PolicyError, did_you_mean, printable
 from policy_inference.processes import SIGNALLED, signals_interrupt, unblock_signals
 
 DocumentT_co = TypeVar("DocumentT_co", covariant=True)

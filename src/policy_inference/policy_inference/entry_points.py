@@ -7,7 +7,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 
 def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, metadata.EntryPoint]:

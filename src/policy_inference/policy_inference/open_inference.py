@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.errors import PolicyError, shown
-from policy_inference.interfaces import Tensor, TensorSpec
+from policy_core.errors import PolicyError, shown
+from policy_core.interfaces import Tensor, TensorSpec
 
 SERVICE = "inference.GRPCInferenceService"
 METHODS = (

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 BACKLOG = 128
 """Connections that wait to be accepted."""

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.machine.scheduling import RealTime
 
 F64 = npt.NDArray[np.float64]

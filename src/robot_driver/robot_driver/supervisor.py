@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from robot_driver import channel
 from robot_driver.interfaces import DriverError, DriverPhase, DriverReport, WireCommand
 from robot_driver.link_process import MODULE, process_arguments

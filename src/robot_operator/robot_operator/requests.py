@@ -4,7 +4,7 @@
 
 from enum import Enum
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 
 class OperatorRequest(Enum):

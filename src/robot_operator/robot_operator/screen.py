@@ -15,7 +15,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
 from textual.widgets import Static
 
-from policy_inference.errors import printable
+from policy_core.errors import printable
 from robot_operator.cockpit import Cockpit, Tone
 
 _REFRESH_HZ = 10.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from policy_inference.bundle.load import bundle_folder
+from policy_core.bundle.load import bundle_folder
 from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE, Workshop
 from robot_sim.demo.fleet.main import EXPECTED, verdict
 from robot_sim.demo.fleet.robot import MARK, RobotView, kill_marked

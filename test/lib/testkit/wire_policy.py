@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64
+from policy_core.members.joint import joint_controller
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.policy import joint_controller
-from policy_inference.interfaces import F64
 from robot_driver.interfaces import WireCommand
 
 VALID_FOR_NS = 100_000_000

@@ -12,10 +12,10 @@ import pytest
 
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
 from model_tools.simulation.robot import SimulatedRobot
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import load_bundle, parse_contract
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle, parse_contract
 from robot_sim.figures import Array
 from robot_sim.walk import walk
 from robot_sim.world import World

@@ -16,8 +16,8 @@ import torch
 import yaml
 
 from model_tools.commands import export
+from policy_core.interfaces import F32
 from policy_inference.command_line import show_result
-from policy_inference.interfaces import F32
 
 
 @dataclass(frozen=True)

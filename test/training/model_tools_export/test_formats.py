@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 from . import layouts
 from .exporting import Exporter, axes_of, run_fed_back

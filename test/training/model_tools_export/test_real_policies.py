@@ -16,8 +16,8 @@ from model_tools.make.checkpoints.checkpoint_export import (
     export as export_checkpoint,
 )
 from model_tools.make.checkpoints.network_config import read_config
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 
 from .exporting import Exporter, run_fed_back
 

@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
     """Check; the status is 1 if `convert` would leave an episode out."""
     from model_tools.files.outputs import new_file
-    from policy_inference.errors import PolicyError
+    from policy_core.errors import PolicyError
 
     found: CommandResult[CheckResult] | None = None
     # Opened first: an output that cannot be written is found before the work, not after.

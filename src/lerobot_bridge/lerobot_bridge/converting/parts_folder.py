@@ -24,8 +24,8 @@ from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.mapping import RobotMapping
 from model_tools.errors import ToolError
+from policy_core.bundle.verified import sha256_of
 from policy_inference.bag_file import sync
-from policy_inference.bundle.verified import sha256_of
 
 LOG, LOCK = "log.txt", ".lock"
 _MADE = "made.json"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from model_tools.errors import ToolError
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.processes import environment
 
 Job = TypeVar("Job")

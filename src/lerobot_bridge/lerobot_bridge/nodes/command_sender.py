@@ -15,7 +15,7 @@ from rclpy.node import Node
 
 from lerobot_bridge.mapping import JOINT_COMMAND, TWISTS, Channel, RobotMapping
 from lerobot_bridge.outgoing import Outgoing
-from policy_inference.interfaces import FAULT_MODES, OnFault
+from policy_core.interfaces import FAULT_MODES, OnFault
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import message_class
 

@@ -27,8 +27,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.episode import read_sidecar, write_sidecar
 from lerobot_bridge.recording.folder import episode_folder
+from policy_core.errors import PolicyError
 from policy_inference.command_line import CommandParser, CommandResult, add_json, show, show_result
-from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 
 REQUESTS = {

@@ -42,7 +42,7 @@ from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.recorder import FROM_TOPIC, Recorder, RecordingSettings
 from lerobot_bridge.recording.session import Course, RecordingSession
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
-from policy_inference.errors import PolicyError, RefusedError
+from policy_core.errors import PolicyError, RefusedError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard

@@ -14,7 +14,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from lerobot_bridge.mapping import COMPRESSED_IMAGE, IMAGE
 from lerobot_bridge.recording.watches import Watch
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from policy_inference.nodes.rclpy_gaps import (
     MessageWaitSet,
     full_name,

@@ -13,9 +13,9 @@ from rclpy.node import Node
 
 from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
 from lerobot_bridge.values import SourceReader, image_of
-from policy_inference.assembly.freshness import Input
-from policy_inference.core.messages import stamp_ns
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
+from policy_core.observation.freshness import Input
+from policy_inference.messages.readers import stamp_ns
 from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for, message_class
 

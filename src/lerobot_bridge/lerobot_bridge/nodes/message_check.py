@@ -12,8 +12,8 @@ from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.recording.watches import Judge
 from lerobot_bridge.values import SourceReader
-from policy_inference.core.images import frame_of
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
+from policy_core.observation.images import frame_of
 from policy_inference.nodes.sampling import decoder_for, message_class
 
 

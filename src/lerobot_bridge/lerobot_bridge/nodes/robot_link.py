@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.nodes.command_sender import HOLD_S, CommandSender
 from lerobot_bridge.nodes.live_topics import CameraTopic, LiveTopic, ValuesTopic
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from policy_inference.nodes.sampling import Arrivals, SampleGroup
 
 _LOOK_NS = 50_000_000

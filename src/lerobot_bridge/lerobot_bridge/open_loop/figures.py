@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lerobot_bridge.open_loop.predict import Predicted
-from policy_inference.bundle.chunk_contract import ChunkContract, JointVector, Scaling
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.interfaces import F64
+from policy_core.bundle.chunk_contract import ChunkContract, JointVector, Scaling
+from policy_core.interfaces import F64
+from policy_core.members.chunk.normalise import Units
 
 LARGEST_LAG_S = 0.5
 """Largest shift of the recorded actions in the search for the best fit, s."""

@@ -16,10 +16,10 @@ from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import DatasetEpisode
 from model_tools.files.lerobot.dataset_info import DatasetFeature
 from model_tools.files.observation_sources import DatasetSource, joint_places
-from policy_inference.bundle.chunk_contract import GOLDEN_NOISE, JointVector
+from policy_core.bundle.chunk_contract import GOLDEN_NOISE, JointVector
+from policy_core.interfaces import F64, Backend
+from policy_core.members.chunk.graphs import ChunkGraphs
 from policy_inference.comparison.chunks import drawn_noise
-from policy_inference.core.chunks.graphs import ChunkGraphs
-from policy_inference.interfaces import F64, Backend
 
 _log = logging.getLogger("lerobot_bridge")
 

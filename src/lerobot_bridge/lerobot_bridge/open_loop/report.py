@@ -14,8 +14,8 @@ from rich.table import Table
 
 from lerobot_bridge.open_loop.figures import JointErrors, PredictionErrors
 from lerobot_bridge.open_loop.predict import Predicted
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.contract import Artifact
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.contract import Artifact
 from policy_inference.comparison.plain_json import plain
 
 DIGITS = 6

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore

@@ -17,8 +17,8 @@ from rosbags.rosbag2 import WriterError
 
 from lerobot_bridge.episode import EpisodeSidecar, read_sidecar, write_sidecar
 from lerobot_bridge.recording.definitions import Definitions
+from policy_core.errors import PolicyError
 from policy_inference.bag_file import BagFile, sync
-from policy_inference.errors import PolicyError
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore

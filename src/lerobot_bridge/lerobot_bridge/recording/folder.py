@@ -13,8 +13,8 @@ from pathlib import Path
 from lerobot_bridge.episode import SIDECAR
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import load_mapping
-from policy_inference.errors import PolicyError
-from policy_inference.safe_files import whole_file
+from policy_core.errors import PolicyError
+from policy_core.safe_files import whole_file
 
 MAPPING = "mapping.yaml"
 UNFINISHED = ".unfinished"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lerobot_bridge.episode import Mark, Span
-from policy_inference.errors import RefusedError
+from policy_core.errors import RefusedError
 
 _LEAP_NS = 10_000_000_000
 """After a larger step the clock was set, or the process did not run."""

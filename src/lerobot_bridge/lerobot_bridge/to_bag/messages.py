@@ -16,9 +16,9 @@ from rosbags.typesys.store import Typestore
 from lerobot_bridge.mapping import ACTION, COMPRESSED_IMAGE, IMAGE, RobotMapping, Source
 from lerobot_bridge.outgoing import Empty, Outgoing
 from model_tools.errors import ToolError
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, U8
 from policy_inference.flight.message_types import message_types
-from policy_inference.interfaces import F64, U8
 
 JPEG_QUALITY = 95
 _OURS = "policy_msgs/"

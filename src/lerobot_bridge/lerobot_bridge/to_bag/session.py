@@ -18,9 +18,9 @@ from lerobot_bridge.to_bag.messages import FrameMessages, TopicMessage, types_of
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import METADATA
 from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Tensor
 from policy_inference.bag_file import BagFile, Storage
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Tensor
 
 OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap", "*.db3")))
 """Patterns of a session's files."""

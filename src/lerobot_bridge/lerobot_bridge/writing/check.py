@@ -12,7 +12,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 TOLERANCE_S = 1e-4
 """Largest difference that LeRobot allows between the times of an image and of its row, s."""

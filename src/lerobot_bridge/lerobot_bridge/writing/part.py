@@ -19,7 +19,7 @@ from lerobot_bridge.frames import FEWEST
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 from lerobot_bridge.writing.versions import codec_arguments, writer_of
 from model_tools.errors import ToolError
-from policy_inference.interfaces import U8
+from policy_core.interfaces import U8
 
 _LOOK_S = 1.0
 """Interval at which a wait for a full queue checks whether its encoder is alive, s."""

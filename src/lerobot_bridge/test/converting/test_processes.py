@@ -25,7 +25,7 @@ import signal
 import sys
 import sys
 import time
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 
 
 def half(job, tell):
@@ -73,7 +73,7 @@ def done(
     function: Callable[[Any, Any], Any], jobs: dict[str, Any], tmp_path: Path, **more: Any
 ) -> dict[str, Any]:
     return run_apart(
-        function, jobs, at_once=2, needs="policy_inference.errors", log=tmp_path / "log.txt", **more
+        function, jobs, at_once=2, needs="policy_core.errors", log=tmp_path / "log.txt", **more
     )
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import parse_mapping
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 
 pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip("rclpy")

@@ -14,10 +14,10 @@ import pytest
 
 from lerobot_bridge.open_loop.figures import measure
 from lerobot_bridge.open_loop.predict import Predicted
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import F64
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording
 

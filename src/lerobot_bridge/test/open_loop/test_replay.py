@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from lerobot_bridge.cli import main
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import Tensor
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.chunks import drawn_noise, play_chunks
 from policy_inference.comparison.rows import Rows
-from policy_inference.interfaces import Tensor
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, lines_with
 

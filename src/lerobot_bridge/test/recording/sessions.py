@@ -14,7 +14,7 @@ from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.recorder import Recorder, RecordingSettings
 from lerobot_bridge.recording.session import Course
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
-from policy_inference.bundle.schema import parse_yaml
+from policy_core.bundle.schema import parse_yaml
 from testkit.waiting import until
 
 TEXT = b"""

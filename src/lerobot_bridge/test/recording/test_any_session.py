@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lerobot_bridge.episode import Mark
 from lerobot_bridge.recording.session import Course, RecordingSession, State
-from policy_inference.errors import RefusedError
+from policy_core.errors import RefusedError
 
 from .test_session import Desk, S
 

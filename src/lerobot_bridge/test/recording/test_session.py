@@ -11,7 +11,7 @@ import pytest
 
 from lerobot_bridge.episode import Mark, Span
 from lerobot_bridge.recording.session import Course, Ended, RecordingSession, State
-from policy_inference.errors import RefusedError
+from policy_core.errors import RefusedError
 from testkit.wording import check_wording, refusal
 
 S = 1_000_000_000

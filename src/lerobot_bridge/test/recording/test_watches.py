@@ -14,7 +14,7 @@ from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, PolicyRan, read_side
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_bridge.recording.watches import WantedTopic, Watch, wanted_topics
 from lerobot_bridge.resampling import resample
-from policy_inference.errors import BundleError
+from policy_core.errors import BundleError
 from testkit.wording import check_wording, refusal
 
 from ..bags import LEADER, arm_mapping

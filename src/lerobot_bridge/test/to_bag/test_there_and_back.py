@@ -19,7 +19,7 @@ from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
-from policy_inference.interfaces import Tensor
+from policy_core.interfaces import Tensor
 
 from ..given_frames import IMAGES, write_frames
 

@@ -19,7 +19,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from lerobot_bridge.cli import main
-from policy_inference.interfaces import F64, Tensor
+from policy_core.interfaces import F64, Tensor
 from testkit.wording import check_wording, lines_with
 
 from ..given_frames import write_frames

@@ -16,7 +16,7 @@ from model_tools.errors import ToolError
 
 if TYPE_CHECKING:
     from model_tools.ship.registry.access import RegistryAccess
-    from policy_inference.bundle.signature import TrustedKeys
+    from policy_core.bundle.signature import TrustedKeys
 
 
 def add_topics(parser: argparse.ArgumentParser) -> None:
@@ -180,14 +180,14 @@ def name_and_version_of(given: argparse.Namespace) -> tuple[str, str | None]:
 
 def root_of(given: argparse.Namespace) -> Path:
     """Return the root that was asked for, else the usual one."""
-    from policy_inference.bundle.store import store_root
+    from policy_core.bundle.store import store_root
 
     return store_root() if given.root is None else Path(given.root)
 
 
 def keys_of(given: argparse.Namespace) -> TrustedKeys | None:
     """Return the keys that are configured; None where bundles need no signature."""
-    from policy_inference.bundle.signature import trusted_keys
+    from policy_core.bundle.signature import trusted_keys
 
     return trusted_keys(given.public_key)
 

@@ -31,7 +31,7 @@ from policy_inference.command_line import CommandResult, add_bundle
 if TYPE_CHECKING:
     from model_tools.files.rows import RowSource
     from model_tools.prove.calibration.calibrate import Selection
-    from policy_inference.bundle.bundle import ChunkBundle, JointBundle
+    from policy_core.bundle.bundle import ChunkBundle, JointBundle
 
 _USUAL = 2048
 _LARGEST_BATCH = 65536
@@ -153,8 +153,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> CommandResult[CalibrateResult]:
     """Collect; the status is 1 if the samples failed the quality check."""
-    from policy_inference.bundle.bundle import ChunkBundle
-    from policy_inference.bundle.load import bundle_folder, load_bundle
+    from policy_core.bundle.bundle import ChunkBundle
+    from policy_core.bundle.load import bundle_folder, load_bundle
 
     given.bundle = bundle_folder(str(given.bundle))
     bundle = load_bundle(given.bundle)
@@ -222,7 +222,7 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[C
         coverage_document,
         table,
     )
-    from policy_inference.errors import PolicyError
+    from policy_core.errors import PolicyError
 
     selection = Selection(
         samples=None if given.samples == ALL else given.samples or _USUAL,

@@ -93,9 +93,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         write_html,
         write_json,
     )
+    from policy_core.bundle.load import bundle_folder, load_bundle
+    from policy_core.errors import LateRunError, PolicyError
     from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.load import bundle_folder, load_bundle
-    from policy_inference.errors import LateRunError, PolicyError
 
     options, robot = parse_options(given.backend_option), robot_of(given, "--closed-loop")
     bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]

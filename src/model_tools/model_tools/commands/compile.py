@@ -119,7 +119,7 @@ def run(given: argparse.Namespace) -> CommandResult[CompileResult]:
     from model_tools.commands.arguments import progress_bar
     from model_tools.ship.compilers.compile_request import CompileRequest
     from model_tools.ship.compilers.compiled_bundle import compile_bundle
-    from policy_inference.bundle.load import bundle_folder, load_bundle
+    from policy_core.bundle.load import bundle_folder, load_bundle
 
     given.bundle = bundle_folder(str(given.bundle))
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")

@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> CommandResult[ModelRepository]:
     """Write the repository."""
     from model_tools.errors import ToolError
     from model_tools.ship.model_repository import require_servable, write_repository
-    from policy_inference.bundle.load import load_bundle
+    from policy_core.bundle.load import load_bundle
 
     for option in ("model_version", "instances"):
         if getattr(given, option) < 1:

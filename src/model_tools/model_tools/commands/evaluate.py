@@ -91,8 +91,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.prove.evaluation.evaluation_page import write_evaluation_page
     from model_tools.prove.evaluation.plan import load_plan
     from model_tools.prove.evaluation.summary import holds, summary_of, write_summary
+    from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.load import bundle_folder, load_bundle
 
     plan = load_plan(given.plan)
     bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]

@@ -41,8 +41,8 @@ def run(given: argparse.Namespace) -> CommandResult[Identified]:
     from model_tools.prove.identification.identified_files import factors_text, figures_text
     from model_tools.prove.identification.identify import identify
     from model_tools.prove.identification.recorded_motion import read_motion
-    from policy_inference.bundle.bundle import JointBundle
-    from policy_inference.bundle.load import bundle_folder, load_bundle
+    from policy_core.bundle.bundle import JointBundle
+    from policy_core.bundle.load import bundle_folder, load_bundle
 
     bundle = load_bundle(bundle_folder(str(given.bundle)), kind=JointBundle)
     found = identify(read_motion(given.recording, bundle.contract, dict(given.topic)))

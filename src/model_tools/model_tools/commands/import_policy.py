@@ -115,8 +115,8 @@ def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
         ImportRequest,
         import_bundle,
     )
-    from policy_inference.bundle.bundle import JointBundle
-    from policy_inference.bundle.load import load_bundle
+    from policy_core.bundle.bundle import JointBundle
+    from policy_core.bundle.load import load_bundle
 
     source = given.source or given.model
     if source is None:

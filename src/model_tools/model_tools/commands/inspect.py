@@ -35,9 +35,9 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     """Show it; the status is 1 where it cannot be used, and 0 where it is only suspicious."""
     from model_tools.prove.inspect.inspection import report_text
     from model_tools.prove.inspect.registry import inspect_path
-    from policy_inference.bundle.bundle import CONTRACT_FILE
-    from policy_inference.bundle.load import bundle_folder
-    from policy_inference.errors import PolicyError
+    from policy_core.bundle.bundle import CONTRACT_FILE
+    from policy_core.bundle.load import bundle_folder
+    from policy_core.errors import PolicyError
 
     path = given.bundle
     if not path.exists():

@@ -33,7 +33,7 @@ from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from model_tools.ship.store.install import Installed
-    from policy_inference.bundle.signature import TrustedKeys
+    from policy_core.bundle.signature import TrustedKeys
 
 _SHOWN = 6
 _log = logging.getLogger("model_tools")
@@ -121,8 +121,8 @@ def use_installed(
 ) -> CommandResult[InstallResult]:
     """Put an installed version into use as `add_use` asks; report both."""
     from model_tools.ship.store.activation import warn_of_older, warn_of_revoked
-    from policy_inference.bundle.store import current_version
-    from policy_inference.errors import PolicyError
+    from policy_core.bundle.store import current_version
+    from policy_core.errors import PolicyError
 
     contract = done.bundle.contract
     meaning = ""
@@ -165,7 +165,7 @@ def use_installed(
 
 def _meaning_of_name(root: Path, name: str, version: str) -> str:
     """Return which version the bundle's name means, in words."""
-    from policy_inference.bundle.store import current_version
+    from policy_core.bundle.store import current_version
 
     current = current_version(root / name)
     if current == version:

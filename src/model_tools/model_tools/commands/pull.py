@@ -40,7 +40,7 @@ from policy_inference.command_line import CommandResult
 if TYPE_CHECKING:
     from model_tools.ship.registry.access import RegistryAccess
     from model_tools.ship.registry.manifest import RegistryReference
-    from policy_inference.bundle.signature import TrustedKeys
+    from policy_core.bundle.signature import TrustedKeys
 
 _log = logging.getLogger("model_tools")
 

@@ -29,7 +29,7 @@ from model_tools.commands.arguments import (
 from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
-    from policy_inference.bundle.signature import TrustedKeys
+    from policy_core.bundle.signature import TrustedKeys
 
 _log = logging.getLogger("model_tools")
 

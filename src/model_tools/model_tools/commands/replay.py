@@ -169,9 +169,9 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     from model_tools.prove.replaying.chunk_shadowing import missing_images
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.shadowing import shadow_flight
+    from policy_core.bundle.bundle import ChunkBundle, SetBundle
+    from policy_core.interfaces import ShadowMode
     from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.bundle import ChunkBundle, SetBundle
-    from policy_inference.interfaces import ShadowMode
 
     options = parse_options(given.backend_option)
     found = replay(given.recording, given.bundle, given.backend, options)

@@ -92,8 +92,8 @@ def run(given: argparse.Namespace) -> CommandResult[RunResult]:
     from model_tools.files.outputs import new_file
     from model_tools.prove.comparison.comparison_report import DIGITS
     from model_tools.prove.local_loop.judged import artifacts, judged_table, run_and_judge
+    from policy_core.bundle.load import bundle_folder
     from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.load import bundle_folder
     from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
 
     if given.steps < 1:

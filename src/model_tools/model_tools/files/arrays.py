@@ -15,14 +15,14 @@ import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.arrays import require_array
-from policy_inference.bundle.contract import JointContract, Joints
-from policy_inference.bundle.contract import Tensor as TensorEntry
-from policy_inference.bundle.state_fields import STATE_FIELDS
-from policy_inference.core.joint_order import JointOrder
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Tensor
-from policy_inference.safe_files import arrays_problem
+from policy_core.bundle.arrays import require_array
+from policy_core.bundle.contract import JointContract, Joints
+from policy_core.bundle.contract import Tensor as TensorEntry
+from policy_core.bundle.state_fields import STATE_FIELDS
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Tensor
+from policy_core.observation.joint_order import JointOrder
+from policy_core.safe_files import arrays_problem
 
 OBSERVATION = "obs"
 """What an observation is called where there is only one."""

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from model_tools.files.onnx_model import OnnxModel, is_beside
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 _AFFINE = ("Sub", "Div", "Mul", "Add")
 _PASSING = ("Identity", "Cast", "Reshape", "Clip", "Squeeze", "Unsqueeze", "Flatten")

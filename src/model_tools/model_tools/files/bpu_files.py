@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_inference.bundle.chunk_contract import ChunkContract, Scaling
-from policy_inference.interfaces import F32
+from policy_core.bundle.chunk_contract import ChunkContract, Scaling
+from policy_core.interfaces import F32
 
 RECORD, BUILD_ALL = "workspace.json", "build_all.sh"
 """What a workspace is made of, and the script that compiles all of its graphs."""

@@ -18,8 +18,8 @@ import yaml
 
 from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
-from policy_inference.bundle.bundle import CONTRACT_FILE, REPORT_FOLDER, file_entry, model_sha256
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import CONTRACT_FILE, REPORT_FOLDER, file_entry, model_sha256
+from policy_core.bundle.load import load_bundle
 
 _WIDTH = 84  # PyYAML breaks a line after the word that passes the width
 _INDENT = "  "

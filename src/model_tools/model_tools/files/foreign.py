@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.bounded_yaml import LARGEST_BYTES, StrictLoader, YamlError, load_text
-from policy_inference.bundle.schema import Found
-from policy_inference.safe_files import read_at_most
+from policy_core.bundle.bounded_yaml import LARGEST_BYTES, StrictLoader, YamlError, load_text
+from policy_core.bundle.schema import Found
+from policy_core.safe_files import read_at_most
 
 _MISSING = object()
 _TUPLE = "tag:yaml.org,2002:python/tuple"

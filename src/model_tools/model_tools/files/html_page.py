@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from policy_inference.safe_files import whole_file
+from policy_core.safe_files import whole_file
 
 _CSS = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #52606d; --line: #e4e7eb; --good: #1e7b4a;

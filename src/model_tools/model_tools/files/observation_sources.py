@@ -17,8 +17,8 @@ from model_tools.files.bags.chunk_bag import ChunkBagSource
 from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 from model_tools.files.lerobot.dataset_info import INFO, DatasetFeature, recorded_pairing
 from model_tools.files.rows import ObservationSource, RecordedObservation, successive
-from policy_inference.bundle.chunk_contract import Camera, ChunkContract
-from policy_inference.interfaces import F64, Tensor
+from policy_core.bundle.chunk_contract import Camera, ChunkContract
+from policy_core.interfaces import F64, Tensor
 
 _SAME_RATE = 1e-3
 _OF_A_POSITION = ".pos"

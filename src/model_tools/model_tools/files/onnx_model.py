@@ -17,9 +17,9 @@ from onnx.external_data_helper import uses_external_data
 
 from model_tools.errors import ToolError
 from model_tools.files.file_types import refuse_checkpoint
-from policy_inference.bundle.contract import Integers
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import Tensor
+from policy_core.bundle.contract import Integers
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import Tensor
 
 DYNAMIC = -1
 _GATHER = ("Gather", "GatherND")

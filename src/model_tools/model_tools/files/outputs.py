@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
-from policy_inference.errors import BundleError, PolicyError
+from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
+from policy_core.errors import BundleError, PolicyError
 
 BUNDLE_FILES = (
     CONTRACT_FILE,

@@ -30,12 +30,12 @@ from model_tools.files.bags.streams import in_time, newest_times_ns
 from model_tools.files.bags.topics import OneRobot, find_topics
 from model_tools.files.rows import Row
 from model_tools.files.terms import check_observations
-from policy_inference.assembly.observation import Arrival
-from policy_inference.assembly.ticks import count_ticks
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract, Model
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract, Model
+from policy_core.interfaces import Tensor, Times
+from policy_core.observation.pairing import Arrival
+from policy_core.observation.ticks import count_ticks
 from policy_inference.comparison.rows import Rows
-from policy_inference.interfaces import Tensor, Times
 
 _RECORDED_ACTIONS = ("actions", "action")
 _SENSED = ("joint_pos", "joint_vel")

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from policy_inference.bundle.chunk_contract import Camera
-from policy_inference.core.chunks.graphs import ChunkObservation
-from policy_inference.core.chunks.normalise import resized
-from policy_inference.core.images import Image
-from policy_inference.interfaces import F64, Tensor
+from policy_core.bundle.chunk_contract import Camera
+from policy_core.interfaces import F64, Tensor
+from policy_core.members.chunk.graphs import ChunkObservation
+from policy_core.members.chunk.normalise import resized
+from policy_core.observation.images import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +27,7 @@ class Row:
         tensors: Inputs and outputs of the model by name, without batch axis; they may be views
             that hold until the next row.
         sensed: What was measured, as far as the source knows it, by field of
-            `policy_inference.core.state.RobotState`: joint_pos, joint_vel [joints], and
+            `policy_core.observation.state.RobotState`: joint_pos, joint_vel [joints], and
             velocity_command [3] if the contract has it.
     """
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import OnnxModel
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract, Observation, Term
-from policy_inference.bundle.terms import TERMS, TermSpec, term_names
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract, Observation, Term
+from policy_core.bundle.terms import TERMS, TermSpec, term_names
+from policy_core.interfaces import F64
+from policy_core.observation.rows import ObservationBuilder
+from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.observation import ObservationBuilder
-from policy_inference.core.state import RobotState
-from policy_inference.interfaces import F64
 
 LONG_RUN_S = 3600.0
 """Ticks are counted for so long, unless the contract or the model bounds them."""

@@ -32,13 +32,13 @@ from model_tools.make.parity import (
     replayed_rows,
 )
 from model_tools.make.unrecorded import drawn_rows
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle, parse_contract
-from policy_inference.bundle.schema import load_yaml, read_bytes
-from policy_inference.bundle.verified import sha256_of
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import load_bundle, parse_contract
+from policy_core.bundle.schema import load_yaml, read_bytes
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BundleError
 from policy_inference.comparison.rows import Rows, evenly
-from policy_inference.errors import BundleError
 from policy_inference.kinds.joint import JointKind
 
 REFERENCE, FEWEST_GOLDEN = "onnx", 16

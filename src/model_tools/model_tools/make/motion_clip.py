@@ -14,8 +14,8 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_arrays
 from model_tools.make.importers.anchor import base_of, body_poses
-from policy_inference.bundle.clip import BODY_ARRAYS, JOINT_ARRAYS
-from policy_inference.interfaces import Tensor
+from policy_core.bundle.clip import BODY_ARRAYS, JOINT_ARRAYS
+from policy_core.interfaces import Tensor
 
 _POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
 """First columns of a CSV: the pose of the base, m and a quaternion."""

@@ -21,12 +21,12 @@ from model_tools.files.arrays import (
     read_arrays,
 )
 from model_tools.files.contract_text import models_of, remove_section, set_section
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_core.errors import PolicyError
+from policy_core.interfaces import F32, Tensor
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_inference.comparison.open_loop import joints
 from policy_inference.comparison.rows import Rows, play
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import F32, Tensor
 from policy_inference.kinds.joint import JointKind
 
 TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4

@@ -15,15 +15,15 @@ from model_tools.files.terms import last_ticks
 from model_tools.make.nominal import HealthyRun, MeasuredRuns
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
 from model_tools.simulation.robot import LITE3, PUSH_S, SimulatedRobot, push_from
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.clip import MotionClip
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.state_fields import STATE_FIELDS
+from policy_core.interfaces import F64, Mode
+from policy_core.members.joint import JointPolicy
+from policy_core.observation.state import EXTERNAL, LAST_OUTPUT, RobotState
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.clip import MotionClip
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import EXTERNAL, LAST_OUTPUT, RobotState
-from policy_inference.interfaces import F64, Mode
 from robot_sim.errors import SimError
 from robot_sim.faults import Fault, FaultPlan
 from robot_sim.metrics import WalkMetrics, measure

@@ -13,8 +13,8 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.ordering import Message
-from policy_inference.bundle.state_fields import COMMAND
-from policy_inference.core.wire import Decode, peek_stamp_ns
+from policy_core.bundle.state_fields import COMMAND
+from policy_inference.messages.wire import Decode, peek_stamp_ns
 from policy_inference.nodes.rclpy_gaps import full_name, never_called, take_message
 from policy_inference.nodes.sampling import decoder_for, message_class
 

@@ -23,10 +23,10 @@ from model_tools.files.bags.bag_replay import Replay, input_types
 from model_tools.files.bags.ordering import Ordering
 from model_tools.files.rows import Row
 from model_tools.nodes.listener import InputListener
-from policy_inference.assembly.observation import Arrival
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.state_fields import COMMAND
-from policy_inference.core.wire import Decode
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.state_fields import COMMAND
+from policy_core.observation.pairing import Arrival
+from policy_inference.messages.wire import Decode
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet
 
 _LOOK_S = 0.1

@@ -10,8 +10,9 @@ from types import TracebackType
 
 from model_tools.simulation.controlled import ControlledPolicy
 from model_tools.simulation.robot import LITE3, SimulatedRobot
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_core.bundle.bundle import JointBundle
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Backend
 from policy_inference.flight.description import flight_of, settings_of
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
@@ -25,7 +26,6 @@ from policy_inference.flight.sensors import (
     SensorMessages,
 )
 from policy_inference.flight.tap import Tap
-from policy_inference.interfaces import F64, Backend
 from robot_sim.drives import DriveCommand
 from robot_sim.world import Sensors
 

@@ -14,8 +14,8 @@ from model_tools.errors import ToolError
 from model_tools.prove.recorded_flight import RecordedPolicy
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
 from model_tools.simulation.robot import LITE3, SimulatedRobot, WalkCase, WalkLimits
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.interfaces import Backend, Mode, Tensor
+from policy_core.bundle.bundle import JointBundle
+from policy_core.interfaces import Backend, Mode, Tensor
 from robot_sim.faults import FaultPlan
 from robot_sim.metrics import SETTLE_S, measure, velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad

@@ -22,8 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from model_tools.errors import ToolError
 from model_tools.ship.http_access import fetch
-from policy_inference.bundle.schema import load_yaml
-from policy_inference.errors import printable
+from policy_core.bundle.schema import load_yaml
+from policy_core.errors import printable
 
 HEALTHY, BAD, UNKNOWN = "healthy", "bad", "unknown"
 EXIT_STATUS = {HEALTHY: 0, BAD: 1, UNKNOWN: ToolError.exit_status}

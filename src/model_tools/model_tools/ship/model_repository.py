@@ -17,10 +17,10 @@ from pathlib import Path
 import yaml
 
 from model_tools.files.outputs import new_folder
+from policy_core.bundle.bundle import AnyBundle, ChunkBundle, served_name
+from policy_core.bundle.contract import Tensor
+from policy_core.errors import BackendError
 from policy_inference.backends.registry import artifacts_for
-from policy_inference.bundle.bundle import AnyBundle, ChunkBundle, served_name
-from policy_inference.bundle.contract import Tensor
-from policy_inference.errors import BackendError
 from policy_inference.open_inference import POLICY_SHA256
 
 MODEL, KSERVE = "onnx", "kserve.yaml"

@@ -14,24 +14,24 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.simulation.robot import LITE3, SimulatedRobot
-from policy_inference.bundle.bundle import JointBundle, SetBundle
-from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS
-from policy_inference.core.controller import Controller
-from policy_inference.core.guard import Rule
-from policy_inference.core.joint_order import JointOrder
-from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
-from policy_inference.core.policy import joint_controller
-from policy_inference.core.sets.controller import (
+from policy_core.bundle.bundle import JointBundle, SetBundle
+from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS
+from policy_core.control.controller import Controller
+from policy_core.errors import PolicyError, RefusedError
+from policy_core.guard.bounds import Rule
+from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Backend, JointTargets, Mode, Tensor
+from policy_core.members.joint import joint_controller
+from policy_core.observation.joint_order import JointOrder
+from policy_core.observation.state import StateVector
+from policy_core.sets.controller import (
     SensedState,
     SetRequests,
     policy_set_of,
     set_controller,
     set_inputs,
 )
-from policy_inference.core.sets.policy import PolicySet
-from policy_inference.core.state import StateVector
-from policy_inference.errors import PolicyError, RefusedError
-from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
+from policy_core.sets.policy import PolicySet
 from robot_sim.drives import DriveCommand
 from robot_sim.world import Sensors
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.bundle import HostedContract
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS
-from policy_inference.core.state import RobotState
+from policy_core.bundle.bundle import HostedContract
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.state_fields import JOINT_STATES, STATE_TOPICS
+from policy_core.observation.state import RobotState
 from robot_sim.faults import Fault
 from robot_sim.figures import LeggedRobot, load_robot
 from robot_sim.ground import LEVEL, Ground

@@ -17,8 +17,8 @@ import pytest
 
 from model_tools import cli
 from model_tools.files.row_files import read_rows
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..small_bag import every, joint_states, write_bag

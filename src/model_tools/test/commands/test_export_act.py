@@ -11,8 +11,8 @@ import pytest
 
 from model_tools.cli import main
 from model_tools.make.act.graphs import POLICY, VISION
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..files.lerobot.small_dataset import HEIGHT, WIDTH, write_dataset

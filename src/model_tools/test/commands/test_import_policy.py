@@ -13,8 +13,8 @@ import yaml
 from model_tools import cli
 from model_tools.commands import import_policy
 from model_tools.make.importers.joints import ORDERS
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..make.importers.conftest import ANSWERS

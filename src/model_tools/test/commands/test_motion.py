@@ -13,7 +13,7 @@ import pytest
 
 from model_tools import cli
 from model_tools.files.arrays import write_arrays
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 from robot_sim.figures import load_robot
 from robot_sim.model import build_model
 from testkit.wording import check_wording

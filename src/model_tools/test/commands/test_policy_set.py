@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from model_tools import cli
-from policy_inference.bundle.bundle import SetBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.errors import BundleError
+from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BundleError
 from testkit.wording import check_wording
 
 from ..tiny_bundle import make_bundle

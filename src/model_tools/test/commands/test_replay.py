@@ -13,9 +13,9 @@ import pytest
 
 from model_tools import cli
 from model_tools.prove.recorded_flight import RecordedPolicy
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 from robot_sim.faults import Fault, FaultPlan
 from robot_sim.walk import walk
 from robot_sim.world import World

@@ -10,11 +10,11 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_arrays, sensed
-from policy_inference.bundle.arrays import unpacked_arrays
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.state_fields import STATE_FIELDS
-from policy_inference.errors import BundleError
+from policy_core.bundle.arrays import unpacked_arrays
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.state_fields import STATE_FIELDS
+from policy_core.errors import BundleError
 from testkit.wording import refusal
 
 from ..tiny_bundle import make_bundle

@@ -26,9 +26,9 @@ from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.blocks import indexed_files
 from model_tools.files.row_files import BagSource
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64
 from testkit.wording import refusal
 
 from ..small_bag import MS, TYPES, Said, command, every, imus, joint_states, scan, write_bag

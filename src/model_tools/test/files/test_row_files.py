@@ -12,10 +12,10 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.files.row_files import read_rows, save_rows
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32, F64
 from policy_inference.comparison.rows import Rows
-from policy_inference.interfaces import F32, F64
 from testkit.wording import refusal
 
 from ..tiny_bundle import make_bundle, observations

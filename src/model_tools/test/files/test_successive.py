@@ -16,14 +16,14 @@ from model_tools.files.observation_sources import DatasetSource
 from model_tools.files.rows import RecordedObservation, successive
 from model_tools.make.act.golden_rows import recorded_rows
 from model_tools.prove.calibration.graph_samples import collect_samples
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract, Denoising, StepTime
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32, Tensor
+from policy_core.members.chunk.graphs import ChunkGraphs
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract, Denoising, StepTime
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.chunks import observation_at
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.chunks.graphs import ChunkGraphs
-from policy_inference.interfaces import F32, Tensor
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 from .lerobot.small_dataset import colour, state, write_dataset

@@ -12,10 +12,10 @@ import pytest
 from model_tools.files.terms import term_columns, value_name
 from model_tools.make.nominal import unmoved
 from model_tools.prove.calibration.collection import Fields
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle, parse_contract
-from policy_inference.bundle.schema import read_bytes
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import load_bundle, parse_contract
+from policy_core.bundle.schema import read_bytes
 from policy_inference.comparison.rows import Rows
 
 from ..tiny_bundle import columns, make_bundle

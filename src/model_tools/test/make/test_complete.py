@@ -23,10 +23,10 @@ from model_tools.files.arrays import write_arrays
 from model_tools.make.complete import Completion, make_bundle
 from model_tools.make.nominal import MeasuredRuns, recorded_runs
 from model_tools.make.unrecorded import drawn_rows, simulated_walks
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.errors import PolicyError
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import PolicyError
 from testkit.wording import check_wording, refusal
 
 from ..tiny_bundle import make_counting_bundle

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from model_tools.errors import ToolError
 from model_tools.make.parity import difference, random_rows, read_rows
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 from testkit.wording import refusal
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)

@@ -15,8 +15,8 @@ from model_tools.commands.bundle_arguments import add_robot, robot_of
 from model_tools.errors import ToolError
 from model_tools.make.unrecorded import source_of, walks
 from model_tools.simulation.robot import LITE3, SimulatedRobot
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from robot_sim.figures import figures_file
 from testkit.wording import check_wording, refusal
 

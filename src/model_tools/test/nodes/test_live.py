@@ -26,8 +26,8 @@ from model_tools.errors import ToolError
 from model_tools.files.row_files import BagSource
 from model_tools.files.rows import RowSource
 from model_tools.nodes.live import LiveSource
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, refusal
 
 from ..small_bag import MS, Said, command, every, imus, joint_states, write_bag

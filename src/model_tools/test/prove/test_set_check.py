@@ -15,8 +15,8 @@ import yaml
 
 from model_tools import cli
 from model_tools.prove.set_check import SetTransition, SetTransitionResult, stricter, way_around
-from policy_inference.bundle.contract import VelocityCommand
-from policy_inference.bundle.set_contract import EntryConditions, Transition
+from policy_core.bundle.contract import VelocityCommand
+from policy_core.bundle.set_contract import EntryConditions, Transition
 from testkit.wording import check_wording
 
 BUNDLES = Path(__file__).resolve().parents[4] / "config" / "bundles"

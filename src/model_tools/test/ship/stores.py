@@ -27,7 +27,7 @@ from model_tools import cli
 from model_tools.ship.store.activation import way_back
 from model_tools.ship.store.installed import models_in
 from model_tools.ship.store.inventory import verify
-from policy_inference.bundle.store import current_version, versions_of
+from policy_core.bundle.store import current_version, versions_of
 from testkit.wording import check_wording
 
 NAME = "tiny"

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
+from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_models
 from policy_inference.backends.remote.oip_model import read_oip_model
-from policy_inference.bundle.bundle import ChunkBundle, JointBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.parity import require_parity
 from testkit.wording import check_wording

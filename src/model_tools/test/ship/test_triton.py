@@ -23,14 +23,14 @@ import onnxruntime
 import pytest
 
 from model_tools.cli import main
+from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import open_models
 from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
-from policy_inference.bundle.bundle import ChunkBundle, JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.parity import require_parity

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model_tools.simulation.controlled import SensedRobot
-from policy_inference.bundle.state_fields import STATE_FIELDS, StateField
-from policy_inference.core.state import StateVector
+from policy_core.bundle.state_fields import STATE_FIELDS, StateField
+from policy_core.observation.state import StateVector
 from robot_sim.world import World
 
 SENSORS = World(pose="standing").sense()

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from policy_inference.errors import BackendError, PolicyError
-from policy_inference.interfaces import Tensor, TensorSpec
+from policy_core.errors import BackendError, PolicyError
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 
 if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
-    from policy_inference.bundle.contract import Artifact
+    from policy_core.bundle.contract import Artifact
 
 THIS_MACHINE = Machine()
 WARM_UP_S = 5.0

@@ -20,11 +20,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from policy_core.errors import BackendError, LateRunError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, WARM_UP_S, BackendBase
 from policy_inference.backends.child_process import ChildProcess, talk_through
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
-from policy_inference.errors import BackendError, LateRunError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.processes import end_with_parent
 
 OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import policy_inference
-from policy_inference.errors import printable
+from policy_core.errors import printable
 from policy_inference.processes import PrivateFolder
 
 LEAVE_TIMEOUT_S = 2.0

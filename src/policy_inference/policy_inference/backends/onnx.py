@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
+from policy_core.onnx_file import LARGEST_BYTES, require_whole
+from policy_core.safe_files import read_at_most
 from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.contract import Artifact
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
-from policy_inference.onnx_file import LARGEST_BYTES, require_whole
-from policy_inference.safe_files import read_at_most
 
 
 class OnnxBackend(BackendBase):

@@ -10,15 +10,15 @@ from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from policy_core.bundle.bundle import Bundle, JointBundle, ModelFiles
+from policy_core.bundle.contract import Artifact
+from policy_core.bundle.verified import verified, verified_copy
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.bundle.bundle import Bundle, JointBundle, ModelFiles
-from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.verified import verified, verified_copy
 from policy_inference.entry_points import loaded, registered
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 from policy_inference.processes import PrivateFolder

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 
 MAGIC = b"RKNN"
 STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}

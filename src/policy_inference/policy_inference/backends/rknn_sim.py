@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.rknn_file import MAGIC
 from policy_inference.backends.rknn_toolkit.build import ToolkitError, build, call, toolkit_version
@@ -27,13 +29,11 @@ from policy_inference.backends.rknn_toolkit.diagnosis import explain
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
 from policy_inference.backends.rknn_toolkit.python import VARIABLE, toolkit_python
 from policy_inference.backends.rknn_toolkit.recipe import FLOAT, MODEL, Recipe, unpack
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 
 if TYPE_CHECKING:  # the toolkit's own Python has nothing that a contract needs
-    from policy_inference.bundle.contract import Artifact
+    from policy_core.bundle.contract import Artifact
 
 _TARGET, _SUFFIX = "rk3588", ".zip"
 

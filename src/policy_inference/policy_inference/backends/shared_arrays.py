@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from policy_inference.errors import printable
-from policy_inference.interfaces import Tensor, TensorSpec
+from policy_core.errors import printable
+from policy_core.interfaces import Tensor, TensorSpec
 
 _ALIGNED, _TEXT_SIZE = 64, 4096
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL

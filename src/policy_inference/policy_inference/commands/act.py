@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from policy_inference.command_line import add_backend_options
 
 if TYPE_CHECKING:
-    from policy_inference.bundle.chunk_contract import ChunkContract
+    from policy_core.bundle.chunk_contract import ChunkContract
 
 _NODE = "/act_policy_node"
 
@@ -93,9 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status of what ended first."""
+    from policy_core.errors import PolicyError
     from policy_inference.command_line import show
     from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
-    from policy_inference.errors import PolicyError
     from policy_inference.processes import ProcessGroup
 
     contract = contract_of(given.bundle)
@@ -145,7 +145,7 @@ def ros_arguments(parameters: Mapping[str, object], more: Sequence[str] = ()) ->
 
 def _check(given: argparse.Namespace, contract: ChunkContract) -> None:
     """Refuse what the node would refuse, before a camera is opened."""
-    from policy_inference.errors import PolicyError
+    from policy_core.errors import PolicyError
 
     if given.fps is not None and given.fps != contract.rate_hz:
         raise PolicyError(

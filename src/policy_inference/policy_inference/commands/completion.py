@@ -17,9 +17,9 @@ from typing import Any
 import argcomplete
 from argcomplete.completers import FilesCompleter
 
+from policy_core.bundle.load import shipped_names
+from policy_core.bundle.store import store_root, versions_of
 from policy_inference.backends.registry import available
-from policy_inference.bundle.load import shipped_names
-from policy_inference.bundle.store import store_root, versions_of
 
 _BUNDLES = frozenset(("bundle", "bundles", "baseline", "path", "reference"))
 """Arguments that take a folder or a name; those of `install` and `push` take a folder only."""

@@ -15,15 +15,15 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.contract import Artifact
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError, BundleError, PolicyError
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import NOT_EXAMINED, artifacts_of, available, examined
-from policy_inference.bundle.bundle import Bundle
-from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import load_bundle
 from policy_inference.command_line import CommandResult
 from policy_inference.commands.output import refuse_unwritable, sendable, write_new
 from policy_inference.entry_points import loaded
-from policy_inference.errors import BackendError, BundleError, PolicyError
 from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.middleware import examine_ros

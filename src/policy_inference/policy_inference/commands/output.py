@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from policy_inference.errors import PolicyError
-from policy_inference.safe_files import PREFIX, whole_file
+from policy_core.errors import PolicyError
+from policy_core.safe_files import PREFIX, whole_file
 
 
 def write_new(path: Path, data: Any, force: bool) -> None:

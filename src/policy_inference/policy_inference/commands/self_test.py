@@ -44,10 +44,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         As in the file.
     """
+    from policy_core.bundle.load import bundle_folder, load_bundle
+    from policy_core.errors import BackendError, PolicyError
     from policy_inference.backends.registry import parse_options, require_known
-    from policy_inference.bundle.load import bundle_folder, load_bundle
     from policy_inference.commands.output import refuse_unwritable, sendable, write_new
-    from policy_inference.errors import BackendError, PolicyError
     from policy_inference.self_test.document import document
     from policy_inference.self_test.run import SelfTestRequest, self_test
     from policy_inference.self_test.text import lines

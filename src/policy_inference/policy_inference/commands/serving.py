@@ -19,8 +19,8 @@ from importlib.metadata import version
 
 import numpy as np
 
+from policy_core.errors import BackendError
 from policy_inference.backends.registry import parse_options
-from policy_inference.errors import BackendError
 from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import lock_memory, set_cpu_affinity, set_realtime_priority
 from policy_inference.processes import stopped_by_signals

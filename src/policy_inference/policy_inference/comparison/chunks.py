@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.bundle.chunk_contract import (
+from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
     GOLDEN_ENVIRONMENT,
@@ -18,14 +18,14 @@ from policy_inference.bundle.chunk_contract import (
     GOLDEN_STATE,
     ChunkContract,
 )
-from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.expected import ComparisonLimits
+from policy_core.bundle.contract import Artifact
+from policy_core.bundle.expected import ComparisonLimits
+from policy_core.interfaces import F32, F64, Backend, Tensor
+from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
+from policy_core.members.chunk.normalise import Units, VectorNormaliser
 from policy_inference.comparison.limits import Check, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, judge
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
-from policy_inference.core.chunks.normalise import Units, VectorNormaliser
-from policy_inference.interfaces import F32, F64, Backend, Tensor
 
 _FLOATS, _BYTES = (
     ComparisonLimits(max_abs=0.05, cosine_min=0.999),

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from math import radians
 from typing import TypeVar
 
-from policy_inference.bundle.bundle import AnyContract
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.expected import ClosedLoopLimits, ComparisonLimits
-from policy_inference.errors import BundleError, Problem
+from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.expected import ClosedLoopLimits, ComparisonLimits
+from policy_core.errors import BundleError, Problem
 
 _INT8 = ComparisonLimits(rmse=0.1, cosine_min=0.9)
 # Measured with a 45-512-256-128-12 walking policy; float32 differs by the order of summation only.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.expected import ComparisonLimits
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.expected import ComparisonLimits
+from policy_core.interfaces import F64, Tensor
 from policy_inference.comparison.limits import Check
-from policy_inference.interfaces import F64, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.bundle.contract import StatePair
-from policy_inference.core.recurrent import RecurrentState
-from policy_inference.interfaces import F64, Backend, Tensor
+from policy_core.bundle.contract import StatePair
+from policy_core.interfaces import F64, Backend, Tensor
+from policy_core.members.recurrent import RecurrentState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,7 +26,7 @@ class Rows:
             policy what it observes, named as in `ChunkBundle.golden`.
         outputs: What the reference gave, in the same way; empty where that was not recorded.
         sensed: What was measured, as far as it was recorded [rows, size], by field of
-            `policy_inference.core.state.RobotState`, joints in the contract's order.
+            `policy_core.observation.state.RobotState`, joints in the contract's order.
         breaks: Rows that do not follow the one before: another run, or ticks are missing.
     """
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from policy_inference.bundle.bundle import Bundle
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.controller import Controller
-from policy_inference.core.limits import Limits
-from policy_inference.interfaces import Backend
+from policy_core.bundle.bundle import Bundle
+from policy_core.control.controller import Controller
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Backend
+from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.system import board, release
 

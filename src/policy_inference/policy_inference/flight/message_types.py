@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore

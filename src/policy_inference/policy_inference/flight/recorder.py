@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy_inference.core.controller import Controller
-from policy_inference.core.guard import FIRST_AWAITED
-from policy_inference.errors import RefusedError
+from policy_core.control.controller import Controller
+from policy_core.errors import RefusedError
+from policy_core.guard.bounds import FIRST_AWAITED
+from policy_core.interfaces import JointTargets
 from policy_inference.flight.description import Flight
 from policy_inference.flight.recording_folder import RecordingFolder
 from policy_inference.flight.recording_writer import Cause, News, RecordingWriter
 from policy_inference.flight.ring import MAX_WIRE_BYTES, PolicyTap, Ring, ShadowAnswer, Wire
-from policy_inference.interfaces import JointTargets
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore

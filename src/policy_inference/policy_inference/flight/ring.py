@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.core.controller import Controller
-from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
+from policy_core.control.controller import Controller
+from policy_core.interfaces import F64, JointTargets, Mode, Tensor
 
 Wire = tuple[bytes | None, ...]
 """The messages that came in a tick, by topic, as they came over the wire; None: no new one."""

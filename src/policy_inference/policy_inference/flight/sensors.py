@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from policy_inference.bundle import state_fields
+from policy_core.bundle import state_fields
+from policy_core.interfaces import F64
 from policy_inference.flight.description import Topic
-from policy_inference.interfaces import F64
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from policy_core.interfaces import F64, Backend, Policy, Tensor
 from policy_inference.flight.ring import InferenceResult, Ring
-from policy_inference.interfaces import F64, Backend, Policy, Tensor
 
 if TYPE_CHECKING:  # a joint policy's node needs nothing of images
-    from policy_inference.core.chunks.worker import Outcome, Request, Worker
+    from policy_core.members.chunk.worker import Outcome, Request, Worker
 
 
 class Tap:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from policy_core.interfaces import FAULT_MODES, Mode, OnFault, Tensor
 from policy_inference.flight.description import Flight
 from policy_inference.flight.ring import FlightTick, InferenceResult, ShadowAnswer
-from policy_inference.interfaces import FAULT_MODES, Mode, OnFault, Tensor
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore

@@ -13,13 +13,34 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.bundle.bundle import CONTRACT_FILE, ChunkBundle
+from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
+from policy_core.bundle.contract import Artifact
+from policy_core.bundle.state_fields import LEADER
+from policy_core.errors import BundleError, PolicyError, Problem
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Backend, Mode, Tensor
+from policy_core.members.chunk.controller import (
+    ChunkRuntime,
+    camera_input,
+    chunk_controller,
+    state_sizes,
+    worker_of,
+)
+from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.observation_sync import FrameBuffer, Snapshot
+from policy_core.members.chunk.settings import (
+    ChunkSettings,
+    check_settings,
+    require_ensemble_speed,
+    require_real_time_speed,
+    steps_of,
+)
+from policy_core.observation.distribution import DistributionWatch, watched_state
+from policy_core.observation.images import Frame
 from policy_inference.backends.base import WARM_UP_S, timed_runs
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, open_models
-from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
-from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
-from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.state_fields import LEADER
 from policy_inference.comparison.chunks import (
     chunk_checks,
     chunk_differences,
@@ -31,29 +52,8 @@ from policy_inference.comparison.chunks import (
 from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.chunks.controller import (
-    ChunkRuntime,
-    camera_input,
-    chunk_controller,
-    state_sizes,
-    worker_of,
-)
-from policy_inference.core.chunks.graphs import Inference
-from policy_inference.core.chunks.observation_sync import FrameBuffer, Snapshot
-from policy_inference.core.chunks.settings import (
-    ChunkSettings,
-    check_settings,
-    require_ensemble_speed,
-    require_real_time_speed,
-    steps_of,
-)
-from policy_inference.core.distribution import DistributionWatch, watched_state
-from policy_inference.core.images import Frame
-from policy_inference.core.limits import Limits
-from policy_inference.errors import BundleError, PolicyError, Problem
 from policy_inference.flight.description import settings_of
 from policy_inference.flight.tap import WorkerTap
-from policy_inference.interfaces import Backend, Mode, Tensor
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 FEWEST_ROWS = 2

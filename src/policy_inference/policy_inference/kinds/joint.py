@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_core.bundle.contract import Artifact, JointContract
+from policy_core.errors import BundleError, Problem
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Backend, Tensor
+from policy_core.members.joint import joint_controller
+from policy_core.observation.distribution import DistributionWatch, watched_inputs
+from policy_core.observation.state import RobotState
 from policy_inference.backends.registry import Options, open_models
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
-from policy_inference.bundle.contract import Artifact, JointContract
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import Difference, joint_differences, judge
 from policy_inference.comparison.rows import Rows, play
-from policy_inference.core.distribution import DistributionWatch, watched_inputs
-from policy_inference.core.limits import Limits
-from policy_inference.core.policy import joint_controller
-from policy_inference.core.state import RobotState
-from policy_inference.errors import BundleError, Problem
 from policy_inference.flight.tap import Tap
-from policy_inference.interfaces import Backend, Tensor
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 FEWEST_ROWS = 8

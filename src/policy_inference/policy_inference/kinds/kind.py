@@ -10,13 +10,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.bundle.contract import Artifact
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Backend, Tensor
 from policy_inference.backends.registry import Options
-from policy_inference.bundle.contract import Artifact
 from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.limits import Limits
-from policy_inference.interfaces import Backend, Tensor
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 
 P = TypeVar("P", bound=OpenedPolicy[Any])

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from policy_inference.bundle.bundle import Bundle
+from policy_core.bundle.bundle import Bundle
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kind import PolicyKind

@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
 
+from policy_core.bundle.bundle import Bundle
+from policy_core.control.controller import Controller
+from policy_core.errors import RefusedError
+from policy_core.guard.limits import Limits, StricterLimits
+from policy_core.latency import LatencyWindow
+from policy_core.observation.distribution import DistributionWatch
+from policy_core.sets.policy import SetReport
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, parse_options
-from policy_inference.bundle.bundle import Bundle
-from policy_inference.core.controller import Controller
-from policy_inference.core.distribution import DistributionWatch
-from policy_inference.core.latency import LatencyWindow
-from policy_inference.core.limits import Limits, StricterLimits
-from policy_inference.core.sets.policy import SetReport
-from policy_inference.core.trial.record import VersionTrial
-from policy_inference.errors import RefusedError
 from policy_inference.flight.description import settings_of
 from policy_inference.flight.ring import PolicyTap
+from policy_inference.trial.record import VersionTrial
 
 B = TypeVar("B", bound=Bundle)
 COMMAND_RANGE = "trial.command_range"

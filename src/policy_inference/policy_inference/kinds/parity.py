@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from policy_core.errors import BackendError
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Backend
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import artifacts_for
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.limits import Limits
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Backend
 from policy_inference.kinds.kind import P, PolicyKind
 from policy_inference.kinds.opening import B, OpenRequest
 

@@ -12,19 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options, open_models
-from policy_inference.bundle.bundle import AnyBundle, ChunkBundle, JointBundle, SetBundle
-from policy_inference.bundle.contract import Artifact
-from policy_inference.comparison.limits import Check
-from policy_inference.comparison.open_loop import Difference
-from policy_inference.comparison.rows import Rows
-from policy_inference.core.chunks.controller import camera_input
-from policy_inference.core.chunks.observation_sync import FrameBuffer
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.limits import Limits, limits_in_force
-from policy_inference.core.sets.chunk_member import ChunkMember, ChunkRunner
-from policy_inference.core.sets.controller import (
+from policy_core.bundle.bundle import AnyBundle, ChunkBundle, JointBundle, SetBundle
+from policy_core.bundle.contract import Artifact
+from policy_core.guard.limits import Limits, limits_in_force
+from policy_core.interfaces import Backend, Tensor
+from policy_core.members.chunk.controller import camera_input
+from policy_core.members.chunk.observation_sync import FrameBuffer
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
+from policy_core.sets.controller import (
     SensedState,
     SetRequests,
     cameras_of,
@@ -32,10 +28,14 @@ from policy_inference.core.sets.controller import (
     set_controller,
     set_inputs,
 )
-from policy_inference.core.sets.policy import PolicySet, SetReport
+from policy_core.sets.policy import PolicySet, SetReport
+from policy_inference.backends.opened_models import OpenedModels
+from policy_inference.backends.registry import Options, open_models
+from policy_inference.comparison.limits import Check
+from policy_inference.comparison.open_loop import Difference
+from policy_inference.comparison.rows import Rows
 from policy_inference.flight.description import chunk_settings
 from policy_inference.flight.tap import SetTap
-from policy_inference.interfaces import Backend, Tensor
 from policy_inference.kinds.chunk import ENDED_WORKER, ChunkKind, OpenedInference
 from policy_inference.kinds.joint import JointKind, deadline_in_tick_s
 from policy_inference.kinds.kind import PolicyKind

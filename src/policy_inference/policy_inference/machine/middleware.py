@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from policy_inference.errors import PolicyError, did_you_mean
+from policy_core.errors import PolicyError, did_you_mean
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine, module_found
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 """Of mlockall(2), the same on x86 and ARM."""

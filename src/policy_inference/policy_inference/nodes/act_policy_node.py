@@ -21,10 +21,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from policy_inference.bundle.state_fields import LEADER
-from policy_inference.core.chunks.takeover import HAND_BACK, TAKE_OVER
-from policy_inference.errors import PolicyError, RefusedError
-from policy_inference.interfaces import Mode
+from policy_core.bundle.state_fields import LEADER
+from policy_core.errors import PolicyError, RefusedError
+from policy_core.interfaces import Mode
+from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER
 from policy_inference.kinds.chunk import ChunkKind, OpenedChunkPolicy
 from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
 from policy_inference.nodes.chunk_reports import ChunkReports

@@ -10,13 +10,13 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from policy_inference.assembly.freshness import Input
-from policy_inference.core.chunks.controller import camera_input
-from policy_inference.core.chunks.observation_sync import FrameBuffer
-from policy_inference.core.controller import Controller
-from policy_inference.core.images import frame_of
-from policy_inference.core.messages import stamp_ns
-from policy_inference.errors import RobotError
+from policy_core.control.controller import Controller
+from policy_core.errors import RobotError
+from policy_core.members.chunk.controller import camera_input
+from policy_core.members.chunk.observation_sync import FrameBuffer
+from policy_core.observation.freshness import Input
+from policy_core.observation.images import frame_of
+from policy_inference.messages.readers import stamp_ns
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Sampled, SampleGroup

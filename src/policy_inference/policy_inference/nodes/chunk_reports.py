@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from policy_msgs.msg import ActionChunk
 from rclpy.node import Node
 
-from policy_inference.core.chunks.controller import camera_input
-from policy_inference.core.chunks.policy import InferredChunk
-from policy_inference.interfaces import JointTargets, Mode
+from policy_core.interfaces import JointTargets, Mode
+from policy_core.members.chunk.controller import camera_input
+from policy_core.members.chunk.policy import InferredChunk
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import set_stamp

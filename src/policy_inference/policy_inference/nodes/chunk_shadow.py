@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from policy_inference.interfaces import Mode, ShadowMode
+from policy_core.interfaces import Mode, ShadowMode
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.nodes.shadow import NodeShadow

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from policy_inference.errors import PolicyError, RefusedError
+from policy_core.errors import PolicyError, RefusedError
 from policy_inference.nodes.pacing import Pacer, Tick
 
 _TICK_WITHIN_S = 0.5

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import decoder_for
 

@@ -21,12 +21,12 @@ from policy_msgs.msg import ContactForces
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
-from policy_inference.errors import PolicyError, RefusedError
+from policy_core.errors import PolicyError, RefusedError
+from policy_core.interfaces import JointTargets
 from policy_inference.flight.description import Topic, flight_of
 from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.recording_writer import News
-from policy_inference.interfaces import JointTargets
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.pacing import Tick

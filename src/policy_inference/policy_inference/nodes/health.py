@@ -4,13 +4,13 @@
 
 from collections.abc import Mapping
 
+from policy_core.bundle.statements import RevocationWatch
+from policy_core.control.controller import ControllerStatus
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import Mode
+from policy_core.latency import LatencyWindow, TickSlowness
+from policy_core.observation.distribution import DistributionWatch
 from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.statements import RevocationWatch
-from policy_inference.core.controller import ControllerStatus
-from policy_inference.core.distribution import DistributionWatch
-from policy_inference.core.guard import Rule
-from policy_inference.core.latency import LatencyWindow, TickSlowness
-from policy_inference.interfaces import Mode
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.sensors import Host
 from policy_inference.machine.telemetry import TelemetryReader, likely_causes

@@ -13,7 +13,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rosgraph_msgs.msg import Clock
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.nodes.rclpy_gaps import Logger
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -19,7 +19,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor
 from rclpy.task import Future
 
-from policy_inference.errors import PolicyError, RefusedError
+from policy_core.errors import PolicyError, RefusedError
 from policy_inference.kinds.kind import P
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos

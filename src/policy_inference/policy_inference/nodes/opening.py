@@ -8,15 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.signature import trusted_keys
-from policy_inference.bundle.statements import revocation_of
-from policy_inference.core.limits import effort_limit, limits_in_force
-from policy_inference.core.motions import Stand
-from policy_inference.core.replacing import require_replaceable
-from policy_inference.core.trial.journal import TrialEvent, append_event, this_process
-from policy_inference.core.trial.record import TrialState, VersionTrial, trial_of_bundle
-from policy_inference.errors import RefusedError
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.signature import trusted_keys
+from policy_core.bundle.statements import revocation_of
+from policy_core.control.motions import Stand
+from policy_core.control.replacing import require_replaceable
+from policy_core.errors import RefusedError
+from policy_core.guard.limits import effort_limit, limits_in_force
 from policy_inference.kinds.kind import P, PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 from policy_inference.kinds.parity import open_proven
@@ -24,6 +22,8 @@ from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.self_test.reading import rehearse
+from policy_inference.trial.journal import TrialEvent, append_event, this_process
+from policy_inference.trial.record import TrialState, VersionTrial, trial_of_bundle
 
 
 def open_policy(

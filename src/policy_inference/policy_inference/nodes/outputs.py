@@ -19,10 +19,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from policy_inference.bundle.bundle import HostedContract
-from policy_inference.core.command_writer import JointCommandWriter
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
+from policy_core.bundle.bundle import HostedContract
+from policy_core.errors import PolicyError
+from policy_core.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
+from policy_inference.messages.command_writer import JointCommandWriter
 from policy_inference.nodes import qos
 
 Builder = Callable[[JointTargets, int], Any]

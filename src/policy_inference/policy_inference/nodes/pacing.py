@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rosgraph_msgs.msg import Clock
 
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from policy_inference.nodes.sampling import Arrivals, Sampled
 
 _SLICE_NS = 50_000_000

@@ -25,8 +25,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
 
+from policy_core.errors import PolicyError
 from policy_inference.command_line import CommandParser
-from policy_inference.errors import PolicyError
 
 _SAFETY = "safety."
 

@@ -26,10 +26,10 @@ from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import Trigger
 
-from policy_inference.core.controller import Controller
-from policy_inference.core.guard import Rule
-from policy_inference.errors import PolicyError, RefusedError
-from policy_inference.interfaces import JointTargets, Mode
+from policy_core.control.controller import Controller
+from policy_core.errors import PolicyError, RefusedError
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import JointTargets, Mode
 from policy_inference.kinds.kind import P, PolicyKind
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.machine.scheduling import RealTime

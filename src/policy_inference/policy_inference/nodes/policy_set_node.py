@@ -26,10 +26,10 @@ from typing import Any
 from policy_msgs.srv import SwitchState
 from std_msgs.msg import String
 
-from policy_inference.core.guard import FIRST_AWAITED
-from policy_inference.core.sets.chunk_member import ChunkMember
-from policy_inference.errors import RefusedError, RobotError
-from policy_inference.interfaces import JointTargets, Mode
+from policy_core.errors import RefusedError, RobotError
+from policy_core.guard.bounds import FIRST_AWAITED
+from policy_core.interfaces import JointTargets, Mode
+from policy_core.sets.chunk_member import ChunkMember
 from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind
 from policy_inference.nodes import qos
 from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras

@@ -19,7 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.rclpy_gaps import Logger

@@ -18,7 +18,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.impl.logging_severity import LoggingSeverity
 from rclpy.node import Node
 
-from policy_inference.errors import printable
+from policy_core.errors import printable
 
 UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
 """What ROS calls the node of an endpoint that has none, or of which it does not know it yet."""

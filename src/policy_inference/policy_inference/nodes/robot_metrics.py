@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.metrics_server import MetricsServer
 from policy_inference.nodes import qos

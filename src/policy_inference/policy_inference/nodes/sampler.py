@@ -8,11 +8,11 @@ from typing import Any
 
 from rclpy.node import Node
 
-from policy_inference.assembly.freshness import Input
-from policy_inference.bundle.state_fields import COMMAND, TWIST_STAMPED, velocity_of
-from policy_inference.core.controller import Controller
-from policy_inference.core.messages import MessageReader, message_types, stamp_ns, state_reader
-from policy_inference.errors import RobotError
+from policy_core.bundle.state_fields import COMMAND, TWIST_STAMPED, velocity_of
+from policy_core.control.controller import Controller
+from policy_core.errors import RobotError
+from policy_core.observation.freshness import Input
+from policy_inference.messages.readers import MessageReader, message_types, stamp_ns, state_reader
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup, message_class
 

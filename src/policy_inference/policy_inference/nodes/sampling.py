@@ -15,8 +15,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 
-from policy_inference.core.wire import Decode, decoder_of
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
+from policy_inference.messages.wire import Decode, decoder_of
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, never_called, take_message
 from policy_inference.nodes.rclpy_gaps import SampleGroup as SampleGroup  # of those that sample

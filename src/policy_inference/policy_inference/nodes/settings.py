@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from policy_inference.core.chunks.real_time import PREFIX_SCHEDULES
-from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
-from policy_inference.core.limits import StricterLimits
-from policy_inference.interfaces import ShadowMode
+from policy_core.guard.limits import StricterLimits
+from policy_core.interfaces import ShadowMode
+from policy_core.members.chunk.real_time import PREFIX_SCHEDULES
+from policy_core.members.chunk.settings import CHUNK_MODES, ChunkSettings
 from policy_inference.nodes.outputs import OUTPUTS
 from policy_inference.nodes.parameters import REALTIME, Spec
 

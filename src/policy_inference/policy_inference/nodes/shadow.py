@@ -13,9 +13,9 @@ import numpy as np
 from policy_msgs.msg import GuardCounter, ShadowStatus
 from rclpy.node import Node
 
-from policy_inference.errors import PolicyError, RefusedError
+from policy_core.errors import PolicyError, RefusedError
+from policy_core.interfaces import F64, JointTargets, Mode, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, JointTargets, Mode, ShadowMode
 from policy_inference.kinds.kind import P
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.nodes.pacing import Tick

@@ -14,11 +14,11 @@ from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus, SetStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from policy_inference.bundle.state_fields import COMMAND
-from policy_inference.bundle.statements import RevocationWatch
-from policy_inference.core.controller import ControllerStatus
-from policy_inference.core.guard import FIRST_AWAITED
-from policy_inference.interfaces import Mode
+from policy_core.bundle.state_fields import COMMAND
+from policy_core.bundle.statements import RevocationWatch
+from policy_core.control.controller import ControllerStatus
+from policy_core.guard.bounds import FIRST_AWAITED
+from policy_core.interfaces import Mode
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos

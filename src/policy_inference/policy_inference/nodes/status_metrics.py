@@ -14,7 +14,7 @@ from policy_msgs.msg import PolicyStatus, RobotStatus, SetStatus, ShadowStatus, 
 from prometheus_client.core import Metric
 from sensor_msgs.msg import BatteryState
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from policy_inference.machine.machine import number_in
 from policy_inference.metrics_server import Families
 

@@ -17,9 +17,9 @@ from typing import Any
 from rclpy.node import Node
 from std_msgs.msg import Bool
 
-from policy_inference.bundle.state_fields import LEADER
-from policy_inference.core.chunks.takeover import Driver, LeaderGuide
-from policy_inference.interfaces import JointTargets, Mode
+from policy_core.bundle.state_fields import LEADER
+from policy_core.interfaces import JointTargets, Mode
+from policy_core.members.chunk.takeover import Driver, LeaderGuide
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import Output

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
-from policy_inference.interfaces import JointTargets
+from policy_core.interfaces import JointTargets
 from policy_inference.nodes.pacing import Tick
 
 

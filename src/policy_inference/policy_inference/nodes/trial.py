@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from policy_msgs.msg import TrialStatus
 
-from policy_inference.core.trial.journal import TrialEvent, this_process
-from policy_inference.core.trial.record import TrialState, VersionTrial, trial_of_bundle
-from policy_inference.core.trial.running import RunningTrial
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import JointTargets, Mode
+from policy_core.errors import PolicyError
+from policy_core.interfaces import JointTargets, Mode
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.machine.machine import number_in
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.tick_observer import Prepared
+from policy_inference.trial.journal import TrialEvent, this_process
+from policy_inference.trial.record import TrialState, VersionTrial, trial_of_bundle
+from policy_inference.trial.running import RunningTrial
 
 if TYPE_CHECKING:  # which makes one of these
     from policy_inference.nodes.policy_node import PolicyNode

@@ -30,8 +30,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
+from policy_core.errors import PolicyError
 from policy_inference.command_line import CommandParser, CommandResult, add_json, show_result
-from policy_inference.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.errors import PolicyError
-from policy_inference.safe_files import whole_file
+from policy_core.errors import PolicyError
+from policy_core.safe_files import whole_file
 
 MJPG = "MJPG"
 _LOST_READS, _LOST_AFTER_S = 5, 2.0

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.contract import Artifact
+from policy_core.members.chunk.graphs import ChunkGraphs
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.contract import Artifact
 from policy_inference.comparison.chunks import noise_at, observation_at
 from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.chunks.graphs import ChunkGraphs
 from policy_inference.self_test.clock import Clock
 from policy_inference.self_test.trial import AtRate, Ran, Timed, TimedRuns
 from policy_inference.self_test.verdict import p99

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 _LOWEST, _HIGHEST = -7, 2
 """Powers of ten, s: all that a run of a model may take."""

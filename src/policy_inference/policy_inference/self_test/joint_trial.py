@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import Artifact, JointContract
+from policy_core.bundle.state_fields import STATE_FIELDS
+from policy_core.members.joint import JointPolicy
+from policy_core.observation.state import RobotState
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import Artifact, JointContract
-from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import RobotState
 from policy_inference.self_test.clock import Clock
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.trial import AtRate, Ran, Timed, TimedRuns

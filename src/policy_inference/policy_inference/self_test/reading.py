@@ -15,11 +15,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from policy_core.bundle.bundle import Bundle, policies_of
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.signature import trusted_keys
+from policy_core.errors import PolicyError, RefusedError
 from policy_inference.backends.child_process import ChildProcess
-from policy_inference.bundle.bundle import Bundle, policies_of
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.signature import trusted_keys
-from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.processes import end_with_parent
 
 CPU_S, LARGEST_BYTES, LIMIT_S = 10, 4 << 30, 60.0

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.contract import Artifact
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError, PolicyError
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import artifacts_for, available, examined, open_models
-from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle
-from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import Rows
 from policy_inference.entry_points import loaded
-from policy_inference.errors import BackendError, PolicyError
 from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.opening import B

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from policy_core.bundle.contract import Artifact
+from policy_core.interfaces import Backend
 from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.contract import Artifact
 from policy_inference.comparison.limits import Check
-from policy_inference.interfaces import Backend
 from policy_inference.self_test.clock import Clock
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.load import DeviceLoad, Usage

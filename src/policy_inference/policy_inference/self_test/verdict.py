@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BundleError
 from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.contract import Artifact
 from policy_inference.comparison.limits import Check
-from policy_inference.errors import BundleError
 from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity

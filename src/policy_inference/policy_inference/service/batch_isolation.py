@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import F64, Tensor
 from policy_inference.backends.base import BackendBase
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import F64, Tensor
 from policy_inference.service.batching import REMEDY, Axes
 from policy_inference.service.lanes import Lane, lanes_of
 from policy_inference.service.policy import ServedPolicy

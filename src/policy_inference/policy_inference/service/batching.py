@@ -10,10 +10,10 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from policy_core.bundle.bundle import ModelFiles
+from policy_core.bundle.contract import Graph, Tensor
+from policy_core.errors import BackendError
 from policy_inference.backends.registry import tensors_of
-from policy_inference.bundle.bundle import ModelFiles
-from policy_inference.bundle.contract import Graph, Tensor
-from policy_inference.errors import BackendError
 
 Axes = Mapping[str, int]
 """By the name of a tensor: the axis that counts robots."""

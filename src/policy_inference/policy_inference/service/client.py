@@ -15,8 +15,8 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import F32
+from policy_core.errors import PolicyError
+from policy_core.interfaces import F32
 from policy_inference.service.protocol import (
     HEADER,
     RESET,

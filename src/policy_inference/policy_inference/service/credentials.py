@@ -11,8 +11,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy_inference.errors import PolicyError
-from policy_inference.safe_files import read_at_most
+from policy_core.errors import PolicyError
+from policy_core.safe_files import read_at_most
 from policy_inference.service.protocol import LONGEST_TOKEN
 
 if TYPE_CHECKING:  # only TLS needs it, and it takes 30 ms to import

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policy_inference.core.latency import MedianDrift
+from policy_core.latency import MedianDrift
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.sensors import cpu_clock
 from policy_inference.machine.telemetry import likely_causes

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.peers import BACKLOG, listen_tcp
 from policy_inference.service import unix_socket
 

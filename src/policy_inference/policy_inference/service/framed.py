@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 from policy_inference.service.connection import Connection, Stream
 from policy_inference.service.protocol import (
     ANY,

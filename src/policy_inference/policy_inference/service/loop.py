@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 from policy_inference.peers import Waker
 from policy_inference.service.accepting import (
     LOOK_NS,

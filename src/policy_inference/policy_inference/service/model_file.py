@@ -8,13 +8,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from policy_core.bundle.arrays import read_statistics
+from policy_core.bundle.bundle import ModelFiles
+from policy_core.bundle.contract import Artifact, Graph, Normalisation, Observation, Tensor
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.registry import tensors_of
-from policy_inference.bundle.arrays import read_statistics
-from policy_inference.bundle.bundle import ModelFiles
-from policy_inference.bundle.contract import Artifact, Graph, Normalisation, Observation, Tensor
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.service.observing import watched_with
 from policy_inference.service.policy import ModelInput, ServedPolicy
 

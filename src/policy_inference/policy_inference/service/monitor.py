@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.sensors import Host
 from policy_inference.machine.telemetry import TelemetryReader

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.core.distribution import DistributionCheck, input_statistics, normalised_input
-from policy_inference.core.observation import Scaler
-from policy_inference.interfaces import F32, F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.interfaces import F32, F64
+from policy_core.observation.distribution import (
+    DistributionCheck,
+    input_statistics,
+    normalised_input,
+)
+from policy_core.observation.rows import Scaler
 from policy_inference.service.protocol import ObservationScaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000

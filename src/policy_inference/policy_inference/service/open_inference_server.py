@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, NoReturn
 
+from policy_core.errors import BackendError, PolicyError
+from policy_core.interfaces import Tensor
 from policy_inference.backends.base import BackendBase
-from policy_inference.errors import BackendError, PolicyError
-from policy_inference.interfaces import Tensor
 from policy_inference.open_inference import (
     METHODS,
     POLICY_SHA256,

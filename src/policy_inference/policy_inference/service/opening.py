@@ -10,15 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from policy_core.bundle.bundle import AnyBundle, ModelFiles, served_name
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.signature import trusted_keys
+from policy_core.errors import BackendError, PolicyError
+from policy_core.interfaces import Tensor
 from policy_inference.backends.base import BackendBase, timed_runs
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, artifacts_for, open_models
-from policy_inference.bundle.bundle import AnyBundle, ModelFiles, served_name
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.signature import trusted_keys
-from policy_inference.errors import BackendError, PolicyError
-from policy_inference.interfaces import Tensor
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.parity import require_parity

@@ -10,12 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
-from policy_inference.bundle.contract import JointContract, Observation
-from policy_inference.bundle.terms import TERMS
-from policy_inference.core.observation import Normaliser, Scaler, vector_scaler
-from policy_inference.errors import BundleError, Problem
-from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_core.bundle.contract import JointContract, Observation
+from policy_core.bundle.terms import TERMS
+from policy_core.errors import BundleError, Problem
+from policy_core.interfaces import F32, F64, Tensor, TensorSpec
+from policy_core.observation.rows import Normaliser, Scaler, vector_scaler
 from policy_inference.service.observing import Watched, watched_of
 from policy_inference.service.protocol import ObservationScaling
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 MAGIC, VERSION = 0x464E4950, 1
 ANY = bytes(32)

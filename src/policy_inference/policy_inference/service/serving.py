@@ -9,10 +9,10 @@ from math import isfinite
 
 import numpy as np
 
+from policy_core.errors import BackendError
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import F32, Tensor
 from policy_inference.backends.base import BackendBase
-from policy_inference.core.guard import Rule
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import F32, Tensor
 from policy_inference.service.batching import Axes
 from policy_inference.service.lanes import Lane, lanes_of
 from policy_inference.service.policy import ServedPolicy, Write

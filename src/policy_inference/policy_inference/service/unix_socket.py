@@ -14,8 +14,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from policy_inference.errors import PolicyError
-from policy_inference.safe_files import lock_within
+from policy_core.errors import PolicyError
+from policy_core.safe_files import lock_within
 
 LONGEST_PATH_BYTES = 107
 """unix(7): sun_path has 108, the last one 0."""

@@ -10,22 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.controller import queue_of
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.chunks.policy import ChunkCommand, InferredChunk
-from policy_inference.core.chunks.settings import (
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.errors import BackendError, RobotError
+from policy_core.guard.bounds import Rule
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import F64, ShadowMode
+from policy_core.members.chunk.controller import queue_of
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.members.chunk.policy import ChunkCommand, InferredChunk
+from policy_core.members.chunk.settings import (
     ChunkSettings,
     check_settings,
     ensemble_coeff_of,
     steps_of,
 )
-from policy_inference.core.guard import Rule
-from policy_inference.core.limits import Limits
-from policy_inference.core.state import StateVector
-from policy_inference.errors import BackendError, RobotError
+from policy_core.observation.state import StateVector
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, ShadowMode
 from policy_inference.shadow.shadow_guard import ShadowGuard
 
 

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.interfaces import TensorSpec
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.observation.images import FRAME_ENCODINGS, Frame
 from policy_inference.backends.shared_arrays import SharedArrays
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.images import FRAME_ENCODINGS, Frame
 from policy_inference.flight.ring import InferenceResult
-from policy_inference.interfaces import TensorSpec
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
 from policy_inference.shadow.slots import SLOTS
 

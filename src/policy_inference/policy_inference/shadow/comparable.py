@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.contract import JointContract
-from policy_inference.core.state import RobotState
-from policy_inference.errors import BundleError, Problem
-from policy_inference.interfaces import Kind
+from policy_core.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.contract import JointContract
+from policy_core.errors import BundleError, Problem
+from policy_core.interfaces import Kind
+from policy_core.observation.state import RobotState
 
 _Difference = tuple[str, str, str]
 """Key of the contract, what is expected there, and what was found."""

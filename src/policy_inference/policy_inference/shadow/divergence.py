@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from policy_inference.bundle.body import Body
+from policy_core.bundle.body import Body
+from policy_core.interfaces import F64
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64
 
 _ROUNDING = 1e-10
 """Of a variance that is a difference of means, as share of these."""

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.bundle.bundle import AnyBundle, JointBundle, model_sha256
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.schema import entry
-from policy_inference.errors import BundleError, Problem
+from policy_core.bundle.bundle import AnyBundle, JointBundle, model_sha256
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.schema import entry
+from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
 """Source in a report whose rows cover what the policy does; the first one counts without it."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policy_inference.bundle.schema import entry
-from policy_inference.interfaces import F64
+from policy_core.bundle.schema import entry
+from policy_core.interfaces import F64
 from policy_inference.shadow.expectation import ExpectedDistance
 
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3

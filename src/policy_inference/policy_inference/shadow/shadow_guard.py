@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from policy_inference.bundle.body import Body
-from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, TargetBounds, joint_limits
-from policy_inference.core.limits import Limits
-from policy_inference.interfaces import F64, Command
+from policy_core.bundle.body import Body
+from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT, Rule, TargetBounds, joint_limits
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import F64, Command
 
 
 class ShadowGuard:

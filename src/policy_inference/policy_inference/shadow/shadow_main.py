@@ -15,16 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.contract_difference import contract_differences
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.signature import trusted_keys
+from policy_core.errors import PolicyError, RobotError
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, ShadowMode
 from policy_inference.backends.child_process import talk_through
-from policy_inference.bundle.bundle import AnyContract
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.contract_difference import contract_differences
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.signature import trusted_keys
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.errors import PolicyError, RobotError
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, ShadowMode
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kind import P, PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
@@ -37,7 +37,7 @@ from policy_inference.shadow.shadow_process import ABOUT
 from policy_inference.shadow.slots import SLOTS, Slots
 
 if TYPE_CHECKING:
-    from policy_inference.core.chunks.observation_sync import Snapshot
+    from policy_core.members.chunk.observation_sync import Snapshot
     from policy_inference.shadow.chunk_shadow import ChunkShadow
     from policy_inference.shadow.chunk_slots import ChunkSlots
 
@@ -126,9 +126,9 @@ def _opened(
         shadow = JointShadow(opened.bundle, opened.backend, opened.limits, active, sizes, mode)
         return opened, _joint_answers(shadow, slots)
     # Here, since the shadow of a joint policy needs nothing of images.
-    from policy_inference.core.chunks.graphs import Inference
-    from policy_inference.core.chunks.settings import ChunkSettings
-    from policy_inference.core.images import require_size
+    from policy_core.members.chunk.graphs import Inference
+    from policy_core.members.chunk.settings import ChunkSettings
+    from policy_core.observation.images import require_size
     from policy_inference.kinds.chunk import ChunkKind
     from policy_inference.shadow.chunk_shadow import ChunkShadow
     from policy_inference.shadow.chunk_slots import ChunkSlots

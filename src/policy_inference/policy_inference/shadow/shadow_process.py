@@ -16,19 +16,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from policy_core.bundle.bundle import AnyBundle, AnyContract
+from policy_core.bundle.contract import JointContract
+from policy_core.errors import RefusedError
+from policy_core.interfaces import F64, ShadowMode
+from policy_core.observation.state import StateVector
 from policy_inference.backends.child import OPEN_TIMEOUT_S
 from policy_inference.backends.child_process import ChildProcess
-from policy_inference.bundle.bundle import AnyBundle, AnyContract
-from policy_inference.bundle.contract import JointContract
-from policy_inference.core.state import StateVector
-from policy_inference.errors import RefusedError
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, ShadowMode
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.slots import SLOTS, Slots
 
 if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
-    from policy_inference.core.chunks.settings import ChunkSettings
+    from policy_core.members.chunk.settings import ChunkSettings
     from policy_inference.shadow.chunk_shadow import ChunkTick
     from policy_inference.shadow.chunk_slots import ChunkSlots
 

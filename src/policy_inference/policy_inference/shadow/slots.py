@@ -15,10 +15,10 @@ import os
 import select
 from collections.abc import Iterator, Sequence
 
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import F64, TensorSpec
 from policy_inference.backends.shared_arrays import SharedArrays
-from policy_inference.core.guard import Rule
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, TensorSpec
 
 SLOTS = 64
 """So many ticks may wait for the shadow."""

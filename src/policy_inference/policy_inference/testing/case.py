@@ -17,8 +17,8 @@ import onnxruntime
 import pytest
 
 import policy_inference
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
-from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.models import save_linear
 
 OBS = TensorSpec(name="obs", shape=(1, 5))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from policy_inference.interfaces import F32, F64, Tensor
+from policy_core.interfaces import F32, F64, Tensor
 from policy_inference.testing.chunk_models import (
     Shape,
     answer,

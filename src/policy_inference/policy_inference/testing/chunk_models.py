@@ -11,7 +11,7 @@ import numpy as np
 from onnx import NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from policy_inference.interfaces import F32, F64, Tensor
+from policy_core.interfaces import F32, F64, Tensor
 from policy_inference.testing.models import save
 
 Shape = Sequence[int]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.errors import BackendError
 from policy_inference.backends import child_process
-from policy_inference.errors import BackendError
 from policy_inference.testing.case import BackendCase, ConformanceFixtures, Open
 from policy_inference.testing.failing import FailingConformance
 from policy_inference.testing.files import FileConformance

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 from policy_inference.testing.case import (
     BackendCase,
     ConformanceFixtures,

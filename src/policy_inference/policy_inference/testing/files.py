@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError, BundleError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.registry import open_backend, tensors_of
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BackendError, BundleError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.case import (
     ACTIONS,

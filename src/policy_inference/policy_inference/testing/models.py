@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 Axes = Sequence[int | str]
 

@@ -10,8 +10,8 @@ from threading import Barrier
 
 import pytest
 
+from policy_core.errors import BackendError
 from policy_inference.backends.base import BackendBase
-from policy_inference.errors import BackendError
 from policy_inference.machine.telemetry import read_safely
 from policy_inference.testing.case import (
     ACTIONS,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.testing.case import (
     ACTIONS,
     H_IN,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 2)), TensorSpec(name="actions", shape=(1, 2))
 

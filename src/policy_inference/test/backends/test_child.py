@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_core.errors import BackendError
 from policy_inference.backends import child_process
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
-from policy_inference.errors import BackendError
 from policy_inference.testing.process import has_ended, open_descriptors
 from testkit.wording import check_wording, refusal
 

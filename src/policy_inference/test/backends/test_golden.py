@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import Backend, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import Backend, TensorSpec
 
 TOLERANCE = 1e-5
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"

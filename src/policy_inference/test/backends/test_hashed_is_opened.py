@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.registry import GROUP, open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BackendError, BundleError
 from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
 from testkit.wording import refusal

@@ -15,10 +15,10 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from policy_core.bundle.contract import Artifact, Integers
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.bundle.contract import Artifact, Integers
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.finding import Severity
 from policy_inference.testing.models import save, save_linear
 from testkit.wording import check_wording, refusal
@@ -33,7 +33,7 @@ _OPENED = """
 import sys
 from pathlib import Path
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.interfaces import TensorSpec
+from policy_core.interfaces import TensorSpec
 obs, actions = (TensorSpec(name=name, shape=(1, 4)) for name in ("obs", "actions"))
 OnnxBackend(Path(sys.argv[1]), [obs], [actions]).run()
 """

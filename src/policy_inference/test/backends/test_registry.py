@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError, BundleError
+from policy_core.interfaces import F32
 from policy_inference.backends.registry import GROUP, artifact_for, available, open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BackendError, BundleError
-from policy_inference.interfaces import F32
 from policy_inference.machine.machine import Machine
 from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
@@ -22,7 +22,7 @@ from testkit.wording import check_wording, refusal
 ONNX = "policy_inference.backends.onnx:OnnxBackend"
 NO_RUNTIME = """
 from policy_inference.backends.base import BackendBase
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 
 class VendorBackend(BackendBase):
     name = "vendor"

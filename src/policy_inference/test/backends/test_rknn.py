@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.rknn import backend as rknn
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn.vendor_log import VendorLog
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.case import Array
 from policy_inference.testing.models import save, save_linear
 from testkit.wording import check_wording, refusal

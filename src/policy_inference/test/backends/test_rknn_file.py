@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.errors import BackendError
 from policy_inference.backends.rknn_file import RknnFile, RknnTensor, read_rknn
-from policy_inference.errors import BackendError
 from testkit.wording import check_wording, refusal
 
 # Shortened from what RKNN Toolkit2 2.5.0 wrote for a model obs [1, 45] -> actions [1, 12], w8a8.

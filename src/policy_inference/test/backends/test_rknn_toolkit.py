@@ -14,6 +14,8 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import F32, TensorSpec
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
 from policy_inference.backends.rknn_toolkit.python import VARIABLE, toolkit_python
@@ -26,8 +28,6 @@ from policy_inference.backends.rknn_toolkit.recipe import (
     write_dataset,
     write_recipe,
 )
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import F32, TensorSpec
 from policy_inference.testing.models import save, save_linear, save_recurrent, weights
 from testkit.wording import refusal
 

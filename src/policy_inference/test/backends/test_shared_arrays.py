@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.shared_arrays import SharedArrays
-from policy_inference.interfaces import TensorSpec
 
 SPEC = TensorSpec(name="x", shape=(2000,), dtype="float64")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from testkit.wording import refusal
 
 from .odd_backends import ACTIONS, OBS, Noted

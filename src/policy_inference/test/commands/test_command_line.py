@@ -48,7 +48,7 @@ FOUND = """
 import os, sys
 from types import SimpleNamespace
 from policy_inference.command_line import CommandResult, run_command
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 def run(given):
     print("a library prints")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BackendError
 from policy_inference.backends.registry import available
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn_sim import RknnSimBackend
-from policy_inference.bundle.contract import Artifact
 from policy_inference.commands.main import main
 from policy_inference.entry_points import loaded
-from policy_inference.errors import BackendError
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 from policy_inference.testing.bundles import write_contract

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.errors import PolicyError
 from policy_inference.commands.output import refuse_unwritable, write_new
-from policy_inference.errors import PolicyError
 from testkit.wording import refusal
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.expected import ComparisonLimits
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.contract import Artifact
+from policy_core.bundle.expected import ComparisonLimits
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
+from policy_core.interfaces import F64
+from policy_core.members.chunk.normalise import VectorNormaliser
 from policy_inference.comparison.chunks import (
     chunk_checks,
     chunk_differences,
@@ -22,9 +25,6 @@ from policy_inference.comparison.chunks import (
     swapped_check,
 )
 from policy_inference.comparison.open_loop import Difference
-from policy_inference.core.chunks.normalise import VectorNormaliser
-from policy_inference.errors import BundleError
-from policy_inference.interfaces import F64
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.expected import ComparisonLimits
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.expected import ComparisonLimits
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
+from policy_core.interfaces import F32
 from policy_inference.comparison.limits import CLOSED_LOOP, closed_loop_limits, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, judge
-from policy_inference.errors import BundleError
-from policy_inference.interfaces import F32
 from testkit.wording import refusal
 
 from ..nodes.bundles import write_bundle

@@ -11,17 +11,16 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.policy import joint_controller
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.members.joint import joint_controller
 from policy_inference.flight.description import Flight, flight_of, settings_of
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.ring import FlightTick, Ring
 from policy_inference.flight.sensors import IMU, JOINT_STATES
 from policy_inference.flight.tap import Tap
-
-from ..core.contracts import bundle_of
-from ..core.robots import Fields, Robot, Targets
+from testkit.kernel.contracts import bundle_of
+from testkit.kernel.robots import Fields, Robot, Targets
 
 TOPICS = (JOINT_STATES, IMU)
 TYPES = message_types()

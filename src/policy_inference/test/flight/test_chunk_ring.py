@@ -7,12 +7,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
+from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.flight.ring import FlightTick, Ring
-
-from ..core.chunks.arms import MS, PERIOD_NS, Arm, ramp
-from ..core.chunks.contracts import STEPS
+from testkit.kernel.arms import MS, PERIOD_NS, Arm, ramp
+from testkit.kernel.chunk_contracts import STEPS
 
 LATENCY_S = 0.2
 

@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.core.guard import Rule
-from policy_inference.errors import PolicyError, RefusedError
+from policy_core.errors import PolicyError, RefusedError
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import Mode
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording, free_place
 from policy_inference.flight.recording_folder import RecordingFolder, recording_name
 from policy_inference.flight.recording_writer import News, RecordingWriter
 from policy_inference.flight.ring import FlightTick
-from policy_inference.interfaces import Mode
 from policy_inference.testing.disks import small_disk
+from testkit.kernel.robots import BOTH, PERIOD_NS
 from testkit.waiting import until
 from testkit.wording import check_wording, refusal
 
-from ..core.robots import BOTH, PERIOD_NS
 from .flying import RING_SIZE, STAMP_OFFSET_NS, TYPES, Flyer, Recorded, hidden, read_flight, visible
 from .stalling import stalled_disk
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.interfaces import Mode
 from policy_inference.flight import ring as ring_module
 from policy_inference.flight.ring import MAX_WIRE_BYTES, FlightTick
-from policy_inference.interfaces import Mode
+from testkit.kernel.contracts import DEFAULT, NOMINAL
+from testkit.kernel.robots import BOTH, PERIOD_NS, fail
 
-from ..core.contracts import DEFAULT, NOMINAL
-from ..core.robots import BOTH, PERIOD_NS, fail
 from .flying import RING_SIZE, STAMP_OFFSET_NS, TOPICS, Flyer
 
 RECURRENT = {

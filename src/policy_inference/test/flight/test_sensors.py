@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_inference.bundle.state_fields import require_orientation, velocity_of
-from policy_inference.core.messages import stamp_ns, state_reader
-from policy_inference.core.state import RobotState
+from policy_core.bundle.state_fields import require_orientation, velocity_of
+from policy_core.observation.state import RobotState
 from policy_inference.flight.description import Topic
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.sensors import (
@@ -23,9 +22,10 @@ from policy_inference.flight.sensors import (
     TWIST,
     SensorMessages,
 )
+from policy_inference.messages.readers import stamp_ns, state_reader
+from testkit.kernel.contracts import contract_of
+from testkit.kernel.robots import UPRIGHT
 
-from ..core.contracts import contract_of
-from ..core.robots import UPRIGHT
 from .flying import TYPES, Flyer, read_flight
 
 STAMP_NS = 12_000_000_034

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.registry import artifacts_for, open_models
-from policy_inference.bundle.bundle import ChunkBundle, JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BackendError, BundleError
 from policy_inference.kinds.kinds import KINDS, kind_of
 from policy_inference.kinds.parity import parity, require_parity
 from policy_inference.testing.chunk_bundles import write_chunk_bundle

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.bundle.contract import Artifact
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.backends.tensorrt.sidecar import Fingerprint, PlanSidecar
-from policy_inference.bundle.contract import Artifact
 from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine
 from testkit.wording import check_wording

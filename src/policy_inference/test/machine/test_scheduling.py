@@ -14,7 +14,7 @@ import threading
 
 import pytest
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.machine.scheduling import (
     RealTime,
     parse_cpus,

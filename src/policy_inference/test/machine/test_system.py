@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.middleware import (

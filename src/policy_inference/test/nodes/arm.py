@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from policy_inference.nodes import qos
 from testkit.ros_time import stamp
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
+from policy_core.bundle.store import CURRENT, ROOT_VARIABLE
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
 from .arm import Arm

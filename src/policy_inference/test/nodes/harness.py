@@ -27,7 +27,7 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.nodes.lifecycle import LifecycleBase
 from testkit.ros_time import ns, stamp

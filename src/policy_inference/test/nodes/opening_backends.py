@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
-from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.machine import Machine
 from policy_inference.testing.bundles import register
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_core.errors import BackendError
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.errors import BackendError
 
 SLOW_S = 0.03
 LEFT_S = 20.0

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from policy_msgs.msg import JointCommand, ShadowStatus
 
+from policy_core.interfaces import Mode
 from policy_inference.backends.registry import GROUP
-from policy_inference.interfaces import Mode
 from policy_inference.testing.bundles import register
 
 from .harness import Robot

@@ -15,8 +15,8 @@ from policy_msgs.msg import JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 
+from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.interfaces import Mode
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 from testkit.ros_time import ns
 from testkit.wording import check_wording

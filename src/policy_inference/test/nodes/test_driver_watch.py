@@ -9,7 +9,7 @@ from policy_msgs.msg import JointCommand, RobotStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.wording import check_wording
 

@@ -14,8 +14,8 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 
+from policy_core.interfaces import FAULT_MODES, Mode, OnFault
 from policy_inference.flight.recorder import FlightRecorder
-from policy_inference.interfaces import FAULT_MODES, Mode, OnFault
 from policy_inference.nodes.sampler import Sampler
 from testkit.ros_time import ns
 from testkit.wording import check_wording

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
-from policy_inference.bundle.store import CURRENT
-from policy_inference.interfaces import Mode
+from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
+from policy_core.bundle.store import CURRENT
+from policy_core.interfaces import Mode
 from testkit.wording import check_wording
 
 from .bundles import revoke

@@ -12,7 +12,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from policy_inference.nodes import policy_node
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.edits import MISSING

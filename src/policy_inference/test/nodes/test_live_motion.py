@@ -13,7 +13,7 @@ import pytest
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.testing.models import weights
 from testkit.edits import MISSING

@@ -18,7 +18,7 @@ from policy_msgs.srv import LoadBundle
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from policy_inference.testing.process import children, open_descriptors
 from testkit.edits import MISSING
 from testkit.wording import check_wording

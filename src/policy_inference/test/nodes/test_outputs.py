@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from policy_msgs.msg import JointCommand
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import JointTargets, Mode
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
+from policy_core.interfaces import JointTargets, Mode
 from policy_inference.nodes.outputs import OUTPUTS, Output
 from testkit.ros_time import ns
 from testkit.wording import refusal

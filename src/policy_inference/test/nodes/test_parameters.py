@@ -11,7 +11,7 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.settings import ACT_PARAMETERS, PARAMETERS
 from testkit.wording import check_wording, refusal

@@ -22,8 +22,8 @@ from policy_msgs.srv import LoadBundle
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
+from policy_core.interfaces import Mode
 from policy_inference.backends.registry import GROUP
-from policy_inference.interfaces import Mode
 from policy_inference.nodes.settings import PARAMETERS
 from policy_inference.testing.bundles import register
 from testkit.wording import check_wording

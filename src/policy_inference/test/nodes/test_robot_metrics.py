@@ -33,8 +33,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState
 
-from policy_inference.core.guard import Rule
-from policy_inference.interfaces import Mode
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.robot_metrics import RobotMetricsNode
 from policy_inference.nodes.status_metrics import RobotMetrics

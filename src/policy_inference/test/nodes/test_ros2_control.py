@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_inference.bundle.bundle import AnyContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import JointTargets
+from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import JointTargets
 from policy_inference.nodes.outputs import OUTPUTS, require_expressible
 from testkit.ros_time import ns
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.wording import check_wording
 

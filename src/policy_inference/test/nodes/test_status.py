@@ -12,8 +12,8 @@ from policy_msgs.msg import JointCommand, PolicyStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 
-from policy_inference.core.guard import Rule
-from policy_inference.interfaces import Mode
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import Mode
 from testkit.wording import check_wording
 
 from .bundles import RATE_HZ

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from policy_inference.interfaces import JointTargets
+from policy_core.interfaces import JointTargets
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.tick_observer import Prepared, TickObservers
 

@@ -12,12 +12,12 @@ import pytest
 from policy_msgs.msg import JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.store import CURRENT
-from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
-from policy_inference.core.trial.record import TrialState, VersionTrial, newest_trial
-from policy_inference.core.trial.settings import settings_of_trial
-from policy_inference.interfaces import Mode
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.store import CURRENT
+from policy_core.interfaces import Mode
+from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
+from policy_inference.trial.settings import settings_of_trial
 from testkit.wording import check_wording
 
 from .bundles import STAND, write_record

@@ -7,7 +7,7 @@ from geometry_msgs.msg import Twist, TwistStamped, Vector3
 from rclpy.publisher import Publisher
 from rclpy.serialization import serialize_message
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.ros_time import stamp
 from testkit.wording import check_wording

@@ -18,13 +18,13 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Float32MultiArray, Header, Int32
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.state_fields import STATE_FIELDS, StateField
-from policy_inference.core.messages import stamp_ns, state_reader
-from policy_inference.core.state import RobotState
-from policy_inference.core.wire import Decode, peek_stamp_ns
-from policy_inference.errors import RobotError
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.state_fields import STATE_FIELDS, StateField
+from policy_core.errors import RobotError
+from policy_core.observation.state import RobotState
+from policy_inference.messages.readers import stamp_ns, state_reader
+from policy_inference.messages.wire import Decode, peek_stamp_ns
 from policy_inference.nodes.sampling import decoder_for, message_class
 from testkit.edits import MISSING
 from testkit.ros_time import stamp

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import F32
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import F32
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear, save_recurrent, weights
 

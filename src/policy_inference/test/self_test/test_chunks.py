@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_inference.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_of
 from policy_inference.commands.main import main
 from policy_inference.self_test.document import document
 from policy_inference.testing.chunk_bundles import write_chunk_bundle

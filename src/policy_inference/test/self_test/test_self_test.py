@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_inference.bundle.contract import Artifact
+from policy_core.bundle.contract import Artifact
 from policy_inference.commands.output import write_new
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine

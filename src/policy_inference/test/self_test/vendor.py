@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.bundle.contract import Artifact
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine
 

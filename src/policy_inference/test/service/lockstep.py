@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import F32
 from policy_inference.service.batching import batch_axes, with_rows
 from policy_inference.service.connection import Connection
 from policy_inference.service.endpoints import EndpointOptions, Listener, open_listeners

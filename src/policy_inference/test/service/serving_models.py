@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from onnx import helper
 
+from policy_core.bundle.contract import JointContract
+from policy_core.interfaces import F32, F64
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.bundle.contract import JointContract
-from policy_inference.interfaces import F32, F64
 from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import Answer, Hello, ObservationScaling
 from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.testing.models import save
-
-from ..core.contracts import bundle_of
+from testkit.kernel.contracts import bundle_of
 
 Save = Callable[[Path], Path]
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from onnx import helper
 
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Answer, Code
 from policy_inference.service.serving import ServedModel

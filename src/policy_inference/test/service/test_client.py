@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.service.client import PolicyClient, connect
 from policy_inference.service.credentials import server_context
 from policy_inference.service.endpoints import EndpointOptions

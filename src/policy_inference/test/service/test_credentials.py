@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.service.credentials import read_token, server_context
 from testkit.wording import check_wording, refusal
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.service import unix_socket
 from policy_inference.service.credentials import server_context
 from policy_inference.service.endpoints import (

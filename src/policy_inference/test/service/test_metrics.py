@@ -14,7 +14,7 @@ from contextlib import closing
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.metrics_server import MetricsServer
 from policy_inference.service.metrics import ServiceMetrics
 from policy_inference.service.observer import Counts

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import F32, F64
+from policy_core.errors import BackendError
+from policy_core.interfaces import F32, F64
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.observing import Watched, watched_with

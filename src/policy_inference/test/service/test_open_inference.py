@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.errors import BackendError, PolicyError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.commands.main import main
-from policy_inference.errors import BackendError, PolicyError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.open_inference import METHODS, SERVICE, WireTensors, message_classes
 from policy_inference.service.open_inference_server import (
     GraphService,

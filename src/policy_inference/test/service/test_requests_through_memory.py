@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import (
     HEADER,

@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from policy_core.errors import BundleError
+from policy_core.observation.rows import ObservationBuilder
+from policy_core.observation.state import RobotState
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.core.observation import ObservationBuilder
-from policy_inference.core.state import RobotState
-from policy_inference.errors import BundleError
 from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, save_sum, weights
 from policy_inference.testing.process import has_ended
+from testkit.kernel.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
 from testkit.wording import check_wording, refusal
 
-from ..core.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
-from ..core.test_memory import ALLOWED_BYTES, held_bytes
+from ....policy_core.test.test_memory import ALLOWED_BYTES, held_bytes
 from .serving_models import RECURRENT, ask_alone, save_counting, save_first, serve_file, session_of
 
 TERMS = [{"term": "joint_pos"}]

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policy_inference.bundle.contract import JointContract
-from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_core.bundle.contract import JointContract
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.joint_shadow import JointShadow
-
-from ..core.contracts import DEFAULT, TERMS_OF_A_WALKER, bundle_of, contract_of
-from ..core.robots import Robot, ScriptedBackend
+from testkit.kernel.contracts import DEFAULT, TERMS_OF_A_WALKER, bundle_of, contract_of
+from testkit.kernel.robots import Robot, ScriptedBackend
 
 STEPS = {"nominal": {"source": "a test", "ticks": 1, "target_step": 50.0, "effort_demand": 9000.0}}
 

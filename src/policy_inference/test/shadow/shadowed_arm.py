@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode, ShadowMode
+from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
-
-from ..core.chunks.arms import Arm
-from ..core.chunks.contracts import STEPS, chunk_contract_of
+from testkit.kernel.arms import Arm
+from testkit.kernel.chunk_contracts import STEPS, chunk_contract_of
 
 LATE_S = 0.3
 SETTINGS: Mapping[str, Mapping[str, Any]] = {

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import (
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import (
     Camera,
     ChunkContract,
     EnvironmentState,
     Pairing,
     Scaling,
 )
-from policy_inference.errors import BackendError, BundleError, PolicyError, RobotError
+from policy_core.errors import BackendError, BundleError, PolicyError, RobotError
+from policy_core.interfaces import ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import ShadowMode
 from policy_inference.shadow.comparable import require_comparable
+from testkit.kernel.chunk_contracts import CONTRACT, STEPS, chunk_contract_of
 from testkit.wording import refusal
 
-from ..core.chunks.contracts import CONTRACT, STEPS, chunk_contract_of
 from .shadowed import outcome_names
 from .shadowed_arm import SETTINGS, ShadowedArm
 

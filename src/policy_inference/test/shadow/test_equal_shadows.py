@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ..core.contracts import TERMS_OF_A_WALKER
+from testkit.kernel.contracts import TERMS_OF_A_WALKER
+
 from .shadowed import HISTORY, PHASE, Shadowed, outcome_names
 from .shadowed_arm import SETTINGS, ShadowedArm
 

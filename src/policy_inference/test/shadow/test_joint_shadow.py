@@ -9,15 +9,15 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from policy_inference.core.guard import CLIPPED_TICKS_LIMIT
-from policy_inference.errors import BundleError
+from policy_core.errors import BundleError
+from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT
+from policy_core.interfaces import ShadowMode
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import ShadowMode
 from policy_inference.shadow.comparable import require_comparable
+from testkit.kernel.contracts import DEFAULT, bundle_of, contract_of
+from testkit.kernel.robots import fail
 from testkit.wording import check_wording, refusal
 
-from ..core.contracts import DEFAULT, bundle_of, contract_of
-from ..core.robots import fail
 from .shadowed import HISTORY, PHASE, STEPS, Shadowed, outcome_names
 
 RECURRENT = {

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.interfaces import F64
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.expectation import ExpectedDistance
 from policy_inference.shadow.judgement import (

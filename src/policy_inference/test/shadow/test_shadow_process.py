@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.limits import StricterLimits
-from policy_inference.core.state import RobotState
-from policy_inference.interfaces import ShadowMode
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.guard.limits import StricterLimits
+from policy_core.interfaces import ShadowMode
+from policy_core.observation.state import RobotState
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.shadow_process import ShadowProcess
 from policy_inference.testing.process import children

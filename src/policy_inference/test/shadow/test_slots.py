@@ -10,15 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.guard import Rule
-from policy_inference.core.images import Frame
+from policy_core.guard.bounds import Rule
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.observation.images import Frame
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
 from policy_inference.shadow.chunk_slots import IMAGE_BYTES, OBSERVATIONS, ChunkSlots
 from policy_inference.shadow.slots import SLOTS, Slots
-
-from ..core.chunks.contracts import chunk_contract_of
+from testkit.kernel.chunk_contracts import chunk_contract_of
 
 
 @pytest.fixture

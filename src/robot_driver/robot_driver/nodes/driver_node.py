@@ -23,7 +23,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from std_srvs.srv import Trigger
 
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from policy_inference.machine.scheduling import RealTime, set_realtime_priority, threads_of
 from policy_inference.nodes import qos
 from policy_inference.nodes.estop import listen_to_estop

@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Imu, JointState
 
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from policy_inference.nodes import qos
 from robot_driver.interfaces import F64, NS_PER_S, DriveState
 

@@ -12,7 +12,7 @@ from policy_msgs.msg import ContactForces, JointCommand
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu, JointState
 
-from policy_inference.errors import RobotError
+from policy_core.errors import RobotError
 from robot_driver.interfaces import F64
 from robot_driver.nodes.commands import CommandReader
 from robot_driver.nodes.sensors import (

@@ -12,7 +12,7 @@ from typing import Any
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from sensor_msgs.msg import BatteryState
 
-from policy_inference.errors import printable
+from policy_core.errors import printable
 from robot_operator.cockpit import Tone, View
 from robot_operator.keys import CONFIRM, keys_of
 from robot_operator.nodes.words import (

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.command_line import CommandParser, add_backend_options, add_json
 from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from policy_inference.bundle.load import bundle_folder
+from policy_core.bundle.load import bundle_folder
+from policy_core.errors import PolicyError, printable
 from policy_inference.command_line import CommandResult, show_result, words_of
-from policy_inference.errors import PolicyError, printable
 from robot_sim.errors import SimError
 
 INTERRUPTED = 130

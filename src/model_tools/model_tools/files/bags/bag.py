@@ -28,10 +28,10 @@ from model_tools.files.bags.blocks import (
     set_back,
 )
 from model_tools.files.bags.limits import Reader
-from policy_inference.bundle.bounded_yaml import DEEPEST
-from policy_inference.core.wire import Decode, decoder_of
-from policy_inference.interfaces import Times
-from policy_inference.safe_files import read_at_most
+from policy_core.bundle.bounded_yaml import DEEPEST
+from policy_core.interfaces import Times
+from policy_core.safe_files import read_at_most
+from policy_inference.messages.wire import Decode, decoder_of
 
 METADATA = "metadata.yaml"
 _STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}

@@ -10,20 +10,20 @@ from typing import Protocol
 
 from model_tools.errors import ToolError
 from model_tools.files.rows import Row
-from policy_inference.assembly.observation import Arrival
-from policy_inference.assembly.ticks import Ticks
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.state_fields import COMMAND, velocity_of
+from policy_core.bundle.terms import OWN_FIELDS, TERMS
+from policy_core.errors import RobotError
+from policy_core.guard.command import CommandFader
+from policy_core.guard.limits import StricterLimits, limits_in_force, timeouts_in_force_ns
+from policy_core.members.joint import JointPolicy
+from policy_core.observation.pairing import Arrival
+from policy_core.observation.state import RobotState
+from policy_core.observation.ticks import Ticks
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.state_fields import COMMAND, velocity_of
-from policy_inference.bundle.terms import OWN_FIELDS, TERMS
-from policy_inference.core.command import CommandFader
-from policy_inference.core.limits import StricterLimits, limits_in_force, timeouts_in_force_ns
-from policy_inference.core.messages import message_types, state_reader
-from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import RobotState
-from policy_inference.core.wire import Decode
-from policy_inference.errors import RobotError
+from policy_inference.messages.readers import message_types, state_reader
+from policy_inference.messages.wire import Decode
 
 _SENSED = ("joint_pos", "joint_vel", "velocity_command")
 """What coverage and nominal figures are judged by, whether the policy sees it or not."""

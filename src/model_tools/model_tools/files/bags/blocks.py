@@ -27,7 +27,7 @@ from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
-from policy_inference.interfaces import Times
+from policy_core.interfaces import Times
 
 Heads = npt.NDArray[np.uint8]
 

@@ -18,23 +18,28 @@ from model_tools.files.bags.bag import Bag, refuse_set_back
 from model_tools.files.bags.streams import Extract, in_time, newest_times_ns
 from model_tools.files.bags.topics import find_topics, is_named
 from model_tools.files.rows import RecordedObservation, successive
-from policy_inference.assembly.observation import (
+from policy_core.bundle.chunk_contract import Camera, ChunkContract
+from policy_core.errors import RobotError
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Times
+from policy_core.members.chunk.controller import camera_input, chunk_timeouts_ns
+from policy_core.members.chunk.normalise import Units
+from policy_core.members.chunk.observation_sync import JOINTS
+from policy_core.observation.images import Image, decode, frame_of
+from policy_core.observation.joint_order import JointOrder
+from policy_core.observation.pairing import (
     Arrival,
     ObservationAssembler,
     belong_together,
     observations,
 )
-from policy_inference.assembly.ticks import fresh_at
-from policy_inference.bundle.chunk_contract import Camera, ChunkContract
-from policy_inference.core.chunks.controller import camera_input, chunk_timeouts_ns
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.core.chunks.observation_sync import JOINTS
-from policy_inference.core.images import Image, decode, frame_of
-from policy_inference.core.joint_order import JointOrder
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.messages import COMPRESSED_IMAGE, IMAGE, JointStateReader, VectorReader
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Times
+from policy_core.observation.ticks import fresh_at
+from policy_inference.messages.readers import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    JointStateReader,
+    VectorReader,
+)
 
 _COMPRESSED = ("image_raw/compressed", "compressed")
 """Ends of a camera's topic where it was recorded without `image_raw`."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model_tools.files.bags.blocks import RESTART_NS
-from policy_inference.assembly.observation import Arrival
+from policy_core.observation.pairing import Arrival
 
 _HOLD_NS = 2_000_000_000
 """So much later than others of their time messages may come, on the clock of the stamps: 0.2 s

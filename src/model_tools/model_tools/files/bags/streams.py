@@ -20,8 +20,8 @@ from model_tools.files.bags.blocks import (
     Block,
     stamps_ns,
 )
-from policy_inference.assembly.observation import Arrival, newest_at_ticks
-from policy_inference.interfaces import Times
+from policy_core.interfaces import Times
+from policy_core.observation.pairing import Arrival, newest_at_ticks
 
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]

@@ -13,12 +13,12 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.blocks import Block
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.state_fields import COMMAND, JOINT_STATES
-from policy_inference.core.messages import state_reader
-from policy_inference.core.state import RobotState
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Times
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.state_fields import COMMAND, JOINT_STATES
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Times
+from policy_core.observation.state import RobotState
+from policy_inference.messages.readers import state_reader
 
 _log = logging.getLogger("model_tools")
 _MESSAGES, _PAIRS = 512, 8

@@ -38,12 +38,12 @@ from model_tools.files.lerobot.dataset_info import (
     inside,
     read_info,
 )
-from policy_inference.bundle.chunk_contract import Camera, Scaling
-from policy_inference.bundle.schema import Found
-from policy_inference.core.images import decode, frame_of
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import Tensor
-from policy_inference.safe_files import read_at_most
+from policy_core.bundle.chunk_contract import Camera, Scaling
+from policy_core.bundle.schema import Found
+from policy_core.errors import RobotError
+from policy_core.interfaces import Tensor
+from policy_core.observation.images import decode, frame_of
+from policy_core.safe_files import read_at_most
 
 _EPISODES = Path("meta", "episodes")
 _PLACE = ("data/chunk_index", "data/file_index")

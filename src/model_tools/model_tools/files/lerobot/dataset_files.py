@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model_tools.errors import ToolError
-from policy_inference.interfaces import Tensor
+from policy_core.interfaces import Tensor
 
 _AT_ONCE = 16
 """Rows with images that are in memory together."""

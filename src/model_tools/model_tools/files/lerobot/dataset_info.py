@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node, read_json
-from policy_inference.bundle.chunk_contract import Pairing
-from policy_inference.bundle.schema import Found, Reader
-from policy_inference.errors import BundleError
+from policy_core.bundle.chunk_contract import Pairing
+from policy_core.bundle.schema import Found, Reader
+from policy_core.errors import BundleError
 
 VERSION = "v3.0"
 INFO = Path("meta", "info.json")

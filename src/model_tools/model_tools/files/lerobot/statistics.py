@@ -22,8 +22,8 @@ from model_tools.files.lerobot.checkpoint import (
     is_buffer,
     unsupported,
 )
-from policy_inference.bundle.chunk_contract import Scaling
-from policy_inference.interfaces import F64, Tensor
+from policy_core.bundle.chunk_contract import Scaling
+from policy_core.interfaces import F64, Tensor
 
 DEFAULT_EPS = 1e-8
 """LeRobot's, where a checkpoint does not say."""

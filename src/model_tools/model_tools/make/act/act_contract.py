@@ -21,7 +21,7 @@ from model_tools.make.act.graphs import ACTIONS, OUTSIDE, STATES, How
 from model_tools.make.act.networks import Network, denoising_of, prompt_of
 from model_tools.make.act.robots import ActRobot, units_of
 from model_tools.make.act.smolvla_config import Language
-from policy_inference.bundle.chunk_contract import (
+from policy_core.bundle.chunk_contract import (
     Camera,
     Chunk,
     ChunkAction,
@@ -30,7 +30,7 @@ from policy_inference.bundle.chunk_contract import (
     JointVector,
     Pairing,
 )
-from policy_inference.bundle.contract import (
+from policy_core.bundle.contract import (
     Artifact,
     Damp,
     File,
@@ -41,9 +41,9 @@ from policy_inference.bundle.contract import (
     StandingUp,
     Tensor,
 )
-from policy_inference.bundle.schema import PerJointYaml
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.interfaces import F64
+from policy_core.bundle.schema import PerJointYaml
+from policy_core.interfaces import F64
+from policy_core.members.chunk.normalise import Units
 
 _DAMP_AFTER_S, _STAND_S, _CAMERA_FROZEN_S = 1.0, 3.0, 0.5
 _HEAD = (

@@ -36,15 +36,15 @@ from model_tools.make.act.networks import NETWORKS, Network, network_of
 from model_tools.make.act.robots import ActRobot, of_size, read_arm
 from model_tools.make.act.suspicions import suspicions
 from model_tools.make.portable import simplified
-from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, ChunkBundle, file_entry
-from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
-from policy_inference.bundle.contract import Graph, Provenance
-from policy_inference.bundle.expected import Nominal
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.resolve import resolve
-from policy_inference.bundle.schema import Reader
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import F64, Tensor
+from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, ChunkBundle, file_entry
+from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
+from policy_core.bundle.contract import Graph, Provenance
+from policy_core.bundle.expected import Nominal
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.resolve import resolve
+from policy_core.bundle.schema import Reader
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import F64, Tensor
 
 WEIGHTS, GOLDEN = "model.safetensors", "golden.npz"
 TOOL = "model_tools"

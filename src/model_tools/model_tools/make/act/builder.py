@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from model_tools.errors import ToolError
-from policy_inference.interfaces import F32, Tensor
+from policy_core.interfaces import F32, Tensor
 
 Value = str | Tensor
 PRODUCER = "model_tools"

@@ -14,10 +14,10 @@ from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
 from model_tools.files.observation_sources import joint_places
 from model_tools.make.act.checkpoint_config import ACTION
-from policy_inference.bundle.chunk_contract import ChunkContract, JointVector
-from policy_inference.bundle.expected import Nominal
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.interfaces import F64
+from policy_core.bundle.chunk_contract import ChunkContract, JointVector
+from policy_core.bundle.expected import Nominal
+from policy_core.interfaces import F64
+from policy_core.members.chunk.normalise import Units
 
 _SLOWEST = 0.1
 """Share of a joint's speed that is always healthy: some joints never moved in the data."""

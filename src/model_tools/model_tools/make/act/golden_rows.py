@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from model_tools.errors import ToolError
 from model_tools.files.rows import ObservationSource, fitted
 from model_tools.make.parity import between
-from policy_inference.bundle.chunk_contract import (
+from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
     GOLDEN_ENVIRONMENT,
@@ -24,11 +24,11 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
     Scaling,
 )
+from policy_core.interfaces import F32, F64, Backend, Tensor
+from policy_core.members.chunk.normalise import VectorNormaliser
 from policy_inference.comparison.chunks import NORMALISED_CHUNK, drawn_noise, play_chunks
 from policy_inference.comparison.rows import Rows as GoldenRows
 from policy_inference.comparison.rows import evenly
-from policy_inference.core.chunks.normalise import VectorNormaliser
-from policy_inference.interfaces import F32, F64, Backend, Tensor
 
 ROWS = 3
 _BLOCK = 16

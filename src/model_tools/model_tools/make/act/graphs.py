@@ -20,7 +20,7 @@ from model_tools.make.act.builder import GraphBuilder, Value, Weights
 from model_tools.make.act.checkpoint_config import CameraInput
 from model_tools.make.act.resnet import Backbone
 from model_tools.make.act.transformer import Transformer, sine_positions
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 VISION, POLICY, WHOLE = (
     "BPU_ACTPolicy_VisionEncoder",

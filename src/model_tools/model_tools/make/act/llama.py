@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_tools.make.act.builder import GraphBuilder, Value, Weights, linear
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 Positions = npt.NDArray[np.int64]
 MASKED = -1e4

@@ -25,7 +25,7 @@ from model_tools.make.act.smolvla_config import (
     read_smolvla_config,
 )
 from model_tools.make.act.unet_config import UnetConfig, read_unet_config
-from policy_inference.bundle.chunk_contract import Denoising
+from policy_core.bundle.chunk_contract import Denoising
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_tools.make.act.builder import GraphBuilder, Value, Weights
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 _EPS = 1e-5
 _FIRST = 64

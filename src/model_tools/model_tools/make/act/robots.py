@@ -14,9 +14,9 @@ from typing import Literal
 
 from model_tools.errors import ToolError
 from model_tools.make.act.choices import KNOWN, ROBOTS
-from policy_inference.bundle.chunk_contract import JointUnit
-from policy_inference.bundle.schema import Reader, entry, load_yaml
-from policy_inference.errors import BundleError
+from policy_core.bundle.chunk_contract import JointUnit
+from policy_core.bundle.schema import Reader, entry, load_yaml
+from policy_core.errors import BundleError
 
 _SIDES = ("left_", "right_")
 

@@ -29,9 +29,9 @@ from model_tools.make.act.checkpoint_config import (
 from model_tools.make.act.choices import PATCH_POSITIONS
 from model_tools.make.act.llama import LlamaSizes
 from model_tools.make.act.unet_config import NOISY, TIME
-from policy_inference.bundle.bounded_yaml import StrictLoader
-from policy_inference.bundle.chunk_contract import Denoising, StepTime
-from policy_inference.bundle.schema import Found
+from policy_core.bundle.bounded_yaml import StrictLoader
+from policy_core.bundle.chunk_contract import Denoising, StepTime
+from policy_core.bundle.schema import Found
 
 LANGUAGE_MODEL = "LanguageModel"
 """Name of the graph that runs once for a chunk."""

@@ -32,7 +32,7 @@ from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, SmolvlaConfig
 from model_tools.make.act.transformer import layer_norm
 from model_tools.make.act.unet_config import NOISY, TIME
 from model_tools.make.act.unet_graphs import ENCODER, STEP
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 KEYS, VALUES = "keys", "values"
 """What the language model hands to each step [1, layers x groups, tokens, head]."""

@@ -12,7 +12,7 @@ from model_tools.files.lerobot.checkpoint import PolicyFeature
 from model_tools.files.lerobot.statistics import PolicyStatistics
 from model_tools.make.act.checkpoint_config import ACTION, STATE, CheckpointConfig
 from model_tools.make.act.robots import ActRobot
-from policy_inference.bundle.chunk_contract import Scaling
+from policy_core.bundle.chunk_contract import Scaling
 
 _TURN_RAD = 6.3
 _FULL_RANGE = 100.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_tools.make.act.builder import LAYER_NORM_OPSET, GraphBuilder, Value, Weights
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 ACTIVATIONS = ("relu", "gelu", "glu")
 _EPS = 1e-5

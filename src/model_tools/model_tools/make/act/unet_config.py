@@ -22,7 +22,7 @@ from model_tools.make.act.checkpoint_config import (
     read_root,
 )
 from model_tools.make.act.resnet import RESNETS, ResNet
-from policy_inference.bundle.chunk_contract import Denoising, NoiseSchedule, StepTime
+from policy_core.bundle.chunk_contract import Denoising, NoiseSchedule, StepTime
 
 NOISY, TIME = "noisy_actions", "time"
 """Inputs of the graph of a denoising step, beside those of the observation."""

@@ -3,7 +3,7 @@
 """The graphs of a Diffusion Policy, or a flow: encoders of images, and one denoising step.
 
 The step's graph gets the observation as it is, the actions with their noise, and the embedded time,
-and answers what the sampler needs (`policy_inference.core.chunks.denoising`). Resize, crop, ResNet
+and answers what the sampler needs (`policy_core.members.chunk.denoising`). Resize, crop, ResNet
 and spatial softmax are in the encoder. Chi et al., "Diffusion Policy" (2023), as LeRobot has it.
 """
 
@@ -20,7 +20,7 @@ from model_tools.make.act.checkpoint_config import CameraInput
 from model_tools.make.act.graphs import ACTIONS, FEATURES, IMAGES, OUTSIDE, STATES
 from model_tools.make.act.resnet import Backbone, feature_size, group_norm
 from model_tools.make.act.unet_config import NOISY, TIME, UnetConfig
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 ENCODER, STEP = "VisionEncoder", "DenoisingStep"
 """Names of the graphs; an encoder of one camera has its name behind it, `VisionEncoder_CAMERA`."""

@@ -33,8 +33,8 @@ from model_tools.make.parity import (
     recorded,
 )
 from model_tools.make.portable import refuse_custom_operators, simplified
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import F32
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import F32
 
 PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
 CONTRACT_STD_FLOOR = 1e-3

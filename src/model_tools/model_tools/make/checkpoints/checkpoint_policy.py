@@ -22,7 +22,7 @@ from model_tools.make.checkpoints.load import load, read_tensors
 from model_tools.make.checkpoints.network_config import ExportConfig
 from model_tools.make.checkpoints.networks import NormaliserLayer, PolicyNetwork
 from model_tools.make.checkpoints.running_statistics import RunningStatistics
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 Step = Callable[[F32], F32]
 NAME = "TorchScript"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.schema import Reader, entry, load_yaml
+from policy_core.bundle.schema import Reader, entry, load_yaml
 
 Activation = Literal[
     "elu",

@@ -14,7 +14,7 @@ from torch import Tensor
 from model_tools.errors import ToolError
 from model_tools.make.checkpoints.network_config import ExportConfig
 from model_tools.make.checkpoints.search import WORDS, Role, words
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.robot_file import bare_model
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 from robot_sim.figures import figures_file, load_robot
 from robot_sim.model_file import load_spec
 

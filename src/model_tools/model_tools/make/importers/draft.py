@@ -15,8 +15,8 @@ import yaml
 
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import DRAFT_LINE
-from policy_inference.bundle.contract import JointContract
-from policy_inference.errors import Problem
+from policy_core.bundle.contract import JointContract
+from policy_core.errors import Problem
 
 TODO = "TODO"
 Path = tuple[str | int, ...]

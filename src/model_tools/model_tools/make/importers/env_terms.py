@@ -20,7 +20,7 @@ from model_tools.make.importers.observation import (
     scales,
     term_of,
 )
-from policy_inference.bundle.terms import TERMS
+from policy_core.bundle.terms import TERMS
 
 _GROUP = "policy"
 _SETTINGS = (

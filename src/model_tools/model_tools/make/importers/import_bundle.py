@@ -42,12 +42,12 @@ from model_tools.make.importers.source import (
     put_kept_statistics,
     read_source,
 )
-from policy_inference.bundle.bundle import CONTRACT_FILE
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import parse_contract
-from policy_inference.bundle.schema import Reader, read_bytes
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.errors import BundleError, Problem
+from policy_core.bundle.bundle import CONTRACT_FILE
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import parse_contract
+from policy_core.bundle.schema import Reader, read_bytes
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BundleError, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from model_tools.files.foreign import Node
 from model_tools.files.onnx_model import OnnxModel, is_beside, read_onnx
 from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.source import Given, TrainingSource, put_model
-from policy_inference.bundle.terms import TERMS
-from policy_inference.interfaces import Tensor
+from policy_core.bundle.terms import TERMS
+from policy_core.interfaces import Tensor
 
 NAME = "leapp"
 _FEEDBACK = ("feedback_flow", "feedback_connections")

@@ -22,11 +22,11 @@ from model_tools.files.onnx_model import OnnxModel
 from model_tools.make.importers.anchor import anchor_chain
 from model_tools.make.importers.draft import TODO, Draft
 from model_tools.make.importers.onnx_metadata import stated_names
-from policy_inference.bundle.arrays import unpacked_arrays
-from policy_inference.bundle.clip import BODY_ARRAYS, JOINT_ARRAYS
-from policy_inference.bundle.terms import TERMS
-from policy_inference.bundle.verified import LARGEST_BYTES
-from policy_inference.interfaces import Tensor
+from policy_core.bundle.arrays import unpacked_arrays
+from policy_core.bundle.clip import BODY_ARRAYS, JOINT_ARRAYS
+from policy_core.bundle.terms import TERMS
+from policy_core.bundle.verified import LARGEST_BYTES
+from policy_core.interfaces import Tensor
 
 CLIP_FILE = "motion.npz"
 _COUNTER = "time_step"

@@ -13,7 +13,7 @@ from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft, todo
-from policy_inference.bundle.terms import TERMS
+from policy_core.bundle.terms import TERMS
 
 _KNOWN = {
     "base_lin_vel": "base_lin_vel",

@@ -25,8 +25,8 @@ from model_tools.make.importers.observation import (
 )
 from model_tools.make.importers.robot_file import put_robot_limits, read_urdf
 from model_tools.make.importers.source import Given, TrainingSource, put_model, single_input
-from policy_inference.bundle.terms import TERMS
-from policy_inference.interfaces import F64
+from policy_core.bundle.terms import TERMS
+from policy_core.interfaces import F64
 
 NAME = "onnx_metadata"
 _KEYS = {

@@ -22,7 +22,7 @@ from model_tools.files.onnx_model import (
 )
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.joints import GivenJoints
-from policy_inference.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_of
 
 ONNX_SUFFIX = ".onnx"
 MODEL_FILE = "policy.onnx"

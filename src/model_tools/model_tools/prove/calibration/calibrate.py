@@ -28,7 +28,7 @@ from model_tools.prove.calibration.measure import measure
 from model_tools.prove.calibration.motion import FOLLOWED, MotionOf
 from model_tools.prove.calibration.row_sources import RowsFileSource
 from model_tools.prove.calibration.verdict import CalibrationVerdict, judge
-from policy_inference.bundle.bundle import JointBundle
+from policy_core.bundle.bundle import JointBundle
 from policy_inference.comparison.rows import Rows
 
 _BATCH = 32

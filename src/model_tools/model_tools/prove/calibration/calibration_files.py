@@ -19,13 +19,13 @@ from model_tools.errors import ToolError
 from model_tools.files.arrays import EPISODE, TIME, write_parts
 from model_tools.files.bpu_files import four_axes, sample_folders, write_samples
 from model_tools.prove.calibration.collection import KINDS, Collection
+from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import F32, Tensor
 from policy_inference.backends.registry import open_backend
 from policy_inference.backends.rknn_toolkit.recipe import DATASET, write_dataset
-from policy_inference.bundle.bundle import Bundle, JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, evenly, play
-from policy_inference.interfaces import F32, Tensor
 
 PROVENANCE = "calibration"
 """Name of the array of text in an `.npz`; of the file, with .json, in a folder."""

@@ -20,7 +20,7 @@ from model_tools.files.html_page import panel, table, tag, write_page
 from model_tools.prove.calibration.calibration_report import Calibrated, facts, reach
 from model_tools.prove.calibration.coverage import Direction, TermCoverage
 from model_tools.prove.calibration.verdict import HALFWAY, is_gap
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 _SMALL, _BESIDE = 4, 3
 """Terms with so few values stand side by side, so many of them."""

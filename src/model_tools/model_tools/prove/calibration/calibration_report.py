@@ -22,7 +22,7 @@ from model_tools.prove.calibration.coverage import (
     TermCoverage,
 )
 from model_tools.prove.calibration.verdict import CalibrationVerdict
-from policy_inference.bundle.bundle import JointBundle
+from policy_core.bundle.bundle import JointBundle
 from policy_inference.comparison.plain_json import plain
 
 JSON_FILE, HTML_FILE = "coverage.json", "coverage.html"

@@ -24,9 +24,9 @@ from model_tools.prove.calibration.graph_samples import (
     collect_samples,
     count_of,
 )
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.interfaces import F32
 from policy_inference.backends.rknn_toolkit.recipe import write_dataset
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.interfaces import F32
 
 FORMATS = ("npy", "rknn", "bpu_bin", "bpu_npy")
 _FAR = 10.0

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from model_tools.errors import ToolError
 from model_tools.files.rows import Row
 from model_tools.files.terms import TermColumns, newest_columns
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.interfaces import F64, Tensor
+from policy_core.bundle.bundle import JointBundle
+from policy_core.interfaces import F64, Tensor
 
 Records = npt.NDArray[np.void]
 """Rows with the fields `number`, `time`, `begins`, and by name those of `tensors`, `sensed`."""
@@ -202,7 +202,7 @@ def _require_finite(records: Records) -> None:
 
 
 class Fields:
-    """Finds fields of `policy_inference.core.state.RobotState` in rows."""
+    """Finds fields of `policy_core.observation.state.RobotState` in rows."""
 
     def __init__(self, bundle: JointBundle, sensed: Container[str]) -> None:
         """Find the terms that show them; `sensed` are those that every row has by itself."""

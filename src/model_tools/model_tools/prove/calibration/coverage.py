@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 PUSHED = 0.1
 """Share of a trained limit from which a command counts."""

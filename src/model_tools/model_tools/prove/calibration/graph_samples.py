@@ -20,16 +20,16 @@ from numpy.lib.format import open_memmap
 
 from model_tools.errors import ToolError
 from model_tools.files.rows import ObservationSource, RecordedObservation
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import Camera, ChunkContract
+from policy_core.bundle.contract import Graph
+from policy_core.interfaces import F64, Tensor
+from policy_core.members.chunk.denoising import Denoiser
+from policy_core.members.chunk.normalise import ImageNormaliser, VectorNormaliser
+from policy_core.observation.images import Image
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import Camera, ChunkContract
-from policy_inference.bundle.contract import Graph
 from policy_inference.comparison.rows import evenly
-from policy_inference.core.chunks.denoising import Denoiser
-from policy_inference.core.chunks.normalise import ImageNormaliser, VectorNormaliser
-from policy_inference.core.images import Image
-from policy_inference.interfaces import F64, Tensor
 
 DEFAULT_COUNT = 200
 """Of each camera, unless another number is asked for; D-Robotics take 100 to 400."""

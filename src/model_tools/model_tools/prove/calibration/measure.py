@@ -23,9 +23,9 @@ from model_tools.prove.calibration.coverage import (
     TermCoverage,
 )
 from model_tools.prove.local_loop.agreement import JOINT_SLACK_RAD, far_bounds
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.interfaces import F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.interfaces import F64
 
 _BINS = 48
 _STILL_RAD_S = 0.25

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from model_tools.files.rows import Row
 from model_tools.prove.calibration.collection import Fields, Filling, Records
 from model_tools.prove.calibration.coverage import RowMotion, StatedAgreement
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.interfaces import F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.interfaces import F64
 
 _AT_ONCE = 256
 """Rows that are judged at once; the pair across two such lots is left out."""

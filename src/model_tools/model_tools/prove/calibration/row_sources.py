@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from model_tools.files.rows import Row
 from model_tools.prove.local_loop.environment import Observations, UsersPolicy, opened
 from model_tools.prove.local_loop.loop import Fed, in_turn, input_sizes
+from policy_core.bundle.bundle import JointBundle
+from policy_core.interfaces import F32, Tensor
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
 from policy_inference.comparison.rows import Rows, play
-from policy_inference.interfaces import F32, Tensor
 
 
 class EnvironmentSource:

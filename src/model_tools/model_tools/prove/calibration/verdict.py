@@ -15,7 +15,7 @@ from model_tools.prove.calibration.coverage import (
     TermCoverage,
 )
 from model_tools.prove.calibration.motion import moved_elsewhere, moved_wrongly
-from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS, fields_of
+from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS, fields_of
 
 _USUAL = 512
 """`compile` takes as many."""

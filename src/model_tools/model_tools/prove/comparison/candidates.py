@@ -11,10 +11,10 @@ from typing import Generic
 
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
+from policy_core.bundle.bundle import joint_hash
+from policy_core.bundle.contract import Artifact
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, artifacts_for, open_models
-from policy_inference.bundle.bundle import joint_hash
-from policy_inference.bundle.contract import Artifact
 from policy_inference.comparison.chunks import coarsest
 from policy_inference.kinds.opening import B
 
@@ -58,7 +58,7 @@ class Candidate(Generic[B]):
 
     @property
     def sha256(self) -> str:
-        """As `policy_inference.bundle.bundle.model_sha256` of what it opens."""
+        """As `policy_core.bundle.bundle.model_sha256` of what it opens."""
         return joint_hash([entry.sha256 for entry in self.entries.values()])
 
     def opened(self) -> OpenedModels:

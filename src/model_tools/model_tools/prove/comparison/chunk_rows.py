@@ -15,11 +15,12 @@ from model_tools.files.observation_sources import open_source
 from model_tools.make.act.golden_rows import are_drawn, recorded_rows
 from model_tools.prove.comparison.candidates import Candidate
 from model_tools.prove.comparison.on_rows import OnRows, RowSet
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import (
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import (
     GOLDEN_CHUNK,
     ChunkContract,
 )
+from policy_core.interfaces import F64, Backend, Tensor
 from policy_inference.comparison.chunks import (
     FEATURES,
     NORMALISED_CHUNK,
@@ -30,7 +31,6 @@ from policy_inference.comparison.chunks import (
 )
 from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.rows import Rows
-from policy_inference.interfaces import F64, Backend, Tensor
 from policy_inference.kinds.chunk import ChunkKind
 
 DRAWN = "golden rows (drawn)"

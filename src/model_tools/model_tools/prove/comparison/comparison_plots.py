@@ -13,8 +13,8 @@ from matplotlib.ticker import LogFormatter
 
 from model_tools.files.drawing import COLOURS, GREY, INK, STYLE, figure, svg
 from model_tools.prove.comparison.walking import AXES, Walked
+from policy_core.interfaces import F64
 from policy_inference.comparison.open_loop import Difference
-from policy_inference.interfaces import F64
 from robot_sim.metrics import velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 

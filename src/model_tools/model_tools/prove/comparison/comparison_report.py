@@ -21,7 +21,7 @@ from model_tools.prove.comparison.chunk_report import ChunkReport
 from model_tools.prove.comparison.compare import Compared
 from model_tools.prove.comparison.joint_report import JointReport
 from model_tools.prove.comparison.report_parts import checks_panel, verdict_tag
-from policy_inference.bundle.bundle import (
+from policy_core.bundle.bundle import (
     REPORT_FOLDER,
     Bundle,
     ChunkBundle,

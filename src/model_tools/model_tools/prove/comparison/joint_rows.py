@@ -16,9 +16,9 @@ from model_tools.make.unrecorded import drawn_rows
 from model_tools.prove.calibration.calibration_files import hash_of
 from model_tools.prove.comparison.candidates import Candidate
 from model_tools.prove.comparison.on_rows import OnRows, RowSet
-from policy_inference.bundle.bundle import JointBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.interfaces import Backend, Tensor
 from policy_inference.comparison.rows import Rows, evenly
-from policy_inference.interfaces import Backend, Tensor
 from policy_inference.kinds.joint import JointKind
 
 _log = logging.getLogger("model_tools")

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from model_tools.prove.comparison.candidates import Candidate
+from policy_core.interfaces import Backend, Tensor
 from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.interfaces import Backend, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

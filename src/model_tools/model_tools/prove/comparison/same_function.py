@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.body import Body
-from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle
-from policy_inference.bundle.chunk_contract import Camera, EnvironmentState, JointVector
-from policy_inference.bundle.contract import JointContract, Observation, Term
-from policy_inference.bundle.terms import TERMS, term_names
+from policy_core.bundle.body import Body
+from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.chunk_contract import Camera, EnvironmentState, JointVector
+from policy_core.bundle.contract import JointContract, Observation, Term
+from policy_core.bundle.terms import TERMS, term_names
 
 _SHOWN, _LONGEST = 4, 60
 

@@ -12,11 +12,11 @@ from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import LITE3, SimulatedRobot, Velocity, WalkCase, steady
-from policy_inference.bundle.bundle import REPORT_FOLDER, Bundle, JointBundle
-from policy_inference.bundle.expected import ClosedLoopLimits
+from policy_core.bundle.bundle import REPORT_FOLDER, Bundle, JointBundle
+from policy_core.bundle.expected import ClosedLoopLimits
+from policy_core.errors import RobotError
+from policy_core.interfaces import Backend
 from policy_inference.comparison.limits import Check
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import Backend
 from robot_sim.errors import SimError
 from robot_sim.metrics import SETTLE_S
 from robot_sim.trace import Trace

@@ -21,8 +21,8 @@ from model_tools.prove.evaluation.statistics import mcnemar, wilson
 from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, tasks_of
 from model_tools.simulation.arm import arm_image_size
 from model_tools.simulation.robot import SimulatedRobot
+from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle, model_sha256
 from policy_inference.backends.registry import Options
-from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle, model_sha256
 
 ROWS = "trials.jsonl"
 _LOOKS = 8

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from model_tools.simulation.robot import SimulatedRobot
-from policy_inference.bundle.schema import Found, Reader, entry, json_schema, load_yaml
-from policy_inference.errors import BundleError
+from policy_core.bundle.schema import Found, Reader, entry, json_schema, load_yaml
+from policy_core.errors import BundleError
 from robot_sim.errors import SimError
 from robot_sim.faults import Fault, FaultPlan
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.processes import environment
 from robot_sim.errors import SimError
 

@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 CONFIDENCE, POWER = 0.95, 0.8
 """Of every interval; and with which a number of trials would show a difference."""

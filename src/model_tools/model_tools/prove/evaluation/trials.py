@@ -37,12 +37,12 @@ from model_tools.simulation.robot import (
     push_from,
     steady,
 )
+from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.plain_json import plain
-from policy_inference.interfaces import F64
 from robot_sim.faults import TARGETS, Fault
 from robot_sim.figures import figures_file
 from robot_sim.ground import Ground

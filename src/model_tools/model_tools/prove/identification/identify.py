@@ -22,7 +22,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.identification.recorded_motion import InputTiming, RecordedMotion
-from policy_inference.interfaces import F64, Index
+from policy_core.interfaces import F64, Index
 
 _LONGEST_S, _COARSE_S, _FINE_S = 0.080, 0.002, 0.00025
 _BLOCK_S, _RESAMPLES, _SEED = 1.0, 400, 0

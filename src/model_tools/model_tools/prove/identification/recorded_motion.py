@@ -14,13 +14,13 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, is_bag
 from model_tools.files.bags.topics import find_topics
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.state_fields import IMU, JOINT_STATES
-from policy_inference.core.joint_order import JointOrder
-from policy_inference.core.messages import stamp_ns
-from policy_inference.core.wire import JOINT_COMMAND
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Mode, Times
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.state_fields import IMU, JOINT_STATES
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Mode, Times
+from policy_core.observation.joint_order import JointOrder
+from policy_inference.messages.readers import stamp_ns
+from policy_inference.messages.wire import JOINT_COMMAND
 
 COMMANDS = "joint_command"
 _TYPES = {JOINT_STATES.name: JOINT_STATES.types, COMMANDS: (JOINT_COMMAND,), IMU.name: IMU.types}

@@ -27,7 +27,7 @@ from model_tools.make.importers.draft import (
 from model_tools.prove.inspect.chunk_contract_rows import describe_chunk_contract, oddities
 from model_tools.prove.inspect.contract_rows import describe_contract
 from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
-from policy_inference.bundle.bundle import (
+from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
     AnyContract,
@@ -36,13 +36,13 @@ from policy_inference.bundle.bundle import (
     model_sha256,
     stated_hashes,
 )
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.contract import Artifact, JointContract
-from policy_inference.bundle.load import load_bundle, parse_contract
-from policy_inference.bundle.schema import load_yaml, read_bytes
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.errors import BundleError, Problem
-from policy_inference.interfaces import F64
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.contract import Artifact, JointContract
+from policy_core.bundle.load import load_bundle, parse_contract
+from policy_core.bundle.schema import load_yaml, read_bytes
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BundleError, Problem
+from policy_core.interfaces import F64
 
 KIND, SET_KIND = "bundle folder", "policy set"
 _STATISTICS = "obs_stats.npz"

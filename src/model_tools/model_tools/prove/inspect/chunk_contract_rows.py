@@ -16,8 +16,8 @@ from model_tools.prove.inspect.contract_rows import (
     describe_proof,
 )
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import (
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
     GOLDEN_STATE,
@@ -28,12 +28,12 @@ from policy_inference.bundle.chunk_contract import (
     Pairing,
     Scaling,
 )
-from policy_inference.bundle.contract import Graph
-from policy_inference.bundle.contract import Tensor as TensorEntry
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.chunks.normalise import Units
-from policy_inference.errors import BundleError
-from policy_inference.interfaces import F64, Tensor
+from policy_core.bundle.contract import Graph
+from policy_core.bundle.contract import Tensor as TensorEntry
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
+from policy_core.interfaces import F64, Tensor
+from policy_core.members.chunk.normalise import Units
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of the channels, with which LeRobot trains by default."""

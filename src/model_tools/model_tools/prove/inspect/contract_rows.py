@@ -11,9 +11,9 @@ import numpy as np
 
 from model_tools.files.terms import frames, newest_columns
 from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
-from policy_inference.bundle.body import Body
-from policy_inference.bundle.bundle import AnyContract
-from policy_inference.bundle.contract import (
+from policy_core.bundle.body import Body
+from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.contract import (
     ActionTerm,
     File,
     Graph,
@@ -24,8 +24,8 @@ from policy_inference.bundle.contract import (
     ReferenceMotion,
     Term,
 )
-from policy_inference.bundle.expected import ComparisonLimits
-from policy_inference.interfaces import F64
+from policy_core.bundle.expected import ComparisonLimits
+from policy_core.interfaces import F64
 
 
 def describe_contract(contract: JointContract, report: InspectionReport) -> None:

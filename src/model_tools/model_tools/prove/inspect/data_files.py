@@ -16,8 +16,8 @@ from model_tools.make.importers.import_bundle import choose
 from model_tools.make.importers.source import read_source
 from model_tools.prove.calibration.calibration_files import PROVENANCE, kept_in
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import Tensor
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import Tensor
 
 ARRAYS = "arrays (npz, npy, safetensors)"
 _SAFETENSORS = ".safetensors"

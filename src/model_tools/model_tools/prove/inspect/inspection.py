@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from policy_inference.errors import printable
+from policy_core.errors import printable
 
 _LONGEST, _SHOWN = 2000, 80
 """Characters: names of 60 joints are shown, what is longer has only its beginning shown."""

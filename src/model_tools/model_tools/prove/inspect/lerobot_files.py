@@ -26,8 +26,8 @@ from model_tools.files.lerobot.checkpoint import (
 )
 from model_tools.files.lerobot.dataset_info import INFO, VERSION, conversion_of, recorded_pairing
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_inference.errors import PolicyError
-from policy_inference.interfaces import Tensor
+from policy_core.errors import PolicyError
+from policy_core.interfaces import Tensor
 
 LEROBOT_CHECKPOINT = "LeRobot checkpoint"
 _WEIGHTS = "model.safetensors"

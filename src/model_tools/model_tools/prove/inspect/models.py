@@ -16,9 +16,9 @@ from model_tools.files.onnx_model import DYNAMIC, OnnxModel, read_onnx
 from model_tools.make.checkpoints import require_torch
 from model_tools.make.importers.onnx_metadata import stated_action
 from model_tools.prove.inspect.inspection import InspectionReport
+from policy_core.bundle.verified import sha256_of
+from policy_core.onnx_file import merge_command
 from policy_inference.backends.rknn_file import read_rknn
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.onnx_file import merge_command
 
 ONNX = "ONNX model"
 _LAYERS = ("Gemm", "MatMul", "Tanh")

@@ -20,7 +20,7 @@ from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.replaying.recorded_ticks import Moded
 from model_tools.prove.replaying.recording import TICK, FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_line
-from policy_inference.bundle.state_fields import (
+from policy_core.bundle.state_fields import (
     JOINT_STATES,
     LEADER,
     MOTION_TOPICS,
@@ -28,9 +28,9 @@ from policy_inference.bundle.state_fields import (
     StateField,
     fields_of,
 )
-from policy_inference.core.messages import VectorReader, stamp_ns
-from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Mode
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Mode
+from policy_inference.messages.readers import VectorReader, stamp_ns
 
 KIND = "rosbag2 recording"
 _LONG_GAP = 5.0

@@ -22,8 +22,8 @@ from model_tools.prove.local_loop.users_code import (
     one_number,
     vectors,
 )
-from policy_inference.bundle.contract import JointContract
-from policy_inference.interfaces import F32, F64
+from policy_core.bundle.contract import JointContract
+from policy_core.interfaces import F32, F64
 
 Observations = dict[str, F64]
 _log = logging.getLogger("model_tools")

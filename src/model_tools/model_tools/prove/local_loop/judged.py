@@ -20,12 +20,12 @@ from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.local_loop.agreement import warn_of_unusual
 from model_tools.prove.local_loop.environment import opened
 from model_tools.prove.local_loop.loop import Rollout, input_sizes, roll_out
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.latency import Latency
 from policy_inference.backends.registry import Options
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.limits import Check, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, joints, judge
-from policy_inference.core.latency import Latency
 
 REFERENCE_BACKEND, REFERENCE_PRECISION = "onnx", "fp32"
 LISTED = 8

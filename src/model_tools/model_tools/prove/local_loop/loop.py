@@ -21,11 +21,11 @@ from model_tools.prove.local_loop.environment import (
     UsersEnvironment,
 )
 from model_tools.simulation.controlled import RecordingBackend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.core.observation import Normaliser
-from policy_inference.core.recurrent import RecurrentState
-from policy_inference.interfaces import F32, F64, Backend, Tensor
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.interfaces import F32, F64, Backend, Tensor
+from policy_core.members.recurrent import RecurrentState
+from policy_core.observation.rows import Normaliser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.errors import ToolError
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 _log = logging.getLogger("model_tools")
 _OURS = ("model_tools", "importlib")

@@ -19,23 +19,23 @@ from model_tools.prove.replaying.recorded_inputs import state_names
 from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, TickStages
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.state_fields import LEADER_POS
-from policy_inference.core.chunks.controller import (
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.state_fields import LEADER_POS
+from policy_core.errors import BackendError, NoTargetError, RefusedError, RobotError
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import F64
+from policy_core.members.chunk.controller import (
     camera_input,
     chunk_controller,
     queue_of,
     state_sizes,
 )
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.chunks.takeover import HAND_BACK, TAKE_OVER
-from policy_inference.core.chunks.worker import Outcome, Request
-from policy_inference.core.images import Frame
-from policy_inference.core.limits import Limits
-from policy_inference.errors import BackendError, NoTargetError, RefusedError, RobotError
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER
+from policy_core.members.chunk.worker import Outcome, Request
+from policy_core.observation.images import Frame
 from policy_inference.flight.ring import InferenceResult
-from policy_inference.interfaces import F64
 
 _NO_IMAGES = tuple(
     Frame(encoding="none", height=0, width=0, step=0, data=memoryview(each))

@@ -19,15 +19,15 @@ from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer
 from model_tools.prove.replaying.stages import OUTPUTS, STAGES
 from model_tools.prove.replaying.which_bundle import chunk_settings_of, limits_of
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode, ShadowMode
+from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.graphs import Inference
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer
-from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
 
 _SAME_RAD = 1e-9

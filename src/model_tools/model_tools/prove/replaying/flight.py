@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.recording import FORCES
-from policy_inference.bundle.bundle import HostedContract
-from policy_inference.bundle.state_fields import (
+from policy_core.bundle.bundle import HostedContract
+from policy_core.bundle.state_fields import (
     COMMAND,
     IMU,
     JOINT_STATES,
     ODOMETRY,
     velocity_of,
 )
-from policy_inference.core.guard import FIRST_AWAITED
-from policy_inference.interfaces import F64, Mode
+from policy_core.guard.bounds import FIRST_AWAITED
+from policy_core.interfaces import F64, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from model_tools.files.drawing import COLOURS, GREY, INK, STYLE, figure, svg
 from model_tools.prove.replaying.flight import RecordedFlight
 from model_tools.prove.replaying.stages import StageCourse
-from policy_inference.interfaces import F64, Mode
+from policy_core.interfaces import F64, Mode
 
 _BAD = "#b3261e"
 _MODE_COLOURS = {

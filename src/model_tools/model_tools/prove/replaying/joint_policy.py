@@ -14,15 +14,15 @@ from model_tools.prove.replaying.recorded_inputs import fit, input_names, output
 from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.state_fields import MOTION_TOPICS, fields_of
-from policy_inference.bundle.terms import is_of_anchor
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.state_fields import MOTION_TOPICS, fields_of
+from policy_core.bundle.terms import is_of_anchor
+from policy_core.errors import BackendError
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Backend, Tensor
+from policy_core.members.joint import joint_controller
+from policy_core.observation.state import LAST_OUTPUT, RobotState
 from policy_inference.comparison.open_loop import joints
-from policy_inference.core.limits import Limits
-from policy_inference.core.policy import joint_controller
-from policy_inference.core.state import LAST_OUTPUT, RobotState
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Backend, Tensor
 
 
 class RecordedRobotState(RecordedState, RobotState):

@@ -11,13 +11,13 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
-from policy_inference.bundle.bundle import Bundle
-from policy_inference.bundle.contract import JointContract, Term
-from policy_inference.bundle.state_fields import is_per_joint
-from policy_inference.bundle.terms import term_names
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.contract import JointContract, Term
+from policy_core.bundle.state_fields import is_per_joint
+from policy_core.bundle.terms import term_names
+from policy_core.interfaces import F64, Tensor
+from policy_core.observation.state import StateVector
 from policy_inference.comparison.open_loop import joints
-from policy_inference.core.state import StateVector
-from policy_inference.interfaces import F64, Tensor
 
 COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import TickStages
-from policy_inference.core.controller import Controller
-from policy_inference.core.state import StateVector
-from policy_inference.interfaces import F64
+from policy_core.control.controller import Controller
+from policy_core.interfaces import F64
+from policy_core.observation.state import StateVector
 
 
 class RecordedClock:

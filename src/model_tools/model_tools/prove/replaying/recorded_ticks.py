@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from policy_inference.core.guard import Rule
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import F64, Mode, Tensor
 from policy_inference.flight.ring import InferenceResult
-from policy_inference.interfaces import F64, Mode, Tensor
 
 _APART_NS = 1_000_000_000
 """How far the log's times of a tick and of its command may be apart."""

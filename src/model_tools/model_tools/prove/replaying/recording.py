@@ -23,11 +23,11 @@ from model_tools.prove.replaying.recorded_ticks import (
     RecordedTick,
     time_ns,
 )
-from policy_inference.bundle.state_fields import STATE_TOPICS
-from policy_inference.core.messages import message_types
+from policy_core.bundle.state_fields import STATE_TOPICS
+from policy_core.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
 from policy_inference.flight.tick_messages import INFERENCE, SHADOW
-from policy_inference.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
+from policy_inference.messages.readers import message_types
 
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
 _JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"

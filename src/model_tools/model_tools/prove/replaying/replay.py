@@ -43,21 +43,21 @@ from model_tools.prove.replaying.which_bundle import (
     recorded_set,
 )
 from model_tools.simulation.controlled import joint_members_of
-from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import (
+from policy_core.bundle.bundle import (
     Bundle,
     ChunkBundle,
     HostedContract,
     JointBundle,
     SetBundle,
 )
-from policy_inference.bundle.contract import Artifact, JointContract
-from policy_inference.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.contract import Artifact, JointContract
+from policy_core.bundle.load import bundle_folder, load_bundle
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Backend
+from policy_inference.backends.registry import open_backend
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import difference as measured
 from policy_inference.comparison.open_loop import joints, judge
-from policy_inference.core.limits import Limits
-from policy_inference.interfaces import Backend
 
 _SENSED, _ARITHMETIC = 1e-6, 1e-9
 """Of a value, or of 1."""

@@ -26,11 +26,11 @@ from model_tools.prove.replaying.stages import (
     StageCourse,
     TickStages,
 )
-from policy_inference.bundle.bundle import Bundle
-from policy_inference.bundle.state_fields import fields_of
-from policy_inference.core.guard import Rule
-from policy_inference.core.state import EXTERNAL
-from policy_inference.interfaces import Mode, OnFault
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.state_fields import fields_of
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import Mode, OnFault
+from policy_core.observation.state import EXTERNAL
 
 _CHANGES = (
     Rule.ACTION_CLIP,

@@ -19,14 +19,14 @@ from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded
 from model_tools.prove.replaying.recorded_policy import RecordedClock, ReplayedPolicy
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
-from policy_inference.bundle.body import Body
-from policy_inference.bundle.state_fields import COMMAND, JOINT_STATES, velocity_of
-from policy_inference.core.controller import ControllerState
-from policy_inference.core.guard import Rule
-from policy_inference.core.messages import JointStateReader, stamp_ns, state_reader
-from policy_inference.core.state import StateVector
-from policy_inference.errors import RefusedError, RobotError
-from policy_inference.interfaces import F64, JointTargets, Mode, OnFault
+from policy_core.bundle.body import Body
+from policy_core.bundle.state_fields import COMMAND, JOINT_STATES, velocity_of
+from policy_core.control.controller import ControllerState
+from policy_core.errors import RefusedError, RobotError
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import F64, JointTargets, Mode, OnFault
+from policy_core.observation.state import StateVector
+from policy_inference.messages.readers import JointStateReader, stamp_ns, state_reader
 
 _LONG_NS = 3_600_000_000_000
 _FROM_OUTSIDE = (Rule.INTERNAL, Rule.TRIAL)

@@ -17,9 +17,10 @@ from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedS
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
 from model_tools.simulation.controlled import joint_members_of
-from policy_inference.bundle.bundle import SetBundle
-from policy_inference.core.limits import Limits
-from policy_inference.core.sets.controller import (
+from policy_core.bundle.bundle import SetBundle
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Backend, Tensor
+from policy_core.sets.controller import (
     SWITCH,
     WAY_BACK,
     SensedState,
@@ -27,8 +28,7 @@ from policy_inference.core.sets.controller import (
     set_controller,
     set_inputs,
 )
-from policy_inference.core.sets.policy import LATE, NOT_FINITE
-from policy_inference.interfaces import Backend, Tensor
+from policy_core.sets.policy import LATE, NOT_FINITE
 
 _FAILED = re.compile(r"(?P<before>\S+) -> (?P<after>\S+): (?P=before) failed: (?P<why>.*)", re.S)
 """A switch to a fallback, as the reason of its tick has it."""

@@ -16,17 +16,17 @@ from model_tools.prove.replaying.chunk_shadowing import ShadowedChunks
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.which_bundle import recorded_contract
+from policy_core.bundle.bundle import AnyContract, Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.contract_difference import ContractDifference, contract_differences
+from policy_core.bundle.terms import term_names
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Index, Mode, ShadowMode
+from policy_core.observation.rows import layout
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import AnyContract, Bundle, ChunkBundle, JointBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.contract_difference import ContractDifference, contract_differences
-from policy_inference.bundle.terms import term_names
 from policy_inference.comparison.plain_json import plain
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.observation import layout
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Index, Mode, ShadowMode
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.joint_shadow import JointShadow

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
-from policy_inference.interfaces import F64, Mode, OnFault, Tensor
+from policy_core.interfaces import F64, Mode, OnFault, Tensor
 
 STATE, INPUTS, OUTPUTS, TARGET, COMMAND = "state", "inputs", "outputs", "target", "command"
 GUARD = "guard"

@@ -17,7 +17,7 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.replaying.recording import FlightRecording
-from policy_inference.bundle.bundle import (
+from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
     AnyContract,
@@ -26,14 +26,14 @@ from policy_inference.bundle.bundle import (
     JointBundle,
     SetBundle,
 )
-from policy_inference.bundle.contract import JointContract, VelocityCommand
-from policy_inference.bundle.load import bundle_folder, load_bundle, parse_contract
-from policy_inference.bundle.schema import parse_yaml, read_bytes
-from policy_inference.bundle.set_contract import SetContract
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
-from policy_inference.errors import BundleError, PolicyError
+from policy_core.bundle.contract import JointContract, VelocityCommand
+from policy_core.bundle.load import bundle_folder, load_bundle, parse_contract
+from policy_core.bundle.schema import parse_yaml, read_bytes
+from policy_core.bundle.set_contract import SetContract
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BundleError, PolicyError
+from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
+from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.kinds.opening import COMMAND_RANGE
 
 _PREFIX, _CHUNKS = "limits.", "chunks."

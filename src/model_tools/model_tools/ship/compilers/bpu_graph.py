@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from model_tools.errors import ToolError
 from model_tools.files.bpu_files import AXES, ONE_GRAPH, GraphFiles, four_axes
-from policy_inference.interfaces import F32, Tensor, TensorSpec
+from policy_core.interfaces import F32, Tensor, TensorSpec
 
 _OPSET = 11
 _OLD_IR_VERSION = 7

@@ -34,9 +34,9 @@ from model_tools.prove.calibration.graph_samples import (
 )
 from model_tools.ship.compilers.bpu_graph import BpuGraph, fits, write_prepared
 from model_tools.ship.compilers.compile_request import reference
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.verified import sha256_of
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.verified import sha256_of
 
 RESULTS, BUILD_LOG = "bpu_output", "build.log"
 WORKING = "model_output"

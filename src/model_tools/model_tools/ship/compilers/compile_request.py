@@ -12,9 +12,9 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import read_onnx
 from model_tools.ship.compilers.compiler import Compiler
-from policy_inference.bundle.bundle import ModelFiles
-from policy_inference.onnx_file import LARGEST_BYTES, require_whole
-from policy_inference.safe_files import read_at_most
+from policy_core.bundle.bundle import ModelFiles
+from policy_core.onnx_file import LARGEST_BYTES, require_whole
+from policy_core.safe_files import read_at_most
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
 _log = logging.getLogger("model_tools")

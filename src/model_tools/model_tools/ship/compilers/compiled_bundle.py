@@ -25,7 +25,7 @@ from model_tools.ship.compilers.models_to_compile import (
     Samples,
     models_to_compile,
 )
-from policy_inference.bundle.bundle import (
+from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     AnyBundle,
     AnyContract,
@@ -33,12 +33,12 @@ from policy_inference.bundle.bundle import (
     served_name,
     stated_hashes,
 )
-from policy_inference.bundle.contract import Artifact, Calibration, File
-from policy_inference.bundle.expected import ComparisonLimits
-from policy_inference.bundle.load import load_bundle, parse_contract
-from policy_inference.bundle.schema import read_bytes
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import Tensor
+from policy_core.bundle.contract import Artifact, Calibration, File
+from policy_core.bundle.expected import ComparisonLimits
+from policy_core.bundle.load import load_bundle, parse_contract
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import Tensor
 
 
 def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, total: None) -> Path:

@@ -24,14 +24,14 @@ from model_tools.prove.calibration.graph_samples import (
     count_of,
 )
 from model_tools.ship.compilers.compile_request import CompileRequest
-from policy_inference.bundle.bundle import (
+from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     Bundle,
     ChunkBundle,
     JointBundle,
     stated_hashes,
 )
-from policy_inference.interfaces import Tensor
+from policy_core.interfaces import Tensor
 
 _ROWS = 512
 Samples = Mapping[str, GraphSamples]

@@ -11,10 +11,10 @@ import onnxruntime
 
 from model_tools.errors import ToolError
 from model_tools.ship.compilers.compiler import CompileOrder, Made
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import Tensor
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import Tensor
 
 _ROWS, _MOST_ROWS = 8, 64
 _TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.2}

@@ -20,8 +20,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import read_onnx
 from model_tools.ship.compilers.compiler import MORE_SAMPLES, CompileOrder, Made
+from policy_core.interfaces import Tensor
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.interfaces import Tensor
 
 _FIRST_OPSET_PER_CHANNEL = 13
 

@@ -28,15 +28,15 @@ from model_tools.ship.compilers.rknn_toolkit import (
     settings_of,
 )
 from model_tools.ship.compilers.toolkit.rknn_convert import ANALYSIS, MADE, PROOF
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.rknn_file import STORED_AS, RknnFile, read_rknn
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
 from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, pack, write_recipe
-from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.limits import judged_by_walking
 from policy_inference.comparison.rows import Rows, evenly, play
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor
 
 _ENOUGH = 300
 """With fewer the largest error is several times that with 500."""

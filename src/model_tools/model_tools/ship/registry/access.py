@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.errors import ToolError
-from policy_inference.safe_files import read_at_most
+from policy_core.safe_files import read_at_most
 
 USER_VARIABLE = "POLICY_INFERENCE_REGISTRY_USER"
 PASSWORD_VARIABLE = "POLICY_INFERENCE_REGISTRY_PASSWORD"

@@ -29,7 +29,7 @@ from model_tools.ship.registry.manifest import (
     layer_of,
     manifest_bytes,
 )
-from policy_inference.safe_files import open_regular, reading
+from policy_core.safe_files import open_regular, reading
 
 ATTEMPTS = 4
 _BLOCK = 1 << 20

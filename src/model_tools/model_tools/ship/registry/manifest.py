@@ -18,7 +18,7 @@ from typing import Any
 
 from model_tools.ship.registry.access import RegistryError
 from model_tools.ship.store.bundle_source import DEEPEST
-from policy_inference.bundle.contract import NAME, VERSION
+from policy_core.bundle.contract import NAME, VERSION
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 BUNDLE_TYPE = "application/vnd.policy-inference.bundle.v1"

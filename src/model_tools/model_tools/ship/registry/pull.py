@@ -30,11 +30,11 @@ from model_tools.ship.store.durable import (
 from model_tools.ship.store.install import Installed, install
 from model_tools.ship.store.installed import check_version
 from model_tools.ship.store.statements import read_signed, require_valid
-from policy_inference.bundle.bundle import Bundle, hosted_file
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.signature import TrustedKeys
-from policy_inference.bundle.statements import DowngradeStatement
-from policy_inference.bundle.store import current_version
+from policy_core.bundle.bundle import Bundle, hosted_file
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.statements import DowngradeStatement
+from policy_core.bundle.store import current_version
 
 _COPIES = 2
 """Of the files while they are installed: what was pulled, and the version."""

@@ -29,11 +29,11 @@ from model_tools.ship.store.statements import (
     require_begun,
     require_newer,
 )
-from policy_inference.bundle.bundle import Bundle, stated_hashes
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.schema import read_bytes
-from policy_inference.bundle.signature import TrustedKeys, signature_of
-from policy_inference.bundle.statements import (
+from policy_core.bundle.bundle import Bundle, stated_hashes
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.statements import (
     ChannelStatement,
     DowngradeStatement,
     RevocationStatement,

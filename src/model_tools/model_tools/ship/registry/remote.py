@@ -41,17 +41,17 @@ from model_tools.ship.store.statements import (
     require_valid,
     signed_statement,
 )
-from policy_inference.bundle.bounded_yaml import LARGEST_BYTES
-from policy_inference.bundle.bundle import (
+from policy_core.bundle.bounded_yaml import LARGEST_BYTES
+from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
     HostedContract,
     hosted_file,
     stated_hashes,
 )
-from policy_inference.bundle.load import parse_hosted
-from policy_inference.bundle.signature import TrustedKeys, signature_of
-from policy_inference.bundle.statements import (
+from policy_core.bundle.load import parse_hosted
+from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.statements import (
     CHANNEL_NAME,
     CHANNEL_TAG,
     REVOKED_TAG,

@@ -31,8 +31,8 @@ from model_tools.ship.release.release_file import (
     ShadowStage,
     StageName,
 )
-from policy_inference.bundle.contract_difference import ContractDifference, not_accepted
-from policy_inference.interfaces import F64
+from policy_core.bundle.contract_difference import ContractDifference, not_accepted
+from policy_core.interfaces import F64
 from policy_inference.shadow.expectation import pair
 from policy_inference.shadow.judgement import ShadowFigures, judge_shadow
 

@@ -22,12 +22,12 @@ from typing import Any, Literal
 import yaml
 
 from model_tools.errors import ToolError
-from policy_inference.bundle import bounded_yaml
-from policy_inference.bundle.contract import NAME, VERSION
-from policy_inference.bundle.contract_difference import ContractDifference, not_accepted
-from policy_inference.bundle.schema import Reader, entry, parse_yaml, read_bytes
-from policy_inference.errors import BundleError
-from policy_inference.safe_files import whole_file
+from policy_core.bundle import bounded_yaml
+from policy_core.bundle.contract import NAME, VERSION
+from policy_core.bundle.contract_difference import ContractDifference, not_accepted
+from policy_core.bundle.schema import Reader, entry, parse_yaml, read_bytes
+from policy_core.errors import BundleError
+from policy_core.safe_files import whole_file
 from policy_inference.shadow.expectation import ExpectedDistance
 from policy_inference.shadow.judgement import ShadowLimits
 

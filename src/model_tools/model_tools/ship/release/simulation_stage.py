@@ -17,11 +17,11 @@ from model_tools.prove.comparison.walking import Walked
 from model_tools.ship.release.evidence import SIMULATION_KIND
 from model_tools.ship.release.release_file import Release
 from model_tools.simulation.robot import SimulatedRobot
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import bundle_folder, load_bundle
+from policy_core.safe_files import whole_file
 from policy_inference.comparison.limits import Check, closed_loop_limits
 from policy_inference.comparison.plain_json import plain
-from policy_inference.safe_files import whole_file
 
 _DIGITS = 6
 

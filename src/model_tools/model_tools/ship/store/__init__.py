@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Versions of bundles on a robot: install, activate, roll back, verify, list, prune, sign.
 
-Needs nothing but what `policy_inference` needs there. `policy_inference.bundle.store` has the
+Needs nothing but what `policy_inference` needs there. `policy_core.bundle.store` has the
 layout.
 """

@@ -38,16 +38,16 @@ from model_tools.ship.store.trials import (
     require_accepted,
     require_good,
 )
-from policy_inference.bundle.bundle import Bundle
-from policy_inference.bundle.contract import VERSION
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.signature import TrustedKeys
-from policy_inference.bundle.statements import revoked_versions
-from policy_inference.bundle.store import CURRENT, current_version, versions_of
-from policy_inference.core.trial.journal import TrialEvent, append_event
-from policy_inference.core.trial.record import TrialState, bad_trial, newest_trial
-from policy_inference.errors import BundleError
-from policy_inference.safe_files import read_at_most
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.contract import VERSION
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.statements import revoked_versions
+from policy_core.bundle.store import CURRENT, current_version, versions_of
+from policy_core.errors import BundleError
+from policy_core.safe_files import read_at_most
+from policy_inference.trial.journal import TrialEvent, append_event
+from policy_inference.trial.record import TrialState, bad_trial, newest_trial
 
 _log = logging.getLogger("model_tools")
 FILE = "activations"

@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn, Protocol
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.bundle import HOSTED_FILES
-from policy_inference.bundle.record import RECORD_FILE
-from policy_inference.safe_files import open_regular
+from policy_core.bundle.bundle import HOSTED_FILES
+from policy_core.bundle.record import RECORD_FILE
+from policy_core.safe_files import open_regular
 
 _FIRST = (*HOSTED_FILES, *(f"{name}.sig" for name in HOSTED_FILES))
 """Is read before anything else, and checked."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from model_tools.errors import ToolError
-from policy_inference.safe_files import PREFIX, open_regular, whole_file
+from policy_core.safe_files import PREFIX, open_regular, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 """Set despite the umask: the node runs as another user than the installer."""

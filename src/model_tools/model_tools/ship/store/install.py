@@ -26,8 +26,8 @@ from model_tools.ship.store.durable import (
     writing,
 )
 from model_tools.ship.store.installed import hashes_of, record_of
-from policy_inference.bundle.bounded_yaml import LARGEST_BYTES
-from policy_inference.bundle.bundle import (
+from policy_core.bundle.bounded_yaml import LARGEST_BYTES
+from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     HOSTED_FILES,
     SET_FILE,
@@ -36,11 +36,11 @@ from policy_inference.bundle.bundle import (
     hosted_file,
     stated_hashes,
 )
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_bundle, parse_hosted
-from policy_inference.bundle.record import RECORD_FILE
-from policy_inference.bundle.set_contract import SetContract
-from policy_inference.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.load import load_bundle, parse_hosted
+from policy_core.bundle.record import RECORD_FILE
+from policy_core.bundle.set_contract import SetContract
+from policy_core.bundle.signature import TrustedKeys, signature_of
 
 _SHOWN = 6
 _RESULTS = "bpu_output"

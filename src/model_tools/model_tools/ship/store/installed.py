@@ -13,15 +13,15 @@ from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.ship.store.durable import is_hidden, is_locked
-from policy_inference.bundle.bundle import Bundle, HostedContract, hosted_file
-from policy_inference.bundle.contract import NAME
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.record import ALGORITHM, RECORD_FILE, REMEDY, require_recorded
-from policy_inference.bundle.set_contract import SetContract
-from policy_inference.bundle.signature import TrustedKeys
-from policy_inference.bundle.store import CURRENT, versions_of
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.errors import BundleError, Problem
+from policy_core.bundle.bundle import Bundle, HostedContract, hosted_file
+from policy_core.bundle.contract import NAME
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.record import ALGORITHM, RECORD_FILE, REMEDY, require_recorded
+from policy_core.bundle.set_contract import SetContract
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.store import CURRENT, versions_of
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BundleError, Problem
 from policy_inference.machine.machine import installed_version
 
 

@@ -29,13 +29,13 @@ from model_tools.ship.store.installed import (
     version_folder,
 )
 from model_tools.ship.store.trials import trial_words
-from policy_inference.bundle.bundle import HOSTED_FILES
-from policy_inference.bundle.record import read_record
-from policy_inference.bundle.signature import TrustedKeys, signature_of
-from policy_inference.bundle.statements import kept_statements, revoked_versions
-from policy_inference.bundle.store import CURRENT, current_version, versions_of
-from policy_inference.core.trial.record import newest_trial
-from policy_inference.errors import BundleError, PolicyError
+from policy_core.bundle.bundle import HOSTED_FILES
+from policy_core.bundle.record import read_record
+from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.statements import kept_statements, revoked_versions
+from policy_core.bundle.store import CURRENT, current_version, versions_of
+from policy_core.errors import BundleError, PolicyError
+from policy_inference.trial.record import newest_trial
 
 STEPS_BACK = 2
 """Versions of the way back that always stay."""

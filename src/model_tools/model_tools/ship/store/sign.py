@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
-from policy_inference.bundle.bundle import Bundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.schema import read_bytes
-from policy_inference.bundle.signature import TrustedKeys, fingerprint, signature_of
-from policy_inference.bundle.statements import Statement, parse_statement, time_of
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.signature import TrustedKeys, fingerprint, signature_of
+from policy_core.bundle.statements import Statement, parse_statement, time_of
 
 _CLOCKS_DIFFER = timedelta(minutes=10)
 

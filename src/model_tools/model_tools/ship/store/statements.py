@@ -23,9 +23,9 @@ from typing import TypeVar
 
 from model_tools.errors import ToolError
 from model_tools.ship.store.durable import make_folders, write_text
-from policy_inference.bundle.schema import read_bytes
-from policy_inference.bundle.signature import TrustedKeys, signature_of
-from policy_inference.bundle.statements import (
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.statements import (
     ChannelStatement,
     DowngradeStatement,
     RevocationStatement,

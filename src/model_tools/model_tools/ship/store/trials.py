@@ -21,13 +21,14 @@ from model_tools.errors import ToolError
 from model_tools.ship.store.durable import FILE_MODE, locked, sync_folder, writing
 from model_tools.ship.store.installed import check_version, model_folder, version_folder
 from model_tools.ship.store.statements import refuse_revoked
-from policy_inference.bundle.bundle import Bundle
-from policy_inference.bundle.contract_difference import contract_differences, not_accepted
-from policy_inference.bundle.schema import read_bytes
-from policy_inference.bundle.signature import TrustedKeys
-from policy_inference.bundle.store import current_version
-from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
-from policy_inference.core.trial.record import (
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.contract_difference import contract_differences, not_accepted
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.store import current_version
+from policy_core.safe_files import open_regular
+from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.record import (
     TrialState,
     VersionTrial,
     bad_trial,
@@ -35,8 +36,7 @@ from policy_inference.core.trial.record import (
     require_room,
     trials_of,
 )
-from policy_inference.core.trial.settings import settings_of_trial
-from policy_inference.safe_files import open_regular
+from policy_inference.trial.settings import settings_of_trial
 
 
 def begin_trial(

@@ -18,10 +18,10 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.row_files import read_rows
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32
 from policy_inference.comparison.rows import Rows
-from policy_inference.interfaces import F32
 from testkit.wording import check_wording, refusal
 
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag

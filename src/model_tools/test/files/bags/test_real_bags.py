@@ -19,9 +19,9 @@ import pytest
 
 from model_tools.files.row_files import read_rows
 from model_tools.prove.inspect.registry import inspect_path
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import Rows, play
 
 CONTRACT = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_deeprobotics"

@@ -15,7 +15,7 @@ from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.topics import find_topics
 from model_tools.files.row_files import BagSource
-from policy_inference.bundle.bundle import JointBundle
+from policy_core.bundle.bundle import JointBundle
 from testkit.wording import refusal
 
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, write_bag

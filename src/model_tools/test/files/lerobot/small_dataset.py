@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 FPS = 30
 HEIGHT, WIDTH = 48, 64

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.interfaces import F64, Tensor
+from policy_core.interfaces import F64, Tensor
 
 from .small_checkpoints import BLOCKS, OUTSIDE, STATE, Tensors
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.interfaces import F64
+from policy_core.interfaces import F64
 
 Mask = npt.NDArray[np.bool_]
 PAD = 0

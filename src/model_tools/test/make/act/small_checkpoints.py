@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 STATE, OUTSIDE, ACTION = "observation.state", "observation.environment_state", "action"
 NORMALISER = "policy_preprocessor_step_3_normalizer_processor.safetensors"

@@ -22,11 +22,11 @@ from model_tools.files.observation_sources import open_source
 from model_tools.make.act.act_export import export_checkpoint
 from model_tools.make.act.golden_rows import Reference, tolerance_of
 from model_tools.make.act.graphs import POLICY, VISION
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import Pairing
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BundleError
-from policy_inference.interfaces import F64, Tensor
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import Pairing
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
+from policy_core.interfaces import F64, Tensor
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...files.lerobot.small_dataset import HEIGHT, WIDTH, state, write_dataset

@@ -22,11 +22,11 @@ from model_tools.make.act.smolvla_graphs import KEYS
 from model_tools.make.act.unet_graphs import ENCODER, STEP
 from model_tools.prove.calibration.graph_samples import collect_samples
 from model_tools.ship.model_repository import write_repository
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.interfaces import F64
+from policy_core.members.chunk.normalise import VectorNormaliser
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.comparison.chunks import NORMALISED_CHUNK, PATH
-from policy_inference.core.chunks.normalise import VectorNormaliser
-from policy_inference.interfaces import F64
 from testkit.wording import refusal
 
 from ...files.lerobot.small_dataset import HEIGHT, WIDTH, write_dataset

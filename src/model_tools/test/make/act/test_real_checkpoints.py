@@ -15,8 +15,8 @@ import onnx
 import pytest
 
 from model_tools.make.act.golden_rows import Reference
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.interfaces import Tensor
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.interfaces import Tensor
 
 from .exports import exported
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.interfaces import F32, Backend, Tensor
+from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
-from policy_inference.interfaces import F32, Backend, Tensor
 
 from .exports import exported
 from .test_real_checkpoints import _module

@@ -14,11 +14,11 @@ import pytest
 
 from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, Language, read_smolvla_config
 from model_tools.make.act.smolvla_graphs import KEYS, VALUES
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.interfaces import Backend
+from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
+from policy_core.members.chunk.real_time import PrefixGuidance, PrefixSchedule
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
-from policy_inference.core.chunks.real_time import PrefixGuidance, PrefixSchedule
-from policy_inference.interfaces import Backend
 
 from .exports import exported
 from .test_real_checkpoints import _module

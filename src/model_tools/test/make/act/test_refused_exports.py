@@ -16,9 +16,9 @@ from safetensors.numpy import load_file, save_file
 
 from model_tools.errors import ToolError
 from model_tools.make.act.smolvla_config import Language
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BundleError
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
 from testkit.wording import refusal
 
 from .conftest import CopyCheckpoint

@@ -8,7 +8,7 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.make.checkpoints.network_config import Recurrent, read_config
-from policy_inference.errors import BundleError
+from policy_core.errors import BundleError
 from testkit.wording import refusal
 
 EXAMPLE = "obs_dim: 108\nact_dim: 12\nhidden_sizes: [512, 256]\nactivation: tanh\n"

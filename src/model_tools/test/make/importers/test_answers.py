@@ -10,7 +10,7 @@ from model_tools.errors import ToolError
 from model_tools.make.importers.answers import answer_all, drop
 from model_tools.make.importers.draft import Draft, draft_text, todo
 from model_tools.make.importers.import_bundle import make_draft
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import MakeRequest

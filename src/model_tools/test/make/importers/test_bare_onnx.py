@@ -10,8 +10,8 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
 from model_tools.prove.inspect.registry import inspect_path
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, refusal
 
 from .conftest import ANSWERS, WriteRobot

@@ -12,9 +12,9 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.import_bundle import import_bundle, make_draft
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import PhaseStand
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import PhaseStand
+from policy_core.bundle.load import load_bundle
 from testkit.edits import MISSING
 from testkit.wording import check_wording, refusal
 

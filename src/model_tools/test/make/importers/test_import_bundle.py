@@ -19,12 +19,12 @@ from model_tools.make.importers.import_bundle import (
     import_bundle,
     make_draft,
 )
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.schema import Reader
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.errors import BundleError
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.schema import Reader
+from policy_core.bundle.verified import sha256_of
+from policy_core.errors import BundleError
 from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import ANSWERS, MakeRequest, WriteRobot

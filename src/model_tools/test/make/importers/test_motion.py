@@ -18,12 +18,12 @@ from model_tools.files.arrays import write_arrays
 from model_tools.make.importers.anchor import anchor_chain
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
 from model_tools.prove.inspect.registry import inspect_path
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.clip import MotionClip
-from policy_inference.bundle.contract import Anchor, ChainLink, ReferenceMotion
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.clip_player import ClipPlayer
-from policy_inference.interfaces import F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.clip import MotionClip
+from policy_core.bundle.contract import Anchor, ChainLink, ReferenceMotion
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64
+from policy_core.observation.clip_player import ClipPlayer
 from robot_sim.figures import load_robot
 from robot_sim.model import build_model
 from testkit.wording import check_wording, refusal

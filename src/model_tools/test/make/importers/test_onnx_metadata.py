@@ -16,8 +16,8 @@ from model_tools.make.importers.import_bundle import (
     import_bundle,
     make_draft,
 )
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import ANSWERS

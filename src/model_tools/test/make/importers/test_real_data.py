@@ -22,12 +22,12 @@ from model_tools.make.importers.import_bundle import (
     make_draft,
 )
 from model_tools.make.importers.unitree_joints import SDK_JOINTS
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32, Backend
+from policy_core.members.joint import JointPolicy
+from policy_core.observation.state import RobotState
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import RobotState
-from policy_inference.interfaces import F32, Backend
 from testkit.wording import refusal
 
 from .conftest import ANSWERS

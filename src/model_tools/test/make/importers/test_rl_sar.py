@@ -12,8 +12,8 @@ import yaml
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal
 
 from .conftest import ANSWERS, WriteRobot

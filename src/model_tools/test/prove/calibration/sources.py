@@ -10,7 +10,7 @@ import numpy as np
 
 from model_tools.files.rows import Row
 from model_tools.prove.calibration.calibrate import Progress
-from policy_inference.interfaces import F64, Tensor
+from policy_core.interfaces import F64, Tensor
 
 PERIOD_S = 0.02
 

@@ -26,8 +26,8 @@ from model_tools.prove.calibration.calibration_files import (
     kept_verdict,
 )
 from model_tools.prove.calibration.calibration_report import Calibrated
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.testing.disks import small_disk
 from testkit.wording import check_wording, refusal
 

@@ -18,7 +18,7 @@ from model_tools.errors import ToolError
 from model_tools.files.rows import Row
 from model_tools.prove.calibration.calibrate import Selection, collect
 from model_tools.prove.calibration.collection import Collection
-from policy_inference.interfaces import Tensor
+from policy_core.interfaces import Tensor
 from testkit.wording import refusal
 
 from .sources import Made, counting, silent
@@ -180,8 +180,8 @@ from model_tools.prove.calibration.collection import Collection
 from model_tools.prove.calibration.measure import measure
 from model_tools.prove.calibration.motion import MotionOf
 from model_tools.files.rows import Row
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 
 MB = 1 << 20
 

@@ -17,10 +17,10 @@ from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
     collect_samples,
 )
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import Camera
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import F64, Tensor
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import Camera
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64, Tensor
 from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import refusal
 

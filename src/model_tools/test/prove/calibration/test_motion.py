@@ -19,9 +19,9 @@ from model_tools.prove.calibration.calibrate import Selection, collect
 from model_tools.prove.calibration.collection import Collection
 from model_tools.prove.calibration.coverage import StatedAgreement
 from model_tools.prove.calibration.motion import MotionOf, moved_elsewhere, moved_wrongly
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import F32, F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32, F64
 from testkit.wording import check_wording
 
 from ...tiny_bundle import columns

@@ -21,9 +21,9 @@ from model_tools.prove.calibration.coverage import RowCoverage
 from model_tools.prove.calibration.measure import measure
 from model_tools.prove.calibration.motion import MotionOf
 from model_tools.prove.calibration.verdict import CalibrationVerdict, judge
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import F32, F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32, F64
 from testkit.wording import check_wording, lines_with
 
 from ...tiny_bundle import columns, make_bundle

@@ -23,13 +23,13 @@ from model_tools.make.act.golden_rows import drawn_rows
 from model_tools.prove.comparison.candidates import candidates
 from model_tools.prove.comparison.compare import Compared, compare
 from model_tools.prove.inspect.registry import inspect_path
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import GOLDEN_CHUNK
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.chunks import play_chunks
 from policy_inference.comparison.rows import Rows
-from policy_inference.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, lines_with, refusal
 

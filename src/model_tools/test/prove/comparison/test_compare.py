@@ -21,10 +21,10 @@ from model_tools.errors import ToolError
 from model_tools.prove.comparison.candidates import Candidate, candidates
 from model_tools.prove.comparison.compare import Compared, compare
 from model_tools.prove.comparison.comparison_report import record
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import LateRunError
 from policy_inference.comparison.rows import evenly
-from policy_inference.errors import LateRunError
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...small_bag import every, joint_states, write_bag

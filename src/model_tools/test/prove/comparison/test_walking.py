@@ -21,10 +21,10 @@ from model_tools.prove.comparison.walking import (
 )
 from model_tools.ship.compilers.onnx import quantise
 from model_tools.simulation.controlled import ControlledPolicy
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.limits import CLOSED_LOOP
 from robot_sim.walk import walk
 from robot_sim.world import World

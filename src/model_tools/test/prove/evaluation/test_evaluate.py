@@ -14,7 +14,7 @@ from model_tools.prove.evaluation.evaluate import evaluated_policies, succeeded,
 from model_tools.prove.evaluation.plan import FactorRange, Factors, Success
 from model_tools.prove.evaluation.summary import holds, summary_of, worst
 from model_tools.prove.evaluation.trials import TrialTask
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal
 
 from .evaluations import OrderedPool, absent, evaluated, lines, plan, row

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from model_tools.prove.evaluation.plan import Plan, load_plan, plan_schema
-from policy_inference.errors import BundleError
+from policy_core.errors import BundleError
 from testkit.wording import refusal
 
 EXAMPLES = Path(__file__).resolve().parents[5] / "examples" / "evaluate"

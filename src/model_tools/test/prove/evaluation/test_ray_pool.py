@@ -17,7 +17,7 @@ from model_tools.prove.evaluation.pool import LocalPool
 from model_tools.prove.evaluation.ray_pool import RayPool
 from model_tools.prove.evaluation.summary import summary_of
 from model_tools.prove.evaluation.trials import run_trial
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.load import load_bundle
 
 from .test_plan import plan_of
 

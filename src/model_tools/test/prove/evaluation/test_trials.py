@@ -13,7 +13,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.prove.evaluation.evaluate import evaluated_policies
 from model_tools.prove.evaluation.trials import TrialTask, run_trial, tasks_of, walk_case
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal
 
 from .evaluations import plan

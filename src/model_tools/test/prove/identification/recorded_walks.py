@@ -13,13 +13,13 @@ import numpy as np
 
 from model_tools.simulation.controlled import ControlledPolicy
 from model_tools.simulation.robot import mixed
+from policy_core.bundle.bundle import JointBundle
+from policy_core.interfaces import F64
 from policy_inference.backends.registry import open_backend
 from policy_inference.bag_file import BagFile
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.core.wire import JOINT_COMMAND
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.sensors import IMU, JOINT_STATES, SensorMessages
-from policy_inference.interfaces import F64
+from policy_inference.messages.wire import JOINT_COMMAND
 from robot_sim.drives import DriveCommand
 from robot_sim.world import NS_PER_S, Sensors, World
 

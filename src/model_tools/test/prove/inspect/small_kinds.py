@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 STATE, ACTION, CAMERA = "observation.state", "action", "observation.images.top.left"
 FEATURES = {

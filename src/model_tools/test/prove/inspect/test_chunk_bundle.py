@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from model_tools.prove.inspect.registry import inspect_path
-from policy_inference.interfaces import Tensor
+from policy_core.interfaces import Tensor
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.inspect.registry import inspect_path
-from policy_inference.interfaces import Tensor
+from policy_core.interfaces import Tensor
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 

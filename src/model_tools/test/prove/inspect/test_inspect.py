@@ -23,8 +23,8 @@ from model_tools.files.contract_text import keep_report
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle
 from model_tools.prove.inspect.inspection import InspectionReport, report_text
 from model_tools.prove.inspect.registry import inspect_path
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.command_line import CommandResult, show_result
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, lines_with, refusal

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import report_text
 from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
 from testkit.wording import check_wording, refusal
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from model_tools.errors import ToolError
 from model_tools.prove.inspect.registry import inspect_path
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 from testkit.wording import check_wording, refusal
 
 from .small_kinds import (

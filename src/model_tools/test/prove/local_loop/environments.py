@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 from ...tiny_bundle import OBSERVATIONS, observations
 

@@ -16,10 +16,10 @@ from model_tools.prove.local_loop.agreement import (
     ObservationAgreement,
     warn_of_unusual,
 )
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import F32, F64
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F32, F64
 from testkit.wording import check_wording, refusal
 
 OURS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"

@@ -17,9 +17,9 @@ from model_tools.errors import ToolError
 from model_tools.files.row_files import read_rows
 from model_tools.prove.local_loop.environment import UsersEnvironment
 from model_tools.prove.local_loop.loop import Rollout, input_sizes, roll_out
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
 from testkit.wording import refusal
 
 from ...tiny_bundle import forward, make_bundle, sha256, weights

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.bundle import ChunkBundle, JointBundle
 
 from .small_arms import ArmFlight, arm_bundle
 from .small_flights import SmallFlight

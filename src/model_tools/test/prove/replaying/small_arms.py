@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.state_fields import LEADER
-from policy_inference.core.chunks.controller import camera_input, chunk_controller, worker_of
-from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.chunks.takeover import HAND_BACK, TAKE_OVER
-from policy_inference.core.chunks.worker import Request
-from policy_inference.core.images import Frame
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.messages import state_reader
-from policy_inference.errors import BackendError, RobotError
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.state_fields import LEADER
+from policy_core.errors import BackendError, RobotError
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode
+from policy_core.members.chunk.controller import camera_input, chunk_controller, worker_of
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER
+from policy_core.members.chunk.worker import Request
+from policy_core.observation.images import Frame
 from policy_inference.flight.description import Topic, flight_of, settings_of
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring, ShadowAnswer
 from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
 from policy_inference.flight.tap import WorkerTap
-from policy_inference.interfaces import F64, Mode
+from policy_inference.messages.readers import state_reader
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 SETTINGS: dict[str, dict[str, Any]] = {

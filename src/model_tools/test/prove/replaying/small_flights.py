@@ -16,20 +16,20 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
+from policy_core.bundle.bundle import JointBundle, SetBundle
+from policy_core.bundle.state_fields import velocity_of
+from policy_core.control.controller import Controller
+from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
+from policy_core.interfaces import Backend, Mode
+from policy_core.members.joint import joint_controller
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle, SetBundle
-from policy_inference.bundle.state_fields import velocity_of
-from policy_inference.core.controller import Controller
-from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
-from policy_inference.core.messages import state_reader
-from policy_inference.core.policy import joint_controller
 from policy_inference.flight.description import flight_of, settings_of
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.sensors import IMU, JOINT_STATES, TWIST, SensorMessages
 from policy_inference.flight.tap import SetTap, Tap
-from policy_inference.interfaces import Backend, Mode
+from policy_inference.messages.readers import state_reader
 
 TOPICS = (JOINT_STATES, IMU, TWIST)
 START_NS = 1_000_000_000

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from model_tools.prove.replaying.replay import ReplayedFlight, replay
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.verified import sha256_of
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.verified import sha256_of
 
 from ...tiny_bundle import make_bundle
 

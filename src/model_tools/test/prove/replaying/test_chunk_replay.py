@@ -17,8 +17,8 @@ from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replay import Judgement, replay
 from model_tools.prove.replaying.replay_page import write_html
 from model_tools.prove.replaying.replay_report import document, lines, verdict
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.interfaces import Mode
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.interfaces import Mode
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...tiny_bundle import make_bundle

@@ -14,14 +14,14 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_flight
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.errors import BackendError
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode, ShadowMode
+from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.core.chunks.graphs import Inference
-from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.errors import BackendError
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
 from policy_inference.shadow.divergence import Divergence
 from testkit.wording import refusal

@@ -12,9 +12,9 @@ import pytest
 
 from model_tools.prove.replaying.replay import replay
 from model_tools.prove.replaying.replay_report import document, lines, verdict
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.limits import StricterLimits
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.guard.limits import StricterLimits
 from testkit.wording import check_wording, lines_with
 
 from .small_flights import SmallFlight, remade, rewritten

@@ -16,10 +16,10 @@ import pytest
 
 from model_tools import cli
 from model_tools.prove.replaying.replay import Judgement, replay
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.store import ROOT_VARIABLE
-from policy_inference.errors import PolicyError
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.store import ROOT_VARIABLE
+from policy_core.errors import PolicyError
 from testkit.wording import refusal
 
 from ...small_bag import every, joint_states, write_bag

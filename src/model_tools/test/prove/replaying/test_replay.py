@@ -12,9 +12,9 @@ import pytest
 
 from model_tools.prove.replaying.replay import Judgement, replay
 from model_tools.prove.replaying.replay_report import verdict
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import Mode
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import Mode
 from testkit.wording import check_wording
 
 from ...tiny_bundle import make_bundle

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 import yaml
 
-from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import SetBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.core.controller import Controller
-from policy_inference.core.limits import Limits
-from policy_inference.core.sets.controller import (
+from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.verified import sha256_of
+from policy_core.control.controller import Controller
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import F32, Backend, Mode
+from policy_core.sets.controller import (
     SensedState,
     SetRequests,
     policy_set_of,
     set_controller,
     set_inputs,
 )
+from policy_inference.backends.registry import open_backend
 from policy_inference.flight.tap import SetTap, Tap
-from policy_inference.interfaces import F32, Backend, Mode
 
 from ...tiny_bundle import make_bundle
 from .small_flights import SmallFlight

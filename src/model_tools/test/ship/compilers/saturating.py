@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from policy_inference.interfaces import F32
+from policy_core.interfaces import F32
 
 _LEAST, _LARGEST = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 Values = dict[str, npt.NDArray[Any]]

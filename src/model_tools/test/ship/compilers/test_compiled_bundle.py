@@ -18,14 +18,14 @@ from model_tools.prove.calibration.calibration_files import hash_of
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.onnx import quantise
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import Calibration
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import F32, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.contract import Calibration
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, play
-from policy_inference.interfaces import F32, TensorSpec
 from testkit.wording import check_wording, refusal
 
 from ...small_bag import every, joint_states, write_bag

@@ -18,10 +18,10 @@ from model_tools.make.act.act_export import export_checkpoint
 from model_tools.prove.calibration.graph_samples import GraphSamples, collect_samples
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64
 from policy_inference.backends.registry import open_models
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.interfaces import F64
 from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, refusal
 

@@ -23,8 +23,8 @@ from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import CompileOrder, Made
 from model_tools.ship.compilers.rknn import RknnCompiler
 from model_tools.ship.compilers.rknn_toolkit import PRECISIONS, complaints, precisions_of
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.rknn_toolkit.python import VARIABLE
-from policy_inference.interfaces import TensorSpec
 from testkit.wording import check_wording, refusal
 
 from ...tiny_bundle import make_bundle, observations, save_model, weights

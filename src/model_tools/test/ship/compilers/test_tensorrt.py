@@ -18,12 +18,12 @@ from model_tools.errors import ToolError
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.onnx import quantise
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError
+from policy_core.interfaces import F32, TensorSpec
 from policy_inference.backends.registry import open_backend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import F32, TensorSpec
 from testkit.wording import check_wording, refusal
 
 from ...tiny_bundle import forward, make_bundle, observations, weights

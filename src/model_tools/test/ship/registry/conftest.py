@@ -27,7 +27,7 @@ from model_tools.ship.registry.manifest import parse_reference
 from model_tools.ship.registry.pull import pull_to_store
 from model_tools.ship.registry.remote import PullRequest
 from model_tools.ship.store.install import Installed
-from policy_inference.bundle.signature import TrustedKeys, trusted_keys
+from policy_core.bundle.signature import TrustedKeys, trusted_keys
 
 from ..conftest import MakeVersion
 from ..stores import NAME, make_keys, tool

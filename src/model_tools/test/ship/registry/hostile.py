@@ -12,7 +12,7 @@ from pathlib import Path
 
 from model_tools.ship.registry.manifest import BUNDLE_TYPE, digest_of, manifest_bytes
 from model_tools.ship.registry.push import bundle_layers
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.load import load_bundle
 
 from ..stores import NAME
 

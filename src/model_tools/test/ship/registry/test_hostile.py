@@ -27,7 +27,7 @@ from model_tools.ship.registry.manifest import (
     manifest_bytes,
     parse_manifest,
 )
-from policy_inference.errors import BundleError
+from policy_core.errors import BundleError
 from policy_inference.testing.fuzzing import bounded, changed_bytes
 from testkit.wording import check_wording, refusal
 

@@ -17,8 +17,8 @@ from model_tools.ship.registry import client
 from model_tools.ship.registry.manifest import parse_reference
 from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.store.inventory import verify
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BundleError
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
 from policy_inference.testing.disks import fill_up, small_disk
 from testkit.wording import refusal
 

@@ -15,9 +15,9 @@ from model_tools.ship.registry.access import RegistryError
 from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.store import statements
 from model_tools.ship.store.inventory import verify
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.statements import parse_statement
-from policy_inference.errors import BundleError
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.statements import parse_statement
+from policy_core.errors import BundleError
 from testkit.wording import check_wording, refusal
 
 from ..conftest import MakeVersion

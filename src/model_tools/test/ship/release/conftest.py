@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording
 
 from ..conftest import MakeVersion

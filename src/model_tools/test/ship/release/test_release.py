@@ -16,9 +16,9 @@ from model_tools.errors import ToolError
 from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.release import release_file
 from model_tools.ship.release.release_file import add_event, read_release
-from policy_inference.bundle import bounded_yaml
-from policy_inference.bundle.load import load_bundle
-from policy_inference.errors import BundleError
+from policy_core.bundle import bounded_yaml
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
@@ -525,7 +525,7 @@ def test_full_disk_leaves_the_release_as_it_was(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("policy_inference.safe_files.os.fsync", full)
+    monkeypatch.setattr("policy_core.safe_files.os.fsync", full)
     assert proposal.prove("simulation", proposal.simulation()) == 4
     assert proposal.file.read_bytes() == before
     assert sorted(path.name for path in proposal.folder.iterdir()) == [

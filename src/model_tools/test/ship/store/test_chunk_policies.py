@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.store import current_version
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.store import current_version
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 from ..stores import tool, verify_problems

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from model_tools.errors import ToolError
 from model_tools.ship.store.bundle_source import DEEPEST, MOST_FILES, opened
-from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
+from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_inference.testing.fuzzing import bounded, changed_bytes
 from testkit.wording import check_wording, refusal
 

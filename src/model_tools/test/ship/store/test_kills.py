@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from model_tools.ship.store.activation import missing
-from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
-from policy_inference.core.trial.record import TrialState, newest_trial
+from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.record import TrialState, newest_trial
 
 from ..conftest import MakeVersion
 from ..stores import NAME, hidden_names, in_use, tool, tool_killed, verify_problems, versions

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.bundle import SetBundle
-from policy_inference.bundle.load import bundle_folder, load_bundle
-from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
-from policy_inference.bundle.store import ROOT_VARIABLE, current_version
-from policy_inference.core.trial.record import newest_trial
-from policy_inference.errors import BundleError
+from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE
+from policy_core.bundle.store import ROOT_VARIABLE, current_version
+from policy_core.errors import BundleError
+from policy_inference.trial.record import newest_trial
 from testkit.wording import refusal
 
 from ..conftest import SET, STATED

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import helper
 
 from model_tools.ship.store.sign import read_private_key
-from policy_inference import onnx_file
-from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE, trusted_keys
-from policy_inference.errors import PolicyError
+from policy_core import onnx_file
+from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE, trusted_keys
+from policy_core.errors import PolicyError
 from testkit.wording import check_wording, refusal
 
 from ..conftest import MakeVersion

@@ -22,9 +22,9 @@ import pytest
 from model_tools.ship.store.activation import is_older
 from model_tools.ship.store.durable import write_text
 from model_tools.ship.store.inventory import verify
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.verified import sha256_of
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.verified import sha256_of
 from policy_inference.testing.disks import fill_up, small_disk
 from testkit.wording import check_wording
 

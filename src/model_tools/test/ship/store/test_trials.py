@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
-from policy_inference.core.trial.record import TrialState, VersionTrial, newest_trial
 from policy_inference.testing.disks import fill_up, small_disk
+from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
 from testkit.wording import check_wording
 
 from ..conftest import MakeVersion

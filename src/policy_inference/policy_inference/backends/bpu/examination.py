@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from policy_core.bundle.contract import Artifact
 from policy_inference.backends.bpu.device import CORES, board_march, bpu_clock, clock_folder
 from policy_inference.backends.bpu.failures import INSTALL, MARCHES
 from policy_inference.backends.bpu.pyeasy import PACKAGES
 from policy_inference.backends.bpu.runtime import FAMILIES, HBM_RUNTIME, PYEASY_DNN
-from policy_inference.bundle.contract import Artifact
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine, module_found
 from policy_inference.machine.sensors import clock_finding

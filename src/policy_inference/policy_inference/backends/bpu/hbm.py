@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BackendError
 from policy_inference.backends.bpu.examination import examine_bpu
 from policy_inference.backends.bpu.pyeasy import PACKAGES, PyeasyBackend
 from policy_inference.backends.bpu.runtime import (
@@ -22,8 +24,6 @@ from policy_inference.backends.bpu.runtime import (
     version,
 )
 from policy_inference.backends.bpu.tensors import BpuTensor, InputCopy, Quantisation
-from policy_inference.bundle.contract import Artifact
-from policy_inference.errors import BackendError
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import F32
 from policy_inference.backends.bpu.runtime import PYEASY_DNN, BpuRuntime, vendor_module
 from policy_inference.backends.bpu.tensors import BpuTensor, InputCopy, Quantisation
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import F32
 from policy_inference.machine.machine import installed_version
 
 PACKAGES = "hobot_dnn", "hobot_dnn_rdkx5"

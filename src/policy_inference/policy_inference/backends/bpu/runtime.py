@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.device import read_bpu
 from policy_inference.backends.bpu.failures import INSTALL, MARCHES, meaning, words
 from policy_inference.backends.bpu.tensors import BpuTensor, InputCopy, OutputCopy
 from policy_inference.backends.native_output import capture_native_output
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.machine import Machine
 
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"

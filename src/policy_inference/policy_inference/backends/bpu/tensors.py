@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
+from policy_core.errors import BackendError
+from policy_core.interfaces import F32, F64, Tensor, TensorSpec
 
 _CHANNELS_LAST = (0, 2, 3, 1)
 _FLOATS = ("float32", "float16")

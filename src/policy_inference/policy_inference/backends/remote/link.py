@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from policy_core.errors import BackendError, PolicyError, shown
+from policy_core.interfaces import Tensor, TensorSpec
+from policy_core.safe_files import read_at_most
 from policy_inference.backends.base import BackendBase, timed_runs
-from policy_inference.errors import BackendError, PolicyError, shown
-from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.peers import is_loopback
-from policy_inference.safe_files import read_at_most
 
 CONNECT_WITHIN_S, PROOF_WITHIN_S = 3.0, 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.errors import PolicyError
+from policy_core.errors import PolicyError
 
 _ARRAY, _NUMBER = b"__ndarray__", b"__npgeneric__"
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")

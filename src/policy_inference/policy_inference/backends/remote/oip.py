@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BackendError, PolicyError
+from policy_core.interfaces import Tensor
 from policy_inference.backends.remote.link import (
     CONNECT_WITHIN_S,
     PROOF_WITHIN_S,
@@ -28,9 +31,6 @@ from policy_inference.backends.remote.link import (
 )
 from policy_inference.backends.remote.oip_model import OipModel, read_oip_model
 from policy_inference.backends.remote.shared_inputs import SharedInputs
-from policy_inference.bundle.contract import Artifact
-from policy_inference.errors import BackendError, PolicyError
-from policy_inference.interfaces import Tensor
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 from policy_inference.open_inference import (

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.bundle.arrays import unpacked_arrays
-from policy_inference.bundle.verified import LARGEST_BYTES
-from policy_inference.errors import BackendError, BundleError
-from policy_inference.interfaces import Tensor
-from policy_inference.safe_files import read_at_most
+from policy_core.bundle.arrays import unpacked_arrays
+from policy_core.bundle.verified import LARGEST_BYTES
+from policy_core.errors import BackendError, BundleError
+from policy_core.interfaces import Tensor
+from policy_core.safe_files import read_at_most
 
 _REMOTE, _INPUTS, _OUTPUTS = "remote", "inputs.", "outputs."
 _REMEDY = "make it with `model_tools compile oip`"

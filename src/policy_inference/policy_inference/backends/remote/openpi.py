@@ -22,6 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.bundle.contract import Artifact
+from policy_core.bundle.schema import Reader, entry, load_yaml
+from policy_core.errors import BackendError, BundleError, PolicyError
+from policy_core.interfaces import Tensor
 from policy_inference.backends.remote.link import (
     CONNECT_WITHIN_S,
     Arrays,
@@ -31,10 +35,6 @@ from policy_inference.backends.remote.link import (
     RemoteBackend,
 )
 from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
-from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.schema import Reader, entry, load_yaml
-from policy_inference.errors import BackendError, BundleError, PolicyError
-from policy_inference.interfaces import Tensor
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.remote.link import Arrays
-from policy_inference.interfaces import TensorSpec
 
 _FOLDER = Path("/dev/shm")  # where the C library keeps what shm_open names
 

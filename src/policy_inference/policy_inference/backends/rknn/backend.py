@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.rknn.examination import PACKAGE, examine_npu, read_npu
 from policy_inference.backends.rknn.failures import board_chips, explain
 from policy_inference.backends.rknn.vendor_log import VendorLog
 from policy_inference.backends.rknn_file import STORED_AS, RknnFile, chip, read_rknn
-from policy_inference.bundle.contract import Artifact
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine, installed_version
 

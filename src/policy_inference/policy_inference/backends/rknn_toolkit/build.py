@@ -15,8 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from policy_core.errors import BackendError
 from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, read_samples, write_dataset
-from policy_inference.errors import BackendError
 
 _DECODER_RULES = [
     "fuse_matmul_softmax_matmul_to_sdpa",

@@ -15,10 +15,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
-from policy_inference.onnx_file import LARGEST_BYTES, require_whole
-from policy_inference.safe_files import read_at_most
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
+from policy_core.onnx_file import LARGEST_BYTES, require_whole
+from policy_core.safe_files import read_at_most
 
 NEWEST_OPSET, _IR_VERSION = 19, 10
 _DOMAINS = ("", "ai.onnx")

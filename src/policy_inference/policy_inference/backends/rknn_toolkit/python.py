@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 
 VARIABLE = "RKNN_TOOLKIT_PYTHON"
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
-from policy_inference.onnx_file import LARGEST_BYTES, require_whole
-from policy_inference.safe_files import BOUNDED_COMPRESSIONS
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
+from policy_core.onnx_file import LARGEST_BYTES, require_whole
+from policy_core.safe_files import BOUNDED_COMPRESSIONS
 
 MODEL, RECIPE, SAMPLES, DATASET = "model.onnx", "recipe.json", "samples", "dataset.txt"
 FLOAT = "fp16"

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.cuda import open_device
@@ -16,9 +19,6 @@ from policy_inference.backends.tensorrt.device import Device, GraphError
 from policy_inference.backends.tensorrt.examination import examine_gpu, read_gpu
 from policy_inference.backends.tensorrt.library import TensorRtLog, load_tensorrt, trt_log
 from policy_inference.backends.tensorrt.plans import OPTIONS, EngineOptions, Plans, PlanSource
-from policy_inference.bundle.contract import Artifact
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
+from policy_core.onnx_file import require_whole
 from policy_inference.backends.tensorrt.library import TensorRtLog
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
-from policy_inference.onnx_file import require_whole
 
 _log = logging.getLogger("policy_inference")
 PRECISIONS = ("fp32", "fp16", "int8")

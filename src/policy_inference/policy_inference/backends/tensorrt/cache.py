@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from policy_core.errors import BackendError
+from policy_core.safe_files import whole_file
 from policy_inference.backends.tensorrt.sidecar import (
     Fingerprint,
     PlanSidecar,
     read_sidecar,
     sidecar_of,
 )
-from policy_inference.errors import BackendError
-from policy_inference.safe_files import whole_file
 
 _log = logging.getLogger("policy_inference")
 

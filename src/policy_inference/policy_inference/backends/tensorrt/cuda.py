@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+from policy_core.errors import BackendError
 from policy_inference.backends.tensorrt.cuda_python import CudaPython
 from policy_inference.backends.tensorrt.device import Device
 from policy_inference.backends.tensorrt.pycuda_device import PyCuda
-from policy_inference.errors import BackendError
 
 INSTALL = (
     "install one: JetPack 5 `pip install pycuda`, which needs CUDA's headers and nvcc on "

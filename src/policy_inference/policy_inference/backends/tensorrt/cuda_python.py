@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.tensorrt.device import Device, GraphError, cuda_error, version_text
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
 
 _log = logging.getLogger("policy_inference")
 _FIRST = 0

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
 
 _REMEDIES = {
     "cudaErrorInsufficientDriver": "no CUDA driver is there, or one older than this CUDA package; "

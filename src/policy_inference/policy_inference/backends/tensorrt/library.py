@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 
 INSTALL = (
     "install it: on a Jetson `sudo apt install python3-libnvinfer` and a Python environment "

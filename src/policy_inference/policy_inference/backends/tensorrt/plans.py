@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.tensorrt.build import PRECISIONS, Build, BuildOrder
 from policy_inference.backends.tensorrt.cache import PlanCache
 from policy_inference.backends.tensorrt.device import Device
 from policy_inference.backends.tensorrt.library import TensorRtLog
 from policy_inference.backends.tensorrt.sidecar import Fingerprint, read_model, require_fitting
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 
 _log = logging.getLogger("policy_inference")
 PLAN_SUFFIXES = (".plan", ".engine")

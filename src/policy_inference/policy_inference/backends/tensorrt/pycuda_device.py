@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.tensorrt.device import Device, GraphError, cuda_error, version_text
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
 
 _FIRST = 0
 _AS_RUNTIME = {

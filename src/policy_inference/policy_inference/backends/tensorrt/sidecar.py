@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from policy_inference.errors import BackendError
+from policy_core.errors import BackendError
 
 _MEANINGS = {
     "model_sha256": "model",

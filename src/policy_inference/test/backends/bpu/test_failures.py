@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.errors import BackendError
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.backends.child import ChildBackend
-from policy_inference.errors import BackendError
 from policy_inference.testing.process import has_ended
 from testkit.wording import check_wording, refusal
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.case import reference
 from policy_inference.testing.models import save
 from testkit.wording import refusal

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.backends.tensorrt.cache import cache_folder
-from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.case import BackendCase
 
 from . import machine

@@ -16,8 +16,8 @@ import pytest
 from onnx import helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.testing.case import ACTIONS, OBS
 from policy_inference.testing.models import save, save_linear
 from testkit.wording import check_wording, refusal

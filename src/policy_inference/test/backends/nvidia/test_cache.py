@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from policy_core.errors import BackendError
 from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.sidecar import Fingerprint
-from policy_inference.errors import BackendError
 from policy_inference.testing.models import save_linear
 from testkit.wording import check_wording, refusal
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.testing.models import save_sum
 from testkit.wording import check_wording, refusal
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.testing.case import ACTIONS, OBS, assert_close, reference
 from policy_inference.testing.models import save
 from testkit.wording import check_wording, refusal

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
+from policy_core.errors import BackendError
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.remote import link
-from policy_inference.errors import BackendError
 
 
 @pytest.fixture(autouse=True)

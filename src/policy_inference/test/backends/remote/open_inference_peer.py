@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from policy_core.bundle.verified import sha256_of
+from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
-from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.service.open_inference_server import (
     GraphService,
     GrpcEndpoint,

@@ -18,7 +18,7 @@ import numpy as np
 from websockets.datastructures import Headers
 from websockets.sync.server import ServerConnection, serve
 
-from policy_inference.interfaces import TensorSpec
+from policy_core.interfaces import TensorSpec
 
 STEPS, JOINTS = 4, 2
 IMAGE = TensorSpec(name="image", shape=(1, 3, 6, 8), dtype="uint8")

@@ -17,12 +17,12 @@ import pytest
 from onnx import load, save_model
 from onnx.numpy_helper import from_array, to_array
 
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote import link
 from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.open_inference_server import (
     GraphService,

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import yaml
 
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
+from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.backends.registry import open_models
 from policy_inference.backends.remote import link
 from policy_inference.backends.remote.openpi import OpenpiBackend
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
-from policy_inference.errors import BackendError
-from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.waiting import until
 from testkit.wording import refusal

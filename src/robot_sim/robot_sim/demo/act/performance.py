@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.load import load_bundle
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.arm_world import IMAGE_SIZE

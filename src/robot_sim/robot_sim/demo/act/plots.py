@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from policy_inference.interfaces import Mode
+from policy_core.interfaces import Mode
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_figures import SO101
 from robot_sim.demo.plots import BLUE, GREEN, GREY, ORANGE, STYLE, legend

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from policy_inference.bundle.load import bundle_folder
+from policy_core.bundle.load import bundle_folder
 from policy_inference.command_line import CommandParser, add_json, number_within
 from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE
 from robot_sim.demo.fleet.fleet import BASELINE, BUNDLE, Fleet

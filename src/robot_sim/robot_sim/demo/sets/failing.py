@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, SET_FILE, JointBundle, SetBundle
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.terms import term_names
+from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, JointBundle, SetBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.terms import term_names
 from robot_sim.errors import SimError
 
 FORWARD_MPS, FAILS_ABOVE_MPS = 0.5, 0.9

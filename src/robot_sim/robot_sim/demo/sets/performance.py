@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from policy_inference.bundle.bundle import SetBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.load import load_bundle
 from robot_operator.nodes.client import Operator
 from robot_sim.demo.processes import Processes
 from robot_sim.demo.sets.failing import FAILS_ABOVE_MPS, FORWARD_MPS, failing_set

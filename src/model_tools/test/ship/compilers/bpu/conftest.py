@@ -14,8 +14,8 @@ from model_tools.errors import UnfinishedError
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import GROUP
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.testing.bundles import register
 
 from ....tiny_bundle import make_bundle, observations

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from model_tools.files.bpu_files import MARCHES
 from model_tools.ship.compilers.bpu_graph import BpuGraph
 from model_tools.ship.compilers.bpu_workspace import BpuSettings
-from policy_inference.interfaces import TensorSpec
+from policy_core.interfaces import TensorSpec
 
 Nodes = Sequence[onnx.NodeProto]
 TRANSFORMER_INPUTS = {"states": (1, 6), "laptop/features": (1, 4, 2, 3), "phone": (1, 4, 2, 3)}

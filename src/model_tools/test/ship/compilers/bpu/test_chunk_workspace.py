@@ -18,8 +18,8 @@ from model_tools.prove.calibration.graph_samples import Progress
 from model_tools.ship.compilers.bpu_workspace import prepare_workspace
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
 from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, refusal
 

@@ -16,8 +16,8 @@ import pytest
 from model_tools.errors import ToolError, UnfinishedError
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, refusal
 
 from ....tiny_bundle import make_bundle, observations

@@ -26,7 +26,7 @@ from model_tools.ship.compilers.bpu_workspace import (
     result,
     write_workspace,
 )
-from policy_inference.interfaces import TensorSpec
+from policy_core.interfaces import TensorSpec
 from testkit.wording import refusal
 
 from . import vendor_tool

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays in the files of a bundle: statistics of inputs, golden rows."""
+
+import io
+import math
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from policy_core.bundle.contract import File, Normalisation
+from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.verified import LARGEST_BYTES, verified_bytes
+from policy_core.errors import BundleError, Problem
+from policy_core.interfaces import F64, Tensor
+from policy_core.safe_files import arrays_problem
+
+_LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
+"""Of an array's element and its header."""
+
+
+def read_statistics(
+    folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
+) -> tuple[F64, F64]:
+    """Return mean and divisor [size] of an input of this shape.
+
+    Raises:
+        BundleError: The file is missing, is not the one the contract means, or has others.
+    """
+    file, content = folder / normalisation.file, verified_bytes(folder, normalisation)
+    size, reader = math.prod(shape), Reader(str(file))
+    limit = 2 * (size * _LARGEST_NUMBER_BYTES + _HEADER_BYTES)
+    arrays = unpacked_arrays(file, content, ("mean", "std"), limit)
+    for key in ("mean", "std"):
+        array = arrays.get(key)
+        if array is None or array.size != size or not np.issubdtype(array.dtype, np.number):
+            reader.problem(key, f"{size} numbers, as the model's input", _found(array))
+        elif not np.isfinite(array).all():
+            reader.problem(key, "finite values", Found("NaN or infinite ones"))
+        elif key == "std" and bool((array.astype(np.float64) < 0).any()):
+            reader.problem(key, "values >= 0", Found(f"{array.min():g}"))
+    if reader.problems:
+        raise BundleError(*reader.problems)
+    mean, std = (arrays[key].astype(np.float64).ravel() for key in ("mean", "std"))
+    return mean, np.maximum(std, normalisation.std_floor)
+
+
+def read_rows(
+    folder: Path, entry: File, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """Return an array for each shape, which is that of a row, all with as many rows as the first.
+
+    Raises:
+        BundleError: The file is missing, is not the one the contract means, or has others.
+    """
+    file, content = folder / entry.file, verified_bytes(folder, entry)
+    reader, arrays = Reader(str(file)), unpacked_arrays(file, content, shapes, LARGEST_BYTES)
+    rows = next((len(a) for a in map(arrays.get, shapes) if a is not None and a.ndim), 0)
+    for name, one in shapes.items():
+        array, shape = arrays.get(name), (rows, *one)
+        if array is None or not rows or array.shape != shape:
+            reader.problem(name, f"an array {[rows or 'rows', *one]}", _found(array))
+    if reader.problems:
+        raise BundleError(*reader.problems)
+    return {name: arrays[name] for name in shapes}
+
+
+def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> None:
+    """Check that arrays whose name begins with `cameras` are uint8, the others finite numbers.
+
+    Raises:
+        BundleError: Some are not; names `file`.
+    """
+    reader = Reader(str(file))
+    for name, array in rows.items():
+        if name.startswith(cameras):
+            if array.dtype != np.uint8:
+                reader.problem(name, "an image in uint8", _found(array))
+        elif not np.issubdtype(array.dtype, np.floating):
+            reader.problem(name, "floating-point numbers", _found(array))
+        elif not np.isfinite(array).all():
+            reader.problem(name, "finite values", Found("NaN or infinite ones"))
+    if reader.problems:
+        raise BundleError(*reader.problems)
+
+
+def unpacked_arrays(
+    file: Path, content: bytes, names: Iterable[str] | None, limit_bytes: int
+) -> dict[str, Tensor]:
+    """Return those arrays of a file that are there, which unpacked have at most so many bytes.
+
+    Args:
+        file: For messages.
+        content: Of the file, npz.
+        names: Of the arrays; None for all that it has.
+        limit_bytes: As above.
+
+    Raises:
+        BundleError: It is no such file, or its arrays are larger.
+    """
+    found = "no zip archive"
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        try:
+            with np.load(io.BytesIO(content)) as data:
+                names = data.files if names is None else names
+                problem = arrays_problem(data.zip)
+                sizes = {info.filename: info.file_size for info in data.zip.infolist()}
+                size = sum(sizes.get(name, 0) + sizes.get(f"{name}.npy", 0) for name in names)
+                if problem:
+                    found = problem
+                elif size <= limit_bytes:  # what is read of a member ends with the size stated
+                    return {
+                        key: require_array(key, data[key]) for key in names if key in data.files
+                    }
+                else:
+                    found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
+        except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
+            found = str(error) or type(error).__name__
+    raise BundleError(Problem(file=str(file), expected="numpy arrays (.npz)", found=found))
+
+
+def require_array(name: str, member: object) -> Tensor:
+    """Return a member of an archive; numpy gives the bytes of one that is no array.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(member, np.ndarray):
+        raise ValueError(f"{name!r}, which is no array")  # of the file, not a type
+    return member
+
+
+def _found(array: Tensor | None) -> Found:
+    return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")

@@ -1,0 +1,324 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a chunk policy, such as ACT: cameras and joints in, chunks of targets out.
+
+The policy counts joints in units of its own, which it shares with its training data; `units` says
+which, and everything else in a contract is in rad, s and N·m. No file is touched here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from policy_core.bundle.contract import (
+    NAME,
+    RELATIVE_TOPIC,
+    VERSION,
+    Damp,
+    File,
+    Graph,
+    Joints,
+    Provenance,
+    Safety,
+    StandingUp,
+)
+from policy_core.bundle.expected import ComparisonLimits, Nominal
+from policy_core.bundle.schema import PerJoint, entry
+
+GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
+GOLDEN_NOISE = "noise"
+GOLDEN_CAMERA = "cameras."
+"""Arrays of the golden file: rows first. Images as uint8 [rows, height, width, 3] in RGB under
+`cameras.NAME`; vectors and the chunk [rows, steps, actions] in the policy's own units. Where a
+policy gets several observations, they are a second axis, the newest last. `noise` is what chunks
+are made of [rows, draws, steps, actions], where a policy makes them of noise."""
+
+LARGEST_ENSEMBLE_COEFF = 100
+"""With it, one prediction outweighs all others by far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointUnit:
+    """How the policy counts the position q of a joint.
+
+    radians: sign (q - zero_rad); degrees: that x 180 / pi; range_m100_100 and range_0_100: linear,
+    so that low_rad counts -100 or 0, and high_rad counts 100.
+    """
+
+    unit: Literal["radians", "degrees", "range_m100_100", "range_0_100"] = entry(
+        "what the policy's values are"
+    )
+    sign: Literal[1, -1] = entry("-1 where radians or degrees count the other way", default=1)
+    zero_rad: float = entry("position that radians or degrees count 0, rad", default=0.0)
+    low_rad: float | None = entry(
+        "position that counts as the lowest value of a range, rad", default=None
+    )
+    high_rad: float | None = entry("position that counts as 100 in a range, rad", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """Statistics that normalise the values for the network, and bring its outputs back.
+
+    mean_std: (x - mean) / (std + eps), back y std + mean; min_max: 2 (x - min) / (max - min) - 1,
+    where eps replaces a difference of 0; identity: unchanged. One number per value, for an image
+    one per channel (red, green, blue), whose values are 0 to 1.
+    """
+
+    mode: Literal["mean_std", "min_max", "identity"] = entry("which formula")
+    mean: tuple[float, ...] | None = entry("mean of the training data", default=None)
+    std: tuple[float, ...] | None = entry("standard deviation of it", default=None, minimum=0)
+    min: tuple[float, ...] | None = entry("lowest value, or low quantile", default=None)
+    max: tuple[float, ...] | None = entry("highest value, or high quantile", default=None)
+    eps: float = entry("as in the formulas", default=1e-8, minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """A camera of the policy; its name in the contract is its topic's: NAME/image_raw."""
+
+    feature: str = entry("name of the feature in training: observation.images.NAME")
+    height: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
+    width: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
+    resize: bool = entry(
+        "whether frames of another size are stretched to it, instead of refused", default=False
+    )
+    normalisation: Scaling = entry("statistics of the three channels")
+    encoder: str | None = entry(
+        "graph that makes features of the image; absent where the policy's graph takes it",
+        default=None,
+    )
+    tensor: str = entry("input of the policy's graph that takes the image or its features")
+    timeout_s: float = entry(
+        "age at which a frame is too old, s", default=0.5, exclusiveMinimum=0, maximum=60
+    )
+    camera_frozen_s: float | None = entry(
+        "time for which the camera may repeat one image while the robot moves, s; then HOLD; a "
+        "warning alone if absent",
+        default=None,
+        exclusiveMinimum=0,
+        maximum=60,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointVector:
+    """Positions of joints as the policy measures them."""
+
+    feature: str = entry("name of the feature in training: observation.state")
+    tensor: str = entry("tensor of the policy's graph")
+    joints: tuple[str, ...] = entry("joints in the order of the vector", minItems=1)
+    normalisation: Scaling = entry("statistics, in the policy's units")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkAction(JointVector):
+    """Positions of joints as the policy commands them."""
+
+    grippers: tuple[str, ...] = entry(
+        "joints that go to a new chunk's targets at once, without a fade", default=()
+    )
+    max_relative_target: PerJoint | None = entry(
+        "largest distance of a target from the measured position, rad; targets beyond are clipped",
+        default=None,
+        exclusiveMinimum=0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentState:
+    """A vector from outside the robot."""
+
+    feature: str = entry("name of the feature in training", default="observation.environment_state")
+    tensor: str = entry("input of the policy's graph")
+    topic: str = entry("relative topic, std_msgs/Float32MultiArray", pattern=RELATIVE_TOPIC)
+    size: int = entry("length of the vector", minimum=1, maximum=1_000_000)
+    normalisation: Scaling = entry("statistics")
+    timeout_s: float = entry("age at which it is too old, s", default=0.5, exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """Which images and measurements make one observation, in training and on the robot.
+
+    frame_time: those of one time, which is the newest that a frame of every camera may have: of
+    each camera the frame nearest to it, and what was measured nearest to it. newest: the newest of
+    each input at the tick, as LeRobot records, so that measurements are later than images by the
+    delay of the cameras.
+    """
+
+    rule: Literal["frame_time", "newest"] = entry("which rule", default="frame_time")
+    tolerance_s: float = entry(
+        "frame_time: longest time between the frames of one observation, s",
+        default=0.05,
+        minimum=0,
+        maximum=60,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """What one inference gives, and how much of it is used."""
+
+    size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
+    steps: int = entry("how many of them are executed before the next chunk", minimum=1)
+    ensemble_coeff: float | None = entry(
+        "weights exp(-coeff i) of temporal ensembling, the oldest prediction first",
+        default=None,
+        minimum=-LARGEST_ENSEMBLE_COEFF,
+        maximum=LARGEST_ENSEMBLE_COEFF,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """The time t of a denoising step as the policy's graph takes it: sin(f t), then cos(f t).
+
+    The frequencies f, half as many as there are values, are spaced geometrically.
+    """
+
+    tensor: str = entry("input of the policy's graph")
+    size: int = entry("values: sines, then as many cosines", minimum=4, maximum=8192)
+    first_frequency: float = entry("of the first sine, rad per unit of t", exclusiveMinimum=0)
+    last_frequency: float = entry("of the last sine, rad per unit of t", exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSchedule:
+    """How much noise a diffusion policy was trained with at each of its timesteps."""
+
+    timesteps: int = entry("of the training", minimum=1, maximum=100_000)
+    betas: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = entry(
+        "variance of the noise that a timestep adds, as `diffusers` calls it"
+    )
+    beta_start: float = entry("linear, scaled_linear: at timestep 0", default=1e-4, minimum=0)
+    beta_end: float = entry("linear, scaled_linear: at the last timestep", default=0.02, minimum=0)
+    prediction: Literal["epsilon", "sample"] = entry(
+        "what the graph answers: the noise, or the actions"
+    )
+    clip: float | None = entry(
+        "bound of the normalised actions in each step", default=None, exclusiveMinimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denoising:
+    """A chunk is made of noise: the policy's graph runs once for each denoising step.
+
+    flow: the graph answers the velocity noise - actions at t from 1, which is noise, down to 0;
+    Euler's method. ddpm, ddim: the samplers of these names over the timesteps of the training.
+    """
+
+    method: Literal["flow", "ddpm", "ddim"] = entry("how a step uses what the graph answers")
+    steps: int = entry("denoising steps of a chunk", minimum=1, maximum=10_000)
+    tensor: str = entry("input of the policy's graph that takes the actions with their noise")
+    time: StepTime = entry("input of the policy's graph that takes the time of a step")
+    observations: int = entry(
+        "successive observations that the policy gets, one period apart, the newest last; the "
+        "first row of the noise belongs to the oldest",
+        default=1,
+        minimum=1,
+        maximum=100,
+    )
+    schedule: NoiseSchedule | None = entry("ddpm, ddim: noise of the training", default=None)
+    condition: str | None = entry(
+        "graph that runs once for a chunk: it takes cameras and vectors instead of the policy's "
+        "graph, which gets its outputs as inputs of the same names",
+        default=None,
+    )
+    columns: int | None = entry(
+        "width of the actions with their noise, where it is more than the joints of the action, "
+        "which are the first ones",
+        default=None,
+        minimum=1,
+        maximum=10_000,
+    )
+
+    @property
+    def draws(self) -> int:
+        """How often noise is drawn for a chunk: ddpm adds some after each step but the last."""
+        return self.steps if self.method == "ddpm" else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkContract:
+    """Contract of a chunk policy: what it needs to run, and its graphs per backend."""
+
+    schema_version: Literal[1] = entry("1")
+    kind: Literal["chunk"] = entry("chunk")
+    name: str = entry("name of the policy", pattern=NAME)
+    version: str = entry("version of the policy, in quotes", pattern=VERSION)
+    description: str = entry("one sentence", default="")
+    prompt: str = entry(
+        "the task in words, where the graphs contain it: another one needs another export",
+        default="",
+    )
+    rate_hz: float = entry("steps of a chunk per second", minimum=0.1, maximum=1000)
+    joints: Joints = entry("joints of the robot by name")
+    units: dict[str, JointUnit] = entry("how the policy counts each joint", minProperties=1)
+    stand: StandingUp = entry("pose in which the policy may start, and the way there")
+    damp: Damp = entry("gain of the damped joints")
+    cameras: dict[str, Camera] = entry("cameras in the order of training", default={})
+    state: JointVector | None = entry("measured positions", default=None)
+    environment_state: EnvironmentState | None = entry("external vector", default=None)
+    pairing: Pairing = entry("which images and measurements belong together", default=Pairing())
+    action: ChunkAction = entry("commanded positions")
+    chunk: Chunk = entry("length of a chunk")
+    denoising: Denoising | None = entry(
+        "how a chunk is made of noise; absent where one run of the graph answers it", default=None
+    )
+    graphs: dict[str, Graph] = entry("tensors and files of each graph", minProperties=1)
+    golden: File | None = entry(
+        "npz: rows of observations and of the chunks that the reference answers", default=None
+    )
+    nominal: Nominal | None = entry("measured healthy behaviour", default=None)
+    limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
+    reports: dict[str, File] = entry("report of comparison by artifact", default={})
+    safety: Safety = entry("limits of the guard")
+    provenance: Provenance = entry("origin and licence")
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two steps, ns."""
+        return round(1e9 / self.rate_hz)
+
+    @property
+    def policy_graph(self) -> str:
+        """Name of the graph that gives the actions: the only one that has no other use."""
+        others = {camera.encoder for camera in self.cameras.values()} | {self._condition}
+        return next(name for name in self.graphs if name not in others)
+
+    @property
+    def observing_graph(self) -> str:
+        """Name of the graph that takes cameras, or their features, and vectors."""
+        return self._condition or self.policy_graph
+
+    @property
+    def _condition(self) -> str | None:
+        return None if self.denoising is None else self.denoising.condition
+
+    @property
+    def observation_steps(self) -> int:
+        """Successive observations that the policy gets."""
+        return 1 if self.denoising is None else self.denoising.observations
+
+    @property
+    def rows(self) -> int:
+        """Rows of actions that the policy's graph answers; the first ones lie in the past."""
+        return self.chunk.size + self.observation_steps - 1
+
+    @property
+    def columns(self) -> int:
+        """Columns of actions that the policy's graph answers; the first ones are the joints."""
+        joints = len(self.action.joints)
+        return joints if self.denoising is None else self.denoising.columns or joints
+
+    @property
+    def commands(self) -> frozenset[str]:
+        """What is commanded to joints."""
+        return frozenset({"position"})
+
+    @property
+    def models(self) -> Mapping[str, Graph]:
+        """The graphs, by their key in the contract."""
+        return {f"graphs.{name}": graph for name, graph in self.graphs.items()}

@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The clip of a reference motion: an npz whose joints and bodies have names.
+
+The arrays are those that Isaac Lab's and mjlab's motion tracking write, with the names added.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from policy_core.bundle.arrays import unpacked_arrays
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.verified import LARGEST_BYTES, verified_bytes
+from policy_core.errors import BundleError
+from policy_core.interfaces import F64, Tensor
+
+JOINT_ARRAYS = ("fps", "joint_names", "joint_pos", "joint_vel")
+BODY_ARRAYS = ("body_names", "body_pos_w", "body_quat_w")
+_FEWEST_FRAMES = 2
+_RATE_TOLERANCE = 1e-4
+"""Share of the rate: 10 s of the motion then end within a millisecond of the clip's own time."""
+_UNIT_TOLERANCE = 0.01
+_CONVERT = "`model_tools motion` makes a clip for this contract"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MotionClip:
+    """The frames of a reference motion, one per tick.
+
+    Attributes:
+        joint_pos: Positions [frames, joints] in contract order, rad.
+        joint_vel: Velocities [frames, joints], rad/s.
+        anchor_pos: Positions of the anchor in the clip's world [frames, 3], m; [0, 3] where the
+            contract names no anchor.
+        anchor_quat_xyzw: Its orientations, anchor to the clip's world [frames, 4], of unit length.
+    """
+
+    joint_pos: F64
+    joint_vel: F64
+    anchor_pos: F64
+    anchor_quat_xyzw: F64
+
+
+def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
+    """Return the clip of a contract's reference motion, None where it has no clip.
+
+    Raises:
+        BundleError: With everything that is wrong: the file is missing, is not the one the contract
+            means, or has no names; the clip is of another robot or rate, is not finite, or begins
+            too far from the stand pose.
+    """
+    if contract.motion is None or contract.motion.clip is None:
+        return None
+    file = folder / contract.motion.clip.file
+    content = verified_bytes(folder, contract.motion.clip)
+    arrays = unpacked_arrays(file, content, (*JOINT_ARRAYS, *BODY_ARRAYS), LARGEST_BYTES)
+    reader = Reader(str(file))
+    clip = _clip(arrays, contract, reader)
+    if clip is None or reader.problems:
+        raise BundleError(*reader.problems)
+    return clip
+
+
+def _clip(
+    arrays: Mapping[str, Tensor], contract: JointContract, reader: Reader
+) -> MotionClip | None:
+    """Return the clip; None, or problems in `reader`, where something is wrong."""
+    _check_rate(arrays.get("fps"), contract.rate_hz, reader)
+    joints = _places(arrays, "joint_names", contract, reader)
+    bodies = _places(arrays, "body_names", contract, reader) if _anchored(contract) else []
+    if joints is None or bodies is None:
+        return None
+    frames, names = len(np.atleast_1d(arrays.get("joint_pos", 0))), arrays["joint_names"].size
+    values = [
+        _numbers(arrays, name, (frames, names), reader) for name in ("joint_pos", "joint_vel")
+    ]
+    if bodies:
+        shape = (frames, arrays["body_names"].size)
+        values += [
+            _numbers(arrays, name, (*shape, size), reader)
+            for name, size in (("body_pos_w", 3), ("body_quat_w", 4))
+        ]
+    found = [array for array in values if array is not None]
+    if len(found) < len(values):
+        return None
+    if frames < _FEWEST_FRAMES:
+        reader.problem("joint_pos", f"at least {_FEWEST_FRAMES} frames", frames)
+        return None
+    pos, quat = (array[:, bodies[0]] for array in found[2:]) if bodies else _nowhere()
+    clip = MotionClip(
+        joint_pos=found[0][:, joints],
+        joint_vel=found[1][:, joints],
+        anchor_pos=pos,
+        anchor_quat_xyzw=_unit(quat, reader),
+    )
+    _check_start(clip.joint_pos[0], contract, reader)
+    return clip
+
+
+def _anchored(contract: JointContract) -> bool:
+    return contract.motion is not None and contract.motion.anchor is not None
+
+
+def _nowhere() -> tuple[F64, F64]:
+    return np.zeros((0, 3)), np.zeros((0, 4))
+
+
+def _check_rate(fps: Tensor | None, rate_hz: float, reader: Reader) -> None:
+    if fps is None or fps.size != 1 or not np.issubdtype(fps.dtype, np.number):
+        reader.problem("fps", "the rate of the frames, Hz", _found(fps))
+    elif not math.isclose(found := float(fps.item()), rate_hz, rel_tol=_RATE_TOLERANCE):
+        reader.problem("fps", f"{rate_hz:g} Hz, the policy's rate", found, _CONVERT)
+
+
+def _places(
+    arrays: Mapping[str, Tensor], key: str, contract: JointContract, reader: Reader
+) -> list[int] | None:
+    """Return where the joints of the contract, or its anchor, are in the clip."""
+    array = arrays.get(key)
+    if array is None or array.ndim != 1 or array.dtype.kind != "U":
+        what = {"joint_names": "joints", "body_names": "bodies"}[key]
+        reader.problem(
+            key,
+            f"the names of the {what}, in their order",
+            _found(array),
+            f"the order of {what} differs between tools; {_CONVERT}",
+        )
+        return None
+    names = [str(name) for name in array]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    wanted = _wanted(key, contract)
+    missing = [all_names[0] for all_names in wanted if not any(n in names for n in all_names)]
+    if doubled:
+        reader.problem(key, "each name once", Found(f"{', '.join(doubled)} several times"))
+    if missing:
+        reader.problem(
+            key, f"a clip of this robot, with {', '.join(missing)}", Found(", ".join(names))
+        )
+    if doubled or missing:
+        return None
+    return [next(names.index(n) for n in all_names if n in names) for all_names in wanted]
+
+
+def _wanted(key: str, contract: JointContract) -> Sequence[Sequence[str]]:
+    """Return the names that each joint, or the anchor, may have in a clip."""
+    if key == "joint_names":
+        return [*zip(contract.joints.names, contract.joints.on_robot(), strict=True)]
+    assert contract.motion is not None
+    assert contract.motion.anchor is not None
+    return [(contract.motion.anchor.body,)]
+
+
+def _numbers(
+    arrays: Mapping[str, Tensor], name: str, shape: tuple[int, ...], reader: Reader
+) -> F64 | None:
+    array = arrays.get(name)
+    if array is None or array.shape != shape or not np.issubdtype(array.dtype, np.floating):
+        reader.problem(name, f"floating-point numbers {[*shape]}", _found(array))
+        return None
+    frames = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    if frames.size:
+        reader.problem(
+            name,
+            "finite values",
+            Found(f"NaN or infinity in {frames.size} frames, first in frame {frames[0]}"),
+        )
+        return None
+    return array.astype(np.float64)
+
+
+def _unit(quat_wxyz: F64, reader: Reader) -> F64:
+    """Return the orientations [frames, 4] of unit length, x, y, z, w."""
+    length = np.linalg.norm(quat_wxyz, axis=1)
+    wrong = np.flatnonzero(np.abs(length - 1.0) > _UNIT_TOLERANCE)
+    if wrong.size:
+        reader.problem(
+            "body_quat_w",
+            "unit quaternions w, x, y, z",
+            Found(f"one of the length {length[wrong[0]]:.3g} in frame {wrong[0]}"),
+        )
+        return quat_wxyz
+    return np.roll(quat_wxyz / length[:, None], -1, axis=1)
+
+
+def _check_start(first: F64, contract: JointContract, reader: Reader) -> None:
+    """Check that the robot stands about as the motion begins: RUN begins at the stand pose."""
+    stand = contract.stand
+    for i in np.flatnonzero(np.abs(first - stand.position) > stand.tolerance):
+        reader.problem(
+            f"joint_pos[0] of {contract.joints.names[i]}",
+            f"at most {stand.tolerance[i]:g} rad from stand.position {stand.position[i]:g}, where "
+            "the motion begins",
+            round(first[i].item(), 4),
+            "set stand.position to the first frame, or cut the clip",
+        )
+
+
+def _found(array: Tensor | None) -> Found:
+    return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")

@@ -1,0 +1,497 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a joint policy, `policy.yaml`, as dataclasses. No file is touched here.
+
+Units are rad, s, N·m; values per joint are in the order of `joints.names` unless they are maps
+by name. The doc of each field is what the JSON Schema and the error messages show.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from policy_core.bundle.expected import ComparisonLimits, Nominal
+from policy_core.bundle.schema import PerJoint, entry
+from policy_core.interfaces import TensorSpec
+
+MOST_JOINTS, LONGEST_NAME = 128, 64
+DEFAULT = "default_position"
+"""Value of an offset that stands for the default position of each joint."""
+MOST_VALUES = 100_000
+"""Of an input of the model, those of the past included; a depth image of 320 x 240 has 76,800. What
+a node makes of them takes milliseconds in one call, in which no other thread gets the interpreter.
+"""
+SHA256 = "^[0-9a-f]{64}$"
+NAME = r"^[a-z][a-z0-9_]*$"
+VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
+RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of the bundle and the hash that it must have."""
+
+    file: str = entry("path inside the bundle folder")
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joints:
+    """The joints of the policy in its order."""
+
+    names: tuple[str, ...] = entry(
+        "joint names in policy order",
+        minItems=1,
+        maxItems=MOST_JOINTS,
+        pattern=r"^\S+$",
+        maxLength=LONGEST_NAME,
+    )
+    default_position: PerJoint = entry("default position, rad")
+    position_min: PerJoint = entry("lower position limit, rad")
+    position_max: PerJoint = entry("upper position limit, rad")
+    velocity_limit: PerJoint = entry("largest speed, rad/s", exclusiveMinimum=0)
+    effort_limit: PerJoint = entry("largest torque, N·m", exclusiveMinimum=0)
+    stiffness: PerJoint = entry("gain while the policy runs, N·m/rad", minimum=0)
+    damping: PerJoint = entry("gain while the policy runs, N·m·s/rad", minimum=0)
+    robot_names: dict[str, str] = entry(
+        "names of the robot's joints by name or pattern, where they are others; {name} stands for "
+        "the name here",
+        default={},
+    )
+
+    def on_robot(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return what the robot calls joints, all in policy order unless `names` are given.
+
+        Messages, drives and models of the robot go by these names; everything that a contract or
+        a report says goes by the contract's own.
+        """
+        return tuple(self.robot_names[name] for name in (self.names if names is None else names))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Via:
+    """A pose that standing up passes, at rest for an instant."""
+
+    position: PerJoint = entry("pose to pass, rad")
+    duration_s: float = entry(
+        "time to reach the pose from the one before, s", exclusiveMinimum=0, maximum=3600
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingUp:
+    """How the robot gets from any pose to the one in which the policy may start."""
+
+    position: PerJoint = entry("pose to stand in, rad")
+    stiffness: PerJoint = entry(
+        "gain while standing up, N·m/rad; 0 for wheels, which then have no pose to stand in",
+        minimum=0,
+    )
+    damping: PerJoint = entry("gain while standing up, N·m·s/rad", minimum=0)
+    duration_s: float = entry(
+        "time to reach the pose, from the last of `via` where the way leads through it, s",
+        exclusiveMinimum=0,
+        maximum=3600,
+    )
+    via: tuple[Via, ...] = entry(
+        "poses to pass on the way, in this order; one is left out unless it is nearer to the stand "
+        "pose than the measured pose is (Euclidean distance over all joints)",
+        default=(),
+    )
+    tolerance: PerJoint = entry(
+        "largest distance from the pose for RUN, rad", default=0.35, exclusiveMinimum=0
+    )
+
+    @property
+    def longest_s(self) -> float:
+        """How long standing up takes through all of `via`, s."""
+        return self.duration_s + sum(via.duration_s for via in self.via)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damp:
+    """How the joints are damped when there is no safe target."""
+
+    damping: PerJoint = entry("gain, N·m·s/rad", exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStand:
+    """What a phase does while the velocity command is so small that the robot stands."""
+
+    below: float = entry(
+        "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
+        "smaller",
+        exclusiveMinimum=0,
+    )
+    phase: float | Literal["zero"] | None = entry(
+        "phase of every offset meanwhile, in periods; zero makes sin and cos 0; absent, it is "
+        "that of the clock",
+        default=None,
+        minimum=0,
+        maximum=1,
+    )
+    clock: Literal["runs", "stops", "restarts"] = entry(
+        "whether the time of the phase goes on meanwhile, stops, or begins at 0 afterwards",
+        default="runs",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One term of an observation."""
+
+    term: str = entry("name of a registered term")
+    scale: PerJoint = entry("factor for all or for each value", default=1.0)
+    clip: tuple[float, ...] | None = entry("lowest and highest value", default=None, length=2)
+    joints: tuple[str, ...] | None = entry(
+        "joints of a per-joint term, or patterns of them, in this order; all if absent",
+        default=None,
+        minItems=1,
+    )
+    parts: tuple[str, ...] | None = entry(
+        "values of a vector or a phase, in this order: vx, vy, wz of a velocity command, sin, cos "
+        "of a phase, x, y, z; all if absent",
+        default=None,
+        minItems=1,
+    )
+    topic: str | None = entry(
+        "relative topic of an external vector", default=None, pattern=RELATIVE_TOPIC
+    )
+    size: int | None = entry(
+        "length of an external vector", default=None, minimum=1, maximum=MOST_VALUES
+    )
+    timeout_s: float | None = entry(
+        "age at which an external vector is too old, s; safety.state_timeout_s if absent",
+        default=None,
+        exclusiveMinimum=0,
+    )
+    output: str | None = entry(
+        "output of the model that `last_output` repeats in the next tick", default=None
+    )
+    ahead: int | None = entry(
+        "ticks by which a term of the reference motion looks ahead; 0 if absent",
+        default=None,
+        minimum=0,
+    )
+    period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
+    offsets: tuple[float, ...] | None = entry(
+        "start of each phase, one per foot, in periods; a single 0 if absent",
+        default=None,
+        minItems=1,
+    )
+    standing: PhaseStand | None = entry(
+        "what a phase does while the robot is commanded to stand; it goes on if absent",
+        default=None,
+    )
+    history_length: int | None = entry(
+        "frames of this term, where the layout is per_term; the observation's if absent",
+        default=None,
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """How the latest frames are laid out in the vector."""
+
+    length: int = entry("number of frames, the newest included", default=1, minimum=1)
+    layout: Literal["per_frame", "per_term"] = entry(
+        "whole frames, or all frames of a term together", default="per_frame"
+    )
+    order: Literal["oldest_first", "newest_first"] = entry(
+        "order of the frames", default="oldest_first"
+    )
+    init: Literal["repeat", "zero"] = entry(
+        "what stands for frames before the first: the first frame, or zeros", default="repeat"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """(x - mean) / max(std, std_floor) over the whole vector; npz with `mean` and `std`."""
+
+    file: str = entry("npz inside the bundle folder, arrays mean and std")
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
+    std_floor: float = entry("smallest divisor", default=1e-3, exclusiveMinimum=0)
+    clip: float | None = entry(
+        "bound of the normalised values, both sides", default=None, exclusiveMinimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """How one input of the model is put together: terms, history, clip, normalisation."""
+
+    terms: tuple[Term, ...] = entry("terms in the order of the vector", minItems=1)
+    order: Literal["clip_then_scale", "scale_then_clip"] = entry(
+        "what happens first to the values of a term", default="clip_then_scale"
+    )
+    history: History = entry("frames in the vector", default=History())
+    clip: float | None = entry(
+        "bound of the whole vector before normalisation, both sides",
+        default=None,
+        exclusiveMinimum=0,
+    )
+    normalisation: Normalisation | None = entry(
+        "statistics applied on top of the scales; absent where the model has them inside",
+        default=None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionTerm:
+    """What a run of the model's output commands: target = offset + scale x clip(output)."""
+
+    joints: tuple[str, ...] = entry(
+        "joints, or patterns of them, in the order of the output", minItems=1
+    )
+    kind: Literal["position", "velocity", "effort"] = entry("what is commanded")
+    scale: PerJoint = entry("factor for each value", default=1.0)
+    offset: PerJoint = entry("target at output 0", default=0.0, words=(DEFAULT,))
+    clip: tuple[float, ...] | None = entry("lowest and highest raw output", default=None, length=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """The model's output and what its values command, in their order."""
+
+    output: str = entry("output tensor of the model")
+    terms: tuple[ActionTerm, ...] = entry("terms in the order of the output", minItems=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatePair:
+    """A recurrent state: the output of a tick is the input of the next, zeros at first."""
+
+    input: str = entry("input tensor of the model")
+    output: str = entry("output tensor of the model, same shape")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainLink:
+    """One step from the robot's base to its anchor: a fixed offset, then the turn of a joint."""
+
+    joint: str | None = entry("joint that turns what follows; absent: none does", default=None)
+    position_m: tuple[float, ...] = entry("offset in the frame before, m", length=3)
+    quat_xyzw: tuple[float, ...] = entry(
+        "rotation of the offset, to the frame before", default=(0.0, 0.0, 0.0, 1.0), length=4
+    )
+    axis: tuple[float, ...] = entry(
+        "axis of the joint in the frame after the offset", default=(0.0, 0.0, 1.0), length=3
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """The body whose pose is compared with that of the reference."""
+
+    body: str = entry("name of the body in the clip", pattern=r"^\S+$", maxLength=LONGEST_NAME)
+    chain: tuple[ChainLink, ...] = entry(
+        "the way to it from the base, whose pose is measured; empty where it is the base"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveMotion:
+    """A motion whose newest frame comes on topics; docs/motion.md names them."""
+
+    timeout_s: float = entry(
+        "age of the newest frame beyond which the policy is held, s",
+        exclusiveMinimum=0,
+        maximum=5,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceMotion:
+    """The motion that the policy tracks."""
+
+    clip: File | None = entry(
+        "npz with names, rate and frames; docs/motion.md has its arrays", default=None
+    )
+    at_end: Literal["hold", "loop"] | None = entry(
+        "after the last frame of the clip: hold its pose at rest, or begin again from where it "
+        "ended",
+        default=None,
+    )
+    live: LiveMotion | None = entry("instead of a clip: topics that bring the frames", default=None)
+    anchor: Anchor | None = entry("body of the terms motion_anchor_...", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VelocityCommand:
+    """Range of commands the policy was trained for; commands are clipped to it."""
+
+    min: tuple[float, ...] = entry("lowest vx, vy in m/s and yaw rate in rad/s", length=3)
+    max: tuple[float, ...] = entry("highest vx, vy in m/s and yaw rate in rad/s", length=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """Shape and type of a tensor of the model."""
+
+    shape: tuple[int, ...] = entry("size of each axis, batch included", minItems=1, minimum=1)
+    dtype: Literal["float32", "float16", "int64", "int32", "uint8"] = entry(
+        "element type; uint8 for images as they are", default="float32"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Which rows a quantised model was calibrated with: comparisons leave them out."""
+
+    source: str = entry("name of the file or recording")
+    sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=SHA256)
+    rows: int = entry("how many of its rows, evenly spaced from the first to the last", minimum=1)
+
+
+Integers = Literal["unsigned", "signed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """The model for one backend."""
+
+    file: str = entry("path inside the bundle folder")
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
+    precision: str = entry("fp32, fp16, int8, w8a8, ...")
+    target: str | None = entry("chip or GPU it was compiled for", default=None)
+    tool: str | None = entry("tool and version that made it", default=None)
+    made: str | None = entry("how it was made", default=None)
+    compiled_from: str | None = entry(
+        "SHA-256 of the model that it was compiled from", default=None, pattern=SHA256
+    )
+    integers: Integers | None = entry(
+        "kind of the integers of an int8 ONNX model: sums of unsigned ones are exact on every "
+        "processor, sums of signed ones saturate on x86 without VNNI",
+        default=None,
+    )
+    calibration: Calibration | None = entry("rows it was calibrated with", default=None)
+    url: str | None = entry("where the file is published", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A model: its tensors, and its file per backend."""
+
+    inputs: dict[str, Tensor] = entry("inputs by name", minProperties=1)
+    outputs: dict[str, Tensor] = entry("outputs by name", minProperties=1)
+    artifacts: dict[str, Artifact] = entry("files by backend", minProperties=1)
+
+    @property
+    def input_specs(self) -> tuple[TensorSpec, ...]:
+        """The inputs as specs."""
+        return _specs(self.inputs)
+
+    @property
+    def output_specs(self) -> tuple[TensorSpec, ...]:
+        """The outputs as specs."""
+        return _specs(self.outputs)
+
+
+def _specs(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=name, shape=tensor.shape, dtype=tensor.dtype)
+        for name, tensor in tensors.items()
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(Graph):
+    """The reference model of a joint policy: tensors, files per backend, golden vectors."""
+
+    golden: File | None = entry(
+        "npz: rows of every input and output of the reference model", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Safety:
+    """Limits under which the guard works; ROS parameters may tighten them."""
+
+    on_fault: Literal["damp", "hold_measured", "torque_off"] = entry(
+        "what replaces the policy's targets after a fault; hold_measured commands nothing before "
+        "damp or stand is asked for"
+    )
+    max_tilt_rad: float | None = entry(
+        "largest angle between the body's up and the world's; absent for robots without IMU",
+        default=None,
+        exclusiveMinimum=0,
+        maximum=3.15,
+    )
+    state_timeout_s: float | None = entry(
+        "age of robot state that is too old, s; two periods if absent",
+        default=None,
+        exclusiveMinimum=0,
+    )
+    damp_after_s: float = entry(
+        "HOLD that lasts longer is a fault, s", default=0.1, minimum=0, maximum=3600
+    )
+    command_timeout_s: float = entry(
+        "age at which the velocity command begins to fade, s", default=0.5, exclusiveMinimum=0
+    )
+    command_ramp_s: float = entry("time in which it fades to zero, s", default=0.5, minimum=0)
+    margin: float = entry("what `nominal` is multiplied by", default=1.5, minimum=1)
+    blend_s: float = entry("time over which RUN takes over from READY, s", default=0.2, minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the policy comes from."""
+
+    source: str = entry("training run, repository, or person")
+    licence: str = entry("SPDX identifier of the weights' licence")
+    checkpoint_sha256: str | None = entry("hash of the checkpoint", default=None, pattern=SHA256)
+    exporter: str | None = entry("tool and version that wrote the model", default=None)
+    date: str | None = entry(
+        "ISO 8601 date, in quotes", default=None, pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+)?$"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointContract:
+    """Contract of a joint policy: what it needs to run, and its model per backend."""
+
+    schema_version: Literal[1] = entry("1")
+    kind: Literal["joint"] = entry("joint")
+    name: str = entry("name of the policy", pattern=NAME)
+    version: str = entry("version of the policy, in quotes", pattern=VERSION)
+    description: str = entry("one sentence", default="")
+    rate_hz: float = entry("policy ticks per second", minimum=0.1, maximum=1000)
+    joints: Joints = entry("joints by name in policy order")
+    stand: StandingUp = entry("pose, gains and duration of standing up")
+    damp: Damp = entry("gain of the damped joints")
+    observations: dict[str, Observation] = entry(
+        "observation for each model input", minProperties=1
+    )
+    action: Action = entry("what the model's output commands")
+    state: tuple[StatePair, ...] = entry("recurrent state", default=())
+    velocity_command: VelocityCommand | None = entry("range of commands", default=None)
+    motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
+    model: Model = entry("tensors and files")
+    nominal: Nominal | None = entry("measured healthy behaviour", default=None)
+    limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
+    reports: dict[str, File] = entry("report of comparison by artifact", default={})
+    safety: Safety = entry("limits of the guard")
+    provenance: Provenance = entry("origin and licence")
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two ticks, ns."""
+        return round(1e9 / self.rate_hz)
+
+    @property
+    def terms(self) -> Iterator[Term]:
+        """The terms of all observations, one after another."""
+        return (term for observation in self.observations.values() for term in observation.terms)
+
+    @property
+    def commands(self) -> frozenset[str]:
+        """What is commanded to joints: position, velocity, effort."""
+        return frozenset(term.kind for term in self.action.terms)
+
+    @property
+    def models(self) -> Mapping[str, Graph]:
+        """The model, by its key in the contract."""
+        return {"model": self.model}

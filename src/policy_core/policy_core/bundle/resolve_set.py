@@ -1,0 +1,475 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a policy set from what it says and from the contracts of its members."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import numpy as np
+
+from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.contract import (
+    Damp,
+    JointContract,
+    Joints,
+    Safety,
+    StandingUp,
+    Term,
+    VelocityCommand,
+    Via,
+)
+from policy_core.bundle.expected import Nominal
+from policy_core.bundle.joint_values import matched, per_joint
+from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.set_contract import (
+    FIRST_FRAME,
+    EntryConditions,
+    MemberContract,
+    SetContract,
+    SetFile,
+    SetState,
+    ends_by_itself,
+    tracks_clip,
+)
+from policy_core.bundle.validate_body import listed
+from policy_core.interfaces import F64, Kind
+
+V = TypeVar("V")
+_ROBOT = ("position_min", "position_max", "velocity_limit", "effort_limit")
+"""What says which robot a joint belongs to: the same in all members."""
+_RATE_TOLERANCE = 1e-6
+_LARGEST_DENOMINATOR = 1000
+
+
+def resolve_set(
+    stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
+) -> SetContract | None:
+    """Return the contract of a set; None, or problems in `reader`, where its parts do not fit.
+
+    Args:
+        stated: What `set.yaml` says, whose names are valid.
+        contracts: Of its members.
+        reader: Collects what does not fit.
+    """
+    return _SetResolver(stated, contracts, reader).resolved()
+
+
+class _SetResolver:
+    """Makes one body of several, and arrays of names."""
+
+    def __init__(
+        self, stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
+    ) -> None:
+        self._stated, self._contracts, self._reader = stated, contracts, reader
+        first = stated.states[stated.initial].members
+        self._order = [*first, *(name for name in contracts if name not in first)]
+        on_robot = {name: contract.joints.on_robot() for name, contract in contracts.items()}
+        self._on_robot = on_robot
+        self._names = tuple(
+            dict.fromkeys(joint for name in self._order for joint in on_robot[name])
+        )
+        self._commanded = {name: self._commanded_by(name) for name in contracts}
+        self._owner = {joint: self._owner_of(joint, first) for joint in self._names}
+
+    def _owner_of(self, joint: str, first: Sequence[str]) -> str:
+        """Return the member whose values are the set's own: one that commands the joint first."""
+        having = [name for name in self._order if joint in self._on_robot[name]]
+        commanding = [name for name in having if joint in self._commanded[name]]
+        return next((name for name in commanding if name in first), (commanding or having)[0])
+
+    def resolved(self) -> SetContract | None:
+        stated = self._stated
+        rate_hz = max(contract.rate_hz for contract in self._contracts.values())
+        self._check_robot()
+        kinds = self._kinds()
+        members = {name: self._member(name, rate_hz) for name in self._contracts}
+        states = {name: self._state(name, state, kinds) for name, state in stated.states.items()}
+        poses = {
+            name: self._tried(f"poses.{name}", per_joint, pose, self._names)
+            for name, pose in stated.poses.items()
+        }
+        stand, velocity_command = self._stand(), self._velocity_command()
+        if stated.silence_s is not None and velocity_command is None:
+            self._reader.problem(
+                "silence_s", "a member that takes a velocity command", Found("none")
+            )
+        if self._reader.problems:
+            return None
+        return SetContract(
+            name=stated.name,
+            version=stated.version,
+            description=stated.description,
+            rate_hz=rate_hz,
+            joints=self._joints(),
+            kinds=tuple(kinds[joint] for joint in self._names),
+            stand=stand,
+            damp=Damp(damping=self._owned(lambda contract: contract.damp.damping)),
+            nominal=self._nominal(),
+            safety=self._safety(),
+            velocity_command=velocity_command,
+            members=members,
+            initial=stated.initial,
+            states=states,
+            silence_s=stated.silence_s,
+            poses={name: pose for name, pose in poses.items() if pose is not None},
+        )
+
+    def _commanded_by(self, name: str) -> tuple[str, ...]:
+        """Return the joints of the robot that a member commands."""
+        own, entries = self._on_robot[name], self._stated.members[name].joints
+        if entries is None:
+            return own
+        key = f"members.{name}.joints"
+        found = self._tried(key, matched, entries, own) or ()
+        for joint in [joint for joint in found if joint not in own]:
+            self._reader.problem(key, f"joints of the member ({listed(own)})", joint)
+        if len({*found}) < len(found):
+            self._reader.problem(key, "each joint once", list(found))
+        return tuple(joint for joint in found if joint in own)
+
+    def _member(self, name: str, rate_hz: float) -> MemberContract:
+        contract, own = self._contracts[name], self._on_robot[name]
+        followed = self._stated.members[name].starts == "followed"
+        remembers = [*dict.fromkeys(_remembered(contract))]
+        if followed and remembers:
+            self._reader.problem(
+                f"members.{name}.starts",
+                f"clean for a policy with {', '.join(remembers)}",
+                "followed",
+                "only its own model can go on with that",
+            )
+        if followed and isinstance(contract, JointContract) and contract.motion:
+            self._reader.problem(
+                f"members.{name}.starts",
+                "clean for a policy that tracks a motion",
+                "followed",
+                "the motion would go on while others command",
+            )
+        return MemberContract(
+            contract=contract,
+            folder=posixpath.normpath(self._stated.members[name].bundle),
+            sha256=self._stated.members[name].sha256,
+            places=np.array([self._names.index(joint) for joint in own], dtype=np.intp),
+            commanded=np.array(
+                [own.index(joint) for joint in self._commanded[name]], dtype=np.intp
+            ),
+            every=self._every(name, rate_hz),
+            is_followed=followed,
+            velocity_command=self._narrower_range(contract),
+        )
+
+    def _every(self, name: str, rate_hz: float) -> Fraction:
+        """Return how many ticks of the set a member's period has.
+
+        What a joint policy remembers is spaced by its period, so that has to be whole ticks. A step
+        of a chunk belongs to a time.
+        """
+        contract = self._contracts[name]
+        every = rate_hz / contract.rate_hz
+        if abs(every - round(every)) <= _RATE_TOLERANCE * every:
+            return Fraction(round(every))
+        if isinstance(contract, JointContract) or contract.observation_steps > 1:
+            self._reader.problem(
+                f"members.{name}.bundle",
+                f"a rate that {rate_hz:g} Hz, the fastest of the set, is a multiple of",
+                Found(f"{contract.rate_hz:g} Hz"),
+                "export the policy for another rate",
+            )
+        return Fraction(every).limit_denominator(_LARGEST_DENOMINATOR)
+
+    def _check_robot(self) -> None:
+        """Check that all members are made for one robot, which behaves in one way after a fault."""
+        for joint in self._names:
+            having = [name for name in self._order if joint in self._on_robot[name]]
+            for field in _ROBOT:
+                expected = self._of(having[0], joint, field)
+                for name in having[1:]:
+                    if (value := self._of(name, joint, field)) != expected:
+                        self._differs(
+                            name, f"{field} of {joint}", f"{expected:g}", having[0], f"{value:g}"
+                        )
+        self._check_external_vectors()
+        self._check_on_fault({name: self._contracts[name].safety.on_fault for name in self._order})
+
+    def _check_external_vectors(self) -> None:
+        """Check that members that read the same topic expect as many values of it."""
+        first = dict[str, tuple[str, int]]()
+        for name in self._order:
+            for topic, size in _external_sizes(self._contracts[name]).items():
+                as_in, expected = first.setdefault(topic, (name, size))
+                if size != expected:
+                    what = f"size of the external vector {topic}"
+                    self._differs(name, what, str(expected), as_in, str(size))
+
+    def _check_on_fault(self, members: Mapping[str, str]) -> None:
+        stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
+        if stated is not None and stated not in known:
+            self._reader.problem("on_fault", f"what a member says ({listed(known)})", stated)
+        elif stated is None and len(known) > 1:
+            said = ", ".join(f"{on_fault} of {name}" for name, on_fault in members.items())
+            self._reader.problem(
+                "on_fault",
+                "what replaces all targets after a fault, since the members differ",
+                Found(f"nothing ({said})"),
+                "state it, for a robot whose parts differ; else correct the policy.yaml that is "
+                "wrong",
+            )
+
+    def _differs(self, name: str, what: str, expected: str, as_in: str, found: str) -> None:
+        self._reader.problem(
+            f"members.{name}.bundle",
+            f"{what} {expected}, as in the member {as_in}",
+            Found(found),
+            "members of a set are made for one robot: correct the policy.yaml that is wrong",
+        )
+
+    def _of(self, name: str, joint: str, field: str) -> float:
+        values: F64 = getattr(self._contracts[name].joints, field)
+        return float(values[self._on_robot[name].index(joint)])
+
+    def _kinds(self) -> dict[str, Kind]:
+        """Return how each joint is commanded; check that all members agree on it."""
+        found = dict[str, tuple[str, Kind]]()
+        for name in self._order:
+            for joint, kind in self._kinds_of(name).items():
+                first, expected = found.setdefault(joint, (name, kind))
+                if kind is not expected:
+                    self._reader.problem(
+                        f"members.{name}.bundle",
+                        f"{joint} commanded by {expected.value}, as in the member {first}",
+                        Found(f"by {kind.value}"),
+                    )
+        return {
+            joint: found[joint][1] if joint in found else Kind.POSITION for joint in self._names
+        }
+
+    def _kinds_of(self, name: str) -> dict[str, Kind]:
+        contract = self._contracts[name]
+        terms = contract.action.terms if isinstance(contract, JointContract) else ()
+        driven = {
+            contract.joints.robot_names[joint]: Kind(term.kind)
+            for term in terms
+            for joint in term.joints
+        }
+        return {joint: driven.get(joint, Kind.POSITION) for joint in self._commanded[name]}
+
+    def _state(self, name: str, state: SetState, kinds: Mapping[str, Kind]) -> SetState:
+        """Return a state with names and arrays; check that it commands each joint once."""
+        key = f"states.{name}"
+        held = self._tried(f"{key}.held", matched, state.held, self._names) or ()
+        taken = dict[str, str]()
+        for member in state.members:
+            for joint in self._commanded[member]:
+                if joint in taken:
+                    self._reader.problem(
+                        f"{key}.members",
+                        f"one member for {joint}",
+                        Found(f"{taken[joint]} and {member}"),
+                        "say which joints each commands (`members.NAME.joints`)",
+                    )
+                taken[joint] = member
+        for joint in held:
+            if joint not in self._names or joint in taken:
+                by = f", commanded by {taken[joint]}" if joint in taken else ""
+                self._reader.problem(
+                    f"{key}.held", "joints that no member commands", Found(f"{joint}{by}")
+                )
+            elif kinds[joint] is Kind.EFFORT:
+                self._reader.problem(
+                    f"{key}.held", "joints that are commanded by position or velocity", joint
+                )
+        if missing := [joint for joint in self._names if joint not in (*taken, *held)]:
+            owners = dict.fromkeys(self._owner[joint] for joint in missing)
+            self._reader.problem(
+                f"{key}.members",
+                "a member for each joint of the set",
+                Found(f"none for {', '.join(missing)} (of {', '.join(owners)})"),
+                "list the joints that stay in the stand pose in `held`",
+            )
+        ending = map(ends_by_itself, map(self._contracts.__getitem__, state.members))
+        if state.ends is not None and state.ends.after_s is None and not any(ending):
+            self._reader.problem(
+                f"{key}.ends.after_s",
+                "the time after which the state ends, s",
+                Found(f"nothing, and no motion of {listed(state.members)} that ends"),
+                "state it, or let a member track a motion with `at_end: hold`",
+            )
+        to = {
+            target: dataclasses.replace(
+                transition, when=self._conditions(f"{key}.to.{target}.when", name, target)
+            )
+            for target, transition in state.to.items()
+        }
+        return dataclasses.replace(state, held=tuple(held), to=to)
+
+    def _conditions(self, key: str, name: str, to: str) -> EntryConditions:
+        """Return conditions with arrays; check that what they look at is there."""
+        states = self._stated.states
+        when, leaving, entering = states[name].to[to].when, states[name].members, states[to].members
+        if when.pose == FIRST_FRAME and not any(
+            tracks_clip(self._contracts[member]) for member in entering
+        ):
+            self._reader.problem(
+                f"{key}.pose", f"a member of {to} that tracks a clip", Found(listed(entering))
+            )
+        terms = [term for name in leaving for term in _terms(self._contracts[name])]
+        if when.gait_phase is not None and not any(term.period_s for term in terms):
+            self._reader.problem(
+                f"{key}.gait_phase",
+                "a member with the term phase, which commands before the switch",
+                listed(leaving),
+            )
+        if when.command is not None and self._velocity_command() is None:
+            self._reader.problem(
+                f"{key}.command", "a member that takes a velocity command", Found("none")
+            )
+        arrays: dict[str, Any] = {
+            field: self._tried(f"{key}.{field}", per_joint, value, self._names)
+            for field in ("pose_within", "joint_speed")
+            if (value := getattr(when, field)) is not None
+        }
+        return dataclasses.replace(when, **arrays)
+
+    def _joints(self) -> Joints:
+        fields = [field.name for field in dataclasses.fields(Joints)]
+        values = {
+            field: self._owned(lambda contract, field=field: getattr(contract.joints, field))  # type: ignore[misc]
+            for field in fields
+            if field not in ("names", "robot_names")
+        }
+        return Joints(names=self._names, robot_names={name: name for name in self._names}, **values)
+
+    def _owned(self, values: Callable[[AnyContract], F64]) -> F64:
+        """Return a value per joint of the set, from the member whose values count for the joint."""
+        found = np.array(
+            [
+                values(self._contracts[owner])[self._on_robot[owner].index(joint)]
+                for joint, owner in self._owner.items()
+            ]
+        )
+        found.flags.writeable = False
+        return found
+
+    def _stand(self) -> StandingUp:
+        members = self._stated.states[self._stated.initial].members
+        stands = {name: self._contracts[name].stand for name in members}
+        position = self._owned(lambda contract: contract.stand.position)
+        with_via = [name for name, stand in stands.items() if stand.via]
+        if len(with_via) > 1:
+            self._reader.problem(
+                f"states.{self._stated.initial}.members",
+                "at most one member whose stand motion passes poses (stand.via)",
+                listed(with_via),
+            )
+        via = []
+        for pose in stands[with_via[0]].via if with_via else ():
+            on_the_way = position.copy()
+            for joint, value in zip(self._on_robot[with_via[0]], pose.position, strict=True):
+                on_the_way[self._names.index(joint)] = value
+            via.append(Via(position=on_the_way, duration_s=pose.duration_s))
+        return StandingUp(
+            position=position,
+            stiffness=self._owned(lambda contract: contract.stand.stiffness),
+            damping=self._owned(lambda contract: contract.stand.damping),
+            duration_s=max(stand.duration_s for stand in stands.values()),
+            via=tuple(via),
+            tolerance=self._owned(lambda contract: contract.stand.tolerance),
+        )
+
+    def _safety(self) -> Safety:
+        every = [contract.safety for contract in self._contracts.values()]
+        initial = self._stated.states[self._stated.initial].members
+        tilts = [safety.max_tilt_rad for safety in every if safety.max_tilt_rad is not None]
+        return Safety(
+            on_fault=self._stated.on_fault or every[0].on_fault,
+            max_tilt_rad=min(tilts, default=None),
+            state_timeout_s=min(
+                contract.safety.state_timeout_s or 2.0 / contract.rate_hz
+                for contract in self._contracts.values()
+            ),
+            damp_after_s=min(safety.damp_after_s for safety in every),
+            command_timeout_s=min(safety.command_timeout_s for safety in every),
+            command_ramp_s=min(safety.command_ramp_s for safety in every),
+            margin=min(safety.margin for safety in every),
+            blend_s=max(self._contracts[name].safety.blend_s for name in initial),
+        )
+
+    def _nominal(self) -> Nominal | None:
+        """Return the largest values of all members; None where one has none."""
+        nominals = {
+            name: contract.nominal
+            for name, contract in self._contracts.items()
+            if contract.nominal is not None
+        }
+        if len(nominals) < len(self._contracts):
+            return None
+        step, demand = np.zeros((2, len(self._names)))
+        for name, nominal in nominals.items():
+            places = [self._names.index(joint) for joint in self._on_robot[name]]
+            step[places] = np.maximum(step[places], nominal.target_step)
+            demand[places] = np.maximum(demand[places], nominal.effort_demand)
+        return Nominal(
+            source="the largest values of all members",
+            ticks=min(nominal.ticks for nominal in nominals.values()),
+            target_step=step,
+            effort_demand=demand,
+        )
+
+    def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
+        """Return a member's range, None where it is that of the set."""
+        own = contract.velocity_command if isinstance(contract, JointContract) else None
+        return None if own == self._velocity_command() else own
+
+    def _velocity_command(self) -> VelocityCommand | None:
+        """Return the range that holds those of all members."""
+        ranges = [
+            contract.velocity_command
+            for contract in self._contracts.values()
+            if isinstance(contract, JointContract) and contract.velocity_command is not None
+        ]
+        if not ranges:
+            return None
+        return VelocityCommand(
+            min=tuple(map(min, zip(*(each.min for each in ranges), strict=True))),
+            max=tuple(map(max, zip(*(each.max for each in ranges), strict=True))),
+        )
+
+    def _tried(self, key: str, resolve: Callable[..., V], *values: object) -> V | None:
+        try:
+            return resolve(*values)
+        except ValueError as error:
+            expected, found = error.args
+            self._reader.problem(key, expected, Found(found))
+            return None
+
+
+def _external_sizes(contract: AnyContract) -> dict[str, int]:
+    """Return the number of values of each external vector that a policy observes, by topic."""
+    if isinstance(contract, ChunkContract):
+        outside = contract.environment_state
+        return {} if outside is None else {outside.topic: outside.size}
+    return {term.topic: term.size or 0 for term in contract.terms if term.topic is not None}
+
+
+def _terms(contract: AnyContract) -> Iterator[Term]:
+    """Yield the terms of what a policy observes."""
+    if isinstance(contract, JointContract):
+        yield from contract.terms
+
+
+def _remembered(contract: AnyContract) -> Iterator[str]:
+    """Yield what a policy remembers that it cannot learn while others command."""
+    if isinstance(contract, ChunkContract):
+        yield "chunks"
+        return
+    if contract.state:
+        yield "recurrent state"
+    for term in _terms(contract):
+        if term.term == "last_output":
+            yield f"the term {term.term}"

@@ -1,0 +1,306 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Dataclasses as the definition of a YAML file: strict reader and JSON Schema from one source.
+
+A field is declared with `entry(doc, ...)`; its type says the shape of the YAML value and its
+metadata the bounds. Supported types: bool, int, float, str, Literal, tuple[T, ...],
+dict[str, T], dataclasses, `PerJoint` and Optional of each.
+"""
+
+import dataclasses
+import re
+import reprlib
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from policy_core.bundle.bounded_yaml import LARGEST_BYTES, YamlError, load_text
+from policy_core.errors import BundleError, Problem
+from policy_core.interfaces import F64
+from policy_core.safe_files import read_at_most
+
+PerJoint = F64
+"""One number per joint, in the policy's order. `Reader` leaves a `PerJointYaml` in its place, of
+which `bundle.resolve` makes the array."""
+PerJointYaml = float | Sequence[float] | Mapping[str, float]
+"""One number for all joints, one per joint in order, or a map from name pattern to number."""
+
+_MISSING = object()
+_BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "minimum": (">=", lambda value, bound: value >= bound),
+    "exclusiveMinimum": (">", lambda value, bound: value > bound),
+    "maximum": ("<=", lambda value, bound: value <= bound),
+    "maxLength": ("of a length <=", lambda value, bound: len(value) <= bound),
+}
+
+
+def entry(
+    doc: str, *, default: Any = dataclasses.MISSING, length: int | None = None, **schema: Any
+) -> Any:
+    """Declare a field of a YAML section; `schema` are JSON Schema keywords for its value."""
+    metadata = {"doc": doc, "length": length, "schema": schema}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def load_yaml(path: Path) -> object:
+    """Parse a YAML file without running tags; doubled keys are errors.
+
+    Raises:
+        BundleError: The file is missing, not readable, or not YAML.
+    """
+    return parse_yaml(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        BundleError: The file is missing, not readable, no regular one, or larger than any file
+            that is written by hand.
+    """
+    try:
+        return read_at_most(path, LARGEST_BYTES)
+    except FileNotFoundError:
+        raise BundleError(Problem(file=str(path), expected="a file", found="nothing")) from None
+    except OSError as error:
+        found = error.strerror or type(error).__name__
+        raise BundleError(Problem(file=str(path), expected="a file", found=found)) from error
+
+
+def parse_yaml(content: bytes, path: object) -> object:
+    """Parse the content of a YAML file, which was read already, as `load_yaml` does.
+
+    Raises:
+        BundleError: It is not YAML; names `path`.
+    """
+    try:
+        return load_text(content.decode("utf-8"))
+    except (YamlError, UnicodeDecodeError) as error:
+        found = " ".join(str(error).split())
+        raise BundleError(Problem(file=str(path), expected="YAML", found=found)) from error
+
+
+class Reader:
+    """Turns parsed YAML into dataclasses and collects everything that does not fit."""
+
+    def __init__(self, file: str) -> None:
+        """Name the file that problems are reported for."""
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def problem(self, key: str, expected: str, value: object, remedy: str = "") -> None:
+        """Note a problem; a long value is shortened."""
+        found = value if isinstance(value, Found) else Found.of(value)
+        self.problems.append(
+            Problem(file=self.file, key=key, expected=expected, found=found, remedy=remedy)
+        )
+
+    def section(self, cls: Any, value: object, key: str = "") -> Any:
+        """Read a mapping as the dataclass `cls`; returns None where something is wrong."""
+        if not isinstance(value, Mapping):
+            # A whole file may be another one than it seems, which not everyone may read.
+            found = value if key else Found(_KINDS.get(type(value), "another value"))
+            return self.problem(key, f"a mapping with the keys of {cls.__name__}", found)
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for unknown in [name for name in value if name not in fields]:
+            self.problem(
+                _join(key, str(unknown)),
+                f"one of the keys {', '.join(fields)}",
+                Found("an unknown key"),
+            )
+        hints, before, values = get_type_hints(cls), len(self.problems), {}
+        for name, field in fields.items():
+            raw, where = value.get(name, _MISSING), _join(key, name)
+            if raw is _MISSING:
+                if not _has_default(field):
+                    self.problem(where, field.metadata["doc"], Found("nothing"))
+            else:
+                values[name] = self.value(hints[name], raw, where, field.metadata)
+        return cls(**values) if len(self.problems) == before else None
+
+    def value(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        """Read a value of the given type."""
+        if kind == PerJoint:
+            return self._per_joint(value, key, rules)
+        origin, args = get_origin(kind), get_args(kind)
+        if origin in (Union, types.UnionType):
+            if value is None and type(None) in args:
+                return None
+            return self.value(_choose(args, value), value, key, rules)
+        if origin is Literal:
+            if value in args and type(value) in {type(arg) for arg in args}:
+                return value
+            return self.problem(key, f"one of {', '.join(map(str, args))}", value)
+        if origin is tuple:
+            return self._list(args[0], value, key, rules)
+        if origin is dict:
+            return self._map(args[1], value, key, rules)
+        if dataclasses.is_dataclass(kind):
+            return self.section(kind, value, key)
+        return self._scalar(kind, value, key, rules)
+
+    def _scalar(self, kind: type, value: Any, key: str, rules: Mapping[str, Any]) -> Any:
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            single = not isinstance(value, (list, dict, type(None)))
+            remedy = "put it in quotes" if kind is str and single else ""
+            return self.problem(key, _SCALARS[kind], value, remedy)
+        if kind is float:
+            # Not isfinite, which raises for whole numbers beyond the largest float.
+            if not abs(value) <= sys.float_info.max:
+                return self.problem(key, "a finite number", value)
+            value = float(value)
+        for name, bound in rules["schema"].items():
+            if name in _BOUNDS and not _BOUNDS[name][1](value, bound):
+                return self.problem(key, f"{_SCALARS[kind]} {_BOUNDS[name][0]} {bound}", value)
+            if name == "pattern" and not re.fullmatch(bound, str(value)):
+                return self.problem(key, f"text like {bound}", value)
+        return value
+
+    def _list(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        if not isinstance(value, list):
+            return self.problem(key, "a list", value)
+        if rules["length"] is not None and len(value) != rules["length"]:
+            return self.problem(key, f"{rules['length']} values", Found(f"{len(value)}"))
+        if rules["schema"].get("minItems", 0) > len(value):
+            return self.problem(key, "at least one value", Found("an empty list"))
+        most = rules["schema"].get("maxItems", len(value))
+        if most < len(value):
+            return self.problem(key, f"at most {most} values", Found(f"{len(value)}"))
+        return tuple(self.value(kind, v, f"{key}[{i}]", rules) for i, v in enumerate(value))
+
+    def _map(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            return self.problem(key, "a mapping with names as keys", value)
+        if rules["schema"].get("minProperties", 0) > len(value):
+            return self.problem(key, "at least one entry", Found("an empty mapping"))
+        return {name: self.value(kind, v, _join(key, name), rules) for name, v in value.items()}
+
+    def _per_joint(self, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        if isinstance(value, list):
+            return self._list(float, value, key, {**rules, "length": None})
+        if isinstance(value, Mapping):
+            return self._map(float, value, key, rules)
+        if value in (words := rules["schema"].get("words", ())):
+            return value
+        if isinstance(value, str) and words:
+            return self.problem(key, f"one of {', '.join(words)}", value)
+        return self._scalar(float, value, key, rules)
+
+
+class Found(str):
+    """Words for what was found, as against a value that is shown as it stands."""
+
+    @classmethod
+    def of(cls, value: object) -> "Found":
+        """Describe a YAML value in a few characters."""
+        if value is None:
+            return cls("nothing")
+        text = _BRIEF.repr(value)
+        return cls(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+# Aliases make a few lines of YAML into a value whose whole repr does not end.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict = 3, 20, 20
+_BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 1000
+
+
+def json_schema(cls: type) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of the dataclass, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema_of(cls, {})}
+
+
+def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
+    if kind == PerJoint:
+        number = _schema_of(float, rules)
+        return {
+            "anyOf": [
+                number,
+                {"type": "array", "items": number},
+                {"type": "object", "additionalProperties": number},
+                *({"const": word} for word in rules["schema"].get("words", ())),
+            ]
+        }
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_schema_of(arg, rules) for arg in args]}
+    if kind is type(None):
+        return {"type": "null"}
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin is tuple:
+        return {"type": "array", "items": _schema_of(args[0], rules), **_count(rules)}
+    if origin is dict:
+        entries = rules.get("schema", {}).get("minProperties", 0)
+        return {
+            "type": "object",
+            "additionalProperties": _schema_of(args[1], rules),
+            **({"minProperties": entries} if entries else {}),
+        }
+    if dataclasses.is_dataclass(kind):
+        return _object_schema(kind)
+    keywords = {
+        k: v
+        for k, v in rules.get("schema", {}).items()
+        if k not in ("minItems", "maxItems", "minProperties", "words")
+    }
+    return {"type": _JSON_TYPES[kind], **keywords}
+
+
+def _choose(args: tuple[Any, ...], value: object) -> Any:
+    """Return the member of a Union that a YAML value is meant for.
+
+    Text goes to a Literal, a mapping to a dataclass, and the rest to the first of the others.
+    """
+    members = [arg for arg in args if arg is not type(None)]
+    words = [arg for arg in members if get_origin(arg) is Literal]
+    sections = [arg for arg in members if dataclasses.is_dataclass(arg)]
+    others = [arg for arg in members if arg not in words]
+    meant = words if isinstance(value, str) else sections if isinstance(value, Mapping) else others
+    return (meant or members)[0]
+
+
+def _object_schema(cls: Any) -> dict[str, Any]:
+    hints, properties, required = get_type_hints(cls), {}, []
+    for field in dataclasses.fields(cls):
+        properties[field.name] = {
+            **_schema_of(hints[field.name], field.metadata),
+            "description": field.metadata["doc"],
+        }
+        if not _has_default(field):
+            required.append(field.name)
+    return {
+        "type": "object",
+        "description": (cls.__doc__ or "").splitlines()[0],
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _count(rules: Mapping[str, Any]) -> dict[str, int]:
+    length = rules.get("length")
+    if length is not None:
+        return {"minItems": length, "maxItems": length}
+    schema = rules.get("schema", {})
+    return {key: schema[key] for key in ("minItems", "maxItems") if key in schema}
+
+
+def _has_default(field: "dataclasses.Field[Any]") -> bool:
+    return (
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+_SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_KINDS = {str: "text", list: "a list", int: "a number", float: "a number", type(None): "nothing"}
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}

@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Signatures of bundles: Ed25519 (RFC 8032) over the bytes of `policy.yaml`, or of `set.yaml`.
+
+`policy.yaml` holds the hashes of all files that a policy is run from, and `set.yaml` those of its
+members' `policy.yaml`, so that its signature covers them. The signature lies beside the file, with
+`.sig` after its name, base64 text. Keys are PEM files as
+`openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` write them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from policy_core.errors import BundleError, PolicyError, Problem
+from policy_core.safe_files import reading
+
+if TYPE_CHECKING:  # only who has keys needs the library, whose import takes 10 ms of a start
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
+"""Environment variable: path of a PEM file with public keys, or of a folder of such (`*.pem`)."""
+_LARGEST_BYTES = 1 << 12
+"""Of a signature, which has 88."""
+_PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKeys:
+    """The public keys of which one must have signed a bundle."""
+
+    keys: Mapping[str, Ed25519PublicKey]
+    """By fingerprint."""
+    source: str
+    """Where they were configured, for messages."""
+
+    def signer(self, file: Path, content: bytes, remedy: str = "") -> str:
+        """Return the fingerprint of the key that signed a contract.
+
+        Args:
+            file: The `policy.yaml` or `set.yaml`; its signature lies beside it.
+            content: The bytes of the file that will be used: not read again here.
+            remedy: What the error says to do; "" for what is right where a bundle is used.
+
+        Raises:
+            BundleError: There is no signature, or none by one of these keys over these bytes.
+        """
+        place = signature_of(file)
+        try:
+            with reading(place) as stream:
+                return self.signer_of(file, content, stream, remedy)
+        except FileNotFoundError:
+            found = "nothing"
+        except OSError as error:
+            found = error.strerror or type(error).__name__
+        raise self._no_signature(place, found, remedy)
+
+    def signer_of(
+        self, file: Path, content: bytes, signature_file: IO[bytes] | None, remedy: str = ""
+    ) -> str:
+        """Return the fingerprint of the key that signed a contract, given the signature's file.
+
+        Args:
+            file: As for `signer`; for messages.
+            content: As for `signer`.
+            signature_file: What lies beside it; None where nothing does.
+            remedy: As for `signer`.
+
+        Raises:
+            BundleError: As `signer`.
+            OSError: The file cannot be read.
+        """
+        from cryptography.exceptions import InvalidSignature
+
+        place = signature_of(file)
+        if signature_file is None:
+            raise self._no_signature(place, "nothing", remedy)
+        text = signature_file.read(_LARGEST_BYTES + 1)
+        try:
+            if len(text) > _LARGEST_BYTES:
+                raise self._no_signature(place, f"more than {_LARGEST_BYTES} bytes", remedy)
+            signature = base64.b64decode(b"".join(text.split()), validate=True)
+        except binascii.Error:
+            raise self._no_signature(place, "other text", remedy) from None
+        for fingerprint, key in self.keys.items():
+            try:
+                key.verify(signature, content)
+            except InvalidSignature:
+                continue
+            return fingerprint
+        known = ", ".join(f"{fingerprint[:12]}..." for fingerprint in self.keys)
+        raise BundleError(
+            Problem(
+                file=str(place),
+                expected=f"a signature of {file.name} as it is, by a key of "
+                f"{self.source} ({known})",
+                found="an invalid signature",
+                remedy="the file was altered or another key signed it: "
+                + (
+                    remedy
+                    or "get the bundle again from its source, or have it signed "
+                    "(`model_tools sign`)"
+                ),
+            )
+        )
+
+    def _no_signature(self, place: Path, found: str, remedy: str) -> BundleError:
+        return BundleError(
+            Problem(
+                file=str(place),
+                expected=f"a signature in base64, since public keys are configured ({self.source})",
+                found=found,
+                remedy=remedy or "have the bundle signed (`model_tools sign`)",
+            )
+        )
+
+
+def signature_of(file: Path) -> Path:
+    """Return where the signature of a file lies."""
+    return file.with_name(f"{file.name}.sig")
+
+
+def trusted_keys(given: str = "") -> TrustedKeys | None:
+    """Return the keys that are configured; None where bundles need no signature.
+
+    Args:
+        given: Path of a PEM file or of a folder of them; "" for none. Where the environment
+            variable POLICY_INFERENCE_PUBLIC_KEY names keys as well, only those count that are in
+            both: what is given here can make the demand stricter, never looser.
+
+    Raises:
+        PolicyError: What is configured has no Ed25519 public key, or the two have none in common.
+    """
+    named = os.environ.get(PUBLIC_KEY_VARIABLE)
+    if named == "":
+        raise PolicyError(
+            f"{PUBLIC_KEY_VARIABLE}: expected the path of a public key, found "
+            "nothing; unset it where bundles need no signature"
+        )
+    places = [place for place in (named, given) if place]
+    if not places:
+        return None
+    sets = [read_public_keys(Path(place).expanduser()) for place in places]
+    common = {name: key for name, key in sets[0].items() if all(name in keys for keys in sets)}
+    if not common:
+        raise PolicyError(
+            f"public key: expected one that is in {' and in '.join(places)}, since "
+            "both are configured, found none"
+        )
+    return TrustedKeys(common, " and ".join(places))
+
+
+def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:
+    """Return the public keys of a PEM file, or of all `*.pem` of a folder, by fingerprint.
+
+    Raises:
+        PolicyError: There is none, one cannot be read, or one is of another kind.
+    """
+    try:
+        files = sorted(place.glob("*.pem")) if place.is_dir() else [place]
+        blocks = [(file, match) for file in files for match in _PEM.finditer(file.read_bytes())]
+    except OSError as error:
+        raise _key_error(error.filename or place, error.strerror or str(error)) from error
+    keys = [_public_key(file, match[0]) for file, match in blocks]
+    if not keys:
+        raise _key_error(place, "none")
+    return {fingerprint(key): key for key in keys}
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """Return the SHA-256 of a key's DER form, 64 hex digits.
+
+    As `openssl pkey -pubin -in public.pem -outform DER | sha256sum` prints it.
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
+
+
+def _public_key(file: Path, pem: bytes) -> Ed25519PublicKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        kind = pem.partition(b"-----BEGIN ")[2].partition(b"-----")[0].decode("ascii", "replace")
+        raise _key_error(file, f"a {kind.lower()} that cannot be read as one: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise _key_error(file, "a key of another kind")
+    return key
+
+
+def _key_error(place: object, found: str) -> PolicyError:
+    return PolicyError(
+        f"{place}: expected Ed25519 public keys in PEM, found {found}; "
+        "`openssl pkey -in private.pem -pubout -out public.pem` writes one"
+    )

@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Signed statements about a bundle: the version of a channel, what is revoked, what may go back.
+
+A statement is a YAML file. No statement is a contract, and no contract is a statement: their keys
+differ. `model_tools pull` checks the signature and keeps the newest channel and revocations beside
+the installed versions, where nodes read what is revoked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from policy_core.bundle.bundle import Bundle, SetBundle
+from policy_core.bundle.contract import NAME, VERSION
+from policy_core.bundle.schema import Reader, entry, parse_yaml, read_bytes
+from policy_core.errors import BundleError, PolicyError
+
+FOLDER = "statements"
+"""Beside the versions of a bundle: what a robot has accepted."""
+REVOKED_TAG, CHANNEL_TAG = "revoked", "channel-"
+CHANNEL_NAME = "^[a-z0-9][a-z0-9-]{0,63}$"
+_DIGEST = "^sha256:[0-9a-f]{64}$"
+_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
+_MOST_SERIAL = 1 << 53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelStatement:
+    """Which version robots that follow a channel run."""
+
+    kind: Literal["channel"] = entry("channel")
+    name: str = entry("name of the bundle", pattern=NAME)
+    channel: str = entry("name of the channel", pattern=CHANNEL_NAME)
+    serial: int = entry("higher than that of the statement before", minimum=1, maximum=_MOST_SERIAL)
+    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
+    expires: str = entry("from when on no robot takes it any more, UTC", pattern=_TIME)
+    version: str = entry("of the bundle", pattern=VERSION)
+    digest: str = entry("of its manifest, as `model_tools push` prints it", pattern=_DIGEST)
+
+    @property
+    def tag(self) -> str:
+        """By which it is found."""
+        return CHANNEL_TAG + self.channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationStatement:
+    """Which versions no robot takes any more."""
+
+    kind: Literal["revocations"] = entry("revocations")
+    name: str = entry("name of the bundle", pattern=NAME)
+    serial: int = entry("higher than that of the statement before", minimum=1, maximum=_MOST_SERIAL)
+    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
+    versions: dict[str, str] = entry("the reason, by version")
+
+    @property
+    def tag(self) -> str:
+        """By which it is found."""
+        return REVOKED_TAG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DowngradeStatement:
+    """Which older version robots may go back to, through the registry."""
+
+    kind: Literal["downgrade"] = entry("downgrade")
+    name: str = entry("name of the bundle", pattern=NAME)
+    version: str = entry("of the bundle", pattern=VERSION)
+    digest: str = entry("of its manifest", pattern=_DIGEST)
+    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
+    expires: str = entry("from when on it allows nothing any more, UTC", pattern=_TIME)
+
+
+Statement = ChannelStatement | RevocationStatement | DowngradeStatement
+_KINDS: Mapping[str, type[Statement]] = {
+    "channel": ChannelStatement,
+    "revocations": RevocationStatement,
+    "downgrade": DowngradeStatement,
+}
+
+
+def parse_statement(content: bytes, place: object) -> Statement:
+    """Return a statement; its signature is checked by `model_tools` before it is kept.
+
+    Raises:
+        BundleError: With everything that is wrong.
+    """
+    reader, value = Reader(str(place)), parse_yaml(content, place)
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        reader.problem("kind", f"one of {', '.join(_KINDS)}", kind)
+        raise BundleError(*reader.problems)
+    statement = reader.section(_KINDS[kind], value)
+    if statement is not None:
+        for key in ("issued", "expires"):
+            text = getattr(statement, key, None)
+            if text is not None and time_of(text) is None:
+                reader.problem(key, "a time that exists", text)
+        expires = getattr(statement, "expires", "")
+        if expires and expires <= statement.issued:  # as text they are in the order of time
+            reader.problem("expires", f"a time after `issued`, {statement.issued}", expires)
+        for version in getattr(statement, "versions", ()):
+            if not re.fullmatch(VERSION, version):  # it would revoke nothing
+                reader.problem("versions", "versions of the bundle, such as 1.2.0", version)
+    if reader.problems or statement is None:
+        raise BundleError(*reader.problems)
+    return statement  # type: ignore[no-any-return]  # `section` returns what it was given
+
+
+def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None:
+    """Return the newest statement that this robot has accepted, None where there is none.
+
+    It was checked when it came; the folder is as safe as the installed versions beside it.
+
+    Raises:
+        PolicyError: It is damaged.
+    """
+    file = kept_file(model, tag)
+    return _kept(file) if file.exists() else None
+
+
+def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]:
+    """Return all statements that this robot has accepted.
+
+    Raises:
+        PolicyError: One is damaged.
+    """
+    folder = model / FOLDER
+    return [_kept(file) for file in sorted(folder.glob("*.yaml"))] if folder.is_dir() else []
+
+
+def revoked_versions(model: Path) -> Mapping[str, str]:
+    """Return why versions of an installed bundle are revoked, by version, as this robot knows it.
+
+    Raises:
+        PolicyError: The statement that it has kept is damaged.
+    """
+    statement = kept(model, REVOKED_TAG)
+    return statement.versions if isinstance(statement, RevocationStatement) else {}
+
+
+def revocation_of(bundle: Bundle) -> str:
+    """Return that the installed version that a bundle is, or a member of a set, is revoked.
+
+    Returns:
+        In words, with the reason; empty where none is, or the bundle is not installed.
+
+    Raises:
+        PolicyError: The statement that this robot has kept is damaged.
+    """
+    members = [*bundle.members.values()] if isinstance(bundle, SetBundle) else []
+    for one in (bundle, *members):
+        name, version = one.contract.name, one.contract.version
+        folder = one.path.resolve()
+        if (folder.parent.name, folder.name) != (name, version):
+            continue
+        reason = revoked_versions(folder.parent).get(version)
+        if reason is not None:
+            return (
+                f"{folder}: this version is revoked: {reason}; put another one into use with "
+                f"`model_tools activate {name} VERSION`"
+            )
+    return ""
+
+
+class RevocationWatch:
+    """Looks whether a bundle that runs was revoked; reads the statement when its file changes."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Tie to the bundle; its folder is that of the version, whatever link led to it."""
+        self._bundle = bundle
+        members = [*bundle.members.values()] if isinstance(bundle, SetBundle) else []
+        folders = [one.path.resolve().parent for one in (bundle, *members)]
+        self._files = [kept_file(folder, REVOKED_TAG) for folder in folders]
+        self._seen: list[tuple[int, int] | None] = [None for _ in self._files]
+        self._found = ""
+
+    def look(self) -> str:
+        """Return that it is revoked, in words, or that this cannot be known; empty if it is not."""
+        seen = [_stamp(file) for file in self._files]
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._found = revocation_of(self._bundle)
+            except PolicyError as error:
+                self._found = str(error)
+        return self._found
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def kept_file(model: Path, tag: str) -> Path:
+    """Return where a robot keeps the newest statement with a tag."""
+    return model / FOLDER / f"{tag}.yaml"
+
+
+def _kept(file: Path) -> ChannelStatement | RevocationStatement:
+    try:
+        statement = parse_statement(read_bytes(file), file)
+    except BundleError as error:
+        raise PolicyError(
+            f"{error}; the statement is damaged: remove it, and the next pull brings it again"
+        ) from error
+    assert not isinstance(statement, DowngradeStatement)  # these are not kept
+    return statement
+
+
+def time_of(text: str) -> datetime | None:
+    """Return a time, None where it does not exist, such as the 30th of February."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None

@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The observation terms that a contract may name, as data.
+
+A term is a slice of the robot's state with an optional offset, so that a whole observation is
+one gather and one affine map. A field of the state brings the term that has its values as they are;
+each other term is one line in `TERMS`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from policy_core.bundle.contract import JointContract, Term
+from policy_core.bundle.state_fields import STATE_FIELDS, StateField
+
+Size = Literal["joints", "actions", "external", "phase", "output"] | int
+OWN_FIELDS = (
+    "last_action",
+    "last_output",
+    "phase",
+    "tick",
+    "motion_joint_pos",
+    "motion_joint_vel",
+    "motion_anchor_pos",
+    "motion_anchor_ori",
+)
+"""Fields of the state that the policy makes itself, from tick to tick."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermSpec:
+    """Where the values of a term come from."""
+
+    field: str
+    """One of `STATE_FIELDS` or `OWN_FIELDS`, or `external`: the vector of the term's topic.
+    Per-joint fields may be narrowed by the term's `joints`."""
+    size: Size
+    """Number of values, or what they are counted by."""
+    minus_default: bool = False
+    """Whether the default position is subtracted."""
+    order: tuple[int, ...] | None = None
+    """Places of the values in the field, where the term has them in another order."""
+    parts: tuple[str, ...] = ()
+    """Names of the field's values, of which a contract may choose some, in its own order."""
+    doc: str
+
+
+def _plain(field: StateField) -> TermSpec:
+    """Return the term that has the values of a field as they are."""
+    doc = ", ".join(filter(None, (field.doc, field.frame, field.unit)))
+    return TermSpec(field=field.name, size=field.size, parts=field.parts, doc=doc)
+
+
+TERMS: dict[str, TermSpec] = {
+    **{field.term: _plain(field) for field in STATE_FIELDS.values() if field.term},
+    "base_quat_wxyz": TermSpec(
+        field="quat_xyzw", size=4, order=(3, 0, 1, 2), doc="Orientation, body to world, w first"
+    ),
+    "joint_pos_rel": TermSpec(
+        field="joint_pos", size="joints", minus_default=True, doc="Positions minus default, rad"
+    ),
+    "last_action": TermSpec(field="last_action", size="actions", doc="Previous raw output"),
+    "last_output": TermSpec(
+        field="last_output",
+        size="output",
+        doc="Value of the model's other output `output` in the tick before, 0 at the first",
+    ),
+    "phase": TermSpec(
+        field="phase",
+        size="phase",
+        parts=("sin", "cos"),
+        doc="sin, then cos, of 2 pi (t / period_s + offset) of each offset, t since RUN began",
+    ),
+    "tick": TermSpec(field="tick", size=1, doc="Ticks since RUN began, 0 at the first"),
+    "motion_joint_pos": TermSpec(
+        field="motion_joint_pos", size="joints", doc="Positions of the reference motion, rad"
+    ),
+    "motion_joint_vel": TermSpec(
+        field="motion_joint_vel", size="joints", doc="Velocities of the reference motion, rad/s"
+    ),
+    "motion_anchor_pos_b": TermSpec(
+        field="motion_anchor_pos",
+        size=3,
+        doc="Position of the reference's anchor, in the frame of the robot's anchor, m",
+    ),
+    "motion_anchor_ori_b": TermSpec(
+        field="motion_anchor_ori",
+        size=6,
+        doc="Orientation of the reference's anchor, in the frame of the robot's anchor: the first "
+        "two columns of the rotation matrix, row by row",
+    ),
+    "external": TermSpec(
+        field="external", size="external", doc="Vector of `size` values from the topic `topic`"
+    ),
+}
+
+
+def is_of_motion(term: Term) -> bool:
+    """Return whether a registered term shows the reference motion."""
+    return TERMS[term.term].field.startswith("motion_")
+
+
+def is_of_anchor(term: Term) -> bool:
+    """Return whether a registered term compares the anchor with that of the reference motion."""
+    return TERMS[term.term].field.startswith("motion_anchor_")
+
+
+def term_names(term: Term, contract: JointContract) -> Sequence[str]:
+    """Return a name for each value of a registered term."""
+    spec = TERMS[term.term]
+    if spec.size == "joints":
+        return term.joints or contract.joints.names
+    if spec.size == "actions":
+        return [joint for action in contract.action.terms for joint in action.joints]
+    if term.parts and spec.parts:
+        feet = range(len(term.offsets or (0.0,)))
+        return [
+            f"{term.term}[{part}{foot if len(feet) > 1 else ''}]"
+            for part in term.parts
+            for foot in feet
+        ]
+    return [f"{term.term}[{i}]" for i in range(_size(term, spec, contract))]
+
+
+def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
+    """Return the number of values of a term that are neither joints' nor actions'."""
+    if spec.size == "phase":
+        return len(spec.parts) * len(term.offsets or (0.0,))
+    if spec.size == "output":
+        tensor = contract.model.outputs.get(term.output or "")
+        return math.prod(tensor.shape) if tensor else 0
+    return term.size or 0 if spec.size == "external" else int(spec.size)
+
+
+def term_places(term: Term, contract: JointContract) -> Sequence[int]:
+    """Return the place of each value of a term, which is valid, in its field of the state."""
+    spec, names = TERMS[term.term], contract.joints.names
+    if spec.size == "joints":
+        return [names.index(name) for name in term.joints or names]
+    if term.parts:
+        feet = len(term.offsets or (0.0,))
+        return [spec.parts.index(part) * feet + foot for part in term.parts for foot in range(feet)]
+    return spec.order or range(len(term_names(term, contract)))

@@ -1,0 +1,317 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-checks of a contract: everything that one field alone cannot show."""
+
+import math
+from collections.abc import Collection, Sequence
+
+from policy_core.bundle.contract import (
+    MOST_VALUES,
+    Action,
+    JointContract,
+    Observation,
+    ReferenceMotion,
+    Tensor,
+    Term,
+    VelocityCommand,
+)
+from policy_core.bundle.expected import Nominal
+from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.state_fields import STATE_TOPICS
+from policy_core.bundle.terms import TERMS, TermSpec, is_of_anchor, is_of_motion, term_names
+from policy_core.bundle.validate_body import BodyValidator, listed
+
+# An external vector has its own type of message, so it cannot share a topic with these.
+_TOPICS_OF_ROBOTS = (*STATE_TOPICS, "estop")
+
+
+def validate(contract: JointContract, reader: Reader) -> None:
+    """Add to `reader` what is wrong between the fields of a resolved contract."""
+    check = _JointValidator(contract, reader)
+    check.joints()
+    check.stand()
+    check.tensors()
+    for name, observation in contract.observations.items():
+        check.observation(f"observations.{name}", observation, contract.model.inputs.get(name))
+    check.topics()
+    check.action(contract.action)
+    check.velocity_command(contract.velocity_command)
+    check.motion(contract.motion)
+    if contract.nominal:
+        check.observed(contract.nominal)
+    check.files()
+
+
+class _JointValidator(BodyValidator):
+    """Keeps the contract and the reader at hand for the checks."""
+
+    def __init__(self, contract: JointContract, reader: Reader) -> None:
+        super().__init__(contract, reader)
+        self.contract = contract
+
+    def free_joints(self) -> Collection[str]:
+        """Return the joints that the action drives by velocity or effort."""
+        return [
+            joint
+            for term in self.contract.action.terms
+            if term.kind != "position"
+            for joint in term.joints
+        ]
+
+    def tensors(self) -> None:
+        """Check that every model input has one source and every named tensor exists."""
+        model, states = self.contract.model, self.contract.state
+        sources = [*self.contract.observations, *(pair.input for pair in states)]
+        for name in sorted(model.inputs.keys() - set(sources)):
+            self.reader.problem(
+                f"model.inputs.{name}", "an observation or a state that fills it", Found("nothing")
+            )
+        for name in sorted(set(sources) - model.inputs.keys()):
+            self.reader.problem("model.inputs", f"the input {name}", listed(model.inputs))
+        self.unique("state", sources)
+        outputs = [self.contract.action.output, *(pair.output for pair in states)]
+        self.unique("state", outputs)
+        for name in outputs:
+            if name not in model.outputs:
+                self.reader.problem("model.outputs", f"the output {name}", listed(model.outputs))
+        for i, pair in enumerate(states):
+            into, out = model.inputs.get(pair.input), model.outputs.get(pair.output)
+            if into and out and into != out:
+                self.reader.problem(
+                    f"state[{i}]",
+                    "an input and an output of equal shape and type",
+                    Found(f"{pair.input} {_text(into)} and {pair.output} {_text(out)}"),
+                )
+
+    def observation(self, key: str, observation: Observation, tensor: Tensor | None) -> None:
+        """Check the terms and that their values fill the input exactly."""
+        size: int | None = 0
+        for i, term in enumerate(observation.terms):
+            where, spec = f"{key}.terms[{i}]", TERMS.get(term.term)
+            if spec is None:
+                self.reader.problem(f"{where}.term", f"one of {', '.join(TERMS)}", term.term)
+                size = None
+                continue
+            size_of_term = len(term_names(term, self.contract))
+            self._term(where, term, spec, observation)
+            if tensor is not None and not tensor.dtype.startswith("float") and spec.field != "tick":
+                self.reader.problem(
+                    where, f"the term tick, since the input is {tensor.dtype}", term.term
+                )
+            if size is not None:
+                size += size_of_term * (term.history_length or observation.history.length)
+        if size is not None and size > MOST_VALUES:
+            self.reader.problem(
+                f"{key}.terms",
+                f"at most {MOST_VALUES} values, those of the past included",
+                Found(f"{size}"),
+            )
+        if tensor is not None and size not in {None, math.prod(tensor.shape)}:
+            self.reader.problem(
+                f"{key}.terms",
+                f"{math.prod(tensor.shape)} values for the input {list(tensor.shape)}",
+                Found(f"{size}"),
+            )
+
+    def _term(self, key: str, term: Term, spec: TermSpec, observation: Observation) -> None:
+        self.known(f"{key}.joints", term.joints or ())
+        self.ordered(f"{key}.clip", term.clip)
+        options = {
+            "joints": spec.size == "joints",
+            "topic": spec.size == "external",
+            "size": spec.size == "external",
+            "timeout_s": spec.size == "external",
+            "output": spec.size == "output",
+            "ahead": is_of_motion(term),
+            "period_s": spec.size == "phase",
+            "offsets": spec.size == "phase",
+            "standing": spec.size == "phase",
+            "parts": bool(spec.parts),
+        }
+        required = ("topic", "size", "output", "period_s")
+        for option, belongs in options.items():
+            given = getattr(term, option) is not None
+            if given and not belongs:
+                self.reader.problem(
+                    f"{key}.{option}",
+                    "nothing",
+                    Found(f"{option}"),
+                    f"the term {term.term} has no such option",
+                )
+            if belongs and not given and option in required:
+                self.reader.problem(f"{key}.{option}", f"a value for {term.term}", Found("nothing"))
+        if spec.parts:
+            self._parts(f"{key}.parts", term.parts or (), spec)
+        if spec.size == "output" and term.output is not None:
+            self._output(f"{key}.output", term.output)
+        if term.history_length is not None and observation.history.layout != "per_term":
+            self.reader.problem(
+                f"{key}.history_length",
+                "nothing",
+                term.history_length,
+                "only the layout per_term has lengths of its own",
+            )
+
+    def _parts(self, key: str, parts: Sequence[str], spec: TermSpec) -> None:
+        for part in parts:
+            if part not in spec.parts:
+                self.reader.problem(key, f"some of {', '.join(spec.parts)}", part)
+        self.unique(key, parts)
+
+    def _output(self, key: str, name: str) -> None:
+        model = self.contract.model
+        if name == self.contract.action.output:
+            self.reader.problem(
+                key, "an output beside the action", name, "the term last_action repeats the action"
+            )
+        elif name not in model.outputs:
+            self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
+
+    def topics(self) -> None:
+        """Check that no topic of an external vector is taken or has two sizes."""
+        sizes: dict[str, int | None] = {}
+        for name, observation in self.contract.observations.items():
+            for i, term in enumerate(observation.terms):
+                key = f"observations.{name}.terms[{i}]"
+                if term.topic in _TOPICS_OF_ROBOTS:
+                    self.reader.problem(
+                        f"{key}.topic",
+                        "a topic of its own, since this one carries the robot's own messages",
+                        term.topic,
+                    )
+                if term.topic and sizes.setdefault(term.topic, term.size) != term.size:
+                    self.reader.problem(
+                        f"{key}.size",
+                        f"{sizes[term.topic]}, as where the topic {term.topic} is named first",
+                        term.size,
+                    )
+
+    def velocity_command(self, command: VelocityCommand | None) -> None:
+        """Check that a policy that is commanded states its range, and that it holds zero."""
+        terms = [*self.contract.terms]
+        if command is None:
+            if any(term.term == "velocity_command" or term.standing for term in terms):
+                self.reader.problem(
+                    "velocity_command",
+                    "the range of commands in training, since a term reads them",
+                    Found("nothing"),
+                )
+            return
+        for axis, low, high in zip(("vx", "vy", "yaw rate"), command.min, command.max, strict=True):
+            if not low <= 0.0 <= high:
+                self.reader.problem(
+                    "velocity_command",
+                    f"min <= 0 <= max for {axis}, since zero commands a stop",
+                    [low, high],
+                )
+
+    def motion(self, motion: ReferenceMotion | None) -> None:
+        """Check that terms that show a reference motion have one, with an anchor on this robot."""
+        shown = [term for term in self.contract.terms if term.term in TERMS and is_of_motion(term)]
+        if motion is None:
+            if shown:
+                self.reader.problem(
+                    "motion", f"the reference motion of the term {shown[0].term}", Found("nothing")
+                )
+            return
+        if not shown:
+            self.reader.problem(
+                "motion",
+                "a term that shows it, such as motion_joint_pos, or no such section",
+                Found("none"),
+            )
+            return
+        self._source_of_motion(motion, shown)
+        anchored = [term.term for term in shown if is_of_anchor(term)]
+        if anchored and motion.anchor is None:
+            self.reader.problem("motion.anchor", f"the body of {anchored[0]}", Found("nothing"))
+        for i, link in enumerate(motion.anchor.chain if motion.anchor else ()):
+            key = f"motion.anchor.chain[{i}]"
+            if link.joint is not None:
+                self.known(f"{key}.joint", [link.joint])
+            for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
+                if not any(values):
+                    self.reader.problem(f"{key}.{name}", "a length > 0", list(values))
+
+    def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
+        """Check that the frames are either in a clip or live, and what follows from that."""
+        if (motion.clip is None) == (motion.live is None):
+            found = "nothing" if motion.live is None else "both"
+            self.reader.problem("motion", "either `clip` or `live`", Found(found))
+        elif motion.live is None:
+            if motion.at_end is None:
+                self.reader.problem("motion.at_end", "hold or loop, for a clip", Found("nothing"))
+            return
+        elif motion.at_end is not None:
+            self.reader.problem(
+                "motion.at_end", "nothing, since a live motion has no last frame", motion.at_end
+            )
+        for term in shown:
+            if motion.live is not None and term.ahead:
+                self.reader.problem(
+                    f"observations: ahead of {term.term}",
+                    "0, since of a live motion only the newest frame is known",
+                    term.ahead,
+                )
+
+    def action(self, action: Action) -> None:
+        """Check that the terms use up the output and command each joint once."""
+        driven = [joint for term in action.terms for joint in term.joints]
+        self.unique("action.terms", driven)
+        for i, term in enumerate(action.terms):
+            self.known(f"action.terms[{i}].joints", term.joints)
+            self.ordered(f"action.terms[{i}].clip", term.clip)
+        tensor = self.contract.model.outputs.get(action.output)
+        if tensor is not None and not tensor.dtype.startswith("float"):
+            self.reader.problem(
+                f"model.outputs.{action.output}.dtype",
+                "float32 or float16 for the output that commands joints",
+                tensor.dtype,
+            )
+        if tensor is not None and math.prod(tensor.shape) != len(driven):
+            self.reader.problem(
+                "action.terms",
+                f"{math.prod(tensor.shape)} joints for the output "
+                f"{action.output} {list(tensor.shape)}",
+                Found(f"{len(driven)}"),
+            )
+
+    def observed(self, nominal: Nominal) -> None:
+        """Check the statistics of `nominal` by model input."""
+        for name, statistics in nominal.observation.items():
+            where, tensor = f"nominal.observation.{name}", self.contract.model.inputs.get(name)
+            if tensor is None:
+                inputs = listed(self.contract.model.inputs)
+                self.reader.problem(where, f"one of the model's inputs ({inputs})", name)
+                continue
+            size = math.prod(tensor.shape)
+            for key in ("mean", "std", "min", "max"):
+                found = len(getattr(statistics, key))
+                if found != size:
+                    self.reader.problem(
+                        f"{where}.{key}", f"{size} values, as the model's input", Found(f"{found}")
+                    )
+            for i, (low, high) in enumerate(zip(statistics.min, statistics.max, strict=False)):
+                if low > high:
+                    self.reader.problem(f"{where}.min[{i}]", f"at most the max {high:g}", low)
+
+    def files(self) -> None:
+        """Check that no path leaves the bundle and that reports belong to artifacts."""
+        contract = self.contract
+        paths = {f"model.artifacts.{k}": a.file for k, a in contract.model.artifacts.items()}
+        paths |= {f"reports.{key}": report.file for key, report in contract.reports.items()}
+        paths |= {
+            f"observations.{key}.normalisation": o.normalisation.file
+            for key, o in contract.observations.items()
+            if o.normalisation
+        }
+        if contract.motion and contract.motion.clip:
+            paths["motion.clip"] = contract.motion.clip.file
+        if contract.model.golden:
+            paths["model.golden"] = contract.model.golden.file
+        self.paths(paths)
+        self.reports(contract.reports, contract.model.artifacts)
+
+
+def _text(tensor: Tensor) -> str:
+    return f"{tensor.dtype}{list(tensor.shape)}"

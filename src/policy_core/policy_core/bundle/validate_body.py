@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-checks that the contracts of all kinds of policies have in common."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from policy_core.bundle.body import Body
+from policy_core.bundle.schema import Found, Reader
+from policy_core.interfaces import F64
+
+
+class BodyValidator:
+    """Checks what a resolved contract states about the robot; adds what is wrong to `reader`."""
+
+    def __init__(self, body: Body, reader: Reader) -> None:
+        """Keep both at hand."""
+        self.body = body
+        self.names = body.joints.names
+        self.reader = reader
+
+    def joints(self) -> None:
+        """Check names and limits, and that the default position lies inside them."""
+        joints = self.body.joints
+        self.unique("joints.names", self.names)
+        self._robot_names()
+        for i in np.flatnonzero(joints.position_min >= joints.position_max):
+            self.reader.problem(
+                f"joints.position_min of {self.names[i]}",
+                f"less than the maximum {joints.position_max[i]:g} rad",
+                joints.position_min[i].item(),
+            )
+        self.inside("joints.default_position", joints.default_position)
+
+    def _robot_names(self) -> None:
+        """Check that each joint of the robot has one name here, and no other joint's."""
+        key, robot_names = "joints.robot_names", self.body.joints.robot_names
+        if [*robot_names.values()] != [*robot_names]:
+            self.unique(key, [*robot_names.values()])
+        for name, there in robot_names.items():
+            if not there or there != there.strip():
+                self.reader.problem(f"{key} of {name}", "a name", there)
+            elif there != name and there in self.names:
+                self.reader.problem(
+                    f"{key} of {name}",
+                    "a name that is no other joint's here, since recordings may go by either",
+                    there,
+                )
+
+    def stand(self) -> None:
+        """Check the poses and gains of `stand`."""
+        stand = self.body.stand
+        self.inside("stand.position", stand.position)
+        for i, via in enumerate(stand.via):
+            self.inside(f"stand.via[{i}].position", via.position)
+        self._without_pose(stand.stiffness, stand.damping)
+
+    def free_joints(self) -> Collection[str]:
+        """Return the joints that need no pose to stand in, such as wheels: none of most bodies."""
+        return ()
+
+    def _without_pose(self, stiffness: F64, damping: F64) -> None:
+        """Check the joints that have no gain towards a pose while the robot stands."""
+        free, holds = self.free_joints(), self.body.safety.on_fault == "hold_measured"
+        for i in np.flatnonzero(stiffness == 0.0):
+            name, key = self.names[i], f"stand.stiffness of {self.names[i]}"
+            if name not in free:
+                self.reader.problem(
+                    key,
+                    "a number > 0",
+                    0.0,
+                    "only joints that the action drives by velocity or effort stand without a pose",
+                )
+            elif holds:
+                self.reader.problem(
+                    key, "a number > 0", 0.0, "on_fault: hold_measured holds the joint with it"
+                )
+            elif damping[i] == 0.0:
+                self.reader.problem(
+                    f"stand.damping of {name}",
+                    "a number > 0",
+                    0.0,
+                    "with a stand.stiffness of 0 nothing else brakes the joint",
+                )
+
+    def paths(self, paths: Mapping[str, str]) -> None:
+        """Check that no path, given by its key, leaves the bundle."""
+        for key, path in paths.items():
+            if not _leads_inside(path):
+                self.reader.problem(
+                    f"{key}.file", "a path inside the bundle folder, with / between its parts", path
+                )
+
+    def reports(self, reports: Iterable[str], artifacts: Collection[str]) -> None:
+        """Check that each report belongs to an artifact."""
+        for key in sorted(set(reports) - set(artifacts)):
+            self.reader.problem(
+                f"reports.{key}", f"one of the artifacts ({listed(artifacts)})", key
+            )
+
+    def inside(self, key: str, position: F64) -> None:
+        """Check that positions [joints], rad, are inside the position limits."""
+        lower, upper = self.body.joints.position_min, self.body.joints.position_max
+        for i in np.flatnonzero((lower < upper) & ((position < lower) | (position > upper))):
+            self.reader.problem(
+                f"{key} of {self.names[i]}",
+                f"a value in [{lower[i]:g}, {upper[i]:g}] rad",
+                position[i].item(),
+            )
+
+    def known(self, key: str, names: Iterable[str]) -> None:
+        """Check that all names are those of joints, each once."""
+        for name in names:
+            if name not in self.names:
+                self.reader.problem(key, "names of joints.names", name)
+        self.unique(key, list(names))
+
+    def unique(self, key: str, names: Sequence[str]) -> None:
+        """Check that no name stands twice."""
+        for name, count in Counter(names).items():
+            if count > 1:
+                self.reader.problem(key, "each name once", Found(f"{name!r} {count} times"))
+
+    def ordered(self, key: str, clip: tuple[float, ...] | None) -> None:
+        """Check that a range is one."""
+        if clip is not None and not clip[0] < clip[1]:
+            self.reader.problem(key, "lowest < highest", list(clip))
+
+
+def listed(names: Iterable[str]) -> Found:
+    """Return names in a few words."""
+    return Found(", ".join(names) or "nothing")
+
+
+def _leads_inside(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    anchored = PurePosixPath(path).anchor or PureWindowsPath(path).anchor
+    return bool(parts) and not anchored and ".." not in parts and "\\" not in path

@@ -1,0 +1,373 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-checks of a chunk policy's contract: everything that one field alone cannot show."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from policy_core.bundle.chunk_contract import Camera, ChunkContract, JointUnit, Scaling
+from policy_core.bundle.contract import Graph
+from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.state_fields import JOINT_STATES
+from policy_core.bundle.validate_body import BodyValidator, listed
+
+_TOPIC_PART = "[A-Za-z][A-Za-z0-9_]*"
+_TOPICS_OF_ROBOTS = ("estop", JOINT_STATES.name)
+_STATISTICS = {"mean_std": ("mean", "std"), "min_max": ("min", "max"), "identity": ()}
+_RANGES = ("range_m100_100", "range_0_100")
+
+
+def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
+    """Add to `reader` what is wrong between the fields of a resolved contract."""
+    check = _ChunkValidator(contract, reader)
+    check.joints()
+    check.stand()
+    check.unguarded()
+    check.units()
+    check.vectors()
+    for name, camera in contract.cameras.items():
+        check.camera(name, camera)
+    check.chunk()
+    check.denoising()
+    check.tensors()
+    check.topics()
+    check.files()
+
+
+def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
+    """Add to `reader` what is wrong between the fields of a joint's unit."""
+    ends = (unit.low_rad, unit.high_rad)
+    if unit.unit in _RANGES:
+        if None in ends or unit.low_rad == unit.high_rad:
+            reader.problem(
+                key,
+                "two different positions low_rad and high_rad, since "
+                f"{unit.unit} counts between them",
+                list(ends),
+            )
+        if unit.sign != 1 or unit.zero_rad != 0.0:
+            reader.problem(
+                key,
+                "neither sign nor zero_rad",
+                Found("one of them"),
+                "exchange low_rad and high_rad where the range is reversed",
+            )
+    elif ends != (None, None):
+        reader.problem(key, f"neither low_rad nor high_rad for {unit.unit}", list(ends))
+
+
+class _ChunkValidator(BodyValidator):
+    """Keeps the contract and the reader at hand for the checks."""
+
+    def __init__(self, contract: ChunkContract, reader: Reader) -> None:
+        super().__init__(contract, reader)
+        self.contract = contract
+        encoders = {camera.encoder for camera in contract.cameras.values()}
+        self._condition = None if contract.denoising is None else contract.denoising.condition
+        others = encoders | {self._condition}
+        self._policies = [name for name in contract.graphs if name not in others]
+
+    def unguarded(self) -> None:
+        """Check that nothing is asked for that a chunk policy has no input to judge by."""
+        if self.contract.safety.max_tilt_rad is not None:
+            self.reader.problem(
+                "safety.max_tilt_rad",
+                "nothing, since a chunk policy reads no orientation",
+                self.contract.safety.max_tilt_rad,
+            )
+        if self.contract.nominal is not None and self.contract.nominal.observation:
+            self.reader.problem(
+                "nominal.observation",
+                "nothing for a chunk policy",
+                listed(self.contract.nominal.observation),
+            )
+
+    def units(self) -> None:
+        """Check that each joint of the policy has a unit that is complete."""
+        contract = self.contract
+        vectors = [vector.joints for vector in (contract.state, contract.action) if vector]
+        used = {joint for joints in vectors for joint in joints}
+        self.known("units", list(contract.units))
+        for joint in sorted(used - contract.units.keys()):
+            self.reader.problem(
+                "units",
+                f"the unit of {joint}, which the checkpoint does not say",
+                listed(contract.units),
+            )
+        for joint, unit in contract.units.items():
+            check_unit(f"units.{joint}", unit, self.reader)
+
+    def vectors(self) -> None:
+        """Check joints and statistics of state, environment state and action."""
+        contract = self.contract
+        for name, vector in (("state", contract.state), ("action", contract.action)):
+            if vector is not None:
+                self.known(f"{name}.joints", vector.joints)
+                self._scaling(f"{name}.normalisation", vector.normalisation, vector.joints)
+        outside = contract.environment_state
+        inputs = (contract.state, outside, *contract.cameras.values())
+        self.unique("feature", [each.feature for each in inputs if each is not None])
+        if outside is not None:
+            names = [f"value {i}" for i in range(outside.size)]
+            self._scaling("environment_state.normalisation", outside.normalisation, names)
+        for joint in contract.action.grippers:
+            if joint not in contract.action.joints:
+                self.reader.problem("action.grippers", "joints of the action", joint)
+
+    def _scaling(self, key: str, scaling: Scaling, names: Sequence[str]) -> None:
+        wanted = _STATISTICS[scaling.mode]
+        for field in ("mean", "std", "min", "max"):
+            values = getattr(scaling, field)
+            if field not in wanted:
+                if values is not None:
+                    self.reader.problem(
+                        f"{key}.{field}", f"nothing for {scaling.mode}", list(values)
+                    )
+            elif values is None or len(values) != len(names):
+                self.reader.problem(
+                    f"{key}.{field}",
+                    f"{len(names)} values for {scaling.mode}",
+                    Found("nothing" if values is None else f"{len(values)}"),
+                )
+        if scaling.mode == "min_max" and scaling.min and scaling.max:
+            for name, low, high in zip(names, scaling.min, scaling.max, strict=False):
+                if low > high:
+                    self.reader.problem(f"{key}.min of {name}", f"at most the max {high:g}", low)
+
+    def camera(self, name: str, camera: Camera) -> None:
+        """Check name, statistics and encoder of a camera."""
+        key = f"cameras.{name}"
+        if not re.fullmatch(_TOPIC_PART, name):
+            self.reader.problem(key, "a name that a topic can have, letters, digits and _", name)
+        self._scaling(f"{key}.normalisation", camera.normalisation, ("red", "green", "blue"))
+        if camera.encoder is None:
+            return
+        graph = self.contract.graphs.get(camera.encoder)
+        if graph is None:
+            self.reader.problem(
+                f"{key}.encoder",
+                f"one of the graphs ({listed(self.contract.graphs)})",
+                camera.encoder,
+            )
+        elif (len(graph.inputs), len(graph.outputs)) != (1, 1):
+            self.reader.problem(
+                f"graphs.{camera.encoder}",
+                "one input and one output, for an encoder",
+                Found(f"{len(graph.inputs)} and {len(graph.outputs)}"),
+            )
+        else:
+            image = (1, 3, camera.height, camera.width)
+            ((tensor, found),) = graph.inputs.items()
+            self._shape(
+                f"graphs.{camera.encoder}.inputs.{tensor}",
+                found.shape,
+                image,
+                f"as the image of {name}",
+            )
+
+    def chunk(self) -> None:
+        """Check the lengths."""
+        chunk = self.contract.chunk
+        if chunk.steps > chunk.size:
+            self.reader.problem(
+                "chunk.steps", f"at most the {chunk.size} steps of a chunk", chunk.steps
+            )
+        inputs = [*self.contract.cameras, *filter(None, [self.contract.environment_state])]
+        if not inputs:
+            self.reader.problem("cameras", "a camera, or an environment_state", Found("neither"))
+
+    def denoising(self) -> None:
+        """Check that what depends on the method is there, and nothing else."""
+        denoising, problem = self.contract.denoising, self.reader.problem
+        if denoising is None:
+            return
+        schedule, is_flow = denoising.schedule, denoising.method == "flow"
+        if is_flow != (schedule is None):
+            problem(
+                "denoising.schedule",
+                "nothing for flow"
+                if is_flow
+                else f"the noise of the training, for {denoising.method}",
+                Found("nothing" if schedule is None else "one"),
+            )
+        elif schedule is not None and denoising.steps > schedule.timesteps:
+            problem(
+                "denoising.steps",
+                f"at most the {schedule.timesteps} timesteps of the training",
+                denoising.steps,
+            )
+        joints = len(self.contract.action.joints)
+        if self.contract.columns < joints:
+            problem("denoising.columns", f"at least the {joints} joints", denoising.columns)
+        if self._condition is not None and self._condition not in self.contract.graphs:
+            problem(
+                "denoising.condition",
+                f"one of the graphs ({listed(self.contract.graphs)})",
+                self._condition,
+            )
+        if denoising.time.size % 2:
+            problem("denoising.time.size", "an even number: sines and cosines", denoising.time.size)
+        if self.contract.chunk.ensemble_coeff is not None:
+            problem(
+                "chunk.ensemble_coeff",
+                "nothing: chunks made of different noise have no meaningful mean",
+                self.contract.chunk.ensemble_coeff,
+            )
+        if denoising.observations > 1:
+            for name, camera in self.contract.cameras.items():
+                if camera.encoder is None:
+                    problem(
+                        f"cameras.{name}.encoder",
+                        f"a graph, since the policy gets {denoising.observations} observations",
+                        Found("nothing"),
+                    )
+
+    def tensors(self) -> None:
+        """Check that each tensor of the policy's graph has one source or use, of its size."""
+        contract = self.contract
+        if len(self._policies) != 1:
+            self.reader.problem(
+                "graphs",
+                "one graph that is no camera's encoder"
+                + (", and not the condition" if self._condition else ""),
+                listed(self._policies),
+            )
+            return
+        name = self._policies[0]
+        graph, key = contract.graphs[name], f"graphs.{name}"
+        observed, stepped = list(self._observed()), list(self._stepped())
+        condition = contract.graphs.get(self._condition) if self._condition else None
+        if self._condition is None:
+            self._filled(name, [*observed, *stepped])
+        elif condition is not None:
+            made = [(tensor, one.shape) for tensor, one in condition.outputs.items()]
+            self._filled(self._condition, observed)
+            self._filled(name, [*stepped, *made])
+        action = contract.action
+        output = graph.outputs.get(action.tensor)
+        if output is None:
+            self.reader.problem(
+                f"{key}.outputs", f"the output {action.tensor}", listed(graph.outputs)
+            )
+        else:
+            self._shape(
+                f"{key}.outputs.{action.tensor}",
+                output.shape,
+                (1, contract.rows, contract.columns),
+                "as a chunk of actions",
+            )
+        as_they_are = {
+            camera.tensor
+            for camera in contract.cameras.values()
+            if camera.encoder is None and camera.normalisation.mode == "identity"
+        }
+        for name, tensors in contract.graphs.items():
+            for tensor, found in {**tensors.inputs, **tensors.outputs}.items():
+                takes_images = name in (self._policies[0], self._condition)
+                if found.dtype == "uint8" and takes_images and tensor in as_they_are:
+                    continue
+                if not found.dtype.startswith("float"):
+                    self.reader.problem(
+                        f"graphs.{name}.{tensor}.dtype",
+                        "float32 or float16",
+                        found.dtype,
+                        "uint8 is for the image of a camera that is normalised by identity"
+                        if found.dtype == "uint8"
+                        else "",
+                    )
+
+    def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
+        """Check that each input of a graph has one source, of its shape where that is known."""
+        inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
+        wanted = dict(sources)
+        self.unique(key, [tensor for tensor, _ in sources])
+        for tensor in sorted(inputs.keys() - wanted.keys()):
+            self.reader.problem(
+                f"{key}.{tensor}", "a camera or a vector that fills it", Found("nothing")
+            )
+        for tensor, shape in wanted.items():
+            found = inputs.get(tensor)
+            if found is None:
+                self.reader.problem(key, f"the input {tensor}", listed(inputs))
+            elif shape is not None:
+                self._shape(f"{key}.{tensor}", found.shape, shape, "as what fills it")
+
+    def _stepped(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield tensor and shape of each input that a denoising step fills."""
+        if (denoising := self.contract.denoising) is not None:
+            yield denoising.tensor, (1, self.contract.rows, self.contract.columns)
+            yield denoising.time.tensor, (1, denoising.time.size)
+
+    def _observed(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:
+        """Yield tensor, and shape where it is known, of each input that an observation fills."""
+        contract = self.contract
+        steps = contract.observation_steps
+        several = (steps,) if steps > 1 else ()
+        if contract.state is not None:
+            yield contract.state.tensor, (1, *several, len(contract.state.joints))
+        if contract.environment_state is not None:
+            outside = contract.environment_state
+            yield outside.tensor, (1, *several, outside.size)
+        for camera in contract.cameras.values():
+            if camera.encoder is None:
+                yield camera.tensor, (1, 3, camera.height, camera.width)
+            else:
+                features = _features(contract.graphs.get(camera.encoder))
+                if features is not None:
+                    features = (1, *several, *features[1:])
+                yield camera.tensor, features
+
+    def _shape(self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:
+        if found != wanted:
+            self.reader.problem(f"{key}.shape", f"{list(wanted)}, {why}", list(found))
+
+    def topics(self) -> None:
+        """Check that no topic is taken."""
+        outside = self.contract.environment_state
+        taken = {
+            *_TOPICS_OF_ROBOTS,
+            *(
+                f"{name}/image_raw{way}"
+                for name in self.contract.cameras
+                for way in ("", "/compressed")
+            ),
+        }
+        if outside is not None and outside.topic in taken:
+            self.reader.problem("environment_state.topic", "a topic of its own", outside.topic)
+
+    def files(self) -> None:
+        """Check that no path leaves the bundle, and that all graphs have the same back ends."""
+        contract = self.contract
+        paths = {
+            f"{key}.artifacts.{backend}": artifact.file
+            for key, graph in contract.models.items()
+            for backend, artifact in graph.artifacts.items()
+        }
+        paths |= {f"reports.{key}": report.file for key, report in contract.reports.items()}
+        if contract.golden:
+            paths["golden"] = contract.golden.file
+        self.paths(paths)
+        first = next(iter(contract.graphs.values())).artifacts
+        for name, graph in contract.graphs.items():
+            if graph.artifacts.keys() != first.keys():
+                self.reader.problem(
+                    f"graphs.{name}.artifacts",
+                    f"the same back ends as the other graphs ({listed(first)})",
+                    listed(graph.artifacts),
+                )
+            for backend in graph.artifacts.keys() & first.keys():
+                target, other = graph.artifacts[backend].target, first[backend].target
+                if target != other:
+                    self.reader.problem(
+                        f"graphs.{name}.artifacts.{backend}.target",
+                        f"{other}, as of the other graphs",
+                        target,
+                    )
+        self.reports(contract.reports, first)
+
+
+def _features(graph: Graph | None) -> tuple[int, ...] | None:
+    """Return the shape of what an encoder gives, None where that is not known."""
+    if graph is None or len(graph.outputs) != 1:
+        return None
+    return next(iter(graph.outputs.values())).shape

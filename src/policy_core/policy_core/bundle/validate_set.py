@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-checks of a policy set that need none of its bundles: names, ways between states."""
+
+import re
+from collections.abc import Iterator
+
+from policy_core.bundle.contract import NAME
+from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.set_contract import (
+    FIRST_FRAME,
+    FIRST_TARGET,
+    STAND,
+    SetFile,
+    SetState,
+    Transition,
+)
+from policy_core.bundle.validate_body import listed
+
+_OWN_POSES = (STAND, FIRST_TARGET, FIRST_FRAME)
+
+
+def validate_set(stated: SetFile, reader: Reader) -> None:
+    """Add to `reader` what is wrong between the fields of a set."""
+    check = _SetValidator(stated, reader)
+    check.names()
+    check.initial()
+    for name, state in stated.states.items():
+        check.state(name, state)
+    check.reachable()
+
+
+class _SetValidator:
+    """Keeps the set and the reader at hand for the checks."""
+
+    def __init__(self, stated: SetFile, reader: Reader) -> None:
+        self._stated, self._states, self._reader = stated, stated.states, reader
+
+    def names(self) -> None:
+        """Check names that services and files use, and that each member is used."""
+        for section in ("members", "states", "poses"):
+            for name in getattr(self._stated, section):
+                if not re.fullmatch(NAME, name):
+                    self._reader.problem(f"{section}.{name}", f"a name like {NAME}", name)
+        for name in {*_OWN_POSES} & self._stated.poses.keys():
+            self._reader.problem(
+                f"poses.{name}", "another name, since each set has such a pose", name
+            )
+        used = {member for state in self._states.values() for member in state.members}
+        for name in self._stated.members:
+            if name not in used:
+                self._reader.problem(
+                    f"members.{name}", "a state in which it commands", Found("none")
+                )
+
+    def initial(self) -> None:
+        """Check that RUN begins in a state in which the robot stands."""
+        if self._known("initial", self._stated.initial) and not self._initial.stand:
+            self._reader.problem(
+                f"states.{self._stated.initial}.stand",
+                "true, since RUN begins in this state, from standing",
+                False,
+            )
+
+    @property
+    def _initial(self) -> SetState:
+        return self._states[self._stated.initial]
+
+    def state(self, name: str, state: SetState) -> None:
+        """Check the names in a state, its transitions and its way back."""
+        key = f"states.{name}"
+        for i, member in enumerate(state.members):
+            if member not in self._stated.members:
+                self._reader.problem(
+                    f"{key}.members[{i}]",
+                    f"one of the members ({listed(self._stated.members)})",
+                    member,
+                )
+            elif member in state.members[:i]:
+                self._reader.problem(f"{key}.members[{i}]", "each member once", member)
+        for to, transition in state.to.items():
+            self._transition(f"{key}.to.{to}", name, to, transition)
+        if state.fallback is not None and self._known(f"{key}.fallback", state.fallback):
+            self._is_another(f"{key}.fallback", name, state.fallback)
+        if state.ends is not None:
+            self._leads(f"{key}.ends.to", name, state.ends.to)
+        self._way_back(f"{key}.way_back", name, state)
+
+    def _transition(self, key: str, name: str, to: str, transition: Transition) -> None:
+        if self._known(key, to):
+            self._is_another(key, name, to)
+        if transition.timeout_state is not None:
+            self._leads(f"{key}.timeout_state", name, transition.timeout_state)
+            self._is_another(f"{key}.timeout_state", to, transition.timeout_state)
+            if transition.otherwise != "wait":
+                self._reader.problem(
+                    f"{key}.timeout_state",
+                    "nothing",
+                    transition.timeout_state,
+                    "only a request that waits (otherwise: wait) can wait for too long",
+                )
+        pose = transition.when.pose
+        known = (*_OWN_POSES, *self._stated.poses)
+        if pose is not None and pose not in known:
+            self._reader.problem(f"{key}.when.pose", f"one of {', '.join(known)}", pose)
+
+    def _way_back(self, key: str, name: str, state: SetState) -> None:
+        """Check that the way back to standing is there, and ends."""
+        if state.stand:
+            if state.way_back is not None:
+                self._reader.problem(
+                    key, "nothing, since the robot may stand up from this state", state.way_back
+                )
+            return
+        if state.way_back is None:
+            self._reader.problem(
+                key,
+                "the next state on the way back to standing",
+                Found("nothing"),
+                "name it, or set `stand: true` where the stand motion may begin from this state",
+            )
+            return
+        self._leads(key, name, state.way_back)
+        way = [name, *self._ways_back(name)]
+        if way[-1] in way[:-1]:
+            self._reader.problem(
+                key,
+                "a way that ends in a state with `stand: true`",
+                Found(f"the cycle {' -> '.join(way)}"),
+            )
+
+    def _ways_back(self, name: str) -> Iterator[str]:
+        """Yield the states on the way back from one, to the first that was there already."""
+        seen = {name}
+        while (state := self._states.get(name)) is not None and state.way_back is not None:
+            name = state.way_back
+            yield name
+            if name in seen:
+                return
+            seen.add(name)
+
+    def reachable(self) -> None:
+        """Check that the robot can get to each state."""
+        if self._stated.initial not in self._states:
+            return
+        found, left = set[str](), [self._stated.initial]
+        while left:
+            name = left.pop()
+            if name in self._states and name not in found:
+                found.add(name)
+                state = self._states[name]
+                left += [*state.to, *filter(None, [state.fallback])]
+        for name in self._states:
+            if name not in found:
+                self._reader.problem(
+                    f"states.{name}",
+                    f"a transition or a fallback that leads here from {self._stated.initial}",
+                    Found("none"),
+                    "add one, or remove the state",
+                )
+
+    def _known(self, key: str, state: str) -> bool:
+        if state not in self._states:
+            self._reader.problem(key, f"one of the states ({listed(self._states)})", state)
+        return state in self._states
+
+    def _is_another(self, key: str, name: str, to: str) -> None:
+        if to == name:
+            self._reader.problem(key, "another state", to)
+
+    def _leads(self, key: str, name: str, to: str) -> None:
+        """Check that a transition leads from a state to another one."""
+        if to not in self._states[name].to:
+            self._reader.problem(
+                key,
+                f"a state that `states.{name}.to` leads to ({listed(self._states[name].to)})",
+                to,
+            )

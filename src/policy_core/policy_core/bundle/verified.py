@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files whose SHA-256 is known: what is used is what was hashed, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from policy_core.bundle.contract import Artifact, File, Normalisation
+from policy_core.errors import BackendError, BundleError, Problem
+from policy_core.safe_files import reading
+
+LARGEST_BYTES = 1 << 28
+"""Of a file that is kept in memory: golden rows, statistics, a report."""
+_BLOCK = 1 << 20
+_FOR_OTHERS = "get the whole bundle; one for some back ends only has no models for others"
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
+    digest = hashlib.sha256()
+    with reading(file) as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def verified(folder: Path, entry: Artifact | File | Normalisation) -> Path:
+    """Return the path of a file that is, now, the one that the contract means.
+
+    Raises:
+        BundleError: It is missing or another one.
+    """
+    for _ in _blocks(folder, entry):
+        pass
+    return folder / entry.file
+
+
+def verified_bytes(
+    folder: Path, entry: Artifact | File | Normalisation, largest: int = LARGEST_BYTES
+) -> bytes:
+    """Return what a file of at most so many bytes holds.
+
+    Raises:
+        BundleError: As `verified`, or it is too large to be kept in memory.
+    """
+    blocks, size = list[bytes](), 0
+    for block in _blocks(folder, entry):
+        blocks.append(block)
+        size += len(block)
+        if size > largest:
+            raise BundleError(
+                Problem(
+                    file=str(folder / entry.file),
+                    found="a larger one",
+                    expected=f"a file of at most {largest >> 20} MiB",
+                )
+            )
+    return b"".join(blocks)
+
+
+def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
+    """Copy a file into `place`, a folder that only this user can change; return the copy.
+
+    Raises:
+        BackendError: There is no room.
+        BundleError: As `verified`.
+    """
+    copy = place / Path(entry.file).name
+    blocks = _blocks(folder, entry)
+    try:
+        with copy.open("wb") as stream:
+            stream.writelines(blocks)
+    except OSError as error:
+        raise BackendError(
+            f"{folder / entry.file}: expected room for a copy in {place.parent}, "
+            f"found: {error.strerror}; name another folder with TMPDIR"
+        ) from error
+    return copy
+
+
+def _blocks(folder: Path, entry: Artifact | File | Normalisation) -> Iterator[bytes]:
+    """Yield what a file holds; ends with an error where that was not what the contract means."""
+    file, digest = folder / entry.file, hashlib.sha256()
+    remedy = ""
+    if isinstance(entry, Artifact):
+        remedy = f"get it from {entry.url}" if entry.url else _FOR_OTHERS
+    try:
+        with reading(file) as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+                yield block
+    except OSError as error:
+        found = "a folder" if file.is_dir() else error.strerror or str(error)
+        raise BundleError(
+            Problem(
+                file=str(file),
+                expected="the file that policy.yaml names",
+                found="nothing" if isinstance(error, FileNotFoundError) else found,
+                remedy=remedy,
+            )
+        ) from error
+    if digest.hexdigest() != entry.sha256:
+        raise BundleError(
+            Problem(
+                file=str(file),
+                expected=f"sha256 {entry.sha256}",
+                found=digest.hexdigest(),
+                remedy="restore the file, or make the bundle again",
+            )
+        )

@@ -1,0 +1,586 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The control path: modes and guard around a policy, one call per tick, no ROS and no clock."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from policy_core.bundle.body import Body
+from policy_core.control.motions import SafeTargets, Stand
+from policy_core.control.prechecks import MotionPrechecks
+from policy_core.control.run import Run
+from policy_core.errors import BackendError, NoTargetError, RefusedError
+from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT, Rule, StepBound, Trip
+from policy_core.guard.command import CommandFader
+from policy_core.guard.joint_check import JointCheck
+from policy_core.guard.limits import Limits, effort_limit
+from policy_core.interfaces import F64, JointTargets, Mode, Policy
+from policy_core.observation.freshness import Input
+from policy_core.observation.state import StateVector
+
+_LOCK_TIMEOUT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerStatus:
+    """What the status reports about the controller."""
+
+    mode: Mode
+    reason: str
+    latched: bool
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ControllerState:
+    """What a controller has come to between two ticks, as far as others know it.
+
+    Attributes:
+        mode: DAMP, READY or RUN. STAND and HOLD go on by when they began, which others do not know.
+        time_ns: Time of the last tick.
+        measured: Positions that were believed last [joints], rad; NaN where not known.
+        commanded: What was commanded last, as `JointTargets.block` [6, joints]; None: nothing.
+        target: In RUN what the policy asked for last, after the guard's bounds [joints].
+        blend: In RUN the share of the policy in `commanded`, 0 to 1.
+    """
+
+    mode: Mode
+    time_ns: int
+    measured: F64
+    commanded: F64 | None = None
+    target: F64 | None = None
+    blend: float = 1.0
+
+
+class Controller:
+    """Modes DAMP, STAND, READY, RUN and HOLD around a policy, under the guard's rules.
+
+    `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
+    requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
+    mode with reason and time (ns) for a log, to be popped from the left; `tripped` is the rule
+    that latched a fault or began a HOLD last, a new object each time; `ticked` are mode and reason
+    at the end of the last tick, whatever was asked for since; `granted` are the requests that were
+    granted between that tick and the one before it, in their order, with their times (ns).
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        policy: Policy,
+        state: StateVector,
+        inputs: Mapping[str, Input],
+        command: CommandFader,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> None:
+        """Tie the parts together; nothing is commanded before the first tick.
+
+        Args:
+            body: The robot's side of the contract.
+            policy: What runs in RUN.
+            state: What is measured; has `joint_pos` [joints].
+            inputs: Ages of what fills the state and whatever else the policy sees, by topic.
+            command: Of the velocity, where the policy takes one.
+            limits: Limits in force.
+            clock: The clock of `now_ns`, read after inference; under simulated time one that
+                stands still within a tick, so that a slow machine changes nothing.
+        """
+        self._limits, self._clock = limits, clock
+        self._longest_gap_ns = limits.longest_gap_ns
+        self.state, self.inputs, self.command = state, inputs, command
+        efforts = effort_limit(body, limits)
+        self._stand = Stand(body, efforts)
+        self._step = StepBound(body)
+        self._safe = SafeTargets(
+            body, efforts, state.get("joint_vel"), self._step, limits.state_timeout_ns
+        )
+        self._run = Run(body, policy, state, self._stand, limits, efforts)
+        self._joint_pos = state["joint_pos"]
+        self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
+        self._fitness = MotionPrechecks(body, state, inputs, limits.max_tilt_rad)
+        self._counters = dict.fromkeys(Rule, 0)
+        self._pose_source = self.inputs["joint_states"]
+        self._lock = threading.Lock()
+        # A new object at each press, so that a reset does not clear one it has not seen.
+        self._estop: tuple[str] | None = None
+        self._estop_noted = False
+        self._driver_stopped = ""
+        self.mode = Mode.DAMP
+        self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
+        self._reason, self._latched = "started", False
+        self.ticked = self.mode, self._reason
+        self.granted: tuple[tuple[str, int], ...] = ()
+        self._granted_since = list[tuple[str, int]]()
+        self.tripped: Trip | None = None
+        self._last_tick_ns: int | None = None
+        self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
+        # Each object of targets has one owner, which alone says what mode it is of: those of
+        # `_safe` are always of DAMP, and HOLD has its own.
+        self._last: JointTargets | None = None
+        self._held = JointTargets(len(body.joints.names))
+        self._held.mode = Mode.HOLD
+
+    def start(self) -> None:
+        """Begin in DAMP, with nothing known of the robot; for each activation.
+
+        With `hold_measured` nothing is commanded before `damp` or `stand`.
+        """
+        if not self._latched:
+            self._reason = "started"
+        self._granted_since.clear()
+        self._driver_stopped = ""
+        self._safe.forget()
+        self._step.forget()
+        self.joint_check.forget()
+        for entry in self.inputs.values():
+            entry.reset()
+
+    def begin_at(self, state: ControllerState) -> None:
+        """Go on where a controller of the same robot has come to, with no fault and no e-stop.
+
+        For a replay, which cannot ask the controller that was recorded. The messages before, in
+        `state` and `inputs`, and what the policy remembers stay as they are: their owners know
+        them, or say that they are not known.
+        """
+        assert state.mode in (Mode.DAMP, Mode.READY, Mode.RUN)
+        position = None if state.commanded is None else state.commanded[0]
+        with self._between_ticks():
+            self._estop, self._estop_noted, self._latched = None, False, False
+            self._granted_since.clear()
+            self._last_tick_ns = state.time_ns
+            self._stand.begin_at(
+                self._stand.pose if position is None or state.mode is not Mode.READY else position
+            )
+            self._safe.begin_at(position, state.measured)
+            if state.commanded is not None:
+                self._step.begin_at(state.commanded[0], state.commanded[3], state.mode)
+            self.joint_check.begin_at(state.measured, state.time_ns)
+            self._last = None if state.mode is Mode.DAMP else self._stand.targets
+            if state.mode is Mode.RUN:
+                assert state.target is not None
+                self._run.begin_at(state.target, state.blend, state.time_ns)
+                self._last = self._run.targets
+            self._enter(state.mode, "continued")
+
+    def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
+        """Return the targets of this tick; None where nothing is commanded, see `start`.
+
+        Args:
+            now_ns: Steady clock, or simulated time.
+            next_deadline_ns: When the next tick is due; a result after it is too late.
+        """
+        with self._lock:
+            gap_ns = now_ns - (now_ns if self._last_tick_ns is None else self._last_tick_ns)
+            self._last_tick_ns = now_ns
+            self.granted = tuple(self._granted_since)
+            self._granted_since.clear()
+            self._act_on_estop()
+            self._act_on_driver()
+            targets = self._tick(now_ns, next_deadline_ns, gap_ns)
+            # The e-stop may have been pressed while the policy ran.
+            if self._act_on_estop():
+                targets = self.safe_targets()
+            self._bound(targets)
+            self.ticked = self.mode, self._reason
+            return targets
+
+    def _bound(self, targets: JointTargets | None) -> None:
+        """Bound the step of this tick, wherever its targets come from."""
+        if targets is None:
+            self._step.forget()
+            return
+        self._step.apply(targets)
+        if self.mode is not Mode.DAMP:
+            self._safe.note(targets)
+
+    def take_over(self, before: Controller) -> None:
+        """Go on where another controller of the same joints, inputs and rate has come to.
+
+        Mode, targets, latched fault, e-stop, counters, ages and what was measured become this
+        one's; `before` must get no tick and no request after that. A robot that stands is
+        commanded as before.
+
+        Raises:
+            RefusedError: The policy runs; or the robot stands, and would not go on standing in the
+                same way; or an arm is held beyond the new limits; or a tick hangs. `before` is as
+                it was.
+        """
+        with before._between_ticks():
+            before.require_stand_like(self._stand)
+            self._require_pose_within_limits(before)
+            unknown = self.state.continue_from(before.state)
+            for name, entry in self.inputs.items():
+                entry.continue_from(before.inputs[name])
+            self.command.continue_from(before.command)
+            if before.mode is not Mode.DAMP and before._last_tick_ns is not None:
+                # As the tick before judged: no message was read since then.
+                self._require_calm(unknown, before._last_tick_ns)
+            self._stand.continue_from(before._stand)
+            self._safe.continue_from(before._safe)
+            self._step.continue_from(before._step)
+            self.joint_check.continue_from(before.joint_check)
+            self._continue_from(before)
+
+    def require_rest(self) -> None:
+        """Raise RefusedError while a policy commands the robot.
+
+        Raises:
+            RefusedError: One does.
+        """
+        if self.mode in (Mode.RUN, Mode.HOLD):
+            raise RefusedError(
+                f"load refused: the mode is {self.mode.name}; ask for damp or stand first"
+            )
+
+    def require_stand_like(self, wanted: Stand) -> None:
+        """Raise RefusedError unless a policy with this stand may take over in this mode.
+
+        Raises:
+            RefusedError: The policy runs; or the robot stands, and not in the same way.
+        """
+        self.require_rest()
+        found = wanted.differences(self._stand) if self.mode is not Mode.DAMP else ()
+        if found:
+            raise _refused_load([f"{key} is another" for key in found])
+
+    def _require_pose_within_limits(self, before: Controller) -> None:
+        # With the new limits the pose would be another one: the arm would move by itself.
+        if before.mode is Mode.DAMP and (found := self._safe.beyond(before._safe)):
+            raise RefusedError(
+                f"load refused: {'; '.join(found)}; move the arm within them first "
+                "(stand, or by hand and damp)"
+            )
+
+    def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
+        found = [f"{field} has not been measured so far" for field in unknown]
+        if found := found or self._fitness.problems(now_ns):
+            raise _refused_load(found)
+
+    def _continue_from(self, before: Controller) -> None:
+        self._estop, self._estop_noted = before._estop, before._estop_noted
+        self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
+        self.edges, self._counters = before.edges, before._counters
+        self._last_tick_ns = before._last_tick_ns
+        self._last = None if self.mode is Mode.DAMP else self._stand.targets
+
+    def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
+        if self.command.update(now_ns):
+            self._count(Rule.STALE_COMMAND)
+        self.state.derive()
+        self._safe.see(self._joint_pos, self._pose_source.measured_ns)
+        if self.mode is Mode.DAMP:
+            stale = self._pose_source.is_stale(now_ns)
+            self._safe.watch(self._joint_pos, self.joint_check, gap_ns, stale=stale)
+            return self.safe_targets()
+        # A fault holds the pose of the tick in which it is noticed, not one of long ago.
+        self._safe.capture()
+        if not 0 <= gap_ns <= self._longest_gap_ns:
+            return self._latch(
+                Rule.CLOCK,
+                f"{gap_ns * 1e-6:.0f} ms since the last tick, limit "
+                f"{self._longest_gap_ns * 1e-6:.0f} ms",
+            )
+        if names := self._fitness.not_finite():
+            return self._latch(Rule.NOT_FINITE, names)
+        if why := self._fitness.stale(now_ns):
+            return self._hold(now_ns, Rule.STALE_STATE, why)
+        if tilt := self._fitness.tilted():
+            return self._latch(Rule.ATTITUDE, tilt)
+        if self.mode is Mode.HOLD and self._held_mode is not Mode.RUN:
+            self._resume(now_ns)
+        if self.mode in (Mode.RUN, Mode.HOLD):
+            return self._run_policy(now_ns, deadline_ns)
+        if self._stand.update(now_ns) and self.mode is Mode.STAND:
+            self._enter(Mode.READY, "standing")
+        return self._take(self._stand.targets)
+
+    def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
+        if self.mode is Mode.HOLD:
+            # Before it is asked: what it answers is for now, whether HOLD ends or not.
+            self._pause(now_ns)
+        try:
+            finite = self._run.infer()
+        except BackendError as error:
+            return self._hold(now_ns, Rule.INFERENCE_ERROR, str(error))
+        except NoTargetError as error:
+            return self._hold(now_ns, Rule.NO_TARGET, str(error))
+        if not finite:
+            return self._latch(Rule.NOT_FINITE, "output of the model")
+        late_ns = self._clock() - deadline_ns
+        if late_ns > 0:
+            return self._hold(now_ns, Rule.INFERENCE_LATE, f"{late_ns * 1e-6:.1f} ms late")
+        if self.mode is Mode.HOLD:
+            self._resume(now_ns)
+        acted = self._run.update(now_ns)
+        for rule in acted:
+            self._count(rule)
+        if not self._run.is_finite:
+            return self._latch(Rule.NOT_FINITE, "target of the policy")
+        if self._run.clipped_ticks >= CLIPPED_TICKS_LIMIT:
+            return self._latch(
+                Rule.CLIPPED_TOO_LONG,
+                f"{CLIPPED_TICKS_LIMIT} ticks in a row: " + ", ".join(rule.value for rule in acted),
+            )
+        if change := self._run.change:
+            self._enter(Mode.RUN, change)
+        return self._take(self._run.targets)
+
+    def _take(self, targets: JointTargets) -> JointTargets:
+        self._last, targets.mode = targets, self.mode
+        return targets
+
+    def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
+        """Keep commanding the last targets; DAMP when that has lasted too long."""
+        if self.mode is not Mode.HOLD:
+            self._count(rule)
+            self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
+            self.tripped = Trip(rule=rule, reason=reason, latched=False)
+            # Before a motion has commanded anything, what was commanded last is the safe one.
+            self._held.block[:] = (self._last or self._safe.targets).block
+            self._enter(Mode.HOLD, reason)
+        # By the clock, since the inference that failed may itself have taken that long.
+        if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
+            return self._latch(Rule.HELD_TOO_LONG, reason)
+        return self._held
+
+    def _resume(self, now_ns: int) -> None:
+        self._pause(now_ns)
+        self._enter(self._held_mode, f"recovered from: {self._reason}")
+
+    def _pause(self, now_ns: int) -> None:
+        """Leave out what was held since the last call."""
+        held_ns, self._held_until_ns = now_ns - self._held_until_ns, now_ns
+        self._stand.pause(held_ns)
+        self._run.pause(held_ns)
+
+    def _latch(self, rule: Rule, reason: str) -> JointTargets | None:
+        """Enter DAMP and stay there until `reset`."""
+        if not self._latched:
+            self._count(rule)
+            self._latched = True
+            self.tripped = Trip(rule=rule, reason=reason, latched=True)
+            self._enter_damp(f"{rule.value}: {reason}")
+        return self.safe_targets()
+
+    def _enter_damp(self, reason: str) -> None:
+        self._last = None
+        self._enter(Mode.DAMP, reason)
+
+    def _enter(self, mode: Mode, reason: str) -> None:
+        self.mode, self._reason = mode, reason
+        self.joint_check.in_motion = mode is not Mode.DAMP
+        self.edges.append((mode, reason, self._clock()))
+
+    def _count(self, rule: Rule) -> None:
+        self._counters[rule] += 1
+
+    def _act_on_estop(self) -> bool:
+        """Latch a pressed e-stop; return whether nothing was latched before."""
+        if self._estop is None or self._estop_noted:
+            return False
+        self._estop_noted = True
+        if not self._latched:
+            self._latch(Rule.ESTOP, self._estop[0])
+            return True
+        self._count(Rule.ESTOP)
+        self._enter(Mode.DAMP, f"{self._reason}; {Rule.ESTOP.value}: {self._estop[0]}")
+        return False
+
+    def _act_on_driver(self) -> None:
+        """Leave the motion that the driver does not follow."""
+        reason, self._driver_stopped = self._driver_stopped, ""
+        if reason and self.mode is not Mode.DAMP:
+            self._count(Rule.DRIVER)
+            self.tripped = Trip(rule=Rule.DRIVER, reason=reason, latched=False)
+            self._enter_damp(f"{Rule.DRIVER.value}: {reason}")
+
+    def driver_stopped(self, reason: str) -> None:
+        """Enter DAMP with the next tick, because the driver follows no commands; never blocks.
+
+        Nothing is latched: the driver itself follows again once it is commanded to damp.
+        """
+        self._driver_stopped = reason
+
+    def estop(self, reason: str) -> JointTargets | None:
+        """Ask for DAMP without waiting for a tick; return what may be published at once.
+
+        Never blocks: a tick that hangs in the runtime holds the lock.
+        """
+        self._estop = (reason,)
+        return self.safe_targets()
+
+    @property
+    def estop_pressed(self) -> bool:
+        """Whether the e-stop was pressed and not reset: nothing but safe targets may be sent."""
+        return self._estop is not None
+
+    @property
+    def latest_run(self) -> Run:
+        """What the policy did last, for those who look on."""
+        return self._run
+
+    def safe_targets(self) -> JointTargets | None:
+        """Return what is commanded after a fault; None where that is not known yet."""
+        return self._safe.targets if self._safe.known else None
+
+    @contextmanager
+    def _between_ticks(self) -> Iterator[None]:
+        """Keep ticks out; a tick that hangs in the runtime must not hang the caller too."""
+        if not self._lock.acquire(timeout=_LOCK_TIMEOUT_S):
+            raise RefusedError("a tick has not returned; the backend hangs")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def reset(self) -> None:
+        """Clear a latched fault and the e-stop; the mode stays DAMP.
+
+        An e-stop that no tick has seen yet leads to DAMP first; one that is pressed while this
+        waits for a tick stays.
+
+        Raises:
+            RefusedError: A tick hangs.
+        """
+        pressed = self._estop
+        with self._between_ticks():
+            self._act_on_estop()
+            if self._latched and self._estop is pressed:
+                self._estop, self._latched, self._estop_noted = None, False, False
+                self._enter(Mode.DAMP, "reset")
+                self._granted_since.append(("reset", self._clock()))
+
+    def damp(self, reason: str = "asked for") -> None:
+        """Enter DAMP now and, with `hold_measured`, hold what is measured now.
+
+        The reason of a latched fault stays.
+
+        Raises:
+            RefusedError: A tick hangs; `estop` never waits. Or nothing is commanded, and no pose
+                is known that could be held.
+        """
+        with self._between_ticks():
+            now_ns = self._clock()
+            if self.mode is Mode.DAMP and (
+                self._safe.known or not self._pose_source.is_stale(now_ns)
+            ):
+                self._safe.see(self._joint_pos, self._pose_source.measured_ns)
+                self._safe.hold()
+            if not self._safe.known:
+                raise RefusedError(
+                    "DAMP refused: nothing is commanded, and there is no pose to "
+                    f"hold: {'; '.join(self._fitness.problems(now_ns))}"
+                )
+            if not self._latched:
+                self._enter_damp(reason)
+            self._granted_since.append(("damp", now_ns))
+
+    def stop(self, reason: str) -> None:
+        """Enter DAMP after the last tick; nothing is commanded that was not before.
+
+        Raises:
+            RefusedError: A tick hangs; `estop` never waits.
+        """
+        with self._between_ticks():
+            if not self._latched:
+                self._enter_damp(reason)
+
+    def fault(self, rule: Rule, reason: str) -> None:
+        """Latch a fault that was seen outside, such as a clock that ran backwards."""
+        with self._between_ticks():
+            self._latch(rule, reason)
+
+    def reject_command(self) -> None:
+        """Count a velocity command that was not finite and is ignored."""
+        self._count(Rule.BAD_COMMAND)
+
+    def stand(self, problems: Sequence[str] = ()) -> None:
+        """Stand up from the pose that is held, else from the measured one.
+
+        Args:
+            problems: Reasons of the caller to refuse it.
+
+        Raises:
+            RefusedError: With all reasons to refuse it.
+        """
+        with self._between_ticks():
+            now_ns = self._clock()
+            held = self._safe.contradictions(self._joint_pos) if self.mode is Mode.DAMP else ()
+            self._require_fit("STAND", [*problems, *held], now_ns)
+            if self.mode is not Mode.DAMP or not self._safe.known:
+                self._safe.see(self._joint_pos, self._pose_source.measured_ns)
+                self._safe.capture()
+            self._stand.begin(self._safe.start_of(self._joint_pos), now_ns)
+            self._enter(Mode.STAND, "standing up")
+            self._granted_since.append(("stand", now_ns))
+
+    def run(self, problems: Sequence[str] = ()) -> None:
+        """Let the policy take over.
+
+        Args:
+            problems: Reasons of the caller to refuse it.
+
+        Raises:
+            RefusedError: With all reasons to refuse it.
+        """
+        with self._between_ticks():
+            now_ns = self._clock()
+            found = list(problems)
+            if self.mode is not Mode.READY:
+                found.append(f"the mode is {self.mode.name}, expected READY; ask for stand first")
+            elif far := self._stand.far_off(self._joint_pos):
+                found.append(f"too far from the stand pose: {', '.join(far)}")
+            self._require_fit("RUN", found, now_ns)
+            self._run.begin(now_ns)
+            self._enter(Mode.RUN, "the policy runs")
+            self._granted_since.append(("run", now_ns))
+
+    def request(self, name: str, act: Callable[[], None]) -> None:
+        """Have something done between two ticks that a recording shows as a request.
+
+        Args:
+            name: What `granted` calls it.
+            act: Does it; where it raises an error, nothing was granted.
+
+        Raises:
+            RefusedError: A tick hangs, or `act` refuses it.
+        """
+        with self._between_ticks():
+            act()
+            self._granted_since.append((name, self._clock()))
+
+    def _require_fit(self, wanted: str, problems: Sequence[str], now_ns: int) -> None:
+        found = [*problems, *self._fitness.problems(now_ns)]
+        if self._latched:
+            found.insert(0, f"latched fault ({self._reason}); ask for reset first")
+        elif self._estop is not None:
+            found.insert(0, f"e-stop ({self._estop[0]}); ask for reset first")
+        if found:
+            raise RefusedError(f"{wanted} refused: " + "; ".join(found))
+
+    def snapshot(self) -> ControllerStatus:
+        """Return mode, reason and counters; never blocks, so a tick may fall in between."""
+        counters = {rule.value: count for rule, count in self._counters.items()}
+        if self._estop is not None and not self._estop_noted:
+            # Pressed, and not seen by a tick yet: one may hang.
+            mode, reason, latched = Mode.DAMP, f"{Rule.ESTOP.value}: {self._estop[0]}", True
+        else:
+            mode, reason, latched = self.mode, self._reason, self._latched
+        return ControllerStatus(
+            mode=mode,
+            reason="; ".join(filter(None, [reason, self._safe.silence])),
+            latched=latched,
+            counters=counters,
+        )
+
+
+def _refused_load(found: Sequence[str]) -> RefusedError:
+    return RefusedError(
+        f"load refused: the robot stands, and with the new policy "
+        f"{'; '.join(found)}; ask for damp first"
+    )

@@ -1,0 +1,335 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Targets that do not come from the policy: standing up, and what stands in after a fault."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate, compress
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_core.bundle.body import Body
+from policy_core.guard.bounds import StepBound
+from policy_core.guard.joint_check import JointCheck, nearest_turn, turns_of
+from policy_core.interfaces import F64, JointTargets, OnFault
+
+_FOLLOWED_RAD = 0.05
+"""So near to its command a joint follows it: under its load a servo arm sags by about as much."""
+
+
+class Stand:
+    """Moves from a measured pose to the contract's stand pose, through its `via` poses.
+
+    Each part of the way is a cubic curve of time that begins and ends at rest, so the joints rest
+    for an instant in each via pose. A via pose is left out unless it is nearer to the stand pose
+    than the measured pose is (Euclidean distance over joints with stiffness). No curve leads
+    further from the stand pose than the measured pose is, since all its ends lie in a ball about
+    the stand pose: a robot that stands does not draw its legs in.
+    """
+
+    def __init__(self, body: Body, effort_limit: F64) -> None:
+        """Prepare targets with the stand gains."""
+        stand, names = body.stand, body.joints.names
+        self.targets = JointTargets(len(names))
+        self.targets.stiffness[:] = stand.stiffness
+        self.targets.damping[:] = stand.damping
+        self.targets.effort_limit[:] = effort_limit
+        positions = [*(via.position for via in stand.via), stand.position]
+        durations_s = [*(via.duration_s for via in stand.via), stand.duration_s]
+        self.poses: F64 = np.array(positions)
+        self.pose: F64 = self.poses[-1]
+        self._durations_ns = [max(1, round(duration_s * 1e9)) for duration_s in durations_s]
+        # A joint without stiffness, a wheel, stands where it is.
+        self._posed = self.targets.stiffness > 0.0
+        self._tolerance: F64 = np.where(self._posed, stand.tolerance, np.inf)
+        self._names = names
+        self.begin(self.pose, 0)
+
+    def begin(self, pose: F64, now_ns: int) -> None:
+        """Start from this pose [joints]."""
+        distances = np.linalg.norm((self.poses - self.pose)[:, self._posed], axis=1)
+        nearer = distances < np.linalg.norm((pose - self.pose)[self._posed])
+        nearer[-1] = True
+        self._way: F64 = np.vstack((pose, self.poses[nearer]))
+        self._ends_ns = list(accumulate(compress(self._durations_ns, nearer)))
+        self._began_ns = now_ns
+
+    def begin_at(self, pose: F64) -> None:
+        """Go on where a motion has ended, in this pose [joints]."""
+        self._way, self._ends_ns, self._began_ns = np.stack((pose, pose)), [1], 0
+        self.targets.position[:] = pose
+
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which the motion was held."""
+        self._began_ns += duration_ns
+
+    def update(self, now_ns: int) -> bool:
+        """Write the targets of this time; return whether the motion has ended."""
+        passed_ns = max(0, now_ns - self._began_ns)
+        part = min(bisect_right(self._ends_ns, passed_ns), len(self._ends_ns) - 1)
+        began_ns = self._ends_ns[part - 1] if part else 0
+        share = min(1.0, (passed_ns - began_ns) / (self._ends_ns[part] - began_ns))
+        smooth = share * share * (3.0 - 2.0 * share)
+        start, end = self._way[part], self._way[part + 1]
+        self.targets.position[:] = start + smooth * (end - start)
+        return share >= 1.0
+
+    def continue_from(self, before: Stand) -> None:
+        """Go on with the motion of another one, with the gains and limits of this one."""
+        self._way, self._ends_ns, self._began_ns = before._way, before._ends_ns, before._began_ns
+        self.targets.position[:] = before.targets.position
+
+    def differences(self, before: Stand) -> list[str]:
+        """Return what this one commands otherwise."""
+        mine, theirs = self.targets, before.targets
+        same = {
+            "stand.position": np.array_equal(self.pose, before.pose),
+            "stand.via": np.array_equal(self.poses[:-1], before.poses[:-1])
+            and self._durations_ns[:-1] == before._durations_ns[:-1],
+            "stand.stiffness": np.array_equal(mine.stiffness, theirs.stiffness),
+            "stand.damping": np.array_equal(mine.damping, theirs.damping),
+            "stand.duration_s": self._durations_ns[-1] == before._durations_ns[-1],
+            "joints.effort_limit": np.array_equal(mine.effort_limit, theirs.effort_limit),
+        }
+        return [key for key, is_same in same.items() if not is_same]
+
+    def far_off(self, joint_pos: F64) -> list[str]:
+        """Return the joints that are further from the stand pose than RUN may start from."""
+        far = np.flatnonzero(np.abs(joint_pos - self.pose) > self._tolerance)
+        return [self._names[i] for i in far]
+
+
+class SafeTargets:
+    """What is commanded in DAMP, by the contract's `on_fault`; `targets` always say so.
+
+    With `hold_measured` that is a pose within the joints' position limits, and nothing before
+    `capture` or `hold` was called. Where a joint is about where it was commanded to be, it stays
+    commanded so; else it is held where it was measured, on the turn that is nearest to the command.
+    Of the two newest samples the one nearer to the command counts, joint by joint: one sample alone
+    does not move an arm.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        effort_limit: F64,
+        joint_vel: F64 | None,
+        step: StepBound,
+        timeout_ns: int,
+    ) -> None:
+        """Prepare the targets; `hold_measured` commands nothing before it is asked for a pose.
+
+        Args:
+            body: Says what is commanded after a fault.
+            effort_limit: What the drives may use [joints], N·m.
+            joint_vel: Where velocities are measured with each pose [joints], rad/s. Beside one that
+                is no number positions are no pose: a driver that cannot read may make them up.
+            step: How far what is held may be from what was commanded last.
+            timeout_ns: A sample that came longer before the newest counts no more.
+        """
+        self._joint_vel, self._step, self._timeout_ns = joint_vel, step, timeout_ns
+        self._names = names = body.joints.names
+        self.on_fault = OnFault(body.safety.on_fault)
+        self._holds = self.on_fault is OnFault.HOLD_MEASURED
+        self.targets = JointTargets(len(names))
+        self.targets.effort_limit[:] = effort_limit
+        if self.on_fault is OnFault.DAMP:
+            self.targets.damping[:] = body.damp.damping
+        elif self._holds:
+            # Not the policy's gains: those of a velocity or effort policy may hold nothing.
+            self.targets.stiffness[:] = body.stand.stiffness
+            self.targets.damping[:] = body.stand.damping
+        self._low = body.joints.position_min
+        self._high = body.joints.position_max
+        self._tolerance = body.stand.tolerance
+        self._turns = turns_of(body.joints)
+        self._speed: F64 = body.joints.velocity_limit * 1e-9
+        self._period_ns = body.period_ns
+        self._goal, self._commanded, self._measured = np.zeros((3, len(names)))
+        self._newest, self._seen = np.zeros((2, len(names)))
+        self._sample_ns: int | None = None
+        self._replaced = 0
+        self.known = False
+        """Whether there is something to command."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Command nothing before a request, where a pose is held; for each activation."""
+        self.known = not self._holds
+        # Another thread may be sending `targets`: they stay finite.
+        self._goal[:] = self._commanded[:] = self._measured[:] = np.nan
+        self._sample_ns = None
+        self._lost, self._requested = True, False
+
+    def begin_at(self, commanded: F64 | None, measured: F64) -> None:
+        """Go on where others have come to.
+
+        Args:
+            commanded: Positions that were commanded last [joints], rad; None where nothing was.
+            measured: Positions that were measured last [joints], rad.
+        """
+        self.forget()
+        if self._holds and commanded is not None:
+            self.targets.position[:] = self._goal[:] = self._commanded[:] = commanded
+            self._measured[:] = self._newest[:] = self._seen[:] = measured
+            self._requested = self.known = True
+            self._lost = False
+
+    @property
+    def silence(self) -> str:
+        """Why nothing is commanded, in words; empty where something is."""
+        if self.known:
+            return ""
+        if not self._requested:
+            return "nothing is commanded before damp or stand"
+        return "nothing is commanded until the joints' pose is believed"
+
+    def note(self, commanded: JointTargets) -> None:
+        """Take down what is commanded in a motion."""
+        if self._holds:
+            self._commanded[:] = commanded.position
+            self.targets.position[:] = self._step.within(self.targets.position)
+
+    def see(self, joint_pos: F64, sample_ns: int | None) -> None:
+        """Take down a sample that is believed, unless it is the one of the last call.
+
+        Args:
+            joint_pos: Measured [joints], rad.
+            sample_ns: When it was measured; None before the first one.
+        """
+        last_ns = self._sample_ns
+        if not self._holds or sample_ns in (None, last_ns) or not self._is_pose(joint_pos):
+            return
+        self._seen[:] = joint_pos
+        if last_ns is not None and sample_ns - last_ns <= self._timeout_ns:
+            newest, before = nearest_turn(
+                np.stack([joint_pos, self._newest]), self._commanded, self._turns
+            )
+            nearer = np.abs(before - self._commanded) < np.abs(newest - self._commanded)
+            np.copyto(self._seen, before, where=nearer)
+        self._newest[:], self._sample_ns = joint_pos, sample_ns
+
+    def capture(self) -> None:
+        """Hold the pose that was seen last from now on, where that is the fault behaviour.
+
+        The targets are as near to it as the bound of a step lets them; the ticks of DAMP go on from
+        there, and bring a joint back that was beyond its limits where nothing was commanded.
+        """
+        if not self._holds or self._sample_ns is None:
+            return
+        commanded = np.where(np.isnan(self._commanded), self._seen, self._commanded)
+        pose = self._pose_of(commanded)
+        begin = commanded if self.known else pose
+        held = np.clip(pose, np.minimum(self._low, begin), np.maximum(self._high, begin))
+        self.targets.position[:] = self._step.within(held)
+        self._goal[:] = self.within_limits(held)
+        self._measured[:] = self._seen
+        self._requested = self.known = True
+
+    def hold(self) -> None:
+        """Hold the pose that was seen last; ticks of DAMP go there within the velocity limits."""
+        if not self.known:
+            self.capture()
+        elif self._holds and self._sample_ns is not None:
+            self._goal[:] = self.within_limits(self._pose_of(self.targets.position))
+
+    def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
+        """Hold in DAMP what was held, unless the joints were moved in an outage.
+
+        An arm that is found elsewhere after an outage does not go back: nothing is commanded until
+        its pose is believed. One that sags below its target has not been moved. A pose that none
+        led to, while its source was never silent, is not followed.
+
+        Args:
+            joint_pos: What is believed [joints].
+            check: What judges the samples.
+            gap_ns: Time since the last tick.
+            stale: Whether no sample was believed for too long.
+        """
+        if not self._holds:
+            return
+        if stale:
+            self._lost = True
+            if check.lost and check.doubted is not None and self._moved(check.doubted):
+                self.known = False
+        elif self._is_pose(joint_pos):
+            if self._requested and (self._lost or not self.known):
+                self._find(joint_pos, replaced=check.replaced != self._replaced)
+            self._lost, self._replaced = False, check.replaced
+            self._measured[:] = joint_pos
+        if self.known:
+            self._go_on(gap_ns)
+
+    def _find(self, joint_pos: F64, *, replaced: bool) -> None:
+        """Go on after an outage with what was held, or hold the pose of an arm that was moved."""
+        if not replaced and self._moved(joint_pos):
+            self.hold()
+        self.known = True
+
+    def _go_on(self, gap_ns: int) -> None:
+        """Bring the targets nearer to the pose that is to be held, by the time that has passed."""
+        position = self.targets.position
+        stride = self._speed * min(max(gap_ns, 0), self._period_ns)
+        position += np.clip(self._goal - position, -stride, stride)
+        self._commanded[:] = position
+
+    def within_limits(self, pose: F64) -> F64:
+        """Return a pose [joints], rad, brought into the joints' position limits."""
+        return np.clip(pose, self._low, self._high)
+
+    def _pose_of(self, commanded: F64) -> F64:
+        """Return the pose [joints] that is held where these positions are commanded."""
+        measured = nearest_turn(self._seen, commanded, self._turns)
+        return np.where(np.abs(commanded - measured) <= _FOLLOWED_RAD, commanded, measured)
+
+    def _moved(self, joint_pos: F64) -> bool:
+        """Return whether a joint is far from where it is held, and from where it was measured."""
+        moved = nearest_turn(joint_pos, self._measured, self._turns) - self._measured
+        far: npt.NDArray[np.bool_] = self._far(joint_pos) & (np.abs(moved) > self._tolerance)
+        return bool(far.any())
+
+    def start_of(self, joint_pos: F64) -> F64:
+        """Return where a motion begins [joints]: at what is held, else at what is measured."""
+        return self.targets.position if self._holds and self.known else joint_pos
+
+    def contradictions(self, joint_pos: F64) -> list[str]:
+        """Return the reasons why a motion cannot start where the joints are measured [joints]."""
+        if not self._holds:
+            return []
+        return [
+            f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
+            f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
+            for i in np.flatnonzero(self._far(joint_pos) & self.known)
+        ]
+
+    def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
+        """Return which joints are far from where they were held last [joints]."""
+        held = self.targets.position
+        far = np.abs(nearest_turn(joint_pos, held, self._turns) - held) > self._tolerance
+        return far & self._is_pose(joint_pos)
+
+    def _is_pose(self, joint_pos: F64) -> bool:
+        """Return whether these can be measured positions [joints]."""
+        velocity = joint_pos if self._joint_vel is None else self._joint_vel
+        return bool(np.isfinite(joint_pos).all() and np.isfinite(velocity).all())
+
+    def beyond(self, before: SafeTargets) -> list[str]:
+        """Return the joints that another one holds outside of these limits."""
+        outside = (before._goal < self._low) | (before._goal > self._high)
+        return [
+            f"{self._names[i]} is held at {before._goal[i]:.2f} rad, beyond the new limits "
+            f"[{self._low[i]:.2f}, {self._high[i]:.2f}]"
+            for i in np.flatnonzero(outside)
+        ]
+
+    def continue_from(self, before: SafeTargets) -> None:
+        """Hold the pose that another one of the same `on_fault` holds."""
+        self.targets.position[:], self.known = before.targets.position, before.known
+        self._goal[:], self._commanded[:] = before._goal, before._commanded
+        self._measured[:] = before._measured
+        self._newest[:], self._seen[:] = before._newest, before._seen
+        self._sample_ns = before._sample_ns
+        self._lost, self._replaced = before._lost, before._replaced
+        self._requested = before._requested

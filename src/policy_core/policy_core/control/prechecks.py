@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reasons to refuse motion: inputs that are stale or broken, tilt, joints out of limits."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from policy_core.bundle.body import Body
+from policy_core.observation.freshness import Input
+from policy_core.observation.rotation import tilt_rad
+from policy_core.observation.state import StateVector
+
+_LIMIT_SLACK_RAD = 0.1
+"""A leg that rests on its mechanical stop is measured a little beyond it."""
+
+
+class MotionPrechecks:
+    """Judges the measured state; each method says in words what is wrong, "" for nothing."""
+
+    def __init__(
+        self,
+        body: Body,
+        state: StateVector,
+        inputs: Mapping[str, Input],
+        max_tilt_rad: float | None,
+    ) -> None:
+        """Judge `state`; with `max_tilt_rad` it must have `gravity_body`."""
+        self._names = body.joints.names
+        self._state = state
+        self._needed = tuple(i for i in inputs.values() if i.timeout_ns is not None)
+        self._watched = tuple(i for i in self._needed if i.stops_all)
+        self._max_tilt_rad = max_tilt_rad
+        # Where less than the limit, no angle has to be computed.
+        self._upright_z = -math.cos(max_tilt_rad or 0.0)
+        self._gravity = state["gravity_body"] if max_tilt_rad is not None else None
+        self._joint_pos = state["joint_pos"]
+        self._low = body.joints.position_min - _LIMIT_SLACK_RAD
+        self._high = body.joints.position_max + _LIMIT_SLACK_RAD
+
+    def not_finite(self) -> str:
+        """Name the fields that hold NaN or infinite values."""
+        return "" if self._state.is_finite() else ", ".join(self._state.not_finite())
+
+    def stale(self, now_ns: int) -> str:
+        """Name the first input that is too old for the robot to go on."""
+        for watched in self._watched:
+            if watched.is_stale(now_ns):
+                return watched.describe(now_ns)
+        return ""
+
+    def tilted(self) -> str:
+        """Say how far the body is tilted beyond the limit."""
+        if self._gravity is None or self._max_tilt_rad is None:
+            return ""
+        if self._gravity.item(2) < self._upright_z:
+            return ""
+        tilt = tilt_rad(self._gravity)
+        return (
+            f"tilt {tilt:.2f} rad, limit {self._max_tilt_rad:.2f} rad"
+            if tilt > self._max_tilt_rad
+            else ""
+        )
+
+    def problems(self, now_ns: int) -> list[str]:
+        """Return all reasons to refuse leaving DAMP or READY."""
+        stale = [i.describe(now_ns) for i in self._needed if i.is_stale(now_ns) or i.problem]
+        if stale:
+            return stale
+        self._state.derive()
+        if names := self.not_finite():
+            return [f"not finite: {names}"]
+        return [problem for problem in (self.tilted(), self._outside_limits()) if problem]
+
+    def _outside_limits(self) -> str:
+        outside = (self._joint_pos < self._low) | (self._joint_pos > self._high)
+        names = [self._names[i] for i in np.flatnonzero(outside)]
+        return f"outside their position limits: {', '.join(names)}" if names else ""

@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a policy may replace another one while a node is active."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from policy_core.bundle.bundle import Bundle, HostedContract
+from policy_core.errors import BundleError, Problem
+
+_REMEDY = "clean the node up and configure it with this bundle"
+
+
+def require_replaceable(
+    running: HostedContract, inputs: Iterable[str], bundle: Bundle, new_inputs: Iterable[str]
+) -> None:
+    """Raise unless what was built for a running policy fits another bundle as well.
+
+    That is whatever a robot or a controller behind the command counts on: joints in their order,
+    rate, inputs, and what is commanded after a fault.
+
+    Args:
+        running: Contract of the policy that runs.
+        inputs: What it subscribes to.
+        bundle: What is to replace it.
+        new_inputs: What that one subscribes to.
+
+    Raises:
+        BundleError: With everything that does not fit.
+    """
+    before, now = _facts(running, inputs), _facts(bundle.contract, new_inputs)
+    problems = [
+        Problem(
+            file=str(bundle.file),
+            key=key,
+            found=found,
+            remedy=_REMEDY,
+            expected=f"{expected}, as the policy in use has it",
+        )
+        for (key, expected), (_, found) in zip(before, now, strict=True)
+        if found != expected
+    ]
+    if problems:
+        raise BundleError(*problems)
+
+
+def _facts(contract: HostedContract, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
+    yield "joints.names", ", ".join(contract.joints.on_robot())
+    yield "rate_hz", f"{contract.rate_hz:.9g}"
+    yield "observations", "the inputs " + ", ".join(sorted(inputs))
+    yield "safety.on_fault", contract.safety.on_fault

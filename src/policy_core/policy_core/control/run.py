@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Targets that come from the policy: inferred, bounded, blended in after standing."""
+
+import math
+
+import numpy as np
+
+from policy_core.bundle.body import Body
+from policy_core.control.motions import Stand
+from policy_core.guard.bounds import Rule, TargetBounds
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import F64, JointTargets, Kind, Policy
+from policy_core.observation.state import StateVector
+
+
+class Run:
+    """Runs the policy; `targets` are those of the last `update`."""
+
+    def __init__(
+        self,
+        body: Body,
+        policy: Policy,
+        state: StateVector,
+        stand: Stand,
+        limits: Limits,
+        effort_limit: F64,
+    ) -> None:
+        """Blend from the targets of `stand`, where its motion has ended."""
+        self._policy, self._stand = policy, stand
+        self._bounds = TargetBounds(body, policy.action, limits.margin)
+        self._blend_ns = limits.blend_ns
+        self._joint_pos, velocity = state["joint_pos"], state.get("joint_vel")
+        self._joint_vel = np.zeros_like(self._joint_pos) if velocity is None else velocity
+        self._unposed = np.array([kind is not Kind.POSITION for kind in policy.action.kinds])
+        self.targets = JointTargets(len(body.joints.names))
+        self.targets.effort_limit[:] = effort_limit
+        self._began_ns = 0
+        self.clipped_ticks = 0
+        """Ticks in a row in which step or effort were beyond their bounds."""
+        self.taken = False
+        """Whether the last `infer` was followed by an `update`: its answer was not dropped."""
+        self.blend = 0.0
+        """Share of the policy in `targets`, 0 to 1."""
+
+    @property
+    def begins(self) -> bool:
+        """Whether the policy was clean at the last `infer`."""
+        return self._policy.begins
+
+    @property
+    def change(self) -> str:
+        """What has changed in who commands with the last `update`, in words; or empty."""
+        return self._policy.change
+
+    @property
+    def target(self) -> F64:
+        """What the policy asks for after the guard's bounds, before it is blended in [joints]."""
+        return self._policy.action.command
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of `target` is finite."""
+        target = self._policy.action.command
+        return math.isfinite(target.dot(target))
+
+    def begin(self, now_ns: int) -> None:
+        """Start clean, from the stand pose."""
+        self._policy.reset()
+        self._bounds.reset(self._stand.pose)
+        self._began_ns, self.clipped_ticks = now_ns, 0
+
+    def begin_at(self, command: F64, share: float, now_ns: int) -> None:
+        """Go on after a tick of a run: make `targets` of its command.
+
+        Args:
+            command: What the policy asked for, after the guard's bounds [joints].
+            share: Share of it in the targets, 0 to 1.
+            now_ns: Time of that tick.
+        """
+        self._policy.action.command[:] = command
+        self._bounds.begin_at(command)
+        self._began_ns, self.clipped_ticks = now_ns - round(share * self._blend_ns), 0
+        self._fill(share)
+
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which the last targets were held."""
+        self._began_ns += duration_ns
+        self._policy.pause(duration_ns)
+
+    def infer(self) -> bool:
+        """Run the model; return whether its result is finite.
+
+        Raises:
+            BackendError: The runtime failed.
+            NoTargetError: The policy has no target for this tick.
+        """
+        self.taken = False
+        return self._policy.infer()
+
+    def update(self, now_ns: int) -> tuple[Rule, ...]:
+        """Turn the result into `targets`; return the rules that changed them."""
+        # A request may carry a time a little after that of the tick it comes before.
+        elapsed_ns = max(0, now_ns - self._began_ns)
+        share = elapsed_ns / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
+        command, action = self._policy.commit(), self._policy.action
+        if action.is_rescaled:
+            self._bounds.rescale()
+        acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
+        beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
+        self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
+        self._fill(share)
+        self.taken, self.blend = True, share
+        return (*map(Rule, action.clipped), *acted) if action.clipped else acted
+
+    def _fill(self, share: float) -> None:
+        """Write the policy's command and gains into `targets`, with this share of them."""
+        self._policy.action.fill(self.targets)
+        if share < 1.0:
+            self._blend(share)
+
+    def _blend(self, share: float) -> None:
+        """Mix this share of the policy's targets with those of standing."""
+        mixed, stand = self.targets, self._stand.targets
+        mixed.block *= share
+        mixed.block += (1.0 - share) * stand.block
+        # While its gain fades, a joint without position target is held where it stood, not at 0.
+        np.copyto(mixed.position, stand.position, where=self._unposed)

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The limits that the guard works with: the contract's, tightened by the operator."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from policy_core.bundle.body import Body
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.schema import entry
+from policy_core.bundle.state_fields import COMMAND, MOTION_TOPICS
+from policy_core.errors import PolicyError
+from policy_core.interfaces import F64
+
+
+def _limit(doc: str) -> Any:
+    return entry(doc, default=None, exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StricterLimits:
+    """Operating limits from outside the bundle; None leaves the contract's value."""
+
+    max_tilt_rad: float | None = _limit("largest angle between the body's up and the world's, rad")
+    state_timeout_s: float | None = _limit("age of robot state that is too old, s")
+    damp_after_s: float | None = _limit("HOLD that lasts longer is a fault, s")
+    command_timeout_s: float | None = _limit("age at which the velocity command begins to fade, s")
+    margin: float | None = _limit("what `nominal` is multiplied by")
+    effort_scale: float | None = _limit(
+        "share of the contract's effort limits that the drives may use, (0, 1]"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits in force. Times in ns, angles in rad."""
+
+    max_tilt_rad: float | None
+    state_timeout_ns: int
+    damp_after_ns: int
+    command_timeout_ns: int
+    command_ramp_ns: int
+    margin: float
+    effort_scale: float
+    blend_ns: int
+
+    @property
+    def longest_gap_ns(self) -> int:
+        """Longest time between two ticks: after it a robot without news would be damped."""
+        return self.state_timeout_ns + self.damp_after_ns
+
+
+def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
+    """Combine the contract's safety section with operating limits.
+
+    Raises:
+        PolicyError: A value would loosen the contract's; it names all such values.
+    """
+    safety = body.safety
+    ours = {
+        "max_tilt_rad": safety.max_tilt_rad,
+        "state_timeout_s": safety.state_timeout_s or 2.0 / body.rate_hz,
+        "damp_after_s": safety.damp_after_s,
+        "command_timeout_s": safety.command_timeout_s,
+        "margin": safety.margin,
+        "effort_scale": 1.0,
+    }
+    problems = []
+    for field in fields(StricterLimits):
+        value, bound = getattr(stricter_limits, field.name), ours[field.name]
+        if value is None:
+            continue
+        if not value > 0.0 or (bound is not None and value > bound):
+            problems.append(
+                f"{field.name}: expected a value in (0, {bound}], found {value}; "
+                "parameters may tighten the contract's safety, never loosen it"
+            )
+        ours[field.name] = value
+    if problems:
+        raise PolicyError("\n".join(problems))
+    return Limits(
+        max_tilt_rad=ours["max_tilt_rad"],
+        state_timeout_ns=_ns(ours["state_timeout_s"]),
+        damp_after_ns=_ns(ours["damp_after_s"]),
+        command_timeout_ns=_ns(ours["command_timeout_s"]),
+        command_ramp_ns=_ns(safety.command_ramp_s),
+        margin=ours["margin"] or safety.margin,
+        effort_scale=ours["effort_scale"] or 1.0,
+        blend_ns=_ns(safety.blend_s),
+    )
+
+
+def effort_limit(body: Body, limits: Limits) -> F64:
+    """Return what the drives may use [joints], N·m."""
+    joints = body.joints
+    return limits.effort_scale * joints.effort_limit
+
+
+def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
+    """Return the time-outs of inputs that differ from robot state's; None is never too old.
+
+    A velocity command fades instead; an external vector may come at a rate of its own.
+    """
+    timeouts_ns: dict[str, int | None] = {COMMAND: None}
+    for term in contract.terms:
+        if term.topic and term.timeout_s:
+            own_ns = _ns(term.timeout_s)
+            timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)
+    if contract.motion and contract.motion.live:
+        own_ns = _ns(contract.motion.live.timeout_s)
+        timeouts_ns |= dict.fromkeys(MOTION_TOPICS, own_ns)
+    return timeouts_ns
+
+
+def timeouts_in_force_ns(
+    contract: JointContract, limits: Limits, inputs: Iterable[str]
+) -> dict[str, int | None]:
+    """Return by input the age up to which its newest message counts; None: any age."""
+    own = input_timeouts_ns(contract)
+    return {name: own.get(name, limits.state_timeout_ns) for name in inputs}
+
+
+def _ns(seconds: float | None) -> int:
+    return round((seconds or 0.0) * 1e9)

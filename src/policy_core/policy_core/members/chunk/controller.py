@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The control path of a chunk policy."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.state_fields import LEADER, LEADER_POS
+from policy_core.control.controller import Controller
+from policy_core.errors import RefusedError
+from policy_core.guard.command import CommandFader
+from policy_core.guard.limits import Limits
+from policy_core.members.chunk.observation_sync import JOINTS, FrameBuffer, ObservationSync
+from policy_core.members.chunk.policy import ChunkPolicy, InferredChunk
+from policy_core.members.chunk.queue import (
+    AsynchronousQueue,
+    ChunkQueue,
+    EnsembleQueue,
+    RealTimeQueue,
+    SynchronousQueue,
+)
+from policy_core.members.chunk.settings import (
+    ChunkSettings,
+    check_settings,
+    ensemble_coeff_of,
+    steps_of,
+)
+from policy_core.members.chunk.takeover import (
+    HAND_BACK,
+    TAKE_OVER,
+    PersonTakeover,
+)
+from policy_core.members.chunk.worker import InlineWorker, Run, ThreadWorker, Worker
+from policy_core.observation.freshness import Input
+from policy_core.observation.state import StateVector
+
+
+def camera_input(name: str) -> str:
+    """Return the input of a camera: the topic that its name in the contract stands for."""
+    return f"{name}/image_raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkRuntime:
+    """A chunk policy that can be ticked, and what a node needs beside its controller."""
+
+    controller: Controller
+    frames: Mapping[str, FrameBuffer]
+    """By camera: where new frames go."""
+    policy: ChunkPolicy
+    worker: Worker
+    takeover: PersonTakeover | None = None
+    """How a person takes over; None: no person may."""
+
+    @property
+    def chunks(self) -> deque[InferredChunk]:
+        """Finished chunks, the oldest first, to be popped from the left and published."""
+        return self.policy.chunks
+
+    def take_over(self) -> None:
+        """Let a person with a leader arm drive, once the leader matches the arm.
+
+        Raises:
+            RefusedError: As `PersonTakeover.take_over`, or a tick hangs.
+        """
+        takeover, controller = self._require_takeover(TAKE_OVER), self.controller
+        controller.request(TAKE_OVER, lambda: takeover.take_over(controller.mode))
+
+    def hand_back(self) -> None:
+        """Let the policy drive again.
+
+        Raises:
+            RefusedError: As `PersonTakeover.hand_back`, or a tick hangs.
+        """
+        takeover, controller = self._require_takeover(HAND_BACK), self.controller
+        controller.request(HAND_BACK, lambda: takeover.hand_back(controller.mode))
+
+    def _require_takeover(self, request: str) -> PersonTakeover:
+        if self.takeover is None:
+            raise RefusedError(
+                f"{request} refused: expected takeover:=true, found false; start the node with it"
+            )
+        return self.takeover
+
+    def close(self) -> None:
+        """End the worker; the backends may be closed after that, unless it is still busy."""
+        self.worker.close()
+
+
+def chunk_controller(
+    bundle: ChunkBundle,
+    worker: Worker,
+    limits: Limits,
+    clock: Callable[[], int],
+    settings: ChunkSettings,
+    state: StateVector | None = None,
+    expected_s: float = 0.0,
+) -> ChunkRuntime:
+    """Return the controller of a chunk policy, and its parts.
+
+    The controller's inputs are `joint_states`, the topic of an environment state, and
+    `camera_input` of each camera; their owner accepts or rejects messages there, and adds what
+    `core.images.frame_of` makes of an image to `frames`.
+
+    Args:
+        bundle: Bundle whose contract holds.
+        worker: Computes chunks; the runtime closes it.
+        limits: Limits in force.
+        clock: As for `Controller`; also the clock of the frames' times.
+        settings: How chunks are executed.
+        state: What is measured comes into it, by `state_sizes`; None makes one.
+        expected_s: How long an inference takes, until that is known from the first ones.
+
+    Raises:
+        PolicyError: The settings do not fit the policy.
+    """
+    contract = bundle.contract
+    check_settings(settings, contract)
+    handover_s, tolerance_rad = settings.handover_s, settings.leader_tolerance_rad
+    state = state or StateVector(state_sizes(contract, leader=handover_s is not None))
+    inputs = {
+        name: Input(name, timeout_ns)
+        for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
+    }
+    policy, frames = chunk_policy_of(contract, worker, state, inputs, clock, settings, expected_s)
+    takeover = None
+    if handover_s is not None and tolerance_rad is not None:
+        # The policy runs without a leader: its age matters to a person who takes over alone.
+        leader = inputs[LEADER.name] = Input(LEADER.name, None)
+        takeover = PersonTakeover(
+            contract,
+            policy,
+            state,
+            leader,
+            limits,
+            clock,
+            handover_s=handover_s,
+            tolerance_rad=tolerance_rad,
+        )
+    controller = Controller(
+        contract,
+        takeover or policy,
+        state,
+        inputs,
+        CommandFader(None, None, limits),
+        limits,
+        clock,
+    )
+    return ChunkRuntime(
+        controller=controller,
+        frames=frames,
+        policy=policy,
+        worker=worker,
+        takeover=takeover,
+    )
+
+
+def chunk_policy_of(
+    contract: ChunkContract,
+    worker: Worker,
+    state: StateVector,
+    inputs: Mapping[str, Input],
+    clock: Callable[[], int],
+    settings: ChunkSettings,
+    expected_s: float,
+) -> tuple[ChunkPolicy, Mapping[str, FrameBuffer]]:
+    """Return a chunk policy, and by camera where new frames go; arguments as `chunk_controller`."""
+    sync = ObservationSync(contract, state, inputs)
+    policy = ChunkPolicy(
+        contract,
+        queue_of(settings, contract),
+        worker,
+        sync,
+        state["joint_pos"],
+        clock,
+        expected_s,
+    )
+    return policy, sync.frames
+
+
+def worker_of(
+    run: Run, clock: Callable[[], int], settings: ChunkSettings, *, inline: bool
+) -> Worker:
+    """Return what computes the chunks of a policy.
+
+    Args:
+        run: Computes the chunk of a request, e.g. `Inference.answer`.
+        clock: That of the ticks.
+        settings: How chunks are executed.
+        inline: Whether inference runs within the tick, for simulated time, and its outcome comes
+            after `settings.simulated_latency_s`; else a thread runs it.
+    """
+    if inline:
+        return InlineWorker(run, round(settings.simulated_latency_s * 1e9))
+    return ThreadWorker(run, clock)
+
+
+def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
+    """Return the queue of a mode; the settings fit the contract."""
+    steps = steps_of(settings, contract)
+    if settings.mode == "synchronous":
+        return SynchronousQueue(steps)
+    if settings.mode == "rtc":
+        return RealTimeQueue(steps, settings.refill_threshold)
+    if settings.mode == "ensemble":
+        return EnsembleQueue(contract.chunk.size, ensemble_coeff_of(settings, contract))
+    action = contract.action
+    return AsynchronousQueue(
+        steps,
+        settings.refill_threshold,
+        round(settings.fade_s * contract.rate_hz),
+        [action.joints.index(name) for name in action.grippers],
+        realign=settings.realign,
+    )
+
+
+def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, int]:
+    """Return the fields of the state that a chunk policy needs, with their sizes.
+
+    Args:
+        contract: Of the policy.
+        leader: Whether a person may take over with a leader arm.
+    """
+    sizes = {"joint_pos": len(contract.joints.names)}
+    if outside := contract.environment_state:
+        sizes[f"external:{outside.topic}"] = outside.size
+    if leader:
+        sizes[LEADER_POS] = sizes["joint_pos"]
+    return sizes
+
+
+def chunk_timeouts_ns(contract: ChunkContract, limits: Limits) -> dict[str, int]:
+    """Return by input the age up to which its newest message counts."""
+    timeouts_ns = {JOINTS: limits.state_timeout_ns}
+    if outside := contract.environment_state:
+        timeouts_ns[outside.topic] = round(outside.timeout_s * 1e9)
+    for name, camera in contract.cameras.items():
+        timeouts_ns[camera_input(name)] = round(camera.timeout_s * 1e9)
+    return timeouts_ns

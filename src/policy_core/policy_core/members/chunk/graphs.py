@@ -1,0 +1,277 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""All graphs of a chunk policy in one call: observation in, chunk out, in the policy's units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.errors import PolicyError, RobotError
+from policy_core.interfaces import F32, F64, Backend, Tensor
+from policy_core.members.chunk.denoising import Denoiser, Guide
+from policy_core.members.chunk.normalise import ImageNormaliser, Units, VectorNormaliser
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.members.chunk.real_time import PlannedSteps, PrefixGuidance
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.worker import Request
+from policy_core.observation.images import Image, decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkObservation:
+    """What a chunk policy sees at one time.
+
+    `images` are uint8 [height, width, 3] in RGB by the camera's name in the contract; `state`
+    [joints of the state] and `environment` are in the policy's own units, None where it takes none.
+    """
+
+    images: Mapping[str, Image]
+    state: F64 | None = None
+    environment: F64 | None = None
+    earlier: Sequence[ChunkObservation] = ()
+    """Those of the steps before, the oldest first, where the policy gets several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _CameraInput:
+    """A camera's way into the policy's graph."""
+
+    normaliser: ImageNormaliser
+    encoder: tuple[Backend, Tensor] | None
+    """With the array in which it leaves what it made."""
+    tensors: Sequence[Tensor]
+    """Input of the policy's graph, of each observation its part."""
+
+
+class ChunkGraphs:
+    """Runs the encoders of the cameras, one after another, the condition, then the policy's graph.
+
+    Attributes:
+        denoiser: What makes a chunk of noise; None where one run of the graph answers it.
+        normalised: The last chunk [steps, actions] as the network gives it.
+    """
+
+    def __init__(
+        self,
+        contract: ChunkContract,
+        backends: Mapping[str, Backend],
+        denoising_steps: int | None = None,
+    ) -> None:
+        """Tie cameras, vectors and graphs together by name.
+
+        Args:
+            contract: Of the bundle.
+            backends: An opened backend for each graph, by `graphs.NAME`; they stay the caller's.
+            denoising_steps: Of a chunk; those of the contract if None.
+
+        Raises:
+            PolicyError: The policy cannot be run with so many steps.
+        """
+        self._policy = policy = backends[f"graphs.{contract.policy_graph}"]
+        observing = backends[f"graphs.{contract.observing_graph}"]
+        self._condition = None if observing is policy else observing
+        self._cameras = dict[str, _CameraInput]()
+        for name, camera in contract.cameras.items():
+            tensor = observing.inputs[camera.tensor]
+            encoder, buffer = None, tensor
+            if camera.encoder is not None:
+                backend = backends[f"graphs.{camera.encoder}"]
+                (buffer,), (features,) = backend.inputs.values(), backend.outputs.values()
+                encoder = backend, features
+            self._cameras[name] = _CameraInput(
+                normaliser=ImageNormaliser(camera, buffer),
+                encoder=encoder,
+                tensors=_parts(tensor, contract.observation_steps),
+            )
+        self._state = self._environment = None
+        if state := contract.state:
+            self._state = (
+                VectorNormaliser(state.normalisation, len(state.joints)),
+                _parts(observing.inputs[state.tensor], contract.observation_steps),
+            )
+        if outside := contract.environment_state:
+            self._environment = (
+                VectorNormaliser(outside.normalisation, outside.size),
+                _parts(observing.inputs[outside.tensor], contract.observation_steps),
+            )
+        action = contract.action
+        self._action = VectorNormaliser(action.normalisation, len(action.joints))
+        self._chunk = policy.outputs[action.tensor]
+        self._first_row = contract.observation_steps - 1
+        self.denoiser = None
+        if contract.denoising is not None:
+            self.denoiser = Denoiser(contract, policy, denoising_steps)
+        self.normalised: F64 = np.zeros((contract.chunk.size, len(action.joints)))
+
+    def run(
+        self, observation: ChunkObservation, noise: F32 | None = None, guide: Guide | None = None
+    ) -> F64:
+        """Return the chunk [steps, actions] that answers an observation, in the policy's units.
+
+        Args:
+            observation: What the policy sees.
+            noise: What the chunk is made of, of the denoiser's shape, where there is one.
+            guide: Changes its velocities; see `denoising.Guide`.
+
+        Raises:
+            PolicyError: The noise has another shape.
+            BackendError: A runtime failed.
+        """
+        self.write(observation)
+        return self.predict(noise, guide)
+
+    def write(self, observation: ChunkObservation) -> None:
+        """Fill every input that an observation fills; encoders and condition run for that.
+
+        Raises:
+            BackendError: A runtime failed.
+        """
+        for number, one in enumerate((*observation.earlier, observation)):
+            self._write(number, one)
+        if self._condition is not None:
+            self._condition.run()
+            for name, made in self._condition.outputs.items():
+                np.copyto(self._policy.inputs[name], made, casting="same_kind")
+
+    def _write(self, number: int, observation: ChunkObservation) -> None:
+        for name, camera in self._cameras.items():
+            camera.normaliser.apply(observation.images[name])
+            if camera.encoder is not None:
+                backend, features = camera.encoder
+                backend.run()
+                np.copyto(camera.tensors[number], features, casting="same_kind")
+        for vector, values in (
+            (self._state, observation.state),
+            (self._environment, observation.environment),
+        ):
+            if vector is not None:
+                assert values is not None
+                normaliser, tensors = vector
+                tensors[number][...] = normaliser.apply(values)
+
+    def predict(self, noise: F32 | None = None, guide: Guide | None = None) -> F64:
+        """Run the policy's graph on its inputs as they are; return the chunk, as `run`.
+
+        Raises:
+            PolicyError: The noise has another shape.
+            BackendError: The runtime failed.
+        """
+        if self.denoiser is None:
+            self._policy.run()
+            self.normalised = self._chunk[0].astype(np.float64)
+        else:
+            if noise is None:
+                raise PolicyError(
+                    f"noise: expected {list(self.denoiser.noise_shape)}, of which a chunk is made, "
+                    "found none"
+                )
+            rows = self.denoiser.chunk(noise, guide)
+            joints = self.normalised.shape[1]
+            self.normalised = rows[self._first_row :, :joints].astype(np.float64)
+        return self._action.undo(self.normalised)
+
+
+def _parts(tensor: Tensor, observations: int) -> Sequence[Tensor]:
+    """Return the part of an input [1, observations, ...] that belongs to each observation."""
+    return [tensor] if observations == 1 else [tensor[:, each] for each in range(observations)]
+
+
+class Inference:
+    """Decodes the frames, brings the state into the policy's units and runs the graphs."""
+
+    def __init__(
+        self,
+        contract: ChunkContract,
+        backends: Mapping[str, Backend],
+        settings: ChunkSettings | None = None,
+        denoising_steps: int | None = None,
+    ) -> None:
+        """Turn names into indices, once.
+
+        Args:
+            contract: As for `ChunkGraphs`.
+            backends: As for `ChunkGraphs`.
+            settings: Seed of the noise, and how a chunk continues planned steps.
+            denoising_steps: As for `ChunkGraphs`.
+
+        Raises:
+            PolicyError: The policy cannot be run with so many steps.
+        """
+        self._graphs = ChunkGraphs(contract, backends, denoising_steps)
+        self._settings = settings or ChunkSettings()
+        self._random = np.random.default_rng(self._settings.noise_seed)
+        self._rows, self._columns = contract.rows, contract.columns
+        action = contract.action
+        self._action = VectorNormaliser(action.normalisation, len(action.joints))
+        self._state_units: Units | None = None
+        if state := contract.state:
+            self._state_units = Units(contract.units, state.joints)
+            self._joints = [contract.joints.names.index(name) for name in state.joints]
+        outside = contract.environment_state
+        self._environment = f"external:{outside.topic}" if outside else None
+        self._action_units = Units(contract.units, contract.action.joints)
+
+    @property
+    def denoising_steps(self) -> int:
+        """Denoising steps of a chunk; 0 where one run of the graph answers it."""
+        return self._graphs.denoiser.steps if self._graphs.denoiser else 0
+
+    def answer(self, request: Request) -> F64:
+        """Return the chunk that a request asks for, as `run`."""
+        return self.run(request.sensed, request.planned)
+
+    def run(self, sensed: Snapshot, planned: PlannedSteps | None = None) -> F64:
+        """Return the chunk [steps, actions], rad.
+
+        Args:
+            sensed: What it answers.
+            planned: What it continues; None for nothing.
+
+        Raises:
+            RobotError: An image does not decode; the error names its camera.
+            BackendError: A runtime failed.
+        """
+        noise = None
+        if self._graphs.denoiser is not None:
+            noise = self._random.standard_normal(self._graphs.denoiser.noise_shape, np.float32)
+        guide = None if planned is None else self._guide(planned)
+        chunk = self._graphs.run(self._observation(sensed), noise, guide)
+        return self._action_units.to_rad(chunk)
+
+    def _observation(self, sensed: Snapshot) -> ChunkObservation:
+        state = environment = None
+        if self._state_units:
+            state = self._state_units.of_rad(sensed.fields["joint_pos"][self._joints])
+        if self._environment:
+            environment = sensed.fields[self._environment]
+        return ChunkObservation(
+            images={name: _image(name, sensed) for name in sensed.frames},
+            state=state,
+            environment=environment,
+            earlier=[self._observation(one) for one in sensed.earlier],
+        )
+
+    def _guide(self, planned: PlannedSteps) -> PrefixGuidance:
+        settings = self._settings
+        normalised = self._action.apply(self._action_units.of_rad(planned.targets))
+        # Columns that are no joint are 0 in training.
+        more = self._columns - normalised.shape[1]
+        return PrefixGuidance(
+            np.pad(normalised, ((0, 0), (0, more))),
+            planned.delay,
+            self._rows,
+            schedule=settings.prefix_schedule,
+            horizon=settings.execution_horizon,
+            largest_weight=settings.max_guidance_weight,
+        )
+
+
+def _image(name: str, sensed: Snapshot) -> Image:
+    try:
+        return decode(sensed.frames[name])
+    except RobotError as error:
+        raise RobotError(f"camera {name}: {error}") from error

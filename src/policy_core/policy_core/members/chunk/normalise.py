@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Normalisation of images and vectors, and the units in which a policy counts joints."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from policy_core.bundle.chunk_contract import Camera, JointUnit, Scaling
+from policy_core.interfaces import F32, F64, Tensor
+from policy_core.observation.images import Image
+
+
+class VectorNormaliser:
+    """Normalises vectors, and brings normalised ones back."""
+
+    def __init__(self, scaling: Scaling, size: int) -> None:
+        """Compute scale and offset [size]; `scaling` holds as many statistics."""
+        self._scale, self._offset = _forward(scaling, size)
+        self._back_scale, self._back_offset = _back(scaling, size)
+
+    def apply(self, values: F64) -> F64:
+        """Return values [..., size] as the network takes them."""
+        return values * self._scale + self._offset
+
+    def undo(self, values: F64) -> F64:
+        """Return the values [..., size] that a network's outputs mean."""
+        return values * self._back_scale + self._back_offset
+
+
+class ImageNormaliser:
+    """Writes images of one camera into the input of a graph."""
+
+    def __init__(self, camera: Camera, out: Tensor) -> None:
+        """Prepare the tables.
+
+        Args:
+            camera: Its size and its statistics.
+            out: The backend's buffer [1, 3, height, width], float32 or float16; uint8 for images
+                as they are.
+        """
+        self._size = camera.width, camera.height
+        self._tables = image_tables(camera.normalisation)
+        self._out = out[0]
+        self._is_raw = out.dtype == np.uint8
+        shape = (camera.height, camera.width)
+        self._channels = [np.zeros(shape, np.uint8) for _ in range(3)]
+        # OpenCV writes into an array only if it is one that it would have made itself.
+        self._direct = out.dtype == np.float32 and out.flags.c_contiguous
+        self._planes: F32 = np.zeros((3, *shape), np.float32) if not self._direct else out[0]
+
+    def apply(self, image: Image) -> None:
+        """Write an image [h, w, 3]; one of another size is stretched to the camera's."""
+        if image.shape[:2] != self._size[::-1]:
+            image = resized(image, self._size)
+        if self._is_raw:
+            np.copyto(self._out, image.transpose(2, 0, 1))
+            return
+        cv2.split(image, self._channels)
+        for channel, table, plane in zip(self._channels, self._tables, self._planes, strict=True):
+            cv2.LUT(channel, table, plane)
+        if not self._direct:
+            self._out[:] = self._planes
+
+
+def image_tables(scaling: Scaling) -> F32:
+    """Return what the network takes for each value of a pixel [3 channels, 256]."""
+    scale, offset = _forward(scaling, 3)
+    values = np.arange(256) / 255.0
+    return (values * scale[:, np.newaxis] + offset[:, np.newaxis]).astype(np.float32)
+
+
+def resized(image: Image, size: tuple[int, int]) -> Image:
+    """Return an image stretched to width and height, averaged over areas where that is smaller."""
+    height, width = image.shape[:2]
+    smaller = size[0] <= width and size[1] <= height
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+
+
+def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
+    """Return scale and offset of the contract's formula."""
+    if scaling.mode == "mean_std":
+        scale = 1.0 / (np.array(scaling.std) + scaling.eps)
+        return scale, -np.array(scaling.mean) * scale
+    if scaling.mode == "min_max":
+        scale = 2.0 / _range(scaling)
+        return scale, -np.array(scaling.min) * scale - 1.0
+    return np.ones(size), np.zeros(size)
+
+
+def _back(scaling: Scaling, size: int) -> tuple[F64, F64]:
+    """Return scale and offset of the way back, which knows no eps for mean and deviation."""
+    if scaling.mode == "mean_std":
+        return np.array(scaling.std), np.array(scaling.mean)
+    if scaling.mode == "min_max":
+        half = _range(scaling) / 2.0
+        return half, np.array(scaling.min) + half
+    return np.ones(size), np.zeros(size)
+
+
+def _range(scaling: Scaling) -> F64:
+    found = np.array(scaling.max) - np.array(scaling.min)
+    return np.where(found == 0.0, scaling.eps, found)
+
+
+class Units:
+    """Converts positions of joints; each joint's values are an affine function of its angle."""
+
+    def __init__(self, units: Mapping[str, JointUnit], joints: Sequence[str]) -> None:
+        """Compute the factors for `joints`, in this order."""
+        factors = [_factors(units[joint]) for joint in joints]
+        self._scale: F64 = np.array([scale for scale, _ in factors])
+        self._zero_rad: F64 = np.array([zero_rad for _, zero_rad in factors])
+
+    def of_rad(self, position_rad: F64) -> F64:
+        """Return positions [..., joints] in the policy's units."""
+        return (position_rad - self._zero_rad) * self._scale
+
+    def to_rad(self, values: F64) -> F64:
+        """Return positions [..., joints] in rad of those in the policy's units."""
+        return values / self._scale + self._zero_rad
+
+
+def _factors(unit: JointUnit) -> tuple[float, float]:
+    """Return units per rad, and the position that counts 0."""
+    if unit.unit == "radians":
+        return float(unit.sign), unit.zero_rad
+    if unit.unit == "degrees":
+        return unit.sign * 180.0 / np.pi, unit.zero_rad
+    low, high = unit.low_rad, unit.high_rad
+    assert low is not None  # the contract was validated
+    assert high is not None
+    if unit.unit == "range_0_100":
+        return 100.0 / (high - low), low
+    return 200.0 / (high - low), (low + high) / 2.0

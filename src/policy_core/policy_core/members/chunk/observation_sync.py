@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the robot sensed at one time: a frame of each camera, and the state of that time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from policy_core.bundle.chunk_contract import Camera, ChunkContract
+from policy_core.bundle.state_fields import LEADER_POS
+from policy_core.errors import NoTargetError
+from policy_core.interfaces import F64
+from policy_core.observation.freshness import Input
+from policy_core.observation.images import Frame
+from policy_core.observation.pairing import ObservationAssembler, RecentMessages
+from policy_core.observation.state import StateVector
+
+JOINTS = "joint_states"
+"""The input with the measured positions."""
+_COMPARED = 1000
+"""Bytes of a frame that are compared with those of the one before; all would cost a millisecond.
+The noise of a real camera changes most of them from frame to frame."""
+_FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
+"""So many equal frames, while a joint moves so far, are not what a camera sees."""
+
+
+class FrameBuffer:
+    """Takes the frames of one camera, not decoded, and notices that they do not change."""
+
+    def __init__(self, camera: Camera, recent: RecentMessages) -> None:
+        """Put the frames into `recent`."""
+        self.camera = camera
+        self._recent = recent
+        self._forget_content()
+
+    def _forget_content(self) -> None:
+        self._content, self.repeats = b"", 0
+        """Of the newest frame, and how many before it were the same."""
+        self._changed_ns: int | None = None
+        self._repeated_s = 0.0
+        self._seen_from, self._moved_rad = np.zeros(0), 0.0
+
+    def add(self, frame: Frame, time_ns: int) -> None:
+        """Take a new frame.
+
+        Args:
+            frame: What `frame_of` made of a message for `camera`.
+            time_ns: When it was taken, as far as that is known: the input's `measured_ns`.
+        """
+        self._recent.add(time_ns, frame)
+        pixels = np.frombuffer(frame.data, np.uint8)
+        content = pixels[:: max(1, pixels.size // _COMPARED)].tobytes()
+        self.repeats = self.repeats + 1 if content == self._content else 0
+        self._content = content
+        if self._changed_ns is None or not self.problem:
+            self._changed_ns = time_ns
+        self._repeated_s = 1e-9 * (time_ns - self._changed_ns)
+
+    def note_joints(self, joint_pos: F64) -> None:
+        """Note where the joints [joints] are while the policy runs, rad."""
+        if self.repeats == 0 or not self._seen_from.size:
+            self._seen_from, self._moved_rad = joint_pos.copy(), 0.0
+        else:
+            moved_rad = float(np.abs(joint_pos - self._seen_from).max())
+            self._moved_rad = max(self._moved_rad, moved_rad)
+
+    @property
+    def problem(self) -> str:
+        """Why its frames are not to be believed, though they come; empty where nothing is wrong.
+
+        A driver or a converter may repeat one image under stamps that rise.
+        """
+        if self.repeats < _FROZEN_FRAMES or self._moved_rad < _FROZEN_RAD:
+            return ""
+        return (
+            f"expected images that change while the robot moves, found {self.repeats + 1} "
+            f"equal ones while a joint moved by {self._moved_rad:.2f} rad; is the camera or "
+            "its driver frozen?"
+        )
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether that has lasted for longer than the contract lets it."""
+        limit_s = self.camera.camera_frozen_s
+        return limit_s is not None and self._repeated_s > limit_s and bool(self.problem)
+
+    def clear(self) -> None:
+        """Forget all frames, after a clock reset."""
+        self._recent.clear()
+        self._forget_content()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """What was sensed at `time_ns`: frames by camera, fields of the state as it was then."""
+
+    time_ns: int
+    frames: Mapping[str, Frame]
+    fields: Mapping[str, F64]
+    """Copies, rad for `joint_pos`."""
+    earlier: tuple[Snapshot, ...] = ()
+    """Those of the steps before, the oldest first, where the policy gets several observations."""
+
+
+class ObservationSync:
+    """Brings together what belongs to one time; all methods belong to the tick's thread."""
+
+    def __init__(
+        self, contract: ChunkContract, state: StateVector, inputs: Mapping[str, Input]
+    ) -> None:
+        """Prepare a buffer per camera.
+
+        Args:
+            contract: Names the cameras, and states the rule.
+            state: Is filled elsewhere, before each `record_state`.
+            inputs: Ages of what fills the state.
+        """
+        self._fields = {
+            name: name.partition("external:")[2] or JOINTS
+            for name in state.slices
+            if name != LEADER_POS  # no policy sees the leader
+        }
+        self._cameras = {name: f"camera {name}" for name in contract.cameras}
+        self._assembler = ObservationAssembler(
+            contract.pairing, list(self._cameras.values()), list(self._fields.values())
+        )
+        recent = self._assembler.inputs
+        self.frames: Mapping[str, FrameBuffer] = {
+            name: FrameBuffer(contract.cameras[name], recent[entry])
+            for name, entry in self._cameras.items()
+        }
+        self._joint_pos = state["joint_pos"]
+        self._period_ns = contract.period_ns
+        self._steps = deque[tuple[int, Snapshot]](maxlen=contract.observation_steps - 1)
+        """Tick's time and observation of the steps before this one."""
+        self._newest: tuple[int, Snapshot] | None = None
+        self._measured = [
+            (state[field], inputs[name], recent[name]) for field, name in self._fields.items()
+        ]
+
+    def record_state(self, now_ns: int) -> None:
+        """Note the state of this tick, with the times at which it was measured."""
+        for values, entry, recent in self._measured:
+            measured_ns = entry.measured_ns
+            recent.add(now_ns if measured_ns is None else measured_ns, values.copy())
+        for buffer in self.frames.values():
+            buffer.note_joints(self._joint_pos)
+        if self._steps.maxlen:
+            self._record_step(now_ns)
+
+    def require_sight(self) -> None:
+        """Do nothing while all cameras see.
+
+        Raises:
+            NoTargetError: One has repeated an image for too long while the robot moved.
+        """
+        for name, buffer in self.frames.items():
+            if buffer.is_frozen:
+                raise NoTargetError(f"{self._cameras[name]}: {buffer.problem}")
+
+    def snapshot(self, now_ns: int) -> Snapshot:
+        """Return the newest observation, with those of the steps before it.
+
+        Of steps that are not known the first known one takes the place, as in LeRobot.
+
+        Raises:
+            NoTargetError: A camera has no frame, or none near enough to the others'.
+        """
+        if not self._steps.maxlen:
+            return self._observe(now_ns)
+        if self._newest is None or self._newest[0] != now_ns:
+            # The step could not be recorded: observing again says why.
+            return self._with_earlier(self._observe(now_ns))
+        return self._with_earlier(self._newest[1])
+
+    def forget_steps(self) -> None:
+        """Forget the observations of the steps before, where a run begins."""
+        self._steps.clear()
+        self._newest = None
+
+    def _record_step(self, now_ns: int) -> None:
+        """Keep what is observed in this tick; one step is lost where nothing can be."""
+        if self._newest is not None:
+            if now_ns - self._newest[0] > 1.5 * self._period_ns:
+                # Ticks were left out, as in HOLD without measurements: these are no neighbours.
+                self._steps.clear()
+            elif now_ns != self._newest[0]:
+                self._steps.append(self._newest)
+        try:
+            self._newest = now_ns, self._observe(now_ns)
+        except NoTargetError:
+            self.forget_steps()
+
+    def _with_earlier(self, newest: Snapshot) -> Snapshot:
+        known = [step for _, step in self._steps]
+        missing = (self._steps.maxlen or 0) - len(known)
+        first = known[0] if known else newest
+        return replace(newest, earlier=(*[first] * missing, *known))
+
+    def _observe(self, now_ns: int) -> Snapshot:
+        time_ns, messages = self._assembler.observe(now_ns)
+        return Snapshot(
+            time_ns=time_ns,
+            frames={name: messages[entry] for name, entry in self._cameras.items()},
+            fields={name: messages[entry] for name, entry in self._fields.items()},
+        )

@@ -1,0 +1,325 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk policy in the control path: each tick takes a step of a chunk, none waits for one."""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.errors import BackendError, NoTargetError, RobotError
+from policy_core.guard.bounds import FIRST_AWAITED, Rule, healthy_of
+from policy_core.interfaces import F64, JointTargets, Kind
+from policy_core.latency import LatencyWindow
+from policy_core.members.chunk.observation_sync import ObservationSync, Snapshot
+from policy_core.members.chunk.oscillation import Oscillation
+from policy_core.members.chunk.queue import ChunkQueue, RealTimeQueue, TickCounter
+from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps
+from policy_core.members.chunk.worker import Outcome, Request, Worker
+
+_CHUNKS = 16
+"""Finished ones that wait to be published; far more than are made between two ticks."""
+
+_EXPECTED = (BackendError, RobotError, NoTargetError)
+"""How an inference may fail; the steps that are left are executed nevertheless."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InferredChunk:
+    """What an inference gave, for observers, which only read it.
+
+    `targets` [steps, actions] are in rad and answer `sensed`; step k is meant for `time_ns` + k
+    periods, where `time_ns` is the observation's on the clock of the ticks, and for the tick
+    `first_tick` + k of those that `ChunkPolicy.tick` counts. The chunk arrived in `tick`.
+    """
+
+    sequence: int
+    time_ns: int
+    targets: F64
+    sensed: Snapshot
+    first_tick: int
+    tick: int
+
+
+class ChunkPolicy:
+    """Asks a worker for chunks and executes them; `reset` makes those under way void."""
+
+    change = ""
+
+    def __init__(
+        self,
+        contract: ChunkContract,
+        queue: ChunkQueue,
+        worker: Worker,
+        sync: ObservationSync,
+        joint_pos: F64,
+        clock: Callable[[], int],
+        expected_s: float = 0.0,
+    ) -> None:
+        """Tie the parts together.
+
+        Args:
+            contract: States rate and actions.
+            queue: Decides what is executed, and when a chunk is asked for.
+            worker: Computes chunks.
+            sync: What the policy sees.
+            joint_pos: The field of the state [joints], rad.
+            clock: That of the ticks.
+            expected_s: How long an inference takes, until that is known.
+        """
+        self.action = ChunkCommand(contract)
+        self.begins = True
+        self.chunks = deque[InferredChunk](maxlen=_CHUNKS)
+        """Finished ones, the oldest first, to be popped from the left."""
+        self.latency = LatencyWindow()
+        """How long inferences took: decoding and all graphs."""
+        self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
+        """Whether the arm swings about one position."""
+        self._queue, self._worker, self._sync = queue, worker, sync
+        self._joint_pos, self._clock = joint_pos, clock
+        self._delay = ExecutedDelay(math.ceil(expected_s * contract.rate_hz))
+        self._period_ns = contract.period_ns
+        self._ticks = TickCounter(contract.period_ns)
+        self._generation, self._sequence = 0, 0
+        self._executed = deque[tuple[int, int]](maxlen=2 * contract.chunk.size)
+        """Time and number of the last ticks, the oldest first, without those that were held."""
+        self.target: F64 = self.action.target
+        """What the queue gave last, before any bound [actions], rad."""
+        self._start()
+
+    def _start(self) -> None:
+        self._queue.reset()
+        self._ticks.reset()
+        self.tick = 0
+        """Number of the last tick in which a target was asked for; steps are counted by it."""
+        self._now_ns = 0
+        self._executed.clear()
+        self._sync.forget_steps()
+        self._blind: NoTargetError | None = None
+        self._failure: BackendError | RobotError | NoTargetError | None = None
+
+    def reset(self) -> None:
+        """Start clean: no chunk is known, and what is being computed will be of no use."""
+        self._generation += 1
+        self._worker.forget()
+        self.oscillation.restart()
+        self._start()
+        self.begins = True
+        self.action.restart()
+
+    def pause(self, duration_ns: int) -> None:
+        """Let no step pass in a time in which the arm was held."""
+        self._ticks.pause(duration_ns)
+
+    def stand_by(self) -> int:
+        """Observe in a tick that a person decides, and drop what arrives; return its time, ns."""
+        self._now_ns = self._clock()
+        self._sync.record_state(self._now_ns)
+        self._collect()
+        return self._now_ns
+
+    @property
+    def problem(self) -> str:
+        """What keeps the next chunk away, empty where nothing does; steps may be left."""
+        return str(self._blind or self._failure or "")
+
+    @property
+    def left(self) -> int:
+        """For how many ticks from the last one on there are targets."""
+        return self._queue.left(self.tick)
+
+    def infer(self) -> bool:
+        """Find the target of this tick; return False where a chunk or the target is not finite.
+
+        Raises:
+            NoTargetError: No chunk has a step for this tick, or a camera is frozen; says why.
+            BackendError: The same, because a runtime failed.
+        """
+        self._now_ns = self._clock()
+        self.tick = max(self.tick, self._ticks.number(self._now_ns))
+        self.begins = not self._executed
+        self._sync.record_state(self._now_ns)
+        # No step of a chunk is executed blindly, however many are left.
+        self._sync.require_sight()
+        if not self.begins:
+            self.oscillation.add(self._joint_pos, self.action.command)
+        finite = self._collect()
+        if finite and self._queue.wants_chunk(self.tick) and not self._worker.busy:
+            self._ask()
+            finite = self._collect()
+        if not finite:
+            return False
+        target = self._queue.target(self.tick)
+        if target is None:
+            raise self._nothing()
+        self.target = target
+        return bool(np.isfinite(target).all())
+
+    def commit(self) -> F64:
+        """Execute the target; return the command [joints], rad."""
+        self.action.set(self.target, self._joint_pos)
+        self._queue.advance(self.tick)
+        self._executed.append((self._now_ns, self.tick))
+        return self.action.command
+
+    def _ask(self) -> None:
+        self._blind = None
+        try:
+            sensed = self._sync.snapshot(self._now_ns)
+        except NoTargetError as error:
+            self._blind = error
+        else:
+            self._worker.ask(
+                Request(
+                    sensed=sensed,
+                    generation=self._generation,
+                    asked_ns=self._now_ns,
+                    planned=self._planned(sensed),
+                )
+            )
+
+    def _planned(self, sensed: Snapshot) -> PlannedSteps | None:
+        """Return what the chunk of an observation is to continue; None where nothing is planned."""
+        if not isinstance(self._queue, RealTimeQueue):
+            return None
+        passed = self._passed(sensed.time_ns)
+        targets = self._queue.planned(self.tick - passed)
+        if targets is None:
+            return None
+        return PlannedSteps(targets=targets, delay=max(passed, self._delay.steps))
+
+    def _collect(self) -> bool:
+        """Take what the worker has finished; return whether all of it is finite.
+
+        Raises:
+            BaseException: An inference ended in a way that is a fault of ours, as it was raised.
+        """
+        while (outcome := self._worker.take(self._now_ns)) is not None:
+            if outcome.request.generation != self._generation:
+                continue
+            self.latency.add(outcome.ended_ns - outcome.began_ns)
+            if outcome.error is not None and not isinstance(outcome.error, _EXPECTED):
+                raise outcome.error
+            self._failure = outcome.error
+            if outcome.chunk is None:
+                continue
+            if not np.isfinite(outcome.chunk).all():
+                return False
+            self._accept(outcome, outcome.chunk)
+        return True
+
+    def _accept(self, outcome: Outcome, chunk: F64) -> None:
+        time_ns = outcome.request.sensed.time_ns
+        passed = self._passed(time_ns)
+        first_tick = self.tick - passed
+        if outcome.request.planned is not None:
+            self._delay.add(passed)
+        self._queue.add(chunk, first_tick, self.tick, self.action.target)
+        if self._queue.left(self.tick) == 0:
+            self._failure = NoTargetError(
+                f"inference takes {(outcome.ended_ns - outcome.began_ns) * 1e-6:.0f} ms: when the "
+                f"chunk came, {passed} steps had passed, which is all that is executed of one"
+            )
+        self.chunks.append(
+            InferredChunk(
+                sequence=self._sequence,
+                time_ns=time_ns,
+                targets=chunk,
+                sensed=outcome.request.sensed,
+                first_tick=first_tick,
+                tick=self.tick,
+            )
+        )
+        self._sequence += 1
+
+    def _passed(self, time_ns: int) -> int:
+        """Return how many steps were executed, or due, since the tick nearest to a time."""
+        if not self._executed or self._executed[-1][0] < time_ns:
+            # A robot that has held its pose since then is where it was seen.
+            return 0
+        nearest = self.tick
+        for now_ns, tick in reversed(self._executed):
+            if now_ns < time_ns - self._period_ns // 2:
+                break
+            nearest = tick
+        return self.tick - nearest
+
+    def _nothing(self) -> BackendError | NoTargetError:
+        """Return why there is no target."""
+        if self._blind is not None:
+            return NoTargetError(str(self._blind))
+        failure = self._failure
+        if isinstance(failure, BackendError):
+            return BackendError(str(failure))
+        if failure is not None:
+            return NoTargetError(str(failure))
+        if not self._executed:
+            return NoTargetError(FIRST_AWAITED)
+        took_s = self.latency.summary().p50_s
+        return NoTargetError(
+            f"no step is left, and the next chunk is not there yet: inference "
+            f"takes {took_s * 1e3:.0f} ms"
+        )
+
+
+class ChunkCommand:
+    """Positions [joints] in contract order, rad; joints without an action stay where they are."""
+
+    def __init__(self, contract: ChunkContract) -> None:
+        """Turn names into indices, once."""
+        joints, names = contract.joints, contract.joints.names
+        self._pose: F64 = contract.stand.position
+        self.command: F64 = self._pose.copy()
+        self.gains: F64 = np.stack([joints.stiffness, joints.damping])
+        self.healthy = healthy_of(contract)
+        self.is_rescaled = False
+        self.kinds = [Kind.POSITION] * len(names)
+        self.clipped: tuple[str, ...] = ()
+        action = contract.action
+        self._joints = [names.index(name) for name in action.joints]
+        speed = joints.velocity_limit[self._joints]
+        self._stride: F64 = speed / contract.rate_hz
+        self._reach: F64 | None = None
+        if action.max_relative_target is not None:
+            self._reach = action.max_relative_target
+
+    @property
+    def target(self) -> F64:
+        """The last command as a copy in the order of the actions, rad; the guard may change it."""
+        return self.command[self._joints]
+
+    def restart(self) -> None:
+        """Take the stand pose for the last command, which it is where RUN begins."""
+        self.command[:] = self._pose
+
+    def set(self, target: F64, joint_pos: F64) -> None:
+        """Command a target [actions], or what is near enough to it.
+
+        Args:
+            target: Finite, rad.
+            joint_pos: The measured positions [joints], rad.
+        """
+        self.clipped = ()
+        if self._reach is not None:
+            target = self._within(self._reach, joint_pos, target, Rule.RELATIVE_TARGET)
+        # Last, so that nothing makes a target jump, whatever is measured.
+        target = self._within(self._stride, self.command, target, Rule.TARGET_SPEED)
+        self.command[self._joints] = target
+
+    def _within(self, distance: F64, centre: F64, target: F64, rule: Rule) -> F64:
+        """Return the target [actions] no further than this from positions [joints]."""
+        near = centre[self._joints]
+        found: F64 = np.clip(target, near - distance, near + distance)
+        if (found != target).any():
+            self.clipped += (rule.value,)
+        return found
+
+    def fill(self, targets: JointTargets) -> None:
+        """Write command and gains into the targets."""
+        targets.position[:] = self.command
+        targets.velocity[:] = 0.0
+        targets.effort[:] = 0.0
+        targets.block[3:5] = self.gains

@@ -1,0 +1,295 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which step of which chunk is executed at a tick; one class for each way to do it.
+
+Ticks are numbered, so that each step of a chunk belongs to one tick, whatever a tick's jitter.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from policy_core.interfaces import F64
+
+
+class ChunkQueue(Protocol):
+    """Gives one target [actions] per tick."""
+
+    memory: int
+    """For how many ticks after a chunk came targets depend on chunks before it."""
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Take a new chunk.
+
+        Args:
+            chunk: Targets [steps, actions], finite, the queue's from now on.
+            first_tick: Tick that its first step is meant for, at most `now_tick`.
+            now_tick: The next one that is executed.
+            last_target: What was commanded last [actions].
+        """
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return whether inference should begin at this tick."""
+
+    def target(self, tick: int) -> F64 | None:
+        """Return what is meant for a tick, None where there is nothing."""
+
+    def advance(self, tick: int) -> None:
+        """Note that the target of this tick was executed."""
+
+    def left(self, tick: int) -> int:
+        """Return for how many ticks from this one on there are targets."""
+
+
+class SynchronousQueue:
+    """Executes the first steps of a chunk one by one, then asks for the next: LeRobot's way.
+
+    As `select_action` of LeRobot's ACTPolicy with `n_action_steps`. The next chunk is asked for
+    only when none is left, so nothing can be executed while it is computed.
+    """
+
+    memory = 0
+
+    def __init__(self, steps: int) -> None:
+        """Execute so many steps of each chunk."""
+        self._steps = steps
+        self._queue = deque[F64]()
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+        self._queue.clear()
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Take the chunk's first steps, whenever it comes."""
+        self._queue.extend(chunk[: self._steps])
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return whether the queue is empty."""
+        return not self._queue
+
+    def target(self, tick: int) -> F64 | None:
+        """Return the next step, whichever tick it is."""
+        return self._queue[0] if self._queue else None
+
+    def advance(self, tick: int) -> None:
+        """Drop the step that was executed."""
+        self._queue.popleft()
+
+    def left(self, tick: int) -> int:
+        """Return how many steps are queued."""
+        return len(self._queue)
+
+
+class _Plan(ABC):
+    """Targets of ticks that follow one another; the next chunk is asked for before they end."""
+
+    def __init__(self, steps: int, refill_threshold: float) -> None:
+        """Prepare an empty queue.
+
+        Args:
+            steps: How many steps of a chunk may be executed.
+            refill_threshold: Share of them below which the next chunk is asked for.
+        """
+        self._steps, self._refill_below = steps, refill_threshold * steps
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+        self._plan: F64 | None = None
+        self._first_tick = 0
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return whether the share that is left is below the threshold."""
+        left = self.left(tick)
+        return left == 0 or left < self._refill_below
+
+    def target(self, tick: int) -> F64 | None:
+        """Return the step that is meant for a tick."""
+        if self._plan is None or not self.left(tick):
+            return None
+        target: F64 = self._plan[max(0, tick - self._first_tick)]
+        return target
+
+    def advance(self, tick: int) -> None:  # noqa: B027  # nothing to do is right for both
+        """Do nothing: ticks pass by themselves."""
+
+    @abstractmethod
+    def left(self, tick: int) -> int:
+        """Return for how many ticks from this one on there are targets."""
+
+
+class AsynchronousQueue(_Plan):
+    """Executes the newest chunk, and asks for the next one while there are steps left.
+
+    Of a chunk that comes, the steps whose ticks have passed are dropped. Over the next `fade`
+    ticks its targets take the place of those that were planned until then, linearly; grippers
+    change at once, since halfway between open and closed is nowhere.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        refill_threshold: float,
+        fade: int,
+        grippers: Sequence[int],
+        *,
+        realign: bool = False,
+    ) -> None:
+        """Prepare an empty queue.
+
+        Args:
+            steps: How many steps of a chunk may be executed.
+            refill_threshold: Share of them below which the next chunk is asked for.
+            fade: Ticks of a fade.
+            grippers: Columns of a chunk that neither fade nor are shifted.
+            realign: Whether a chunk is shifted to begin at the last target.
+        """
+        super().__init__(steps, refill_threshold)
+        # Of the new chunk; the one after these would be 1.
+        self._shares = np.arange(1, fade + 1, dtype=np.float64)[:, np.newaxis] / (fade + 1)
+        self._grippers, self._realign = list(grippers), realign
+        self.memory = fade
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Plan the chunk's steps from this tick on; nothing changes where all have passed."""
+        new = chunk[max(0, now_tick - first_tick) : self._steps].copy()
+        if len(new) == 0:
+            return
+        grippers = new[:, self._grippers]
+        if self._realign:
+            new += last_target - new[0]
+        if self._plan is not None:
+            shares = self._shares[: len(new)]
+            ticks = now_tick - self._first_tick + np.arange(len(shares))
+            # Where the old plan has ended, its last target is held.
+            old = self._plan.take(ticks, axis=0, mode="clip")
+            new[: len(shares)] *= shares
+            new[: len(shares)] += (1.0 - shares) * old
+        new[:, self._grippers] = grippers
+        self._plan, self._first_tick = new, now_tick
+
+    def left(self, tick: int) -> int:
+        """Return how many steps from this tick on are planned."""
+        end = self._first_tick + len(self._plan) if self._plan is not None else tick
+        return max(0, end - tick)
+
+
+class RealTimeQueue(_Plan):
+    """Executes the newest chunk, which was made to continue the one before, without a fade.
+
+    It keeps what was executed since a chunk's first step too, since the observation of the next
+    one may be older than the tick that asks for it.
+    """
+
+    memory = 0
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Execute the chunk from this tick on; nothing changes where its steps have passed."""
+        passed = max(0, now_tick - first_tick)
+        if passed >= self._steps:
+            return
+        executed = self.planned(first_tick)
+        plan = chunk.copy()
+        if executed is not None:
+            executed = executed[:passed]
+            plan[: len(executed)] = executed
+        self._plan, self._first_tick = plan, first_tick
+
+    def left(self, tick: int) -> int:
+        """Return how many steps from this tick on are executed unless a chunk comes."""
+        return 0 if self._plan is None else max(0, self._first_tick + self._steps - tick)
+
+    def planned(self, first_tick: int) -> F64 | None:
+        """Return the targets from a tick on [steps, actions], to the chunk's end; None for none.
+
+        Where the tick lies before the chunk, its first target stands for what was before.
+        """
+        if self._plan is None:
+            return None
+        ticks = np.arange(first_tick, self._first_tick + len(self._plan)) - self._first_tick
+        return self._plan.take(ticks, axis=0, mode="clip") if len(ticks) else None
+
+
+class EnsembleQueue:
+    """Executes the weighted mean of what all chunks say of a tick, and asks for one at each tick.
+
+    The weights are exp(-coefficient i), i = 0 for the oldest chunk: temporal ensembling, section
+    IV of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
+    """
+
+    def __init__(self, size: int, coefficient: float) -> None:
+        """Prepare for chunks of this size."""
+        self.memory = size
+        self._exponents: F64 = -coefficient * np.arange(size, dtype=np.float64)
+        self._chunks = deque[tuple[int, F64]](maxlen=size)
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+        self._chunks.clear()
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Let the chunk take part."""
+        self._chunks.append((first_tick, chunk))
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return that it does."""
+        return True
+
+    def target(self, tick: int) -> F64 | None:
+        """Return the mean."""
+        said = [chunk[tick - first] for first, chunk in self._chunks if tick - first < len(chunk)]
+        if not said:
+            return None
+        exponents = self._exponents[: len(said)]
+        # The largest is 1: none overflows, and they are never all 0.
+        weights: F64 = np.exp(exponents - exponents.max())
+        mean: F64 = np.average(said, axis=0, weights=weights)
+        return mean
+
+    def advance(self, tick: int) -> None:
+        """Do nothing: ticks pass by themselves."""
+
+    def left(self, tick: int) -> int:
+        """Return how many steps from this tick on a chunk says something of."""
+        return max((0, *(first + len(chunk) - tick for first, chunk in self._chunks)))
+
+
+_EARLY = 0.25
+"""Share of a period by which a tick may come early; it may come late by the rest."""
+
+
+class TickCounter:
+    """Finds the tick of a time, with jitter and after ticks that were left out.
+
+    Late ticks are common and early ones are not, so the earliest phase seen is the true one.
+    """
+
+    def __init__(self, period_ns: int) -> None:
+        """Begin with the next time that is asked for."""
+        self._period_ns = period_ns
+        self.reset()
+
+    def reset(self) -> None:
+        """Count the next time that is asked for as 0."""
+        self._start_ns: int | None = None
+
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which no tick passes."""
+        if self._start_ns is not None:
+            self._start_ns += duration_ns
+
+    def number(self, now_ns: int) -> int:
+        """Return the number of the tick at this time."""
+        if self._start_ns is None:
+            self._start_ns = now_ns
+        elapsed_ns = now_ns - self._start_ns
+        number = math.floor(elapsed_ns / self._period_ns + _EARLY)
+        self._start_ns = min(self._start_ns, now_ns - number * self._period_ns)
+        return number

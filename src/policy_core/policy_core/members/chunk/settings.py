@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How chunks are executed: what an operator may choose."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from policy_core.bundle.chunk_contract import LARGEST_ENSEMBLE_COEFF, ChunkContract
+from policy_core.errors import PolicyError
+from policy_core.members.chunk.real_time import PREFIX_SCHEDULES, PrefixSchedule
+
+ChunkMode = Literal["synchronous", "asynchronous", "ensemble", "rtc"]
+CHUNK_MODES: tuple[str, ...] = get_args(ChunkMode)
+_LONGEST_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkSettings:
+    """How chunks are executed; see docs/act.md."""
+
+    mode: ChunkMode = "asynchronous"
+    steps: int | None = None
+    """How many steps of a chunk are executed at most; None: as many as the contract says."""
+    refill_threshold: float = 0.5
+    """asynchronous, rtc: the next chunk is asked for once less than this share of the steps is
+    left."""
+    fade_s: float = 0.2
+    """asynchronous: time over which the old chunk's targets become the new one's."""
+    realign: bool = False
+    """asynchronous: shift a new chunk so that it begins at the last command."""
+    ensemble_coeff: float | None = None
+    """ensemble: coefficient of the weights; None: the contract's."""
+    prefix_schedule: PrefixSchedule = "linear"
+    """rtc: how the weight of the planned steps falls, from the delay to the horizon."""
+    execution_horizon: int | None = None
+    """rtc: step of a new chunk from which on it is free; None: as many as are planned."""
+    max_guidance_weight: float = 10.0
+    """rtc: largest weight of the correction."""
+    time_budget_s: float | None = None
+    """flow, diffusion: time that a chunk may take; fewer denoising steps than the contract's are
+    made where more would take longer. None: the contract's steps."""
+    noise_seed: int = 0
+    """flow, diffusion: of the noise that chunks are made of."""
+    handover_s: float | None = None
+    """takeover: time over which policy and person are blended into each other; None: no person
+    may take over."""
+    leader_tolerance_rad: float | None = None
+    """takeover: largest distance of a joint of the leader from the arm's command at which a person
+    gets the arm; None as `handover_s`."""
+    simulated_latency_s: float = 0.0
+    """How long inference takes in simulated time."""
+
+
+def steps_of(settings: ChunkSettings, contract: ChunkContract) -> int:
+    """Return how many steps of a chunk are executed at most.
+
+    Raises:
+        PolicyError: A chunk has fewer, or it is not a number of steps.
+    """
+    steps = contract.chunk.steps if settings.steps is None else settings.steps
+    if not 1 <= steps <= contract.chunk.size:
+        raise PolicyError(
+            f"steps to execute: expected 1 to {contract.chunk.size}, the steps of a "
+            f"chunk of {contract.name}, found {steps}"
+        )
+    return steps
+
+
+def ensemble_coeff_of(settings: ChunkSettings, contract: ChunkContract) -> float:
+    """Return the coefficient of temporal ensembling.
+
+    Raises:
+        PolicyError: Neither the settings nor the contract have one, or it is out of bounds.
+    """
+    for coefficient in (settings.ensemble_coeff, contract.chunk.ensemble_coeff):
+        if coefficient is None:
+            continue
+        if not abs(coefficient) <= LARGEST_ENSEMBLE_COEFF:
+            raise PolicyError(
+                f"ensemble_coeff: expected {-LARGEST_ENSEMBLE_COEFF:g} to "
+                f"{LARGEST_ENSEMBLE_COEFF:g}, found {coefficient:g}"
+            )
+        return coefficient
+    raise PolicyError(
+        f"mode ensemble: expected a coefficient, found none in chunk.ensemble_coeff "
+        f"of the policy.yaml of {contract.name}; set it there (the paper's is "
+        "0.01), or choose another mode"
+    )
+
+
+def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
+    """Raise PolicyError unless these settings fit this policy.
+
+    Raises:
+        PolicyError: With the first thing that does not fit.
+    """
+    if settings.mode not in CHUNK_MODES:
+        raise PolicyError(
+            f"mode: expected one of {', '.join(CHUNK_MODES)}, found {settings.mode!r}"
+        )
+    steps_of(settings, contract)
+    if settings.mode == "ensemble":
+        ensemble_coeff_of(settings, contract)
+    if settings.mode == "rtc":
+        _check_real_time(settings, contract)
+    if settings.time_budget_s is not None and contract.denoising is None:
+        raise PolicyError(
+            f"time_budget_s: expected a policy that makes chunks in denoising steps, found "
+            f"{contract.name}, whose chunk is one run of its graph; leave it out"
+        )
+    if not 0.0 <= settings.refill_threshold <= 1.0:
+        raise PolicyError(
+            f"refill_threshold: expected a share from 0 to 1, found {settings.refill_threshold:g}"
+        )
+    for name in ("fade_s", "simulated_latency_s", "handover_s"):
+        if not 0.0 <= (getattr(settings, name) or 0.0) <= _LONGEST_S:
+            raise PolicyError(
+                f"{name}: expected 0 to {_LONGEST_S:g} s, found {getattr(settings, name):g}"
+            )
+    tolerance_rad = settings.leader_tolerance_rad
+    if (settings.handover_s is None) != (tolerance_rad is None):
+        raise PolicyError("handover_s, leader_tolerance_rad: expected both or neither, found one")
+    if tolerance_rad is not None and not tolerance_rad > 0.0:
+        raise PolicyError(
+            f"leader_tolerance_rad: expected a number above 0, found {tolerance_rad:g}"
+        )
+
+
+def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
+    method = None if contract.denoising is None else contract.denoising.method
+    if method != "flow":
+        kind = "one run of its graph" if method is None else f"{method} steps"
+        raise PolicyError(
+            f"mode rtc: expected a flow policy, whose denoising steps can be guided, found "
+            f"{contract.name}, which makes a chunk in {kind}; choose the mode asynchronous"
+        )
+    if contract.observation_steps > 1:
+        raise PolicyError(
+            f"mode rtc: expected a policy of one observation, found {contract.observation_steps} "
+            f"in {contract.name}, whose first steps lie in the past; choose the mode asynchronous"
+        )
+    if settings.prefix_schedule not in PREFIX_SCHEDULES:
+        raise PolicyError(
+            f"prefix_schedule: expected one of {', '.join(PREFIX_SCHEDULES)}, found "
+            f"{settings.prefix_schedule!r}"
+        )
+    horizon = settings.execution_horizon
+    if horizon is not None and not 1 <= horizon <= contract.chunk.size:
+        raise PolicyError(
+            f"execution_horizon: expected 1 to {contract.chunk.size}, the steps of a chunk of "
+            f"{contract.name}, found {horizon}"
+        )
+    if not settings.max_guidance_weight > 0.0:
+        raise PolicyError(
+            f"max_guidance_weight: expected a number above 0, found "
+            f"{settings.max_guidance_weight:g}"
+        )
+
+
+def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContract) -> None:
+    """Raise PolicyError unless a chunk comes before the steps of the one before are used up.
+
+    Args:
+        inference_s: How long a chunk takes, as measured.
+        steps: Of a chunk that are executed.
+        contract: States the rate.
+
+    Raises:
+        PolicyError: It takes as long as the steps, so that there is nothing left to continue.
+    """
+    if inference_s * contract.rate_hz >= steps:
+        raise PolicyError(
+            f"mode rtc: expected inference within the {steps} steps of a chunk, "
+            f"{steps / contract.rate_hz:.2f} s, found {inference_s:.2f} s; execute more steps "
+            "(n_action_steps), make fewer denoising steps (time_budget_s), or take a faster back "
+            "end"
+        )
+
+
+def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
+    """Raise PolicyError unless a chunk for each step, as temporal ensembling needs, is possible.
+
+    Args:
+        inference_s: How long a chunk takes, decoding and all graphs, as measured.
+        contract: States the rate.
+
+    Raises:
+        PolicyError: It takes longer than a period.
+    """
+    period_s = contract.period_ns * 1e-9
+    if inference_s > period_s:
+        raise PolicyError(
+            f"mode ensemble: expected inference within a period of "
+            f"{period_s * 1e3:.1f} ms, since each step needs a chunk of its own, "
+            f"found {inference_s * 1e3:.1f} ms; choose the mode asynchronous"
+        )

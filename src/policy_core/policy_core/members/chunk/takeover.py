@@ -1,0 +1,410 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A person takes over from a chunk policy with a leader arm, and hands back to it.
+
+The person's targets go where the policy's go: through the bounds of `ChunkCommand` and of the
+guard. Neither begins with a jump: the arm rests until the leader matches it, for as long at least
+as a leader with motors is commanded to rest. Then its target goes from the last command to the
+leader's pose over the handover time. On the way back the policy begins with a new chunk, from what
+is observed then, and is blended in over the same time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
+
+import numpy as np
+
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.contract import Joints
+from policy_core.bundle.state_fields import LEADER_POS
+from policy_core.errors import NoTargetError, RefusedError
+from policy_core.guard.bounds import TargetBounds
+from policy_core.guard.joint_check import JointCheck
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import F64, JointTargets, Mode
+from policy_core.members.chunk.policy import ChunkCommand, ChunkPolicy
+from policy_core.observation.freshness import Input
+from policy_core.observation.state import StateVector
+
+TAKE_OVER, HAND_BACK = "take_over", "hand_back"
+"""Requests, as a recording names them."""
+_WITHIN_BOUNDS = 0.999
+"""Share of the guard's bounds that a person gets: rounding never makes the guard act."""
+_LEADER_RADPS = 1.0
+"""Speed at which a leader with motors goes to the arm, and follows it, at most."""
+_RESTS_TICKS = 10
+"""So long a leader is commanded to rest when a takeover begins, and when it speaks again, before it
+moves or is limp: a driver that has stopped following asks for that."""
+
+_HAND_RADPS = 7.5
+"""What a hand moves a joint of a leader by; `JointCheck` allows twice that."""
+_BEYOND_ARM_RAD = 1.0
+"""So much further than the arm a leader may turn; `JointCheck` allows 0.5 rad more."""
+_STILL_S = 5.0
+"""After so long without the smallest change, a leader that is elsewhere at once did not get there
+in a hand: its driver repeated an old pose under new stamps."""
+
+
+class Driver(Enum):
+    """Who decides on the arm's targets in RUN."""
+
+    POLICY = "policy"
+    HANDOVER = "handover"
+    """Neither policy nor person: the arm rests until the leader matches it."""
+    PERSON = "person"
+    RETURN = "return"
+    """The policy, which is blended in from what the person commanded last."""
+
+
+class PersonTakeover:
+    """A chunk policy that a person can take over from; see `Policy`.
+
+    `take_over` and `hand_back` are called between two ticks; `driver` and `off_rad` may be read
+    from any thread.
+
+    Attributes:
+        driver: Who decides on the targets.
+        off_rad: How far the leader was from the last command in the newest tick of a handover, by
+            action [actions]; what has to become smaller than the tolerance.
+        begins, change: As of `Policy`.
+    """
+
+    def __init__(
+        self,
+        contract: ChunkContract,
+        policy: ChunkPolicy,
+        state: StateVector,
+        leader: Input,
+        limits: Limits,
+        clock: Callable[[], int],
+        *,
+        handover_s: float,
+        tolerance_rad: float,
+    ) -> None:
+        """Let the policy drive.
+
+        Args:
+            contract: Of the policy.
+            policy: Drives until a person takes over.
+            state: Has `joint_pos` and `LEADER_POS` [joints], rad.
+            leader: Age of the leader's pose; older than the time-out of the state it counts as
+                lost.
+            limits: In force.
+            clock: That of the ticks.
+            handover_s: Time in which one who drives is blended into the other.
+            tolerance_rad: Largest distance of a joint of the leader from the arm's command at which
+                a person gets the arm.
+        """
+        self.action: ChunkCommand = policy.action
+        self.tolerance_rad = tolerance_rad
+        self._policy, self._leader, self._timeout_ns = policy, leader, limits.state_timeout_ns
+        self._clock = clock
+        names = contract.joints.names
+        self.joints = contract.action.joints
+        self._places = [names.index(name) for name in self.joints]
+        self._joint_pos, self._leader_pos = state["joint_pos"], state[LEADER_POS]
+        # Finite before the first message: whether one came, the input says.
+        self._leader_pos[:] = contract.stand.position
+        self._reach = _leader_reach(contract.joints)
+        self._check = JointCheck(
+            replace(contract, joints=self._reach), limits.state_timeout_ns, clock
+        )
+        self._judged_ns = 0
+        self._seen, self._still_ticks = self._leader_pos.copy(), 0
+        self._rate_hz = contract.rate_hz
+        self._at_rest = np.zeros_like(self._joint_pos)
+        self._bounds = TargetBounds(contract, policy.action, _WITHIN_BOUNDS * limits.margin)
+        self._blend_ticks = max(1, math.ceil(handover_s * contract.rate_hz))
+        self.off_rad: F64 = np.zeros(len(self.joints))
+        self.begins, self._ran = True, False
+        self.change = self._changes = ""
+        self.driver = Driver.POLICY
+        self._target: F64 = policy.action.target
+        self._from: F64 = self._target
+        self._ticks = 0
+
+    @property
+    def person_drives(self) -> bool:
+        """Whether the targets are the person's."""
+        return self.driver is Driver.PERSON
+
+    @property
+    def awaits_leader(self) -> str:
+        """Which joints of the leader are too far from the arm, or that it is still, for a person.
+
+        Empty where neither is so.
+        """
+        if self.driver is Driver.PERSON and self._still_s > _STILL_S:
+            return (
+                f"the leader has not moved for {self._still_s:.0f} s, and neither does the arm; if "
+                "a hand moves it, its driver is frozen"
+            )
+        if self.driver is not Driver.HANDOVER:
+            return ""
+        far = [
+            f"{name} {off:+.2f}"
+            for name, off in zip(self.joints, self.off_rad, strict=True)
+            if abs(off) > self.tolerance_rad
+        ]
+        if not far:
+            return ""
+        return (
+            f"move the leader to the arm: {', '.join(far)} rad off, expected at most "
+            f"{self.tolerance_rad:g}"
+        )
+
+    def leader_problem(self, now_ns: int) -> str:
+        """Return why the leader's pose is not known; empty where it is."""
+        age_ns = self._leader.age_ns(now_ns)
+        if age_ns is not None and age_ns <= self._timeout_ns:
+            return ""
+        limit = "" if age_ns is None else f", limit {self._timeout_ns * 1e-6:.0f} ms"
+        return f"{self._leader.describe(now_ns)}{limit}"
+
+    def leader_pose(self, now_ns: int) -> F64 | None:
+        """Return the leader's pose [joints], rad; None where it is not known or cannot be one.
+
+        A leader with motors that reports degrees would be sent to where no joint reaches.
+        """
+        reach, pose = self._reach, self._leader_pos
+        within = (reach.position_min <= pose) & (pose <= reach.position_max)
+        return pose if within.all() and not self.leader_problem(now_ns) else None
+
+    def take_over(self, mode: Mode) -> None:
+        """Let the arm rest now, and follow the leader once that matches.
+
+        Args:
+            mode: Of the controller.
+
+        Raises:
+            RefusedError: The policy does not run, a person has taken over already, or the leader's
+                pose is not known.
+        """
+        _require_running(TAKE_OVER, mode)
+        if self.driver in (Driver.HANDOVER, Driver.PERSON):
+            raise RefusedError(
+                f"{TAKE_OVER} refused: a person has taken over already ({self.driver.value}); "
+                f"{HAND_BACK} lets the policy drive again"
+            )
+        now_ns = self._clock()
+        if problem := self.leader_problem(now_ns):
+            raise RefusedError(f"{TAKE_OVER} refused: {problem}; is the leader arm's node alive?")
+        if problem := self._begin_judging(now_ns):
+            raise RefusedError(f"{TAKE_OVER} refused: {problem}")
+        self._seen[:], self._still_ticks = self._leader_pos, 0
+        self._begin(Driver.HANDOVER, "a person takes over: the arm rests until the leader matches")
+
+    def hand_back(self, mode: Mode) -> None:
+        """Let the policy drive again, with a new chunk from what is observed then.
+
+        Args:
+            mode: Of the controller.
+
+        Raises:
+            RefusedError: The policy does not run, or no person has taken over from it.
+        """
+        _require_running(HAND_BACK, mode)
+        if self.driver in (Driver.POLICY, Driver.RETURN):
+            raise RefusedError(f"{HAND_BACK} refused: the policy drives already")
+        self._begin(Driver.RETURN, "the person hands back to the policy")
+
+    def reset(self) -> None:
+        """Start clean: the policy drives."""
+        self.driver = Driver.POLICY
+        self.begins, self._ran = True, False
+        self.change = self._changes = ""
+        self._policy.reset()
+
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which the arm was held; after it a leader has to match again."""
+        self._policy.pause(duration_ns)
+        if duration_ns > 0 and self.driver is Driver.HANDOVER:
+            self._ticks = 0
+        elif duration_ns > 0 and self.driver is Driver.PERSON:
+            self._rest("the arm was held, and rests until the leader matches again")
+
+    def infer(self) -> bool:
+        """Find the target of this tick; return whether it is finite.
+
+        Raises:
+            NoTargetError: The policy has no target, or the leader has dropped out.
+            BackendError: The policy has none, because a runtime failed.
+        """
+        policy, self.begins = self._policy, not self._ran
+        if self.driver in (Driver.POLICY, Driver.RETURN):
+            finite = policy.infer()
+            if finite and self.driver is Driver.RETURN:
+                policy.target = self._blended(policy.target)
+            return finite
+        now_ns = policy.stand_by()
+        if problem := self.leader_problem(now_ns) or self._judged(now_ns):
+            raise NoTargetError(f"the leader has dropped out: {problem}")
+        leader = self._leader_pos[self._places]
+        self._watch_still(leader)
+        if self.driver is Driver.HANDOVER:
+            self.off_rad = leader - self.action.target
+            far = bool((np.abs(self.off_rad) > self.tolerance_rad).any())
+            if far or self._ticks < _RESTS_TICKS:
+                self._target = self._bounded(self.action.target)
+                return True
+            self._begin_blend(Driver.PERSON, "a person drives")
+        self._target = self._blended(leader)
+        return True
+
+    def commit(self) -> F64:
+        """Execute the target; return the command [joints], rad."""
+        self._ran = True
+        self.change, self._changes = self._changes, ""
+        if self.driver in (Driver.POLICY, Driver.RETURN):
+            command = self._policy.commit()
+            self._ticks += 1
+            if self.driver is Driver.RETURN and self._ticks >= self._blend_ticks:
+                self.driver, self._changes = Driver.POLICY, "the policy drives"
+            return command
+        self.action.set(self._target, self._joint_pos)
+        self._ticks += 1
+        return self.action.command
+
+    def _begin(self, driver: Driver, change: str) -> None:
+        """Let another driver decide from here: what the policy has planned is void."""
+        command = self.action.command.copy()
+        self._policy.reset()
+        self.action.command[:] = command
+        if driver is Driver.HANDOVER:
+            self._rest(change)
+        else:
+            self._begin_blend(driver, change)
+
+    def _rest(self, change: str) -> None:
+        self.driver, self._changes = Driver.HANDOVER, change
+        self._ticks = 0
+        self.off_rad = self._leader_pos[self._places] - self.action.target
+
+    def _judged(self, now_ns: int) -> str:
+        """Return why the leader's pose cannot be true; empty where it can."""
+        if now_ns - self._judged_ns > self._timeout_ns:
+            # It was silent, or the arm was held: it has to match again wherever it is.
+            return self._begin_judging(now_ns)
+        self._judged_ns = now_ns
+        problem = self._check.problem(self._leader_pos, None)
+        return f"{self._leader.name}: {problem}" if problem else ""
+
+    def _begin_judging(self, now_ns: int) -> str:
+        """Believe the leader's pose, if a leader can have it; else return why not."""
+        self._judged_ns = now_ns
+        self._check.forget()
+        problem = self._check.problem(self._leader_pos, None)
+        if self._check.doubted is None:
+            return f"{self._leader.name}: {problem}; is it in rad?"
+        self._check.begin_at(self._leader_pos, now_ns)
+        return ""
+
+    @property
+    def _still_s(self) -> float:
+        """For how long the leader has not moved at all, s."""
+        return self._still_ticks / self._rate_hz
+
+    def _watch_still(self, leader: F64) -> None:
+        """Let the arm rest where a leader [actions] that was still is elsewhere at once."""
+        if (self._leader_pos == self._seen).all():
+            self._still_ticks += 1
+            return
+        off_rad = float(np.abs(leader - self._seen[self._places]).max())
+        if self._still_s > _STILL_S and off_rad > self.tolerance_rad:
+            self._rest(
+                f"the leader was still for {self._still_s:.0f} s and moved {off_rad:.2f} rad at "
+                "once: was its driver frozen? The arm rests until it matches again"
+            )
+        self._seen[:], self._still_ticks = self._leader_pos, 0
+
+    def _begin_blend(self, driver: Driver, change: str) -> None:
+        self.driver, self._changes = driver, change
+        self._from, self._ticks = self.action.target, 0
+
+    def _blended(self, wanted: F64) -> F64:
+        """Return the target of this tick on the way from the last driver's command [actions]."""
+        passed = min(1.0, (self._ticks + 1) / self._blend_ticks)
+        share = passed * passed * (3.0 - 2.0 * passed)
+        return self._bounded(self._from + share * (wanted - self._from))
+
+    def _bounded(self, wanted: F64) -> F64:
+        """Return what is within the guard's bounds of a healthy run [actions].
+
+        So a quick hand makes the arm lag, and one that pushes the arm moves it: neither is a fault.
+        """
+        command = self.action.command.copy()
+        self._bounds.begin_at(command)
+        command[self._places] = wanted
+        self._bounds.apply(command, self._joint_pos, self._at_rest)
+        found: F64 = command[self._places]
+        return found
+
+
+def _leader_reach(joints: Joints) -> Joints:
+    """Return the limits of the leader: a hand is quicker than the arm, and reaches further."""
+    return replace(
+        joints,
+        position_min=joints.position_min - _BEYOND_ARM_RAD,
+        position_max=joints.position_max + _BEYOND_ARM_RAD,
+        velocity_limit=np.full_like(joints.velocity_limit, _HAND_RADPS),
+    )
+
+
+class LeaderGuide:
+    """What a leader arm with motors is commanded: to the arm, and limp while a person drives.
+
+    Without control over its motors, or without any, a leader does not follow: then a person moves
+    it to the arm.
+    """
+
+    def __init__(self, contract: ChunkContract) -> None:
+        """Know nothing of the leader yet."""
+        joints = contract.joints
+        self._targets = JointTargets(len(joints.names))
+        self._targets.effort_limit[:] = joints.effort_limit
+        self._gains: F64 = np.stack([joints.stiffness, joints.damping])
+        self._stride = np.minimum(joints.velocity_limit, _LEADER_RADPS) / contract.rate_hz
+        self._rests = 0
+        self._limp = True
+        self._driver: Driver | None = None
+
+    def targets(
+        self, mode: Mode, driver: Driver, arm: F64, leader: F64 | None
+    ) -> JointTargets | None:
+        """Return what the leader is commanded in this tick; None for nothing.
+
+        Args:
+            mode: Of the controller.
+            driver: Who decides on the arm's targets.
+            arm: The arm's command [joints], rad.
+            leader: The leader's pose [joints], rad; None where it is not known.
+        """
+        targets = self._targets
+        if leader is None:
+            self._rests = 0
+            return None
+        if driver is Driver.HANDOVER and self._driver is not driver:
+            self._rests = 0
+        self._driver = driver
+        if self._rests == 0 or self._limp:
+            targets.position[:] = leader
+        rests = self._rests < _RESTS_TICKS
+        runs = mode in (Mode.RUN, Mode.HOLD) and not rests
+        self._rests += rests
+        self._limp = runs and driver is Driver.PERSON
+        targets.block[3:5] = 0.0 if self._limp else self._gains
+        targets.mode = Mode.RUN if runs else Mode.DAMP
+        if runs and not self._limp:
+            targets.position += np.clip(arm - targets.position, -self._stride, self._stride)
+        return targets
+
+
+def _require_running(request: str, mode: Mode) -> None:
+    if mode not in (Mode.RUN, Mode.HOLD):
+        raise RefusedError(
+            f"{request} refused: the mode is {mode.name}, expected RUN; ask for stand, then run"
+        )

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where inference happens: beside the control loop, or within it in simulated time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from policy_core.interfaces import F64
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.members.chunk.real_time import PlannedSteps
+
+Clock = Callable[[], int]
+_OUTCOMES = 100
+"""Far more than are made between two ticks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """Asks for the chunk that answers what was sensed."""
+
+    sensed: Snapshot
+    generation: int
+    """Of the run that asks; an outcome for another one is of no use."""
+    asked_ns: int
+    planned: PlannedSteps | None = None
+    """What the chunk is to continue; None for nothing."""
+
+
+Run = Callable[[Request], F64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What became of a request: a chunk [steps, actions], rad, or an error."""
+
+    request: Request
+    began_ns: int
+    ended_ns: int
+    chunk: F64 | None = None
+    error: BaseException | None = None
+
+
+class Worker(Protocol):
+    """Computes chunks; `ask`, `take` and `forget` belong to the tick's thread and never wait."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is not answered yet, or an answer was not taken.
+
+        After `close`: whether a run has not returned, so that its backends cannot be closed.
+        """
+
+    @property
+    def alive(self) -> bool:
+        """Whether what is asked for can still be computed."""
+
+    def ask(self, request: Request) -> None:
+        """Begin, or begin next; a request that has not begun gives way to a newer one."""
+
+    def take(self, now_ns: int) -> Outcome | None:
+        """Return the next outcome that is there, each once, in the order of the requests."""
+
+    def forget(self) -> None:
+        """Drop the request that has not begun; one that has is finished."""
+
+    def close(self) -> None:
+        """End; the backends may be closed after that, unless the worker is still busy."""
+
+
+class ThreadWorker:
+    """Computes in a thread of its own."""
+
+    def __init__(self, run: Run, clock: Clock, name: str = "inference") -> None:
+        """Start the thread.
+
+        Args:
+            run: Computes the chunk of a request; errors are handed over.
+            clock: Of the times of an outcome.
+            name: Of the thread.
+        """
+        self._run, self._clock = run, clock
+        self._changed = threading.Condition()
+        self._pending: Request | None = None
+        self._running = self._closed = False
+        self._outcomes = deque[Outcome](maxlen=_OUTCOMES)
+        # A runtime that never returns must not keep the process from ending.
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is not answered yet, or an answer was not taken."""
+        with self._changed:
+            waits = self.alive and (self._running or self._pending is not None)
+            return waits or bool(self._outcomes)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def ask(self, request: Request) -> None:
+        """Begin, or begin next."""
+        with self._changed:
+            self._pending = request
+            self._changed.notify()
+
+    def take(self, now_ns: int) -> Outcome | None:
+        """Return the next outcome."""
+        return self._outcomes.popleft() if self._outcomes else None
+
+    def forget(self) -> None:
+        """Drop the request that has not begun."""
+        with self._changed:
+            self._pending = None
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """End, once what runs has returned; not later than after the time-out."""
+        with self._changed:
+            self._closed, self._pending = True, None
+            self._outcomes.clear()
+            self._changed.notify()
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while (request := self._next()) is not None:
+            outcome = computed(self._run, request, self._clock)
+            with self._changed:
+                if not self._closed:
+                    self._outcomes.append(outcome)
+                self._running = False
+
+    def _next(self) -> Request | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._pending is not None)
+            request, self._pending = self._pending, None
+            self._running = request is not None
+        return request
+
+
+class InlineWorker:
+    """Computes at once, and hands over after a delay of the caller's clock.
+
+    In simulated time the result is the same on every machine.
+    """
+
+    def __init__(self, run: Run, delay_ns: int = 0) -> None:
+        """Let inference seem to take this long."""
+        self._run, self._delay_ns = run, delay_ns
+        self._outcomes = deque[Outcome]()
+        self._pending: Request | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is not answered yet, or an answer was not taken."""
+        return bool(self._outcomes)
+
+    @property
+    def alive(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def ask(self, request: Request) -> None:
+        """Compute now, or, where an outcome is not handed over yet, after that."""
+        if self._outcomes:
+            self._pending = request
+        else:
+            self._compute(request, request.asked_ns)
+
+    def take(self, now_ns: int) -> Outcome | None:
+        """Return the next outcome once its time has come."""
+        if not self._outcomes or self._outcomes[0].ended_ns > now_ns:
+            return None
+        outcome = self._outcomes.popleft()
+        if self._pending is not None:
+            request, self._pending = self._pending, None
+            self._compute(request, outcome.ended_ns)
+        return outcome
+
+    def forget(self) -> None:
+        """Drop what has not begun, and what has not ended yet."""
+        self._outcomes.clear()
+        self._pending = None
+
+    def close(self) -> None:
+        """End."""
+        self.forget()
+
+    def _compute(self, request: Request, began_ns: int) -> None:
+        done = computed(self._run, request, lambda: began_ns)
+        self._outcomes.append(
+            Outcome(
+                request=request,
+                began_ns=began_ns,
+                chunk=done.chunk,
+                error=done.error,
+                ended_ns=began_ns + self._delay_ns,
+            )
+        )
+
+
+def computed(run: Run, request: Request, clock: Clock) -> Outcome:
+    """Return what becomes of a request, now."""
+    began_ns = clock()
+    chunk, found = None, None
+    try:
+        chunk = run(request)
+    except BaseException as error:  # noqa: BLE001  # the tick's thread raises it, whatever it is
+        found = error
+    return Outcome(request=request, began_ns=began_ns, ended_ns=clock(), chunk=chunk, error=found)

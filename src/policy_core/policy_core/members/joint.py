@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A joint policy, and its control path."""
+
+from collections.abc import Callable
+
+from policy_core.action import ActionDecoder
+from policy_core.bundle.bundle import JointBundle
+from policy_core.control.controller import Controller
+from policy_core.guard.command import CommandFader
+from policy_core.guard.limits import Limits, timeouts_in_force_ns
+from policy_core.interfaces import F64, Backend
+from policy_core.members.recurrent import LastOutputs, RecurrentState
+from policy_core.observation.freshness import Input
+from policy_core.observation.rows import ObservationBuilder
+from policy_core.observation.state import RobotState
+
+
+class JointPolicy:
+    """Runs the bundle's model on the robot's state.
+
+    `infer` and `commit` are apart so that a result which came too late leaves history, last
+    action and recurrent state as they were.
+    """
+
+    change = ""
+
+    def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:
+        """Tie state, observations, the backend's arrays and the action together."""
+        contract = bundle.contract
+        self.action = ActionDecoder(contract, backend.outputs[contract.action.output])
+        self._state = state
+        if bundle.clip is not None:
+            state.play(bundle.clip)
+        self._backend = backend
+        self._observations = [
+            ObservationBuilder(
+                observation, contract, state, backend.inputs[name], bundle.statistics.get(name)
+            )
+            for name, observation in contract.observations.items()
+        ]
+        self._remembering = [each for each in self._observations if each.remembers]
+        self._recurrent = RecurrentState(contract.state, backend)
+        self._fed_back = [
+            each for each in (self._recurrent, LastOutputs(state, backend)) if each.pairs
+        ]
+        self._last_action = state["last_action"]
+        self.remembers = bool(self._remembering) or state.keeps_time
+        """Whether `watch` changes anything."""
+        self._tick = 0
+        self.begins = True
+        """Whether history, last action and recurrent state were clean at the last `infer`."""
+
+    def reset(self) -> None:
+        """Start clean: history, last action, recurrent state, phase, reference motion."""
+        self._tick = 0
+        self._state.restart()
+        self._recurrent.reset()
+        for observation in self._remembering:
+            observation.reset()
+
+    def pause(self, duration_ns: int) -> None:
+        """Do nothing: ticks count, not the time between them."""
+
+    def watch(self) -> None:
+        """Take a tick in which the model does not run: remember what is observed, go on in time.
+
+        Last action, observed outputs and recurrent state stay as they are.
+        """
+        for observation in self._remembering:
+            observation.write()
+        self._next()
+
+    def infer(self) -> bool:
+        """Write the observations and run the model; return whether its output is finite.
+
+        Raises:
+            BackendError: The runtime failed.
+        """
+        self.begins = self._tick == 0
+        for observation in self._observations:
+            observation.write()
+        self._backend.run()
+        if not self.action.read():
+            return False
+        return not self._fed_back or all(each.is_finite() for each in self._fed_back)
+
+    def commit(self) -> F64:
+        """Take the result as the tick's: return the command [joints] in contract order."""
+        self._last_action[...] = self.action.raw
+        for outputs in self._fed_back:
+            outputs.advance()
+        self._next()
+        return self.action.decode()
+
+    def _next(self) -> None:
+        """Go on to the next tick of the run."""
+        self._tick += 1
+        self._state.advance()
+        for observation in self._remembering:
+            observation.advance()
+
+
+def joint_controller(
+    bundle: JointBundle,
+    backend: Backend,
+    limits: Limits,
+    clock: Callable[[], int],
+    state: RobotState | None = None,
+) -> Controller:
+    """Return the controller of a joint policy.
+
+    Args:
+        bundle: JointBundle whose contract holds.
+        backend: Opened backend of the bundle; stays the caller's to close.
+        limits: Limits in force.
+        clock: As for `Controller`.
+        state: What is measured comes into it; None makes one.
+    """
+    contract = bundle.contract
+    state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)
+    timeouts_ns = timeouts_in_force_ns(contract, limits, state.inputs)
+    inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
+    command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
+    policy = JointPolicy(bundle, backend, state)
+    return Controller(contract, policy, state, inputs, command, limits, clock)

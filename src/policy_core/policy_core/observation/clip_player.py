@@ -1,0 +1,325 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The reference motion of a policy, frame by frame, as the observation of its terms needs it.
+
+The frames are those of a clip, or the newest one is measured. At the first tick of RUN the motion
+is moved and turned about the vertical, so that the anchor of its first frame is where the robot's
+anchor is, with the same heading. Roll and pitch stay those of the motion. The deployment of
+BeyondMimic (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the same, and the
+terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from policy_core.bundle.clip import MotionClip
+from policy_core.bundle.contract import Anchor, ReferenceMotion
+from policy_core.interfaces import F64
+
+_Vector = tuple[float, float, float]
+_Quat = tuple[float, float, float, float]
+"""x, y, z, w; of unit length unless it says otherwise."""
+_ORIGIN: _Vector = (0.0, 0.0, 0.0)
+
+
+class ClipPlayer:
+    """Writes the reference of each tick into fields of the state.
+
+    What the clip alone says is written by `restart` and `advance`; what depends on the robot's pose
+    by `write`, which is NaN while that is not known.
+    """
+
+    def __init__(
+        self,
+        clip: MotionClip,
+        motion: ReferenceMotion,
+        joint_names: Sequence[str],
+        state: Mapping[str, F64],
+        outputs: Mapping[tuple[str, int], F64],
+    ) -> None:
+        """Find the arrays.
+
+        Args:
+            clip: The frames.
+            motion: What the contract says about it.
+            joint_names: Of the contract, in its order.
+            state: `joint_pos`; with an anchor `quat_xyzw`, and `pos_world` where it is measured.
+            outputs: Fields to write, by their field in `TERMS` and ticks ahead.
+        """
+        self._clip, self._loops, self._last = clip, motion.at_end == "loop", len(clip.joint_pos) - 1
+        self._joints = [
+            (clip.joint_pos if field == "motion_joint_pos" else clip.joint_vel, ahead, out)
+            for (field, ahead), out in outputs.items()
+            if field in ("motion_joint_pos", "motion_joint_vel")
+        ]
+        self._anchors = [
+            (field == "motion_anchor_pos", ahead, out)
+            for (field, ahead), out in outputs.items()
+            if field in ("motion_anchor_pos", "motion_anchor_ori")
+        ]
+        self._measured, self._chain = state, _Chain(motion.anchor, joint_names)
+        self._cycle_step = self._step_of_cycle() if self._loops and self._anchors else _Placement()
+        self.restart()
+
+    @property
+    def first_pose(self) -> F64:
+        """Joints of the first frame [joints], rad."""
+        first: F64 = self._clip.joint_pos[0]
+        return first
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether each frame has been that of a tick; never for a clip that begins again."""
+        return not self._loops and self._tick > self._last
+
+    def restart(self) -> None:
+        """Begin at the first frame, where the robot is at the next `write`."""
+        self._tick, self._placement, self._cycle = 0, _Placement(), 0
+        self._is_placed = False
+        self._write_joints()
+
+    def advance(self) -> None:
+        """Go on to the frame of the next tick."""
+        self._tick += 1
+        self._write_joints()
+
+    def write(self) -> None:
+        """Write the anchor's terms for what is measured now."""
+        if not self._anchors:
+            return
+        robot_quat, robot_pos = _anchor_of_robot(self._measured, self._chain)
+        if not self._is_placed:
+            self._place(robot_quat, robot_pos)
+        inverse = _conjugate(robot_quat)
+        for is_position, ahead, out in self._anchors:
+            frame, cycle = self._frame(ahead)
+            placement = self._placement_of(cycle)
+            if is_position:
+                there = placement.position(self._clip.anchor_pos[frame].tolist())
+                out[:] = _rotate(inverse, _difference(there, robot_pos))
+            else:
+                there_quat = placement.orientation(self._clip.anchor_quat_xyzw[frame].tolist())
+                out[:] = _two_columns(_product(inverse, there_quat))
+
+    def _frame(self, ahead: int) -> tuple[int, int]:
+        """Return the frame so many ticks ahead, and how often the clip began again before it."""
+        place = self._tick + ahead
+        if self._loops:
+            cycle, frame = divmod(place, self._last + 1)
+            return frame, cycle
+        return min(place, self._last), 0
+
+    def _write_joints(self) -> None:
+        for frames, ahead, out in self._joints:
+            frame, _ = self._frame(ahead)
+            is_over = not self._loops and self._tick + ahead > self._last
+            out[:] = 0.0 if is_over and frames is self._clip.joint_vel else frames[frame]
+
+    def _place(self, robot_quat: _Quat, robot_pos: _Vector) -> None:
+        """Put the first frame where the robot is, once that is known."""
+        first_quat, first_pos = self._anchor_of(0)
+        found = _Placement.between(first_quat, first_pos, robot_quat, robot_pos)
+        if found.is_finite():
+            self._placement, self._is_placed = found, True
+
+    def _anchor_of(self, frame: int) -> tuple[_Quat, _Vector]:
+        clip = self._clip
+        return _unit(clip.anchor_quat_xyzw[frame].tolist()), tuple(clip.anchor_pos[frame].tolist())
+
+    def _step_of_cycle(self) -> _Placement:
+        """Return what moves a cycle of the clip to the end of the one before, on level ground."""
+        first_quat, first_pos = self._anchor_of(0)
+        last_quat, (x, y, _) = self._anchor_of(self._last)
+        return _Placement.between(first_quat, first_pos, last_quat, (x, y, first_pos[2]))
+
+    def _placement_of(self, cycle: int) -> _Placement:
+        """Return where a cycle is, the present one or one ahead of it."""
+        present = self._tick // (self._last + 1) if self._loops else 0
+        while self._cycle < present:
+            self._placement = self._placement.after(self._cycle_step)
+            self._cycle += 1
+        placement = self._placement
+        for _ in range(cycle - present):
+            placement = placement.after(self._cycle_step)
+        return placement
+
+
+class LivePlayer:
+    """Writes the newest frame of a live motion into fields of the state; as `ClipPlayer`.
+
+    The frame of the first tick of RUN is put where the robot is, as the first one of a clip.
+    """
+
+    def __init__(
+        self,
+        motion: ReferenceMotion,
+        joint_names: Sequence[str],
+        state: Mapping[str, F64],
+        outputs: Mapping[tuple[str, int], F64],
+    ) -> None:
+        """Find the arrays; see `ClipPlayer`. The newest frame is in the `live_` fields."""
+        self._measured, self._chain = state, _Chain(motion.anchor, joint_names)
+        self._joints = [
+            (state[field.replace("motion_", "live_")], out)
+            for (field, _), out in outputs.items()
+            if field in ("motion_joint_pos", "motion_joint_vel")
+        ]
+        self._pos, self._ori = (
+            outputs.get((field, 0)) for field in ("motion_anchor_pos", "motion_anchor_ori")
+        )
+        self.restart()
+
+    def restart(self) -> None:
+        """Put the frame of the next `write` where the robot is then."""
+        self._placement: _Placement | None = None
+
+    def advance(self) -> None:
+        """Do nothing: the newest frame counts."""
+
+    def write(self) -> None:
+        """Write what came last, for what is measured now."""
+        for newest, out in self._joints:
+            out[:] = newest
+        if self._pos is None and self._ori is None:
+            return
+        measured = self._measured
+        robot_quat, robot_pos = _anchor_of_robot(measured, self._chain)
+        quat = _unit(measured["live_anchor_quat_xyzw"].tolist())
+        pos = measured["live_anchor_pos"].tolist()
+        placement = self._placement
+        if placement is None:
+            placement = _Placement.between(quat, pos, robot_quat, robot_pos)
+            if placement.is_finite():
+                self._placement = placement
+        inverse = _conjugate(robot_quat)
+        if self._pos is not None:
+            self._pos[:] = _rotate(inverse, _difference(placement.position(pos), robot_pos))
+        if self._ori is not None:
+            self._ori[:] = _two_columns(_product(inverse, placement.orientation(quat)))
+
+
+class _Placement:
+    """A turn about the vertical, then a shift: from the clip's world to the robot's."""
+
+    def __init__(self, yaw: float = 0.0, shift: _Vector = _ORIGIN) -> None:
+        self._yaw, self._shift = yaw, shift
+        self._turn: _Quat = (0.0, 0.0, math.sin(0.5 * yaw), math.cos(0.5 * yaw))
+
+    @staticmethod
+    def between(quat: _Quat, pos: _Vector, to_quat: _Quat, to_pos: _Vector) -> _Placement:
+        """Return what brings a pose to another one's place and heading."""
+        turn = _Placement(_yaw(to_quat) - _yaw(quat))
+        return _Placement(turn._yaw, _difference(to_pos, turn.position(pos)))
+
+    def after(self, first: _Placement) -> _Placement:
+        """Return what does `first`, then this."""
+        return _Placement(self._yaw + first._yaw, self.position(first._shift))
+
+    def position(self, pos: Sequence[float]) -> _Vector:
+        """Return where a position of the clip is."""
+        return _sum(_rotate(self._turn, pos), self._shift)
+
+    def orientation(self, quat: Sequence[float]) -> _Quat:
+        """Return what an orientation of the clip is."""
+        return _product(self._turn, quat)
+
+    def is_finite(self) -> bool:
+        """Return whether it is known."""
+        return all(map(math.isfinite, (self._yaw, *self._shift)))
+
+
+class _Chain:
+    """The way from the base to the anchor, joints as indices."""
+
+    def __init__(self, anchor: Anchor | None, joint_names: Sequence[str]) -> None:
+        self._links: list[tuple[int | None, _Vector, _Quat, _Vector]] = []
+        for link in anchor.chain if anchor else ():
+            x, y, z = link.position_m
+            axis_length = math.sqrt(sum(value * value for value in link.axis))
+            u, v, w = (value / axis_length for value in link.axis)
+            joint = None if link.joint is None else joint_names.index(link.joint)
+            self._links.append((joint, (x, y, z), _unit(link.quat_xyzw), (u, v, w)))
+
+    def pose(self, base: _Quat, joint_pos: F64) -> tuple[_Quat, _Vector]:
+        """Return the anchor's orientation in the world, and its offset from the base there."""
+        quat, offset = base, _ORIGIN
+        for joint, position, fixed, (u, v, w) in self._links:
+            offset = _sum(offset, _rotate(quat, position))
+            quat = _product(quat, fixed)
+            if joint is not None:
+                half = 0.5 * float(joint_pos[joint])
+                sine = math.sin(half) if math.isfinite(half) else math.nan
+                cosine = math.cos(half) if math.isfinite(half) else math.nan
+                quat = _product(quat, (u * sine, v * sine, w * sine, cosine))
+        return quat, offset
+
+
+def _anchor_of_robot(measured: Mapping[str, F64], chain: _Chain) -> tuple[_Quat, _Vector]:
+    """Return the measured pose of the robot's anchor; at the origin where none is measured."""
+    base = measured.get("pos_world")
+    quat, offset = chain.pose(_unit(measured["quat_xyzw"].tolist()), measured["joint_pos"])
+    return quat, _ORIGIN if base is None else _sum(base.tolist(), offset)
+
+
+def _unit(quat: Sequence[float]) -> _Quat:
+    """Return a quaternion of unit length; NaN for one of no length."""
+    x, y, z, w = quat
+    length = math.sqrt(x * x + y * y + z * z + w * w)
+    scale = 1.0 / length if length > 0.0 else math.nan
+    return x * scale, y * scale, z * scale, w * scale
+
+
+def _conjugate(quat: _Quat) -> _Quat:
+    x, y, z, w = quat
+    return -x, -y, -z, w
+
+
+def _product(first: Sequence[float], second: Sequence[float]) -> _Quat:
+    ax, ay, az, aw = first
+    bx, by, bz, bw = second
+    return (
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+        aw * bw - ax * bx - ay * by - az * bz,
+    )
+
+
+def _rotate(quat: _Quat, vector: Sequence[float]) -> _Vector:
+    """Return v + 2 q x (q x v + w v)."""
+    x, y, z, w = quat
+    a, b, c = vector
+    p, q, r = y * c - z * b + w * a, z * a - x * c + w * b, x * b - y * a + w * c
+    return (
+        a + 2.0 * (y * r - z * q),
+        b + 2.0 * (z * p - x * r),
+        c + 2.0 * (x * q - y * p),
+    )
+
+
+def _sum(first: Sequence[float], second: Sequence[float]) -> _Vector:
+    return first[0] + second[0], first[1] + second[1], first[2] + second[2]
+
+
+def _difference(first: Sequence[float], second: Sequence[float]) -> _Vector:
+    return first[0] - second[0], first[1] - second[1], first[2] - second[2]
+
+
+def _yaw(quat: _Quat) -> float:
+    x, y, z, w = quat
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
+def _two_columns(quat: _Quat) -> tuple[float, ...]:
+    """Return the first two columns of the rotation matrix, row by row."""
+    x, y, z, w = quat
+    return (
+        1.0 - 2.0 * (y * y + z * z),
+        2.0 * (x * y - z * w),
+        2.0 * (x * y + z * w),
+        1.0 - 2.0 * (x * x + z * z),
+        2.0 * (x * z - y * w),
+        2.0 * (y * z + x * w),
+    )

@@ -1,0 +1,318 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a model input is distributed as in training, and what it looks like if not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_core.bundle.chunk_contract import ChunkContract, Scaling
+from policy_core.bundle.contract import JointContract, Term
+from policy_core.bundle.terms import TERMS, term_names
+from policy_core.interfaces import F32, F64, Index, Tensor
+from policy_core.observation.rows import layout
+
+OUTSIDE_SHARE = 0.2
+"""Of the looks at an input; a term that is outside more often is not as in training."""
+_MARGIN = 0.5
+"""Of the healthy range, on both sides: pushes and slopes leave it by less."""
+_LARGEST_DEVIATIONS = 8.0
+"""Of what is normalised, where nothing but mean and standard deviation is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InputStatistics:
+    """The values of a model input in training, arrays [size] in its order.
+
+    Attributes:
+        terms: Name of the term of each value.
+        low: Lowest value, with a margin.
+        high: Highest value, with a margin.
+        std: Standard deviation.
+        scale: Of the term, for each value.
+        subtracted: What the term takes off a value before it is scaled.
+        blocks: Places of the values of one term of all joints, in the contract's order of joints.
+    """
+
+    terms: npt.NDArray[np.str_]
+    low: F64
+    high: F64
+    std: F64
+    scale: F64
+    subtracted: F64
+    blocks: tuple[Index, ...] = ()
+
+    def outside(self, values: F64 | F32) -> list[str]:
+        """Return the terms that are often outside, of some looks at the input [looks, size]."""
+        beyond = (values < self.low) | (values > self.high)
+        names = dict.fromkeys(self.terms.tolist())
+        return [
+            name
+            for name in names
+            if beyond[:, self.terms == name].any(axis=1).mean() >= OUTSIDE_SHARE
+        ]
+
+
+def input_statistics(contract: JointContract, name: str) -> InputStatistics | None:
+    """Return the statistics of a model input in `nominal.observation`; None without any."""
+    statistics = contract.nominal.observation.get(name) if contract.nominal else None
+    if statistics is None:
+        return None
+    observation = contract.observations[name]
+    ages, columns = layout(observation, contract)
+    frame = [_frame_values(number, term, contract) for number, term in enumerate(observation.terms)]
+    terms, scale, subtracted, blocks = (
+        np.concatenate(part)[columns] for part in zip(*frame, strict=True)
+    )
+    low, high = np.array(statistics.min), np.array(statistics.max)
+    margin = _MARGIN * (high - low) + 1e-3
+    of_frame = blocks + ages * len(frame)
+    return InputStatistics(
+        terms=terms,
+        low=low - margin,
+        high=high + margin,
+        std=np.array(statistics.std),
+        scale=scale,
+        subtracted=subtracted * scale,
+        blocks=tuple(
+            np.flatnonzero((of_frame == block) & (blocks >= 0))
+            for block in sorted(set(of_frame[blocks >= 0].tolist()))
+        ),
+    )
+
+
+def normalised_input(size: int) -> InputStatistics:
+    """Return what is known of an input of which only mean and standard deviation are known."""
+    ones = np.ones(size)
+    return InputStatistics(
+        terms=np.array([f"value {place}" for place in range(size)]),
+        std=ones,
+        low=-_LARGEST_DEVIATIONS * ones,
+        high=_LARGEST_DEVIATIONS * ones,
+        scale=ones,
+        subtracted=np.zeros(size),
+    )
+
+
+def _frame_values(
+    number: int, term: Term, contract: JointContract
+) -> tuple[npt.NDArray[np.str_], F64, F64, Index]:
+    """Return name, scale, subtrahend and number, -1 if not of all joints, of a term's values."""
+    spec = TERMS[term.term]
+    names, joints = list(term_names(term, contract)), contract.joints
+    default = np.zeros(len(names))
+    if spec.minus_default:
+        default = joints.default_position[[joints.names.index(name) for name in names]]
+    is_whole = spec.size == "joints" and names == list(joints.names)
+    return (
+        np.array([term.term] * len(names)),
+        term.scale,
+        default,
+        np.full(len(names), number if is_whole else -1),
+    )
+
+
+_FACTOR = 3.0
+"""Of the standard deviations in training, in the median: a robot that stands still fits nearly
+every explanation, so one that is put right must move about as much as in training."""
+_TERMS = 4
+"""So many terms are shown with their numbers."""
+
+
+class DistributionCheck:
+    """Judges some observations of one model input, as they were before normalisation."""
+
+    def __init__(self, healthy: InputStatistics, statistics: tuple[F64, F64] | None) -> None:
+        """Compare with the healthy input.
+
+        Args:
+            healthy: What the model's input is in training.
+            statistics: Mean and divisor [size] that make the model's input; None: nothing does.
+        """
+        self._healthy, self._normalises = healthy, statistics is not None
+        self._mean, self._divisor = statistics or (np.zeros(1), np.ones(1))
+
+    def describe(self, given: F64) -> str:
+        """Return in words what does not fit; empty where all does.
+
+        Args:
+            given: Looks at the observation [looks, size] before normalisation, scales applied.
+        """
+        inputs = self._normalised(given)
+        outside = self._healthy.outside(inputs)
+        if not outside:
+            return ""
+        shown = "; ".join(self._numbers(term, inputs) for term in outside[:_TERMS])
+        more = f"; and {len(outside) - _TERMS} more" if len(outside) > _TERMS else ""
+        explanation = self._explanation(given)
+        return (
+            f"{shown}{more}; looks like {explanation}"
+            if explanation
+            else f"{shown}{more}; look for other units, another order, another normalisation"
+        )
+
+    def not_normalised(self, inputs: F64) -> F64:
+        """Return what normalisation makes these model inputs [looks, size] of."""
+        return inputs * self._divisor + self._mean
+
+    def _normalised(self, given: F64) -> F64:
+        return (given - self._mean) / self._divisor
+
+    def _numbers(self, term: str, inputs: F64) -> str:
+        """Return the value of a term that is farthest outside, beside its healthy range."""
+        places = np.flatnonzero(self._healthy.terms == term)
+        low, high = self._healthy.low[places], self._healthy.high[places]
+        means = inputs[:, places].mean(axis=0)
+        beyond = np.maximum(low - inputs[:, places], inputs[:, places] - high) / (high - low)
+        worst = int(beyond.max(axis=0).argmax())
+        found = inputs[:, places[worst]]
+        return (
+            f"{term} {found.min():.3g} to {found.max():.3g} (mean {means[worst]:.3g}), "
+            f"expected {low[worst]:.3g} to {high[worst]:.3g}"
+        )
+
+    def _explanation(self, given: F64) -> str:
+        """Return what puts the input right, the closest of what does; empty where nothing does."""
+        fitting = [
+            (self._distance(inputs), text)
+            for text, inputs in self._explanations(given)
+            if not self._healthy.outside(inputs)
+        ]
+        distance, text = min(fitting, default=(math.inf, ""))
+        return text if distance < math.log(_FACTOR) else ""
+
+    def _distance(self, inputs: F64) -> float:
+        """Return how much more or less the values move than in training, in the median."""
+        known = self._healthy.std > 0
+        ratio = inputs[:, known].std(axis=0) / self._healthy.std[known]
+        return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
+
+    def _explanations(self, given: F64) -> Iterator[tuple[str, F64]]:
+        """Yield what may have been done wrong, and the model's input if it is put right."""
+        healthy = self._healthy
+        if self._normalises:
+            yield "observations that are normalised already, and so twice", given
+            yield (
+                "observations that are not normalised",
+                self._normalised(self._normalised(given)),
+            )
+        if (healthy.scale != 1.0).any():
+            yield (
+                "values in SI units, without the scales of the terms",
+                self._normalised(given * healthy.scale),
+            )
+            yield (
+                "values to which the scales of the terms are applied twice",
+                self._normalised(given / healthy.scale),
+            )
+        if healthy.subtracted.any():
+            yield (
+                "joint positions from which the default position is not subtracted",
+                self._normalised(given - healthy.subtracted),
+            )
+        if healthy.blocks:
+            joints = healthy.blocks[0].size
+            for groups in (n for n in range(2, joints // 2 + 1) if joints % n == 0):
+                order = np.arange(joints).reshape(groups, -1).T.reshape(-1)
+                ordered = given.copy()
+                for block in healthy.blocks:
+                    ordered[:, block[order]] = given[:, block]
+                yield "joints in another order", self._normalised(ordered)
+
+
+def watched_inputs(
+    contract: JointContract, inputs: Mapping[str, Tensor]
+) -> list[tuple[Tensor, InputStatistics]]:
+    """Return those of a joint policy's inputs whose healthy range the bundle knows."""
+    return [
+        (array, healthy)
+        for name, array in inputs.items()
+        if name in contract.observations
+        and (healthy := input_statistics(contract, name)) is not None
+    ]
+
+
+def watched_state(
+    contract: ChunkContract, inputs: Mapping[str, Tensor]
+) -> list[tuple[Tensor, InputStatistics]]:
+    """Return the vectors that a chunk policy is given, beside their values in training.
+
+    The statistics that normalise a vector say so. Of one that is not normalised nothing is known,
+    and images are not looked at.
+    """
+    vectors = list[tuple[str, Scaling, list[str]]]()
+    if state := contract.state:
+        names = [f"{state.feature}[{name}]" for name in state.joints]
+        vectors.append((state.tensor, state.normalisation, names))
+    if outside := contract.environment_state:
+        names = [f"{outside.feature}[{place}]" for place in range(outside.size)]
+        vectors.append((outside.tensor, outside.normalisation, names))
+    return [
+        # Of several observations the newest, which is the last.
+        (inputs[tensor].reshape(1, -1)[:, -len(names) :], healthy)
+        for tensor, scaling, names in vectors
+        if (healthy := _vector_statistics(names, scaling)) is not None
+    ]
+
+
+def _vector_statistics(names: list[str], scaling: Scaling) -> InputStatistics | None:
+    """Return the values in training of a normalised vector; None where nothing is known of it."""
+    if scaling.mode == "identity":
+        return None
+    found = dataclasses.replace(normalised_input(len(names)), terms=np.array(names))
+    if scaling.mode == "min_max":
+        largest = np.full(len(names), 1.0 + 2.0 * _MARGIN)
+        return dataclasses.replace(found, low=-largest, high=largest)
+    return found
+
+
+_REPORTS = 125
+"""So many reports are looked at, the latest ones."""
+_OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
+"""So many of them must be outside, however few there are yet."""
+
+
+class DistributionWatch:
+    """Counts for each term how often a report found it outside of its range in training.
+
+    The newest observation of a report is looked at, and nothing is recorded in a tick.
+    """
+
+    def __init__(self, watched: Iterable[tuple[Tensor, InputStatistics]]) -> None:
+        """Look at these model inputs, each beside its values in training."""
+        self._watched = [(array.reshape(-1), healthy) for array, healthy in watched]
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was counted; for each activation and each RUN."""
+        self._outside = deque[frozenset[str]](maxlen=_REPORTS)
+
+    def look(self) -> None:
+        """Judge the observation that is in the model's inputs now; call it in RUN only."""
+        outside = set[str]()
+        for values, healthy in self._watched:
+            # Another thread may be writing: a mixture of two ticks is as good for this.
+            outside.update(healthy.outside(values[None].astype(np.float64)))
+        self._outside.append(frozenset(outside))
+
+    @property
+    def outside(self) -> dict[str, int]:
+        """In how many of the reports each term that is often outside was so."""
+        counts = Counter(term for outside in tuple(self._outside) for term in outside)
+        return {term: count for term, count in sorted(counts.items()) if count >= _OUTSIDE}
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, a sentence for each term."""
+        return [
+            f"observation term {term} is outside what the policy was trained on in {count} of "
+            f"{len(self._outside)} reports: normalisation, order or units"
+            for term, count in self.outside.items()
+        ]

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which messages of several inputs make one observation: the rule that a contract states.
+
+Nothing here looks into a message: what is given with its time is given back. So a node with frames
+that are not decoded yet, a reader of recordings and a writer of datasets choose by the same code.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_core.bundle.chunk_contract import Pairing
+from policy_core.errors import NoTargetError
+from policy_core.interfaces import Times
+
+_FRAMES = 3
+"""Per camera: enough to find one of the time of another camera's newest."""
+_VALUES = 32
+"""Per other input, at most one per tick: a second at 30 Hz, longer than a frame is under way."""
+
+
+class Arrival(NamedTuple):
+    """A message, and the time from which on it counts."""
+
+    time_ns: int
+    name: str
+    """Of the input."""
+    data: Any
+    """Its bytes; None where only the time matters."""
+
+
+class RecentMessages:
+    """The last messages of one input, with their times."""
+
+    def __init__(self, kept: int) -> None:
+        """Begin without a message; keep so many."""
+        self._entries = deque[tuple[int, Any]](maxlen=kept)
+
+    def add(self, time_ns: int, message: Any) -> None:
+        """Take a message.
+
+        Args:
+            time_ns: When its content was measured, on the clock of the ticks.
+            message: Anything; it is kept as it is.
+        """
+        self._entries.append((time_ns, message))
+
+    def clear(self) -> None:
+        """Forget all messages, after a reset of the clock."""
+        self._entries.clear()
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Time of the newest message."""
+        return max((time_ns for time_ns, _ in self._entries), default=None)
+
+    @property
+    def newest(self) -> Any:
+        """The message that came last; there must be one."""
+        return self._entries[-1][1]
+
+    def nearest(self, time_ns: int) -> tuple[int, Any]:
+        """Return time and message nearest to a time, of two the later one; there must be one."""
+        found: tuple[int, Any] = min(
+            reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns)
+        )
+        return found
+
+
+class PairedMessages(NamedTuple):
+    """Messages that make one observation.
+
+    Attributes:
+        time_ns: The time of the observation, which is also that of the first step of its chunk.
+        messages: One of each input, by its name.
+    """
+
+    time_ns: int
+    messages: Mapping[str, Any]
+
+
+class ObservationAssembler:
+    """Messages with their times in, those of one observation out; see `Pairing` for the rule."""
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        cameras: Collection[str],
+        others: Collection[str],
+        held: Collection[str] = (),
+    ) -> None:
+        """Begin without messages.
+
+        Args:
+            pairing: The rule.
+            cameras: Names of the inputs with images.
+            others: Names of the inputs that are measured again and again.
+            held: Names of the inputs whose newest message counts under each rule.
+        """
+        self._by_frame_time = pairing.rule == "frame_time"
+        self._tolerance_ns = round(pairing.tolerance_s * 1e9)
+        self._cameras = {name: RecentMessages(_FRAMES) for name in cameras}
+        self._others = {
+            **{name: RecentMessages(_VALUES) for name in others},
+            **{name: RecentMessages(1) for name in held},
+        }
+        self.inputs: Mapping[str, RecentMessages] = {**self._cameras, **self._others}
+
+    def observe(self, now_ns: int) -> PairedMessages:
+        """Return the newest messages that make one observation.
+
+        Args:
+            now_ns: Time of the tick; no message is of a later one.
+
+        Raises:
+            NoTargetError: An input has no message, or by the rule frame_time a camera has no frame
+                near enough to the others'; says which.
+        """
+        frames_ns = self._frames_ns(now_ns)
+        for name, recent in self._others.items():
+            if recent.newest_ns is None:
+                raise NoTargetError(f"{name}: no message")
+        if not self._by_frame_time:
+            return PairedMessages(now_ns, {name: each.newest for name, each in self.inputs.items()})
+        frames = {
+            name: self._frame(name, recent, frames_ns) for name, recent in self._cameras.items()
+        }
+        others = {name: recent.nearest(frames_ns)[1] for name, recent in self._others.items()}
+        return PairedMessages(frames_ns, frames | others)
+
+    def _frames_ns(self, now_ns: int) -> int:
+        """Return the latest time of which every camera may have a frame."""
+        time_ns = now_ns
+        for name, recent in self._cameras.items():
+            newest_ns = recent.newest_ns
+            if newest_ns is None:
+                raise NoTargetError(f"{name}: no frame")
+            time_ns = min(time_ns, newest_ns)
+        return time_ns
+
+    def _frame(self, name: str, recent: RecentMessages, time_ns: int) -> Any:
+        """Return the frame of a camera, which is of about this time."""
+        frame_ns, frame = recent.nearest(time_ns)
+        apart_ns = abs(frame_ns - time_ns)
+        if apart_ns > self._tolerance_ns:
+            raise NoTargetError(
+                f"{name}: its frame nearest to the other cameras' is {apart_ns * 1e-6:.0f} ms "
+                f"away, expected at most {self._tolerance_ns * 1e-6:.0f} ms (pairing.tolerance_s)"
+            )
+        return frame
+
+
+def observations(
+    assembler: ObservationAssembler, arrivals: Iterable[Arrival], ends_ns: Iterable[int]
+) -> Iterator[PairedMessages | None]:
+    """Yield the observation of each tick of a recording; None where no messages make one.
+
+    Args:
+        assembler: Without messages. It gets the arrivals, which are the messages of observations.
+        arrivals: In the order of time; of each input those that are newest at a tick.
+        ends_ns: Rising times up to which messages count for each tick.
+    """
+    rest = iter(arrivals)
+    arrival = next(rest, None)
+    for end_ns in ends_ns:
+        while arrival is not None and arrival.time_ns <= end_ns:
+            assembler.inputs[arrival.name].add(arrival.time_ns, arrival)
+            arrival = next(rest, None)
+        try:
+            yield assembler.observe(end_ns)
+        except NoTargetError:
+            yield None
+
+
+def belong_together(
+    pairing: Pairing, times_ns: Mapping[str, Times], ends_ns: Times, period_ns: int
+) -> npt.NDArray[np.bool_]:
+    """Return at which ticks the cameras have frames that make one observation [ticks].
+
+    Args:
+        pairing: The rule.
+        times_ns: By camera, the rising times of its frames.
+        ends_ns: [ticks] as for `observations`, multiples of the period apart.
+        period_ns: Time between two ticks.
+    """
+    if len(times_ns) < 2 or not len(ends_ns) or pairing.rule == "newest":
+        return np.ones(len(ends_ns), bool)  # one camera agrees with itself
+    phase_ns = int(ends_ns[0]) % period_ns
+    arrivals = sorted(
+        Arrival(time_ns, name, None)
+        for name, times in times_ns.items()
+        for time_ns in times[newest_at_ticks(times, period_ns, phase_ns)].tolist()
+    )
+    found = observations(
+        ObservationAssembler(pairing, tuple(times_ns), ()), arrivals, ends_ns.tolist()
+    )
+    return np.array([each is not None for each in found])
+
+
+def newest_at_ticks(times_ns: Times, period_ns: int, phase_ns: int = 0) -> npt.NDArray[np.intp]:
+    """Return the places of the messages that are the newest ones at a tick, as a robot samples.
+
+    Args:
+        times_ns: [messages] rising.
+        period_ns: Time between two ticks.
+        phase_ns: A tick, from which the others are multiples of the period away.
+    """
+    ticks = -((phase_ns - times_ns) // period_ns)
+    return np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))

@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From the robot's state to a model input: gather, offset, scale, clip, history, normalise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from policy_core.bundle.contract import JointContract, Observation, Term
+from policy_core.bundle.terms import TERMS, term_names, term_places
+from policy_core.interfaces import F64, Index, Tensor
+from policy_core.observation.state import RobotState, field_name
+
+
+class ObservationBuilder:
+    """Writes one model input from the robot's state, without allocating.
+
+    Attributes:
+        remembers: Whether it has frames of the past; else `advance` and `reset` do nothing.
+    """
+
+    def __init__(
+        self,
+        observation: Observation,
+        contract: JointContract,
+        state: RobotState,
+        out: Tensor,
+        statistics: tuple[F64, F64] | None = None,
+    ) -> None:
+        """Turn names into indices, once.
+
+        Args:
+            observation: Terms of this input; a valid part of `contract`.
+            contract: The whole contract.
+            state: State that is read by each `write`.
+            out: Array of the backend that is written, any shape, as many values.
+            statistics: Mean and divisor [size] that normalise the whole vector.
+        """
+        indices, offsets = zip(
+            *(_gathered(term, contract, state) for term in observation.terms), strict=True
+        )
+        self._flat = state.flat
+        self._index, self._offset = np.concatenate(indices), np.concatenate(offsets)
+        self._scaler = frame_scaler(observation, contract)
+        self._frame: F64 = np.zeros(self._index.size)
+        age, column = layout(observation, contract)
+        self._history: _History | None = None
+        if age.any():
+            self._history = _History(age, column, self._frame, observation.history.init)
+        self.remembers = self._history is not None
+        self._vector = self._history.vector if self._history else self._frame
+        self._normaliser = Normaliser(observation, statistics)
+        self._out = out.reshape(-1)
+
+    def reset(self) -> None:
+        """Forget the frames of the past."""
+        if self._history:
+            self._history.reset()
+
+    def advance(self) -> None:
+        """Make the frame that was written last part of the past."""
+        if self._history:
+            self._history.advance()
+
+    def write(self) -> None:
+        """Write the observation of the present state into `out`; the past stays as it is."""
+        frame = self._frame
+        # mode="clip" spares the copy that the bounds check of take(out=) needs.
+        self._flat.take(self._index, None, frame, "clip")
+        np.subtract(frame, self._offset, frame)
+        self._scaler.apply(frame)
+        if self._history:
+            self._history.write()
+        if self._normaliser.changes:
+            self._normaliser.apply(self._vector)
+        self._out[...] = self._vector
+
+
+class _History:
+    """The latest frames: a ring that stands there twice, so that they lie one after the other.
+
+    The oldest is `length - 1` places before the newest, wherever that is, and one index reads them.
+    """
+
+    def __init__(self, age: Index, column: Index, frame: F64, init: str) -> None:
+        self._frame, self._length = frame, int(age.max()) + 1
+        self._rings: F64 = np.zeros((2, self._length, frame.size))
+        self._repeat_first = init == "repeat"
+        self._order: Index = (self._length - 1 - age) * frame.size + column
+        self.vector: F64 = np.zeros(age.size)
+        flat, size = self._rings.reshape(-1), self._length * frame.size
+        self._windows = [
+            flat[begin : begin + size] for begin in range(frame.size, size + frame.size, frame.size)
+        ]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frames of the past."""
+        self._rings[...] = 0.0
+        self._newest = 0
+        self._empty = True
+
+    def write(self) -> None:
+        """Write the frames of the past and this one into `vector`."""
+        if self._empty and self._repeat_first:
+            self._rings[...] = self._frame
+        # The place of the newest frame is the one of that which is too old by now.
+        self._rings[:, self._newest] = self._frame
+        self._windows[self._newest].take(self._order, out=self.vector, mode="clip")
+
+    def advance(self) -> None:
+        """Make the frame that was written last part of the past."""
+        self._empty = False
+        self._newest = (self._newest + 1) % self._length
+
+
+def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[Index, F64]:
+    """Return where the values of a term stand in the state, and what is subtracted from them."""
+    spec = TERMS[term.term]
+    places = np.array(term_places(term, contract))
+    offset: F64 = np.zeros(places.size)
+    if spec.minus_default:
+        offset = contract.joints.default_position[places]
+    return state.slices[field_name(term)].start + places, offset
+
+
+class Scaler:
+    """Scales and clips values as their terms say: value x scale, within low and high."""
+
+    def __init__(self, scale: F64, low: F64, high: F64) -> None:
+        """Take an array [size] of each."""
+        self._scale, self._low, self._high = scale, low, high
+        self._clips = bool(np.isfinite([low, high]).any())
+
+    def apply(self, values: F64) -> None:
+        """Scale and clip values [size] in place, without allocating."""
+        np.multiply(values, self._scale, values)
+        if self._clips:
+            np.clip(values, self._low, self._high, out=values)
+
+    def taken(self, columns: Index) -> Scaler:
+        """Return the one for values of which each belongs to a column of this one's."""
+        return Scaler(self._scale[columns], self._low[columns], self._high[columns])
+
+
+def frame_scaler(observation: Observation, contract: JointContract) -> Scaler:
+    """Return what the terms do to the values of one frame, in SI units less their offsets."""
+    scales = [term.scale for term in observation.terms]
+    bounds = [
+        _bounds(term, observation, scale)
+        for term, scale in zip(observation.terms, scales, strict=True)
+    ]
+    low, high = np.concatenate(bounds, axis=1)
+    return Scaler(np.concatenate(scales), low, high)
+
+
+def vector_scaler(observation: Observation, contract: JointContract) -> Scaler:
+    """Return what the terms do to the values of the whole vector, those of the past included."""
+    _, columns = layout(observation, contract)
+    return frame_scaler(observation, contract).taken(columns)
+
+
+def layout(observation: Observation, contract: JointContract) -> tuple[Index, Index]:
+    """Return for each value of the vector its age in frames and its column in the frame."""
+    terms, frames = observation.terms, observation.history.length
+    sizes = [len(term_names(term, contract)) for term in terms]
+    ends = np.cumsum(sizes).tolist()
+    groups = [
+        (range(end - size, end), term.history_length or frames)
+        for term, size, end in zip(terms, sizes, ends, strict=True)
+    ]
+    if observation.history.layout == "per_frame":
+        groups = [(range(ends[-1]), frames)]
+    ages, places = zip(
+        *(_repeated(members, length, observation.history.order) for members, length in groups),
+        strict=True,
+    )
+    return np.concatenate(ages), np.concatenate(places)
+
+
+def _repeated(members: Sequence[int], frames: int, order: str) -> tuple[Index, Index]:
+    ages = np.arange(frames)
+    if order == "oldest_first":
+        ages = ages[::-1]
+    return np.repeat(ages, len(members)), np.tile(np.array(members), frames)
+
+
+def _bounds(term: Term, observation: Observation, scale: F64) -> F64:
+    """Return the clip as bounds of the scaled value: clipping first is clipping to scaled ends."""
+    if term.clip is None:
+        return np.stack([np.full(scale.size, -np.inf), np.full(scale.size, np.inf)])
+    ends = np.outer(
+        term.clip, scale if observation.order == "clip_then_scale" else np.ones(scale.size)
+    )
+    return np.stack([ends.min(axis=0), ends.max(axis=0)])
+
+
+class Normaliser:
+    """Bounds and normalises a vector in place, as far as the contract says so.
+
+    Attributes:
+        changes: Whether it does anything.
+    """
+
+    def __init__(self, observation: Observation, statistics: tuple[F64, F64] | None = None) -> None:
+        """Keep bounds and statistics.
+
+        Args:
+            observation: States the bounds.
+            statistics: Mean and divisor [size] of the whole vector; None leaves it as it is.
+        """
+        self._bound = observation.clip
+        self._mean_and_divisor = statistics
+        normalisation = observation.normalisation
+        self._normalised_bound = normalisation.clip if normalisation else None
+        self.changes = self._bound is not None or statistics is not None
+
+    def apply(self, vector: F64) -> None:
+        """Clip, normalise and clip a vector [size], without allocating."""
+        if self._bound is not None:
+            np.clip(vector, -self._bound, self._bound, out=vector)
+        if self._mean_and_divisor is not None:
+            mean, divisor = self._mean_and_divisor
+            np.subtract(vector, mean, out=vector)
+            np.divide(vector, divisor, out=vector)
+            if self._normalised_bound is not None:
+                np.clip(vector, -self._normalised_bound, self._normalised_bound, out=vector)

@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The robot's state as one vector with named fields, so that an observation is one gather."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from policy_core.bundle.clip import MotionClip
+from policy_core.bundle.contract import JointContract, Term
+from policy_core.bundle.state_fields import STATE_FIELDS, is_per_joint
+from policy_core.bundle.terms import TERMS, is_of_anchor, is_of_motion, term_names, term_places
+from policy_core.interfaces import F64, Index
+from policy_core.observation.clip_player import ClipPlayer, LivePlayer
+from policy_core.observation.phase import Phase, phase_name
+from policy_core.observation.rotation import gravity_body
+
+LAST_OUTPUT = "last_output:"
+"""What the field of a model's output begins with; the output's name follows."""
+EXTERNAL = "external:"
+"""What the field of an external vector begins with; its topic follows."""
+
+
+def field_name(term: Term) -> str:
+    """Return the state field that a term reads, e.g. ``joint_vel`` or ``external:height_scan``."""
+    field = TERMS[term.term].field
+    if field == "external":
+        return f"{EXTERNAL}{term.topic}"
+    if field == "last_output":
+        return f"{LAST_OUTPUT}{term.output}"
+    if term.ahead:
+        return f"{field}+{term.ahead}"
+    return phase_name(term) if field == "phase" else field
+
+
+class StateVector:
+    """Newest values of named fields, float64 in one array `flat`.
+
+    Fields are NaN until they are written, so that a missing input never looks like a zero.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        """Lay out the fields, in this order."""
+        self.flat: F64 = np.full(sum(sizes.values()), np.nan)
+        ends = np.cumsum(list(sizes.values())).tolist()
+        self.slices = {
+            name: slice(end - sizes[name], end) for name, end in zip(sizes, ends, strict=True)
+        }
+
+    def __getitem__(self, field: str) -> F64:
+        """Return a view of the field; write into it."""
+        return self.flat[self.slices[field]]
+
+    def get(self, field: str) -> F64 | None:
+        """Return a view of the field, None where the contract does not need it."""
+        return self[field] if field in self.slices else None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the topics whose messages fill the fields."""
+        return tuple(dict.fromkeys(filter(None, map(_input_of, self.slices))))
+
+    @property
+    def sensed(self) -> tuple[str, ...]:
+        """Names of the fields that messages fill, and of those that `derive` makes of them."""
+        return tuple(filter(_input_of, self.slices))
+
+    def derive(self) -> None:
+        """Compute the fields that follow from others: here none."""
+
+    def continue_from(self, before: StateVector) -> list[str]:
+        """Take over what was measured; return the fields that have not been measured so far."""
+        unknown = []
+        for name, mine in ((name, self[name]) for name in self.sensed):
+            theirs = before.get(name)
+            if theirs is None or theirs.size != mine.size:
+                unknown.append(name)
+            else:
+                mine[:] = theirs
+        return unknown
+
+    def is_finite(self) -> bool:
+        """Return whether every field is finite; one product finds a NaN faster than isfinite."""
+        return math.isfinite(self.flat.dot(self.flat))
+
+    def not_finite(self) -> list[str]:
+        """Return the fields that hold NaN or infinite values."""
+        return [name for name in self.slices if not math.isfinite(self[name].dot(self[name]))]
+
+
+class RobotState(StateVector):
+    """The fields that a joint policy's contract needs.
+
+    Per-joint fields are in contract order; `quat_xyzw` rotates body to world; vectors that
+    end in `_body` are in the body frame; SI units.
+    """
+
+    def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
+        """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
+        super().__init__(dict(_needed(contract, orientation)))
+        command = self.get("velocity_command")
+        self.phases = {
+            name: Phase(term, self[name], contract.rate_hz, command)
+            for term in contract.terms
+            if (name := field_name(term)).startswith("phase:")
+        }
+        """The fields that are phases."""
+        self.last_outputs = {
+            name.removeprefix(LAST_OUTPUT): self[name]
+            for name in self.slices
+            if name.startswith(LAST_OUTPUT)
+        }
+        """Fields that repeat an output of the model, by its name."""
+        self.motions = {field_name(term): term for term in contract.terms if is_of_motion(term)}
+        """The fields of the reference motion, with a term that reads each."""
+        self._joint_names, self._reference = contract.joints.names, contract.motion
+        self.motion: ClipPlayer | None = None
+        """The reference motion that is played."""
+        self._go_by()
+        if contract.motion and contract.motion.live:
+            self._go_by(LivePlayer(contract.motion, *self._for_player()))
+        self._orientation = "gravity_body" in self.slices
+        if self._orientation:
+            self._quat, self._gravity = self["quat_xyzw"], self["gravity_body"]
+        self._tick = self.get("tick")
+        if command is not None:
+            command[:] = 0.0
+        self.restart()
+
+    def play(self, clip: MotionClip) -> None:
+        """Show this clip, which is the contract's reference motion, from its first frame on."""
+        assert self._reference is not None
+        self.motion = ClipPlayer(clip, self._reference, *self._for_player())
+        self._go_by(self.motion)
+
+    def _for_player(
+        self,
+    ) -> tuple[Sequence[str], Mapping[str, F64], Mapping[tuple[str, int], F64]]:
+        """Return what plays a motion: names of joints, all fields, and those that it writes."""
+        outputs = {
+            (TERMS[term.term].field, term.ahead or 0): self[name]
+            for name, term in self.motions.items()
+        }
+        return self._joint_names, {name: self[name] for name in self.slices}, outputs
+
+    def _go_by(self, *players: ClipPlayer | LivePlayer) -> None:
+        """Let the phases go on with the ticks, and what plays the reference motion."""
+        phases = self.phases.values()
+        self._clocks: list[Phase | ClipPlayer | LivePlayer] = [*phases, *players]
+        commanded = [phase for phase in phases if phase.is_commanded]
+        self._derived: list[Phase | ClipPlayer | LivePlayer] = [*commanded, *players]
+
+    def restart(self) -> None:
+        """Reset the policy's own fields: last action and outputs, clocks, number of ticks."""
+        self["last_action"][:] = 0.0
+        for output in self.last_outputs.values():
+            output[:] = 0.0
+        if self._tick is not None:
+            self._tick[0] = 0.0
+        for clock in self._clocks:
+            clock.restart()
+
+    def advance(self) -> None:
+        """Go on to the next tick since RUN began: its number, phases, the reference motion."""
+        if self._tick is not None:
+            self._tick[0] += 1.0
+        for clock in self._clocks:
+            clock.advance()
+
+    def derive(self) -> None:
+        """Compute the fields that follow from others."""
+        if self._orientation:
+            gravity_body(self._quat, self._gravity)
+        self.derive_own()
+
+    def derive_own(self) -> None:
+        """Compute those that a `SensedCopy` does not bring: phases and the reference motion."""
+        for part in self._derived:
+            part.write()
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether `advance` changes anything."""
+        return self._tick is not None or bool(self._clocks)
+
+
+class SensedCopy:
+    """Copies what is measured from one state into another, without allocating."""
+
+    def __init__(self, source: StateVector, into: StateVector, places: Index) -> None:
+        """Turn names into indices, once.
+
+        Args:
+            source: Has all fields that are measured in `into`.
+            into: Of other joints or of another order.
+            places: Index in the source's joints of each joint of `into`.
+        """
+        self._source = source.flat
+        self._parts = list[tuple[Index, F64]]()
+        """Runs of fields that lie one after another in `into`, with their indices in `source`."""
+        start, index = 0, np.zeros(0, np.intp)
+        for name in into.sensed:
+            there, here = source.slices[name], into.slices[name]
+            if here.start != start + index.size:
+                self._add(into, start, index)
+                start, index = here.start, index[:0]
+            own = places if is_per_joint(name) else np.arange(there.stop - there.start)
+            index = np.concatenate([index, there.start + own])
+        self._add(into, start, index)
+
+    def _add(self, into: StateVector, start: int, index: Index) -> None:
+        if index.size:
+            self._parts.append((index, into.flat[start : start + index.size]))
+
+    def take(self) -> None:
+        """Copy what the source holds now."""
+        for index, part in self._parts:
+            self._source.take(index, None, part, "clip")
+
+
+def _input_of(field: str) -> str:
+    """Return the topic that a field comes from; empty for a field that the policy makes."""
+    if field in STATE_FIELDS:
+        return STATE_FIELDS[field].topic.name
+    return field.partition(EXTERNAL)[2]
+
+
+def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, int]]:
+    """Return the fields and their sizes, the joints' first."""
+    joints, terms = len(contract.joints.names), list(contract.terms)
+    yield "joint_pos", joints
+    yield "joint_vel", joints
+    yield "last_action", sum(len(term.joints) for term in contract.action.terms)
+    if orientation or any(TERMS[term.term].field == "gravity_body" for term in terms):
+        yield _sized("quat_xyzw", joints)
+        yield _sized("gravity_body", joints)
+    for term in terms:
+        name = field_name(term)
+        if name in STATE_FIELDS:
+            yield _sized(name, joints)
+        elif name.startswith(EXTERNAL):
+            yield name, term.size or 0
+        elif name.startswith("phase:"):
+            yield name, 2 * len(term.offsets or (0.0,))
+            if term.standing:
+                yield _sized("velocity_command", joints)
+        elif name.startswith(LAST_OUTPUT):
+            yield name, len(term_names(term, contract))
+        elif name == "tick":
+            yield name, 1
+        elif is_of_motion(term):
+            yield name, len(term_places(term, contract)) if is_of_anchor(term) else joints
+            for field in _live_fields(term, contract):
+                yield _sized(field, joints)
+            if is_of_anchor(term):
+                yield _sized("quat_xyzw", joints)
+            if TERMS[term.term].field == "motion_anchor_pos":
+                yield _sized("pos_world", joints)
+
+
+def _live_fields(term: Term, contract: JointContract) -> Sequence[str]:
+    """Return the measured fields that a term of a live motion is made of."""
+    if contract.motion is None or contract.motion.live is None:
+        return ()
+    if is_of_anchor(term):
+        return "live_anchor_pos", "live_anchor_quat_xyzw"
+    return (TERMS[term.term].field.replace("motion_", "live_"),)
+
+
+def _sized(field: str, joints: int) -> tuple[str, int]:
+    size = STATE_FIELDS[field].size
+    return field, joints if size == "joints" else size

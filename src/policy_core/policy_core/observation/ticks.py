@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ticks of recorded or live messages: when each input is there, and not too old."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_core.interfaces import Times
+from policy_core.observation.freshness import Input
+from policy_core.observation.pairing import Arrival
+
+_FOR_EVER = np.iinfo(np.int64).max // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickCount:
+    """How many ticks there are.
+
+    Attributes:
+        present: At which every input is fresh.
+        dropped: The others, from the first at which each input is there to the last message.
+        stale: How many of these each input is too old for.
+    """
+
+    present: int
+    dropped: int
+    stale: Mapping[str, int]
+
+
+def count_ticks(
+    period_ns: int,
+    timeouts_ns: Mapping[str, int | None],
+    times_ns: Mapping[str, Iterable[Times]],
+) -> TickCount:
+    """Count the ticks that `Ticks` yields.
+
+    Args:
+        period_ns: Time between two ticks.
+        timeouts_ns: By needed input, the age up to which its newest message counts; None: any age.
+        times_ns: Rising times of each input's messages, in arrays; at least those that are newest
+            at a tick.
+    """
+    fresh = {
+        name: _Fresh(times, period_ns, timeouts_ns.get(name)) for name, times in times_ns.items()
+    }
+    end = max(each.newest_ns for each in fresh.values()) // period_ns + 1
+    runs = {name: fresh[name].runs for name in timeouts_ns if name in fresh}
+    if not all(len(runs.get(name, ())) for name in timeouts_ns):
+        return TickCount(present=0, dropped=0, stale={})
+    first = max(int(each[0, 0]) for each in runs.values())
+    runs = {name: each.clip(first, max(first, end)) for name, each in runs.items()}
+    # One input more is fresh from where a run of it begins, one less from where it ends.
+    at = np.concatenate([each.reshape(-1) for each in runs.values()])
+    order = np.argsort(at, kind="stable")
+    together = np.cumsum(np.tile([1, -1], len(at) // 2)[order])[:-1] == len(runs)
+    present, total = int(np.diff(at[order])[together].sum()), max(0, end - first)
+    missing = {name: total - int((each[:, 1] - each[:, 0]).sum()) for name, each in runs.items()}
+    return TickCount(
+        present=present,
+        dropped=total - present,
+        stale={name: count for name, count in missing.items() if count},
+    )
+
+
+class _Fresh:
+    """Runs of ticks [runs, 2] at which an input is fresh: the first, and the one after the last."""
+
+    def __init__(self, times_ns: Iterable[Times], period_ns: int, timeout_ns: int | None) -> None:
+        self.newest_ns = 0
+        begins, ends, end = [], [], None
+        for times in filter(len, times_ns):
+            ticks, self.newest_ns = -(-times // period_ns), int(times[-1])
+            until = (
+                np.full_like(ticks, _FOR_EVER)
+                if timeout_ns is None
+                else ((times + timeout_ns) // period_ns + 1)
+            )
+            before = np.append(ticks[0] - 1 if end is None else end, until[:-1])
+            begins.append(ticks[ticks > before])
+            ends.append(before[ticks > before])
+            end = until[-1]
+        closed = np.concatenate([*ends, [] if end is None else [end]]).astype(np.int64)[1:]
+        opened = np.concatenate([*begins, []]).astype(np.int64)
+        self.runs = np.stack([opened, np.maximum(opened, closed)], axis=1)
+
+
+def fresh_at(
+    times_ns: Times, ticks_ns: Times, limit_ns: float, slack_ns: int = 0
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Return the place of the message that is newest at each tick, and whether it counts [ticks].
+
+    Args:
+        times_ns: [messages] rising; the first is not after the first tick.
+        ticks_ns: [ticks] rising.
+        limit_ns: Age up to which the newest message counts.
+        slack_ns: How long after a tick messages still belong to it.
+    """
+    newest = np.searchsorted(times_ns, ticks_ns + slack_ns, "right") - 1
+    return newest, ticks_ns - times_ns[newest] <= limit_ns
+
+
+class Ticks:
+    """The ticks of a policy: at multiples of its period, while every input is fresh.
+
+    Attributes:
+        newest: What of each input has arrived since the tick before; who takes it removes it.
+        begins: Whether the tick of now follows a gap, or is the first.
+        dropped: Number of ticks left out so far.
+        stale: How many of them each input was too old for.
+    """
+
+    def __init__(self, period_ns: int, timeouts_ns: Mapping[str, int | None]) -> None:
+        """Begin without messages.
+
+        Args:
+            period_ns: Time between two ticks.
+            timeouts_ns: As for `count_ticks`.
+        """
+        self._period_ns = period_ns
+        self._inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
+        self._next_ns: int | None = None
+        self.newest: dict[str, Arrival] = {}
+        self.begins = True
+        self.dropped, self.stale = 0, Counter[str]()
+
+    def times_ns(self, arrivals: Iterable[Arrival]) -> Iterator[int]:
+        """Yield the times of the ticks, each when the messages of its time are in `newest`.
+
+        From the first at which each input is there, to the last message.
+        """
+        time_ns = 0
+        for arrival in arrivals:
+            time_ns, name, _ = arrival
+            if self._next_ns is not None and self._next_ns < time_ns:
+                yield from self._before(time_ns)
+            self.newest[name] = arrival
+            if name in self._inputs:
+                self._inputs[name].accept(time_ns)
+                if self._next_ns is None and not self._waiting(time_ns):
+                    self._next_ns = -(-time_ns // self._period_ns) * self._period_ns
+        yield from self._before(time_ns + 1)
+
+    def _before(self, end_ns: int) -> Iterator[int]:
+        while self._next_ns is not None and self._next_ns < end_ns:
+            count, now_ns = 1, self._next_ns
+            stale = [name for name, entry in self._inputs.items() if entry.is_stale(now_ns)]
+            if stale:
+                # Nothing but a message ends the gap, however long it is.
+                count = -((now_ns - end_ns) // self._period_ns)
+                self.dropped += count
+                self.stale.update(dict.fromkeys(stale, count))
+                self.begins = True
+            else:
+                yield now_ns
+                self.begins = False
+            self._next_ns += count * self._period_ns
+
+    def _waiting(self, now_ns: int) -> bool:
+        return any(entry.age_ns(now_ns) is None for entry in self._inputs.values())

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an ONNX file holds all its weights: a hash of the file covers nothing outside of it.
+
+Runtimes look for weights in second files wherever the model says, relative to the working
+directory. Protobuf has many encodings of the same message, so that a search for bytes finds no
+such reference reliably. So this walks the wire format, and skips weights without a copy.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from policy_core.errors import BackendError, Problem
+
+LARGEST_BYTES = (1 << 31) - 1
+"""Of a message of protobuf."""
+MOST_FIELDS = 2_000_000
+"""Of the messages that are walked through, in about a second; weights are one field each."""
+DEEPEST = 100
+"""Messages in messages, which is also protobuf's own limit."""
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+class _Message(NamedTuple):
+    """The fields of an ONNX message, by number; `inside` are those that may hold weights."""
+
+    name: str
+    leaves: frozenset[int]
+    inside: Mapping[int, str]
+
+
+def _message(name: str, leaves: str, **inside: str) -> tuple[str, _Message]:
+    """Declare a message: its other fields as `1-3 5`, and those inside as `f7="Graph"`."""
+    numbers = set[int]()
+    for part in leaves.split():
+        first, _, last = part.partition("-")
+        numbers |= set(range(int(first), int(last or first) + 1))
+    return name, _Message(name, frozenset(numbers), {int(k[1:]): v for k, v in inside.items()})
+
+
+# Of onnx.proto up to IR version 13. A field that is not here is refused: a runtime that knows it
+# may find weights in it.
+_MESSAGES = dict(
+    (
+        _message("Model", "1-6 8 14 26", f7="Graph", f20="Training", f25="Function"),
+        _message("Training", "3 4", f1="Graph", f2="Graph"),
+        _message("Function", "1 4-6 8-10 12-14", f7="Node", f11="Attribute"),
+        _message("Graph", "2 10-14 16", f1="Node", f5="Tensor", f15="Sparse"),
+        _message("Node", "1-4 6-10", f5="Attribute"),
+        _message(
+            "Attribute",
+            "1-4 7-9 13-15 20 21",
+            f5="Tensor",
+            f6="Graph",
+            f10="Tensor",
+            f11="Graph",
+            f22="Sparse",
+            f23="Sparse",
+        ),
+        _message("Sparse", "3", f1="Tensor", f2="Tensor"),
+        _message("Tensor", "1-12 16"),
+    )
+)
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+"""Of a tensor: where its values are, and whether they are there."""
+
+
+def require_whole(file: Path, model: bytes) -> None:
+    """Check that a model has all its weights inside, as every runtime would parse it.
+
+    Args:
+        file: Where it was read, for messages.
+        model: Its content.
+
+    Raises:
+        BackendError: Some weights are in a second file, or it is no ONNX model.
+    """
+    if problem := problem_of(file, model):
+        raise BackendError(str(problem))
+
+
+def problem_of(file: Path, model: bytes) -> Problem | None:
+    """Return why a model is not whole, as `require_whole`; None where it is."""
+    try:
+        whole = _is_whole(model)
+    except (ValueError, IndexError) as error:
+        return Problem(
+            file=str(file),
+            expected="an ONNX model",
+            found=_found(error),
+            remedy="copy or export it again",
+        )
+    if whole:
+        return None
+    return Problem(
+        file=str(file),
+        expected="all weights in this file",
+        found="some in a second one, which no hash covers",
+        remedy=f"on a machine with the package onnx this merges them: {merge_command(file)} ; the "
+        "contract then needs the sha256 of the new file",
+    )
+
+
+def merge_command(model: Path) -> str:
+    """Return the command line that merges weights in a second file, into a file where it runs."""
+    merged = f"{model.stem}_merged{model.suffix}"
+    return (
+        'python3 -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" '
+        f"{shlex.join([str(model), merged])}"
+    )
+
+
+def _found(error: Exception) -> str:
+    return "a file that ends too early" if isinstance(error, IndexError) else str(error)
+
+
+def _is_whole(model: bytes) -> bool:
+    """Walk through all messages that may hold tensors; return whether no tensor is elsewhere."""
+    open_parts, fields = [(_MESSAGES["Model"], 0, len(model), 1)], 0
+    while open_parts:
+        message, at, end, depth = open_parts.pop()
+        if depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} messages in each other")
+        while at < end:
+            fields += 1
+            if fields > MOST_FIELDS:
+                raise ValueError(f"more than {MOST_FIELDS} fields besides weights")
+            tag, at = _varint(model, at)
+            number, wire = tag >> 3, tag & 7
+            begin, at, value = _skip(model, at, wire)
+            if number in message.inside and wire == _BYTES:
+                if at > end:
+                    raise IndexError
+                open_parts.append((_MESSAGES[message.inside[number]], begin, at, depth + 1))
+            elif number not in message.leaves and number not in message.inside:
+                if message.name != "Tensor" or number not in (_EXTERNAL_DATA, _DATA_LOCATION):
+                    raise ValueError(
+                        f"the field {number} of a {message.name}, which no ONNX has "
+                        "that this version knows"
+                    )
+                if number == _EXTERNAL_DATA or value:
+                    return False
+        if at != end:
+            raise IndexError
+    return True
+
+
+def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:
+    """Return where a field's content begins and ends, and its value, if it is a whole number.
+
+    A value of another kind is 1: where a number is meant, that is none that can be trusted.
+    """
+    if wire == _VARINT:
+        value, end = _varint(model, at)
+        return at, end, value
+    if wire == _BYTES:
+        size, at = _varint(model, at)
+        return at, at + size, 1
+    if wire in (_FIXED64, _FIXED32):
+        return at, at + (8 if wire == _FIXED64 else 4), 1
+    raise ValueError(f"protobuf's wire type {wire}, which no ONNX has")
+
+
+def _varint(model: bytes, at: int) -> tuple[int, int]:
+    """Return a number of at most 64 bits, however long it is written, and where it ends.
+
+    Raises:
+        IndexError: The model ends in it.
+        ValueError: It is longer than ten bytes, protobuf's limit.
+    """
+    value = model[at]
+    if value < 0x80:
+        return value, at + 1
+    value &= 0x7F
+    for place in range(1, 10):
+        byte = model[at + place]
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return value, at + place + 1
+    raise ValueError("a number longer than protobuf allows")

@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk policy as a member of a set: an arm with cameras on a robot that others drive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.set_contract import MemberContract
+from policy_core.errors import NoTargetError
+from policy_core.interfaces import F64
+from policy_core.members.chunk.controller import camera_input, chunk_policy_of, state_sizes
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.worker import Worker
+from policy_core.observation.freshness import Input
+from policy_core.observation.state import SensedCopy, StateVector
+from policy_core.sets.member import JoinedTargets, MemberPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkRunner:
+    """What a chunk policy runs on.
+
+    Attributes:
+        worker: Computes its chunks; stays the caller's to close.
+        settings: How they are executed.
+        expected_s: How long an inference takes, until that is known from the first ones.
+        longest_hold_ns: How long its joints may be held while it has no target.
+    """
+
+    worker: Worker
+    settings: ChunkSettings
+    expected_s: float
+    longest_hold_ns: int
+
+
+class ChunkMember(MemberPolicy):
+    """Takes a step of a chunk in each of its ticks, and waits for none.
+
+    Where it has no step, or a camera is silent, its joints are held while all others go on. No step
+    passes in that time. It fails where that takes longer than its contract allows.
+
+    Attributes:
+        runner: What it runs on.
+        policy: Itself.
+        frames: By camera: where new frames go.
+        held: Why its joints are held; empty where they are not.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bundle: ChunkBundle,
+        member: MemberContract,
+        runner: ChunkRunner,
+        state: StateVector,
+        targets: JoinedTargets,
+        inputs: Mapping[str, Input],
+        clock: Callable[[], int],
+    ) -> None:
+        """Tie the parts together.
+
+        Args:
+            name: In the set.
+            bundle: Of the policy.
+            member: Its place in the set.
+            runner: What it runs on.
+            state: What the set senses.
+            targets: Where its targets go.
+            inputs: Those of the set.
+            clock: That of the ticks.
+        """
+        super().__init__(name, member, targets)
+        contract, self.runner, self._clock = bundle.contract, runner, clock
+        own = StateVector(state_sizes(contract))
+        self._sensed = SensedCopy(state, own, member.places)
+        self.policy, self.frames = chunk_policy_of(
+            contract, runner.worker, own, inputs, clock, runner.settings, runner.expected_s
+        )
+        self._cameras = [inputs[camera_input(camera)] for camera in contract.cameras]
+        self.reset()
+
+    def reset(self) -> None:
+        """Start clean, in the stand pose; chunks that are being computed are of no use."""
+        super().reset()
+        self.policy.reset()
+        self.command[:] = self.policy.action.command
+        self.held = ""
+        self._held_since_ns = self._held_until_ns = 0
+
+    def enter(self, command: F64) -> None:
+        """Begin clean, from what the set commanded last [joints of the set]."""
+        super().enter(command)
+        self.follow(command)
+
+    def pause(self, duration_ns: int) -> None:
+        """Let no step pass in a time in which the whole robot was held."""
+        if not self.held:  # else `infer` leaves out all that has passed
+            self.policy.pause(duration_ns)
+
+    def follow(self, command: F64) -> None:
+        """Go on from what the set commanded last [joints of the set]."""
+        command.take(self.member.places, None, self.command, "clip")
+        self.policy.action.command[:] = self.command
+
+    def infer(self) -> bool:
+        """Find the target of this tick, or hold the last one; return whether all is finite.
+
+        Raises:
+            BackendError: No step is left, since a runtime failed.
+            NoTargetError: Its joints were held for too long, and why.
+        """
+        now_ns = self._clock()
+        if self.held:
+            self.policy.pause(now_ns - self._held_until_ns)
+            self._held_until_ns = now_ns
+        self._sensed.take()
+        finite = True
+        try:
+            self._require_cameras(now_ns)
+            finite = self.policy.infer()
+            self.held = ""
+        except NoTargetError as error:
+            self._hold(now_ns, str(error))
+        self.has_answered = True
+        return finite
+
+    def first_target(self) -> F64:
+        """Return what it goes on from: its first step is as near as its speed limits."""
+        return self.command
+
+    def commit(self) -> tuple[str, ...]:
+        """Execute the step of the tick, if there is one; return the rules that clipped it."""
+        clipped: tuple[str, ...] = ()
+        if self.has_answered and not self.held:
+            self.command[:] = self.policy.commit()
+            clipped = self.policy.action.clipped
+        self.has_answered = False
+        self._pass()
+        return clipped
+
+    def _require_cameras(self, now_ns: int) -> None:
+        for camera in self._cameras:
+            if camera.is_stale(now_ns):
+                raise NoTargetError(camera.describe(now_ns))
+
+    def _hold(self, now_ns: int, why: str) -> None:
+        if not self.held:
+            self._held_since_ns = self._held_until_ns = now_ns
+        self.held = why
+        held_ns = now_ns - self._held_since_ns
+        if held_ns > self.runner.longest_hold_ns:
+            raise NoTargetError(f"{self.name}: joints held for {held_ns * 1e-9:.1f} s: {why}")

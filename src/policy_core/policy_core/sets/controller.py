@@ -1,0 +1,254 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The control path of a policy set, and what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from policy_core.bundle.bundle import AnyContract, ChunkBundle, JointBundle, SetBundle
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.set_contract import SetContract
+from policy_core.bundle.state_fields import COMMAND, MOTION_TOPICS, STATE_FIELDS, fields_of
+from policy_core.control.controller import Controller
+from policy_core.errors import RefusedError
+from policy_core.guard.command import CommandFader
+from policy_core.guard.limits import Limits, input_timeouts_ns
+from policy_core.interfaces import Backend, Mode, Policy
+from policy_core.members.chunk.controller import camera_input, chunk_timeouts_ns, state_sizes
+from policy_core.observation.freshness import Input
+from policy_core.observation.rotation import gravity_body
+from policy_core.observation.state import RobotState, StateVector
+from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
+from policy_core.sets.joint_member import JointMember
+from policy_core.sets.member import JoinedTargets, MemberPolicy
+from policy_core.sets.policy import PolicySet
+
+SWITCH, WAY_BACK = "switch", "way_back"
+"""What recordings call these requests; the name of the state follows a switch, after a space."""
+
+
+class SensedState(StateVector):
+    """What any member of a set senses, and what guard and entry conditions look at.
+
+    Per-joint fields are in the order of the set; all else is as in `RobotState`.
+    """
+
+    def __init__(self, contract: SetContract, limits: Limits) -> None:
+        """Lay out the fields, NaN until they are measured; the velocity command is zero."""
+        super().__init__(_sizes(contract, orientation=limits.max_tilt_rad is not None))
+        # The guard looks at all fields, and only the member that tracks a live motion needs these.
+        for field in (each for topic in MOTION_TOPICS for each in fields_of(topic)):
+            if (values := self.get(field.name)) is not None:
+                values[:] = field.at_rest or 0.0
+        self._quat, self._gravity = self.get("quat_xyzw"), self.get("gravity_body")
+        command = self.get("velocity_command")
+        if command is not None:
+            command[:] = 0.0
+
+    def derive(self) -> None:
+        """Compute the direction of gravity."""
+        if self._quat is not None and self._gravity is not None:
+            gravity_body(self._quat, self._gravity)
+
+
+def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
+    """Return the inputs of all members, by topic.
+
+    A camera that is silent stops the member that sees it, and nothing else; so does a live motion.
+    """
+    timeouts_ns = dict[str, int | None]()
+    for member in contract.members.values():
+        # An input counts for as long as each member that reads it lets it.
+        for name, own_ns in _timeouts_ns(member.contract, limits).items():
+            known_ns = timeouts_ns.get(name, own_ns)
+            is_any = own_ns is None or known_ns is None
+            timeouts_ns[name] = None if is_any else min(known_ns, own_ns)  # type: ignore[type-var]
+    inputs = {
+        name: Input(
+            name,
+            timeouts_ns.get(name, limits.state_timeout_ns),
+            stops_all=name not in MOTION_TOPICS,
+        )
+        for name in state.inputs
+    }
+    for name in cameras_of(contract):
+        topic = camera_input(name)
+        inputs[topic] = Input(topic, timeouts_ns[topic], stops_all=False)
+    return inputs
+
+
+def cameras_of(contract: SetContract) -> tuple[str, ...]:
+    """Return the cameras of all members, each once."""
+    return tuple(
+        dict.fromkeys(
+            camera
+            for member in contract.members.values()
+            if isinstance(member.contract, ChunkContract)
+            for camera in member.contract.cameras
+        )
+    )
+
+
+def policy_set_of(
+    bundle: SetBundle,
+    runners: Mapping[str, Backend | ChunkRunner],
+    state: SensedState,
+    inputs: Mapping[str, Input],
+    clock: Callable[[], int],
+) -> PolicySet:
+    """Return a policy set on opened models.
+
+    Args:
+        bundle: Of the set.
+        runners: What each member runs on: the opened model of a joint policy. They stay the
+            caller's to close.
+        state: What is measured comes into it.
+        inputs: Ages of what the members see, as `set_inputs` returns them.
+        clock: As for `Controller`.
+    """
+    members, targets = dict[str, MemberPolicy](), JoinedTargets(bundle.contract)
+    for name, place in bundle.contract.members.items():
+        member, runner = bundle.members[name], runners[name]
+        if isinstance(runner, ChunkRunner):
+            assert isinstance(member, ChunkBundle)
+            members[name] = ChunkMember(name, member, place, runner, state, targets, inputs, clock)
+        else:
+            assert isinstance(member, JointBundle)
+            members[name] = JointMember(name, member, place, runner, state, targets, inputs, clock)
+    return PolicySet(bundle.contract, members, targets, state, clock)
+
+
+def set_controller(
+    contract: SetContract,
+    policy: Policy,
+    state: SensedState,
+    inputs: Mapping[str, Input],
+    limits: Limits,
+    clock: Callable[[], int],
+) -> Controller:
+    """Return the controller of a policy set.
+
+    Args:
+        contract: Of the set.
+        policy: The set, or what passes everything on to it.
+        state: What is measured comes into it.
+        inputs: As `set_inputs` returns them.
+        limits: Limits in force.
+        clock: As for `Controller`.
+    """
+    command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
+    return Controller(contract, policy, state, inputs, command, limits, clock)
+
+
+class SetRequests:
+    """What a person or a node asks of a policy set that runs."""
+
+    def __init__(self, contract: SetContract, controller: Controller, policy: PolicySet) -> None:
+        """Ask this controller and its set."""
+        self._controller, self._policy = controller, policy
+        self._silence_ns = None if contract.silence_s is None else round(contract.silence_s * 1e9)
+        self._stands_up, self._began_ns = False, 0
+
+    def switch(self, to: str, problems: Sequence[str] = ()) -> None:
+        """Ask for a switch to a state; see `PolicySet.ask`.
+
+        Args:
+            to: Name of the state.
+            problems: Reasons of the caller to refuse it.
+
+        Raises:
+            RefusedError: With the reasons to refuse it.
+        """
+
+        def ask() -> None:
+            found, mode = list(problems), self._controller.mode
+            if mode is not Mode.RUN:
+                found.append(f"the mode is {mode.name}, expected RUN")
+            if found:
+                raise RefusedError(f"switch refused: {'; '.join(found)}")
+            self._policy.ask(to)
+            self._stands_up = False
+
+        self._controller.request(f"{SWITCH} {to}", ask)
+
+    def stand(self, problems: Sequence[str] = ()) -> None:
+        """Stand up; where a state must be left first, go back to one that may stand up.
+
+        Args:
+            problems: Reasons of the caller to refuse it.
+
+        Raises:
+            RefusedError: As `Controller.stand`.
+        """
+        if self._controller.mode is not Mode.RUN or self._policy.may_stand or problems:
+            self._controller.stand(problems)
+        elif not self._stands_up:
+            self._controller.request(WAY_BACK, self._policy.go_back)
+            self._stands_up = True
+
+    def tick(self, now_ns: int) -> None:
+        """Go on with the way back, and begin it in silence; after each tick, on its thread.
+
+        Args:
+            now_ns: Time of the tick.
+
+        Raises:
+            RefusedError: The robot has come back, and may not stand up.
+        """
+        mode = self._controller.mode
+        if mode is Mode.RUN:
+            if self._stands_up and self._policy.may_stand:
+                self._stands_up = False
+                self._controller.stand()
+            elif not self._stands_up and self._is_silent(now_ns):
+                self._began_ns = now_ns  # where it is refused, it is asked again after that time
+                self.stand()
+        elif mode is not Mode.HOLD:
+            self._stands_up, self._began_ns = False, now_ns
+            self._policy.stop()
+
+    def _is_silent(self, now_ns: int) -> bool:
+        """Return whether no velocity command has come for too long, or since RUN began."""
+        if self._silence_ns is None:
+            return False
+        age_ns = self._controller.inputs[COMMAND].age_ns(now_ns)
+        since_ns = now_ns - self._began_ns
+        return min(since_ns, since_ns if age_ns is None else age_ns) > self._silence_ns
+
+
+def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:
+    """Return the fields and their sizes, the joints' first."""
+    joints = len(contract.joints.names)
+    sizes = {"joint_pos": joints, "joint_vel": joints}
+    for member in contract.members.values():
+        for name, size in _sensed_sizes(member.contract).items():
+            sizes.setdefault(name, size)
+    conditions = [
+        transition.when for state in contract.states.values() for transition in state.to.values()
+    ]
+    needed = list[str]()
+    if orientation or any(when.tilt_rad is not None for when in conditions):
+        needed += ["quat_xyzw", "gravity_body"]
+    if any(when.body_rate_rad_s is not None for when in conditions):
+        needed.append("ang_vel_body")
+    for name in needed:
+        fixed = STATE_FIELDS[name].size
+        assert isinstance(fixed, int)
+        sizes.setdefault(name, fixed)
+    return sizes
+
+
+def _sensed_sizes(contract: AnyContract) -> dict[str, int]:
+    """Return the fields of the state that a member senses."""
+    if isinstance(contract, ChunkContract):
+        return state_sizes(contract)
+    state = RobotState(contract)
+    return {name: state[name].size for name in state.sensed}
+
+
+def _timeouts_ns(contract: AnyContract, limits: Limits) -> Mapping[str, int | None]:
+    """Return the time-outs of a member's inputs that have one of their own."""
+    if isinstance(contract, ChunkContract):
+        return chunk_timeouts_ns(contract, limits)
+    return input_timeouts_ns(contract)

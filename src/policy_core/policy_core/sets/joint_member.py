@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A joint policy as a member of a set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.set_contract import MemberContract
+from policy_core.bundle.state_fields import MOTION_TOPICS
+from policy_core.errors import NoTargetError
+from policy_core.interfaces import F64, Backend
+from policy_core.members.joint import JointPolicy
+from policy_core.observation.freshness import Input
+from policy_core.observation.state import RobotState, SensedCopy, StateVector
+from policy_core.sets.member import JoinedTargets, MemberPolicy
+
+
+class JointMember(MemberPolicy):
+    """Runs its model in each of its ticks; while it is followed, it observes those of others."""
+
+    def __init__(
+        self,
+        name: str,
+        bundle: JointBundle,
+        member: MemberContract,
+        backend: Backend,
+        state: StateVector,
+        targets: JoinedTargets,
+        inputs: Mapping[str, Input],
+        clock: Callable[[], int],
+    ) -> None:
+        """Tie the parts together.
+
+        Args:
+            name: In the set.
+            bundle: Of the policy.
+            member: Its place in the set.
+            backend: Its opened model; stays the caller's to close.
+            state: What the set senses.
+            targets: Where its targets go.
+            inputs: Those of the set.
+            clock: That of the ticks.
+        """
+        super().__init__(name, member, targets)
+        contract = bundle.contract
+        self._state = RobotState(contract)
+        self._policy = JointPolicy(bundle, backend, self._state)
+        self._clock = clock
+        self._live = [inputs[name] for name in self._state.inputs if name in MOTION_TOPICS]
+        self._sensed = SensedCopy(state, self._state, member.places)
+        self._last_action = self._state["last_action"]
+        self._commanded: F64 = np.zeros(member.places.size)
+        within = member.velocity_command
+        self._velocity = self._state.get("velocity_command") if within else None
+        self._lowest: F64 = np.array(within.min if within else (0.0,) * 3)
+        self._highest: F64 = np.array(within.max if within else (0.0,) * 3)
+        self.motion = self._state.motion
+        self.phases = tuple(self._state[name] for name in self._state.phases)
+        # One of the set's own rate has no rhythm to keep, and is due in each tick.
+        self.watches = member.is_followed and (self._policy.remembers or member.every != 1)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start clean, as for a new run."""
+        super().reset()
+        self._policy.reset()
+
+    def pause(self, duration_ns: int) -> None:
+        """Do nothing: ticks count, not the time between them."""
+
+    def follow(self, command: F64) -> None:
+        """Take what the set commanded last [joints of the set] for its own last action."""
+        command.take(self.member.places, None, self._commanded, "clip")
+        self._policy.action.raw_of(self._commanded, self._last_action)
+
+    def infer(self) -> bool:
+        """Answer what the set senses now; return whether the answer is finite.
+
+        Raises:
+            BackendError: The runtime failed.
+            NoTargetError: The live motion that it tracks is silent.
+        """
+        for entry in self._live:
+            if entry.is_stale(now_ns := self._clock()):
+                raise NoTargetError(f"{self.name}: {entry.describe(now_ns)}")
+        self._look()
+        finite = self._policy.infer()
+        self.has_answered = True
+        return finite
+
+    def first_target(self) -> F64:
+        """Return what the answer commands [its joints]."""
+        return self._policy.action.decode()
+
+    def commit(self) -> tuple[str, ...]:
+        """Take the answer as that of the tick; return the rules that clipped it."""
+        clipped: tuple[str, ...] = ()
+        if self.has_answered:
+            self.command[:] = self._policy.commit()
+            clipped = self._policy.action.clipped
+            self.has_answered = False
+        self._pass()
+        return clipped
+
+    def rest(self) -> None:
+        """Remember what is observed in a tick in which others command."""
+        if self.is_due:
+            self._look()
+            self._policy.watch()
+        super().rest()
+
+    def _look(self) -> None:
+        """Bring what the set senses into its own state, and the velocity into its own range."""
+        self._sensed.take()
+        if self._velocity is not None:
+            np.maximum(self._velocity, self._lowest, out=self._velocity)
+            np.minimum(self._velocity, self._highest, out=self._velocity)
+        self._state.derive_own()

@@ -1,0 +1,480 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy set as one policy: its members command in states, and switch between two ticks.
+
+A tick of a set: decide on a switch that was asked for, run the members that command, join their
+targets. In the tick of a switch the entering members run first; where one of them fails, the
+switch is refused and the robot goes on as it was. After that, targets and gains are blended, and
+the members that are left go on to run until the blend has ended.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from policy_core.action import JointRows
+from policy_core.bundle.set_contract import SetContract
+from policy_core.errors import BackendError, NoTargetError, RefusedError
+from policy_core.interfaces import F64
+from policy_core.observation.state import StateVector
+from policy_core.sets.member import JoinedTargets, MemberPolicy
+from policy_core.sets.state import CommandingState
+
+LATE = "inference came too late"
+NOT_FINITE = "an output of the model is not finite"
+
+
+class SetReport(NamedTuple):
+    """What a policy set has come to, for a status.
+
+    Attributes:
+        state: Which commands.
+        is_blending: Whether the switch to it has not ended.
+        asked: State that is asked for and not entered; empty for none.
+        refused: Why the last request was not granted, or why the one at hand waits; or empty.
+        switches, fallbacks: How many there were since the set was opened, of both kinds.
+        last: The last switch: from, to, why; empty where there was none.
+        step_ratio: Largest step of a joint's target in the last switch, as a share of the largest
+            step in a healthy run of both states; 0 where that is not known.
+    """
+
+    state: str
+    is_blending: bool
+    asked: str
+    refused: str
+    switches: int
+    fallbacks: int
+    last: tuple[str, ...]
+    step_ratio: float
+
+
+class _Request:
+    """A state that is asked for."""
+
+    def __init__(self, to: str, why: str, ticks: int | None, timeout_state: str | None) -> None:
+        """Wait for so many ticks; None: until its conditions hold."""
+        self.to, self.why, self.ticks, self.timeout_state = to, why, ticks, timeout_state
+
+
+class PolicySet:
+    """Runs the members of a set; see `Policy`.
+
+    `ask` and `go_back` are called between two ticks, by `Controller.request`; `report` may be read
+    from any thread. `members` are all, by name. `refusals` holds the latest requests that were not
+    granted in a tick, in words, the oldest first, to be popped from the left; `change` is the
+    switch that the last `commit` began.
+    """
+
+    def __init__(
+        self,
+        contract: SetContract,
+        members: Mapping[str, MemberPolicy],
+        targets: JoinedTargets,
+        state: StateVector,
+        clock: Callable[[], int],
+    ) -> None:
+        """Make all states and transitions.
+
+        Args:
+            contract: Of the set.
+            members: By name; their commands are parts of `targets`.
+            targets: Last targets of all members.
+            state: What the set senses.
+            clock: As for `Controller`.
+        """
+        self._clock = clock
+        self._infer_ns = self._left_ns = 0
+        """What the members took in the last tick: all of them, and those that a blend leaves."""
+        self.members, self._members = members, [*members.values()]
+        self._watching = [member for member in self._members if member.watches]
+        self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
+        self._states = {
+            name: CommandingState(name, contract, members, targets, state)
+            for name in contract.states
+        }
+        self._initial = self._states[contract.initial]
+        rows = self._initial.rows
+        self.action = JointRows(contract.kinds, rows.gains[0], rows.gains[1], rows.healthy)
+        joints = len(contract.joints.names)
+        self._before, self._step = np.zeros((2, joints))
+        self._from = JointRows(contract.kinds, rows.gains[0], rows.gains[1], rows.healthy)
+        self._scaled_gains: F64 = np.zeros((2, joints))
+        self._blend_ticks = self._blended_ticks = 0
+        self._settled = False
+        self.refusals = deque[str](maxlen=100)
+        self._switches = self._fallbacks = 0
+        self._last: tuple[str, ...] = ()
+        self._step_ratio = 0.0
+        self.begins = True
+        self.reset()
+
+    def reset(self) -> None:
+        """Start clean, in the initial state; what was commanded last is the stand pose.
+
+        A first tick that fails blends its fallback in from there.
+        """
+        initial = self._initial.rows
+        self.action.command[...] = self._stand
+        self.action.gains[...] = initial.gains
+        self.action.healthy[...] = initial.healthy
+        for member in self._members:
+            member.reset()
+        self._state = self._initial
+        self._left: CommandingState | None = None
+        self._set_running(self._initial.members)
+        self._settle()
+        self._ticks = self._ticks_in_state = 0
+        self._unanswered, self._returning = False, False
+        self._request: _Request | None = None
+        self._refused = self.change = self._entered = ""
+
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which the last targets were held."""
+        for member in self._running:
+            member.pause(duration_ns)
+
+    @property
+    def report(self) -> SetReport:
+        """What the set has come to."""
+        request = self._request
+        return SetReport(
+            state=self._state.name,
+            is_blending=self._blend_ticks > 0,
+            asked="" if request is None else request.to,
+            refused=self._refused,
+            switches=self._switches,
+            fallbacks=self._fallbacks,
+            last=self._last,
+            step_ratio=self._step_ratio,
+        )
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the robot may stand up now, by the stand motion."""
+        return self._state.stated.stand and not self._blend_ticks
+
+    def ask(self, to: str) -> None:
+        """Ask for a switch, which the next tick begins if its conditions hold.
+
+        Raises:
+            RefusedError: It is the state at hand, no transition leads there, or its conditions do
+                not hold and it does not wait for them.
+        """
+        state = self._state
+        if to == state.name:
+            raise RefusedError(f"switch refused: the state is {to} already")
+        if to not in state.stated.to:
+            known = ", ".join(state.stated.to) or "none"
+            raise RefusedError(
+                f"switch refused: expected a state that {state.name} leads to ({known}), "
+                f"found {reprlib.repr(to)}"
+            )
+        transition = state.transition(to)
+        waits = transition.otherwise == "wait"
+        if not waits and (problems := self._problems(to)):
+            raise RefusedError(f"switch to {to} refused: {'; '.join(problems)}")
+        if self._request is not None and self._request.to != to:
+            self.refusals.append(f"switch to {self._request.to}: {to} was asked for instead")
+        ticks = max(1, round(transition.timeout_s * self._rate_hz)) if waits else 1
+        self._request = _Request(to, "asked for", ticks, transition.timeout_state)
+        self._returning, self._refused = False, ""
+
+    def go_back(self) -> None:
+        """Go to a state from which the robot may stand up, each switch once its conditions hold."""
+        self._returning, self._request = True, None
+
+    def stop(self) -> None:
+        """End what is asked for, and the blend: the robot does something else."""
+        self._request, self._returning = None, False
+        self._settle()
+
+    def infer(self) -> bool:
+        """Run the members that command; return whether all answers are finite.
+
+        Raises:
+            BackendError: A runtime failed, and the state has no fallback.
+            NoTargetError: A member has had no target for too long, and the state has no fallback.
+        """
+        self.begins = self._ticks == 0
+        for member in self._resting:
+            if member.is_due:
+                member.follow(self.action.command)
+        if self._unanswered:
+            for member in self._members:
+                member.drop_answer()
+            self._act_on_lateness()
+        self._unanswered = True
+        began_ns, self._left_ns = self._clock(), 0
+        try:
+            self._decide()
+            return self._run()
+        finally:
+            self._infer_ns = self._clock() - began_ns
+
+    def commit(self) -> F64:
+        """Take the answers as the tick's: return the joined command [joints]."""
+        self._unanswered = False
+        self.change, self._entered = self._entered, ""
+        clipped: tuple[str, ...] = ()
+        for member in self._running:
+            clipped = member.commit() or clipped
+        for member in self._resting:
+            member.rest()
+        action = self.action
+        action.clipped = clipped
+        action.is_rescaled = False
+        if self._blend_ticks or self._state.held.size:
+            self._before[...] = action.command
+        if self._blend_ticks:
+            self._blend()
+        else:
+            self._flat.take(self._state.sources, None, action.command, "clip")
+            self._bound_held()
+            if not self._settled:
+                self._settled = True
+                action.gains[...] = self._state.rows.gains
+                action.healthy[...] = self._state.rows.healthy
+                action.is_rescaled = True
+        self._ticks += 1
+        self._ticks_in_state += 1
+        return action.command
+
+    def _decide(self) -> None:
+        """Begin the switch that was asked for, if its conditions hold."""
+        request = self._request
+        if request is None:
+            request = self._own_request()
+            if request is None:
+                return
+        self._request = request
+        problems = self._problems(request.to)
+        if not problems:
+            entering = [
+                member for member in self._states[request.to].members if member not in self._running
+            ]
+            if any(member.member.is_followed and not member.is_due for member in entering):
+                return  # it keeps the rhythm of its own ticks, and is due in the next ones
+            problems = self._entering_problems(request.to, entering)
+            if problems:
+                for member in entering:
+                    member.drop_answer()
+        if not problems:
+            blend_s = self._state.transition(request.to).blend_s
+            self._enter(self._states[request.to], request.why, blend_s)
+            return
+        self._refused = f"switch to {request.to}: {'; '.join(problems)}"
+        if request.ticks is not None:
+            request.ticks -= 1
+            if request.ticks <= 0:
+                self._give_up(request)
+
+    def _own_request(self) -> _Request | None:
+        """Return what the set asks for by itself: the way back, and what follows a state."""
+        stated = self._state.stated
+        if self._returning:
+            if stated.way_back is None:
+                self._returning = False
+                return None
+            return _Request(stated.way_back, "on the way back to standing", None, None)
+        if stated.ends is None or not self._state.ends_now(self._ticks_in_state):
+            return None
+        return _Request(stated.ends.to, "the state has ended", None, None)
+
+    def _give_up(self, request: _Request) -> None:
+        """End a request that has waited for too long."""
+        self._request = None
+        self.refusals.append(f"{self._refused}; {self._state.name} goes on")
+        if request.timeout_state is not None:
+            self._request = _Request(request.timeout_state, "waited for too long", None, None)
+
+    def _problems(self, to: str) -> list[str]:
+        """Return why a switch cannot begin now, as far as that is known without its members."""
+        if self._blend_ticks:
+            return [f"the switch to {self._state.name} has not ended"]
+        return self._state.checks[to].problems(self._ticks_in_state)
+
+    def _entering_problems(self, to: str, entering: Sequence[MemberPolicy]) -> list[str]:
+        """Run the members that would enter; return why they may not."""
+        state, check = self._states[to], self._state.checks[to]
+        for member in entering:
+            member.enter(self.action.command)
+            try:
+                finite = member.infer()
+            except (BackendError, NoTargetError) as error:
+                return [f"{member.name}: {error}"]
+            target = member.first_target() if finite else None
+            if target is None or not math.isfinite(target.dot(target)):
+                return [f"{member.name}: {NOT_FINITE}"]
+            member.command[:] = target
+        if not check.needs_target:
+            return []
+        return check.target_problems(self._flat.take(state.sources))
+
+    def _enter(self, state: CommandingState, why: str, blend_s: float) -> None:
+        """Let the members of a state command from this tick on."""
+        before = self._state
+        self._left = before if not self._blend_ticks else None
+        if self._left is None:
+            self._freeze()
+        else:
+            self._from.gains[...] = before.rows.gains
+            self._from.healthy[...] = before.rows.healthy
+        self._state = state
+        left = [] if self._left is None else self._left.members
+        self._set_running([*state.members, *left])
+        self._blend_ticks = max(1, round(blend_s * self._rate_hz))
+        self._blended_ticks, self._ticks_in_state = 0, 0
+        self._request, self._refused, self._step_ratio = None, "", 0.0
+        self._switches += 1
+        self._last = (before.name, state.name, why)
+        self._entered = f"{before.name} -> {state.name}: {why}"
+
+    def _freeze(self) -> None:
+        """Blend from what was commanded last on, without those who commanded it."""
+        self._left = None
+        self._from.command[...] = self.action.command
+        self._from.gains[...] = self.action.gains
+        self._from.healthy[...] = self.action.healthy
+
+    def _bound_held(self) -> None:
+        """Bound the steps of joints that are held: no member does, and a blend may be too short."""
+        held = self._state.held
+        if held.size:
+            before, command = self._before[held], self.action.command
+            command[held] = before + np.clip(command[held] - before, *self._state.held_bounds)
+
+    def _set_running(self, running: Sequence[MemberPolicy]) -> None:
+        """Let these members run, and all others rest, of whom no answer of this tick is taken."""
+        self._running = [member for member in self._members if member in running]
+        self._resting = [member for member in self._watching if member not in running]
+        for member in self._members:
+            if member not in running:
+                member.drop_answer()
+
+    def _settle(self) -> None:
+        """Have gains and healthy values become those of the state in the next tick."""
+        self._blend_ticks = self._blended_ticks = 0
+        self._settled = False
+
+    def _fall_back(self, why: str) -> bool:
+        """Enter the fallback of the state, from what was commanded last; False: it has none."""
+        name = self._state.stated.fallback
+        if name is None:
+            return False
+        state = self._states[name]
+        for member in state.members:
+            if member not in self._running:
+                member.enter(self.action.command)
+            member.run_now()
+        failed = self._state.name
+        transition = self._state.stated.to.get(name)
+        # What was commanded last is where a blend begins: who commanded it has failed.
+        self._blend_ticks = 1
+        self._enter(
+            state, f"{failed} failed: {why}", 0.2 if transition is None else transition.blend_s
+        )
+        self._fallbacks += 1
+        return True
+
+    def _act_on_lateness(self) -> None:
+        """Go on without the member that made the tick before late, or in the fallback.
+
+        In a blend that may be one that is left. In the fallback of the state it may command again.
+        """
+        is_left = 2 * self._left_ns > self._infer_ns
+        if self._left is not None and (is_left or self._state.stated.fallback is None):
+            self._leave_out()
+        else:
+            self._fall_back(LATE)
+
+    def _leave_out(self) -> None:
+        """Do the rest of a blend without the members that are left, which need not answer."""
+        self._freeze()
+        self._blend_ticks, self._blended_ticks = self._blend_ticks - self._blended_ticks, 0
+        self._set_running(self._state.members)
+
+    def _run(self) -> bool:
+        """Run the members that command, those of a fallback where one fails.
+
+        Raises:
+            BackendError: A runtime failed, and no fallback is left.
+            NoTargetError: A member has had no target for too long, and no fallback is left.
+        """
+        tried: set[str] = set()
+        while True:
+            failed: BackendError | NoTargetError | None = None
+            try:
+                finite = self._infer_all()
+            except (BackendError, NoTargetError) as error:
+                finite, failed = False, error
+            if finite:
+                return True
+            tried.add(self._state.name)
+            to_try = self._state.stated.fallback
+            if to_try is None or to_try in tried:
+                if failed is not None:
+                    raise failed
+                return False
+            self._fall_back(str(failed or NOT_FINITE))
+
+    def _infer_all(self) -> bool:
+        """Run the members that are due; return whether all that the state needs are finite.
+
+        Raises:
+            BackendError: The runtime of one of the state's members failed.
+            NoTargetError: One of them has had no target for too long.
+        """
+        for member in self._state.members:
+            if member.is_due and not member.has_answered and not member.infer():
+                return False
+        if self._left is not None:
+            began_ns = self._clock()
+            self._infer_left(self._left)
+            self._left_ns += self._clock() - began_ns
+        return True
+
+    def _infer_left(self, left: CommandingState) -> None:
+        """Run the members that a blend leaves and that are due."""
+        for member in left.members:
+            if member in self._state.members or not member.is_due or member.has_answered:
+                continue
+            try:
+                finite = member.infer()
+            except (BackendError, NoTargetError):
+                finite = False
+            if not finite:
+                self._leave_out()
+                return
+
+    def _blend(self) -> None:
+        """Join the targets of the state with those that are left, by the share of the blend."""
+        action, state, left = self.action, self._state, self._from
+        self._blended_ticks += 1
+        share = self._blended_ticks / self._blend_ticks
+        self._flat.take(state.sources, None, action.command, "clip")
+        if self._left is not None:
+            self._flat.take(self._left.sources, None, left.command, "clip")
+        if share < 1.0:
+            np.multiply(action.command, share, action.command)
+            np.multiply(left.command, 1.0 - share, self._step)
+            action.command += self._step
+        self._bound_held()
+        np.multiply(state.rows.gains, share, action.gains)
+        np.multiply(left.gains, 1.0 - share, self._scaled_gains)
+        action.gains += self._scaled_gains
+        np.maximum(state.rows.healthy, left.healthy, out=action.healthy)
+        action.is_rescaled = True
+        np.subtract(action.command, self._before, self._step)
+        np.absolute(self._step, self._step)
+        np.divide(self._step, action.healthy[1], self._step)
+        self._step_ratio = max(self._step_ratio, float(self._step.max()))
+        if share >= 1.0:
+            self._left = None
+            self._set_running(state.members)
+            self._settle()

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A state of a policy set, with everything that a switch needs made beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from policy_core.action import JointRows
+from policy_core.bundle.set_contract import SetContract, Transition, ends_by_itself
+from policy_core.guard.bounds import healthy_of
+from policy_core.interfaces import Index, Kind
+from policy_core.observation.state import StateVector
+from policy_core.sets.conditions import EntryCheck
+from policy_core.sets.member import JoinedTargets, MemberPolicy
+
+
+class CommandingState:
+    """A state: who commands, with which gains, and what a healthy run does there.
+
+    Attributes:
+        name: Of the state.
+        stated: What the contract says about it.
+        members: Those that command.
+        sources: Where in `JoinedTargets.flat` the target of each joint is.
+        rows: Gains and healthy values of each joint, as of `Command`.
+        held: Joints that are held at a position in the stand pose, as indices of the set's.
+        held_bounds: How far the target of each may move in a tick, rad: lowest and highest.
+        checks: Entry conditions, by the state that a transition leads to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        contract: SetContract,
+        members: Mapping[str, MemberPolicy],
+        targets: JoinedTargets,
+        state: StateVector,
+    ) -> None:
+        """Make what a switch to this state, and from it, needs."""
+        self.name, self.stated = name, contract.states[name]
+        self.members = [members[member] for member in self.stated.members]
+        after_s = self.stated.ends.after_s if self.stated.ends else None
+        self._ends_after = None if after_s is None else round(after_s * contract.rate_hz)
+        self._ending = [
+            (member, member.motion)
+            for member in self.members
+            if member.motion is not None and ends_by_itself(member.member.contract)
+        ]
+        self.sources = targets.sources(contract, name)
+        stiffness, damping = contract.stand.stiffness.copy(), contract.stand.damping.copy()
+        healthy = healthy_of(contract)
+        for member in self.members:
+            own, commanded = member.member.contract, member.member.commanded
+            places = member.member.places[commanded]
+            stiffness[places] = own.joints.stiffness[commanded]
+            damping[places] = own.joints.damping[commanded]
+            healthy[:, places] = healthy_of(own)[:, commanded]
+        self.rows = JointRows(contract.kinds, stiffness, damping, healthy)
+        names = contract.joints.on_robot()
+        held = [names.index(name) for name in self.stated.held]
+        self.held: Index = np.array(
+            [place for place in held if contract.kinds[place] is Kind.POSITION], np.intp
+        )
+        step = contract.joints.velocity_limit[self.held] / contract.rate_hz
+        step = np.minimum(step, healthy[1, self.held])
+        self.held_bounds = -step, step
+        self.checks = {
+            to: EntryCheck(
+                transition.when,
+                contract,
+                state,
+                self.members,
+                [members[member] for member in contract.states[to].members],
+            )
+            for to, transition in self.stated.to.items()
+        }
+
+    def ends_now(self, ticks: int) -> bool:
+        """Return whether it ends by itself in this tick.
+
+        Args:
+            ticks: So many of the set have passed since it was entered.
+        """
+        if self.stated.ends is None:
+            return False
+        if self._ends_after is not None:
+            return ticks >= self._ends_after
+        # A slower member shows its last frame until its next tick would begin.
+        return all(member.is_due and motion.has_ended for member, motion in self._ending)
+
+    def transition(self, to: str) -> Transition:
+        """Return the transition to another state."""
+        return self.stated.to[to]

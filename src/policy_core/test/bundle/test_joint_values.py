@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One number, a list and a map of patterns say the same."""
+
+import pytest
+
+from policy_core.bundle.joint_values import matched, per_joint, robot_names
+from policy_core.bundle.schema import PerJointYaml
+from testkit.wording import refusal
+
+NAMES = ("FL_hip", "FL_knee", "FR_hip", "FR_knee")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ((1.0, 2.0, 1.0, 2.0), [1, 2, 1, 2]),
+        ({".*_knee": 2.0, ".*_hip": 1.0}, [1, 2, 1, 2]),
+        ({"F[LR]_hip": 1.0, "F._knee": 2.0}, [1, 2, 1, 2]),
+        ({"FR_knee": 2.0, "FL_hip": 1.0, "FR_hip": 1.0, "FL_knee": 2.0}, [1, 2, 1, 2]),
+        ({"FL_(hip)": 1.0, "FR_hip": 1.0, ".*knee": 2.0}, [1, 2, 1, 2]),
+        ({".*": 1.0, "FR_hip": 5.0}, [1, 1, 5, 1]),
+        (3, [3, 3, 3, 3]),
+        ({".*": 3.0}, [3, 3, 3, 3]),
+    ],
+)
+def test_number_list_and_maps_give_each_joint_its_value(
+    value: PerJointYaml, expected: list[int]
+) -> None:
+    assert per_joint(value, NAMES).tolist() == expected
+
+
+def test_pattern_must_match_the_whole_name() -> None:
+    with refusal(ValueError):
+        per_joint({"hip": 1.0, ".*_knee": 2.0}, NAMES)
+
+
+@pytest.mark.parametrize("name", ["joint[1]", "joint(1", "joint.1+", "a|b", "knee*", "\\\\d"])
+def test_name_with_special_characters_is_itself(name: str) -> None:
+    assert per_joint({name: 2.0, "other": 1.0}, ("other", name)).tolist() == [1.0, 2.0]
+
+
+def test_result_is_an_array_of_its_own() -> None:
+    values = (1.0, 2.0, 3.0, 4.0)
+
+    per_joint(values, NAMES)[:] = 0.0
+
+    assert per_joint(values, NAMES).tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([".*"], NAMES),
+        (["F._knee"], ("FL_knee", "FR_knee")),
+        (["FR_hip", "FL_.*"], ("FR_hip", "FL_hip", "FL_knee")),
+        (["FR_.*", "tail"], ("FR_hip", "FR_knee", "tail")),
+    ],
+)
+def test_a_list_stands_for_names_entry_by_entry(
+    entries: list[str], expected: tuple[str, ...]
+) -> None:
+    assert matched(entries, NAMES) == expected
+
+
+@pytest.mark.parametrize(
+    ("renamed", "expected"),
+    [
+        ({}, NAMES),
+        ({".*": "{name}_joint"}, tuple(f"{name}_joint" for name in NAMES)),
+        ({"FR_hip": "front_right"}, ("FL_hip", "FL_knee", "front_right", "FR_knee")),
+        (
+            {"FR_hip": "first", "F._hip": "leg/{name}"},
+            ("leg/FL_hip", "FL_knee", "first", "FR_knee"),
+        ),
+    ],
+)
+def test_a_joint_of_the_robot_has_the_name_that_is_stated_or_the_contract_s(
+    renamed: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    assert robot_names(NAMES, renamed) == expected

@@ -1,0 +1,313 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundle folders: what is missing, changed or not what its name says."""
+
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_core.bundle.bundle import JointBundle, file_entry
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError, Problem
+from testkit.edits import MISSING, Edits
+from testkit.wording import check_wording, refusal
+
+from .editing import file_sha256, refused_problems
+
+EditJoint = Callable[[Edits], Path]
+UseArrays = Callable[..., Path]
+
+STATS, GOLDEN = "observations.obs.normalisation", "model.golden"
+ROWS = np.zeros((5, 12), np.float32)
+ACTIONS = np.zeros((5, 2), np.float32)
+ONES = np.ones(12)
+
+
+def problem_of(file: Path, load: Callable[[], object]) -> Problem:
+    """Return the only problem, which is in this file."""
+    (problem,) = refused_problems(load)
+    assert problem.file == str(file)
+    return problem
+
+
+def load_joint(folder: Path) -> JointBundle:
+    return load_bundle(folder, kind=JointBundle)
+
+
+def test_what_is_no_bundle_folder_is_refused(tmp_path: Path, bundle_dir: Path) -> None:
+    for folder in (tmp_path / "none", bundle_dir / "policy.onnx"):
+        check_wording(problem_of(folder, lambda folder=folder: load_joint(folder)))  # type: ignore[misc]
+
+
+def test_contract_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    check_wording(problem_of(file, lambda: load_joint(tmp_path)))
+    file.mkdir()
+    check_wording(problem_of(file, lambda: load_joint(tmp_path)))
+    file.rmdir()
+    file.symlink_to("/dev/zero")
+    check_wording(problem_of(file, lambda: load_joint(tmp_path)))
+
+
+@pytest.mark.parametrize("content", ["s3cret", "- s3cret", "53c237"])
+def test_an_error_does_not_show_a_file_that_is_no_contract(tmp_path: Path, content: str) -> None:
+    """Such as a token that a link leads to, and that only the one who loads may read."""
+    (tmp_path / "token").write_text(content)
+    (tmp_path / "policy.yaml").symlink_to(tmp_path / "token")
+    problem = problem_of(tmp_path / "policy.yaml", lambda: load_joint(tmp_path))
+    assert "3c" not in str(problem).removeprefix(problem.file)
+    check_wording(problem)
+
+
+def test_missing_model_says_where_to_get_it(bundle_dir: Path) -> None:
+    file = bundle_dir / "policy.onnx"
+    artifact, found = load_joint(bundle_dir).artifact("onnx")
+    assert (found, artifact.precision) == (file, "fp32")
+    file.unlink()
+    problem = problem_of(file, lambda: load_joint(bundle_dir).artifact("onnx"))
+    assert "example.org/policy.onnx" in problem.remedy
+    check_wording(problem)
+    file.mkdir()
+    check_wording(problem_of(file, lambda: load_joint(bundle_dir).artifact("onnx")))
+
+
+@pytest.mark.parametrize("keep", [-1, 50, 0])
+def test_truncated_model_is_refused(bundle_dir: Path, keep: int) -> None:
+    file = bundle_dir / "policy.onnx"
+    expected = file_sha256(file)
+    file.write_bytes(file.read_bytes()[:keep])
+    problem = problem_of(file, lambda: load_joint(bundle_dir).artifact("onnx"))
+    assert (problem.expected, problem.found) == (f"sha256 {expected}", file_sha256(file))
+
+
+def test_backend_without_artifact_is_refused_and_others_are_listed(bundle_dir: Path) -> None:
+    with refusal(BackendError):
+        load_joint(bundle_dir).artifact("rknn")
+
+
+def test_hash_of_a_bundle_changes_with_its_contract(
+    bundle_dir: Path, edit_joint: EditJoint
+) -> None:
+    before = load_joint(bundle_dir).sha256
+    file = edit_joint({"joints.stiffness": 31.0})
+    assert before != load_joint(bundle_dir).sha256 == file_sha256(file)
+
+
+def test_entry_of_a_file_in_a_subfolder_is_relative(tmp_path: Path) -> None:
+    file = tmp_path / "rknn" / "policy.rknn"
+    file.parent.mkdir()
+    file.write_bytes(b"model")
+    entry = file_entry(file, tmp_path)
+    assert (entry.file, entry.sha256) == ("rknn/policy.rknn", file_sha256(file))
+
+
+def test_statistics_are_the_means_and_the_bounded_divisors(
+    bundle_dir: Path, edit_joint: EditJoint
+) -> None:
+    edit_joint({f"{STATS}.std_floor": 0.5})
+    mean, divisor = load_joint(bundle_dir).statistics["obs"]
+    np.testing.assert_array_equal(mean, np.arange(12.0))
+    np.testing.assert_array_equal(divisor, [0.5, *np.arange(1.0, 12.0)])
+
+
+WRONG_STATISTICS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "no mean": ("mean", {"std": ONES}),
+    "no deviation": ("std", {"mean": ONES}),
+    "another length": ("mean", {"mean": np.ones(11), "std": ONES}),
+    "a matrix": ("std", {"mean": ONES, "std": np.ones((12, 12))}),
+    "text": ("mean", {"mean": ["0"] * 12, "std": ONES}),
+    "NaN": ("mean", {"mean": np.full(12, np.nan), "std": ONES}),
+    "infinite": ("std", {"mean": ONES, "std": np.full(12, np.inf)}),
+    "negative": ("std", {"mean": ONES, "std": np.full(12, -2.0)}),
+    "pickled": ("", {"mean": np.array([object()]), "std": ONES}),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_STATISTICS)
+def test_statistics_that_do_not_fit_are_refused(use_arrays: UseArrays, case: str) -> None:
+    key, arrays = WRONG_STATISTICS[case]
+    file = use_arrays(STATS, "obs_stats.npz", **arrays)
+    problem = problem_of(file, lambda: load_joint(file.parent))
+    assert problem.key == key
+    check_wording(problem)
+
+
+def one_byte_off(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[len(changed) // 4] ^= 0xFF
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda _: b"", lambda _: b"junk", lambda _: b"PK\x03\x04" + bytes(100), one_byte_off],
+    ids=["empty", "junk", "only the begin of an archive", "damaged"],
+)
+def test_statistics_that_are_no_arrays_are_refused(
+    bundle_dir: Path, edit_joint: EditJoint, change: Callable[[bytes], bytes]
+) -> None:
+    file = bundle_dir / "obs_stats.npz"
+    file.write_bytes(change(file.read_bytes()))
+    edit_joint({f"{STATS}.sha256": file_sha256(file)})
+    check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
+
+
+def test_single_array_in_place_of_statistics_is_refused(
+    bundle_dir: Path, edit_joint: EditJoint
+) -> None:
+    file = bundle_dir / "obs_stats.npy"
+    np.save(file, ONES)
+    edit_joint({f"{STATS}.file": file.name, f"{STATS}.sha256": file_sha256(file)})
+    check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
+    file.unlink()
+    check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
+
+
+def test_other_arrays_beside_the_golden_rows_are_left_out(use_arrays: UseArrays) -> None:
+    file = use_arrays(GOLDEN, "golden.npz", obs=ROWS, actions=ACTIONS, joint_names=["a", "b"])
+    golden = load_joint(file.parent).golden()
+    assert {name: array.shape for name, array in golden.items()} == {
+        "obs": (5, 12),
+        "actions": (5, 2),
+    }
+
+
+def test_bundle_without_golden_rows_says_what_makes_them(
+    bundle_dir: Path, edit_joint: EditJoint
+) -> None:
+    problem = problem_of(edit_joint({GOLDEN: MISSING}), lambda: load_joint(bundle_dir).golden())
+    assert problem.key == GOLDEN
+    check_wording(problem)
+
+
+def test_golden_file_that_is_missing_or_changed_is_refused(bundle_dir: Path) -> None:
+    file = bundle_dir / "golden.npz"
+    expected = file_sha256(file)
+    np.savez(file, obs=ROWS, actions=ACTIONS)
+    problem = problem_of(file, lambda: load_joint(bundle_dir).golden())
+    assert (problem.expected, problem.found) == (f"sha256 {expected}", file_sha256(file))
+    file.unlink()
+    assert problem_of(file, lambda: load_joint(bundle_dir).golden()).found == "nothing"
+
+
+WRONG_ROWS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "no actions": ("actions", {"obs": ROWS}),
+    "no observations": ("obs", {"actions": ACTIONS}),
+    "fewer actions": ("actions", {"obs": ROWS, "actions": ACTIONS[:4]}),
+    "wider actions": ("actions", {"obs": ROWS, "actions": ROWS}),
+    "a number": ("actions", {"obs": ROWS, "actions": 0.0}),
+    "one row": ("actions", {"obs": ROWS, "actions": ACTIONS.ravel()}),
+    "no rows": ("obs", {"obs": ROWS[:0], "actions": ACTIONS[:0]}),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ROWS)
+def test_golden_rows_that_do_not_fit_are_refused(use_arrays: UseArrays, case: str) -> None:
+    key, arrays = WRONG_ROWS[case]
+    file = use_arrays(GOLDEN, "golden.npz", **arrays)
+    problem, *_ = refused_problems(lambda: load_joint(file.parent).golden())
+    assert (problem.file, problem.key) == (str(file), key)
+    check_wording(problem)
+
+
+def test_golden_rows_that_unpack_to_more_than_there_may_be_are_refused(
+    bundle_dir: Path, edit_joint: EditJoint
+) -> None:
+    file = bundle_dir / "golden.npz"
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("obs.npy", "w") as member,
+    ):
+        for _ in range((1 << 28) // (1 << 20) + 1):
+            member.write(bytes(1 << 20))
+    edit_joint({f"{GOLDEN}.sha256": file_sha256(file)})
+    problem_of(file, lambda: load_joint(bundle_dir).golden())
+
+
+def test_golden_rows_larger_than_any_memory_are_refused(
+    bundle_dir: Path, edit_joint: EditJoint
+) -> None:
+    header = BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (1 << 56,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    file = bundle_dir / "golden.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("obs.npy", header.getvalue())
+    edit_joint({f"{GOLDEN}.sha256": file_sha256(file)})
+    problem_of(file, lambda: load_joint(bundle_dir).golden())
+
+
+@pytest.mark.parametrize(("key", "name"), [(GOLDEN, "golden.npz"), (STATS, "obs_stats.npz")])
+def test_arrays_that_state_another_size_than_they_have_are_not_unpacked(
+    bundle_dir: Path, edit_joint: EditJoint, key: str, name: str
+) -> None:
+    """The directory of the archive states a size that its members need not have."""
+    file = bundle_dir / name
+    content = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        at = archive.start_dir
+    content[at + 24 : at + 28] = struct.pack("<I", 2_000_000_000)
+    file.write_bytes(content)
+    edit_joint({f"{key}.sha256": file_sha256(file)})
+    check_wording(problem_of(file, lambda: load_joint(bundle_dir).golden()))
+
+
+def test_contract_that_is_larger_than_any_is_refused_before_it_is_parsed(bundle_dir: Path) -> None:
+    os.truncate(bundle_dir / "policy.yaml", (1 << 20) + 1)
+    check_wording(problem_of(bundle_dir / "policy.yaml", lambda: load_joint(bundle_dir)))
+
+
+def test_what_is_wrong_survives_the_way_from_another_process(tmp_path: Path) -> None:
+    with refusal(Exception) as caught:
+        load_joint(tmp_path / "none")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.problems == caught.value.problems
+    assert str(again) == str(caught.value)
+
+
+@pytest.fixture
+def keep_report(bundle_dir: Path, edit_joint: EditJoint) -> Callable[[bytes], Path]:
+    """Put a report beside the model, which the contract names."""
+
+    def keep(content: bytes) -> Path:
+        file = bundle_dir / "reports" / "comparison_onnx.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+        entry = {"file": "reports/comparison_onnx.json", "sha256": file_sha256(file)}
+        edit_joint({"reports": {"onnx": entry}})
+        return file
+
+    return keep
+
+
+def test_report_is_read_where_the_contract_names_it(
+    bundle_dir: Path, keep_report: Callable[[bytes], Path]
+) -> None:
+    file = keep_report(b'{"reference": "fp32"}')
+    file.with_name("comparison_rknn.json").write_text("{}", "utf-8")
+    bundle = load_joint(bundle_dir)
+    assert bundle.report("comparison_onnx") == {"reference": "fp32"}
+    assert bundle.report("comparison_rknn") is None
+
+
+def test_changed_report_is_refused(bundle_dir: Path, keep_report: Callable[[bytes], Path]) -> None:
+    file = keep_report(b"{}")
+    file.write_bytes(b"{ }")
+    problem = problem_of(file, lambda: load_joint(bundle_dir).report("comparison_onnx"))
+    assert problem.found == file_sha256(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff\xfe", b"{"])
+def test_report_that_is_no_mapping_is_refused(
+    bundle_dir: Path, keep_report: Callable[[bytes], Path], content: bytes
+) -> None:
+    file = keep_report(content)
+    problem = problem_of(file, lambda: load_joint(bundle_dir).report("comparison_onnx"))
+    check_wording(problem.expected)

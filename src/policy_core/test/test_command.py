@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import numpy as np
+import pytest
+
+from policy_core.bundle.contract import VelocityCommand
+from policy_core.guard.command import CommandFader
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64
+from testkit.kernel.contracts import contract_of
+
+MS = 1_000_000
+NOW_NS = 5_000 * MS
+WANTED = (0.8, -0.4, 0.6)
+
+
+@pytest.fixture
+def out() -> F64:
+    return np.full(3, math.nan)
+
+
+@pytest.fixture
+def fader(out: F64) -> CommandFader:
+    """A fader with time-out 500 ms and ramp 500 ms."""
+    contract = contract_of()
+    limits = limits_in_force(contract, StricterLimits())
+    return CommandFader(out, contract.velocity_command, limits)
+
+
+def command_at(fader: CommandFader, out: F64, age_ms: int) -> list[float]:
+    fader.update(NOW_NS + age_ms * MS)
+    return [float(value) for value in out]
+
+
+def test_a_command_is_followed_until_its_time_out(fader: CommandFader, out: F64) -> None:
+    assert fader.set(WANTED, NOW_NS)
+    assert command_at(fader, out, 0) == list(WANTED)
+    assert command_at(fader, out, 500) == list(WANTED)
+
+
+def test_an_old_command_fades_linearly_to_zero(fader: CommandFader, out: F64) -> None:
+    fader.set(WANTED, NOW_NS)
+    np.testing.assert_allclose(command_at(fader, out, 625), np.multiply(WANTED, 0.75))
+    np.testing.assert_allclose(command_at(fader, out, 750), np.multiply(WANTED, 0.5))
+    assert command_at(fader, out, 1_000) == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 60_000) == [0.0, 0.0, 0.0]
+
+
+def test_without_ramp_an_old_command_is_zero_at_once(out: F64) -> None:
+    contract = contract_of({"safety.command_ramp_s": 0.0})
+    limits = limits_in_force(contract, StricterLimits())
+    fader = CommandFader(out, contract.velocity_command, limits)
+    fader.set(WANTED, NOW_NS)
+    assert command_at(fader, out, 501) == [0.0, 0.0, 0.0]
+
+
+def test_the_begin_of_each_fading_is_reported_once(fader: CommandFader) -> None:
+    fader.set(WANTED, NOW_NS)
+    began = [fader.update(NOW_NS + age_ms * MS) for age_ms in (0, 500, 501, 600, 2_000)]
+    fader.set(WANTED, NOW_NS + 3_000 * MS)
+    began += [fader.update(NOW_NS + age_ms * MS) for age_ms in (3_000, 3_501, 3_600)]
+    assert began == [False, False, True, False, False, False, True, False]
+
+
+def test_a_new_command_ends_the_fading(fader: CommandFader, out: F64) -> None:
+    fader.set(WANTED, NOW_NS)
+    command_at(fader, out, 900)
+    fader.set((0.1, 0.2, 0.3), NOW_NS + 900 * MS)
+    assert command_at(fader, out, 920) == [0.1, 0.2, 0.3]
+    assert not fader.fading
+
+
+def test_a_command_is_clipped_to_the_trained_range(fader: CommandFader, out: F64) -> None:
+    for wanted, followed in (
+        ((0.3, 9.0, -5.0), [0.3, 0.5, -1.0]),
+        ((5.0, -5.0, 0.1), [1, -0.5, 0.1]),
+    ):
+        fader.set(wanted, NOW_NS)
+        assert command_at(fader, out, 0) == followed
+
+
+def test_a_command_without_trained_range_is_followed_as_it_is(out: F64) -> None:
+    fader = CommandFader(out, None, limits_in_force(contract_of(), StricterLimits()))
+    fader.set((5.0, -6.0, 7.0), NOW_NS)
+    assert command_at(fader, out, 0) == [5.0, -6.0, 7.0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_command_that_is_not_finite_is_refused_whole_and_the_last_one_ages(
+    fader: CommandFader, out: F64, place: int, value: float
+) -> None:
+    fader.set(WANTED, NOW_NS)
+    broken = [0.1, 0.1, 0.1]
+    broken[place] = value
+    assert not fader.set((broken[0], broken[1], broken[2]), NOW_NS + 400 * MS)
+    assert command_at(fader, out, 450) == list(WANTED)
+    assert command_at(fader, out, 1_000) == [0.0, 0.0, 0.0]
+
+
+def test_before_the_first_command_and_after_a_reset_it_is_zero(
+    fader: CommandFader, out: F64
+) -> None:
+    assert command_at(fader, out, 0) == [0.0, 0.0, 0.0]
+    fader.set(WANTED, NOW_NS)
+    command_at(fader, out, 0)
+    fader.reset()
+    assert out.tolist() == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 20) == [0.0, 0.0, 0.0]
+
+
+def test_a_command_from_before_the_clock_reset_is_dropped(fader: CommandFader, out: F64) -> None:
+    fader.set(WANTED, NOW_NS)
+    assert fader.update(NOW_NS - 1)
+    assert out.tolist() == [0.0, 0.0, 0.0]
+    assert command_at(fader, out, 10) == [0.0, 0.0, 0.0]
+
+
+def test_a_policy_without_command_ignores_commands() -> None:
+    fader = CommandFader(None, None, limits_in_force(contract_of(), StricterLimits()))
+    assert fader.set(WANTED, NOW_NS)
+    assert not fader.update(NOW_NS + 60_000 * MS)
+
+
+def test_narrowed_command_is_clipped_to_both_ranges(fader: CommandFader, out: F64) -> None:
+    fader.narrow(VelocityCommand(min=(-0.2, -9.0, -0.2), max=(0.3, 9.0, 0.3)))
+    fader.set((0.8, -0.7, -0.6), NOW_NS)
+    assert command_at(fader, out, 0) == [0.3, -0.5, -0.2]
+
+
+def test_closed_fader_fades_to_zero_and_takes_nothing_until_it_opens(
+    fader: CommandFader, out: F64
+) -> None:
+    fader.set(WANTED, NOW_NS)
+    command_at(fader, out, 0)
+    fader.close(NOW_NS)
+    assert fader.set((0.1, 0.1, 0.1), NOW_NS)
+    assert not fader.update(NOW_NS + 250 * MS)
+    np.testing.assert_allclose(out, np.multiply(WANTED, 0.5))
+    assert command_at(fader, out, 500) == [0.0, 0.0, 0.0]
+    fader.open()
+    fader.set(WANTED, NOW_NS + 600 * MS)
+    assert command_at(fader, out, 600) == list(WANTED)

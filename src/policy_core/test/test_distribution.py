@@ -1,0 +1,325 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observations that are not those of training: which terms, and what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64, Tensor
+from policy_core.observation.distribution import (
+    DistributionCheck,
+    DistributionWatch,
+    InputStatistics,
+    input_statistics,
+    normalised_input,
+    watched_inputs,
+    watched_state,
+)
+from testkit.kernel.chunk_contracts import chunk_contract_of
+from testkit.kernel.contracts import DEFAULT, NOMINAL, contract_of
+from testkit.numbers import numbers_in
+from testkit.wording import check_wording
+
+LOOKS, JOINTS = 64, 3
+SCALE = 0.05
+MEAN = np.r_[np.zeros(3), 0.5, -0.5, 1.0]
+DIVISOR = np.r_[np.full(3, 0.2), np.full(3, 4.0)]
+"""Of the normalisation, as of positions in rad and velocities in rad/s."""
+
+
+def gait(scale: float = 1.0) -> F64:
+    """Return some s of three joints that move: positions, then velocities [looks, 6]."""
+    phase = np.linspace(0.0, 14.0, LOOKS)[:, None] + np.arange(JOINTS)
+    return np.hstack([0.2 * np.sin(phase), 4.0 * np.cos(phase) * scale])
+
+
+def healthy_of(inputs: F64, scale: float = 1.0) -> InputStatistics:
+    """Return what a bundle's nominal statistics say of such model inputs."""
+    statistics = {
+        name: getattr(inputs, name)(axis=0).tolist() for name in ("mean", "std", "min", "max")
+    }
+    healthy = input_statistics(
+        contract_of(
+            {
+                "observations": {
+                    "obs": {
+                        "terms": [{"term": "joint_pos_rel"}, {"term": "joint_vel", "scale": scale}]
+                    }
+                },
+                "nominal": {**NOMINAL, "observation": {"obs": statistics}},
+            }
+        ),
+        "obs",
+    )
+    assert healthy is not None
+    return healthy
+
+
+def test_observations_of_training_fit_also_with_a_push() -> None:
+    check, pushed = DistributionCheck(healthy_of(gait()), None), gait()
+    pushed[: LOOKS // 8] *= 10.0
+    assert check.describe(gait()) == check.describe(pushed) == ""
+
+
+def test_values_in_si_units_are_recognised() -> None:
+    check = DistributionCheck(healthy_of(gait(SCALE), SCALE), None)
+
+    text = check.describe(gait())
+    check_wording(text)
+    assert "expected -0.4" in text
+    check_wording(text)
+
+
+def test_positions_without_the_default_subtracted_are_recognised() -> None:
+    given = gait()
+    given[:, :JOINTS] += DEFAULT
+
+    text = DistributionCheck(healthy_of(gait()), None).describe(given)
+    assert text.startswith("joint_pos_rel ")
+    check_wording(text)
+
+
+def test_twice_normalised_observations_are_recognised() -> None:
+    raw = gait() + MEAN
+    inputs = (raw - MEAN) / DIVISOR
+
+    check = DistributionCheck(healthy_of(inputs), (MEAN, DIVISOR))
+    assert check.describe(raw) == ""
+    check_wording(check.describe(inputs))
+
+
+def test_observations_that_were_never_normalised_are_recognised() -> None:
+    raw = gait() + 20.0 * MEAN
+    check = DistributionCheck(healthy_of((raw - 20.0 * MEAN) / DIVISOR), (20.0 * MEAN, DIVISOR))
+
+    text = check.describe(check.not_normalised(raw))
+    check_wording(text)
+
+
+def test_twice_normalised_ones_are_recognised_where_only_the_statistics_are_known() -> None:
+    mean, divisor = np.array([0.0, -1.0, 0.5]), np.array([0.1, 0.02, 0.05])
+    raw = mean + divisor * np.random.default_rng(1).standard_normal((LOOKS, 3))
+    check = DistributionCheck(normalised_input(3), (mean, divisor))
+
+    assert check.describe(raw) == ""
+    check_wording(check.describe((raw - mean) / divisor))
+
+
+def test_no_explanation_is_given_of_a_robot_that_stands_still() -> None:
+    given = np.tile(np.r_[5.0, 0.0, 0.0, 0.0, 0.0, 0.0], (LOOKS, 1))
+
+    text = DistributionCheck(healthy_of(gait()), None).describe(given)
+    check_wording(text)
+
+
+@pytest.mark.parametrize("layout", ["per_frame", "per_term"])
+def test_joints_of_each_frame_are_a_block(layout: str) -> None:
+    zeros = [0.0] * 12
+    statistics = {"mean": zeros, "std": zeros, "min": zeros, "max": zeros}
+    healthy = input_statistics(
+        contract_of(
+            {
+                "observations": {
+                    "obs": {
+                        "terms": [{"term": "joint_pos_rel"}, {"term": "joint_vel", "scale": 0.5}],
+                        "history": {"length": 2, "layout": layout},
+                    }
+                },
+                "nominal": {**NOMINAL, "observation": {"obs": statistics}},
+            }
+        ),
+        "obs",
+    )
+
+    assert healthy is not None
+    assert (
+        sorted(block.tolist() for block in healthy.blocks) == np.arange(12).reshape(4, 3).tolist()
+    )
+    terms = {tuple(healthy.terms[block]) for block in healthy.blocks}
+    assert terms == {("joint_pos_rel",) * 3, ("joint_vel",) * 3}
+    assert (healthy.scale[healthy.terms == "joint_vel"] == 0.5).all()
+    assert (
+        healthy.subtracted.reshape(-1, 3)[healthy.terms[::3] == "joint_pos_rel"] == DEFAULT
+    ).all()
+
+
+@pytest.mark.parametrize("value", [1e19, -1e19])
+def test_the_largest_values_are_judged_without_a_complaint_of_numpy(value: float) -> None:
+    check = DistributionCheck(healthy_of(gait(SCALE), SCALE), (MEAN, DIVISOR))
+
+    with np.errstate(all="raise"):
+        assert check.describe(np.full((LOOKS, 2 * JOINTS), value))
+
+
+@pytest.mark.real_data
+def test_walking_lite3_fits_and_what_is_wrong_with_it_is_named(shared_data: Path) -> None:
+    folder = shared_data / "legged" / "lite3"
+    observations = np.load(folder / "rollout_50hz.npz")["obs"].astype(np.float64)
+    windows = observations[200:3800:2][:1792].reshape(-1, LOOKS, 45)
+    bundle = Path(__file__).parents[3] / "config" / "bundles" / "lite3_walk"
+    shipped = input_statistics(load_bundle(bundle, kind=JointBundle).contract, "obs")
+    assert shipped is not None
+    low, high = observations.min(axis=0), observations.max(axis=0)
+    healthy = InputStatistics(
+        terms=shipped.terms,
+        low=low - (high - low) / 2,
+        high=high + (high - low) / 2,
+        std=observations.std(axis=0),
+        scale=shipped.scale,
+        subtracted=shipped.subtracted,
+        blocks=shipped.blocks,
+    )
+    mean, divisor = observations.mean(axis=0), np.maximum(observations.std(axis=0), 1e-3)
+    bare = DistributionCheck(normalised_input(45), (mean, divisor))
+    check = DistributionCheck(healthy, None)
+    by_part = observations.copy()
+    for block in healthy.blocks:
+        by_part[:, block] = observations[:, block.reshape(4, 3).T.reshape(-1)]
+
+    assert not any(map(check.describe, windows))
+    assert not any(map(bare.describe, windows))
+    described = [
+        [check.describe(window / shipped.scale) for window in windows],
+        [check.describe(window + shipped.subtracted) for window in windows],
+        [bare.describe((window - mean) / divisor) for window in windows],
+        [*filter(None, map(check.describe, by_part[200:3800:2][:1792].reshape(-1, LOOKS, 45)))],
+    ]
+    assert len(described[-1]) > len(windows) / 2
+    explanations = [{text.rpartition("; ")[2] for text in texts} for texts in described]
+    assert [len(each) for each in explanations] == [1] * 4
+    check_wording(*(text for each in explanations for text in each))
+
+
+REPORTS = 25
+TERMS = [{"term": "joint_pos_rel"}, {"term": "joint_vel"}]
+
+
+def watched(
+    history: Mapping[str, object] | None = None, size: int = 6
+) -> tuple[DistributionWatch, dict[str, Tensor]]:
+    """Return a watch over three positions and three velocities within ±1, and the input."""
+    low, high = [-1.0] * size, [1.0] * size
+    statistics = {"mean": [0.0] * size, "std": [0.5] * size, "min": low, "max": high}
+    contract = contract_of(
+        {
+            "observations": {"obs": {"terms": TERMS, "history": dict(history or {})}},
+            "nominal": {**NOMINAL, "observation": {"obs": statistics}},
+        }
+    )
+    inputs: dict[str, Tensor] = {"obs": np.zeros((1, size), np.float32)}
+    return DistributionWatch(watched_inputs(contract, inputs)), inputs
+
+
+def test_term_that_is_often_outside_is_named_with_its_share() -> None:
+    observed, inputs = watched()
+    for report in range(2 * REPORTS):
+        inputs["obs"][0, 4] = 5.0 if report % 2 else 0.0
+        observed.look()
+
+    check_wording(*observed.problems)
+    assert numbers_in(observed.problems[0]) == [25, 50]
+
+
+def test_values_of_a_healthy_run_and_a_little_more_are_no_problem() -> None:
+    observed, inputs = watched()
+    inputs["obs"][:] = 1.9
+    for _ in range(REPORTS):
+        observed.look()
+
+    assert observed.problems == []
+
+
+def test_a_push_now_and_then_is_no_problem() -> None:
+    observed, inputs = watched()
+    for report in range(40 * REPORTS):
+        inputs["obs"][:] = 9.0 if report % 6 == 0 else 0.0
+        observed.look()
+
+    assert observed.problems == []
+
+
+def test_what_goes_wrong_after_an_hour_is_reported_as_soon_as_what_is_wrong_at_first() -> None:
+    observed, inputs = watched()
+    for _ in range(3600 * 5):
+        observed.look()
+    inputs["obs"][0, 4] = 5.0
+    for report in range(1, REPORTS + 1):
+        observed.look()
+        assert bool(observed.problems) == (report == REPORTS)
+    inputs["obs"][0, 4] = 0.0
+    for _ in range(5 * REPORTS - REPORTS + 1):
+        observed.look()
+
+    assert observed.problems == []
+
+
+def test_restart_forgets() -> None:
+    observed, inputs = watched()
+    inputs["obs"][:] = 9.0
+    for _ in range(REPORTS):
+        observed.look()
+    assert len(observed.problems) == 2
+    observed.restart()
+
+    assert observed.problems == []
+
+
+@pytest.mark.parametrize(("layout", "place"), [("per_frame", 6), ("per_term", 4)])
+def test_terms_are_found_in_histories(layout: str, place: int) -> None:
+    """Two frames: p p p v v v p p p v v v, or p p p p p p v v v v v v."""
+    observed, inputs = watched({"length": 2, "layout": layout}, size=12)
+    inputs["obs"][0, place] = 9.0
+    for _ in range(REPORTS):
+        observed.look()
+
+    assert [text.split()[2] for text in observed.problems] == ["joint_pos_rel"]
+
+
+def test_bundle_that_knows_no_healthy_range_is_not_judged() -> None:
+    contract = contract_of()
+    inputs = {"obs": np.full((1, 18), 99.0, np.float32)}
+    observed = DistributionWatch(watched_inputs(contract, inputs))
+    for _ in range(REPORTS):
+        observed.look()
+
+    assert observed.problems == []
+
+
+VECTOR = {"feature": "observation.state", "tensor": "states", "joints": ["pan", "lift", "gripper"]}
+
+
+@pytest.mark.parametrize(
+    ("scaling", "inside", "outside"),
+    [
+        ({"mode": "mean_std", "mean": [0.0] * 3, "std": [1.0] * 3}, 7.9, 8.1),
+        ({"mode": "min_max", "min": [-1.0] * 3, "max": [1.0] * 3}, -1.9, -2.1),
+    ],
+)
+def test_vectors_of_a_chunk_policy_are_held_against_their_normalisation(
+    scaling: Mapping[str, object], inside: float, outside: float
+) -> None:
+    contract = chunk_contract_of({"state": {**VECTOR, "normalisation": scaling}})
+    inputs: dict[str, Tensor] = {"states": np.zeros((1, 3), np.float32)}
+    observed = DistributionWatch(watched_state(contract, inputs))
+    inputs["states"][0, 1] = inside
+    for _ in range(REPORTS):
+        observed.look()
+    assert observed.problems == []
+    inputs["states"][0, 1] = outside
+    for _ in range(REPORTS):
+        observed.look()
+    (problem,) = observed.problems
+    assert "observation.state[lift]" in problem
+    check_wording(problem)
+
+
+def test_of_a_vector_that_is_not_normalised_nothing_is_known() -> None:
+    contract = chunk_contract_of({})
+    assert watched_state(contract, {"states": np.zeros((1, 3), np.float32)}) == []

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import tracemalloc
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import policy_inference
+from policy_core.interfaces import Mode
+from testkit.kernel.contracts import NOMINAL
+from testkit.kernel.robots import PERIOD_NS, Robot
+
+TICKS = 2000
+ALLOWED_BYTES = 512
+"""Integers of counters and times, which take the place of others; far below a byte per tick."""
+
+
+def held_bytes() -> int:
+    """Return what code of this package holds."""
+    folder = Path(policy_inference.__file__).parent
+    snapshot = tracemalloc.take_snapshot()
+    ours = snapshot.filter_traces([tracemalloc.Filter(True, f"{folder}/*")])
+    return sum(statistic.size for statistic in ours.statistics("filename"))
+
+
+def test_what_the_package_holds_is_seen() -> None:
+    tracemalloc.start()
+    try:
+        kept = Robot()
+        assert held_bytes() > 10_000
+    finally:
+        tracemalloc.stop()
+    assert kept.is_in(Mode.DAMP)
+
+
+GAIT = [
+    {"term": "velocity_command", "parts": ["wz", "vx"]},
+    {"term": "last_output", "output": "speed"},
+    {
+        "term": "phase",
+        "period_s": 0.7,
+        "offsets": [0.0, 0.5],
+        "standing": {"below": 0.2, "phase": 0.5, "clock": "stops"},
+    },
+]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"observations.obs.history": {"length": 1}},
+        {"observations.obs.history": {"length": 5}},
+        {"observations.obs.terms": GAIT, "model.outputs.speed": {"shape": [1, 2]}},
+    ],
+    ids=["plain", "history", "gait"],
+)
+def test_running_does_not_grow_memory(changes: Mapping[str, object]) -> None:
+    robot = Robot({"nominal": NOMINAL, **changes})
+    robot.answer(0.1, 0.2, 0.3)
+    robot.run(100)
+
+    def run(ticks: int) -> None:
+        for _ in range(ticks):
+            robot.now_ns += PERIOD_NS
+            robot.sense()
+            robot.controller.command.set((0.1, 0.2, 0.3), robot.now_ns)
+            robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS)
+
+    tracemalloc.start()
+    try:
+        run(100)
+        before = held_bytes()
+        run(TICKS)
+        grown = held_bytes() - before
+    finally:
+        tracemalloc.stop()
+    assert robot.is_in(Mode.RUN)
+    assert grown <= ALLOWED_BYTES
+
+
+def test_faults_over_and_over_do_not_grow_memory_without_bound() -> None:
+    robot = Robot().run(20)
+    tracemalloc.start()
+    try:
+        sizes = []
+        for rounds in (60, 300):
+            for _ in range(rounds):
+                for _ in range(4):
+                    robot.tick(silent=["imu/data"])
+                robot.tick()
+            sizes.append(held_bytes())
+    finally:
+        tracemalloc.stop()
+    assert robot.is_in(Mode.RUN)
+    assert sizes[1] - sizes[0] <= 10 * ALLOWED_BYTES

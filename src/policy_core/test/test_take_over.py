@@ -1,0 +1,349 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One controller goes on where another one has come to, or from what a recording has of it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from policy_core.control.controller import ControllerState
+from policy_core.errors import RefusedError
+from policy_core.guard.bounds import Rule
+from policy_core.interfaces import Mode, OnFault
+from testkit.kernel.contracts import DEFAULT, TERMS_OF_A_WALKER
+from testkit.kernel.robots import BOTH, MS, STALE_AFTER, Robot, Targets, assert_safe, silence_inputs
+from testkit.wording import refusal
+
+MOVED = (0.1, 0.4, -0.6)
+VIA = [{"position": [0.0, 0.6, -0.9], "duration_s": 0.1}]
+
+
+def under_new_controller(robot: Robot, changes: Mapping[str, object] | None = None) -> Robot:
+    other = Robot(changes)
+    other.now_ns, other.sensed = robot.now_ns, robot.sensed
+    other.controller.take_over(robot.controller)
+    return other
+
+
+def refuse_load(robot: Robot, changes: Mapping[str, object] | None = None) -> None:
+    with refusal(RefusedError):
+        under_new_controller(robot, changes)
+
+
+def test_robot_that_stands_is_commanded_as_before() -> None:
+    robot = Robot().stand()
+    before = robot.commanded()
+    other = under_new_controller(robot)
+    after = other.commanded()
+    assert other.is_in(Mode.READY)
+    for name, values in vars(before).items():
+        np.testing.assert_array_equal(getattr(after, name), values, name)
+
+
+@pytest.mark.parametrize("ticks", [2, 5, 8])
+def test_standing_up_goes_on_through_the_same_poses(ticks: int) -> None:
+    robots = [Robot({"stand.via": VIA}), Robot({"stand.via": VIA})]
+    for robot in robots:
+        robot.tick(joint_pos=(0.4, 1.2, -1.3))
+        robot.controller.stand()
+        for _ in range(ticks):
+            robot.tick()
+    robots[1] = under_new_controller(robots[1], {"stand.via": VIA})
+    for _ in range(15 - ticks):
+        assert robots[1].is_in(Mode.STAND)
+        undisturbed, other = (robot.commanded() for robot in robots)
+        np.testing.assert_array_equal(other.position, undisturbed.position)
+    assert robots[1].is_in(Mode.READY)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"position": [0.0, 0.6, -0.9], "duration_s": 0.2},
+        {"position": [0.0, 0.6, -0.8], "duration_s": 0.1},
+    ],
+)
+def test_another_way_through_as_many_poses_is_refused_while_the_robot_stands(
+    other: Mapping[str, object],
+) -> None:
+    refuse_load(Robot({"stand.via": VIA}).stand(), {"stand.via": [other]})
+
+
+def test_new_policy_runs_from_where_the_old_one_stood() -> None:
+    other = under_new_controller(Robot().stand())
+    other.answer(0.1, 0.2, 0.3)
+    other.controller.run()
+    for _ in range(20):
+        targets = other.commanded()
+    assert other.is_in(Mode.RUN)
+    np.testing.assert_allclose(targets.position, np.add(DEFAULT, (0.05, 0.1, 0.15)))
+
+
+@pytest.mark.parametrize("silent", [1, 2])
+def test_policy_that_runs_or_holds_is_not_replaced(silent: int) -> None:
+    robot = Robot().run()
+    silence_inputs(robot, 3 * (silent - 1) + 1)
+    mode = robot.controller.mode
+    assert mode is (Mode.RUN, Mode.HOLD)[silent - 1]
+    refuse_load(robot)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stand.position": [0.0, 0.5, -0.4]},
+        {"stand.stiffness": 90.0},
+        {"stand.damping": 2.0},
+        {"stand.duration_s": 0.3},
+        {"stand.via": VIA},
+        {"joints.effort_limit": 21.0},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_another_way_to_stand_is_refused_while_the_robot_stands(
+    changes: Mapping[str, object],
+) -> None:
+    robot = Robot().stand()
+    before = robot.commanded()
+    refuse_load(robot, changes)
+    np.testing.assert_array_equal(robot.commanded().position, before.position)
+    robot.controller.damp()
+    under_new_controller(robot, changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stand.stiffness": 90.0},
+        {"stand.damping": 2.0},
+        {"joints.effort_limit": 21.0},
+        {"stand.via": VIA},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_policy_that_took_over_from_a_damped_one_stands_up_in_its_own_way(
+    changes: Mapping[str, object],
+) -> None:
+    robot = Robot().stand()
+    robot.controller.damp()
+    robot.tick(joint_pos=(0.4, 1.2, -1.3))
+    fresh = Robot(changes)
+    fresh.tick(joint_pos=(0.4, 1.2, -1.3))
+    other = under_new_controller(robot, changes)
+    for one in (fresh, other):
+        one.controller.stand()
+    for _ in range(16):
+        expected, found = fresh.commanded(), other.commanded()
+        for name, values in vars(expected).items():
+            np.testing.assert_array_equal(getattr(found, name), values, name)
+
+
+def test_fault_that_the_new_policy_would_see_at_once_is_refused_while_the_robot_stands() -> None:
+    robot = Robot().stand()
+    robot.tick(quat_xyzw=(0.15, 0.0, 0.0, 0.9887))
+    refuse_load(robot, {"safety.max_tilt_rad": 0.2})
+
+
+def test_time_since_the_last_tick_makes_no_input_stale() -> None:
+    robot = Robot().stand()
+    silence_inputs(robot, STALE_AFTER)
+    robot.now_ns += 19 * MS
+    assert under_new_controller(robot).is_in(Mode.READY)
+
+
+def test_value_that_was_never_read_is_refused_while_the_robot_stands() -> None:
+    rate = next(term for term in TERMS_OF_A_WALKER if term["term"] == "base_ang_vel")
+    blind = {"observations.obs.terms": [term for term in TERMS_OF_A_WALKER if term is not rate]}
+    refuse_load(Robot(blind).stand())
+
+
+def test_latched_fault_keeps_its_reason_and_its_count() -> None:
+    robot = Robot().run()
+    robot.tick(joint_vel=(np.nan, 0.0, 0.0))
+    other = under_new_controller(robot)
+    assert_safe(other.tick(joint_vel=(0.0,) * 3))
+    snapshot = other.controller.snapshot()
+    assert (snapshot.latched, snapshot.counters["not_finite"]) == (True, 1)
+    assert snapshot.reason == robot.reason
+    with refusal(RefusedError):
+        other.controller.stand()
+    other.controller.reset()
+    other.controller.stand()
+
+
+def test_emergency_stop_that_no_tick_has_seen_yet_holds() -> None:
+    robot = Robot().stand()
+    robot.controller.estop("red button")
+    other = under_new_controller(robot)
+    assert other.controller.estop_pressed
+    assert_safe(other.tick())
+    assert other.count(Rule.ESTOP) == 1
+    assert "red button" in other.reason
+
+
+def test_ages_go_on() -> None:
+    robot = Robot()
+    robot.tick()
+    silence_inputs(robot, 5, "imu/data")
+    other = under_new_controller(robot)
+    assert other.controller.inputs["imu/data"].age_ns(other.now_ns) == 100 * MS
+    with refusal(RefusedError):
+        other.controller.stand()
+
+
+def test_velocity_command_goes_on_within_the_new_range() -> None:
+    robot = Robot().stand()
+    robot.controller.command.set((0.9, 0.1, 0.0), robot.now_ns)
+    other = under_new_controller(robot, {"velocity_command.max": [0.5, 0.5, 1.0]})
+    other.tick()
+    np.testing.assert_array_equal(other.controller.state["velocity_command"], (0.5, 0.1, 0.0))
+
+
+def test_command_that_fades_goes_on_fading_and_is_counted_once() -> None:
+    robot = Robot()
+    robot.controller.command.set((0.9, 0.1, 0.0), robot.now_ns)
+    for _ in range(30):
+        robot.tick()
+    other = under_new_controller(robot)
+    other.tick()
+    assert other.count(Rule.STALE_COMMAND) == 1
+
+
+def test_pose_that_is_held_stays() -> None:
+    arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
+    robot = Robot(arm)
+    robot.tick(joint_pos=MOVED)
+    robot.controller.damp()
+    held = robot.commanded()
+    robot.tick(joint_pos=DEFAULT)
+    np.testing.assert_array_equal(
+        under_new_controller(robot, arm).commanded().position, held.position
+    )
+
+
+def test_nothing_is_commanded_where_nothing_was_asked_for() -> None:
+    arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
+    robot = Robot(arm)
+    robot.tick()
+    other = under_new_controller(robot, arm)
+    assert other.tick() is None
+    other.controller.damp()
+    other.commanded()
+
+
+def test_outage_right_after_it_is_held_over_like_before() -> None:
+    robot = Robot().stand()
+    standing = silence_inputs(robot, STALE_AFTER)
+    other = under_new_controller(robot)
+    held = other.commanded(silent=BOTH)
+    assert other.is_in(Mode.HOLD)
+    for name, values in vars(standing).items():
+        np.testing.assert_array_equal(getattr(held, name), values, name)
+
+
+def test_time_between_ticks_goes_on_being_watched() -> None:
+    robot = Robot().stand()
+    robot.now_ns += 10_000 * MS
+    robot.sense()
+    other = under_new_controller(robot)
+    assert_safe(other.tick())
+    assert other.count(Rule.CLOCK) == 1
+
+
+NOMINAL = {"source": "a test", "ticks": 1, "target_step": 0.02, "effort_demand": 5.0}
+
+
+def known(robot: Robot, targets: Targets) -> ControllerState:
+    """Return what a recording of the last tick says."""
+    run = robot.controller.latest_run
+    return ControllerState(
+        mode=robot.controller.mode,
+        time_ns=robot.now_ns,
+        measured=np.array(robot.sensed["joint_pos"]),
+        commanded=np.stack([getattr(targets, name) for name in Targets.__annotations__]),
+        target=run.target.copy() if robot.is_in(Mode.RUN) else None,
+        blend=run.blend,
+    )
+
+
+def continued(robot: Robot, targets: Targets, changes: Mapping[str, object] | None = None) -> Robot:
+    """Return a robot under a new controller that begins there."""
+    other = Robot(changes)
+    other.now_ns, other.sensed = robot.now_ns, robot.sensed
+    other.backend.answers = dict(robot.backend.answers)
+    other.sense()
+    other.controller.begin_at(known(robot, targets))
+    return other
+
+
+def assert_same_commands(robot: Robot, other: Robot, ticks: int = 20) -> None:
+    for _ in range(ticks):
+        expected, found = robot.commanded(), other.commanded()
+        assert other.controller.mode is robot.controller.mode
+        for name, values in vars(expected).items():
+            # The pose at the end of standing up is rounded on its way.
+            np.testing.assert_allclose(getattr(found, name), values, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("on_fault", OnFault)
+def test_what_is_commanded_in_damp_goes_on(on_fault: OnFault) -> None:
+    changes = {"safety.on_fault": on_fault.value}
+    robot = Robot(changes)
+    robot.stand().controller.damp()
+    other = continued(robot, robot.commanded(), changes)
+    assert_same_commands(robot, other)
+
+
+def test_robot_that_stands_goes_on_standing_and_may_run() -> None:
+    robot = Robot().stand()
+    other = continued(robot, robot.commanded())
+    assert_same_commands(robot, other)
+    for one in (robot, other):
+        one.answer(0.1, 0.2, 0.3)
+        one.controller.run()
+    assert_same_commands(robot, other)
+
+
+@pytest.mark.parametrize("ticks", [1, 3, 30])
+def test_policy_goes_on_with_its_share_of_the_command(ticks: int) -> None:
+    robot = Robot().stand()
+    robot.answer(0.1, 0.2, 0.3)
+    robot.controller.run()
+    for _ in range(ticks):
+        targets = robot.commanded()
+    assert_same_commands(robot, continued(robot, targets))
+
+
+def test_step_is_counted_from_the_last_target() -> None:
+    changes = {"nominal": NOMINAL}
+    robot = Robot(changes)
+    robot.stand().answer(9.0, 9.0, 9.0)
+    robot.controller.run()
+    robot.tick()
+    targets = robot.commanded()
+    other = continued(robot, targets, changes)
+    assert robot.count(Rule.TARGET_STEP) == 2
+    assert_same_commands(robot, other, 5)
+    assert other.count(Rule.TARGET_STEP) == 5
+
+
+def test_hold_holds_the_command_of_before() -> None:
+    robot = Robot().run(30)
+    other = continued(robot, robot.commanded())
+    held = silence_inputs(other, STALE_AFTER + 1)
+    assert other.is_in(Mode.HOLD)
+    np.testing.assert_allclose(held.position, DEFAULT, atol=1e-12)
+
+
+def test_fault_and_emergency_stop_of_before_are_forgotten() -> None:
+    robot = Robot().stand()
+    targets = robot.commanded()
+    other = Robot()
+    other.stand().controller.estop("pressed")
+    other.tick()
+    other.now_ns = robot.now_ns
+    other.sense()
+    other.controller.begin_at(known(robot, targets))
+    assert not other.controller.estop_pressed
+    assert_same_commands(robot, other)

@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages into the robot's state: of the joints, of the whole robot, and external vectors.
+
+No ROS package is needed: a message is any object with the attributes of the ROS type that the
+reader names, whether rclpy, a decoder of the wire or a reader of bags made it.
+"""
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from policy_core.bundle.state_fields import (
+    JOINT_STATES,
+    LEADER,
+    MOTION_JOINTS,
+    STATE_TOPICS,
+    StateTopic,
+    fields_of,
+)
+from policy_core.errors import RobotError
+from policy_core.guard.joint_check import JointCheck
+from policy_core.observation.joint_order import JointOrder
+from policy_core.observation.state import EXTERNAL, StateVector
+
+IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+
+
+class MessageReader(Protocol):
+    """Writes one kind of message into the state."""
+
+    message: str
+    """Name of the ROS type."""
+
+    def read(self, message: Any) -> None:
+        """Write the message's values; nothing is written where it does not fit.
+
+        Raises:
+            RobotError: The message does not fit the contract.
+        """
+
+
+def stamp_ns(message: Any) -> int | None:
+    """Return the header stamp in ns, None for messages without a header or without a stamp."""
+    of_wire: int | None = getattr(message, "stamp_ns", None)
+    if of_wire is not None:
+        return of_wire or None
+    header = getattr(message, "header", None)
+    if header is None:
+        return None
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec or None
+
+
+class JointStateReader:
+    """sensor_msgs/JointState: positions and velocities by joint name."""
+
+    message = JOINT_STATES.types[0]
+
+    def __init__(
+        self, names: Sequence[str], state: StateVector, check: JointCheck | None = None
+    ) -> None:
+        """Write to `joint_pos`, and `joint_vel` where there is one, in the order of `names`.
+
+        `check` judges each sample before; None takes what was judged elsewhere, as in recordings.
+        """
+        self._order, self._check = JointOrder(names), check
+        self._position, self._velocity = state["joint_pos"], state.get("joint_vel")
+        self._read_position, self._read_velocity = np.zeros((2, len(names)))
+
+    def read(self, message: Any) -> None:
+        """Write both or neither."""
+        velocity = None if self._velocity is None else self._read_velocity
+        if velocity is not None:
+            if len(message.velocity) == 0:
+                raise RobotError("expected velocities, found none; the policy needs them measured")
+            if len(message.position) != len(message.velocity):
+                raise RobotError(
+                    f"expected as many velocities as the {len(message.position)} "
+                    f"positions, found {len(message.velocity)}"
+                )
+            self._order.take(message.name, np.asarray(message.velocity), velocity)
+        self._order.take(message.name, np.asarray(message.position), self._read_position)
+        if self._check and (problem := self._check.problem(self._read_position, velocity)):
+            raise RobotError(problem)
+        self._position[...] = self._read_position
+        if self._velocity is not None:
+            self._velocity[...] = self._read_velocity
+
+
+class OtherJointsReader:
+    """sensor_msgs/JointState of joints other than the robot's: a live motion's, a leader's."""
+
+    message = JOINT_STATES.types[0]
+
+    def __init__(self, topic: StateTopic, names: Sequence[str], state: StateVector) -> None:
+        """Write to those of the topic's fields that the contract needs, in the order of `names`."""
+        self._order = JointOrder(names)
+        self._fields = [
+            (field, state[field.name], np.zeros(len(names)))
+            for field in fields_of(topic.name)
+            if field.name in state.slices
+        ]
+
+    def read(self, message: Any) -> None:
+        """Write all of them or none."""
+        for field, _, taken in self._fields:
+            assert field.read is not None
+            values = np.asarray(field.read(message))
+            if len(values) == 0:
+                raise RobotError(f"expected {field.doc.lower()}, found none; the policy needs them")
+            self._order.take(message.name, values, taken)
+            if not math.isfinite(taken.dot(taken)):
+                raise RobotError("expected finite numbers, found NaN or infinite ones")
+        for _, out, taken in self._fields:
+            out[:] = taken
+
+
+class RobotReader:
+    """A message whose fields are of the whole robot, such as sensor_msgs/Imu."""
+
+    def __init__(self, topic: StateTopic, state: StateVector) -> None:
+        """Write to those of the topic's fields that the contract needs."""
+        self.message = topic.types[0]
+        needed = [field for field in fields_of(topic.name) if field.name in state.slices]
+        self._required = [field.require for field in needed if field.require]
+        # Numbers are packed into the memory of a field in a third of the time of an assignment.
+        self._fields = [
+            (struct.Struct(f"{field.size}d").pack_into, state[field.name].data, field.read)
+            for field in needed
+            if field.read
+        ]
+
+    def read(self, message: Any) -> None:
+        """Write all of them or none; a message that does not give one of them is refused."""
+        for require in self._required:
+            require(message)
+        for write, memory, values in self._fields:
+            write(memory, 0, *values(message))
+
+
+class VectorReader:
+    """std_msgs/Float32MultiArray: an external vector."""
+
+    message = "std_msgs/msg/Float32MultiArray"
+
+    def __init__(self, topic: str, state: StateVector) -> None:
+        """Write to the field of the external term."""
+        self._field = state[f"{EXTERNAL}{topic}"]
+
+    def read(self, message: Any) -> None:
+        """Write all values."""
+        if len(message.data) != self._field.size:
+            raise RobotError(f"expected {self._field.size} values, found {len(message.data)}")
+        self._field[:] = message.data
+
+
+def message_types(name: str) -> tuple[str, ...]:
+    """Return the ROS types that an input of a joint policy may have, the usual one first."""
+    return STATE_TOPICS[name].types if name in STATE_TOPICS else (VectorReader.message,)
+
+
+def state_reader(
+    name: str, names: Sequence[str], state: StateVector, check: JointCheck | None = None
+) -> MessageReader:
+    """Return the reader of an input that is robot state.
+
+    Args:
+        name: Of the input.
+        names: The contract's joints in its order, as the robot calls them.
+        state: Where it writes.
+        check: As for `JointStateReader`.
+    """
+    if name == JOINT_STATES.name:
+        return JointStateReader(names, state, check)
+    if name in (MOTION_JOINTS.name, LEADER.name):
+        return OtherJointsReader(STATE_TOPICS[name], names, state)
+    if name in STATE_TOPICS:
+        return RobotReader(STATE_TOPICS[name], state)
+    return VectorReader(name, state)

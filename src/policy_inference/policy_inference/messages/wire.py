@@ -1,0 +1,316 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sensor messages read straight from the wire, with the attributes that readers use.
+
+rclpy makes a Python object of every part of a message: 40 us for a JointState or an Imu with
+warm caches and 250 us with cold ones, longer than the policy takes. On the wire, and in the
+recordings of it, these messages are CDR, see `core.cdr`. Another encoding than the plain
+little-endian one is left to whom the caller names: rclpy in a node, a reader of bags elsewhere.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from policy_core.bundle.state_fields import IMU, JOINT_STATES
+from policy_core.interfaces import F64
+from policy_inference.messages.cdr import (
+    PLAIN_LITTLE_ENDIAN,
+    START,
+    aligned,
+    end_of_string,
+    read_bytes,
+    read_doubles,
+    read_string,
+    read_strings,
+)
+from policy_inference.messages.readers import COMPRESSED_IMAGE, IMAGE
+
+Decode = Callable[[bytes], Any]
+
+JOINT_COMMAND = "policy_msgs/msg/JointCommand"
+_STAMP, _BIG_ENDIAN_STAMP = struct.Struct("<iI"), struct.Struct(">iI")
+_SIZE, _BYTE, _STEP = struct.Struct("<2I"), struct.Struct("<B"), struct.Struct("<I")
+_IMU = struct.Struct("<5d64x3d")
+"""Orientation, the first entry of its covariance, the others, angular velocity."""
+_COMMAND = struct.Struct("<iIQiIB")
+"""Stamp, sequence, valid_for, mode; names follow, and as many arrays as the next line says."""
+_COMMAND_ARRAYS = 6
+
+
+class Stamp(NamedTuple):
+    """As in builtin_interfaces/Time."""
+
+    sec: int
+    nanosec: int
+
+
+class Header(NamedTuple):
+    """As in std_msgs/Header."""
+
+    stamp: Stamp
+
+
+class Vector(NamedTuple):
+    """As in geometry_msgs/Vector3."""
+
+    x: float
+    y: float
+    z: float
+
+
+class Rotation(NamedTuple):
+    """As in geometry_msgs/Quaternion."""
+
+    x: float
+    y: float
+    z: float
+    w: float
+
+
+class WireImu(NamedTuple):
+    """What is used of sensor_msgs/Imu; of the covariance only the entry that means "none"."""
+
+    data: bytes
+    orientation: Rotation
+    orientation_covariance: tuple[float]
+    angular_velocity: Vector
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return _header(self.data)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Its stamp, 0 for none; quicker than by its header."""
+        return _stamp_ns(self.data)
+
+
+class WireJointState(NamedTuple):
+    """What is used of sensor_msgs/JointState; the arrays are views of the received bytes."""
+
+    data: bytes
+    name: list[str]
+    position: F64
+    velocity: F64
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return _header(self.data)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Its stamp, 0 for none; quicker than by its header."""
+        return _stamp_ns(self.data)
+
+
+class WireJointCommand(NamedTuple):
+    """policy_msgs/JointCommand; the arrays are views of the received bytes."""
+
+    stamp: Stamp
+    sequence: int
+    valid_for: Stamp
+    mode: int
+    names: list[str]
+    position: F64
+    velocity: F64
+    effort: F64
+    stiffness: F64
+    damping: F64
+    effort_limit: F64
+
+
+class WireImage(NamedTuple):
+    """What is used of sensor_msgs/Image; the data is a view of the received bytes."""
+
+    message: bytes
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: memoryview
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return _header(self.message)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Its stamp, 0 for none; quicker than by its header."""
+        return _stamp_ns(self.message)
+
+
+class WireCompressedImage(NamedTuple):
+    """What is used of sensor_msgs/CompressedImage; the data is a view of the received bytes."""
+
+    message: bytes
+    format: str
+    data: memoryview
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return _header(self.message)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Its stamp, 0 for none; quicker than by its header."""
+        return _stamp_ns(self.message)
+
+
+def decoder_of(message: str, otherwise: Decode) -> Decode | None:
+    """Return what reads messages of a type from the wire, a new one for each stream.
+
+    Args:
+        message: Name of the ROS type.
+        otherwise: Reads messages of this type in other encodings.
+
+    Returns:
+        None where the type is not one of those that are read here.
+    """
+    make = _DECODERS.get(message)
+    return make(otherwise) if make else None
+
+
+def peek_stamp_ns(data: bytes) -> int:
+    """Return what a message that begins with a header is stamped with; 0: with nothing.
+
+    One that is too short for a stamp has none; what reads it says what is wrong.
+    """
+    if len(data) < START + _STAMP.size:
+        return 0
+    sec, nanosec = (_STAMP if data[1] & 1 else _BIG_ENDIAN_STAMP).unpack_from(data, START)
+    return int(sec * 1_000_000_000 + nanosec)
+
+
+class ImuDecoder:
+    """Reads sensor_msgs/Imu; the name of the frame is measured again only when it changes."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Begin without a frame; leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+        self._frame, self._at = b"never", 0
+
+    def __call__(self, data: bytes) -> WireImu | Any:
+        """Read a message."""
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        start = START + _STAMP.size
+        if not data.startswith(self._frame, start):
+            end = end_of_string(data, start)
+            self._frame, self._at = data[start:end], aligned(end, 8)
+        x, y, z, w, unknown, *rate = _IMU.unpack_from(data, self._at)
+        return WireImu(data, Rotation(x, y, z, w), (unknown,), Vector(*rate))
+
+
+class JointStateDecoder:
+    """Reads sensor_msgs/JointState; names are read again only when they change."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Begin without names; leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+        self._head = b"never"
+        self._names: list[str] = []
+
+    def __call__(self, data: bytes) -> WireJointState | Any:
+        """Read a message."""
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        start = START + _STAMP.size
+        if not data.startswith(self._head, start):
+            self._names, end = read_strings(data, end_of_string(data, start))
+            self._head = data[start:end]
+        position, at = read_doubles(data, start + len(self._head))
+        velocity, _ = read_doubles(data, at)
+        return WireJointState(data, self._names, position, velocity)
+
+
+class JointCommandDecoder:
+    """Reads policy_msgs/JointCommand; names are read again only when they change."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Begin without names; leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+        self._head = b"never"
+        self._names: list[str] = []
+
+    def __call__(self, data: bytes) -> WireJointCommand | Any:
+        """Read a message."""
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        sec, nanosec, sequence, valid_sec, valid_nanosec, mode = _COMMAND.unpack_from(data, START)
+        start = aligned(START + _COMMAND.size, 4)
+        if not data.startswith(self._head, start):
+            self._names, end = read_strings(data, start)
+            self._head = data[start:end]
+        at, arrays = start + len(self._head), list[F64]()
+        for _ in range(_COMMAND_ARRAYS):
+            values, at = read_doubles(data, at)
+            arrays.append(values)
+        return WireJointCommand(
+            Stamp(sec, nanosec),
+            sequence,
+            Stamp(valid_sec, valid_nanosec),
+            mode,
+            self._names,
+            *arrays,
+        )
+
+
+class ImageDecoder:
+    """Reads sensor_msgs/Image, of which rclpy copies each byte, and before Jazzy one by one."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+
+    def __call__(self, data: bytes) -> WireImage | Any:
+        """Read a message."""
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        at = aligned(end_of_string(data, START + _STAMP.size), 4)
+        height, width = _SIZE.unpack_from(data, at)
+        encoding, at = read_string(data, at + _SIZE.size)
+        (is_bigendian,) = _BYTE.unpack_from(data, at)
+        at = aligned(at + _BYTE.size, 4)
+        (step,) = _STEP.unpack_from(data, at)
+        pixels = read_bytes(data, at + _STEP.size)
+        return WireImage(data, height, width, encoding, is_bigendian, step, pixels)
+
+
+class CompressedImageDecoder:
+    """Reads sensor_msgs/CompressedImage."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+
+    def __call__(self, data: bytes) -> WireCompressedImage | Any:
+        """Read a message."""
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        kind, at = read_string(data, end_of_string(data, START + _STAMP.size))
+        return WireCompressedImage(data, kind, read_bytes(data, at))
+
+
+_DECODERS: dict[str, Callable[[Decode], Decode]] = {
+    IMU.types[0]: ImuDecoder,
+    JOINT_STATES.types[0]: JointStateDecoder,
+    JOINT_COMMAND: JointCommandDecoder,
+    IMAGE: ImageDecoder,
+    COMPRESSED_IMAGE: CompressedImageDecoder,
+}
+
+
+def _stamp_ns(data: bytes) -> int:
+    sec, nanosec = _STAMP.unpack_from(data, START)
+    stamp_ns: int = sec * 1_000_000_000 + nanosec
+    return stamp_ns
+
+
+def _header(data: bytes) -> Header:
+    return Header(Stamp(*_STAMP.unpack_from(data, START)))

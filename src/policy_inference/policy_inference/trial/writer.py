@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what happens to a version on trial on a thread of its own: a slow disk delays no tick."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from policy_core.errors import RefusedError
+from policy_inference.trial.journal import TrialEvent, append_event, show_presence
+from policy_inference.trial.record import VersionTrial, begin_run
+
+_BEGUN_WITHIN_S = 0.5
+"""A request that waits longer would keep an e-stop waiting."""
+_AGAIN_AFTER_S = 1.0
+_LEAVE_WITHIN_S = 1.0
+_REMEDY = (
+    "let the node's user write it (`model_tools activate ... --trial ... --node-user USER`), and "
+    "make room on the disk"
+)
+
+
+class TrialWriter:
+    """Writes one event after the other; one that cannot be written is tried again.
+
+    Attributes:
+        problem: Why the newest event is not on the disk yet; empty where it is.
+    """
+
+    def __init__(self) -> None:
+        """Start the thread, which waits for events."""
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._waiting, self._counting = 0, threading.Lock()
+        self._closed = threading.Event()
+        self._presence: int | None = None
+        self.problem = ""
+        self._thread = threading.Thread(target=self._serve, name="trial", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all events are on the disk."""
+        return self._waiting == 0
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether its thread could not be ended, because it hangs in the disk; after `close`."""
+        return self._closed.is_set() and self._thread.is_alive()
+
+    def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:
+        """Have an event written; never blocks."""
+        self._put(lambda: append_event(trial.file, trial.number, event, **values))
+
+    def begin_run(self, trial: VersionTrial) -> None:
+        """Record that RUN begins, and wait until that is on the disk.
+
+        Raises:
+            RefusedError: It is not, or not yet: then it counts as a RUN that has ended.
+        """
+        done, found = threading.Event(), list[OSError]()
+
+        def write() -> None:
+            try:
+                if self._presence is None:
+                    self._presence = show_presence(trial.file)
+                begin_run(trial)
+            except OSError as error:
+                found.append(error)
+            done.set()
+
+        self._put(write)
+        if done.wait(_BEGUN_WITHIN_S) and not found:
+            return
+        if not done.is_set():
+            self.put(trial, TrialEvent.RUN_ENDED)
+        why = found[0].strerror if found else f"no answer within {_BEGUN_WITHIN_S:g} s"
+        raise RefusedError(
+            f"RUN refused: {trial.file}: expected a record of the trial that can be written, "
+            f"found: {why}; {_REMEDY}"
+        )
+
+    def close(self) -> None:
+        """Write what is due, within a bounded time."""
+        self._jobs.put(None)
+        self._thread.join(_LEAVE_WITHIN_S)
+        self._closed.set()
+        if self._presence is not None and not self._thread.is_alive():
+            os.close(self._presence)
+            self._presence = None
+
+    def _put(self, write: Callable[[], None]) -> None:
+        with self._counting:
+            self._waiting += 1
+        self._jobs.put(write)
+
+    def _serve(self) -> None:
+        while (write := self._jobs.get()) is not None:
+            while not self._succeeds(write):
+                if self._closed.wait(_AGAIN_AFTER_S):
+                    return
+            with self._counting:
+                self._waiting -= 1
+
+    def _succeeds(self, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except OSError as error:
+            self.problem = f"{error.filename or 'record of the trial'}: {error.strerror}; {_REMEDY}"
+            return False
+        self.problem = ""
+        return True

@@ -1,0 +1,259 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages become state by name, or an error that says what does not fit."""
+
+import math
+from array import array
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.state_fields import velocity_of
+from policy_core.errors import RobotError
+from policy_core.observation.state import RobotState
+from policy_inference.messages.readers import (
+    JointStateReader,
+    MessageReader,
+    VectorReader,
+    stamp_ns,
+    state_reader,
+)
+from testkit.kernel.contracts import JOINTS, contract_of, observed
+from testkit.wording import refusal
+
+NAN = math.nan
+NAMES = ["left", "right"]
+TWO_JOINTS = {
+    "joints.names": NAMES,
+    "joints.default_position": 0.0,
+    "stand.position": 0.0,
+    "action.terms": [{"joints": NAMES, "kind": "position"}],
+}
+
+
+def with_scan() -> JointContract:
+    return observed([{"term": "external", "topic": "scan", "size": 3}])
+
+
+@pytest.fixture
+def legs_state() -> RobotState:
+    return RobotState(contract_of(TWO_JOINTS))
+
+
+def vector(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> SimpleNamespace:
+    return SimpleNamespace(x=x, y=y, z=z)
+
+
+def stamp_header(sec: int = 0, nanosec: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec))
+
+
+def joint_message(
+    names: Sequence[str], position: Sequence[float], velocity: Sequence[float]
+) -> SimpleNamespace:
+    return SimpleNamespace(
+        name=list(names), position=array("d", position), velocity=array("d", velocity)
+    )
+
+
+def imu(quat_xyzw: Sequence[float] = (0.0, 0.0, 0.0, 1.0), ang_vel: float = 0.0) -> SimpleNamespace:
+    return SimpleNamespace(
+        orientation=SimpleNamespace(**dict(zip("xyzw", quat_xyzw, strict=True))),
+        orientation_covariance=[0.0] * 9,
+        angular_velocity=vector(ang_vel, 2.0, 3.0),
+    )
+
+
+def imu_reader(state: RobotState) -> MessageReader:
+    return state_reader("imu/data", NAMES, state)
+
+
+def scan_message(values: Sequence[float]) -> SimpleNamespace:
+    return SimpleNamespace(data=array("f", values))
+
+
+class TestJointState:
+    def test_values_go_by_name_whatever_the_order(self, legs_state: RobotState) -> None:
+        JointStateReader(NAMES, legs_state).read(
+            joint_message(["right", "left"], [1.0, 2.0], [3.0, 4.0])
+        )
+        assert legs_state["joint_pos"].tolist() == [2.0, 1.0]
+        assert legs_state["joint_vel"].tolist() == [4.0, 3.0]
+
+    @pytest.mark.parametrize(
+        ("names", "position", "velocity"),
+        [
+            (["left"], [1.0], [1.0]),
+            (["left", "right"], [1.0, 1.0], []),
+            (["left", "right"], [1.0, 1.0], [1.0]),
+            (["left", "right"], [1.0], [1.0]),
+        ],
+    )
+    def test_message_that_does_not_fit_is_refused_and_writes_nothing(
+        self,
+        legs_state: RobotState,
+        names: list[str],
+        position: list[float],
+        velocity: list[float],
+    ) -> None:
+        reader = JointStateReader(NAMES, legs_state)
+        reader.read(joint_message(NAMES, [0.1, 0.2], [0.3, 0.4]))
+        with refusal(RobotError):
+            reader.read(joint_message(names, position, velocity))
+        assert legs_state["joint_pos"].tolist() == [0.1, 0.2]
+        assert legs_state["joint_vel"].tolist() == [0.3, 0.4]
+
+    def test_nan_goes_through_to_the_guard(self, legs_state: RobotState) -> None:
+        JointStateReader(NAMES, legs_state).read(joint_message(NAMES, [1.0, NAN], [0.0, 0.0]))
+        assert math.isnan(legs_state["joint_pos"][1])
+
+
+class TestImu:
+    def test_orientation_and_rate_are_taken_as_the_names_say(self, legs_state: RobotState) -> None:
+        imu_reader(legs_state).read(imu((0.1, 0.2, 0.3, math.sqrt(0.86)), 1.0))
+        np.testing.assert_allclose(legs_state["quat_xyzw"], (0.1, 0.2, 0.3, math.sqrt(0.86)))
+        assert legs_state["ang_vel_body"].tolist() == [1.0, 2.0, 3.0]
+
+    @pytest.mark.parametrize(
+        ("quat", "covariance"),
+        [((0.0, 0.0, 0.0, 0.0), 0.0), ((0.0, 0.0, 0.0, 2.0), 0.0), ((0.0, 0.0, 0.0, 1.0), -1.0)],
+    )
+    def test_orientation_that_is_not_given_is_refused_and_writes_nothing(
+        self, legs_state: RobotState, quat: Sequence[float], covariance: float
+    ) -> None:
+        reader = imu_reader(legs_state)
+        reader.read(imu(ang_vel=1.0))
+        message = imu(quat, ang_vel=5.0)
+        message.orientation_covariance[0] = covariance
+        with refusal(RobotError):
+            reader.read(message)
+        assert legs_state["ang_vel_body"][0] == 1.0
+
+    @pytest.mark.parametrize("value", [NAN, math.inf])
+    def test_what_is_not_finite_goes_through_to_the_guard(
+        self, legs_state: RobotState, value: float
+    ) -> None:
+        imu_reader(legs_state).read(imu((value, 0.0, 0.0, 1.0)))
+        assert not math.isfinite(legs_state["quat_xyzw"][0])
+
+    def test_policy_without_orientation_takes_an_imu_without_one(self) -> None:
+        state = RobotState(observed([{"term": "base_ang_vel"}]))
+        imu_reader(state).read(imu((0.0, 0.0, 0.0, 0.0), ang_vel=1.0))
+        assert state["ang_vel_body"][0] == 1.0
+
+
+def test_odometry_gives_the_velocity_in_the_body_frame() -> None:
+    state = RobotState(observed([{"term": "base_lin_vel"}]))
+    twist = SimpleNamespace(linear=vector(1.0, 2.0, 3.0))
+    state_reader("odom", NAMES, state).read(SimpleNamespace(twist=SimpleNamespace(twist=twist)))
+    assert state["lin_vel_body"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0] * 4])
+def test_external_vector_of_another_size_is_refused(values: list[float]) -> None:
+    state = RobotState(with_scan())
+    reader = VectorReader("scan", state)
+    reader.read(scan_message([1.0, 2.0, 3.0]))
+    with refusal(RobotError):
+        reader.read(scan_message(values))
+    assert state["external:scan"].tolist() == [1.0, 2.0, 3.0]
+
+
+LIVE = {
+    "observations": {
+        "obs": {"terms": [{"term": "motion_joint_pos"}, {"term": "motion_joint_vel"}]}
+    },
+    "motion": {"live": {"timeout_s": 0.1}},
+}
+
+
+def motion_frame(names: Sequence[str], position: object, velocity: object = (0.0,) * 3) -> object:
+    return SimpleNamespace(name=list(names), position=position, velocity=velocity)
+
+
+def test_a_live_motion_is_matched_by_name_and_may_have_more_joints() -> None:
+    state = RobotState(contract_of(LIVE))
+    names = ["tail", *reversed(JOINTS)]
+    reader = state_reader("motion/joints", JOINTS, state)
+    reader.read(motion_frame(names, [9.0, 0.3, 0.2, 0.1], [9.0, 3.0, 2.0, 1.0]))
+    assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
+    assert state["live_joint_vel"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        motion_frame(["tail", *JOINTS[1:]], [0.5] * 3),
+        motion_frame(JOINTS, [0.5, math.nan, 0.5]),
+        motion_frame(JOINTS, [0.5] * 3, [0.0, math.inf, 0.0]),
+        motion_frame(JOINTS, [0.5] * 3, []),
+        motion_frame(JOINTS, [0.5] * 2),
+    ],
+    ids=["other joints", "NaN", "infinite", "no velocities", "too few"],
+)
+def test_a_frame_of_a_live_motion_that_does_not_fit_changes_nothing(frame: object) -> None:
+    state = RobotState(contract_of(LIVE))
+    reader = state_reader("motion/joints", JOINTS, state)
+    reader.read(motion_frame(JOINTS, [0.1, 0.2, 0.3]))
+    with refusal(RobotError):
+        reader.read(frame)
+    assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    "quat",
+    [
+        (0.0, 0.0, 0.0, 0.0),
+        (0.0, 0.0, math.nan, 1.0),
+    ],
+)
+def test_a_pose_of_a_live_motion_that_is_none_is_refused(quat: Sequence[float]) -> None:
+    terms = {"observations": {"obs": {"terms": [{"term": "motion_anchor_ori_b"}]}}}
+    motion = {"live": {"timeout_s": 0.1}, "anchor": {"body": "trunk", "chain": []}}
+    state = RobotState(contract_of({**terms, "motion": motion}))
+    reader = state_reader("motion/anchor", JOINTS, state)
+
+    def pose(values: Sequence[float]) -> object:
+        orientation = SimpleNamespace(**dict(zip("xyzw", values, strict=True)))
+        return SimpleNamespace(
+            pose=SimpleNamespace(position=vector(1.0, 2.0, 3.0), orientation=orientation)
+        )
+
+    reader.read(pose((0.0, 0.0, 0.6, 0.8)))
+    with refusal(RobotError):
+        reader.read(pose(quat))
+    assert state["live_anchor_pos"].tolist() == [1.0, 2.0, 3.0]
+    assert state["live_anchor_quat_xyzw"].tolist() == [0.0, 0.0, 0.6, 0.8]
+
+
+def test_every_input_of_a_contract_has_a_reader_of_its_type() -> None:
+    state = RobotState(
+        observed(
+            [
+                {"term": "base_ang_vel"},
+                {"term": "base_lin_vel"},
+                {"term": "external", "topic": "scan", "size": 3},
+            ]
+        )
+    )
+    assert {name: state_reader(name, NAMES, state).message for name in state.inputs} == {
+        "joint_states": "sensor_msgs/msg/JointState",
+        "imu/data": "sensor_msgs/msg/Imu",
+        "odom": "nav_msgs/msg/Odometry",
+        "scan": "std_msgs/msg/Float32MultiArray",
+    }
+
+
+def test_velocity_comes_from_twist_and_from_stamped_twist() -> None:
+    twist = SimpleNamespace(linear=vector(1.0, 2.0, 9.0), angular=vector(9.0, 9.0, 3.0))
+    assert velocity_of(twist) == (1.0, 2.0, 3.0)
+    assert velocity_of(SimpleNamespace(header=stamp_header(), twist=twist)) == (1.0, 2.0, 3.0)
+
+
+def test_stamp_counts_from_the_clocks_zero_and_none_is_none() -> None:
+    assert stamp_ns(SimpleNamespace(header=stamp_header(12, 345_678_901))) == 12_345_678_901
+    assert stamp_ns(scan_message([])) is None
+    assert stamp_ns(SimpleNamespace(header=stamp_header())) is None
