@@ -2,26 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import tracemalloc
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
-import policy_inference
 from policy_core.interfaces import Mode
 from testkit.kernel.contracts import NOMINAL
+from testkit.kernel.memory import ALLOWED_BYTES, held_bytes
 from testkit.kernel.robots import PERIOD_NS, Robot
 
 TICKS = 2000
-ALLOWED_BYTES = 512
-"""Integers of counters and times, which take the place of others; far below a byte per tick."""
-
-
-def held_bytes() -> int:
-    """Return what code of this package holds."""
-    folder = Path(policy_inference.__file__).parent
-    snapshot = tracemalloc.take_snapshot()
-    ours = snapshot.filter_traces([tracemalloc.Filter(True, f"{folder}/*")])
-    return sum(statistic.size for statistic in ours.statistics("filename"))
 
 
 def test_what_the_package_holds_is_seen() -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from policy_core.interfaces import Mode
 from testkit.kernel.arms import Arm, ramp
-
-from ..test_memory import held_bytes
+from testkit.kernel.memory import held_bytes
 
 TICKS, ALLOWED_BYTES = 1000, 2900
 """Less than three bytes per tick: a plan, its predecessor and integers take others' place."""

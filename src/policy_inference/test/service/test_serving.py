@@ -26,9 +26,9 @@ from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, save_sum, weights
 from policy_inference.testing.process import has_ended
 from testkit.kernel.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
+from testkit.kernel.memory import ALLOWED_BYTES, held_bytes
 from testkit.wording import check_wording, refusal
 
-from ....policy_core.test.test_memory import ALLOWED_BYTES, held_bytes
 from .serving_models import RECURRENT, ask_alone, save_counting, save_first, serve_file, session_of
 
 TERMS = [{"term": "joint_pos"}]
