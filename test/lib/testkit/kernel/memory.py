@@ -14,7 +14,7 @@ ALLOWED_BYTES = 512
 
 def held_bytes() -> int:
     """Return what code of the kernel and of its host holds."""
-    folders = [Path(package.__file__).parent for package in (policy_core, policy_inference)]
+    folders = [Path(package.__path__[0]) for package in (policy_core, policy_inference)]
     ours = tracemalloc.take_snapshot().filter_traces(
         [tracemalloc.Filter(True, f"{folder}/*") for folder in folders]
     )
