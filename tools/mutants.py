@@ -136,13 +136,21 @@ class Mutant:
 
 def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     """Put each fault into a tree in turn, yield where and which, and take it out again."""
-    for parent in ast.walk(tree):
+    nodes: list[ast.AST] = [tree]
+    for parent in nodes:
         for field, value in ast.iter_fields(parent):
-            if field in ("annotation", "returns", "decorator_list", "args", "type_params"):
-                continue  # types, and defaults that callers rarely leave out
-            for child in value if isinstance(value, list) else [value]:
+            if field in ("annotation", "returns", "decorator_list", "type_params"):
+                continue  # types, and what tools read
+            if field == "args" and isinstance(value, ast.arguments):
+                continue  # defaults that callers rarely leave out
+            nodes += [each for each in _listed(value) if isinstance(each, ast.AST)]
+            for child in _listed(value):
                 if isinstance(child, ast.AST):
                     yield from _faults_at(parent, field, child)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _faults_at(parent: ast.AST, field: str, node: ast.AST) -> Iterator[tuple[ast.AST, str]]:

@@ -58,6 +58,11 @@ BOUNDED: Mapping[str, tuple[Vector, Vector, Vector, Vector, tuple[Rule, ...]]] =
         *((0.2, 0.0, 0.0), (0.2, 0.0, 0.0), (-0.6, 0.0, 0.0), (-0.1, 0.0, 0.0)),
         (Rule.EFFORT, Rule.TARGET_STEP),
     ),
+    # What is at its bound is left, and named by no rule, also where another one is beyond its own.
+    "step, torque at its bound": (
+        *(ZERO, (0.4, 0.0, 0.0), (0.4 - 0.45, 0.0, 0.0), (0.3, 0.0, 0.0)),
+        (Rule.TARGET_STEP,),
+    ),
     # The torque that is healthy at q = 2 would need a target of 1.55 at least.
     "limit after torque": (
         *((1.4, 0.0, 0.0), (1.45, 0.0, 0.0), (2.0, 0.0, 0.0), (1.5, 0.0, 0.0)),

@@ -17,7 +17,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
-from policy_core.guard.joint_check import JointCheck
+from policy_core.guard.joint_check import JointCheck, turns_of
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode, OnFault
 from testkit.kernel.contracts import NOMINAL, contract_of
@@ -357,6 +357,31 @@ def test_a_wheel_whose_encoder_begins_again_after_each_turn_is_believed() -> Non
         assert robot.controller.inputs["joint_states"].problem == ""
     robot.sense(joint_pos=(angle + math.pi, 0.5, -0.5))
     assert "hip" in robot.controller.inputs["joint_states"].problem
+
+
+@pytest.mark.parametrize(
+    ("beyond_two_turns_rad", "turns"), [(-0.1, False), (0.009, False), (0.2, True), (6.0, True)]
+)
+def test_a_joint_turns_on_and_on_where_its_limits_span_more_than_two_turns(
+    beyond_two_turns_rad: float, turns: bool
+) -> None:
+    half = math.tau + beyond_two_turns_rad / 2.0
+    limits = {
+        "joints.position_min": [-half, -1.5, -1.5],
+        "joints.position_max": [half, 1.5, 1.5],
+    }
+    assert turns_of(contract_of(limits).joints).tolist() == [math.tau if turns else 0.0, 0.0, 0.0]
+
+
+def test_a_pose_is_doubted_from_its_first_sample_on_until_it_is_believed() -> None:
+    robot = Seen()
+    check = robot.controller.joint_check
+    assert check.doubted is None
+    assert check.problem(np.array(TRUE), np.zeros(3)) != ""
+    assert check.doubted is not None
+    assert check.doubted.tolist() == [*TRUE]
+    check.forget()
+    assert check.doubted is None
 
 
 WHEEL: Mapping[str, object] = {
