@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One controller goes on where another one has come to, or from what a recording has of it."""
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from policy_core.control.controller import ControllerState
 from policy_core.errors import RefusedError
@@ -347,3 +351,61 @@ def test_fault_and_emergency_stop_of_before_are_forgotten() -> None:
     other.controller.begin_at(known(robot, targets))
     assert not other.controller.estop_pressed
     assert_same_commands(robot, other)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("sense"), st.sampled_from([0.0, 0.01, 0.3, 2.0, math.nan])),
+    st.tuples(st.just("silence"), st.integers(1, 4)),
+    st.tuples(st.just("wait"), st.integers(1, 30)),
+    st.tuples(st.just("ask"), st.sampled_from(["damp", "stand", "reset", "estop"])),
+)
+
+
+class Walked:
+    """A robot to which steps happen; what it commanded and said."""
+
+    def __init__(self, on_fault: OnFault) -> None:
+        self.changes = {"safety.on_fault": on_fault.value}
+        self.robot, self.found = Robot(self.changes), list[object]()
+
+    def step(self, kind: str, value: Any) -> None:
+        if kind == "sense":
+            moved = np.add(self.robot.sensed["joint_pos"], value).tolist()
+            self._tick(joint_pos=moved if math.isfinite(sum(moved)) else (math.nan, 0.8, -1.2))
+            self.robot.sensed["joint_pos"] = DEFAULT if math.isnan(sum(moved)) else moved
+        elif kind == "ask":
+            asked = getattr(self.robot.controller, value)
+            try:
+                asked("pressed") if value == "estop" else asked()
+            except RefusedError as error:
+                self.found.append(str(error))
+            self._tick()
+        else:
+            for _ in range(value):
+                self._tick(silent=BOTH if kind == "silence" else ())
+
+    def _tick(self, **more: Any) -> None:
+        targets = self.robot.tick(**more)
+        found = None if targets is None else {k: v.tolist() for k, v in vars(targets).items()}
+        status = self.robot.controller.snapshot()
+        self.found.append((found, status.mode, status.reason, status.latched, status.counters))
+
+
+@pytest.mark.parametrize("on_fault", OnFault)
+@settings(max_examples=100)
+@given(before=st.lists(STEPS, max_size=12), after=st.lists(STEPS, min_size=1, max_size=12))
+def test_commands_after_a_load_are_those_without_it(
+    on_fault: OnFault, before: list[tuple[str, Any]], after: list[tuple[str, Any]]
+) -> None:
+    undisturbed, loaded = Walked(on_fault), Walked(on_fault)
+    for each in (undisturbed, loaded):
+        for step in before:
+            each.step(*step)
+    try:
+        loaded.robot = under_new_controller(loaded.robot, loaded.changes)
+    except RefusedError:
+        return  # a robot that stands, and whose state is too old to go on
+    for each in (undisturbed, loaded):
+        for step in after:
+            each.step(*step)
+    assert repr(loaded.found) == repr(undisturbed.found)
