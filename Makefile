@@ -43,12 +43,9 @@ tests = status=0; ran=; \
     $$(grep -rl 'mark\.real_time' --include='test_*.py' $(or $(4),--exclude-dir=lerobot src test)); \
   [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
 
-# Of the kernel alone, and without processes that tests start: tracing all makes them a third slower.
-KERNEL_COVERAGE := --cov policy_core --cov-branch --cov-append --cov-report term
-
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
-  test-lerobot acceptance sbom train train-arm demo demo-act demo-fleet demo-set bench clean
+  test-lerobot acceptance sbom train train-arm demo demo-act demo-fleet demo-set bench clean coverage
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -82,9 +79,13 @@ test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k g
 	@$(call tests,$(IN_WORKSPACE) python,not slow,--quick)
 
 test-all: setup  ## All but the long tests, as CI runs them: half an hour on two cores
-	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,--short $(KERNEL_COVERAGE))) || status=$$?; \
-	for target in test-cpp test-torch test-rknn test-lerobot; do \
+	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,--short)) || status=$$?; \
+	for target in coverage test-cpp test-torch test-rknn test-lerobot; do \
 	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
+
+coverage: setup  ## Line and branch coverage of the kernel by its own tests
+	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q --short --cov policy_core --cov-branch --cov-report term \
+	  src/policy_core/test
 
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
