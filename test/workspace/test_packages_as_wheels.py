@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("model_tools", "policy_inference", "robot_sim")
+PACKAGES = ("model_tools", "policy_core", "policy_inference", "robot_sim")
 BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
 _OF_THE_WORKSPACE = ("PYTHONPATH", "AMENT_PREFIX_PATH", "COLCON_PREFIX_PATH")
 

@@ -29,8 +29,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
+import policy_core
+import policy_inference
 from policy_inference.log_pump import flush_log
 
+PACKAGES_PATH = os.pathsep.join(
+    dict.fromkeys(
+        str(Path(package.__path__[0]).resolve().parent)
+        for package in (policy_core, policy_inference)
+    )
+)
+"""PYTHONPATH with which another interpreter finds this package and the kernel, and no other."""
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
 HANGS_AFTER_S = 5.0

@@ -15,9 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-import policy_inference
 from policy_core.errors import printable
-from policy_inference.processes import PrivateFolder
+from policy_inference.processes import PACKAGES_PATH, PrivateFolder
 
 LEAVE_TIMEOUT_S = 2.0
 """For each of: ending when asked, ending by force, and the last words after that."""
@@ -142,7 +141,7 @@ def _environment(interpreter: str, folder: str) -> dict[str, str]:
     own = dict(os.environ, TMPDIR=folder)
     if interpreter != sys.executable:
         kept = {k: v for k, v in own.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-        return kept | {"PYTHONPATH": str(Path(policy_inference.__file__).resolve().parents[1])}
+        return kept | {"PYTHONPATH": PACKAGES_PATH}
     if path := own.get("PYTHONPATH"):
         own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
     return own

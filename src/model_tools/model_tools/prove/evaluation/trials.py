@@ -17,6 +17,7 @@ import mujoco
 import numpy as np
 
 import model_tools
+import policy_core
 import policy_inference
 import robot_sim
 from model_tools.errors import ToolError
@@ -248,7 +249,7 @@ def shown_conditions(task: TrialTask, names: tuple[str, ...]) -> str:
 def suite_sha256() -> str:
     """Return a hash of all code and figures that a trial depends on, and of the simulator."""
     content = hashlib.sha256(mujoco.__version__.encode())
-    for package in (model_tools, policy_inference, robot_sim):
+    for package in (model_tools, policy_core, policy_inference, robot_sim):
         folder = Path(package.__path__[0])
         for file in sorted(folder.rglob("*")):
             if file.suffix in (".py", ".yaml"):

@@ -42,7 +42,7 @@ def run_as_robot(commands: Sequence[Sequence[str]]) -> None:
     """Run commands in a process that has what a robot has; each must end with 0."""
     packages = re.findall(r"^[A-Za-z]\w*", RUN_IN.read_text("utf-8"), re.MULTILINE)
     assert "onnxruntime" in packages
-    allowed = {"model_tools", "policy_inference"}.union(
+    allowed = {"model_tools", "policy_core", "policy_inference"}.union(
         *(MODULES.get(name.lower(), {name}) for name in packages)
     )
     code = CHILD.format(allowed=allowed, commands=[list(command) for command in commands])
