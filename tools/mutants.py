@@ -100,7 +100,7 @@ GROUPS = {
             "robot_driver/robot_driver/following.py",
             "robot_driver/robot_driver/consistency.py",
         ),
-        tests=("src/robot_driver/test", "src/lite3_driver/test"),
+        tests=("src/robot_driver/test", "src/lite3_driver/test", "src/unitree_driver/test"),
     ),
 }
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {

@@ -42,13 +42,19 @@ def commanded_positions(arm: Seen, ticks: int) -> F64:
 
 
 @pytest.mark.parametrize("found_first", [None, (math.nan, 0.5, -0.5)])
+@pytest.mark.parametrize("loaded", [False, True])
 def test_an_arm_that_comes_back_elsewhere_is_followed_also_after_a_sample_that_is_no_number(
-    found_first: Sequence[float] | None,
+    loaded: bool, found_first: Sequence[float] | None
 ) -> None:
-    arm = Seen({**ARM, "joints.velocity_limit": 80.0}).held()
+    changes = {**ARM, "joints.velocity_limit": 80.0}
+    arm = Seen(changes).held()
     arm.tick()
     for _ in range(4):
         arm.tick(silent=BOTH)
+    if loaded:
+        before, arm = arm, Seen(changes)
+        arm.now_ns, arm.sensed = before.now_ns, before.sensed
+        arm.controller.take_over(before.controller)
     moved = sagged(TRUE, 0.6)
     if found_first is not None:
         arm.tick(joint_pos=found_first)

@@ -294,3 +294,9 @@ def test_a_value_that_is_not_finite_or_absurd_is_named(value: float) -> None:
     state["joint_vel"][1] = value
     assert not state.is_finite()
     assert state.not_finite() == ["joint_vel"]
+
+
+def test_no_velocity_is_commanded_before_the_first_command() -> None:
+    terms = [{"term": "velocity_command"}, {"term": "joint_pos"}]
+    state = RobotState(contract_of({"observations.obs.terms": terms}))
+    assert state["velocity_command"].tolist() == [0.0, 0.0, 0.0]
