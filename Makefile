@@ -83,9 +83,10 @@ test-all: setup  ## All but the long tests, as CI runs them: half an hour on two
 	for target in coverage test-cpp test-torch test-rknn test-lerobot; do \
 	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
 
+# Tracing takes the time that tests with made-up files are allowed.
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
-	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q --short --cov policy_core --cov-branch --cov-report term \
-	  src/policy_core/test
+	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q -m "not slow" --ignore src/policy_core/test/bundle/test_fuzz.py \
+	  --cov policy_core --cov-branch --cov-report term src/policy_core/test
 
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
