@@ -45,7 +45,7 @@ TEST_SUITE_BEGIN("model_file");
 TEST_CASE("of each model the same is said as in Python, however protobuf writes it" *
           doctest::skip(std::string(SERVICE_PYTHON).empty())) {
   TemporaryFolder folder;
-  Child made({SERVICE_PYTHON, TEST_FOLDER "/../../policy_inference/test/onnx_corpus.py",
+  Child made({SERVICE_PYTHON, TEST_FOLDER "/../../policy_core/test/onnx_corpus.py",
               folder.file("corpus")});
   REQUIRE(made.wait() == 0);
   std::ifstream corpus(folder.file("corpus"), std::ios::binary);
