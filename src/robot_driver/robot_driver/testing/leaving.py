@@ -5,6 +5,7 @@
 import itertools
 import signal
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from lifecycle_msgs.msg import Transition
@@ -79,8 +80,11 @@ class LeavingConformance(DriverFixtures):
         with closing(stage.driver()) as driver:
             driver.takes_control()
             driver.follows()
+            link = driver.link
             driver.process.kill()
             self._left_well(driver)
+            # Until then it has the robot's port.
+            driver.until(lambda: not _runs(link), "the end of the link process")
             with closing(stage.driver(driver.robot)) as again:
                 again.takes_control()
                 again.follows()
@@ -119,6 +123,15 @@ class LeavingConformance(DriverFixtures):
         # How many there are depends on the machine; `DriverTimes` measures how long it rests.
         enough = 0 if link_died and self.case.holds_by_itself else 1
         assert enough <= len(resting) < len(before), "it followed commands until then"
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for does not."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def _crashed(driver: DriverProcess) -> bool:

@@ -291,8 +291,9 @@ class DriverProcess:
         self.until(lambda: self.process.poll() is not None, "the end of the process")
         return int(self.process.returncode)
 
-    def kill_link(self) -> None:
-        """Kill the process that talks to the robot."""
+    @property
+    def link(self) -> int:
+        """Process id of what talks to the robot; the driver runs."""
         threads = Path("/proc", str(self.process.pid), "task").glob("*/children")
         children = " ".join(thread.read_text() for thread in threads).split()
         # A driver may have more processes than that.
@@ -301,7 +302,11 @@ class DriverProcess:
             for child in children
             if LINK_MODULE.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
         )
-        os.kill(link, signal.SIGKILL)
+        return link
+
+    def kill_link(self) -> None:
+        """Kill the process that talks to the robot."""
+        os.kill(self.link, signal.SIGKILL)
 
     @cached_property
     def figures(self) -> DriveFigures:
