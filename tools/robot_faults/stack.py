@@ -204,6 +204,8 @@ class Stack:
         """
         self.operator.wait_for_robot()
         self.take_control()
+        # A driver damps first; a policy that stands up then is taken back.
+        self.wait_until(lambda: self.phase == "FOLLOWING", "the driver to follow")
         self.operator.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)
