@@ -78,10 +78,13 @@ lint: setup  ## Style, types, import rules, plain English
 test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k guard")
 	@$(call tests,$(IN_WORKSPACE) python,not slow,--quick)
 
+# In CI, of a slow test with parameters only the first case.
+SHORT :=
+test-all: SHORT := --short
 test-all: setup  ## All but the long tests, as CI runs them: half an hour on two cores
-	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,--short)) || status=$$?; \
+	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,$(SHORT))) || status=$$?; \
 	for target in coverage test-cpp test-torch test-rknn test-lerobot; do \
-	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
+	  $(MAKE) --no-print-directory $$target SHORT=$(SHORT) || status=$$?; done; exit $$status
 
 # Tracing takes the time that tests with made-up files are allowed.
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
@@ -103,15 +106,15 @@ test-cpp: setup  ## Build and test the C++ client, as released and with sanitize
 	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch
-	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m pytest -n $(CORES) --dist worksteal --short test/training $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m pytest -n $(CORES) --dist worksteal $(SHORT) test/training $(PYTEST_ARGS)
 
 test-rknn: setup-rknn  ## The tests that need RKNN Toolkit2
-	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE python -m pytest -n $(CORES) --dist worksteal --short test/rknn $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE python -m pytest -n $(CORES) --dist worksteal $(SHORT) test/rknn $(PYTEST_ARGS)
 
 # The libraries of its servos spin while they wait.
 test-lerobot: WORKERS := $(CORES)
 test-lerobot: setup-lerobot  ## The tests that need LeRobot
-	@$(call tests,$(IN_LEROBOT),not acceptance,--short -p no:cacheprovider,test/lerobot)
+	@$(call tests,$(IN_LEROBOT),not acceptance,$(SHORT) -p no:cacheprovider,test/lerobot)
 
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)

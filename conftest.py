@@ -90,6 +90,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (place for place, paths in enumerate(groups) if item.path in paths), len(groups)
         )
     )
+    if "acceptance" not in config.option.markexpr:
+        _leave_out(config, items, [item for item in items if item.get_closest_marker("acceptance")])
     later_cases = _later(items, lambda item: item.nodeid.partition("[")[0], QUICK_CASES)
     if config.option.short:
         slow = [item for item in later_cases if item.get_closest_marker("slow")]
@@ -99,9 +101,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out(config, items, _later(items, lambda item: item.path, QUICK_TESTS))
         over_ros = [item for item in items if item.get_closest_marker("ros")]
         _leave_out(config, items, _later(over_ros, lambda item: item.path, QUICK_ROS_TESTS))
-    if "acceptance" in config.option.markexpr:
-        return
-    _leave_out(config, items, [item for item in items if item.get_closest_marker("acceptance")])
 
 
 def _later(

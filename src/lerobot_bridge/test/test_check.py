@@ -100,33 +100,39 @@ def test_a_report_says_what_a_recording_has(arm_mapping_file: Path, tmp_path: Pa
     }
 
 
+@pytest.fixture
+def check_words(arm_mapping_file: Path, tmp_path: Path) -> list[str]:
+    """What checks a session with one episode, and writes `report.json` beside it."""
+    session = tmp_path / "session"
+    write_rosbag(session / "one", say_arm(1000))
+    report = str(tmp_path / "report.json")
+    return ["check", "--mapping", str(arm_mapping_file), str(session), "--output", report]
+
+
 def test_a_report_that_cannot_be_written_is_said_before_the_work(
-    arm_mapping_file: Path,
+    check_words: list[str],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_rosbag(tmp_path / "session" / "one", say_arm(1000))
     report = tmp_path / "report.json"
     report.write_text("precious", "utf-8")
-    words = ["check", "--mapping", str(arm_mapping_file), str(tmp_path / "session")]
 
-    assert main([*words, "--output", str(report)]) == 4
+    assert main(check_words) == 4
 
     check_wording(caplog.messages[-1])
     assert not capsys.readouterr().out
     assert report.read_text("utf-8") == "precious"
-    assert main([*words, "--output", str(report), "--force"]) == 0
+    assert main([*check_words, "--force"]) == 0
     assert json.loads(report.read_text("utf-8"))["episodes"]
 
 
 def test_what_was_found_is_shown_although_a_report_came_meanwhile(
-    arm_mapping_file: Path,
+    check_words: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_rosbag(tmp_path / "session" / "one", say_arm(1000))
     report = tmp_path / "report.json"
 
     def check_and_write(*args: Any, **options: Any) -> EpisodeCheck:
@@ -134,9 +140,8 @@ def test_what_was_found_is_shown_although_a_report_came_meanwhile(
         return check_episode(*args, **options)
 
     monkeypatch.setattr("lerobot_bridge.checking.check_episode", check_and_write)
-    words = ["check", "--mapping", str(arm_mapping_file), str(tmp_path / "session")]
 
-    assert main([*words, "--output", str(report), "--json"]) == 4
+    assert main([*check_words, "--json"]) == 4
 
     (episode,) = json.loads(capsys.readouterr().out)["episodes"]
     assert episode["name"] == "one"

@@ -33,13 +33,6 @@ import policy_core
 import policy_inference
 from policy_inference.log_pump import flush_log
 
-PACKAGES_PATH = os.pathsep.join(
-    dict.fromkeys(
-        str(Path(package.__path__[0]).resolve().parent)
-        for package in (policy_core, policy_inference)
-    )
-)
-"""PYTHONPATH with which another interpreter finds this package and the kernel, and no other."""
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
 HANGS_AFTER_S = 5.0
@@ -50,6 +43,14 @@ _TIME_TO_LEAVE_S = 15.0
 """Longer than a policy node takes to leave its robot safe."""
 _log = logging.getLogger("policy_inference")
 _folders: set[tempfile.TemporaryDirectory[str]] = set()
+
+
+def packages_path() -> str:
+    """Return the PYTHONPATH with which another interpreter finds this package and the kernel."""
+    folders = (
+        Path(package.__path__[0]).resolve().parent for package in (policy_core, policy_inference)
+    )
+    return os.pathsep.join(dict.fromkeys(map(str, folders)))
 
 
 def unblock_signals() -> None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic
 
-from policy_inference.processes import PACKAGES_PATH
+from policy_inference.processes import packages_path
 from robot_driver import channel
 from robot_driver.interfaces import DriverError, DriverPhase, DriverReport, WireCommand
 from robot_driver.link_process import MODULE, process_arguments
@@ -293,4 +293,4 @@ def _folders_of_the_suite(robot: RobotInterface[Any]) -> list[str]:
     """Return where the packages are that a link process imports: its robot's, and the suite's."""
     names = dict.fromkeys([type(robot).__module__, MODULE])
     packages = [Path(str(sys.modules[name.partition(".")[0]].__file__)) for name in names]
-    return [*(str(package.parents[1]) for package in packages), PACKAGES_PATH]
+    return [*(str(package.parents[1]) for package in packages), packages_path()]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from policy_core.errors import printable
-from policy_inference.processes import PACKAGES_PATH, PrivateFolder
+from policy_inference.processes import PrivateFolder, packages_path
 
 LEAVE_TIMEOUT_S = 2.0
 """For each of: ending when asked, ending by force, and the last words after that."""
@@ -141,7 +141,7 @@ def _environment(interpreter: str, folder: str) -> dict[str, str]:
     own = dict(os.environ, TMPDIR=folder)
     if interpreter != sys.executable:
         kept = {k: v for k, v in own.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-        return kept | {"PYTHONPATH": PACKAGES_PATH}
+        return kept | {"PYTHONPATH": packages_path()}
     if path := own.get("PYTHONPATH"):
         own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
     return own

@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         As in the file.
     """
-    from policy_core.bundle.load import bundle_folder, load_bundle
+    from policy_core.bundle.load import bundle_folder
     from policy_core.errors import BackendError, PolicyError
     from policy_inference.backends.registry import parse_options, require_known
     from policy_inference.commands.output import refuse_unwritable, sendable, write_new
@@ -59,7 +59,6 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         raise BackendError(
             f"--backend-option: expected options of {given.backend}, found options of {others}"
         )
-    load_bundle(folder)  # where there is no bundle, there is nothing to report on
     called = Path(given.bundle).expanduser().resolve().name  # the folder of a version is a number
     name = f"self_test_{called}_{given.backend}.json"
     output = Path(name) if given.output is None else given.output

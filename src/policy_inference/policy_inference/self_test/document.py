@@ -32,8 +32,7 @@ def document(found: SelfTestResult) -> dict[str, Any]:
         "options": dict(request.options),
         "seconds": request.duration_s,
         "system": dict(found.system),
-        "bundle": bundle
-        and {
+        "bundle": {
             "name": bundle.contract.name,
             "version": bundle.contract.version,
             "sha256": bundle.sha256,
@@ -60,7 +59,7 @@ def document(found: SelfTestResult) -> dict[str, Any]:
 
 def _artifacts(found: SelfTestResult) -> dict[str, Any]:
     """Return the model that was opened, or the graphs of a chunk policy by their names."""
-    if found.bundle is not None and "model" not in found.bundle.contract.models:
+    if "model" not in found.bundle.contract.models:
         return {
             "artifacts": {
                 key.removeprefix("graphs."): dataclasses.asdict(entry)

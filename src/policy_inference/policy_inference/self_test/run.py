@@ -59,7 +59,7 @@ class SelfTestResult:
     Attributes:
         request: What was tested.
         system: Versions and hardware.
-        bundle: The bundle, once it was loaded.
+        bundle: The bundle.
         entries: What the back end opens of it, by the key of the model in the contract.
         findings: What speaks for and against the back end on this machine.
         details: What the backend reported when it was opened.
@@ -75,7 +75,7 @@ class SelfTestResult:
 
     request: SelfTestRequest
     system: Mapping[str, str | None]
-    bundle: Bundle | None = None
+    bundle: Bundle
     entries: Mapping[str, Artifact] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     details: Mapping[str, str] = field(default_factory=dict)
@@ -96,15 +96,19 @@ class SelfTestResult:
 def self_test(
     request: SelfTestRequest, clock: Clock | None = None, machine: Machine | None = None
 ) -> SelfTestResult:
-    """Test a back end; any failure ends the test, and is reported in the result.
+    """Test a back end; any failure of it ends the test, and is reported in the result.
 
     Args:
         request: What is tested.
         clock: Of all durations; the machine's own if absent.
         machine: Where drivers and processes are looked up; this one if absent.
+
+    Raises:
+        PolicyError: There is no bundle to test.
     """
     clock, machine = clock or SteadyClock(), machine or Machine()
-    found = SelfTestResult(request=request, system=describe_system(machine))
+    bundle = load_bundle(request.folder)
+    found = SelfTestResult(request=request, system=describe_system(machine), bundle=bundle)
     try:
         _test(found, clock, machine)
     except (PolicyError, OSError) as error:
@@ -115,8 +119,7 @@ def self_test(
 
 
 def _test(found: SelfTestResult, clock: Clock, machine: Machine) -> None:
-    request, name = found.request, found.request.backend
-    found.bundle = bundle = load_bundle(request.folder)
+    request, bundle, name = found.request, found.bundle, found.request.backend
     found.entries = entries = {
         key: entry for key, (entry, _) in artifacts_for(bundle, name).items()
     }

@@ -22,8 +22,9 @@ def lines(found: SelfTestResult) -> Iterator[str]:
     """Yield what was found, a title first, the verdict last."""
     request, bundle = found.request, found.bundle
     precisions = ", ".join(dict.fromkeys(entry.precision for entry in found.entries.values()))
-    name = f"{bundle.contract.name} {bundle.contract.version}" if bundle else request.folder.name
-    yield f"{name} on {request.backend}" + (f" in {precisions}" if precisions else "")
+    yield f"{bundle.contract.name} {bundle.contract.version} on {request.backend}" + (
+        f" in {precisions}" if precisions else ""
+    )
     for key, text in found.details.items():
         yield _line(key, text)
     for finding in found.findings:

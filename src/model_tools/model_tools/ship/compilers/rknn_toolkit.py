@@ -18,7 +18,7 @@ from model_tools.ship.compilers.compiler import MORE_SAMPLES
 from model_tools.ship.compilers.toolkit import rknn_convert
 from policy_inference.backends.rknn_toolkit.diagnosis import explain
 from policy_inference.backends.rknn_toolkit.python import toolkit_python
-from policy_inference.processes import PACKAGES_PATH
+from policy_inference.processes import packages_path
 
 _LOG, _LAST_LINES = "toolkit.log", 12
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -168,7 +168,7 @@ def _lines(log: Path) -> list[str]:
 def _environment(folder: Path) -> dict[str, str]:
     """Return ours, less what belongs to our Python; temporary files are made in the folder."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    return kept | {"PYTHONPATH": PACKAGES_PATH, "TMPDIR": str(folder)}
+    return kept | {"PYTHONPATH": packages_path(), "TMPDIR": str(folder)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
