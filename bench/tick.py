@@ -122,9 +122,9 @@ class WholeTick:
             )
         if self._shadow is not None:
             self._shadow.take()
-            if self._controller.ticked[0] is Mode.RUN:
-                run = self._controller.latest_run
-                self._shadow.give(0, self._controller.state.flat, run.target, begins=run.begins)
+            tick = self._controller.latest_tick
+            if tick.mode is Mode.RUN:
+                self._shadow.give(0, tick.state.flat, tick.target, begins=tick.begins)
 
     def close(self) -> None:
         """End the shadow, and close the models."""

@@ -180,13 +180,13 @@ class ShadowedReach:
     def _shadowed(self) -> tuple[ShadowAnswer, ...]:
         """Ask the shadow about this tick; return the answers that have come."""
         controller, runtime = self._policy.controller, self._policy.runtime
-        if controller.ticked[0] is not Mode.RUN:
+        if controller.latest_tick.mode is not Mode.RUN:
             return ()
         arrived = [*runtime.chunks]
         runtime.chunks.clear()
         self.chunks += arrived
         seen = tuple(map(ShadowObservation.of, arrived))
-        run, policy = controller.latest_run, runtime.policy
+        run, policy = controller.latest_tick, runtime.policy
         self._process.give(
             self._ring.end,
             controller.state.flat,

@@ -52,8 +52,8 @@ class ShadowedPolicy(RecordedPolicy):
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
         drive = super().__call__(sensors, command)
-        if self.controller.ticked[0] is Mode.RUN:
-            run = self.controller.latest_run
+        if self.controller.latest_tick.mode is Mode.RUN:
+            run = self.controller.latest_tick
             self.process.give(
                 self._number, self.controller.state.flat, run.target, begins=run.begins
             )

@@ -206,8 +206,8 @@ def test_a_driver_that_stops_ends_any_motion_without_latching(idle: Robot) -> No
     snapshot = idle.controller.snapshot()
     assert (snapshot.mode, snapshot.latched) == (Mode.DAMP, False)
     check_wording(snapshot.reason)
-    assert idle.controller.tripped is not None
-    assert idle.controller.tripped.rule is Rule.DRIVER
+    assert idle.controller.latest_tick.trip is not None
+    assert idle.controller.latest_tick.trip.rule is Rule.DRIVER
     idle.run()
 
 

@@ -197,7 +197,7 @@ class Operated(RuleBasedStateMachine):
                 joint_vel=(math.nan if event == "nan" else 0.0, 0.0, 0.0),
             )
             targets = controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS)
-            self.publish(targets, controller.ticked[0])
+            self.publish(targets, controller.latest_tick.mode)
             broken = event in ("tilt", "nan", "gap") and before is not Mode.DAMP
             if broken or (before is Mode.RUN and event == "none" and math.isnan(answer)):
                 assert controller.snapshot().latched

@@ -260,7 +260,7 @@ NOMINAL = {"source": "a test", "ticks": 1, "target_step": 0.02, "effort_demand":
 
 def known(robot: Robot, targets: Targets) -> ControllerState:
     """Return what a recording of the last tick says."""
-    run = robot.controller.latest_run
+    run = robot.controller.latest_tick
     return ControllerState(
         mode=robot.controller.mode,
         time_ns=robot.now_ns,

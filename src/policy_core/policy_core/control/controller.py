@@ -14,6 +14,7 @@ from policy_core.bundle.body import Body
 from policy_core.control.motions import SafeTargets, Stand
 from policy_core.control.prechecks import MotionPrechecks
 from policy_core.control.run import Run
+from policy_core.control.tick import Tick
 from policy_core.errors import BackendError, NoTargetError, RefusedError
 from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT, Rule, StepBound, Trip
 from policy_core.guard.command import CommandFader
@@ -62,10 +63,8 @@ class Controller:
 
     `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
     requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
-    mode with reason and time (ns) for a log, to be popped from the left; `tripped` is the rule
-    that latched a fault or began a HOLD last, a new object each time; `ticked` are mode and reason
-    at the end of the last tick, whatever was asked for since; `granted` are the requests that were
-    granted between that tick and the one before it, in their order, with their times (ns).
+    mode with reason and time (ns) for a log on another thread, to be popped from the left;
+    `latest_tick` is everything else that others see of a tick.
     """
 
     def __init__(
@@ -99,7 +98,8 @@ class Controller:
         self._safe = SafeTargets(
             body, efforts, state.get("joint_vel"), self._step, limits.state_timeout_ns
         )
-        self._run = Run(body, policy, state, self._stand, limits, efforts)
+        self.latest_tick = Tick(state, inputs, policy.action.command)
+        self._run = Run(body, policy, state, self._stand, limits, efforts, self.latest_tick)
         self._joint_pos = state["joint_pos"]
         self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
         self._fitness = MotionPrechecks(body, state, inputs, limits.max_tilt_rad)
@@ -113,10 +113,7 @@ class Controller:
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
-        self.ticked = self.mode, self._reason
-        self.granted: tuple[tuple[str, int], ...] = ()
         self._granted_since = list[tuple[str, int]]()
-        self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
         # Each object of targets has one owner, which alone says what mode it is of: those of
@@ -177,8 +174,11 @@ class Controller:
         with self._lock:
             gap_ns = now_ns - (now_ns if self._last_tick_ns is None else self._last_tick_ns)
             self._last_tick_ns = now_ns
-            self.granted = tuple(self._granted_since)
-            self._granted_since.clear()
+            tick = self.latest_tick
+            tick.now_ns, tick.granted, tick.asked, tick.taken = now_ns, (), False, False
+            if self._granted_since:
+                tick.granted = tuple(self._granted_since)
+                self._granted_since.clear()
             self._act_on_estop()
             self._act_on_driver()
             targets = self._tick(now_ns, next_deadline_ns, gap_ns)
@@ -186,7 +186,7 @@ class Controller:
             if self._act_on_estop():
                 targets = self.safe_targets()
             self._bound(targets)
-            self.ticked = self.mode, self._reason
+            tick.mode, tick.reason, tick.targets = self.mode, self._reason, targets
             return targets
 
     def _bound(self, targets: JointTargets | None) -> None:
@@ -339,7 +339,7 @@ class Controller:
         if self.mode is not Mode.HOLD:
             self._count(rule)
             self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
-            self.tripped = Trip(rule=rule, reason=reason, latched=False)
+            self.latest_tick.trip = Trip(rule=rule, reason=reason, latched=False)
             # Before a motion has commanded anything, what was commanded last is the safe one.
             self._held.block[:] = (self._last or self._safe.targets).block
             self._enter(Mode.HOLD, reason)
@@ -363,7 +363,7 @@ class Controller:
         if not self._latched:
             self._count(rule)
             self._latched = True
-            self.tripped = Trip(rule=rule, reason=reason, latched=True)
+            self.latest_tick.trip = Trip(rule=rule, reason=reason, latched=True)
             self._enter_damp(f"{rule.value}: {reason}")
         return self.safe_targets()
 
@@ -396,7 +396,7 @@ class Controller:
         reason, self._driver_stopped = self._driver_stopped, ""
         if reason and self.mode is not Mode.DAMP:
             self._count(Rule.DRIVER)
-            self.tripped = Trip(rule=Rule.DRIVER, reason=reason, latched=False)
+            self.latest_tick.trip = Trip(rule=Rule.DRIVER, reason=reason, latched=False)
             self._enter_damp(f"{Rule.DRIVER.value}: {reason}")
 
     def driver_stopped(self, reason: str) -> None:
@@ -418,11 +418,6 @@ class Controller:
     def estop_pressed(self) -> bool:
         """Whether the e-stop was pressed and not reset: nothing but safe targets may be sent."""
         return self._estop is not None
-
-    @property
-    def latest_run(self) -> Run:
-        """What the policy did last, for those who look on."""
-        return self._run
 
     def safe_targets(self) -> JointTargets | None:
         """Return what is commanded after a fault; None where that is not known yet."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from policy_core.bundle.body import Body
 from policy_core.control.motions import Stand
+from policy_core.control.tick import Tick
 from policy_core.guard.bounds import Rule, TargetBounds
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, JointTargets, Kind, Policy
@@ -15,7 +16,7 @@ from policy_core.observation.state import StateVector
 
 
 class Run:
-    """Runs the policy; `targets` are those of the last `update`."""
+    """Runs the policy; `targets` are those of the last `update`. What it does is in the tick."""
 
     def __init__(
         self,
@@ -25,9 +26,10 @@ class Run:
         stand: Stand,
         limits: Limits,
         effort_limit: F64,
+        tick: Tick,
     ) -> None:
         """Blend from the targets of `stand`, where its motion has ended."""
-        self._policy, self._stand = policy, stand
+        self._policy, self._stand, self._tick = policy, stand, tick
         self._bounds = TargetBounds(body, policy.action, limits.margin)
         self._blend_ns = limits.blend_ns
         self._joint_pos, velocity = state["joint_pos"], state.get("joint_vel")
@@ -38,15 +40,6 @@ class Run:
         self._began_ns = 0
         self.clipped_ticks = 0
         """Ticks in a row in which step or effort were beyond their bounds."""
-        self.taken = False
-        """Whether the last `infer` was followed by an `update`: its answer was not dropped."""
-        self.blend = 0.0
-        """Share of the policy in `targets`, 0 to 1."""
-
-    @property
-    def begins(self) -> bool:
-        """Whether the policy was clean at the last `infer`."""
-        return self._policy.begins
 
     @property
     def change(self) -> str:
@@ -54,13 +47,8 @@ class Run:
         return self._policy.change
 
     @property
-    def target(self) -> F64:
-        """What the policy asks for after the guard's bounds, before it is blended in [joints]."""
-        return self._policy.action.command
-
-    @property
     def is_finite(self) -> bool:
-        """Whether all of `target` is finite."""
+        """Whether all that the policy asks for after the guard's bounds is finite."""
         target = self._policy.action.command
         return math.isfinite(target.dot(target))
 
@@ -95,8 +83,11 @@ class Run:
             BackendError: The runtime failed.
             NoTargetError: The policy has no target for this tick.
         """
-        self.taken = False
-        return self._policy.infer()
+        self._tick.asked = True
+        try:
+            return self._policy.infer()
+        finally:
+            self._tick.begins = self._policy.begins
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
         """Turn the result into `targets`; return the rules that changed them."""
@@ -110,7 +101,8 @@ class Run:
         beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
         self._fill(share)
-        self.taken, self.blend = True, share
+        tick = self._tick
+        tick.taken, tick.blend, tick.clipped_ticks = True, share, self.clipped_ticks
         return (*map(Rule, action.clipped), *acted) if action.clipped else acted
 
     def _fill(self, share: float) -> None:

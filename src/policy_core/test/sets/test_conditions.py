@@ -207,11 +207,11 @@ def test_requests_are_recorded_as_granted() -> None:
     robot = SetRobot().walking()
     robot.requests.switch("crouch")
     robot.tick()
-    assert [name for name, _ in robot.controller.granted] == ["switch crouch"]
+    assert [name for name, _ in robot.controller.latest_tick.granted] == ["switch crouch"]
     robot.ticks(10)
     robot.requests.stand()
     robot.tick()
-    assert [name for name, _ in robot.controller.granted] == ["way_back"]
+    assert [name for name, _ in robot.controller.latest_tick.granted] == ["way_back"]
 
 
 def test_without_a_velocity_command_for_too_long_the_robot_goes_back_to_standing() -> None:

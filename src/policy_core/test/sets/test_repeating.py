@@ -46,7 +46,7 @@ def ticked(robot: SetRobot, sensed: dict[str, Sequence[float]]) -> Seen:
     targets = robot.tick(sensed)
     assert targets is not None
     block = np.concatenate([targets.position, targets.stiffness, targets.damping])
-    return Seen(sensed, robot.controller.granted, block.tobytes(), robot.state)
+    return Seen(sensed, robot.controller.latest_tick.granted, block.tobytes(), robot.state)
 
 
 def test_a_run_with_many_switches_is_repeated_bit_for_bit() -> None:

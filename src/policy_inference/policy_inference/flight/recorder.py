@@ -87,7 +87,7 @@ class FlightRecorder:
         self._writer = RecordingWriter(self.ring, self._folder, self.news)
         self._thread: threading.Thread | None = None
         self._ending: threading.Thread | None = None
-        self._seen, self._held_until = controller.tripped, 0
+        self._seen, self._held_until = controller.latest_tick.trip, 0
 
     @property
     def problem(self) -> str:
@@ -120,7 +120,7 @@ class FlightRecorder:
         """
         self.load()
         self.ring.restart()
-        self._seen, self._held_until = self._controller.tripped, self.ring.begin
+        self._seen, self._held_until = self._controller.latest_tick.trip, self.ring.begin
         before, self._writer = self._writer, RecordingWriter(self.ring, self._folder, self.news)
         self._writer.last = before.last
         self._thread = threading.Thread(
@@ -192,12 +192,12 @@ class FlightRecorder:
                     "a tick at most, found more; what is too large is left out",
                 )
             )
-        if self._controller.tripped is not self._seen:
+        if self._controller.latest_tick.trip is not self._seen:
             self.watch()
 
     def watch(self) -> None:
         """Have a recording written if a rule has tripped."""
-        trip = self._controller.tripped
+        trip = self._controller.latest_tick.trip
         if trip is self._seen or trip is None:
             return
         self._seen = trip

@@ -160,7 +160,7 @@ class Ring:
             tap: What its policy runs on.
             size: Number of ticks that are kept.
         """
-        self._controller, self._run = controller, controller.latest_run
+        self._controller, self._run = controller, controller.latest_tick
         self._inputs = [*controller.inputs.values()]
         # Both keep their address.
         self._flat, self._asked_for = controller.state.flat, self._run.target
@@ -252,7 +252,7 @@ class Ring:
         if sent is not None:
             self._command[slot] = sent.block
         # Of the tick: a request may have changed the mode since.
-        mode, reason = controller.ticked
+        mode, reason = controller.latest_tick.mode, controller.latest_tick.reason
         if sum([len(data) for data in wire if data is not None]) > MAX_WIRE_BYTES:
             wire = self._bounded(wire)
         # Quicker than by the names of its arguments.
@@ -276,7 +276,7 @@ class Ring:
                 run.blend if taken else 0.0,
                 sequence,
                 mode if sent is None else sent.mode,
-                controller.granted,
+                controller.latest_tick.granted,
                 self._policy_ns,
                 tuple(self._results),
                 shadow,

@@ -29,7 +29,7 @@ from policy_inference.kinds.chunk import ChunkKind, OpenedChunkPolicy
 from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
 from policy_inference.nodes.chunk_reports import ChunkReports
 from policy_inference.nodes.flight import NodeRecorder
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
@@ -127,7 +127,7 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
             + of_steps
         )
 
-    def tick(self, tick: Tick) -> None:
+    def tick(self, tick: DueTick) -> None:
         """Tick, and end a run whose time is over."""
         super().tick(tick)
         if not self._run_for_ns:

@@ -17,7 +17,7 @@ from policy_core.members.chunk.observation_sync import FrameBuffer
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import frame_of
 from policy_inference.messages.readers import stamp_ns
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import RAW, TRANSPORTS
@@ -77,7 +77,7 @@ class CameraSampler(Sampler):
             for name, buffers in cameras.items()
         ]
 
-    def sample(self, tick: Tick) -> None:
+    def sample(self, tick: DueTick) -> None:
         """Take the newest message of each input; images are checked, and not decoded yet."""
         super().sample(tick)
         for entry, sampled, buffers in self._cameras:
@@ -94,7 +94,9 @@ class CameraSampler(Sampler):
                 buffer.clear()
 
 
-def _take(sampled: Sampled[Any], entry: Input, buffers: Sequence[FrameBuffer], tick: Tick) -> None:
+def _take(
+    sampled: Sampled[Any], entry: Input, buffers: Sequence[FrameBuffer], tick: DueTick
+) -> None:
     message = sampled.take()
     if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
         return

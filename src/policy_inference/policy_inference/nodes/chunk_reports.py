@@ -20,7 +20,7 @@ from policy_core.members.chunk.policy import InferredChunk
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import set_stamp
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.tick_observer import Prepared
 
 _COUNTED = 10
@@ -61,7 +61,7 @@ class ChunkReports:
         self._frozen = frozenset[str]()
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         """Publish the chunks that have come."""
         policy, chunks = self._policy.runtime.policy, self._policy.runtime.chunks
@@ -71,7 +71,7 @@ class ChunkReports:
         while chunks:
             self._publish(chunks.popleft(), tick)
 
-    def _publish(self, chunk: InferredChunk, tick: Tick) -> None:
+    def _publish(self, chunk: InferredChunk, tick: DueTick) -> None:
         message = self._message
         set_stamp(message.stamp, tick.ros_now_ns - (tick.now_ns - chunk.time_ns))
         message.sequence, message.steps = self._sent, len(chunk.targets)

@@ -30,7 +30,7 @@ class ChunkNodeShadow(NodeShadow[OpenedChunkPolicy]):
     def give(self, process: ShadowProcess, tick: int) -> None:
         """Ask about a tick, with the observations whose chunks arrived in it."""
         policy = self._policy
-        mode = policy.controller.ticked[0]
+        mode = policy.controller.latest_tick.mode
         if mode not in (Mode.RUN, Mode.HOLD):
             self._waiting = ()
             return
@@ -39,7 +39,7 @@ class ChunkNodeShadow(NodeShadow[OpenedChunkPolicy]):
         self._waiting = (*self._waiting, *arrived)[: OBSERVATIONS + 1]
         if mode is Mode.HOLD:
             return
-        run, active = policy.controller.latest_run, policy.runtime.policy
+        run, active = policy.controller.latest_tick, policy.runtime.policy
         asked = ChunkTick(active.tick, active.target, self._waiting)
         process.give(tick, policy.controller.state.flat, run.target, begins=run.begins, asked=asked)
         self._waiting = ()

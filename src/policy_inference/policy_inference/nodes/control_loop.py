@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from policy_core.errors import PolicyError, RefusedError
-from policy_inference.nodes.pacing import Pacer, Tick
+from policy_inference.nodes.pacing import DueTick, Pacer
 
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
@@ -25,7 +25,7 @@ class ControlLoop:
     """Runs `tick` whenever the pacer says so, on a thread of its own."""
 
     def __init__(
-        self, pacer: Pacer, tick: Callable[[Tick], None], failed: Callable[[BaseException], None]
+        self, pacer: Pacer, tick: Callable[[DueTick], None], failed: Callable[[BaseException], None]
     ) -> None:
         """Prepare.
 
@@ -139,7 +139,7 @@ class ControlLoop:
             self._ticked_ns = time.monotonic_ns()
             self._ticked.set()
 
-    def _note_lateness(self, tick: Tick) -> None:
+    def _note_lateness(self, tick: DueTick) -> None:
         late_ns = min(tick.late_ns, max(0, tick.now_ns - self._ticked_ns))
         if late_ns >= self._worst_late_ns or tick.now_ns - self._worst_ns > _LATENESS_KEPT_NS:
             self._worst_late_ns, self._worst_ns = late_ns, tick.now_ns

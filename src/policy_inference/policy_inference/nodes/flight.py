@@ -29,7 +29,7 @@ from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.recording_writer import News
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.tick_observer import Prepared
 
@@ -216,7 +216,7 @@ class NodeRecorder:
             self._contacts.close()
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         """End a tick, on the control thread.
 

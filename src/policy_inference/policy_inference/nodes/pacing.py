@@ -18,8 +18,8 @@ from policy_inference.nodes.sampling import Arrivals, Sampled
 _SLICE_NS = 50_000_000
 
 
-class Tick(NamedTuple):
-    """One tick of the control loop, all times in ns."""
+class DueTick(NamedTuple):
+    """When a tick is due, all times in ns."""
 
     now_ns: int
     """The clock of ages and motions: steady, or simulated time."""
@@ -43,11 +43,11 @@ class Pacer(Protocol):
     def start(self) -> None:
         """Make now the first deadline."""
 
-    def wait(self) -> Tick | None:
+    def wait(self) -> DueTick | None:
         """Block until a tick is due, at most 50 ms; None: not yet."""
 
     def clock(self) -> int:
-        """Return the time on the clock of `Tick.now_ns`."""
+        """Return the time on the clock of `DueTick.now_ns`."""
 
 
 class TimerPacer:
@@ -62,7 +62,7 @@ class TimerPacer:
         """Make now the first deadline."""
         self._deadline_ns = time.monotonic_ns()
 
-    def wait(self) -> Tick | None:
+    def wait(self) -> DueTick | None:
         """Sleep until the deadline."""
         left_ns = self._deadline_ns - time.monotonic_ns()
         if left_ns > _SLICE_NS:
@@ -72,11 +72,11 @@ class TimerPacer:
             time.sleep(left_ns * 1e-9)
         return self._tick(time.monotonic_ns())
 
-    def _tick(self, now_ns: int) -> Tick:
+    def _tick(self, now_ns: int) -> DueTick:
         late_ns = max(0, now_ns - self._deadline_ns)
         missed = late_ns // self._period_ns
         self._deadline_ns += (missed + 1) * self._period_ns
-        return Tick(
+        return DueTick(
             now_ns=now_ns,
             next_deadline_ns=self._deadline_ns,
             ros_now_ns=time.time_ns(),
@@ -115,7 +115,7 @@ class TriggerPacer:
         """Make now the first deadline."""
         self._deadline_ns = time.monotonic_ns()
 
-    def wait(self) -> Tick | None:
+    def wait(self) -> DueTick | None:
         """Wait for the deadline, then for an arrival."""
         now_ns = time.monotonic_ns()
         if now_ns < self._deadline_ns:
@@ -132,7 +132,7 @@ class TriggerPacer:
                 return self._tick(time.monotonic_ns(), arrived=True)
         return self._tick(time.monotonic_ns(), arrived=False)
 
-    def _tick(self, now_ns: int, *, arrived: bool) -> Tick:
+    def _tick(self, now_ns: int, *, arrived: bool) -> DueTick:
         late_ns = now_ns - self._deadline_ns
         # A tick without an arrival happens one period late, and uses up that deadline only.
         missed = max(0, late_ns // self._period_ns - (0 if arrived else 1))
@@ -140,7 +140,7 @@ class TriggerPacer:
             self._deadline_ns = now_ns + self._period_ns // 2
         else:
             self._deadline_ns += (missed + 1) * self._period_ns
-        return Tick(
+        return DueTick(
             now_ns=now_ns,
             next_deadline_ns=now_ns + self._period_ns,
             ros_now_ns=time.time_ns(),
@@ -173,7 +173,7 @@ class SimulatedPacer:
         """Make the next message's time the first deadline."""
         self._deadline_ns = None
 
-    def wait(self) -> Tick | None:
+    def wait(self) -> DueTick | None:
         """Wait for a time at which a tick is due."""
         if not self._arrivals.wait(_SLICE_NS):
             return None
@@ -181,7 +181,7 @@ class SimulatedPacer:
         if now_ns is None:
             return None
         if now_ns == self._now_ns and self._deadline_ns is not None:
-            return Tick(
+            return DueTick(
                 now_ns=now_ns,
                 next_deadline_ns=self._deadline_ns,
                 ros_now_ns=now_ns,
@@ -195,7 +195,7 @@ class SimulatedPacer:
         self._now_ns = now_ns
         missed = (now_ns - deadline_ns) // self._period_ns
         self._deadline_ns = deadline_ns + (missed + 1) * self._period_ns
-        return Tick(
+        return DueTick(
             now_ns=now_ns,
             next_deadline_ns=self._deadline_ns,
             ros_now_ns=now_ns,

@@ -41,7 +41,7 @@ from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import STOPS, LoadService
 from policy_inference.nodes.opening import open_policy
 from policy_inference.nodes.outputs import Output
-from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
+from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampler import Sampler
@@ -352,7 +352,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def _processes(self) -> set[int]:
         return {os.getpid(), *(backend.pid for backend in self.policy.models.values())}
 
-    def tick(self, tick: Tick) -> None:
+    def tick(self, tick: DueTick) -> None:
         """Sample, ask the controller, publish; on the control thread."""
         if tick.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
             # A simulator that pauses must not advance the policy. One that starts waits for the

@@ -34,7 +34,7 @@ from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind
 from policy_inference.nodes import qos
 from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
 from policy_inference.nodes.flight import NodeRecorder
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
@@ -165,7 +165,7 @@ class SwitchObserver:
         """Nothing is to be restarted: a run begins in the initial state."""
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         """Go on with the way back, on the control thread."""
         try:

@@ -13,7 +13,7 @@ from policy_core.control.controller import Controller
 from policy_core.errors import RobotError
 from policy_core.observation.freshness import Input
 from policy_inference.messages.readers import MessageReader, message_types, stamp_ns, state_reader
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampling import Sampled, SampleGroup, message_class
 
 
@@ -58,7 +58,7 @@ class Sampler:
                 reader = state_reader(name, names, controller.state, controller.joint_check)
                 self._states.append((entry, topics[name], reader))
 
-    def sample(self, tick: Tick) -> None:
+    def sample(self, tick: DueTick) -> None:
         """Take the newest message of each input into the controller's state."""
         for entry, sampled, reader in self._states:
             try:
@@ -69,7 +69,7 @@ class Sampler:
             self._sample_command(*self._command, tick)
 
     def _sample_state(
-        self, entry: Input, sampled: Sampled[Any], reader: MessageReader, tick: Tick
+        self, entry: Input, sampled: Sampled[Any], reader: MessageReader, tick: DueTick
     ) -> None:
         message = sampled.take()
         if message is None:
@@ -80,7 +80,7 @@ class Sampler:
             reader.read(message)
             entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
 
-    def _sample_command(self, entry: Input, sampled: Sampled[Any], tick: Tick) -> None:
+    def _sample_command(self, entry: Input, sampled: Sampled[Any], tick: DueTick) -> None:
         try:
             message = sampled.take()
             if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):

@@ -18,7 +18,7 @@ from policy_core.interfaces import F64, JointTargets, Mode, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.kind import P
 from policy_inference.kinds.opening import OpenRequest
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.tick_observer import Prepared
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ShadowFacts, ShadowProcess
@@ -87,8 +87,8 @@ class NodeShadow(Generic[P]):
     def give(self, process: ShadowProcess, tick: int) -> None:
         """Ask about a tick, whose number this is, if the policy commanded the robot in it."""
         controller = self._policy.controller
-        if controller.ticked[0] is Mode.RUN:
-            run = controller.latest_run
+        if controller.latest_tick.mode is Mode.RUN:
+            run = controller.latest_tick
             process.give(tick, controller.state.flat, run.target, begins=run.begins)
 
     def _use(self, policy: P) -> None:
@@ -200,7 +200,7 @@ class NodeShadow(Generic[P]):
             self._process.start()
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         """Hand a tick over in which the policy commanded the robot; on the control thread."""
         number, self._tick = self._tick, self._tick + 1

@@ -23,7 +23,7 @@ from policy_core.members.chunk.takeover import Driver, LeaderGuide
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import Output
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.tick_observer import Prepared
 
@@ -77,7 +77,7 @@ class TakeoverReports:
         return self._takeover.driver if self._policy.controller.mode in _DRIVING else None
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         """Say whether a person drives, and command the leader."""
         controller, takeover = self._policy.controller, self._takeover

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any, Protocol
 
 from policy_core.interfaces import JointTargets
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 
 
 class Prepared:
@@ -56,7 +56,7 @@ class TickObserver(Protocol):
         """Restart; before the first tick."""
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         """End a tick, on the control thread.
 
@@ -125,7 +125,7 @@ class TickObservers:
             each.start()
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         """End a tick."""
         for each in self._observers:

@@ -19,7 +19,7 @@ from policy_core.errors import PolicyError
 from policy_core.interfaces import JointTargets, Mode
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.machine.machine import number_in
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.tick_observer import Prepared
 from policy_inference.trial.journal import TrialEvent, this_process
 from policy_inference.trial.record import TrialState, VersionTrial, trial_of_bundle
@@ -182,7 +182,7 @@ class NodeTrial:
         return nullcontext() if self._running is None else self._running.run()
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         """Judge a tick, on the control thread; it may end the run."""
         if self._running is not None:

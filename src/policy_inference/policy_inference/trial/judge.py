@@ -97,7 +97,7 @@ class TrialJudge:
         self._tracking, self._torque = np.zeros((2, len(joints.names)))
         self._names = joints.names
         self._last_ns: int | None = None
-        self._trip: Trip | None = controller.tripped
+        self._trip: Trip | None = controller.latest_tick.trip
         self._fault = ""
         self._run_ns = round(counts.get("run_time_s", 0.0) * 1e9)
         self._ticks, self._hold_ticks, self._missed, self._falls, self._latched = (
@@ -138,7 +138,7 @@ class TrialJudge:
             missed: Deadlines before it at which no tick could start.
             sent: What it commanded.
         """
-        mode, reason = self._controller.ticked
+        mode, reason = self._controller.latest_tick.mode, self._controller.latest_tick.reason
         if self.running:
             self._note_faults()
         goes_on = mode is Mode.RUN or (mode is Mode.HOLD and self.running)
@@ -155,11 +155,11 @@ class TrialJudge:
             self._has_sent = False
         judged = goes_on or self.running
         self.running, self._last_ns = goes_on, now_ns
-        self._trip = self._controller.tripped
+        self._trip = self._controller.latest_tick.trip
         return self._broken() if judged else None
 
     def _note_faults(self) -> None:
-        trip = self._controller.tripped
+        trip = self._controller.latest_tick.trip
         if trip is None or trip is self._trip or not trip.latched:
             return
         if trip.rule in (Rule.ESTOP, Rule.TRIAL):

@@ -13,25 +13,25 @@ from collections.abc import Iterator
 import pytest
 
 from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 
 pytestmark = pytest.mark.ros
 DEADLINE_S = 20.0
 PERIOD_S = 0.002
 MS = 1_000_000
-TICK = Tick(now_ns=0, next_deadline_ns=0, ros_now_ns=0, missed=0)
+TICK = DueTick(now_ns=0, next_deadline_ns=0, ros_now_ns=0, missed=0)
 
 
 class OnDemand:
     """A pacer whose ticks are the test's."""
 
     def __init__(self) -> None:
-        self.due = queue.SimpleQueue[Tick | None]()
+        self.due = queue.SimpleQueue[DueTick | None]()
 
     def start(self) -> None:
         pass
 
-    def wait(self) -> Tick | None:
+    def wait(self) -> DueTick | None:
         return self.due.get()
 
     def clock(self) -> int:
@@ -50,7 +50,7 @@ class Bench:
         self.failures: list[BaseException] = []
         self.reports = BetweenTicks(self.loop, PERIOD_S / 2.0, PERIOD_S, self.work)
 
-    def tick(self, _: Tick) -> None:
+    def tick(self, _: DueTick) -> None:
         self.at_work = True
         self.collecting.append(gc.isenabled())
         self.begun.release()

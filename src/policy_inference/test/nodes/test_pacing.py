@@ -10,7 +10,7 @@ import pytest
 from rosgraph_msgs.msg import Clock
 
 from policy_inference.nodes import pacing
-from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
+from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from testkit.ros_time import stamp
 
 pytestmark = pytest.mark.ros
@@ -65,7 +65,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return time
 
 
-def next_tick(pacer: Pacer) -> Tick:
+def next_tick(pacer: Pacer) -> DueTick:
     for _ in range(1000):
         if (tick := pacer.wait()) is not None:
             return tick
@@ -188,7 +188,7 @@ class Simulation:
     def take(self) -> Clock | None:
         return self.shown.pop() if self.shown else None
 
-    def at(self, time_ms: float) -> Tick | None:
+    def at(self, time_ms: float) -> DueTick | None:
         """Show a time; return the tick that it brings."""
         self.shown.append(Clock(clock=stamp(round(time_ms * MS))))
         return self.pacer.wait()

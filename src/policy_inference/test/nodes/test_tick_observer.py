@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from policy_core.interfaces import JointTargets
-from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.tick_observer import Prepared, TickObservers
 
 
@@ -51,7 +51,7 @@ class Observer:
         self._calls.append(f"{self.name} start")
 
     def record(
-        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
         self._calls.append(f"{self.name} record {duration_ns}")
 

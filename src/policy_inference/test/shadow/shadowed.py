@@ -109,9 +109,9 @@ class Shadowed:
             )
             self._tick += 1
             controller = self.robot.controller
-            if controller.ticked[0] is not Mode.RUN:
+            if controller.latest_tick.mode is not Mode.RUN:
                 continue
-            run = controller.latest_run
+            run = controller.latest_tick
             if run.begins:
                 self._begins, self._lost = True, 0
             if lost:

@@ -93,9 +93,9 @@ class ShadowedArm:
             self._chunks |= {chunk.time_ns: chunk.targets for chunk in chunks}
             self._waiting += map(ShadowObservation.of, chunks)
             chunks.clear()
-            if self.arm.controller.ticked[0] is not Mode.RUN:
+            if self.arm.controller.latest_tick.mode is not Mode.RUN:
                 continue
-            run = self.arm.controller.latest_run
+            run = self.arm.controller.latest_tick
             if run.begins:
                 self._begins, self._lost = True, 0
             asked = ChunkTick(policy.tick, policy.target, tuple(self._waiting))

@@ -104,7 +104,7 @@ def test_good_run_breaks_nothing() -> None:
     )
     for _ in range(1000):
         robot.tick()
-        assert judge.tick(robot.now_ns, 0, robot.controller.latest_run.targets) is None
+        assert judge.tick(robot.now_ns, 0, robot.controller.latest_tick.targets) is None
 
 
 def tilt(robot: Tried) -> None:

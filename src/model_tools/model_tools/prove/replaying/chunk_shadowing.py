@@ -118,7 +118,7 @@ class ShadowedChunks:
         """Find out what the policy did in a tick, as a node does."""
         policy = self._replayer.policy
         assert isinstance(policy, RecordedChunkPolicy)
-        chunks, run = policy.runtime.policy.chunks, policy.controller.latest_run
+        chunks, run = policy.runtime.policy.chunks, policy.controller.latest_tick
         self._waiting += map(ShadowObservation.of, chunks)
         chunks.clear()
         self._asked = None

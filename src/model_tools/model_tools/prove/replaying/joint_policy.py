@@ -191,7 +191,7 @@ class RecordedJointPolicy:
 
     def end(self, tick: RecordedTick) -> None:
         """Know more of the past, where the target of the tick was taken."""
-        if self.controller.latest_run.taken and self._backend.ran:
+        if self.controller.latest_tick.taken and self._backend.ran:
             self._missing_frames = max(0, self._missing_frames - 1)
             self._carried = self._target_known = self._own_known = True
 

@@ -237,7 +237,7 @@ class Replayer:
         if not robot.settled:
             stages.skip(GUARD)
             return True
-        mode, reason = robot.controller.ticked
+        mode, reason = robot.controller.latest_tick.mode, robot.controller.latest_tick.reason
         faulty = tick.reason and mode is Mode.DAMP
         same = mode is tick.mode and not (faulty and rule_of(reason) is not tick.rule)
         if same and not robot.refused:
@@ -253,7 +253,7 @@ class Replayer:
 
     def _judge_target(self, tick: RecordedTick, stages: TickStages) -> None:
         robot, expected = self._robot, self._recorded.target(tick)
-        run = robot.controller.latest_run
+        run = robot.controller.latest_tick
         if tick.target is None or expected is None:
             return
         if not robot.policy.known:

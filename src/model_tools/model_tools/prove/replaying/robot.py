@@ -223,7 +223,7 @@ class ReplayedRobot:
         clock.late_ns = self._late_ns(tick, deadline_ns)
         self.policy.state.begin_tick(lambda flat: self._write_state(tick, flat))
         self.targets, self.settled = controller.tick(tick.time_ns, deadline_ns), True
-        run = controller.latest_run
+        run = controller.latest_tick
         if tick.target is not None and tick.mode is Mode.RUN and not self.policy.known:
             self._take_over(tick, Mode.RUN, tick.time_ns)
         if tick.rule is Rule.CLIPPED_TOO_LONG and not self._clips_known:

@@ -49,11 +49,11 @@ def test_a_camera_freezes_in_the_replay_when_it_did_on_the_robot(tmp_path: Path)
     flight.frozen = bytes(3 * 4096)
     while flight.controller.mode is Mode.RUN:
         flight.tick()
-    assert "camera " in flight.controller.ticked[1]
+    assert "camera " in flight.controller.latest_tick.reason
     flight.go_on(5)
     flight.frozen = None
     flight.go_on(30)
-    assert flight.controller.ticked[0] is Mode.RUN
+    assert flight.controller.latest_tick.mode is Mode.RUN
     assert alike(flight.save(tmp_path / "flown")).judgement is Judgement.EXACT
 
 

@@ -74,14 +74,14 @@ class ShadowedArmFlight:
 
     def _observe(self, number: int) -> tuple[ShadowAnswer, ...]:
         runtime, controller = self.flight.runtime, self.flight.controller
-        mode = controller.ticked[0]
+        mode = controller.latest_tick.mode
         self._waiting += map(ShadowObservation.of, runtime.chunks)
         runtime.chunks.clear()
         if mode not in (Mode.RUN, Mode.HOLD):
             self._waiting.clear()
         if mode is not Mode.RUN:
             return ()
-        run, policy = controller.latest_run, runtime.policy
+        run, policy = controller.latest_tick, runtime.policy
         asked = ChunkTick(policy.tick, policy.target, tuple(self._waiting))
         self._waiting.clear()
         if run.begins:
