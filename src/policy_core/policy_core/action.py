@@ -4,20 +4,25 @@
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from policy_core.bundle.contract import ActionTerm, JointContract
+from policy_core.control_state import Stateful
 from policy_core.guard.bounds import Rule, healthy_of
 from policy_core.interfaces import F64, JointTargets, Kind, Tensor
 
 
-class RawAction:
+class RawAction(Stateful):
     """The output of a model, one after another the values of terms, inside their clips.
 
     `raw` [actions] is the output that was read last; `clipped` names the rule of its clip where
     that changed it.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = ("clipped",)
+    STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("raw",)
 
     def __init__(self, output: Tensor, terms: Sequence[ActionTerm] = ()) -> None:
         """Keep the array that is read by each `read`, and the clips; no terms bound nothing."""
@@ -49,8 +54,11 @@ class RawAction:
         return self._clipped
 
 
-class JointRows:
+class JointRows(Stateful):
     """The arrays of a `Command`: a value per joint, of its kind, and gains that fit the kinds."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("is_rescaled", "clipped")
+    STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("command", "gains", "healthy")
 
     def __init__(self, kinds: Sequence[Kind], stiffness: F64, damping: F64, healthy: F64) -> None:
         """Make the arrays; nothing is commanded yet.
@@ -91,6 +99,9 @@ class ActionDecoder(RawAction, JointRows):
 
     A joint that no term drives keeps its default position.
     """
+
+    STATE = JointRows.STATE
+    STATE_IN_PLACE = ("command", "raw")
 
     def __init__(self, contract: JointContract, output: Tensor) -> None:
         """Turn names into indices, once; `output` is read by each `decode`."""

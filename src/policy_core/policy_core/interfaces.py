@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.control_state import Stateful, Tree
+
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
@@ -106,7 +108,7 @@ class Kind(str, Enum):
     EFFORT = "effort"
 
 
-class JointTargets:
+class JointTargets(Stateful):
     """Targets of one tick for the drive law, arrays [joints] float64 in contract order.
 
     torque = clip(stiffness (position - q) + damping (velocity - dq) + effort, ±effort_limit).
@@ -124,6 +126,8 @@ class JointTargets:
         "stiffness",
         "velocity",
     )
+    STATE = ("mode",)
+    STATE_IN_PLACE = ("block",)
 
     def __init__(self, joints: int) -> None:
         """Start with targets that command no torque."""
@@ -191,3 +195,9 @@ class Policy(Protocol):
 
     def commit(self) -> F64:
         """Take the answer as the tick's: return the command [joints]."""
+
+    def saved(self) -> Tree:
+        """Return a copy of all that it remembers."""
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from what a policy of the same contract has saved."""

@@ -5,14 +5,14 @@
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
     model_tools replay ~/.ros/flights/* --output reports --workers 4
 
-The recorded messages, ages and requests drive the real controller. State, observation, model,
-target, command and mode are compared with what was recorded: bit for bit on the same machine and
-back end, else by the limits of the model's precision. The first tick and value that differ are
-named. A policy set is replayed with itself, from the begin of a run. A bundle of another policy
-(`--bundle`) is followed: it observes in each tick what was
-measured and commanded, and what it would have answered is shown, not judged, with the figures that
-a node counts of a shadow (`--mode`, docs/shadow.md). The exit status is 1 if the same policy gives
-other commands. The output folder gets report.html, which shows what happened, and replay.json.
+The recorded messages, ages and requests drive the real controller, from a recorded state of it on
+(`--from`). State, observation, model, target, command and mode are compared with what was recorded:
+bit for bit on the same machine and back end, else by the limits of the model's precision. The first
+tick and value that differ are named. A policy set is replayed with itself. A bundle of another
+policy (`--bundle`) is followed: it observes in each tick what was measured and commanded, and what
+it would have answered is shown, not judged, with the figures that a node counts of a shadow
+(`--mode`, docs/shadow.md). The exit status is 1 if the same policy gives other commands. The output
+folder gets report.html, which shows what happened, and replay.json.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import progress_bar
-from policy_inference.command_line import CommandResult, add_backend_options, number_within
+from policy_inference.command_line import (
+    CommandResult,
+    add_backend_options,
+    number_within,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
     from model_tools.prove.replaying.shadowing import ShadowedFlight
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
-_OF_EACH = ("bundle", "mode", "backend", "backend_option")
+_OF_EACH = ("bundle", "mode", "backend", "backend_option", "from_s")
 """Arguments that hold for each of several recordings."""
 _LONGEST_S = 3600.0
 """That a recording may take."""
@@ -64,6 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
+    parser.add_argument(
+        "--from",
+        dest="from_s",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="begin at the last recorded state of the controller before this time (default: 0)",
+    )
     parser.add_argument(
         "--workers",
         type=number_within(1, 1024),
@@ -174,7 +187,7 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     from policy_inference.backends.registry import parse_options
 
     options = parse_options(given.backend_option)
-    found = replay(given.recording, given.bundle, given.backend, options)
+    found = replay(given.recording, given.bundle, given.backend, options, given.from_s)
     problem = (
         missing_images(found.recording, found.bundle)
         if given.bundle is not None and isinstance(found.bundle, ChunkBundle)

@@ -73,6 +73,7 @@ class RecordedPolicy(ControlledPolicy):
         flight = flight_of(bundle, tap, self.controller, _TOPICS, settings=settings_of(limits, tap))
         self._messages, self._ring = SensorMessages(types), Ring(self.controller, tap, _RING)
         tap.show(self._ring)
+        self._ring.restart()
         self._recording, self._written = Recording(place, types, flight, reason), 0
 
     @property

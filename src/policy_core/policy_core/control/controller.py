@@ -9,18 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from policy_core.bundle.body import Body
 from policy_core.control.motions import SafeTargets, Stand
 from policy_core.control.prechecks import MotionPrechecks
 from policy_core.control.run import Run
 from policy_core.control.tick import Tick
+from policy_core.control_state import ControlState, Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RefusedError
 from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT, Rule, StepBound, Trip
 from policy_core.guard.command import CommandFader
 from policy_core.guard.joint_check import JointCheck
 from policy_core.guard.limits import Limits, effort_limit
-from policy_core.interfaces import F64, JointTargets, Mode, Policy
+from policy_core.interfaces import JointTargets, Mode, Policy
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
@@ -37,28 +39,7 @@ class ControllerStatus:
     counters: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ControllerState:
-    """What a controller has come to between two ticks, as far as others know it.
-
-    Attributes:
-        mode: DAMP, READY or RUN. STAND and HOLD go on by when they began, which others do not know.
-        time_ns: Time of the last tick.
-        measured: Positions that were believed last [joints], rad; NaN where not known.
-        commanded: What was commanded last, as `JointTargets.block` [6, joints]; None: nothing.
-        target: In RUN what the policy asked for last, after the guard's bounds [joints].
-        blend: In RUN the share of the policy in `commanded`, 0 to 1.
-    """
-
-    mode: Mode
-    time_ns: int
-    measured: F64
-    commanded: F64 | None = None
-    target: F64 | None = None
-    blend: float = 1.0
-
-
-class Controller:
+class Controller(Stateful):
     """Modes DAMP, STAND, READY, RUN and HOLD around a policy, under the guard's rules.
 
     `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
@@ -66,6 +47,27 @@ class Controller:
     mode with reason and time (ns) for a log on another thread, to be popped from the left;
     `latest_tick` is everything else that others see of a tick.
     """
+
+    _BODY: ClassVar[tuple[str, ...]] = (
+        "mode",
+        "_reason",
+        "_latched",
+        "_estop",
+        "_estop_noted",
+        "_driver_stopped",
+        "_counters",
+        "_last_tick_ns",
+        "_commanded_by",
+        "_stand",
+        "_safe",
+        "_step",
+        "_held",
+        "_held_mode",
+        "_hold_began_ns",
+        "_held_until_ns",
+        "joint_check",
+    )
+    STATE = (*_BODY, "state", "inputs", "command", "_run")
 
     def __init__(
         self,
@@ -118,7 +120,9 @@ class Controller:
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
         # Each object of targets has one owner, which alone says what mode it is of: those of
         # `_safe` are always of DAMP, and HOLD has its own.
-        self._last: JointTargets | None = None
+        self._motions = {"stand": self._stand.targets, "run": self._run.targets}
+        self._commanded_by = ""
+        """Which of them commanded last; empty in DAMP, and before one has."""
         self._held = JointTargets(len(body.joints.names))
         self._held.mode = Mode.HOLD
 
@@ -136,33 +140,6 @@ class Controller:
         self.joint_check.forget()
         for entry in self.inputs.values():
             entry.reset()
-
-    def begin_at(self, state: ControllerState) -> None:
-        """Go on where a controller of the same robot has come to, with no fault and no e-stop.
-
-        For a replay, which cannot ask the controller that was recorded. The messages before, in
-        `state` and `inputs`, and what the policy remembers stay as they are: their owners know
-        them, or say that they are not known.
-        """
-        assert state.mode in (Mode.DAMP, Mode.READY, Mode.RUN)
-        position = None if state.commanded is None else state.commanded[0]
-        with self._between_ticks():
-            self._estop, self._estop_noted, self._latched = None, False, False
-            self._granted_since.clear()
-            self._last_tick_ns = state.time_ns
-            self._stand.begin_at(
-                self._stand.pose if position is None or state.mode is not Mode.READY else position
-            )
-            self._safe.begin_at(position, state.measured)
-            if state.commanded is not None:
-                self._step.begin_at(state.commanded[0], state.commanded[3], state.mode)
-            self.joint_check.begin_at(state.measured, state.time_ns)
-            self._last = None if state.mode is Mode.DAMP else self._stand.targets
-            if state.mode is Mode.RUN:
-                assert state.target is not None
-                self._run.begin_at(state.target, state.blend, state.time_ns)
-                self._last = self._run.targets
-            self._enter(state.mode, "continued")
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
         """Return the targets of this tick; None where nothing is commanded, see `start`.
@@ -198,12 +175,33 @@ class Controller:
         if self.mode is not Mode.DAMP:
             self._safe.note(targets)
 
+    def control_state(self) -> ControlState:
+        """Return a copy of all that the control path goes on from, between two ticks.
+
+        Raises:
+            RefusedError: A tick hangs.
+        """
+        with self._between_ticks():
+            return ControlState(tree=self.saved())
+
+    def go_on_from(self, state: ControlState) -> None:
+        """Go on, bit for bit, where a controller of the same contract and limits has come to.
+
+        Raises:
+            KeyError, TypeError, ValueError: The state is that of another controller.
+            RefusedError: A tick hangs.
+        """
+        with self._between_ticks():
+            self.restore(state.tree)
+            self._granted_since.clear()
+            self.latest_tick.mode, self.latest_tick.reason = self.mode, self._reason
+
     def take_over(self, before: Controller) -> None:
         """Go on where another controller of the same joints, inputs and rate has come to.
 
-        Mode, targets, latched fault, e-stop, counters, ages and what was measured become this
-        one's; `before` must get no tick and no request after that. A robot that stands is
-        commanded as before.
+        All but the policy's memory becomes this one's: mode, targets, latched fault, e-stop,
+        counters, ages and what was measured; `before` must get no tick and no request after that.
+        A robot that stands is commanded as before.
 
         Raises:
             RefusedError: The policy runs; or the robot stands, and would not go on standing in the
@@ -212,19 +210,40 @@ class Controller:
         """
         with before._between_ticks():
             before.require_stand_like(self._stand)
-            self._require_pose_within_limits(before)
-            unknown = self.state.continue_from(before.state)
-            for name, entry in self.inputs.items():
-                entry.continue_from(before.inputs[name])
-            self.command.continue_from(before.command)
-            if before.mode is not Mode.DAMP and before._last_tick_ns is not None:
+            saved, rests = before.saved(), before.mode is Mode.DAMP
+            if rests and (found := self._safe.beyond(saved["safe"])):
+                # With the new limits the pose would be another one: the arm would move by itself.
+                raise RefusedError(
+                    f"load refused: {'; '.join(found)}; move the arm within them first "
+                    "(stand, or by hand and damp)"
+                )
+            unknown = self._follow(saved)
+            if not rests and self._last_tick_ns is not None:
                 # As the tick before judged: no message was read since then.
-                self._require_calm(unknown, before._last_tick_ns)
-            self._stand.continue_from(before._stand)
-            self._safe.continue_from(before._safe)
-            self._step.continue_from(before._step)
-            self.joint_check.continue_from(before.joint_check)
-            self._continue_from(before)
+                self._require_calm(unknown, self._last_tick_ns)
+            self.edges = before.edges
+
+    def follow(self, state: ControlState) -> None:
+        """Go on where the controller of another policy for the same joints has come to.
+
+        All but the policy's memory becomes this one's; a policy that runs goes on as it is.
+
+        Raises:
+            KeyError, TypeError, ValueError: The state is that of other joints.
+            RefusedError: A tick hangs.
+        """
+        with self._between_ticks():
+            self._follow(state.tree)
+
+    def _follow(self, saved: Tree) -> list[str]:
+        """Take all but the policy's memory; return the fields that have not been measured."""
+        unknown = self.state.take_sensed(saved["state"])
+        for name in self.inputs.keys() & saved["inputs"].keys():
+            self.inputs[name].restore(saved["inputs"][name])
+        self._restore(("command", *self._BODY), saved)
+        self.command.open()
+        self._run.follow(saved["run"])
+        return unknown
 
     def require_rest(self) -> None:
         """Raise RefusedError while a policy commands the robot.
@@ -248,25 +267,10 @@ class Controller:
         if found:
             raise _refused_load([f"{key} is another" for key in found])
 
-    def _require_pose_within_limits(self, before: Controller) -> None:
-        # With the new limits the pose would be another one: the arm would move by itself.
-        if before.mode is Mode.DAMP and (found := self._safe.beyond(before._safe)):
-            raise RefusedError(
-                f"load refused: {'; '.join(found)}; move the arm within them first "
-                "(stand, or by hand and damp)"
-            )
-
     def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
         found = [f"{field} has not been measured so far" for field in unknown]
         if found := found or self._fitness.problems(now_ns):
             raise _refused_load(found)
-
-    def _continue_from(self, before: Controller) -> None:
-        self._estop, self._estop_noted = before._estop, before._estop_noted
-        self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
-        self.edges, self._counters = before.edges, before._counters
-        self._last_tick_ns = before._last_tick_ns
-        self._last = None if self.mode is Mode.DAMP else self._stand.targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
         if self.command.update(now_ns):
@@ -297,7 +301,7 @@ class Controller:
             return self._run_policy(now_ns, deadline_ns)
         if self._stand.update(now_ns) and self.mode is Mode.STAND:
             self._enter(Mode.READY, "standing")
-        return self._take(self._stand.targets)
+        return self._take("stand")
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
         if self.mode is Mode.HOLD:
@@ -328,10 +332,11 @@ class Controller:
             )
         if change := self._run.change:
             self._enter(Mode.RUN, change)
-        return self._take(self._run.targets)
+        return self._take("run")
 
-    def _take(self, targets: JointTargets) -> JointTargets:
-        self._last, targets.mode = targets, self.mode
+    def _take(self, motion: str) -> JointTargets:
+        targets, self._commanded_by = self._motions[motion], motion
+        targets.mode = self.mode
         return targets
 
     def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
@@ -341,7 +346,8 @@ class Controller:
             self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
             self.latest_tick.trip = Trip(rule=rule, reason=reason, latched=False)
             # Before a motion has commanded anything, what was commanded last is the safe one.
-            self._held.block[:] = (self._last or self._safe.targets).block
+            last = self._motions.get(self._commanded_by, self._safe.targets)
+            self._held.block[:] = last.block
             self._enter(Mode.HOLD, reason)
         # By the clock, since the inference that failed may itself have taken that long.
         if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
@@ -368,7 +374,7 @@ class Controller:
         return self.safe_targets()
 
     def _enter_damp(self, reason: str) -> None:
-        self._last = None
+        self._commanded_by = ""
         self._enter(Mode.DAMP, reason)
 
     def _enter(self, mode: Mode, reason: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.bundle.body import Body
+from policy_core.control_state import Stateful, Tree
 from policy_core.guard.bounds import StepBound
 from policy_core.guard.joint_check import JointCheck, nearest_turn, turns_of
 from policy_core.interfaces import F64, JointTargets, OnFault
@@ -19,7 +20,7 @@ _FOLLOWED_RAD = 0.05
 """So near to its command a joint follows it: under its load a servo arm sags by about as much."""
 
 
-class Stand:
+class Stand(Stateful):
     """Moves from a measured pose to the contract's stand pose, through its `via` poses.
 
     Each part of the way is a cubic curve of time that begins and ends at rest, so the joints rest
@@ -29,6 +30,9 @@ class Stand:
     the stand pose: a robot that stands does not draw its legs in.
     """
 
+    STATE = ("_way", "_ends_ns", "_began_ns")
+    STATE_IN_PLACE = ("_position",)
+
     def __init__(self, body: Body, effort_limit: F64) -> None:
         """Prepare targets with the stand gains."""
         stand, names = body.stand, body.joints.names
@@ -36,6 +40,7 @@ class Stand:
         self.targets.stiffness[:] = stand.stiffness
         self.targets.damping[:] = stand.damping
         self.targets.effort_limit[:] = effort_limit
+        self._position = self.targets.position
         positions = [*(via.position for via in stand.via), stand.position]
         durations_s = [*(via.duration_s for via in stand.via), stand.duration_s]
         self.poses: F64 = np.array(positions)
@@ -56,11 +61,6 @@ class Stand:
         self._ends_ns = list(accumulate(compress(self._durations_ns, nearer)))
         self._began_ns = now_ns
 
-    def begin_at(self, pose: F64) -> None:
-        """Go on where a motion has ended, in this pose [joints]."""
-        self._way, self._ends_ns, self._began_ns = np.stack((pose, pose)), [1], 0
-        self.targets.position[:] = pose
-
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the motion was held."""
         self._began_ns += duration_ns
@@ -75,11 +75,6 @@ class Stand:
         start, end = self._way[part], self._way[part + 1]
         self.targets.position[:] = start + smooth * (end - start)
         return share >= 1.0
-
-    def continue_from(self, before: Stand) -> None:
-        """Go on with the motion of another one, with the gains and limits of this one."""
-        self._way, self._ends_ns, self._began_ns = before._way, before._ends_ns, before._began_ns
-        self.targets.position[:] = before.targets.position
 
     def differences(self, before: Stand) -> list[str]:
         """Return what this one commands otherwise."""
@@ -101,7 +96,7 @@ class Stand:
         return [self._names[i] for i in far]
 
 
-class SafeTargets:
+class SafeTargets(Stateful):
     """What is commanded in DAMP, by the contract's `on_fault`; `targets` always say so.
 
     With `hold_measured` that is a pose within the joints' position limits, and nothing before
@@ -110,6 +105,9 @@ class SafeTargets:
     Of the two newest samples the one nearer to the command counts, joint by joint: one sample alone
     does not move an arm.
     """
+
+    STATE = ("known", "_sample_ns", "_lost", "_replaced", "_requested")
+    STATE_IN_PLACE = ("_position", "_goal", "_commanded", "_measured", "_newest", "_seen")
 
     def __init__(
         self,
@@ -134,6 +132,7 @@ class SafeTargets:
         self.on_fault = OnFault(body.safety.on_fault)
         self._holds = self.on_fault is OnFault.HOLD_MEASURED
         self.targets = JointTargets(len(names))
+        self._position = self.targets.position
         self.targets.effort_limit[:] = effort_limit
         if self.on_fault is OnFault.DAMP:
             self.targets.damping[:] = body.damp.damping
@@ -162,20 +161,6 @@ class SafeTargets:
         self._goal[:] = self._commanded[:] = self._measured[:] = np.nan
         self._sample_ns = None
         self._lost, self._requested = True, False
-
-    def begin_at(self, commanded: F64 | None, measured: F64) -> None:
-        """Go on where others have come to.
-
-        Args:
-            commanded: Positions that were commanded last [joints], rad; None where nothing was.
-            measured: Positions that were measured last [joints], rad.
-        """
-        self.forget()
-        if self._holds and commanded is not None:
-            self.targets.position[:] = self._goal[:] = self._commanded[:] = commanded
-            self._measured[:] = self._newest[:] = self._seen[:] = measured
-            self._requested = self.known = True
-            self._lost = False
 
     @property
     def silence(self) -> str:
@@ -315,21 +300,12 @@ class SafeTargets:
         velocity = joint_pos if self._joint_vel is None else self._joint_vel
         return bool(np.isfinite(joint_pos).all() and np.isfinite(velocity).all())
 
-    def beyond(self, before: SafeTargets) -> list[str]:
-        """Return the joints that another one holds outside of these limits."""
-        outside = (before._goal < self._low) | (before._goal > self._high)
+    def beyond(self, saved: Tree) -> list[str]:
+        """Return the joints that are held, as another one has saved, outside of these limits."""
+        goal: F64 = saved["goal"]
+        outside = (goal < self._low) | (goal > self._high)
         return [
-            f"{self._names[i]} is held at {before._goal[i]:.2f} rad, beyond the new limits "
+            f"{self._names[i]} is held at {goal[i]:.2f} rad, beyond the new limits "
             f"[{self._low[i]:.2f}, {self._high[i]:.2f}]"
             for i in np.flatnonzero(outside)
         ]
-
-    def continue_from(self, before: SafeTargets) -> None:
-        """Hold the pose that another one of the same `on_fault` holds."""
-        self.targets.position[:], self.known = before.targets.position, before.known
-        self._goal[:], self._commanded[:] = before._goal, before._commanded
-        self._measured[:] = before._measured
-        self._newest[:], self._seen[:] = before._newest, before._seen
-        self._sample_ns = before._sample_ns
-        self._lost, self._replaced = before._lost, before._replaced
-        self._requested = before._requested

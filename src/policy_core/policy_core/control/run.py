@@ -9,14 +9,17 @@ import numpy as np
 from policy_core.bundle.body import Body
 from policy_core.control.motions import Stand
 from policy_core.control.tick import Tick
+from policy_core.control_state import Stateful, Tree
 from policy_core.guard.bounds import Rule, TargetBounds
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, JointTargets, Kind, Policy
 from policy_core.observation.state import StateVector
 
 
-class Run:
+class Run(Stateful):
     """Runs the policy; `targets` are those of the last `update`. What it does is in the tick."""
+
+    STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets")
 
     def __init__(
         self,
@@ -58,18 +61,9 @@ class Run:
         self._bounds.reset(self._stand.pose)
         self._began_ns, self.clipped_ticks = now_ns, 0
 
-    def begin_at(self, command: F64, share: float, now_ns: int) -> None:
-        """Go on after a tick of a run: make `targets` of its command.
-
-        Args:
-            command: What the policy asked for, after the guard's bounds [joints].
-            share: Share of it in the targets, 0 to 1.
-            now_ns: Time of that tick.
-        """
-        self._policy.action.command[:] = command
-        self._bounds.begin_at(command)
-        self._began_ns, self.clipped_ticks = now_ns - round(share * self._blend_ns), 0
-        self._fill(share)
+    def follow(self, saved: Tree) -> None:
+        """Go on as the run of another policy for the same joints, without what that remembers."""
+        self._restore(("_bounds", "_began_ns", "clipped_ticks", "targets"), saved)
 
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the last targets were held."""

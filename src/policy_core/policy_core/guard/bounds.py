@@ -11,6 +11,7 @@ import numpy.typing as npt
 from policy_core.bundle.body import Body
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_contract import SetContract
+from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Command, JointTargets, Kind, Mode, OnFault
 
 
@@ -57,7 +58,7 @@ CLIPPED_TICKS_LIMIT = 10
 """So many ticks in a row clipped by step or effort are a fault."""
 
 
-class TargetBounds:
+class TargetBounds(Stateful):
     """Bounds of a command [joints] in the units of its kinds.
 
     Three rows, each |command - centre| <= half width: the torque that the gains make of the command
@@ -71,6 +72,7 @@ class TargetBounds:
     moves the command by more than a step; and the limits hold whatever the others make of it.
     """
 
+    STATE_IN_PLACE = ("_last",)
     RULES = (Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
 
     def __init__(self, body: Body, action: Command, margin: float) -> None:
@@ -118,9 +120,14 @@ class TargetBounds:
         """Count steps from this pose [joints], rad; those of other kinds from 0."""
         np.multiply(pose, self._of_position, out=self._last)
 
-    def begin_at(self, command: F64) -> None:
+    def count_from(self, command: F64) -> None:
         """Count steps from this command [joints], in the units of its kinds."""
         self._last[:] = command
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from a state; the gains and healthy values of the action are restored already."""
+        super().restore(saved)
+        self.rescale()
 
     def apply(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[Rule, ...]:
         """Clip `command` in place; return the rules that changed it.
@@ -151,13 +158,15 @@ class TargetBounds:
         return tuple(acted)
 
 
-class StepBound:
+class StepBound(Stateful):
     """How far a commanded position may be from the one of the tick before; the last bound of all.
 
     That is what `velocity_limit` allows in a period, whatever the step is from: the joints of chunk
     policies always, and with `hold_measured` all joints, but for those of joint policies in RUN,
     and from there. Their targets make torques, and `nominal` bounds them.
     """
+
+    STATE_IN_PLACE = ("_last",)
 
     def __init__(self, body: Body) -> None:
         """Bound nothing before the first command."""
@@ -174,11 +183,7 @@ class StepBound:
         """Bound nothing, since nothing is commanded."""
         self._last[:] = np.nan
 
-    def continue_from(self, before: "StepBound") -> None:
-        """Bound what follows on the commands of another controller."""
-        self._last[:] = before._last
-
-    def begin_at(self, position: F64, stiffness: F64, mode: Mode) -> None:
+    def count_from(self, position: F64, stiffness: F64, mode: Mode) -> None:
         """Bound what follows on this command: positions, gains [joints], and their mode."""
         # A joint without stiffness goes where it is pushed.
         self._last[:] = np.where(stiffness > 0.0, position, np.nan)
@@ -200,7 +205,7 @@ class StepBound:
         targets.position[:] = self.within(targets.position)
         # HOLD commands what was commanded before.
         if targets.mode is not Mode.HOLD:
-            self.begin_at(targets.position, targets.stiffness, targets.mode)
+            self.count_from(targets.position, targets.stiffness, targets.mode)
 
 
 def _of_chunk_policies(body: Body) -> npt.NDArray[np.bool_]:

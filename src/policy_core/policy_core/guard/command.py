@@ -9,15 +9,18 @@ import math
 import numpy as np
 
 from policy_core.bundle.contract import VelocityCommand
+from policy_core.control_state import Stateful, Tree
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64
 
 
-class CommandFader:
+class CommandFader(Stateful):
     """Keeps the newest velocity command [vx, vy, yaw rate] (m/s, m/s, rad/s, body frame).
 
     A command older than the time-out fades linearly to zero: never held, never damped.
     """
+
+    STATE = ("_wanted", "_born_ns", "fading", "_closed")
 
     def __init__(self, out: F64 | None, trained: VelocityCommand | None, limits: Limits) -> None:
         """Write into `out` [3] at each `update`; None where the policy takes no command."""
@@ -66,11 +69,10 @@ class CommandFader:
         """Take commands again."""
         self._closed = False
 
-    def continue_from(self, before: CommandFader) -> None:
+    def restore(self, saved: Tree) -> None:
         """Go on with the command of another policy, clipped to what this one was trained for."""
-        if before._born_ns is not None:
-            self.set(tuple(before._wanted.tolist()), before._born_ns)
-        self.fading = before.fading
+        super().restore(saved)
+        self._wanted = np.clip(self._wanted, self._low, self._high)
 
     def update(self, now_ns: int) -> bool:
         """Write the command of this tick; return True in the tick in which it begins to fade."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from policy_core.bundle.body import Body
 from policy_core.bundle.contract import Joints
+from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 _BEYOND_LIMIT_RAD = 0.5
@@ -53,7 +54,7 @@ def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
     return nearest
 
 
-class JointCheck:
+class JointCheck(Stateful):
     """Judges samples of the joints, one after the other.
 
     A sample is believed if positions are within 0.5 rad of the joints' limits, velocities within
@@ -69,6 +70,9 @@ class JointCheck:
         replaced: How often a pose was believed that none led to though the source was never
             silent: no robot that is held can have got there.
     """
+
+    STATE = ("_believed_ns", "_seen_ns", "_agreeing", "lost", "in_motion", "replaced")
+    STATE_IN_PLACE = ("_believed", "_seen")
 
     def __init__(self, body: Body, longest_ns: int, clock: Callable[[], int]) -> None:
         """Know no pose.
@@ -110,17 +114,10 @@ class JointCheck:
         self._seen_ns, self._agreeing, self.lost = 0, 0, True
         self._believed[:] = self._seen[:] = np.nan
 
-    def begin_at(self, position: F64, now_ns: int) -> None:
+    def believe(self, position: F64, now_ns: int) -> None:
         """Believe this pose [joints], rad, as of now."""
         self._seen_ns = now_ns
         self._believe(position, now_ns)
-
-    def continue_from(self, before: JointCheck) -> None:
-        """Believe what another one of the same joints does."""
-        self._believed[:], self._seen[:] = before._believed, before._seen
-        self._believed_ns, self._seen_ns = before._believed_ns, before._seen_ns
-        self._agreeing, self.lost = before._agreeing, before.lost
-        self.in_motion, self.replaced = before.in_motion, before.replaced
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
         """Judge a sample; return why it cannot be true, empty where it is believed.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from policy_core.action import ActionDecoder
 from policy_core.bundle.bundle import JointBundle
 from policy_core.control.controller import Controller
+from policy_core.control_state import Stateful
 from policy_core.guard.command import CommandFader
 from policy_core.guard.limits import Limits, timeouts_in_force_ns
 from policy_core.interfaces import F64, Backend
@@ -16,13 +17,14 @@ from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import RobotState
 
 
-class JointPolicy:
+class JointPolicy(Stateful):
     """Runs the bundle's model on the robot's state.
 
     `infer` and `commit` are apart so that a result which came too late leaves history, last
     action and recurrent state as they were.
     """
 
+    STATE = ("action", "_remembering", "_recurrent", "_tick", "begins")
     change = ""
 
     def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:

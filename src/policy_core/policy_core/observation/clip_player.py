@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from policy_core.bundle.clip import MotionClip
 from policy_core.bundle.contract import Anchor, ReferenceMotion
+from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 _Vector = tuple[float, float, float]
@@ -24,12 +25,14 @@ _Quat = tuple[float, float, float, float]
 _ORIGIN: _Vector = (0.0, 0.0, 0.0)
 
 
-class ClipPlayer:
+class ClipPlayer(Stateful):
     """Writes the reference of each tick into fields of the state.
 
     What the clip alone says is written by `restart` and `advance`; what depends on the robot's pose
     by `write`, which is NaN while that is not known.
     """
+
+    STATE = ("_tick", "_cycle", "_is_placed", "_placement")
 
     def __init__(
         self,
@@ -146,11 +149,13 @@ class ClipPlayer:
         return placement
 
 
-class LivePlayer:
+class LivePlayer(Stateful):
     """Writes the newest frame of a live motion into fields of the state; as `ClipPlayer`.
 
     The frame of the first tick of RUN is put where the robot is, as the first one of a clip.
     """
+
+    STATE = ("_is_placed", "_placement")
 
     def __init__(
         self,
@@ -173,7 +178,7 @@ class LivePlayer:
 
     def restart(self) -> None:
         """Put the frame of the next `write` where the robot is then."""
-        self._placement: _Placement | None = None
+        self._placement, self._is_placed = _Placement(), False
 
     def advance(self) -> None:
         """Do nothing: the newest frame counts."""
@@ -188,11 +193,10 @@ class LivePlayer:
         robot_quat, robot_pos = _anchor_of_robot(measured, self._chain)
         quat = _unit(measured["live_anchor_quat_xyzw"].tolist())
         pos = measured["live_anchor_pos"].tolist()
+        if not self._is_placed:
+            self._placement = _Placement.between(quat, pos, robot_quat, robot_pos)
+            self._is_placed = self._placement.is_finite()
         placement = self._placement
-        if placement is None:
-            placement = _Placement.between(quat, pos, robot_quat, robot_pos)
-            if placement.is_finite():
-                self._placement = placement
         inverse = _conjugate(robot_quat)
         if self._pos is not None:
             self._pos[:] = _rotate(inverse, _difference(placement.position(pos), robot_pos))
@@ -200,12 +204,17 @@ class LivePlayer:
             self._ori[:] = _two_columns(_product(inverse, placement.orientation(quat)))
 
 
-class _Placement:
+class _Placement(Stateful):
     """A turn about the vertical, then a shift: from the clip's world to the robot's."""
+
+    STATE = ("_yaw", "_shift")
 
     def __init__(self, yaw: float = 0.0, shift: _Vector = _ORIGIN) -> None:
         self._yaw, self._shift = yaw, shift
-        self._turn: _Quat = (0.0, 0.0, math.sin(0.5 * yaw), math.cos(0.5 * yaw))
+
+    @property
+    def _turn(self) -> _Quat:
+        return 0.0, 0.0, math.sin(0.5 * self._yaw), math.cos(0.5 * self._yaw)
 
     @staticmethod
     def between(quat: _Quat, pos: _Vector, to_quat: _Quat, to_pos: _Vector) -> _Placement:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from policy_core.control_state import Stateful
+
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
 """Ages of a header for which the sender's clock agrees with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
@@ -14,7 +16,7 @@ _DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
 clock is ahead may slew back by 1/8 (chrony's fastest correction is 1/12)."""
 
 
-class Input:
+class Input(Stateful):
     """Age of one input.
 
     A header stamp says which sample a message is. How old that was when it came is the smaller of
@@ -31,6 +33,24 @@ class Input:
     that rather than on the newest, the sender's clock was set back, and its stream starts over.
     That is believed once a second, so that old messages which come again and again are not new.
     """
+
+    STATE = (
+        "problem",
+        "clock_step",
+        "measured_ns",
+        "repeats",
+        "_born_ns",
+        "_came_ns",
+        "_stamp_ns",
+        "_earlier",
+        "_restarts",
+        "_restarted_ns",
+        "_refused",
+        "_refused_stamps",
+        "_ahead_ns",
+        "_wall_ns",
+        "_seen_wall_ns",
+    )
 
     def __init__(self, name: str, timeout_ns: int | None, *, stops_all: bool = True) -> None:
         """Begin without a message.
@@ -164,11 +184,6 @@ class Input:
     def reject(self, problem: str) -> None:
         """Note a message that cannot be used; the age goes on growing."""
         self.problem = problem
-
-    def continue_from(self, before: Input) -> None:
-        """Take over what came to the same input of another controller, but no limit."""
-        own = {key: getattr(self, key) for key in ("name", "timeout_ns", "stops_all")}
-        vars(self).update({**vars(before), **own})
 
     def age_ns(self, now_ns: int) -> int | None:
         """Return the age, None before the first usable message."""

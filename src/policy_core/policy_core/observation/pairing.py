@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.bundle.chunk_contract import Pairing
+from policy_core.control_state import Stateful, Tree
 from policy_core.errors import NoTargetError
 from policy_core.interfaces import Times
 
@@ -35,7 +36,7 @@ class Arrival(NamedTuple):
     """Its bytes; None where only the time matters."""
 
 
-class RecentMessages:
+class RecentMessages(Stateful):
     """The last messages of one input, with their times."""
 
     def __init__(self, kept: int) -> None:
@@ -54,6 +55,20 @@ class RecentMessages:
     def clear(self) -> None:
         """Forget all messages, after a reset of the clock."""
         self._entries.clear()
+
+    def saved(self) -> dict[str, Any]:
+        """Return times and messages that are arrays; of images only the times are kept."""
+        return {
+            "entries": tuple(
+                (time_ns, message.copy() if isinstance(message, np.ndarray) else None)
+                for time_ns, message in self._entries
+            )
+        }
+
+    def restore(self, saved: Tree) -> None:
+        """Go on with messages that were saved."""
+        self._entries.clear()
+        self._entries.extend((time_ns, message) for time_ns, message in saved["entries"])
 
     @property
     def newest_ns(self) -> int | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 
 from policy_core.bundle.contract import Term
+from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 
@@ -21,7 +22,7 @@ def phase_name(term: Term) -> str:
     return name
 
 
-class Phase:
+class Phase(Stateful):
     """Writes sin of all feet, then cos of all feet.
 
     A tick with a command whose norm is below that of `standing` is one in which the robot stands.
@@ -32,6 +33,8 @@ class Phase:
     Attributes:
         is_commanded: Whether it depends on the velocity command.
     """
+
+    STATE = ("_tick",)
 
     def __init__(self, term: Term, out: F64, rate_hz: float, command: F64 | None) -> None:
         """Count from 0.

@@ -10,16 +10,19 @@ import numpy as np
 
 from policy_core.bundle.contract import JointContract, Observation, Term
 from policy_core.bundle.terms import TERMS, term_names, term_places
+from policy_core.control_state import Stateful
 from policy_core.interfaces import F64, Index, Tensor
 from policy_core.observation.state import RobotState, field_name
 
 
-class ObservationBuilder:
+class ObservationBuilder(Stateful):
     """Writes one model input from the robot's state, without allocating.
 
     Attributes:
         remembers: Whether it has frames of the past; else `advance` and `reset` do nothing.
     """
+
+    STATE = ("_history",)
 
     def __init__(
         self,
@@ -78,11 +81,14 @@ class ObservationBuilder:
         self._out[...] = self._vector
 
 
-class _History:
+class _History(Stateful):
     """The latest frames: a ring that stands there twice, so that they lie one after the other.
 
     The oldest is `length - 1` places before the newest, wherever that is, and one index reads them.
     """
+
+    STATE = ("_newest", "_empty")
+    STATE_IN_PLACE = ("_rings",)
 
     def __init__(self, age: Index, column: Index, frame: F64, init: str) -> None:
         self._frame, self._length = frame, int(age.max()) + 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from policy_core.bundle.clip import MotionClip
 from policy_core.bundle.contract import JointContract, Term
 from policy_core.bundle.state_fields import STATE_FIELDS, is_per_joint
 from policy_core.bundle.terms import TERMS, is_of_anchor, is_of_motion, term_names, term_places
+from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Index
 from policy_core.observation.clip_player import ClipPlayer, LivePlayer
 from policy_core.observation.phase import Phase, phase_name
@@ -22,6 +24,7 @@ LAST_OUTPUT = "last_output:"
 """What the field of a model's output begins with; the output's name follows."""
 EXTERNAL = "external:"
 """What the field of an external vector begins with; its topic follows."""
+_CLOCKS = "clocks"
 
 
 def field_name(term: Term) -> str:
@@ -36,7 +39,7 @@ def field_name(term: Term) -> str:
     return phase_name(term) if field == "phase" else field
 
 
-class StateVector:
+class StateVector(Stateful):
     """Newest values of named fields, float64 in one array `flat`.
 
     Fields are NaN until they are written, so that a missing input never looks like a zero.
@@ -71,11 +74,20 @@ class StateVector:
     def derive(self) -> None:
         """Compute the fields that follow from others: here none."""
 
-    def continue_from(self, before: StateVector) -> list[str]:
-        """Take over what was measured; return the fields that have not been measured so far."""
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of each field."""
+        return {name: self[name].copy() for name in self.slices}
+
+    def restore(self, saved: Tree) -> None:
+        """Take each field from a state of the same fields."""
+        for name in self.slices:
+            self[name][...] = saved[name]
+
+    def take_sensed(self, saved: Tree) -> list[str]:
+        """Take what was measured from a state of other fields; return those that it has not."""
         unknown = []
         for name, mine in ((name, self[name]) for name in self.sensed):
-            theirs = before.get(name)
+            theirs = saved.get(name)
             if theirs is None or theirs.size != mine.size:
                 unknown.append(name)
             else:
@@ -180,6 +192,17 @@ class RobotState(StateVector):
         """Compute those that a `SensedCopy` does not bring: phases and the reference motion."""
         for part in self._derived:
             part.write()
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of each field, and how far the clocks have come."""
+        clocks = tuple(clock.saved() for clock in self._clocks)
+        return {**super().saved(), _CLOCKS: clocks}
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from a state of the same fields and clocks."""
+        super().restore(saved)
+        for clock, own in zip(self._clocks, saved[_CLOCKS], strict=True):
+            clock.restore(own)
 
     @property
     def keeps_time(self) -> bool:

@@ -49,6 +49,8 @@ class ChunkMember(MemberPolicy):
         held: Why its joints are held; empty where they are not.
     """
 
+    STATE = (*MemberPolicy.STATE, "policy", "held", "_held_since_ns", "_held_until_ns")
+
     def __init__(
         self,
         name: str,

@@ -22,6 +22,8 @@ from policy_core.sets.member import JoinedTargets, MemberPolicy
 class JointMember(MemberPolicy):
     """Runs its model in each of its ticks; while it is followed, it observes those of others."""
 
+    STATE = (*MemberPolicy.STATE, "_state", "_policy")
+
     def __init__(
         self,
         name: str,

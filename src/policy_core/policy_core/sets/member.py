@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
 from policy_core.bundle.set_contract import MemberContract, SetContract
+from policy_core.control_state import Stateful
 from policy_core.interfaces import F64, Index, Kind
 from policy_core.observation.clip_player import ClipPlayer
 
@@ -48,7 +50,7 @@ class JoinedTargets:
         return found
 
 
-class MemberPolicy(ABC):
+class MemberPolicy(Stateful, ABC):
     """Runs a member on what the set senses.
 
     A tick of the set is `infer` and `commit` where the member commands, else `follow` and `rest`
@@ -63,6 +65,8 @@ class MemberPolicy(ABC):
         phases: Phases of the gait, each the sines then the cosines of all feet.
     """
 
+    STATE: ClassVar[tuple[str, ...]] = ("_wait", "has_answered")
+    STATE_IN_PLACE = ("command",)
     phases: tuple[F64, ...] = ()
     motion: ClipPlayer | None = None
     """What it tracks; None for nothing."""

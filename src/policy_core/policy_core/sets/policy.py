@@ -14,12 +14,13 @@ import math
 import reprlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from policy_core.action import JointRows
 from policy_core.bundle.set_contract import SetContract
+from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RefusedError
 from policy_core.interfaces import F64
 from policy_core.observation.state import StateVector
@@ -54,15 +55,16 @@ class SetReport(NamedTuple):
     step_ratio: float
 
 
-class _Request:
-    """A state that is asked for."""
+class _Request(NamedTuple):
+    """A state that is asked for, for so many more ticks; None: until its conditions hold."""
 
-    def __init__(self, to: str, why: str, ticks: int | None, timeout_state: str | None) -> None:
-        """Wait for so many ticks; None: until its conditions hold."""
-        self.to, self.why, self.ticks, self.timeout_state = to, why, ticks, timeout_state
+    to: str
+    why: str
+    ticks: int | None
+    timeout_state: str | None
 
 
-class PolicySet:
+class PolicySet(Stateful):
     """Runs the members of a set; see `Policy`.
 
     `ask` and `go_back` are called between two ticks, by `Controller.request`; `report` may be read
@@ -70,6 +72,29 @@ class PolicySet:
     granted in a tick, in words, the oldest first, to be popped from the left; `change` is the
     switch that the last `commit` began.
     """
+
+    STATE = (
+        "action",
+        "begins",
+        "change",
+        "members",
+        "_from",
+        "_blend_ticks",
+        "_blended_ticks",
+        "_settled",
+        "_ticks",
+        "_ticks_in_state",
+        "_unanswered",
+        "_returning",
+        "_refused",
+        "_entered",
+        "_switches",
+        "_fallbacks",
+        "_last",
+        "_step_ratio",
+        "_infer_ns",
+        "_left_ns",
+    )
 
     def __init__(
         self,
@@ -133,6 +158,26 @@ class PolicySet:
         self._unanswered, self._returning = False, False
         self._request: _Request | None = None
         self._refused = self.change = self._entered = ""
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of what the set and its members go on from."""
+        left, request = self._left, self._request
+        return {
+            **super().saved(),
+            "state": self._state.name,
+            "left": None if left is None else left.name,
+            "request": None if request is None else (*request,),
+        }
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from what a set of the same contract has saved."""
+        super().restore(saved)
+        self._state = self._states[saved["state"]]
+        self._left = None if saved["left"] is None else self._states[saved["left"]]
+        self._request = None if saved["request"] is None else _Request(*saved["request"])
+        left = [] if self._left is None else self._left.members
+        self._running = [each for each in self._members if each in [*self._state.members, *left]]
+        self._resting = [each for each in self._watching if each not in self._running]
 
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the last targets were held."""
@@ -270,8 +315,8 @@ class PolicySet:
             return
         self._refused = f"switch to {request.to}: {'; '.join(problems)}"
         if request.ticks is not None:
-            request.ticks -= 1
-            if request.ticks <= 0:
+            self._request = request._replace(ticks=request.ticks - 1)
+            if request.ticks <= 1:
                 self._give_up(request)
 
     def _own_request(self) -> _Request | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PREFIXES = "AMENT_PREFIX_PATH"
 _PACKAGE = "policy_msgs"
-_NEEDED = ("PolicyTick", "FlightInfo", "ChunkInference", "ShadowTick", "Tensor")
+_NEEDED = ("ControlState", "PolicyTick", "FlightInfo", "ChunkInference", "ShadowTick", "Tensor")
 
 
 def message_types() -> Typestore:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _SPARE_S = 2.0
 """Room in the ring for what comes while older ticks are copied."""
+_STATE_EVERY_S = 5.0
+"""A recording begins at a state of the controller: so much longer it may be."""
 _NEWS = 100
 
 
@@ -78,10 +80,11 @@ class FlightRecorder:
         rate_hz = flight.bundle.contract.rate_hz
         self._before = max(1, round(options.duration_s * rate_hz))
         self._after = round(options.after_s * rate_hz)
-        spare = self._after + round(_SPARE_S * rate_hz)
+        state_every = max(1, min(round(_STATE_EVERY_S * rate_hz), self._before // 4))
+        spare = self._after + round(_SPARE_S * rate_hz) + state_every
         self._controller = controller
         self._folder = RecordingFolder(options.folder, options.min_free_mb, types, flight)
-        self.ring = Ring(controller, tap, self._before + spare)
+        self.ring = Ring(controller, tap, self._before + spare, state_every)
         tap.show(self.ring)
         self.news = News(maxlen=_NEWS) if news is None else news
         self._writer = RecordingWriter(self.ring, self._folder, self.news)
@@ -127,6 +130,14 @@ class FlightRecorder:
             target=self._writer.work, name="flight recorder", daemon=True
         )
         self._thread.start()
+
+    def follow(self) -> None:
+        """Begin with what the controller has taken over from another one; no tick may be at work.
+
+        Raises:
+            RefusedError: A tick hangs.
+        """
+        self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:
         """Write what is due, at most this long; for each deactivation, after the last tick."""
@@ -278,7 +289,7 @@ class FlightRecorder:
             raise RefusedError("there is no tick to record yet")
 
     def _first(self) -> int:
-        return max(self.ring.begin, self.ring.end - self._before)
+        return self.ring.first_to_go_on(max(self.ring.begin, self.ring.end - self._before))
 
 
 def _require_none(place: Path | None) -> None:

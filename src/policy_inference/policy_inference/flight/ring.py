@@ -9,6 +9,7 @@ before and after is whole too.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.control.controller import Controller
+from policy_core.control_state import ControlState
 from policy_core.interfaces import F64, JointTargets, Mode, Tensor
 
 Wire = tuple[bytes | None, ...]
@@ -120,6 +122,7 @@ class FlightTick:
         target: What the policy asks for after the guard's bounds [joints]; None where it did not
             run, or its answer was dropped.
         command: As `JointTargets.block` [6, joints]; None where none was sent.
+        goes_on_from: State of the controller before the tick, where it was kept.
     """
 
     moment: Moment
@@ -128,6 +131,7 @@ class FlightTick:
     outputs: Mapping[str, Tensor]
     target: F64 | None
     command: F64 | None
+    goes_on_from: ControlState | None = None
 
 
 class PolicyTap(Protocol):
@@ -152,14 +156,19 @@ class Ring:
     arrived in the ticks that are kept.
     """
 
-    def __init__(self, controller: Controller, tap: PolicyTap, size: int) -> None:
+    def __init__(
+        self, controller: Controller, tap: PolicyTap, size: int, state_every: int = 250
+    ) -> None:
         """Make all memory.
 
         Args:
             controller: What ticks.
             tap: What its policy runs on.
             size: Number of ticks that are kept.
+            state_every: So many ticks after the last one a state is kept, and after each change of
+                the mode.
         """
+        self._state_every = state_every
         self._controller, self._run = controller, controller.latest_tick
         self._inputs = [*controller.inputs.values()]
         # Both keep their address.
@@ -183,13 +192,31 @@ class Ring:
         """Number of the first tick since the last `restart`."""
         self._slot, self._asked, self._answered, self._policy_ns = 0, False, False, 0
         self._results = list[InferenceResult]()
+        self._states = deque[tuple[int, ControlState]]()
+        self._mode, self._state_due = controller.mode, 0
         self.messages_left_out = 0
         """Messages of more than `MAX_WIRE_BYTES` with those before them in their tick."""
 
     def restart(self) -> None:
-        """Number the ticks from 0 on; those of before are not given any more."""
+        """Number the ticks from 0 on, with the state that they go on from; forget those before."""
         self.begin = self.end
+        self._states.clear()
         self._clear()
+        self.keep_state()
+
+    def keep_state(self) -> None:
+        """Keep the state that the tick to come goes on from, between two ticks."""
+        while self._states and self._states[0][0] < self.end - self.size:
+            self._states.popleft()
+        if self._states and self._states[-1][0] == self.end:
+            self._states.pop()
+        self._states.append((self.end, self._controller.control_state()))
+        self._mode, self._state_due = self._controller.mode, self.end + self._state_every
+
+    def first_to_go_on(self, number: int) -> int:
+        """Return the newest tick up to `number` whose state before it was kept; else `number`."""
+        kept = [each for each, _ in [*self._states] if each <= number]
+        return kept[-1] if kept and kept[-1] >= self.begin else number
 
     def _clear(self) -> None:
         self._asked, self._answered, self._policy_ns = False, False, 0
@@ -286,6 +313,8 @@ class Ring:
         self._slot = (slot + 1) % self.size
         self._clear()
         self.end = number + 1
+        if self.end >= self._state_due or controller.mode is not self._mode:
+            self.keep_state()
         return moment
 
     def _bounded(self, wire: Wire) -> Wire:
@@ -327,6 +356,7 @@ class Ring:
             outputs=_copied(self._answers, slot) if moment.answered else {},
             target=self._target[slot].copy() if moment.taken else None,
             command=self._command[slot].copy() if moment.sequence is not None else None,
+            goes_on_from=next((state for at, state in [*self._states] if at == number), None),
         )
         return tick if self._moments[slot] is moment else None
 

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Backend, Policy, Tensor
 from policy_inference.flight.ring import InferenceResult, Ring
 
@@ -54,7 +55,7 @@ class Tap:
         self._backend.close()
 
 
-class SetTap:
+class SetTap(Stateful):
     """A policy set that passes everything on, and shows each tick to a ring.
 
     The arrays are those of all members, by MEMBER.TENSOR; of a member that does not run in a tick
@@ -123,6 +124,14 @@ class SetTap:
     def commit(self) -> F64:
         """Take the answers as the tick's."""
         return self._policy.commit()
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of all that the set remembers."""
+        return dict(self._policy.saved())
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from what a set has saved."""
+        self._policy.restore(saved)
 
 
 class WorkerTap:

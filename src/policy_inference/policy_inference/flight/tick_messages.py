@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from policy_core.control_state import ControlState
 from policy_core.interfaces import FAULT_MODES, Mode, OnFault, Tensor
 from policy_inference.flight.description import Flight
 from policy_inference.flight.ring import FlightTick, InferenceResult, ShadowAnswer
@@ -22,6 +23,7 @@ COMMAND = "policy_msgs/msg/JointCommand"
 INFO = "policy_msgs/msg/FlightInfo"
 TICK = "policy_msgs/msg/PolicyTick"
 INFERENCE = "policy_msgs/msg/ChunkInference"
+STATE = "policy_msgs/msg/ControlState"
 SHADOW = "policy_msgs/msg/ShadowTick"
 _TENSOR = "policy_msgs/msg/Tensor"
 _NS_PER_S = 1_000_000_000
@@ -76,7 +78,9 @@ class TickMessages:
         )
 
     def of(self, tick: FlightTick) -> Iterator[Entry]:
-        """Yield what came (messages, results, answers of a shadow), the tick, and the command."""
+        """Yield what it goes on from, if kept, what came, the tick, and the command."""
+        if tick.goes_on_from is not None:
+            yield self._control_state(tick, tick.goes_on_from)
         for topic, data in zip(self._flight.topics, tick.moment.wire, strict=True):
             if data is not None:
                 yield Entry(topic.name, topic.type, data)
@@ -170,6 +174,17 @@ class TickMessages:
     def _mode(self, mode: Mode) -> int:
         return self._fault_mode if mode is Mode.DAMP else int(mode)
 
+    def _control_state(self, tick: FlightTick, state: ControlState) -> Entry:
+        values, arrays = state.encoded()
+        return self._entry(
+            "control_state",
+            STATE,
+            stamp=self._stamp(tick.moment.stamp_ns),
+            tick=tick.moment.tick,
+            values=values,
+            arrays=self._tensors({str(place): array for place, array in enumerate(arrays)}),
+        )
+
     def _tensors(self, tensors: Mapping[str, Tensor]) -> list[Any]:
         return [
             self._make(
@@ -177,7 +192,7 @@ class TickMessages:
                 name=name,
                 dtype=array.dtype.name,
                 shape=np.array(array.shape, np.int64),
-                data=array.reshape(-1).view(np.uint8),
+                data=np.ascontiguousarray(array).reshape(-1).view(np.uint8),
             )
             for name, array in tensors.items()
         ]

@@ -189,6 +189,8 @@ class NodeRecorder:
         before = self._recorder
         self._recorder, self._problem = prepared.recorder, prepared.problem
         self._sampled = self._sampled_by(policy)
+        if self._recorder is not None:
+            self._recorder.follow()
         return before.stop if before is not None else _nothing
 
     def start(self) -> None:

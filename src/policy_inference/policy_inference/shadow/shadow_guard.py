@@ -37,7 +37,7 @@ class ShadowGuard:
 
     def follow(self, command: F64) -> None:
         """Count the next step from this command [joints of the shadow]."""
-        self._bounds.begin_at(command)
+        self._bounds.count_from(command)
 
     def act(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[str, ...]:
         """Bound a command [joints of the shadow] in place; return the rules that acted.

@@ -59,16 +59,36 @@ def stamps(path: Path) -> list[int]:
     return [log_ns for log_ns, _, _ in read_flight(path)["policy_tick"]]
 
 
+def stamps_and_numbers(path: Path) -> dict[int, int]:
+    return {log_ns: message.tick for log_ns, message, _ in read_flight(path)["policy_tick"]}
+
+
+def begin_of(robot: Recorded) -> int:
+    """Return the number of the tick at which a recording begins that is caused now.
+
+    It has a state of the controller before it, and `BEFORE` ticks follow, or a few more.
+    """
+    wanted = robot.ring.end - BEFORE
+    first = robot.ring.first_to_go_on(wanted)
+    assert wanted - BEFORE // 4 < first <= wanted
+    return first
+
+
+def stamp_ns(robot: Recorded, number: int) -> int:
+    return robot.now_ns + STAMP_OFFSET_NS - (robot.ring.end - 1 - number) * PERIOD_NS
+
+
 def test_fault_is_recorded_with_ticks_before_and_after(flown_robot: Recorded) -> None:
     flown_robot.tick(joint_vel=NAN)
     fault_ns = flown_robot.now_ns + STAMP_OFFSET_NS
+    first_ns = stamp_ns(flown_robot, begin_of(flown_robot))
     for _ in range(AFTER):
         flown_robot.tick(joint_vel=STILL)
     (path,) = flown_robot.recordings()
     assert causes([path]) == ["not_finite"]
-    assert stamps(path) == [
-        *range(fault_ns - (BEFORE - 1) * PERIOD_NS, fault_ns + AFTER * PERIOD_NS + 1, PERIOD_NS)
-    ]
+    assert stamps(path) == [*range(first_ns, fault_ns + AFTER * PERIOD_NS + 1, PERIOD_NS)]
+    (log_ns, state, _), *_ = read_flight(path)["control_state"]
+    assert (log_ns, state.tick) == (first_ns, stamps_and_numbers(path)[first_ns])
 
 
 def test_head_says_what_ran_and_why_it_is_written(flown_robot: Recorded, tmp_path: Path) -> None:
@@ -92,7 +112,7 @@ def test_head_says_what_ran_and_why_it_is_written(flown_robot: Recorded, tmp_pat
 
 def test_nothing_of_the_ring_is_missing_in_the_file(flown_robot: Recorded) -> None:
     flown_robot.recorder.request()
-    ticks, lost = flown_robot.ring.copies(flown_robot.ring.end - BEFORE, flown_robot.ring.end)
+    ticks, lost = flown_robot.ring.copies(begin_of(flown_robot), flown_robot.ring.end)
     (path,) = flown_robot.recordings()
     assert not lost
     found = read_flight(path)
@@ -172,7 +192,7 @@ def test_fault_of_before_the_start_is_not_recorded(flown_robot: Recorded) -> Non
 def test_whole_run_has_the_present_ring_and_everything_until_its_end_or_the_stop(
     flown_robot: Recorded, ends: bool
 ) -> None:
-    first_ns = flown_robot.now_ns + STAMP_OFFSET_NS - (BEFORE - 1) * PERIOD_NS
+    first_ns = stamp_ns(flown_robot, begin_of(flown_robot))
     place = flown_robot.recorder.begin_run("by a test")
     for _ in range(30):
         flown_robot.tick()
@@ -249,7 +269,7 @@ class TestSlowDisk:
                 with pytest.raises(RefusedError, match=request.name):
                     flown_robot.recorder.request()
             flown_robot.tick(joint_vel=NAN)
-            fault_ns = flown_robot.now_ns + STAMP_OFFSET_NS
+            first_ns = stamp_ns(flown_robot, begin_of(flown_robot))
             for _ in range(AFTER):
                 flown_robot.tick(joint_vel=STILL)
         written = flown_robot.recordings()
@@ -259,7 +279,7 @@ class TestSlowDisk:
         )
         assert causes([fault]) == ["not_finite"]
         assert (asked, whole) == (request, run)
-        assert stamps(fault)[0] == fault_ns - (BEFORE - 1) * PERIOD_NS
+        assert stamps(fault)[0] == first_ns
         assert flown_robot.recorder.dropped == 0
 
     def test_fault_that_falls_due_while_another_recording_is_written_is_copied_at_once(
@@ -284,12 +304,13 @@ class TestSlowDisk:
         flown_robot.recorder.request()
         assert wrote.wait(15.0)
         flown_robot.tick(joint_vel=NAN)
+        ticks = flown_robot.ring.end - begin_of(flown_robot) + AFTER
         for _ in range(AFTER):
             flown_robot.tick(joint_vel=STILL)
         goes_on.set()
         until(lambda: flown_robot.recorder.requested is None)
         (fault,) = (path for path in flown_robot.recordings() if causes([path]) == ["not_finite"])
-        assert len(stamps(fault)) == BEFORE + AFTER
+        assert len(stamps(fault)) == ticks
         assert flown_robot.recorder.dropped == 0
 
 

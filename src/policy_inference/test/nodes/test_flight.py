@@ -113,6 +113,7 @@ def test_fault_is_recorded_with_joints_chunks_and_commands_and_without_images(
     found = newest_flight(arm, flights)
     assert found.keys() == {
         "flight_info",
+        "control_state",
         "policy_tick",
         "joint_command",
         "joint_states",

@@ -17,6 +17,7 @@ from policy_core.interfaces import F64, JointTargets, Mode, Tensor
 from policy_core.members.chunk.controller import camera_input, chunk_controller, worker_of
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.worker import Request
 from policy_core.observation.images import Image, frame_of
 from policy_inference.flight.tap import WorkerTap
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
@@ -55,11 +56,16 @@ class Arm:
     """Feeds the controller with joints and images, one tick after the other.
 
     The encoder's features are the brightness of an image; the policy's chunk is what `answer`
-    makes of the number of the run, from 0.
+    makes of the number of the run, from 0, or what `infer` makes of a request.
     """
 
     def __init__(
-        self, changes: Mapping[str, object] | None = None, *, inline: bool = True, **settings: Any
+        self,
+        changes: Mapping[str, object] | None = None,
+        *,
+        inline: bool = True,
+        infer: Callable[[Request], F64] | None = None,
+        **settings: Any,
     ) -> None:
         self.bundle = chunk_bundle_of(changes)
         self.contract = self.bundle.contract
@@ -76,7 +82,7 @@ class Arm:
         self.limits = limits_in_force(self.contract, StricterLimits())
         self.tap = WorkerTap(
             worker_of(
-                Inference(self.contract, self.graphs, self.settings).answer,
+                infer or Inference(self.contract, self.graphs, self.settings).answer,
                 self.clock,
                 self.settings,
                 inline=inline,

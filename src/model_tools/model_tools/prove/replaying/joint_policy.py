@@ -30,10 +30,9 @@ class RecordedRobotState(RecordedState, RobotState):
 
 
 class RecordedBackend:
-    """Runs the model, on what was recorded where that is not known here.
+    """Runs the model, and goes on with what was recorded.
 
     Attributes:
-        given: Inputs to run the model on, instead of those that were built.
         said: Outputs to go on with, instead of those that the model answers.
         failure: Why the robot's model failed; empty where it did not.
         built, answered: What the controller built and the model answered in the last run.
@@ -58,12 +57,11 @@ class RecordedBackend:
         self.inputs, self.outputs = backend.inputs, backend.outputs
         self.built = {name: array.copy() for name, array in self.inputs.items()}
         self.answered = {name: array.copy() for name, array in self.outputs.items()}
-        self.given: Mapping[str, Tensor] = {}
         self.said: Mapping[str, Tensor] = {}
         self.failure, self.ran = "", False
 
     def run(self) -> None:
-        """Keep the inputs, replace those that are given, run; the same for the outputs.
+        """Keep the inputs, run, replace the outputs by those that were recorded.
 
         Raises:
             BackendError: The runtime failed, here or on the robot.
@@ -71,8 +69,6 @@ class RecordedBackend:
         self.ran = True
         for name, array in self.inputs.items():
             self.built[name][...] = array
-        for name, values in self.given.items():
-            self.inputs[name][...] = values
         self._clock.run_policy(is_late=self._is_late())
         self._backend.run()
         for name, array in self.outputs.items():
@@ -91,10 +87,10 @@ class RecordedJointPolicy:
     """A joint policy on a recording.
 
     Its model is given what is observed in each tick. History and recurrent state are the policy's
-    own; what they were before the first tick of a recording is taken from the recorded inputs. A
-    model that means by its tensors what the recorded one does goes on with the recorded answers, so
-    that no difference grows. Another policy is *followed*: each of its observations, its last
-    action included, is made of the recorded state, whatever it would have done itself.
+    own. A model that means by its tensors what the recorded one does goes on with the recorded
+    answers, so that no difference grows. Another policy is *followed*: each of its observations,
+    its last action included, is made of the recorded state, whatever it would have done itself; it
+    begins clean.
     """
 
     outside = ()
@@ -134,31 +130,21 @@ class RecordedJointPolicy:
             name: output_names(contract, name, array.size)
             for name, array in backend.outputs.items()
         }
-        self._remember(True)
+        self._counted, self._missing_ticks = True, 0
 
-    def _remember(self, known: bool) -> None:
-        """Note whether what the policy remembers, and asked for last, is as on the robot."""
-        self._missing_frames = 0 if known else self._frames - 1
-        self._carried = self._target_known = self._counted = self._own_known = known
+    def begin(self) -> None:
+        """Note that a run begins."""
+        self._counted, self._missing_ticks = True, 0
 
-    def begin(self, tick: RecordedTick) -> None:
-        """Begin clean."""
-        self._remember(True)
-
-    def join(self, tick: RecordedTick) -> bool:
-        """Begin in the middle of a run: nothing of the policy's past is known."""
-        self._remember(False)
-        return True
-
-    @property
-    def _answer_known(self) -> bool:
-        """Whether the model is run on what the robot's was, or on what a policy of its own has."""
-        return self._seeded or (not self._missing_frames and (self._carried or not self._recurrent))
+    def restored(self, *, whole: bool) -> None:
+        """Let the ticks pass that fill the history of a policy that begins clean."""
+        self._counted = whole
+        self._missing_ticks = 0 if whole else max(self._frames - 1, int(bool(self._recurrent)))
 
     @property
     def known(self) -> bool:
-        """Whether the last target and all that the model observes are known."""
-        return self._target_known and self._answer_known
+        """Whether its history is full."""
+        return not self._missing_ticks
 
     def sense(self, tick: RecordedTick) -> None:
         """Prepare the model's run.
@@ -167,14 +153,10 @@ class RecordedJointPolicy:
             ToolError: The recorded tensors are not those of the model.
         """
         backend = self._backend
-        backend.ran, backend.failure, backend.given, backend.said = False, "", {}, {}
+        backend.ran, backend.failure, backend.said = False, "", {}
         if not (tick.ran and self._seeded):
             return
         self._require_tensors(tick)
-        names = set() if self._carried else {*self._recurrent}
-        if self._missing_frames:
-            names |= {*self._contract.observations}
-        backend.given = {name: tick.inputs[name] for name in names}
         backend.said = tick.outputs
         backend.failure = "" if tick.outputs else tick.reason or "it failed on the robot"
 
@@ -192,8 +174,7 @@ class RecordedJointPolicy:
     def end(self, tick: RecordedTick) -> None:
         """Know more of the past, where the target of the tick was taken."""
         if self.controller.latest_tick.taken and self._backend.ran:
-            self._missing_frames = max(0, self._missing_frames - 1)
-            self._carried = self._target_known = self._own_known = True
+            self._missing_ticks = max(0, self._missing_ticks - 1)
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
         """Return what ticks, the last action and the last outputs decide, where it is known."""
@@ -213,7 +194,7 @@ class RecordedJointPolicy:
                 for name, term in self.state.motions.items()
                 if live_known and (pose_known or not is_of_anchor(term))
             }
-        if self._own_known and self._seeded:
+        if self._seeded:
             found |= {"last_action", *map(f"{LAST_OUTPUT}{{}}".format, self.state.last_outputs)}
         return found
 
@@ -221,12 +202,8 @@ class RecordedJointPolicy:
         """Compare what the model was given, as far as its past is known, and what it answers."""
         if not tick.ran:
             return
-        judged = [
-            name
-            for name in self._backend.inputs
-            if (self._carried if name in self._recurrent else not self._missing_frames)
-        ]
-        if not self._backend.ran or not judged or not fit(tick.inputs, self._backend.inputs):
+        judged = [*self._backend.inputs]
+        if not (self._backend.ran and self.known and fit(tick.inputs, self._backend.inputs)):
             stages.skip(INPUTS)
         else:
             stages.compare(
@@ -245,7 +222,7 @@ class RecordedJointPolicy:
             for name, array in found.items()
             if name in tick.outputs and tick.outputs[name].shape == array.shape
         ]
-        if not self._backend.ran or not self._answer_known or not names:
+        if not self._backend.ran or not self.known or not names:
             stages.skip(OUTPUTS)
             return
         stages.compare(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,13 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import JointContract, Term
 from policy_core.bundle.state_fields import is_per_joint
 from policy_core.bundle.terms import term_names
+from policy_core.control_state import ControlState
 from policy_core.interfaces import F64, Tensor
 from policy_core.observation.state import StateVector
 from policy_inference.comparison.open_loop import joints
 
+_PER_JOINT = ("stand", "safe", "step", "held", "joint_check", "run")
+"""Parts of a controller's state whose arrays have a value for each joint."""
 COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 
 
@@ -49,7 +53,6 @@ class Recorded:
         self.joints = [info.joints.index(name) for name in names]
         self.back = [names.index(name) for name in info.joints]
         self.fields = [name for name in info.fields if name in state.slices]
-        self._joint_pos = info.fields.get("joint_pos")
         places, sources = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
         for name in self.fields:
             part, own = info.fields[name], state.slices[name]
@@ -76,11 +79,27 @@ class Recorded:
         """Return the policy's target of a tick [joints]; None where there was none."""
         return None if tick.target is None else tick.target[self.joints]
 
-    def joint_pos(self, tick: RecordedTick) -> F64:
-        """Return the measured positions of a tick [joints]; NaN where they are not recorded."""
-        part = self._joint_pos
-        nothing: F64 = np.full(len(self.joints), np.nan)
-        return nothing if part is None else tick.state[part][self.joints]
+    def in_order(self, state: ControlState) -> ControlState:
+        """Return a recorded state with its joints in the bundle's order."""
+        return ControlState(
+            tree={
+                name: self._in_order(part) if name in _PER_JOINT else part
+                for name, part in state.tree.items()
+            }
+            | {
+                "state": {
+                    name: self._in_order(values) if is_per_joint(name) else values
+                    for name, values in state.tree["state"].items()
+                }
+            }
+        )
+
+    def _in_order(self, part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {name: self._in_order(each) for name, each in part.items()}
+        if isinstance(part, np.ndarray) and part.shape[-1:] == (len(self.joints),):
+            return part[..., self.joints]
+        return part
 
 
 def fit(

@@ -89,13 +89,17 @@ class ReplayedPolicy(Protocol):
 
     @property
     def known(self) -> bool:
-        """Whether all that its target of this tick depends on is known from the recording."""
+        """Whether it remembers as much as it would after as many ticks of its own."""
 
-    def begin(self, tick: RecordedTick) -> None:
-        """Begin clean: the past before this tick does not matter."""
+    def begin(self) -> None:
+        """Note that a run begins, clean."""
 
-    def join(self, tick: RecordedTick) -> bool:
-        """Begin in the middle of a run, before this tick; return whether that is possible."""
+    def restored(self, *, whole: bool) -> None:
+        """Note that the controller goes on from a recorded state.
+
+        Args:
+            whole: Whether what the policy remembers was part of it; else it is clean.
+        """
 
     def sense(self, tick: RecordedTick) -> None:
         """Take in what was sampled beside the state, and prepare the model's answers."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from policy_core.control_state import ControlState
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import F64, Mode, Tensor
 from policy_inference.flight.ring import InferenceResult
@@ -67,6 +68,7 @@ class RecordedTick:
         command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
         command_mode: Mode of the command. Not that of the tick only where an e-stop came between
             the tick and its publishing: DAMP then.
+        goes_on_from: State of the controller before it, where that was recorded.
     """
 
     number: int
@@ -92,6 +94,7 @@ class RecordedTick:
     command: F64 | None
     command_mode: Mode | None
     next_reason: str = ""
+    goes_on_from: ControlState | None = None
 
     @property
     def contradiction(self) -> tuple[str, str] | None:

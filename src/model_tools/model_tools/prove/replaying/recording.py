@@ -24,9 +24,10 @@ from model_tools.prove.replaying.recorded_ticks import (
     time_ns,
 )
 from policy_core.bundle.state_fields import STATE_TOPICS
+from policy_core.control_state import ControlState
 from policy_core.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
-from policy_inference.flight.tick_messages import INFERENCE, SHADOW
+from policy_inference.flight.tick_messages import INFERENCE, SHADOW, STATE
 from policy_inference.messages.readers import message_types
 
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
@@ -108,6 +109,12 @@ class FlightRecording:
         self.info = self._info(first)
         self.names = self._sensed_topics()
         self._results = self._named("chunk_inference", (INFERENCE,))
+        self._states = self._named("control_state", (STATE,))
+        if not self._states:
+            raise ToolError(
+                f"{path}: expected states of the controller ({STATE}), at which a replay begins, "
+                "found none; replay it with the version that recorded it"
+            )
 
     @property
     def count(self) -> int:
@@ -137,6 +144,28 @@ class FlightRecording:
                 mode=self._mode(message),
                 reason=message.reason,
             )
+
+    def states(self) -> Iterator[tuple[int, int]]:
+        """Yield number and log time (ns) of each tick before which the state is recorded.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        for topic in self._states:
+            for log_ns, message in self._bag.messages(topic):
+                yield int(message.tick), log_ns
+
+    def state_before(self, from_s: float) -> int:
+        """Return the number of the last tick up to a time (since the first) with a state.
+
+        Raises:
+            ToolError: There is none, or the recording is broken.
+        """
+        until_ns = self.start_ns + round(from_s * 1e9)
+        found = [number for number, log_ns in self.states() if log_ns <= until_ns]
+        if not found:
+            raise ToolError(f"{self.path}: expected a state within {from_s:g} s, found none")
+        return found[-1]
 
     def results(self) -> Iterator[InferenceResult]:
         """Yield the results of the inferences of a chunk policy, in their order.
@@ -173,17 +202,20 @@ class FlightRecording:
                     inferences=tuple(inferences.get(int(message.tick), ())),
                 )
 
-    def ticks(self) -> Iterator[RecordedTick]:
+    def ticks(self, first: int = 0) -> Iterator[RecordedTick]:
         """Yield the ticks in their order, up to where another bundle or back end was loaded.
+
+        Args:
+            first: Number of the first one.
 
         Raises:
             ToolError: The recording is broken, or its ticks are not in order.
         """
-        for tick, after in pairwise(chain(self._ticks(), [None])):
+        for tick, after in pairwise(chain(self._ticks(first), [None])):
             assert tick is not None
             yield tick if after is None else replace(tick, next_reason=after.reason)
 
-    def _ticks(self) -> Iterator[RecordedTick]:
+    def _ticks(self, first: int) -> Iterator[RecordedTick]:
         before = -1
         # By themselves: a command belongs to the tick whose stamp it has, wherever it was logged.
         commands = CommandLog(
@@ -207,8 +239,9 @@ class FlightRecording:
                         f"{self.path}: expected ticks in their order, found {message.tick} after "
                         f"{before}; the clock of the recording went back there"
                     )
-                before = message.tick
-                yield self._tick(message, group, next(sent[stamp]))
+                before, command = message.tick, next(sent[stamp])
+                if message.tick >= first:
+                    yield self._tick(message, group, command)
 
     def _require_results_of(self, group: _Group) -> None:
         numbers = {message.tick for message in group.ticks}
@@ -229,7 +262,7 @@ class FlightRecording:
         """Yield messages of the same time in the log, which is that of the tick."""
         group = _Group()
         for log_ns, topic, message in self._bag.all_messages(
-            [self._tick_topic, self._info_topic, *self._results, *self.names]
+            [self._tick_topic, self._info_topic, *self._results, *self._states, *self.names]
         ):
             if log_ns != group.log_ns:
                 yield group
@@ -240,6 +273,8 @@ class FlightRecording:
                 group.infos.append(message)
             elif topic in self._results:
                 group.results.append(message)
+            elif topic in self._states:
+                group.states[int(message.tick)] = message
             else:
                 group.messages[self.names[topic]] = message
         yield group
@@ -293,10 +328,20 @@ class FlightRecording:
             alone=len(group.ticks) == 1,
             command=self._command(message, command),
             command_mode=None if command is None else self._mode(command),
+            goes_on_from=self._state(message, group.states.get(int(message.tick))),
         )
         if problem := tick.contradiction:
             raise self._problem(message, *problem)
         return tick
+
+    def _state(self, tick: Any, message: Any) -> ControlState | None:
+        if message is None:
+            return None
+        arrays = [*self._tensors(tick, message.arrays).values()]
+        try:
+            return ControlState.decoded(message.values, arrays)
+        except ValueError as error:
+            raise self._problem(tick, "a state of the controller", str(error)) from error
 
     def _result(self, tick: Any, message: Any) -> InferenceResult:
         if message.steps and len(message.data) % message.steps:
@@ -431,6 +476,7 @@ class _Group:
     ticks: list[Any] = field(default_factory=list)
     infos: list[Any] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
+    states: dict[int, Any] = field(default_factory=dict)
 
 
 def _what_ran(info: Info) -> tuple[object, ...]:

@@ -151,7 +151,11 @@ class ReplayedFlight:
 
 
 def replay(
-    path: Path, given: Path | None, backends: str, options: Mapping[str, Mapping[str, str]]
+    path: Path,
+    given: Path | None,
+    backends: str,
+    options: Mapping[str, Mapping[str, str]],
+    from_s: float = 0.0,
 ) -> ReplayedFlight:
     """Run a recording through the bundle that it names, or a given one.
 
@@ -160,6 +164,8 @@ def replay(
         given: Another bundle: its folder, or the name of an installed one.
         backends: Back ends in order of preference, comma-separated; empty for the recorded one.
         options: Options of back ends, by name.
+        from_s: Time since the first tick at which to begin: at the last state of the controller
+            that was recorded before.
 
     Raises:
         PolicyError: The recording or the bundle cannot be used.
@@ -190,7 +196,7 @@ def replay(
             again = _set_again(recording, bundle, limits, backends, options, opened)
         else:
             again = _joints_again(recording, contract, bundle, limits, backends, options, opened)
-        for tick in recording.ticks():
+        for tick in recording.ticks(recording.state_before(from_s)):
             again.replayer.step(tick)
             log.add(tick)
     return ReplayedFlight(
@@ -280,8 +286,7 @@ def _joints_again(
         info,
         policy,
         STAGES,
-        # In the middle of a run the pose that the policy took over from is not known to the bit.
-        _ROUNDING if judgement is Judgement.LIMITS else {COMMAND: _ARITHMETIC},
+        _ROUNDING if judgement is Judgement.LIMITS else {},
         outputs,
         seeded=seeded,
     )

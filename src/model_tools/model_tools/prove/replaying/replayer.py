@@ -13,7 +13,7 @@ from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded, command_names, state_names
 from model_tools.prove.replaying.recorded_policy import RecordedClock, ReplayedPolicy
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick, rule_of
-from model_tools.prove.replaying.robot import ReplayedRobot, beginning, begins_afresh
+from model_tools.prove.replaying.robot import ReplayedRobot
 from model_tools.prove.replaying.stages import (
     COMMAND,
     GUARD,
@@ -46,11 +46,10 @@ _CHANGES = (
 class Replayer:
     """Replays one recording; call `step` with its ticks in their order.
 
-    The controller computes each tick from the recorded state, from its own past, and from what the
-    recording says that the model answered. Where it departs from the recorded mode, and after
-    ticks that are missing, a new controller begins at the next tick whose past the recording says;
-    until then nothing but the state is judged. What a policy remembers from before that tick is
-    not known: `ReplayedPolicy` says when it is.
+    The controller goes on from the state that was recorded before the first tick, and computes each
+    tick from the recorded messages, from its own past, and from what the recording says that the
+    model answered. Where it departs from the recorded mode, and after ticks that are missing, a new
+    one goes on from the next recorded state; until then nothing but the state is judged.
 
     Attributes:
         joints: The recording's joints.
@@ -107,18 +106,20 @@ class Replayer:
         }
         self.outputs, self.targets = outputs, StageCourse()
         self.rules, self.dropped = Counter[str](), Counter[str]()
-        self._on_fault = OnFault(contract.safety.on_fault)
         timed = [name for name, entry in inputs.items() if entry.timeout_ns is not None]
         required = {field for name in timed for field in _fields(name)}
         self.coverage = ReplayCoverage(
-            required & {*self._recorded.fields}, self._on_fault, self.stages.keys()
+            required & {*self._recorded.fields},
+            OnFault(contract.safety.on_fault),
+            self.stages.keys(),
         )
-        self._robot, self._joined = self._new(None), False
+        self._seeded = seeded
+        self._robot, self._joined = self._new(), False
         self._before: RecordedTick | None = None
         self._began_ns = 0
 
-    def _new(self, before: ReplayedRobot | None) -> ReplayedRobot:
-        return ReplayedRobot(self._body, self._recorded, self._make, before)
+    def _new(self) -> ReplayedRobot:
+        return ReplayedRobot(self._body, self._recorded, self._make)
 
     @property
     def policy(self) -> ReplayedPolicy:
@@ -135,12 +136,13 @@ class Replayer:
         before = self._before
         if before is None:
             self._began_ns = tick.time_ns
-            self._joined = begins_afresh(tick, self._on_fault)
         elif tick.number != before.number + 1:
             self.coverage.lose(tick.number - before.number - 1, before, tick)
-            self._robot, self._joined = self._new(None), False
+            self._robot, self._joined = self._new(), False
             before = None
-        self._joined = self._joined or self._begin(tick, before)
+        if tick.goes_on_from is not None and not self._joined:
+            self._robot, self._joined = self._new(), True
+            self._robot.go_on_from(tick, whole=self._seeded)
         stages = TickStages(self.stages, tick, (tick.time_ns - self._began_ns) * 1e-9)
         unsensed = self._drive(tick, before, stages)
         if tick.ran and tick.target is None:
@@ -151,28 +153,17 @@ class Replayer:
             judged.append(INPUTS)  # there is nothing to judge
         self.coverage.add(tick, judged, unsensed)
 
-    def _begin(self, tick: RecordedTick, before: RecordedTick | None) -> bool:
-        """Begin at a tick with a new controller, where the recording says how."""
-        mode = beginning(tick, before, self._on_fault)
-        if mode is None:
-            return False
-        robot = self._new(self._robot)
-        if not robot.begin_at(tick, mode):
-            return False
-        self._robot = robot
-        return True
-
     def _drive(
         self, tick: RecordedTick, before: RecordedTick | None, stages: TickStages
     ) -> list[str]:
         """Drive the robot through a tick; return the state's fields that no message said."""
         robot = self._robot
-        # Before the first tick nothing was known on which a request could have been granted.
-        is_first = tick.number == 0
-        if self._joined and not is_first:
+        # Before the first messages no request can have been granted.
+        senses_first = not robot.has_sensed
+        if self._joined and not senses_first:
             robot.ask(tick)
         robot.sense(tick, before)
-        if self._joined and is_first:
+        if self._joined and senses_first:
             robot.ask(tick)
         if not self._joined:
             robot.compute_state(tick)
@@ -186,14 +177,12 @@ class Replayer:
         self.rules.update({name: count for name, count in changed.items() if count})
         unsensed = self._judge_state(tick, stages)
         robot.policy.judge(tick, stages)
-        if self._judge_mode(tick, stages):
+        self._joined = self._judge_mode(tick, stages)
+        if self._joined:
             self._judge_target(tick, stages)
             self._judge_command(tick, stages)
-            # From DAMP on, the recorded command says what is held.
-            self._joined = robot.policy.known or tick.mode is not Mode.DAMP
         else:
             stages.skip(*[TARGET] if tick.target is not None else [], COMMAND)
-            self._joined = False
         robot.policy.end(tick)
         return unsensed
 
@@ -220,7 +209,7 @@ class Replayer:
         names = robot.seen | silent if tick.alone else ()
         sensed = {field for name in names for field in _fields(name)}
         measured = {field for name in robot.controller.inputs for field in _fields(name)}
-        own = robot.policy.own_fields(tick, sensed)
+        own = robot.policy.own_fields(tick, sensed) if self._joined else ()
         for field in self._recorded.fields:
             known[self._slices[field]] = field in (sensed if field in measured else own)
         if known.any():
@@ -234,9 +223,6 @@ class Replayer:
     def _judge_mode(self, tick: RecordedTick, stages: TickStages) -> bool:
         """Compare mode and rule; return whether they are as recorded."""
         robot = self._robot
-        if not robot.settled:
-            stages.skip(GUARD)
-            return True
         mode, reason = robot.controller.latest_tick.mode, robot.controller.latest_tick.reason
         faulty = tick.reason and mode is Mode.DAMP
         same = mode is tick.mode and not (faulty and rule_of(reason) is not tick.rule)

@@ -13,37 +13,34 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded
 from model_tools.prove.replaying.recorded_policy import RecordedClock, ReplayedPolicy
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from policy_core.bundle.body import Body
 from policy_core.bundle.state_fields import COMMAND, JOINT_STATES, velocity_of
-from policy_core.control.controller import ControllerState
 from policy_core.errors import RefusedError, RobotError
 from policy_core.guard.bounds import Rule
-from policy_core.interfaces import F64, JointTargets, Mode, OnFault
+from policy_core.interfaces import F64, JointTargets, Mode
 from policy_core.observation.state import StateVector
 from policy_inference.messages.readers import JointStateReader, stamp_ns, state_reader
 
 _LONG_NS = 3_600_000_000_000
 _FROM_OUTSIDE = (Rule.INTERNAL, Rule.TRIAL)
 """Rules that others than the controller find broken."""
+_LATE = " ms late"
 _ROUNDING_NS = 1_000
 """Ages are recorded in seconds."""
 
 
 class ReplayedRobot:
-    """A controller from the first tick that it can begin at; make a new one to begin again.
+    """A controller that goes on from a recorded state; make a new one to begin again.
 
     Attributes:
         policy, controller: The real ones.
         targets: What it commanded last.
         refused: Why it refused a request that was granted on the robot; empty where it did not.
         seen: Inputs of which a message was read.
-        settled: Whether its mode was computed; False where only the recording says why it changed.
     """
 
     def __init__(
@@ -51,7 +48,6 @@ class ReplayedRobot:
         body: Body,
         recorded: Recorded,
         make: Callable[[RecordedClock], ReplayedPolicy],
-        before: ReplayedRobot | None = None,
     ) -> None:
         """Make a controller in DAMP.
 
@@ -59,7 +55,6 @@ class ReplayedRobot:
             body: The robot's side of the contract.
             recorded: Where the values of the recording are.
             make: Makes the policy, which remembers nothing, with its controller.
-            before: Its messages are known; None knows of no message.
         """
         self._recorded, self._period_ns = recorded, body.period_ns
         self.clock = RecordedClock()
@@ -82,53 +77,41 @@ class ReplayedRobot:
         )
         self._checked = JointStateReader(names, sampled, controller.joint_check)
         self.targets: JointTargets | None = None
-        self.refused, self.settled = "", True
+        self.refused = ""
         self.seen = set[str]()
-        self._held_late = self._clips_known = False
+        self._held_late = False
         controller.start()
-        if before is not None:
-            self._continue_from(before)
 
-    def _continue_from(self, before: ReplayedRobot) -> None:
-        controller, old = self.controller, before.controller
-        self.seen = before.seen
-        controller.state.continue_from(old.state)
-        controller.command.continue_from(old.command)
-        controller.joint_check.continue_from(old.joint_check)
-        for name, entry in controller.inputs.items():
-            entry.continue_from(old.inputs[name])
+    def go_on_from(self, tick: RecordedTick, *, whole: bool) -> None:
+        """Begin before a tick, where the robot's controller had come to.
 
-    def begin_at(self, tick: RecordedTick, mode: Mode) -> bool:
-        """Begin before a tick, in the mode of `beginning`; return whether that is possible."""
-        if mode is Mode.RUN and not self.policy.join(tick):
-            return False
-        self._take_over(tick, mode, tick.time_ns - self._period_ns)
-        if tick.requests:
-            # They were granted, by a state and ages that the tick nearly has.
-            self._recorded.write(tick, self.policy.state.flat)
-            for entry in self.controller.inputs.values():
-                entry.accept(tick.time_ns)
-        if mode is Mode.DAMP:
-            reason = tick.reason.partition(": ")[2]
-            if tick.rule is Rule.ESTOP:
-                self.controller.estop(reason)
-            elif tick.rule not in (None, Rule.DRIVER):
-                self.controller.fault(tick.rule, reason)
-        return True
+        Args:
+            tick: Has the state of that controller.
+            whole: Whether what the policy remembered is taken too.
 
-    def _take_over(self, tick: RecordedTick, mode: Mode, time_ns: int) -> None:
-        """Go on from what a tick says."""
-        recorded = self._recorded
-        self.controller.begin_at(
-            ControllerState(
-                mode=mode,
-                time_ns=time_ns,
-                measured=recorded.joint_pos(tick),
-                commanded=recorded.command(tick) if tick.mode is mode else None,
-                target=recorded.target(tick),
-                blend=tick.blend,
-            )
-        )
+        Raises:
+            ToolError: The state is that of another policy, or of other joints.
+        """
+        state = tick.goes_on_from
+        assert state is not None
+        try:
+            if whole:
+                self.controller.go_on_from(state)
+            else:
+                self.controller.follow(self._recorded.in_order(state))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ToolError(
+                f"{self._recorded.policy}: tick {tick.number}: expected a state of its controller, "
+                f"found another one: {error!r}"
+            ) from error
+        self._held_late = str(state.tree["reason"]).endswith(_LATE)
+        self.policy.restored(whole=whole)
+
+    @property
+    def has_sensed(self) -> bool:
+        """Whether a message of each input has come that the robot needs."""
+        inputs = self.controller.inputs.values()
+        return all(each.measured_ns is not None for each in inputs if each.timeout_ns is not None)
 
     def ask(self, tick: RecordedTick) -> None:
         """Ask for what was granted before a tick, at the recorded times."""
@@ -142,8 +125,7 @@ class ReplayedRobot:
                     controller.reset()
                 elif name == "run":
                     controller.run()
-                    self.policy.begin(tick)
-                    self._clips_known = True
+                    self.policy.begin()
                 else:
                     {
                         "stand": controller.stand,
@@ -222,18 +204,9 @@ class ReplayedRobot:
         deadline_ns = tick.time_ns + self._period_ns
         clock.late_ns = self._late_ns(tick, deadline_ns)
         self.policy.state.begin_tick(lambda flat: self._write_state(tick, flat))
-        self.targets, self.settled = controller.tick(tick.time_ns, deadline_ns), True
-        run = controller.latest_tick
-        if tick.target is not None and tick.mode is Mode.RUN and not self.policy.known:
-            self._take_over(tick, Mode.RUN, tick.time_ns)
-        if tick.rule is Rule.CLIPPED_TOO_LONG and not self._clips_known:
-            # Since when the guard has clipped is not known, but that it had for long.
-            controller.fault(Rule.CLIPPED_TOO_LONG, tick.reason.partition(": ")[2])
-            self.targets, self.settled = controller.safe_targets(), False
-        elif tick.command_mode is Mode.DAMP and tick.mode is not Mode.DAMP:
+        self.targets = controller.tick(tick.time_ns, deadline_ns)
+        if tick.command_mode is Mode.DAMP and tick.mode is not Mode.DAMP:
             self.targets = controller.estop("pressed before the command was sent")
-        if self.policy.known and run.taken and run.clipped_ticks == 0:
-            self._clips_known = True
 
     def _write_state(self, tick: RecordedTick, flat: F64) -> None:
         """Write the recorded state; raise where the observation needs what was not recorded."""
@@ -252,7 +225,7 @@ class ReplayedRobot:
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:
         """Return the time at which the policy was ready, where that was after its deadline."""
         if tick.reason:
-            self._held_late = tick.reason.endswith(" ms late")
+            self._held_late = tick.reason.endswith(_LATE)
         if tick.mode not in (Mode.HOLD, Mode.DAMP):
             return None
         too_long = tick.rule is Rule.HELD_TOO_LONG
@@ -281,37 +254,6 @@ class ReplayedRobot:
         elif rule is Rule.DRIVER:
             controller.driver_stopped(reason.partition(": ")[2])
         return None
-
-
-def beginning(tick: RecordedTick, before: RecordedTick | None, on_fault: OnFault) -> Mode | None:
-    """Return the mode before a tick at which a controller can begin; None where it cannot.
-
-    Args:
-        tick: It, with requests that can be asked for then.
-        before: The tick before it; None where that is not known.
-        on_fault: What the policy commands in DAMP.
-    """
-    if tick.requests:
-        return Mode.READY if [name for name, _ in tick.requests] == ["run"] else None
-    if tick.mode in (Mode.READY, Mode.RUN):
-        return tick.mode
-    if tick.mode is not Mode.DAMP:
-        return None
-    if on_fault is not OnFault.HOLD_MEASURED or tick.command is None:
-        return Mode.DAMP
-    # On the way to the pose that is to be held, nothing says where that is.
-    rests = before and before.command is not None and np.array_equal(before.command, tick.command)
-    return Mode.DAMP if rests else None
-
-
-def begins_afresh(tick: RecordedTick, on_fault: OnFault) -> bool:
-    """Return whether this is the first tick since the node was activated, with nothing before."""
-    if tick.number != 0:
-        return False
-    if tick.requests:
-        return True
-    held = on_fault is OnFault.HOLD_MEASURED and tick.command is not None
-    return tick.mode is Mode.DAMP and not held
 
 
 def _was_taken(name: str, tick: RecordedTick, before: RecordedTick | None) -> bool:

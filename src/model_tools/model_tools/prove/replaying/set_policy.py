@@ -42,8 +42,7 @@ class RecordedSetPolicy:
     """A policy set on a recording.
 
     Each model is given what is observed here, and goes on with its recorded answer, so that no
-    difference grows. Requests and switches are the recorded ones. A set is replayed from the begin
-    of a run: which state commands, and what its members remember, is not in a tick.
+    difference grows. Requests and switches are the recorded ones.
     """
 
     outside = ()
@@ -101,12 +100,13 @@ class RecordedSetPolicy:
         found[f"{member}.{tensor}"] = array
         self._names[f"{member}.{tensor}"] = [f"{member}.{each}" for each in names]
 
-    def begin(self, tick: RecordedTick) -> None:
-        """Begin clean."""
+    def begin(self) -> None:
+        """Do nothing: a run begins clean by itself."""
 
-    def join(self, tick: RecordedTick) -> bool:
-        """Refuse to begin in the middle of a run."""
-        return False
+    def restored(self, *, whole: bool) -> None:
+        """Know of no tensor: those of a tick are there once a model has run in it."""
+        self._given.clear()
+        self._answered.clear()
 
     def sense(self, tick: RecordedTick) -> None:
         """Prepare the runs of the models.

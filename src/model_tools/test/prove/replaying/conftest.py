@@ -23,7 +23,7 @@ def tiny_policy(tmp_path: Path) -> JointBundle:
 @pytest.fixture
 def flown(tmp_path: Path, tiny_policy: JointBundle) -> Path:
     """Return a recording of a policy that stands up and runs for 30 ticks, 81 in all."""
-    flight = SmallFlight(tiny_policy)
+    flight = SmallFlight(tiny_policy, state_every=1000)
     flight.stand_and_run(30)
     return flight.save(tmp_path / "flown")
 

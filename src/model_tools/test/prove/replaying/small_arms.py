@@ -68,13 +68,19 @@ class ArmFlight:
     """
 
     def __init__(
-        self, tiny_policy: ChunkBundle, *, facts: Mapping[str, str] | None = None, **settings: Any
+        self,
+        tiny_policy: ChunkBundle,
+        *,
+        facts: Mapping[str, str] | None = None,
+        state_every: int = 1,
+        **settings: Any,
     ) -> None:
         """Stand still.
 
         Args:
             bundle: Of the policy.
             facts: More settings that the recording states.
+            state_every: So many ticks lie between two states of the controller.
             settings: How chunks are executed, where not as usual.
         """
         chosen = {"simulated_latency_s": 0.07, "fade_s": 0.1, **settings}
@@ -101,7 +107,7 @@ class ArmFlight:
             [JOINT_STATES, *([_LEADER_TOPIC] if self._leads else [])],
             settings={**settings_of(limits, backend, chunks=self.settings), **(facts or {})},
         )
-        self.ring = Ring(self.controller, self.tap, 2000)
+        self.ring = Ring(self.controller, self.tap, 2000, state_every)
         self.tap.show(self.ring)
         names = contract.joints.on_robot()
         self._order = [names.index(name) for name in ORDER]
@@ -114,6 +120,7 @@ class ArmFlight:
         self.observe: Callable[[int], tuple[ShadowAnswer, ...]] = lambda tick: ()
         """Shown each tick by its number, before it is recorded; returns the answers of a shadow."""
         self.controller.start()
+        self.ring.restart()
 
     def _clock(self) -> int:
         return self.clock_ns

@@ -41,7 +41,10 @@ class SmallFlight:
     """A robot with two joints that swing, and its controller; every tick is recorded."""
 
     def __init__(
-        self, tiny_policy: JointBundle | SetBundle, stricter_limits: StricterLimits | None = None
+        self,
+        tiny_policy: JointBundle | SetBundle,
+        stricter_limits: StricterLimits | None = None,
+        state_every: int = 1,
     ) -> None:
         self.clock_ns, self.now_ns = START_NS, START_NS
         limits = limits_in_force(tiny_policy.contract, stricter_limits or StricterLimits())
@@ -52,8 +55,9 @@ class SmallFlight:
         self._flight = flight_of(
             tiny_policy, backend, self.controller, TOPICS, settings=settings_of(limits, backend)
         )
-        self._ring = Ring(self.controller, tap, 1000)
+        self._ring = Ring(self.controller, tap, 1000, state_every)
         tap.show(self._ring)
+        self._ring.restart()
         names = tiny_policy.contract.joints.on_robot()
         self._readers = {
             name: state_reader(name, names, self.controller.state)

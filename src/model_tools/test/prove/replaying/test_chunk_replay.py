@@ -24,7 +24,7 @@ from testkit.wording import check_wording, lines_with, refusal
 from ...tiny_bundle import make_bundle
 from .small_arms import SETTINGS, ArmFlight, arm_bundle
 from .small_flights import added, elsewhere, remade, rewritten
-from .small_policies import alike, counts_of, differing, first_difference
+from .small_policies import alike, alike_from_every_state, counts_of, differing, first_difference
 
 
 @pytest.mark.parametrize("how", SETTINGS)
@@ -115,26 +115,12 @@ def test_a_recording_that_begins_while_a_person_drives_is_judged_after_the_way_b
     assert found.replayer.stages["target"].judged > 3
 
 
-@pytest.mark.parametrize(
-    "how", [name for name in SETTINGS if name not in ("realigned", "fewer steps")]
-)
-@pytest.mark.parametrize("left", [35, 50, 61])
-def test_a_recording_from_the_middle_of_a_run_is_judged_once_its_chunks_are_known(
-    tmp_path: Path, tiny_arm: ChunkBundle, how: str, left: int
+@pytest.mark.parametrize("how", SETTINGS)
+def test_a_recording_is_computed_again_from_each_of_its_states(
+    tmp_path: Path, tiny_arm: ChunkBundle, how: str
 ) -> None:
-    flight = ArmFlight(tiny_arm, **SETTINGS[how]).runs(90)
-    found = alike(flight.save(tmp_path / "flown", flight.ticks - left))
-    assert found.replayer.stages["target"].judged > 3
-
-
-def test_chunks_that_come_before_a_fade_ends_are_not_known_from_the_middle_of_a_run(
-    tmp_path: Path, tiny_arm: ChunkBundle
-) -> None:
-    flight = ArmFlight(tiny_arm, **SETTINGS["fewer steps"]).runs(90)
-    found = replay(flight.save(tmp_path / "flown", flight.ticks - 50), None, "", {})
-    assert not found
-    assert not differing(found)
-    check_wording(*found.unproven)
+    flight = ArmFlight(tiny_arm, state_every=23, **SETTINGS[how]).runs(90)
+    alike_from_every_state(flight.save(tmp_path / "flown"))
 
 
 @pytest.mark.parametrize("mode", [Mode.DAMP, Mode.STAND, Mode.READY])

@@ -32,8 +32,8 @@ def later(command: Any) -> Any:
         ("joint_command", lambda _: None, (0, 81)),
         ("joint_command", later, (0, 81)),
         ("joint_states", lambda _: None, (81, 0)),
-        ("policy_tick", lambda tick: None if tick.tick % 2 else tick, (2, 39)),
-        ("policy_tick", lambda tick: None if 58 <= tick.tick < 78 else tick, (60, 1)),
+        ("policy_tick", lambda tick: None if tick.tick % 2 else tick, (3, 38)),
+        ("policy_tick", lambda tick: None if 58 <= tick.tick < 78 else tick, (58, 3)),
     ],
     ids=["no commands", "other stamps", "no sensors", "every second tick", "10 of 30 ticks"],
 )
@@ -59,7 +59,7 @@ def test_a_command_belongs_to_the_tick_of_its_stamp_wherever_it_was_logged(
 def test_without_any_tick_of_a_run_no_report_says_that_the_policy_did_not_run(
     tmp_path: Path, tiny_policy: JointBundle
 ) -> None:
-    flight = SmallFlight(tiny_policy)
+    flight = SmallFlight(tiny_policy, state_every=1000)
     flight.stand_and_run(10)
     flight.controller.damp()
     flight.go_on(30)

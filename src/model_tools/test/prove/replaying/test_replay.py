@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A replay gives the recorded commands again, as far as their past is known."""
+"""A replay gives the recorded commands again, from each recorded state on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,24 @@ from testkit.wording import check_wording
 
 from ...tiny_bundle import make_bundle
 from .small_flights import SmallFlight, elsewhere, remade
-from .small_policies import SEEING, alike, counts_of, differing, reworded, seeing
+from .small_policies import (
+    SEEING,
+    alike,
+    alike_from_every_state,
+    counts_of,
+    differing,
+    reworded,
+    seeing,
+)
 
 
 @pytest.mark.parametrize("sees", SEEING)
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_a_recording_is_computed_again_bit_for_bit_as_far_as_its_past_is_known(
+def test_a_recording_is_computed_again_bit_for_bit_from_each_of_its_states(
     tmp_path: Path, sees: str, recurrent: bool
 ) -> None:
-    flight = SmallFlight(seeing(tmp_path / "tiny", SEEING[sees], recurrent=recurrent))
+    tiny = seeing(tmp_path / "tiny", SEEING[sees], recurrent=recurrent)
+    flight = SmallFlight(tiny, state_every=17)
     flight.tick(velocity=(0.5, 0.0, -3.0))
     flight.stand_and_run(30)
     every = flight.ticks
@@ -40,12 +49,7 @@ def test_a_recording_is_computed_again_bit_for_bit_as_far_as_its_past_is_known(
         **ran,
     }
 
-    cut = alike(flight.save(tmp_path / "cut", every - 10))
-    expected = dict.fromkeys(("state", "inputs", "outputs", "guard"), (10, 0))
-    expected |= dict.fromkeys(("target", "command"), (9, 1))
-    if "history" in sees:
-        expected["inputs"] = (9, 1) if recurrent else (8, 2)
-    assert counts_of(cut) == expected
+    alike_from_every_state(tmp_path / "whole")
 
 
 def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
@@ -81,36 +85,23 @@ def test_standing_up_through_other_poses_is_computed_again(tmp_path: Path) -> No
 
 def test_an_output_that_the_next_tick_observes_is_computed_again(tmp_path: Path) -> None:
     terms = "{terms: [{term: joint_pos}, {term: last_output, output: h_out}, {term: last_action}]}"
-    flight = SmallFlight(seeing(tmp_path / "tiny", terms, recurrent=True))
+    flight = SmallFlight(seeing(tmp_path / "tiny", terms, recurrent=True), state_every=23)
     flight.stand_and_run(30)
-    for first in (0, flight.ticks - 10):
-        found = alike(flight.save(tmp_path / f"from {first}", first))
-    assert counts_of(found)["inputs"] == (10, 0)
-
-
-def test_a_command_while_the_policy_takes_over_is_judged_wherever_the_recording_begins(
-    tmp_path: Path, tiny_policy: JointBundle
-) -> None:
-    flight = SmallFlight(tiny_policy)
-    flight.stand_and_run(20)
-    begin = flight.ticks - 20
-    cut = alike(flight.save(tmp_path / "cut", begin + 2))
-    # blend_s is 0.2, and the policy began one tick before its first: six of nine are judged.
-    assert counts_of(cut)["command"] == (17, 1)
-    whole = alike(flight.save(tmp_path / "whole", begin - 1))
-    assert counts_of(whole)["command"] == (21, 0)
+    alike_from_every_state(flight.save(tmp_path / "flown"))
 
 
 def test_holding_and_late_answers_are_computed_again(
     tmp_path: Path, tiny_policy: JointBundle
 ) -> None:
-    flight = SmallFlight(tiny_policy)
+    flight = SmallFlight(tiny_policy, state_every=11)
     flight.stand_and_run(20)
     flight.go_on(5, silent=True)  # from the third on, the state is too old
     flight.go_on(5)
     flight.tick(late=True)
     flight.go_on(5)
-    found = alike(flight.save(tmp_path / "flown"))
+    flown = flight.save(tmp_path / "flown")
+    alike_from_every_state(flown)
+    found = alike(flown)
     assert dict(found.replayer.dropped) == {"inference_late": 1}
     modes = [edge.mode.name for edge in found.flight.edges]
     assert modes == ["DAMP", "STAND", "READY", "RUN", "HOLD", "RUN", "HOLD", "RUN"]
@@ -160,15 +151,14 @@ def test_bounds_that_act_and_every_kind_of_command_are_computed_again(
         "safety:",
         "nominal: {source: a test, ticks: 1, target_step: 0.02, effort_demand: 5.0}\nsafety:",
     )
-    flight = SmallFlight(load_bundle(folder, kind=JointBundle))
+    flight = SmallFlight(load_bundle(folder, kind=JointBundle), state_every=19)
     flight.stand_and_run(8)
     whole = alike(flight.save(tmp_path / "whole"))
     assert whole.replayer.rules["target_step"] > 1
     flight.go_on(40)  # clipped for too long on the way
     assert flight.controller.mode is Mode.DAMP
-    for name, first in (("both", 0), ("middle", 57)):
-        found = alike(flight.save(tmp_path / name, first))
-        assert found.replayer.stages["command"].judged > 0
+    flown = flight.save(tmp_path / "flown")
+    alike_from_every_state(flown)
 
 
 def test_a_recording_in_which_the_policy_did_not_run_says_so_on_every_machine(
@@ -222,21 +212,6 @@ def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
     assert replay(cut, None, "", {})
 
 
-@pytest.mark.parametrize("first", ["standing up", "holding"])
-def test_a_recording_that_begins_in_a_motion_is_judged_from_its_end_on(
-    tmp_path: Path, tiny_policy: JointBundle, first: str
-) -> None:
-    flight = SmallFlight(tiny_policy)
-    flight.stand_and_run(10)
-    flight.go_on(4, silent=True)  # HOLD from the third on
-    held = flight.ticks - 1
-    flight.go_on(20)
-    begin = {"standing up": 20, "holding": held}[first]
-    found = alike(flight.save(tmp_path / "flown", begin))
-    skipped = {"standing up": 50 - begin, "holding": 2}[first]
-    assert counts_of(found)["command"] == (flight.ticks - begin - skipped, skipped)
-
-
 def test_a_motion_that_begins_at_what_was_held_is_computed_again(tmp_path: Path) -> None:
     folder = reworded(seeing(tmp_path / "tiny").path, "on_fault: damp", "on_fault: hold_measured")
     flight = SmallFlight(load_bundle(folder, kind=JointBundle))
@@ -261,7 +236,8 @@ def test_a_second_run_begins_clean(tmp_path: Path) -> None:
 def test_missing_ticks_are_counted_and_what_needs_them_is_not_judged(
     tmp_path: Path, recurrent: bool
 ) -> None:
-    flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["history"], recurrent=recurrent))
+    tiny = seeing(tmp_path / "tiny", SEEING["history"], recurrent=recurrent)
+    flight = SmallFlight(tiny, state_every=5)
     flight.stand_and_run(30)
     last = flight.ticks - 10
 
@@ -272,5 +248,5 @@ def test_missing_ticks_are_counted_and_what_needs_them_is_not_judged(
     )
     found = alike(path)
     assert found.replayer.coverage.lost == 3
-    assert counts_of(found)["target"] == (26, 1)
-    assert counts_of(found)["inputs"] == ((26, 1) if recurrent else (25, 2))
+    # Nothing but the state is judged up to the next state of the controller.
+    assert counts_of(found)["target"] == counts_of(found)["inputs"] == (24, 3)

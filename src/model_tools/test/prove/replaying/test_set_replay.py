@@ -28,7 +28,7 @@ from policy_inference.flight.tap import SetTap, Tap
 
 from ...tiny_bundle import make_bundle
 from .small_flights import SmallFlight
-from .small_policies import alike
+from .small_policies import alike, alike_from_every_state
 
 BLEND_TICKS = 10
 
@@ -112,7 +112,7 @@ def small_set(folder: Path, fallback: str | None) -> SetBundle:
 def test_a_replay_goes_on_without_the_member_that_was_late_in_a_blend(
     tmp_path: Path, late: str, fallbacks: int, after: int, fallback: str | None
 ) -> None:
-    flight = SmallSetFlight(small_set(tmp_path, fallback))
+    flight = SmallSetFlight(small_set(tmp_path, fallback), state_every=6)
     flight.stand_and_run()
     flight.requests.switch("crouch")
     flight.go_on(after)
@@ -121,5 +121,7 @@ def test_a_replay_goes_on_without_the_member_that_was_late_in_a_blend(
     flight.go_on(2 * BLEND_TICKS)
     assert flight.policy_set.report.fallbacks == (fallbacks if fallback else 0)
 
-    found = alike(flight.save(tmp_path / "flown"))
+    flown = flight.save(tmp_path / "flown")
+    alike_from_every_state(flown)
+    found = alike(flown)
     assert found.replayer.stages["command"].not_judged == 0

@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
 from policy_core.bundle.chunk_contract import Camera, ChunkContract
 from policy_core.bundle.state_fields import LEADER_POS
+from policy_core.control_state import Stateful, Tree
 from policy_core.errors import NoTargetError
-from policy_core.interfaces import F64
+from policy_core.interfaces import F64, U8
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import Frame
 from policy_core.observation.pairing import ObservationAssembler, RecentMessages
@@ -28,8 +30,18 @@ _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
 """So many equal frames, while a joint moves so far, are not what a camera sees."""
 
 
-class FrameBuffer:
+class FrameBuffer(Stateful):
     """Takes the frames of one camera, not decoded, and notices that they do not change."""
+
+    STATE = (
+        "_recent",
+        "_content",
+        "repeats",
+        "_changed_ns",
+        "_repeated_s",
+        "_seen_from",
+        "_moved_rad",
+    )
 
     def __init__(self, camera: Camera, recent: RecentMessages) -> None:
         """Put the frames into `recent`."""
@@ -38,8 +50,10 @@ class FrameBuffer:
         self._forget_content()
 
     def _forget_content(self) -> None:
-        self._content, self.repeats = b"", 0
-        """Of the newest frame, and how many before it were the same."""
+        self._content: U8 = np.zeros(0, np.uint8)
+        """Some of the newest frame's bytes."""
+        self.repeats = 0
+        """How many frames before it had the same."""
         self._changed_ns: int | None = None
         self._repeated_s = 0.0
         self._seen_from, self._moved_rad = np.zeros(0), 0.0
@@ -53,12 +67,17 @@ class FrameBuffer:
         """
         self._recent.add(time_ns, frame)
         pixels = np.frombuffer(frame.data, np.uint8)
-        content = pixels[:: max(1, pixels.size // _COMPARED)].tobytes()
-        self.repeats = self.repeats + 1 if content == self._content else 0
+        content = pixels[:: max(1, pixels.size // _COMPARED)].copy()
+        self.repeats = self.repeats + 1 if np.array_equal(content, self._content) else 0
         self._content = content
         if self._changed_ns is None or not self.problem:
             self._changed_ns = time_ns
         self._repeated_s = 1e-9 * (time_ns - self._changed_ns)
+
+    @property
+    def content(self) -> bytes:
+        """Bytes that, as those of a frame, are taken for a repetition of the newest one."""
+        return self._content.tobytes()
 
     def note_joints(self, joint_pos: F64) -> None:
         """Note where the joints [joints] are while the policy runs, rad."""
@@ -105,8 +124,27 @@ class Snapshot:
     earlier: tuple[Snapshot, ...] = ()
     """Those of the steps before, the oldest first, where the policy gets several observations."""
 
+    def saved(self) -> dict[str, Any]:
+        """Return a copy without the images, of which only the cameras' names are kept."""
+        return {
+            "time_ns": self.time_ns,
+            "cameras": (*self.frames,),
+            "fields": {name: values.copy() for name, values in self.fields.items()},
+            "earlier": tuple(each.saved() for each in self.earlier),
+        }
 
-class ObservationSync:
+    @staticmethod
+    def of_saved(saved: Tree) -> Snapshot:
+        """Return what was saved; its images are None."""
+        return Snapshot(
+            time_ns=saved["time_ns"],
+            frames=dict.fromkeys(saved["cameras"], cast(Frame, None)),
+            fields=dict(saved["fields"]),
+            earlier=tuple(map(Snapshot.of_saved, saved["earlier"])),
+        )
+
+
+class ObservationSync(Stateful):
     """Brings together what belongs to one time; all methods belong to the tick's thread."""
 
     def __init__(
@@ -138,9 +176,31 @@ class ObservationSync:
         self._steps = deque[tuple[int, Snapshot]](maxlen=contract.observation_steps - 1)
         """Tick's time and observation of the steps before this one."""
         self._newest: tuple[int, Snapshot] | None = None
+        self._recent = {name: recent[name] for name in self._fields.values()}
         self._measured = [
             (state[field], inputs[name], recent[name]) for field, name in self._fields.items()
         ]
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of what was sensed lately, without images."""
+        steps = (*self._steps, *filter(None, [self._newest]))
+        return {
+            "frames": {name: buffer.saved() for name, buffer in self.frames.items()},
+            "fields": {name: recent.saved() for name, recent in self._recent.items()},
+            "steps": tuple((tick_ns, sensed.saved()) for tick_ns, sensed in steps),
+            "has_newest": self._newest is not None,
+        }
+
+    def restore(self, saved: Tree) -> None:
+        """Go on with what was sensed before."""
+        for name, buffer in self.frames.items():
+            buffer.restore(saved["frames"][name])
+        for name, recent in self._recent.items():
+            recent.restore(saved["fields"][name])
+        steps = [(tick_ns, Snapshot.of_saved(each)) for tick_ns, each in saved["steps"]]
+        self._newest = steps.pop() if saved["has_newest"] else None
+        self._steps.clear()
+        self._steps.extend(steps)
 
     def record_state(self, now_ns: int) -> None:
         """Note the state of this tick, with the times at which it was measured."""

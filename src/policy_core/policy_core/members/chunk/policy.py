@@ -6,10 +6,12 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RobotError
 from policy_core.guard.bounds import FIRST_AWAITED, Rule, healthy_of
 from policy_core.interfaces import F64, JointTargets, Kind
@@ -44,9 +46,24 @@ class InferredChunk:
     tick: int
 
 
-class ChunkPolicy:
+class ChunkPolicy(Stateful):
     """Asks a worker for chunks and executes them; `reset` makes those under way void."""
 
+    STATE = (
+        "action",
+        "target",
+        "begins",
+        "tick",
+        "_queue",
+        "_delay",
+        "_ticks",
+        "_generation",
+        "_sequence",
+        "_executed",
+        "_now_ns",
+        "_took_ns",
+        "_sync",
+    )
     change = ""
 
     def __init__(
@@ -83,7 +100,7 @@ class ChunkPolicy:
         self._delay = ExecutedDelay(math.ceil(expected_s * contract.rate_hz))
         self._period_ns = contract.period_ns
         self._ticks = TickCounter(contract.period_ns)
-        self._generation, self._sequence = 0, 0
+        self._generation, self._sequence, self._took_ns = 0, 0, 0
         self._executed = deque[tuple[int, int]](maxlen=2 * contract.chunk.size)
         """Time and number of the last ticks, the oldest first, without those that were held."""
         self.target: F64 = self.action.target
@@ -100,6 +117,26 @@ class ChunkPolicy:
         self._sync.forget_steps()
         self._blind: NoTargetError | None = None
         self._failure: BackendError | RobotError | NoTargetError | None = None
+        self._under_way: Request | None = None
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of what is planned, sensed and asked for."""
+        return {
+            **super().saved(),
+            "blind": None if self._blind is None else str(self._blind),
+            "failure": _error_saved(self._failure),
+            "under_way": None if self._under_way is None else self._under_way.saved(),
+        }
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from what was saved; a chunk that was being computed is asked for again."""
+        super().restore(saved)
+        self._blind = None if saved["blind"] is None else NoTargetError(saved["blind"])
+        self._failure = _error_of(saved["failure"])
+        self._under_way = None
+        if saved["under_way"] is not None:
+            self._under_way = Request.of_saved(saved["under_way"])
+            self._worker.ask(self._under_way)
 
     def reset(self) -> None:
         """Start clean: no chunk is known, and what is being computed will be of no use."""
@@ -172,14 +209,13 @@ class ChunkPolicy:
         except NoTargetError as error:
             self._blind = error
         else:
-            self._worker.ask(
-                Request(
-                    sensed=sensed,
-                    generation=self._generation,
-                    asked_ns=self._now_ns,
-                    planned=self._planned(sensed),
-                )
+            self._under_way = Request(
+                sensed=sensed,
+                generation=self._generation,
+                asked_ns=self._now_ns,
+                planned=self._planned(sensed),
             )
+            self._worker.ask(self._under_way)
 
     def _planned(self, sensed: Snapshot) -> PlannedSteps | None:
         """Return what the chunk of an observation is to continue; None where nothing is planned."""
@@ -200,7 +236,9 @@ class ChunkPolicy:
         while (outcome := self._worker.take(self._now_ns)) is not None:
             if outcome.request.generation != self._generation:
                 continue
-            self.latency.add(outcome.ended_ns - outcome.began_ns)
+            self._under_way = None
+            self._took_ns = outcome.ended_ns - outcome.began_ns
+            self.latency.add(self._took_ns)
             if outcome.error is not None and not isinstance(outcome.error, _EXPECTED):
                 raise outcome.error
             self._failure = outcome.error
@@ -258,15 +296,34 @@ class ChunkPolicy:
             return NoTargetError(str(failure))
         if not self._executed:
             return NoTargetError(FIRST_AWAITED)
-        took_s = self.latency.summary().p50_s
         return NoTargetError(
             f"no step is left, and the next chunk is not there yet: inference "
-            f"takes {took_s * 1e3:.0f} ms"
+            f"takes {self._took_ns * 1e-6:.0f} ms"
         )
 
 
-class ChunkCommand:
+def _error_saved(
+    error: BackendError | RobotError | NoTargetError | None,
+) -> tuple[str, str] | None:
+    if error is None:
+        return None
+    return next(kind.__name__ for kind in _EXPECTED if isinstance(error, kind)), str(error)
+
+
+def _error_of(
+    saved: tuple[str, str] | None,
+) -> BackendError | RobotError | NoTargetError | None:
+    if saved is None:
+        return None
+    name, text = saved
+    return next(kind(text) for kind in _EXPECTED if kind.__name__ == name)
+
+
+class ChunkCommand(Stateful):
     """Positions [joints] in contract order, rad; joints without an action stay where they are."""
+
+    STATE = ("clipped",)
+    STATE_IN_PLACE = ("command",)
 
     def __init__(self, contract: ChunkContract) -> None:
         """Turn names into indices, once."""

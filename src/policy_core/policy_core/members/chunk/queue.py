@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64
 
 
@@ -47,14 +48,21 @@ class ChunkQueue(Protocol):
     def left(self, tick: int) -> int:
         """Return for how many ticks from this one on there are targets."""
 
+    def saved(self) -> Tree:
+        """Return a copy of what is planned."""
 
-class SynchronousQueue:
+    def restore(self, saved: Tree) -> None:
+        """Go on with what a queue of the same settings has saved."""
+
+
+class SynchronousQueue(Stateful):
     """Executes the first steps of a chunk one by one, then asks for the next: LeRobot's way.
 
     As `select_action` of LeRobot's ACTPolicy with `n_action_steps`. The next chunk is asked for
     only when none is left, so nothing can be executed while it is computed.
     """
 
+    STATE = ("_queue",)
     memory = 0
 
     def __init__(self, steps: int) -> None:
@@ -87,8 +95,10 @@ class SynchronousQueue:
         return len(self._queue)
 
 
-class _Plan(ABC):
+class _Plan(Stateful, ABC):
     """Targets of ticks that follow one another; the next chunk is asked for before they end."""
+
+    STATE = ("_plan", "_first_tick")
 
     def __init__(self, steps: int, refill_threshold: float) -> None:
         """Prepare an empty queue.
@@ -117,7 +127,7 @@ class _Plan(ABC):
         target: F64 = self._plan[max(0, tick - self._first_tick)]
         return target
 
-    def advance(self, tick: int) -> None:  # noqa: B027  # nothing to do is right for both
+    def advance(self, tick: int) -> None:  # nothing to do is right for both
         """Do nothing: ticks pass by themselves."""
 
     @abstractmethod
@@ -217,12 +227,14 @@ class RealTimeQueue(_Plan):
         return self._plan.take(ticks, axis=0, mode="clip") if len(ticks) else None
 
 
-class EnsembleQueue:
+class EnsembleQueue(Stateful):
     """Executes the weighted mean of what all chunks say of a tick, and asks for one at each tick.
 
     The weights are exp(-coefficient i), i = 0 for the oldest chunk: temporal ensembling, section
     IV of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
     """
+
+    STATE = ("_chunks",)
 
     def __init__(self, size: int, coefficient: float) -> None:
         """Prepare for chunks of this size."""
@@ -265,11 +277,13 @@ _EARLY = 0.25
 """Share of a period by which a tick may come early; it may come late by the rest."""
 
 
-class TickCounter:
+class TickCounter(Stateful):
     """Finds the tick of a time, with jitter and after ticks that were left out.
 
     Late ticks are common and early ones are not, so the earliest phase seen is the true one.
     """
+
+    STATE = ("_start_ns",)
 
     def __init__(self, period_ns: int) -> None:
         """Begin with the next time that is asked for."""

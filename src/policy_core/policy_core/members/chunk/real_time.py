@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from policy_core.control_state import Stateful
 from policy_core.interfaces import F32, F64
 
 PrefixSchedule = Literal["linear", "exp", "ones", "zeros"]
@@ -103,8 +104,10 @@ def guidance_weight(time: float, largest: float) -> np.float32:
     return np.float32(min(weight, np.float32(largest)))
 
 
-class ExecutedDelay:
+class ExecutedDelay(Stateful):
     """How many steps are executed between an observation and its chunk, as it was lately."""
+
+    STATE = ("_lately",)
 
     def __init__(self, expected: int) -> None:
         """Expect so many until a chunk has come while steps were executed."""

@@ -21,6 +21,7 @@ import numpy as np
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import Joints
 from policy_core.bundle.state_fields import LEADER_POS
+from policy_core.control_state import Stateful
 from policy_core.errors import NoTargetError, RefusedError
 from policy_core.guard.bounds import TargetBounds
 from policy_core.guard.joint_check import JointCheck
@@ -60,7 +61,7 @@ class Driver(Enum):
     """The policy, which is blended in from what the person commanded last."""
 
 
-class PersonTakeover:
+class PersonTakeover(Stateful):
     """A chunk policy that a person can take over from; see `Policy`.
 
     `take_over` and `hand_back` are called between two ticks; `driver` and `off_rad` may be read
@@ -72,6 +73,23 @@ class PersonTakeover:
             action [actions]; what has to become smaller than the tolerance.
         begins, change: As of `Policy`.
     """
+
+    STATE = (
+        "driver",
+        "off_rad",
+        "begins",
+        "change",
+        "_ran",
+        "_changes",
+        "_target",
+        "_from",
+        "_ticks",
+        "_judged_ns",
+        "_still_ticks",
+        "_check",
+        "_policy",
+    )
+    STATE_IN_PLACE = ("_seen",)
 
     def __init__(
         self,
@@ -300,7 +318,7 @@ class PersonTakeover:
         problem = self._check.problem(self._leader_pos, None)
         if self._check.doubted is None:
             return f"{self._leader.name}: {problem}; is it in rad?"
-        self._check.begin_at(self._leader_pos, now_ns)
+        self._check.believe(self._leader_pos, now_ns)
         return ""
 
     @property
@@ -337,7 +355,7 @@ class PersonTakeover:
         So a quick hand makes the arm lag, and one that pushes the arm moves it: neither is a fault.
         """
         command = self.action.command.copy()
-        self._bounds.begin_at(command)
+        self._bounds.count_from(command)
         command[self._places] = wanted
         self._bounds.apply(command, self._joint_pos, self._at_rest)
         found: F64 = command[self._places]

@@ -8,8 +8,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from policy_core.control_state import Tree
 from policy_core.interfaces import F64
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.members.chunk.real_time import PlannedSteps
@@ -29,6 +30,27 @@ class Request:
     asked_ns: int
     planned: PlannedSteps | None = None
     """What the chunk is to continue; None for nothing."""
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy without images."""
+        planned = self.planned
+        return {
+            "sensed": self.sensed.saved(),
+            "generation": self.generation,
+            "asked_ns": self.asked_ns,
+            "planned": None if planned is None else (planned.targets.copy(), planned.delay),
+        }
+
+    @staticmethod
+    def of_saved(saved: Tree) -> Request:
+        """Return what was saved."""
+        planned = saved["planned"]
+        return Request(
+            sensed=Snapshot.of_saved(saved["sensed"]),
+            generation=saved["generation"],
+            asked_ns=saved["asked_ns"],
+            planned=planned and PlannedSteps(targets=planned[0], delay=planned[1]),
+        )
 
 
 Run = Callable[[Request], F64]

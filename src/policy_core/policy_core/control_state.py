@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The state of a control path as one value: saved between two ticks, and restored into another.
+
+A part of the control path names the attributes that it needs to go on. Everything else in it
+follows from the contract, or is written in each tick before it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+Tree = Mapping[str, Any]
+"""By name: an array, a number, a text, None, a sequence of these, or another tree."""
+_Array = npt.NDArray[Any]
+_ARRAY = "array"
+
+
+class Stateful:
+    """A part of the control path that remembers something from one tick to the next.
+
+    A value that is named may be an array, a number, a text, an enum, None, a `Stateful` part, or a
+    sequence or mapping of these.
+    """
+
+    __slots__ = ()
+    STATE: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are replaced where a state is restored."""
+    STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ()
+    """Arrays of a fixed shape that others look at too: they keep their address."""
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of the state; names without their leading underscore."""
+        return {
+            name.lstrip("_"): _copied(getattr(self, name))
+            for name in (*self.STATE, *self.STATE_IN_PLACE)
+        }
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from a state that a part of the same contract has saved.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is of a part that is built otherwise.
+        """
+        self._restore(self.STATE, saved)
+        for name in self.STATE_IN_PLACE:
+            getattr(self, name)[...] = saved[name.lstrip("_")]
+
+    def _restore(self, names: Sequence[str], saved: Tree) -> None:
+        for name in names:
+            setattr(self, name, _restored(getattr(self, name), saved[name.lstrip("_")]))
+
+
+_PLAIN = (int, float, bool, str, type(None))
+
+
+def _copied(value: Any) -> Any:
+    # The usual types first: a state is saved between two ticks.
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, Stateful):
+        return value.saved()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {_key(key): _copied(each) for key, each in value.items()}
+    if isinstance(value, tuple | list | deque):
+        return tuple([_copied(each) for each in value])
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"expected a value that can be saved, found {type(value).__name__}")
+
+
+def _restored(before: Any, saved: Any) -> Any:
+    """Return a saved value in the form of the one that it replaces."""
+    if isinstance(before, Stateful):
+        before.restore(saved)
+        return before
+    if isinstance(before, Mapping):
+        found = {key: _restored(each, saved[_key(key)]) for key, each in before.items()}
+        return before if all(found[key] is each for key, each in before.items()) else found
+    if isinstance(before, Sequence) and any(isinstance(each, Stateful) for each in before):
+        for part, each in zip(before, saved, strict=True):
+            part.restore(each)
+        return before
+    if isinstance(before, deque):
+        return deque(_copied(saved), maxlen=before.maxlen)
+    if isinstance(before, list):
+        return list(_copied(saved))
+    if isinstance(before, Enum):
+        return type(before)(saved)
+    return _copied(saved)
+
+
+def _key(key: Any) -> str:
+    return str(key.value) if isinstance(key, Enum) else str(key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ControlState:
+    """Everything that a controller, its motions, its inputs and its policy go on from.
+
+    Attributes:
+        tree: What each part has saved.
+    """
+
+    tree: Tree
+
+    def encoded(self) -> tuple[str, list[_Array]]:
+        """Return it as JSON, and the arrays that the JSON refers to by their places."""
+        arrays = list[_Array]()
+
+        def encode(value: Any) -> Any:
+            if isinstance(value, np.ndarray):
+                arrays.append(value)
+                return {_ARRAY: len(arrays) - 1}
+            if isinstance(value, Mapping):
+                return {key: encode(each) for key, each in value.items()}
+            if isinstance(value, tuple):
+                return [encode(each) for each in value]
+            return value
+
+        return json.dumps(encode(self.tree), separators=(",", ":")), arrays
+
+    @staticmethod
+    def decoded(text: str, arrays: Sequence[_Array]) -> ControlState:
+        """Return the state that was encoded.
+
+        Raises:
+            ValueError: The text is not JSON, or refers to an array that is not there.
+        """
+
+        def decode(value: Any) -> Any:
+            if isinstance(value, dict) and value.keys() == {_ARRAY}:
+                place = value[_ARRAY]
+                if not isinstance(place, int) or not 0 <= place < len(arrays):
+                    raise ValueError(f"expected one of {len(arrays)} arrays, found {place!r}")
+                return arrays[place]
+            if isinstance(value, dict):
+                return {key: decode(each) for key, each in value.items()}
+            if isinstance(value, list):
+                return tuple(decode(each) for each in value)
+            return value
+
+        return ControlState(tree=decode(json.loads(text)))
