@@ -61,7 +61,9 @@ class WholeTick:
         self._requests = opened.requests if isinstance(opened, OpenedPolicySet) else None
         self._controller = opened.controller
         self._models = opened.models
-        self._ring = Ring(self._controller, opened.tap, _RING_TICKS) if recorded else None
+        self._ring = (
+            Ring(self._controller.latest_tick, opened.tap, _RING_TICKS) if recorded else None
+        )
         opened.tap.show(self._ring)
         self._shadow = (
             ShadowProcess(_REQUEST, bundle, self._controller.state, ShadowMode.FOLLOWED)
@@ -117,9 +119,9 @@ class WholeTick:
         if self._requests is not None:
             self._requests.tick(now_ns)
         if self._ring is not None:
-            self._ring.record(
-                now_ns=now_ns, stamp_ns=now_ns, duration_ns=0, wire=_WIRE, sent=targets, sequence=0
-            )
+            tick = self._controller.latest_tick
+            tick.send(targets, 0, stamp_ns=now_ns, duration_ns=0)
+            self._ring.record(tick, _WIRE)
         if self._shadow is not None:
             self._shadow.take()
             tick = self._controller.latest_tick

@@ -119,7 +119,7 @@ class ShadowedReach:
             [JOINT_STATES],
             settings={**settings_of(limits, self._policy.backend, chunks=settings), **facts},
         )
-        self._ring = Ring(controller, self._policy.tap, RING)
+        self._ring = Ring(controller.latest_tick, self._policy.tap, RING)
         self._policy.tap.show(self._ring)
         self._world = ArmWorld()
         self.chunks = list[InferredChunk]()
@@ -156,23 +156,12 @@ class ShadowedReach:
                 buffer.add(raw_frame(self._world.render(name)), now_ns)
         targets = controller.tick(now_ns, now_ns + self._period_ns)
         answers = self._shadowed()
-        self._ring.record(
-            now_ns=now_ns,
-            stamp_ns=now_ns,
-            duration_ns=0,
-            wire=(
-                self._messages.joint_states(
-                    now_ns,
-                    sensed.joint_names,
-                    sensed.joint_pos,
-                    sensed.joint_vel,
-                    sensed.joint_effort,
-                ),
-            ),
-            sent=targets,
-            sequence=None if targets is None else self._ring.end,
-            shadow=answers,
+        wire = self._messages.joint_states(
+            now_ns, sensed.joint_names, sensed.joint_pos, sensed.joint_vel, sensed.joint_effort
         )
+        tick, number = controller.latest_tick, None if targets is None else self._ring.end
+        tick.send(targets, number, stamp_ns=now_ns, duration_ns=0)
+        self._ring.record(tick, (wire,), answers)
         if targets is not None:
             names = self._policy.bundle.contract.joints.on_robot()
             self._world.apply(drive_command(names, targets))

@@ -149,7 +149,7 @@ def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(arm_on_legs: Carri
     together = measure(trace, effort_limit_nm=world.effort_limit_nm)
     alone = walked_alone()
     assert robot.controller.mode is Mode.RUN
-    assert robot.policy.switching().switches == 0
+    assert robot.policy.switching.switches == 0
     assert together.falls == alone.falls == 0
     assert together.mean_velocity_error_mps < alone.mean_velocity_error_mps + 0.05
     assert together.mean_turn_error_radps < alone.mean_turn_error_radps + 0.05
@@ -163,7 +163,7 @@ def test_cameras_that_stop_leave_the_arm_to_the_fallback_and_the_robot_walks_on(
     walk(world, robot, COMMANDS, duration_s=7.0, until=None)
     robot.blind = True
     walk(world, robot, [(0.0, (0.5, 0.0, 0.0))], duration_s=5.0, until=None)
-    report = robot.policy.switching()
+    report = robot.policy.switching
     assert (report.state, report.fallbacks) == ("walk", 1)
     assert robot.controller.mode is Mode.RUN
     assert not world.fallen

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,13 @@ import pytest
 from model_tools.simulation.controlled import ControlledPolicy
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.store import TRIALS_FILE
+from policy_core.errors import RefusedError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
 from policy_core.latency import LatencyWindow
 from policy_inference.backends.registry import open_models
-from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.journal import TrialEvent, append_event
 from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
 from policy_inference.trial.running import RunningTrial
 from policy_inference.trial.settings import settings_of_trial
@@ -41,13 +43,15 @@ class Tried(ControlledPolicy):
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
         commanded = super().__call__(sensors, command)
-        self.trial.tick(sensors.time_ns, 0, self.targets)
+        if verdict := self.trial.observe(self.controller.latest_tick):
+            with suppress(RefusedError):
+                verdict.carry_out(self.controller, self.controller.stand)
         return commanded
 
 
 def recorded(folder: Path, bundle: JointBundle) -> VersionTrial:
     """Begin a trial of a bundle in a record of its own."""
-    file = folder / "lite3_walk" / RECORD
+    file = folder / "lite3_walk" / TRIALS_FILE
     file.parent.mkdir(parents=True)
     file.touch()
     settings = settings_of_trial(TRIAL, Path("trial.yaml"), bundle.contract)
@@ -74,10 +78,9 @@ def tried(folder: Path, bundle: JointBundle) -> Iterator[Tried]:
         policy.trial = RunningTrial(
             recorded(folder, bundle),
             bundle.contract,
-            policy.controller,
+            policy.controller.latest_tick,
             LatencyWindow(),
             limits,
-            stand=policy.controller.stand,
             simulated_time=True,
         )
         yield policy

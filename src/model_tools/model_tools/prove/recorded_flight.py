@@ -71,7 +71,10 @@ class RecordedPolicy(ControlledPolicy):
         limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
         types = message_types()
         flight = flight_of(bundle, tap, self.controller, _TOPICS, settings=settings_of(limits, tap))
-        self._messages, self._ring = SensorMessages(types), Ring(self.controller, tap, _RING)
+        self._messages, self._ring = (
+            SensorMessages(types),
+            Ring(self.controller.latest_tick, tap, _RING),
+        )
         tap.show(self._ring)
         self._ring.restart()
         self._recording, self._written = Recording(place, types, flight, reason), 0
@@ -86,14 +89,9 @@ class RecordedPolicy(ControlledPolicy):
         began_ns = time.perf_counter_ns()
         drive = super().__call__(sensors, command)
         duration_ns = time.perf_counter_ns() - began_ns
-        self._ring.record(
-            now_ns=sensors.time_ns,
-            stamp_ns=sensors.time_ns,
-            duration_ns=duration_ns,
-            wire=self._wire(sensors, command),
-            sent=self.targets,
-            sequence=self._ring.end,
-        )
+        tick = self.controller.latest_tick
+        tick.send(self.targets, self._ring.end, stamp_ns=sensors.time_ns, duration_ns=duration_ns)
+        self._ring.record(tick, self._wire(sensors, command))
         if self._ring.end - self._written == _RING:
             self._write()
         return drive

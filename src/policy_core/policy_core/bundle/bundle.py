@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from policy_core import onnx_file
 from policy_core.bundle.arrays import check_observations, read_rows
 from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
@@ -121,6 +120,8 @@ class Bundle:
             BundleError: With every file that is missing or is not the one the contract means, and
                 every ONNX model with weights in a second file.
         """
+        from policy_core import onnx_file
+
         problems = list[Problem]()
         models = _onnx_models(self.contract)
         for entry in {entry.file: entry for entry in _entries(self.contract, backends)}.values():

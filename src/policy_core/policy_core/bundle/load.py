@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load a bundle: find its folder, check signature and contract, resolve names, read its arrays."""
+"""Load a bundle: find its folder, check signature and contract, resolve names, read its arrays.
+
+What only chunk policies or sets need is imported for them alone: a joint policy's node has it not.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,10 @@ from policy_core.bundle.contract import NAME, JointContract
 from policy_core.bundle.joint_values import pattern_characters
 from policy_core.bundle.record import require_recorded
 from policy_core.bundle.resolve import resolve
-from policy_core.bundle.resolve_set import resolve_set
 from policy_core.bundle.schema import Found, Reader, parse_yaml, read_bytes
 from policy_core.bundle.set_contract import SetContract, SetFile, SetMember
 from policy_core.bundle.store import CURRENT, installed_folder, store_root
 from policy_core.bundle.validate import validate
-from policy_core.bundle.validate_chunk import validate_chunk
-from policy_core.bundle.validate_set import validate_set
 from policy_core.errors import BundleError, PolicyError, Problem, did_you_mean
 
 if TYPE_CHECKING:  # only one who has keys needs the library that checks signatures
@@ -247,6 +247,8 @@ def _checked(value: Any, reader: Reader) -> AnyContract | None:
     """Return the contract resolved; None, or problems in `reader`, where something is wrong."""
     kind = value.get("kind", "joint") if isinstance(value, Mapping) else "joint"
     if kind == "chunk":
+        from policy_core.bundle.validate_chunk import validate_chunk
+
         chunk: ChunkContract | None = reader.section(ChunkContract, value)
         if chunk is not None:
             chunk = resolve(chunk, reader)
@@ -314,6 +316,9 @@ def _resolved_set(
     Raises:
         BundleError: With everything that is wrong with the set and its members.
     """
+    from policy_core.bundle.resolve_set import resolve_set
+    from policy_core.bundle.validate_set import validate_set
+
     reader, value = Reader(str(file)), _parsed(content, file)
     stated: SetFile | None = reader.section(SetFile, value)
     if stated is None:

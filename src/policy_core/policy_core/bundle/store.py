@@ -19,11 +19,25 @@ ROOT_VARIABLE = "POLICY_INFERENCE_MODELS"
 """Environment variable: the root, where it is not the default one."""
 DEFAULT_ROOT = Path("/opt/models")
 CURRENT = "current"
+TRIALS_FILE = "trials.jsonl"
+"""Name of the record of a bundle's trials, in `ROOT/NAME`."""
 
 
 def store_root() -> Path:
     """Return the folder with all installed bundles, whether it is there or not."""
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).expanduser()
+
+
+def named_folder(bundle: str) -> Path | None:
+    """Return the folder `ROOT/NAME` of an installed bundle, whether it is there or not.
+
+    Args:
+        bundle: NAME or NAME@VERSION. None is returned for a path.
+    """
+    name = bundle.partition("@")[0]
+    if os.sep in bundle or not re.fullmatch(NAME, name) or Path(bundle).exists():
+        return None
+    return store_root() / name
 
 
 def versions_of(model: Path) -> list[str]:

@@ -100,7 +100,7 @@ class Controller(Stateful):
         self._safe = SafeTargets(
             body, efforts, state.get("joint_vel"), self._step, limits.state_timeout_ns
         )
-        self.latest_tick = Tick(state, inputs, policy.action.command)
+        self.latest_tick = Tick(state, inputs, policy.action.command, self.control_state)
         self._run = Run(body, policy, state, self._stand, limits, efforts, self.latest_tick)
         self._joint_pos = state["joint_pos"]
         self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
@@ -538,6 +538,7 @@ class Controller(Stateful):
                 found.append(f"too far from the stand pose: {', '.join(far)}")
             self._require_fit("RUN", found, now_ns)
             self._run.begin(now_ns)
+            self.command.open()
             self._enter(Mode.RUN, "the policy runs")
             self._granted_since.append(("run", now_ns))
 

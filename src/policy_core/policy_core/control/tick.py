@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from policy_core.control_state import ControlState
 from policy_core.guard.bounds import Trip
 from policy_core.interfaces import F64, JointTargets, Mode
 from policy_core.observation.freshness import Input
@@ -21,6 +22,8 @@ class Tick:
     Attributes:
         state: What was measured and what the policy made of it.
         inputs: Ages of what fills the state, by topic.
+        control_state: Returns a copy of all that the controller goes on from, between two ticks;
+            RefusedError: a tick hangs.
         now_ns: Time of the tick, on the clock of ages and motions.
         mode: At the end of the tick, whatever was asked for since.
         reason: Of that mode, in words.
@@ -49,6 +52,7 @@ class Tick:
         "begins",
         "blend",
         "clipped_ticks",
+        "control_state",
         "duration_ns",
         "granted",
         "inputs",
@@ -65,15 +69,23 @@ class Tick:
         "trip",
     )
 
-    def __init__(self, state: StateVector, inputs: Mapping[str, Input], target: F64) -> None:
+    def __init__(
+        self,
+        state: StateVector,
+        inputs: Mapping[str, Input],
+        target: F64,
+        control_state: Callable[[], ControlState],
+    ) -> None:
         """Show a controller that has not ticked yet.
 
         Args:
             state: What is measured comes into it.
             inputs: Ages of it, by topic.
             target: What the policy asks for comes into it [joints].
+            control_state: As the attribute.
         """
         self.state, self.inputs, self.target = state, inputs, target
+        self.control_state = control_state
         self.mode, self.reason = Mode.DAMP, ""
         self.trip: Trip | None = None
         self.granted: tuple[tuple[str, int], ...] = ()

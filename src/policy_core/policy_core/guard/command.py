@@ -59,7 +59,7 @@ class CommandFader(Stateful):
     def close(self, now_ns: int) -> None:
         """Fade to zero from now on, as if the last command were too old; take none before `open`.
 
-        The fade is not one that `update` reports.
+        A run opens it as it begins. The fade is not one that `update` reports.
         """
         self._closed = self.fading = True
         if self._born_ns is not None:

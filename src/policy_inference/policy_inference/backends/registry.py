@@ -16,7 +16,6 @@ from policy_core.bundle.verified import verified, verified_copy
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
-from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.entry_points import loaded, registered
 from policy_inference.machine.finding import Finding
@@ -242,6 +241,8 @@ def _open(
         apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
         opened: Callable[..., BackendBase] = cls
         if apart:
+            from policy_inference.backends.child import ChildBackend
+
             opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s)
         elif cls.is_remote:
             opened = partial(cls, deadline_s=deadline_s)

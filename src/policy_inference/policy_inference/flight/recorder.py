@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy_core.control.controller import Controller
+from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
 from policy_core.guard.bounds import FIRST_AWAITED
-from policy_core.interfaces import JointTargets
 from policy_inference.flight.description import Flight
 from policy_inference.flight.recording_folder import RecordingFolder
 from policy_inference.flight.recording_writer import Cause, News, RecordingWriter
@@ -49,7 +48,7 @@ class FlightOptions:
 class FlightRecorder:
     """Keeps the last ticks; writes them when a rule of the guard trips, and on request.
 
-    `record` and `watch` belong to the control thread, everything else to another one. Only a
+    `observe` and `watch` belong to the control thread, everything else to another one. Only a
     thread of its own touches the disk, between `start` and `stop`: the others never hang with it.
 
     Attributes:
@@ -60,7 +59,7 @@ class FlightRecorder:
 
     def __init__(
         self,
-        controller: Controller,
+        tick: Tick,
         tap: PolicyTap,
         flight: Flight,
         types: Callable[[], Typestore],
@@ -70,7 +69,7 @@ class FlightRecorder:
         """Make the ring, and show the controller's runs to it.
 
         Args:
-            controller: What ticks.
+            tick: Of the controller.
             tap: What its policy runs on.
             flight: What its ticks are of.
             types: Gives what `message_types` gave, the same each time; see `load`.
@@ -82,15 +81,15 @@ class FlightRecorder:
         self._after = round(options.after_s * rate_hz)
         state_every = max(1, min(round(_STATE_EVERY_S * rate_hz), self._before // 4))
         spare = self._after + round(_SPARE_S * rate_hz) + state_every
-        self._controller = controller
+        self._tick = tick
         self._folder = RecordingFolder(options.folder, options.min_free_mb, types, flight)
-        self.ring = Ring(controller, tap, self._before + spare, state_every)
+        self.ring = Ring(tick, tap, self._before + spare, state_every)
         tap.show(self.ring)
         self.news = News(maxlen=_NEWS) if news is None else news
         self._writer = RecordingWriter(self.ring, self._folder, self.news)
         self._thread: threading.Thread | None = None
         self._ending: threading.Thread | None = None
-        self._seen, self._held_until = controller.latest_tick.trip, 0
+        self._seen, self._held_until = tick.trip, 0
 
     @property
     def problem(self) -> str:
@@ -123,7 +122,7 @@ class FlightRecorder:
         """
         self.load()
         self.ring.restart()
-        self._seen, self._held_until = self._controller.latest_tick.trip, self.ring.begin
+        self._seen, self._held_until = self._tick.trip, self.ring.begin
         before, self._writer = self._writer, RecordingWriter(self.ring, self._folder, self.news)
         self._writer.last = before.last
         self._thread = threading.Thread(
@@ -173,28 +172,10 @@ class FlightRecorder:
         """Where the ring is being written that was asked for; None: nowhere."""
         return self._writer.requested
 
-    def record(
-        self,
-        *,
-        now_ns: int,
-        stamp_ns: int,
-        duration_ns: int,
-        wire: Wire,
-        sent: JointTargets | None,
-        sequence: int | None,
-        shadow: tuple[ShadowAnswer, ...] = (),
-    ) -> None:
-        """End a tick: see `Ring.record`."""
+    def observe(self, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> None:
+        """Keep a tick that has ended: see `Ring.record`."""
         left_out = self.ring.messages_left_out
-        self.ring.record(
-            now_ns=now_ns,
-            stamp_ns=stamp_ns,
-            duration_ns=duration_ns,
-            wire=wire,
-            sent=sent,
-            sequence=sequence,
-            shadow=shadow,
-        )
+        self.ring.record(self._tick, wire, shadow)
         if not left_out and self.ring.messages_left_out:
             self.news.append(
                 (
@@ -203,12 +184,12 @@ class FlightRecorder:
                     "a tick at most, found more; what is too large is left out",
                 )
             )
-        if self._controller.latest_tick.trip is not self._seen:
+        if self._tick.trip is not self._seen:
             self.watch()
 
     def watch(self) -> None:
         """Have a recording written if a rule has tripped."""
-        trip = self._controller.latest_tick.trip
+        trip = self._tick.trip
         if trip is self._seen or trip is None:
             return
         self._seen = trip

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.control.controller import Controller
+from policy_core.control.tick import Tick
 from policy_core.control_state import ControlState
-from policy_core.interfaces import F64, JointTargets, Mode, Tensor
+from policy_core.interfaces import F64, Mode, Tensor
 
 Wire = tuple[bytes | None, ...]
 """The messages that came in a tick, by topic, as they came over the wire; None: no new one."""
@@ -76,21 +76,22 @@ class ShadowAnswer(NamedTuple):
     inferences: tuple[InferenceResult, ...] = ()
 
 
-class Moment(NamedTuple):
-    """What of a tick are not arrays of one size.
+@dataclass(slots=True, init=False, eq=False)
+class Moment:
+    """What of a tick are not arrays of one size; a new object each time, not changed after that.
 
-    `ages_ns`, `measured_ns` and `repeats` are those of the inputs, as in `Input`.
-    `number` counts all ticks of a ring, `tick` those since its last `restart`. `sequence` is that
-    of the command that was sent, None where none was. `granted` as in `Controller`. Of a chunk
-    policy: `policy_ns` is the time at which it was asked for a target, 0 where it was not, and
-    `results` are those of the inferences that arrived. `shadow` has the answers of a shadow policy
-    that arrived. Times in ns.
+    What is called as in `Tick` is that. `number` counts all ticks of a ring, `tick` those since its
+    last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the inputs, as in `Input`.
+    `asked` and `answered`: whether the model ran, and did not fail. `command_mode` is that of the
+    command, or of the tick where none was sent. Of a chunk policy: `policy_ns` is the time at which
+    it was asked for a target, 0 where it was not, and `results` are those of the inferences that
+    arrived. `shadow` has the answers of a shadow policy that arrived. Times in ns.
     """
 
     number: int
     tick: int
     stamp_ns: int
-    time_ns: int
+    now_ns: int
     duration_ns: int
     mode: Mode
     reason: str
@@ -156,24 +157,19 @@ class Ring:
     arrived in the ticks that are kept.
     """
 
-    def __init__(
-        self, controller: Controller, tap: PolicyTap, size: int, state_every: int = 250
-    ) -> None:
+    def __init__(self, tick: Tick, tap: PolicyTap, size: int, state_every: int = 250) -> None:
         """Make all memory.
 
         Args:
-            controller: What ticks.
+            tick: Of the controller.
             tap: What its policy runs on.
             size: Number of ticks that are kept.
             state_every: So many ticks after the last one a state is kept, and after each change of
                 the mode.
         """
-        self._state_every = state_every
-        self._controller, self._run = controller, controller.latest_tick
-        self._inputs = [*controller.inputs.values()]
-        # Both keep their address.
-        self._flat, self._asked_for = controller.state.flat, self._run.target
-        target = self._asked_for
+        self._state_every, self._control_state = state_every, tick.control_state
+        self._inputs = [*tick.inputs.values()]
+        self._flat, target = tick.state.flat, tick.target
         self._moments: list[Moment | None] = [None] * size
         self._state: F64 = _touched((size, self._flat.size))
         self._target: F64 = _touched((size, target.size))
@@ -193,7 +189,7 @@ class Ring:
         self._slot, self._asked, self._answered, self._policy_ns = 0, False, False, 0
         self._results = list[InferenceResult]()
         self._states = deque[tuple[int, ControlState]]()
-        self._mode, self._state_due = controller.mode, 0
+        self._mode, self._state_due = tick.mode, 0
         self.messages_left_out = 0
         """Messages of more than `MAX_WIRE_BYTES` with those before them in their tick."""
 
@@ -210,8 +206,9 @@ class Ring:
             self._states.popleft()
         if self._states and self._states[-1][0] == self.end:
             self._states.pop()
-        self._states.append((self.end, self._controller.control_state()))
-        self._mode, self._state_due = self._controller.mode, self.end + self._state_every
+        state = self._control_state()
+        self._states.append((self.end, state))
+        self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 
     def first_to_go_on(self, number: int) -> int:
         """Return the newest tick up to `number` whose state before it was kept; else `number`."""
@@ -245,75 +242,55 @@ class Ring:
         """Note the result of an inference that arrived in this tick."""
         self._results.append(result)
 
-    def record(
-        self,
-        *,
-        now_ns: int,
-        stamp_ns: int,
-        duration_ns: int,
-        wire: Wire,
-        sent: JointTargets | None,
-        sequence: int | None,
-        shadow: tuple[ShadowAnswer, ...] = (),
-    ) -> Moment:
-        """End a tick.
+    def record(self, tick: Tick, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> Moment:
+        """Keep a tick that has ended.
 
         Args:
-            now_ns: The clock of the controller.
-            stamp_ns: The clock of stamps and logs.
-            duration_ns: From the sampling of the inputs to the command.
+            tick: It, of the controller of this ring.
             wire: Messages that came, the most needed first.
-            sent: What was commanded; None where nothing was.
-            sequence: Number of that command; None where nothing was sent.
             shadow: Answers of a shadow policy that arrived.
         """
-        slot, number, run, controller = self._slot, self.end, self._run, self._controller
+        slot, number, now_ns, targets = self._slot, self.end, tick.now_ns, tick.targets
         self._moments[slot] = None
         asked, answered = self._asked, self._answered
         if not asked:
             self._state[slot] = self._flat
         # Of a run that failed, or whose answer was dropped, nothing was taken.
-        taken = asked and run.taken
+        taken = asked and tick.taken
         if taken:
-            self._target[slot] = self._asked_for
-        if sent is not None:
-            self._command[slot] = sent.block
-        # Of the tick: a request may have changed the mode since.
-        mode, reason = controller.latest_tick.mode, controller.latest_tick.reason
+            self._target[slot] = tick.target
+        if targets is not None:
+            self._command[slot] = targets.block
         if sum([len(data) for data in wire if data is not None]) > MAX_WIRE_BYTES:
             wire = self._bounded(wire)
-        # Quicker than by the names of its arguments.
-        moment = Moment._make(
-            (
-                number,
-                number - self.begin,
-                stamp_ns,
-                now_ns,
-                duration_ns,
-                mode,
-                reason,
-                tuple([entry.age_ns(now_ns) for entry in self._inputs]),
-                tuple([entry.measured_ns for entry in self._inputs]),
-                tuple([entry.repeats for entry in self._inputs]),
-                wire,
-                asked,
-                answered,
-                taken,
-                asked and run.begins,
-                run.blend if taken else 0.0,
-                sequence,
-                mode if sent is None else sent.mode,
-                controller.latest_tick.granted,
-                self._policy_ns,
-                tuple(self._results),
-                shadow,
-            )
-        )
+        moment = Moment()
+        moment.number = number
+        moment.tick = number - self.begin
+        moment.stamp_ns = tick.stamp_ns
+        moment.now_ns = now_ns
+        moment.duration_ns = tick.duration_ns
+        moment.mode = tick.mode
+        moment.reason = tick.reason
+        moment.ages_ns = tuple([entry.age_ns(now_ns) for entry in self._inputs])
+        moment.measured_ns = tuple([entry.measured_ns for entry in self._inputs])
+        moment.repeats = tuple([entry.repeats for entry in self._inputs])
+        moment.wire = wire
+        moment.asked = asked
+        moment.answered = answered
+        moment.taken = taken
+        moment.begins = asked and tick.begins
+        moment.blend = tick.blend if taken else 0.0
+        moment.sequence = tick.sequence
+        moment.command_mode = tick.mode if targets is None else targets.mode
+        moment.granted = tick.granted
+        moment.policy_ns = self._policy_ns
+        moment.results = tuple(self._results)
+        moment.shadow = shadow
         self._moments[slot] = moment
         self._slot = (slot + 1) % self.size
         self._clear()
         self.end = number + 1
-        if self.end >= self._state_due or controller.mode is not self._mode:
+        if self.end >= self._state_due or tick.mode is not self._mode:
             self.keep_state()
         return moment
 

@@ -103,7 +103,7 @@ class TickMessages:
             TICK,
             stamp=self._stamp(moment.stamp_ns),
             tick=moment.tick,
-            time_ns=moment.time_ns,
+            time_ns=moment.now_ns,
             duration_s=moment.duration_ns / _NS_PER_S,
             mode=self._mode(moment.mode),
             reason="" if said == self._said else moment.reason,

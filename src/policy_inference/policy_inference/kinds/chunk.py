@@ -53,7 +53,7 @@ from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
 from policy_inference.flight.description import settings_of
-from policy_inference.flight.tap import WorkerTap
+from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 FEWEST_ROWS = 2

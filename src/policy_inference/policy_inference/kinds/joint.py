@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,13 @@ from policy_core.members.joint import joint_controller
 from policy_core.observation.distribution import DistributionWatch, watched_inputs
 from policy_core.observation.state import RobotState
 from policy_inference.backends.registry import Options, open_models
-from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
-from policy_inference.comparison.open_loop import Difference, joint_differences, judge
-from policy_inference.comparison.rows import Rows, play
 from policy_inference.flight.tap import Tap
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+
+if TYPE_CHECKING:  # a node that only runs a policy compares nothing
+    from policy_inference.comparison.limits import Check
+    from policy_inference.comparison.open_loop import Difference
+    from policy_inference.comparison.rows import Rows
 
 FEWEST_ROWS = 8
 
@@ -93,6 +96,8 @@ class JointKind:
         Raises:
             BundleError: There are none, or not those that the bundle states.
         """
+        from policy_inference.comparison.rows import Rows
+
         golden, model = bundle.golden(), bundle.contract.model
         count = len(next(iter(golden.values())))
         return Rows(
@@ -126,6 +131,8 @@ class JointKind:
         Raises:
             BackendError: The runtime failed.
         """
+        from policy_inference.comparison.rows import play
+
         (model,) = models.values()
         return play(model, rows, bundle.contract.state)
 
@@ -137,6 +144,8 @@ class JointKind:
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
         """Measure every expected output, that of the action first."""
+        from policy_inference.comparison.open_loop import joint_differences
+
         return joint_differences(bundle.contract, found, expected, numbers)
 
     def checks(
@@ -152,6 +161,9 @@ class JointKind:
         Raises:
             BundleError: The bundle states no limits, and nothing is known of the precision.
         """
+        from policy_inference.comparison.limits import open_loop_limits, state_limits
+        from policy_inference.comparison.open_loop import judge
+
         (entry,), (action, *states) = entries.values(), differences
         of_action = open_loop_limits(bundle.contract, backend, entry.precision)
         checks = list(judge(action, source, of_action))

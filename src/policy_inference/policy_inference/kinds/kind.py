@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,12 @@ from policy_core.bundle.contract import Artifact
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend, Tensor
 from policy_inference.backends.registry import Options
-from policy_inference.comparison.limits import Check
-from policy_inference.comparison.open_loop import Difference
-from policy_inference.comparison.rows import Rows
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
+
+if TYPE_CHECKING:  # a node that only runs a policy compares nothing
+    from policy_inference.comparison.limits import Check
+    from policy_inference.comparison.open_loop import Difference
+    from policy_inference.comparison.rows import Rows
 
 P = TypeVar("P", bound=OpenedPolicy[Any])
 P_co = TypeVar("P_co", bound=OpenedPolicy[Any], covariant=True)

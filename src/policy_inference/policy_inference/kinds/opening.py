@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from policy_core.bundle.bundle import Bundle
 from policy_core.control.controller import Controller
@@ -14,13 +14,13 @@ from policy_core.errors import RefusedError
 from policy_core.guard.limits import Limits, StricterLimits
 from policy_core.latency import LatencyWindow
 from policy_core.observation.distribution import DistributionWatch
-from policy_core.sets.policy import SetReport
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, parse_options
-from policy_inference.flight.description import settings_of
-from policy_inference.flight.ring import PolicyTap
-from policy_inference.trial.record import VersionTrial
+
+if TYPE_CHECKING:  # one that is neither recorded nor on trial needs nothing of these
+    from policy_inference.flight.ring import PolicyTap
+    from policy_inference.trial.record import VersionTrial
 
 B = TypeVar("B", bound=Bundle)
 COMMAND_RANGE = "trial.command_range"
@@ -170,9 +170,12 @@ class OpenedPolicy(Generic[B]):
         """Return what watches the observation, where there is something to compare it with."""
         return None
 
-    def switching(self) -> SetReport | None:
-        """Return which policy of a set commands; None where there is only one."""
-        return None
+    def go_on(self, now_ns: int) -> None:
+        """Go on with what takes several ticks; after each tick, on the control thread.
+
+        Args:
+            now_ns: Time of the tick.
+        """
 
     @property
     def recorded_inputs(self) -> Sequence[str]:
@@ -181,6 +184,8 @@ class OpenedPolicy(Generic[B]):
 
     def recorded_settings(self) -> dict[str, str]:
         """Return what a flight recording states of limits, versions and machine, by name."""
+        from policy_inference.flight.description import settings_of
+
         settings = settings_of(self.limits, self.backend)
         trial = self.request.trial
         within = None if trial is None else trial.settings.command_range

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from policy_core.bundle.bundle import AnyBundle, ChunkBundle, JointBundle, SetBundle
 from policy_core.bundle.contract import Artifact
+from policy_core.errors import RefusedError
 from policy_core.guard.limits import Limits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
 from policy_core.members.chunk.controller import camera_input
@@ -65,9 +66,17 @@ class OpenedPolicySet(OpenedPolicy[SetBundle]):
         """Stand up; where a state must be left first, go the way back, and stand up at its end."""
         self.requests.stand(problems)
 
+    @property
     def switching(self) -> SetReport:
-        """Return which state commands, and what came of the last requests."""
+        """Which state commands, and what came of the last requests."""
         return self.policy_set.report
+
+    def go_on(self, now_ns: int) -> None:
+        """Go on with the way back, or begin it in silence; a refusal is kept for the log."""
+        try:
+            self.requests.tick(now_ns)
+        except RefusedError as error:
+            self.policy_set.refusals.append(str(error))
 
     @property
     def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:

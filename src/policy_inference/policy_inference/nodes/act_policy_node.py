@@ -22,22 +22,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from policy_core.bundle.state_fields import LEADER
+from policy_core.control.tick import Tick
+from policy_core.control.verdict import RunEnd, RunVerdict
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.interfaces import Mode
 from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER
 from policy_inference.kinds.chunk import ChunkKind, OpenedChunkPolicy
 from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
 from policy_inference.nodes.chunk_reports import ChunkReports
-from policy_inference.nodes.flight import NodeRecorder
-from policy_inference.nodes.pacing import DueTick
+from policy_inference.nodes.chunk_settings import ACT_PARAMETERS, chunk_settings_given
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled, SampleGroup
-from policy_inference.nodes.settings import ACT_PARAMETERS, chunk_settings_given
 from policy_inference.nodes.takeover import TakeoverReports
-from policy_inference.nodes.tick_observer import TickObserver, TickObservers
+from policy_inference.nodes.tick_observer import TickObserver
 
 if TYPE_CHECKING:  # a node without a shadow needs nothing of it
     from policy_inference.nodes.chunk_shadow import ChunkNodeShadow
@@ -49,7 +49,6 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
     def __init__(self) -> None:
         """Declare the parameters; nothing else exists before configure."""
         super().__init__("act_policy_node", ACT_PARAMETERS)
-        self._run_ends_ns: int | None = None
         self._takeover: TakeoverReports | None = None
 
     def own_requests(self) -> Mapping[str, Callable[[], None]]:
@@ -63,7 +62,6 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
 
     def kind_of(self, values: Mapping[str, Any]) -> ChunkKind:
         """Return what opens chunk policies with the settings of the parameters."""
-        self._run_for_ns = round(values["run_for_s"] * 1e9)
         simulated_time = bool(self.get_parameter("use_sim_time").value)
         return ChunkKind(chunk_settings_given(values), simulated_time=simulated_time)
 
@@ -79,28 +77,23 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
             self.topics, policy.controller, policy.frames, policy.bundle.contract.joints.on_robot()
         )
 
-    def observer_of(
-        self, policy: OpenedChunkPolicy, group: SampleGroup, values: Mapping[str, Any]
-    ) -> TickObservers:
-        """Return what reports chunks and takeovers, and the flight recorder."""
+    def own_observers(
+        self, policy: OpenedChunkPolicy, values: Mapping[str, Any]
+    ) -> list[TickObserver]:
+        """Return what reports chunks and takeovers, and what ends a run whose time is over."""
+        found: list[TickObserver] = [ChunkReports(self, policy)]
         self._takeover = None
         if policy.runtime.takeover is not None:
             self._takeover = TakeoverReports(
                 self, policy, self.topics[LEADER.name], values["command_valid_for_s"]
             )
-        observers: list[TickObserver | None] = [
-            ChunkReports(self, policy),
-            self._takeover,
-            NodeRecorder(self, group, self.topics, policy, values, self.shadow),
-        ]
-        return TickObservers(*filter(None, observers))
+            found.append(self._takeover)
+        if values["run_for_s"]:
+            found.append(RunTime(values["run_for_s"]))
+        return found
 
-    def shadow_of(
-        self, policy: OpenedChunkPolicy, values: Mapping[str, Any]
-    ) -> ChunkNodeShadow | None:
-        """Open the shadow that the parameters ask for; None where they ask for none."""
-        if not values["shadow_bundle"]:
-            return None
+    def open_shadow(self, policy: OpenedChunkPolicy, values: Mapping[str, Any]) -> ChunkNodeShadow:
+        """Open the shadow that the parameters ask for."""
         if values["takeover"]:
             raise PolicyError(
                 "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
@@ -127,17 +120,25 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
             + of_steps
         )
 
-    def tick(self, tick: DueTick) -> None:
-        """Tick, and end a run whose time is over."""
-        super().tick(tick)
-        if not self._run_for_ns:
-            return
-        if self.controller.mode not in (Mode.RUN, Mode.HOLD):
-            self._run_ends_ns = None
-        elif self._run_ends_ns is None:
-            self._run_ends_ns = tick.now_ns + self._run_for_ns
-        elif tick.now_ns >= self._run_ends_ns:
-            self.controller.damp(f"ran for {self._run_for_ns * 1e-9:g} s, as asked (run_for_s)")
+
+class RunTime(TickObserver):
+    """Ends a run that has taken as long as was asked for."""
+
+    def __init__(self, run_for_s: float) -> None:
+        """Let each run take so long, s."""
+        self._run_for_ns = round(run_for_s * 1e9)
+        self._ends_ns: int | None = None
+
+    def observe(self, tick: Tick) -> RunVerdict | None:
+        """Return that the run is over, once it is."""
+        if tick.mode not in (Mode.RUN, Mode.HOLD):
+            self._ends_ns = None
+        elif self._ends_ns is None:
+            self._ends_ns = tick.now_ns + self._run_for_ns
+        elif tick.now_ns >= self._ends_ns:
+            ran_s = self._run_for_ns * 1e-9
+            return RunVerdict(RunEnd.DAMP, f"ran for {ran_s:g} s, as asked (run_for_s)")
+        return None
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -14,33 +14,27 @@ from collections.abc import Callable, Mapping
 from policy_msgs.msg import ActionChunk
 from rclpy.node import Node
 
-from policy_core.interfaces import JointTargets, Mode
+from policy_core.control.tick import Tick
+from policy_core.interfaces import Mode
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.policy import InferredChunk
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import set_stamp
-from policy_inference.nodes.pacing import DueTick
-from policy_inference.nodes.tick_observer import Prepared
+from policy_inference.nodes.tick_observer import TickObserver, do_nothing
 
 _COUNTED = 10
 """Chunks that the rate of inference is measured over."""
 
 
-class ChunkReports:
+class ChunkReports(TickObserver):
     """Goes along with the ticks of a chunk policy."""
-
-    left_behind = False
 
     def __init__(self, node: Node, policy: OpenedChunkPolicy) -> None:
         """Create the publisher."""
         self._node = node
         self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
         self.follow(policy, None)
-
-    def prepared(self, policy: OpenedChunkPolicy) -> Prepared:
-        """Return nothing to start: chunks of another policy need no preparation."""
-        return Prepared()
 
     def follow(self, policy: OpenedChunkPolicy, prepared: object) -> Callable[[], None]:
         """Report the chunks of another policy from now on."""
@@ -50,7 +44,7 @@ class ChunkReports:
             period_s=1.0 / contract.rate_hz,
         )
         self.start()
-        return self.stop  # of the policy before, nothing is left to end
+        return do_nothing
 
     def start(self) -> None:
         """Count chunks from 0 on."""
@@ -60,20 +54,18 @@ class ChunkReports:
         self._swings = False
         self._frozen = frozenset[str]()
 
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
+    def observe(self, tick: Tick) -> None:
         """Publish the chunks that have come."""
         policy, chunks = self._policy.runtime.policy, self._policy.runtime.chunks
-        runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
+        runs = tick.mode in (Mode.RUN, Mode.HOLD)
         self._now_ns, self._left = tick.now_ns, policy.left if runs else 0
         self._problem = policy.problem if runs else ""
         while chunks:
             self._publish(chunks.popleft(), tick)
 
-    def _publish(self, chunk: InferredChunk, tick: DueTick) -> None:
+    def _publish(self, chunk: InferredChunk, tick: Tick) -> None:
         message = self._message
-        set_stamp(message.stamp, tick.ros_now_ns - (tick.now_ns - chunk.time_ns))
+        set_stamp(message.stamp, tick.stamp_ns - (tick.now_ns - chunk.time_ns))
         message.sequence, message.steps = self._sent, len(chunk.targets)
         message.data = array("d", chunk.targets.tobytes())
         self._publisher.publish(message)
@@ -117,9 +109,6 @@ class ChunkReports:
         age_ns = self._policy.controller.inputs[camera_input(camera)].age_ns(self._now_ns)
         return "never" if age_ns is None else f"{max(0, age_ns) * 1e-9:.3f}"
 
-    def watch(self) -> None:
-        """Do nothing."""
-
     def log(self) -> None:
         """Log that joints begin to swing, and cameras begin to repeat themselves."""
         found, swung = self._oscillation(), self._swings
@@ -133,9 +122,6 @@ class ChunkReports:
             self._node.get_logger().warning(f"camera {name}: {problems[name]}")
         for name in sorted(before - frozen):
             self._node.get_logger().info(f"camera {name}: its images change again")
-
-    def stop(self) -> None:
-        """Do nothing."""
 
     def close(self) -> None:
         """Destroy the publisher."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode, ShadowMode
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.kinds.opening import OpenRequest
@@ -27,19 +28,17 @@ class ChunkNodeShadow(NodeShadow[OpenedChunkPolicy]):
         execution = ChunkExecution(policy.settings, simulated_time)
         return ShadowProcess(request, policy.bundle, policy.controller.state, mode, execution)
 
-    def give(self, process: ShadowProcess, tick: int) -> None:
+    def give(self, process: ShadowProcess, number: int, tick: Tick) -> None:
         """Ask about a tick, with the observations whose chunks arrived in it."""
-        policy = self._policy
-        mode = policy.controller.latest_tick.mode
-        if mode not in (Mode.RUN, Mode.HOLD):
+        runtime = self._policy.runtime
+        if tick.mode not in (Mode.RUN, Mode.HOLD):
             self._waiting = ()
             return
-        arrived = map(ShadowObservation.of, policy.runtime.chunks)
+        arrived = map(ShadowObservation.of, runtime.chunks)
         # More than the shadow has room for are missed anyway.
         self._waiting = (*self._waiting, *arrived)[: OBSERVATIONS + 1]
-        if mode is Mode.HOLD:
+        if tick.mode is Mode.HOLD:
             return
-        run, active = policy.controller.latest_tick, policy.runtime.policy
-        asked = ChunkTick(active.tick, active.target, self._waiting)
-        process.give(tick, policy.controller.state.flat, run.target, begins=run.begins, asked=asked)
+        asked = ChunkTick(runtime.policy.tick, runtime.policy.target, self._waiting)
+        process.give(number, tick.state.flat, tick.target, begins=tick.begins, asked=asked)
         self._waiting = ()

@@ -15,26 +15,23 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from policy_msgs.msg import ContactForces
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
+from policy_core.control.tick import Tick
 from policy_core.errors import PolicyError, RefusedError
-from policy_core.interfaces import JointTargets
 from policy_inference.flight.description import Topic, flight_of
 from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.recording_writer import News
+from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
-from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
-from policy_inference.nodes.tick_observer import Prepared
-
-if TYPE_CHECKING:  # a node without a shadow needs nothing of it
-    from policy_inference.nodes.shadow import NodeShadow
+from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 
 R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
@@ -58,7 +55,17 @@ class PreparedRecorder(Prepared):
             self.recorder.abandon()
 
 
-class NodeRecorder:
+class RecordedShadow(Protocol):
+    """The shadow of a node, as far as it is recorded."""
+
+    arrived: tuple[ShadowAnswer, ...]
+    """Answers that arrived in the last tick."""
+
+    def recorded_settings(self) -> Mapping[str, str]:
+        """Return its entries in the head of a recording, by name."""
+
+
+class NodeRecorder(TickObserver):
     """Records the ticks of a node, which goes on in the same way where that is not possible."""
 
     def __init__(
@@ -68,7 +75,7 @@ class NodeRecorder:
         topics: Mapping[str, Sampled[Any]],
         policy: OpenedPolicy[Any],
         values: Mapping[str, Any],
-        shadow: NodeShadow[Any] | None = None,
+        shadow: RecordedShadow | None = None,
     ) -> None:
         """Make the recorder, unless it is off, and the services.
 
@@ -158,7 +165,7 @@ class NodeRecorder:
             min_free_mb=values["flight.min_free_mb"],
         )
         return FlightRecorder(
-            policy.controller, policy.tap, flight, self._types, options, self._news
+            policy.controller.latest_tick, policy.tap, flight, self._types, options, self._news
         )
 
     @property
@@ -191,7 +198,7 @@ class NodeRecorder:
         self._sampled = self._sampled_by(policy)
         if self._recorder is not None:
             self._recorder.follow()
-        return before.stop if before is not None else _nothing
+        return before.stop if before is not None else do_nothing
 
     def start(self) -> None:
         """Restart; before the first tick."""
@@ -217,36 +224,22 @@ class NodeRecorder:
         if self._contacts is not None:
             self._contacts.close()
 
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
-        """End a tick, on the control thread.
-
-        Args:
-            tick: It.
-            duration_ns: From the sampling of the inputs to the command.
-            sent: What was commanded; None where nothing was.
-            sequence: Number of that command.
-        """
+    def observe(self, tick: Tick) -> None:
+        """Record a tick."""
         recorder, contacts = self._recorder, self._contacts
         if recorder is None or contacts is None:
             return
         try:
             contacts.take_wire()
-            recorder.record(
-                now_ns=tick.now_ns,
-                stamp_ns=tick.ros_now_ns,
-                duration_ns=duration_ns,
-                wire=tuple([sampled.wire for sampled in self._sampled]),
-                sent=sent,
-                sequence=sequence,
-                shadow=() if self._shadow is None else self._shadow.arrived,
+            recorder.observe(
+                tuple([sampled.wire for sampled in self._sampled]),
+                () if self._shadow is None else self._shadow.arrived,
             )
         except Exception:  # noqa: BLE001  a robot must not fall over its recorder
             self._give_up(traceback.format_exc())
 
-    def watch(self) -> None:
-        """Have a recording written if a rule has tripped outside `record`; control thread."""
+    def observe_failure(self, tick: Tick) -> None:
+        """Have a recording written if a rule has tripped."""
         if self._recorder is not None:
             self._recorder.watch()
 
@@ -312,7 +305,3 @@ def _folder(given: str) -> Path:
         raise PolicyError(
             f"{folder}: expected a home folder, found none ({error}); set flight.folder"
         ) from error
-
-
-def _nothing() -> None:
-    """There was no recorder."""

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
-from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
@@ -27,12 +26,9 @@ from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import PARAMETERS
 
-if TYPE_CHECKING:  # a node without a shadow needs nothing of it
-    from policy_inference.nodes.shadow import NodeShadow
-
 
 class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
-    """Runs a joint policy, and a flight recorder beside it."""
+    """Runs a joint policy."""
 
     def __init__(self) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -51,22 +47,6 @@ class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
     def sampler_of(self, policy: OpenedJointPolicy) -> Sampler:
         """Return what fills the state of a policy."""
         return Sampler(self.topics, policy.controller, policy.bundle.contract.joints.on_robot())
-
-    def observer_of(
-        self, policy: OpenedJointPolicy, group: SampleGroup, values: Mapping[str, Any]
-    ) -> NodeRecorder:
-        """Return the flight recorder."""
-        return NodeRecorder(self, group, self.topics, policy, values, self.shadow)
-
-    def shadow_of(
-        self, policy: OpenedJointPolicy, values: Mapping[str, Any]
-    ) -> NodeShadow[OpenedJointPolicy] | None:
-        """Open the shadow that the parameters ask for; None where they ask for none."""
-        if not values["shadow_bundle"]:
-            return None
-        from policy_inference.nodes.shadow import NodeShadow
-
-        return NodeShadow(self, policy, values)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -5,7 +5,8 @@
 import threading
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any
 
@@ -132,6 +133,15 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self._succeeds(self.halt)
         self._succeeds(self._tear_down)
         return _SUCCESS
+
+    @contextmanager
+    def owing_answer(self) -> Iterator[None]:
+        """Owe a client an answer; a process that ends waits for it."""
+        self.answering += 1
+        try:
+            yield
+        finally:
+            self.answering -= 1
 
     def halt(self) -> None:
         """Stop working and leave the robot safe, from whatever state; close nothing."""

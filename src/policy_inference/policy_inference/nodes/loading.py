@@ -11,39 +11,78 @@ import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Protocol
 
 from policy_msgs.srv import LoadBundle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor
+from rclpy.node import Node
 from rclpy.task import Future
 
 from policy_core.errors import PolicyError, RefusedError
 from policy_inference.kinds.kind import P
-from policy_inference.kinds.opening import OpenedPolicy
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.nodes import qos
-from policy_inference.nodes.opening import open_replacement
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.tick_observer import Prepared
-
-if TYPE_CHECKING:  # which makes one of these
-    from policy_inference.nodes.policy_node import PolicyNode
 
 STOPS = "the node stops"
 _CLOSED_WITHIN_S = 1.0
 Found = tuple[OpenedPolicy[Any], Prepared]
 
 
+class LoadHost(Protocol[P]):
+    """What a load needs of the node whose policy it replaces."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the node is active."""
+
+    def require_rest(self) -> None:
+        """Raise RefusedError unless the policy may be replaced now."""
+
+    def request_for(self, bundle: str, backend: str) -> OpenRequest:
+        """Return the request of the policy in use for another bundle; as `for_bundle`."""
+
+    def open_next(self, request: OpenRequest) -> tuple[P, Prepared]:
+        """Open another policy, and prepare what observes it; on a thread of its own.
+
+        Raises:
+            PolicyError: It cannot be used, or cannot replace the policy in use.
+        """
+
+    def switch_to(self, opened: P, prepared: Prepared) -> Sequence[Callable[[], object]]:
+        """Let another policy take over between two ticks; return what closes the one before.
+
+        Raises:
+            PolicyError: It cannot take over, and the one in use goes on.
+        """
+
+    def switched(self, request: OpenRequest) -> Callable[[], object]:
+        """Report on the policy that has taken over; return what ends that on the one before."""
+
+    def owing_answer(self) -> AbstractContextManager[None]:
+        """Return what lasts as long as an answer is owed: a process that ends waits for it."""
+
+    def report(self) -> None:
+        """Publish the status now."""
+
+
 class LoadService(Generic[P]):
     """Answers `~/load` of a node, whose policy it replaces."""
 
-    def __init__(self, node: PolicyNode[P]) -> None:
+    def __init__(self, node: Node, host: LoadHost[P]) -> None:
         """Create the service, which lives as long as the node.
 
         It is never destroyed while an answer is owed, and a second request is answered meanwhile.
+
+        Args:
+            node: Has the service.
+            host: Has the policy: the node too.
         """
-        self._node = node
+        self._node, self._host = node, host
         self._opening = _Opening(node.get_logger())
         node.create_service(
             LoadBundle,
@@ -70,23 +109,21 @@ class LoadService(Generic[P]):
         self, request: LoadBundle.Request, response: LoadBundle.Response
     ) -> LoadBundle.Response:
         """Answer when the new policy has taken over, or cannot; other requests go on meanwhile."""
-        node = self._node
-        node.answering += 1
-        try:
-            response.message = str(await self._replaced(request.bundle, request.backend))
-            response.success = True
-        except PolicyError as error:
-            response.message = str(error)
-        except Exception as error:  # noqa: BLE001  it would end the executor
-            node.get_logger().error(traceback.format_exc())
-            response.message = f"load failed: {type(error).__name__}: {error}"
-        finally:
-            node.answering -= 1
+        logger = self._node.get_logger()
+        with self._host.owing_answer():
+            try:
+                response.message = str(await self._replaced(request.bundle, request.backend))
+                response.success = True
+            except PolicyError as error:
+                response.message = str(error)
+            except Exception as error:  # noqa: BLE001  it would end the executor
+                logger.error(traceback.format_exc())
+                response.message = f"load failed: {type(error).__name__}: {error}"
         # Of a refusal the status has nothing to say, and many may come at once.
         if response.success:
-            node.report()
+            self._host.report()
         else:
-            node.get_logger().error(response.message)
+            logger.error(response.message)
         return response
 
     async def load(self, bundle: str, done: Callable[[str], None]) -> None:
@@ -101,63 +138,28 @@ class LoadService(Generic[P]):
         Raises:
             PolicyError: It cannot, and the one in use goes on as if nothing had happened.
         """
-        self._require_rest()
-        node, logger = self._node, self._node.get_logger()
-        before, kind, observer = node.policy, node.kind, node.observer
-        request = before.request.for_bundle(bundle, backend)
-        logger.info(f"load: {bundle}, on {', '.join(request.backends)}")
-
-        def open_one() -> tuple[P, Prepared]:
-            opened = open_replacement(kind, request, before, node.now_ns, logger)
-            try:
-                return opened, observer.prepared(opened)
-            except BaseException:
-                opened.close()
-                raise
-
-        opening = self._opening.begin(open_one, node.executor)
-        if not node.running:  # another thread may have stopped the node just before that
+        host = self._host
+        host.require_rest()
+        request = host.request_for(bundle, backend)
+        self._node.get_logger().info(f"load: {bundle}, on {', '.join(request.backends)}")
+        opening = self._opening.begin(lambda: host.open_next(request), self._node.executor)
+        if not host.running:  # another thread may have stopped the node just before that
             self._opening.abandon(STOPS)
         found: tuple[P, Prepared] | PolicyError = await opening
         if isinstance(found, PolicyError):
             raise found
         opened, prepared = found
         try:
-            self._require_rest()
-            end_observation = self._switch(opened, prepared)
+            host.require_rest()
+            closers = host.switch_to(opened, prepared)
         except BaseException:
             self._opening.close(opened.close)
             raise
-        end_report = node.reporter.follow(opened)
         # A runtime that hangs when it is closed must not hang the node.
-        self._opening.close(end_observation, end_report, before.close)
-        node.table.follow(bundle=bundle, backend=",".join(request.backends))
-        node.tell(opened)
-        node.apply_realtime()
+        self._opening.close(host.switched(request), *closers)
         # Of the one before, since only little is collected between ticks; the robot rests.
         gc.collect()
         return opened
-
-    def _require_rest(self) -> None:
-        """Raise RefusedError unless a policy may be replaced now; more is checked later."""
-        if not self._node.running:
-            raise RefusedError(
-                "the node is not active; activate it first, or configure it with the other bundle"
-            )
-        self._node.controller.require_rest()
-
-    def _switch(self, opened: P, prepared: Prepared) -> Callable[[], object]:
-        """Let another policy take over; return what ends the observation of the one before."""
-        node, sampler = self._node, self._node.sampler_of(opened)
-        prepared.start()
-        try:
-            with node.loop.between_ticks():
-                opened.controller.take_over(node.controller)
-                node.policy, node.controller, node.sampler = opened, opened.controller, sampler
-                return node.observer.follow(opened, prepared)
-        except PolicyError:
-            prepared.abandon()
-            raise
 
 
 class _Opening:

@@ -1,29 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Open the policy of a node, and one that may replace it."""
+"""Open the policy that a node is asked to run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.signature import trusted_keys
 from policy_core.bundle.statements import revocation_of
-from policy_core.control.motions import Stand
-from policy_core.control.replacing import require_replaceable
+from policy_core.bundle.store import TRIALS_FILE, named_folder
 from policy_core.errors import RefusedError
-from policy_core.guard.limits import effort_limit, limits_in_force
+from policy_core.guard.limits import limits_in_force
 from policy_inference.kinds.kind import P, PolicyKind
-from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
-from policy_inference.kinds.parity import open_proven
+from policy_inference.kinds.opening import B, OpenRequest
 from policy_inference.nodes.forwarding import forwarded_to
-from policy_inference.nodes.outputs import require_expressible
 from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.self_test.reading import rehearse
-from policy_inference.trial.journal import TrialEvent, append_event, this_process
-from policy_inference.trial.record import TrialState, VersionTrial, trial_of_bundle
+
+if TYPE_CHECKING:  # a bundle without trials needs nothing of them
+    from policy_inference.trial.record import VersionTrial
 
 
 def open_policy(
@@ -41,51 +38,28 @@ def open_policy(
         PolicyError: It cannot be used, with the reason.
     """
     request = on_trial(request, logger)
-    bundle = _load(kind, request)
+    bundle = load_asked(kind, request)
     limits = limits_in_force(bundle.contract, request.limits)
     with forwarded_to(logger):
-        return _narrowed(kind.open(request, request.own_options, bundle, limits, clock))
+        return narrowed(kind.open(request, request.own_options, bundle, limits, clock))
 
 
-def open_replacement(
-    kind: PolicyKind[B, P],
-    request: OpenRequest,
-    running: OpenedPolicy[Any],
-    clock: Callable[[], int],
-    logger: Logger,
-) -> P:
-    """Open a bundle that may replace another one, and prove its models on this machine.
-
-    What can be known without the device is checked first, since opening may take minutes. Before
-    that, a child process reads the bundle's files, so that no pattern or array in them can hold up
-    this process, which drives a robot.
+def has_trials(bundle: str) -> bool:
+    """Return whether an installed bundle has a record of trials, or one may be hidden from us.
 
     Args:
-        kind: Of policies that the node runs.
-        request: Which one.
-        running: What it is to replace; only read here.
-        clock: Of the controller.
-        logger: For the progress.
-
-    Raises:
-        PolicyError: It cannot be used, or cannot replace the other one, or its models compute
-            something else here than its golden rows say; nothing of it is open then.
+        bundle: What a node is asked to run; a path has no trial.
     """
-    request = on_trial(request, logger)
-    bundle = _load(kind, request, rehearse(request.source, request.public_key))
-    limits = limits_in_force(bundle.contract, request.limits)
-    require_replaceable(
-        running.bundle.contract,
-        [*kind.inputs(running.bundle, running.limits)],
-        bundle,
-        [*kind.inputs(bundle, limits)],
-    )
-    require_expressible(request.output, bundle.contract)
-    running.controller.require_stand_like(
-        Stand(bundle.contract, effort_limit(bundle.contract, limits))
-    )
-    with forwarded_to(logger):
-        return _narrowed(open_proven(kind, request, bundle, limits, clock))
+    folder = named_folder(bundle)
+    if folder is None:
+        return False
+    try:
+        (folder / TRIALS_FILE).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
@@ -97,6 +71,11 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
         PolicyError: The record of trials cannot be read, or lacks what happened in this process;
             or that version failed its trial.
     """
+    if not has_trials(request.bundle):
+        return request
+    from policy_inference.trial.journal import this_process
+    from policy_inference.trial.record import TrialState, trial_of_bundle
+
     trial = trial_of_bundle(request.bundle)
     if trial is None:
         return request
@@ -113,13 +92,15 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
 
 
 def _record_cut(trial: VersionTrial, logger: Logger) -> None:
+    from policy_inference.trial.journal import TrialEvent, append_event
+
     try:
         append_event(trial.file, trial.number, TrialEvent.CUT, reason=trial.reason)
     except OSError as error:  # it counts as cut all the same, whenever the record is read
         logger.error(f"{trial.file}: expected a file that this user can write, found: {error}")
 
 
-def _narrowed(opened: P) -> P:
+def narrowed(opened: P) -> P:
     """Narrow the velocity commands of a policy on trial."""
     trial = opened.request.trial
     if trial is not None and trial.settings.command_range is not None:
@@ -127,7 +108,17 @@ def _narrowed(opened: P) -> P:
     return opened
 
 
-def _load(kind: PolicyKind[B, P], request: OpenRequest, sha256: str | None = None) -> B:
+def load_asked(kind: PolicyKind[B, P], request: OpenRequest, sha256: str | None = None) -> B:
+    """Load the bundle that is asked for, as one that may run.
+
+    Args:
+        kind: Of policies that the node runs.
+        request: Which one.
+        sha256: What its contract must hash to, where that is known.
+
+    Raises:
+        PolicyError: It cannot be used, or was revoked.
+    """
     keys = trusted_keys(request.public_key)
     if request.trial is not None:
         sha256 = request.trial.bundle_sha256

@@ -26,7 +26,6 @@ from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
 
 from policy_core.errors import PolicyError
-from policy_inference.command_line import CommandParser
 
 _SAFETY = "safety."
 
@@ -108,6 +107,10 @@ def refuse_arguments(
         given = remove_ros_args([command, *args] if args is not None else sys.argv)
     except RuntimeError:
         return  # what is wrong with those for ROS, rclpy says when it begins
+    if not given[1:]:
+        return
+    from policy_inference.command_line import CommandParser
+
     described = [
         f"  {spec.name} ({'required' if spec.required else spec.initial}): {spec.about}"
         for spec in specs

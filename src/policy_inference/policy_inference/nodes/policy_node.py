@@ -19,7 +19,8 @@ import time
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from rclpy.duration import Duration
@@ -39,7 +40,7 @@ from policy_inference.nodes.driver_watch import DriverWatch
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import STOPS, LoadService
-from policy_inference.nodes.opening import open_policy
+from policy_inference.nodes.opening import has_trials, open_policy
 from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
@@ -48,8 +49,7 @@ from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
 from policy_inference.nodes.status import Reported, StatusReporter
-from policy_inference.nodes.tick_observer import TickObserver, TickObservers
-from policy_inference.nodes.trial import NodeTrial
+from policy_inference.nodes.tick_observer import Prepared, TickObserver, TickObservers
 
 if TYPE_CHECKING:  # a node without a shadow needs nothing of it
     from policy_inference.nodes.shadow import NodeShadow
@@ -70,9 +70,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     controller: Controller
     sampler: Sampler
     driver: DriverWatch
-    observer: TickObserver
-    shadow: NodeShadow[Any] | None
-    trial: NodeTrial
+    observer: TickObservers
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -84,7 +82,8 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._hangs = False
         self._stamp_ns = 0
         self._closed: P | None = None
-        self._load_service = LoadService(self)
+        self._judges_trials = False
+        self._load_service = LoadService(self, self)
 
     @abstractmethod
     def kind_of(self, values: Mapping[str, Any]) -> PolicyKind[Any, P]:
@@ -98,29 +97,57 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def sampler_of(self, policy: P) -> Sampler:
         """Return what brings the newest messages into the controller of a policy."""
 
-    @abstractmethod
-    def observer_of(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
-        """Return what observes the ticks of a policy beside its shadow and its trial."""
+    def own_observers(self, policy: P, values: Mapping[str, Any]) -> Sequence[TickObserver]:
+        """Return what observes the ticks of this kind of policy alone."""
+        return ()
 
-    def _observer(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
-        """Return what observes the ticks of a policy.
-
-        The shadow comes first, whose answers are recorded; the recorder before the trial, since it
-        has the tick in which the trial ends a run.
-        """
-        shadow = self.shadow = self.shadow_of(policy, values)
-        if shadow is not None:
-            self._closers.callback(shadow.close)
-        observers = [shadow, self.observer_of(policy, group, values), self.trial]
-        return TickObservers(*filter(None, observers))
-
-    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow[Any] | None:
-        """Open the shadow that the parameters ask for; None where they ask for none.
+    def open_shadow(self, policy: P, values: Mapping[str, Any]) -> NodeShadow[Any]:
+        """Open the shadow that the parameters ask for.
 
         Raises:
             PolicyError: It cannot be opened, or not be the shadow of this policy.
         """
-        return None
+        from policy_inference.nodes.shadow import NodeShadow
+
+        return NodeShadow(self, policy, values)
+
+    def _attach_observers(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> None:
+        """Attach the guests that the parameters ask for, each loaded only then.
+
+        The shadow comes first, whose answers are recorded, and what takes the chunks that it has
+        seen after it; the recorder before the trial, since it has the tick in which that ends a
+        run.
+        """
+        add, shadow = self.observer.add, None
+        if values.get("shadow_bundle"):
+            shadow = self.open_shadow(policy, values)
+            add(shadow)
+        for observer in self.own_observers(policy, values):
+            add(observer)
+        from policy_inference.nodes.flight import NodeRecorder
+
+        add(NodeRecorder(self, group, self.topics, policy, values, shadow))
+        self._judges_trials = False
+        self._attach_trial(policy, policy.request.bundle)
+
+    def _attach_trial(self, policy: P, bundle: str) -> None:
+        """Attach what judges versions on trial, once a bundle that may have one is used."""
+        if self._judges_trials or not has_trials(bundle):
+            return
+        from policy_inference.nodes.trial import NodeTrial, TrialHost
+
+        self.observer.add(
+            NodeTrial(
+                TrialHost(
+                    telemetry=lambda: self.reporter.telemetry,
+                    drives_c=lambda: self.driver.drives_c,
+                    load=self._load,
+                    simulated_time=bool(self.get_parameter("use_sim_time").value),
+                ),
+                policy,
+            )
+        )
+        self._judges_trials = True
 
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
@@ -150,9 +177,9 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.driver.close)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
-        self.trial = NodeTrial(self, policy)
-        self.observer = self._observer(policy, group, values)
-        self._closers.callback(self.observer.close)
+        self.observer = TickObservers()
+        self._closers.callback(lambda: self.observer.close())
+        self._attach_observers(policy, group, values)
         self.reporter = StatusReporter(
             self,
             Reported(
@@ -162,8 +189,6 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 pacer=self._pacer,
                 observer=self.observer,
                 senders_problem=self._senders_problem,
-                shadow=self.shadow,
-                trial=self.trial,
             ),
         )
         self._closers.callback(self.reporter.close)
@@ -208,13 +233,16 @@ class PolicyNode(LifecycleBase, Generic[P]):
         return TriggerPacer(period_ns, topics[trigger], Arrivals(self, [*topics.values()]))
 
     def _create_requests(self) -> None:
-        requests: dict[str, Callable[[], Mode | None]] = {
+        between_ticks: dict[str, Callable[[], Mode | None]] = {
             "stand": self._stand,
-            "run": self._run,
             "damp": lambda: self.controller.damp("asked for by service"),
             "reset": lambda: self.controller.reset(),
-            "estop": lambda: self._estop("service"),
             **self.own_requests(),
+        }
+        requests: dict[str, Callable[[], Mode | None]] = {
+            **{name: partial(self._between_ticks, act) for name, act in between_ticks.items()},
+            "run": self._run,
+            "estop": lambda: self._estop("service"),
         }
         for name, act in requests.items():
             handler = self._handler(act, needs_active=name != "estop")
@@ -234,10 +262,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 response.message = "the node is not active; activate it first"
                 return response
             try:
-                # Not between the samples of a tick and what it does with them: a recording has
-                # each request before the samples of its tick.
-                with self.loop.between_ticks() if needs_active else nullcontext():
-                    mode = act()
+                mode = act()
             except RefusedError as error:
                 response.message = str(error)
             else:
@@ -248,23 +273,90 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
         return handle
 
+    def _between_ticks(self, act: Callable[[], Mode | None]) -> Mode | None:
+        """Do what is asked for, but not between the samples of a tick and what it makes of them.
+
+        So a recording has each request before the samples of its tick.
+        """
+        with self.loop.between_ticks():
+            return act()
+
     def _stand(self) -> None:
-        self.policy.stand([*self._problems(), *self.trial.refusals(run=False)])
+        self.policy.stand(self._refusals(run=False))
 
     def _run(self) -> None:
-        problems = [*self._problems(), *self.trial.refusals(run=True)]
-        with self.trial.run() if not problems else nullcontext():
-            self.controller.run(problems)
+        problems = self._refusals(run=True)
+        # A trial has the run on record first: ticks go on while it waits for the disk.
+        granting = nullcontext() if problems else self.observer.granting_run(self.controller.mode)
+        with granting:
+            self._between_ticks(lambda: self.controller.run(problems))
 
-    def load_by_itself(self, bundle: str, done: Callable[[str], None]) -> None:
-        """Load another policy without a request; from any thread.
+    def _refusals(self, *, run: bool) -> list[str]:
+        return [*self._problems(), *self.observer.refusals(self.controller.mode, run=run)]
 
-        Args:
-            bundle: As for `~/load`.
-            done: Called with what went wrong; empty where nothing did.
-        """
+    def _load(self, bundle: str, done: Callable[[str], None]) -> None:
+        """Load another policy without a request; from any thread."""
         if self.executor is not None:
             self.executor.create_task(self._load_service.load, bundle, done)
+
+    def require_rest(self) -> None:
+        """Raise RefusedError unless the policy may be replaced now; more is checked later."""
+        if not self.running:
+            raise RefusedError(
+                "the node is not active; activate it first, or configure it with the other bundle"
+            )
+        self.controller.require_rest()
+
+    def request_for(self, bundle: str, backend: str) -> OpenRequest:
+        """Return the request of the policy in use for another bundle.
+
+        Raises:
+            RefusedError: No bundle is named.
+        """
+        return self.policy.request.for_bundle(bundle, backend)
+
+    def open_next(self, request: OpenRequest) -> tuple[P, Prepared]:
+        """Open another policy, and prepare what observes it; on a thread of its own.
+
+        Raises:
+            PolicyError: It cannot be used, or cannot replace the policy in use.
+        """
+        # What proves a policy is imported only where one is to replace another.
+        from policy_inference.nodes.replacing import open_replacement
+
+        before, observer = self.policy, self.observer
+        self._attach_trial(before, request.bundle)
+        opened = open_replacement(self.kind, request, before, self.now_ns, self.get_logger())
+        try:
+            return opened, observer.prepared(opened)
+        except BaseException:
+            opened.close()
+            raise
+
+    def switch_to(self, opened: P, prepared: Prepared) -> Sequence[Callable[[], object]]:
+        """Let another policy take over between two ticks; return what closes the one before.
+
+        Raises:
+            PolicyError: It cannot take over, and the one in use goes on.
+        """
+        before, sampler = self.policy, self.sampler_of(opened)
+        prepared.start()
+        try:
+            with self.loop.between_ticks():
+                opened.controller.take_over(self.controller)
+                self.policy, self.controller, self.sampler = opened, opened.controller, sampler
+                return self.observer.follow(opened, prepared), before.close
+        except PolicyError:
+            prepared.abandon()
+            raise
+
+    def switched(self, request: OpenRequest) -> Callable[[], object]:
+        """Report on the policy that has taken over; return what ends that on the one before."""
+        end_report = self.reporter.follow(self.policy)
+        self.table.follow(bundle=request.bundle, backend=",".join(request.backends))
+        self.tell(self.policy)
+        self.apply_realtime()
+        return end_report
 
     def _problems(self) -> list[str]:
         """Return the reasons to refuse motion that only ROS knows."""
@@ -352,29 +444,42 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def _processes(self) -> set[int]:
         return {os.getpid(), *(backend.pid for backend in self.policy.models.values())}
 
-    def tick(self, tick: DueTick) -> None:
-        """Sample, ask the controller, publish; on the control thread."""
-        if tick.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
+    def tick(self, due: DueTick) -> None:
+        """Sample, ask the controller, publish, show the tick to observers; control thread."""
+        if due.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
             # A simulator that pauses must not advance the policy. One that starts waits for the
             # first command, which may be the one that standing up begins with.
             return
-        began_ns, self._stamp_ns = time.monotonic_ns(), tick.ros_now_ns
-        if tick.restarted:
+        began_ns, self._stamp_ns = time.monotonic_ns(), due.ros_now_ns
+        if due.restarted:
             self.sampler.restart()
             if self.controller.mode is not Mode.DAMP:
                 self.controller.fault(Rule.CLOCK, "simulated time ran backwards")
-        self.sampler.sample(tick)
-        targets = self.controller.tick(tick.now_ns, tick.next_deadline_ns)
-        sent, sequence = self._publish(targets)
+        self.sampler.sample(due)
+        controller = self.controller
+        sent, sequence = self._publish(controller.tick(due.now_ns, due.next_deadline_ns))
         duration_ns = time.monotonic_ns() - began_ns
         self.policy.latency.add(duration_ns)
-        self.observer.record(tick, duration_ns, sent, sequence)
+        tick = controller.latest_tick
+        tick.send(
+            sent,
+            sequence,
+            stamp_ns=due.ros_now_ns,
+            duration_ns=duration_ns,
+            missed=due.missed,
+        )
+        verdict = self.observer.observe(tick)
+        self.policy.go_on(due.now_ns)
+        if verdict is not None:
+            # What is refused now is asked for again after the next tick.
+            with suppress(RefusedError):
+                verdict.carry_out(controller, self.policy.stand)
 
     def _failed(self, error: BaseException) -> None:
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
             self._publish(self.controller.safe_targets())
-            self.observer.watch()
+            self.observer.observe_failure(self.controller.latest_tick)
         except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
             self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
         self.get_logger().error(

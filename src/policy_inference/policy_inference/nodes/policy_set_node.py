@@ -23,26 +23,25 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from policy_msgs.msg import PolicyStatus, SetStatus
 from policy_msgs.srv import SwitchState
 from std_msgs.msg import String
 
 from policy_core.errors import RefusedError, RobotError
 from policy_core.guard.bounds import FIRST_AWAITED
-from policy_core.interfaces import JointTargets, Mode
+from policy_core.interfaces import Mode
 from policy_core.sets.chunk_member import ChunkMember
 from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind
 from policy_inference.nodes import qos
 from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
-from policy_inference.nodes.flight import NodeRecorder
-from policy_inference.nodes.pacing import DueTick
+from policy_inference.nodes.chunk_settings import SET_PARAMETERS, chunk_settings_given
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
-from policy_inference.nodes.settings import SET_PARAMETERS, chunk_settings_given
-from policy_inference.nodes.tick_observer import Prepared, TickObservers
+from policy_inference.nodes.tick_observer import TickObserver, do_nothing
 
 
 class PolicySetNode(PolicyNode[OpenedPolicySet]):
@@ -87,14 +86,11 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
             self.topics, policy.controller, policy.frames, policy.bundle.contract.joints.on_robot()
         )
 
-    def observer_of(
-        self, policy: OpenedPolicySet, group: SampleGroup, values: Mapping[str, Any]
-    ) -> TickObservers:
-        """Return the flight recorder, and what goes on with the way back."""
-        return TickObservers(
-            NodeRecorder(self, group, self.topics, policy, values),
-            SwitchObserver(policy, self.get_logger()),
-        )
+    def own_observers(
+        self, policy: OpenedPolicySet, values: Mapping[str, Any]
+    ) -> list[TickObserver]:
+        """Return what reports on switches."""
+        return [SwitchReports(policy, self.get_logger())]
 
     def _switch(
         self, request: SwitchState.Request, response: SwitchState.Response
@@ -125,10 +121,8 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
         self.report()
 
 
-class SwitchObserver:
-    """Reports on the switches of a set; goes on with its way back to standing after each tick."""
-
-    left_behind = False
+class SwitchReports(TickObserver):
+    """Reports on the switches of a set."""
 
     def __init__(self, policy: OpenedPolicySet, logger: Logger) -> None:
         """Observe this set from the next tick on."""
@@ -139,7 +133,7 @@ class SwitchObserver:
         """Return the chunk policies that command now."""
         if self._policy.controller.mode is not Mode.RUN:
             return []
-        state = self._policy.bundle.contract.states[self._policy.switching().state]
+        state = self._policy.bundle.contract.states[self._policy.switching.state]
         return [member for member in self._policy.chunk_members if member.name in state.members]
 
     @property
@@ -152,29 +146,10 @@ class SwitchObserver:
             found += [f"{member.name}: {each}" for each in member.policy.oscillation.problems]
         return "; ".join(found)
 
-    def prepared(self, policy: OpenedPolicySet) -> Prepared:
-        """Return nothing to start: another set needs no preparation."""
-        return Prepared()
-
     def follow(self, policy: OpenedPolicySet, prepared: object) -> Callable[[], None]:
-        """Observe another set from now on; of the one before nothing is left to end."""
+        """Report on another set from now on."""
         self._policy = policy
-        return self.log
-
-    def start(self) -> None:
-        """Nothing is to be restarted: a run begins in the initial state."""
-
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
-        """Go on with the way back, on the control thread."""
-        try:
-            self._policy.requests.tick(tick.now_ns)
-        except RefusedError as error:
-            self._policy.policy_set.refusals.append(str(error))
-
-    def watch(self) -> None:
-        """A tick that failed is seen by the next one."""
+        return do_nothing
 
     def log(self) -> None:
         """Log the requests that were not granted since the last call, and which joints are held."""
@@ -188,7 +163,7 @@ class SwitchObserver:
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return the state, what is asked for, and figures of the last switch."""
-        report = self._policy.switching()
+        report = self._policy.switching
         return {
             "set.state": report.state,
             "set.asked": report.asked,
@@ -204,8 +179,25 @@ class SwitchObserver:
         """Log what is left to log; after the last tick."""
         self.log()
 
-    def close(self) -> None:
-        """Nothing was created."""
+    def report(self, status: PolicyStatus) -> None:
+        """Add to a status which state commands, and what came of the last switch."""
+        report = self._policy.switching
+        last_from, last_to, last_reason = report.last or ("", "", "")
+        status.policy_set = [
+            SetStatus(
+                state=report.state,
+                states=[*self._policy.bundle.contract.states],
+                blending=report.is_blending,
+                asked=report.asked,
+                refused=report.refused,
+                switches=report.switches,
+                fallbacks=report.fallbacks,
+                last_from=last_from,
+                last_to=last_to,
+                last_reason=last_reason,
+                last_step_ratio=report.step_ratio,
+            )
+        ]
 
 
 def _figures(member: ChunkMember) -> Iterator[tuple[str, str]]:

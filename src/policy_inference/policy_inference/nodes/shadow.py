@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic
 
 import numpy as np
-from policy_msgs.msg import GuardCounter, ShadowStatus
+from policy_msgs.msg import GuardCounter, PolicyStatus, ShadowStatus
 from rclpy.node import Node
 
+from policy_core.control.tick import Tick
 from policy_core.errors import PolicyError, RefusedError
-from policy_core.interfaces import F64, JointTargets, Mode, ShadowMode
+from policy_core.interfaces import F64, Mode, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.kind import P
 from policy_inference.kinds.opening import OpenRequest
-from policy_inference.nodes.pacing import DueTick
-from policy_inference.nodes.tick_observer import Prepared
+from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ShadowFacts, ShadowProcess
 
@@ -40,16 +40,14 @@ class PreparedShadow(Prepared):
             self.process.close()
 
 
-class NodeShadow(Generic[P]):
-    """A TickObserver that asks a shadow about each tick and sums up its answers.
+class NodeShadow(TickObserver, Generic[P]):
+    """Asks a shadow about each tick and sums up its answers.
 
     This one is for joint policies; `ChunkNodeShadow` says what differs for chunk policies.
 
     Attributes:
         arrived: Answers that arrived in the last tick, for the flight recorder.
     """
-
-    left_behind = False
 
     def __init__(self, node: Node, policy: P, values: Mapping[str, Any]) -> None:
         """Open the shadow that the parameters of the node ask for, and prove it.
@@ -62,7 +60,7 @@ class NodeShadow(Generic[P]):
         self._process: ShadowProcess | None = self._opened(policy)
         self._facts: ShadowFacts = self._process.facts
         self._differences: list[str] = self._process.differences
-        self._tick, self._gave_up, self._problem = 0, False, ""
+        self._number, self._gave_up, self._problem = 0, False, ""
         self._use(policy)
         node.get_logger().info(f"shadow, {self._facts.mode}: {_named(self._facts)}")
         self._warn_of_differences()
@@ -84,19 +82,17 @@ class NodeShadow(Generic[P]):
         """Start the process of the shadow of a policy; arguments and errors as `ShadowProcess`."""
         return ShadowProcess(request, policy.bundle, policy.controller.state, mode)
 
-    def give(self, process: ShadowProcess, tick: int) -> None:
+    def give(self, process: ShadowProcess, number: int, tick: Tick) -> None:
         """Ask about a tick, whose number this is, if the policy commanded the robot in it."""
-        controller = self._policy.controller
-        if controller.latest_tick.mode is Mode.RUN:
-            run = controller.latest_tick
-            process.give(tick, controller.state.flat, run.target, begins=run.begins)
+        if tick.mode is Mode.RUN:
+            process.give(number, tick.state.flat, tick.target, begins=tick.begins)
 
     def _use(self, policy: P) -> None:
         self._policy = policy
         self._restart()
 
     def _restart(self) -> None:
-        self._tick, self._gave_up = 0, False
+        self._number, self._gave_up = 0, False
         self._unreported = deque[ShadowAnswer](maxlen=_UNREPORTED)
         self._divergence = Divergence.of(self._policy.bundle.contract)
 
@@ -145,9 +141,12 @@ class NodeShadow(Generic[P]):
         }
         return {f"shadow.{key}": text for key, text in found.items()}
 
-    def status(self) -> ShadowStatus:
-        """Look at it; return what it is and how far it diverges."""
+    def report(self, status: PolicyStatus) -> None:
+        """Look at the shadow; add to a status what it is and how far it diverges."""
         self._look()
+        status.shadow = [self._status()]
+
+    def _status(self) -> ShadowStatus:
         divergence, counts = self._count(), self._divergence.counts
         distances = {name: getattr(divergence, name) for name in ("mean", "rms", "max")}
         return ShadowStatus(
@@ -191,7 +190,7 @@ class NodeShadow(Generic[P]):
             self._process.start()
         self._problem = prepared.problem
         self._use(policy)
-        return before.close if before is not None else _nothing
+        return before.close if before is not None else do_nothing
 
     def start(self) -> None:
         """Begin to count; before the first tick."""
@@ -199,11 +198,9 @@ class NodeShadow(Generic[P]):
         if self._process is not None:
             self._process.start()
 
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
-        """Hand a tick over in which the policy commanded the robot; on the control thread."""
-        number, self._tick = self._tick, self._tick + 1
+    def observe(self, tick: Tick) -> None:
+        """Hand a tick over in which the policy commanded the robot."""
+        number, self._number = self._number, self._number + 1
         self.arrived = ()
         process = self._process
         if process is None or self._gave_up:
@@ -211,19 +208,10 @@ class NodeShadow(Generic[P]):
         try:
             self.arrived = process.take()
             self._unreported.extend([each._replace(inferences=()) for each in self.arrived])
-            self.give(process, number)
+            self.give(process, number, tick)
         except Exception:  # noqa: BLE001  a robot must not fall over a shadow
             self._gave_up, self._problem = True, "shadow: gave up; the log has the reason"
             self._node.get_logger().error(traceback.format_exc())
-
-    def watch(self) -> None:
-        """Do nothing: in a tick that failed the policy commanded nothing."""
-
-    def log(self) -> None:
-        """Do nothing: `status` logs."""
-
-    def stop(self) -> None:
-        """Do nothing: a shadow rests when no tick comes."""
 
     def close(self) -> None:
         """End its process."""
@@ -247,7 +235,3 @@ def _largest(values: F64, sign: float = 1.0) -> str:
 
 def _listed(values: F64 | None) -> list[float]:
     return [] if values is None else values.tolist()
-
-
-def _nothing() -> None:
-    """There was no shadow."""

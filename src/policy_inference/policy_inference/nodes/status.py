@@ -7,10 +7,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus, SetStatus
+from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -27,10 +27,6 @@ from policy_inference.nodes.health import Health
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.tick_observer import TickObserver
-from policy_inference.nodes.trial import NodeTrial
-
-if TYPE_CHECKING:  # a node without a shadow needs nothing of it
-    from policy_inference.nodes.shadow import NodeShadow
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""
@@ -52,9 +48,6 @@ class Reported:
     observer: TickObserver
     senders_problem: Callable[[], str]
     """Returns which other nodes command the robot, in words; empty where none does."""
-    shadow: NodeShadow[Any] | None
-    """What runs beside the policy."""
-    trial: NodeTrial
 
 
 class StatusReporter:
@@ -204,7 +197,7 @@ class StatusReporter:
         policy, loop = self._reported.policy, self._reported.loop
         bundle, latency = policy.bundle, policy.latency.summary()
         problems = [self._busy, self._silent, self._senders, self._log_lost, self._health.revoked]
-        return PolicyStatus(
+        status = PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode),
             latched=snapshot.latched,
@@ -229,10 +222,9 @@ class StatusReporter:
             ],
             inputs=self._inputs(),
             telemetry=_key_values(self._health.telemetry),
-            shadow=[] if self._reported.shadow is None else [self._reported.shadow.status()],
-            trial=self._reported.trial.status(),
-            policy_set=_set_status(policy),
         )
+        self._reported.observer.report(status)
+        return status
 
     def _inputs(self) -> list[InputStatus]:
         now_ns, found = self._reported.pacer.clock(), []
@@ -336,29 +328,6 @@ class StatusReporter:
                 )
             ],
         )
-
-
-def _set_status(policy: OpenedPolicy[Any]) -> list[SetStatus]:
-    """Return which policy of a set commands; nothing where there is only one."""
-    report = policy.switching()
-    if report is None:
-        return []
-    last_from, last_to, last_reason = report.last or ("", "", "")
-    return [
-        SetStatus(
-            state=report.state,
-            states=[*policy.bundle.contract.states],
-            blending=report.is_blending,
-            asked=report.asked,
-            refused=report.refused,
-            switches=report.switches,
-            fallbacks=report.fallbacks,
-            last_from=last_from,
-            last_to=last_to,
-            last_reason=last_reason,
-            last_step_ratio=report.step_ratio,
-        )
-    ]
 
 
 def _key_values(values: Mapping[str, str]) -> list[KeyValue]:

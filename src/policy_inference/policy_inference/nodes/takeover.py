@@ -18,23 +18,21 @@ from rclpy.node import Node
 from std_msgs.msg import Bool
 
 from policy_core.bundle.state_fields import LEADER
-from policy_core.interfaces import JointTargets, Mode
+from policy_core.control.tick import Tick
+from policy_core.interfaces import Mode
 from policy_core.members.chunk.takeover import Driver, LeaderGuide
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import Output
-from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampling import Sampled
-from policy_inference.nodes.tick_observer import Prepared
+from policy_inference.nodes.tick_observer import TickObserver, do_nothing
 
 _DRIVING = (Mode.RUN, Mode.HOLD)
 _LOGGED_EVERY_S = 2.0
 
 
-class TakeoverReports:
+class TakeoverReports(TickObserver):
     """Goes along with the ticks of a chunk policy that a person may take over from."""
-
-    left_behind = False
 
     def __init__(
         self, node: Node, policy: OpenedChunkPolicy, leader: Sampled[Any], valid_for_s: float
@@ -54,17 +52,13 @@ class TakeoverReports:
         )
         self.follow(policy, None)
 
-    def prepared(self, policy: OpenedChunkPolicy) -> Prepared:
-        """Return nothing to start: another policy needs no preparation."""
-        return Prepared()
-
     def follow(self, policy: OpenedChunkPolicy, prepared: object) -> Callable[[], None]:
         """Report on another policy from now on."""
         takeover = policy.runtime.takeover
         assert takeover is not None  # or there is nothing to report
         self._policy, self._takeover = policy, takeover
         self._guide = LeaderGuide(policy.bundle.contract)
-        return lambda: None  # of the policy before, nothing is left to end
+        return do_nothing
 
     def start(self) -> None:
         """Number the leader's commands from 0 on."""
@@ -76,25 +70,18 @@ class TakeoverReports:
         """Who decides on the arm's targets; None where no policy runs."""
         return self._takeover.driver if self._policy.controller.mode in _DRIVING else None
 
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
+    def observe(self, tick: Tick) -> None:
         """Say whether a person drives, and command the leader."""
-        controller, takeover = self._policy.controller, self._takeover
-        self._say_who_drives()
+        takeover, sent = self._takeover, tick.targets
+        self._say_who_drives(tick.mode)
         targets = self._guide.targets(
-            controller.mode,
+            tick.mode,
             takeover.driver,
-            controller.state["joint_pos"] if sent is None else sent.position,
+            tick.state["joint_pos"] if sent is None else sent.position,
             None if sent is None else takeover.leader_pose(tick.now_ns),
         )
         if targets is not None:
-            self._output.publish(targets, tick.ros_now_ns)
-
-    @property
-    def problem(self) -> str:
-        """Nothing: the status shows how far the leader is from the arm."""
-        return ""
+            self._output.publish(targets, tick.stamp_ns)
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return who drives, and in a handover how far each joint of the leader is off."""
@@ -115,9 +102,9 @@ class TakeoverReports:
             return ""
         return f"{LEADER.name}: {count} publishers, expected the leader arm's node alone"
 
-    def watch(self) -> None:
-        """Say that no person drives after a tick that failed."""
-        self._say_who_drives()
+    def observe_failure(self, tick: Tick) -> None:
+        """Say that no person drives."""
+        self._say_who_drives(Mode.DAMP)
 
     def log(self) -> None:
         """Refuse what two leaders send; log how far one is from the arm, while a person waits."""
@@ -128,14 +115,13 @@ class TakeoverReports:
 
     def stop(self) -> None:
         """Say that no person drives; a leader holds its pose once its commands have expired."""
-        self._say_who_drives()
+        self._say_who_drives(Mode.DAMP)
 
     def close(self) -> None:
         """Destroy the publishers."""
         self._node.destroy_publisher(self._intervention)
         self._node.destroy_publisher(self._output.publisher)
 
-    def _say_who_drives(self) -> None:
-        runs = self._policy.controller.mode is Mode.RUN
-        drives = runs and self._takeover.driver is Driver.PERSON
+    def _say_who_drives(self, mode: Mode) -> None:
+        drives = mode is Mode.RUN and self._takeover.driver is Driver.PERSON
         self._intervention.publish(Bool(data=drives))

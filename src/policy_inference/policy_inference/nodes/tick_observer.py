@@ -1,17 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What observes the ticks of a policy node.
+"""What observes the ticks of a policy node: the one way in which guests attach to it.
 
-An observer commands nothing; that of a version on trial may end a run through the controller's own
-requests, as a person does.
+An observer sees each tick after it happened and commands nothing. It may ask for the end of a run,
+which the node carries out through the controller's own requests, as it does for a person.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, Protocol
+from __future__ import annotations
 
-from policy_core.interfaces import JointTargets
-from policy_inference.nodes.pacing import DueTick
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
+
+from policy_msgs.msg import PolicyStatus
+
+from policy_core.control.tick import Tick
+from policy_core.control.verdict import RunVerdict
+from policy_core.interfaces import Mode
 
 
 class Prepared:
@@ -24,22 +29,63 @@ class Prepared:
         """End without a trace: the policy does not take over."""
 
 
-class TickObserver(Protocol):
-    """Is shown every tick, and reports on it in the status."""
+class TickObserver:
+    """Is shown every tick; by itself it does nothing with it, and nothing in between.
+
+    `observe` and `observe_failure` belong to the control thread, everything else to another one.
+
+    Attributes:
+        problem: What is wrong; empty where nothing is.
+        left_behind: Whether a thread of its own cannot be ended.
+    """
 
     @property
     def problem(self) -> str:
         """What is wrong; empty where nothing is."""
+        return ""
 
     @property
     def left_behind(self) -> bool:
         """Whether a thread of its own cannot be ended."""
+        return False
+
+    def observe(self, tick: Tick) -> RunVerdict | None:
+        """Look at a tick; return what the node is to do about the run, None for nothing."""
+        return None
+
+    def observe_failure(self, tick: Tick) -> None:
+        """Look at what a tick that raised an error has left; the fault is latched already."""
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return its figures for `/diagnostics`, by key."""
+        return {}
+
+    def report(self, status: PolicyStatus) -> None:
+        """Add what it knows to a status."""
+
+    def log(self) -> None:
+        """Log what happened since the last call."""
+
+    def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
+        """Return its reasons to refuse that the robot stands up, or that the policy runs.
+
+        Args:
+            mode: In which that is asked for.
+            run: Whether the policy is to run.
+        """
+        return ()
+
+    def granting_run(self, mode: Mode) -> AbstractContextManager[None]:
+        """Return what a RUN is granted or refused in.
+
+        Args:
+            mode: In which it is asked for.
+        """
+        return nullcontext()
 
     def prepared(self, policy: Any) -> Prepared:
         """Return what observes another policy; off the control thread, may read files."""
+        return Prepared()
 
     def follow(self, policy: Any, prepared: Any) -> Callable[[], object]:
         """Observe another policy from now on; no tick may be at work.
@@ -51,27 +97,10 @@ class TickObserver(Protocol):
         Returns:
             What ends the observation of the policy before, which may take a moment.
         """
+        return do_nothing
 
     def start(self) -> None:
         """Restart; before the first tick."""
-
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
-        """End a tick, on the control thread.
-
-        Args:
-            tick: It.
-            duration_ns: From the sampling of the inputs to the command.
-            sent: What was commanded; None where nothing was.
-            sequence: Number of that command.
-        """
-
-    def watch(self) -> None:
-        """Look at what a tick that failed has left; control thread."""
-
-    def log(self) -> None:
-        """Log what happened since the last call."""
 
     def stop(self) -> None:
         """End within a bounded time; after the last tick."""
@@ -80,12 +109,16 @@ class TickObserver(Protocol):
         """Destroy what was created."""
 
 
-class TickObservers:
+class TickObservers(TickObserver):
     """Several observers of the ticks of one node, in their order."""
 
     def __init__(self, *observers: TickObserver) -> None:
         """Keep them."""
         self._observers = observers
+
+    def add(self, observer: TickObserver) -> None:
+        """Observe with one more, after the others, from the next tick on."""
+        self._observers = (*self._observers, observer)
 
     @property
     def problem(self) -> str:
@@ -97,9 +130,44 @@ class TickObservers:
         """Whether a thread of one of them cannot be ended."""
         return any(each.left_behind for each in self._observers)
 
+    def observe(self, tick: Tick) -> RunVerdict | None:
+        """Show a tick to each; return the first verdict."""
+        found: RunVerdict | None = None
+        for each in self._observers:
+            verdict = each.observe(tick)
+            found = found or verdict
+        return found
+
+    def observe_failure(self, tick: Tick) -> None:
+        """Show each what a tick that raised an error has left."""
+        for each in self._observers:
+            each.observe_failure(tick)
+
     def diagnostics(self) -> Mapping[str, str]:
         """Return the figures of all."""
         return {key: text for each in self._observers for key, text in each.diagnostics().items()}
+
+    def report(self, status: PolicyStatus) -> None:
+        """Add what each knows to a status."""
+        for each in self._observers:
+            each.report(status)
+
+    def log(self) -> None:
+        """Log what happened since the last call."""
+        for each in self._observers:
+            each.log()
+
+    def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
+        """Return the reasons of all."""
+        return [why for each in self._observers for why in each.refusals(mode, run=run)]
+
+    @contextmanager
+    def granting_run(self, mode: Mode) -> Any:
+        """Enter what each has a RUN granted or refused in."""
+        with ExitStack() as entered:
+            for each in self._observers:
+                entered.enter_context(each.granting_run(mode))
+            yield
 
     def prepared(self, policy: Any) -> Prepared:
         """Return what observes another policy."""
@@ -123,23 +191,6 @@ class TickObservers:
         """Restart."""
         for each in self._observers:
             each.start()
-
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
-        """End a tick."""
-        for each in self._observers:
-            each.record(tick, duration_ns, sent, sequence)
-
-    def watch(self) -> None:
-        """Look at what a tick that failed has left."""
-        for each in self._observers:
-            each.watch()
-
-    def log(self) -> None:
-        """Log what happened since the last call."""
-        for each in self._observers:
-            each.log()
 
     def stop(self) -> None:
         """End within a bounded time."""
@@ -166,3 +217,7 @@ class _PreparedTogether(Prepared):
         """End without a trace."""
         for part in self.parts:
             part.abandon()
+
+
+def do_nothing() -> None:
+    """End the observation of a policy where nothing is left to end."""

@@ -11,22 +11,39 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from policy_msgs.msg import TrialStatus
+from policy_msgs.msg import PolicyStatus, TrialStatus
 
+from policy_core.control.tick import Tick
+from policy_core.control.verdict import RunVerdict
 from policy_core.errors import PolicyError
-from policy_core.interfaces import JointTargets, Mode
+from policy_core.interfaces import Mode
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.machine.machine import number_in
-from policy_inference.nodes.pacing import DueTick
-from policy_inference.nodes.tick_observer import Prepared
+from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 from policy_inference.trial.journal import TrialEvent, this_process
 from policy_inference.trial.record import TrialState, VersionTrial, trial_of_bundle
 from policy_inference.trial.running import RunningTrial
 
-if TYPE_CHECKING:  # which makes one of these
-    from policy_inference.nodes.policy_node import PolicyNode
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialHost:
+    """What a trial needs of the node in which it runs.
+
+    Attributes:
+        telemetry: Returns what machine and device reported last, the unit in the key.
+        drives_c: Returns the temperatures of the drives, °C; NaN where one is not known.
+        load: Loads another bundle without a request; calls the function with what went wrong, or
+            with nothing.
+        simulated_time: Whether ticks go by simulated time.
+    """
+
+    telemetry: Callable[[], Mapping[str, str]]
+    drives_c: Callable[[], Sequence[float]]
+    load: Callable[[str, Callable[[str], None]], None]
+    simulated_time: bool
 
 
 class PreparedTrial(Prepared):
@@ -46,10 +63,9 @@ class PreparedTrial(Prepared):
             self.running = RunningTrial(
                 trial,
                 policy.bundle.contract,
-                policy.controller,
+                policy.controller.latest_tick,
                 policy.latency,
                 policy.limits,
-                stand=policy.stand,
                 simulated_time=simulated_time,
             )
 
@@ -67,13 +83,12 @@ def _newest_trial(bundle: str) -> VersionTrial | None:
         return None
 
 
-class NodeTrial:
+class NodeTrial(TickObserver):
     """Judges the ticks of a node whose policy is on trial; of another one it only reports."""
 
-    def __init__(self, node: PolicyNode[Any], policy: OpenedPolicy[Any]) -> None:
+    def __init__(self, host: TrialHost, policy: OpenedPolicy[Any]) -> None:
         """Judge this policy from the next tick on."""
-        self._node = node
-        self._simulated_time = bool(node.get_parameter("use_sim_time").value)
+        self._host = host
         self._back_problem, self._going_back = "", False
         self._running: RunningTrial | None
         self._newest: VersionTrial | None
@@ -81,14 +96,14 @@ class NodeTrial:
 
     def prepared(self, policy: OpenedPolicy[Any]) -> PreparedTrial:
         """Return the trial of another policy."""
-        return PreparedTrial(policy, simulated_time=self._simulated_time)
+        return PreparedTrial(policy, simulated_time=self._host.simulated_time)
 
     def follow(self, policy: OpenedPolicy[Any], prepared: PreparedTrial) -> Callable[[], object]:
         """Judge another policy from now on; return what ends the trial of the one before."""
         before, contract = self._running, policy.bundle.contract
         self._use(prepared)
         if before is None:
-            return _nothing
+            return do_nothing
         trial = before.trial
         if trial.state is TrialState.FAILED and trial.name == contract.name:
             before.writer.put(trial, TrialEvent.ROLLED_BACK, version=contract.version)
@@ -131,12 +146,12 @@ class NodeTrial:
             },
         }
 
-    def status(self) -> list[TrialStatus]:
-        """Return the newest trial of the bundle for the status; nothing where there is none."""
+    def report(self, status: PolicyStatus) -> None:
+        """Add the newest trial of the bundle to a status, if there is one."""
         trial, running = self._trial, self._running
         if trial is None:
-            return []
-        return [
+            return
+        status.trial = [
             TrialStatus(
                 version=trial.version,
                 version_before=trial.version_before,
@@ -150,14 +165,13 @@ class NodeTrial:
             )
         ]
 
-    def refusals(self, *, run: bool) -> list[str]:
+    def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
         """Return the reasons of the trial to refuse `stand`, or `run`.
 
         A version whose trial has failed or was ended is replaced first: that begins here if it has
         not begun. But a robot that moves may always stand still, with the version that moves it.
         """
-        moves = self._node.controller.mode in (Mode.RUN, Mode.HOLD)
-        if self._running is None or (moves and not run):
+        if self._running is None or (mode in (Mode.RUN, Mode.HOLD) and not run):
             return []
         try:
             trial = self._running.refresh()
@@ -177,31 +191,20 @@ class NodeTrial:
             return [f"another process runs {trial} (process {trial.runner.split()[1]})"]
         return []
 
-    def run(self) -> AbstractContextManager[None]:
+    def granting_run(self, mode: Mode) -> AbstractContextManager[None]:
         """Return what has a RUN recorded before it begins, which is granted or refused within."""
-        return nullcontext() if self._running is None else self._running.run()
+        return nullcontext() if self._running is None else self._running.run(mode)
 
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
-        """Judge a tick, on the control thread; it may end the run."""
-        if self._running is not None:
-            self._running.tick(tick.now_ns, tick.missed, sent)
-
-    def start(self) -> None:
-        """Nothing is to be restarted: the trial goes on where it was."""
-
-    def watch(self) -> None:
-        """A tick that failed is seen by the next one."""
+    def observe(self, tick: Tick) -> RunVerdict | None:
+        """Judge a tick; return how the run is to end, if it is."""
+        return None if self._running is None else self._running.observe(tick)
 
     def log(self) -> None:
         """Look at the temperature, and at whether another version has to run; between ticks."""
         running = self._running
         if running is None:
             return
-        running.judge.temperature_c = _highest_c(
-            self._node.reporter.telemetry, self._node.driver.drives_c
-        )
+        running.judge.temperature_c = _highest_c(self._host.telemetry(), self._host.drives_c())
         if running.trial.state is TrialState.FAILED and not self._back_problem:
             self._go_back(running)
 
@@ -217,7 +220,7 @@ class NodeTrial:
         else:
             return
         self._going_back = True
-        self._node.load_by_itself(bundle, self._went_back)
+        self._host.load(bundle, self._went_back)
 
     def _went_back(self, problem: str) -> None:
         self._back_problem, self._going_back = problem, False
@@ -246,7 +249,3 @@ def _highest_c(telemetry: Mapping[str, str], drives_c: Sequence[float]) -> float
         if key.endswith("_temperature_c") and (number := number_in(text)) is not None
     ]
     return max([*reported, *filter(math.isfinite, drives_c)], default=math.nan)
-
-
-def _nothing() -> None:
-    """The policy before was not on trial."""

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from policy_core.bundle.bundle import HostedContract
 from policy_core.bundle.set_contract import SetContract
-from policy_core.control.controller import Controller
-from policy_core.errors import RefusedError
+from policy_core.control.tick import Tick
+from policy_core.control.verdict import RunEnd, RunVerdict
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Mode, OnFault
 
@@ -28,46 +26,30 @@ class RunEnding:
     One that holds what is measured after a fault does that instead of standing.
     """
 
-    def __init__(
-        self,
-        contract: HostedContract,
-        controller: Controller,
-        limits: Limits,
-        stand: Callable[[], None],
-    ) -> None:
+    def __init__(self, contract: HostedContract, limits: Limits) -> None:
         """Do nothing yet.
 
         Args:
             contract: Says what is commanded after a fault; of a set, how long the way back takes.
-            controller: Of the policy.
             limits: In force: the time in which a command fades.
-            stand: As for `RunningTrial`.
         """
-        self._controller, self._stand = controller, stand
         self._holds = OnFault(contract.safety.on_fault) is OnFault.HOLD_MEASURED
         way_back_s = contract.way_back_s if isinstance(contract, SetContract) else 0.0
         self._stand_within_ns = round((_STAND_WITHIN_S + way_back_s) * 1e9)
-        self._rests_ns = 0
-        if controller.state.get("velocity_command") is not None:
-            self._rests_ns = limits.command_ramp_ns + round(_STILL_S * 1e9)
+        self._rests_ns = limits.command_ramp_ns + round(_STILL_S * 1e9)
         self._began_ns: int | None = None
 
-    def tick(self, now_ns: int) -> None:
-        """Go on to end the run; control thread, after a tick."""
+    def observe(self, tick: Tick) -> RunVerdict | None:
+        """Return what is to be done now to end the run; control thread, after a tick of it."""
+        takes_command = tick.state.get("velocity_command") is not None
         if self._began_ns is None:
-            self._began_ns = now_ns
-            self._controller.command.close(now_ns)
-        late_ns = now_ns - self._began_ns - self._rests_ns
+            self._began_ns = tick.now_ns
+            if takes_command:
+                return RunVerdict(RunEnd.FADE, _REASON)
+        late_ns = tick.now_ns - self._began_ns - (self._rests_ns if takes_command else 0)
         if late_ns < 0:
-            return
-        try:
-            if self._holds or late_ns > self._stand_within_ns:
-                self._controller.damp(_REASON)
-            elif self._controller.mode is Mode.RUN:
-                self._stand()
-        except RefusedError:  # what keeps it from standing may last a few ticks only
-            return
-
-    def ended(self) -> None:
-        """Take velocity commands again: the run is over."""
-        self._controller.command.open()
+            return None
+        # What keeps it from standing may last a few ticks only: it is asked again.
+        if self._holds or late_ns > self._stand_within_ns:
+            return RunVerdict(RunEnd.DAMP, _REASON)
+        return RunVerdict(RunEnd.STAND, _REASON) if tick.mode is Mode.RUN else None

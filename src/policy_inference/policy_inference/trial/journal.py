@@ -22,8 +22,6 @@ from pathlib import Path
 
 from policy_core.safe_files import lock_within, open_regular
 
-RECORD = "trials.jsonl"
-"""Name of the file beside the versions of a bundle."""
 _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
 """`struct flock` of fcntl(2): type, whence, start, length, process."""

@@ -14,7 +14,7 @@ import numpy as np
 from policy_core.bundle.bundle import HostedContract
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_contract import SetContract
-from policy_core.control.controller import Controller
+from policy_core.control.tick import Tick
 from policy_core.guard.bounds import FIRST_AWAITED, Rule, Trip
 from policy_core.interfaces import JointTargets, Kind, Mode
 from policy_core.latency import LatencyWindow
@@ -62,7 +62,7 @@ class TrialJudge:
         self,
         settings: TrialSettings,
         contract: HostedContract,
-        controller: Controller,
+        tick: Tick,
         latency: LatencyWindow,
         counts: Mapping[str, float],
         *,
@@ -73,7 +73,7 @@ class TrialJudge:
         Args:
             settings: Of the trial.
             contract: Of the policy.
-            controller: Whose ticks these are.
+            tick: Of the policy's controller.
             latency: Durations of its ticks.
             counts: As `VersionTrial.counts`.
             simulated_time: Whether ticks go by simulated time: durations and missed ticks are then
@@ -83,10 +83,10 @@ class TrialJudge:
         if simulated_time:
             for name in ("latency_share", "missed_ticks_share"):
                 self._gates.pop(name, None)
-        self._settings, self._controller, self._latency = settings, controller, latency
+        self._settings, self._latency = settings, latency
         self._period_s = 1.0 / contract.rate_hz
         self._latency_from = latency.count
-        state, joints = controller.state, contract.joints
+        state, joints = tick.state, contract.joints
         self._joint_pos, self._joint_vel = state["joint_pos"], state.get("joint_vel")
         self._gravity = state.get("gravity_body") if "tilt_rad" in self._gates else None
         self._effort_limit = joints.effort_limit
@@ -97,7 +97,7 @@ class TrialJudge:
         self._tracking, self._torque = np.zeros((2, len(joints.names)))
         self._names = joints.names
         self._last_ns: int | None = None
-        self._trip: Trip | None = controller.latest_tick.trip
+        self._trip: Trip | None = tick.trip
         self._fault = ""
         self._run_ns = round(counts.get("run_time_s", 0.0) * 1e9)
         self._ticks, self._hold_ticks, self._missed, self._falls, self._latched = (
@@ -130,36 +130,29 @@ class TrialJudge:
             "latched_faults": self._latched,
         }
 
-    def tick(self, now_ns: int, missed: int, sent: JointTargets | None) -> BrokenGate | None:
-        """Take a tick that has ended; return the first gate that is exceeded.
-
-        Args:
-            now_ns: Time of the tick, on the clock of ticks.
-            missed: Deadlines before it at which no tick could start.
-            sent: What it commanded.
-        """
-        mode, reason = self._controller.latest_tick.mode, self._controller.latest_tick.reason
+    def observe(self, tick: Tick) -> BrokenGate | None:
+        """Take a tick that has ended; return the first gate that is exceeded."""
+        mode = tick.mode
         if self.running:
-            self._note_faults()
+            self._note_faults(tick.trip)
         goes_on = mode is Mode.RUN or (mode is Mode.HOLD and self.running)
         if goes_on and self.running and self._last_ns is not None:
-            self._run_ns += max(0, now_ns - self._last_ns)
-            self._missed += missed
+            self._run_ns += max(0, tick.now_ns - self._last_ns)
+            self._missed += tick.missed
         if goes_on:
-            held = mode is Mode.HOLD and reason != FIRST_AWAITED
+            held = mode is Mode.HOLD and tick.reason != FIRST_AWAITED
             self._ticks += 1
             self._hold_ticks += held
-            if not held and sent is not None:
-                self._measure(sent)
+            if not held and tick.targets is not None:
+                self._measure(tick.targets)
         else:
             self._has_sent = False
         judged = goes_on or self.running
-        self.running, self._last_ns = goes_on, now_ns
-        self._trip = self._controller.latest_tick.trip
+        self.running, self._last_ns = goes_on, tick.now_ns
+        self._trip = tick.trip
         return self._broken() if judged else None
 
-    def _note_faults(self) -> None:
-        trip = self._controller.latest_tick.trip
+    def _note_faults(self, trip: Trip | None) -> None:
         if trip is None or trip is self._trip or not trip.latched:
             return
         if trip.rule in (Rule.ESTOP, Rule.TRIAL):

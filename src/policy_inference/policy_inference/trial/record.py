@@ -14,19 +14,16 @@ import errno
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from policy_core.bundle.contract import NAME
-from policy_core.bundle.store import store_root
+from policy_core.bundle.store import TRIALS_FILE, named_folder
 from policy_core.errors import BundleError, PolicyError, printable
 from policy_core.safe_files import read_at_most
 from policy_inference.trial.journal import (
-    RECORD,
     TrialEvent,
     append_event,
     is_alive,
@@ -128,7 +125,7 @@ def trials_of(model: Path) -> list[VersionTrial]:
     Raises:
         PolicyError: The record cannot be read.
     """
-    file = model / RECORD
+    file = model / TRIALS_FILE
     try:
         content = read_at_most(file, _LARGEST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
@@ -256,10 +253,10 @@ def trial_of_bundle(bundle: str) -> VersionTrial | None:
     Raises:
         PolicyError: As `trials_of`; or that version is marked bad.
     """
-    name, _, version = bundle.partition("@")
-    if os.sep in bundle or not re.fullmatch(NAME, name) or Path(bundle).exists():
+    model = named_folder(bundle)
+    if model is None:
         return None
-    model = store_root() / name
+    name, _, version = bundle.partition("@")
     newest = newest_trial(model)
     if not version or newest is None:
         return newest

@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from policy_core.bundle.bundle import HostedContract
-from policy_core.control.controller import Controller
-from policy_core.errors import RefusedError
-from policy_core.guard.bounds import Rule
+from policy_core.control.tick import Tick
+from policy_core.control.verdict import RunEnd, RunVerdict
 from policy_core.guard.limits import Limits
-from policy_core.interfaces import JointTargets, Mode
+from policy_core.interfaces import Mode
 from policy_core.latency import LatencyWindow
 from policy_inference.trial.ending import RunEnding
 from policy_inference.trial.journal import TrialEvent
@@ -27,7 +26,7 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 class RunningTrial:
     """Ends the run at the first gate that is exceeded, and when the time of the trial is used up.
 
-    `tick` belongs to the control thread; everything else may be called from another one.
+    `observe` belongs to the control thread; everything else may be called from another one.
 
     Attributes:
         trial: What is known of it, also what is not on the disk yet.
@@ -39,11 +38,10 @@ class RunningTrial:
         self,
         trial: VersionTrial,
         contract: HostedContract,
-        controller: Controller,
+        tick: Tick,
         latency: LatencyWindow,
         limits: Limits,
         *,
-        stand: Callable[[], None],
         simulated_time: bool,
     ) -> None:
         """Begin to judge with the next tick.
@@ -51,65 +49,66 @@ class RunningTrial:
         Args:
             trial: As its record has it.
             contract: Of the policy.
-            controller: Whose ticks these are.
+            tick: Of its controller.
             latency: Durations of its ticks.
             limits: In force.
-            stand: Asks the policy to stand up, and raises RefusedError where it may not yet.
             simulated_time: As for `TrialJudge`.
         """
         self.trial = trial
         self.judge = TrialJudge(
             trial.settings,
             contract,
-            controller,
+            tick,
             latency,
             trial.counts,
             simulated_time=simulated_time,
         )
         self.writer = TrialWriter()
-        self._controller = controller
-        self._ending = RunEnding(contract, controller, limits, stand)
+        self._ending = RunEnding(contract, limits)
         self._broken: BrokenGate | None = None
         self._run_is_recorded = False
 
     @contextmanager
-    def run(self) -> Iterator[None]:
+    def run(self, mode: Mode) -> Iterator[None]:
         """Have a RUN recorded before it begins, which is granted or refused within.
+
+        Args:
+            mode: In which it is asked for; one that is not granted anyway is not recorded.
 
         Raises:
             RefusedError: It cannot be recorded.
         """
-        if self.trial.state is not TrialState.OPEN or self._controller.mode is not Mode.READY:
+        if self.trial.state is not TrialState.OPEN or mode is not Mode.READY:
             yield
             return
         self.writer.begin_run(self.trial)
+        self._run_is_recorded = True
         try:
             yield
         except BaseException:
+            self._run_is_recorded = False
             self.writer.put(self.trial, TrialEvent.RUN_ENDED)
             raise
-        self._run_is_recorded = True
 
-    def tick(self, now_ns: int, missed: int, sent: JointTargets | None) -> None:
-        """Judge a tick that has ended; it may end the run.
-
-        Args:
-            now_ns: Time of the tick, on the clock of ticks.
-            missed: Deadlines before it at which no tick could start.
-            sent: What it commanded.
-        """
-        broken, runs = self.judge.tick(now_ns, missed, sent), self._controller.mode in _RUNS
+    def observe(self, tick: Tick) -> RunVerdict | None:
+        """Judge a tick that has ended; return how the run is to end, if it is."""
+        ran = self.judge.running or any(request == "run" for request, _ in tick.granted)
+        broken, runs = self.judge.observe(tick), tick.mode in _RUNS
+        verdict: RunVerdict | None = None
         if self.trial.state is TrialState.OPEN:
             self._broken = self._broken or broken
             if self._broken is not None:
-                self._fail(self._broken)
+                verdict = self._fail(self._broken)
             elif self.judge.time_is_up and runs:
-                self._ending.tick(now_ns)
+                verdict = self._ending.observe(tick)
             elif self.judge.time_is_up:
                 self._pass()
-        # In this order: a run that is granted at this moment is on record, and goes on.
-        if self._run_is_recorded and self._controller.mode not in _RUNS:
+        elif self._broken is not None and runs:  # a request was at work at that moment
+            verdict = RunVerdict(RunEnd.FAULT, str(self._broken))
+        # One that is on record and was in no tick yet is being granted at this moment.
+        if ran and not runs:
             self.end_run()
+        return verdict
 
     def refresh(self) -> VersionTrial:
         """Return the trial as its record has it, unless more is known here than there.
@@ -134,12 +133,8 @@ class RunningTrial:
         """Write what is due, within a bounded time."""
         self.writer.close()
 
-    def _fail(self, broken: BrokenGate) -> None:
+    def _fail(self, broken: BrokenGate) -> RunVerdict:
         reason, trial, counts = str(broken), self.trial, self.judge.counts
-        try:
-            self._controller.fault(Rule.TRIAL, reason)
-        except RefusedError:  # a request is at work at this moment: at the next tick
-            return
         self.trial = replace(
             trial,
             state=TrialState.FAILED,
@@ -160,10 +155,10 @@ class RunningTrial:
             limit=broken.limit,
             counts=counts,
         )
+        return RunVerdict(RunEnd.FAULT, reason)
 
     def _pass(self) -> None:
-        self._ending.ended()
+        self.end_run()
         trial, counts = self.trial, self.judge.counts
         self.trial = replace(trial, state=TrialState.PASSED, counts=counts)
-        self._run_is_recorded = False
         self.writer.put(trial, TrialEvent.PASSED, counts=counts)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
+from policy_core.control.tick import Tick
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.members.joint import joint_controller
 from policy_inference.flight.description import Flight, flight_of, settings_of
@@ -37,7 +38,7 @@ class Flyer(Robot):
         self.limits = limits_in_force(self.contract, StricterLimits())
         self.bundle, self.tap = bundle_of(self.contract), Tap(self.backend)
         self.controller = joint_controller(self.bundle, self.tap, self.limits, lambda: self.now_ns)
-        self.ring = Ring(self.controller, self.tap, size)
+        self.ring = Ring(self.controller.latest_tick, self.tap, size)
         self.tap.show(self.ring)
         self.sent = 0
 
@@ -53,19 +54,15 @@ class Flyer(Robot):
         return targets
 
     def record(self) -> None:
-        self.ring.record(**self.recorded())
+        self.ring.record(self.sent_tick(), self.wire())
 
-    def recorded(self) -> dict[str, Any]:
-        """Return what a recorder gets of this tick."""
+    def sent_tick(self) -> Tick:
+        """Send the command of this tick; return it."""
         self.sent += 1
-        return {
-            "now_ns": self.now_ns,
-            "stamp_ns": self.now_ns + STAMP_OFFSET_NS,
-            "duration_ns": 1_500_000,
-            "wire": self.wire(),
-            "sequence": self.sent,
-            "sent": self.controller.safe_targets(),
-        }
+        tick, stamp_ns = self.controller.latest_tick, self.now_ns + STAMP_OFFSET_NS
+        targets = self.controller.safe_targets()
+        tick.send(targets, self.sent, stamp_ns=stamp_ns, duration_ns=1_500_000)
+        return tick
 
     def wire(self) -> tuple[bytes | None, ...]:
         return tuple(f"{topic.name} {self.now_ns}".encode() for topic in TOPICS)
@@ -95,7 +92,7 @@ class Recorded(Flyer):
         self.folder = tmp_path / "flights"
         given = {"duration_s": 1.0, "after_s": 0.2, "min_free_mb": 0.0, "folder": self.folder}
         self.recorder = FlightRecorder(
-            self.controller,
+            self.controller.latest_tick,
             self.tap,
             self.flight(tmp_path / "bundle"),
             lambda: TYPES,
@@ -105,7 +102,8 @@ class Recorded(Flyer):
         self.recorder.start()
 
     def record(self) -> None:
-        self.recorder.record(**self.recorded())
+        self.sent_tick()
+        self.recorder.observe(self.wire())
 
     def recordings(self) -> list[Path]:
         """Stop the recorder; return what it has written, by name."""

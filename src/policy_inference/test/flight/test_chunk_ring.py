@@ -20,21 +20,17 @@ class RecordedArm(Arm):
     def __init__(self) -> None:
         super().__init__(simulated_latency_s=LATENCY_S)
         self.answer = ramp
-        self.ring = Ring(self.controller, self.tap, 200)
+        self.ring = Ring(self.controller.latest_tick, self.tap, 200)
         self.tap.show(self.ring)
 
     def recorded(self) -> FlightTick:
         self.now_ns += PERIOD_NS
         self.sense()
         sent = self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)
-        self.ring.record(
-            now_ns=self.now_ns,
-            stamp_ns=self.now_ns,
-            duration_ns=MS,
-            wire=(),
-            sent=sent,
-            sequence=None if sent is None else self.ring.end,
-        )
+        seen = self.controller.latest_tick
+        number = None if sent is None else self.ring.end
+        seen.send(sent, number, stamp_ns=self.now_ns, duration_ns=MS)
+        self.ring.record(seen, ())
         (tick,), _ = self.ring.copies(self.ring.end - 1, self.ring.end)
         return tick
 
@@ -50,7 +46,7 @@ def test_results_are_in_the_ticks_in_which_they_arrived(flying_arm: RecordedArm)
     asked, waiting, arrived = (flying_arm.recorded() for _ in range(3))
     assert [len(tick.moment.results) for tick in (asked, waiting, arrived)] == [0, 0, 1]
     (result,) = arrived.moment.results
-    assert result.asked_ns == result.observation_ns == asked.moment.time_ns
+    assert result.asked_ns == result.observation_ns == asked.moment.now_ns
     assert result.ended_ns - result.began_ns == round(LATENCY_S * 1e9)
     assert result.chunk is not None
     np.testing.assert_allclose(result.chunk, ramp(0)[0], atol=1e-7)
@@ -59,7 +55,7 @@ def test_results_are_in_the_ticks_in_which_they_arrived(flying_arm: RecordedArm)
     assert result.error == ""
     assert waiting.target is None
     assert arrived.target is not None
-    assert arrived.moment.policy_ns == arrived.moment.time_ns
+    assert arrived.moment.policy_ns == arrived.moment.now_ns
 
 
 def test_granted_requests_are_in_the_tick_that_follows_them() -> None:

@@ -121,7 +121,7 @@ def test_nothing_of_the_ring_is_missing_in_the_file(flown_robot: Recorded) -> No
             (tick.moment.stamp_ns, tick.moment.wire[place]) for tick in ticks
         ]
     for (_, message, _), tick in zip(found["policy_tick"], ticks, strict=True):
-        assert (message.tick, message.time_ns) == (tick.moment.tick, tick.moment.time_ns)
+        assert (message.tick, message.time_ns) == (tick.moment.tick, tick.moment.now_ns)
         assert message.mode == tick.moment.mode
         np.testing.assert_array_equal(message.state, tick.state)
         ((given,), (answer,)) = message.inputs, message.outputs

@@ -37,11 +37,11 @@ def flyer() -> Flyer:
 def assert_of_one_tick(tick: FlightTick) -> None:
     """Check that all parts are of the tick that the times tell; see `marked`."""
     moment = tick.moment
-    number = float(moment.time_ns)
+    number = float(moment.now_ns)
     assert tick.state[0] == number
     assert tick.inputs["obs"].ravel()[-1] == np.float32(moment.tick % 97)
     assert tick.outputs["actions"].ravel()[0] == np.float32(moment.tick % 97)
-    assert moment.wire == tuple(f"{topic.name} {moment.time_ns}".encode() for topic in TOPICS)
+    assert moment.wire == tuple(f"{topic.name} {moment.now_ns}".encode() for topic in TOPICS)
 
 
 def test_ring_keeps_the_newest_ticks(flyer: Flyer) -> None:
@@ -51,7 +51,7 @@ def test_ring_keeps_the_newest_ticks(flyer: Flyer) -> None:
     ticks, lost = flyer.ring.copies(0, end)
     assert [tick.moment.number for tick in ticks] == [*range(end - RING_SIZE, end)]
     assert lost == end - RING_SIZE
-    assert [tick.moment.time_ns for tick in ticks] == [
+    assert [tick.moment.now_ns for tick in ticks] == [
         flyer.now_ns - i * PERIOD_NS for i in reversed(range(RING_SIZE))
     ]
 
@@ -59,7 +59,7 @@ def test_ring_keeps_the_newest_ticks(flyer: Flyer) -> None:
 def test_tick_has_times_messages_and_ages(flyer: Flyer) -> None:
     flyer.tick(silent=["imu/data"])
     moment = flyer.newest().moment
-    assert (moment.time_ns, moment.stamp_ns) == (flyer.now_ns, flyer.now_ns + STAMP_OFFSET_NS)
+    assert (moment.now_ns, moment.stamp_ns) == (flyer.now_ns, flyer.now_ns + STAMP_OFFSET_NS)
     assert moment.wire == flyer.wire()
     assert dict(zip(flyer.controller.inputs, moment.ages_ns, strict=True)) == {
         "joint_states": 0,
@@ -222,6 +222,7 @@ class Marked(Flyer):
         """Tick as a writer that is as fast as can be: no controller, only the arrays."""
         self.now_ns += PERIOD_NS
         mark = self.ring.end - self.ring.begin
+        self.controller.latest_tick.now_ns = self.now_ns
         self.controller.state.flat[:] = self.now_ns
         self.backend.inputs["obs"][:] = mark % 97
         self.backend.answers["actions"] = mark % 97

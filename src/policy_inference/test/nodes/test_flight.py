@@ -336,7 +336,7 @@ def test_error_in_a_tick_is_recorded(
 def test_error_in_the_recorder_is_no_fault_of_the_robot(
     recorded_run: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FlightRecorder, "record", fail_in_the_middle)
+    monkeypatch.setattr(FlightRecorder, "observe", fail_in_the_middle)
     assert recorded_run.modes(3) == [Mode.RUN] * 3
     recorded_run.hears("ZeroDivisionError: a test")
     recorded_run.refusal("record")

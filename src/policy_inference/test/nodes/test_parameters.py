@@ -12,8 +12,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from policy_core.errors import PolicyError
+from policy_inference.nodes.chunk_settings import ACT_PARAMETERS
 from policy_inference.nodes.parameters import ParameterTable, Spec
-from policy_inference.nodes.settings import ACT_PARAMETERS, PARAMETERS
+from policy_inference.nodes.settings import PARAMETERS
 from testkit.wording import check_wording, refusal
 
 from .harness import Robot, logged_in

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from policy_core.interfaces import JointTargets
-from policy_inference.nodes.pacing import DueTick
-from policy_inference.nodes.tick_observer import Prepared, TickObservers
+from policy_core.control.tick import Tick
+from policy_core.control.verdict import RunEnd, RunVerdict
+from policy_inference.nodes.tick_observer import Prepared, TickObserver, TickObservers
+from testkit.kernel.robots import Robot
 
 
 class Noted(Prepared):
@@ -26,13 +27,16 @@ class Noted(Prepared):
         self._calls.append(f"{self.name} abandons")
 
 
-class Observer:
+class Observer(TickObserver):
     """Keeps what it is called with."""
 
-    left_behind = False
-
     def __init__(self, name: str, calls: list[str], problem: str = "") -> None:
-        self.name, self._calls, self.problem = name, calls, problem
+        self.name, self._calls, self._problem = name, calls, problem
+        self.verdict: RunVerdict | None = None
+
+    @property
+    def problem(self) -> str:
+        return self._problem
 
     def diagnostics(self) -> Mapping[str, str]:
         return {f"{self.name}.calls": str(len(self._calls))}
@@ -50,13 +54,12 @@ class Observer:
     def start(self) -> None:
         self._calls.append(f"{self.name} start")
 
-    def record(
-        self, tick: DueTick, duration_ns: int, sent: JointTargets | None, sequence: int | None
-    ) -> None:
-        self._calls.append(f"{self.name} record {duration_ns}")
+    def observe(self, tick: Tick) -> RunVerdict | None:
+        self._calls.append(f"{self.name} observe {tick.now_ns}")
+        return self.verdict
 
-    def watch(self) -> None:
-        self._calls.append(f"{self.name} watch")
+    def observe_failure(self, tick: Tick) -> None:
+        self._calls.append(f"{self.name} observe_failure")
 
     def log(self) -> None:
         self._calls.append(f"{self.name} log")
@@ -74,17 +77,22 @@ def calls() -> list[str]:
 
 
 @pytest.fixture
-def both(calls: list[str]) -> TickObservers:
-    return TickObservers(Observer("a", calls, "slow"), Observer("b", calls, "late"))
+def parts(calls: list[str]) -> tuple[Observer, Observer]:
+    return Observer("a", calls, "slow"), Observer("b", calls, "late")
+
+
+@pytest.fixture
+def both(parts: tuple[Observer, Observer]) -> TickObservers:
+    return TickObservers(*parts)
 
 
 def test_each_is_reported_in_turn(both: TickObservers, calls: list[str]) -> None:
     both.start()
-    both.watch()
+    both.observe_failure(Robot().controller.latest_tick)
     both.log()
     both.stop()
     both.close()
-    each = ("start", "watch", "log", "stop", "close")
+    each = ("start", "observe_failure", "log", "stop", "close")
     assert calls == [f"{name} {call}" for call in each for name in "ab"]
     assert both.problem == "slow; late"
     assert [*both.diagnostics()] == ["a.calls", "b.calls"]
@@ -113,3 +121,23 @@ def test_what_one_has_prepared_is_abandoned_where_another_cannot(
     with pytest.raises(ValueError, match="breaks b"):
         both.prepared("breaks b")
     assert calls == ["a abandons"]
+
+
+def test_each_sees_a_tick_and_the_first_verdict_counts(
+    both: TickObservers, parts: tuple[Observer, Observer], calls: list[str]
+) -> None:
+    tick = Robot().controller.latest_tick
+    assert both.observe(tick) is None
+    parts[1].verdict = RunVerdict(RunEnd.DAMP, "enough")
+    assert both.observe(tick) is parts[1].verdict
+    parts[0].verdict = RunVerdict(RunEnd.FAULT, "a gate")
+    assert both.observe(tick) is parts[0].verdict
+    assert calls == ["a observe 0", "b observe 0"] * 3
+
+
+def test_one_that_is_added_sees_ticks_after_the_others(
+    both: TickObservers, calls: list[str]
+) -> None:
+    both.add(Observer("c", calls))
+    both.observe(Robot().controller.latest_tick)
+    assert calls == ["a observe 0", "b observe 0", "c observe 0"]

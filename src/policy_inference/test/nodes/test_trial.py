@@ -13,9 +13,9 @@ from policy_msgs.msg import JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.store import CURRENT
+from policy_core.bundle.store import CURRENT, TRIALS_FILE
 from policy_core.interfaces import Mode
-from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.journal import TrialEvent, append_event
 from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
 from policy_inference.trial.settings import settings_of_trial
 from testkit.wording import check_wording
@@ -39,10 +39,10 @@ def put_on_trial(two_versions: Path) -> Begin:
     def begin_one(text: str = TRIAL) -> None:
         bundle = load_bundle(two_versions / NEWER)
         settings = settings_of_trial(text.encode(), Path("trial.yaml"), bundle.contract)
-        (two_versions / RECORD).touch()
+        (two_versions / TRIALS_FILE).touch()
         last = newest_trial(two_versions)
         append_event(
-            two_versions / RECORD,
+            two_versions / TRIALS_FILE,
             last.number + 1 if last else 1,
             TrialEvent.BEGUN,
             version=NEWER,
@@ -81,7 +81,7 @@ def trial_on_record(store: Path) -> VersionTrial:
 
 
 def events_on_record(store: Path) -> list[str]:
-    return [json.loads(line)["event"] for line in (store / RECORD).read_text().splitlines()]
+    return [json.loads(line)["event"] for line in (store / TRIALS_FILE).read_text().splitlines()]
 
 
 def awaits_state(robot: Robot, store: Path, state: TrialState) -> VersionTrial:
@@ -150,7 +150,7 @@ def test_run_that_is_refused_leaves_no_open_run(on_trial: Robot, two_versions: P
 def test_another_process_that_runs_the_trial_is_named(on_trial: Robot, two_versions: Path) -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     start = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
-    append_event(two_versions / RECORD, 1, TrialEvent.RUN_BEGAN, runner=f"{boot} 1 {start}")
+    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.RUN_BEGAN, runner=f"{boot} 1 {start}")
     on_trial.stands()
     on_trial.refusal("run")
 
@@ -206,7 +206,7 @@ def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     assert 2.4 < trial.run_time_s < 2.7
     partner.refusal("run")
     assert partner.ask("stand").success
-    append_event(two_versions / RECORD, 1, TrialEvent.KEPT)
+    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.KEPT)
     partner.until(lambda: partner.tick().mode == Mode.READY, "READY")
     partner.request("run")
     assert events_on_record(two_versions) == ["begun", "run_began", "run_ended", "passed", "kept"]
@@ -216,7 +216,7 @@ def test_trial_that_was_ended_meanwhile_is_replaced_before_the_next_motion(
     on_trial: Robot, two_versions: Path
 ) -> None:
     on_trial.tick()
-    append_event(two_versions / RECORD, 1, TrialEvent.ENDED, reason="ended on request")
+    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.ENDED, reason="ended on request")
     on_trial.refusal("stand")
     falls_back(on_trial)
     on_trial.runs()
@@ -226,7 +226,7 @@ def test_robot_that_runs_may_stand_although_its_trial_was_ended_meanwhile(
     on_trial: Robot, two_versions: Path
 ) -> None:
     on_trial.runs()
-    append_event(two_versions / RECORD, 1, TrialEvent.ENDED, reason="rolled back on request")
+    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.ENDED, reason="rolled back on request")
     on_trial.request("stand")
     on_trial.until(lambda: on_trial.tick().mode == Mode.READY, "READY")
     on_trial.refusal("run")
@@ -237,7 +237,7 @@ def test_run_that_was_cut_has_failed_when_the_node_configures(
     activate: Activate, partner: Robot, two_versions: Path, put_on_trial: Begin
 ) -> None:
     put_on_trial(TRIAL)
-    append_event(two_versions / RECORD, 1, TrialEvent.RUN_BEGAN, runner="another-boot 1 1")
+    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.RUN_BEGAN, runner="another-boot 1 1")
     activate(bundle="two_joints", use_sim_time=True)
     partner.is_met()
     status = partner.newest()
@@ -313,8 +313,8 @@ def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_no
     on_trial: Robot, two_versions: Path
 ) -> None:
     on_trial.runs()
-    (two_versions / RECORD).rename(two_versions / "away")
-    (two_versions / RECORD).symlink_to("away")
+    (two_versions / TRIALS_FILE).rename(two_versions / "away")
+    (two_versions / TRIALS_FILE).symlink_to("away")
     on_trial.quat_xyzw = TILTED
     on_trial.until(lambda: is_damp(on_trial.tick()), "the fault command")
     on_trial.quat_xyzw = (0.0, 0.0, 0.0, 1.0)

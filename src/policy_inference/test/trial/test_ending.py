@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run whose trial has had its time ends without a fall."""
 
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
+from policy_core.errors import RefusedError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode
 from policy_inference.trial.ending import RunEnding
@@ -17,7 +19,16 @@ from testkit.wording import check_wording
 
 def ending_of(robot: Robot) -> RunEnding:
     limits = limits_in_force(robot.contract, StricterLimits())
-    return RunEnding(robot.contract, robot.controller, limits, robot.controller.stand)
+    return RunEnding(robot.contract, limits)
+
+
+def show(ending: RunEnding, robot: Robot) -> None:
+    """Show the last tick, and do what is asked for, as a node does."""
+    verdict = ending.observe(robot.controller.latest_tick)
+    if verdict is not None:
+        stand = robot.requests.stand if isinstance(robot, SetRobot) else robot.controller.stand
+        with suppress(RefusedError):
+            verdict.carry_out(robot.controller, stand)
 
 
 def test_walking_robot_slows_down_rests_and_stands() -> None:
@@ -27,7 +38,7 @@ def test_walking_robot_slows_down_rests_and_stands() -> None:
         robot.controller.command.set((0.8, 0.0, 0.0), robot.now_ns)
         robot.tick()
         commands.append(float(robot.controller.state["velocity_command"][0]))
-        ending.tick(robot.now_ns)
+        show(ending, robot)
     assert robot.is_in(Mode.STAND)
     # A ramp of 0.5 s and 1 s at rest, at 50 Hz.
     assert len(commands) == 76
@@ -35,9 +46,7 @@ def test_walking_robot_slows_down_rests_and_stands() -> None:
     assert commands[26:] == [0.0] * 50
     steps = [before - after for before, after in pairwise(commands)]
     assert max(steps) < 0.04
-    ending.ended()
-    assert not robot.controller.command.fading or commands[-1] == 0.0
-    robot.controller.command.set((0.8, 0.0, 0.0), robot.now_ns)
+    robot.run().controller.command.set((0.8, 0.0, 0.0), robot.now_ns)
     robot.tick()
     assert robot.controller.state["velocity_command"][0] == 0.8
 
@@ -48,7 +57,7 @@ def test_robot_that_may_not_stand_damps_after_a_while() -> None:
     far = (DEFAULT[0] + 1.7, *DEFAULT[1:])  # beyond the limit of 1.5 rad
     while robot.is_in(Mode.RUN):
         robot.tick(joint_pos=far)
-        ending.tick(robot.now_ns)
+        show(ending, robot)
         ticks += 1
     assert robot.is_in(Mode.DAMP)
     check_wording(robot.reason)
@@ -68,7 +77,7 @@ def test_arm_holds_what_is_measured_at_once() -> None:
     robot.run()
     ending = ending_of(robot)
     robot.tick()
-    ending.tick(robot.now_ns)
+    show(ending, robot)
     assert robot.is_in(Mode.DAMP)
     assert not robot.controller.snapshot().latched
 
@@ -86,12 +95,12 @@ def ended_set(wait_s: float) -> SetRobot:
 
 def ticks_to_the_end(robot: SetRobot, tilt_rad: float) -> int:
     limits = limits_in_force(robot.set_contract, StricterLimits())
-    ending = RunEnding(robot.set_contract, robot.controller, limits, robot.requests.stand)
+    ending = RunEnding(robot.set_contract, limits)
     count = 0
     while robot.is_in(Mode.RUN):
         robot.tick(quat_xyzw=quat_xyzw(tilt_rad, 0.0, 0.0))
         robot.requests.tick(robot.now_ns)
-        ending.tick(robot.now_ns)
+        show(ending, robot)
         count += 1
     return count
 

@@ -49,7 +49,7 @@ class Tried(Robot):
         self.judge = TrialJudge(
             TrialSettings(run_time_s=10.0, gates=TrialGates(**{**NO_GATES, **chosen})),
             self.contract,
-            self.controller,
+            self.controller.latest_tick,
             self.latency,
             counts or {},
             simulated_time=simulated_time,
@@ -66,7 +66,9 @@ class Tried(Robot):
                 getattr(sent, name)[:] = getattr(found, name)
             sent.position += self.off
         self.latency.add(self.duration_ns)
-        self.broken = self.broken or self.judge.tick(self.now_ns, self.missed, sent)
+        tick = self.controller.latest_tick
+        tick.send(sent, 0, stamp_ns=self.now_ns, duration_ns=self.duration_ns, missed=self.missed)
+        self.broken = self.broken or self.judge.observe(tick)
         return found
 
 
@@ -97,14 +99,14 @@ def test_good_run_breaks_nothing() -> None:
     judge = TrialJudge(
         TrialSettings(run_time_s=10.0),
         robot.contract,
-        robot.controller,
+        robot.controller.latest_tick,
         LatencyWindow(),
         {},
         simulated_time=True,
     )
     for _ in range(1000):
         robot.tick()
-        assert judge.tick(robot.now_ns, 0, robot.controller.latest_tick.targets) is None
+        assert judge.observe(robot.controller.latest_tick) is None
 
 
 def tilt(robot: Tried) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from policy_core.bundle.store import ROOT_VARIABLE
+from policy_core.bundle.store import ROOT_VARIABLE, TRIALS_FILE
 from policy_core.errors import PolicyError, RefusedError, printable
 from policy_inference.testing.fuzzing import bounded, changed_bytes
-from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.journal import TrialEvent, append_event
 from policy_inference.trial.record import (
     CUT,
     TrialState,
@@ -60,7 +60,7 @@ RECORDS = [
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     """Record of a bundle whose version 1.1.0 is on trial."""
-    file = tmp_path / "walker" / RECORD
+    file = tmp_path / "walker" / TRIALS_FILE
     file.parent.mkdir()
     file.touch()
     note_trial(file, 1, "1.1.0")
@@ -180,7 +180,7 @@ def test_changed_records_are_read_as_far_as_they_can_be(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("walker")
-    (folder / RECORD).write_bytes(content)
+    (folder / TRIALS_FILE).write_bytes(content)
     with bounded():
         for trial in trials_of(folder):
             assert math.isfinite(trial.run_time_s)
@@ -189,7 +189,7 @@ def test_changed_records_are_read_as_far_as_they_can_be(
 
 def test_record_that_is_cut_off_anywhere_gives_no_version_that_did_not_pass(tmp_path: Path) -> None:
     (whole,) = RECORDS
-    file = tmp_path / RECORD
+    file = tmp_path / TRIALS_FILE
     for size in range(len(whole)):
         file.write_bytes(whole[:size])
         found = newest_trial(tmp_path)

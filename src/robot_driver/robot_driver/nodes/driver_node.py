@@ -245,14 +245,11 @@ class DriverNode(LifecycleBase):
         """Answer when it is done, or cannot be; other requests go on meanwhile."""
         answer = self._refusal(name)
         if answer is None:
-            self.answering += 1
-            try:
+            with self.owing_answer():
                 future = self._answers.await_one(name, self.executor)
                 if not act():
                     self._answers.give(DriverAnswer(request=name, success=False, message=_HANGS))
                 answer = await future
-            finally:
-                self.answering -= 1
         response.success, response.message = answer.success, answer.message
         # rclpy refuses two severities from one line of code.
         if answer.success:

@@ -19,7 +19,7 @@ from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Request
 from policy_core.observation.images import Image, frame_of
-from policy_inference.flight.tap import WorkerTap
+from policy_inference.flight.worker_tap import WorkerTap
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from testkit.kernel.messages import plain, rgb8
 

@@ -25,9 +25,9 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract_difference import contract_differences, not_accepted
 from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.signature import TrustedKeys
-from policy_core.bundle.store import current_version
+from policy_core.bundle.store import TRIALS_FILE, current_version
 from policy_core.safe_files import open_regular
-from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.journal import TrialEvent, append_event
 from policy_inference.trial.record import (
     TrialState,
     VersionTrial,
@@ -102,7 +102,7 @@ def begin_trial(
         _make_record(model, owner)
         number = max((trial.number for trial in trials_of(model)), default=0) + 1
         append_event(
-            model / RECORD,
+            model / TRIALS_FILE,
             number,
             TrialEvent.BEGUN,
             version=version,
@@ -256,7 +256,7 @@ def _owner(node_user: str) -> int | None:
 
 def _make_record(model: Path, owner: int | None) -> None:
     """Make the record if there is none, and give it to the node's user."""
-    file = model / RECORD
+    file = model / TRIALS_FILE
     handle = open_regular(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:
         os.fchmod(handle, FILE_MODE)

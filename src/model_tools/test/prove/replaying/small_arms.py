@@ -26,7 +26,7 @@ from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring, ShadowAnswer
 from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
-from policy_inference.flight.tap import WorkerTap
+from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.messages.readers import state_reader
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
@@ -107,7 +107,7 @@ class ArmFlight:
             [JOINT_STATES, *([_LEADER_TOPIC] if self._leads else [])],
             settings={**settings_of(limits, backend, chunks=self.settings), **(facts or {})},
         )
-        self.ring = Ring(self.controller, self.tap, 2000, state_every)
+        self.ring = Ring(self.controller.latest_tick, self.tap, 2000, state_every)
         self.tap.show(self.ring)
         names = contract.joints.on_robot()
         self._order = [names.index(name) for name in ORDER]
@@ -192,15 +192,9 @@ class ArmFlight:
         targets = self.controller.tick(now_ns, now_ns + self._period_ns)
         if pressed:
             targets = self.controller.estop("pressed")
-        self.ring.record(
-            now_ns=now_ns,
-            stamp_ns=ros_ns,
-            duration_ns=policy_ns - now_ns,
-            wire=wire,
-            sent=targets,
-            sequence=None if targets is None else self.ring.end,
-            shadow=self.observe(self.ring.end),
-        )
+        tick, number = self.controller.latest_tick, None if targets is None else self.ring.end
+        tick.send(targets, number, stamp_ns=ros_ns, duration_ns=policy_ns - now_ns)
+        self.ring.record(tick, wire, self.observe(self.ring.end))
         if targets is not None:
             self.position += 0.5 * (targets.position - self.position)
 

@@ -55,7 +55,7 @@ class SmallFlight:
         self._flight = flight_of(
             tiny_policy, backend, self.controller, TOPICS, settings=settings_of(limits, backend)
         )
-        self._ring = Ring(self.controller, tap, 1000, state_every)
+        self._ring = Ring(self.controller.latest_tick, tap, 1000, state_every)
         tap.show(self._ring)
         self._ring.restart()
         names = tiny_policy.contract.joints.on_robot()
@@ -131,14 +131,9 @@ class SmallFlight:
         self._stops = False
         if pressed:
             targets = self.controller.estop("pressed")
-        self._ring.record(
-            now_ns=now_ns,
-            stamp_ns=now_ns,
-            duration_ns=100_000,
-            sent=targets,
-            wire=tuple(seen.get(topic.name) for topic in TOPICS),
-            sequence=None if targets is None else self._ring.end,
-        )
+        tick, number = self.controller.latest_tick, None if targets is None else self._ring.end
+        tick.send(targets, number, stamp_ns=now_ns, duration_ns=100_000)
+        self._ring.record(tick, tuple(seen.get(topic.name) for topic in TOPICS))
         self.now_ns += self._period_ns
 
     def save(self, place: Path, first: int = 0, end: int | None = None) -> Path:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from model_tools.ship.store.activation import missing
-from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_core.bundle.store import TRIALS_FILE
+from policy_inference.trial.journal import TrialEvent, append_event
 from policy_inference.trial.record import TrialState, newest_trial
 
 from ..conftest import MakeVersion
@@ -113,7 +114,7 @@ def test_command_killed_at_any_change_leaves_a_whole_version(
             shutil.copytree(three, root, symlinks=True)
         for words in command.before:
             if words == "passes":
-                append_event(root / NAME / RECORD, 1, TrialEvent.PASSED)
+                append_event(root / NAME / TRIALS_FILE, 1, TrialEvent.PASSED)
             else:
                 assert tool(*arguments(words, root)) == 0
         return root

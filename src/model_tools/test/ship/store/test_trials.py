@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from policy_core.bundle.store import TRIALS_FILE
 from policy_inference.testing.disks import fill_up, small_disk
-from policy_inference.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.trial.journal import TrialEvent, append_event
 from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
 from testkit.wording import check_wording
 
@@ -45,7 +46,7 @@ def latest_trial(root: Path) -> VersionTrial:
 
 
 def append_to_trial(root: Path, event: TrialEvent, **values: Any) -> None:
-    append_event(root / NAME / RECORD, latest_trial(root).number, event, **values)
+    append_event(root / NAME / TRIALS_FILE, latest_trial(root).number, event, **values)
 
 
 def gate_fails(root: Path) -> None:
@@ -221,7 +222,7 @@ def test_first_version_has_no_trial(tmp_path: Path, make_version: MakeVersion, t
     root = tmp_path / "empty"
     tool_refused("install", make_version("1.0.0"), "--trial", trial, "--root", root)
     assert in_use(root) == (None, [])
-    assert not (root / NAME / RECORD).exists()
+    assert not (root / NAME / TRIALS_FILE).exists()
 
 
 @pytest.mark.parametrize(
@@ -274,8 +275,8 @@ def test_prune_leaves_what_is_on_trial(root_on_trial: Path) -> None:
 
 
 def test_record_that_cannot_be_read_is_found(root_on_trial: Path) -> None:
-    (root_on_trial / NAME / RECORD).unlink()
-    (root_on_trial / NAME / RECORD).mkdir()
+    (root_on_trial / NAME / TRIALS_FILE).unlink()
+    (root_on_trial / NAME / TRIALS_FILE).mkdir()
     check_wording(*verify_problems(root_on_trial))
 
 
@@ -283,7 +284,7 @@ def test_record_that_cannot_be_read_is_found(root_on_trial: Path) -> None:
 def test_record_belongs_to_the_user_of_the_node(root: Path, trial: Path) -> None:
     args = ["activate", NAME, "1.1.0", "--trial", trial, "--node-user", "nobody"]
     assert tool(*args, "--root", root) == 0
-    assert (root / NAME / RECORD).owner() == "nobody"
+    assert (root / NAME / TRIALS_FILE).owner() == "nobody"
     assert (root / NAME).stat().st_uid == 0
 
 

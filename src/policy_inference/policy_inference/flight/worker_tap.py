@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a chunk policy was answered, noted as it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from policy_core.interfaces import Tensor
+from policy_core.members.chunk.worker import Outcome, Request, Worker
+from policy_inference.flight.ring import InferenceResult, Ring
+
+
+class WorkerTap:
+    """The worker of a chunk policy that passes everything on, and shows what arrives to a ring.
+
+    It has no arrays: what an inference was given are images, which are not kept, and the state,
+    which comes with the result.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        """Wrap a worker, which is closed with the tap."""
+        self._worker = worker
+        self.inputs: Mapping[str, Tensor] = {}
+        self.outputs: Mapping[str, Tensor] = {}
+        self._ring: Ring | None = None
+
+    def show(self, ring: Ring | None) -> None:
+        """Show what arrives to this ring from now on; None: no longer."""
+        self._ring = ring
+
+    @property
+    def busy(self) -> bool:
+        """Whether the worker is."""
+        return self._worker.busy
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker is."""
+        return self._worker.alive
+
+    def ask(self, request: Request) -> None:
+        """Begin, or begin next."""
+        self._worker.ask(request)
+
+    def take(self, now_ns: int) -> Outcome | None:
+        """Return the next outcome that is there."""
+        ring = self._ring
+        if ring is not None:
+            ring.take_time(now_ns)
+        outcome = self._worker.take(now_ns)
+        if ring is not None and outcome is not None:
+            ring.take_result(_result(outcome))
+        return outcome
+
+    def forget(self) -> None:
+        """Drop the request that has not begun."""
+        self._worker.forget()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._worker.close()
+
+
+def _result(outcome: Outcome) -> InferenceResult:
+    """Return an outcome without its images."""
+    sensed = outcome.request.sensed
+    return InferenceResult(
+        observation_ns=sensed.time_ns,
+        asked_ns=outcome.request.asked_ns,
+        began_ns=outcome.began_ns,
+        ended_ns=outcome.ended_ns,
+        state=np.concatenate([*sensed.fields.values()]),
+        chunk=outcome.chunk,
+        error="" if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}",
+    )

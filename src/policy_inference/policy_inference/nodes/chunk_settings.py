@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the nodes that may run chunk policies."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from policy_core.members.chunk.real_time import PREFIX_SCHEDULES
+from policy_core.members.chunk.settings import CHUNK_MODES, ChunkSettings
+from policy_inference.nodes.parameters import Spec
+from policy_inference.nodes.settings import (
+    ALL_NODES,
+    POLICY,
+    RAW,
+    SHADOW,
+    TICKS,
+    TRANSPORTS,
+    valid_for,
+)
+
+_CHUNKS = ChunkSettings()
+_CHUNK_SPECS = (
+    Spec(
+        name="mode",
+        type=str,
+        default=_CHUNKS.mode,
+        choices=CHUNK_MODES,
+        doc="How chunks are executed: one after another, the next one while the last is executed, "
+        "the mean of all, or (rtc) the next one, made to continue the last",
+    ),
+    Spec(
+        name="n_action_steps",
+        type=int,
+        default=0,
+        minimum=0,
+        maximum=10_000,
+        doc="Steps of a chunk that are executed; 0: what the contract says",
+    ),
+    Spec(
+        name="refill_threshold",
+        type=float,
+        default=_CHUNKS.refill_threshold,
+        minimum=0.0,
+        maximum=1.0,
+        doc="asynchronous, rtc: the next chunk is asked for once less than this share is left",
+    ),
+    Spec(
+        name="fade_s",
+        type=float,
+        default=_CHUNKS.fade_s,
+        minimum=0.0,
+        maximum=10.0,
+        doc="asynchronous: time over which a new chunk takes the place of the old, s",
+    ),
+    Spec(
+        name="realign",
+        type=bool,
+        default=_CHUNKS.realign,
+        doc="asynchronous: shift a new chunk so that it begins at the last command",
+    ),
+    Spec(
+        name="prefix_schedule",
+        type=str,
+        default=_CHUNKS.prefix_schedule,
+        choices=PREFIX_SCHEDULES,
+        doc="rtc: how the weight of the planned steps falls, from the delay to the horizon",
+    ),
+    Spec(
+        name="execution_horizon",
+        type=int,
+        default=0,
+        minimum=0,
+        maximum=10_000,
+        doc="rtc: step of a new chunk from which on it is free; 0: as many as are planned",
+    ),
+    Spec(
+        name="max_guidance_weight",
+        type=float,
+        default=_CHUNKS.max_guidance_weight,
+        minimum=0.0,
+        maximum=1000.0,
+        doc="rtc: largest weight of the correction",
+    ),
+    Spec(
+        name="time_budget_s",
+        type=float,
+        default=0.0,
+        minimum=0.0,
+        maximum=60.0,
+        doc="Time that a chunk of a flow or diffusion policy may take: fewer denoising steps are "
+        "made where more would take longer; 0: the contract's steps, s",
+    ),
+    Spec(
+        name="noise_seed",
+        type=int,
+        default=_CHUNKS.noise_seed,
+        minimum=0,
+        doc="Of the noise that a flow or diffusion policy makes chunks of",
+    ),
+    Spec(
+        name="image_transport",
+        type=str,
+        default=RAW,
+        choices=tuple(TRANSPORTS),
+        doc="How images come: raw: CAMERA/image_raw, compressed: CAMERA/image_raw/compressed",
+    ),
+    Spec(
+        name="simulated_latency_s",
+        type=float,
+        default=_CHUNKS.simulated_latency_s,
+        minimum=0.0,
+        maximum=60.0,
+        doc="How long an inference takes under use_sim_time, s",
+    ),
+)
+SET_PARAMETERS = (*TICKS, *_CHUNK_SPECS, *ALL_NODES)
+"""Of the policy set node, whose members may be chunk policies."""
+ACT_PARAMETERS = (
+    *POLICY,
+    *_CHUNK_SPECS,
+    Spec(
+        name="run_for_s",
+        type=float,
+        default=0.0,
+        minimum=0.0,
+        doc="After so long in RUN the robot is held; 0: no end, s",
+    ),
+    Spec(
+        name="takeover",
+        type=bool,
+        default=False,
+        doc="Whether a person may take over with a leader arm, whose pose comes on "
+        "leader/joint_states",
+    ),
+    Spec(
+        name="handover_s",
+        type=float,
+        default=1.0,
+        minimum=0.0,
+        maximum=60.0,
+        doc="takeover: time over which policy and person are blended into each other, s",
+    ),
+    Spec(
+        name="leader_tolerance_rad",
+        type=float,
+        default=0.15,
+        minimum=0.001,
+        maximum=3.0,
+        doc="takeover: largest distance of a joint of the leader from the arm's command at which "
+        "a person gets the arm, rad",
+    ),
+    # Of a slower policy than most joint policies are.
+    valid_for(0.2),
+    *SHADOW,
+    *ALL_NODES,
+)
+"""Of the ACT policy node."""
+
+
+def chunk_settings_given(values: Mapping[str, Any]) -> ChunkSettings:
+    """Return what the parameters of a node say of the execution of chunks."""
+    given = {
+        field.name: values[field.name] for field in fields(ChunkSettings) if field.name in values
+    }
+    for name in ("execution_horizon", "time_budget_s"):
+        given[name] = given[name] or None  # 0: the usual one
+    if not values.get("takeover"):
+        given.pop("handover_s", None)
+        given.pop("leader_tolerance_rad", None)
+    return ChunkSettings(**given, steps=values["n_action_steps"] or None)

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Open a policy that may replace the one that a node runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from policy_core.control.motions import Stand
+from policy_core.control.replacing import require_replaceable
+from policy_core.guard.limits import effort_limit, limits_in_force
+from policy_inference.kinds.kind import P, PolicyKind
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
+from policy_inference.kinds.parity import open_proven
+from policy_inference.nodes.forwarding import forwarded_to
+from policy_inference.nodes.opening import load_asked, narrowed, on_trial
+from policy_inference.nodes.outputs import require_expressible
+from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.self_test.reading import rehearse
+
+
+def open_replacement(
+    kind: PolicyKind[B, P],
+    request: OpenRequest,
+    running: OpenedPolicy[Any],
+    clock: Callable[[], int],
+    logger: Logger,
+) -> P:
+    """Open a bundle that may replace another one, and prove its models on this machine.
+
+    What can be known without the device is checked first, since opening may take minutes. Before
+    that, a child process reads the bundle's files, so that no pattern or array in them can hold up
+    this process, which drives a robot.
+
+    Args:
+        kind: Of policies that the node runs.
+        request: Which one.
+        running: What it is to replace; only read here.
+        clock: Of the controller.
+        logger: For the progress.
+
+    Raises:
+        PolicyError: It cannot be used, or cannot replace the other one, or its models compute
+            something else here than its golden rows say; nothing of it is open then.
+    """
+    request = on_trial(request, logger)
+    bundle = load_asked(kind, request, rehearse(request.source, request.public_key))
+    limits = limits_in_force(bundle.contract, request.limits)
+    require_replaceable(
+        running.bundle.contract,
+        [*kind.inputs(running.bundle, running.limits)],
+        bundle,
+        [*kind.inputs(bundle, limits)],
+    )
+    require_expressible(request.output, bundle.contract)
+    running.controller.require_stand_like(
+        Stand(bundle.contract, effort_limit(bundle.contract, limits))
+    )
+    with forwarded_to(logger):
+        return narrowed(open_proven(kind, request, bundle, limits, clock))
