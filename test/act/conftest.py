@@ -12,6 +12,7 @@ import pytest
 
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import export_checkpoint
+from model_tools.make.act.checkpoint import read_checkpoint
 from policy_core.bundle.bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 
@@ -31,7 +32,7 @@ def so100_act(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ch
     folder = tmp_path_factory.mktemp("act") / "so100"
     export_checkpoint(
         ActRequest(
-            checkpoint=shared_data / "act" / "so100_new",
+            checkpoint=read_checkpoint(shared_data / "act" / "so100_new"),
             output=folder,
             robot="so100",
             units="degrees",

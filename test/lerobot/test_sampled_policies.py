@@ -11,6 +11,7 @@ import torch
 
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import export_checkpoint
+from model_tools.make.act.checkpoint import read_checkpoint
 from tools.train_arm import unet
 from tools.train_arm.demonstrations import demonstrations
 from tools.train_arm.frames import Frames
@@ -40,7 +41,7 @@ def test_a_bundle_answers_as_the_training_for_the_same_noise(
 
     exported = export_checkpoint(
         ActRequest(
-            checkpoint=tmp_path / "c",
+            checkpoint=read_checkpoint(tmp_path / "c"),
             output=tmp_path / "bundle",
             robot="so101",
             units="degrees",

@@ -18,6 +18,7 @@ from model_tools.make.checkpoints.checkpoint_export import ExportRequest
 from model_tools.make.checkpoints.checkpoint_export import (
     export as export_checkpoint,
 )
+from model_tools.make.checkpoints.load import read_checkpoint
 from model_tools.make.checkpoints.network_config import ExportConfig
 from model_tools.make.complete import Completion
 from model_tools.make.complete import make_bundle as make_whole
@@ -61,7 +62,10 @@ def export(run: Path, layout: Layout = COMMAND) -> None:
     )
     export_checkpoint(
         ExportRequest(
-            checkpoint=run / CHECKPOINT_FILE, config=network, output=run / MODEL_FILE, opset=OPSET
+            checkpoint=read_checkpoint(run / CHECKPOINT_FILE),
+            config=network,
+            output=run / MODEL_FILE,
+            opset=OPSET,
         )
     )
 

@@ -15,6 +15,7 @@ from model_tools.make.checkpoints.checkpoint_export import ExportRequest
 from model_tools.make.checkpoints.checkpoint_export import (
     export as export_checkpoint,
 )
+from model_tools.make.checkpoints.load import read_checkpoint
 from model_tools.make.checkpoints.network_config import read_config
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
@@ -29,7 +30,7 @@ LITE3 = {"obs_dim": 45, "act_dim": 12, "activation": "elu"}
 def test_the_checkpoint_of_the_example_is_the_model_that_ships(tmp_path: Path) -> None:
     example, shipped = ROOT / "examples" / "lite3_walk", ROOT / "config" / "bundles" / "lite3_walk"
     request = ExportRequest(
-        checkpoint=example / "agent.pt",
+        checkpoint=read_checkpoint(example / "agent.pt"),
         config=read_config(example / "network.yaml"),
         output=tmp_path / "policy.onnx",
         opset=17,

@@ -100,19 +100,27 @@ def run(given: argparse.Namespace) -> CommandResult[ExportResult]:
         export,
         export_facts,
     )
+    from model_tools.make.checkpoints.load import read_checkpoint
     from model_tools.make.checkpoints.network_config import read_config
 
     config = read_config(given.config)
-    names = ("checkpoint", "output", "opset", "dynamic_batch", "check", "trust_code", "force")
-    asked = {name: getattr(given, name) for name in names}
-    exported = export(ExportRequest(config=config, **asked))
+    request = ExportRequest(
+        checkpoint=read_checkpoint(given.checkpoint, trust_code=given.trust_code),
+        config=config,
+        output=given.output,
+        opset=given.opset,
+        dynamic_batch=given.dynamic_batch,
+        check=given.check,
+        force=given.force,
+    )
+    exported = export(request)
     graph = exported.model.graph
     result = ExportResult(
-        format=exported.policy.format,
+        format=request.checkpoint.format,
         inputs=[tensor.name for tensor in graph.input],
         outputs=[tensor.name for tensor in graph.output],
         opset=exported.model.opset_import[0].version,
         differences={name: one.largest for name, one in exported.differences.items()},
         written=exported.written,
     )
-    return CommandResult(document=result, text=[export_facts(config, exported)])
+    return CommandResult(document=result, text=[export_facts(request, exported)])

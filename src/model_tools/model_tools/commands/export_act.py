@@ -29,7 +29,4 @@ def run(given: argparse.Namespace) -> CommandResult[export_lerobot.PolicyExport]
             outputs.
         OSError: A file cannot be read or written.
     """
-    from model_tools.make.act.act_config import read_act_config
-
-    read_act_config(given.checkpoint)
-    return export_lerobot.run(given)
+    return export_lerobot.export(given, policy="act")

@@ -30,6 +30,7 @@ from policy_inference.command_line import CommandResult
 
 if TYPE_CHECKING:  # --help loads no ONNX
     from model_tools.make.act.act_export import ExportedAct
+    from model_tools.make.act.checkpoint import LerobotCheckpoint
 
 TYPES = ("bayes", "bayes-e", "nash-e", "nash-m", "nash-p")
 OPSETS = range(11, 21)
@@ -222,8 +223,19 @@ def run(given: argparse.Namespace) -> CommandResult[PolicyExport]:
         PolicyError: The checkpoint cannot be used, or its bundle gives other outputs.
         OSError: A file cannot be read or written.
     """
+    return export(given)
+
+
+def export(given: argparse.Namespace, policy: str | None = None) -> CommandResult[PolicyExport]:
+    """Export a policy of this type, or of any, and report what was made.
+
+    Raises:
+        PolicyError: The checkpoint cannot be used, or its bundle gives other outputs.
+        OSError: A file cannot be read or written.
+    """
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
+    from model_tools.make.act.checkpoint import read_checkpoint
     from model_tools.make.act.smolvla_config import Language
 
     if given.type and given.dataset is None:
@@ -233,14 +245,16 @@ def run(given: argparse.Namespace) -> CommandResult[PolicyExport]:
     bayes = (given.type or "").startswith("bayes")
     taken = list[int]()
     finish = _workspace(given, taken) if given.type else lambda folder: None
+    language = Language(prompt=given.prompt, vlm=given.vlm, patch_positions=given.patch_positions)
+    checkpoint = read_checkpoint(given.checkpoint, language, policy)
     exported = export_checkpoint(
         ActRequest(
-            checkpoint=given.checkpoint,
+            checkpoint=checkpoint,
             output=given.export_path,
             robot=given.robot,
             units=given.units,
             prefix=given.joint_prefix,
-            rate_hz=_rate_hz(given),
+            rate_hz=_rate_hz(given, checkpoint),
             steps=given.n_action_steps,
             name=given.name or _name(given.export_path),
             version=given.policy_version,
@@ -249,13 +263,10 @@ def run(given: argparse.Namespace) -> CommandResult[PolicyExport]:
             simplify=given.onnx_sim,
             golden=given.golden,
             dataset=given.dataset,
-            language=Language(
-                prompt=given.prompt, vlm=given.vlm, patch_positions=given.patch_positions
-            ),
             force=given.force,
             resize=given.resize,
             max_relative_target=given.max_relative_target,
-            licence=given.licence or _licence(given.checkpoint),
+            licence=given.licence or checkpoint.config.licence or UNKNOWN_LICENCE,
         ),
         finish,
     )
@@ -353,7 +364,7 @@ def _described(output: Path, exported: ExportedAct) -> Iterator[str]:
     yield str(output)
 
 
-def _rate_hz(given: argparse.Namespace) -> float:
+def _rate_hz(given: argparse.Namespace, checkpoint: LerobotCheckpoint) -> float:
     from model_tools.files.foreign import read_json
     from model_tools.files.lerobot.dataset_info import INFO
 
@@ -361,23 +372,13 @@ def _rate_hz(given: argparse.Namespace) -> float:
         return float(given.fps)
     if given.dataset is not None and (given.dataset / INFO).is_file():
         return read_json(given.dataset / INFO)["fps"].positive()
-    training = given.checkpoint / "train_config.json"
-    if training.is_file():
-        environment = read_json(training).get("env")
+    if checkpoint.training is not None:
+        environment = checkpoint.training.get("env")
         fps = environment.get("fps") if environment else None
         if fps is not None:
             return fps.positive()
     _log.info("rate: %g Hz, since neither --fps nor --dataset states one", USUAL_FPS)
     return USUAL_FPS
-
-
-def _licence(checkpoint: Path) -> str:
-    """Return what LeRobot keeps of a policy that was published."""
-    from model_tools.files.foreign import read_json
-
-    config = checkpoint / "config.json"
-    found = read_json(config).get("license") if config.is_file() else None
-    return found.text() if found else UNKNOWN_LICENCE
 
 
 def _reach(text: str) -> float | dict[str, float]:

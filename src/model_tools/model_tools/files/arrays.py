@@ -7,7 +7,8 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,22 @@ OBSERVATION = "obs"
 EPISODE, TIME = "episode", "time"
 """Run of a row, and its time, s: with both it is known whether rows follow one another."""
 _BFLOAT16 = "BF16"
+_TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+    "C64": "<c8",
+}
+"""Of numpy, by their names in safetensors."""
 _ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
 # What numpy and zip raise for broken files depends on where they break.
 _BROKEN = (
@@ -194,29 +211,39 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise _wrong(path, error) from error
 
 
-def read_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Return tensors by name: those of `names` that are there, or all; bfloat16 as float32.
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, in the order of their names; bfloat16 as float32.
+
+    Raises:
+        ToolError: As `parse_tensors`.
+        OSError: It cannot be read.
+    """
+    return parse_tensors(path, path.read_bytes())
+
+
+def parse_tensors(path: Path, content: bytes) -> dict[str, Tensor]:
+    """Return the tensors in the content of a safetensors file, as `read_tensors` does.
 
     Raises:
         ToolError: It is another kind of file, is cut off, or holds types that numpy lacks.
-        OSError: It cannot be read.
     """
     try:
-        with safe_open(path, framework="np") as file:
-            wanted = [name for name in file.keys() if names is None or name in names]  # noqa: SIM118  # not a mapping
-            short = {name for name in wanted if file.get_slice(name).get_dtype() == _BFLOAT16}
-            found = {name: file.get_tensor(name) for name in wanted if name not in short}
-        if short:
-            content = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]  # as it is there
-            found |= {name: _widened(content[name]) for name in short}
-        return found
+        found: list[tuple[str, Mapping[str, Any]]] = deserialize(content)  # type: ignore[no-untyped-call]  # as it is there
     except SafetensorError as error:
         raise _wrong(path, error) from error
-    except (TypeError, AttributeError) as error:
+    by_name = sorted(found, key=itemgetter(0))  # deserialize returns them in any order
+    return {name: _array(path, name, entry) for name, entry in by_name}
+
+
+def _array(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
+    if entry["dtype"] == _BFLOAT16:
+        return _widened(entry)
+    if entry["dtype"] not in _TYPES:
         raise ToolError(
-            f"{path}: expected tensors of types that numpy has, or bfloat16, found {error}; a "
-            "quantised file has others: take the one that the training saved"
-        ) from error
+            f"{path}: {name}: expected a tensor of a type that numpy has, or bfloat16, found "
+            f"{entry['dtype']}; a quantised file has others: take the one that the training saved"
+        )
+    return np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
 def _widened(tensor: Mapping[str, Any]) -> Tensor:

@@ -8,6 +8,7 @@ import shlex
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from model_tools.errors import ToolError
 from policy_inference.backends.rknn_file import MAGIC as RKNN_MAGIC
@@ -65,14 +66,14 @@ def _suffix_of_archive(path: Path) -> str:
     return ".npz" if arrays else ""
 
 
-def members(path: Path) -> list[zipfile.ZipInfo]:
+def members(file: Path | IO[bytes]) -> list[zipfile.ZipInfo]:
     """Return what is in a zip archive; nothing if it is none, or not whole.
 
     Raises:
         OSError: It cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             return archive.infolist()
     # ValueError: names that are no text; NotImplementedError: an archive of a later standard.
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
@@ -89,17 +90,22 @@ def is_data(found: Sequence[zipfile.ZipInfo]) -> bool:
     return any(member.filename.rpartition("/")[2] == "data.pkl" for member in found)
 
 
-def refuse_checkpoint(path: Path) -> None:
+def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
     """Refuse what torch wrote where an ONNX model is wanted, with the command that makes one of it.
+
+    Args:
+        path: Of the file, for messages.
+        file: The file, opened, or its content.
 
     Raises:
         ToolError: It is a checkpoint or a program of torch.
         OSError: It cannot be read.
     """
-    found = members(path)
+    found = members(file)
+    file.seek(0)
     if is_program(found):
         kind, trust = "a TorchScript program", ["--trust-code"]
-    elif is_data(found) or _begins_with(path, _PICKLE_MAGIC):
+    elif is_data(found) or file.read(len(_PICKLE_MAGIC)) == _PICKLE_MAGIC:
         kind, trust = "a checkpoint of PyTorch", []
     else:
         return
@@ -119,8 +125,3 @@ def refuse_checkpoint(path: Path) -> None:
         f"{path}: expected an ONNX model, found {kind}; this makes one of it, with the "
         f"sizes of its layers in network.yaml: {command}"
     )
-
-
-def _begins_with(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic

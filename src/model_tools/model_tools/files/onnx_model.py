@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from onnx.external_data_helper import uses_external_data
 from model_tools.errors import ToolError
 from model_tools.files.file_types import refuse_checkpoint
 from policy_core.bundle.contract import Integers
-from policy_core.bundle.verified import sha256_of
 from policy_core.interfaces import Tensor
 
 DYNAMIC = -1
@@ -53,6 +54,8 @@ class OnnxModel:
     outputs: dict[str, ModelTensor]
     metadata: dict[str, str]
     proto: Any
+    content: bytes = field(repr=False)
+    """The file, as it was read."""
 
     @property
     def external_files(self) -> list[str]:
@@ -152,15 +155,16 @@ class OnnxModel:
 
 
 def read_onnx(path: Path) -> OnnxModel:
-    """Read a model's structure.
+    """Read a model's file once.
 
     Raises:
         ToolError: It is not an ONNX model, or is cut off; of a checkpoint it says how to export.
         OSError: It cannot be read.
     """
-    refuse_checkpoint(path)
+    content = path.read_bytes()
+    refuse_checkpoint(path, io.BytesIO(content))
     try:
-        proto = onnx.load(str(path), load_external_data=False)
+        proto = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise ToolError(
             f"{path}: expected an ONNX model, found a file of another format, or one that was cut "
@@ -174,8 +178,9 @@ def read_onnx(path: Path) -> OnnxModel:
     constants = {tensor.name for tensor in proto.graph.initializer}
     return OnnxModel(
         path=path,
-        sha256=sha256_of(path),
+        sha256=hashlib.sha256(content).hexdigest(),
         proto=proto,
+        content=content,
         inputs={v.name: _tensor(path, v) for v in proto.graph.input if v.name not in constants},
         outputs={v.name: _tensor(path, v) for v in proto.graph.output},
         metadata={entry.key: entry.value for entry in proto.metadata_props},
@@ -193,8 +198,8 @@ def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
     if isinstance(message, TensorProto):
         yield message
         return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
+    for kind, value in message.ListFields():
+        if kind.message_type is not None:
             for each in [value] if hasattr(value, "ListFields") else value:
                 yield from _tensors(each)
 

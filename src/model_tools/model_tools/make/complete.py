@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +38,6 @@ from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import load_yaml, read_bytes
-from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError
 from policy_inference.comparison.rows import Rows, evenly
 from policy_inference.kinds.joint import JointKind
@@ -144,8 +145,9 @@ def _take_model(model: Path, folder: Path) -> None:
     ).model.artifacts.get(REFERENCE)
     if entry is None:
         raise ToolError(f"{CONTRACT_FILE}: model.artifacts: expected {REFERENCE}, found none")
-    refuse_checkpoint(model)
-    found = sha256_of(model)
+    content = model.read_bytes()
+    refuse_checkpoint(model, io.BytesIO(content))
+    found = hashlib.sha256(content).hexdigest()
     if found != entry.sha256:
         remedy = (
             f"get it from {entry.url}"
@@ -157,7 +159,7 @@ def _take_model(model: Path, folder: Path) -> None:
         )
         raise ToolError(f"{model}: expected sha256 {entry.sha256}, found {found}; {remedy}")
     (folder / entry.file).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(model, folder / entry.file)
+    (folder / entry.file).write_bytes(content)
 
 
 def complete(folder: Path, completion: Completion) -> None:

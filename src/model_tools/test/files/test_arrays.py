@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from model_tools.errors import ToolError
-from model_tools.files.arrays import read_arrays, sensed
+from model_tools.files.arrays import read_arrays, read_tensors, sensed
 from policy_core.bundle.arrays import unpacked_arrays
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
@@ -27,6 +28,14 @@ def test_arrays_come_by_name_and_a_single_one_as_obs(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", OBS)
     assert list(read_arrays(tmp_path / "a.npz")) == ["obs", "actions"]
     assert np.array_equal(read_arrays(tmp_path / "a.npy")["obs"], OBS)
+
+
+def test_tensors_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    saved = {name: np.full((2, index), index) for index, name in enumerate("hgfedcba")}
+    save_file(saved, tmp_path / "a.safetensors")
+    found = read_tensors(tmp_path / "a.safetensors")
+    assert list(found) == sorted(saved)
+    assert all(np.array_equal(found[name], saved[name]) for name in saved)
 
 
 def test_damage_anywhere_is_one_kind_of_error(tmp_path: Path) -> None:

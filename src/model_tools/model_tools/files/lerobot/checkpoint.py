@@ -15,7 +15,7 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node, read_json
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 _STATISTICS = {
     "MEAN_STD": ("mean", "std"),
     "MIN_MAX": ("min", "max"),
@@ -94,8 +94,9 @@ class PolicyFeature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole file, and its features in their order."""
+    """The configuration of a policy: where it is, all of it, and its features in their order."""
 
+    file: Path
     root: Node
     features: tuple[PolicyFeature, ...]
 
@@ -106,16 +107,22 @@ class Config:
 
 
 def read_config(folder: Path) -> Config:
-    """Read it.
+    """Read `config.json` of a checkpoint.
 
     Raises:
-        ToolError: It is no JSON, or none of a policy of 2025 or later.
+        ToolError: There is none, it is no JSON, or none of a policy of 2025 or later.
         OSError: It cannot be read.
     """
-    root = read_json(folder / CONFIG_FILE)
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise ToolError(
+            f"{folder}: expected a checkpoint of LeRobot with {CONFIG_FILE}, found "
+            "none; with LeRobot's training it is checkpoints/STEP/pretrained_model"
+        )
+    root = read_json(file)
     if root.get("input_shapes") is not None:
         raise ToolError(
-            f"{folder / CONFIG_FILE}: expected input_features, found input_shapes, as "
+            f"{file}: expected input_features, found input_shapes, as "
             "LeRobot wrote them in 2024; convert the checkpoint with LeRobot"
         )
     modes = root.get("normalization_mapping")
@@ -124,7 +131,7 @@ def read_config(folder: Path) -> Config:
         for key in ("input_features", "output_features")
         for name, node in root[key].items()
     )
-    return Config(root=root, features=features)
+    return Config(file=file, root=root, features=features)
 
 
 def _feature(name: str, node: Node, modes: Node | None, is_input: bool) -> PolicyFeature:

@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.files.arrays import read_shapes, read_tensors
+from model_tools.files.arrays import read_tensors
 from model_tools.files.foreign import Node, read_json
 from model_tools.files.lerobot.checkpoint import (
     NORMALISERS,
     PROCESSORS,
+    WEIGHTS_FILE,
     PolicyFeature,
     buffer_place,
     is_buffer,
@@ -68,13 +69,13 @@ class _Source:
 
 
 def read_statistics(
-    folder: Path, weights: Path, features: Sequence[PolicyFeature]
+    folder: Path, tensors: Mapping[str, Tensor], features: Sequence[PolicyFeature]
 ) -> PolicyStatistics:
     """Read the statistics of all features.
 
     Args:
         folder: The checkpoint.
-        weights: File with its weights, which until LeRobot 0.3 hold the statistics.
+        tensors: Of its file of weights, which until LeRobot 0.3 holds the statistics.
         features: Inputs and outputs that are normalised.
 
     Raises:
@@ -83,7 +84,8 @@ def read_statistics(
         OSError: A file cannot be read.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
-    buffers = read_tensors(weights, [name for name in read_shapes(weights) if is_buffer(name)])
+    weights = folder / WEIGHTS_FILE
+    buffers = {name: tensor for name, tensor in tensors.items() if is_buffer(name)}
     if beside and buffers:
         raise ToolError(
             f"{weights}: expected statistics in one place, found some inside the "

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from model_tools.files.foreign import Node
+from model_tools.files.lerobot.checkpoint import Config
 from model_tools.make.act.checkpoint_config import (
     CheckpointConfig,
+    common_fields,
     count,
     flag,
-    read_features,
-    read_root,
 )
 from model_tools.make.act.resnet import RESNETS, ResNet, feature_size
 from model_tools.make.act.transformer import ACTIVATIONS
@@ -49,19 +48,16 @@ class ActConfig(CheckpointConfig):
         return height, width
 
 
-def read_act_config(folder: Path) -> ActConfig:
-    """Read and check the configuration of a checkpoint.
+def check_act_config(config: Config) -> ActConfig:
+    """Return the checked configuration of an ACT policy.
 
     Raises:
-        ToolError: It is of another policy, of 2024, or of a network that LeRobot could not run.
-        OSError: It cannot be read.
+        ToolError: It is of a network that LeRobot could not run.
     """
-    root = read_root(folder)
-    if root["type"].text() != "act":
-        raise root["type"].wrong("act; `model_tools export lerobot` exports other policies")
+    root = config.root
     if root["n_obs_steps"].whole() != 1:
         raise root["n_obs_steps"].wrong("1, since ACT sees one moment")
-    return ActConfig(**read_features(folder, _KEYS), **_network(root))
+    return ActConfig(**common_fields(config, _KEYS), **_network(root))
 
 
 def _network(root: Node) -> dict[str, Any]:

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,11 +17,10 @@ import yaml
 
 from model_tools.files.lerobot.dataset_info import recorded_pairing
 from model_tools.files.lerobot.statistics import PolicyStatistics
-from model_tools.make.act.checkpoint_config import ACTION, STATE, CameraInput, CheckpointConfig
+from model_tools.make.act.checkpoint import LerobotCheckpoint
+from model_tools.make.act.checkpoint_config import ACTION, STATE, CameraInput
 from model_tools.make.act.graphs import ACTIONS, OUTSIDE, STATES, How
-from model_tools.make.act.networks import Network, denoising_of, prompt_of
 from model_tools.make.act.robots import ActRobot, units_of
-from model_tools.make.act.smolvla_config import Language
 from policy_core.bundle.chunk_contract import (
     Camera,
     Chunk,
@@ -45,6 +45,7 @@ from policy_core.bundle.schema import PerJointYaml
 from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import Units
 
+TOOL = "model_tools"
 _DAMP_AFTER_S, _STAND_S, _CAMERA_FROZEN_S = 1.0, 3.0, 0.5
 _HEAD = (
     "# yaml-language-server: $schema=../policy.schema.json\n"
@@ -58,7 +59,7 @@ class ActRequest:
     """What to export, and what is said besides.
 
     Attributes:
-        checkpoint: Folder with `config.json` and `model.safetensors`.
+        checkpoint: As it was read.
         output: Bundle folder to be.
         robot: Name or file of the robot, or of one arm of two.
         units: One of `choices.UNITS`.
@@ -75,13 +76,12 @@ class ActRequest:
         dataset: Dataset or recording that golden rows are of, where no file gives them; else
             they are drawn. Steps and torques of a dataset are the contract's `nominal`, and where
             it says by which rule its frames were made, that is the contract's `pairing`.
-        language: What is said of a policy with a language model.
         licence: SPDX identifier of the weights' licence.
         max_relative_target: Largest distance of a target from the measured position, rad.
         force: Whether a bundle that is there may be replaced.
     """
 
-    checkpoint: Path
+    checkpoint: LerobotCheckpoint
     output: Path
     robot: str
     units: str
@@ -96,25 +96,21 @@ class ActRequest:
     simplify: bool = False
     golden: Path | None = None
     dataset: Path | None = None
-    language: Language = field(default_factory=Language)
     licence: str = "NOASSERTION"
     max_relative_target: PerJointYaml | None = None
     force: bool = False
 
 
 def make_contract(
-    network: Network,
-    config: CheckpointConfig,
-    statistics: PolicyStatistics,
-    request: ActRequest,
-    robot: ActRobot,
-    graphs: Mapping[str, Graph],
-    provenance: Provenance,
+    request: ActRequest, robot: ActRobot, graphs: Mapping[str, Graph]
 ) -> ChunkContract:
     """Return the contract as it is written, without golden rows; `load_bundle` checks it.
 
     The robot is that of the request, with as many joints as the policy.
     """
+    checkpoint = request.checkpoint
+    config, statistics = checkpoint.config, checkpoint.statistics
+    architecture = checkpoint.architecture
     scalings, joints, units = statistics.scalings, robot.names, units_of(robot, request.units)
     pose = _pose(statistics, robot, Units(units, joints))
     state, outside = config.state, config.environment
@@ -123,8 +119,8 @@ def make_contract(
         kind="chunk",
         name=request.name,
         version=request.version,
-        description=network.description(config),
-        prompt=prompt_of(config),
+        description=architecture.description(config),
+        prompt=config.prompt,
         rate_hz=request.rate_hz,
         units=units,
         joints=_joints(robot, pose),
@@ -138,8 +134,8 @@ def make_contract(
         cameras={
             camera.name: dataclasses.replace(
                 _camera(statistics, camera, resize=request.resize),
-                encoder=network.encoder(config, camera, request.graphs),
-                tensor=network.tensor(camera, request.graphs),
+                encoder=architecture.encoder(config, camera, request.graphs),
+                tensor=architecture.tensor(camera, request.graphs),
             )
             for camera in config.cameras
         },
@@ -174,22 +170,33 @@ def make_contract(
             steps=request.steps or config.n_action_steps,
             ensemble_coeff=config.ensemble_coeff,
         ),
-        denoising=denoising_of(config),
+        denoising=config.denoising,
         graphs=dict(graphs),
-        provenance=provenance,
+        provenance=_provenance(request),
         # An arm that goes limp drops what it holds, so a fault keeps it where it is.
         safety=Safety(on_fault="hold_measured", damp_after_s=_DAMP_AFTER_S),
     )
 
 
-def graph_entry(model: onnx.ModelProto, file: File, tool: str) -> Graph:
+def graph_entry(model: onnx.ModelProto, file: File) -> Graph:
     """Return the entry of a contract for a graph, whose file is for ONNX Runtime."""
     return Graph(
         inputs={value.name: _tensor(value) for value in model.graph.input},
         outputs={value.name: _tensor(value) for value in model.graph.output},
         artifacts={
-            "onnx": Artifact(file=file.file, sha256=file.sha256, precision="fp32", tool=tool)
+            "onnx": Artifact(file=file.file, sha256=file.sha256, precision="fp32", tool=TOOL)
         },
+    )
+
+
+def _provenance(request: ActRequest) -> Provenance:
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    return Provenance(
+        source=f"LeRobot checkpoint {request.checkpoint.folder.resolve().name}",
+        exporter=TOOL,
+        licence=request.licence,
+        date=today.isoformat(),
+        checkpoint_sha256=request.checkpoint.weights_sha256,
     )
 
 
@@ -208,7 +215,7 @@ def contract_text(contract: ChunkContract, robot: str) -> str:
 
 
 def _camera(statistics: PolicyStatistics, camera: CameraInput, *, resize: bool) -> Camera:
-    """Return what does not depend on the network."""
+    """Return what does not depend on the architecture."""
     return Camera(
         feature=camera.observed,
         height=camera.height,

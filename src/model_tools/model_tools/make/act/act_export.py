@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,13 @@ import numpy as np
 import onnx
 
 from model_tools.errors import ToolError
-from model_tools.files.arrays import read_arrays, read_tensors, write_arrays
+from model_tools.files.arrays import read_arrays, write_arrays
 from model_tools.files.bpu_files import BOARD_FILES, workspace_files, write_board_files
 from model_tools.files.lerobot.dataset_info import INFO
-from model_tools.files.lerobot.statistics import PolicyStatistics, read_statistics
 from model_tools.files.observation_sources import open_source
 from model_tools.files.outputs import new_folder
 from model_tools.make.act.act_contract import ActRequest, contract_text, graph_entry, make_contract
-from model_tools.make.act.builder import Weights
-from model_tools.make.act.checkpoint_config import CheckpointConfig, renamed
+from model_tools.make.act.checkpoint import ARCHITECTURES
 from model_tools.make.act.demonstrated import demonstrated
 from model_tools.make.act.golden_rows import (
     Reference,
@@ -32,22 +29,19 @@ from model_tools.make.act.golden_rows import (
     require_same,
     tolerance_of,
 )
-from model_tools.make.act.networks import NETWORKS, Network, network_of
 from model_tools.make.act.robots import ActRobot, of_size, read_arm
 from model_tools.make.act.suspicions import suspicions
 from model_tools.make.portable import simplified
 from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, ChunkBundle, file_entry
 from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
-from policy_core.bundle.contract import Graph, Provenance
+from policy_core.bundle.contract import Graph
 from policy_core.bundle.expected import Nominal
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.resolve import resolve
 from policy_core.bundle.schema import Reader
-from policy_core.bundle.verified import sha256_of
 from policy_core.interfaces import F64, Tensor
 
-WEIGHTS, GOLDEN = "model.safetensors", "golden.npz"
-TOOL = "model_tools"
+GOLDEN = "golden.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,20 +69,12 @@ def export_checkpoint(
         BundleError: The contract that comes of it does not hold.
         OSError: A file cannot be read or written.
     """
-    network = network_of(request.checkpoint)
-    config = network.read(request.checkpoint, request.language)
-    file = request.checkpoint / WEIGHTS
-    if not file.is_file():
-        raise ToolError(f"{file}: expected the weights beside config.json, found none")
-    statistics = read_statistics(request.checkpoint, file, config.features)
-    config = renamed(config, statistics.observed)
-    robot = _robot(request, config)
-    weights = Weights(file, read_tensors(file), network.prefix)
-    models = network.write(config, weights, request.opset, request.graphs)
+    robot = _robot(request)
+    models = request.checkpoint.graphs(request.opset, request.graphs)
     with new_folder(
         request.output, marker=CONTRACT_FILE, force=request.force, owned=_owned(models)
     ) as folder:
-        draft = _contract(request, network, config, statistics, robot, _written(folder, models))
+        draft = make_contract(request, robot, _written(folder, models))
         rows, checked = _rows(request, draft, models)
         if request.simplify:
             models = {name: _simplified(model) for name, model in models.items()}
@@ -110,7 +96,7 @@ def export_checkpoint(
     return ExportedAct(
         contract=contract,
         checked=checked,
-        warnings=suspicions(config, statistics, robot, request.units),
+        warnings=suspicions(request.checkpoint, robot, request.units),
     )
 
 
@@ -124,7 +110,9 @@ class _Rows:
 
 def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
     """Return patterns of the files that an export, or reports on it, wrote."""
-    graphs = dict.fromkeys((*models, *(name for each in NETWORKS.values() for name in each.graphs)))
+    graphs = dict.fromkeys(
+        (*models, *(name for each in ARCHITECTURES.values() for name in each.graphs))
+    )
     return (
         CONTRACT_FILE,
         SIGNATURE_FILE,
@@ -136,8 +124,9 @@ def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
     )
 
 
-def _robot(request: ActRequest, config: CheckpointConfig) -> ActRobot:
+def _robot(request: ActRequest) -> ActRobot:
     """Return the robot of the policy, if it and the steps asked for fit the checkpoint."""
+    config = request.checkpoint.config
     steps, size = request.steps, config.action.shape[0]
     if steps is not None and not 1 <= steps <= config.chunk_size:
         raise ToolError(
@@ -159,27 +148,8 @@ def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, G
         file = folder / name / f"{name}.onnx"
         file.parent.mkdir(exist_ok=True)
         onnx.save(model, str(file))
-        entries[name] = graph_entry(model, file_entry(file, folder), TOOL)
+        entries[name] = graph_entry(model, file_entry(file, folder))
     return entries
-
-
-def _contract(
-    request: ActRequest,
-    network: Network,
-    config: CheckpointConfig,
-    statistics: PolicyStatistics,
-    robot: ActRobot,
-    graphs: Mapping[str, Graph],
-) -> ChunkContract:
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    provenance = Provenance(
-        source=f"LeRobot checkpoint {request.checkpoint.resolve().name}",
-        exporter=TOOL,
-        licence=request.licence,
-        date=today.isoformat(),
-        checkpoint_sha256=sha256_of(request.checkpoint / WEIGHTS),
-    )
-    return make_contract(network, config, statistics, request, robot, graphs, provenance)
 
 
 def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:

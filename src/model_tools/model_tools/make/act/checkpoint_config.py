@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
-from model_tools.files.lerobot.checkpoint import CONFIG_FILE, PolicyFeature, read_config
+from model_tools.files.lerobot.checkpoint import Config, PolicyFeature
+from policy_core.bundle.chunk_contract import Denoising
 
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 _IMAGES = re.compile(r"observation\.(images\.)?")
@@ -47,6 +48,8 @@ class CheckpointConfig:
     """What a policy gets and answers; features in the order of training."""
 
     file: Path
+    licence: str | None
+    """Of the weights, where the file states one."""
     cameras: tuple[CameraInput, ...]
     state: PolicyFeature | None
     environment: PolicyFeature | None
@@ -55,6 +58,10 @@ class CheckpointConfig:
     """Steps of a chunk from the newest observation on."""
     n_action_steps: int
     ensemble_coeff: float | None = None
+    denoising: Denoising | None = None
+    """How a chunk is made of noise; None where one run of the graphs answers it."""
+    prompt: str = ""
+    """The task in words that the graphs contain; empty where they contain none."""
     ignored: tuple[PolicyFeature, ...]
     """Inputs that the network does not look at."""
     unknown_keys: tuple[str, ...]
@@ -75,33 +82,16 @@ class CheckpointConfig:
 C = TypeVar("C", bound=CheckpointConfig)
 
 
-def read_root(folder: Path) -> Node:
-    """Read `config.json` of a checkpoint.
-
-    Raises:
-        ToolError: There is none, it is of 2024, or no JSON.
-        OSError: It cannot be read.
-    """
-    if not (folder / CONFIG_FILE).is_file():
-        raise ToolError(
-            f"{folder}: expected a checkpoint of LeRobot with {CONFIG_FILE}, found "
-            "none; with LeRobot's training it is checkpoints/STEP/pretrained_model"
-        )
-    return read_config(folder).root
-
-
-def read_features(folder: Path, keys: str) -> dict[str, Any]:
-    """Return the fields of `CheckpointConfig` that are features, the file and its unknown keys.
+def common_fields(config: Config, keys: str) -> dict[str, Any]:
+    """Return the fields of `CheckpointConfig` that all policies fill in the same way.
 
     Args:
-        folder: The checkpoint.
+        config: Of the checkpoint.
         keys: Names of what LeRobot saves for this policy alone, with spaces between.
 
     Raises:
-        ToolError: They are not those of a policy that can be run.
-        OSError: The file cannot be read.
+        ToolError: The features are not those of a policy that can be run.
     """
-    config = read_config(folder)
     root = config.root
     by_name = {feature.name: feature for feature in config.features}
     state, environment, action = by_name.get(STATE), by_name.get(ENVIRONMENT), by_name.get(ACTION)
@@ -118,10 +108,11 @@ def read_features(folder: Path, keys: str) -> dict[str, Any]:
     if not images and environment is None:
         raise root["input_features"].wrong(f"a camera or {ENVIRONMENT}")
     used = {feature.name for feature in (*vectors, *images)}
-    file = folder / CONFIG_FILE
+    licence = root.get("license")
     return {
-        "file": file,
-        "cameras": _cameras(file, images, {}),
+        "file": config.file,
+        "licence": licence.text() if licence else None,
+        "cameras": _cameras(config.file, images, {}),
         "state": state,
         "environment": environment,
         "action": action,

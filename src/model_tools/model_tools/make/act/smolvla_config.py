@@ -18,13 +18,13 @@ from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node, read_json
+from model_tools.files.lerobot.checkpoint import Config
 from model_tools.make.act.checkpoint_config import (
     LARGEST_STEPS,
     CheckpointConfig,
+    common_fields,
     count,
     flag,
-    read_features,
-    read_root,
 )
 from model_tools.make.act.choices import PATCH_POSITIONS
 from model_tools.make.act.llama import LlamaSizes
@@ -64,6 +64,9 @@ class Language:
     prompt: str | None = None
     vlm: Path | None = None
     patch_positions: str | None = None
+
+
+NO_LANGUAGE = Language()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,20 +118,23 @@ class SmolvlaConfig(CheckpointConfig):
         return (rows // side) * (columns // side)
 
 
-def read_smolvla_config(folder: Path, language: Language) -> SmolvlaConfig:
-    """Read and check the configuration of a checkpoint, and the prompt's tokens.
+def read_smolvla_config(config: Config, language: Language) -> SmolvlaConfig:
+    """Return the checked configuration of a SmolVLA policy, with the prompt's tokens.
+
+    Besides `config`, it takes files of the vision-language model: sizes and tokenizer.
 
     Raises:
-        ToolError: It is of another policy or of a variant that is not exported, or something that
-            the checkpoint does not contain is not said, or not there.
+        ToolError: It is of a variant that is not exported, or something that the checkpoint does
+            not contain is not said, or not there.
         OSError: A file cannot be read.
     """
+    folder = config.file.parent
     if (folder / _ADAPTER).is_file():
         raise ToolError(
             f"{folder / _ADAPTER}: expected the weights of a whole policy, found an adapter (LoRA);"
             " merge it with peft's merge_and_unload and save the policy again"
         )
-    root, features = read_root(folder), _seen(folder)
+    root, features = config.root, _seen(config)
     _require_usual(root, features)
     vlm_folder = _vlm_folder(folder, root["vlm_model_name"].text(), language.vlm)
     # With its folder, since the checkpoint has a file of the same name.
@@ -137,7 +143,7 @@ def read_smolvla_config(folder: Path, language: Language) -> SmolvlaConfig:
         raise vlm["model_type"].wrong("smolvlm, the vision-language model of SmolVLA")
     text = _text_sizes(root, vlm)
     expert, words = _expert_sizes(root, text), count(vlm["text_config"]["vocab_size"])
-    config = SmolvlaConfig(
+    checked = SmolvlaConfig(
         **features,
         chunk_size=count(root["chunk_size"], LARGEST_STEPS),
         n_action_steps=count(root["n_action_steps"]),
@@ -154,13 +160,13 @@ def read_smolvla_config(folder: Path, language: Language) -> SmolvlaConfig:
         cross_layers=_cross_layers(root, text.layers),
         state_columns=count(root["max_state_dim"]),
     )
-    _require_fit(root, config)
-    return config
+    _require_fit(root, checked)
+    return checked
 
 
-def _seen(folder: Path) -> dict[str, Any]:
+def _seen(config: Config) -> dict[str, Any]:
     """Return the features that the network looks at; empty cameras are masked out of it."""
-    features = read_features(folder, _KEYS)
+    features = common_fields(config, _KEYS)
     if features["environment"] is not None:
         features["ignored"] = (*features["ignored"], features["environment"])
         features["environment"] = None

@@ -10,6 +10,7 @@ import numpy as np
 
 from model_tools.files.lerobot.checkpoint import PolicyFeature
 from model_tools.files.lerobot.statistics import PolicyStatistics
+from model_tools.make.act.checkpoint import LerobotCheckpoint
 from model_tools.make.act.checkpoint_config import ACTION, STATE, CheckpointConfig
 from model_tools.make.act.robots import ActRobot
 from policy_core.bundle.chunk_contract import Scaling
@@ -20,10 +21,9 @@ _NARROWEST, _WIDEST = 1e-6, 1e6
 """Of a spread that data in any unit have."""
 
 
-def suspicions(
-    config: CheckpointConfig, statistics: PolicyStatistics, robot: ActRobot, units: str
-) -> tuple[str, ...]:
+def suspicions(checkpoint: LerobotCheckpoint, robot: ActRobot, units: str) -> tuple[str, ...]:
     """Return a line for each."""
+    config, statistics = checkpoint.config, checkpoint.statistics
     return (
         *_still(config, statistics, robot),
         *_spreads(config, statistics, robot),

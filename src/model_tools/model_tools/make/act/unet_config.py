@@ -9,17 +9,16 @@ the key of LeRobot's multi_task_dit, which LeRobot's Diffusion Policy does not h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from model_tools.files.foreign import Node
+from model_tools.files.lerobot.checkpoint import Config
 from model_tools.make.act.checkpoint_config import (
     LARGEST_STEPS,
     CheckpointConfig,
+    common_fields,
     count,
     flag,
-    read_features,
-    read_root,
 )
 from model_tools.make.act.resnet import RESNETS, ResNet
 from policy_core.bundle.chunk_contract import Denoising, NoiseSchedule, StepTime
@@ -67,14 +66,13 @@ class UnetConfig(CheckpointConfig):
         return self.crop or self.resize or self.sizes[0]
 
 
-def read_unet_config(folder: Path) -> UnetConfig:
-    """Read and check the configuration of a checkpoint.
+def check_unet_config(config: Config) -> UnetConfig:
+    """Return the checked configuration of a Diffusion Policy or a flow.
 
     Raises:
-        ToolError: It is of another policy, or of a network that LeRobot could not run.
-        OSError: It cannot be read.
+        ToolError: It is of a network that LeRobot could not run.
     """
-    root, features = read_root(folder), read_features(folder, _KEYS)
+    root, features = config.root, common_fields(config, _KEYS)
     if features["state"] is None:
         raise root["input_features"].wrong("observation.state, which the network needs")
     observations, horizon = count(root["n_obs_steps"]), count(root["horizon"], LARGEST_STEPS)
@@ -85,7 +83,7 @@ def read_unet_config(folder: Path) -> UnetConfig:
     steps = root["n_action_steps"]
     if not 1 <= steps.whole() <= size:
         raise steps.wrong(f"1 to horizon - n_obs_steps + 1, {size}")
-    config = UnetConfig(
+    checked = UnetConfig(
         **features,
         denoising=_denoising(root, observations),
         chunk_size=size,
@@ -97,13 +95,13 @@ def read_unet_config(folder: Path) -> UnetConfig:
         film_scale=flag(root, "use_film_scale_modulation"),
         **_encoder(root),
     )
-    if len(config.sizes) > 1:
+    if len(checked.sizes) > 1:
         raise root["input_features"].wrong("images of one size, as the encoder takes them")
-    if config.crop is not None and config.sizes:
-        height, width = config.resize or config.sizes[0]
-        if config.crop[0] > height or config.crop[1] > width:
+    if checked.crop is not None and checked.sizes:
+        height, width = checked.resize or checked.sizes[0]
+        if checked.crop[0] > height or checked.crop[1] > width:
             raise root["crop_shape"].wrong(f"at most the image, {height} x {width}")
-    return config
+    return checked
 
 
 def _denoising(root: Node, observations: int) -> Denoising:

@@ -18,10 +18,8 @@ from rich.table import Table
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import CHECKPOINT_SHA256, OBS_STATS
 from model_tools.files.outputs import new_file
-from model_tools.make.checkpoints.checkpoint_policy import (
-    CheckpointPolicy,
-    read_policy,
-)
+from model_tools.make.checkpoints.checkpoint_policy import CheckpointPolicy, policy_of
+from model_tools.make.checkpoints.load import TorchCheckpoint
 from model_tools.make.checkpoints.network_config import ExportConfig
 from model_tools.make.checkpoints.networks import to_onnx
 from model_tools.make.parity import (
@@ -53,24 +51,22 @@ class ExportRequest:
     """What to export, and how.
 
     Attributes:
-        checkpoint: What a training saved.
+        checkpoint: As it was read.
         config: The network that it holds the weights of.
         output: File to write.
         opset: 11 to 20.
         dynamic_batch: Whether the number of robots stays open.
         check: Observations (key `obs`) to compare on beside random ones, and perhaps the actions
             that belong to them.
-        trust_code: Whether a TorchScript program may be loaded.
         force: Whether files that are there may be replaced.
     """
 
-    checkpoint: Path
+    checkpoint: TorchCheckpoint
     config: ExportConfig
     output: Path
     opset: int = 11
     dynamic_batch: bool = False
     check: Path | None = None
-    trust_code: bool = False
     force: bool = False
 
 
@@ -97,16 +93,17 @@ def export(request: ExportRequest) -> ExportedModel:
         given[request.check.name], actions = read_rows(
             request.check, config.obs_dim, config.act_dim
         )
-    policy = read_policy(request.checkpoint, config, trust_code=request.trust_code)
+    checkpoint = request.checkpoint
+    policy = policy_of(checkpoint, config)
     model = make_model(
         policy,
         obs_dim=config.obs_dim,
         opset=request.opset,
         dynamic_batch=request.dynamic_batch,
         metadata={
-            "checkpoint": request.checkpoint.name,
-            "format": policy.format,
-            CHECKPOINT_SHA256: sha256_of(request.checkpoint),
+            "checkpoint": checkpoint.path.name,
+            "format": checkpoint.format,
+            CHECKPOINT_SHA256: checkpoint.sha256,
         },
     )
     rows = {**random_rows(*policy.usual_obs(config.obs_dim)), **given}
@@ -232,20 +229,21 @@ def _remedy(policy: CheckpointPolicy) -> str:
     )
 
 
-def export_facts(config: ExportConfig, exported: ExportedModel) -> Table:
+def export_facts(request: ExportRequest, exported: ExportedModel) -> Table:
     """Return what was made as a table."""
     table = Table(show_header=False, box=None)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in _lines(config, exported):
+    for name, value in _lines(request, exported):
         table.add_row(escape(name), escape(value))
     return table
 
 
-def _lines(config: ExportConfig, exported: ExportedModel) -> list[tuple[str, str]]:
-    policy, graph, rnn = exported.policy, exported.model.graph, config.rnn
+def _lines(request: ExportRequest, exported: ExportedModel) -> list[tuple[str, str]]:
+    config, policy, graph = request.config, exported.policy, exported.model.graph
+    rnn = config.rnn
     return [
-        ("format", policy.format),
+        ("format", request.checkpoint.format),
         ("layers", ", ".join(policy.layers) or "as the program has them"),
         *(
             [("recurrent", f"{rnn.num_layers} x {rnn.type} {rnn.hidden_size}, {rnn.position}")]

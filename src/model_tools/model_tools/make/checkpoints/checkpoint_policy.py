@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,24 +17,20 @@ from torch import Tensor, nn
 
 from model_tools.errors import ToolError
 from model_tools.make.checkpoints.actor import Actor, find_actor
-from model_tools.make.checkpoints.load import load, read_tensors
+from model_tools.make.checkpoints.load import STATE, TorchCheckpoint
 from model_tools.make.checkpoints.network_config import ExportConfig
 from model_tools.make.checkpoints.networks import NormaliserLayer, PolicyNetwork
 from model_tools.make.checkpoints.running_statistics import RunningStatistics
 from policy_core.interfaces import F32
 
 Step = Callable[[F32], F32]
-NAME = "TorchScript"
-STATE = ("hidden_state", "cell_state")
-"""Buffers in which the exporters of rsl_rl and Isaac Lab keep the state."""
 STEPS, TOLERANCE = 64, 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPolicy:
-    """What a checkpoint holds."""
+    """The policy in a checkpoint."""
 
-    format: str
     layers: tuple[str, ...]
     """Names of the layers with their sizes; empty for a program that is taken as it stands."""
     statistics: RunningStatistics | None
@@ -83,39 +78,35 @@ class CheckpointPolicy:
         return (obs - mean) / divisor
 
 
-def read_policy(path: Path, config: ExportConfig, *, trust_code: bool) -> CheckpointPolicy:
-    """Read the policy that the configuration describes.
+def policy_of(checkpoint: TorchCheckpoint, config: ExportConfig) -> CheckpointPolicy:
+    """Return the policy that the configuration describes.
 
     Raises:
-        ToolError: The file cannot be used, or does not fit the configuration.
-        OSError: The file cannot be read.
+        ToolError: The checkpoint does not fit the configuration.
     """
-    content = load(path, trust_code=trust_code)
+    program = checkpoint.program
     with torch.no_grad():
-        if not isinstance(content, torch.jit.ScriptModule):
+        if program is None:
             _require_layers(config)
-            name, tensors = read_tensors(path, content)
-            return _described(name, find_actor(tensors, config), config)
+            return _described(find_actor(checkpoint.tensors, config), config)
         if config.hidden_sizes is None:
-            whole = as_it_stands(content, config)
             return CheckpointPolicy(
-                format=NAME,
                 layers=(),
                 statistics=None,
-                whole=whole,
-                exported=content,
+                whole=as_it_stands(program, config),
+                exported=program,
                 normalised_outside=False,
-                program=content,
+                program=program,
             )
         _require_layers(config)
         try:
-            actor = rebuild(content, config)
+            actor = rebuild(checkpoint, config)
         except ToolError as error:
             raise ToolError(
                 f"{error}; a program without state is exported as it stands if the configuration "
                 "has no hidden_sizes"
             ) from error
-        return replace(_described(NAME, actor, config), program=content)
+        return replace(_described(actor, config), program=program)
 
 
 def _require_layers(config: ExportConfig) -> None:
@@ -127,10 +118,9 @@ def _require_layers(config: ExportConfig) -> None:
         )
 
 
-def _described(name: str, actor: Actor, config: ExportConfig) -> CheckpointPolicy:
+def _described(actor: Actor, config: ExportConfig) -> CheckpointPolicy:
     outside = config.normaliser == "keep"
     return CheckpointPolicy(
-        format=name,
         layers=actor.names,
         statistics=actor.statistics,
         whole=actor.policy(config),
@@ -150,19 +140,14 @@ def steps(program: Any) -> Callable[[F32], F32]:
     return step
 
 
-def rebuild(program: Any, config: ExportConfig) -> Actor:
-    """Return the actor that the program's weights make, the same function on a first look.
-
-    Args:
-        program: A `torch.jit.ScriptModule`.
-        config: What it is made of.
+def rebuild(checkpoint: TorchCheckpoint, config: ExportConfig) -> Actor:
+    """Return the actor that a program's weights make, the same function on a first look.
 
     Raises:
         ToolError: The weights do not fit, or the program does something else with them.
     """
-    tensors = {name: value for name, value in program.state_dict().items() if name not in STATE}
-    actor = find_actor(tensors, config)
-    error = _difference(program, actor.policy(config), config.obs_dim)
+    actor = find_actor(checkpoint.tensors, config)
+    error = _difference(checkpoint.program, actor.policy(config), config.obs_dim)
     if not error <= TOLERANCE:
         raise ToolError(
             "TorchScript: expected the program that the configuration describes, found "

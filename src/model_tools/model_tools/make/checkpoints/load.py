@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,38 +37,67 @@ _TOGETHER, _NORMALISER = "model_state_dict", "obs_norm_state_dict"
 _APART = ("student", "actor")
 _POLICY, _SCALERS = "policy", ("observation_preprocessor", "state_preprocessor")
 _MODEL, _NETWORK, _COMPILED = "model", "a2c_network.", "_orig_mod."
+TORCHSCRIPT = "TorchScript"
+STATE = ("hidden_state", "cell_state")
+"""Buffers of a program in which the exporters of rsl_rl and Isaac Lab keep the state."""
 
 
-def load(path: Path, *, trust_code: bool) -> Any:
-    """Read a checkpoint onto the CPU.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TorchCheckpoint:
+    """What a file that torch wrote holds, read once.
+
+    Attributes:
+        path: Where it was, for messages.
+        sha256: Of the file.
+        format: Layout of the training's library, or `TorchScript`.
+        tensors: Of the policy and its normaliser, by name.
+        beside: What else stands in the file, by name.
+        program: The TorchScript program; None for a file of tensors.
+    """
+
+    path: Path
+    sha256: str
+    format: str
+    tensors: Mapping[str, Tensor]
+    beside: Mapping[str, object] = field(default_factory=dict)
+    program: Any = None
+
+
+def read_checkpoint(path: Path, *, trust_code: bool = False) -> TorchCheckpoint:
+    """Read a checkpoint onto the CPU; no code in it runs unless it is a trusted program.
 
     Args:
         path: What `torch.save` or `torch.jit.save` wrote.
         trust_code: Whether a TorchScript program may be loaded.
 
-    Returns:
-        A mapping, as it was saved; or a `torch.jit.ScriptModule`.
-
     Raises:
-        ToolError: It is no checkpoint, is cut short, or needs more than reading data.
+        ToolError: It is no checkpoint, is cut short, needs more than reading data, or its layout
+            is not known.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(len(ZIP_MAGIC))
+    content = path.read_bytes()
     try:
-        if is_program(members(path)):
-            return _load_program(path, trust_code)
-        return _load_data(path, head)
-    except (ToolError, OSError):
+        is_code = is_program(members(io.BytesIO(content)))
+        found = _load_program(path, content, trust_code) if is_code else _load_data(path, content)
+    except ToolError:
         raise
     except Exception as error:  # what torch raises for broken files depends on where they break
         raise ToolError(
             f"{path}: expected a whole checkpoint, found one that torch cannot read: "
             f"{_first_line(error)}; copy it again"
         ) from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    if is_code:
+        tensors = {name: value for name, value in found.state_dict().items() if name not in STATE}
+        return TorchCheckpoint(
+            path=path, sha256=sha256, format=TORCHSCRIPT, tensors=tensors, program=found
+        )
+    layout, named = _laid_out(path, found)
+    beside = {str(key): value for key, value in found.items() if not isinstance(value, Tensor)}
+    return TorchCheckpoint(path=path, sha256=sha256, format=layout, tensors=named, beside=beside)
 
 
-def _load_program(path: Path, trust_code: bool) -> Any:
+def _load_program(path: Path, content: bytes, trust_code: bool) -> Any:
     if not trust_code:
         raise ToolError(
             f"{path}: expected weights, found a TorchScript program, which runs when "
@@ -74,11 +105,11 @@ def _load_program(path: Path, trust_code: bool) -> Any:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.load(str(path), map_location="cpu").eval()
+        return torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
 
 
-def _load_data(path: Path, head: bytes) -> Any:
-    if not head.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
+def _load_data(path: Path, content: bytes) -> Any:
+    if not content.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         raise ToolError(
             f"{path}: expected a checkpoint of torch.save, found a file that is neither a zip "
             "archive nor a pickle"
@@ -86,19 +117,19 @@ def _load_data(path: Path, head: bytes) -> Any:
     try:
         with torch.serialization.safe_globals(NUMPY_SCALARS), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ToolError(_refusal(path, head)) from error
+        raise ToolError(_refusal(path, content)) from error
 
 
-def _refusal(path: Path, head: bytes) -> str:
-    if head != ZIP_MAGIC:
+def _refusal(path: Path, content: bytes) -> str:
+    if not content.startswith(ZIP_MAGIC):
         return (
             f"{path}: expected a checkpoint of torch.save, found a pickle that needs more "
             "than weights; save the state_dict of the policy with torch.save"
         )
     with torch.serialization.safe_globals(NUMPY_SCALARS):
-        needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
     return (
         f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and to "
         "read those is to run code; save the state_dict of the policy instead of the object"
@@ -109,12 +140,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def read_tensors(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
-    """Return the name of the layout, and the policy's tensors with its normaliser's.
-
-    Raises:
-        ToolError: The layout is not known.
-    """
+def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
+    """Return the name of the layout, and the policy's tensors with its normaliser's."""
     keys = content if isinstance(content, Mapping) else {}
     layouts: dict[str, Layout] = {
         "rsl_rl": read_rsl_rl,
@@ -207,7 +234,6 @@ def _only_tensors(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 class Contents:
     """The policy's tensors in a checkpoint, and what its names and sizes tell."""
 
-    format: str
     tensors: tuple[str, ...]
     """`actor.0.weight float32[256, 45]` each."""
     count: int
@@ -224,17 +250,10 @@ class Contents:
     """What else stands in the file: values of numbers and texts, and kinds of other things."""
 
 
-def read_contents(path: Path) -> Contents:
-    """Read a checkpoint without running code.
-
-    Raises:
-        ToolError: It is no checkpoint, is cut short, or needs more than reading data.
-        OSError: It cannot be read.
-    """
-    content = load(path, trust_code=False)
-    name, tensors = read_tensors(path, content)
+def contents_of(checkpoint: TorchCheckpoint) -> Contents:
+    """Return what names and sizes tell of a checkpoint of tensors."""
+    tensors = checkpoint.tensors
     return Contents(
-        format=name,
         tensors=tuple(f"{key} {_words(tensor)}" for key, tensor in tensors.items()),
         count=sum(tensor.numel() for tensor in tensors.values()),
         actors=tuple(str(stack) for stack in linear_stacks(tensors) if _may_act(stack.pattern)),
@@ -246,9 +265,7 @@ def read_contents(path: Path) -> Contents:
         statistics=all_statistics(tensors),
         not_finite=tuple(key for key, tensor in tensors.items() if not _finite(tensor)),
         beside={
-            str(key): _brief(value)
-            for key, value in content.items()
-            if value is not None and not isinstance(value, Tensor)
+            key: _brief(value) for key, value in checkpoint.beside.items() if value is not None
         },
     )
 

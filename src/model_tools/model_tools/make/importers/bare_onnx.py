@@ -11,12 +11,11 @@ import itertools
 import math
 
 from model_tools.errors import ToolError
-from model_tools.files.onnx_model import read_onnx
 from model_tools.make.importers import onnx_metadata
 from model_tools.make.importers.draft import Draft, flow_text
 from model_tools.make.importers.observation import term_of
 from model_tools.make.importers.onnx_metadata import ask_action, ask_terms
-from model_tools.make.importers.source import Given, TrainingSource, put_model
+from model_tools.make.importers.source import Given, TrainingSource, model_of, put_model
 
 NAME = "bare_onnx"
 _MOST_FRAMES = 30
@@ -33,7 +32,7 @@ _EXTRA: tuple[tuple[int, dict[str, object]], ...] = (
 
 def recognise(source: TrainingSource) -> bool:
     """Return whether it is an ONNX model whose metadata name no joints."""
-    return source.is_onnx and not onnx_metadata.recognise(source)
+    return source.model is not None and not onnx_metadata.recognise(source)
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
@@ -42,9 +41,9 @@ def read(source: TrainingSource, given: Given) -> Draft:
     Raises:
         ToolError: The model cannot be used, or has other joints than those given.
     """
-    given.refuse_other_model(source)
-    draft, model = Draft(source.path.name), read_onnx(source.path)
-    tensors = put_model(draft, model)
+    model = model_of(source, given)
+    draft = Draft(source.path.name, model)
+    tensors = put_model(draft)
     count = _width(draft, tensors.action)
     draft.remark(
         f"{source.path.name} states its tensors only. A file of the training, such as env.yaml or "

@@ -62,7 +62,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
     Raises:
         ToolError: Something is missing or does not fit, or the joints were not given.
     """
-    draft, model, root = Draft(source.path.name), model_of(source, given), source.root
+    model, root = model_of(source, given), source.root
+    draft = Draft(source.path.name, model)
     draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")
     places, (on_robot, origin) = motors(root), policy_joints(root, given.joints)
     names = stated_names(root, on_robot)
@@ -74,7 +75,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
             "see that both are so"
         )
     _put_joints(draft, root, places)
-    tensors = put_model(draft, model)
+    tensors = put_model(draft)
     actions = [_action(draft, name, action, names) for name, action in root["actions"].items()]
     put_action(draft, tensors.action, actions, "actions, in policy order")
     _put_observations(draft, model, tensors, root["observations"])

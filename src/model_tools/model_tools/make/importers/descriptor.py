@@ -51,12 +51,13 @@ def read(source: TrainingSource, given: Given) -> Draft:
         ToolError: Something is missing or does not fit.
     """
     given.refuse_joints(source, "joint_names")
-    draft, model = Draft(source.path.name), model_of(source, given)
+    model = model_of(source, given)
+    draft = Draft(source.path.name, model)
     root = source.root
     draft.put("rate_hz", round(1.0 / root["scene"]["dt"].positive(), 9), "1 / scene.dt")
     robot = _only(root["articulations"])
     _put_joints(draft, robot)
-    tensors = put_model(draft, model)
+    tensors = put_model(draft)
     actions = [_action(draft, action) for action in root["actions"].elements()]
     put_action(draft, tensors.action, actions, "actions, in the order of the file")
     group = _group(root["observations"])

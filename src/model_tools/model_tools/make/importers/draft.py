@@ -15,6 +15,7 @@ import yaml
 
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import DRAFT_LINE
+from model_tools.files.onnx_model import OnnxModel
 from policy_core.bundle.contract import JointContract
 from policy_core.errors import Problem
 
@@ -32,15 +33,19 @@ class Draft:
     An open question is the value `{TODO: question}`, which the loader refuses in any place.
     """
 
-    def __init__(self, source: str) -> None:
-        """Begin with nothing but what every draft says; `source` names the file it comes from."""
-        self.source = source
+    def __init__(self, source: str, model: OnnxModel) -> None:
+        """Begin with nothing but what every draft says.
+
+        Args:
+            source: Name of the file that it comes from.
+            model: Of the bundle, as it was read.
+        """
+        self.source, self.model = source, model
         self.values: dict[str, Any] = {"schema_version": 1, "kind": "joint"}
         self.origins: dict[Path, str] = {}
         self.remarks: list[str] = []
-        self.model_file = FilePath()
-        self.beside: dict[str, FilePath | bytes] = {}
-        """Other files that the bundle needs, or what they hold, by their name in it."""
+        self.beside: dict[str, bytes] = {}
+        """What other files hold that the bundle needs, by their name in it."""
 
     def put(self, key: Key, value: Any, origin: str = "") -> None:
         """Set a value, with a word about where it comes from.

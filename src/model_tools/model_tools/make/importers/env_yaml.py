@@ -58,7 +58,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
     Raises:
         ToolError: Something is missing or does not fit, or the joints were not given.
     """
-    draft, model, root = Draft(source.path.name), model_of(source, given), source.root
+    model, root = model_of(source, given), source.root
+    draft = Draft(source.path.name, model)
     period_s = root["sim"]["dt"].positive() * root["decimation"].positive()
     draft.put("rate_hz", round(1.0 / period_s, 9), "1 / (sim.dt x decimation)")
     actions = root.section("actions")
@@ -71,7 +72,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
     robot = root["scene"]["robot"]
     _put_default(draft, robot["init_state"], names)
     put_actuators(draft, robot["actuators"], names)
-    tensors = put_model(draft, model)
+    tensors = put_model(draft)
     put_action(
         draft,
         tensors.action,

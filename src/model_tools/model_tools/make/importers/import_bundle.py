@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Protocol
 import onnx
 
 from model_tools.errors import ToolError
-from model_tools.files.onnx_model import read_onnx
 from model_tools.files.outputs import new_folder
 from model_tools.make.complete import DRAWN, Completion, complete
 from model_tools.make.importers import (
@@ -85,16 +83,15 @@ def make_draft(request: ImportRequest) -> Draft:
         )
     joints = None if request.joints is None else given_joints(request.joints, request.joint_order)
     draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
-    model = read_onnx(draft.model_file)
-    require_same_joints(draft, model)
-    put_kept_statistics(draft, model)
+    require_same_joints(draft)
+    put_kept_statistics(draft)
     robot = request.robot or joints_file(request.joints)
     if robot is not None:
         _put_robot(draft, robot)
     answer_all(draft, request.answers, request.answer_file)
     if robot is not None:  # whose joints an answer may have named
         _put_robot(draft, robot)
-    put_motion(draft, model, request.motion, robot)
+    put_motion(draft, request.motion, robot)
     ask_what_follows(draft)
     note_oddities(draft)
     for key in request.dropped:
@@ -128,10 +125,7 @@ def import_bundle(
     with new_folder(output, marker=CONTRACT_FILE, force=force) as folder:
         _copy_model(draft, folder / MODEL_FILE)
         for name, beside in draft.beside.items():
-            if isinstance(beside, bytes):
-                (folder / name).write_bytes(beside)
-            else:
-                shutil.copyfile(beside, folder / name)
+            (folder / name).write_bytes(beside)
         file = folder / CONTRACT_FILE
         file.write_text(draft_text(draft), encoding="utf-8")
         if not draft.todos():
@@ -150,13 +144,15 @@ def _put_robot(draft: Draft, file: Path) -> None:
 
 def _copy_model(draft: Draft, file: Path) -> None:
     """Copy the model; weights in a second file are merged into it, since one hash covers both."""
-    model = read_onnx(draft.model_file)
+    model = draft.model
     if not model.external_files:
-        shutil.copyfile(model.path, file)
+        file.write_bytes(model.content)
         return
     model.require_beside()
+    whole = onnx.load_model_from_string(model.content)
     try:
-        onnx.save(onnx.load(str(model.path)), str(file))
+        onnx.load_external_data_for_model(whole, str(model.path.parent))
+        onnx.save(whole, str(file))
     except onnx.checker.ValidationError as error:
         raise ToolError(
             f"{model.path}: expected its weights beside it in "

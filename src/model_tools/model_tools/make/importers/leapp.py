@@ -54,17 +54,16 @@ def read(source: TrainingSource, given: Given) -> Draft:
         ToolError: Something is missing or does not fit, or there are several models.
     """
     given.refuse_joints(source, "element_names")
-    draft, pipeline = Draft(source.path.name), source.root["pipeline"]
+    pipeline = source.root["pipeline"]
     name, node = _only_model(source.root["models"])
     model = _model(node, source.path, given)
+    draft = Draft(source.path.name, model)
     if (configs := pipeline.get("configs")) and (rate := configs.get("frequency")):
         draft.put("rate_hz", rate.number(), rate.key)
     output, joints, kind = _target(draft, node, pipeline, name)
     draft.put("joints.names", joints, f"element_names of {output}")
     feedback = _feedback(pipeline, name)
-    tensors = put_model(
-        draft, model, [(into, out) for into, out in feedback.items() if out != output]
-    )
+    tensors = put_model(draft, [(into, out) for into, out in feedback.items() if out != output])
     _check_names(source, node, model)
     draft.put("action.output", output, "targets in SI units, scaled inside the model")
     draft.put("action.terms", [{"joints": joints, "kind": kind}])

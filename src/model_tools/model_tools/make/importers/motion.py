@@ -36,12 +36,11 @@ _ANCHOR_OUTPUTS = ("ref_pos_xyz", "ref_quat_xyzw")
 """Of holosoma's models: the pose of the anchor in place of those of all bodies."""
 
 
-def put_motion(draft: Draft, model: OnnxModel, clip: Path | None, robot: Path | None) -> None:
+def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
     """Write what the terms of a reference motion need; ask for what is not known.
 
     Args:
         draft: Has its terms and, where the source states it, the anchor's body.
-        model: Whose motion it is.
         clip: File of the user; None for the frames inside the model, where it has some.
         robot: Description of the robot, for the way to the anchor.
 
@@ -58,7 +57,7 @@ def put_motion(draft: Draft, model: OnnxModel, clip: Path | None, robot: Path | 
     has_anchor = any(field.startswith("motion_anchor_") for field in fields)
     if has_anchor:
         draft.ask(f"{_ANCHOR}.body", "body whose pose the training compares with the motion's")
-    _put_clip(draft, model, clip, has_anchor=has_anchor)
+    _put_clip(draft, clip, has_anchor=has_anchor)
     draft.ask("motion.at_end", "what follows the last frame: hold or loop")
     if not has_anchor:
         draft.values["motion"].pop("anchor", None)
@@ -82,16 +81,17 @@ def _is_open(draft: Draft, key: str) -> bool:
     return found is None or (isinstance(found, Mapping) and TODO in found)
 
 
-def _put_clip(draft: Draft, model: OnnxModel, clip: Path | None, *, has_anchor: bool) -> None:
+def _put_clip(draft: Draft, clip: Path | None, *, has_anchor: bool) -> None:
     if clip is not None:
         content, origin = clip.read_bytes(), f"from {clip.name}"
         names = ("joint_names", "joint_pos")
         _put_first_pose(draft, unpacked_arrays(clip, content, names, LARGEST_BYTES))
         draft.keep("motion.clip", CLIP_FILE, content, origin)
         return
-    inside, missing = "", _missing(draft, model, has_anchor=has_anchor)
+    model = draft.model
+    inside, missing = "", _missing(draft, has_anchor=has_anchor)
     if missing == []:
-        arrays = _frames_of(draft, model, has_anchor=has_anchor)
+        arrays = _frames_of(draft, has_anchor=has_anchor)
         _put_first_pose(draft, arrays)
         origin = f"{len(arrays['joint_pos'])} frames inside {model.path.name}"
         draft.keep("motion.clip", CLIP_FILE, _packed(arrays), origin)
@@ -121,8 +121,9 @@ def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:
         draft.put("stand.position", pose, "first frame of the motion")
 
 
-def _missing(draft: Draft, model: OnnxModel, *, has_anchor: bool) -> list[str] | None:
+def _missing(draft: Draft, *, has_anchor: bool) -> list[str] | None:
     """Return what is to be answered before the frames in a model are taken; None: it has none."""
+    model = draft.model
     joints, bodies = stated_names(model.metadata)
     if not (model.rows_chosen_by(_COUNTER) and joints and _gives(model, _JOINTS)):
         return None
@@ -143,12 +144,13 @@ def _anchor_body(draft: Draft) -> str:
     return body if isinstance(body, str) else ""
 
 
-def _frames_of(draft: Draft, model: OnnxModel, *, has_anchor: bool) -> dict[str, Tensor]:
+def _frames_of(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
     """Return the clip inside a model, whose other inputs do not change it.
 
     Raises:
         ToolError: The names in the metadata are not as many as the values.
     """
+    model = draft.model
     joints, bodies = stated_names(model.metadata)
     outputs: tuple[str, ...] = _JOINTS
     if has_anchor:

@@ -14,7 +14,7 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.files.baked import baked_actions
 from model_tools.files.foreign import Node
-from model_tools.files.onnx_model import OnnxModel, read_onnx
+from model_tools.files.onnx_model import OnnxModel
 from model_tools.make.importers.action import SourceAction, put_action, put_velocity_range
 from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.observation import (
@@ -24,7 +24,13 @@ from model_tools.make.importers.observation import (
     put_observation,
 )
 from model_tools.make.importers.robot_file import put_robot_limits, read_urdf
-from model_tools.make.importers.source import Given, TrainingSource, put_model, single_input
+from model_tools.make.importers.source import (
+    Given,
+    TrainingSource,
+    model_of,
+    put_model,
+    single_input,
+)
 from policy_core.bundle.terms import TERMS
 from policy_core.interfaces import F64
 
@@ -45,7 +51,7 @@ _FUNCTIONS = {"actions": "last_action"}
 
 def recognise(source: TrainingSource) -> bool:
     """Return whether it is an ONNX model with joint names in its metadata."""
-    return source.is_onnx and any(source.has(key) for key in _KEYS["names"])
+    return source.model is not None and any(source.has(key) for key in _KEYS["names"])
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
@@ -54,9 +60,9 @@ def read(source: TrainingSource, given: Given) -> Draft:
     Raises:
         ToolError: Something is missing or does not fit.
     """
-    given.refuse_other_model(source)
-    given.refuse_joints(source, _first(source.root, "names").key)
-    draft, model, root = Draft(source.path.name), read_onnx(source.path), source.root
+    model, root = model_of(source, given), source.root
+    given.refuse_joints(source, _first(root, "names").key)
+    draft = Draft(source.path.name, model)
     names = _list(_first(root, "names")).texts()
     draft.put("joints.names", names, _first(root, "names").key)
     for field, key in (
@@ -69,7 +75,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
         draft.put("provenance.source", run.text(), run.key)
     if anchor := root.get(_ANCHOR):
         draft.put("motion.anchor.body", anchor.text(), anchor.key)
-    tensors = put_model(draft, model)
+    tensors = put_model(draft)
     _put_action(draft, model, root, tensors.action, names)
     _put_observation(draft, root, *single_input(model, tensors))
     if ranges := root.get("command_ranges"):
@@ -79,12 +85,13 @@ def read(source: TrainingSource, given: Given) -> Draft:
     return draft
 
 
-def require_same_joints(draft: Draft, model: OnnxModel) -> None:
+def require_same_joints(draft: Draft) -> None:
     """Check that the metadata of a model name the joints of the draft in the same order, if any.
 
     Raises:
         ToolError: They name others, or have another order.
     """
+    model = draft.model
     root = Node(model.path.name, model.metadata)
     if not any(name in model.metadata for name in _KEYS["names"]):
         return

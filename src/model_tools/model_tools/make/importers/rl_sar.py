@@ -70,13 +70,14 @@ def read(source: TrainingSource, given: Given) -> Draft:
     """
     policy = _only(source.root)
     root = _with_base(source.path, policy)
-    draft, model = Draft(source.path.name), _model(source, policy, given)
+    model = _model(source, policy, given)
+    draft = Draft(source.path.name, model)
     period_s = root["dt"].positive() * root["decimation"].positive()
     draft.put("rate_hz", round(1.0 / period_s, 9), "1 / (dt x decimation)")
     names = _names(draft, source, root, given)
     wheels = [_place(place, names) for place in root.section("wheel_indices")]
     _put_joints(draft, policy, names)
-    tensors = put_model(draft, model)
+    tensors = put_model(draft)
     put_action(
         draft, tensors.action, _actions(root, names, wheels), "action_scale and default_dof_pos"
     )

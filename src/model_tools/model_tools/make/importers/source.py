@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from model_tools.files.onnx_model import (
 )
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.joints import GivenJoints
-from policy_core.bundle.verified import sha256_of
 
 ONNX_SUFFIX = ".onnx"
 MODEL_FILE = "policy.onnx"
@@ -32,11 +32,11 @@ _COUNTERS = ("time_step",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSource:
-    """A source file: YAML as `root`, or the metadata of an ONNX model."""
+    """A source file: YAML as `root`, or an ONNX model with its metadata as `root`."""
 
     path: Path
     root: Node
-    is_onnx: bool
+    model: OnnxModel | None = None
 
     def has(self, *keys: str) -> bool:
         """Return whether the file is a mapping with all these keys."""
@@ -49,18 +49,6 @@ class Given:
 
     model: Path | None = None
     joints: GivenJoints | None = None
-
-    def refuse_other_model(self, source: TrainingSource) -> None:
-        """Raise unless `--model` was left out or is the source, which is a model.
-
-        Raises:
-            ToolError: It names another file.
-        """
-        if self.model is not None and self.model != source.path:
-            raise ToolError(
-                f"--model: expected none beside {source.path}, which is the model itself, "
-                f"found {self.model}"
-            )
 
     def refuse_joints(self, source: TrainingSource, stated: str) -> None:
         """Raise unless `--joints` was left out, for a source that names its joints.
@@ -88,18 +76,27 @@ def read_source(path: Path) -> TrainingSource:
     if path.is_dir():
         raise ToolError(f"{path}: expected a file, found a folder; name the file in it")
     if path.suffix == ONNX_SUFFIX:
-        metadata = read_onnx(path).metadata
-        return TrainingSource(path=path, root=Node(path.name, dict(metadata)), is_onnx=True)
-    refuse_checkpoint(path)
-    return TrainingSource(path=path, root=Node(path.name, load_foreign_yaml(path)), is_onnx=False)
+        model = read_onnx(path)
+        root = Node(path.name, dict(model.metadata))
+        return TrainingSource(path=path, root=root, model=model)
+    with path.open("rb") as file:
+        refuse_checkpoint(path, file)
+    return TrainingSource(path=path, root=Node(path.name, load_foreign_yaml(path)))
 
 
 def model_of(source: TrainingSource, given: Given) -> OnnxModel:
-    """Return the model that the user named.
+    """Return the source, where it is a model, else the model that the user named.
 
     Raises:
-        ToolError: None was named, or it is no model.
+        ToolError: None was named, it is no model, or it is another one than the source.
     """
+    if source.model is not None:
+        if given.model not in (None, source.path):
+            raise ToolError(
+                f"--model: expected none beside {source.path}, which is the model itself, "
+                f"found {given.model}"
+            )
+        return source.model
     if given.model is None:
         raise ToolError(
             f"{source.path.name}: expected the model too, since names and shapes of "
@@ -118,20 +115,19 @@ class Tensors:
     """The output that commands; None where several could."""
 
 
-def put_model(draft: Draft, model: OnnxModel, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
+def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
     """Write tensors, artifact, recurrent state, and counters of ticks.
 
     Args:
         draft: Is written to.
-        model: The reference model.
         feedback: Inputs and the outputs that they take the values of, besides those that are
             named `<x>_in` and `<x>_out`.
 
     Raises:
         ToolError: The batch is fixed at more than one, or weights are not finite.
     """
+    model = draft.model
     model.require_finite()
-    draft.model_file = model.path
     for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         for name, tensor in tensors.items():
             _put_tensor(draft, model, ("model", kind, name), tensor)
@@ -212,13 +208,14 @@ def _width(tensor: ModelTensor) -> int | None:
     return None if DYNAMIC in axes else math.prod(axes)
 
 
-def put_kept_statistics(draft: Draft, model: OnnxModel) -> None:
+def put_kept_statistics(draft: Draft) -> None:
     """Write the normalisation that the model expects, and note its file.
 
     Raises:
         ToolError: The file is not beside the model, or its SHA-256 differs.
         OSError: It cannot be read.
     """
+    model = draft.model
     if OBS_STATS not in model.metadata:
         return
     entry = Node(model.path.name, model.metadata[OBS_STATS], OBS_STATS).json()
@@ -226,8 +223,9 @@ def put_kept_statistics(draft: Draft, model: OnnxModel) -> None:
     if not name.text() or name.text() != Path(name.text()).name:
         raise name.wrong("the name of a file beside the model")
     file = model.path.with_name(name.text())
-    found = sha256_of(file) if file.is_file() else "no such file"
-    if found != sha256:
+    content = file.read_bytes() if file.is_file() else None
+    found = "no such file" if content is None else hashlib.sha256(content).hexdigest()
+    if content is None or found != sha256:
         raise ToolError(
             f"{file}: expected the statistics that the model was exported with, sha256 "
             f"{sha256}, found {found}; keep both files together"
@@ -238,4 +236,4 @@ def put_kept_statistics(draft: Draft, model: OnnxModel) -> None:
         entry.mapping(),
         "kept beside the model by model_tools export",
     )
-    draft.beside[name.text()] = file
+    draft.beside[name.text()] = content

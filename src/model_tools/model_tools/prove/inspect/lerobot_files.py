@@ -17,6 +17,7 @@ from model_tools.files.foreign import Node, read_json
 from model_tools.files.lerobot.checkpoint import (
     CONFIG_FILE,
     PROCESSORS,
+    WEIGHTS_FILE,
     Config,
     PolicyFeature,
     buffer_place,
@@ -30,7 +31,6 @@ from policy_core.errors import PolicyError
 from policy_core.interfaces import Tensor
 
 LEROBOT_CHECKPOINT = "LeRobot checkpoint"
-_WEIGHTS = "model.safetensors"
 _SHOWN = (
     "type",
     "n_obs_steps",
@@ -75,17 +75,17 @@ def inspect_lerobot_checkpoint(path: Path) -> InspectionReport:
         report.values["parameters"] = parameters = sum(map(math.prod, network))
         report.row("parameters", f"{parameters:,} in {len(network)} tensors")
         _suspect_sizes(config, shapes, report)
-    suspect_statistics(path, config.features, path / _WEIGHTS, list(shapes), report)
+    suspect_statistics(path, config.features, path / WEIGHTS_FILE, list(shapes), report)
     _suspect_steps(config, report)
     return report
 
 
 def _shapes(path: Path, report: InspectionReport) -> Shapes:
-    if not (path / _WEIGHTS).is_file():
-        report.refuse(f"{_WEIGHTS} is not there")
+    if not (path / WEIGHTS_FILE).is_file():
+        report.refuse(f"{WEIGHTS_FILE} is not there")
         return {}
     try:
-        return read_shapes(path / _WEIGHTS)
+        return read_shapes(path / WEIGHTS_FILE)
     except PolicyError as error:
         report.refuse(str(error))
         return {}
@@ -145,7 +145,7 @@ def suspect_statistics(
         report.suspect("no statistics, neither inside the weights nor in processor files")
         return
     report.row("statistics", ", ".join(beside) or f"inside {weights.name} (LeRobot up to 0.3)")
-    buffers = {} if beside else read_tensors(weights, inside)
+    buffers = {} if beside else read_tensors(weights)
     for is_input, file in PROCESSORS.items():
         ours = [feature for feature in features if feature.is_input == is_input]
         found = (

@@ -141,13 +141,14 @@ def inspect_checkpoint(path: Path) -> InspectionReport:
         ToolError: It is no checkpoint, is cut short, needs more than reading data; or no torch.
     """
     require_torch()
-    from model_tools.make.checkpoints.load import read_contents
+    from model_tools.make.checkpoints.load import contents_of, read_checkpoint
 
-    found, report = read_contents(path), InspectionReport(kind=CHECKPOINT, path=path)
-    report.hash(sha256_of(path))
-    report.row("layout", found.format)
+    checkpoint, report = read_checkpoint(path), InspectionReport(kind=CHECKPOINT, path=path)
+    found = contents_of(checkpoint)
+    report.hash(checkpoint.sha256)
+    report.row("layout", checkpoint.format)
     report.row("values", f"{found.count:,}")
-    report.values.update(layout=found.format, parameters=found.count)
+    report.values.update(layout=checkpoint.format, parameters=found.count)
     for stack in found.actors:
         report.row("could be the actor", stack)
     for network in found.recurrent:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.files.lerobot.statistics import PolicyStatistics, read_statistics
-from model_tools.make.act.act_config import read_act_config
+from model_tools.files.lerobot.statistics import PolicyStatistics
+from model_tools.make.act.checkpoint import read_checkpoint
 from testkit.wording import refusal
 
 from ...make.act.small_checkpoints import STATE, config_of, write_checkpoint
@@ -39,8 +39,7 @@ def linked_checkpoint(written_checkpoint: Path, tmp_path: Path) -> Path:
 
 
 def read_scalings(linked_checkpoint: Path) -> PolicyStatistics:
-    features = read_act_config(linked_checkpoint).features
-    return read_statistics(linked_checkpoint, linked_checkpoint / "model.safetensors", features)
+    return read_checkpoint(linked_checkpoint).statistics
 
 
 def steps_of(linked_checkpoint: Path, file: str) -> list[Step]:

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from model_tools.files.lerobot.checkpoint import read_config
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import export_checkpoint
 from model_tools.make.act.builder import PREFIX, Weights
-from model_tools.make.act.smolvla_config import Language, read_smolvla_config
+from model_tools.make.act.checkpoint import read_checkpoint
+from model_tools.make.act.smolvla_config import NO_LANGUAGE, Language, read_smolvla_config
 from model_tools.make.act.smolvla_graphs import write_smolvla_graphs
-from model_tools.make.act.unet_config import read_unet_config
+from model_tools.make.act.unet_config import check_unet_config
 from model_tools.make.act.unet_graphs import PREFIX as UNET_PREFIX
 from model_tools.make.act.unet_graphs import write_unet_graphs
 from policy_core.bundle.bundle import ChunkBundle
@@ -152,11 +154,12 @@ def written_checkpoint_of(kind: str, folder: Path, **changed: Any) -> Path:
     (folder / "config.json").write_text(json.dumps(config))
     if kind == "diffusion":
         weights = DrawnWeights(UNET_PREFIX, 1.0)
-        write_unet_graphs(read_unet_config(folder), weights, opset=17)
+        write_unet_graphs(check_unet_config(read_config(folder)), weights, opset=17)
     else:
         weights = DrawnWeights(PREFIX, 1.5)
         write_vlm(folder / "vlm")
-        write_smolvla_graphs(read_smolvla_config(folder, LANGUAGE), weights, opset=17)
+        checked = read_smolvla_config(read_config(folder), LANGUAGE)
+        write_smolvla_graphs(checked, weights, opset=17)
     statistics = random_statistics(config)
     write_checkpoint(folder, config, tensors=weights.drawn, statistics=statistics)
     if kind == "smolvla":
@@ -170,18 +173,17 @@ def written_checkpoint_of(kind: str, folder: Path, **changed: Any) -> Path:
     return folder
 
 
-def ask(checkpoint: Path, **changed: Any) -> ActRequest:
+def ask(checkpoint: Path, language: Language | None = None, **changed: Any) -> ActRequest:
     """Return the request to export a checkpoint beside itself, with what its kind needs."""
+    usual = LANGUAGE if (checkpoint / "vlm").is_dir() else NO_LANGUAGE
     request: dict[str, Any] = {
-        "checkpoint": checkpoint,
+        "checkpoint": read_checkpoint(checkpoint, language or usual),
         "output": checkpoint.parent / "bundle",
         "robot": "so101",
         "units": "degrees",
         "rate_hz": 30.0,
         "name": "reach",
     }
-    if (checkpoint / "vlm").is_dir():
-        request["language"] = LANGUAGE
     return ActRequest(**{**request, **changed})
 
 

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_tensors
 from model_tools.files.observation_sources import DatasetSource
-from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, Language, read_smolvla_config
+from model_tools.make.act.checkpoint import read_checkpoint
+from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, Language, SmolvlaConfig
 from model_tools.make.act.smolvla_graphs import KEYS
 from model_tools.make.act.unet_graphs import ENCODER, STEP
 from model_tools.prove.calibration.graph_samples import collect_samples
@@ -103,11 +104,13 @@ def test_a_chunk_is_that_of_the_network_in_plain_numpy(
     contract = smolvla_made.contract
     assert contract.state is not None
     config = json.loads((folder / "config.json").read_text())
-    plain = PlainSmolvla(read_tensors(folder / "model.safetensors"), config, VLM)
+    read = read_checkpoint(folder, LANGUAGE)
+    assert isinstance(read.config, SmolvlaConfig)
+    plain = PlainSmolvla(dict(read.tensors), config, VLM)
     images = [golden[f"cameras.{name}"][0].transpose(2, 0, 1) / 255.0 for name in contract.cameras]
     normaliser = VectorNormaliser(contract.state.normalisation, 6)
     state = normaliser.apply(golden["state"][0].astype(np.float64))
-    tokens = list(read_smolvla_config(folder, LANGUAGE).tokens)
+    tokens = list(read.config.tokens)
     assert len(tokens) < plain.config["tokenizer_max_length"]
 
     actions = plain.chunk(images, tokens, state, golden["noise"][0, 0].astype(np.float64))

@@ -13,9 +13,8 @@ import onnxruntime
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.make.act.act_config import read_act_config
-from model_tools.make.act.builder import Weights
-from model_tools.make.act.graphs import POLICY, VISION, WHOLE, How, write_graphs
+from model_tools.make.act.checkpoint import read_checkpoint
+from model_tools.make.act.graphs import POLICY, VISION, WHOLE, How
 from testkit.wording import refusal
 
 from .plain_act import PlainAct
@@ -50,12 +49,7 @@ def graphs_of(
     folder: Path, config: dict[str, Any], tensors: Tensors, how: How = "two", opset: int = 19
 ) -> dict[str, onnx.ModelProto]:
     write_checkpoint(folder, config, tensors=tensors)
-    return write_graphs(
-        read_act_config(folder),
-        Weights(folder / "model.safetensors", tensors),
-        opset=opset,
-        how=how,
-    )
+    return read_checkpoint(folder).graphs(opset, how)
 
 
 def answer(models: dict[str, onnx.ModelProto], config: dict[str, Any]) -> tuple[Any, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, Language, read_smolvla_config
+from model_tools.make.act.checkpoint import read_checkpoint
+from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, Language, SmolvlaConfig
 from model_tools.make.act.smolvla_graphs import KEYS, VALUES
 from policy_core.bundle.bundle import ChunkBundle
 from policy_core.interfaces import Backend
@@ -73,7 +74,9 @@ def test_the_prompt_has_lerobots_tokens(
     smolvla_folder: Path, smolvla_golden: Mapping[str, Any]
 ) -> None:
     tokens = smolvla_golden["s0/tokens"][smolvla_golden["s0/token_mask"]]
-    np.testing.assert_array_equal(read_smolvla_config(smolvla_folder, LANGUAGE).tokens, tokens)
+    config = read_checkpoint(smolvla_folder, LANGUAGE).config
+    assert isinstance(config, SmolvlaConfig)
+    np.testing.assert_array_equal(config.tokens, tokens)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.errors import ToolError
+from model_tools.files.onnx_model import read_onnx
 from model_tools.make.importers.answers import answer_all, drop
 from model_tools.make.importers.draft import Draft, draft_text, todo
 from model_tools.make.importers.import_bundle import make_draft
@@ -14,12 +15,13 @@ from policy_core.errors import PolicyError
 from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import MakeRequest
+from .small_models import save_policy
 from .small_runs import DEPLOY, DEPLOY_WIDTH
 
 
 @pytest.fixture
-def draft() -> Draft:
-    made = Draft("a test")
+def draft(tmp_path: Path) -> Draft:
+    made = Draft("a test", read_onnx(save_policy(tmp_path / "policy.onnx", 4, 2)))
     made.put(
         ("observations", "input.1", "terms"),
         [{"term": "joint_pos", "scale": todo("?")}, {"term": "joint_vel", "scale": todo("?")}],

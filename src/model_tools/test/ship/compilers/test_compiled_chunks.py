@@ -15,6 +15,7 @@ from model_tools.errors import ToolError
 from model_tools.files.observation_sources import DatasetSource
 from model_tools.make.act.act_contract import ActRequest as ExportRequest
 from model_tools.make.act.act_export import export_checkpoint
+from model_tools.make.act.checkpoint import read_checkpoint
 from model_tools.prove.calibration.graph_samples import GraphSamples, collect_samples
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
@@ -171,7 +172,7 @@ def test_a_real_checkpoint_in_int8_stays_near_its_float32(
     folder = tmp_path / "so100"
     export_checkpoint(
         ExportRequest(
-            checkpoint=shared_data / "act/so100_new",
+            checkpoint=read_checkpoint(shared_data / "act/so100_new"),
             output=folder,
             robot="so100",
             units="degrees",

@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint of LeRobot, read once into one value; and the networks that are exported."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from model_tools.errors import ToolError
+from model_tools.files.arrays import parse_tensors
+from model_tools.files.foreign import Node, read_json
+from model_tools.files.lerobot.checkpoint import (
+    RUN_WITH_LEROBOT,
+    WEIGHTS_FILE,
+    Config,
+    read_config,
+)
+from model_tools.files.lerobot.statistics import PolicyStatistics, read_statistics
+from model_tools.make.act import graphs, smolvla_graphs, unet_graphs
+from model_tools.make.act.act_config import ActConfig, check_act_config
+from model_tools.make.act.builder import PREFIX, Weights
+from model_tools.make.act.checkpoint_config import CameraInput, CheckpointConfig, renamed
+from model_tools.make.act.graphs import How
+from model_tools.make.act.smolvla_config import (
+    LANGUAGE_MODEL,
+    NO_LANGUAGE,
+    Language,
+    SmolvlaConfig,
+    read_smolvla_config,
+)
+from model_tools.make.act.unet_config import UnetConfig, check_unet_config
+from policy_core.interfaces import Tensor
+
+_TRAINING = "train_config.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """How the checkpoints of one type of policy become graphs.
+
+    Attributes:
+        read: Returns the checked configuration, with what is said besides.
+        prefix: Of the names of the network's tensors.
+        write: Returns the graphs by name of configuration, weights, opset, and how many there are.
+        encoder: Returns the graph that makes features of a camera's images; None where the
+            policy's graph takes them.
+        tensor: Returns the input of the policy's graph that belongs to a camera.
+        description: Returns one sentence of the policy.
+        graphs: Patterns of the names of the graphs.
+    """
+
+    read: Callable[[Config, Language], CheckpointConfig]
+    prefix: str
+    write: Callable[[Any, Weights, int, How], dict[str, onnx.ModelProto]]
+    encoder: Callable[[Any, CameraInput, How], str | None]
+    tensor: Callable[[CameraInput, How], str]
+    description: Callable[[Any], str]
+    graphs: tuple[str, ...]
+
+
+def _wordless(check: Callable[[Config], CheckpointConfig]) -> Callable[[Config, Language], Any]:
+    """Return what checks the configuration of a policy without a language model."""
+
+    def check_without(config: Config, language: Language) -> CheckpointConfig:
+        checked = check(config)
+        if language != NO_LANGUAGE:
+            raise ToolError(
+                "--prompt, --vlm, --patch-positions: expected them for a policy with a language "
+                f"model, found another one in {config.file}"
+            )
+        return checked
+
+    return check_without
+
+
+def _several(how: How) -> None:
+    if how == "one":
+        raise ToolError(
+            "--graphs: expected two for this policy, whose encoders run once for a chunk and whose "
+            "other graph runs in each denoising step, found one"
+        )
+
+
+def _unet(config: UnetConfig, weights: Weights, opset: int, how: How) -> dict[str, onnx.ModelProto]:
+    _several(how)
+    return unet_graphs.write_unet_graphs(config, weights, opset=opset)
+
+
+def _smolvla(
+    config: SmolvlaConfig, weights: Weights, opset: int, how: How
+) -> dict[str, onnx.ModelProto]:
+    _several(how)
+    return smolvla_graphs.write_smolvla_graphs(config, weights, opset=opset)
+
+
+def _act(config: ActConfig, weights: Weights, opset: int, how: How) -> dict[str, onnx.ModelProto]:
+    return graphs.write_graphs(config, weights, opset=opset, how=how)
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "act": Architecture(
+        read=_wordless(check_act_config),
+        prefix=PREFIX,
+        write=_act,
+        encoder=graphs.encoder_name,
+        tensor=graphs.tensor_name,
+        description=lambda config: "ACT policy of LeRobot.",
+        graphs=(graphs.VISION, f"{graphs.VISION}_*", graphs.POLICY, graphs.WHOLE),
+    ),
+    "diffusion": Architecture(
+        read=_wordless(check_unet_config),
+        prefix=unet_graphs.PREFIX,
+        write=_unet,
+        encoder=lambda config, camera, how: unet_graphs.unet_encoder(config, camera),
+        tensor=lambda camera, how: unet_graphs.unet_tensor(camera),
+        description=lambda config: "Diffusion Policy of LeRobot.",
+        graphs=(unet_graphs.ENCODER, f"{unet_graphs.ENCODER}_*", unet_graphs.STEP),
+    ),
+    "smolvla": Architecture(
+        read=read_smolvla_config,
+        prefix=PREFIX,
+        write=_smolvla,
+        encoder=lambda config, camera, how: smolvla_graphs.smolvla_encoder(config, camera),
+        tensor=lambda camera, how: unet_graphs.unet_tensor(camera),
+        description=lambda config: (
+            f"SmolVLA policy of LeRobot, positions of image patches: {config.patch_positions}."
+        ),
+        graphs=(
+            unet_graphs.ENCODER,
+            f"{unet_graphs.ENCODER}_*",
+            LANGUAGE_MODEL,
+            unet_graphs.STEP,
+        ),
+    ),
+}
+"""By the type in `config.json`."""
+_SERVED = ("pi0", "pi0_fast", "pi05")
+"""Types that openpi's server runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LerobotCheckpoint:
+    """All that an export takes from the files of a checkpoint, read once and checked.
+
+    Attributes:
+        folder: Where it was, for messages.
+        architecture: How its type of policy becomes graphs.
+        config: Inputs, outputs and sizes of the network; cameras named as on the robot.
+        tensors: Of the file of weights, by name.
+        weights_sha256: Of that file.
+        statistics: What inputs and outputs are normalised with.
+        training: Root of `train_config.json`, where there is one.
+    """
+
+    folder: Path
+    architecture: Architecture
+    config: CheckpointConfig
+    tensors: Mapping[str, Tensor]
+    weights_sha256: str
+    statistics: PolicyStatistics
+    training: Node | None
+
+    def graphs(self, opset: int, how: How) -> dict[str, onnx.ModelProto]:
+        """Return the graphs by name, the policy's last.
+
+        Raises:
+            ToolError: A tensor is missing, of another shape or not finite, or one has no place;
+                or the policy has no such graphs.
+        """
+        weights = Weights(self.folder / WEIGHTS_FILE, self.tensors, self.architecture.prefix)
+        return self.architecture.write(self.config, weights, opset, how)
+
+
+def read_checkpoint(
+    folder: Path, language: Language = NO_LANGUAGE, policy: str | None = None
+) -> LerobotCheckpoint:
+    """Read the files of a checkpoint, each once.
+
+    Args:
+        folder: With `config.json` and `model.safetensors`.
+        language: What is said of a policy with a language model.
+        policy: Type that it must be of; any that is exported if None.
+
+    Raises:
+        ToolError: A file is missing or damaged, or the policy is not exported, or not whole.
+        OSError: A file cannot be read.
+    """
+    file = read_config(folder)
+    architecture = _architecture_of(file, policy)
+    config = architecture.read(file, language)
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise ToolError(f"{weights}: expected the weights beside config.json, found none")
+    content = weights.read_bytes()
+    tensors = parse_tensors(weights, content)
+    statistics = read_statistics(folder, tensors, config.features)
+    training = folder / _TRAINING
+    return LerobotCheckpoint(
+        folder=folder,
+        architecture=architecture,
+        config=renamed(config, statistics.observed),
+        tensors=tensors,
+        weights_sha256=hashlib.sha256(content).hexdigest(),
+        statistics=statistics,
+        training=read_json(training) if training.is_file() else None,
+    )
+
+
+def _architecture_of(config: Config, policy: str | None) -> Architecture:
+    kind = config.root["type"]
+    if policy is not None and kind.text() != policy:
+        raise kind.wrong(f"{policy}; `model_tools export lerobot` exports other policies")
+    if kind.text() not in ARCHITECTURES:
+        *others, last = ARCHITECTURES
+        served = (
+            "serve it with openpi (docs/remote_models.md), or " if kind.text() in _SERVED else ""
+        )
+        raise ToolError(
+            f"{kind.file}: type: expected {', '.join(others)} or {last}, the policies of LeRobot "
+            f"that are exported, found {kind.text()}; {served}{RUN_WITH_LEROBOT}, with the "
+            "packages that LeRobot asks for of that policy; or, where ONNX graphs answer images "
+            "and state with one chunk of joint targets, or with a denoising step of it, write a "
+            "policy.yaml for them (docs/bundle.md, chunk policies)"
+        )
+    return ARCHITECTURES[kind.text()]
