@@ -44,7 +44,7 @@ _MARK = 2.0**-10
 """Marks are multiples of it, which float32 holds exactly."""
 
 
-class Rig:
+class Lite3Rig:
     """A driver between a host and a node, all on this machine."""
 
     def __init__(self, node: Node, host: BenchHost, child: Child) -> None:
@@ -157,7 +157,7 @@ class Rig:
 
 
 @contextmanager
-def _rig(command_rate_hz: float) -> Iterator[Rig]:
+def _rig(command_rate_hz: float) -> Iterator[Lite3Rig]:
     """Start a driver that is in control."""
     context = rclpy.Context()
     rclpy.init(context=context)
@@ -170,7 +170,7 @@ def _rig(command_rate_hz: float) -> Iterator[Rig]:
         with (
             closing(host),
             running(["lite3_driver", "--ros-args", *words]) as child,
-            closing(Rig(node, host, child)) as rig,
+            closing(Lite3Rig(node, host, child)) as rig,
         ):
             rig.take_control()
             yield rig
@@ -255,7 +255,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def _timed(name: str, rig: Rig, way: Callable[[float], int | None]) -> Summary:
+def _timed(name: str, rig: Lite3Rig, way: Callable[[float], int | None]) -> Summary:
     """Go one way at 50 Hz, with state frames in between; return how long it took, us."""
     took_us, lost = [], 0
     deadline_ns = time.monotonic_ns()

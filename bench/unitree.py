@@ -55,7 +55,7 @@ _NAMES = GO2.figures.joint_names
 _LOWCMD, _LOWSTATE = TOPIC_NAMES[RobotTopic.LOWCMD], TOPIC_NAMES[RobotTopic.LOWSTATE]
 
 
-class _Topics:
+class _RawTopics:
     """Publishers and readers of bytes on the topics of one side."""
 
     def __init__(self, node: Node, out: Sequence[tuple[str, str]], into: Sequence[Any]) -> None:
@@ -98,7 +98,7 @@ _JOINT_STATE, _JOINT_COMMAND = "sensor_msgs/msg/JointState", "policy_msgs/msg/Jo
 _OF_ROBOT = (_LOWSTATE, "unitree_go/msg/LowState"), (_LOWCMD, "unitree_go/msg/LowCmd")
 
 
-class Rig:
+class UnitreeRig:
     """The robot on one side and a policy on the other, in this process."""
 
     def __init__(self, node: Node, child: Child) -> None:
@@ -107,7 +107,7 @@ class Rig:
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         answers = TOPIC_NAMES[RobotTopic.SWITCHER_RESPONSE]
-        self._topics = _Topics(
+        self._topics = _RawTopics(
             node,
             [
                 _OF_ROBOT[0],
@@ -242,13 +242,13 @@ class Rig:
 
 
 @contextmanager
-def _rig(command: Sequence[str]) -> Iterator[Rig]:
+def _rig(command: Sequence[str]) -> Iterator[UnitreeRig]:
     """Start a process on the other side of the topics."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = Node("bench_unitree", context=context, enable_rosout=False)
     try:
-        with running(command) as child, closing(Rig(node, child)) as rig:
+        with running(command) as child, closing(UnitreeRig(node, child)) as rig:
             yield rig
     finally:
         node.destroy_node()
@@ -270,7 +270,7 @@ def _driver(domain_id: int) -> list[str]:
 def echo() -> None:
     """Answer each LowState with the JointState of its mark, each JointCommand with a LowCmd."""
     with _other_side() as node:
-        topics = _Topics(
+        topics = _RawTopics(
             node,
             [("/joint_states", _JOINT_STATE), _OF_ROBOT[1]],
             [(*_OF_ROBOT[0], qos.SAMPLE), ("/joint_command", _JOINT_COMMAND, qos.COMMAND)],
@@ -302,7 +302,7 @@ def _marked(
 def pace() -> None:
     """Publish LowCmd messages at a rate, for as long as gaps are measured."""
     with _other_side() as node:
-        topics = _Topics(node, [_OF_ROBOT[1]], [(*_OF_ROBOT[0], qos.SAMPLE)])
+        topics = _RawTopics(node, [_OF_ROBOT[1]], [(*_OF_ROBOT[0], qos.SAMPLE)])
         data = GO2.family.command.to_wire(np.zeros((), GO2.family.command.record))
         deadline_s = time.monotonic()
         while True:
@@ -353,7 +353,7 @@ def _own_domain_id() -> int:
         rclpy.shutdown(context=context)
 
 
-def _timed(rig: Rig) -> Summary:
+def _timed(rig: UnitreeRig) -> Summary:
     """Go round at 50 Hz, with states in between; return how long it took, us."""
     took_us, lost = list[float](), 0
     deadline_ns = time.monotonic_ns()

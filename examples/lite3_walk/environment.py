@@ -23,12 +23,12 @@ ACTION_SCALE = np.array([0.125, 0.25, 0.25] * 4)
 PERIOD_NS, EPISODE_TICKS = NS_PER_S // 50, 500
 
 
-def make() -> Lite3:
+def make() -> Lite3Walking:
     """Return a new environment."""
-    return Lite3()
+    return Lite3Walking()
 
 
-class Lite3:
+class Lite3Walking:
     """A Lite3 on a flat floor that shall walk at a new random velocity in each episode."""
 
     def __init__(self) -> None:

@@ -111,7 +111,7 @@ def test_training_of_a_sampled_policy_lowers_the_loss_and_its_checkpoint_answers
     unet.save(policy, kind, frames.statistics, tmp_path / "checkpoint")
     chunks = []
     for each in (policy, unet.load(kind, tmp_path / "checkpoint")):
-        sampler = unet.Sampler(each, kind)
+        sampler = unet.ChunkSampler(each, kind)
         sampler.see(
             {STATE: torch.zeros(1, 6), **{k: torch.zeros(1, 3, 96, 128) for k in IMAGES.values()}}
         )

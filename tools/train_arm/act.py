@@ -75,7 +75,7 @@ def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[l
     """
     backbone: Any = getattr(policy.model, "backbone", None)
     if backbone is not None:
-        policy.model.backbone = _Cached(backbone.conv1.weight.shape[0] * 8)
+        policy.model.backbone = _CachedFeatureMap(backbone.conv1.weight.shape[0] * 8)
     learned = [value for value in policy.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(learned, lr=_RATE, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -115,7 +115,7 @@ def save(policy: ACTPolicy, stats: Statistics, folder: Path) -> None:
         part.save_pretrained(folder)
 
 
-class _Cached(nn.Module):
+class _CachedFeatureMap(nn.Module):
     """Stands in for the backbone in training: its input is the encoder's features already."""
 
     def __init__(self, channels: int) -> None:

@@ -47,12 +47,12 @@ class Runner:
             steps: Of a chunk to execute, if not what the checkpoint says.
         """
         self._policy: Any
-        self._sampler: unet.Sampler | None = None
+        self._sampler: unet.ChunkSampler | None = None
         if kind == "act":
             self._policy = ACTPolicy.from_pretrained(folder)
         else:
             self._policy = unet.load(kind, folder)
-            self._sampler = unet.Sampler(self._policy, kind)
+            self._sampler = unet.ChunkSampler(self._policy, kind)
         self._steps = steps or self._policy.config.n_action_steps
         self._before: Any = PolicyProcessorPipeline.from_pretrained(
             folder, config_filename="policy_preprocessor.json"

@@ -103,7 +103,7 @@ def train(
     guess = nn.Linear(policy.diffusion.rgb_encoder.feature_dim, 3) if sees else None
     if sees:
         backbone = policy.diffusion.rgb_encoder.backbone
-        policy.diffusion.rgb_encoder.backbone = _Cached(policy.diffusion.rgb_encoder.pool)
+        policy.diffusion.rgb_encoder.backbone = _CachedFeatures(policy.diffusion.rgb_encoder.pool)
     optimiser = torch.optim.AdamW(
         [*learned, *(guess.parameters() if guess else ())], lr=_RATE, weight_decay=_DECAY
     )
@@ -205,7 +205,7 @@ def load(kind: Kind, folder: Path) -> DiffusionPolicy:
     return policy.eval()
 
 
-class Sampler:
+class ChunkSampler:
     """What a policy sees, and the chunk that it makes of noise."""
 
     def __init__(self, policy: DiffusionPolicy, kind: Kind) -> None:
@@ -250,7 +250,7 @@ class Sampler:
         return x[:, config.n_obs_steps - 1 :]
 
 
-class _Cached(nn.Module):
+class _CachedFeatures(nn.Module):
     """Stands in for the backbone in training: its input is the encoder's features already."""
 
     def __init__(self, pool: nn.Module) -> None:

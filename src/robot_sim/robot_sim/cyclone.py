@@ -88,7 +88,7 @@ _write.argtypes = (ct.c_int32, ct.c_void_p)
 _take.argtypes = (ct.c_int32, ct.c_void_p, ct.c_void_p, ct.c_size_t, ct.c_uint32)
 
 
-class Kind(NamedTuple):
+class WireType(NamedTuple):
     """How messages of a type are on the wire.
 
     Attributes:
@@ -102,8 +102,8 @@ class Kind(NamedTuple):
     text: bool = False
 
 
-class Message(NamedTuple):
-    """A message: the bytes of its `Kind`, without encapsulation, and the string."""
+class WireMessage(NamedTuple):
+    """A message: the bytes of its `WireType`, without encapsulation, and the string."""
 
     data: bytes
     text: bytes = b""
@@ -112,24 +112,24 @@ class Message(NamedTuple):
 class BytesTopic(Topic):  # type: ignore[misc]
     """A topic without a description of its type."""
 
-    def __init__(self, participant: Any, name: str, kind: Kind) -> None:
+    def __init__(self, participant: Any, name: str, wire: WireType) -> None:
         """Create it.
 
         Raises:
             DDSException: The topic exists with another type.
         """
-        fields: list[tuple[str, Any]] = [("data", ct.c_ubyte * kind.size)]
-        if kind.text:
+        fields: list[tuple[str, Any]] = [("data", ct.c_ubyte * wire.size)]
+        if wire.text:
             fields += [("text", ct.c_char_p), ("sequence", _Sequence)]
         sample: Any = type("_Sample", (ct.Structure,), {"_fields_": fields})
-        operations = [_BYTES, 0, kind.size]
-        if kind.text:
+        operations = [_BYTES, 0, wire.size]
+        if wire.text:
             operations += [_TEXT, sample.text.offset, _SEQUENCE, sample.sequence.offset]
         operations.append(_END)
         descriptor = _Descriptor(
             size=ct.sizeof(sample),
             align=ct.alignment(sample),
-            type_name=kind.name.encode(),
+            type_name=wire.name.encode(),
             instruction_count=len(operations),
             instructions=(ct.c_uint32 * len(operations))(*operations),
         )
@@ -140,19 +140,19 @@ class BytesTopic(Topic):  # type: ignore[misc]
         self._keepalive_entities = [participant]
 
 
-class Writer:
+class TopicWriter:
     """Publishes messages of one topic."""
 
-    def __init__(self, participant: Any, name: str, kind: Kind, qos: Any) -> None:
+    def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
         """Create topic and writer in a participant of the binding.
 
         Raises:
             DDSException: They cannot be created.
         """
-        self._topic = BytesTopic(participant, name, kind)
+        self._topic = BytesTopic(participant, name, wire)
         self._writer = DataWriter(participant, self._topic, qos=qos)
 
-    def write(self, message: Message) -> None:
+    def write(self, message: WireMessage) -> None:
         """Publish a message.
 
         Raises:
@@ -167,24 +167,24 @@ class Writer:
             raise DDSException(status, "Occurred while writing a message")
 
 
-class Reader:
+class TopicReader:
     """Receives messages of one topic."""
 
-    def __init__(self, participant: Any, name: str, kind: Kind, qos: Any) -> None:
+    def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
         """Create topic and reader in a participant of the binding.
 
         Raises:
             DDSException: They cannot be created.
         """
-        topic = BytesTopic(participant, name, kind)
+        topic = BytesTopic(participant, name, wire)
         self._reader = DataReader(participant, topic, qos=qos)
-        self._text = kind.text
+        self._text = wire.text
         # The library allocates the texts, and frees each one when it writes the next in its place.
         self._samples = (topic.sample * _AT_ONCE)()
         self._places = (ct.c_void_p * _AT_ONCE)(*(ct.addressof(one) for one in self._samples))
         self._infos = (_Info * _AT_ONCE)()
 
-    def take(self) -> list[Message]:
+    def take(self) -> list[WireMessage]:
         """Return up to 16 messages that have arrived, the oldest first.
 
         Raises:
@@ -194,7 +194,7 @@ class Reader:
         if count < 0:
             raise DDSException(count, "Occurred while taking messages")
         return [
-            Message(bytes(sample.data), (sample.text or b"") if self._text else b"")
+            WireMessage(bytes(sample.data), (sample.text or b"") if self._text else b"")
             # Where no sample is valid, it only says that a writer has gone.
             for sample, info in zip(self._samples[:count], self._infos[:count], strict=True)
             if info.valid

@@ -15,7 +15,7 @@ from cyclonedds.core import DDSException, Policy, Qos
 from cyclonedds.domain import Domain, DomainParticipant
 from cyclonedds.util import duration
 
-from robot_sim.cyclone import Kind, Message, Reader, Writer
+from robot_sim.cyclone import TopicReader, TopicWriter, WireMessage, WireType
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.unitree_host import (
@@ -44,33 +44,33 @@ _EVERY_ONE = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(
 # A request: its number and api, a lease, a priority, whether no answer is wanted, JSON. A response:
 # number and api, a code, JSON.
 _REQUEST, _RESPONSE = struct.Struct("<qqqi?"), struct.Struct("<qqi")
-_REQUESTS = Kind("unitree_api::msg::dds_::Request_", _REQUEST.size, text=True)
-_RESPONSES = Kind("unitree_api::msg::dds_::Response_", _RESPONSE.size, text=True)
+_REQUESTS = WireType("unitree_api::msg::dds_::Request_", _REQUEST.size, text=True)
+_RESPONSES = WireType("unitree_api::msg::dds_::Response_", _RESPONSE.size, text=True)
 _TWIST = struct.Struct("<6d")
-_VELOCITIES = Kind("geometry_msgs::msg::dds_::Twist_", _TWIST.size)
+_VELOCITIES = WireType("geometry_msgs::msg::dds_::Twist_", _TWIST.size)
 # Of a JointCommand only the mode is read, which lies behind three times of 8 bytes.
 _MODE_BYTE = 24
-_TARGETS = Kind("policy_msgs::msg::dds_::JointCommand_", _MODE_BYTE + 1)
+_TARGETS = WireType("policy_msgs::msg::dds_::JointCommand_", _MODE_BYTE + 1)
 
 
-def kind_of(name: str) -> Kind:
-    """Return the kind of a message of `unitree_messages`."""
+def wire_type(name: str) -> WireType:
+    """Return how a message of `unitree_messages` is on the wire."""
     package, _, short = name.partition(".")
     size = len(encode(name, blank(name))) - len(HEADER)
-    return Kind(f"unitree_{package}::msg::dds_::{short}_", size)
+    return WireType(f"unitree_{package}::msg::dds_::{short}_", size)
 
 
-def read_request(message: Message) -> ApiRequest:
+def read_request(message: WireMessage) -> ApiRequest:
     """Return a request as the host takes it."""
     number, api, _, _, no_reply = _REQUEST.unpack(message.data)
     parameter = message.text.decode("utf-8", "replace")
     return ApiRequest(number=number, api=api, parameter=parameter, no_reply=no_reply)
 
 
-def written_response(answer: ApiResponse) -> Message:
+def written_response(answer: ApiResponse) -> WireMessage:
     """Return an answer of the host as a message."""
     head = _RESPONSE.pack(answer.number, answer.api, answer.code)
-    return Message(head, answer.data.encode())
+    return WireMessage(head, answer.data.encode())
 
 
 class RobotTopics:
@@ -102,19 +102,19 @@ class RobotTopics:
         if family == "hg":
             sent[BATTERY] = "BmsState"
         self._writers = {
-            topic: Writer(self._robot, topic, kind_of(f"{family}.{name}"), _NEWEST)
+            topic: TopicWriter(self._robot, topic, wire_type(f"{family}.{name}"), _NEWEST)
             for topic, name in sent.items()
         }
-        self._state = kind_of(f"{family}.LowState")
-        self._half: Writer | None = None
-        self._commands = Reader(self._robot, LOW_CMD, kind_of(f"{family}.LowCmd"), _LOSSY)
+        self._state = wire_type(f"{family}.LowState")
+        self._half: TopicWriter | None = None
+        self._commands = TopicReader(self._robot, LOW_CMD, wire_type(f"{family}.LowCmd"), _LOSSY)
         self._requests, self._responses = {}, {}
         for service in ("motion_switcher", *(["sport"] if model.feet else [])):
             asked, answered = (f"rt/api/{service}/{way}" for way in ("request", "response"))
-            self._requests[service] = Reader(self._robot, asked, _REQUESTS, _EVERY_ONE)
-            self._responses[service] = Writer(self._robot, answered, _RESPONSES, _EVERY_ONE)
-        self._velocities = Reader(self._robot, "rt/cmd_vel", _VELOCITIES, _LOSSY)
-        self._targets = Reader(self._robot, "rt/joint_command", _TARGETS, _LOSSY)
+            self._requests[service] = TopicReader(self._robot, asked, _REQUESTS, _EVERY_ONE)
+            self._responses[service] = TopicWriter(self._robot, answered, _RESPONSES, _EVERY_ONE)
+        self._velocities = TopicReader(self._robot, "rt/cmd_vel", _VELOCITIES, _LOSSY)
+        self._targets = TopicReader(self._robot, "rt/joint_command", _TARGETS, _LOSSY)
 
     def commands(self) -> list[bytes]:
         """Return the LowCmd messages that have arrived, with their encapsulation."""
@@ -149,8 +149,8 @@ class RobotTopics:
         writer, content = self._writers[topic], data[len(HEADER) :]
         if topic == LOW_STATE and len(content) < self._state.size:
             half = self._state._replace(size=len(content))
-            writer = self._half = self._half or Writer(self._robot, LOW_STATE, half, _NEWEST)
-        writer.write(Message(content))
+            writer = self._half = self._half or TopicWriter(self._robot, LOW_STATE, half, _NEWEST)
+        writer.write(WireMessage(content))
 
     def respond(self, service: str, answer: ApiResponse) -> None:
         """Answer a request."""

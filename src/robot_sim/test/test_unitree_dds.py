@@ -18,7 +18,7 @@ from robot_sim.trace import Trace
 
 pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")
 
-from robot_sim.cyclone import Message
+from robot_sim.cyclone import WireMessage
 from robot_sim.unitree_dds import read_request, written_response
 from robot_sim.unitree_emulator import main
 from robot_sim.unitree_host import BATTERY, SECONDARY_IMU, ApiRequest, ApiResponse
@@ -51,10 +51,10 @@ class TestMessages:
             + b"{}\0\0"
             + bytes(4)
         )
-        message = Message(bytes_of[4:33], b"{}")
+        message = WireMessage(bytes_of[4:33], b"{}")
         assert read_request(message) == ApiRequest(number=7, api=RELEASE, parameter="{}")
         answer = written_response(ApiResponse(number=7, api=RELEASE, code=7002))
-        assert answer == Message(
+        assert answer == WireMessage(
             (7).to_bytes(8, "little") + RELEASE.to_bytes(8, "little") + (7002).to_bytes(4, "little")
         )
 
@@ -70,7 +70,7 @@ class TestMessages:
                 number, api = header["identity"]["id"], header["identity"]["api_id"]
                 parameter = vector["values"]["parameter"]
                 made = request_sample(number, api, parameter).serialize(use_version_2=False)
-                message = Message(data[4:33], parameter.encode())
+                message = WireMessage(data[4:33], parameter.encode())
                 assert read_request(message) == ApiRequest(number, api, parameter), name
             elif vector["layout"] == "api.Response":
                 answer = ApiResponse(

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.ordering import Message
+from model_tools.files.bags.ordering import StampedMessage
 from policy_core.bundle.state_fields import COMMAND
 from policy_inference.messages.wire import Decode, peek_stamp_ns
 from policy_inference.nodes.rclpy_gaps import full_name, never_called, take_message
@@ -98,9 +98,9 @@ class InputListener:
             self._message, self.topic, never_called, profile
         )
 
-    def take(self) -> list[Message]:
+    def take(self) -> list[StampedMessage]:
         """Return what came since the last time."""
-        found: list[Message] = []
+        found: list[StampedMessage] = []
         if self._subscription is None:
             return found
         assert self._message is not None
@@ -108,7 +108,7 @@ class InputListener:
             data, info = taken
             self._count_lost(info.get("publication_sequence_number"))
             stamp_ns = peek_stamp_ns(data) if self._stamped else 0
-            found.append(Message(self.name, stamp_ns, info["source_timestamp"], data))
+            found.append(StampedMessage(self.name, stamp_ns, info["source_timestamp"], data))
         return found
 
     def _count_lost(self, number: int | None) -> None:

@@ -24,7 +24,7 @@ _AXES = {"ang_vel": ("angular velocity", "rad/s", 1e-3), "lin_acc": ("accelerati
 """Of the IMU: name, unit and tolerance, by field of `Sensed`."""
 
 
-class Shown(NamedTuple):
+class ShownStep(NamedTuple):
     """A step of a robot that moves, and the first messages that show it.
 
     Attributes:
@@ -47,7 +47,7 @@ class ListeningConformance(DriverFixtures):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def shown(cls, driver: DriverProcess, stage: Stage) -> list[Shown]:
+    def shown(cls, driver: DriverProcess, stage: Stage) -> list[ShownStep]:
         """Let the robot move, step by step; the driver shows each step before the next one."""
         driver.until(lambda: driver.statuses, "a status")
         driver.gives_back_control()
@@ -82,14 +82,14 @@ class ListeningConformance(DriverFixtures):
             message, came_ns = next(each for each in joints if each[0].position != position)
             imu = next((each for each in imus if each.orientation != orientation), None)
             sensed = robot.sensed(robot.moved_s)
-            steps.append(Shown(sensed, robot.sent_ns[robot.moved_s], message, imu, came_ns))
+            steps.append(ShownStep(sensed, robot.sent_ns[robot.moved_s], message, imu, came_ns))
         robot.moved_s = 0.0
         for each in subscriptions:
             stage.node.destroy_subscription(each)
         return steps
 
     def test_state_of_each_joint_is_the_robots(
-        self, shown: list[Shown], driver: DriverProcess
+        self, shown: list[ShownStep], driver: DriverProcess
     ) -> None:
         names = driver.robot.joint_names
         found_names = shown[0].joints.name
@@ -114,7 +114,7 @@ class ListeningConformance(DriverFixtures):
             )
         assert not problems, "joint_states of a robot that moves:\n" + "\n".join(problems)
 
-    def test_imu_is_the_robots(self, shown: list[Shown]) -> None:
+    def test_imu_is_the_robots(self, shown: list[ShownStep]) -> None:
         if not self.case.imu:
             pytest.skip("the robot has no IMU")
         messages = [each.imu for each in shown if each.imu is not None]
@@ -139,7 +139,7 @@ class ListeningConformance(DriverFixtures):
             )
         assert not problems, f"{self.case.imu} of a robot that moves:\n" + "\n".join(problems)
 
-    def test_stamps_are_those_of_the_receipt(self, shown: list[Shown]) -> None:
+    def test_stamps_are_those_of_the_receipt(self, shown: list[ShownStep]) -> None:
         stamps = stamps_ns([each.joints for each in shown])
         early_ns = [each.sent_ns[0] - stamp for each, stamp in zip(shown, stamps, strict=True)]
         assert max(early_ns) <= 0, (
@@ -152,7 +152,7 @@ class ListeningConformance(DriverFixtures):
             "expected the time of the receipt of the robot's state"
         )
 
-    def test_joint_states_are_not_frames_behind(self, shown: list[Shown]) -> None:
+    def test_joint_states_are_not_frames_behind(self, shown: list[ShownStep]) -> None:
         stamps = stamps_ns([each.joints for each in shown])
         later = [
             sum(sent_ns <= stamp for sent_ns in each.sent_ns) - 1

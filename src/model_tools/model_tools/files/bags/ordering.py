@@ -22,7 +22,7 @@ _EARLY = 10_000
 """Messages that wait for an input that is missing."""
 
 
-class Message(NamedTuple):
+class StampedMessage(NamedTuple):
     """A message as it came.
 
     Attributes:
@@ -53,9 +53,9 @@ class Ordering:
     def __init__(self, needed: Collection[str], hold_ns: int = _HOLD_NS) -> None:
         """Wait for a message of each needed input before times are given to any."""
         self._missing, self._hold_ns = set(needed), hold_ns
-        self._came: list[Message] = []
+        self._came: list[StampedMessage] = []
         self._newest_of: dict[str, int] = {}
-        self._anchor: Message | None = None
+        self._anchor: StampedMessage | None = None
         self._newest_ns = self._given_ns = -1
         self._waiting: list[Arrival] = []
         self.late, self.restarted = Counter[str](), ""
@@ -65,7 +65,7 @@ class Ordering:
         """Needed inputs of which nothing came yet."""
         return sorted(self._missing)
 
-    def put(self, messages: Iterable[Message]) -> None:
+    def put(self, messages: Iterable[StampedMessage]) -> None:
         """Take what came since the last time."""
         self._came += messages
         self._missing.difference_update(message.name for message in self._came)
@@ -81,7 +81,9 @@ class Ordering:
         self._put_timed(self._came[:end], anchors)
         self._came = [] if end is None else self._came[end:]
 
-    def _put_timed(self, messages: Sequence[Message], anchors: Sequence[Message]) -> None:
+    def _put_timed(
+        self, messages: Sequence[StampedMessage], anchors: Sequence[StampedMessage]
+    ) -> None:
         if not anchors:
             for message in messages:
                 self._put(message, message.published_ns)
@@ -98,7 +100,7 @@ class Ordering:
             since = np.interp(message.published_ns - first.published_ns, published, stamps)
             self._put(message, message.stamp_ns or first.stamp_ns + int(since))
 
-    def _put(self, message: Message, time_ns: int) -> None:
+    def _put(self, message: StampedMessage, time_ns: int) -> None:
         since_ns = time_ns - self._newest_of.get(message.name, time_ns - 1)
         if since_ns < -RESTART_NS:
             self.restarted = self.restarted or message.name

@@ -22,7 +22,7 @@ from model_tools.make.act.act_contract import ActRequest, contract_text, graph_e
 from model_tools.make.act.checkpoint import ARCHITECTURES
 from model_tools.make.act.demonstrated import demonstrated
 from model_tools.make.act.golden_rows import (
-    Reference,
+    ReferenceGraphs,
     action_normaliser,
     drawn_rows,
     recorded_rows,
@@ -101,7 +101,7 @@ def export_checkpoint(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
+class _GoldenChunks:
     """Golden observations, and the normalised chunks [rows, steps, actions] of the policy."""
 
     observations: dict[str, Tensor]
@@ -163,15 +163,15 @@ def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:
 
 def _rows(
     request: ActRequest, contract: ChunkContract, models: Mapping[str, onnx.ModelProto]
-) -> tuple[_Rows, list[str]]:
-    reference = Reference(contract, models)
+) -> tuple[_GoldenChunks, list[str]]:
+    reference = ReferenceGraphs(contract, models)
     if request.golden is None:
         rows = (
             drawn_rows(contract)
             if request.dataset is None
             else recorded_rows(contract, open_source(contract, request.dataset))
         )
-        return _Rows(observations=rows, normalised=reference.normalised(rows)), []
+        return _GoldenChunks(observations=rows, normalised=reference.normalised(rows)), []
     given = read_arrays(request.golden)
     expected = given.pop(GOLDEN_CHUNK, None)
     wanted = {name: array[0].shape for name, array in drawn_rows(contract).items()}
@@ -194,10 +194,10 @@ def _rows(
         expected,
         contract,
         str(request.golden),
-        lambda: Reference(contract, models, exact=True).normalised(given),
+        lambda: ReferenceGraphs(contract, models, exact=True).normalised(given),
     )
     return (
-        _Rows(observations=given, normalised=normalised),
+        _GoldenChunks(observations=given, normalised=normalised),
         [f"{request.golden.name}: {difference:.2g} in {len(expected)} rows"],
     )
 
@@ -209,14 +209,14 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _compared(
-    what: str, contract: ChunkContract, models: Mapping[str, onnx.ModelProto], rows: _Rows
+    what: str, contract: ChunkContract, models: Mapping[str, onnx.ModelProto], rows: _GoldenChunks
 ) -> str:
-    found = Reference(contract, models).normalised(rows.observations)
+    found = ReferenceGraphs(contract, models).normalised(rows.observations)
     difference = float(np.abs(found - rows.normalised).max())
     limit = tolerance_of(
         difference,
         found,
-        lambda: Reference(contract, models, exact=True).normalised(rows.observations),
+        lambda: ReferenceGraphs(contract, models, exact=True).normalised(rows.observations),
     )
     if not difference <= limit:
         raise ToolError(

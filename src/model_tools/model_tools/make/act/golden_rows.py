@@ -142,7 +142,7 @@ class _ModelFile:
         """Do nothing."""
 
 
-class Reference:
+class ReferenceGraphs:
     """Runs the graphs of a policy on raw observations."""
 
     def __init__(

@@ -33,7 +33,7 @@ _COLOURS = {True: "green", False: "bold red"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Judged:
+class JudgedRollout:
     """A rollout and what it is worth; its truth value says whether all limits hold.
 
     Attributes:
@@ -91,7 +91,7 @@ def run_and_judge(
     environment: str,
     steps: Iterable[object],
     seed: int | None,
-) -> Judged:
+) -> JudgedRollout:
     """Let a model act in the environment that `module:function` makes; see `roll_out`.
 
     Raises:
@@ -109,7 +109,7 @@ def run_and_judge(
         latency = measure_latency(acting, inputs, runs=len(rollout.reward))
     warn_of_unusual(contract, inputs, environment)
     found = difference(output, joints(contract), rollout.acted, rollout.tensors[output])
-    return Judged(
+    return JudgedRollout(
         environment=environment,
         model=model,
         reference=reference,
@@ -120,7 +120,7 @@ def run_and_judge(
     )
 
 
-def judged_table(judged: Judged) -> Table:
+def judged_table(judged: JudgedRollout) -> Table:
     """Return what was found as a table."""
     table = Table(show_header=False, box=None)
     table.add_column(style="bold", no_wrap=True)
@@ -130,7 +130,7 @@ def judged_table(judged: Judged) -> Table:
     return table
 
 
-def _lines(judged: Judged) -> Iterator[tuple[str, str]]:
+def _lines(judged: JudgedRollout) -> Iterator[tuple[str, str]]:
     rollout, latency = judged.rollout, judged.latency
     yield "environment", escape(judged.environment)
     yield "model", escape(_artifact(judged.model))
@@ -150,7 +150,7 @@ def _artifact(model: Candidate[JointBundle]) -> str:
     )
 
 
-def _reference(judged: Judged) -> str:
+def _reference(judged: JudgedRollout) -> str:
     model, reference = judged.model, judged.reference
     if (model.backend, model.entry.sha256) != (reference.backend, reference.entry.sha256):
         return _artifact(reference)
@@ -196,7 +196,7 @@ def _list(entries: Sequence[str]) -> str:
     return ", ".join(entries[:LISTED]) + (", ..." if len(entries) > LISTED else "")
 
 
-def _figures(judged: Judged) -> Iterator[tuple[str, str]]:
+def _figures(judged: JudgedRollout) -> Iterator[tuple[str, str]]:
     found, checks = judged.difference, {check.what: check for check in judged.checks}
     step, joint = found.worst
     where = f" at step {step}, action {found.names.index(joint)} ({joint})"

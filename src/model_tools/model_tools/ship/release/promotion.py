@@ -15,7 +15,7 @@ from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.release.evidence import Judged, read_report
 from model_tools.ship.release.release_file import (
     Baseline,
-    Difference,
+    BaselineDifference,
     Health,
     Release,
     ReleaseStages,
@@ -67,7 +67,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
             f"signature; `model_tools sign {bundle} --key private.pem`"
         )
     contract, before = loaded.contract, None
-    differences, expected = tuple[Difference, ...](), dict[str, ExpectedDistance]()
+    differences, expected = tuple[BaselineDifference, ...](), dict[str, ExpectedDistance]()
     if baseline:
         old = load_bundle(bundle_folder(baseline))
         if old.contract.name != contract.name or old.sha256 == loaded.sha256:
@@ -84,7 +84,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
             )
         before = Baseline(version=old.contract.version, sha256=old.sha256)
         found = contract_differences(old.contract, contract)
-        differences = tuple(Difference(**dataclasses.asdict(one)) for one in found)
+        differences = tuple(BaselineDifference(**dataclasses.asdict(one)) for one in found)
         expected = expected_distances(old, loaded)
     defaults = ReleaseStages()
     return Release(

@@ -96,7 +96,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class BaselineDifference:
     """A key in which the contract differs from that of the baseline."""
 
     key: str = entry("key of policy.yaml")
@@ -140,7 +140,7 @@ class Release:
     digest: str = entry("of its manifest, as robots pull it", pattern=_DIGEST)
     rate_hz: float = entry("of the policy, Hz", exclusiveMinimum=0)
     baseline: Baseline | None = entry("before it; null for the first release", default=None)
-    differences: tuple[Difference, ...] = entry(
+    differences: tuple[BaselineDifference, ...] = entry(
         "where its contract differs from the baseline's", default=()
     )
     accepted_differences: tuple[str, ...] = entry(

@@ -4,19 +4,19 @@
 
 from __future__ import annotations
 
-from model_tools.files.bags.ordering import Message, Ordering
+from model_tools.files.bags.ordering import Ordering, StampedMessage
 
 from ...small_bag import MS, S
 
 HOLD_NS = 100 * MS
 
 
-def stamped(name: str, *times_ms: int) -> list[Message]:
-    return [Message(name, S + ms * MS, 7 * S + ms, b"") for ms in times_ms]
+def stamped(name: str, *times_ms: int) -> list[StampedMessage]:
+    return [StampedMessage(name, S + ms * MS, 7 * S + ms, b"") for ms in times_ms]
 
 
-def unstamped(name: str, published_after_ms: int) -> Message:
-    return Message(name, 0, 7 * S + published_after_ms, b"")
+def unstamped(name: str, published_after_ms: int) -> StampedMessage:
+    return StampedMessage(name, 0, 7 * S + published_after_ms, b"")
 
 
 def given(ordering: Ordering, *, rest: bool = False) -> list[tuple[str, int]]:
@@ -68,8 +68,8 @@ def test_stamps_that_begin_again_end_the_order() -> None:
     ordering.put(
         [
             *stamped("a", 5000),
-            Message("a", S, 13 * S, b""),
-            Message("a", S + 10 * MS, 13 * S + 1, b""),
+            StampedMessage("a", S, 13 * S, b""),
+            StampedMessage("a", S + 10 * MS, 13 * S + 1, b""),
         ]
     )
 

@@ -20,7 +20,7 @@ from model_tools.files.bpu_files import BOARD_FOLDER
 from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT, recorded_pairing
 from model_tools.files.observation_sources import open_source
 from model_tools.make.act.act_export import export_checkpoint
-from model_tools.make.act.golden_rows import Reference, tolerance_of
+from model_tools.make.act.golden_rows import ReferenceGraphs, tolerance_of
 from model_tools.make.act.graphs import POLICY, VISION
 from policy_core.bundle.bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import Pairing
@@ -45,7 +45,7 @@ from .small_checkpoints import (
 
 def chunk_of(act_bundle: ChunkBundle, rows: dict[str, Tensor]) -> F64:
     """Return what the bundle's files answer on raw observations, in the policy's units."""
-    reference = Reference(act_bundle.contract, models_of(act_bundle))
+    reference = ReferenceGraphs(act_bundle.contract, models_of(act_bundle))
     return reference.chunks(reference.normalised(rows))
 
 
@@ -223,9 +223,9 @@ def test_golden_rows_may_differ_by_the_noise_of_float32(tmp_path: Path) -> None:
     act_bundle, rows_file = exported(act_checkpoint), tmp_path / "rows.npz"
     rows: Any = act_bundle.golden()
     models = models_of(act_bundle)
-    reference = Reference(act_bundle.contract, models)
+    reference = ReferenceGraphs(act_bundle.contract, models)
     rounded = reference.normalised(rows)
-    exact = Reference(act_bundle.contract, models, exact=True).normalised(rows)
+    exact = ReferenceGraphs(act_bundle.contract, models, exact=True).normalised(rows)
     noise = float(np.abs(rounded - exact).max())
     assert 1e-5 < noise < 1e-3 / 4  # else the limit is another one
 

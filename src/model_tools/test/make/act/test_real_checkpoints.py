@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from model_tools.make.act.golden_rows import Reference
+from model_tools.make.act.golden_rows import ReferenceGraphs
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.interfaces import Tensor
 
@@ -59,14 +59,14 @@ def _module(file: Path) -> ModuleType:
 
 def opened(
     checkpoints: Path, name: str, output: Path, opset: int = 19
-) -> tuple[ChunkContract, Reference]:
+) -> tuple[ChunkContract, ReferenceGraphs]:
     """Export, and open what lies in the bundle."""
     bundle = exported(checkpoints / name, output=output, robot="so100", name="real", opset=opset)
     models = {
         graph: onnx.load(str(output / entry.artifacts["onnx"].file))
         for graph, entry in bundle.contract.graphs.items()
     }
-    return bundle.contract, Reference(bundle.contract, models)
+    return bundle.contract, ReferenceGraphs(bundle.contract, models)
 
 
 def act_rows(act_inputs: ModuleType, name: str, seed: int, size: int) -> dict[str, Tensor]:

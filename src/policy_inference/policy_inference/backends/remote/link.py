@@ -44,7 +44,7 @@ class LostError(BackendError):
     """The connection cannot be used any more: it ended, or what is there is not to be trusted."""
 
 
-class Connection(ABC):
+class ServerConnection(ABC):
     """A connection to a server; it is used by one thread at a time.
 
     Attributes:
@@ -96,7 +96,7 @@ def texts_shown() -> Iterator[None]:
         raise type(error)(shown(str(error))) from error
 
 
-Connect = Callable[[Callable[[Connection], None]], Connection]
+Connect = Callable[[Callable[[ServerConnection], None]], ServerConnection]
 """Connects, and returns a connection that is not proven yet; is given what to call when one of them
 ends by itself. Raises BackendError."""
 
@@ -104,7 +104,9 @@ ends by itself. Raises BackendError."""
 class RemoteLink:
     """The way to a server: a proven connection, or a thread that tries to get one."""
 
-    def __init__(self, where: str, connect: Connect, prove: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, where: str, connect: Connect, prove: Callable[[ServerConnection], None]
+    ) -> None:
         """Connect for the first time, and prove nothing yet.
 
         Args:
@@ -118,7 +120,7 @@ class RemoteLink:
         self._where, self._connect, self._prove = where, connect, prove
         self._changed, self._is_closed, self._late = threading.Condition(), False, 0
         self._why = ""
-        self._connection: Connection | None = None
+        self._connection: ServerConnection | None = None
         self._thread: threading.Thread | None = None
         self.first = connect(self._lose)
 
@@ -139,7 +141,7 @@ class RemoteLink:
         self._thread.start()
 
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
-        """Ask as `Connection.ask`; without a connection it fails at once."""
+        """Ask as `ServerConnection.ask`; without a connection it fails at once."""
         connection = self._connection
         if connection is None:
             raise LostError(self.problem)
@@ -168,13 +170,13 @@ class RemoteLink:
             if connection is not None:
                 connection.close()
 
-    def _use(self, connection: Connection) -> None:
+    def _use(self, connection: ServerConnection) -> None:
         with self._changed:
             self._connection, self._why, self._late = connection, "", 0
         if connection.lost:  # before it was known here
             self._lose(connection)
 
-    def _lose(self, connection: Connection, why: str = "") -> None:
+    def _lose(self, connection: ServerConnection, why: str = "") -> None:
         with self._changed:
             if connection is self._connection:
                 self._connection, self._why = None, why or connection.lost
@@ -238,7 +240,7 @@ class RemoteBackend(BackendBase):
         """Read the file and the options, import the packages, set `where`."""
 
     @abstractmethod
-    def _connect(self, lose: Callable[[Connection], None]) -> Connection:
+    def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:
         """Connect; see `Connect`."""
 
     def problem(self) -> str:
@@ -272,14 +274,14 @@ class RemoteBackend(BackendBase):
         if self._link is not None:
             self._link.close()
 
-    def _connected(self, lose: Callable[[Connection], None]) -> Connection:
+    def _connected(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:
         try:
             with texts_shown():
                 return self._connect(lose)
         except BackendError as error:
             raise BackendError(f"{self.name}: {self.where}: {error}") from error
 
-    def _proven(self, connection: Connection) -> None:
+    def _proven(self, connection: ServerConnection) -> None:
         """Raise unless a connection leads to the model of the file, with the contract's tensors."""
         inputs, outputs = self.specs
         for what, ours, theirs in (
@@ -298,7 +300,7 @@ class RemoteBackend(BackendBase):
             )
 
     @property
-    def _link_first(self) -> Connection:
+    def _link_first(self) -> ServerConnection:
         assert self._link is not None
         return self._link.first
 

@@ -24,10 +24,10 @@ from policy_inference.backends.remote.link import (
     CONNECT_WITHIN_S,
     PROOF_WITHIN_S,
     Arrays,
-    Connection,
     LateError,
     LostError,
     RemoteBackend,
+    ServerConnection,
 )
 from policy_inference.backends.remote.oip_model import OipModel, read_oip_model
 from policy_inference.backends.remote.shared_inputs import SharedInputs
@@ -129,7 +129,7 @@ class OipBackend(RemoteBackend):
                 *(self._bytes_of(name) or None for name in ("ca_file", "key_file", "cert_file"))
             )
 
-    def _connect(self, lose: Callable[[Connection], None]) -> Connection:
+    def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:
         return _OipConnection(self, lose)
 
     @property
@@ -179,10 +179,10 @@ class OipBackend(RemoteBackend):
         return self._headers
 
 
-class _OipConnection(Connection):
+class _OipConnection(ServerConnection):
     """A channel that is ready, and what is behind it."""
 
-    def __init__(self, backend: OipBackend, lose: Callable[[Connection], None]) -> None:
+    def __init__(self, backend: OipBackend, lose: Callable[[ServerConnection], None]) -> None:
         import grpc
 
         self._backend, self._served, self._lose = backend, backend.served, lose

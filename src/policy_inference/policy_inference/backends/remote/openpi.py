@@ -29,10 +29,10 @@ from policy_core.interfaces import Tensor
 from policy_inference.backends.remote.link import (
     CONNECT_WITHIN_S,
     Arrays,
-    Connection,
     LateError,
     LostError,
     RemoteBackend,
+    ServerConnection,
 )
 from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
 from policy_inference.machine.finding import Finding
@@ -199,7 +199,7 @@ class OpenpiBackend(RemoteBackend):
                     f"of another type, found {spec}"
                 )
 
-    def _connect(self, lose: Callable[[Connection], None]) -> Connection:
+    def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:
         return _OpenpiConnection(self)
 
     def _largest_answer(self) -> int:
@@ -233,7 +233,7 @@ class OpenpiBackend(RemoteBackend):
         return socket.__enter__()
 
 
-class _OpenpiConnection(Connection):
+class _OpenpiConnection(ServerConnection):
     """A websocket whose server has said what it is."""
 
     survives_late = False

@@ -56,7 +56,7 @@ class TensorRtLog:
         serious = (known.ERROR, known.INTERNAL_ERROR)
         levels = {known.WARNING: logging.WARNING}
 
-        class Logger(trt.ILogger):  # type: ignore[misc]  # carries no types
+        class TensorRtLogger(trt.ILogger):  # type: ignore[misc]  # carries no types
             def __init__(self) -> None:
                 trt.ILogger.__init__(self)
 
@@ -69,7 +69,7 @@ class TensorRtLog:
                     warnings.append(msg.strip())
                 _log.log(levels.get(severity, logging.DEBUG), "TensorRT: %s", msg)
 
-        self.logger = Logger()
+        self.logger = TensorRtLogger()
 
     def forget(self) -> None:
         """Forget what was said before."""
