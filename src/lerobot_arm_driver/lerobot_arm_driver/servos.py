@@ -288,16 +288,18 @@ class Servos:
 
     def _units(self) -> tuple[Callable[[F64], F64], Callable[[F64], F64]]:
         """Return the conversions of LeRobot's values to rad, and back."""
-        contract = import_module("policy_core.bundle.chunk_contract")
-        normalise = import_module("policy_core.members.chunk.normalise")
+        # Here, since only the process that opens servos needs them.
+        from policy_core.bundle.chunk_contract import JointUnit
+        from policy_core.members.chunk.normalise import Units
+
         units = {}
         for joint, (low_rad, high_rad) in self._arm.range_rad.items():
             units[joint] = (
-                contract.JointUnit(unit="range_0_100", low_rad=low_rad, high_rad=high_rad)
+                JointUnit(unit="range_0_100", low_rad=low_rad, high_rad=high_rad)
                 if joint == GRIPPER
-                else contract.JointUnit(unit="degrees")
+                else JointUnit(unit="degrees")
             )
-        made = normalise.Units(units, list(self._arm.range_rad) * len(self._arm.sides))
+        made = Units(units, list(self._arm.range_rad) * len(self._arm.sides))
         return made.to_rad, made.of_rad
 
     def _send(self, position_rad: F64) -> None:

@@ -107,8 +107,9 @@ class CommandParser(argparse.ArgumentParser):
     def complete(self) -> None:
         """Answer a shell that asks how the command line can go on (argcomplete), and end."""
         if "_ARGCOMPLETE" in os.environ:
-            # Above this module, as what is completed are names of bundles.
-            import_module("policy_inference.commands.completion").complete(self)
+            from policy_inference.completion import complete  # which needs argcomplete
+
+            complete(self)
 
     def parse_known_args(  # type: ignore[override]  # argparse has overloads of it
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -19,7 +19,6 @@ from argcomplete.completers import FilesCompleter
 
 from policy_core.bundle.load import shipped_names
 from policy_core.bundle.store import store_root, versions_of
-from policy_inference.backends.registry import available
 
 _BUNDLES = frozenset(("bundle", "bundles", "baseline", "path", "reference"))
 """Arguments that take a folder or a name; those of `install` and `push` take a folder only."""
@@ -60,7 +59,7 @@ def _completer(action: argparse.Action) -> Callable[..., Iterable[str]] | None:
     if action.dest in _BUNDLES:
         return _bundles
     if action.dest == "backend":
-        return lambda **_: available()
+        return lambda **_: sorted(entry_points(group="policy_inference.backends").names)
     if action.dest == "compiler":
         return lambda **_: sorted(entry_points(group="model_tools.compilers").names)
     return None
