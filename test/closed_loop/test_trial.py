@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,8 +19,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
 from policy_core.latency import LatencyWindow
 from policy_inference.backends.registry import open_models
-from policy_inference.trial.journal import TrialEvent, append_event
-from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
+from policy_inference.trial.record import TrialState, VersionTrial, newest_trial, put_on_record
 from policy_inference.trial.running import RunningTrial
 from policy_inference.trial.settings import settings_of_trial
 from robot_sim.drives import DriveCommand
@@ -55,19 +52,14 @@ def recorded(folder: Path, bundle: JointBundle) -> VersionTrial:
     file.parent.mkdir(parents=True)
     file.touch()
     settings = settings_of_trial(TRIAL, Path("trial.yaml"), bundle.contract)
-    append_event(
-        file,
-        1,
-        TrialEvent.BEGUN,
+    return put_on_record(
+        file.parent,
+        settings,
         version=bundle.contract.version,
         version_before="0.0.1",
-        settings=json.loads(json.dumps(dataclasses.asdict(settings))),
         bundle_sha256=bundle.sha256,
         trial_sha256="0" * 64,
     )
-    found = newest_trial(file.parent)
-    assert found is not None
-    return found
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from model_tools.ship.store.trials import begin_trial
 from policy_core.bundle.store import current_version
 from policy_inference.nodes import qos
 from policy_inference.testing.disks import small_disk
-from policy_inference.trial.journal import TrialEvent, append_event
+from policy_inference.trial.record import TrialEvent
 from robot_sim.demo.fleet.servers import free_port
 from robot_sim.demo.processes import Processes
 
@@ -305,7 +305,7 @@ def test_a_version_that_failed_its_trial_on_a_robot_comes_again_only_if_asked(
     models = release_fleet.robots["r1"].models
     install(tmp_path / f"bundle_{NEW}", models)
     begun = begin_trial(models, NAME, NEW, trial)
-    append_event(begun.file, begun.number, TrialEvent.CUT, reason="the power was cut")
+    begun.append(TrialEvent.CUT, reason="the power was cut")
     status, output = release_fleet.rollout()
     assert (status, release_fleet.versions) == (1, [OLD, OLD, OLD]), output
     assert "policy_again=true" in output.splitlines()[-1]

@@ -73,13 +73,12 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
     """
     if not has_trials(request.bundle):
         return request
-    from policy_inference.trial.journal import this_process
-    from policy_inference.trial.record import TrialState, trial_of_bundle
+    from policy_inference.trial.record import THIS_PROCESS, TrialState, trial_of_bundle
 
     trial = trial_of_bundle(request.bundle)
     if trial is None:
         return request
-    if trial.runner == this_process():
+    if trial.runner == THIS_PROCESS:
         raise RefusedError(
             f"{trial.file}: expected the end of the last run of {trial}, found its beginning only; "
             "ask again when the record has been written"
@@ -92,10 +91,10 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
 
 
 def _record_cut(trial: VersionTrial, logger: Logger) -> None:
-    from policy_inference.trial.journal import TrialEvent, append_event
+    from policy_inference.trial.record import TrialEvent
 
     try:
-        append_event(trial.file, trial.number, TrialEvent.CUT, reason=trial.reason)
+        trial.append(TrialEvent.CUT, reason=trial.reason)
     except OSError as error:  # it counts as cut all the same, whenever the record is read
         logger.error(f"{trial.file}: expected a file that this user can write, found: {error}")
 

@@ -23,8 +23,13 @@ from policy_core.interfaces import Mode
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.machine.machine import number_in
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
-from policy_inference.trial.journal import TrialEvent, this_process
-from policy_inference.trial.record import TrialState, VersionTrial, trial_of_bundle
+from policy_inference.trial.record import (
+    THIS_PROCESS,
+    TrialEvent,
+    TrialState,
+    VersionTrial,
+    trial_of_bundle,
+)
 from policy_inference.trial.running import RunningTrial
 
 
@@ -187,7 +192,7 @@ class NodeTrial(TickObserver):
                 f"the trial of {trial} has ended, no gate failed; `model_tools trial keep "
                 f"{trial.name}` keeps the version, `model_tools trial end {trial.name}` goes back"
             ]
-        if run and trial.runner not in (None, this_process()):
+        if run and trial.runner not in (None, THIS_PROCESS):
             return [f"another process runs {trial} (process {trial.runner.split()[1]})"]
         return []
 

@@ -15,9 +15,15 @@ from policy_core.guard.limits import Limits
 from policy_core.interfaces import Mode
 from policy_core.latency import LatencyWindow
 from policy_inference.trial.ending import RunEnding
-from policy_inference.trial.journal import TrialEvent
 from policy_inference.trial.judge import BrokenGate, TrialJudge
-from policy_inference.trial.record import TrialState, VersionTrial, trials_of
+from policy_inference.trial.record import (
+    TrialEvent,
+    TrialLine,
+    TrialState,
+    VersionTrial,
+    new_line,
+    trials_of,
+)
 from policy_inference.trial.writer import TrialWriter
 
 _RUNS = (Mode.RUN, Mode.HOLD)
@@ -102,7 +108,8 @@ class RunningTrial:
             elif self.judge.time_is_up and runs:
                 verdict = self._ending.observe(tick)
             elif self.judge.time_is_up:
-                self._pass()
+                self.end_run()
+                self._decide(TrialEvent.PASSED)
         elif self._broken is not None and runs:  # a request was at work at that moment
             verdict = RunVerdict(RunEnd.FAULT, str(self._broken))
         # One that is on record and was in no tick yet is being granted at this moment.
@@ -118,7 +125,7 @@ class RunningTrial:
         """
         if self.writer.is_idle and self._broken is None:
             trial = self.trial
-            found = (one for one in trials_of(trial.file.parent) if one.number == trial.number)
+            found = (one for one in trials_of(trial.file.parent) if one.trial == trial.trial)
             lost = replace(trial, state=TrialState.ENDED, reason="its record was removed")
             self.trial = next(found, lost)
         return self.trial
@@ -134,31 +141,12 @@ class RunningTrial:
         self.writer.close()
 
     def _fail(self, broken: BrokenGate) -> RunVerdict:
-        reason, trial, counts = str(broken), self.trial, self.judge.counts
-        self.trial = replace(
-            trial,
-            state=TrialState.FAILED,
-            is_bad=True,
-            reason=reason,
-            gate=broken.gate,
-            value=broken.value,
-            limit=broken.limit,
-            counts=counts,
-        )
         self._run_is_recorded = False
-        self.writer.put(
-            trial,
-            TrialEvent.GATE_FAILED,
-            reason=reason,
-            gate=broken.gate,
-            value=broken.value,
-            limit=broken.limit,
-            counts=counts,
-        )
-        return RunVerdict(RunEnd.FAULT, reason)
+        why = {"gate": broken.gate, "value": broken.value, "limit": broken.limit}
+        self._decide(TrialEvent.GATE_FAILED, reason=str(broken), **why)
+        return RunVerdict(RunEnd.FAULT, str(broken))
 
-    def _pass(self) -> None:
-        self.end_run()
-        trial, counts = self.trial, self.judge.counts
-        self.trial = replace(trial, state=TrialState.PASSED, counts=counts)
-        self.writer.put(trial, TrialEvent.PASSED, counts=counts)
+    def _decide(self, event: TrialEvent, **values: object) -> None:
+        values["counts"] = self.judge.counts
+        self.writer.put(self.trial, event, **values)
+        self.trial = self.trial.after(TrialLine(**new_line(self.trial.trial, event, **values)))

@@ -139,19 +139,6 @@ def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> T
     return settings
 
 
-def recorded_settings(value: object, file: Path) -> TrialSettings:
-    """Return settings as `dataclasses.asdict` gave them to a record.
-
-    Raises:
-        BundleError: They are none.
-    """
-    reader = Reader(str(file))
-    settings: TrialSettings | None = reader.section(TrialSettings, value)
-    if settings is None or reader.problems:
-        raise BundleError(*reader.problems)
-    return settings
-
-
 def _checked(
     settings: TrialSettings, value: Any, reader: Reader, contract: HostedContract
 ) -> TrialSettings:

@@ -7,11 +7,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Queue
 
 from policy_core.errors import RefusedError
-from policy_inference.trial.journal import TrialEvent, append_event, show_presence
-from policy_inference.trial.record import VersionTrial, begin_run
+from policy_inference.trial.record import (
+    TrialEvent,
+    VersionTrial,
+    begin_run,
+    show_presence,
+)
 
 _BEGUN_WITHIN_S = 0.5
 """A request that waits longer would keep an e-stop waiting."""
@@ -32,8 +36,7 @@ class TrialWriter:
 
     def __init__(self) -> None:
         """Start the thread, which waits for events."""
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._waiting, self._counting = 0, threading.Lock()
+        self._jobs: Queue[Callable[[], None] | None] = Queue()
         self._closed = threading.Event()
         self._presence: int | None = None
         self.problem = ""
@@ -43,7 +46,7 @@ class TrialWriter:
     @property
     def is_idle(self) -> bool:
         """Whether all events are on the disk."""
-        return self._waiting == 0
+        return self._jobs.unfinished_tasks == 0
 
     @property
     def left_behind(self) -> bool:
@@ -52,7 +55,7 @@ class TrialWriter:
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:
         """Have an event written; never blocks."""
-        self._put(lambda: append_event(trial.file, trial.number, event, **values))
+        self._jobs.put(lambda: trial.append(event, **values))
 
     def begin_run(self, trial: VersionTrial) -> None:
         """Record that RUN begins, and wait until that is on the disk.
@@ -71,7 +74,7 @@ class TrialWriter:
                 found.append(error)
             done.set()
 
-        self._put(write)
+        self._jobs.put(write)
         if done.wait(_BEGUN_WITHIN_S) and not found:
             return
         if not done.is_set():
@@ -91,18 +94,12 @@ class TrialWriter:
             os.close(self._presence)
             self._presence = None
 
-    def _put(self, write: Callable[[], None]) -> None:
-        with self._counting:
-            self._waiting += 1
-        self._jobs.put(write)
-
     def _serve(self) -> None:
         while (write := self._jobs.get()) is not None:
             while not self._succeeds(write):
                 if self._closed.wait(_AGAIN_AFTER_S):
                     return
-            with self._counting:
-                self._waiting -= 1
+            self._jobs.task_done()
 
     def _succeeds(self, write: Callable[[], None]) -> bool:
         try:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node runs a version on trial, stops it at a gate, and goes back to the version before."""
 
-import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,14 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import CURRENT, TRIALS_FILE
 from policy_core.interfaces import Mode
-from policy_inference.trial.journal import TrialEvent, append_event
-from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
+from policy_inference.trial.record import (
+    TrialEvent,
+    TrialState,
+    VersionTrial,
+    newest_trial,
+    put_on_record,
+    show_presence,
+)
 from policy_inference.trial.settings import settings_of_trial
 from testkit.wording import check_wording
 
@@ -40,14 +46,11 @@ def put_on_trial(two_versions: Path) -> Begin:
         bundle = load_bundle(two_versions / NEWER)
         settings = settings_of_trial(text.encode(), Path("trial.yaml"), bundle.contract)
         (two_versions / TRIALS_FILE).touch()
-        last = newest_trial(two_versions)
-        append_event(
-            two_versions / TRIALS_FILE,
-            last.number + 1 if last else 1,
-            TrialEvent.BEGUN,
+        put_on_record(
+            two_versions,
+            settings,
             version=NEWER,
             version_before=OLDER,
-            settings=dataclasses.asdict(settings),
             bundle_sha256=bundle.sha256,
             trial_sha256="0" * 64,
         )
@@ -148,11 +151,11 @@ def test_run_that_is_refused_leaves_no_open_run(on_trial: Robot, two_versions: P
 
 
 def test_another_process_that_runs_the_trial_is_named(on_trial: Robot, two_versions: Path) -> None:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    start = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
-    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.RUN_BEGAN, runner=f"{boot} 1 {start}")
+    presence = show_presence(two_versions / TRIALS_FILE, "other 1")
+    trial_on_record(two_versions).append(TrialEvent.RUN_BEGAN, runner="other 1")
     on_trial.stands()
     on_trial.refusal("run")
+    os.close(presence)
 
 
 def test_gate_that_breaks_ends_in_the_safe_state_and_the_version_before_runs_after_a_reset(
@@ -206,7 +209,7 @@ def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     assert 2.4 < trial.run_time_s < 2.7
     partner.refusal("run")
     assert partner.ask("stand").success
-    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.KEPT)
+    trial_on_record(two_versions).append(TrialEvent.KEPT)
     partner.until(lambda: partner.tick().mode == Mode.READY, "READY")
     partner.request("run")
     assert events_on_record(two_versions) == ["begun", "run_began", "run_ended", "passed", "kept"]
@@ -216,7 +219,7 @@ def test_trial_that_was_ended_meanwhile_is_replaced_before_the_next_motion(
     on_trial: Robot, two_versions: Path
 ) -> None:
     on_trial.tick()
-    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.ENDED, reason="ended on request")
+    trial_on_record(two_versions).append(TrialEvent.ENDED, reason="ended on request")
     on_trial.refusal("stand")
     falls_back(on_trial)
     on_trial.runs()
@@ -226,7 +229,7 @@ def test_robot_that_runs_may_stand_although_its_trial_was_ended_meanwhile(
     on_trial: Robot, two_versions: Path
 ) -> None:
     on_trial.runs()
-    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.ENDED, reason="rolled back on request")
+    trial_on_record(two_versions).append(TrialEvent.ENDED, reason="rolled back on request")
     on_trial.request("stand")
     on_trial.until(lambda: on_trial.tick().mode == Mode.READY, "READY")
     on_trial.refusal("run")
@@ -237,7 +240,7 @@ def test_run_that_was_cut_has_failed_when_the_node_configures(
     activate: Activate, partner: Robot, two_versions: Path, put_on_trial: Begin
 ) -> None:
     put_on_trial(TRIAL)
-    append_event(two_versions / TRIALS_FILE, 1, TrialEvent.RUN_BEGAN, runner="another-boot 1 1")
+    trial_on_record(two_versions).append(TrialEvent.RUN_BEGAN, runner="another-boot 1 1")
     activate(bundle="two_joints", use_sim_time=True)
     partner.is_met()
     status = partner.newest()

@@ -18,11 +18,12 @@ from hypothesis import given
 from policy_core.bundle.store import ROOT_VARIABLE, TRIALS_FILE
 from policy_core.errors import PolicyError, RefusedError, printable
 from policy_inference.testing.fuzzing import bounded, changed_bytes
-from policy_inference.trial.journal import TrialEvent, append_event
 from policy_inference.trial.record import (
     CUT,
+    TrialEvent,
     TrialState,
     VersionTrial,
+    append_event,
     bad_trial,
     begin_run,
     newest_trial,
@@ -100,7 +101,7 @@ def test_clock_that_is_wrong_decides_nothing(journal: Path) -> None:
     future, past = "2106-01-01T00:00:00Z", "1970-01-01T00:00:00Z"
     append_event(journal, 1, TrialEvent.PASSED, counts={"run_time_s": 60.0}, time=future)
     append_event(journal, 1, TrialEvent.KEPT, time=past)
-    assert (newest_of(journal).state, newest_of(journal).changed_time) == (
+    assert (newest_of(journal).state, newest_of(journal).time) == (
         TrialState.KEPT,
         past,
     )
@@ -232,9 +233,8 @@ def test_run_of_a_process_is_seen_until_it_is_killed(
 
 
 def test_run_from_before_the_last_boot_was_cut(journal: Path) -> None:
-    stat = Path(f"/proc/{os.getpid()}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
-    others = ("a b c", f"x {'9' * 5000} 1", "x ٣ 1", "\ud800 1 1")
-    for runner in (f"another-boot {os.getpid()} {stat}", f"x {os.getpid()}", "", *others):
+    others = ("a b c", f"x {'9' * 5000} 1", "\ud800 1 1", "")
+    for runner in (f"another-boot {os.getpid()} 12345", f"x {os.getpid()}", *others):
         append_event(journal, 1, TrialEvent.RUN_BEGAN, runner=runner)
         wanted = TrialState.FAILED if runner else TrialState.OPEN
         assert newest_of(journal).state is wanted

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a running trial has on record, tick by tick."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from policy_core.bundle.store import TRIALS_FILE
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode
 from policy_core.latency import LatencyWindow
-from policy_inference.trial.journal import TrialEvent, append_event
-from policy_inference.trial.record import newest_trial
+from policy_inference.trial.record import put_on_record
 from policy_inference.trial.running import RunningTrial
 from policy_inference.trial.settings import TrialSettings
 from testkit.kernel.robots import Robot
@@ -25,19 +23,14 @@ def test_run_is_on_record_from_before_it_is_granted_until_a_tick_has_seen_its_en
 ) -> None:
     file = tmp_path / TRIALS_FILE
     file.touch()
-    settings = dataclasses.asdict(TrialSettings(run_time_s=60.0))
-    append_event(
-        file,
-        1,
-        TrialEvent.BEGUN,
+    trial = put_on_record(
+        tmp_path,
+        TrialSettings(run_time_s=60.0),
         version="1.1.0",
         version_before="1.0.0",
-        settings=settings,
         bundle_sha256="a" * 64,
         trial_sha256="b" * 64,
     )
-    trial = newest_trial(tmp_path)
-    assert trial is not None
     robot = Robot().stand()
     tick = robot.controller.latest_tick
     running = RunningTrial(

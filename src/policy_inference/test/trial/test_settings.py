@@ -12,9 +12,9 @@ import yaml
 
 from policy_core.errors import BundleError
 from policy_core.guard.limits import StricterLimits
+from policy_inference.trial.record import TrialEvent, new_line, parse_line
 from policy_inference.trial.settings import (
     TrialSettings,
-    recorded_settings,
     settings_of_trial,
     trial_schema,
 )
@@ -96,7 +96,8 @@ def test_range_of_commands_needs_a_policy_that_takes_them() -> None:
 
 def test_record_keeps_all_settings() -> None:
     found = trial_settings(WHOLE)
-    assert recorded_settings(json.loads(json.dumps(dataclasses.asdict(found))), FILE) == found
+    line = new_line(1, TrialEvent.BEGUN, settings=dataclasses.asdict(found))
+    assert parse_line(json.loads(json.dumps(line)), FILE).settings == found
 
 
 def test_of_each_limit_the_tighter_one_holds() -> None:

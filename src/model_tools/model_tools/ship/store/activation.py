@@ -46,8 +46,7 @@ from policy_core.bundle.statements import revoked_versions
 from policy_core.bundle.store import CURRENT, current_version, versions_of
 from policy_core.errors import BundleError
 from policy_core.safe_files import read_at_most
-from policy_inference.trial.journal import TrialEvent, append_event
-from policy_inference.trial.record import TrialState, bad_trial, newest_trial
+from policy_inference.trial.record import TrialEvent, TrialState, bad_trial, newest_trial
 
 _log = logging.getLogger("model_tools")
 FILE = "activations"
@@ -235,11 +234,7 @@ def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Pat
         folder = version_folder(model, trial.version)
         check_version(folder, trusted)
         refuse_revoked(model, trial.version)
-        move_on(
-            model,
-            trial.version,
-            lambda: append_event(trial.file, trial.number, TrialEvent.KEPT),
-        )
+        move_on(model, trial.version, lambda: trial.append(TrialEvent.KEPT))
     return folder
 
 

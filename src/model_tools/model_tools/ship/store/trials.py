@@ -8,7 +8,6 @@ trial, so that whatever happens, the way back is what is there.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import pwd
@@ -27,12 +26,13 @@ from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.store import TRIALS_FILE, current_version
 from policy_core.safe_files import open_regular
-from policy_inference.trial.journal import TrialEvent, append_event
 from policy_inference.trial.record import (
+    TrialEvent,
     TrialState,
     VersionTrial,
     bad_trial,
     newest_trial,
+    put_on_record,
     require_room,
     trials_of,
 )
@@ -100,20 +100,14 @@ def begin_trial(
         require_good(model, version, again=again)
         end_trial(model, f"a trial of {version} began")
         _make_record(model, owner)
-        number = max((trial.number for trial in trials_of(model)), default=0) + 1
-        append_event(
-            model / TRIALS_FILE,
-            number,
-            TrialEvent.BEGUN,
+        return put_on_record(
+            model,
+            settings,
             version=version,
             version_before=current,
             bundle_sha256=bundle.sha256,
             trial_sha256=hashlib.sha256(content).hexdigest(),
-            settings=dataclasses.asdict(settings),
         )
-    begun = newest_trial(model)
-    assert begun is not None
-    return begun
 
 
 def require_accepted(
@@ -147,7 +141,7 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
             f"{bad}: expected a version that did not fail its trial, found: {bad.reason}; "
             "--again allows it again (in a roll-out: -e policy_again=true)"
         )
-    append_event(bad.file, bad.number, TrialEvent.ALLOWED, reason="asked for with --again")
+    bad.append(TrialEvent.ALLOWED, reason="asked for with --again")
 
 
 def end_trial(model: Path, reason: str, then: str = "") -> None:
@@ -164,7 +158,7 @@ def end_trial(model: Path, reason: str, then: str = "") -> None:
         return
     is_left = newest.state is TrialState.KEPT and then not in ("", newest.version)
     if newest.nodes_take_it or is_left:
-        append_event(newest.file, newest.number, TrialEvent.ENDED, reason=reason)
+        newest.append(TrialEvent.ENDED, reason=reason)
 
 
 def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> VersionTrial:
@@ -221,7 +215,7 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
         "bundle_sha256": trial.bundle_sha256,
         "trial_sha256": trial.trial_sha256,
         "begun_time": trial.begun_time,
-        "changed_time": trial.changed_time,
+        "changed_time": trial.time,
     }
 
 

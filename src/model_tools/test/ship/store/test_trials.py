@@ -14,8 +14,7 @@ import pytest
 
 from policy_core.bundle.store import TRIALS_FILE
 from policy_inference.testing.disks import fill_up, small_disk
-from policy_inference.trial.journal import TrialEvent, append_event
-from policy_inference.trial.record import TrialState, VersionTrial, newest_trial
+from policy_inference.trial.record import TrialEvent, TrialState, VersionTrial, newest_trial
 from testkit.wording import check_wording
 
 from ..conftest import MakeVersion
@@ -46,7 +45,7 @@ def latest_trial(root: Path) -> VersionTrial:
 
 
 def append_to_trial(root: Path, event: TrialEvent, **values: Any) -> None:
-    append_event(root / NAME / TRIALS_FILE, latest_trial(root).number, event, **values)
+    latest_trial(root).append(event, **values)
 
 
 def gate_fails(root: Path) -> None:
@@ -210,7 +209,7 @@ def test_activation_or_trial_of_another_version_ends_the_trial(
 ) -> None:
     assert tool("install", make_version("1.4.0"), "--trial", trial, "--root", root_on_trial) == 0
     newest = latest_trial(root_on_trial)
-    assert (newest.version, newest.number, newest.version_before) == ("1.4.0", 2, "1.2.0")
+    assert (newest.version, newest.trial, newest.version_before) == ("1.4.0", 2, "1.2.0")
     assert tool("activate", NAME, "1.1.0", "--root", root_on_trial) == 0
     assert in_use(root_on_trial)[0] == "1.1.0"
     found = trial_state(root_on_trial, capsys)
