@@ -28,14 +28,15 @@ from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import parse_contract
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode, Tensor
-from policy_core.members.chunk.controller import camera_input, chunk_controller, worker_of
+from policy_core.members.chunk.controller import camera_input, chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.observation_sync import ObservationSync
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.members.chunk.worker import Request, ThreadWorker
+from policy_core.members.chunk.worker import Request
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import frame_of
 from policy_core.observation.state import StateVector
+from policy_inference.kinds.chunk_worker import ThreadWorker, worker_of
 
 _PERIOD_NS, _PERIOD_S = 33_333_333, 1 / 30
 _SIZE, _STEPS, _INFERENCE_S, _FAST_S = 100, 50, 0.3, 0.02

@@ -8,6 +8,7 @@ The baseline is ONNX Runtime alone, called on bound buffers with the options of 
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -21,9 +22,9 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode, ShadowMode
 from policy_inference.backends.registry import open_backend
 from policy_inference.flight.ring import Ring
-from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
-from policy_inference.kinds.opening import OpenRequest
-from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind
+from policy_inference.kinds.joint import JointKind
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.policy_set import SetKind
 from policy_inference.shadow.shadow_process import ShadowProcess
 
 _PERIOD_S, _RING_TICKS = 0.02, 1150
@@ -58,7 +59,7 @@ class WholeTick:
         contract = bundle.contract
         self._now_ns, self._period_ns = 0, contract.period_ns
         opened = self._opened(bundle)
-        self._requests = opened.requests if isinstance(opened, OpenedPolicySet) else None
+        self._requests = opened.switching.requests if opened.switching else None
         self._controller = opened.controller
         self._models = opened.models
         self._ring = (
@@ -83,7 +84,7 @@ class WholeTick:
         self._command = np.zeros((6, len(names)))
         self._stand_up()
 
-    def _opened(self, bundle: JointBundle | SetBundle) -> OpenedJointPolicy | OpenedPolicySet:
+    def _opened(self, bundle: JointBundle | SetBundle) -> OpenedPolicy[Any]:
         limits = limits_in_force(bundle.contract, StricterLimits())
         if isinstance(bundle, SetBundle):
             return SetKind().open(_REQUEST, {}, bundle, limits, self._clock)

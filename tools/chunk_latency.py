@@ -25,11 +25,12 @@ from policy_core.bundle.load import load_bundle
 from policy_core.errors import NoTargetError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend
-from policy_core.members.chunk.controller import camera_input, chunk_controller, worker_of
+from policy_core.members.chunk.controller import camera_input, chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkMode, ChunkSettings
 from policy_core.observation.images import Frame
 from policy_inference.backends.registry import open_models
+from policy_inference.kinds.chunk_worker import worker_of
 from robot_sim.arm_expert import EPISODE_NS, ReachJudge
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import ArmWorld, arm_command

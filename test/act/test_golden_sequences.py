@@ -17,12 +17,13 @@ import pytest
 from policy_core.bundle.bundle import ChunkBundle
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend
-from policy_core.members.chunk.controller import ChunkRuntime, chunk_controller, worker_of
+from policy_core.members.chunk.controller import ChunkRuntime, chunk_controller
 from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation, Inference
 from policy_core.members.chunk.normalise import Units
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.observation.images import Image, frame_of
 from policy_inference.backends.registry import open_models
+from policy_inference.kinds.chunk_worker import worker_of
 
 pytestmark = pytest.mark.real_data
 PERIOD_NS = 33_333_333

@@ -152,7 +152,7 @@ class ShadowedReach:
         for entry in controller.inputs.values():
             entry.accept(now_ns, now_ns, now_ns)
         if self._is_in(Mode.READY, Mode.RUN):
-            for name, buffer in self._policy.runtime.frames.items():
+            for name, buffer in self._policy.chunks[0].frames.items():
                 buffer.add(raw_frame(self._world.render(name)), now_ns)
         targets = controller.tick(now_ns, now_ns + self._period_ns)
         answers = self._shadowed()
@@ -168,14 +168,14 @@ class ShadowedReach:
 
     def _shadowed(self) -> tuple[ShadowAnswer, ...]:
         """Ask the shadow about this tick; return the answers that have come."""
-        controller, runtime = self._policy.controller, self._policy.runtime
+        controller, policy = self._policy.controller, self._policy.chunks[0].policy
         if controller.latest_tick.mode is not Mode.RUN:
             return ()
-        arrived = [*runtime.chunks]
-        runtime.chunks.clear()
+        arrived = [*policy.chunks]
+        policy.chunks.clear()
         self.chunks += arrived
         seen = tuple(map(ShadowObservation.of, arrived))
-        run, policy = controller.latest_tick, runtime.policy
+        run = controller.latest_tick
         self._process.give(
             self._ring.end,
             controller.state.flat,

@@ -18,6 +18,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.sets.policy import SetReport
 from policy_inference.backends.registry import open_backend, open_models
 from policy_inference.kinds.policy_set import SetKind
 from robot_sim.arm_carrier import ArmCarrier
@@ -61,6 +62,11 @@ class Carrier:
         self._reach: ReachJudge | None = None
         self.reached = list[bool]()
         self._cubes = [*SEEDS]
+
+    @property
+    def report(self) -> SetReport:
+        assert self.policy.switching is not None
+        return self.policy.switching.report
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
         self._now_ns = now_ns = sensors.time_ns
@@ -149,7 +155,7 @@ def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(arm_on_legs: Carri
     together = measure(trace, effort_limit_nm=world.effort_limit_nm)
     alone = walked_alone()
     assert robot.controller.mode is Mode.RUN
-    assert robot.policy.switching.switches == 0
+    assert robot.report.switches == 0
     assert together.falls == alone.falls == 0
     assert together.mean_velocity_error_mps < alone.mean_velocity_error_mps + 0.05
     assert together.mean_turn_error_radps < alone.mean_turn_error_radps + 0.05
@@ -163,8 +169,7 @@ def test_cameras_that_stop_leave_the_arm_to_the_fallback_and_the_robot_walks_on(
     walk(world, robot, COMMANDS, duration_s=7.0, until=None)
     robot.blind = True
     walk(world, robot, [(0.0, (0.5, 0.0, 0.0))], duration_s=5.0, until=None)
-    report = robot.policy.switching
-    assert (report.state, report.fallbacks) == ("walk", 1)
+    assert (robot.report.state, robot.report.fallbacks) == ("walk", 1)
     assert robot.controller.mode is Mode.RUN
     assert not world.fallen
     np.testing.assert_allclose(

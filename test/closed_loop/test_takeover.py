@@ -17,12 +17,13 @@ from policy_core.bundle.load import bundle_folder, load_bundle
 from policy_core.bundle.state_fields import LEADER_POS
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
-from policy_core.members.chunk.controller import chunk_controller, worker_of
+from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.takeover import Driver
 from policy_core.observation.joint_order import JointOrder
 from policy_inference.backends.registry import open_models
+from policy_inference.kinds.chunk_worker import worker_of
 from robot_sim.arm_world import ArmWorld
 
 _log = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ class Corrected:
         self.world = ArmWorld(seed=1)
         self.runtime = chunk_controller(self.bundle, worker, limits, self.clock, settings)
         self.controller = self.runtime.controller
-        assert self.runtime.takeover is not None
-        self.takeover = self.runtime.takeover
+        assert self.runtime.requests.person is not None
+        self.takeover = self.runtime.requests.person
         self._names = contract.joints.on_robot()
         self._order = JointOrder(self._names)
         self.leader: F64 = contract.stand.position.copy()
@@ -118,7 +119,7 @@ def test_two_hundred_handovers_of_the_policy_that_ships_are_without_a_jump(
             taken_arm.command + random.uniform(-0.3, 0.3, len(low)), low, high
         )
         taken_arm.tick()
-        taken_arm.runtime.take_over()
+        taken_arm.runtime.requests.take_over()
         taken_arm.go_on(REST_TICKS + 2)
         if taken_arm.takeover.driver is Driver.HANDOVER:
             waits += 1
@@ -130,7 +131,7 @@ def test_two_hundred_handovers_of_the_policy_that_ships_are_without_a_jump(
         for _ in range(8):
             taken_arm.leader = taken_arm.leader + np.clip(goal - taken_arm.leader, -0.2, 0.2)
             taken_arm.tick()
-        taken_arm.runtime.hand_back()
+        taken_arm.runtime.requests.hand_back()
         taken_arm.go_on(14)
         assert taken_arm.takeover.driver is Driver.POLICY, taken_arm.controller.snapshot().reason
     allowed = float(contract.joints.velocity_limit.max()) / contract.rate_hz

@@ -167,8 +167,8 @@ class ChunkArm:
             "reset": controller.reset,
             "estop": lambda: controller.estop("pressed"),
             "driver": lambda: controller.driver_stopped("the driver damps"),
-            "crouch": arm.runtime.take_over,
-            "walk": arm.runtime.hand_back,
+            "crouch": arm.runtime.requests.take_over,
+            "walk": arm.runtime.requests.hand_back,
         }
         if kind == "ask":
             said = asked(requests[value])

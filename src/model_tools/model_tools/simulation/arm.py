@@ -15,11 +15,12 @@ from policy_core.bundle.bundle import ChunkBundle
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, U8, Backend, JointTargets, Mode
-from policy_core.members.chunk.controller import chunk_controller, worker_of
+from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.observation.images import Frame
 from policy_core.observation.joint_order import JointOrder
+from policy_inference.kinds.chunk_worker import worker_of
 from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Result
 from robot_sim.arm_expert import ReachJudge
 from robot_sim.arm_model import POLICY_CAMERAS

@@ -43,6 +43,7 @@ class ChunkMember(MemberPolicy):
     passes in that time. It fails where that takes longer than its contract allows.
 
     Attributes:
+        contract: Of the policy.
         runner: What it runs on.
         policy: Itself.
         frames: By camera: where new frames go.
@@ -75,7 +76,8 @@ class ChunkMember(MemberPolicy):
             clock: That of the ticks.
         """
         super().__init__(name, member, targets)
-        contract, self.runner, self._clock = bundle.contract, runner, clock
+        contract = self.contract = bundle.contract
+        self.runner, self._clock = runner, clock
         own = StateVector(state_sizes(contract))
         self._sensed = SensedCopy(state, own, member.places)
         self.policy, self.frames = chunk_policy_of(

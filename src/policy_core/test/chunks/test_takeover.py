@@ -50,8 +50,8 @@ class LedArm(Arm):
 
     @property
     def takeover(self) -> PersonTakeover:
-        assert self.runtime.takeover is not None
-        return self.runtime.takeover
+        assert self.runtime.requests.person is not None
+        return self.runtime.requests.person
 
     def sense(self, silent: Any = ()) -> None:
         super().sense(silent)
@@ -69,7 +69,7 @@ class LedArm(Arm):
         """Let a person drive, whose leader is where the arm is, or elsewhere."""
         self.leader = self.tick() if at is None else at
         self.tick()
-        self.runtime.take_over()
+        self.runtime.requests.take_over()
         self.follow(REST_TICKS + BLEND_TICKS + 1)
         assert self.takeover.driver is Driver.PERSON
         return self
@@ -94,7 +94,7 @@ class TestTakingOver:
     def test_the_arm_rests_until_the_leader_matches(self, arm_led: LedArm) -> None:
         arm_led.leader = np.array([0.3, 0.3, 0.8])
         before = arm_led.tick()
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
 
         np.testing.assert_array_equal(arm_led.follow(20), np.tile(before, (20, 1)))
         assert arm_led.is_in(Mode.RUN)
@@ -110,7 +110,7 @@ class TestTakingOver:
         before = arm_led.tick()
         arm_led.leader = before + TOLERANCE - 0.01
         arm_led.tick()
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
 
         np.testing.assert_array_equal(arm_led.follow(REST_TICKS), np.tile(before, (REST_TICKS, 1)))
         found = arm_led.follow(BLEND_TICKS + 3)
@@ -145,7 +145,7 @@ class TestTakingOver:
         arm.follow(5)
         arm.leader, arm.follows = np.full(3, 1.0), False
         arm.tick()
-        arm.runtime.take_over()
+        arm.runtime.requests.take_over()
 
         for pushed in np.linspace(0.0, 0.5, 40):
             arm.joint_pos = np.full(3, pushed)
@@ -163,7 +163,7 @@ class TestTakingOver:
         while arm_led.is_in(Mode.RUN):
             arm_led.tick()
         assert arm_led.is_in(Mode.HOLD)
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
 
         arm_led.tick()
         assert arm_led.is_in(Mode.RUN)
@@ -179,7 +179,7 @@ class TestHandingBack:
         arm.follow(3)
         arm.is_taken()
         runs = arm.transformer.runs
-        arm.runtime.hand_back()
+        arm.runtime.requests.hand_back()
         arm.tick()
 
         assert arm.transformer.runs == runs + 1
@@ -189,7 +189,7 @@ class TestHandingBack:
         arm_led.is_taken()
         arm_led.leader = np.full(3, 0.7)
         before = arm_led.follow(10)[-1]
-        arm_led.runtime.hand_back()
+        arm_led.runtime.requests.hand_back()
 
         found = arm_led.follow(BLEND_TICKS + 5)
         assert arm_led.takeover.driver is Driver.POLICY
@@ -204,7 +204,7 @@ class TestHandingBack:
         arm.run()
         arm.follow(10)
         before = arm.is_taken().tick()
-        arm.runtime.hand_back()
+        arm.runtime.requests.hand_back()
 
         np.testing.assert_array_equal(arm.follow(3), np.tile(before, (3, 1)))
         check_wording(arm.reason)
@@ -213,9 +213,9 @@ class TestHandingBack:
 
     def test_a_person_may_take_over_again_during_the_way_back(self, arm_led: LedArm) -> None:
         before = arm_led.is_taken().tick()
-        arm_led.runtime.hand_back()
+        arm_led.runtime.requests.hand_back()
         arm_led.tick()
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
 
         found = arm_led.follow(REST_TICKS + BLEND_TICKS)
         assert arm_led.takeover.person_drives
@@ -242,7 +242,7 @@ def test_two_hundred_handovers_are_without_a_jump() -> None:
         arm.leader = np.clip(found[-1] + random.uniform(-0.3, 0.3, 3), -2.0, 2.0)
         beyond = bool(np.abs(arm.leader - found[-1]).max() > TOLERANCE)
         arm.tick()
-        arm.runtime.take_over()
+        arm.runtime.requests.take_over()
         before = arm.tick()
         if np.abs(arm.leader - before).max() > TOLERANCE:
             assert arm.takeover.driver is Driver.HANDOVER or not beyond
@@ -254,7 +254,7 @@ def test_two_hundred_handovers_are_without_a_jump() -> None:
         found = arm.follow(12)
         largest = max(largest, largest_steps(found, before).max())
         before = found[-1]
-        arm.runtime.hand_back()
+        arm.runtime.requests.hand_back()
         found = arm.follow(BLEND_TICKS + 3)
         largest = max(largest, largest_steps(found, before).max())
         before = found[-1]
@@ -272,7 +272,7 @@ class TestLeaderThatDropsOut:
         else:
             arm_led.leader = before + 1.0
             arm_led.tick()
-            arm_led.runtime.take_over()
+            arm_led.runtime.requests.take_over()
         arm_led.leader = None
         arm_led.controller.inputs[LEADER.name].reject("expected finite numbers, found NaN")
 
@@ -318,7 +318,7 @@ class TestLeaderThatDropsOut:
     def test_one_that_drops_out_of_the_handover_has_to_rest_again(self, arm_led: LedArm) -> None:
         before = arm_led.leader = arm_led.tick()
         arm_led.tick()
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
         arm_led.follow(REST_TICKS - 1)
         arm_led.leader = None
         arm_led.follow(TIMEOUT_TICKS + 1)
@@ -334,7 +334,7 @@ class TestLeaderThatDropsOut:
         arm_led.leader = None
         arm_led.follow(TIMEOUT_TICKS + 2)
         assert arm_led.is_in(Mode.HOLD)
-        arm_led.runtime.hand_back()
+        arm_led.runtime.requests.hand_back()
         arm_led.follow(BLEND_TICKS)
 
         assert arm_led.is_in(Mode.RUN)
@@ -489,26 +489,26 @@ class TestLeaderGuide:
 
 def test_what_cannot_be_granted_is_refused(arm_led: LedArm) -> None:
     with refusal(RefusedError):  # no leader
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
     with refusal(RefusedError):  # the policy drives
-        arm_led.runtime.hand_back()
+        arm_led.runtime.requests.hand_back()
     before = arm_led.tick()
     arm_led.leader = np.rad2deg(before)
     arm_led.tick()
     with refusal(RefusedError):  # degrees
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
     assert arm_led.takeover.driver is Driver.POLICY
     arm_led.is_taken(before)
     with refusal(RefusedError):  # a person drives
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
     assert arm_led.takeover.person_drives
     arm_led.now_ns += 2 * PERIOD_NS + 1 * MS
-    arm_led.runtime.hand_back()
+    arm_led.runtime.requests.hand_back()
     with refusal(RefusedError):  # the leader is silent by the clock of ticks
-        arm_led.runtime.take_over()
+        arm_led.runtime.requests.take_over()
     arm_led.controller.damp()
-    for ask in (arm_led.runtime.take_over, arm_led.runtime.hand_back):
+    for ask in (arm_led.runtime.requests.take_over, arm_led.runtime.requests.hand_back):
         with refusal(RefusedError):
             ask()
     with refusal(RefusedError):  # no settings for a person
-        Arm().runtime.take_over()
+        Arm().runtime.requests.take_over()

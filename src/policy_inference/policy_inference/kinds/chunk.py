@@ -7,8 +7,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +20,15 @@ from policy_core.bundle.contract import Artifact
 from policy_core.bundle.state_fields import LEADER
 from policy_core.errors import BundleError, PolicyError, Problem
 from policy_core.guard.limits import Limits
-from policy_core.interfaces import Backend, Mode, Tensor
+from policy_core.interfaces import Backend, Tensor
 from policy_core.members.chunk.controller import (
-    ChunkRuntime,
     camera_input,
     chunk_controller,
     state_sizes,
-    worker_of,
 )
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.observation_sync import FrameBuffer, Snapshot
+from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import (
     ChunkSettings,
     check_settings,
@@ -52,9 +52,12 @@ from policy_inference.comparison.chunks import (
 from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.flight.description import settings_of
 from policy_inference.flight.worker_tap import WorkerTap
+from policy_inference.kinds.chunk_worker import worker_of
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+
+if TYPE_CHECKING:  # one that is alone needs no set
+    from policy_core.sets.chunk_member import ChunkMember
 
 FEWEST_ROWS = 2
 ENDED_WORKER = "the thread of inference has ended; configure the node again"
@@ -89,66 +92,62 @@ class OpenedInference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
-    """A chunk policy that can run.
+class OpenedChunks:
+    """A chunk policy that can run, alone or as a member of a set.
 
     Attributes:
-        runtime: The controller's parts.
+        name: Of the member.
+        contract: Of the policy.
+        inference: What computes its chunks.
+        policy: What executes them.
+        frames: By camera: where new frames go.
         settings: How chunks are executed.
-        inference_s: How long a chunk takes here, from images to targets, measured.
-        denoising_steps: Of a chunk; 0 where one run of the graph answers it.
+        member: Its place in a set; None where it is alone.
     """
 
-    runtime: ChunkRuntime
-    settings: ChunkSettings = field(default_factory=ChunkSettings)
-    inference_s: float = 0.0
-    denoising_steps: int = 0
+    name: str
+    contract: ChunkContract
+    inference: OpenedInference
+    policy: ChunkPolicy
+    frames: Mapping[str, FrameBuffer]
+    settings: ChunkSettings
+    member: ChunkMember | None = None
 
     @property
-    def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:
-        """By camera: where new frames go."""
-        return {camera: (buffer,) for camera, buffer in self.runtime.frames.items()}
+    def worker(self) -> WorkerTap:
+        """What computes the chunks."""
+        return self.inference.worker
+
+    @property
+    def images(self) -> Sequence[str]:
+        """Inputs of the controller that are images."""
+        return [camera_input(camera) for camera in self.frames]
 
     @property
     def problem(self) -> str:
-        """Why no run can succeed any more; empty where one can."""
-        if not self.runtime.worker.alive:
-            return ENDED_WORKER
-        return super(OpenedChunkPolicy, self).problem
+        """Why no chunk can be computed any more; empty where one can."""
+        return "" if self.worker.alive else ENDED_WORKER
 
     @property
-    def left_behind(self) -> bool:
-        """Whether a run hangs in a graph, so that its thread cannot be ended; after `close`."""
-        return self.runtime.worker.busy
+    def held(self) -> str:
+        """Why its joints are held while others go on; empty where they are not."""
+        return "" if self.member is None else self.member.held
 
-    def input_problem(self, name: str) -> str:
-        """Return how far the leader is from the arm, while a person waits for that."""
-        takeover = self.runtime.takeover
-        if name != LEADER.name or takeover is None:
-            return ""
-        return takeover.awaits_leader if self.controller.mode in (Mode.RUN, Mode.HOLD) else ""
-
-    @property
-    def recorded_inputs(self) -> Sequence[str]:
-        """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
-        images = {camera_input(name) for name in self.runtime.frames}
-        return [name for name in self.controller.inputs if name not in images]
-
-    def recorded_settings(self) -> dict[str, str]:
-        """Return the settings of the chunks as well."""
-        return settings_of(self.limits, self.backend, chunks=self.settings)
-
-    def observed(self) -> DistributionWatch | None:
-        """Return what compares the state that the policy is given with its training."""
-        contract = self.bundle.contract
-        observing = self.models[f"graphs.{contract.observing_graph}"]
-        return DistributionWatch(watched_state(contract, observing.inputs))
-
-    def close(self) -> None:
-        """End the worker, then close the graphs; those in which a run hangs stay open."""
-        self.runtime.close()
-        if not self.runtime.worker.busy:
-            OpenedPolicy.close(self)
+    def __str__(self) -> str:
+        """Return how chunks are executed, and how long one takes."""
+        contract, settings, inference = self.contract, self.settings, self.inference
+        steps = settings.steps or contract.chunk.steps
+        denoising = contract.denoising
+        of_steps = (
+            f" in {inference.denoising_steps} denoising steps (contract: {denoising.steps})"
+            if denoising
+            else ""
+        )
+        return (
+            f"{settings.mode}: {steps} of {contract.chunk.size} steps of a chunk, "
+            f"{steps / contract.rate_hz:.2f} s; a chunk takes {inference.takes_s * 1e3:.1f} ms"
+            + of_steps
+        )
 
 
 class ChunkKind:
@@ -186,7 +185,7 @@ class ChunkKind:
         bundle: ChunkBundle,
         limits: Limits,
         clock: Callable[[], int],
-    ) -> OpenedChunkPolicy:
+    ) -> OpenedPolicy[ChunkBundle]:
         """Open the graphs of a bundle that was loaded.
 
         Raises:
@@ -204,18 +203,36 @@ class ChunkKind:
                 expected_s=inference.expected_s,
             )
             opened.pop_all()
-        return OpenedChunkPolicy(
+        contract = bundle.contract
+        observing = inference.models[f"graphs.{contract.observing_graph}"]
+        return OpenedPolicy(
             request=request,
             bundle=bundle,
             limits=limits,
             models=inference.models,
             controller=runtime.controller,
             tap=inference.worker,
-            runtime=runtime,
-            settings=self._settings,
-            inference_s=inference.takes_s,
-            denoising_steps=inference.denoising_steps,
+            watch=DistributionWatch(watched_state(contract, observing.inputs)),
+            chunks=[
+                OpenedChunks(
+                    name=contract.name,
+                    contract=contract,
+                    inference=inference,
+                    policy=runtime.policy,
+                    frames=runtime.frames,
+                    settings=self._settings,
+                )
+            ],
+            takeover=runtime.requests,
         )
+
+    def open_proven(
+        self, request: OpenRequest, bundle: ChunkBundle, limits: Limits, clock: Callable[[], int]
+    ) -> OpenedPolicy[ChunkBundle]:
+        """Open a bundle beside a policy that runs; see `PolicyKind.open_proven`."""
+        from policy_inference.kinds.parity import open_with_parity
+
+        return open_with_parity(self, request, bundle, limits, clock)
 
     def open_inference(
         self,

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,15 +29,6 @@ if TYPE_CHECKING:  # a node that only runs a policy compares nothing
     from policy_inference.comparison.rows import Rows
 
 FEWEST_ROWS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OpenedJointPolicy(OpenedPolicy[JointBundle]):
-    """A joint policy that can run."""
-
-    def observed(self) -> DistributionWatch | None:
-        """Return what compares the observation with the healthy run's."""
-        return DistributionWatch(watched_inputs(self.bundle.contract, self.backend.inputs))
 
 
 def deadline_in_tick_s(contract: JointContract) -> float:
@@ -65,7 +56,7 @@ class JointKind:
         bundle: JointBundle,
         limits: Limits,
         clock: Callable[[], int],
-    ) -> OpenedJointPolicy:
+    ) -> OpenedPolicy[JointBundle]:
         """Open the model of a bundle that was loaded.
 
         Raises:
@@ -81,14 +72,23 @@ class JointKind:
         )
         models.warm_up()
         tap = Tap(models.first)
-        return OpenedJointPolicy(
+        return OpenedPolicy(
             request=request,
             bundle=bundle,
             limits=limits,
             models=models,
             tap=tap,
+            watch=DistributionWatch(watched_inputs(bundle.contract, models.first.inputs)),
             controller=joint_controller(bundle, tap, limits, clock),
         )
+
+    def open_proven(
+        self, request: OpenRequest, bundle: JointBundle, limits: Limits, clock: Callable[[], int]
+    ) -> OpenedPolicy[JointBundle]:
+        """Open a bundle beside a policy that runs; see `PolicyKind.open_proven`."""
+        from policy_inference.kinds.parity import open_with_parity
+
+        return open_with_parity(self, request, bundle, limits, clock)
 
     def golden_rows(self, bundle: JointBundle) -> Rows:
         """Read the golden rows, each for itself: they do not follow one another.

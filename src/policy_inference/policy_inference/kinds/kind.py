@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,20 +21,13 @@ if TYPE_CHECKING:  # a node that only runs a policy compares nothing
     from policy_inference.comparison.open_loop import Difference
     from policy_inference.comparison.rows import Rows
 
-P = TypeVar("P", bound=OpenedPolicy[Any])
-P_co = TypeVar("P_co", bound=OpenedPolicy[Any], covariant=True)
 
-
-class PolicyKind(Protocol[B, P_co]):
-    """What differs between kinds of policies."""
+class PolicyKind(Protocol[B]):
+    """What a host opens: sets, or policies of one kind alone."""
 
     @property
     def bundle(self) -> type[B]:
         """Type of its bundles."""
-
-    @property
-    def runs(self) -> str:
-        """What several runs of such a policy are called in messages."""
 
     def inputs(self, bundle: B, limits: Limits) -> Iterator[str]:
         """Yield the inputs of a policy, with all that a subscription depends on."""
@@ -46,7 +39,7 @@ class PolicyKind(Protocol[B, P_co]):
         bundle: B,
         limits: Limits,
         clock: Callable[[], int],
-    ) -> P_co:
+    ) -> OpenedPolicy[B]:
         """Open the models of a bundle that was loaded, and make a controller over them.
 
         Args:
@@ -59,6 +52,30 @@ class PolicyKind(Protocol[B, P_co]):
         Raises:
             PolicyError: They cannot be used, with the reason; nothing is open then.
         """
+
+    def open_proven(
+        self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
+    ) -> OpenedPolicy[B]:
+        """Open a bundle beside a policy that runs, and prove its models on their golden rows.
+
+        Args:
+            request: What is asked for.
+            bundle: Of the policy.
+            limits: In force.
+            clock: Of the controller, ns.
+
+        Raises:
+            PolicyError: The models cannot be used, or compute something else here than the golden
+                rows say; nothing is open then.
+        """
+
+
+class MemberKind(PolicyKind[B], Protocol[B]):
+    """What differs between kinds of members: a policy on its rows, and how it is judged."""
+
+    @property
+    def runs(self) -> str:
+        """What several runs of such a policy are called in messages."""
 
     def golden_rows(self, bundle: B) -> Rows:
         """Read the golden rows of a bundle.

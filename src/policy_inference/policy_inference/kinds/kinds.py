@@ -9,12 +9,12 @@ from typing import Any
 from policy_core.bundle.bundle import Bundle
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.kind import MemberKind
 
-KINDS: tuple[PolicyKind[Any, Any], ...] = (JointKind(), ChunkKind())
+KINDS: tuple[MemberKind[Any], ...] = (JointKind(), ChunkKind())
 """Each with its usual settings."""
 
 
-def kind_of(bundle: Bundle) -> PolicyKind[Any, Any]:
+def kind_of(bundle: Bundle) -> MemberKind[Any]:
     """Return the kind of a bundle's policy."""
     return next(kind for kind in KINDS if isinstance(bundle, kind.bundle))

@@ -18,8 +18,12 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, parse_options
 
-if TYPE_CHECKING:  # one that is neither recorded nor on trial needs nothing of these
+if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs nothing of these
+    from policy_core.members.chunk.observation_sync import FrameBuffer
+    from policy_core.members.chunk.takeover import TakeoverRequests
     from policy_inference.flight.ring import PolicyTap
+    from policy_inference.kinds.chunk import OpenedChunks
+    from policy_inference.kinds.policy_set import Switching
     from policy_inference.trial.record import VersionTrial
 
 B = TypeVar("B", bound=Bundle)
@@ -60,6 +64,11 @@ class OpenRequest:
             for name, given in self.options.items()
             if name in self.backends or name not in self.shadow_backends
         }
+
+    @property
+    def backend_options(self) -> Options:
+        """The options of its own back ends alone: others are those of a policy that runs."""
+        return {name: given for name, given in self.options.items() if name in self.backends}
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> OpenRequest:
@@ -108,15 +117,19 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedPolicy(Generic[B]):
-    """A policy that can run.
+    """A policy set that can run; a bundle alone is a set of one.
 
     Attributes:
         request: What was asked for.
         bundle: Its bundle.
         limits: Limits in force.
-        models: Its opened models.
+        models: The opened models of all members.
         controller: Nothing was commanded by it yet.
         tap: What the controller's policy runs on, for a flight recorder to observe.
+        watch: Compares what the policy observes with its training, where that is known.
+        chunks: The members that are chunk policies.
+        switching: Between the states of a set; None for a bundle alone.
+        takeover: By a person with a leader arm; None where no person may take over.
         latency: How long its ticks take.
     """
 
@@ -126,6 +139,10 @@ class OpenedPolicy(Generic[B]):
     models: OpenedModels
     controller: Controller
     tap: PolicyTap
+    watch: DistributionWatch | None = None
+    chunks: Sequence[OpenedChunks] = ()
+    switching: Switching | None = None
+    takeover: TakeoverRequests | None = None
     latency: LatencyWindow = field(default_factory=LatencyWindow)
 
     def __str__(self) -> str:
@@ -142,21 +159,33 @@ class OpenedPolicy(Generic[B]):
         return self.models.first
 
     @property
+    def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:
+        """By camera: where new frames go, one buffer for each member that sees them."""
+        found: dict[str, list[FrameBuffer]] = {}
+        for member in self.chunks:
+            for camera, buffer in member.frames.items():
+                found.setdefault(camera, []).append(buffer)
+        return found
+
+    @property
     def problem(self) -> str:
         """Why no run can succeed any more; empty where one can."""
+        for member in self.chunks:
+            if why := member.problem:
+                return why if self.switching is None else f"{member.name}: {why}"
         return self.models.problem
 
     @property
     def left_behind(self) -> bool:
         """Whether a run hangs in a model, so that its thread cannot be ended; after `close`."""
-        return False
+        return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
         """Return what a person has to do about an input that is there; empty for nothing."""
-        return ""
+        return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up, unless there are reasons to refuse it.
+        """Stand up; where a state must be left first, go the way back, and stand up at its end.
 
         Args:
             problems: Reasons of the caller to refuse it.
@@ -164,11 +193,7 @@ class OpenedPolicy(Generic[B]):
         Raises:
             RefusedError: There are reasons, of the caller or of the controller.
         """
-        self.controller.stand(problems)
-
-    def observed(self) -> DistributionWatch | None:
-        """Return what watches the observation, where there is something to compare it with."""
-        return None
+        (self.controller if self.switching is None else self.switching.requests).stand(problems)
 
     def go_on(self, now_ns: int) -> None:
         """Go on with what takes several ticks; after each tick, on the control thread.
@@ -176,26 +201,35 @@ class OpenedPolicy(Generic[B]):
         Args:
             now_ns: Time of the tick.
         """
+        if self.switching is not None:
+            self.switching.go_on(now_ns)
 
     @property
     def recorded_inputs(self) -> Sequence[str]:
-        """Inputs whose messages a flight recorder keeps."""
-        return [*self.controller.inputs]
+        """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
+        images = {image for member in self.chunks for image in member.images}
+        return [name for name in self.controller.inputs if name not in images]
 
     def recorded_settings(self) -> dict[str, str]:
         """Return what a flight recording states of limits, versions and machine, by name."""
         from policy_inference.flight.description import settings_of
 
-        settings = settings_of(self.limits, self.backend)
+        chunks = self.chunks[0].settings if self.chunks else None
+        settings = settings_of(self.limits, self.backend, chunks=chunks)
         trial = self.request.trial
         within = None if trial is None else trial.settings.command_range
         if within is not None:
             settings[COMMAND_RANGE] = " ".join(map(repr, (*within.min, *within.max)))
+        if self.switching is not None:
+            settings.update(self.switching.recorded_settings())
         return settings
 
     def close(self) -> None:
-        """Close the models."""
-        self.models.close()
+        """End what computes chunks, then close the models; where a run hangs they stay open."""
+        for member in self.chunks:
+            member.worker.close()
+        if not self.left_behind:
+            self.models.close()
 
 
 def _listed(text: str) -> list[str]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from policy_core.errors import BackendError
 from policy_core.guard.limits import Limits
@@ -15,8 +14,8 @@ from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import artifacts_for
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.kinds.kind import P, PolicyKind
-from policy_inference.kinds.opening import B, OpenRequest
+from policy_inference.kinds.kind import MemberKind
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +36,7 @@ class Parity:
 
 
 def parity(
-    kind: PolicyKind[B, Any],
+    kind: MemberKind[B],
     bundle: B,
     models: Mapping[str, Backend],
     rows: Rows,
@@ -63,32 +62,17 @@ def parity(
     )
 
 
-def open_proven(
-    kind: PolicyKind[B, P],
+def open_with_parity(
+    kind: MemberKind[B],
     request: OpenRequest,
     bundle: B,
     limits: Limits,
     clock: Callable[[], int],
-) -> P:
-    """Open the models of a bundle beside a policy that runs, and prove them on the golden rows.
-
-    What can be known without the device is checked first, since opening may take minutes.
-
-    Args:
-        kind: Of the policy.
-        request: What is asked for; options of other back ends are the running policy's.
-        bundle: Of the policy.
-        limits: In force.
-        clock: Of the controller, ns.
-
-    Raises:
-        PolicyError: The models cannot be used, or compute something else here than the golden
-            rows say; nothing is open then.
-    """
+) -> OpenedPolicy[B]:
+    """Open a policy as `PolicyKind.open_proven`; what needs no device is checked first."""
     rows = kind.golden_rows(bundle)
     kind.require_enough(bundle, rows)
-    options = {name: given for name, given in request.options.items() if name in request.backends}
-    opened = kind.open(request, options, bundle, limits, clock)
+    opened = kind.open(request, request.backend_options, bundle, limits, clock)
     try:
         require_parity(kind, bundle, opened.models, rows)
     except BaseException:
@@ -97,7 +81,7 @@ def open_proven(
     return opened
 
 
-def require_parity(kind: PolicyKind[B, Any], bundle: B, models: OpenedModels, rows: Rows) -> None:
+def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: Rows) -> None:
     """Raise unless opened models compute here what the bundle's golden rows say.
 
     Args:
@@ -111,8 +95,6 @@ def require_parity(kind: PolicyKind[B, Any], bundle: B, models: OpenedModels, ro
         BackendError: An output is not what it should be, or a runtime failed.
     """
     kind.require_enough(bundle, rows)
-    if not rows.inputs:
-        return  # of a policy set, whose members were proven when they were opened
     opened = artifacts_for(bundle, models.name)
     entries = {key: entry for key, (entry, _) in opened.items()}
     found = parity(kind, bundle, models, rows)

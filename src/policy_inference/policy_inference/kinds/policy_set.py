@@ -4,21 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from policy_core.bundle.bundle import AnyBundle, ChunkBundle, JointBundle, SetBundle
-from policy_core.bundle.contract import Artifact
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import Limits, limits_in_force
-from policy_core.interfaces import Backend, Tensor
-from policy_core.members.chunk.controller import camera_input
-from policy_core.members.chunk.observation_sync import FrameBuffer
+from policy_core.interfaces import Backend
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
 from policy_core.sets.controller import (
@@ -32,42 +26,30 @@ from policy_core.sets.controller import (
 from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, open_models
-from policy_inference.comparison.limits import Check
-from policy_inference.comparison.open_loop import Difference
-from policy_inference.comparison.rows import Rows
-from policy_inference.flight.description import chunk_settings
 from policy_inference.flight.tap import SetTap
-from policy_inference.kinds.chunk import ENDED_WORKER, ChunkKind, OpenedInference
+from policy_inference.kinds.chunk import ChunkKind, OpenedChunks, OpenedInference
 from policy_inference.kinds.joint import JointKind, deadline_in_tick_s
-from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.kinds.parity import require_parity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OpenedPolicySet(OpenedPolicy[SetBundle]):
-    """A policy set that can run.
+class Switching:
+    """How a set that can run is switched between its states.
 
     Attributes:
+        bundle: Of the set.
         policy_set: What the controller runs.
         requests: What may be asked of it.
-        chunk_members: Members that are chunk policies.
-        settings: How those execute their chunks.
-        inferences: What computes their chunks.
     """
 
+    bundle: SetBundle
     policy_set: PolicySet
     requests: SetRequests
-    chunk_members: Sequence[ChunkMember]
-    settings: ChunkSettings
-    inferences: Sequence[OpenedInference]
-
-    def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; where a state must be left first, go the way back, and stand up at its end."""
-        self.requests.stand(problems)
 
     @property
-    def switching(self) -> SetReport:
+    def report(self) -> SetReport:
         """Which state commands, and what came of the last requests."""
         return self.policy_set.report
 
@@ -78,57 +60,16 @@ class OpenedPolicySet(OpenedPolicy[SetBundle]):
         except RefusedError as error:
             self.policy_set.refusals.append(str(error))
 
-    @property
-    def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:
-        """By camera: where new frames go, one buffer for each member that sees them."""
-        return {
-            camera: [
-                member.frames[camera] for member in self.chunk_members if camera in member.frames
-            ]
-            for camera in cameras_of(self.bundle.contract)
-        }
-
-    @property
-    def problem(self) -> str:
-        """Why no run can succeed any more; empty where one can."""
-        for member in self.chunk_members:
-            if not member.runner.worker.alive:
-                return f"{member.name}: {ENDED_WORKER}"
-        return super(OpenedPolicySet, self).problem
-
-    @property
-    def left_behind(self) -> bool:
-        """Whether a run hangs in a graph, so that its thread cannot be ended; after `close`."""
-        return any(inference.worker.busy for inference in self.inferences)
-
-    @property
-    def recorded_inputs(self) -> Sequence[str]:
-        """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
-        images = {camera_input(name) for name in self.frames}
-        return [name for name in self.controller.inputs if name not in images]
-
     def recorded_settings(self) -> dict[str, str]:
-        """Return the members, their contracts' hashes and the settings of chunks as well."""
+        """Return the members and their contracts' hashes, by name of the setting."""
         members = self.bundle.members.items()
-        return {
-            **super(OpenedPolicySet, self).recorded_settings(),
-            **(chunk_settings(self.settings) if self.chunk_members else {}),
-            **{f"member.{name}": f"{each.path} {each.sha256}" for name, each in members},
-        }
-
-    def close(self) -> None:
-        """End the workers, then close the models; those in which a run hangs stay open."""
-        for inference in self.inferences:
-            inference.worker.close()
-        if not self.left_behind:
-            OpenedPolicy.close(self)
+        return {f"member.{name}": f"{each.path} {each.sha256}" for name, each in members}
 
 
 class SetKind:
     """What is special about policy sets: their members are proven when they are opened."""
 
     bundle = SetBundle
-    runs = "runs"
 
     def __init__(
         self, settings: ChunkSettings | None = None, *, simulated_time: bool = False
@@ -153,21 +94,23 @@ class SetKind:
         bundle: SetBundle,
         limits: Limits,
         clock: Callable[[], int],
-    ) -> OpenedPolicySet:
+    ) -> OpenedPolicy[SetBundle]:
         """Open the models of all members, and prove each on its golden rows.
 
         Raises:
             PolicyError: One cannot be used, with the reason; nothing is open then.
         """
-        self.require_enough(bundle, self.golden_rows(bundle))
+        for each in bundle.members.values():
+            kind = self._kind_of(each)
+            kind.require_enough(each, kind.golden_rows(each))
         models, runners = dict[str, OpenedModels](), dict[str, Backend | ChunkRunner]()
-        inferences = list[OpenedInference]()
+        inferences = dict[str, OpenedInference]()
         with ExitStack() as opened:
             for name, member in bundle.members.items():
                 if isinstance(member, ChunkBundle):
                     inference, runners[name] = self._open_chunk(request, options, member, clock)
                     opened.callback(inference.close)
-                    inferences.append(inference)
+                    inferences[name] = inference
                     models[name] = inference.models
                 else:
                     models[name] = self._open_joint(request, options, member, limits)
@@ -182,20 +125,31 @@ class SetKind:
             {name: each for name, each in runners.items() if not isinstance(each, ChunkRunner)},
         )
         controller = set_controller(bundle.contract, tap, state, inputs, limits, clock)
-        return OpenedPolicySet(
+        return OpenedPolicy(
             request=request,
             bundle=bundle,
             limits=limits,
             models=_joined(models),
             controller=controller,
             tap=tap,
-            policy_set=policy_set,
-            requests=SetRequests(bundle.contract, controller, policy_set),
-            chunk_members=[
-                member for member in policy_set.members.values() if isinstance(member, ChunkMember)
+            chunks=[
+                OpenedChunks(
+                    name=name,
+                    contract=member.contract,
+                    inference=inferences[name],
+                    policy=member.policy,
+                    frames=member.frames,
+                    settings=self._settings,
+                    member=member,
+                )
+                for name, member in policy_set.members.items()
+                if isinstance(member, ChunkMember)
             ],
-            settings=self._settings,
-            inferences=inferences,
+            switching=Switching(
+                bundle=bundle,
+                policy_set=policy_set,
+                requests=SetRequests(bundle.contract, controller, policy_set),
+            ),
         )
 
     def _open_joint(
@@ -239,45 +193,14 @@ class SetKind:
             longest_hold_ns=own.damp_after_ns,
         )
 
-    def golden_rows(self, bundle: SetBundle) -> Rows:
-        """Return no rows: each member has its own, on which `open` proves it."""
-        return Rows(source="golden rows of the members", inputs={}, outputs={})
+    def open_proven(
+        self, request: OpenRequest, bundle: SetBundle, limits: Limits, clock: Callable[[], int]
+    ) -> OpenedPolicy[SetBundle]:
+        """Open a set beside a policy that runs: `open` proves its members anyway."""
+        return self.open(request, request.backend_options, bundle, limits, clock)
 
-    def require_enough(self, bundle: SetBundle, rows: Rows) -> None:
-        """Raise BundleError unless each member has enough golden rows that differ."""
-        for member in bundle.members.values():
-            kind = self._kind_of(member)
-            kind.require_enough(member, kind.golden_rows(member))
-
-    def _kind_of(self, member: AnyBundle) -> PolicyKind[Any, Any]:
+    def _kind_of(self, member: AnyBundle) -> MemberKind[Any]:
         return self._chunk if isinstance(member, ChunkBundle) else self._joint
-
-    def play(
-        self, bundle: SetBundle, models: Mapping[str, Backend], rows: Rows
-    ) -> dict[str, Tensor]:
-        """Return nothing: there are no rows."""
-        return {}
-
-    def differences(
-        self,
-        bundle: SetBundle,
-        found: Mapping[str, Tensor],
-        expected: Mapping[str, Tensor],
-        numbers: npt.NDArray[np.int64] | None = None,
-    ) -> tuple[Difference, ...]:
-        """Return nothing: there are no rows."""
-        return ()
-
-    def checks(
-        self,
-        bundle: SetBundle,
-        backend: str,
-        entries: Mapping[str, Artifact],
-        differences: tuple[Difference, ...],
-        source: str,
-    ) -> tuple[Check, ...]:
-        """Return nothing: there are no rows."""
-        return ()
 
 
 def _joined(members: Mapping[str, OpenedModels]) -> OpenedModels:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rclpy.node import Node
@@ -29,24 +29,24 @@ FramesOf = Mapping[str, Sequence[FrameBuffer]]
 def subscribe_with_cameras(
     node: Node,
     group: SampleGroup,
-    controller: Controller,
+    inputs: Iterable[str],
     frames: FramesOf,
     image_transport: str,
     *,
-    stamped_command: bool = False,
+    stamped_command: bool,
 ) -> dict[str, Sampled[Any]]:
-    """Subscribe to all inputs of a controller; return the subscriptions by name of the input.
+    """Subscribe to inputs; return the subscriptions by name of the input.
 
     Args:
         node: Node that subscribes.
         group: Keeps the executor from them.
-        controller: Whose inputs they are.
+        inputs: Their names.
         frames: By camera; no other input is a camera.
         image_transport: How images come: a key of `TRANSPORTS`.
         stamped_command: As for `subscribe`.
     """
     cameras = {camera_input(name): name for name in frames}
-    others = [name for name in controller.inputs if name not in cameras]
+    others = [name for name in inputs if name not in cameras]
     message: type[Any] = Image if image_transport == RAW else CompressedImage
     images: dict[str, Sampled[Any]] = {
         entry: Sampled(node, group, message, f"{name}/{TRANSPORTS[image_transport]}")

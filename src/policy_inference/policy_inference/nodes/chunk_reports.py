@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from policy_msgs.msg import ActionChunk
 from rclpy.node import Node
@@ -18,7 +19,7 @@ from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.policy import InferredChunk
-from policy_inference.kinds.chunk import OpenedChunkPolicy
+from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import set_stamp
 from policy_inference.nodes.tick_observer import TickObserver, do_nothing
@@ -30,15 +31,16 @@ _COUNTED = 10
 class ChunkReports(TickObserver):
     """Goes along with the ticks of a chunk policy."""
 
-    def __init__(self, node: Node, policy: OpenedChunkPolicy) -> None:
+    def __init__(self, node: Node, policy: OpenedPolicy[Any]) -> None:
         """Create the publisher."""
         self._node = node
         self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
         self.follow(policy, None)
 
-    def follow(self, policy: OpenedChunkPolicy, prepared: object) -> Callable[[], None]:
+    def follow(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
         """Report the chunks of another policy from now on."""
         contract, self._policy = policy.bundle.contract, policy
+        (self._member,) = policy.chunks
         self._message = ActionChunk(
             names=list(contract.joints.on_robot(contract.action.joints)),
             period_s=1.0 / contract.rate_hz,
@@ -56,12 +58,12 @@ class ChunkReports(TickObserver):
 
     def observe(self, tick: Tick) -> None:
         """Publish the chunks that have come."""
-        policy, chunks = self._policy.runtime.policy, self._policy.runtime.chunks
+        policy = self._member.policy
         runs = tick.mode in (Mode.RUN, Mode.HOLD)
         self._now_ns, self._left = tick.now_ns, policy.left if runs else 0
         self._problem = policy.problem if runs else ""
-        while chunks:
-            self._publish(chunks.popleft(), tick)
+        while policy.chunks:
+            self._publish(policy.chunks.popleft(), tick)
 
     def _publish(self, chunk: InferredChunk, tick: Tick) -> None:
         message = self._message
@@ -79,21 +81,21 @@ class ChunkReports(TickObserver):
 
     def _oscillation(self) -> str:
         runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
-        return "; ".join(self._policy.runtime.policy.oscillation.problems) if runs else ""
+        return "; ".join(self._member.policy.oscillation.problems) if runs else ""
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return how long chunks take, how often they come, and how many steps are left."""
-        runtime, latency = self._policy.runtime, self._policy.runtime.policy.latency.summary()
+        latency = self._member.policy.latency.summary()
         runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
         return {
-            "chunk.mode": self._policy.settings.mode,
+            "chunk.mode": self._member.settings.mode,
             "chunk.count": str(self._sent),
             "chunk.steps_left": str(self._left),
             "chunk.rate_hz": f"{self._rate_hz() if runs else 0.0:.2f}",
             "chunk.inference_p50_s": f"{latency.p50_s:.6f}",
             "chunk.inference_p99_s": f"{latency.p99_s:.6f}",
             "arm.oscillation": self._oscillation(),
-            **{f"camera.{name}.age_s": self._age(name) for name in runtime.frames},
+            **{f"camera.{name}.age_s": self._age(name) for name in self._member.frames},
         }
 
     def _rate_hz(self) -> float:
@@ -115,7 +117,7 @@ class ChunkReports(TickObserver):
         self._swings = bool(found)
         if found and not swung:
             self._node.get_logger().warning(found)
-        problems = {name: buffer.problem for name, buffer in self._policy.runtime.frames.items()}
+        problems = {name: buffer.problem for name, buffer in self._member.frames.items()}
         frozen, before = frozenset(filter(problems.get, problems)), self._frozen
         self._frozen = frozen
         for name in sorted(frozen - before):

@@ -18,17 +18,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
+from policy_inference.kinds.joint import JointKind
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
-from policy_inference.nodes.sampler import Sampler, subscribe
-from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import PARAMETERS
 
 
-class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
-    """Runs a joint policy."""
+class JointPolicyNode(PolicyNode):
+    """A policy node for joint policies."""
 
     def __init__(self) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -37,16 +35,6 @@ class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
     def kind_of(self, values: Mapping[str, Any]) -> JointKind:
         """Return what opens joint policies."""
         return JointKind()
-
-    def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
-        """Subscribe to what the contract needs."""
-        return subscribe(
-            self, group, self.controller.inputs, stamped_command=values["stamped_command"]
-        )
-
-    def sampler_of(self, policy: OpenedJointPolicy) -> Sampler:
-        """Return what fills the state of a policy."""
-        return Sampler(self.topics, policy.controller, policy.bundle.contract.joints.on_robot())
 
 
 def main(args: Sequence[str] | None = None) -> None:

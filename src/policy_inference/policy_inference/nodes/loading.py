@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol
+from typing import Any, Protocol
 
 from policy_msgs.srv import LoadBundle
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -22,7 +22,6 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from policy_core.errors import PolicyError, RefusedError
-from policy_inference.kinds.kind import P
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import Logger
@@ -33,7 +32,7 @@ _CLOSED_WITHIN_S = 1.0
 Found = tuple[OpenedPolicy[Any], Prepared]
 
 
-class LoadHost(Protocol[P]):
+class LoadHost(Protocol):
     """What a load needs of the node whose policy it replaces."""
 
     @property
@@ -46,14 +45,16 @@ class LoadHost(Protocol[P]):
     def request_for(self, bundle: str, backend: str) -> OpenRequest:
         """Return the request of the policy in use for another bundle; as `for_bundle`."""
 
-    def open_next(self, request: OpenRequest) -> tuple[P, Prepared]:
+    def open_next(self, request: OpenRequest) -> Found:
         """Open another policy, and prepare what observes it; on a thread of its own.
 
         Raises:
             PolicyError: It cannot be used, or cannot replace the policy in use.
         """
 
-    def switch_to(self, opened: P, prepared: Prepared) -> Sequence[Callable[[], object]]:
+    def switch_to(
+        self, opened: OpenedPolicy[Any], prepared: Prepared
+    ) -> Sequence[Callable[[], object]]:
         """Let another policy take over between two ticks; return what closes the one before.
 
         Raises:
@@ -70,10 +71,10 @@ class LoadHost(Protocol[P]):
         """Publish the status now."""
 
 
-class LoadService(Generic[P]):
+class LoadService:
     """Answers `~/load` of a node, whose policy it replaces."""
 
-    def __init__(self, node: Node, host: LoadHost[P]) -> None:
+    def __init__(self, node: Node, host: LoadHost) -> None:
         """Create the service, which lives as long as the node.
 
         It is never destroyed while an answer is owed, and a second request is answered meanwhile.
@@ -132,7 +133,7 @@ class LoadService(Generic[P]):
         response = await self._load(request, LoadBundle.Response())
         done("" if response.success else response.message)
 
-    async def _replaced(self, bundle: str, backend: str) -> P:
+    async def _replaced(self, bundle: str, backend: str) -> OpenedPolicy[Any]:
         """Open another policy, and let it take over; return it.
 
         Raises:
@@ -145,7 +146,7 @@ class LoadService(Generic[P]):
         opening = self._opening.begin(lambda: host.open_next(request), self._node.executor)
         if not host.running:  # another thread may have stopped the node just before that
             self._opening.abandon(STOPS)
-        found: tuple[P, Prepared] | PolicyError = await opening
+        found: Found | PolicyError = await opening
         if isinstance(found, PolicyError):
             raise found
         opened, prepared = found

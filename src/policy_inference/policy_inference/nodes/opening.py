@@ -14,8 +14,8 @@ from policy_core.bundle.statements import revocation_of
 from policy_core.bundle.store import TRIALS_FILE, named_folder
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import limits_in_force
-from policy_inference.kinds.kind import P, PolicyKind
-from policy_inference.kinds.opening import B, OpenRequest
+from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.rclpy_gaps import Logger
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # a bundle without trials needs nothing of them
 
 
 def open_policy(
-    kind: PolicyKind[B, P], request: OpenRequest, clock: Callable[[], int], logger: Logger
-) -> P:
+    kind: PolicyKind[B], request: OpenRequest, clock: Callable[[], int], logger: Logger
+) -> OpenedPolicy[B]:
     """Open a bundle.
 
     Args:
@@ -99,7 +99,7 @@ def _record_cut(trial: VersionTrial, logger: Logger) -> None:
         logger.error(f"{trial.file}: expected a file that this user can write, found: {error}")
 
 
-def narrowed(opened: P) -> P:
+def narrowed(opened: OpenedPolicy[B]) -> OpenedPolicy[B]:
     """Narrow the velocity commands of a policy on trial."""
     trial = opened.request.trial
     if trial is not None and trial.settings.command_range is not None:
@@ -107,7 +107,7 @@ def narrowed(opened: P) -> P:
     return opened
 
 
-def load_asked(kind: PolicyKind[B, P], request: OpenRequest, sha256: str | None = None) -> B:
+def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = None) -> B:
     """Load the bundle that is asked for, as one that may run.
 
     Args:

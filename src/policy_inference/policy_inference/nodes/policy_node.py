@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the nodes of all kinds of policies share: sense, tick, publish, answer, report, leave.
+"""The node that runs policies: sense, tick, publish, answer, report, leave.
+
+It runs a set; a bundle alone is a set of one. Its executables differ in the kind of bundle that
+they open and in their parameters.
 
 Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool); the
 status of the driver that receives the commands (policy_msgs/RobotStatus).
@@ -21,7 +24,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any
 
 from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -31,8 +34,8 @@ from policy_core.control.controller import Controller
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import JointTargets, Mode
-from policy_inference.kinds.kind import P, PolicyKind
-from policy_inference.kinds.opening import OpenRequest
+from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
@@ -45,28 +48,26 @@ from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import full_name
-from policy_inference.nodes.sampler import Sampler
+from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
 from policy_inference.nodes.status import Reported, StatusReporter
-from policy_inference.nodes.tick_observer import Prepared, TickObserver, TickObservers
+from policy_inference.nodes.tick_observer import Prepared, TickObservers
 
-if TYPE_CHECKING:  # a node without a shadow needs nothing of it
-    from policy_inference.nodes.shadow import NodeShadow
+if TYPE_CHECKING:  # a node without takeovers needs nothing of it
+    from policy_inference.nodes.takeover import TakeoverReports
 
 _LEAVING_TIMES = 3
+_NOT_ACTIVE = "the node is not active; activate it first"
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
 _REPORTED_WITHIN_S = 1.0
 
 
-class PolicyNode(LifecycleBase, Generic[P]):
-    """Thin adapter: sample, tick the controller, publish, report.
+class PolicyNode(LifecycleBase):
+    """Thin adapter: sample, tick the controller, publish, report."""
 
-    A subclass says which kind of policy it opens, what it subscribes to, and what observes ticks.
-    """
-
-    kind: PolicyKind[Any, P]
-    policy: P
+    kind: PolicyKind[Any]
+    policy: OpenedPolicy[Any]
     controller: Controller
     sampler: Sampler
     driver: DriverWatch
@@ -81,38 +82,45 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._estop_pressed = False
         self._hangs = False
         self._stamp_ns = 0
-        self._closed: P | None = None
+        self._closed: OpenedPolicy[Any] | None = None
         self._judges_trials = False
+        self._takeover: TakeoverReports | None = None
         self._load_service = LoadService(self, self)
 
     @abstractmethod
-    def kind_of(self, values: Mapping[str, Any]) -> PolicyKind[Any, P]:
+    def kind_of(self, values: Mapping[str, Any]) -> PolicyKind[Any]:
         """Return what opens policies with these parameters."""
 
-    @abstractmethod
-    def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
-        """Subscribe to each input of the controller, for ticks to sample."""
+    @property
+    def simulated_time(self) -> bool:
+        """Whether ticks go by simulated time."""
+        return bool(self.get_parameter("use_sim_time").value)
 
-    @abstractmethod
-    def sampler_of(self, policy: P) -> Sampler:
+    def _sampler_of(self, policy: OpenedPolicy[Any]) -> Sampler:
         """Return what brings the newest messages into the controller of a policy."""
+        names = policy.bundle.contract.joints.on_robot()
+        if not policy.frames:
+            return Sampler(self.topics, policy.controller, names)
+        from policy_inference.nodes.camera_sampler import CameraSampler
 
-    def own_observers(self, policy: P, values: Mapping[str, Any]) -> Sequence[TickObserver]:
-        """Return what observes the ticks of this kind of policy alone."""
-        return ()
+        return CameraSampler(self.topics, policy.controller, policy.frames, names)
 
-    def open_shadow(self, policy: P, values: Mapping[str, Any]) -> NodeShadow[Any]:
-        """Open the shadow that the parameters ask for.
+    def _subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
+        """Subscribe to each input of the controller, for ticks to sample."""
+        inputs, frames = self.controller.inputs, self.policy.frames
+        stamped = values.get("stamped_command", False)
+        if not frames:
+            return subscribe(self, group, inputs, stamped_command=stamped)
+        from policy_inference.nodes.camera_sampler import subscribe_with_cameras
 
-        Raises:
-            PolicyError: It cannot be opened, or not be the shadow of this policy.
-        """
-        from policy_inference.nodes.shadow import NodeShadow
+        return subscribe_with_cameras(
+            self, group, inputs, frames, values["image_transport"], stamped_command=stamped
+        )
 
-        return NodeShadow(self, policy, values)
-
-    def _attach_observers(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> None:
-        """Attach the guests that the parameters ask for, each loaded only then.
+    def _attach_observers(
+        self, policy: OpenedPolicy[Any], group: SampleGroup, values: Mapping[str, Any]
+    ) -> None:
+        """Attach what the members and the parameters ask for, each loaded only then.
 
         The shadow comes first, whose answers are recorded, and what takes the chunks that it has
         seen after it; the recorder before the trial, since it has the tick in which that ends a
@@ -120,17 +128,36 @@ class PolicyNode(LifecycleBase, Generic[P]):
         """
         add, shadow = self.observer.add, None
         if values.get("shadow_bundle"):
-            shadow = self.open_shadow(policy, values)
+            from policy_inference.nodes.shadow import open_shadow
+
+            shadow = open_shadow(self, policy, values)
             add(shadow)
-        for observer in self.own_observers(policy, values):
-            add(observer)
+        if policy.switching is not None:
+            from policy_inference.nodes.switching import SwitchReports, SwitchService
+
+            add(SwitchReports(policy, self.get_logger()))
+            self._closers.callback(SwitchService(self, self._switch, self.report).close)
+        elif policy.chunks:
+            from policy_inference.nodes.chunk_reports import ChunkReports
+
+            add(ChunkReports(self, policy))
+        self._takeover = None
+        if values.get("takeover"):
+            from policy_inference.nodes.takeover import TakeoverReports
+
+            self._takeover = TakeoverReports(self, policy, self.topics, values)
+            add(self._takeover)
+        if values.get("run_for_s"):
+            from policy_inference.nodes.run_time import RunTime
+
+            add(RunTime(values["run_for_s"]))
         from policy_inference.nodes.flight import NodeRecorder
 
         add(NodeRecorder(self, group, self.topics, policy, values, shadow))
         self._judges_trials = False
         self._attach_trial(policy, policy.request.bundle)
 
-    def _attach_trial(self, policy: P, bundle: str) -> None:
+    def _attach_trial(self, policy: OpenedPolicy[Any], bundle: str) -> None:
         """Attach what judges versions on trial, once a bundle that may have one is used."""
         if self._judges_trials or not has_trials(bundle):
             return
@@ -142,7 +169,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
                     telemetry=lambda: self.reporter.telemetry,
                     drives_c=lambda: self.driver.drives_c,
                     load=self._load,
-                    simulated_time=bool(self.get_parameter("use_sim_time").value),
+                    simulated_time=self.simulated_time,
                 ),
                 policy,
             )
@@ -163,10 +190,10 @@ class PolicyNode(LifecycleBase, Generic[P]):
             self.controller.estop("pressed before the node was configured again")
         self._closers.callback(self._remember_estop)
         contract, group = policy.bundle.contract, SampleGroup()
-        self.topics = self.subscribe(group, values)
+        self.topics = self._subscribe(group, values)
         for sampled in self.topics.values():
             self._closers.callback(sampled.close)
-        self.sampler = self.sampler_of(policy)
+        self.sampler = self._sampler_of(policy)
         self._output = Output(self, values["output"], contract, values["command_valid_for_s"])
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self.driver = DriverWatch(
@@ -199,10 +226,10 @@ class PolicyNode(LifecycleBase, Generic[P]):
             1.0 / values["status_rate_hz"],
             self._report_always,
         )
-        self._create_requests()
-        self.tell(policy)
+        self._create_requests(values)
+        self._tell(policy)
 
-    def tell(self, policy: P) -> None:
+    def _tell(self, policy: OpenedPolicy[Any]) -> None:
         """Log what runs, and what would have been preferred."""
         for line in policy.models.skipped:
             self.get_logger().warning(line)
@@ -212,6 +239,8 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 "the bundle has no `nominal`: steps and torques are not "
                 "bounded, only the contract's limits guard"
             )
+        for member in policy.chunks:
+            self.get_logger().info(str(member))
 
     def now_ns(self) -> int:
         """Return the time on the clock of ticks, ns."""
@@ -232,12 +261,12 @@ class PolicyNode(LifecycleBase, Generic[P]):
             )
         return TriggerPacer(period_ns, topics[trigger], Arrivals(self, [*topics.values()]))
 
-    def _create_requests(self) -> None:
+    def _create_requests(self, values: Mapping[str, Any]) -> None:
         between_ticks: dict[str, Callable[[], Mode | None]] = {
             "stand": self._stand,
             "damp": lambda: self.controller.damp("asked for by service"),
             "reset": lambda: self.controller.reset(),
-            **self.own_requests(),
+            **(self._takeover_requests() if "takeover" in values else {}),
         }
         requests: dict[str, Callable[[], Mode | None]] = {
             **{name: partial(self._between_ticks, act) for name, act in between_ticks.items()},
@@ -250,16 +279,41 @@ class PolicyNode(LifecycleBase, Generic[P]):
             self._closers.callback(self.destroy_service, service)
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
 
-    def own_requests(self) -> Mapping[str, Callable[[], None]]:
-        """Return what is done between two ticks for requests of this kind of policy alone."""
-        return {}
+    def _takeover_requests(self) -> Mapping[str, Callable[[], None]]:
+        """Return the requests of a person who takes over."""
+        from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER, TakeoverRequests
+
+        def requests() -> TakeoverRequests:
+            assert (
+                self.policy.takeover is not None
+            )  # a node with that parameter runs chunk policies
+            return self.policy.takeover
+
+        def take_over() -> None:
+            if self._takeover is not None and (problem := self._takeover.refusal()):
+                raise RefusedError(f"{TAKE_OVER} refused: {problem}")
+            requests().take_over()
+
+        return {TAKE_OVER: take_over, HAND_BACK: lambda: requests().hand_back()}
+
+    def _switch(self, state: str) -> None:
+        """Ask a set for a state between two ticks.
+
+        Raises:
+            RefusedError: It is not possible now.
+        """
+        if not self.running:
+            raise RefusedError(_NOT_ACTIVE)
+        assert self.policy.switching is not None
+        with self.loop.between_ticks():
+            self.policy.switching.requests.switch(state)
 
     def _handler(
         self, act: Callable[[], Mode | None], *, needs_active: bool
     ) -> Callable[..., Trigger.Response]:
         def handle(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             if needs_active and not self.running:
-                response.message = "the node is not active; activate it first"
+                response.message = _NOT_ACTIVE
                 return response
             try:
                 mode = act()
@@ -315,7 +369,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         """
         return self.policy.request.for_bundle(bundle, backend)
 
-    def open_next(self, request: OpenRequest) -> tuple[P, Prepared]:
+    def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared]:
         """Open another policy, and prepare what observes it; on a thread of its own.
 
         Raises:
@@ -333,13 +387,15 @@ class PolicyNode(LifecycleBase, Generic[P]):
             opened.close()
             raise
 
-    def switch_to(self, opened: P, prepared: Prepared) -> Sequence[Callable[[], object]]:
+    def switch_to(
+        self, opened: OpenedPolicy[Any], prepared: Prepared
+    ) -> Sequence[Callable[[], object]]:
         """Let another policy take over between two ticks; return what closes the one before.
 
         Raises:
             PolicyError: It cannot take over, and the one in use goes on.
         """
-        before, sampler = self.policy, self.sampler_of(opened)
+        before, sampler = self.policy, self._sampler_of(opened)
         prepared.start()
         try:
             with self.loop.between_ticks():
@@ -354,7 +410,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         """Report on the policy that has taken over; return what ends that on the one before."""
         end_report = self.reporter.follow(self.policy)
         self.table.follow(bundle=request.bundle, backend=",".join(request.backends))
-        self.tell(self.policy)
+        self._tell(self.policy)
         self.apply_realtime()
         return end_report
 

@@ -10,9 +10,8 @@ from typing import Any
 from policy_core.control.motions import Stand
 from policy_core.control.replacing import require_replaceable
 from policy_core.guard.limits import effort_limit, limits_in_force
-from policy_inference.kinds.kind import P, PolicyKind
+from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
-from policy_inference.kinds.parity import open_proven
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.opening import load_asked, narrowed, on_trial
 from policy_inference.nodes.outputs import require_expressible
@@ -21,12 +20,12 @@ from policy_inference.self_test.reading import rehearse
 
 
 def open_replacement(
-    kind: PolicyKind[B, P],
+    kind: PolicyKind[B],
     request: OpenRequest,
     running: OpenedPolicy[Any],
     clock: Callable[[], int],
     logger: Logger,
-) -> P:
+) -> OpenedPolicy[B]:
     """Open a bundle that may replace another one, and prove its models on this machine.
 
     What can be known without the device is checked first, since opening may take minutes. Before
@@ -58,4 +57,4 @@ def open_replacement(
         Stand(bundle.contract, effort_limit(bundle.contract, limits))
     )
     with forwarded_to(logger):
-        return narrowed(open_proven(kind, request, bundle, limits, clock))
+        return narrowed(kind.open_proven(request, bundle, limits, clock))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Generic
+from typing import Any
 
 import numpy as np
 from policy_msgs.msg import GuardCounter, PolicyStatus, ShadowStatus
@@ -17,8 +17,7 @@ from policy_core.control.tick import Tick
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.interfaces import F64, Mode, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.kinds.kind import P
-from policy_inference.kinds.opening import OpenRequest
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ShadowFacts, ShadowProcess
@@ -40,7 +39,7 @@ class PreparedShadow(Prepared):
             self.process.close()
 
 
-class NodeShadow(TickObserver, Generic[P]):
+class NodeShadow(TickObserver):
     """Asks a shadow about each tick and sums up its answers.
 
     This one is for joint policies; `ChunkNodeShadow` says what differs for chunk policies.
@@ -49,7 +48,7 @@ class NodeShadow(TickObserver, Generic[P]):
         arrived: Answers that arrived in the last tick, for the flight recorder.
     """
 
-    def __init__(self, node: Node, policy: P, values: Mapping[str, Any]) -> None:
+    def __init__(self, node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> None:
         """Open the shadow that the parameters of the node ask for, and prove it.
 
         Raises:
@@ -65,7 +64,7 @@ class NodeShadow(TickObserver, Generic[P]):
         node.get_logger().info(f"shadow, {self._facts.mode}: {_named(self._facts)}")
         self._warn_of_differences()
 
-    def _opened(self, policy: P) -> ShadowProcess:
+    def _opened(self, policy: OpenedPolicy[Any]) -> ShadowProcess:
         """Open the shadow of a policy.
 
         Raises:
@@ -78,7 +77,9 @@ class NodeShadow(TickObserver, Generic[P]):
         except OSError as error:
             raise RefusedError(f"shadow: expected to start a process, found: {error}") from error
 
-    def start_process(self, policy: P, request: OpenRequest, mode: ShadowMode) -> ShadowProcess:
+    def start_process(
+        self, policy: OpenedPolicy[Any], request: OpenRequest, mode: ShadowMode
+    ) -> ShadowProcess:
         """Start the process of the shadow of a policy; arguments and errors as `ShadowProcess`."""
         return ShadowProcess(request, policy.bundle, policy.controller.state, mode)
 
@@ -87,7 +88,7 @@ class NodeShadow(TickObserver, Generic[P]):
         if tick.mode is Mode.RUN:
             process.give(number, tick.state.flat, tick.target, begins=tick.begins)
 
-    def _use(self, policy: P) -> None:
+    def _use(self, policy: OpenedPolicy[Any]) -> None:
         self._policy = policy
         self._restart()
 
@@ -173,14 +174,14 @@ class NodeShadow(TickObserver, Generic[P]):
             self._divergence.add(self._unreported.popleft())
         return self._divergence
 
-    def prepared(self, policy: P) -> PreparedShadow:
+    def prepared(self, policy: OpenedPolicy[Any]) -> PreparedShadow:
         """Return the shadow of another policy, or why it has none; it takes over all the same."""
         try:
             return PreparedShadow(self._opened(policy))
         except PolicyError as error:
             return PreparedShadow(None, str(error))
 
-    def follow(self, policy: P, prepared: PreparedShadow) -> Callable[[], None]:
+    def follow(self, policy: OpenedPolicy[Any], prepared: PreparedShadow) -> Callable[[], None]:
         """Compare with another policy from now on; return what ends the shadow before."""
         before, self._process = self._process, prepared.process
         if self._process is not None:
@@ -218,6 +219,24 @@ class NodeShadow(TickObserver, Generic[P]):
         if self._process is not None:
             self._process.close()
             self._process = None
+
+
+def open_shadow(node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> NodeShadow:
+    """Open the shadow that the parameters of a node ask for.
+
+    Raises:
+        PolicyError: It cannot be opened, or not be the shadow of this policy.
+    """
+    if values.get("takeover"):
+        raise PolicyError(
+            "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
+            "a person: leave one of them out"
+        )
+    if not policy.chunks:
+        return NodeShadow(node, policy, values)
+    from policy_inference.nodes.chunk_shadow import ChunkNodeShadow
+
+    return ChunkNodeShadow(node, policy, values)
 
 
 def _named(facts: ShadowFacts) -> str:

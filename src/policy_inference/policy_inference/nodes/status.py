@@ -68,7 +68,7 @@ class StatusReporter:
             policy.bundle.contract.rate_hz,
             policy.backend,
             policy.latency,
-            policy.observed(),
+            policy.watch,
             RevocationWatch(policy.bundle),
             self._node.get_logger(),
         )

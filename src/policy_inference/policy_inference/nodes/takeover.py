@@ -21,7 +21,7 @@ from policy_core.bundle.state_fields import LEADER
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
 from policy_core.members.chunk.takeover import Driver, LeaderGuide
-from policy_inference.kinds.chunk import OpenedChunkPolicy
+from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.sampling import Sampled
@@ -35,28 +35,36 @@ class TakeoverReports(TickObserver):
     """Goes along with the ticks of a chunk policy that a person may take over from."""
 
     def __init__(
-        self, node: Node, policy: OpenedChunkPolicy, leader: Sampled[Any], valid_for_s: float
+        self,
+        node: Node,
+        policy: OpenedPolicy[Any],
+        topics: Mapping[str, Sampled[Any]],
+        values: Mapping[str, Any],
     ) -> None:
         """Create the publishers.
 
         Args:
             node: Whose ticks these are.
             policy: What ticks.
-            leader: Subscription of its pose.
-            valid_for_s: How long a leader may follow a command after its receipt, s.
+            topics: Subscription of each input.
+            values: Parameters of the node.
         """
-        self._node, self._leader = node, leader
+        self._node, self._leader = node, topics[LEADER.name]
         self._intervention = node.create_publisher(Bool, "intervention", qos.COMMAND)
         self._output = Output(
-            node, "joint_command", policy.bundle.contract, valid_for_s, namespace="leader/"
+            node,
+            "joint_command",
+            policy.bundle.contract,
+            values["command_valid_for_s"],
+            namespace="leader/",
         )
         self.follow(policy, None)
 
-    def follow(self, policy: OpenedChunkPolicy, prepared: object) -> Callable[[], None]:
+    def follow(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
         """Report on another policy from now on."""
-        takeover = policy.runtime.takeover
-        assert takeover is not None  # or there is nothing to report
-        self._policy, self._takeover = policy, takeover
+        assert policy.takeover is not None
+        assert policy.takeover.person is not None  # or there is nothing to report
+        self._policy, self._takeover = policy, policy.takeover.person
         self._guide = LeaderGuide(policy.bundle.contract)
         return do_nothing
 

@@ -20,7 +20,7 @@ from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import artifacts_for, available, examined, open_models
 from policy_inference.comparison.rows import Rows
 from policy_inference.entry_points import loaded
-from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity, parity
@@ -144,7 +144,7 @@ def _test(found: SelfTestResult, clock: Clock, machine: Machine) -> None:
 
 def _measured(
     found: SelfTestResult,
-    kind: PolicyKind[B, Any],
+    kind: MemberKind[B],
     bundle: B,
     trial: Trial,
     models: OpenedModels,

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from policy_core.bundle.contract import Artifact
 from policy_core.errors import BundleError
 from policy_inference.backends.base import BackendBase
 from policy_inference.comparison.limits import Check
-from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity
 from policy_inference.self_test.durations import Durations
@@ -55,7 +54,7 @@ class Measured:
 
 
 def judged(
-    kind: PolicyKind[B, Any],
+    kind: MemberKind[B],
     bundle: B,
     trial: Trial,
     cls: type[BackendBase],
@@ -114,7 +113,7 @@ def judged(
     return Verdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
 
 
-def _enough(kind: PolicyKind[B, Any], bundle: B, found: Parity) -> Sequence[Check]:
+def _enough(kind: MemberKind[B], bundle: B, found: Parity) -> Sequence[Check]:
     """Return no check, or raise what `require_enough` does."""
     kind.require_enough(bundle, found.rows)
     return ()

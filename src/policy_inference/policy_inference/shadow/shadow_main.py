@@ -26,9 +26,8 @@ from policy_core.interfaces import F64, ShadowMode
 from policy_inference.backends.child_process import talk_through
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.kind import P, PolicyKind
+from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
-from policy_inference.kinds.parity import open_proven
 from policy_inference.machine.scheduling import threads_of
 from policy_inference.processes import end_with_parent
 from policy_inference.shadow.comparable import require_comparable
@@ -155,8 +154,8 @@ def _opened(
 
 
 def _proven(
-    kind: PolicyKind[B, P], request: OpenRequest, active: AnyContract, sizes: Mapping[str, int]
-) -> P:
+    kind: PolicyKind[B], request: OpenRequest, active: AnyContract, sizes: Mapping[str, int]
+) -> OpenedPolicy[B]:
     """Open a policy that can be the shadow of the active one.
 
     Raises:
@@ -165,7 +164,7 @@ def _proven(
     bundle = load_bundle(request.bundle, trusted_keys(request.public_key), kind=kind.bundle)
     require_comparable(active, sizes, bundle)
     limits = limits_in_force(bundle.contract, request.stricter_limits)
-    return open_proven(kind, request, bundle, limits, time.monotonic_ns)
+    return kind.open_proven(request, bundle, limits, time.monotonic_ns)
 
 
 def _joint_answers(shadow: JointShadow, slots: Slots) -> Answer:

@@ -14,12 +14,13 @@ from policy_core.bundle.contract import Graph
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, JointTargets, Mode, Tensor
-from policy_core.members.chunk.controller import camera_input, chunk_controller, worker_of
+from policy_core.members.chunk.controller import camera_input, chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Request
 from policy_core.observation.images import Image, frame_of
 from policy_inference.flight.worker_tap import WorkerTap
+from policy_inference.kinds.chunk_worker import worker_of
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from testkit.kernel.messages import plain, rgb8
 

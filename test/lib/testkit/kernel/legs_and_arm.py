@@ -16,7 +16,7 @@ import numpy.typing as npt
 from policy_core.bundle.bundle import SetBundle
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend
-from policy_core.members.chunk.controller import camera_input, worker_of
+from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.observation.images import frame_of
@@ -28,6 +28,7 @@ from policy_core.sets.controller import (
     set_controller,
     set_inputs,
 )
+from policy_inference.kinds.chunk_worker import worker_of
 from testkit.edits import with_edits
 from testkit.kernel.arms import ScriptedGraph
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of

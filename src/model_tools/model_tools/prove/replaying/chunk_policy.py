@@ -137,8 +137,8 @@ class RecordedChunkPolicy:
             {name: part for name, part in self.state.slices.items() if name != LEADER_POS},
         )
         self.requests: Mapping[str, Callable[[], object]] = {
-            TAKE_OVER: self.runtime.take_over,
-            HAND_BACK: self.runtime.hand_back,
+            TAKE_OVER: self.runtime.requests.take_over,
+            HAND_BACK: self.runtime.requests.hand_back,
         }
         self._measured_ns: dict[str, int | None] = {}
         self.actions = ()

@@ -16,7 +16,7 @@ from policy_core.bundle.state_fields import LEADER
 from policy_core.errors import BackendError, RobotError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
-from policy_core.members.chunk.controller import camera_input, chunk_controller, worker_of
+from policy_core.members.chunk.controller import camera_input, chunk_controller
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER
 from policy_core.members.chunk.worker import Request
@@ -27,6 +27,7 @@ from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring, ShadowAnswer
 from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
 from policy_inference.flight.worker_tap import WorkerTap
+from policy_inference.kinds.chunk_worker import worker_of
 from policy_inference.messages.readers import state_reader
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
@@ -92,7 +93,7 @@ class ArmFlight:
         self.tap = WorkerTap(worker_of(self._run, self._clock, self.settings, inline=True))
         self.runtime = chunk_controller(tiny_policy, self.tap, limits, self._clock, self.settings)
         self.controller = self.runtime.controller
-        self._leads = self.runtime.takeover is not None
+        self._leads = self.runtime.requests.person is not None
         self.leader: F64 | None = None
         """Pose of the leader [joints]; None: it is silent."""
         self.frozen: bytes | None = None
@@ -155,7 +156,9 @@ class ArmFlight:
     def ask(self, name: str) -> None:
         """Ask for something between two ticks."""
         self.clock_ns += 7_654_321
-        getattr(self.runtime if name in (TAKE_OVER, HAND_BACK) else self.controller, name)()
+        getattr(
+            self.runtime.requests if name in (TAKE_OVER, HAND_BACK) else self.controller, name
+        )()
 
     def go_on(self, ticks: int, **how: Any) -> None:
         for _ in range(ticks):

@@ -10,7 +10,6 @@ from policy_core.bundle.bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.state_fields import LEADER, LEADER_POS
 from policy_core.control.controller import Controller
-from policy_core.errors import RefusedError
 from policy_core.guard.command import CommandFader
 from policy_core.guard.limits import Limits
 from policy_core.members.chunk.observation_sync import JOINTS, FrameBuffer, ObservationSync
@@ -28,12 +27,8 @@ from policy_core.members.chunk.settings import (
     ensemble_coeff_of,
     steps_of,
 )
-from policy_core.members.chunk.takeover import (
-    HAND_BACK,
-    TAKE_OVER,
-    PersonTakeover,
-)
-from policy_core.members.chunk.worker import InlineWorker, Run, ThreadWorker, Worker
+from policy_core.members.chunk.takeover import PersonTakeover, TakeoverRequests
+from policy_core.members.chunk.worker import Worker
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
@@ -52,38 +47,13 @@ class ChunkRuntime:
     """By camera: where new frames go."""
     policy: ChunkPolicy
     worker: Worker
-    takeover: PersonTakeover | None = None
-    """How a person takes over; None: no person may."""
+    requests: TakeoverRequests
+    """How a person takes over, and hands back."""
 
     @property
     def chunks(self) -> deque[InferredChunk]:
         """Finished chunks, the oldest first, to be popped from the left and published."""
         return self.policy.chunks
-
-    def take_over(self) -> None:
-        """Let a person with a leader arm drive, once the leader matches the arm.
-
-        Raises:
-            RefusedError: As `PersonTakeover.take_over`, or a tick hangs.
-        """
-        takeover, controller = self._require_takeover(TAKE_OVER), self.controller
-        controller.request(TAKE_OVER, lambda: takeover.take_over(controller.mode))
-
-    def hand_back(self) -> None:
-        """Let the policy drive again.
-
-        Raises:
-            RefusedError: As `PersonTakeover.hand_back`, or a tick hangs.
-        """
-        takeover, controller = self._require_takeover(HAND_BACK), self.controller
-        controller.request(HAND_BACK, lambda: takeover.hand_back(controller.mode))
-
-    def _require_takeover(self, request: str) -> PersonTakeover:
-        if self.takeover is None:
-            raise RefusedError(
-                f"{request} refused: expected takeover:=true, found false; start the node with it"
-            )
-        return self.takeover
 
     def close(self) -> None:
         """End the worker; the backends may be closed after that, unless it is still busy."""
@@ -154,7 +124,7 @@ def chunk_controller(
         frames=frames,
         policy=policy,
         worker=worker,
-        takeover=takeover,
+        requests=TakeoverRequests(controller, takeover),
     )
 
 
@@ -179,23 +149,6 @@ def chunk_policy_of(
         expected_s,
     )
     return policy, sync.frames
-
-
-def worker_of(
-    run: Run, clock: Callable[[], int], settings: ChunkSettings, *, inline: bool
-) -> Worker:
-    """Return what computes the chunks of a policy.
-
-    Args:
-        run: Computes the chunk of a request, e.g. `Inference.answer`.
-        clock: That of the ticks.
-        settings: How chunks are executed.
-        inline: Whether inference runs within the tick, for simulated time, and its outcome comes
-            after `settings.simulated_latency_s`; else a thread runs it.
-    """
-    if inline:
-        return InlineWorker(run, round(settings.simulated_latency_s * 1e9))
-    return ThreadWorker(run, clock)
 
 
 def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:

@@ -20,7 +20,8 @@ import numpy as np
 
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import Joints
-from policy_core.bundle.state_fields import LEADER_POS
+from policy_core.bundle.state_fields import LEADER, LEADER_POS
+from policy_core.control.controller import Controller
 from policy_core.control_state import Stateful
 from policy_core.errors import NoTargetError, RefusedError
 from policy_core.guard.bounds import TargetBounds
@@ -370,6 +371,49 @@ def _leader_reach(joints: Joints) -> Joints:
         position_max=joints.position_max + _BEYOND_ARM_RAD,
         velocity_limit=np.full_like(joints.velocity_limit, _HAND_RADPS),
     )
+
+
+class TakeoverRequests:
+    """What a person with a leader arm asks of a chunk policy.
+
+    Attributes:
+        person: How a person takes over; None: no person may.
+    """
+
+    def __init__(self, controller: Controller, person: PersonTakeover | None) -> None:
+        """Ask this controller, and who takes over in it."""
+        self._controller, self.person = controller, person
+
+    def take_over(self) -> None:
+        """Let a person drive, once the leader matches the arm.
+
+        Raises:
+            RefusedError: As `PersonTakeover.take_over`, or a tick hangs.
+        """
+        person, controller = self._require_person(TAKE_OVER), self._controller
+        controller.request(TAKE_OVER, lambda: person.take_over(controller.mode))
+
+    def hand_back(self) -> None:
+        """Let the policy drive again.
+
+        Raises:
+            RefusedError: As `PersonTakeover.hand_back`, or a tick hangs.
+        """
+        person, controller = self._require_person(HAND_BACK), self._controller
+        controller.request(HAND_BACK, lambda: person.hand_back(controller.mode))
+
+    def awaited(self, name: str) -> str:
+        """Return how far the leader, an input, is from the arm, while a person waits for that."""
+        if self.person is None or name != LEADER.name:
+            return ""
+        return self.person.awaits_leader if self._controller.mode in (Mode.RUN, Mode.HOLD) else ""
+
+    def _require_person(self, request: str) -> PersonTakeover:
+        if self.person is None:
+            raise RefusedError(
+                f"{request} refused: expected takeover:=true, found false; start the node with it"
+            )
+        return self.person
 
 
 class LeaderGuide:

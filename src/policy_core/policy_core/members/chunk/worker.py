@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.members.chunk.real_time import PlannedSteps
 
 Clock = Callable[[], int]
-_OUTCOMES = 100
-"""Far more than are made between two ticks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,77 +89,6 @@ class Worker(Protocol):
 
     def close(self) -> None:
         """End; the backends may be closed after that, unless the worker is still busy."""
-
-
-class ThreadWorker:
-    """Computes in a thread of its own."""
-
-    def __init__(self, run: Run, clock: Clock, name: str = "inference") -> None:
-        """Start the thread.
-
-        Args:
-            run: Computes the chunk of a request; errors are handed over.
-            clock: Of the times of an outcome.
-            name: Of the thread.
-        """
-        self._run, self._clock = run, clock
-        self._changed = threading.Condition()
-        self._pending: Request | None = None
-        self._running = self._closed = False
-        self._outcomes = deque[Outcome](maxlen=_OUTCOMES)
-        # A runtime that never returns must not keep the process from ending.
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is not answered yet, or an answer was not taken."""
-        with self._changed:
-            waits = self.alive and (self._running or self._pending is not None)
-            return waits or bool(self._outcomes)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def ask(self, request: Request) -> None:
-        """Begin, or begin next."""
-        with self._changed:
-            self._pending = request
-            self._changed.notify()
-
-    def take(self, now_ns: int) -> Outcome | None:
-        """Return the next outcome."""
-        return self._outcomes.popleft() if self._outcomes else None
-
-    def forget(self) -> None:
-        """Drop the request that has not begun."""
-        with self._changed:
-            self._pending = None
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """End, once what runs has returned; not later than after the time-out."""
-        with self._changed:
-            self._closed, self._pending = True, None
-            self._outcomes.clear()
-            self._changed.notify()
-        self._thread.join(timeout_s)
-
-    def _work(self) -> None:
-        while (request := self._next()) is not None:
-            outcome = computed(self._run, request, self._clock)
-            with self._changed:
-                if not self._closed:
-                    self._outcomes.append(outcome)
-                self._running = False
-
-    def _next(self) -> Request | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._pending is not None)
-            request, self._pending = self._pending, None
-            self._running = request is not None
-        return request
 
 
 class InlineWorker:

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The switches of a policy set: asked for by service or topic, reported in the status.
+
+Subscribes: `~/switch_to` (std_msgs/String, reliable, depth 1). Serves: `~/switch`
+(policy_msgs/SwitchState).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from policy_msgs.msg import PolicyStatus, SetStatus
+from policy_msgs.srv import SwitchState
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from policy_core.errors import RefusedError, RobotError
+from policy_core.guard.bounds import FIRST_AWAITED
+from policy_core.interfaces import Mode
+from policy_inference.kinds.chunk import OpenedChunks
+from policy_inference.kinds.opening import OpenedPolicy
+from policy_inference.nodes import qos
+from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.nodes.sampling import decoder_for
+from policy_inference.nodes.tick_observer import TickObserver, do_nothing
+
+
+class SwitchService:
+    """Answers `~/switch`, and hears `~/switch_to`."""
+
+    def __init__(self, node: Node, ask: Callable[[str], None], report: Callable[[], None]) -> None:
+        """Create service and subscription.
+
+        Args:
+            node: Has them.
+            ask: Asks for a state between two ticks; raises RefusedError where that is not possible.
+            report: Publishes the status.
+        """
+        self._node, self._ask, self._report = node, ask, report
+        self._decode = decoder_for(String)
+        self._service = node.create_service(
+            SwitchState, "~/switch", self._switch, qos_profile=qos.REQUESTS
+        )
+        self._topic = node.create_subscription(
+            String, "~/switch_to", self._hear, qos.SWITCH, raw=True, event_callbacks=qos.NoEvents()
+        )
+
+    def _switch(
+        self, request: SwitchState.Request, response: SwitchState.Response
+    ) -> SwitchState.Response:
+        try:
+            self._ask(request.state)
+        except RefusedError as error:
+            response.message = str(error)
+        else:
+            response.success, response.message = True, f"{request.state} is asked for"
+        self._report()
+        return response
+
+    def _hear(self, data: bytes) -> None:
+        """Ask for the state that a message names; a refusal is logged."""
+        try:
+            self._ask(self._decode(data).data)
+        except (RefusedError, RobotError) as error:
+            self._node.get_logger().warning(f"switch_to: {error}", throttle_duration_sec=1.0)
+        self._report()
+
+    def close(self) -> None:
+        """Destroy both."""
+        self._node.destroy_service(self._service)
+        self._node.destroy_subscription(self._topic)
+
+
+class SwitchReports(TickObserver):
+    """Reports on the switches of a set."""
+
+    def __init__(self, policy: OpenedPolicy[Any], logger: Logger) -> None:
+        """Observe this set from the next tick on."""
+        self._logger = logger
+        self.follow(policy, None)
+        self._held = frozenset[str]()
+
+    def _commanding(self) -> list[OpenedChunks]:
+        """Return the chunk policies that command now."""
+        if self._policy.controller.mode is not Mode.RUN:
+            return []
+        state = self._policy.bundle.contract.states[self._switching.report.state]
+        return [member for member in self._policy.chunks if member.name in state.members]
+
+    @property
+    def problem(self) -> str:
+        """What keeps chunks away from members that command; and which joints swing."""
+        found = []
+        for member in self._commanding():
+            why = member.held or member.policy.problem
+            found += [f"{member.name}: {why}"] if why and why != FIRST_AWAITED else []
+            found += [f"{member.name}: {each}" for each in member.policy.oscillation.problems]
+        return "; ".join(found)
+
+    def follow(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
+        """Report on another set from now on."""
+        assert policy.switching is not None  # or there is nothing to report
+        self._policy, self._switching = policy, policy.switching
+        return do_nothing
+
+    def log(self) -> None:
+        """Log the requests that were not granted since the last call, and which joints are held."""
+        refusals = self._switching.policy_set.refusals
+        while refusals:
+            self._logger.warning(refusals.popleft())
+        held = {each.name: each.held for each in self._commanding() if each.held}
+        for name in sorted(held.keys() - self._held):
+            self._logger.warning(f"{name}: its joints are held: {held[name]}")
+        self._held = frozenset(held)
+
+    def diagnostics(self) -> Mapping[str, str]:
+        """Return the state, what is asked for, and figures of the last switch."""
+        report = self._switching.report
+        return {
+            "set.state": report.state,
+            "set.asked": report.asked,
+            "set.refused": report.refused,
+            "set.switches": str(report.switches),
+            "set.fallbacks": str(report.fallbacks),
+            "set.last_switch": " -> ".join(report.last[:2]),
+            "set.last_step_ratio": f"{report.step_ratio:.2f}",
+            **{key: text for each in self._policy.chunks for key, text in _figures(each)},
+        }
+
+    def stop(self) -> None:
+        """Log what is left to log; after the last tick."""
+        self.log()
+
+    def report(self, status: PolicyStatus) -> None:
+        """Add to a status which state commands, and what came of the last switch."""
+        report = self._switching.report
+        last_from, last_to, last_reason = report.last or ("", "", "")
+        status.policy_set = [
+            SetStatus(
+                state=report.state,
+                states=[*self._policy.bundle.contract.states],
+                blending=report.is_blending,
+                asked=report.asked,
+                refused=report.refused,
+                switches=report.switches,
+                fallbacks=report.fallbacks,
+                last_from=last_from,
+                last_to=last_to,
+                last_reason=last_reason,
+                last_step_ratio=report.step_ratio,
+            )
+        ]
+
+
+def _figures(member: OpenedChunks) -> Iterator[tuple[str, str]]:
+    """Yield the figures of a chunk policy for `/diagnostics`."""
+    key, latency = f"set.{member.name}", member.policy.latency.summary()
+    yield f"{key}.held", member.held
+    yield f"{key}.steps_left", str(member.policy.left)
+    yield f"{key}.inference_p50_s", f"{latency.p50_s:.6f}"
+    yield f"{key}.inference_p99_s", f"{latency.p99_s:.6f}"
