@@ -212,14 +212,14 @@ def joint_members_of(bundle: SetBundle) -> dict[str, JointBundle]:
     """Return the members of a set of joint policies alone.
 
     Raises:
-        ToolError: One is a chunk policy, whose images are neither simulated here nor recorded.
+        ToolError: One is a chunk policy, whose images are not simulated here.
     """
     found = dict[str, JointBundle]()
     for name, member in bundle.members.items():
         if not isinstance(member, JointBundle):
             raise ToolError(
                 f"{bundle.file}: expected joint policies alone, found {name}, a chunk policy; the "
-                "set runs in policy_set_node, and cannot be replayed or simulated without it"
+                "set runs in policy_set_node, and cannot be simulated without it"
             )
         found[name] = member
     return found

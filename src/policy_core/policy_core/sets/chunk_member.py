@@ -73,7 +73,7 @@ class ChunkMember(MemberPolicy):
             state: What the set senses.
             targets: Where its targets go.
             inputs: Those of the set.
-            clock: That of the ticks.
+            clock: When the members are asked, the same for all in a tick.
         """
         super().__init__(name, member, targets)
         contract = self.contract = bundle.contract

@@ -22,7 +22,7 @@ from policy_core.observation.state import RobotState, StateVector
 from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
 from policy_core.sets.joint_member import JointMember
 from policy_core.sets.member import JoinedTargets, MemberPolicy
-from policy_core.sets.policy import PolicySet
+from policy_core.sets.policy import AskedAt, PolicySet
 
 SWITCH, WAY_BACK = "switch", "way_back"
 """What recordings call these requests; the name of the state follows a switch, after a space."""
@@ -108,15 +108,16 @@ def policy_set_of(
         clock: As for `Controller`.
     """
     members, targets = dict[str, MemberPolicy](), JoinedTargets(bundle.contract)
+    asked = AskedAt()
     for name, place in bundle.contract.members.items():
         member, runner = bundle.members[name], runners[name]
         if isinstance(runner, ChunkRunner):
             assert isinstance(member, ChunkBundle)
-            members[name] = ChunkMember(name, member, place, runner, state, targets, inputs, clock)
+            members[name] = ChunkMember(name, member, place, runner, state, targets, inputs, asked)
         else:
             assert isinstance(member, JointBundle)
-            members[name] = JointMember(name, member, place, runner, state, targets, inputs, clock)
-    return PolicySet(bundle.contract, members, targets, state, clock)
+            members[name] = JointMember(name, member, place, runner, state, targets, inputs, asked)
+    return PolicySet(bundle.contract, members, targets, state, clock, asked)
 
 
 def set_controller(

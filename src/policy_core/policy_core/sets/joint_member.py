@@ -45,7 +45,7 @@ class JointMember(MemberPolicy):
             state: What the set senses.
             targets: Where its targets go.
             inputs: Those of the set.
-            clock: That of the ticks.
+            clock: When the members are asked, the same for all in a tick.
         """
         super().__init__(name, member, targets)
         contract = bundle.contract

@@ -55,6 +55,18 @@ class SetReport(NamedTuple):
     step_ratio: float
 
 
+class AskedAt:
+    """When the members of a set were asked in a tick, ns: one time for all of them."""
+
+    def __init__(self) -> None:
+        """Have asked nothing."""
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        """Return the time."""
+        return self.now_ns
+
+
 class _Request(NamedTuple):
     """A state that is asked for, for so many more ticks; None: until its conditions hold."""
 
@@ -103,6 +115,7 @@ class PolicySet(Stateful):
         targets: JoinedTargets,
         state: StateVector,
         clock: Callable[[], int],
+        asked: AskedAt,
     ) -> None:
         """Make all states and transitions.
 
@@ -112,8 +125,9 @@ class PolicySet(Stateful):
             targets: Last targets of all members.
             state: What the set senses.
             clock: As for `Controller`.
+            asked: The clock of the members.
         """
-        self._clock = clock
+        self._clock, self._asked = clock, asked
         self._infer_ns = self._left_ns = 0
         """What the members took in the last tick: all of them, and those that a blend leaves."""
         self.members, self._members = members, [*members.values()]
@@ -185,6 +199,11 @@ class PolicySet(Stateful):
             member.pause(duration_ns)
 
     @property
+    def asked_ns(self) -> int:
+        """When the members were asked last."""
+        return self._asked.now_ns
+
+    @property
     def report(self) -> SetReport:
         """What the set has come to."""
         request = self._request
@@ -246,6 +265,7 @@ class PolicySet(Stateful):
             BackendError: A runtime failed, and the state has no fallback.
             NoTargetError: A member has had no target for too long, and the state has no fallback.
         """
+        began_ns = self._asked.now_ns = self._clock()
         self.begins = self._ticks == 0
         for member in self._resting:
             if member.is_due:
@@ -254,8 +274,7 @@ class PolicySet(Stateful):
             for member in self._members:
                 member.drop_answer()
             self._act_on_lateness()
-        self._unanswered = True
-        began_ns, self._left_ns = self._clock(), 0
+        self._unanswered, self._left_ns = True, 0
         try:
             self._decide()
             return self._run()

@@ -31,8 +31,9 @@ MAX_WIRE_BYTES = 65536
 class InferenceResult(NamedTuple):
     """What came of one inference of a chunk policy, without the images that it was given.
 
-    `state` is `StateVector.flat` at the time of the observation; `chunk` [steps, actions], rad, is
-    None where the inference failed, and `error` says why. The arrays are only read. Times on
+    `state` is the policy's `StateVector.flat` at the time of the observation; `chunk` [steps,
+    actions], rad, is None where the inference failed, and `error` says why. `member` is the name
+    of the policy in a set, empty where it is alone. The arrays are only read. Times on
     the clock of the control loop, ns.
     """
 
@@ -43,6 +44,7 @@ class InferenceResult(NamedTuple):
     state: F64
     chunk: F64 | None
     error: str
+    member: str = ""
 
 
 class ShadowOutcome(IntEnum):
@@ -234,7 +236,7 @@ class Ring:
         self._answered = True
 
     def take_time(self, now_ns: int) -> None:
-        """Note when a chunk policy is asked for a target in this tick, and the state of then."""
+        """Note when chunk policies are asked for targets in this tick, as `take_inputs`."""
         self.take_inputs()
         self._policy_ns = now_ns
 

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from policy_core.control_state import Stateful, Tree
-from policy_core.interfaces import F64, Backend, Policy, Tensor
+from policy_core.interfaces import F64, Backend, Tensor
 
 if TYPE_CHECKING:  # one that is not recorded needs no ring
+    from policy_core.sets.policy import PolicySet
     from policy_inference.flight.ring import Ring
+    from policy_inference.flight.worker_tap import WorkerTap
 
 
 class Tap:
@@ -59,14 +61,20 @@ class SetTap(Stateful):
     they are of an earlier one.
     """
 
-    def __init__(self, policy: Policy, backends: Mapping[str, Backend]) -> None:
+    def __init__(
+        self,
+        policy: PolicySet,
+        backends: Mapping[str, Backend],
+        workers: Sequence[WorkerTap] = (),
+    ) -> None:
         """Wrap a set.
 
         Args:
             policy: The set.
-            backends: Opened model of each member; they stay the caller's to close.
+            backends: Opened model of each joint policy; they stay the caller's to close.
+            workers: Of its chunk policies.
         """
-        self._policy = policy
+        self._policy, self._workers = policy, workers
         self.action = policy.action
         self.inputs: Mapping[str, Tensor] = {
             f"{name}.{tensor}": array
@@ -83,6 +91,8 @@ class SetTap(Stateful):
     def show(self, ring: Ring | None) -> None:
         """Show each tick to this ring from now on; None: no longer."""
         self._ring = ring
+        for worker in self._workers:
+            worker.show(ring)
 
     @property
     def begins(self) -> bool:
@@ -114,7 +124,10 @@ class SetTap(Stateful):
         try:
             finite = self._policy.infer()
         finally:
-            ring.take_inputs()
+            if self._workers:
+                ring.take_time(self._policy.asked_ns)
+            else:
+                ring.take_inputs()
         ring.take_outputs()
         return finite
 

@@ -136,6 +136,7 @@ class TickMessages:
             ended_ns=result.ended_ns,
             state=result.state,
             error=result.error,
+            member=result.member,
             steps=len(chunk),
             data=chunk.reshape(-1),
         )

@@ -20,9 +20,14 @@ class WorkerTap:
     which comes with the result.
     """
 
-    def __init__(self, worker: Worker) -> None:
-        """Wrap a worker, which is closed with the tap."""
-        self._worker = worker
+    def __init__(self, worker: Worker, member: str = "") -> None:
+        """Wrap a worker, which is closed with the tap.
+
+        Args:
+            worker: Computes the chunks.
+            member: Name of the policy in a set, whose own tap notes times; empty where it is alone.
+        """
+        self._worker, self._member = worker, member
         self.inputs: Mapping[str, Tensor] = {}
         self.outputs: Mapping[str, Tensor] = {}
         self._ring: Ring | None = None
@@ -48,11 +53,11 @@ class WorkerTap:
     def take(self, now_ns: int) -> Outcome | None:
         """Return the next outcome that is there."""
         ring = self._ring
-        if ring is not None:
+        if ring is not None and not self._member:
             ring.take_time(now_ns)
         outcome = self._worker.take(now_ns)
         if ring is not None and outcome is not None:
-            ring.take_result(_result(outcome))
+            ring.take_result(_result(outcome, self._member))
         return outcome
 
     def forget(self) -> None:
@@ -64,7 +69,7 @@ class WorkerTap:
         self._worker.close()
 
 
-def _result(outcome: Outcome) -> InferenceResult:
+def _result(outcome: Outcome, member: str) -> InferenceResult:
     """Return an outcome without its images."""
     sensed = outcome.request.sensed
     return InferenceResult(
@@ -75,4 +80,5 @@ def _result(outcome: Outcome) -> InferenceResult:
         state=np.concatenate([*sensed.fields.values()]),
         chunk=outcome.chunk,
         error="" if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}",
+        member=member,
     )

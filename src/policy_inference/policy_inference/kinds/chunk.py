@@ -241,8 +241,11 @@ class ChunkKind:
         bundle: ChunkBundle,
         limits: Limits,
         clock: Callable[[], int],
+        member: str = "",
     ) -> OpenedInference:
-        """Open the graphs of a bundle, and measure how long a chunk takes; arguments as `open`.
+        """Open the graphs of a bundle, and measure how long a chunk takes.
+
+        Arguments as for `open`; `member` is the name of the policy in a set.
 
         Raises:
             PolicyError: They cannot be used, with the reason; nothing is open then.
@@ -273,7 +276,7 @@ class ChunkKind:
             opened.pop_all()
         return OpenedInference(
             models=models,
-            worker=WorkerTap(worker),
+            worker=WorkerTap(worker, member),
             takes_s=takes_s,
             expected_s=expected_s,
             denoising_steps=inference.denoising_steps,

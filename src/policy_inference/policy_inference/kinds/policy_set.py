@@ -108,7 +108,9 @@ class SetKind:
         with ExitStack() as opened:
             for name, member in bundle.members.items():
                 if isinstance(member, ChunkBundle):
-                    inference, runners[name] = self._open_chunk(request, options, member, clock)
+                    inference, runners[name] = self._open_chunk(
+                        request, options, name, member, clock
+                    )
                     opened.callback(inference.close)
                     inferences[name] = inference
                     models[name] = inference.models
@@ -123,6 +125,7 @@ class SetKind:
         tap = SetTap(
             policy_set,
             {name: each for name, each in runners.items() if not isinstance(each, ChunkRunner)},
+            [each.worker for each in inferences.values()],
         )
         controller = set_controller(bundle.contract, tap, state, inputs, limits, clock)
         return OpenedPolicy(
@@ -175,12 +178,13 @@ class SetKind:
         self,
         request: OpenRequest,
         options: Options,
+        name: str,
         member: ChunkBundle,
         clock: Callable[[], int],
     ) -> tuple[OpenedInference, ChunkRunner]:
         """Open the graphs of a chunk policy, measure how long a chunk takes, and prove them."""
         own = limits_in_force(member.contract, request.limits)
-        inference = self._chunk.open_inference(request, options, member, own, clock)
+        inference = self._chunk.open_inference(request, options, member, own, clock, name)
         with ExitStack() as opened:
             opened.callback(inference.close)
             rows = self._chunk.golden_rows(member)

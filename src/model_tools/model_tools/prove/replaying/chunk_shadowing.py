@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.prove.replaying.chunk_policy import RecordedChunkPolicy, error_of
+from model_tools.prove.replaying.chunk_policy import RecordedChunkPolicy
+from model_tools.prove.replaying.recorded_chunks import error_of
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer

@@ -357,6 +357,7 @@ class FlightRecording:
             state=np.array(message.state, np.float64),
             chunk=chunk.reshape(int(message.steps), -1) if message.steps else None,
             error=message.error,
+            member=getattr(message, "member", ""),
         )
 
     def _mode(self, message: Any) -> Mode:

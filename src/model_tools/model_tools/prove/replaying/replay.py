@@ -19,7 +19,7 @@ from model_tools.prove.replaying.joint_policy import RecordedJointPolicy
 from model_tools.prove.replaying.recorded_policy import RecordedClock
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer
-from model_tools.prove.replaying.set_policy import RecordedSetPolicy
+from model_tools.prove.replaying.set_policy import RecordedExecution, RecordedSetPolicy
 from model_tools.prove.replaying.stages import (
     COMMAND,
     INPUTS,
@@ -41,8 +41,8 @@ from model_tools.prove.replaying.which_bundle import (
     recorded_bundle,
     recorded_contract,
     recorded_set,
+    stricter_limits_of,
 )
-from model_tools.simulation.controlled import joint_members_of
 from policy_core.bundle.bundle import (
     Bundle,
     ChunkBundle,
@@ -307,13 +307,18 @@ def _set_again(
 ) -> _Again:
     """Prepare a policy set, and open the models of its members."""
     info, models = recording.info, dict[str, Backend]()
-    joint_members = joint_members_of(bundle)
+    joint_members = {
+        name: member for name, member in bundle.members.items() if isinstance(member, JointBundle)
+    }
     for name, member in joint_members.items():
         wanted = [name for name in (backends or info.backend).split(",") if name]
         models[name], _ = open_backend(member, wanted, options)
         opened.callback(models[name].close)
-    first = next(iter(models.values()))
+    first = next(iter(models.values()), None)
     others = _other_place(recording, first)
+    execution = None
+    if len(joint_members) < len(bundle.members):
+        execution = RecordedExecution(chunk_settings_of(recording), stricter_limits_of(recording))
     judgement = Judgement.LIMITS if others else Judgement.EXACT
     outputs = {
         f"{name}.{tensor}": StageCourse()
@@ -323,8 +328,8 @@ def _set_again(
     replayer = Replayer(
         bundle,
         info,
-        lambda clock: RecordedSetPolicy(bundle, models, limits, clock, outputs),
-        STAGES,
+        lambda clock: RecordedSetPolicy(bundle, models, limits, clock, outputs, execution),
+        STAGES if models else [name for name in STAGES if name != OUTPUTS],
         _ROUNDING if others else {},
         outputs,
         seeded=True,
@@ -340,7 +345,8 @@ def _set_again(
         )
 
     because = "; ".join(others) or "the same machine, back end and models"
-    return _Again(replayer, first.name, _runs_on(first), judgement, because, checks)
+    where = (info.backend, info.runs_on) if first is None else (first.name, _runs_on(first))
+    return _Again(replayer, *where, judgement, because, checks)
 
 
 def _runs_on(backend: Backend) -> str:
@@ -374,11 +380,13 @@ def _may_be_of_one_model(one: Artifact, other: Artifact) -> bool:
     return not stated and one.precision != other.precision
 
 
-def _other_place(recording: FlightRecording, backend: Backend) -> list[str]:
-    """Return what differs of machine and back end, in words."""
+def _other_place(recording: FlightRecording, backend: Backend | None) -> list[str]:
+    """Return what differs of machine and back end, if there is one, in words."""
     info, others = recording.info, list[str]()
     if platform.node() != info.host:
         others.append(f"the machine is {platform.node()}, and was {info.host}")
+    if backend is None:
+        return others
     if backend.name != info.backend:
         others.append(f"the back end is {backend.name}, and was {info.backend}")
     elif _runs_on(backend) != info.runs_on:

@@ -7,31 +7,52 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.joint_policy import RecordedBackend
-from model_tools.prove.replaying.recorded_inputs import fit, input_names, output_names, shapes
+from model_tools.prove.replaying.recorded_chunks import RecordedChunks
+from model_tools.prove.replaying.recorded_inputs import (
+    fit,
+    input_names,
+    output_names,
+    shapes,
+    state_names,
+)
 from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
-from model_tools.simulation.controlled import joint_members_of
 from policy_core.bundle.bundle import SetBundle
-from policy_core.guard.limits import Limits
+from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.contract import JointContract
+from policy_core.guard.bounds import Rule
+from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
+from policy_core.members.chunk.controller import camera_input, state_sizes
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
 from policy_core.sets.controller import (
     SWITCH,
     WAY_BACK,
     SensedState,
+    cameras_of,
     policy_set_of,
     set_controller,
     set_inputs,
 )
-from policy_core.sets.policy import LATE, NOT_FINITE
+from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
 
 _FAILED = re.compile(r"(?P<before>\S+) -> (?P<after>\S+): (?P=before) failed: (?P<why>.*)", re.S)
 """A switch to a fallback, as the reason of its tick has it."""
+
+
+class RecordedExecution(NamedTuple):
+    """How the chunk policies of a set were executed: their settings, and operating limits."""
+
+    settings: ChunkSettings
+    stricter_limits: StricterLimits
 
 
 class RecordedSetState(RecordedState, SensedState):
@@ -41,11 +62,11 @@ class RecordedSetState(RecordedState, SensedState):
 class RecordedSetPolicy:
     """A policy set on a recording.
 
-    Each model is given what is observed here, and goes on with its recorded answer, so that no
-    difference grows. Requests and switches are the recorded ones.
+    Each model of a joint policy is given what is observed here, and goes on with its recorded
+    answer, so that no difference grows; a chunk policy is given the recorded results of its
+    inferences. Requests and switches are the recorded ones.
     """
 
-    outside = ()
     actions = ()
     known = True
 
@@ -56,15 +77,17 @@ class RecordedSetPolicy:
         limits: Limits,
         clock: RecordedClock,
         outputs: Mapping[str, StageCourse],
+        execution: RecordedExecution | None = None,
     ) -> None:
         """Tie the real parts together.
 
         Args:
             bundle: What is replayed.
-            backends: Opened model of each member; they stay the caller's to close.
+            backends: Opened model of each joint policy; they stay the caller's to close.
             limits: Those that were in force.
             clock: Of the controller.
             outputs: Take what is judged of each output, by MEMBER.TENSOR.
+            execution: How its chunk policies were executed, where it has some.
         """
         contract = bundle.contract
         self._contract, self._courses = contract, outputs
@@ -75,24 +98,58 @@ class RecordedSetPolicy:
         }
         self._left_was_late = False
         inputs = set_inputs(contract, self.state, limits)
-        policy_set = policy_set_of(bundle, self._models, self.state, inputs, clock)
+        self._chunks = dict[str, RecordedChunks]()
+        runners: dict[str, Backend | ChunkRunner] = {**self._models}
+        for name in bundle.members.keys() - self._models.keys():
+            assert execution is not None
+            runners[name] = self._runner(name, bundle, clock, execution)
+        policy_set = policy_set_of(bundle, runners, self.state, inputs, clock)
         self._policy_set = policy_set
+        for name, chunks in self._chunks.items():
+            chunks.frames = _chunk_member(policy_set, name).frames
+        self.outside = {camera_input(name) for name in cameras_of(contract)}
         self.controller = set_controller(contract, policy_set, self.state, inputs, limits, clock)
         self.requests: Mapping[str, Callable[[], object]] = {
             WAY_BACK: policy_set.go_back,
             **{f"{SWITCH} {state}": partial(policy_set.ask, state) for state in contract.states},
         }
-        members = joint_members_of(bundle)
         self._inputs, self._outputs = dict[str, Tensor](), dict[str, Tensor]()
         self._names = dict[str, list[str]]()
         for name, model in self._models.items():
-            member = members[name].contract
+            member = bundle.members[name].contract
+            assert isinstance(member, JointContract)
             for tensor, array in model.built.items():
                 self._add(self._inputs, name, tensor, array, input_names(member, tensor))
             for tensor, array in model.answered.items():
                 names = output_names(member, tensor, array.size)
                 self._add(self._outputs, name, tensor, array, names)
         self._given, self._answered = set[str](), set[str]()
+        self._rule: Rule | None = None
+
+    def _runner(
+        self, name: str, bundle: SetBundle, clock: RecordedClock, execution: RecordedExecution
+    ) -> ChunkRunner:
+        """Return what a chunk policy runs on, with the recorded results of its inferences."""
+        contract = bundle.members[name].contract
+        assert isinstance(contract, ChunkContract)
+        ends = np.cumsum([*state_sizes(contract).values()]).tolist()
+        fields = {
+            field: slice(end - size, end)
+            for (field, size), end in zip(state_sizes(contract).items(), ends, strict=True)
+        }
+        names = [f"{name}.{each}" for each in state_names(contract.joints.on_robot(), fields)]
+        self._chunks[name] = RecordedChunks(clock, names, name, self._is_late_alone)
+        return ChunkRunner(
+            worker=self._chunks[name].worker,
+            settings=execution.settings,
+            expected_s=0.0,
+            longest_hold_ns=limits_in_force(contract, execution.stricter_limits).damp_after_ns,
+        )
+
+    def _is_late_alone(self) -> bool:
+        """Return whether no joint policy commands, whose model could have made the tick late."""
+        members = self._contract.states[self._policy_set.report.state].members
+        return not self._models.keys() & {*members}
 
     def _add(
         self, found: dict[str, Tensor], member: str, tensor: str, array: Tensor, names: list[str]
@@ -107,6 +164,9 @@ class RecordedSetPolicy:
         """Know of no tensor: those of a tick are there once a model has run in it."""
         self._given.clear()
         self._answered.clear()
+        self._rule = None
+        for chunks in self._chunks.values():
+            chunks.restored(self.controller.inputs)
 
     def sense(self, tick: RecordedTick) -> None:
         """Prepare the runs of the models.
@@ -116,6 +176,10 @@ class RecordedSetPolicy:
         """
         if tick.ran:
             self._require_tensors(tick)
+        if tick.reason:
+            self._rule = tick.rule
+        for chunks in self._chunks.values():
+            chunks.sense(tick)
         failing = self._failing(tick)
         blamed = _FAILED.fullmatch(tick.next_reason)
         self._left_was_late = blamed is None or blamed["why"] != LATE
@@ -133,6 +197,8 @@ class RecordedSetPolicy:
         Which member of a state it was is not recorded, and makes no difference.
         """
         if tick.ran and not tick.outputs:
+            if self._rule is Rule.NO_TARGET:
+                return {}  # a member says so by itself
             return dict.fromkeys(self._models, tick.reason or "it failed on the robot")
         found = _FAILED.fullmatch(tick.reason)
         if found is None or found["why"] in (LATE, NOT_FINITE):
@@ -174,6 +240,8 @@ class RecordedSetPolicy:
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
         """Compare what the models were given and what they answer, each since its first run."""
+        for chunks in self._chunks.values():
+            chunks.judge(tick, stages)
         if not tick.ran:
             return
         for name, model in self._models.items():
@@ -209,3 +277,9 @@ class RecordedSetPolicy:
             [each for name in names for each in self._names[name]],
             *(np.concatenate([of[name].reshape(-1) for name in names]) for of in (expected, found)),
         )
+
+
+def _chunk_member(policy_set: PolicySet, name: str) -> ChunkMember:
+    member = policy_set.members[name]
+    assert isinstance(member, ChunkMember)  # it runs on what only a chunk policy runs on
+    return member

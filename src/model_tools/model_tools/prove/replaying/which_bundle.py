@@ -37,6 +37,7 @@ from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.kinds.opening import COMMAND_RANGE
 
 _PREFIX, _CHUNKS = "limits.", "chunks."
+_DAMP_AFTER = "parameter.safety.damp_after_s"
 _WHOLE = ("steps", "execution_horizon")
 """Settings of chunks that are whole numbers where there is one."""
 _READ: dict[type, Callable[[str], Any]] = {
@@ -240,6 +241,22 @@ def command_range_of(recording: FlightRecording) -> VelocityCommand | None:
             f"found {text!r}"
         ) from error
     return VelocityCommand(min=(x, y, turn), max=(to_x, to_y, to_turn))
+
+
+def stricter_limits_of(recording: FlightRecording) -> StricterLimits:
+    """Return how long the joints of a chunk policy in a set may be held, where a parameter says so.
+
+    Raises:
+        ToolError: It is no number.
+    """
+    text = recording.info.settings.get(_DAMP_AFTER)
+    try:
+        return StricterLimits(damp_after_s=None if text is None else float(text))
+    except ValueError as error:
+        raise ToolError(
+            f"{recording.path}: flight_info: settings: {_DAMP_AFTER}: expected a number, "
+            f"found {text!r}"
+        ) from error
 
 
 def limits_of(recording: FlightRecording) -> Limits:

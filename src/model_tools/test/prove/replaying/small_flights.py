@@ -62,7 +62,7 @@ class SmallFlight:
         self._readers = {
             name: state_reader(name, names, self.controller.state)
             for name in self.controller.inputs
-            if name != TWIST.name
+            if name in (JOINT_STATES.name, IMU.name)
         }
 
     def _open(self, tiny_policy: Any, limits: Limits) -> tuple[Tap | SetTap, Backend, Controller]:

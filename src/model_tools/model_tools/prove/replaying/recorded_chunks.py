@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a chunk policy is given on a recording: times of frames, and results of inferences.
+
+Images are not recorded, so a chunk cannot be computed again. What an inference was given beside
+them, when it was asked for, and all that becomes of its chunk are computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from model_tools.prove.replaying.recorded_policy import RecordedClock
+from model_tools.prove.replaying.recorded_ticks import RecordedTick
+from model_tools.prove.replaying.stages import INPUTS, TickStages
+from policy_core.errors import BackendError, NoTargetError, RobotError
+from policy_core.members.chunk.controller import camera_input
+from policy_core.members.chunk.observation_sync import FrameBuffer, Snapshot
+from policy_core.members.chunk.worker import Outcome, Request
+from policy_core.observation.freshness import Input
+from policy_core.observation.images import Frame
+from policy_inference.flight.ring import InferenceResult
+
+
+class RecordedWorker:
+    """Hands over recorded results in the ticks in which they arrived.
+
+    Attributes:
+        results: What arrives in this tick.
+        given: What each inference was given that arrived in this tick, in their order; None where
+            the policy had not asked for it.
+    """
+
+    busy = False
+    alive = True
+
+    def __init__(self, clock: RecordedClock, is_late: Callable[[], bool]) -> None:
+        """Have been asked for nothing; see `RecordedChunks`."""
+        self._clock, self._is_late = clock, is_late
+        self.results = list[InferenceResult]()
+        self.given = list[Snapshot | None]()
+        self._asked = dict[int, Request]()
+        self._newest: Request | None = None
+
+    def ask(self, request: Request) -> None:
+        """Note a request; the recording says which one was computed."""
+        self._asked[request.asked_ns] = self._newest = request
+
+    def take(self, now_ns: int) -> Outcome | None:
+        """Return the next recorded result of this tick."""
+        self._clock.run_policy(is_late=self._is_late())
+        if not self.results:
+            return None
+        result = self.results[0]
+        request = self._asked.get(result.asked_ns)
+        if request is None and result.asked_ns == now_ns:
+            return None  # it is asked for in this tick, and answered at once
+        del self.results[0]
+        self.given.append(request.sensed if request else None)
+        request = request or self._newest
+        if request is None:
+            return None
+        self._asked = {at: each for at, each in self._asked.items() if at > result.asked_ns}
+        sensed = dataclasses.replace(request.sensed, time_ns=result.observation_ns)
+        return Outcome(
+            request=dataclasses.replace(request, sensed=sensed, asked_ns=result.asked_ns),
+            began_ns=result.began_ns,
+            ended_ns=result.ended_ns,
+            chunk=result.chunk,
+            error=error_of(result.error) if result.chunk is None else None,
+        )
+
+    def forget(self) -> None:
+        """Do nothing: what had not begun never arrives."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class RecordedChunks:
+    """The frames and results of one chunk policy.
+
+    Attributes:
+        worker: Hands over its results.
+        frames: By camera: where its frames go; empty until the policy is made.
+    """
+
+    def __init__(
+        self,
+        clock: RecordedClock,
+        names: Sequence[str],
+        member: str = "",
+        is_late: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Have been given nothing.
+
+        Args:
+            clock: Of the controller.
+            names: What the values of its state are called.
+            member: Name of the policy in a set; empty where it is alone.
+            is_late: Whether this policy made the tick late, where one did.
+        """
+        self.worker = RecordedWorker(clock, is_late)
+        self.frames: Mapping[str, FrameBuffer] = {}
+        self._member, self._names = member, names
+        self._results = list[InferenceResult]()
+        self._measured_ns: dict[str, int | None] = {}
+
+    def restored(self, inputs: Mapping[str, Input]) -> None:
+        """Note which frames there are, as the inputs of the controller say."""
+        self._measured_ns = {name: inputs[camera_input(name)].measured_ns for name in self.frames}
+
+    def sense(self, tick: RecordedTick) -> None:
+        """Take in times of frames, and let results arrive."""
+        for name, buffer in self.frames.items():
+            measured_ns = tick.measured_ns.get(camera_input(name))
+            if measured_ns is not None and measured_ns != self._measured_ns.get(name):
+                repeats = tick.repeats.get(camera_input(name), 0)
+                buffer.add(_image(buffer.content, repeats=repeats > 0), measured_ns)
+                self._measured_ns[name] = measured_ns
+        self._results = [each for each in tick.results if each.member == self._member]
+        self.worker.given, self.worker.results = [], [*self._results]
+
+    def judge(self, tick: RecordedTick, stages: TickStages) -> None:
+        """Compare what the inferences were given whose results arrived: time and state."""
+        given = [*self.worker.given]
+        for place, result in enumerate(self._results):
+            sensed = given[place] if place < len(given) else None
+            if sensed is None:
+                stages.depart(
+                    INPUTS,
+                    f"{self._member}.chunk" if self._member else "chunk",
+                    f"the result of an inference that was asked for at {result.asked_ns} ns",
+                    "no inference that was asked for then",
+                )
+                return
+            found = np.concatenate([*sensed.fields.values()])
+            stages.compare(
+                INPUTS,
+                ["age of the observation, s", *self._names],
+                np.array([(tick.time_ns - result.observation_ns) * 1e-9, *result.state]),
+                np.array([(tick.time_ns - sensed.time_ns) * 1e-9, *found]),
+            )
+
+
+def _image(newest: bytes, *, repeats: bool) -> Frame:
+    """Return what stands for an image, the newest one again or another: none is recorded."""
+    content = newest if repeats else bytes([newest[:1] == b"\0"])
+    return Frame(encoding="none", height=0, width=0, step=0, data=memoryview(content))
+
+
+def error_of(text: str) -> BackendError | RobotError | NoTargetError:
+    """Return the error that an inference ended in, from its recorded text."""
+    kind, _, reason = text.partition(": ")
+    kinds: Mapping[str, type[BackendError | RobotError]] = {
+        "BackendError": BackendError,
+        "RobotError": RobotError,
+    }
+    return kinds.get(kind, NoTargetError)(reason)
