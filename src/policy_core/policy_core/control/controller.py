@@ -26,6 +26,8 @@ from policy_core.interfaces import JointTargets, Mode, Policy
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
+FADE_COMMAND = "fade_command"
+"""What recordings call this request."""
 _LOCK_TIMEOUT_S = 0.5
 
 
@@ -541,6 +543,14 @@ class Controller(Stateful):
             self.command.open()
             self._enter(Mode.RUN, "the policy runs")
             self._granted_since.append(("run", now_ns))
+
+    def fade_command(self) -> None:
+        """Fade the velocity command to zero; no new one is taken before the next run.
+
+        Raises:
+            RefusedError: A tick hangs.
+        """
+        self.request(FADE_COMMAND, lambda: self.command.close(self._clock()))
 
     def request(self, name: str, act: Callable[[], None]) -> None:
         """Have something done between two ticks that a recording shows as a request.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What those who look on at a run may ask for: its end, in one of a few ways."""
+"""The end of a run, as an observer may ask for it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunVerdict(NamedTuple):
             RefusedError: It is not possible now.
         """
         if self.end is RunEnd.FADE:
-            controller.command.close(controller.latest_tick.now_ns)
+            controller.fade_command()
         elif self.end is RunEnd.STAND:
             stand()
         elif self.end is RunEnd.DAMP:

@@ -16,7 +16,7 @@ from policy_core.interfaces import F64, Command, JointTargets, Kind, Mode, OnFau
 
 
 class Rule(str, Enum):
-    """Rules in the order in which they act; each has a counter."""
+    """The rules of the guard; each has a counter."""
 
     ESTOP = "estop"
     NOT_FINITE = "not_finite"

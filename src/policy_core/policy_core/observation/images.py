@@ -100,7 +100,7 @@ def frame_of(message: Any, camera: ImageSize) -> Frame:
     """Return what a message of a camera holds, judged but not decoded.
 
     Args:
-        message: sensor_msgs/Image or CompressedImage, or what `core.wire` makes of one.
+        message: sensor_msgs/Image or CompressedImage, or an object with the same attributes.
         camera: The size that is taken.
 
     Raises:

@@ -80,10 +80,10 @@ class ShadowAnswer(NamedTuple):
 
 @dataclass(slots=True, init=False, eq=False)
 class Moment:
-    """What of a tick are not arrays of one size; a new object each time, not changed after that.
+    """The parts of a tick that are not arrays of a fixed size; made for each tick, then unchanged.
 
-    What is called as in `Tick` is that. `number` counts all ticks of a ring, `tick` those since its
-    last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the inputs, as in `Input`.
+    Fields with the names of `Tick`'s have its values. `number` counts all ticks of a ring, `tick`
+    those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the inputs, as in `Input`.
     `asked` and `answered`: whether the model ran, and did not fail. `command_mode` is that of the
     command, or of the tick where none was sent. Of a chunk policy: `policy_ns` is the time at which
     it was asked for a target, 0 where it was not, and `results` are those of the inferences that

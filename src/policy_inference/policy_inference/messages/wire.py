@@ -4,7 +4,7 @@
 
 rclpy makes a Python object of every part of a message: 40 us for a JointState or an Imu with
 warm caches and 250 us with cold ones, longer than the policy takes. On the wire, and in the
-recordings of it, these messages are CDR, see `core.cdr`. Another encoding than the plain
+recordings of it, these messages are CDR, see `messages.cdr`. Another encoding than the plain
 little-endian one is left to whom the caller names: rclpy in a node, a reader of bags elsewhere.
 """
 

@@ -12,7 +12,7 @@ Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/Ac
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
 (policy_msgs/LoadBundle). The flight recorder: docs/flight_recorder.md. What a takeover by a person
 publishes and serves: docs/takeover.md.
-No tick waits for an inference: see `core.chunks`.
+No tick waits for an inference: see `policy_core.members.chunk`.
 """
 
 from __future__ import annotations

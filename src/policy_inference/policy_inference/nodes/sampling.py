@@ -27,7 +27,7 @@ M = TypeVar("M")
 class Sampled(Generic[M]):
     """A subscription of depth 1 whose newest message is taken on demand.
 
-    What is taken has the attributes of the message that are used, see `core.wire`.
+    What is taken has the attributes of the message that are used, see `messages.wire`.
 
     Attributes:
         topic, resolved_topic: As it was given, and its full name.

@@ -19,6 +19,7 @@ from model_tools.prove.replaying.recorded_policy import RecordedClock, ReplayedP
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from policy_core.bundle.body import Body
 from policy_core.bundle.state_fields import COMMAND, JOINT_STATES, velocity_of
+from policy_core.control.controller import FADE_COMMAND
 from policy_core.errors import RefusedError, RobotError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import F64, JointTargets, Mode
@@ -130,6 +131,7 @@ class ReplayedRobot:
                     {
                         "stand": controller.stand,
                         "damp": controller.damp,
+                        FADE_COMMAND: controller.fade_command,
                         **self.policy.requests,
                     }[name]()
             except RefusedError as error:

@@ -223,6 +223,18 @@ def test_a_motion_that_begins_at_what_was_held_is_computed_again(tmp_path: Path)
     assert counts_of(found)["command"] == (flight.ticks - 1, 1)
 
 
+def test_a_command_that_fades_at_the_end_of_a_trial_is_computed_again(tmp_path: Path) -> None:
+    flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["command"]), state_every=7)
+    flight.stand_and_run()
+    flight.go_on(10, velocity=(0.5, 0.0, 0.2))
+    flight.controller.fade_command()
+    flight.go_on(20, velocity=(0.5, 0.0, 0.2))
+    assert flight.controller.state["velocity_command"][0] < 0.5
+    flown = flight.save(tmp_path / "flown")
+    alike_from_every_state(flown)
+    alike(flown)
+
+
 def test_a_second_run_begins_clean(tmp_path: Path) -> None:
     flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["history"], recurrent=True))
     flight.stand_and_run(10)

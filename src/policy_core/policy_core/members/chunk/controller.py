@@ -73,7 +73,7 @@ def chunk_controller(
 
     The controller's inputs are `joint_states`, the topic of an environment state, and
     `camera_input` of each camera; their owner accepts or rejects messages there, and adds what
-    `core.images.frame_of` makes of an image to `frames`.
+    `observation.images.frame_of` makes of an image to `frames`.
 
     Args:
         bundle: Bundle whose contract holds.
