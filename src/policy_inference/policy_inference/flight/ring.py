@@ -84,10 +84,10 @@ class Moment:
 
     Fields with the names of `Tick`'s have its values. `number` counts all ticks of a ring, `tick`
     those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the inputs,
-    as in `Input`. `asked` and `answered`: whether the model ran, and did not fail. `command_mode` is that of the
-    command, or of the tick where none was sent. Of a chunk policy: `policy_ns` is the time at which
-    it was asked for a target, 0 where it was not, and `results` are those of the inferences that
-    arrived. `shadow` has the answers of a shadow policy that arrived. Times in ns.
+    as in `Input`. `asked` and `answered`: whether the model ran, and did not fail. `command_mode`
+    is that of the command, or of the tick where none was sent. `policy_ns` is the time at which a
+    chunk policy was asked for a target, or the members of a set with one; else 0. `results` are
+    those of their inferences that arrived, `shadow` the answers of a shadow policy. Times in ns.
     """
 
     number: int
