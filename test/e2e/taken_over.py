@@ -107,4 +107,5 @@ def taken_over(folder: Path, bundle: str, episode_s: float) -> Iterator[TakenOve
         )
         with ArmOperator(use_sim_time=True, watch=nodes.check) as operator:
             yield TakenOver(folder, operator)
-        assert recorder.end() == 0, recorder.output()
+        recorder.stop()
+        assert recorder.status == 0, recorder.output()

@@ -144,5 +144,5 @@ def test_robot_with_a_key_takes_installed_versions_only_if_they_were_signed(
             assert time.monotonic() < ends_s, node.output()
             threading.Event().wait(0.05)
     finally:
-        node.end()
+        node.stop()
     assert f"({root}/lite3_walk/0.2.2)" in node.output()

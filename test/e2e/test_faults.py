@@ -146,7 +146,7 @@ def test_a_second_policy_node_does_not_make_the_robot_fall(walker: Rig) -> None:
     assert walker.forward_mps > WALKING_MPS / 2
     assert "2 publishers" in walker.operator.status.reason
     assert "are ignored" in walker.sim.output()
-    second.end()
+    second.stop()
 
 
 def _is_finite(command: JointCommand) -> bool:

@@ -146,7 +146,7 @@ class Stage:
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown()
-        self.processes.end()
+        self.processes.stop()
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_a_go2_is_released_stands_up_is_damped_and_given_back(stage: Stage) -> N
     given, message = stage.ask("release_control")
     assert given, message
     stage.until(lambda: "mode_selected" in stage.happened, "the robot's own controller")
-    stage.processes.end()
+    stage.processes.stop()
     trace = Trace.load(stage.folder / "trace.npz")
     assert set(trace.mode[~np.isnan(trace.mode)]) == {0.0, 1.0}
     assert trace.pos_world[:, 2].max() > 0.28

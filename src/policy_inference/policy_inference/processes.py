@@ -1,36 +1,21 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How processes start and end: signals, processes that end with their parent, private folders.
-
-    python -m policy_inference.processes LIFELINE MODULE ARGUMENT ...
-
-runs a module that gets SIGIO when the process that started it has ended, for whatever reason.
-LIFELINE is the number of the reading end of a pipe, of which that process holds the other end. A
-module that does not handle SIGIO ends at once; a node ends as it does after SIGTERM.
-"""
+"""How a process ends: by signals, also where its threads hang, without its private folders."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import runpy
-import select
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn
 
-import policy_core
-import policy_inference
 from policy_inference.log_pump import flush_log
 
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -39,18 +24,8 @@ HANGS_AFTER_S = 5.0
 """After a signal a process ends although a runtime does not return; after a second one at once."""
 SIGNALLED = 128
 """Added to a signal's number in the exit status, as shells do."""
-_TIME_TO_LEAVE_S = 15.0
-"""Longer than a policy node takes to leave its robot safe."""
 _log = logging.getLogger("policy_inference")
 _folders: set[tempfile.TemporaryDirectory[str]] = set()
-
-
-def packages_path() -> str:
-    """Return the PYTHONPATH with which another interpreter finds this package and the kernel."""
-    folders = (
-        Path(package.__path__[0]).resolve().parent for package in (policy_core, policy_inference)
-    )
-    return os.pathsep.join(dict.fromkeys(map(str, folders)))
 
 
 def unblock_signals() -> None:
@@ -179,105 +154,6 @@ class _Interrupted(KeyboardInterrupt):
     """
 
 
-class ProcessGroup:
-    """Modules that run as processes, in a `with` block that ends all of them.
-
-    They are in sessions of their own: a Ctrl-C, or a terminal that closes, reaches only this
-    process, which ends them in order. Where it is killed itself, they end as well: they run under
-    `python -m policy_inference.processes`.
-    """
-
-    def __init__(self) -> None:
-        """Begin without any."""
-        self._running = list[subprocess.Popen[bytes]]()
-        self._lifelines = list[int]()
-
-    def __enter__(self) -> ProcessGroup:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End all, in reverse order of their start; a second Ctrl-C does not cut that short."""
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTING}
-        try:
-            while self._running:
-                _end(self._running.pop())
-            while self._lifelines:
-                os.close(self._lifelines.pop())
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def start(self, module: str, arguments: Sequence[str]) -> None:
-        """Start one more.
-
-        Raises:
-            OSError: It does not start.
-        """
-        # One pipe for each: the kernel signals the end of a pipe to one process only.
-        held, lifeline = os.pipe()
-        self._lifelines.append(lifeline)
-        try:
-            self._running.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(held), module, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                    pass_fds=[held],
-                )
-            )
-        finally:
-            os.close(held)
-
-    def wait(self) -> int:
-        """Wait for the first of them to end; return its exit status."""
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-        statuses = [
-            process.poll()
-            for process in self._running
-            if ended is None or process.pid == ended.si_pid
-        ]
-        return next((status for status in statuses if status is not None), 1)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, and end it by force after a while."""
-    if process.poll() is None:
-        # Not SIGINT, which makes a Python that has only begun print a traceback.
-        process.terminate()
-        try:
-            process.wait(_TIME_TO_LEAVE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait()
-
-
-def end_with_parent(lifeline: int) -> None:
-    """Let the kernel send SIGIO to this process when no process holds a pipe's other end any more.
-
-    By default SIGIO ends a process, and needs nothing of Python for that, so that it works while a
-    runtime keeps Python's lock. (The signal at a parent's death of prctl(2) comes when the *thread*
-    ends that started the child.)
-
-    Args:
-        lifeline: Descriptor of the reading end.
-
-    Raises:
-        SystemExit: The other end was closed before.
-    """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])  # which is inherited
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([lifeline], [], [], 0)[0]:
-        sys.exit("the process that started this one has ended")
-
-
 class PrivateFolder:
     """A temporary folder that only this user may enter, and that its process removes.
 
@@ -333,15 +209,3 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def main() -> None:
-    """Run a module in this process, which ends with the one that holds its lifeline."""
-    _, lifeline, module, *arguments = sys.argv
-    end_with_parent(int(lifeline))
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main()

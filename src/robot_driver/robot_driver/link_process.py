@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that talks to the robot: `python -m robot_driver.link_process`.
 
-LinkSupervisor starts it. It is small and has one thread, so that nothing that ROS does delays a
-command frame. It ends when the node closes its end of the channel, or dies: not before control has
-been given back.
+LinkSupervisor starts it as a WorkerProcess. It is small and has one thread, so that nothing that
+ROS does delays a command frame. It ends when the node closes its end of the channel, or dies: not
+before control has been given back.
 """
 
 import gc
@@ -175,8 +175,7 @@ class LinkLoop:
 
 def main() -> None:
     """Run with the arguments of `process_arguments`."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    end_with_channel()
     kind, settings_text, node, *descriptors = sys.argv[1:]
     module, name = kind.split(":")
     robot_type: type[RobotInterface[Any]] = getattr(importlib.import_module(module), name)
@@ -190,6 +189,15 @@ def main() -> None:
     gc.disable()
     loop.run()
     transport.close()
+
+
+def end_with_channel() -> None:
+    """Ignore all signals that ask to end, the end of the parent process too.
+
+    The process has something to finish first, and its channel says when.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGIO):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def settings_of_json(kind: type[SettingsT], fields: dict[str, Any]) -> SettingsT:

@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's side of the link process: starts it, watches it, and acts where it dies."""
 
-import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic
 
-from policy_inference.processes import packages_path
+from policy_inference.worker_process import WorkerProcess
 from robot_driver import channel
 from robot_driver.interfaces import DriverError, DriverPhase, DriverReport, WireCommand
 from robot_driver.link_process import MODULE, process_arguments
@@ -83,7 +81,7 @@ class LinkSupervisor(Generic[StateT]):
             undo.callback(self._channel.close)
             with theirs:
                 self._process = _start(robot, theirs, self._transport.descriptors)
-            undo.callback(self._process.wait)
+            undo.callback(self._process.end)
             undo.callback(self._process.kill)
             self._await_first_word(ends)
             undo.pop_all()
@@ -141,6 +139,7 @@ class LinkSupervisor(Generic[StateT]):
             self._thread.join(figures.lower_s + figures.rest_s + _END_AFTER_REST_S)
             self._process.kill()
             self._thread.join()
+        self._process.end()
         self._channel.close()
         self._transport.close()
 
@@ -191,7 +190,8 @@ class LinkSupervisor(Generic[StateT]):
             if state is not None:
                 self._state = state
                 self._on_state(state, news.receipt_ns)
-        status = self._process.wait()
+        self._process.ends_within(None)
+        status = self._process.status or 0
         end = signal.Signals(-status).name if status < 0 else f"status {status}"
         reason = (
             "the process that talks to the robot hung, and was killed"
@@ -262,35 +262,22 @@ def _send_all(transport: RobotTransport, frames: Sequence[bytes]) -> None:
 
 def _start(
     robot: RobotInterface[Any], node: socket.socket, descriptors: Sequence[int]
-) -> subprocess.Popen[bytes]:
+) -> WorkerProcess:
     """Start the process with its end of the channel and the transport's descriptors.
-
-    It imports what this process imports, with another interpreter of those packages the suite's
-    alone, and gets a session of its own: an interrupt from the terminal is for the node, which lets
-    it end.
 
     Raises:
         DriverError: There is no such interpreter.
     """
-    path = _folders_of_the_suite(robot) if robot.python else filter(None, sys.path)
     python = robot.python or sys.executable
     try:
-        return subprocess.Popen(
-            [python, "-m", MODULE, *process_arguments(robot, node, descriptors)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[node.fileno(), *descriptors],
-            start_new_session=True,
-            cwd="/",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        return WorkerProcess(
+            ["-m", MODULE, *process_arguments(robot, node, descriptors)],
+            interpreter=python,
+            packages=[type(robot).__module__.partition(".")[0]],
+            fds=[node.fileno(), *descriptors],
+            folder=Path("/"),
         )
     except OSError as error:
         raise DriverError(
             f"expected a Python interpreter at {python}, found: {error.strerror}"
         ) from None
-
-
-def _folders_of_the_suite(robot: RobotInterface[Any]) -> list[str]:
-    """Return where the packages are that a link process imports: its robot's, and the suite's."""
-    names = dict.fromkeys([type(robot).__module__, MODULE])
-    packages = [Path(str(sys.modules[name.partition(".")[0]].__file__)) for name in names]
-    return [*(str(package.parents[1]) for package in packages), packages_path()]

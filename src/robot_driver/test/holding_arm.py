@@ -15,6 +15,7 @@ import socket
 import struct
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns, time_ns
@@ -231,7 +232,8 @@ class Arm:
                 return
             if data == ASK:
                 frame = state_frame(self.position, 1000 * monotonic_ns() // NS_PER_S)
-                self._socket.sendto(frame, source)
+                with suppress(OSError):  # the process that asked may have ended since
+                    self._socket.sendto(frame, source)
                 continue
             if data[:1] == _GOAL:
                 self.position = goal(data)

@@ -103,7 +103,8 @@ def test_a_process_that_does_not_listen_is_killed(
     script = f"trap '' INT TERM; echo > {ready}; {FOREVER}"
     process = NodeProcess(make_command("node", script), {}, tmp_path / "log")
     ready.read_text()
-    assert process.end(patience_s=0.1) == -signal.SIGKILL
+    process.stop(0.1)
+    assert process.status == -signal.SIGKILL
 
 
 def test_a_process_group_of_its_own_is_spared_by_the_terminals_ctrl_c(

@@ -23,9 +23,8 @@ from typing import Any
 from policy_core.errors import BackendError, LateRunError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, WARM_UP_S, BackendBase
-from policy_inference.backends.child_process import ChildProcess, talk_through
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
-from policy_inference.processes import end_with_parent
+from policy_inference.worker_process import PrivateWorker, talk_through
 
 OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0
 _SAID_WITHIN_S = 0.2
@@ -70,7 +69,7 @@ class ChildBackend(BackendBase):
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
         self._cls, self.specs = cls, (tuple(inputs), tuple(outputs))
-        self._process: ChildProcess | None = None
+        self._process: PrivateWorker | None = None
         self._bell: Bell | None = None
         self._reply_pending, self._run_timeout_s = False, ANSWER_WITHIN_S
         self._arrays = SharedArrays([*inputs, *outputs])
@@ -112,7 +111,7 @@ class ChildBackend(BackendBase):
         found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
         return *self.specs, found | {"process": f"child {self.pid}"}
 
-    def _start(self, file: Path) -> tuple[ChildProcess, Bell]:
+    def _start(self, file: Path) -> tuple[PrivateWorker, Bell]:
         interpreter = self._cls.interpreter()
         to_child, from_parent = os.pipe()
         to_parent, from_child = os.pipe()
@@ -129,7 +128,9 @@ class ChildBackend(BackendBase):
             "fds": fds,
         }
         try:
-            return ChildProcess(interpreter, __name__, [json.dumps(order)], fds), bell
+            return PrivateWorker(
+                __name__, [json.dumps(order)], interpreter=interpreter, fds=fds
+            ), bell
         except OSError as error:
             bell.close()
             raise BackendError(
@@ -161,7 +162,7 @@ class ChildBackend(BackendBase):
 
     def problem(self) -> str:
         """Return that the process has ended, with its last words; else nothing."""
-        if self._process is None or self._process.status() is None:
+        if self._process is None or self._process.status is None:
             return ""
         return self._ended(within_s=_SAID_WITHIN_S)
 
@@ -198,7 +199,8 @@ class ChildBackend(BackendBase):
     def _ended(self, during: str = "", within_s: float = 0.0) -> str:
         """Return how the child ended, as far as it is known within that time."""
         assert self._process is not None
-        status = self._process.status(within_s)
+        self._process.ends_within(within_s)
+        status = self._process.status
         # It closes its pipes before it has ended, and a run does not wait for that.
         what = "ended" if status is None else f"ended with status {status}"
         return (
@@ -221,9 +223,8 @@ class ChildBackend(BackendBase):
             self._process.end()
 
 
-def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
+def main(output: int, order: Mapping[str, Any]) -> None:
     """Open the model of an order, and run it whenever the bell rings; end when it is closed."""
-    end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to leave
     details = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]
@@ -271,4 +272,4 @@ def _ran(backend: BackendBase, arrays: SharedArrays) -> bytes:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))
+    main(int(sys.argv[1]), json.loads(sys.argv[2]))

@@ -96,7 +96,7 @@ def run(given: argparse.Namespace) -> int:
     from policy_core.errors import PolicyError
     from policy_inference.command_line import show
     from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
-    from policy_inference.processes import ProcessGroup
+    from policy_inference.worker_process import ProcessGroup, WorkerProcess
 
     contract = contract_of(given.bundle)
     _check(given, contract)
@@ -106,19 +106,15 @@ def run(given: argparse.Namespace) -> int:
             "expected ROS 2, found no rclpy; source it: . /opt/ros/DISTRO/setup.bash,"
             " and the workspace's install/setup.bash"
         )
-    with ProcessGroup() as processes:
+    with ProcessGroup[WorkerProcess]() as processes:
         for name, device in cameras.items():
-            processes.start(
-                "policy_inference.nodes.usb_camera",
-                ros_arguments(
-                    camera_parameters(contract, name, device, given.image_transport),
-                    ["-r", f"__ns:=/{name}"],
-                ),
+            arguments = ros_arguments(
+                camera_parameters(contract, name, device, given.image_transport),
+                ["-r", f"__ns:=/{name}"],
             )
-        processes.start(
-            "policy_inference.nodes.act_policy_node",
-            ros_arguments(_parameters(given, contract), given.ros_args),
-        )
+            processes.add(WorkerProcess(["-m", "policy_inference.nodes.usb_camera", *arguments]))
+        arguments = ros_arguments(_parameters(given, contract), given.ros_args)
+        processes.add(WorkerProcess(["-m", "policy_inference.nodes.act_policy_node", *arguments]))
         show("once the node is ready, in another terminal (either of each two):")
         for request, meaning in (
             ("stand", "the arm goes to the pose in which the policy begins"),

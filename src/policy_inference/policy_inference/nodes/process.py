@@ -29,7 +29,7 @@ END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
 """Signals after which a node ends, and leaves the robot safe before.
 
 SIGHUP comes when a terminal closes or an ssh session is lost, SIGIO when the process that started
-this one has ended (`policy_inference.processes`).
+this one has ended (`policy_inference.worker_process`).
 """
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""

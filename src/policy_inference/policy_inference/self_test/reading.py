@@ -19,8 +19,7 @@ from policy_core.bundle.bundle import Bundle, policies_of
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.signature import trusted_keys
 from policy_core.errors import PolicyError, RefusedError
-from policy_inference.backends.child_process import ChildProcess
-from policy_inference.processes import end_with_parent
+from policy_inference.worker_process import PrivateWorker
 
 CPU_S, LARGEST_BYTES, LIMIT_S = 10, 4 << 30, 60.0
 """Processor time and address space of the process, and how long it is waited for, s."""
@@ -45,9 +44,10 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
         OSError: No process can be started.
     """
     given = [str(cpu_s), str(Path.cwd()), bundle, public_key]
-    child = ChildProcess(sys.executable, __name__, given, ())
+    child = PrivateWorker(__name__, given)
     try:
-        status = child.status(LIMIT_S)
+        child.ends_within(LIMIT_S)
+        status = child.status
         said = child.said(1.0)
     finally:
         child.end()
@@ -68,9 +68,8 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     )
 
 
-def _main(lifeline: str, talk: str, cpu_s: str, folder: str, bundle: str, public_key: str) -> int:
-    end_with_parent(int(lifeline))
-    os.close(int(talk))
+def _main(_: str, cpu_s: str, folder: str, bundle: str, public_key: str) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to leave
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s) + 1))
     resource.setrlimit(resource.RLIMIT_AS, (LARGEST_BYTES, LARGEST_BYTES))

@@ -23,17 +23,16 @@ from policy_core.bundle.signature import trusted_keys
 from policy_core.errors import PolicyError, RobotError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, ShadowMode
-from policy_inference.backends.child_process import talk_through
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 from policy_inference.machine.scheduling import threads_of
-from policy_inference.processes import end_with_parent
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.joint_shadow import JointShadow
 from policy_inference.shadow.shadow_process import ABOUT
 from policy_inference.shadow.slots import SLOTS, Slots
+from policy_inference.worker_process import talk_through
 
 if TYPE_CHECKING:
     from policy_core.members.chunk.observation_sync import Snapshot
@@ -46,9 +45,8 @@ Answer = Callable[[int, bool], tuple[ShadowAnswer, str]]
 """Answers the tick in a slot, which may be late; returns also what went wrong last in this run."""
 
 
-def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
+def main(output: int, order: Mapping[str, Any]) -> None:
     """Open and prove the policy of an order, then answer ticks until the other end is closed."""
-    end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to leave
     _yield_to_the_node()
     about = Path.cwd() / ABOUT
@@ -224,4 +222,4 @@ def _run_when_idle(processes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))
+    main(int(sys.argv[1]), json.loads(sys.argv[2]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +21,10 @@ from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, ShadowMode
 from policy_core.observation.state import StateVector
 from policy_inference.backends.child import OPEN_TIMEOUT_S
-from policy_inference.backends.child_process import ChildProcess
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.slots import SLOTS, Slots
+from policy_inference.worker_process import PrivateWorker
 
 if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
     from policy_core.members.chunk.settings import ChunkSettings
@@ -114,7 +113,7 @@ class ShadowProcess:
         }
         fds = [*self._slots.fds, *chunk_fds]
         try:
-            self._process = ChildProcess(sys.executable, _MODULE, [json.dumps(order)], fds)
+            self._process = PrivateWorker(_MODULE, [json.dumps(order)], fds=fds)
         except BaseException:
             self._close_slots()
             raise
@@ -135,7 +134,7 @@ class ShadowProcess:
     def _await_opening(self, bundle: str) -> None:
         ends_s = time.monotonic() + OPEN_TIMEOUT_S
         while not self._slots.answered(_LOOK_S):
-            if self._process.status() is not None:
+            if self._process.status is not None:
                 raise RefusedError(self._ended(f"{bundle}: expected a shadow policy to open"))
             if time.monotonic() > ends_s:
                 raise RefusedError(
@@ -229,7 +228,7 @@ class ShadowProcess:
 
     def problem(self) -> str:
         """Return why it does not run, or does not answer; empty while it does. Not for ticks."""
-        if not self._over and self._process.status() is not None:
+        if not self._over and self._process.status is not None:
             self._over = self._ended("shadow")
         silent_s = time.monotonic() - self._owed_since_s if self.pending else 0.0
         if not self._over and silent_s > _SILENT_S:
@@ -239,7 +238,7 @@ class ShadowProcess:
 
     def _ended(self, what: str) -> str:
         said = self._process.said(_LAST_WORDS_S)[-300:]
-        text = f"{what}: its process ended with status {self._process.status()}"
+        text = f"{what}: its process ended with status {self._process.status}"
         return f"{text}; it said: {said}" if said else text
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from policy_core.errors import BackendError
-from policy_inference.backends import child_process
+from policy_inference import worker_process
 from policy_inference.testing.case import BackendCase, ConformanceFixtures, Open
 from policy_inference.testing.failing import FailingConformance
 from policy_inference.testing.files import FileConformance
@@ -64,7 +64,7 @@ class ChildConformance(ConformanceFixtures):
     def test_process_that_hangs_is_gone_after_close(
         self, open_model: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(child_process, "LEAVE_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(worker_process, "LEAVE_TIMEOUT_S", 1.0)
         backend = open_model(linear)
         os.kill(child_of(backend), signal.SIGSTOP)
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every back end must do where its runtime is missing or fails."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -103,6 +102,5 @@ def _hide(package: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / f"{top}.py").write_text(
         f"raise ModuleNotFoundError(\"No module named '{top}'\", name='{top}')\n", "utf-8"
     )
-    path = filter(None, (str(folder), os.environ.get("PYTHONPATH")))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.syspath_prepend(folder)
     monkeypatch.setitem(sys.modules, package, None)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import subprocess
 import sys
@@ -21,7 +20,8 @@ from policy_msgs.msg import JointCommand
 from policy_inference.commands.act import ros_arguments
 from policy_inference.commands.main import main
 from policy_inference.nodes.act_policy_node import ActPolicyNode
-from policy_inference.processes import SIGNALLED, ProcessGroup
+from policy_inference.processes import SIGNALLED
+from policy_inference.worker_process import WorkerProcess
 from testkit.wording import check_wording
 
 from ..nodes.arm import Arm
@@ -87,7 +87,7 @@ def test_interruption_says_what_is_left_of_it(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(ProcessGroup, "start", interrupt)
+    monkeypatch.setattr(WorkerProcess, "__init__", interrupt)
 
     assert main(["act", "--bpu-act-path", str(colours)]) == 130
     check_wording(caplog.messages[-1])
@@ -97,29 +97,6 @@ def test_arguments_of_a_node_keep_their_types() -> None:
     found = ros_arguments({"bundle": "2026", "run_for_s": 3.0, "realign": True}, ["-r", "a:=b"])
     expected = '--ros-args -p bundle:="2026" -p run_for_s:=3.0 -p realign:=true -r a:=b'
     assert found == expected.split()
-
-
-class TestProcessGroup:
-    def test_first_that_ends_gives_the_status_and_ends_the_others(self, tmp_path: Path) -> None:
-        (tmp_path / "waits.py").write_text(
-            "import pathlib, signal\n"
-            f"signal.signal(signal.SIGTERM, lambda *_: pathlib.Path({str(tmp_path)!r}, 'left')"
-            ".touch())\n"
-            f"pathlib.Path({str(tmp_path)!r}, 'began').touch()\nsignal.pause()\n"
-        )
-        (tmp_path / "ends.py").write_text(
-            "import pathlib, sys, time\n"
-            f"while not pathlib.Path({str(tmp_path)!r}, 'began').exists(): time.sleep(0.01)\n"
-            "sys.exit(3)\n"
-        )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-            with ProcessGroup() as processes:
-                processes.start("waits", [])
-                processes.start("ends", [])
-                assert processes.wait() == 3
-
-        assert (tmp_path / "left").exists()
 
 
 class Command:

@@ -3,6 +3,7 @@
 """How a driver gives control back: on request, without the robot's state, on every way out."""
 
 import itertools
+import os
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -71,7 +72,7 @@ class LeavingConformance(DriverFixtures):
         with closing(stage.driver()) as driver:
             driver.takes_control()
             driver.follows()
-            driver.process.send_signal(sent)
+            os.kill(driver.process.pid, sent)
             self._left_well(driver)
             assert driver.ended() == 0
             assert not _crashed(driver)
@@ -108,7 +109,7 @@ class LeavingConformance(DriverFixtures):
             driver.follows()
             driver.changes(Transition.TRANSITION_DEACTIVATE)
             self._left_well(driver)
-            assert driver.process.poll() is None
+            assert driver.process.status is None
             response = driver.ask("take_control")
             assert not response.success
             assert "not active" in response.message

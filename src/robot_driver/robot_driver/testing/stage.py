@@ -5,7 +5,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from policy_inference.worker_process import WorkerProcess
 from robot_driver.interfaces import COMMAND_FIELDS, F64, MODE_DAMP, POSITION, DriveFigures
 from robot_driver.link_process import MODULE as LINK_MODULE
 from robot_driver.testing.case import DriverCase, Heard, RobotDouble
@@ -109,12 +109,12 @@ class DriverProcess:
             for key, value in {**case.parameters, **robot.parameters, **parameters}.items()
             for word in ("-p", f"{key}:={json.dumps(value)}")
         ]
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(
+        with self._log.open("wb") as log:
+            # In the session of the robot's double, with which it shares the processor (autogroup).
+            self.process = WorkerProcess(
                 [*case.command, "--ros-args", "-r", f"__ns:=/{name}", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                output=log,
+                own_session=False,
             )
 
     @property
@@ -288,8 +288,9 @@ class DriverProcess:
 
     def ended(self) -> int:
         """Spin until the process has ended; return its exit status."""
-        self.until(lambda: self.process.poll() is not None, "the end of the process")
-        return int(self.process.returncode)
+        self.until(lambda: self.process.status is not None, "the end of the process")
+        assert self.process.status is not None
+        return self.process.status
 
     @property
     def link(self) -> int:
@@ -351,9 +352,8 @@ class DriverProcess:
 
     def close(self) -> None:
         """Kill what is left of it, and switch the robot off."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        self.process.end()
         self.robot.close()
 
     def _rest_fields(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from policy_core.bundle.load import bundle_folder
 from policy_core.errors import PolicyError, printable
 from policy_inference.command_line import CommandResult, show_result, words_of
+from policy_inference.worker_process import ProcessGroup, WorkerProcess
 from robot_sim.errors import SimError
 
 INTERRUPTED = 130
@@ -99,8 +99,8 @@ def _make_folder(output: Path) -> None:
         ) from error
 
 
-class OwnProcess:
-    """A process in a group of its own, so that Ctrl-C in a terminal does not end it."""
+class OwnProcess(WorkerProcess):
+    """A command whose output goes into a file, for messages."""
 
     def __init__(
         self,
@@ -126,29 +126,16 @@ class OwnProcess:
         self.name, self.log = name, log
         try:
             with log.open("wb") as stream:
-                self._process = subprocess.Popen(
+                super().__init__(
                     ["nice", "-n", str(niceness), *words] if niceness else words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=stream,
-                    start_new_session=True,
-                    env={**os.environ, **(environment or {})},
+                    environment=environment,
+                    output=stream,
                 )
         except FileNotFoundError:
             raise SimError(
                 f"{words[0]}: expected a command on the PATH, found none; build the "
                 "workspace and source install/setup.bash"
             ) from None
-
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._process.pid
-
-    @property
-    def status(self) -> int | None:
-        """Exit status, None while the process runs; negative: ended by that signal."""
-        return self._process.poll()
 
     def output(self) -> str:
         """Return what the process has printed so far."""
@@ -172,7 +159,7 @@ class OwnProcess:
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and its children."""
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
 
     def wait(self, timeout_s: float = _TIME_TO_LEAVE_S) -> int:
         """Wait for the process to end by itself; return its exit status.
@@ -180,22 +167,14 @@ class OwnProcess:
         Raises:
             SimError: It has not ended within `timeout_s`.
         """
-        try:
-            return self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise SimError(
-                f"{self.name}: expected it to end within {timeout_s:g} s, it still runs"
-            ) from None
-
-    def end(self, *, patience_s: float = _TIME_TO_LEAVE_S) -> int:
-        """Interrupt the process, kill it after `patience_s`; return its exit status."""
+        self.ends_within(timeout_s)
         if self.status is None:
-            self.send(signal.SIGINT)
-            try:
-                return self.wait(patience_s)
-            except SimError:
-                self.send(signal.SIGKILL)
-        return self._process.wait()
+            raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s, it still runs")
+        return self.status
+
+    def ask_to_end(self) -> None:
+        """Interrupt it and its children, as Ctrl-C in a terminal does."""
+        self.send(signal.SIGINT)
 
 
 class NodeProcess(OwnProcess):
@@ -233,16 +212,11 @@ class NodeProcess(OwnProcess):
         super().__init__(command, words, log, environment=environment, niceness=niceness)
 
 
-class Processes:
-    """Several nodes that live and end together. Use it in a `with` block."""
+class Processes(ProcessGroup[OwnProcess]):
+    """Several nodes that live and end together. Use it in a `with` block.
 
-    def __init__(self) -> None:
-        """Start without any."""
-        self._running: list[OwnProcess] = []
-
-    def __enter__(self) -> "Processes":
-        """Return itself."""
-        return self
+    The last one ends first: the robot must receive the policy node's shutdown commands.
+    """
 
     def __exit__(
         self,
@@ -250,39 +224,32 @@ class Processes:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End all of them; after an error, first show what those that still run have said last.
+        """Stop all of them; after an error, first show what those that still run have said last.
 
         A program that waits for a node knows only that nothing came; the node's log has the reason.
         """
         if isinstance(error, PolicyError):
-            for process in self._running:
+            for process in self.running:
                 if process.status is None:
                     _log.error("%s: %s", process.name, process.log_end())
-        self.end()
+        super().__exit__(kind, error, traceback)
 
     def start(
         self, command: str, parameters: Mapping[str, Any], log: Path, **more: Any
     ) -> NodeProcess:
         """Start one more; arguments as those of `NodeProcess`."""
         process = NodeProcess(command, parameters, log, **more)
-        self._running.append(process)
+        self.add(process)
         return process
 
     def run(self, name: str, words: Sequence[str], log: Path) -> OwnProcess:
         """Start one more that is no node; arguments as those of `OwnProcess`."""
-        process = OwnProcess(name, words, log)
-        self._running.append(process)
-        return process
+        return self.add(OwnProcess(name, words, log))
 
     def check(self) -> None:
         """Raise a SimError if one of them has ended."""
-        for process in self._running:
+        for process in self.running:
             process.check()
-
-    def end(self) -> None:
-        """End all, the last first: the robot must receive the policy node's shutdown commands."""
-        while self._running:
-            self._running.pop().end()
 
 
 def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dict[str, str]:

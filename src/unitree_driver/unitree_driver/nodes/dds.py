@@ -12,12 +12,12 @@ process, which publishes what the node's process sends where the link process ha
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from policy_inference.nodes.sampling import message_class
+from policy_inference.worker_process import WorkerProcess
 from robot_driver.interfaces import DriverError
 from robot_driver.nodes.topic_transport import TopicTransport, TypedTopic
 from robot_driver.robot import Datagram, RobotTransport
@@ -105,7 +105,7 @@ class NodeTransport(RobotTransport):
             message_class(name)
         self._model, self._settings = model, settings
         self._socket: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: WorkerProcess | None = None
         self.counts = {}
 
     @property
@@ -138,16 +138,13 @@ class NodeTransport(RobotTransport):
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = WorkerProcess(
                 [
-                    *(sys.executable, "-m", _STANDBY, self._model.name),
+                    *("-m", _STANDBY, self._model.name),
                     *(json.dumps(asdict(self._settings)), str(theirs.fileno())),
                 ],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                cwd="/",
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                fds=[theirs.fileno()],
+                folder=Path("/"),
             )
 
     def close(self) -> None:
@@ -155,11 +152,7 @@ class NodeTransport(RobotTransport):
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:
-            try:
-                self._process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._process.end(_END_S)
 
 
 def stand_by(model_name: str, settings: UnitreeSettings, node: socket.socket) -> None:

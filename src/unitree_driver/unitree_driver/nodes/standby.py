@@ -3,19 +3,17 @@
 """`python -m unitree_driver.nodes.standby`: publishes for the node where the link process died."""
 
 import json
-import signal
 import socket
 import sys
 
-from robot_driver.link_process import settings_of_json
+from robot_driver.link_process import end_with_channel, settings_of_json
 from unitree_driver.figures import UnitreeSettings
 from unitree_driver.nodes.dds import stand_by
 
 
 def main() -> None:
     """Run with the name of a model, the settings and the descriptor of the node's socket."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    end_with_channel()
     model, settings, descriptor = sys.argv[1:]
     stand_by(
         model,

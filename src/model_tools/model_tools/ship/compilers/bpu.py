@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +27,7 @@ from model_tools.ship.compilers.bpu_workspace import (
     write_workspace,
 )
 from model_tools.ship.compilers.compiler import MORE_SAMPLES, CompileOrder, Made
+from policy_inference.worker_process import WorkerProcess
 
 _CALIBRATIONS = ("default", "mix", "kl", "max")
 _LAST_LINES = 15
@@ -171,21 +170,8 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
     log = folder / BUILD_LOG
     _log.info("bpu: %s is working%s ...", tool, f"; its log is {log}" if kept else "")
     with log.open("wb") as file:
-        # A group of its own, which ends as a whole where this command is interrupted.
-        script = subprocess.Popen(
-            ["bash", str(folder / BUILD_ALL)],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-        try:
-            status = script.wait()
-        except BaseException:
-            os.killpg(script.pid, signal.SIGKILL)
-            script.wait()
-            raise
-    if status:
+        script = WorkerProcess(["bash", str(folder / BUILD_ALL)], output=file)
+    if status := script.run_to_end():
         said = log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
         more = f"see {folder}" if kept else "--option workspace=FOLDER keeps what it leaves"
         raise ToolError(

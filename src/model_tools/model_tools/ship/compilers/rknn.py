@@ -17,6 +17,7 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.prove.calibration.calibration_files import FEWEST
 from model_tools.ship.compilers.compiler import CompileOrder, Made
+from model_tools.ship.compilers.rknn_convert import ANALYSIS, MADE, PROOF
 from model_tools.ship.compilers.rknn_toolkit import (
     FORMER_PRECISIONS,
     OPTIONS,
@@ -27,7 +28,6 @@ from model_tools.ship.compilers.rknn_toolkit import (
     run_toolkit,
     settings_of,
 )
-from model_tools.ship.compilers.toolkit.rknn_convert import ANALYSIS, MADE, PROOF
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor

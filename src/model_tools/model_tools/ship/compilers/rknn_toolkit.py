@@ -5,20 +5,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
+from model_tools.ship.compilers import rknn_convert
 from model_tools.ship.compilers.compiler import MORE_SAMPLES
-from model_tools.ship.compilers.toolkit import rknn_convert
 from policy_inference.backends.rknn_toolkit.diagnosis import explain
 from policy_inference.backends.rknn_toolkit.python import toolkit_python
-from policy_inference.processes import packages_path
+from policy_inference.worker_process import WorkerProcess
 
 _LOG, _LAST_LINES = "toolkit.log", 12
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -111,25 +109,19 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
         BackendError: It is not installed.
     """
     log = folder / _LOG
-    command = [
-        toolkit_python(),
-        rknn_convert.__file__,
-        str(folder),
-        *(["--analyse"] if analyse else []),
-    ]
+    python = toolkit_python()
     with log.open("wb") as said:
         try:
-            status = subprocess.run(
-                command,
-                cwd=folder,
-                env=_environment(folder),
-                stdout=said,
-                stderr=said,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            ).returncode
+            toolkit = WorkerProcess(
+                ["-m", rknn_convert.__name__, str(folder), *(["--analyse"] if analyse else [])],
+                interpreter=python,
+                folder=folder,
+                environment={"TMPDIR": str(folder)},
+                output=said,
+            )
         except OSError as error:
-            raise ToolError(f"expected to start {command[0]}, found: {error.strerror}") from error
+            raise ToolError(f"expected to start {python}, found: {error.strerror}") from error
+    status = toolkit.run_to_end()
     lines = _lines(log)
     result = _result(folder)
     if result is None or status != 0:
@@ -163,12 +155,6 @@ def _lines(log: Path) -> list[str]:
     text = _COLOURS.sub("", log.read_text("utf-8", "replace"))
     last = (line.rstrip("\r").rpartition("\r")[2].strip() for line in text.split("\n"))
     return [line for line in last if line]
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """Return ours, less what belongs to our Python; temporary files are made in the folder."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    return kept | {"PYTHONPATH": packages_path(), "TMPDIR": str(folder)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

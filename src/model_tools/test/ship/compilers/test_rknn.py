@@ -67,8 +67,7 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
             json.dumps(result or {"tool": "rknn-toolkit2 2.5.0", "errors": {"actions": 0.001}})
         )
         program.write_text(
-            f"#!/bin/sh\n{script}\ncp {tmp_path}/made $2/made.rknn\n"
-            f"cp {tmp_path}/result $2/result.json\n"
+            f"#!/bin/sh\n{script}\ncp {tmp_path}/made made.rknn\ncp {tmp_path}/result result.json\n"
         )
         program.chmod(0o755)
 
@@ -297,7 +296,7 @@ def test_what_the_toolkit_refuses_is_a_sentence(
 
 @pytest.mark.parametrize(
     "when",
-    ["", "cp {0}/made $2/made.rknn; cp {0}/result $2/result.json;"],
+    ["", "cp {0}/made made.rknn; cp {0}/result result.json;"],
     ids=["before its work", "after its work"],
 )
 def test_a_toolkit_that_crashes_is_reported_with_its_last_words(

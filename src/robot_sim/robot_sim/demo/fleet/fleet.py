@@ -271,7 +271,7 @@ class Fleet:
         try:
             return process.wait(_COMMAND_WITHIN_S)
         finally:
-            process.end()
+            process.stop()
 
     @property
     def _ansible(self) -> dict[str, str]:

@@ -118,7 +118,7 @@ class Interrupter:
                 repair.join()
             status = rollout.wait(_ENDED_WITHIN_S)
         finally:
-            rollout.end()
+            rollout.stop()
         if status == _SOME_LEFT and fleet.take_back(candidate.version):
             _log.error("%s: not all robots could be taken back", candidate.version)
         self._look(candidate, status)

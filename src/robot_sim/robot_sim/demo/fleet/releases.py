@@ -201,7 +201,7 @@ class ReleaseManager:
         try:
             return process.wait(2.0 * _HEALTHY_WITHIN_S)
         finally:
-            process.end()
+            process.stop()
 
     def _record(self, file: Path, stage: str, *evidence: object) -> None:
         words = ("release", "record", file, stage, *evidence, "--by", _BY)

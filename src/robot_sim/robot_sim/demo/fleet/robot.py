@@ -192,7 +192,7 @@ class DemoRobot:
 
     def _restart(self, operator: FleetOperator, shadow: str) -> None:
         _lie_down(operator)
-        self._running.pop(_POLICY).end()
+        self._running.pop(_POLICY).stop()
         self._start_policy(shadow)
         operator.wait_for_new_status(_FED_WITHIN_S)
 
@@ -290,7 +290,7 @@ class DemoRobot:
             self._driver = None
         while self._running:
             _, process = self._running.popitem()  # the last first: the robot must hear of the end
-            process.end()
+            process.stop()
 
     def _drive(self, space: str, off: threading.Event) -> None:
         def watch() -> None:

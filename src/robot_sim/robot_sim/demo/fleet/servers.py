@@ -92,7 +92,7 @@ class Server:
     def kill(self) -> None:
         """End it without warning."""
         self._process.send(signal.SIGKILL)
-        self._process.wait()
+        self._process.end()
 
     def __enter__(self) -> "Server":
         """Return itself."""
@@ -105,7 +105,7 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         """End it."""
-        self._process.end()
+        self._process.stop()
 
 
 def start_registry(folder: Path, mark: Mapping[str, str]) -> Server:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts the recipe in a folder; a program of its own, which the toolkit's Python runs.
 
-    python convert.py FOLDER [--analyse]
+    python -m model_tools.ship.compilers.rknn_convert FOLDER [--analyse]
 
 It writes `made.rknn`, with --analyse `error_analysis.txt`, and in the end `result.json`: the
 toolkit's version under `tool`, or what it said under `stage` and `text`. What it built computes the

@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Workers: they end with the process that started them, and leave nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from policy_inference import worker_process
+from policy_inference.testing.process import has_ended, open_descriptors
+from policy_inference.worker_process import PrivateWorker, ProcessGroup, WorkerProcess
+
+STUBBORN = """
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).write_text("up")
+while True:
+    signal.pause()
+"""
+PARENT = """
+import signal
+from pathlib import Path
+from policy_inference.worker_process import WorkerProcess
+worker = WorkerProcess({words!r}, folder=Path({folder!r}))
+signal.pause()
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder in which this process finds modules."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Path:
+    """Return a pipe whose reader waits for a worker that writes its path."""
+    os.mkfifo(tmp_path / "up")
+    return tmp_path / "up"
+
+
+@pytest.mark.parametrize("blocked", [set[signal.Signals](), signal.valid_signals()])
+@pytest.mark.parametrize("kind", ["module", "command"])
+def test_a_worker_ends_with_a_parent_that_is_killed(
+    tmp_path: Path, modules: Path, up: Path, kind: str, blocked: set[signal.Signals]
+) -> None:
+    (modules / "waits_for_ever.py").write_text(
+        "import os, pathlib, signal, sys\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\nsignal.pause()\n"
+    )
+    words = {
+        "module": ["-m", "waits_for_ever", str(up)],
+        "command": ["bash", "-c", f"echo $$ > {up}; exec sleep 600"],
+    }[kind]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(words=words, folder=str(tmp_path))],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        preexec_fn=partial(signal.pthread_sigmask, signal.SIG_BLOCK, blocked),
+    )
+    ended = os.pidfd_open(int(up.read_text()))
+    try:
+        parent.kill()
+        parent.wait()
+        assert select.select([ended], [], [], 10.0)[0], "the worker has lived on"
+    finally:
+        os.close(ended)
+
+
+def test_a_worker_that_handles_the_end_of_its_parent_finishes_first(
+    tmp_path: Path, modules: Path, up: Path
+) -> None:
+    (modules / "finishes.py").write_text(
+        "import pathlib, signal, sys\n"
+        "def finish(*_):\n    pathlib.Path(sys.argv[2]).write_text('finished')\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGIO, finish)\n"
+        "pathlib.Path(sys.argv[1]).write_text('up')\nsignal.pause()\n"
+    )
+    os.mkfifo(tmp_path / "finished")
+    words = ["-m", "finishes", str(up), str(tmp_path / "finished")]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(words=words, folder=str(tmp_path))],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    up.read_text()
+
+    parent.kill()
+    parent.wait()
+
+    assert (tmp_path / "finished").read_text() == "finished"
+
+
+def test_a_command_gets_its_words_folder_and_variables_and_its_output_is_kept(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        worker = WorkerProcess(
+            ["bash", "-c", 'echo "$PWD $VARIABLE $0"; exit 3', "a b"],
+            folder=tmp_path,
+            environment={"VARIABLE": "value"},
+            output=output,
+        )
+    worker.end(30.0)
+
+    assert worker.status == 3
+    assert log.read_text() == f"{tmp_path} value a b\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "interpreter", "named"),
+    [
+        (["no_such_command"], sys.executable, "no_such_command"),
+        (["-m", "policy_inference.worker_process"], "/no/such/python", "/no/such/python"),
+    ],
+)
+def test_what_is_not_there_is_named_and_leaves_no_descriptor(
+    words: list[str], interpreter: str, named: str
+) -> None:
+    before = open_descriptors()
+    with pytest.raises(FileNotFoundError) as caught:
+        WorkerProcess(words, interpreter=interpreter)
+    assert caught.value.filename == named
+    assert not open_descriptors() - before
+
+
+def test_another_interpreter_finds_the_suite_and_nothing_else_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$PYTHONPATH|$PYTHONSTARTUP"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PYTHONSTARTUP", "ours")
+    with (tmp_path / "log").open("wb") as output:
+        WorkerProcess(
+            ["-m", "policy_inference.backends.child"],
+            interpreter=str(python),
+            packages=["testkit"],
+            output=output,
+        ).end(30.0)
+
+    path, _, startup = (tmp_path / "log").read_text().strip().partition("|")
+    assert [Path(folder).name for folder in path.split(os.pathsep)] == [
+        "policy_core",
+        "policy_inference",
+        "lib",
+    ]
+    assert startup == ""
+
+
+def test_one_that_does_not_listen_is_forced_and_one_that_stays_even_then_is_left_behind(
+    modules: Path, up: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_process, "LEAVE_TIMEOUT_S", 0.05)
+    (modules / "stubborn.py").write_text(STUBBORN)
+    worker = WorkerProcess(["-m", "stubborn", str(up)])
+    up.read_text()
+    monkeypatch.setattr(worker, "kill", lambda: None)  # as where the kernel does not come to it
+    before = open_descriptors()
+
+    with caplog.at_level(logging.WARNING, "policy_inference"):
+        worker.end(0.0)
+
+    assert f"process {worker.pid} does not end" in caplog.text
+    assert before - open_descriptors(), "its lifeline is closed"
+    has_ended(worker.pid)
+    assert worker.status == -signal.SIGIO
+
+    worker = WorkerProcess(["-m", "stubborn", str(up)])
+    up.read_text()
+    worker.end(0.0)
+    assert worker.status == -signal.SIGKILL
+
+
+def test_an_interruption_ends_what_it_has_started_in_its_session(
+    up: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> bool:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    script = f"(echo $BASHPID > {up}; exec sleep 600) & wait"
+    worker = WorkerProcess(["bash", "-c", script])
+    ended = os.pidfd_open(int(up.read_text()))
+    monkeypatch.setattr(worker, "ends_within", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            worker.run_to_end()
+        assert worker.status == -signal.SIGKILL
+        assert select.select([ended], [], [], 10.0)[0], "its child has lived on"
+    finally:
+        os.close(ended)
+
+
+def test_the_last_words_of_a_private_worker_are_bounded_and_its_folder_goes(modules: Path) -> None:
+    (modules / "talks.py").write_text(
+        "import sys\n"
+        "from policy_inference.worker_process import talk_through\n"
+        "print('before', flush=True)\n"
+        "talk_through(int(sys.argv[1]))\n"
+        "print('x' * 100_000)\nprint('the end')\n"
+    )
+    before = open_descriptors()
+    worker = PrivateWorker("talks", [])
+    assert worker.ends_within(30.0)
+    folder, said = worker.folder, worker.said(30.0)
+
+    worker.end()
+
+    assert len(said) <= 4096
+    assert said.endswith("the end")
+    assert not folder.exists()
+    assert not open_descriptors() - before
+
+
+def test_the_first_of_a_group_that_ends_gives_the_status_and_the_others_are_stopped(
+    modules: Path, tmp_path: Path, up: Path
+) -> None:
+    (modules / "waits.py").write_text(
+        "import pathlib, signal, sys\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: pathlib.Path({str(tmp_path)!r}, 'left')"
+        ".touch())\n"
+        "pathlib.Path(sys.argv[1]).write_text('up')\nsignal.pause()\n"
+    )
+    (modules / "ends.py").write_text("import sys\nsys.exit(3)\n")
+
+    with ProcessGroup[WorkerProcess]() as processes:
+        processes.add(WorkerProcess(["-m", "waits", str(up)]))
+        up.read_text()
+        processes.add(WorkerProcess(["-m", "ends"]))
+        assert processes.wait() == 3
+
+    assert (tmp_path / "left").exists()
