@@ -1,10 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks on processes of this machine. A process that dies costs the time of its own task alone."""
+"""Tasks on processes of this machine. A process that dies costs the time of its own task alone.
+
+concurrent.futures has no such pool: there, a worker that dies breaks all tasks, and none can be
+ended whose task takes too long.
+"""
 
 from __future__ import annotations
 
+import functools
+import math
 import multiprocessing
+import os
 import signal
 import time
 import traceback
@@ -12,16 +19,20 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from policy_core.errors import PolicyError
 from policy_inference.processes import environment
-from robot_sim.errors import SimError
+from policy_inference.worker_process import end_with_parent
 
 ATTEMPTS = 3
 """How often a task begins whose process dies before it is given up."""
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS"), "1"
+)
 """The environment of a worker: the tasks share the cores, and one does not use several."""
 _LOOK_EACH_S = 1.0
 _LEAVE_S = 5.0
@@ -37,6 +48,8 @@ class NotDone:
     reason: str
 
 
+Tell = Callable[[float], None]
+"""Reports the share of a task that is done, 0 to 1."""
 Results = Generator[tuple[T, R | NotDone], None, None]
 
 
@@ -48,17 +61,36 @@ class TaskPool(Protocol[T, Out]):
 
 
 class LocalPool(Generic[T, R]):
-    """Processes of this machine, each with one task at a time."""
+    """Processes of this machine, each with one task at a time; they end with this process."""
 
-    def __init__(self, work: Callable[[T], R], workers: int, *, time_limit_s: float) -> None:
+    def __init__(
+        self,
+        work: Callable[[T], R] | Callable[[T, Tell], R],
+        workers: int,
+        *,
+        time_limit_s: float = math.inf,
+        attempts: int = ATTEMPTS,
+        preload: str = "",
+        log: Path | None = None,
+        on_progress: Callable[[T, float], None] | None = None,
+    ) -> None:
         """Start nothing yet.
 
         Args:
-            work: What is done with a task; a function of a module, which a process can import.
+            work: Called with a task; a function of a module, which a process can import.
             workers: Processes at most.
             time_limit_s: A task that takes longer is given up.
+            attempts: How often a task begins whose process dies before it is given up.
+            preload: Module that a server imports once; each task then has a process of its own,
+                forked from the server, so that its memory ends with it. Empty: a process does one
+                task after another.
+            log: File for the output of the processes; None for the streams of this process.
+            on_progress: Called with a task and the share of it that is done, 0 to 1. `work` then
+                gets a second argument, a `Tell`.
         """
         self._work, self._workers, self._time_limit_s = work, workers, time_limit_s
+        self._attempts, self._on_progress = attempts, on_progress
+        self._preload, self._log = preload, log
 
     def run(self, tasks: Iterable[T]) -> Results[T, R]:
         """See `TaskPool`."""
@@ -88,13 +120,20 @@ class LocalPool(Generic[T, R]):
             attempt = following()
             if attempt is None:
                 workers.remove(worker)
-                worker.end()
+                worker.leave()
             else:
                 worker.begin(attempt)
         while len(workers) < self._workers and (attempt := following()) is not None:
-            worker = _Worker[T, R](self._work)
+            worker = self._started()
             workers.append(worker)
             worker.begin(attempt)
+
+    def _started(self) -> _Worker[T, R]:
+        context: SpawnContext | ForkServerContext = multiprocessing.get_context("spawn")
+        if self._preload:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([self._preload])
+        return _Worker(context, self._work, self._log, reports=self._on_progress is not None)
 
     def _collect(
         self, workers: list[_Worker[T, R]], again: deque[_Attempt[T]]
@@ -104,13 +143,16 @@ class LocalPool(Generic[T, R]):
         for worker in list(workers):
             attempt = worker.attempt
             assert attempt is not None
-            if worker.has_answered():
+            if worker.has_answered(self._on_progress):
                 yield attempt.task, worker.answer()
+                if self._preload:
+                    workers.remove(worker)
+                    worker.leave()
             elif not worker.is_alive():
                 workers.remove(worker)
                 worker.end()
                 attempt.deaths.append(worker.how_it_ended())
-                if len(attempt.deaths) < ATTEMPTS:
+                if len(attempt.deaths) < self._attempts:
                     again.append(attempt)
                 else:
                     yield attempt.task, NotDone(_died(attempt.deaths))
@@ -130,11 +172,17 @@ class _Attempt(Generic[T]):
 class _Worker(Generic[T, R]):
     """A process, and the task that it has."""
 
-    def __init__(self, work: Callable[[T], R]) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(
+        self,
+        context: SpawnContext | ForkServerContext,
+        work: Callable[..., R],
+        log: Path | None,
+        *,
+        reports: bool,
+    ) -> None:
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, work), daemon=True
+            target=_serve, args=(theirs, work, log, reports), daemon=True
         )
         with environment(ONE_THREAD):
             self._process.start()
@@ -159,11 +207,13 @@ class _Worker(Generic[T, R]):
         except OSError:
             self._process.join(_LEAVE_S)  # it died, and `is_alive` says so
 
-    def has_answered(self) -> bool:
+    def has_answered(self, on_progress: Callable[[T, float], None] | None) -> bool:
         """Return whether `answer` has something; a process that ended in the middle has not."""
         try:
-            if self._connection.poll():
-                self._answer = [self._connection.recv()]
+            while not self._answer and self._connection.poll():
+                share, self._answer = self._connection.recv()
+                if on_progress is not None and self.attempt is not None:
+                    on_progress(self.attempt.task, share)
         except (EOFError, OSError):
             self._process.join(_LEAVE_S)
         return bool(self._answer)
@@ -183,6 +233,12 @@ class _Worker(Generic[T, R]):
         name = signal.Signals(-code).name
         return f"{name}, as where memory runs out" if -code == signal.SIGKILL else name
 
+    def leave(self) -> None:
+        """Let the process, which has no task, end by itself."""
+        self._connection.close()
+        self._process.join(_LEAVE_S)
+        self.end()
+
     def end(self) -> None:
         """End the process, whatever it does."""
         self._process.kill()
@@ -190,22 +246,42 @@ class _Worker(Generic[T, R]):
         self._connection.close()
 
 
-def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
+def _serve(
+    connection: Connection, work: Callable[..., Any], log: Path | None, reports: bool
+) -> None:
     """Do tasks until the other end closes, in a process of its own."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    end_with_parent(parent.sentinel)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
+    if log is not None:
+        _print_to(log)
+    if reports:
+        work = functools.partial(_told, work, lambda share: connection.send((share, [])))
     while True:
         try:
             task = connection.recv()
         except EOFError:
             return
-        connection.send(done_or_not(work, task))
+        connection.send((1.0, [done_or_not(work, task)]))
+
+
+def _told(work: Callable[[Any, Tell], Any], tell: Tell, task: Any) -> Any:
+    return work(task, tell)
+
+
+def _print_to(log: Path) -> None:
+    """Send everything that is printed, also by C libraries, into a file."""
+    with log.open("ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
 
 
 def done_or_not(work: Callable[[T], R], task: T) -> R | NotDone:
     """Do a task; an error becomes its reason, and an unexpected one is also printed."""
     try:
         return work(task)
-    except (PolicyError, SimError, OSError) as error:
+    except (PolicyError, OSError) as error:
         return NotDone(str(error))
     except Exception as error:  # noqa: BLE001  # one task of thousands must not end the others
         traceback.print_exc()

@@ -44,6 +44,7 @@ from policy_core.interfaces import F64
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import open_models
 from policy_inference.comparison.plain_json import plain
+from robot_sim.errors import SimError
 from robot_sim.faults import TARGETS, Fault
 from robot_sim.figures import figures_file
 from robot_sim.ground import Ground
@@ -159,22 +160,25 @@ def run_trial(task: TrialTask) -> TrialRow:
     """Try it, in a process that has the bundle's folder.
 
     Raises:
-        ToolError: The folder holds another bundle, or the suite here is another one.
+        ToolError: The folder holds a different bundle, the suite here differs, or the conditions
+            cannot be simulated.
         PolicyError: The bundle does not fit the robot.
-        SimError: The conditions cannot be simulated.
     """
     if task.suite != suite_sha256():
         raise ToolError(
             f"suite: expected the code with the hash {task.suite}, with which the evaluation was "
             f"begun, found {suite_sha256()}; install the same version on every node"
         )
-    if task.robot == ARM:
-        outcome = repeat_reach(task)
-        held, figures, stopped = outcome.succeeded, _reach_figures(outcome), outcome.stopped_by
-    else:
-        walked, trace = repeat_walk(task)
-        held, stopped = walked.survived, walked.stopped_by
-        figures = _walk_figures(walked, trace)
+    try:
+        if task.robot == ARM:
+            outcome = repeat_reach(task)
+            held, figures, stopped = outcome.succeeded, _reach_figures(outcome), outcome.stopped_by
+        else:
+            walked, trace = repeat_walk(task)
+            held, stopped = walked.survived, walked.stopped_by
+            figures = _walk_figures(walked, trace)
+    except SimError as error:
+        raise ToolError(str(error)) from error
     return TrialRow(
         key=task.key,
         policy=task.policy.label,

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -64,3 +67,33 @@ def test_closing_the_results_ends_the_processes() -> None:
     assert next(results) == (1, 2)
     results.close()
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("preload", ["", "policy_core.errors"])
+def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path, preload: str) -> None:
+    (tmp_path / "waiting.py").write_text(
+        "import os, pathlib, time\n"
+        "def wait(path):\n"
+        "    pathlib.Path(path).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+    )
+    os.mkfifo(tmp_path / "pid")
+    program = (
+        "import waiting\n"
+        "from model_tools.prove.evaluation.pool import LocalPool\n"
+        "if __name__ == '__main__':\n"
+        f"    pool = LocalPool(waiting.wait, 1, preload={preload!r})\n"
+        f"    list(pool.run([{str(tmp_path / 'pid')!r}]))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+    )
+    ended = os.pidfd_open(int((tmp_path / "pid").read_text()))
+    try:
+        parent.kill()
+        parent.wait()
+        assert select.select([ended], [], [], 10.0)[0], "the worker has lived on"
+    finally:
+        os.close(ended)
