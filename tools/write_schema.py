@@ -13,7 +13,7 @@ from typing import Any
 from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema
 from model_tools.prove.evaluation.plan import plan_schema
 from policy_core.bundle.editor_schema import contract_schema, set_schema
-from policy_inference.trial.settings import trial_schema
+from policy_inference.candidate.trial_file import trial_schema
 
 _ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = _ROOT / "config" / "bundles"

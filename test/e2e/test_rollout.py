@@ -28,9 +28,9 @@ from model_tools.ship.store.activation import activate
 from model_tools.ship.store.install import install
 from model_tools.ship.store.trials import begin_trial
 from policy_core.bundle.store import current_version
+from policy_inference.candidate.record import TrialEvent
 from policy_inference.nodes import qos
 from policy_inference.testing.disks import small_disk
-from policy_inference.trial.record import TrialEvent
 from robot_sim.demo.fleet.servers import free_port
 from robot_sim.demo.processes import Processes
 

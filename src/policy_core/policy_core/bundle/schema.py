@@ -8,6 +8,7 @@ dict[str, T], dataclasses, `PerJoint` and Optional of each.
 """
 
 import dataclasses
+import functools
 import re
 import reprlib
 import sys
@@ -112,7 +113,7 @@ class Reader:
                 f"one of the keys {', '.join(fields)}",
                 Found("an unknown key"),
             )
-        hints, before, values = get_type_hints(cls), len(self.problems), {}
+        hints, before, values = _hints(cls), len(self.problems), {}
         for name, field in fields.items():
             raw, where = value.get(name, _MISSING), _join(key, name)
             if raw is _MISSING:
@@ -266,7 +267,7 @@ def _choose(args: tuple[Any, ...], value: object) -> Any:
 
 
 def _object_schema(cls: Any) -> dict[str, Any]:
-    hints, properties, required = get_type_hints(cls), {}, []
+    hints, properties, required = _hints(cls), {}, []
     for field in dataclasses.fields(cls):
         properties[field.name] = {
             **_schema_of(hints[field.name], field.metadata),
@@ -289,6 +290,11 @@ def _count(rules: Mapping[str, Any]) -> dict[str, int]:
         return {"minItems": length, "maxItems": length}
     schema = rules.get("schema", {})
     return {key: schema[key] for key in ("minItems", "maxItems") if key in schema}
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)  # 0.2 ms each time, and a record of trials has a section per line
 
 
 def _has_default(field: "dataclasses.Field[Any]") -> bool:

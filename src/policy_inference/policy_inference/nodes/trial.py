@@ -20,17 +20,17 @@ from policy_core.control.tick import Tick
 from policy_core.control.verdict import RunVerdict
 from policy_core.errors import PolicyError
 from policy_core.interfaces import Mode
-from policy_inference.kinds.opening import OpenedPolicy
-from policy_inference.machine.machine import number_in
-from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
-from policy_inference.trial.record import (
+from policy_inference.candidate.record import (
     THIS_PROCESS,
     TrialEvent,
     TrialState,
     VersionTrial,
     trial_of_bundle,
 )
-from policy_inference.trial.running import RunningTrial
+from policy_inference.candidate.running import RunningTrial
+from policy_inference.kinds.opening import OpenedPolicy
+from policy_inference.machine.machine import number_in
+from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class NodeTrial(TickObserver):
         known = {"trial.version": trial.version, "trial.state": trial.state.value}
         if running is None:
             return known
-        limits = trial.settings.judged
+        limits = trial.settings.gates.judged()
         return {
             **known,
             "trial.run_time_s": f"{running.judge.run_time_s:.1f}",

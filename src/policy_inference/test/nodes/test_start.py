@@ -29,12 +29,12 @@ GUESTS = {
     "policy_core.bundle.resolve_set",
     "policy_core.bundle.validate_chunk",
     "policy_core.sets",
+    "policy_inference.candidate",
     "policy_inference.comparison",
     "policy_inference.nodes.replacing",
     "policy_inference.nodes.shadow",
     "policy_inference.nodes.trial",
     "policy_inference.shadow",
-    "policy_inference.trial",
 }
 """Of ours: what observes a run where that is asked for, and what other policies need."""
 RECORDER = {"rosbags", "ruamel", "sqlite3"}

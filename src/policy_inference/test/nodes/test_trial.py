@@ -15,7 +15,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import CURRENT, TRIALS_FILE
 from policy_core.interfaces import Mode
-from policy_inference.trial.record import (
+from policy_inference.candidate.record import (
     TrialEvent,
     TrialState,
     VersionTrial,
@@ -23,7 +23,7 @@ from policy_inference.trial.record import (
     put_on_record,
     show_presence,
 )
-from policy_inference.trial.settings import settings_of_trial
+from policy_inference.candidate.trial_file import settings_of_trial
 from testkit.wording import check_wording
 
 from .bundles import STAND, write_record

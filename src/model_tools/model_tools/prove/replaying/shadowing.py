@@ -25,12 +25,12 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Index, Mode, ShadowMode
 from policy_core.observation.rows import layout
 from policy_inference.backends.registry import open_backend
+from policy_inference.candidate.shadow_figures import systematic_share
 from policy_inference.comparison.plain_json import plain
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.joint_shadow import JointShadow
-from policy_inference.shadow.judgement import systematic_share
 
 _DIGITS = 17
 _MOST_TICKS = 20_000

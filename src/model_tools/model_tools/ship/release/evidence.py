@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +32,8 @@ from model_tools.ship.release.release_file import (
 )
 from policy_core.bundle.contract_difference import ContractDifference, not_accepted
 from policy_core.interfaces import F64
-from policy_inference.shadow.expectation import pair
-from policy_inference.shadow.judgement import ShadowFigures, judge_shadow
+from policy_inference.candidate.expectation import pair
+from policy_inference.candidate.shadow_figures import ShadowFigures, judge_shadow
 
 SIMULATION_KIND = "release_simulation"
 Judged = dict[str, RobotEvidence]
@@ -97,21 +96,19 @@ def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
     if len(set(joints)) != len(joints):
         raise found["joints"].wrong("each joint once")
     systematic = shadow.get("systematic")
-    diverging = Diverged(
-        backends=pair(report["backend"].text(), shadow["backend"].text()),
-        ticks={name: _counted(found["ticks"][name]) for name in _TICKS},
-        beyond_limits=_counted(found["beyond_limits"]),
-        joints=joints,
-        distances={name: _distances(found, name, joints) for name in _DISTANCES},
-        course={name: _course(found.get(name), joints) for name in _COURSE}
-        | {"systematic": _course(systematic and systematic.get("all"), joints)},
-    )
+    ticks = {name: _counted(found["ticks"][name]) for name in _TICKS}
+    measured = {
+        **{name: _distances(found, name, joints) for name in _DISTANCES},
+        **{name: _course(found.get(name), joints) for name in _COURSE},
+        "systematic": _course(systematic and systematic.get("all"), joints),
+    }
+    figures = _figures(joints, ticks, _counted(found["beyond_limits"]), measured)
+    backends = pair(report["backend"].text(), shadow["backend"].text())
     differ = not_accepted(
         _differences(shadow["contract_differences"]), release.accepted_differences
     )
-    return {
-        robot: _judged_shadow(release, diverging, shown, [f"contract: {one}" for one in differ])
-    }
+    bad = [f"contract: {one}" for one in differ]
+    return {robot: _judged_shadow(release, backends, ticks, figures, shown, bad)}
 
 
 def _differences(found: Node) -> list[ContractDifference]:
@@ -151,48 +148,47 @@ def _counted(number: Node) -> float:
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Diverged:
-    """What was counted of a shadow on one robot.
+def _figures(
+    joints: Sequence[str],
+    ticks: Mapping[str, float],
+    beyond_limits: float,
+    measured: Mapping[str, F64 | None],
+) -> ShadowFigures | None:
+    """Return the figures of a shadow on one robot; None where nothing was compared.
 
-    Attributes:
-        backends: Of the policy in use and of the candidate, as `expectation.pair`.
+    Args:
+        joints: Order of the arrays.
         ticks: By outcome.
         beyond_limits: Compared ticks with a target beyond a limit of a joint.
-        joints: Order of the arrays.
-        distances: `max`, `rms`, `rms_steps` of the targets [joints]; None where it is unknown.
-        course: `moves`, `gain`, `correlation`, `systematic` of them [joints], likewise.
+        measured: Arrays of `ShadowFigures` [joints], by name.
     """
-
-    backends: str
-    ticks: Mapping[str, float]
-    beyond_limits: float
-    joints: Sequence[str]
-    distances: Mapping[str, F64 | None]
-    course: Mapping[str, F64 | None]
+    largest, compared = measured["max"], ticks["compared"]
+    if not compared or largest is None or not len(largest):
+        return None
+    return ShadowFigures(
+        joints=joints,
+        max=largest,
+        **{name: values for name, values in measured.items() if name != "max"},
+        beyond_limits_share=beyond_limits / compared,
+        failed_share=sum(ticks[name] for name in _FAILED) / sum(ticks.values()),
+    )
 
 
 def _judged_shadow(
-    release: Release, found: Diverged, shown: str, bad: Sequence[str] = ()
+    release: Release,
+    backends: str,
+    ticks: Mapping[str, float],
+    figures: ShadowFigures | None,
+    shown: str,
+    bad: Sequence[str] = (),
 ) -> RobotEvidence:
-    limits = release.stages.shadow or ShadowStage()
-    compared, all_ticks = found.ticks["compared"], max(1.0, sum(found.ticks.values()))
-    largest = found.distances["max"]
-    if not compared or largest is None or not len(largest):
+    if figures is None:
         return _evidence([], ["nothing was compared"], shown, {})
-    figures = ShadowFigures(
-        joints=found.joints,
-        max=largest,
-        rms=found.distances["rms"],
-        rms_steps=found.distances["rms_steps"],
-        **found.course,
-        beyond_limits_share=found.beyond_limits / compared,
-        failed_share=sum(found.ticks[name] for name in _FAILED) / all_ticks,
-    )
-    judged, lacking = judge_shadow(figures, release.expected.get(found.backends), limits)
+    limits = release.stages.shadow or ShadowStage()
+    judged, lacking = judge_shadow(figures, release.expected.get(backends), limits)
     shares = {
-        "minutes": compared / release.rate_hz / 60.0,
-        "missed_share": (found.ticks["skipped"] + found.ticks["lost"]) / all_ticks,
+        "minutes": ticks["compared"] / release.rate_hz / 60.0,
+        "missed_share": (ticks["skipped"] + ticks["lost"]) / sum(ticks.values()),
         **{one.figure: one.value for one in judged},
     }
     lacking += _too_short(shares, limits.min_minutes)
@@ -272,26 +268,15 @@ def _shadow_of_robot(
     joints = sorted(distances["max"])
     if not ticks.keys() >= {*_TICKS} or not joints:
         return _evidence([], ["its shadow reports no ticks"], shown, {})
-    return _judged_shadow(
-        release,
-        Diverged(
-            backends=pair(
-                runs.get(baseline.sha256, "") if baseline else "",
-                named("info")[0][0].get("backend", ""),
-            ),
-            ticks={name: ticks[name] for name in _TICKS},
-            beyond_limits=ticks.get("beyond_limits", 0.0),
-            joints=joints,
-            distances={
-                name: np.array([values[joint] for joint in joints])
-                if values.keys() >= {*joints}
-                else None
-                for name, values in distances.items()
-            },
-            course=dict.fromkeys((*_COURSE, "systematic")),  # only recordings have them
-        ),
-        shown,
-    )
+    measured = {
+        name: np.array([values[joint] for joint in joints]) if values.keys() >= {*joints} else None
+        for name, values in distances.items()
+    }
+    beyond_limits, ticks = ticks.get("beyond_limits", 0.0), {name: ticks[name] for name in _TICKS}
+    in_use = runs.get(baseline.sha256, "") if baseline else ""
+    backends = pair(in_use, named("info")[0][0].get("backend", ""))
+    figures = _figures(joints, ticks, beyond_limits, measured)  # only recordings have the course
+    return _judged_shadow(release, backends, ticks, figures, shown)
 
 
 def _number(text: Node) -> float:

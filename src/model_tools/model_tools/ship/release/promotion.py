@@ -27,7 +27,7 @@ from policy_core.bundle.bundle import SIGNATURE_FILE
 from policy_core.bundle.contract_difference import contract_differences
 from policy_core.bundle.load import bundle_folder, load_bundle
 from policy_core.bundle.verified import sha256_of
-from policy_inference.shadow.expectation import ExpectedDistance, expected_distances
+from policy_inference.candidate.expectation import ExpectedDistance, expected_distances
 
 EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": ToolError.exit_status}
 _MOST_REASONS = 20

@@ -28,8 +28,8 @@ from policy_core.bundle.contract_difference import ContractDifference, not_accep
 from policy_core.bundle.schema import Reader, entry, parse_yaml, read_bytes
 from policy_core.errors import BundleError
 from policy_core.safe_files import whole_file
-from policy_inference.shadow.expectation import ExpectedDistance
-from policy_inference.shadow.judgement import ShadowLimits
+from policy_inference.candidate.expectation import ExpectedDistance
+from policy_inference.candidate.gates import ShadowLimits
 
 STAGES = ("simulation", "shadow", "canary", "production")
 Health = Literal["healthy", "bad", "not_enough"]

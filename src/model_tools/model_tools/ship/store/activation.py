@@ -46,7 +46,7 @@ from policy_core.bundle.statements import revoked_versions
 from policy_core.bundle.store import CURRENT, current_version, versions_of
 from policy_core.errors import BundleError
 from policy_core.safe_files import read_at_most
-from policy_inference.trial.record import TrialEvent, TrialState, bad_trial, newest_trial
+from policy_inference.candidate.record import TrialEvent, TrialState, bad_trial, newest_trial
 
 _log = logging.getLogger("model_tools")
 FILE = "activations"

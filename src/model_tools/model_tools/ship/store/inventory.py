@@ -35,7 +35,7 @@ from policy_core.bundle.signature import TrustedKeys, signature_of
 from policy_core.bundle.statements import kept_statements, revoked_versions
 from policy_core.bundle.store import CURRENT, current_version, versions_of
 from policy_core.errors import BundleError, PolicyError
-from policy_inference.trial.record import newest_trial
+from policy_inference.candidate.record import newest_trial
 
 STEPS_BACK = 2
 """Versions of the way back that always stay."""

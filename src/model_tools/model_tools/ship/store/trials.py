@@ -26,7 +26,7 @@ from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.store import TRIALS_FILE, current_version
 from policy_core.safe_files import open_regular
-from policy_inference.trial.record import (
+from policy_inference.candidate.record import (
     TrialEvent,
     TrialState,
     VersionTrial,
@@ -36,7 +36,7 @@ from policy_inference.trial.record import (
     require_room,
     trials_of,
 )
-from policy_inference.trial.settings import settings_of_trial
+from policy_inference.candidate.trial_file import settings_of_trial
 
 
 def begin_trial(

@@ -46,7 +46,7 @@ def test_release_goes_through_all_stages(
     assert [one["by"] for one in found["approved"]] == ["Ada"] * 3
     compared = found["stages"]["shadow"]["robots"]["r1"]
     assert compared["health"] == "healthy"
-    assert {"minutes", "max_distance", "rms_steps", "missed_share"} <= compared["figures"].keys()
+    assert {"minutes", "distance", "rms_steps", "missed_share"} <= compared["figures"].keys()
     capsys.readouterr()
     assert tool("release", "status", proposal.file) == 0
     check_wording(capsys.readouterr().out)
@@ -174,7 +174,7 @@ NEAR = {"max": [0.05, 0.05], "rms": [0.011, 0.009], "rms_steps": [0.02, 0.02]}
         (ROUNDED, NEAR | {"moves": [0.05, 0.05]}, "not_enough", "gain_error"),
         (UNKNOWN, NEAR, "not_enough", "max_rms_steps"),
         (STATED, NEAR, "healthy", ""),
-        (STATED, NEAR | {"max": [0.1, 0.7]}, "bad", "max_distance"),
+        (STATED, NEAR | {"max": [0.1, 0.7]}, "bad", "distance"),
         (STATED, NEAR | {"rms_steps": [0.9, 0.1]}, "bad", "rms_steps"),
         (STATED | {"max_gain_error": 0.2}, NEAR | {"gain": [0.9, 1.0]}, "healthy", ""),
     ],

@@ -23,7 +23,7 @@ from typing import Any
 
 from policy_core.bundle.store import ROOT_VARIABLE, current_version
 from policy_core.errors import PolicyError
-from policy_inference.trial.record import newest_trial
+from policy_inference.candidate.record import newest_trial
 from robot_operator.requests import OperatorError
 from robot_sim.demo.fleet.servers import Network, free_port
 from robot_sim.demo.processes import NodeProcess

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from policy_core.interfaces import F64
-from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.expectation import ExpectedDistance
-from policy_inference.shadow.judgement import (
+from policy_inference.candidate.expectation import ExpectedDistance
+from policy_inference.candidate.gates import ShadowLimits
+from policy_inference.candidate.shadow_figures import (
     ShadowFigures,
-    ShadowLimits,
     judge_shadow,
     systematic_share,
 )
+from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.shadow.divergence import Divergence
 
 JOINTS = ("hip", "knee")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from queue import Queue
 
 from policy_core.errors import RefusedError
-from policy_inference.trial.record import (
+from policy_inference.candidate.record import (
     TrialEvent,
     VersionTrial,
     begin_run,

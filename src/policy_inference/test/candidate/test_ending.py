@@ -10,7 +10,7 @@ import pytest
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode
-from policy_inference.trial.ending import RunEnding
+from policy_inference.candidate.ending import RunEnding
 from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import Robot
 from testkit.kernel.walkers import SetRobot

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,37 +15,16 @@ from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_contract import SetContract
 from policy_core.control.tick import Tick
 from policy_core.guard.bounds import FIRST_AWAITED, Rule, Trip
-from policy_core.interfaces import JointTargets, Kind, Mode
+from policy_core.interfaces import F64, JointTargets, Kind, Mode
 from policy_core.latency import LatencyWindow
 from policy_core.observation.rotation import tilt_rad
-from policy_inference.trial.settings import TrialSettings
+from policy_inference.candidate.gates import GateResult
+from policy_inference.candidate.trial_file import TrialSettings
 
 _MEAN_OVER_S = 5.0
 """Of tracking error and torque: time constant of an exponential mean of squares."""
 _LATENCY_EVERY_TICKS = 50
 """The percentile of a window takes longer than all other figures together."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenGate:
-    """The gate that ended a trial.
-
-    Attributes:
-        gate: Its figure.
-        value: Of the figure, in the unit of its name.
-        limit: The largest that was allowed.
-        detail: More about it, in words; may be empty.
-    """
-
-    gate: str
-    value: float
-    limit: float
-    detail: str
-
-    def __str__(self) -> str:
-        """Return e.g. ``tilt_rad 0.61, limit 0.5``."""
-        detail = f" ({self.detail})" if self.detail else ""
-        return f"{self.gate} {self.value:.3g}, limit {self.limit:g}{detail}"
 
 
 class TrialJudge:
@@ -76,19 +54,15 @@ class TrialJudge:
             tick: Of the policy's controller.
             latency: Durations of its ticks.
             counts: As `VersionTrial.counts`.
-            simulated_time: Whether ticks go by simulated time: durations and missed ticks are then
-                those of the simulation's machine, and are not judged.
+            simulated_time: As for `TrialGates.judged`.
         """
-        self._gates = settings.judged
-        if simulated_time:
-            for name in ("latency_share", "missed_ticks_share"):
-                self._gates.pop(name, None)
+        self._gates = settings.gates.judged(simulated_time=simulated_time)
         self._settings, self._latency = settings, latency
         self._period_s = 1.0 / contract.rate_hz
         self._latency_from = latency.count
         state, joints = tick.state, contract.joints
         self._joint_pos, self._joint_vel = state["joint_pos"], state.get("joint_vel")
-        self._gravity = state.get("gravity_body") if "tilt_rad" in self._gates else None
+        self._gravity = state.get("gravity_body")
         self._effort_limit = joints.effort_limit
         self._posed = _posed(contract)
         self._weight = min(1.0, self._period_s / _MEAN_OVER_S)
@@ -130,7 +104,7 @@ class TrialJudge:
             "latched_faults": self._latched,
         }
 
-    def observe(self, tick: Tick) -> BrokenGate | None:
+    def observe(self, tick: Tick) -> GateResult | None:
         """Take a tick that has ended; return the first gate that is exceeded."""
         mode = tick.mode
         if self.running:
@@ -166,54 +140,52 @@ class TrialJudge:
         if self._has_sent:
             position, velocity, effort, stiffness, damping, _ = self._sent
             error = position - self._joint_pos
-            self._tracking += self._weight * (error * error - self._tracking)
+            squares = np.where(self._posed, error * error, 0.0)
+            self._tracking += self._weight * (squares - self._tracking)
             if self._joint_vel is not None:
                 torque = stiffness * error + damping * (velocity - self._joint_vel) + effort
                 share = np.minimum(np.abs(torque) / self._effort_limit, 1.0)
                 self._torque += self._weight * (share * share - self._torque)
         self._sent[:], self._has_sent = sent.block, True
 
-    def _broken(self) -> BrokenGate | None:
-        figures, run_time_s = self.figures, self.run_time_s
-        self._update(figures)
+    def _broken(self) -> GateResult | None:
+        measured, run_time_s = self._figures(), self.run_time_s
+        broken: GateResult | None = None
         for name, gate in self._gates.items():
-            value = figures[name]
+            value, detail = measured.get(name, (self.figures[name], ""))
+            self.figures[name] = value
             # Not `>`: what is no number any more must not keep a gate from breaking.
-            if not value <= gate.limit and run_time_s >= gate.after_s:
-                if not math.isfinite(value):  # which the record cannot have
-                    value = sys.float_info.max
-                return BrokenGate(
-                    gate=name, value=value, limit=gate.limit, detail=self._detail(name)
-                )
-        return None
+            if broken is None and not value <= gate.limit and run_time_s >= gate.after_s:
+                # The record can have no number that is not finite.
+                value = value if math.isfinite(value) else sys.float_info.max
+                broken = GateResult(figure=name, value=value, limit=gate.limit, detail=detail)
+        return broken
 
-    def _update(self, figures: dict[str, float]) -> None:
+    def _figures(self) -> dict[str, tuple[float, str]]:
+        """Return the figures that are known now, each with more about it in words."""
         ticks = max(1, self._ticks)
         found = {
-            "falls": float(self._falls),
-            "latched_faults": float(self._latched),
-            "hold_share": self._hold_ticks / ticks,
-            "missed_ticks_share": self._missed / (ticks + self._missed),
-            "tracking_error_rad": math.sqrt(self._tracking[self._posed].max(initial=0.0)),
-            "torque_share": math.sqrt(self._torque.max(initial=0.0)),
+            "falls": (float(self._falls), self._fault),
+            "latched_faults": (float(self._latched), self._fault),
+            "hold_share": (self._hold_ticks / ticks, ""),
+            "missed_ticks_share": (self._missed / (ticks + self._missed), ""),
+            "tracking_error_rad": self._worst(self._tracking),
+            "torque_share": self._worst(self._torque),
         }
         if self._gravity is not None:
-            found["tilt_rad"] = tilt_rad(self._gravity)
+            found["tilt_rad"] = tilt_rad(self._gravity), ""
         if math.isfinite(self.temperature_c):
-            found["temperature_c"] = self.temperature_c
-        if "latency_share" in figures and self._ticks % _LATENCY_EVERY_TICKS == 0:
+            found["temperature_c"] = self.temperature_c, ""
+        if "latency_share" in self._gates and self._ticks % _LATENCY_EVERY_TICKS == 0:
             durations_s = np.sort(self._latency.since(self._latency_from))
             if durations_s.size:
                 p99_s = durations_s[math.ceil((durations_s.size - 1) * 0.99)]
-                found["latency_share"] = float(p99_s) / self._period_s
-        figures.update((name, value) for name, value in found.items() if name in figures)
+                found["latency_share"] = float(p99_s) / self._period_s, ""
+        return found
 
-    def _detail(self, gate: str) -> str:
-        if gate in ("falls", "latched_faults"):
-            return self._fault
-        if gate == "tracking_error_rad":
-            return self._names[int(np.where(self._posed, self._tracking, -1.0).argmax())]
-        return self._names[int(self._torque.argmax())] if gate == "torque_share" else ""
+    def _worst(self, squares: F64) -> tuple[float, str]:
+        worst = int(squares.argmax())
+        return math.sqrt(squares[worst]), self._names[worst]
 
 
 def _posed(contract: HostedContract) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

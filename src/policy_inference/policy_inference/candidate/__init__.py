@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A version on trial: what it may do, what ends the trial, and the record of it."""
+"""A candidate, a version under judgement: its gates, and on trial its limits, end and record."""

@@ -16,60 +16,7 @@ from policy_core.bundle.contract import VelocityCommand
 from policy_core.bundle.schema import Found, Reader, entry, json_schema, parse_yaml
 from policy_core.errors import BundleError, PolicyError
 from policy_core.guard.limits import StricterLimits, limits_in_force
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialGate:
-    """A figure of the running robot that ends the trial when it is above its limit."""
-
-    limit: float = entry("largest value that is still good", minimum=0)
-    after_s: float = entry(
-        "the gate is judged once the trial has so much RUN time, s", default=5.0, minimum=0
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialGates:
-    """Gates by figure; null: that figure is not judged."""
-
-    falls: TrialGate | None = entry(
-        "faults of the rule `attitude` while the policy ran",
-        default=TrialGate(limit=0.0, after_s=0.0),
-    )
-    latched_faults: TrialGate | None = entry(
-        "latched faults of any rule while the policy ran, less those of a pressed e-stop",
-        default=TrialGate(limit=0.0, after_s=0.0),
-    )
-    hold_share: TrialGate | None = entry(
-        "share of the ticks of RUN that were HOLD, over the whole trial",
-        default=TrialGate(limit=0.05, after_s=10.0),
-    )
-    tilt_rad: TrialGate | None = entry(
-        "largest angle between the body's up and the world's",
-        default=TrialGate(limit=0.5, after_s=0.0),
-    )
-    tracking_error_rad: TrialGate | None = entry(
-        "distance between commanded and measured position of the worst joint, root mean square "
-        "over about 5 s",
-        default=TrialGate(limit=0.45, after_s=5.0),
-    )
-    torque_share: TrialGate | None = entry(
-        "torque that the command asks of the drive, as share of the effort limit, of the worst "
-        "joint, root mean square over about 5 s",
-        default=TrialGate(limit=0.6, after_s=5.0),
-    )
-    latency_share: TrialGate | None = entry(
-        "99th percentile of the duration of ticks, as share of the period",
-        default=TrialGate(limit=0.9, after_s=10.0),
-    )
-    missed_ticks_share: TrialGate | None = entry(
-        "share of the ticks of RUN that were missed, over the whole trial",
-        default=TrialGate(limit=0.02, after_s=10.0),
-    )
-    temperature_c: TrialGate | None = entry(
-        "highest temperature that machine, device or drives report",
-        default=TrialGate(limit=90.0, after_s=0.0),
-    )
+from policy_inference.candidate.gates import TrialGates, not_applicable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +37,6 @@ class TrialSettings:
     )
     gates: TrialGates = entry("what ends the trial", default=TrialGates())
 
-    @property
-    def judged(self) -> dict[str, TrialGate]:
-        """The gates that are judged, by the name of their figure."""
-        gates = {field.name: getattr(self.gates, field.name) for field in _GATES}
-        return {name: gate for name, gate in gates.items() if gate is not None}
-
     def stricter(self, given: StricterLimits) -> StricterLimits:
         """Return of each limit the tighter one: the trial's or the one that was given."""
         both = {
@@ -106,9 +47,6 @@ class TrialSettings:
             name: [value for value in values if value is not None] for name, values in both.items()
         }
         return StricterLimits(**{name: min(values) for name, values in known.items() if values})
-
-
-_GATES = dataclasses.fields(TrialGates)
 
 
 def trial_schema() -> dict[str, Any]:
@@ -152,7 +90,7 @@ def _checked(
                 Found(line.partition("found ")[2]),
             )
     _check_range(settings.command_range, reader, contract)
-    absent = _not_applicable(settings, contract)
+    absent = not_applicable(contract, settings.limits)
     stated: Mapping[str, object] = value.get("gates") or {}
     for name, why in absent.items():
         if stated.get(name) is not None:
@@ -160,18 +98,6 @@ def _checked(
     return dataclasses.replace(
         settings, gates=dataclasses.replace(settings.gates, **dict.fromkeys(absent))
     )
-
-
-def _not_applicable(settings: TrialSettings, contract: HostedContract) -> dict[str, str]:
-    """Return the gates that cannot be judged for a policy, with what it would need."""
-    absent = dict[str, str]()
-    if contract.safety.max_tilt_rad is None and settings.limits.max_tilt_rad is None:
-        absent |= dict.fromkeys(("falls", "tilt_rad"), "with safety.max_tilt_rad")
-    if isinstance(contract, ChunkContract):
-        absent["torque_share"] = "that measures joint velocities, of kind joint"
-    if "position" not in contract.commands:
-        absent["tracking_error_rad"] = "that commands positions"
-    return absent
 
 
 def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: HostedContract) -> None:

@@ -12,8 +12,8 @@ import yaml
 
 from policy_core.errors import BundleError
 from policy_core.guard.limits import StricterLimits
-from policy_inference.trial.record import TrialEvent, new_line, parse_line
-from policy_inference.trial.settings import (
+from policy_inference.candidate.record import TrialEvent, new_line, parse_line
+from policy_inference.candidate.trial_file import (
     TrialSettings,
     settings_of_trial,
     trial_schema,
@@ -48,10 +48,10 @@ def test_whole_file_is_read() -> None:
     found = trial_settings(WHOLE)
     assert found.run_time_s == 600.0
     assert found.limits == StricterLimits(max_tilt_rad=0.6, effort_scale=0.8)
-    assert found.judged["tilt_rad"].limit == 0.4
-    assert found.judged["tilt_rad"].after_s == 2.0
-    assert "temperature_c" not in found.judged
-    assert found.judged["falls"].limit == 0.0
+    assert found.gates.judged()["tilt_rad"].limit == 0.4
+    assert found.gates.judged()["tilt_rad"].after_s == 2.0
+    assert "temperature_c" not in found.gates.judged()
+    assert found.gates.judged()["falls"].limit == 0.0
 
 
 def test_everything_wrong_is_said_at_once() -> None:
@@ -84,8 +84,8 @@ def test_gate_that_makes_no_sense_for_a_chunk_policy_is_refused_by_name(gate: st
     with refusal(BundleError):
         settings_of_trial(text.encode(), FILE, contract)
     usual = settings_of_trial(b"run_time_s: 10", FILE, contract)
-    assert gate not in usual.judged
-    assert {"latched_faults", "hold_share", "tracking_error_rad"} <= usual.judged.keys()
+    assert gate not in usual.gates.judged()
+    assert {"latched_faults", "hold_share", "tracking_error_rad"} <= usual.gates.judged().keys()
 
 
 def test_range_of_commands_needs_a_policy_that_takes_them() -> None:

@@ -12,8 +12,9 @@ import pytest
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import JointTargets, Mode
 from policy_core.latency import LatencyWindow
-from policy_inference.trial.judge import BrokenGate, TrialJudge
-from policy_inference.trial.settings import TrialGate, TrialGates, TrialSettings
+from policy_inference.candidate.gates import GateResult, TrialGate, TrialGates
+from policy_inference.candidate.judge import TrialJudge
+from policy_inference.candidate.trial_file import TrialSettings
 from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import PERIOD_NS, Robot
 from testkit.wording import check_wording
@@ -56,7 +57,7 @@ class Tried(Robot):
         )
         self.missed, self.duration_ns = 0, 1_000_000
         self.off = 0.0
-        self.broken: BrokenGate | None = None
+        self.broken: GateResult | None = None
 
     def tick(self, *args: object, **given: object) -> object:  # type: ignore[override]
         found = super().tick(*args, **given)  # type: ignore[arg-type]
@@ -155,7 +156,7 @@ def test_figure_beyond_its_limit_breaks_its_gate(
     assert robot.broken is None
     act(robot)
     assert robot.broken is not None
-    assert (robot.broken.gate, robot.broken.limit) == (gate, limit)
+    assert (robot.broken.figure, robot.broken.limit) == (gate, limit)
     assert robot.broken.value == pytest.approx(value, abs=0.01)
     check_wording(str(robot.broken))
 

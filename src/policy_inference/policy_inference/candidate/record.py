@@ -32,7 +32,7 @@ from policy_core.bundle.schema import Reader, entry
 from policy_core.bundle.store import TRIALS_FILE, named_folder
 from policy_core.errors import PolicyError, printable
 from policy_core.safe_files import lock_within, open_regular, read_at_most
-from policy_inference.trial.settings import TrialSettings
+from policy_inference.candidate.trial_file import TrialSettings
 
 CUT = "the power was cut, or the node was killed, while the policy ran"
 THIS_PROCESS = f"{secrets.token_hex(16)} {os.getpid()}"

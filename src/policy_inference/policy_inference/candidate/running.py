@@ -14,9 +14,10 @@ from policy_core.control.verdict import RunEnd, RunVerdict
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Mode
 from policy_core.latency import LatencyWindow
-from policy_inference.trial.ending import RunEnding
-from policy_inference.trial.judge import BrokenGate, TrialJudge
-from policy_inference.trial.record import (
+from policy_inference.candidate.ending import RunEnding
+from policy_inference.candidate.gates import GateResult
+from policy_inference.candidate.judge import TrialJudge
+from policy_inference.candidate.record import (
     TrialEvent,
     TrialLine,
     TrialState,
@@ -24,7 +25,7 @@ from policy_inference.trial.record import (
     new_line,
     trials_of,
 )
-from policy_inference.trial.writer import TrialWriter
+from policy_inference.candidate.writer import TrialWriter
 
 _RUNS = (Mode.RUN, Mode.HOLD)
 
@@ -71,7 +72,7 @@ class RunningTrial:
         )
         self.writer = TrialWriter()
         self._ending = RunEnding(contract, limits)
-        self._broken: BrokenGate | None = None
+        self._broken: GateResult | None = None
         self._run_is_recorded = False
 
     @contextmanager
@@ -140,9 +141,9 @@ class RunningTrial:
         """Write what is due, within a bounded time."""
         self.writer.close()
 
-    def _fail(self, broken: BrokenGate) -> RunVerdict:
+    def _fail(self, broken: GateResult) -> RunVerdict:
         self._run_is_recorded = False
-        why = {"gate": broken.gate, "value": broken.value, "limit": broken.limit}
+        why = {"gate": broken.figure, "value": broken.value, "limit": broken.limit}
         self._decide(TrialEvent.GATE_FAILED, reason=str(broken), **why)
         return RunVerdict(RunEnd.FAULT, str(broken))
 
