@@ -140,7 +140,7 @@ def shadowed(
 
 
 def gates(found: RobotEvidence) -> list[str]:
-    return [reason.partition(":")[0] for reason in found.reasons]
+    return [reason.partition(" ")[0].rstrip(":") for reason in found.reasons]
 
 
 @pytest.mark.slow
