@@ -267,7 +267,7 @@ def contract_of() -> ChunkContract:
         "mean": list(SCALING.mean or ()),
         "std": list(SCALING.std or ()),
     }
-    contract = parse_contract(
+    return parse_contract(
         yaml.safe_dump(
             {
                 "schema_version": 1,
@@ -319,9 +319,8 @@ def contract_of() -> ChunkContract:
             }
         ).encode(),
         "bench",
+        kind=ChunkContract,
     )
-    assert isinstance(contract, ChunkContract)
-    return contract
 
 
 def bundle_of(contract: ChunkContract) -> ChunkBundle:

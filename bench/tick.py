@@ -8,7 +8,6 @@ The baseline is ONNX Runtime alone, called on bound buffers with the options of 
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -23,7 +22,8 @@ from policy_core.interfaces import Mode, ShadowMode
 from policy_inference.backends.registry import open_backend
 from policy_inference.flight.ring import Ring
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.opening import B, OpenRequest
 from policy_inference.kinds.policy_set import SetKind
 from policy_inference.shadow.shadow_process import ShadowProcess
 
@@ -47,18 +47,25 @@ class WholeTick:
     """A controller in RUN that is fed from numpy arrays; time moves by one period per tick."""
 
     def __init__(
-        self, bundle: JointBundle | SetBundle, *, recorded: bool = False, shadowed: bool = False
+        self,
+        kind: PolicyKind[B],
+        bundle: B,
+        *,
+        recorded: bool = False,
+        shadowed: JointBundle | None = None,
     ) -> None:
         """Open a bundle and let it stand up.
 
         Args:
+            kind: Of the bundle.
             bundle: A joint policy, or a set of them.
             recorded: Whether the flight recorder's ring keeps each tick.
-            shadowed: Whether a shadow of the same bundle is asked about each tick.
+            shadowed: The same bundle, where a shadow of it is asked about each tick.
         """
         contract = bundle.contract
         self._now_ns, self._period_ns = 0, contract.period_ns
-        opened = self._opened(bundle)
+        limits = limits_in_force(contract, StricterLimits())
+        opened = kind.open(_REQUEST, {}, bundle, limits, self._clock)
         self._requests = opened.switching.requests if opened.switching else None
         self._controller = opened.controller
         self._models = opened.models
@@ -67,8 +74,8 @@ class WholeTick:
         )
         opened.tap.show(self._ring)
         self._shadow = (
-            ShadowProcess(_REQUEST, bundle, self._controller.state, ShadowMode.FOLLOWED)
-            if shadowed and isinstance(bundle, JointBundle)
+            ShadowProcess(_REQUEST, shadowed, self._controller.state, ShadowMode.FOLLOWED)
+            if shadowed is not None
             else None
         )
         if self._shadow is not None:
@@ -83,12 +90,6 @@ class WholeTick:
         self._inputs = [self._controller.inputs[name] for name in ("joint_states", "imu/data")]
         self._command = np.zeros((6, len(names)))
         self._stand_up()
-
-    def _opened(self, bundle: JointBundle | SetBundle) -> OpenedPolicy[Any]:
-        limits = limits_in_force(bundle.contract, StricterLimits())
-        if isinstance(bundle, SetBundle):
-            return SetKind().open(_REQUEST, {}, bundle, limits, self._clock)
-        return JointKind().open(_REQUEST, {}, bundle, limits, self._clock)
 
     def _clock(self) -> int:
         return self._now_ns
@@ -169,10 +170,11 @@ class BareCall:
 def measure() -> list[Figure]:
     """Measure back to back, with empty caches and at 50 Hz, in turn with the baseline."""
     bundle, bare = load_bundle(BUNDLE, kind=JointBundle), BareCall()
-    tick, recorded = WholeTick(bundle), WholeTick(bundle, recorded=True)
-    shadowed = WholeTick(bundle, shadowed=True)
+    kind = JointKind()
+    tick, recorded = WholeTick(kind, bundle), WholeTick(kind, bundle, recorded=True)
+    shadowed = WholeTick(kind, bundle, shadowed=bundle)
     with tempfile.TemporaryDirectory() as folder:
-        of_three = WholeTick(_set_of_three(Path(folder)))
+        of_three = WholeTick(SetKind(), _set_of_three(Path(folder)))
     hot = partial(alternated, blocks=_BLOCKS)
     cold = partial(in_turns, blocks=_BLOCKS, turns=_TURNS)
     paced = partial(cold, period_s=_PERIOD_S)

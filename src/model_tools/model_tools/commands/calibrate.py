@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,19 +153,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> CommandResult[CalibrateResult]:
     """Collect; the status is 1 if the samples failed the quality check."""
-    from policy_core.bundle.bundle import ChunkBundle
     from policy_core.bundle.load import bundle_folder, load_bundle
 
     given.bundle = bundle_folder(str(given.bundle))
     bundle = load_bundle(given.bundle)
-    if isinstance(bundle, ChunkBundle):
-        return _run_chunks(given, bundle)
-    if given.dataset is not None:
-        raise ToolError(
-            f"--dataset: expected a chunk policy, found the joint policy {bundle.contract.name}; "
-            "use --bag or --rows"
-        )
-    return _run_rows(given, bundle)
+    return _RUNS[bundle.contract.kind](given, bundle)
 
 
 def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult[CalibrateResult]:
@@ -224,6 +216,11 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[C
     )
     from policy_core.errors import PolicyError
 
+    if given.dataset is not None:
+        raise ToolError(
+            f"--dataset: expected a chunk policy, found the joint policy {bundle.contract.name}; "
+            "use --bag or --rows"
+        )
     selection = Selection(
         samples=None if given.samples == ALL else given.samples or _USUAL,
         every=given.every,
@@ -331,6 +328,13 @@ def _live(bundle: JointBundle, topics: Mapping[str, str], duration_s: float | No
             "setup.bash, or calibrate from a recording"
         ) from error
     return LiveSource(bundle, topics, duration_s=math.inf if duration_s is None else duration_s)
+
+
+_RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[CalibrateResult]]] = {
+    "joint": _run_rows,
+    "chunk": _run_chunks,
+}
+"""By the kind of the contract."""
 
 
 def _batch(text: str) -> int:

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> CommandResult[ModelRepository]:
     """Write the repository."""
     from model_tools.errors import ToolError
-    from model_tools.ship.model_repository import require_servable, write_repository
+    from model_tools.ship.model_repository import write_repository
     from policy_core.bundle.load import load_bundle
 
     for option in ("model_version", "instances"):
@@ -64,7 +64,7 @@ def run(given: argparse.Namespace) -> CommandResult[ModelRepository]:
                 f"--{option.replace('_', '-')}: expected 1 or more, found {getattr(given, option)}"
             )
     names = write_repository(
-        require_servable(load_bundle(given.bundle)),
+        load_bundle(given.bundle),
         given.output,
         version=given.model_version,
         instances=given.instances,

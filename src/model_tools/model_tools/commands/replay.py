@@ -182,20 +182,15 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     from model_tools.prove.replaying.chunk_shadowing import missing_images
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.shadowing import shadow_flight
-    from policy_core.bundle.bundle import ChunkBundle, SetBundle
     from policy_core.interfaces import ShadowMode
     from policy_inference.backends.registry import parse_options
 
     options = parse_options(given.backend_option)
     found = replay(given.recording, given.bundle, given.backend, options, given.from_s)
-    problem = (
-        missing_images(found.recording, found.bundle)
-        if given.bundle is not None and isinstance(found.bundle, ChunkBundle)
-        else ""
-    )
-    if problem:
+    if given.bundle is None or found.bundle.members:  # a shadow is one policy
+        return found, None
+    if problem := missing_images(found.recording, found.bundle):
         _log.warning("no figures of a shadow: %s", problem)
-    if given.bundle is None or problem or isinstance(found.bundle, SetBundle):
         return found, None
     mode = ShadowMode(given.mode)
     return found, shadow_flight(found.recording, found.bundle, [found.backend], options, mode)

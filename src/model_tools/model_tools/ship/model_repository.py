@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from model_tools.files.outputs import new_folder
-from policy_core.bundle.bundle import AnyBundle, ChunkBundle, served_name
+from policy_core.bundle.bundle import AnyBundle, Bundle, ChunkBundle, JointBundle, served_name
 from policy_core.bundle.contract import Tensor
-from policy_core.errors import BackendError
 from policy_inference.backends.registry import artifacts_for
 from policy_inference.open_inference import POLICY_SHA256
 
@@ -85,11 +85,11 @@ def write_repository(
             ]
             _write(folder / name / "config.pbtxt", lines)
             names.append(name)
-        if isinstance(bundle, ChunkBundle) and len(names) > 1 and not _has_condition(bundle):
+        if ensemble := _ENSEMBLES[type(bundle)](bundle, version):
             place = folder / contract.name / str(version)
             place.mkdir(parents=True)
             (place / ".keep").touch()  # object stores have no empty folders
-            _write(folder / contract.name / "config.pbtxt", _ensemble(bundle, version))
+            _write(folder / contract.name / "config.pbtxt", ensemble)
             names.append(contract.name)
         served = _kserve(contract.name, storage or f"pvc://models/{contract.name}")
         (folder / KSERVE).write_text(served, "utf-8")
@@ -138,13 +138,15 @@ def _warm_up(inputs: Tensors) -> Iterable[str]:
     yield "} ]"
 
 
-def _has_condition(bundle: ChunkBundle) -> bool:
-    denoising = bundle.contract.denoising
-    return denoising is not None and denoising.condition is not None
+def _no_ensemble(_bundle: JointBundle, _version: int) -> Sequence[str]:
+    return ()
 
 
-def _ensemble(bundle: ChunkBundle, version: int) -> Iterable[str]:
+def _ensemble(bundle: ChunkBundle, version: int) -> Sequence[str]:
+    """Return what makes one request of all graphs; nothing where there is one, or a condition."""
     contract = bundle.contract
+    if len(contract.graphs) == 1 or contract.observing_graph != contract.policy_graph:
+        return ()
     policy, encoders = contract.graphs[contract.policy_graph], contract.cameras
     inputs, steps = dict[str, Tensor](), list[str]()
     fed = {camera.tensor: name for name, camera in encoders.items() if camera.encoder}
@@ -165,14 +167,22 @@ def _ensemble(bundle: ChunkBundle, version: int) -> Iterable[str]:
         {name: f"{fed[name]}_features" if name in fed else name for name in policy.inputs},
         {name: name for name in policy.outputs},
     )
-    yield f"name: {_quoted(contract.name)}"
-    yield 'platform: "ensemble"'
-    yield from _tensors(inputs, policy.outputs)
     parameters = {"policy": contract.name, "policy_version": contract.version}
-    yield from _common(version, parameters)
-    yield "ensemble_scheduling {"
-    yield from steps
-    yield "}"
+    return [
+        f"name: {_quoted(contract.name)}",
+        'platform: "ensemble"',
+        *_tensors(inputs, policy.outputs),
+        *_common(version, parameters),
+        "ensemble_scheduling {",
+        *steps,
+        "}",
+    ]
+
+
+_ENSEMBLES: Mapping[type[Bundle], Callable[[Any, int], Sequence[str]]] = {
+    JointBundle: _no_ensemble,
+    ChunkBundle: _ensemble,
+}
 
 
 def _step(model: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
@@ -203,16 +213,3 @@ def _kserve(name: str, storage: str) -> str:
     }
     text: str = yaml.safe_dump(service, sort_keys=False)
     return text
-
-
-def require_servable(bundle: object) -> AnyBundle:
-    """Return a bundle of one policy.
-
-    Raises:
-        BackendError: It is a set of policies.
-    """
-    if not isinstance(bundle, AnyBundle):
-        raise BackendError(
-            "expected the bundle of a policy, found a policy set: deploy its members"
-        )
-    return bundle

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.simulation.controlled import drive_command
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.bundle import AnyBundle, ChunkBundle
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, U8, Backend, JointTargets, Mode
@@ -162,7 +162,7 @@ class ControlledArm:
                 self.refusal = str(error)
 
 
-def arm_image_size(bundle: ChunkBundle) -> tuple[int, int]:
+def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:
     """Return height and width of the images of a policy of the simulated arm.
 
     Raises:

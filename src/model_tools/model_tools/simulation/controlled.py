@@ -214,14 +214,12 @@ def joint_members_of(bundle: SetBundle) -> dict[str, JointBundle]:
     Raises:
         ToolError: One is a chunk policy, whose images are not simulated here.
     """
-    found = dict[str, JointBundle]()
-    for name, member in bundle.members.items():
-        if not isinstance(member, JointBundle):
-            raise ToolError(
-                f"{bundle.file}: expected joint policies alone, found {name}, a chunk policy; the "
-                "set runs in policy_set_node, and cannot be simulated without it"
-            )
-        found[name] = member
+    found = bundle.members_of(JointBundle)
+    if others := [name for name in bundle.members if name not in found]:
+        raise ToolError(
+            f"{bundle.file}: expected joint policies alone, found {others[0]}, a chunk policy; the "
+            "set runs in policy_set_node, and cannot be simulated without it"
+        )
     return found
 
 

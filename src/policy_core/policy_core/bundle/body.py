@@ -4,6 +4,9 @@
 
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from policy_core.bundle.contract import Damp, Joints, Safety, StandingUp
 from policy_core.bundle.expected import Nominal
 
@@ -38,3 +41,10 @@ class Body(Protocol):
     @property
     def safety(self) -> Safety:
         """Limits of the guard."""
+
+    @property
+    def step_bounded(self) -> npt.NDArray[np.bool_]:
+        """Joints whose position may step only as far as `velocity_limit` allows [joints].
+
+        These are the joints that a chunk policy commands; `hold_measured` bounds all joints.
+        """

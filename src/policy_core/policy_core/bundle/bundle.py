@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from policy_core.bundle.arrays import check_observations, read_rows
 from policy_core.bundle.chunk_contract import (
@@ -89,6 +89,8 @@ class Bundle:
     """SHA-256 of that, which holds the hashes of all other files."""
     signed_by: str | None = None
     """Fingerprint of the trusted key that signed that; None where none was asked for."""
+    members: Mapping[str, AnyBundle] = field(default_factory=dict)
+    """Bundles of the members of a set, by their names in it; a policy has none."""
 
     def __post_init__(self) -> None:
         """Hash the content."""
@@ -161,6 +163,9 @@ class Bundle:
                 )
             )
         return content
+
+
+B = TypeVar("B", bound=Bundle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -250,7 +255,6 @@ class SetBundle(Bundle):
 
     contract: SetContract
     members: Mapping[str, AnyBundle]
-    """By their names in the set."""
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:
@@ -260,6 +264,10 @@ class SetBundle(Bundle):
             for name, member in self.members.items()
             for model in member.models
         )
+
+    def members_of(self, kind: type[B]) -> dict[str, B]:
+        """Return the members of one kind, by their names in the set."""
+        return {name: member for name, member in self.members.items() if isinstance(member, kind)}
 
     def verify(self, backends: Collection[str] | None = None) -> None:
         """Verify every file of all members, as `Bundle.verify`.
@@ -352,7 +360,7 @@ def file_entry(file: Path, folder: Path) -> File:
 def _entries(
     contract: HostedContract, backends: Collection[str] | None
 ) -> list[Artifact | File | Normalisation]:
-    entries: list[Artifact | File | Normalisation | None] = [
+    return [
         *(
             artifact
             for model in contract.models.values()
@@ -360,14 +368,8 @@ def _entries(
             if backends is None or backend in backends
         ),
         *contract.reports.values(),
+        *contract.files,
     ]
-    if isinstance(contract, ChunkContract):
-        entries.append(contract.golden)
-    if isinstance(contract, JointContract):
-        entries.append(contract.model.golden)
-        entries += [one.normalisation for one in contract.observations.values()]
-        entries.append(contract.motion.clip if contract.motion else None)
-    return [entry for entry in entries if entry is not None]
 
 
 def _onnx_models(contract: HostedContract) -> set[str]:

@@ -6,9 +6,12 @@ The policy counts joints in units of its own, which it shares with its training 
 which, and everything else in a contract is in rad, s and N·m. No file is touched here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from policy_core.bundle.contract import (
     NAME,
@@ -319,6 +322,16 @@ class ChunkContract:
         return frozenset({"position"})
 
     @property
+    def step_bounded(self) -> npt.NDArray[np.bool_]:
+        """Every joint: a chunk may begin anywhere."""
+        return np.ones(len(self.joints.names), np.bool_)
+
+    @property
     def models(self) -> Mapping[str, Graph]:
         """The graphs, by their key in the contract."""
         return {f"graphs.{name}": graph for name, graph in self.graphs.items()}
+
+    @property
+    def files(self) -> Sequence[File]:
+        """Files that the contract names, beside models and reports."""
+        return () if self.golden is None else (self.golden,)

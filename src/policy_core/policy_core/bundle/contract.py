@@ -8,11 +8,17 @@ by name. The doc of each field is what the JSON Schema and the error messages sh
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from policy_core.bundle.expected import ComparisonLimits, Nominal
 from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import TensorSpec
+
+if TYPE_CHECKING:
+    from policy_core.bundle.chunk_contract import Camera
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
@@ -492,6 +498,36 @@ class JointContract:
         return frozenset(term.kind for term in self.action.terms)
 
     @property
+    def step_bounded(self) -> npt.NDArray[np.bool_]:
+        """No joint: targets make torques, which `nominal` bounds."""
+        return np.zeros(len(self.joints.names), np.bool_)
+
+    @property
     def models(self) -> Mapping[str, Graph]:
         """The model, by its key in the contract."""
         return {"model": self.model}
+
+    @property
+    def graphs(self) -> Mapping[str, Graph]:
+        """None: the one model has no name."""
+        return {}
+
+    @property
+    def cameras(self) -> "Mapping[str, Camera]":
+        """None: it sees no images."""
+        return {}
+
+    @property
+    def golden(self) -> File | None:
+        """Golden rows of the model."""
+        return self.model.golden
+
+    @property
+    def files(self) -> Sequence[File | Normalisation]:
+        """Files that the contract names, beside models and reports."""
+        stated = [
+            self.golden,
+            *(observation.normalisation for observation in self.observations.values()),
+            self.motion.clip if self.motion else None,
+        ]
+        return [entry for entry in stated if entry is not None]

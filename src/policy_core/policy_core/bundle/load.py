@@ -22,6 +22,7 @@ from policy_core.bundle.bundle import (
     SET_FILE,
     AnyBundle,
     AnyContract,
+    B,
     Bundle,
     ChunkBundle,
     HostedContract,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:  # only one who has keys needs the library that checks signatu
 
 MOST_PATTERN_CHARACTERS = 4096
 """Of the distinct patterns of joints in a contract."""
-B = TypeVar("B", bound=Bundle)
 C = TypeVar("C", bound=AnyContract)
 _NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node", "set": "policy_set_node"}
 """By the kind of a contract: what runs it."""

@@ -6,12 +6,15 @@ A set names bundles, which joints each of them commands, and how the robot gets 
 other. What it says about the robot follows from its members. No file is touched here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from policy_core.bundle.chunk_contract import ChunkContract
+import numpy as np
+import numpy.typing as npt
+
+from policy_core.bundle.chunk_contract import Camera, ChunkContract
 from policy_core.bundle.contract import (
     NAME,
     SHA256,
@@ -21,6 +24,7 @@ from policy_core.bundle.contract import (
     Graph,
     JointContract,
     Joints,
+    Provenance,
     Safety,
     StandingUp,
     VelocityCommand,
@@ -279,6 +283,15 @@ class SetContract:
         return frozenset(kind.value for kind in self.kinds)
 
     @property
+    def step_bounded(self) -> npt.NDArray[np.bool_]:
+        """The joints that members command whose contracts bound them [joints]."""
+        found = np.zeros(len(self.joints.names), np.bool_)
+        for member in self.members.values():
+            places = member.places[member.commanded]
+            found[places] |= member.contract.step_bounded[member.commanded]
+        return found
+
+    @property
     def models(self) -> Mapping[str, Graph]:
         """The models of all members, by MEMBER.KEY."""
         return {
@@ -291,3 +304,23 @@ class SetContract:
     def reports(self) -> Mapping[str, File]:
         """None of its own: its members have theirs."""
         return {}
+
+    @property
+    def files(self) -> Sequence[File]:
+        """None of its own: its members have theirs."""
+        return ()
+
+    @property
+    def cameras(self) -> Mapping[str, Camera]:
+        """None of its own: its members have theirs."""
+        return {}
+
+    @property
+    def graphs(self) -> Mapping[str, Graph]:
+        """None of its own: its members have theirs."""
+        return {}
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """None of its own: its members have theirs."""
+        return None

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_core.bundle.body import Body
-from policy_core.bundle.chunk_contract import ChunkContract
-from policy_core.bundle.set_contract import SetContract
 from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Command, JointTargets, Kind, Mode, OnFault
 
@@ -171,11 +168,11 @@ class StepBound(Stateful):
     def __init__(self, body: Body) -> None:
         """Bound nothing before the first command."""
         holds = body.safety.on_fault == OnFault.HOLD_MEASURED.value
-        chunks = _of_chunk_policies(body)
+        bounded = body.step_bounded
         self._stride: F64 = np.where(
-            chunks | holds, body.joints.velocity_limit / body.rate_hz, np.inf
+            bounded | holds, body.joints.velocity_limit / body.rate_hz, np.inf
         )
-        self._free_in_run = ~chunks
+        self._free_in_run = ~bounded
         self._acts = bool(np.isfinite(self._stride).any())
         self._last: F64 = np.full_like(self._stride, np.nan)
 
@@ -206,16 +203,6 @@ class StepBound(Stateful):
         # HOLD commands what was commanded before.
         if targets.mode is not Mode.HOLD:
             self.count_from(targets.position, targets.stiffness, targets.mode)
-
-
-def _of_chunk_policies(body: Body) -> npt.NDArray[np.bool_]:
-    """Return which joints a chunk policy commands [joints]."""
-    found = np.full(len(body.joints.names), isinstance(body, ChunkContract))
-    if isinstance(body, SetContract):
-        for member in body.members.values():
-            if isinstance(member.contract, ChunkContract):
-                found[member.places[member.commanded]] = True
-    return found
 
 
 def healthy_of(body: Body) -> F64:

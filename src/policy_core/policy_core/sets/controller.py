@@ -82,10 +82,7 @@ def cameras_of(contract: SetContract) -> tuple[str, ...]:
     """Return the cameras of all members, each once."""
     return tuple(
         dict.fromkeys(
-            camera
-            for member in contract.members.values()
-            if isinstance(member.contract, ChunkContract)
-            for camera in member.contract.cameras
+            camera for member in contract.members.values() for camera in member.contract.cameras
         )
     )
 

@@ -10,8 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from policy_core.bundle.bundle import AnyBundle, ModelFiles, served_name
-from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.bundle import ModelFiles, served_name
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.signature import trusted_keys
 from policy_core.errors import BackendError, PolicyError
@@ -100,7 +99,7 @@ def _open_bundle(request: ServeRequest, opened: ExitStack) -> ServedModel:
     )
     models = _opened(bundle.models, request, request.backends, opened)
     golden: Mapping[str, Tensor] = {}
-    if bundle.contract.model.golden:
+    if bundle.contract.golden:
         rows = kind.golden_rows(bundle)
         require_parity(kind, bundle, models, rows)
         golden = rows.inputs
@@ -141,11 +140,9 @@ def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphServ
         (backend,) = models.values()
         return {policy.name: _graph(policy.name, "", policy.sha256.hex(), backend, request)}
     bundle = load_bundle(request.bundle, trusted_keys(request.public_key))
-    if not isinstance(bundle, AnyBundle):
-        raise ServeRequestError(f"{bundle.path}: expected the bundle of a policy, found a set")
     models = _opened(bundle.models, request, request.backends, opened)
     contract = bundle.contract
-    if contract.golden if isinstance(contract, ChunkContract) else contract.model.golden:
+    if contract.golden:
         kind = kind_of(bundle)
         require_parity(kind, bundle, models, kind.golden_rows(bundle))
     else:

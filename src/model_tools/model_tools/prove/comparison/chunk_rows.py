@@ -44,6 +44,7 @@ class ChunkComparison:
     """Observations of a chunk policy; of each set, the first also with cameras swapped."""
 
     timed_runs, other_rows = 30, "a dataset or a recording (--rows)"
+    walks = False
 
     def row_sets(
         self,

@@ -86,6 +86,10 @@ def compare(
     reference = candidates[0].bundle
     comparison = _COMPARISONS[type(reference)]
     if walk_s is not None:
+        if not comparison.walks:
+            raise ToolError(
+                "--closed-loop: expected joint policies, which walk, found a chunk policy"
+            )
         walking.check_walks([candidate.bundle for candidate in candidates], walk_s, robot)
     sets = comparison.row_sets(candidates, places, topics)
     if not sets and walk_s is None:

@@ -29,6 +29,7 @@ class JointComparison:
     """Rows of a joint policy; those that calibrated an artifact are played, and not judged."""
 
     timed_runs, other_rows = 2000, "rows (--rows) or let it walk (--closed-loop)"
+    walks = True
 
     def row_sets(
         self,
@@ -45,7 +46,7 @@ class JointComparison:
             OSError: A file cannot be read.
         """
         reference = candidates[0].bundle
-        known = [_KIND.golden_rows(reference)] if reference.contract.model.golden else []
+        known = [_KIND.golden_rows(reference)] if reference.contract.golden else []
         if counts_ticks(reference.contract):
             known.append(drawn_rows(reference))  # all ticks, to which no recording goes
         return [

@@ -81,10 +81,12 @@ class Comparison(Protocol):
     Attributes:
         timed_runs: Runs of each model that are timed.
         other_rows: What to give where there are no golden rows, in the words of an error.
+        walks: Whether the simulated robot can walk with such a policy.
     """
 
     timed_runs: int
     other_rows: str
+    walks: bool
 
     def row_sets(
         self,

@@ -12,7 +12,7 @@ from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import LITE3, SimulatedRobot, Velocity, WalkCase, steady
-from policy_core.bundle.bundle import REPORT_FOLDER, Bundle, JointBundle
+from policy_core.bundle.bundle import REPORT_FOLDER, JointBundle
 from policy_core.bundle.expected import ClosedLoopLimits
 from policy_core.errors import RobotError
 from policy_core.interfaces import Backend
@@ -48,13 +48,12 @@ class Walked:
 
 
 def check_walks(
-    bundles: Sequence[Bundle], duration_s: float, robot: SimulatedRobot = LITE3
+    bundles: Sequence[JointBundle], duration_s: float, robot: SimulatedRobot = LITE3
 ) -> None:
     """Check what can be known of walks before anything runs.
 
     Raises:
-        ToolError: They are too short or without end, or a bundle's policy does not walk, or is of
-            another robot.
+        ToolError: They are too short or without end, or a bundle's policy is of another robot.
     """
     if not SETTLE_S < duration_s < inf:
         raise ToolError(
@@ -62,10 +61,6 @@ def check_walks(
             f"and with an end, found {duration_s:g} s"
         )
     for bundle in bundles:
-        if not isinstance(bundle, JointBundle):
-            raise ToolError(
-                "--closed-loop: expected joint policies, which walk, found a chunk policy"
-            )
         try:
             robot.require(bundle.contract)
             if robot.model is not None:

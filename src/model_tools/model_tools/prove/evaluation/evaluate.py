@@ -21,7 +21,7 @@ from model_tools.prove.evaluation.statistics import mcnemar, wilson
 from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, tasks_of
 from model_tools.simulation.arm import arm_image_size
 from model_tools.simulation.robot import SimulatedRobot
-from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle, model_sha256
+from policy_core.bundle.bundle import AnyBundle, model_sha256
 from policy_inference.backends.registry import Options
 
 ROWS = "trials.jsonl"
@@ -108,7 +108,7 @@ def succeeded(row: TrialRow, limits: Success) -> bool:
 
 
 def evaluated_policies(
-    plan: Plan, bundles: Sequence[Bundle], options: Options
+    plan: Plan, bundles: Sequence[AnyBundle], options: Options
 ) -> list[EvaluatedPolicy]:
     """Return what is to be tried: each bundle on each back end of the plan.
 
@@ -138,28 +138,25 @@ def evaluated_policies(
     return [dataclasses.replace(one, label=f"{one.folder.name}: {one.label}") for one in found]
 
 
-def _of_the_robot(plan: Plan, bundle: Bundle) -> JointBundle | ChunkBundle:
+def _of_the_robot(plan: Plan, bundle: AnyBundle) -> AnyBundle:
     """Return a bundle that is for the robot of the plan.
 
     Raises:
         ToolError: It is not.
     """
-    if plan.reaches and isinstance(bundle, ChunkBundle):
+    if bundle.contract.kind != plan.kind:
+        raise ToolError(
+            f"{bundle.path}: expected a {plan.kind} policy, since the plan's robot is "
+            f"{plan.robot}, found another kind of policy"
+        )
+    if plan.reaches:
         arm_image_size(bundle)
-        return bundle
-    if not plan.reaches and isinstance(bundle, JointBundle):
+    else:
         SimulatedRobot(figures=plan.robot).require(bundle.contract)
-        return bundle
-    wanted = "a chunk policy" if plan.reaches else "a joint policy"
-    raise ToolError(
-        f"{bundle.path}: expected {wanted}, since the plan's robot is {plan.robot}, found another "
-        "kind of policy"
-    )
+    return bundle
 
 
-def _evaluated(
-    bundle: JointBundle | ChunkBundle, backend: str, options: Options
-) -> EvaluatedPolicy:
+def _evaluated(bundle: AnyBundle, backend: str, options: Options) -> EvaluatedPolicy:
     one, contract = candidate(bundle, backend, options), bundle.contract
     return EvaluatedPolicy(
         label=f"{contract.name} {contract.version}, {one.label} on {backend}",

@@ -190,6 +190,11 @@ class Plan:
         return self.robot == ARM
 
     @property
+    def kind(self) -> Literal["joint", "chunk"]:
+        """Kind of the policies that the robot is tried with."""
+        return "chunk" if self.reaches else "joint"
+
+    @property
     def trial_s(self) -> float:
         """Length of each trial."""
         return self.duration_s or (_REACH_S if self.reaches else _WALK_S)

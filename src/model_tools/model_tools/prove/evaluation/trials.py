@@ -38,12 +38,13 @@ from model_tools.simulation.robot import (
     push_from,
     steady,
 )
-from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.bundle import ChunkBundle, JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import open_models
 from policy_inference.comparison.plain_json import plain
+from policy_inference.kinds.opening import B
 from robot_sim.errors import SimError
 from robot_sim.faults import TARGETS, Fault
 from robot_sim.figures import figures_file
@@ -192,16 +193,14 @@ def run_trial(task: TrialTask) -> TrialRow:
 
 def repeat_walk(task: TrialTask) -> tuple[WalkOutcome, Trace]:
     """Walk it, and return what there was to see, too; as `run_trial`."""
-    bundle, models = _opened(task.policy)
-    assert isinstance(bundle, JointBundle)
+    bundle, models = _opened(task.policy, JointBundle)
     robot = SimulatedRobot(figures=task.robot)
     return try_case(bundle, models.first, walk_case(task), robot=robot)
 
 
 def repeat_reach(task: TrialTask) -> ReachOutcome:
     """Reach, and return what there was to see, too; as `run_trial`."""
-    bundle, models = _opened(task.policy)
-    assert isinstance(bundle, ChunkBundle)
+    bundle, models = _opened(task.policy, ChunkBundle)
     conditions = {name: float(value) for name, value in task.conditions.items()}
     case = ReachCase(seed=task.seed, duration_s=task.duration_s, **conditions)
     return try_reach(bundle, models, case)
@@ -268,17 +267,18 @@ def robot_sha256(robot: str) -> str:
     return hashlib.sha256(figures_file(robot).read_bytes()).hexdigest()
 
 
-def _opened(policy: EvaluatedPolicy) -> tuple[Bundle, OpenedModels]:
+def _opened(policy: EvaluatedPolicy, kind: type[B]) -> tuple[B, OpenedModels]:
     options = tuple(sorted(policy.options.items()))
-    return _open(policy.folder, policy.sha256, policy.backend, options)
+    key: Any = kind  # mypy takes a `type[B]` for something that cannot be hashed
+    return _open(policy.folder, policy.sha256, key, policy.backend, options)
 
 
 @functools.lru_cache(maxsize=8)
 def _open(
-    folder: Path, sha256: str, backend: str, options: tuple[tuple[str, str], ...]
-) -> tuple[Bundle, OpenedModels]:
+    folder: Path, sha256: str, kind: type[Any], backend: str, options: tuple[tuple[str, str], ...]
+) -> tuple[Any, OpenedModels]:
     """Return a bundle and its models, which this process keeps open for its next trials."""
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, kind=kind)
     if bundle.sha256 != sha256:
         raise ToolError(
             f"{folder}: expected the bundle with the hash {sha256}, found {bundle.sha256}; it "

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,8 @@ from policy_core.interfaces import F64
 KIND, SET_KIND = "bundle folder", "policy set"
 _STATISTICS = "obs_stats.npz"
 _SAME_PRECISION = {"w8a8": "int8"}
+_Models = Mapping[tuple[str, str], OnnxModel]
+"""By the key in the contract and the back end."""
 _ABOUT_ANOTHER = "about another model than the bundle has"
 
 
@@ -136,22 +139,19 @@ def inspect(path: Path) -> InspectionReport:
         describe_draft(path / CONTRACT_FILE, error.problems, report)
         return report
     report.values["sha256"] = sha256_of(path / CONTRACT_FILE)
-    if isinstance(contract, ChunkContract):
-        describe_chunk_contract(contract, report)
-    else:
-        describe_contract(contract, report)
+    describe, suspect = _BY_KIND[contract.kind]
+    describe(contract, report)
     describe_reports(contract, path, report)
     _judge_files(contract, path, report)
     _suspect_limits(contract, report)
-    for graph in contract.models.values():
+    models = dict[tuple[str, str], OnnxModel]()
+    for key, graph in contract.models.items():
         for backend, artifact in graph.artifacts.items():
             model = _model(path / artifact.file, report)
             if model is not None:
+                models[key, backend] = model
                 _suspect_precision(backend, artifact, model, report)
-            if model is not None and backend == "onnx" and isinstance(contract, JointContract):
-                _suspect_twice(contract, path, model, report)
-    if isinstance(contract, ChunkContract) and not report.problems:
-        report.suspicions.extend(oddities(contract, path))
+    suspect(contract, path, models, report)
     return report
 
 
@@ -210,10 +210,13 @@ def _suspect_precision(
         )
 
 
-def _suspect_twice(
-    contract: JointContract, path: Path, model: OnnxModel, report: InspectionReport
+def _suspect_joint_policy(
+    contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
     """Note what is done inside the model and again by the contract."""
+    model = models.get(("model", "onnx"))
+    if model is None:
+        return
     statistics = any(o.normalisation for o in contract.observations.values())
     normaliser = baked_normaliser(model)
     if normaliser and (statistics or (path / _STATISTICS).is_file()):
@@ -249,6 +252,27 @@ def _suspect_action(contract: JointContract, found: BakedAction, report: Inspect
             "contract: targets are around 0 rad and not around the default pose, right "
             "only if the training adds no offset"
         )
+
+
+def _suspect_chunk_policy(
+    contract: ChunkContract, path: Path, _models: _Models, report: InspectionReport
+) -> None:
+    """Note what is odd about a contract whose files are as it says."""
+    if not report.problems:
+        report.suspicions.extend(oddities(contract, path))
+
+
+_BY_KIND: Mapping[
+    str,
+    tuple[
+        Callable[[Any, InspectionReport], None],
+        Callable[[Any, Path, _Models, InspectionReport], None],
+    ],
+] = {
+    "joint": (describe_contract, _suspect_joint_policy),
+    "chunk": (describe_chunk_contract, _suspect_chunk_policy),
+}
+"""What describes a contract, and what notes suspicions about it and its models."""
 
 
 def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:

@@ -91,7 +91,7 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
     report.row("largest step", "not stated" if step is None else f"{step} rad")
     for name, graph in contract.graphs.items():
         _describe_graph(name, graph, report)
-    describe_proof(contract, contract.golden, report, maker="`export act`")
+    describe_proof(contract, report, maker="`export act`")
 
 
 def _pairing(pairing: Pairing) -> str:

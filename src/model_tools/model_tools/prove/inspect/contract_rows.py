@@ -15,7 +15,6 @@ from policy_core.bundle.body import Body
 from policy_core.bundle.bundle import AnyContract
 from policy_core.bundle.contract import (
     ActionTerm,
-    File,
     Graph,
     JointContract,
     Joints,
@@ -52,7 +51,6 @@ def describe_contract(contract: JointContract, report: InspectionReport) -> None
     describe_artifacts(contract.model, report)
     describe_proof(
         contract,
-        contract.model.golden,
         report,
         maker="`complete`",
         nominal="; a recorded rollout gives it at `complete`",
@@ -78,7 +76,6 @@ def describe_artifacts(graph: Graph, report: InspectionReport) -> None:
 
 def describe_proof(
     contract: AnyContract,
-    golden: File | None,
     report: InspectionReport,
     *,
     maker: str,
@@ -88,7 +85,6 @@ def describe_proof(
 
     Args:
         contract: Of the bundle.
-        golden: Its golden rows.
         report: Gets the rows.
         maker: What makes golden rows.
         nominal: What makes nominal figures, after a semicolon; empty where nothing does.
@@ -97,8 +93,8 @@ def describe_proof(
         report.row(f"limits {name}", bounds(limits) or "none")
     report.row(
         "golden rows",
-        golden.file
-        if golden
+        contract.golden.file
+        if contract.golden
         else f"none: nothing to prove other artifacts with; {maker} makes them",
     )
     report.row(

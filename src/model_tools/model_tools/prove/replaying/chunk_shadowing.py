@@ -20,7 +20,7 @@ from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer
 from model_tools.prove.replaying.stages import OUTPUTS, STAGES
 from model_tools.prove.replaying.which_bundle import chunk_settings_of, limits_of
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.bundle import Bundle, ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode, ShadowMode
@@ -170,7 +170,7 @@ class ShadowedChunks:
         return found.chunk
 
 
-def missing_images(recording: FlightRecording, bundle: ChunkBundle) -> str:
+def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
     """Return why a bundle's chunks can neither be computed nor read; empty where they can."""
     settings = recording.info.settings
     if not bundle.contract.cameras or settings.get("shadow.bundle_sha256") == bundle.sha256:

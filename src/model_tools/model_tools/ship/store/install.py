@@ -36,10 +36,8 @@ from policy_core.bundle.bundle import (
     hosted_file,
     stated_hashes,
 )
-from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import load_bundle, parse_hosted
 from policy_core.bundle.record import RECORD_FILE
-from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.signature import TrustedKeys, signature_of
 
 _SHOWN = 6
@@ -238,7 +236,7 @@ def _wanted(
     stated = stated_hashes(contract)
     others = stated.keys() - stated_hashes(contract, backends).keys()
     names = [name for name in names if name not in others]
-    if not isinstance(contract, ChunkContract):
+    if not contract.graphs:
         return names
     folders = {*contract.graphs, _RESULTS}
     return [
@@ -256,10 +254,11 @@ def _not_covered(names: Sequence[str], contract: HostedContract) -> list[str]:
 
 def _first_model(contract: HostedContract, hashes: Mapping[str, str]) -> str:
     """Return the file of the first model that is installed; of a set its own file."""
-    if isinstance(contract, SetContract):
-        return hosted_file(contract)
-    artifacts = next(iter(contract.models.values())).artifacts.values()
-    return next(artifact.file for artifact in artifacts if artifact.file in hashes)
+    artifacts = (
+        artifact for model in contract.models.values() for artifact in model.artifacts.values()
+    )
+    found = (artifact.file for artifact in artifacts if artifact.file in hashes)
+    return next(found, hosted_file(contract))
 
 
 def _copied(

@@ -17,7 +17,6 @@ from policy_core.bundle.bundle import Bundle, HostedContract, hosted_file
 from policy_core.bundle.contract import NAME
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.record import ALGORITHM, RECORD_FILE, REMEDY, require_recorded
-from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.store import CURRENT, versions_of
 from policy_core.bundle.verified import sha256_of
@@ -196,7 +195,7 @@ def _model_hashes(
 
 def _export_time(contract: HostedContract, modified_s: float) -> str:
     """Return ISO 8601 in UTC; a date without a time of day stays a date."""
-    stated = None if isinstance(contract, SetContract) else contract.provenance.date
+    stated = contract.provenance.date if contract.provenance else None
     if stated is None:
         return _utc(datetime.fromtimestamp(modified_s, timezone.utc))
     if "T" not in stated:
