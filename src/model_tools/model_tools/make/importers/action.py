@@ -13,7 +13,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.draft import Draft, flow_text, todo
-from policy_core.bundle.name_pattern import NamePattern, PatternError
+from policy_core.bundle.joint_values import name_pattern
 
 KINDS = {
     "JointPositionAction": "position",
@@ -94,8 +94,8 @@ def driven_by_velocity(draft: Draft) -> set[str]:
 def _matches(key: Any, name: str) -> bool:
     """Return whether an answer is a pattern that matches; the loader refuses one that is none."""
     try:
-        return NamePattern(str(key)).matches(name)
-    except PatternError:
+        return bool(name_pattern(str(key)).fullmatch(name))
+    except ValueError:
         return False
 
 

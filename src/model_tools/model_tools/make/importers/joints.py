@@ -13,7 +13,7 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.robot_file import breadth_first, read_robot
-from policy_core.bundle.name_pattern import NamePattern, PatternError
+from policy_core.bundle.joint_values import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01
@@ -29,22 +29,6 @@ _RIGHT_OF = {
     "LR": "RR",
     "LB": "RB",
 }
-
-
-_NONE_OF = re.compile(r"\(\?!(.*)\)\.\*")
-"""All names that do not begin like this: `^(?!.*_hip_joint).*`, as robot_lab writes it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pattern:
-    """A pattern of a source: that of a contract, or what does not match it."""
-
-    pattern: NamePattern
-    negated: bool
-
-    def matches(self, name: str) -> bool:
-        """Return whether the whole name matches."""
-        return self.pattern.matches(name) != self.negated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +148,7 @@ def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> 
     """Return the names that match one of the patterns.
 
     Args:
-        patterns: List of names or patterns (`NamePattern`) that must match a whole name.
+        patterns: List of names or patterns (`name_pattern`) that must match a whole name.
         names: Joints in the simulator's order.
         keep_order: Whether the patterns' order counts, as against that of `names`.
 
@@ -203,7 +187,8 @@ def _key_of_each(
     """Return for each name that a key matches this key, in the order of the names."""
     compiled = {key: _compiled(node, key) for key in keys}
     matches = {
-        name: [key for key, pattern in compiled.items() if pattern.matches(name)] for name in names
+        name: [key for key, pattern in compiled.items() if pattern.fullmatch(name)]
+        for name in names
     }
     for key in keys:
         if not any(key in found for found in matches.values()):
@@ -223,14 +208,11 @@ def _key_of_each(
     return {name: found[0] for name, found in matches.items() if found}
 
 
-def _compiled(node: Node, key: str) -> _Pattern:
-    plain = key.removeprefix("^").removesuffix("$")
-    without = _NONE_OF.fullmatch(plain)
+def _compiled(node: Node, key: str) -> re.Pattern[str]:
     try:
-        pattern = NamePattern(f"{without[1]}.*" if without else plain)
-    except PatternError as error:
+        return name_pattern(key)
+    except ValueError as error:
         raise ToolError(
             f"{node.file}: {node.key}: expected names or patterns of names "
             f"(docs/bundle.md), found {key!r}: {error}; write the names instead"
         ) from error
-    return _Pattern(pattern=pattern, negated=without is not None)
