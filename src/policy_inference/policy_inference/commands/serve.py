@@ -5,11 +5,11 @@
     policy_inference serve --bundle lite3_walk --socket /run/user/1000/policy.sock
 
 --socket and --tcp speak the raw protocol: the observation as float32 in, the action as float32
-out. --framed-socket and --framed-tcp speak one that names errors and refuses clients that were
-built for another policy. Without any of them it is a framed socket, policy.sock in the runtime
-directory. docs/service_protocol.md has the formats. --open-inference speaks the Open Inference
-Protocol (gRPC) instead, to which robots connect with `backend:=oip`. It ends with Ctrl-C or
-SIGTERM, status 0.
+out. --framed-socket speaks one that names errors, refuses clients that were built for another
+policy, and offers shared memory. Without any of them it is a framed socket, policy.sock in the
+runtime directory. docs/service_protocol.md has the formats. --open-inference speaks the Open
+Inference Protocol (gRPC) instead, with TLS for other machines; robots connect to it with
+`backend:=oip`. It ends with Ctrl-C or SIGTERM, status 0.
 """
 
 from __future__ import annotations
@@ -90,9 +90,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--framed-socket", type=Path, metavar="PATH", help="Unix socket, framed protocol"
     )
     places.add_argument(
-        "--framed-tcp", type=_place, metavar="HOST:PORT", help="TCP, framed protocol"
-    )
-    places.add_argument(
         "--open-inference",
         type=_place,
         metavar="HOST:PORT",
@@ -110,23 +107,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_number(1, 4096),
         default=64,
         metavar="N",
-        help="most clients at once of one user or machine, over all endpoints; room for "
-        "an eighth more is kept for others (default 64)",
+        help="most clients at once, over all endpoints (default 64)",
     )
     places.add_argument(
         "--token-file",
         type=_file,
         metavar="FILE",
-        help="token that clients of the framed protocol must know; only owner and group "
-        "may be able to read the file, and no client; "
-        "credential:NAME is that of systemd's LoadCredential=NAME:...",
+        help="token that clients of --open-inference must send; only owner and group may be "
+        "able to read the file; credential:NAME is that of systemd's LoadCredential=NAME:...",
     )
     places.add_argument(
         "--tls-cert",
         type=_file,
         metavar="FILE",
-        help="certificate of --framed-tcp or --open-inference, PEM; needed beyond this machine, "
-        "with --tls-client-ca or --token-file",
+        help="certificate of --open-inference, PEM; needed beyond this machine, with "
+        "--tls-client-ca or --token-file",
     )
     places.add_argument(
         "--tls-key",
@@ -203,16 +198,13 @@ def _contradiction(given: argparse.Namespace) -> str:
         return "--tls-cert and --tls-key belong together"
     if given.tls_client_ca and not given.tls_cert:
         return "--tls-client-ca needs --tls-cert"
-    if given.tls_cert and not (given.framed_tcp or given.open_inference):
-        return "--tls-cert needs --framed-tcp or --open-inference"
-    sockets = given.socket or given.tcp or given.framed_socket or given.framed_tcp
+    if (given.tls_cert or given.token_file) and not given.open_inference:
+        return "--tls-cert and --token-file need --open-inference"
+    sockets = given.socket or given.tcp or given.framed_socket
     if given.open_inference and (sockets or given.metrics or given.spin_us):
         return "--open-inference: expected no other endpoint, and neither --metrics nor --spin-us"
     if given.insecure_tcp and not given.tcp:
         return "--insecure-tcp needs --tcp"
-    is_raw_only = (given.socket or given.tcp) and not (given.framed_socket or given.framed_tcp)
-    if given.token_file and is_raw_only:
-        return "--token-file needs a framed endpoint: the raw protocol has no place for a token"
     if given.socket and given.socket == given.framed_socket:
         return "--socket and --framed-socket: expected two paths, found one"
     return ""

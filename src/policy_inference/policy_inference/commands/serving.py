@@ -6,15 +6,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import grp
 import logging
-import os
-import signal
-import ssl
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 
 import numpy as np
@@ -24,7 +20,7 @@ from policy_inference.backends.registry import parse_options
 from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import lock_memory, set_cpu_affinity, set_realtime_priority
 from policy_inference.processes import stopped_by_signals
-from policy_inference.service.credentials import read_token, server_context
+from policy_inference.service.credentials import read_certificate, read_token
 from policy_inference.service.endpoints import EndpointOptions, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.monitor import Monitor
@@ -32,7 +28,6 @@ from policy_inference.service.notify import Notifier
 from policy_inference.service.open_inference_server import GrpcEndpoint, OpenInferenceServer
 from policy_inference.service.opening import ServeRequest, open_graphs, open_served
 from policy_inference.service.serving import ServedModel
-from policy_inference.service.unix_stream import INTERRUPTS_CLOSE
 
 _WATCHDOG_S = 1.0
 _SWITCH_INTERVAL_S = 0.0002
@@ -50,14 +45,9 @@ def serve(given: argparse.Namespace) -> int:
     pump_log()
     for warning in set_cpu_affinity(given.cpus, "--cpus") if given.cpus else ():
         _log.warning("%s", warning)
-    clients = _client_group(given)
-    token = read_token(given.token_file, clients) if given.token_file else b""
-    tls = _tls(given, clients)
     notifier = Notifier()
     if given.open_inference:
-        return _serve_open_inference(given, token, notifier)
-    # Its handler interrupts the waits of close, not this process.
-    signal.signal(INTERRUPTS_CLOSE, lambda *_: None)
+        return _serve_open_inference(given, notifier)
     with (
         closing(notifier),
         closing(open_served(_serve_request(given))) as model,
@@ -69,10 +59,7 @@ def serve(given: argparse.Namespace) -> int:
                 socket=given.socket,
                 tcp=given.tcp,
                 framed_socket=given.framed_socket,
-                framed_tcp=given.framed_tcp,
                 socket_group=given.socket_group,
-                tls=tls,
-                has_token=bool(token),
                 insecure_tcp=given.insecure_tcp,
             )
         )
@@ -81,7 +68,6 @@ def serve(given: argparse.Namespace) -> int:
                 model,
                 listeners,
                 clients=given.clients,
-                token=token,
                 spin_ns=1000 * given.spin_us,
                 observer=monitor,
             ) as loop,
@@ -104,12 +90,14 @@ def serve(given: argparse.Namespace) -> int:
     return 0
 
 
-def _serve_open_inference(given: argparse.Namespace, token: bytes, notifier: Notifier) -> int:
+def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
     """Serve over gRPC, whose threads answer; this one only waits for the end."""
-    certificate, key, client_ca = (
-        file.read_bytes() if file is not None else None  # checked already
-        for file in (given.tls_cert, given.tls_key, given.tls_client_ca)
+    certificate = (
+        read_certificate(given.tls_cert, given.tls_key, given.tls_client_ca)
+        if given.tls_cert
+        else None
     )
+    token = read_token(given.token_file) if given.token_file else b""
     ended, problems = threading.Event(), list[BackendError]()
 
     def failed(problem: BackendError) -> None:
@@ -123,8 +111,6 @@ def _serve_open_inference(given: argparse.Namespace, token: bytes, notifier: Not
         endpoint = GrpcEndpoint(
             place=given.open_inference,
             certificate=certificate,
-            key=key,
-            client_ca=client_ca,
             token=token,
             clients=given.clients,
         )
@@ -189,27 +175,6 @@ def _real_time(given: argparse.Namespace) -> list[str]:
     return refused
 
 
-def _client_group(given: argparse.Namespace) -> int | None:
-    """Return the id of the group that may connect to a Unix socket; None without one."""
-    if (given.tcp or given.framed_tcp) and not (given.socket or given.framed_socket):
-        return None
-    # An unknown group is refused when the socket is made.
-    with suppress(KeyError):
-        return grp.getgrnam(given.socket_group).gr_gid if given.socket_group else os.getegid()
-    return None
-
-
-def _tls(given: argparse.Namespace, client_group: int | None) -> ssl.SSLContext | None:
-    if given.tls_cert is None:
-        return None
-    context, warnings = server_context(
-        given.tls_cert, given.tls_key, given.tls_client_ca, client_group
-    )
-    for warning in warnings:
-        _log.warning("%s", warning)
-    return context
-
-
 def _serve_request(given: argparse.Namespace) -> ServeRequest:
     return ServeRequest(
         bundle=given.bundle,
@@ -238,9 +203,7 @@ def _log_endpoints(model: ServedModel, listeners: Sequence[Listener]) -> None:
     )
     _log.info("observation float32[%d], action float32[%d]", model.obs_dim, model.action_dim)
     for listener in listeners:
-        _log.info(
-            "%s: %s protocol%s", listener.where, listener.protocol, ", TLS" if listener.tls else ""
-        )
+        _log.info("%s: %s protocol", listener.where, listener.protocol)
         if listener.warning:
             _log.warning("%s", listener.warning)
     _log.info("ready")

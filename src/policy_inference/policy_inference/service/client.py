@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import TracebackType
 
 import numpy as np
@@ -36,55 +35,26 @@ _LONGEST = 1 << 20
 _LATE = "the policy service does not answer in time"
 
 
-def connect(
-    address: str,
-    hello: Hello | None = None,
-    *,
-    timeout_s: float = 1.0,
-    tls: ssl.SSLContext | None = None,
-) -> PolicyClient:
-    """Connect to a framed endpoint.
+def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) -> PolicyClient:
+    """Connect to a framed socket.
 
     Args:
-        address: A path with a `/` in it (Unix), else `host:port`.
+        path: Of the socket.
         hello: What is asked for; without it, one robot of any policy, SCALED, over the socket.
         timeout_s: So long connecting, and later each answer, may take.
-        tls: How to speak TLS, over TCP.
 
     Raises:
         ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
         PolicyError: No service listens there.
     """
+    connection = socket.socket(socket.AF_UNIX)
     try:
-        connection = (
-            _connected_unix(address, timeout_s)
-            if "/" in address
-            else _connected_tcp(address, timeout_s, tls)
-        )
-    except (OSError, ValueError) as error:  # ValueError: what should be a port is none
-        raise PolicyError(f"{address}: expected a policy service, found: {error}") from error
-    return PolicyClient(connection, hello or Hello(), timeout_s=timeout_s)
-
-
-def _connected_unix(path: str, timeout_s: float) -> socket.socket:
-    with ExitStack() as undone:
-        connection = undone.enter_context(socket.socket(socket.AF_UNIX))
         connection.settimeout(timeout_s)
         connection.connect(path)
-        undone.pop_all()
-    return connection
-
-
-def _connected_tcp(address: str, timeout_s: float, tls: ssl.SSLContext | None) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    with ExitStack() as undone:
-        connection = undone.enter_context(socket.create_connection((host, int(port)), timeout_s))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None:
-            connection = undone.enter_context(tls.wrap_socket(connection, server_hostname=host))
-        undone.pop_all()
-    return connection
+    except OSError as error:
+        connection.close()
+        raise PolicyError(f"{path}: expected a policy service, found: {error}") from error
+    return PolicyClient(connection, hello or Hello(), timeout_s=timeout_s)
 
 
 class PolicyClient:

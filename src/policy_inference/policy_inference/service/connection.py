@@ -9,16 +9,11 @@ import socket
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from policy_inference.service.protocol import ServiceError
 from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.shared_memory import ServiceMemory
-from policy_inference.service.tls import TlsStream
-from policy_inference.service.unix_stream import UnixStream
 
-Stream: TypeAlias = socket.socket | TlsStream | UnixStream
-"""Plain TCP, TLS over it, a Unix socket; none of them ever waits."""
 _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 """A peer whose machine or cable died is noticed after about 11 s of silence, s and times."""
@@ -37,7 +32,6 @@ class Connection(ABC):
     Attributes:
         protocol: "raw" or "framed".
         name: Of the client, for people.
-        source: The user or machine that it is of.
         session: With the model; None before a client of the framed protocol was welcomed.
         asked_ns: When its last request came, or its HELLO; negative where it has asked nothing.
         memory: Through which its requests come, where it asked for that; else None.
@@ -45,11 +39,10 @@ class Connection(ABC):
 
     protocol: str
 
-    def __init__(self, connected: Stream, name: str, model: ServedModel) -> None:
+    def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
         """Take over what is connected."""
         self._socket, self.name, self._model = connected, name, model
         self._recv_into, self._send = connected.recv_into, connected.send
-        self.source = ""
         self.session: ClientSession | None = None
         self.asked_ns, self._got = -1, 0
         self.memory: ServiceMemory | None = None
@@ -110,10 +103,9 @@ class Connection(ABC):
         """Close the socket, and give back the memory."""
         if self.memory is not None:
             self.memory.close()
-        if isinstance(self._socket, socket.socket):
-            # Bytes left unread would make the kernel's last word a reset, not what was said.
-            with contextlib.suppress(OSError):
-                self._socket.recv(_DRAINED_BYTES)
+        # Bytes left unread would make the kernel's last word a reset, not what was said.
+        with contextlib.suppress(OSError):
+            self._socket.recv(_DRAINED_BYTES)
         self._socket.close()
 
     def _receive(self, into: memoryview) -> int:
@@ -135,7 +127,7 @@ class Connection(ABC):
     def _send_whole(self, data: memoryview | bytes, files: Sequence[int] = ()) -> None:
         """Send it; what does not fit at once is the fault of a client that does not read."""
         try:
-            sent = self._send_with(data, files) if files else self._send(data)
+            sent = socket.send_fds(self._socket, [data], files) if files else self._send(data)
             if sent == len(data):
                 return
         except BlockingIOError:
@@ -143,10 +135,6 @@ class Connection(ABC):
         except OSError as error:
             raise Disconnected(error.strerror or str(error)) from None
         raise Disconnected("the client does not take its answers")
-
-    def _send_with(self, data: memoryview | bytes, files: Sequence[int]) -> int:
-        assert isinstance(self._socket, UnixStream)
-        return self._socket.send_with(data, files)
 
 
 def client_name(connected: socket.socket, address: object) -> str:

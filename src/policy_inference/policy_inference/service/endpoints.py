@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,20 +29,14 @@ class EndpointOptions:
         socket: Path, raw.
         tcp: Host and port, raw.
         framed_socket: Path, framed.
-        framed_tcp: Host and port, framed.
         socket_group: Of the socket files; that of the process if empty.
-        tls: Of the framed TCP endpoint; None for none.
-        has_token: Whether clients of the framed endpoints must know a token.
         insecure_tcp: Whether raw TCP may be reached from beyond this machine.
     """
 
     socket: Path | None = None
     tcp: tuple[str, int] | None = None
     framed_socket: Path | None = None
-    framed_tcp: tuple[str, int] | None = None
     socket_group: str = ""
-    tls: ssl.SSLContext | None = None
-    has_token: bool = False
     insecure_tcp: bool = False
 
 
@@ -55,7 +48,6 @@ class Listener:
         protocol: "raw" or "framed".
         where: It is, for people.
         port: Of TCP; 0 of a Unix socket.
-        tls: What clients must come through; None for none.
         warning: What is not safe about it; empty where nothing is.
     """
 
@@ -66,13 +58,12 @@ class Listener:
         where: str,
         *,
         path: Path | None = None,
-        tls: ssl.SSLContext | None = None,
         warning: str = "",
     ) -> None:
         """Take over a socket that listens; `path` is its file."""
         listening.setblocking(False)
         self.socket, self.protocol, self.where = listening, protocol, where
-        self.tls, self.warning = tls, warning
+        self.warning = warning
         self.port: int = 0 if path else listening.getsockname()[1]
         self._path, self._identity = path, unix_socket.identity(path) if path else None
         self._is_lost = False
@@ -112,7 +103,7 @@ def open_listeners(
         PolicyError: One cannot be opened, or is not safe.
     """
     framed_socket = asked.framed_socket
-    if not (asked.socket or asked.tcp or framed_socket or asked.framed_tcp):
+    if not (asked.socket or asked.tcp or framed_socket):
         framed_socket = default_socket(environment)
     with contextlib.ExitStack() as opened:
         listeners = list[Listener]()
@@ -127,8 +118,6 @@ def open_listeners(
                 add(Listener(listening, protocol, str(path), path=path))
         if asked.tcp is not None:
             add(_raw_tcp(asked.tcp, asked))
-        if asked.framed_tcp is not None:
-            add(_framed_tcp(asked.framed_tcp, asked))
         opened.pop_all()
     return listeners
 
@@ -169,24 +158,11 @@ def _raw_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
         "--tcp",
         place,
         needs_secret=not asked.insecure_tcp,
-        remedy="the raw protocol has no encryption and no authentication: use --framed-tcp with "
-        "TLS, or add --insecure-tcp",
+        remedy="the raw protocol has no encryption and no authentication: use --open-inference "
+        "with TLS, or add --insecure-tcp",
     )
     warning = (
         f"INSECURE: {where} speaks the raw protocol beyond this machine: each program that "
         "reaches it may ask the policy, and see what others ask (--insecure-tcp)"
     )
     return Listener(listening, "raw", where, warning=warning if is_beyond else "")
-
-
-def _framed_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
-    knows_clients = asked.tls is not None and (
-        asked.tls.verify_mode is ssl.CERT_REQUIRED or asked.has_token
-    )
-    where, listening, _ = listen_tcp(
-        "--framed-tcp",
-        place,
-        needs_secret=not knows_clients,
-        remedy="add --tls-cert and --tls-key, and --tls-client-ca or --token-file",
-    )
-    return Listener(listening, "framed", where, tls=asked.tls)

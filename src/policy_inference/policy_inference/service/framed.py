@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
+import socket
 import time
 
 import numpy as np
 
 from policy_core.interfaces import F32
-from policy_inference.service.connection import Connection, Stream
+from policy_inference.service.connection import Connection
 from policy_inference.service.protocol import (
     ANY,
     HEADER,
-    LONGEST_HELLO,
+    HELLO_BYTES,
     MAGIC,
     RESET,
     VERSION,
@@ -32,8 +32,6 @@ from policy_inference.service.protocol import (
 )
 from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.shared_memory import WAKE, ServiceMemory
-from policy_inference.service.tls import TlsStream
-from policy_inference.service.unix_stream import UnixStream
 
 _ITEM = 4
 # Plain numbers: each look at a member of an enumeration is a call of Python 3.11.
@@ -50,21 +48,11 @@ class FramedConnection(Connection):
 
     protocol = "framed"
 
-    def __init__(
-        self, connected: Stream, name: str, model: ServedModel, token: bytes = b""
-    ) -> None:
-        """Wait for a HELLO.
-
-        Args:
-            connected: How it is connected.
-            name: Of the client, for people.
-            model: What it asks.
-            token: That it must know; empty for none.
-        """
+    def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
+        """Wait for a HELLO."""
         super().__init__(connected, name, model)
-        self._token = token
         # If one byte more than a frame arrives, the client sent more than one.
-        self._request = memoryview(bytearray(LONGEST_HELLO + 1))
+        self._request = memoryview(bytearray(HELLO_BYTES + 1))
         self._header = FrameHeader(*[0] * len(FrameHeader._fields))
         self._answer, self._answer_row_bytes = memoryview(b""), 0
         self._usual: tuple[int, ...] = ()
@@ -75,11 +63,7 @@ class FramedConnection(Connection):
         if self.memory is not None:
             self._take_wakes()
             return self.read_memory()
-        is_complete = self._take()
-        # What is decrypted already no longer shows on the descriptor.
-        while not is_complete and isinstance(self._socket, TlsStream) and (self._socket.pending()):
-            is_complete = self._take()
-        return is_complete
+        return self._take()
 
     def has_more(self) -> bool:
         """See `Connection`; what wakes the service may come late."""
@@ -187,12 +171,12 @@ class FramedConnection(Connection):
             return
         session = self.session
         if session is None:
-            longest = LONGEST_HELLO - HEADER.size
-            if header.type == Type.HELLO and header.length <= longest and not header.flags:
+            size = HELLO_BYTES - HEADER.size
+            if header.type == Type.HELLO and header.length == size and not header.flags:
                 return
             raise ServiceError(
                 Code.BAD_FRAME,
-                f"expected a HELLO of at most {longest} bytes with "
+                f"expected a HELLO of {size} bytes with "
                 f"flags 0 first, found a frame of type {header.type}, "
                 f"{header.length} bytes, flags {header.flags}",
             )
@@ -216,10 +200,7 @@ class FramedConnection(Connection):
         """Begin a session and say WELCOME."""
         model = self._model
         answer_dim = model.answer_dim(hello.answer)
-        self._require_allowed(hello)
         _require_same_policy(hello, model, answer_dim)
-        if hello.transport is Transport.SHARED_MEMORY and not isinstance(self._socket, UnixStream):
-            raise ServiceError(Code.NOT_OFFERED, "shared memory: expected a Unix socket, found TCP")
         model.require_offered(hello)
         request = bytearray(HEADER.size + hello.rows * model.obs_dim * _ITEM + 1)
         answer = bytearray(HEADER.size + hello.rows * answer_dim * _ITEM)
@@ -265,14 +246,6 @@ class FramedConnection(Connection):
         else:
             self._send_whole(said, (self.memory.file,))
             self.memory.passed()
-
-    def _require_allowed(self, hello: Hello) -> None:
-        if self._token and not hmac.compare_digest(hello.token, self._token):
-            raise ServiceError(
-                Code.NOT_ALLOWED,
-                "expected the token of this service, found "
-                + ("another one" if hello.token else "none"),
-            )
 
 
 def _require_same_policy(hello: Hello, model: ServedModel, answer_dim: int) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,10 +17,9 @@ from policy_inference.service.accepting import (
     LOOK_NS,
     PAUSE_NS,
     ClientAcceptor,
-    ClientLimits,
-    ended_for_others,
+    ClientLimit,
 )
-from policy_inference.service.connection import Connection, Disconnected, Stream
+from policy_inference.service.connection import Connection, Disconnected
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
@@ -50,7 +50,6 @@ class ServiceLoop:
         *,
         clients: int = 64,
         spin_ns: int = 0,
-        token: bytes = b"",
         observer: Observer | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -59,26 +58,25 @@ class ServiceLoop:
         Args:
             model: What they ask.
             listeners: Where they come in; closed with the loop.
-            clients: Most at once of one user or machine; others find an eighth more.
+            clients: Most at once.
             spin_ns: How long to look for the next request in shared memory before sleeping.
-            token: That clients of the framed protocol must know; empty for none.
             observer: Gets all events.
             clock: Of all time-outs, ns.
         """
-        self._model, self._limits = model, ClientLimits(clients)
-        self._token, self._observer, self._clock = token, observer or Observer(), clock
+        self._model, self._limit = model, ClientLimit(clients)
+        self._observer, self._clock = observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
         self._greeting, self._incomplete = dict[Connection, int](), dict[Connection, int]()
         self._paused = dict[Listener, int]()
         self._waiting = dict[Connection, ClientSession]()
         self._poll = select.epoll()
-        self._most_events = self._limits.most + len(listeners) + 1
+        self._most_events = clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
         self._waker, self._spinning = Waker(), Spinning(spin_ns)
         self._is_stopped, self._now_ns, self._look_ns = False, clock(), 0
-        self._watch(self._waker.fileno(), self._woken)
-        self._acceptor = ClientAcceptor(listeners, self._let_in, self._observer, self._waker.wake)
+        self._watch(self._waker.fileno(), self._waker.awake)
+        self._acceptor = ClientAcceptor(listeners, self._let_in, self._observer)
         for listener in listeners:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
@@ -241,18 +239,14 @@ class ServiceLoop:
             self._poll.modify(listener.socket.fileno(), 0)
             self._paused[listener] = self._now_ns + PAUSE_NS
 
-    def _let_in(self, protocol: str, connected: Stream, name: str, source: str) -> None:
-        connection: Connection
-        if protocol == "raw":
-            connection = RawConnection(connected, name, self._model)
-        else:
-            connection = FramedConnection(connected, name, self._model, self._token)
-        connection.source = source
-        if not self._has_room(source):
+    def _let_in(self, protocol: str, connected: socket.socket, name: str) -> None:
+        kind = RawConnection if protocol == "raw" else FramedConnection
+        connection: Connection = kind(connected, name, self._model)
+        if not self._has_room():
             with contextlib.suppress(Disconnected):
-                connection.say(self._limits.full)
+                connection.say(self._limit.full)
             connection.close()
-            self._observer.refused(name, str(self._limits.full))
+            self._observer.refused(name, str(self._limit.full))
             return
         self._connections[connection.fileno()] = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
@@ -260,15 +254,14 @@ class ServiceLoop:
             self._greeting[connection] = self._now_ns + HELLO_WITHIN_NS
         self._observer.connected(connection)
 
-    def _has_room(self, source: str) -> bool:
-        """Return whether a client of that source can come; ends one that is silent for it."""
-        crowd = self._limits.crowd(source, self._connections.values())
-        if not crowd:
+    def _has_room(self) -> bool:
+        """Return whether a client can come; ends one that is silent for it."""
+        if len(self._connections) < self._limit.most:
             return True
-        ended = ended_for_others(crowd, self._now_ns)
-        if ended is not None:
-            self._end(*ended)
-        return ended is not None
+        silent = self._limit.silent(self._connections.values(), self._now_ns)
+        if silent is not None:
+            self._end(*silent)
+        return silent is not None
 
     # -- time
 
@@ -295,7 +288,3 @@ class ServiceLoop:
     def _watch(self, fd: int, source: Callable[[], None]) -> None:
         self._sources[fd] = source
         self._poll.register(fd, select.EPOLLIN)
-
-    def _woken(self) -> None:
-        self._waker.awake()
-        self._acceptor.take_over()

@@ -29,6 +29,7 @@ from policy_inference.open_inference import (
     message_classes,
 )
 from policy_inference.peers import listen_tcp
+from policy_inference.service.credentials import ServerCertificate
 
 _THREADS = 4
 """Questions about the server are answered while a model runs."""
@@ -89,17 +90,13 @@ class GrpcEndpoint:
 
     Attributes:
         place: Host and port; port 0 takes a free one.
-        certificate: Of the server, PEM; None for no TLS.
-        key: Its key, PEM.
-        client_ca: CA that must have signed a client's certificate, PEM; None asks for none.
+        certificate: For TLS; None for none.
         token: That clients must send as `authorization: Bearer TOKEN`; empty for none.
         clients: Most requests at once.
     """
 
     place: tuple[str, int]
-    certificate: bytes | None = None
-    key: bytes | None = None
-    client_ca: bytes | None = None
+    certificate: ServerCertificate | None = None
     token: bytes = b""
     clients: int = 64
 
@@ -162,8 +159,8 @@ class OpenInferenceServer:
         return max(_SMALLEST_LIMIT, *lengths) if lengths else _SMALLEST_LIMIT
 
     def _listen(self, endpoint: GrpcEndpoint) -> tuple[str, int]:
-        has_tls = endpoint.certificate is not None
-        knows_clients = has_tls and bool(endpoint.client_ca or endpoint.token)
+        tls = endpoint.certificate
+        knows_clients = tls is not None and bool(tls.client_ca or endpoint.token)
         where, listening, _ = listen_tcp(
             "--open-inference",
             endpoint.place,
@@ -173,11 +170,9 @@ class OpenInferenceServer:
         port: int = listening.getsockname()[1]
         listening.close()  # gRPC takes no socket, it opens its own
         try:
-            if has_tls:
+            if tls is not None:
                 credentials = self._grpc.ssl_server_credentials(
-                    [(endpoint.key, endpoint.certificate)],
-                    endpoint.client_ca,
-                    endpoint.client_ca is not None,
+                    [(tls.key, tls.chain)], tls.client_ca, tls.client_ca is not None
                 )
                 self._server.add_secure_port(where, credentials)
             else:

@@ -17,15 +17,14 @@ ANY = bytes(32)
 """A client that was not built for one policy in particular says this hash."""
 RESET = 1
 """Flag of an observation: recurrent state starts clean."""
-LONGEST_TOKEN = 256
 LONGEST_TEXT = 512
 """Bytes of what an ERROR says to people."""
 
 HEADER = struct.Struct("<IBBHIIQQQ")
-_HELLO = struct.Struct("<32sIIIHHHH")
+_HELLO = struct.Struct("<32sIIIHHHxx")
 _WELCOME = struct.Struct("<32sIIIId")
 _LENGTH = struct.Struct("<H")
-LONGEST_HELLO = HEADER.size + _HELLO.size + LONGEST_TOKEN
+HELLO_BYTES = HEADER.size + _HELLO.size
 
 
 class Type(IntEnum):
@@ -66,7 +65,6 @@ class Code(IntEnum):
     BAD_FRAME = 1
     OTHER_VERSION = 2
     OTHER_POLICY = 3
-    NOT_ALLOWED = 4
     NOT_OFFERED = 5
     FULL = 6
     TOO_LATE = 7
@@ -116,22 +114,17 @@ class Hello:
     scaling: ObservationScaling = ObservationScaling.SCALED
     answer: Answer = Answer.ACTION
     transport: Transport = Transport.STREAM
-    token: bytes = b""
 
     def pack(self) -> bytes:
         """Return the payload."""
-        return (
-            _HELLO.pack(
-                self.policy_sha256,
-                self.obs_dim,
-                self.act_dim,
-                self.rows,
-                self.scaling,
-                self.answer,
-                self.transport,
-                len(self.token),
-            )
-            + self.token
+        return _HELLO.pack(
+            self.policy_sha256,
+            self.obs_dim,
+            self.act_dim,
+            self.rows,
+            self.scaling,
+            self.answer,
+            self.transport,
         )
 
     @classmethod
@@ -141,21 +134,11 @@ class Hello:
         Raises:
             ServiceError: It is none.
         """
-        if len(payload) < _HELLO.size:
+        if len(payload) != _HELLO.size:
             raise ServiceError(
-                Code.BAD_FRAME,
-                f"HELLO: expected {_HELLO.size} bytes and a token, found {len(payload)}",
+                Code.BAD_FRAME, f"HELLO: expected {_HELLO.size} bytes, found {len(payload)}"
             )
-        sha256, obs_dim, act_dim, rows, scaling, answer, transport, size = _HELLO.unpack_from(
-            payload
-        )
-        token = payload[_HELLO.size :]
-        if len(token) != size or size > LONGEST_TOKEN:
-            raise ServiceError(
-                Code.BAD_FRAME,
-                f"HELLO: expected a token of {size} bytes, at most "
-                f"{LONGEST_TOKEN}, found {len(token)}",
-            )
+        sha256, obs_dim, act_dim, rows, scaling, answer, transport = _HELLO.unpack(payload)
         try:
             return cls(
                 policy_sha256=sha256,
@@ -165,7 +148,6 @@ class Hello:
                 scaling=ObservationScaling(scaling),
                 answer=Answer(answer),
                 transport=Transport(transport),
-                token=token,
             )
         except ValueError as error:
             raise ServiceError(Code.BAD_FRAME, f"HELLO: {error}") from None

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 
-from policy_inference.service.connection import Connection, Stream
+from policy_inference.service.connection import Connection
 from policy_inference.service.protocol import Answer, Code, Hello, ServiceError
 from policy_inference.service.serving import ServedModel
 
@@ -19,7 +21,7 @@ class RawConnection(Connection):
 
     protocol = "raw"
 
-    def __init__(self, connected: Stream, name: str, model: ServedModel) -> None:
+    def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
         """Begin a session."""
         super().__init__(connected, name, model)
         self._size = _ITEM * model.obs_dim

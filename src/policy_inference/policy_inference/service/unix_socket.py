@@ -48,7 +48,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
         with _locked(path.parent):
             _make_room(path)
             _bind(listening, path, group)
-            # What connects inherits it. Older kernels do not know it: see `unix_stream`.
+            # No client may pass descriptors. Older kernels do not know it.
             with contextlib.suppress(OSError):
                 listening.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 0)
             listening.listen(backlog)

@@ -105,7 +105,6 @@ class Service:
         asked: EndpointOptions | None = None,
         *,
         clients: int = 64,
-        token: bytes = b"",
         spin_ns: int = 0,
         watched_by: Callable[[Model, Clock], Observer] | None = None,
     ) -> None:
@@ -128,7 +127,6 @@ class Service:
             self.model,
             self.listeners,
             clients=clients,
-            token=token,
             spin_ns=spin_ns,
             clock=self.clock,
             observer=watched_by(self.model, self.clock) if watched_by else self.notes,
@@ -173,10 +171,9 @@ def serving(
     asked: EndpointOptions | None = None,
     *,
     clients: int = 64,
-    token: bytes = b"",
     spin_ns: int = 0,
 ) -> Iterator[Service]:
-    service = Service(folder, asked, clients=clients, token=token, spin_ns=spin_ns)
+    service = Service(folder, asked, clients=clients, spin_ns=spin_ns)
     try:
         yield service
     finally:

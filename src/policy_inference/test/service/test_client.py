@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,8 +16,6 @@ import pytest
 
 from policy_core.errors import PolicyError
 from policy_inference.service.client import PolicyClient, connect
-from policy_inference.service.credentials import server_context
-from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import (
     HEADER,
     Code,
@@ -34,8 +31,7 @@ from policy_inference.service.shared_memory import WAKE, ServiceMemory
 from testkit.wording import refusal
 
 from . import lockstep
-from .certificates import make_certificate
-from .lockstep import Service, serving
+from .lockstep import Service
 
 OBS_DIM, ACT_DIM = 3, 2
 OBSERVATION, ACTION = [1.0, 2.0, 3.0], np.array([[4.0, 5.0]], np.float32)
@@ -297,32 +293,3 @@ def test_over_a_unix_socket_one_robot_or_several_get_actions(
     hello = Hello(rows=3, obs_dim=lockstep.OBS_DIM, transport=transport)
     with running_loop(service), connect(str(service.framed), hello, timeout_s=10.0) as client:
         assert [gets_actions(client, rows) for rows in (1, 3, 2)] == [True] * 3
-
-
-def test_over_tcp_with_a_token_robots_get_actions(tmp_path: Path) -> None:
-    asked = EndpointOptions(framed_tcp=("127.0.0.1", 0))
-    with (
-        serving(tmp_path, asked, token=b"a token of some length") as service,
-        running_loop(service),
-    ):
-        address = f"127.0.0.1:{service.listeners[0].port}"
-        with pytest.raises(ServiceError) as refused:
-            connect(address, Hello(token=b"another of that length"))
-        assert refused.value.code is Code.NOT_ALLOWED
-        with connect(address, Hello(token=b"a token of some length"), timeout_s=10.0) as client:
-            assert gets_actions(client, 1)
-
-
-def test_over_tls_a_client_with_a_certificate_gets_actions(tmp_path: Path) -> None:
-    ca = make_certificate(tmp_path, "ca")
-    theirs, own = (make_certificate(tmp_path, name, ca) for name in ("service", "robot"))
-    context, _ = server_context(theirs.cert, theirs.key, ca.cert)
-    tls = ssl.create_default_context(cafile=str(ca.cert))
-    asked = EndpointOptions(framed_tcp=("127.0.0.1", 0), tls=context)
-    with serving(tmp_path, asked) as service, running_loop(service):
-        address = f"127.0.0.1:{service.listeners[0].port}"
-        with pytest.raises(PolicyError):
-            connect(address, tls=tls, timeout_s=10.0)
-        tls.load_cert_chain(own.cert, own.key)
-        with connect(address, tls=tls, timeout_s=10.0) as client:
-            assert gets_actions(client, 1)

@@ -19,7 +19,6 @@ import pytest
 
 from policy_core.errors import PolicyError
 from policy_inference.service import unix_socket
-from policy_inference.service.credentials import server_context
 from policy_inference.service.endpoints import (
     EndpointOptions,
     Listener,
@@ -27,8 +26,6 @@ from policy_inference.service.endpoints import (
     open_listeners,
 )
 from testkit.wording import check_wording, refusal
-
-from .certificates import make_certificate
 
 NOT_AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may do all of it")
 
@@ -196,41 +193,21 @@ def test_without_a_path_it_is_the_runtime_directory(tmp_path: Path) -> None:
 
 
 def test_tcp_on_loopback_needs_a_free_port_and_nothing_else() -> None:
-    asked = EndpointOptions(tcp=("127.0.0.1", 0), framed_tcp=("localhost", 0))
-    with opened_endpoints(asked) as listeners:
-        assert [listener.warning for listener in listeners] == ["", ""]
-        for listener in listeners:
+    for host in ("127.0.0.1", "localhost"):
+        with opened_endpoints(EndpointOptions(tcp=(host, 0))) as (listener,):
+            assert listener.warning == ""
             socket.create_connection(("127.0.0.1", listener.port)).close()
-        with refusal(PolicyError):
-            open_listeners(EndpointOptions(framed_tcp=("127.0.0.1", listeners[0].port)))
+            with refusal(PolicyError):
+                open_listeners(EndpointOptions(tcp=("127.0.0.1", listener.port)))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "::ffff:127.0.0.1"])
-def test_beyond_this_machine_tcp_opens_only_where_it_is_safe_or_said(
-    tmp_path: Path, host: str
-) -> None:
-    made = make_certificate(tmp_path, "service")
-    bare, _ = server_context(made.cert, made.key)
-    mutual, _ = server_context(made.cert, made.key, made.cert)
-    place = (host, 0)
-    for unsafe in (
-        EndpointOptions(tcp=place),
-        EndpointOptions(framed_tcp=place),
-        EndpointOptions(framed_tcp=place, tls=bare),
-        EndpointOptions(framed_tcp=place, has_token=True),
-        EndpointOptions(framed_tcp=place, insecure_tcp=True),
-    ):
-        with refusal(PolicyError):
-            open_listeners(unsafe)
+def test_beyond_this_machine_tcp_opens_only_where_it_is_asked_for(host: str) -> None:
+    with refusal(PolicyError):
+        open_listeners(EndpointOptions(tcp=(host, 0)))
     if host != "0.0.0.0":
         return
-    for safe in (
-        EndpointOptions(framed_tcp=place, tls=mutual),
-        EndpointOptions(framed_tcp=place, tls=bare, has_token=True),
-    ):
-        with opened_endpoints(safe) as (listener,):
-            assert listener.warning == ""
-    with opened_endpoints(EndpointOptions(tcp=place, insecure_tcp=True)) as (listener,):
+    with opened_endpoints(EndpointOptions(tcp=(host, 0), insecure_tcp=True)) as (listener,):
         assert "INSECURE" in listener.warning
 
 

@@ -108,18 +108,6 @@ def test_a_hello_that_does_not_fit_is_refused(service: Service, hello: Hello, co
     assert closed_by_service(client)
 
 
-@pytest.mark.parametrize("token", [b"", b"another token", b"the token of this robo"])
-def test_only_those_who_know_the_token_are_welcomed(tmp_path: Path, token: bytes) -> None:
-    with serving(tmp_path, token=b"the token of this robot") as service:
-        client = service.connect(service.framed)
-        client.sendall(frame(Type.HELLO, Hello(token=token).pack()))
-        service.settle()
-        service.welcomed(Hello(token=b"the token of this robot"))
-
-        assert receive_error(client) is Code.NOT_ALLOWED
-        assert closed_by_service(client)
-
-
 _ROW = random_observation().tobytes()
 _HELLO = Hello().pack()
 

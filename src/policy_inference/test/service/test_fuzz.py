@@ -230,7 +230,7 @@ def test_malformed_messages_neither_crash_nor_leak_nor_change_an_answer() -> Non
 
 
 FRAMES = (
-    Hello(rows=2, token=b"secret").pack(),
+    Hello(rows=2).pack(),
     Welcome(
         policy_sha256=bytes(32), obs_dim=12, act_dim=2, rows=3, name="walk", joints=("knee", "hip")
     ).pack(),

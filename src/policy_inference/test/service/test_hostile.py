@@ -9,20 +9,17 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from policy_inference.peers import source_of
 from policy_inference.service.accepting import LOOK_NS
-from policy_inference.service.endpoints import EndpointOptions
-from policy_inference.service.protocol import Code, Hello, Type, frame
+from policy_inference.service.protocol import Code, Type
 from testkit.wording import check_wording
 
 from .lockstep import (
     MS,
-    PASS_S,
     Service,
     closed_by_service,
     observation_frame,
@@ -155,36 +152,3 @@ def test_a_socket_file_that_is_deleted_is_reported_once_and_clients_are_served(
 
     require_answered(service, good)
     check_wording(*caplog.messages)
-
-
-def test_a_machine_that_takes_all_it_can_leaves_room_to_others(tmp_path: Path) -> None:
-    asked = EndpointOptions(framed_socket=tmp_path / "framed.sock", framed_tcp=("127.0.0.1", 0))
-    with serving(tmp_path, asked, clients=3) as service, ExitStack() as stack:
-        port = next(listener.port for listener in service.listeners if listener.port)
-        for _ in range(4):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), PASS_S))
-            client.sendall(frame(Type.HELLO, Hello().pack()))
-            service.settle()
-        assert receive_error(client) is Code.FULL
-        local = service.welcomed()
-        local.sendall(observation_frame(random_observation()))
-        service.settle()
-
-        assert receive_frame(local)[0].type == Type.ACTION
-        late = service.connect(service.framed)
-        service.settle()
-        assert receive_error(late) is Code.FULL
-
-
-@pytest.mark.parametrize(
-    ("client", "source"),
-    [
-        ("user 1000, process 7", "user 1000"),
-        ("10.0.0.1, port 7", "10.0.0.1"),
-        ("2001:db8::1:2:3:4, port 7", "2001:db8::/64"),
-        ("fe80::1%eth0, port 7", "fe80::/64"),
-        ("::ffff:10.0.0.1, port 7", "10.0.0.1"),
-    ],
-)
-def test_what_shares_a_quota(client: str, source: str) -> None:
-    assert source_of(client) == source

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from policy_core.errors import PolicyError
 from policy_inference.metrics_server import MetricsServer
+from policy_inference.peers import source_of
 from policy_inference.service.metrics import ServiceMetrics
 from policy_inference.service.observer import Counts
 from testkit.wording import refusal
@@ -216,3 +217,16 @@ def test_what_is_no_request_leaves_the_server_as_it_was(
             odd.shutdown(socket.SHUT_WR)
 
         assert ("slow",) in scraped_samples(metrics_endpoint)
+
+
+@pytest.mark.parametrize(
+    ("client", "source"),
+    [
+        ("10.0.0.1, port 7", "10.0.0.1"),
+        ("2001:db8::1:2:3:4, port 7", "2001:db8::/64"),
+        ("fe80::1%eth0, port 7", "fe80::/64"),
+        ("::ffff:10.0.0.1, port 7", "10.0.0.1"),
+    ],
+)
+def test_what_shares_a_quota(client: str, source: str) -> None:
+    assert source_of(client) == source

@@ -193,7 +193,7 @@ def test_other_machines_need_a_secret_to_connect() -> None:
         OpenInferenceServer(GrpcEndpoint(place=("0.0.0.0", 0)), {})
 
 
-@pytest.mark.parametrize("option", ["--framed-tcp", "--metrics"])
+@pytest.mark.parametrize("option", ["--tcp", "--metrics"])
 def test_option_that_contradicts_it_is_refused(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

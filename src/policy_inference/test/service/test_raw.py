@@ -1,21 +1,28 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The raw protocol over a Unix socket: answers, and clients that are sent away."""
+"""The raw protocol: answers, and clients that are sent away."""
+
+import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from policy_inference.service.connection import set_options
+from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import Code
 from testkit.wording import check_wording
 
 from .lockstep import (
     ACT_DIM,
+    PASS_S,
     Service,
     closed_by_service,
     random_observation,
     receive,
     receive_action,
     require_action,
+    serving,
 )
 
 
@@ -132,3 +139,32 @@ def test_clients_that_are_ready_together_share_an_inference(service: Service) ->
     assert service.model.together == 5
     for seed, client in enumerate(clients):
         require_action(client, seed)
+
+
+def test_tcp_is_answered_too(tmp_path: Path) -> None:
+    with serving(tmp_path, EndpointOptions(tcp=("127.0.0.1", 0))) as service:
+        (listener,) = service.listeners
+        with socket.create_connection(("127.0.0.1", listener.port), PASS_S) as client:
+            client.sendall(random_observation().tobytes())
+            service.settle()
+
+            require_action(client)
+
+
+def test_a_tcp_peer_that_vanishes_is_looked_for() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as connected,
+    ):
+        set_options(connected)
+
+        def option(level: int, name: int) -> int:
+            return connected.getsockopt(level, name)
+
+        assert option(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        silent_s = option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) + option(
+            socket.IPPROTO_TCP, socket.TCP_KEEPINTVL
+        ) * option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+        assert silent_s <= 15
+        assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 15_000

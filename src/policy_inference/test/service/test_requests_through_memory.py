@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from policy_core.interfaces import F32
-from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import (
     HEADER,
     Code,
@@ -257,15 +256,6 @@ def test_a_dead_client_ends_its_session_alone(either: Service) -> None:
         # It had not read what woke it.
         assert either.notes.ended == [os.strerror(errno.ECONNRESET)]
         assert other.is_answered_as()
-
-
-def test_shared_memory_over_tcp_is_not_offered(tmp_path: Path) -> None:
-    with serving(tmp_path, EndpointOptions(framed_tcp=("127.0.0.1", 0))) as service:
-        address = service.listeners[0].socket.getsockname()
-        with socket.create_connection(address[:2]) as memory_client:
-            memory_client.sendall(frame(Type.HELLO, SHARED.pack()))
-            service.settle()
-            assert receive_error(memory_client) is Code.NOT_OFFERED
 
 
 def test_sessions_leave_no_file_behind(either: Service) -> None:
