@@ -24,6 +24,7 @@ from policy_inference.backends.remote import link
 from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel
 from policy_inference.open_inference import SERVICE, message_classes
+from policy_inference.service.credentials import read_certificate
 from policy_inference.service.open_inference_server import (
     GraphService,
     GrpcEndpoint,
@@ -216,9 +217,7 @@ def test_certificates_and_token_are_checked(
     own = make_certificate(tmp_path, "server", ca)
     robot = make_certificate(tmp_path, "robot", ca)
     server = serve_here(
-        certificate=own.cert.read_bytes(),
-        key=own.key.read_bytes(),
-        client_ca=ca.cert.read_bytes(),
+        certificate=read_certificate(own.cert, own.key, ca.cert),
         token=TOKEN,
     )
     file, token, wrong = file_for(onnx, server.port), tmp_path / "token", tmp_path / "wrong"
@@ -242,7 +241,7 @@ def test_expired_certificate_of_the_server_is_named(
 ) -> None:
     ca = make_certificate(tmp_path, "ca")
     old = make_certificate(tmp_path, "server", ca, begins=-3 * DAY, ends=-DAY)
-    server = serve_here(certificate=old.cert.read_bytes(), key=old.key.read_bytes())
+    server = serve_here(certificate=read_certificate(old.cert, old.key))
 
     with refusal(BackendError):
         open_oip(file_for(onnx, server.port), tls="yes", ca_file=str(ca.cert))
