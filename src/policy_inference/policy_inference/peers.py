@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Peers over TCP: where they come in, which machine one is of, how long it may stay silent."""
+"""Where peers come in over TCP, and who they may be."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ import contextlib
 import errno
 import ipaddress
 import socket
-import time
-from collections import Counter
-from collections.abc import Iterator
-from typing import Generic, TypeVar
 
 from policy_core.errors import PolicyError
 
 BACKLOG = 128
 """Connections that wait to be accepted."""
-T = TypeVar("T")
 
 
 def listen_tcp(
@@ -59,18 +54,6 @@ def listen_tcp(
     return _written(*listening.getsockname()[:2]), listening, is_beyond
 
 
-def source_of(client: str) -> str:
-    """Return which user or machine a `client_name` is of: what shares a quota."""
-    whose = client.partition(", ")[0]
-    if ":" not in whose:
-        return whose
-    address = ipaddress.IPv6Address(whose.partition("%")[0])
-    if address.ipv4_mapped is not None:  # of a socket that listens for both; else they were one
-        return str(address.ipv4_mapped)
-    # One machine may have all addresses of such a network.
-    return str(ipaddress.ip_network((address, 64), strict=False))
-
-
 def is_loopback(host: str) -> bool:
     """Whether a host, as a name or an address of IP, is reached from this machine alone."""
     if host == "localhost":
@@ -79,52 +62,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:  # another name
         return False
-
-
-class PeerSlots(Generic[T]):
-    """Places for peers that have sent nothing valid yet: a few, each for a time, fair to machines.
-
-    They belong to one thread, which disconnects the peers that `superfluous` and `late` return.
-    """
-
-    def __init__(self, most: int, within_s: float) -> None:
-        """Make places.
-
-        Args:
-            most: Number of places.
-            within_s: Time that a peer may keep one, s.
-        """
-        self._most, self._within_s = most, within_s
-        # By the time at which they end: the first that came is the first that is late.
-        self._taken = dict[T, tuple[str, float]]()
-
-    def __iter__(self) -> Iterator[T]:
-        """Iterate over the peers that have a place, the oldest first."""
-        return iter(self._taken)
-
-    def take(self, one: T, machine: str) -> None:
-        """Give a peer of a machine a place, even if all are taken: then one is `superfluous`."""
-        self._taken[one] = machine, time.monotonic() + self._within_s
-
-    def leave(self, one: T) -> None:
-        """Free the place of a peer."""
-        del self._taken[one]
-
-    def superfluous(self) -> T | None:
-        """Return the oldest peer of the machine with most if there are too many, else None."""
-        if len(self._taken) <= self._most:
-            return None
-        counts = Counter(machine for machine, _ in self._taken.values())
-        return max(self._taken, key=lambda one: counts[self._taken[one][0]])
-
-    def late(self) -> T | None:
-        """Return a peer whose time is over; None where there is none."""
-        return next(iter(self._taken), None) if self.left_s() == 0.0 else None
-
-    def left_s(self) -> float | None:
-        """Return the time until the next peer is late, s; None where no place is taken."""
-        first = next(iter(self._taken.values()), None)
-        return None if first is None else max(0.0, first[1] - time.monotonic())
 
 
 class Waker:
