@@ -222,7 +222,7 @@ Arguments parse(int argc, char** argv) {
   if (argc < 2) {
     throw std::invalid_argument(
         "policy_client_control_loop SOURCE [SECONDS] [PRIORITY] [CPU]\n"
-        "  SOURCE: where lite3_walk is served: unix:PATH, shm:PATH, tcp:HOST:PORT, ...\n"
+        "  SOURCE: where lite3_walk is served: unix:PATH, shm:PATH\n"
         "  SECONDS: 10; PRIORITY: of SCHED_FIFO, 0 for none (0); CPU: to be pinned to (any)\n"
         "Status 0, or 1 where the robot was damped on the way, 2 where it cannot start.");
   }

@@ -26,7 +26,7 @@ const char usage[] =
     R"(policy_client_latency --source SOURCE --obs-dim N --act-dim M [options]
 policy_client_latency --raw PATH --obs-dim N --act-dim M [options]
 policy_client_latency --echo PATH --request-bytes N --reply-bytes M [options]
-  --source     as Options::source: unix:PATH, shm:PATH, tcp:HOST:PORT, tls:HOST:PORT, onnx:FILE, ...
+  --source     as Options::source: unix:PATH, shm:PATH, onnx:FILE or rknn:FILE
   --raw        a Unix socket of the raw float32 protocol
   --echo       a Unix socket that answers N bytes with M bytes
   --count      round trips (10000)         --warmup     round trips before them (100)
@@ -35,7 +35,6 @@ policy_client_latency --echo PATH --request-bytes N --reply-bytes M [options]
   --timeout-us longest wait for one answer (1000000)
   --scaling    physical, scaled or normalised (scaled)
   --answer     action or target (action)   --value      each value of the observations (0)
-  --token-file, --tls-ca, --tls-cert, --tls-key, --server-name: files and name for tls
   --samples    file for all round trips in us, one a line
 Prints {"p50_us":..,"p99_us":..,"p999_us":..,"max_us":..,"count":..,"failed":..}; status 1 where
 nothing was answered, 2 for a wrong command line or no connection.
@@ -96,13 +95,6 @@ std::int64_t now_ns() {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-std::string first_line(const std::string& file) {
-  std::ifstream stream(file);
-  std::string line;
-  if (!std::getline(stream, line)) throw std::runtime_error(file + ": expected a token");
-  return line;
-}
-
 using RoundTrip = std::function<bool()>;
 
 RoundTrip plain_bytes(const std::string& path, std::size_t request_bytes, std::size_t reply_bytes) {
@@ -143,12 +135,6 @@ RoundTrip over_source(Arguments& arguments, const std::string& name) {
       arguments.choice("scaling", {"physical", "scaled", "normalised"}, 1));
   options.answer =
       static_cast<policy_client::AnswerKind>(arguments.choice("answer", {"action", "target"}, 0));
-  const std::string token_file = arguments.text("token-file");
-  if (!token_file.empty()) options.token = first_line(token_file);
-  options.tls_ca = arguments.text("tls-ca");
-  options.tls_cert = arguments.text("tls-cert");
-  options.tls_key = arguments.text("tls-key");
-  options.server_name = arguments.text("server-name");
   const auto value = static_cast<float>(arguments.number("value", 0.0));
   std::shared_ptr<policy_client::PolicySource> source = policy_client::make_policy_source(options);
   if (source->connect(std::chrono::seconds(10)) != policy_client::Status::ok) {

@@ -33,13 +33,12 @@ void wait_for(Bell& bell, Clock::time_point until) noexcept {
 
 }  // namespace
 
-Connector::Connector(std::unique_ptr<ByteStream> stream, const Options& options,
-                     bool shared_memory)
+Connector::Connector(const std::string& path, const Options& options, bool shared_memory)
     : patience_(options.answer_limit),
-      work_(std::make_shared<Work>(std::move(stream), options, shared_memory)) {
+      work_(std::make_shared<Work>(path, options, shared_memory)) {
   const NoSignals while_it_starts;
   thread_ = std::thread([work = work_] {
-    // Made by a real-time thread it would be one, and a handshake in the way of the control.
+    // Made by a real-time thread it would be one, and its closing in the way of the control.
     const sched_param usual{};
     ::pthread_setschedparam(::pthread_self(), SCHED_OTHER, &usual);
     run(*work);

@@ -4,21 +4,22 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "link.hpp"
 
 namespace policy_client {
 
-/// Connects and hangs up on a thread of its own, because both take as long as the service likes:
-/// a handshake is arithmetic without end, and closing the last descriptor of a socket or of a file
-/// system in user space waits for its other side. The control thread only waits for the result.
+/// Connects and hangs up on a thread of its own, because both take as long as the service likes: it
+/// greets when it wants to, and closing the last descriptor of a socket or of a file system in user
+/// space waits for its other side. The control thread only waits for the result.
 ///
 /// One of the two threads has the link at a time, and hands it to the other one.
 class Connector {
  public:
   /// @throws std::invalid_argument as Link does; std::runtime_error without thread or eventfd.
-  Connector(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory);
+  Connector(const std::string& path, const Options& options, bool shared_memory);
   /// Hangs up; what takes longer than Options::answer_limit goes on alone.
   ~Connector();
   Connector(const Connector&) = delete;
@@ -45,8 +46,8 @@ class Connector {
 
   /// What both threads have, owned by both: a thread that cannot end is left behind with it.
   struct Work {
-    Work(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory)
-        : link(std::move(stream), options, shared_memory) {}
+    Work(const std::string& path, const Options& options, bool shared_memory)
+        : link(path, options, shared_memory) {}
 
     Link link;
     Bell to_thread;

@@ -11,11 +11,6 @@
 namespace policy_client {
 namespace {
 
-#if defined(POLICY_CLIENT_OPENSSL)
-#define POLICY_CLIENT_SOURCES_TLS ", tls"
-#else
-#define POLICY_CLIENT_SOURCES_TLS ""
-#endif
 #if defined(POLICY_CLIENT_ONNXRUNTIME)
 #define POLICY_CLIENT_SOURCES_ONNX ", onnx"
 #else
@@ -50,33 +45,22 @@ void check(const Options& options) {
   }
 }
 
-/// As the service does, which asks for no token over a network that everybody can read along.
-std::unique_ptr<ByteStream> tcp_stream(const std::string& where, const Options& options) {
-  std::unique_ptr<SocketStream> stream = SocketStream::tcp(where);
-  if (!options.token.empty() && !stream->is_loopback()) {
-    throw std::invalid_argument("token: expected tls: or an address of this machine (127.0.0.1, "
-                                "::1), found '" + options.source + "'; tcp: sends it unencrypted");
-  }
-  return stream;
-}
-
 std::unique_ptr<PolicySource> in_process(std::unique_ptr<Model> model, const Options& options) {
   return std::make_unique<InProcessSource>(std::move(model), options);
 }
 
-std::unique_ptr<PolicySource> remote(std::unique_ptr<ByteStream> stream, const Options& options,
-                                     bool shared_memory = false) {
+std::unique_ptr<PolicySource> remote(const std::string& path, const Options& options,
+                                     bool shared_memory) {
   if (!options.mean.empty() || !options.divisor.empty()) {
     throw std::invalid_argument("mean, divisor: a service normalises by itself; leave them empty");
   }
-  return std::make_unique<RemoteSource>(std::move(stream), options, shared_memory);
+  return std::make_unique<RemoteSource>(path, options, shared_memory);
 }
 
 }  // namespace
 
 const char* available_sources() noexcept {
-  return "unix, shm, tcp" POLICY_CLIENT_SOURCES_TLS POLICY_CLIENT_SOURCES_ONNX
-      POLICY_CLIENT_SOURCES_RKNN;
+  return "unix, shm" POLICY_CLIENT_SOURCES_ONNX POLICY_CLIENT_SOURCES_RKNN;
 }
 
 const char* to_string(Status status) noexcept {
@@ -97,21 +81,13 @@ std::unique_ptr<PolicySource> make_policy_source(const Options& options) {
   const std::size_t colon = options.source.find(':');
   const std::string kind = options.source.substr(0, colon);
   const std::string where = colon == std::string::npos ? "" : options.source.substr(colon + 1);
-  if (kind == "unix") return remote(SocketStream::unix_socket(where), options);
-  if (kind == "shm") return remote(SocketStream::unix_socket(where), options, true);
-  if (kind == "tcp") return remote(tcp_stream(where, options), options);
-  if (kind == "tls") return remote(make_tls_stream(where, options), options);
+  if (kind == "unix" || kind == "shm") return remote(where, options, kind == "shm");
   if (kind == "onnx") return in_process(make_onnx_model(where, options), options);
   if (kind == "rknn") return in_process(make_rknn_model(where, options), options);
   throw std::invalid_argument("source: expected one of " + std::string(available_sources()) +
                               " before a colon, found '" + options.source + "'");
 }
 
-#if !defined(POLICY_CLIENT_OPENSSL)
-std::unique_ptr<ByteStream> make_tls_stream(const std::string&, const Options&) {
-  not_built("tls", "OpenSSL");
-}
-#endif
 #if !defined(POLICY_CLIENT_ONNXRUNTIME)
 std::unique_ptr<Model> make_onnx_model(const std::string&, const Options&) {
   not_built("onnx", "ONNX Runtime: -DONNXRUNTIME_ROOT=...");

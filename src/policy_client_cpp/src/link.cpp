@@ -19,11 +19,11 @@ bool other(std::uint32_t asked, std::uint32_t found) { return asked != 0 && aske
 
 }  // namespace
 
-Link::Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory)
+Link::Link(const std::string& path, const Options& options, bool shared_memory)
     : options_(options),
       shared_memory_(shared_memory),
       hello_(make_hello(options, shared_memory)),
-      stream_(std::move(stream)),
+      stream_(path),
       out_(std::max(hello_.size(), sizeof(Header) + value_bytes(options.rows, options.obs_dim))),
       in_(sizeof(Header) +
           std::max(most_text_bytes, value_bytes(options.rows, options.act_dim))),
@@ -32,46 +32,39 @@ Link::Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shar
 void Link::connect(Bell& wake, const std::atomic<bool>& ending) noexcept {
   const auto give_up_at = Clock::now() + options_.answer_limit;
   keep_to(give_up_at);
-  stream_->take_descriptor_with_bytes(shared_memory_);
-  state_ = State::opening;
+  stream_.take_descriptor_with_bytes(shared_memory_);
+  open();
   while (!ending) {
-    if (state_ == State::opening) open();
-    if (state_ == State::greeting) greet();
-    if (state_ != State::opening && state_ != State::greeting) break;
+    Frame frame;
+    if (receive(frame)) judge_greeting(frame);
+    if (state_ != State::greeting) break;
     if (Clock::now() >= give_up_at) {
       message_.set("%s: no greeting within %lld ms", options_.source.c_str(),
                    static_cast<long long>(options_.answer_limit.count()));
       drop();
       break;
     }
-    pollfd both[] = {stream_->wanted(out_sent_ < out_size_), {wake.get(), POLLIN, 0}};
+    pollfd both[] = {stream_.wanted(out_sent_ < out_size_), {wake.get(), POLLIN, 0}};
     poll_until(both, 2, give_up_at);
     wake.clear();
   }
-  stream_->take_descriptor_with_bytes(false);
+  stream_.take_descriptor_with_bytes(false);
   // What is down is closed later: the reason shall be known first.
   if (state_ == State::refused) close();
 }
 
 void Link::close() noexcept {
   memory_.detach();
-  stream_->close();
+  stream_.close();
 }
 
 void Link::open() noexcept {
-  const Io io = stream_->open(message_);
-  if (io == Io::failed) return drop();
-  if (io == Io::again) return;
+  if (!stream_.open(message_)) return drop();
   std::memcpy(out_.data(), hello_.data(), hello_.size());
   out_size_ = hello_.size();
   out_sent_ = in_size_ = in_taken_ = 0;
   look_at_stream_ = true;
   state_ = State::greeting;
-}
-
-void Link::greet() noexcept {
-  Frame frame;
-  if (receive(frame)) judge_greeting(frame);
 }
 
 void Link::judge_greeting(const Frame& frame) noexcept {
@@ -94,7 +87,7 @@ void Link::judge_greeting(const Frame& frame) noexcept {
                  welcome.obs_dim, welcome.act_dim, welcome.rows);
     return refuse();
   }
-  if (shared_memory_ && !memory_.attach(stream_->take_descriptor(), welcome, message_)) {
+  if (shared_memory_ && !memory_.attach(stream_.take_descriptor(), welcome, message_)) {
     return drop();
   }
   welcome_.assign(frame.payload, frame.payload + length);
@@ -104,7 +97,7 @@ void Link::judge_greeting(const Frame& frame) noexcept {
 
 void Link::keep_to(Clock::time_point deadline) noexcept {
   deadline_ = deadline;
-  stream_->keep_to(deadline);
+  stream_.keep_to(deadline);
 }
 
 void Link::send(const Header& header, const float* values) noexcept {
@@ -124,7 +117,7 @@ void Link::send(const Header& header, const float* values) noexcept {
 void Link::flush() noexcept {
   while (out_sent_ < out_size_) {
     std::size_t count = 0;
-    const Io io = stream_->write(out_.data() + out_sent_, out_size_ - out_sent_, count, message_);
+    const Io io = stream_.write(out_.data() + out_sent_, out_size_ - out_sent_, count, message_);
     if (io == Io::again) return;
     // The next read finds that the connection is lost, and maybe an ERROR that says why.
     out_sent_ = io == Io::failed ? out_size_ : out_sent_ + count;
@@ -171,7 +164,7 @@ bool Link::receive_from_stream(Frame& frame) noexcept {
     std::size_t count = 0;
     const std::size_t room = in_.size() - in_size_;
     const Io io = is_drained ? Io::again
-                             : stream_->read(in_.data() + in_size_, room, count, message_);
+                             : stream_.read(in_.data() + in_size_, room, count, message_);
     if (io == Io::failed) drop();
     if (io != Io::done) {
       // Beyond the deadline nothing was looked at.
@@ -204,7 +197,7 @@ bool Link::is_sound(const Header& header) noexcept {
 }
 
 void Link::wait(Clock::time_point until, Clock::time_point spin_until) noexcept {
-  pollfd stream = stream_->wanted(out_sent_ < out_size_);
+  pollfd stream = stream_.wanted(out_sent_ < out_size_);
   if (memory_.attached()) {
     memory_.wait(until, spin_until, stream);
     look_at_stream_ = look_at_stream_ || stream.revents != 0;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
+#include <string>
 #include <vector>
 
 #include "byte_stream.hpp"
@@ -12,16 +12,16 @@
 
 namespace policy_client {
 
-/// A connection to the service: opened, greeted, lost and opened again.
+/// A connection to the service at a Unix socket: opened, greeted, lost and opened again.
 ///
 /// Frames go over the stream, or after the greeting through shared memory. What the service can make
 /// slow, opening and closing, is apart from what a tick does.
 class Link {
  public:
-  enum class State { down, opening, greeting, ready, refused };
+  enum class State { down, greeting, ready, refused };
 
-  /// @throws std::invalid_argument as make_hello() does.
-  Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory);
+  /// @throws std::invalid_argument as make_hello() and ByteStream do.
+  Link(const std::string& path, const Options& options, bool shared_memory);
 
   // Of the thread that connects.
 
@@ -64,7 +64,6 @@ class Link {
 
  private:
   void open() noexcept;
-  void greet() noexcept;
   void judge_greeting(const Frame& frame) noexcept;
   void refuse() noexcept;
   void flush() noexcept;
@@ -76,7 +75,7 @@ class Link {
   const Options options_;
   const bool shared_memory_;
   const std::vector<std::byte> hello_;
-  std::unique_ptr<ByteStream> stream_;
+  ByteStream stream_;
   SharedMemory memory_;
   State state_ = State::down;
   Clock::time_point deadline_{};

@@ -118,8 +118,7 @@ std::string read_text(Reader& reader) {
 
 bool is_final(ErrorCode code) noexcept {
   return code == ErrorCode::bad_frame || code == ErrorCode::other_version ||
-         code == ErrorCode::other_policy || code == ErrorCode::not_allowed ||
-         code == ErrorCode::not_offered;
+         code == ErrorCode::other_policy || code == ErrorCode::not_offered;
 }
 
 bool closes_connection(ErrorCode code) noexcept {
@@ -132,7 +131,6 @@ const char* to_string(ErrorCode code) noexcept {
     case ErrorCode::bad_frame: return "BAD_FRAME";
     case ErrorCode::other_version: return "OTHER_VERSION";
     case ErrorCode::other_policy: return "OTHER_POLICY";
-    case ErrorCode::not_allowed: return "NOT_ALLOWED";
     case ErrorCode::not_offered: return "NOT_OFFERED";
     case ErrorCode::full: return "FULL";
     case ErrorCode::too_late: return "TOO_LATE";
@@ -146,10 +144,6 @@ const char* to_string(ErrorCode code) noexcept {
 }
 
 std::vector<std::byte> make_hello(const Options& options, bool shared_memory) {
-  if (options.token.size() > most_token_bytes) {
-    throw std::invalid_argument("token: expected at most 256 bytes, found " +
-                                std::to_string(options.token.size()));
-  }
   const auto hash = hash_from_hex(options.policy_sha256);
   std::vector<std::byte> frame(sizeof(Header));
   Writer payload(frame);
@@ -160,8 +154,7 @@ std::vector<std::byte> make_hello(const Options& options, bool shared_memory) {
   payload.number(options.scaling);
   payload.number(options.answer);
   payload.number(static_cast<std::uint16_t>(shared_memory ? 1 : 0));
-  payload.number(static_cast<std::uint16_t>(options.token.size()));
-  payload.raw(options.token.data(), options.token.size());
+  payload.number(std::uint16_t{0});  // reserved
 
   Header header;
   header.type = FrameType::hello;

@@ -21,8 +21,7 @@ enum class ErrorCode : std::uint32_t {
   bad_frame = 1,
   other_version,
   other_policy,
-  not_allowed,
-  not_offered,
+  not_offered = 5,
   full,
   too_late,
   not_in_turn,
@@ -51,7 +50,6 @@ static_assert(sizeof(Header) == 40, "as on the wire");
 
 /// Longest payload of a greeting or an error that is believed.
 constexpr std::size_t most_text_bytes = 65536;
-constexpr std::size_t most_token_bytes = 256;
 
 /// A frame in its buffer; valid until the next call of the object that gave it.
 struct Frame {
@@ -75,7 +73,7 @@ bool closes_connection(ErrorCode code) noexcept;  ///< The service hangs up afte
 const char* to_string(ErrorCode code) noexcept;
 
 /// The HELLO of a client with these options, header included.
-/// @throws std::invalid_argument for a hash or token that is none.
+/// @throws std::invalid_argument for a hash that is none.
 std::vector<std::byte> make_hello(const Options& options, bool shared_memory);
 
 /// Reads the numbers of a WELCOME; false where the payload is too short or its texts overrun it.

@@ -8,9 +8,8 @@
 
 namespace policy_client {
 
-RemoteSource::RemoteSource(std::unique_ptr<ByteStream> stream, const Options& options,
-                           bool shared_memory)
-    : options_(options), connector_(std::move(stream), options, shared_memory) {}
+RemoteSource::RemoteSource(const std::string& path, const Options& options, bool shared_memory)
+    : options_(options), connector_(path, options, shared_memory) {}
 
 Answer RemoteSource::tick(const float* observation, std::int64_t stamp_ns,
                           float* action) noexcept {

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
+#include <string>
 
 #include "connector.hpp"
 
@@ -12,7 +12,7 @@ namespace policy_client {
 class RemoteSource : public PolicySource {
  public:
   /// @throws std::invalid_argument for options that cannot work.
-  RemoteSource(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory);
+  RemoteSource(const std::string& path, const Options& options, bool shared_memory);
 
   Answer tick(const float* observation, std::int64_t stamp_ns, float* action) noexcept override;
   Status connect(std::chrono::milliseconds limit) noexcept override;

@@ -204,11 +204,10 @@ def take_hello(connection: socket.socket) -> tuple[int, int]:
     magic, version, kind, flags, length, *rest = HEADER.unpack(take(connection, HEADER.size))
     assert (magic, version, kind, flags, rest) == (MAGIC, VERSION, HELLO, 0, [0, 0, 0, 0])
     payload = take(connection, length)
-    (sha256, obs_dim, act_dim, rows, scaling, answer, transport, token) = HELLO_PAYLOAD.unpack_from(
-        payload
-    )
+    sha256, obs_dim, act_dim, rows, *rest = HELLO_PAYLOAD.unpack(payload)
+    scaling, answer, transport, reserved = rest
     assert (sha256, obs_dim, act_dim) == (bytes(32), OBS_DIM, ACT_DIM)
-    assert (scaling, answer, token) == (1, 0, len(payload) - HELLO_PAYLOAD.size)
+    assert (scaling, answer, reserved) == (1, 0, 0)
     assert rows >= 1
     assert transport in (0, 1)
     return rows, transport

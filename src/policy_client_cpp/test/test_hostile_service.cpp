@@ -120,19 +120,19 @@ TEST_CASE("beyond the deadline no byte is read, however many there are") {
   const auto* name = reinterpret_cast<const sockaddr*>(&address);
   REQUIRE(::bind(listener.get(), name, sizeof(address)) == 0);
   REQUIRE(::listen(listener.get(), 1) == 0);
-  const auto stream = SocketStream::unix_socket(address.sun_path);
+  ByteStream stream(address.sun_path);
   Message message;
-  REQUIRE(stream->open(message) == Io::done);
+  REQUIRE(stream.open(message));
   const Descriptor service(::accept(listener.get(), nullptr, nullptr));
   REQUIRE(::send(service.get(), "some bytes", 10, 0) == 10);
 
   std::vector<std::byte> data(4);
   std::size_t count = 0;
-  stream->keep_to(Clock::now() - 1ns);
-  CHECK(stream->read(data.data(), data.size(), count, message) == Io::again);
-  CHECK(stream->write(data.data(), data.size(), count, message) == Io::again);
-  stream->keep_to(Clock::now() + 1h);
-  CHECK(stream->read(data.data(), data.size(), count, message) == Io::done);
+  stream.keep_to(Clock::now() - 1ns);
+  CHECK(stream.read(data.data(), data.size(), count, message) == Io::again);
+  CHECK(stream.write(data.data(), data.size(), count, message) == Io::again);
+  stream.keep_to(Clock::now() + 1h);
+  CHECK(stream.read(data.data(), data.size(), count, message) == Io::done);
   CHECK(count == 4);
 }
 

@@ -30,12 +30,12 @@ bool says(const std::string& text, const std::string& part) {
 TEST_SUITE_BEGIN("options");
 
 TEST_CASE("a source of an unknown kind is refused with the known ones") {
-  CHECK(says(refusal(options_for("ftp:somewhere")), "unix, shm, tcp"));
-  CHECK(says(refusal(options_for("")), "unix, shm, tcp"));
+  CHECK(says(refusal(options_for("ftp:somewhere")), "unix, shm"));
+  CHECK(says(refusal(options_for("")), "unix, shm"));
 }
 
 TEST_CASE("what is not in this build says what it needs") {
-  for (const std::string kind : {"tls", "onnx", "rknn"}) {
+  for (const std::string kind : {"onnx", "rknn"}) {
     if (std::string(available_sources()).find(kind) != std::string::npos) continue;
     CHECK(says(refusal(options_for(kind + ":/tmp/model")), "build it where CMake finds"));
   }
@@ -65,44 +65,12 @@ TEST_CASE("a path that no socket can have is refused") {
   CHECK(says(refusal(options_for("unix:")), "107 bytes"));
 }
 
-TEST_CASE("an address without port is refused") {
-  CHECK(says(refusal(options_for("tcp:localhost")), "HOST:PORT"));
-  CHECK(says(refusal(options_for("tcp::80")), "HOST:PORT"));
-}
-
-TEST_CASE("a host that is not found is named") {
-  CHECK_THROWS_WITH_AS(make_policy_source(options_for("tcp:no.such.host.invalid:80")),
-                       doctest::Contains("no.such.host.invalid"), std::runtime_error);
-}
-
 TEST_CASE("a hash that is none is refused") {
   Options options = options_for("unix:/tmp/none");
   options.policy_sha256 = "abc";
   CHECK(says(refusal(options), "64 digits"));
   options.policy_sha256 = std::string(64, 'g');
   CHECK(says(refusal(options), "hexadecimal"));
-}
-
-TEST_CASE("a token that is too long is refused") {
-  Options options = options_for("unix:/tmp/none");
-  options.token = std::string(257, 'x');
-  CHECK(says(refusal(options), "256 bytes"));
-}
-
-TEST_CASE("a token is not sent over a network in clear") {
-  for (const std::string host : {"192.0.2.1", "[2001:db8::1]", "0.0.0.0", "[::ffff:192.0.2.1]"}) {
-    CAPTURE(host);
-    Options options = options_for("tcp:" + host + ":5555");
-    CHECK_NOTHROW(make_policy_source(options));
-    options.token = "secret";
-    CHECK(says(refusal(options), "expected tls: or an address of this machine"));
-    CHECK_FALSE(refusal(options).find("secret") < std::string::npos);
-  }
-  for (const std::string host : {"127.0.0.1", "127.1.2.3", "[::1]", "localhost"}) {
-    Options options = options_for("tcp:" + host + ":5555");
-    options.token = "secret";
-    CHECK_NOTHROW(make_policy_source(options));
-  }
 }
 
 TEST_CASE("normalisation that the service does itself is refused") {

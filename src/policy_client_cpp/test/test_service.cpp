@@ -1,17 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#if defined(TEST_WITH_OPENSSL)
-#include <openssl/pem.h>
-#endif
-
-#include <fstream>
 #include <limits>
 #include <memory>
 
@@ -25,52 +16,33 @@ namespace {
 const std::vector<float> observation{1.0F, 2.0F, 4.0F};
 const std::vector<float> expected{7.0F, 4.0F};
 
-/// Model and certificates, made once for all tests.
-const TemporaryFolder& files() {
-  static TemporaryFolder folder;
-  static const bool made = [] {
-    Child child({SERVICE_PYTHON, TEST_FOLDER "/service_files.py", folder.file("")});
-    return child.wait() == 0;
-  }();
+/// The model, made once for all tests.
+std::string model() {
+  static const TemporaryFolder folder;
+  static const std::string file = folder.file("model.onnx");
+  static const bool made =
+      Child({SERVICE_PYTHON, TEST_FOLDER "/service_model.py", file}).wait() == 0;
   REQUIRE(made);
-  return folder;
+  return file;
 }
 
-std::string free_port() {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  REQUIRE(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
-  REQUIRE(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0);
-  ::close(fd);
-  return std::to_string(::ntohs(address.sin_port));
-}
-
-/// `policy_inference serve` with a framed socket and whatever else is asked.
+/// `policy_inference serve` with a framed socket.
 class Service {
  public:
-  explicit Service(std::vector<std::string> more = {})
-      : child_(std::make_unique<Child>(command(std::move(more)))) {}
-
-  std::string socket() const { return folder_.file("framed.sock"); }
-  std::string file(const std::string& name) const { return folder_.file(name); }
-  void kill() { CHECK(child_->end(SIGKILL) == SIGKILL); }
-  void restart() { child_ = std::make_unique<Child>(command({})); }
+  Service() { start(); }
   ~Service() noexcept(false) {
     if (child_->runs()) CHECK(child_->end(SIGTERM) == 0);
   }
 
- private:
-  std::vector<std::string> command(std::vector<std::string> more) const {
-    std::vector<std::string> all{SERVICE_PYTHON, "-m", "policy_inference.commands.main", "serve",
-                                 "--model", files().file("model.onnx"), "--batch", "4",
-                                 "--framed-socket", socket(), "--log-level", "error"};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
+  std::string socket() const { return folder_.file("framed.sock"); }
+  void kill() { CHECK(child_->end(SIGKILL) == SIGKILL); }
+  void start() {
+    child_ = std::make_unique<Child>(std::vector<std::string>{
+        SERVICE_PYTHON, "-m", "policy_inference.commands.main", "serve", "--model", model(),
+        "--batch", "4", "--framed-socket", socket(), "--log-level", "error"});
   }
 
+ private:
   TemporaryFolder folder_;
   std::unique_ptr<Child> child_;
 };
@@ -105,11 +77,9 @@ void check_refusal(const Options& options, const std::string& reason) {
 
 TEST_SUITE_BEGIN("service");
 
-TEST_CASE("the service answers over a Unix socket, shared memory and TCP, and refuses others") {
-  const std::string port = free_port();
-  Service service({"--framed-tcp", "127.0.0.1:" + port});
+TEST_CASE("the service answers over a Unix socket and shared memory, and refuses others") {
+  Service service;
   check_answers(options_for("unix:" + service.socket()));
-  check_answers(options_for("tcp:localhost:" + port));
   check_answers(options_for("shm:" + service.socket()));
   Options spinning = options_for("shm:" + service.socket());
   spinning.spin = 200us;
@@ -169,75 +139,10 @@ TEST_CASE("a service that was killed and started again is found by itself") {
     CHECK(source->tick(observation.data(), 0, action.data()).status == Status::ok);
     service.kill();
     CHECK(source->tick(observation.data(), 0, action.data()).status == Status::disconnected);
-    service.restart();
+    service.start();
     tick_until(*source, Status::ok, observation, action);
     CHECK(action == expected);
   }
-}
-
-TEST_CASE("TLS: the service is asked for its certificate, the client for its own") {
-  if (std::string(available_sources()).find("tls") == std::string::npos) return;
-  const std::string port = free_port();
-  Service service({"--framed-tcp", "127.0.0.1:" + port, "--tls-cert", files().file("server.pem"),
-                   "--tls-key", files().file("server.key"), "--tls-client-ca",
-                   files().file("ca.pem")});
-  Options options = options_for("tls:127.0.0.1:" + port);
-  options.tls_ca = files().file("ca.pem");
-  options.tls_cert = files().file("client.pem");
-  options.tls_key = files().file("client.key");
-  check_answers(options);
-
-#if defined(TEST_WITH_OPENSSL)
-  SUBCASE("an error that the application left in OpenSSL's queue is not this connection's") {
-    const auto source = make_policy_source(options);
-    REQUIRE(source->connect(60s) == Status::ok);
-    std::vector<float> action(2);
-    for (int i = 0; i < 20; ++i) {
-      const std::unique_ptr<BIO, decltype(&BIO_free)> junk(BIO_new_mem_buf("x", 1), BIO_free);
-      REQUIRE(PEM_read_bio_X509(junk.get(), nullptr, nullptr, nullptr) == nullptr);
-      const Answer answer = source->tick(observation.data(), i, action.data());
-      INFO(source->message());
-      REQUIRE(answer.status == Status::ok);
-    }
-  }
-#endif
-
-  const auto check_failure = [](Options given, const std::string& reason) {
-    given.retry_first = given.retry_most = 1h;
-    const auto source = make_policy_source(given);
-    std::string said;
-    do {
-      CHECK(source->connect(5ms) == Status::disconnected);
-      said = source->message();
-    } while (said.find("not connected yet") != std::string::npos);
-    CAPTURE(said);
-    CHECK(said.find(reason) != std::string::npos);
-  };
-  Options other = options;
-  other.tls_ca = files().file("other_ca.pem");
-  check_failure(other, "is not trusted");
-  other = options;
-  other.server_name = "robot.example";
-  check_failure(other, "the certificate of 'robot.example' is not trusted");
-  other = options;
-  other.tls_cert.clear();
-  other.tls_key.clear();
-  check_failure(other, "tls:127.0.0.1");
-}
-
-TEST_CASE("a token is asked for, and a wrong one refused") {
-  TemporaryFolder folder;
-  const std::string file = folder.file("token");
-  std::ofstream(file) << "a token of some length, 0123456789abcdef\n";
-  REQUIRE(::chmod(file.c_str(), 0600) == 0);
-  Service service({"--token-file", file});
-  Options options = options_for("unix:" + service.socket());
-  options.token = "a token of some length, 0123456789abcdef";
-  check_answers(options);
-  options.token = "another";
-  check_refusal(options, "NOT_ALLOWED");
-  options.token.clear();
-  check_refusal(options, "NOT_ALLOWED");
 }
 
 TEST_SUITE_END();

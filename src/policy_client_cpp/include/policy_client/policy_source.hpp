@@ -25,8 +25,7 @@ enum class AnswerKind : std::uint16_t {
 
 /// Where a policy is, what it must be, and how long one may wait for it.
 struct Options {
-  /// `unix:PATH`, `shm:PATH` (Unix socket, then shared memory), `tcp:HOST:PORT`, `tls:HOST:PORT`,
-  /// `onnx:FILE` or `rknn:FILE`. Names of hosts are looked up once, when the source is made.
+  /// `unix:PATH`, `shm:PATH` (Unix socket, then shared memory), `onnx:FILE` or `rknn:FILE`.
   std::string source;
 
   std::uint32_t obs_dim = 0;  ///< Values of one robot's observation.
@@ -43,13 +42,6 @@ struct Options {
   AnswerKind answer = AnswerKind::action;
 
   // Of a service only: how it is reached.
-  /// Where the service asks for one: the text itself, no newline. Sent in clear, but over `tls:`;
-  /// refused over `tcp:` to other machines.
-  std::string token;
-  std::string tls_ca;       ///< PEM file of the authority that signed the service's certificate.
-  std::string tls_cert;     ///< PEM file of the client's certificate; empty: none.
-  std::string tls_key;      ///< PEM file of its key.
-  std::string server_name;  ///< Name in the service's certificate; empty: HOST.
   std::chrono::milliseconds retry_first{20};   ///< Pause after a failed attempt to connect, …
   std::chrono::milliseconds retry_most{1000};  ///< … doubled each time up to this.
 
@@ -133,8 +125,7 @@ class PolicySource {
 ///
 /// @throws std::invalid_argument for options that cannot work, and for a source that this build
 ///   of the library does not have; the text says which and what to do.
-/// @throws std::runtime_error for a host that is not found, a file that cannot be read, or a model
-///   that does not fit.
+/// @throws std::runtime_error for a file that cannot be read, or a model that does not fit.
 std::unique_ptr<PolicySource> make_policy_source(const Options& options);
 
 /// The kinds of source that this build has, separated by commas.
