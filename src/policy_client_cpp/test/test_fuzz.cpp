@@ -100,6 +100,9 @@ class RandomService {
       put(bytes, 40 + 40, std::uint32_t{1});
     } else {
       bytes = frame(asked, FrameType::action, act_dim * sizeof(float));
+      // Any values: some of them are not finite.
+      std::generate(bytes.begin() + sizeof(Header), bytes.end(),
+                    [this] { return std::byte(below(256)); });
     }
     spoil(bytes);
     return bytes;
@@ -111,7 +114,10 @@ class RandomService {
       // The header above all: the rest is numbers and texts.
       bytes[below(below(2) == 0 ? sizeof(Header) : bytes.size())] = std::byte(below(256));
     }
-    if (below(8) == 0) bytes.resize(below(bytes.size() + 100));
+    if (below(8) != 0) return;
+    bytes.resize(below(bytes.size() + 100));
+    if (bytes.size() < sizeof(Header) || below(2) == 0) return;
+    put(bytes, offsetof(Header, length), static_cast<std::uint32_t>(bytes.size() - sizeof(Header)));
   }
 
   TemporaryFolder folder_;
