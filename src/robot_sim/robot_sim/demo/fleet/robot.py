@@ -47,6 +47,9 @@ _SIMULATION_WAITS_S = 30.0
 _POLICY = "joint_policy_node"
 _NICENESS = 5
 """Of the simulation, so that installers come first: time stands still meanwhile."""
+# One at a time: message types import their parts when they are first used, and Python may find a
+# deadlock where two threads import the same packages.
+_JOINING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +300,8 @@ class DemoRobot:
             if off.is_set():
                 raise OperatorError(f"{self.name}: without power")
 
-        operator = FleetOperator(space, answer_timeout_s=_ANSWER_TIMEOUT_S, watch=watch)
+        with _JOINING:
+            operator = FleetOperator(space, answer_timeout_s=_ANSWER_TIMEOUT_S, watch=watch)
         with operator:
             with suppress(OperatorError):
                 operator.wait_for_robot(_FED_WITHIN_S)
