@@ -7,7 +7,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +14,13 @@ from std_srvs.srv import SetBool, Trigger
 
 from model_tools.files.bags.bag import Bag
 from model_tools.files.row_files import BagSource
-from model_tools.prove.replaying.replay import Judgement, ReplayedFlight, replay
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import bundle_folder, load_bundle
 from robot_sim.nodes.messages import nanoseconds
 from testkit.recordings import whole_recordings
 
 from .conftest import WALKING_MPS
+from .recorded import asked_to_record, replayed_exactly
 from .rig import Rig
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -36,28 +35,6 @@ def mortal_walker(tmp_path: Path) -> Iterator[Rig]:
         rig.operator.wait(0.5)
         rig.expect_deaths()
         yield rig
-
-
-def asked_to_record(rig: Rig, service: type[Any], name: str, request: Any) -> Path:
-    """Return which recording the policy node names."""
-    client = rig.operator.node.create_client(service, f"joint_policy_node/{name}")
-    rig.wait_until(client.service_is_ready, f"the service {name}")
-    future = client.call_async(request)
-    rig.wait_until(future.done, "an answer")
-    assert future.result().success, future.result().message
-    return Path(future.result().message.partition(" ")[2])
-
-
-def replayed_exactly(rig: Rig, before: set[Path]) -> ReplayedFlight:
-    """Wait for a new recording and replay it."""
-    rig.wait_until(lambda: whole_recordings() - before, "a recording")
-    (path,) = whole_recordings() - before
-    found = replay(path, None, "", {})
-    assert found, found.first
-    assert found.judgement is Judgement.EXACT
-    assert not [name for name, stage in found.replayer.stages.items() if stage.differing]
-    assert found.replayer.coverage.lost == 0
-    return found
 
 
 # First: its recording shall not reach back to the faults of the tests below.

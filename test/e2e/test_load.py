@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 from policy_msgs.msg import JointCommand
 from policy_msgs.srv import LoadBundle
+from std_srvs.srv import SetBool, Trigger
+
+from testkit.recordings import whole_recordings
 
 from .conftest import WALKING_MPS
 from .limping import SHIPPED, renumbered_bundle
+from .recorded import asked_to_record, replayed_exactly
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
@@ -50,6 +54,8 @@ def test_standing_robot_gets_another_version_and_does_not_move(walker: Rig, tmp_
     walker.operator.wait(0.5)
     height_m, before = walker.height_m, walker.commands[-1]
     seen = len(walker.commands) - 1
+    before_load = whole_recordings()
+    asked_to_record(walker, SetBool, "record_run", SetBool.Request(data=True))
     response = asked_to_load(walker, renumbered_bundle(SHIPPED, tmp_path / "newer", NEWEST))
     assert response.success, response.message
     walker.wait_until(
@@ -66,3 +72,10 @@ def test_standing_robot_gets_another_version_and_does_not_move(walker: Rig, tmp_
     assert before.mode == JointCommand.MODE_READY
     walker.operator.demand("run")
     assert_it_walks(walker, NEWEST)
+    # The recorder of the version before ends with it.
+    assert replayed_exactly(walker, before_load).recording.info.bundle_version != NEWEST
+    before = whole_recordings()
+    asked_to_record(walker, Trigger, "record", Trigger.Request())
+    found = replayed_exactly(walker, before)
+    assert found.recording.info.bundle_version == NEWEST
+    assert found.replayer.stages["command"].judged > 100

@@ -23,8 +23,8 @@ from policy_core.interfaces import ShadowMode
 from policy_inference.flight.ring import ShadowOutcome
 
 from .conftest import WALKING_MPS
+from .recorded import asked_to_record
 from .rig import Rig
-from .test_flight import asked_to_record
 
 pytestmark = pytest.mark.ros
 

@@ -14,9 +14,9 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from lerobot_bridge.episode import PolicyRan, read_sidecar
-from model_tools.prove.replaying.replay import Judgement, replay
 from policy_core.bundle.load import bundle_folder, load_bundle
 from testkit.recordings import recorded_runs, whole_recordings
+from testkit.replays import replayed_from_every_state
 
 from .taken_over import RATE_HZ, TakenOver, taken_over
 
@@ -100,9 +100,7 @@ def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> No
         operator.wait_until(lambda: bool(recorded_runs(before)), "a recording", 10.0)
     assert_whole(corrected, 2)
     (path,) = recorded_runs(before)
-    found = replay(path, None, "", {})
-    assert found, found.first or found.unproven
-    assert found.judgement is Judgement.EXACT
+    replayed_from_every_state(path)
 
 
 @pytest.mark.acceptance

@@ -15,8 +15,8 @@ from policy_inference.candidate.record import TrialState, newest_trial
 from testkit.recordings import whole_recordings
 
 from .limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle, renumbered_bundle
+from .recorded import replayed_exactly
 from .rig import Rig
-from .test_flight import replayed_exactly
 from .test_load import assert_it_walks
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]

@@ -44,8 +44,13 @@ _TICK_FIELDS = {
     "mode",
     "reason",
     "ages_s",
+    "measured_times_ns",
+    "repeats",
     "state",
+    "requests",
+    "request_times_ns",
     "begins",
+    "policy_time_ns",
     "inputs",
     "outputs",
     "target",
@@ -67,6 +72,18 @@ _INFO_FIELDS = {
     "state_fields",
     "state_sizes",
 }
+_RESULT_FIELDS = {
+    "tick",
+    "observation_ns",
+    "asked_ns",
+    "began_ns",
+    "ended_ns",
+    "state",
+    "member",
+    "error",
+    "steps",
+    "data",
+}
 
 
 class FlightRecording:
@@ -74,9 +91,8 @@ class FlightRecording:
 
     Attributes:
         path: Its folder, or its only file.
-        info: What its first ticks are of.
+        info: What its ticks are of.
         names: Name of the input by topic, for what was sensed.
-        ended_by: Why `ticks` ended before the recording does; empty where it did not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -89,10 +105,15 @@ class FlightRecording:
         """
         if not path.exists():
             raise ToolError(f"{path}: expected a flight recording, found nothing")
-        self.path, self._bag, self.ended_by = path, Bag(path), ""
+        self.path, self._bag = path, Bag(path)
         self._tick_topic = self._only(TICK)
         self._info_topic = self._only(INFO)
-        for topic, wanted in ((self._tick_topic, _TICK_FIELDS), (self._info_topic, _INFO_FIELDS)):
+        self._results = self._named("chunk_inference", (INFERENCE,))
+        for topic, wanted in (
+            (self._tick_topic, _TICK_FIELDS),
+            (self._info_topic, _INFO_FIELDS),
+            *((topic, _RESULT_FIELDS) for topic in self._results),
+        ):
             if missing := sorted(wanted - self._bag.fields(topic)):
                 raise ToolError(
                     f"{path}: {topic}: expected messages as this version records them, "
@@ -101,14 +122,14 @@ class FlightRecording:
                 )
         if not self._bag.topics[self._tick_topic].count:
             raise ToolError(f"{path}: expected ticks of a policy, found an empty recording")
-        first = next((message for _, message in self._bag.messages(self._info_topic)), None)
-        if first is None:
+        infos = [message for _, message in self._bag.messages(self._info_topic)]
+        if len(infos) != 1:
             raise ToolError(
-                f"{path}: expected a message on {self._info_topic}, which says what ran, found none"
+                f"{path}: expected one message on {self._info_topic}, which says what ran, "
+                f"found {len(infos)}"
             )
-        self.info = self._info(first)
+        self.info = self._info(infos[0])
         self.names = self._sensed_topics()
-        self._results = self._named("chunk_inference", (INFERENCE,))
         self._states = self._named("control_state", (STATE,))
         if not self._states:
             raise ToolError(
@@ -203,7 +224,7 @@ class FlightRecording:
                 )
 
     def ticks(self, first: int = 0) -> Iterator[RecordedTick]:
-        """Yield the ticks in their order, up to where another bundle or back end was loaded.
+        """Yield the ticks in their order.
 
         Args:
             first: Number of the first one.
@@ -224,9 +245,6 @@ class FlightRecording:
             )
         )
         for group in self._groups():
-            if any(_what_ran(self._info(each)) != _what_ran(self.info) for each in group.infos):
-                self.ended_by = "another bundle or back end was loaded; the rest is not replayed"
-                return
             stamps = [time_ns(message.stamp) for message in group.ticks]
             sent = {
                 stamp: iter(self._whose(commands.at(group.log_ns, stamp), stamps.count(stamp)))
@@ -262,15 +280,13 @@ class FlightRecording:
         """Yield messages of the same time in the log, which is that of the tick."""
         group = _Group()
         for log_ns, topic, message in self._bag.all_messages(
-            [self._tick_topic, self._info_topic, *self._results, *self._states, *self.names]
+            [self._tick_topic, *self._results, *self._states, *self.names]
         ):
             if log_ns != group.log_ns:
                 yield group
                 group = _Group(log_ns)
             if topic == self._tick_topic:
                 group.ticks.append(message)
-            elif topic == self._info_topic:
-                group.infos.append(message)
             elif topic in self._results:
                 group.results.append(message)
             elif topic in self._states:
@@ -287,12 +303,13 @@ class FlightRecording:
                 "a state of the fields that flight_info names",
                 f"{len(message.state)} values",
             )
-        for name, whole in (("ages_s", len(info.inputs)), ("target", len(info.joints))):
-            if (count := len(getattr(message, name))) != whole and (count or name == "ages_s"):
+        for name, whole in (
+            *((name, len(info.inputs)) for name in ("ages_s", "measured_times_ns", "repeats")),
+            *([("target", len(info.joints))] if len(message.target) else []),
+        ):
+            if (count := len(getattr(message, name))) != whole:
                 raise self._problem(message, f"{whole} values of {name}", str(count))
         ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
-        # Recordings of before some fields are of joint policies, and do not need them.
-        measured_ns = map(int, getattr(message, "measured_times_ns", ()))
         tick = RecordedTick(
             number=int(message.tick),
             time_ns=int(message.time_ns),
@@ -305,22 +322,18 @@ class FlightRecording:
             ages_ns=dict(zip(info.inputs, ages, strict=True)),
             measured_ns={
                 name: at
-                for name, age_ns, at in zip(info.inputs, ages, measured_ns, strict=False)
+                for name, age_ns, at in zip(
+                    info.inputs, ages, map(int, message.measured_times_ns), strict=True
+                )
                 if age_ns is not None
             },
-            repeats=dict(zip(info.inputs, map(int, getattr(message, "repeats", ())), strict=False)),
+            repeats=dict(zip(info.inputs, map(int, message.repeats), strict=True)),
             state=np.array(message.state, np.float64),
             inputs=self._tensors(message, message.inputs),
             outputs=self._tensors(message, message.outputs),
             target=np.array(message.target, np.float64) if len(message.target) else None,
-            requests=tuple(
-                zip(
-                    getattr(message, "requests", ()),
-                    map(int, getattr(message, "request_times_ns", ())),
-                    strict=True,
-                )
-            ),
-            policy_ns=int(getattr(message, "policy_time_ns", 0)),
+            requests=tuple(zip(message.requests, map(int, message.request_times_ns), strict=True)),
+            policy_ns=int(message.policy_time_ns),
             results=tuple(
                 self._result(message, each) for each in group.results if each.tick == message.tick
             ),
@@ -357,7 +370,7 @@ class FlightRecording:
             state=np.array(message.state, np.float64),
             chunk=chunk.reshape(int(message.steps), -1) if message.steps else None,
             error=message.error,
-            member=getattr(message, "member", ""),
+            member=message.member,
         )
 
     def _mode(self, message: Any) -> Mode:
@@ -475,10 +488,5 @@ class _Group:
     log_ns: int = 0
     messages: dict[str, Any] = field(default_factory=dict)
     ticks: list[Any] = field(default_factory=list)
-    infos: list[Any] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
     states: dict[int, Any] = field(default_factory=dict)
-
-
-def _what_ran(info: Info) -> tuple[object, ...]:
-    return info.bundle_sha256, info.backend, info.joints, tuple(info.fields), info.inputs

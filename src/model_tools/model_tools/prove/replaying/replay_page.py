@@ -60,11 +60,6 @@ def write_html(found: ReplayedFlight, file: Path, shadow: ShadowedFlight | None 
             panel(flight_plots.overview(flight)),
             "<h2>What happened</h2>",
             panel(table(["s", "tick", "mode", "reason"], list(map(_edge, flight.edges)), _WORDS)),
-            *(
-                [f"<p>After that, {escape(found.recording.ended_by)}.</p>"]
-                if found.recording.ended_by
-                else []
-            ),
             *_course(found),
             "<h2>Computed again</h2>",
             f"<p>{escape(found.judgement.value)}: {escape(found.because)}.</p>",

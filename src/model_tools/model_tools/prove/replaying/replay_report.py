@@ -103,8 +103,6 @@ def lines(found: ReplayedFlight) -> list[str]:
             for edge in flight.edges
         ),
     ]
-    if found.recording.ended_by:
-        text.append(f"after that, {found.recording.ended_by}")
     if found.tightened:
         text.append(f"tightened: {'; '.join(found.tightened)}")
     if counts := counted(replayer.rules, replayer.dropped, replayer.coverage.lost):

@@ -136,6 +136,14 @@ class SmallFlight:
         self._ring.record(tick, tuple(seen.get(topic.name) for topic in TOPICS))
         self.now_ns += self._period_ns
 
+    def loaded(self, policy: JointBundle) -> SmallFlight:
+        """Return the robot after another policy was loaded, whose ticks are recorded."""
+        other = type(self)(policy, state_every=7)
+        other.now_ns = self.now_ns
+        other.controller.take_over(self.controller)
+        other._ring.keep_state()
+        return other
+
     def save(self, place: Path, first: int = 0, end: int | None = None) -> Path:
         """Write ticks as a recording, those from `first` to before `end`."""
         ticks, lost = self._ring.copies(first, self._ring.end if end is None else end)
@@ -171,7 +179,6 @@ def rewritten(
     recording: Path,
     reworded: Callable[[str, Any], Any],
     definitions: Mapping[str, str] | None = None,
-    loads_at: int | None = None,
     later_ns: Mapping[str, int] | None = None,
     logged_ns: Callable[[str, Any, int], int] = lambda topic, message, log_ns: log_ns,
 ) -> Path:
@@ -181,7 +188,6 @@ def rewritten(
         recording: Its folder.
         edit: Gets relative topic and message, and returns the message or None to leave it out.
         definitions: Text of messages that differ from the present ones.
-        loads_at: Tick before which another bundle is loaded.
         later_ns: By how much later a topic is logged.
         logged_ns: Gets relative topic, message and log time, and returns another log time.
     """
@@ -197,19 +203,10 @@ def rewritten(
             each.topic: writer.add_connection(each.topic, each.msgtype, typestore=types)
             for each in reader.connections
         }
-        info = None
         for connection, log_ns, data in reader.messages():
             topic = connection.topic.lstrip("/")
             writable: Any = bytearray(data)  # arrays of the message are views of it
             message = reworded(topic, reader.deserialize(writable, connection.msgtype))
-            if topic == "flight_info":
-                info = connection, message
-            if topic == "policy_tick" and message is not None and message.tick == loads_at:
-                assert info is not None
-                other = dataclasses.replace(info[1], bundle_sha256="0" * 64)
-                writer.write(
-                    known[info[0].topic], log_ns, types.serialize_cdr(other, info[0].msgtype)
-                )
             if message is not None:
                 writer.write(
                     known[connection.topic],

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replay import ReplayedFlight, replay
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
@@ -93,20 +92,6 @@ def alike(recording: Path, given: Path | None = None) -> ReplayedFlight:
     assert found, f"{found.first} {found.unproven} {differing(found)} {counts_of(found)}"
     assert not differing(found)
     return found
-
-
-def alike_from_every_state(path: Path) -> None:
-    """Replay a recording from each of its states; everything must be judged, and nothing differ."""
-    recording = FlightRecording(path)
-    states = [*recording.states()]
-    assert len(states) > 3
-    for number, log_ns in states:
-        found = replay(path, None, "", {}, (log_ns - recording.start_ns) * 1e-9)
-        assert not differing(found), f"{number}: {found.first}"
-        missed = {name for name, (_, skipped) in counts_of(found).items() if skipped}
-        # There is no command before a request, and no message in an outage.
-        assert missed <= {"command", "state"}, counts_of(found)
-        assert found.replayer.coverage.ticks == recording.count - number
 
 
 def first_difference(recording: Path) -> tuple[int, str, str]:

@@ -26,12 +26,25 @@ from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import make_bundle
 from .small_flights import SmallFlight, remade, rewritten
 from .small_policies import alike
+from .test_set_replay import FlightWithArm, set_with_arm
 
 OLD_TICK = """
 builtin_interfaces/Time stamp
 uint64 tick
 int64 time_ns
 uint8 mode
+"""
+OLD_INFERENCE = """
+builtin_interfaces/Time stamp
+uint64 tick
+int64 observation_ns
+int64 asked_ns
+int64 began_ns
+int64 ended_ns
+float64[] state
+string error
+uint32 steps
+float64[] data
 """
 
 
@@ -127,7 +140,20 @@ def test_ticks_of_another_version_are_refused(flown: Path) -> None:
     refused(rewritten(flown, lambda _, m: m, definitions={"policy_msgs/msg/PolicyTick": OLD_TICK}))
 
 
-@pytest.mark.parametrize("fields", [("inputs", "ages_s"), ("state_fields", "state_sizes", "state")])
+def test_a_set_of_before_results_named_their_chunk_policy_is_refused(tmp_path: Path) -> None:
+    flight = FlightWithArm(set_with_arm(tmp_path), mode="synchronous")
+    flight.stand_and_run()
+    old = {"policy_msgs/msg/ChunkInference": OLD_INFERENCE}
+    refused(rewritten(flight.save(tmp_path / "flown"), lambda _, m: m, definitions=old))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("inputs", "ages_s", "measured_times_ns", "repeats"),
+        ("state_fields", "state_sizes", "state"),
+    ],
+)
 def test_a_recording_without_what_the_policy_needs_is_refused(
     flown: Path, fields: tuple[str, ...]
 ) -> None:
@@ -208,10 +234,3 @@ def test_nan_everywhere_is_replayed_to_the_end_and_differs(flown: Path) -> None:
     found = replay(remade(flown, "policy_tick", spoil), None, "", {})
     assert not found
     assert found.replayer.stages["guard"].first is not None
-
-
-def test_the_replay_ends_where_another_bundle_was_loaded(flown: Path) -> None:
-    found = replay(rewritten(flown, lambda _, message: message, loads_at=60), None, "", {})
-    assert found
-    assert len(found.flight.time_s) == 60
-    assert found.recording.ended_by

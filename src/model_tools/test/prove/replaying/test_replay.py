@@ -15,6 +15,7 @@ from model_tools.prove.replaying.replay_report import verdict
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Mode
+from testkit.replays import replayed_from_every_state
 from testkit.wording import check_wording
 
 from ...tiny_bundle import make_bundle
@@ -22,7 +23,6 @@ from .small_flights import SmallFlight, elsewhere, remade
 from .small_policies import (
     SEEING,
     alike,
-    alike_from_every_state,
     counts_of,
     differing,
     reworded,
@@ -41,15 +41,12 @@ def test_a_recording_is_computed_again_bit_for_bit_from_each_of_its_states(
     flight.stand_and_run(30)
     every = flight.ticks
 
-    whole = alike(flight.save(tmp_path / "whole"))
-    assert whole.judgement is Judgement.EXACT
+    whole = replayed_from_every_state(flight.save(tmp_path / "whole"))
     ran = dict.fromkeys(("inputs", "outputs", "target"), (30, 0))
     assert counts_of(whole) == {
         **dict.fromkeys(("state", "command", "guard"), (every, 0)),
         **ran,
     }
-
-    alike_from_every_state(tmp_path / "whole")
 
 
 def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
@@ -87,7 +84,7 @@ def test_an_output_that_the_next_tick_observes_is_computed_again(tmp_path: Path)
     terms = "{terms: [{term: joint_pos}, {term: last_output, output: h_out}, {term: last_action}]}"
     flight = SmallFlight(seeing(tmp_path / "tiny", terms, recurrent=True), state_every=23)
     flight.stand_and_run(30)
-    alike_from_every_state(flight.save(tmp_path / "flown"))
+    replayed_from_every_state(flight.save(tmp_path / "flown"))
 
 
 def test_holding_and_late_answers_are_computed_again(
@@ -100,8 +97,7 @@ def test_holding_and_late_answers_are_computed_again(
     flight.tick(late=True)
     flight.go_on(5)
     flown = flight.save(tmp_path / "flown")
-    alike_from_every_state(flown)
-    found = alike(flown)
+    found = replayed_from_every_state(flown)
     assert dict(found.replayer.dropped) == {"inference_late": 1}
     modes = [edge.mode.name for edge in found.flight.edges]
     assert modes == ["DAMP", "STAND", "READY", "RUN", "HOLD", "RUN", "HOLD", "RUN"]
@@ -118,11 +114,11 @@ def test_holding_and_late_answers_are_computed_again(
 def test_a_fault_is_found_again(tmp_path: Path, how: dict[str, Any], reason: str) -> None:
     folder = make_bundle(tmp_path / "tiny")
     reworded(folder, "on_fault: damp", "on_fault: damp, max_tilt_rad: 0.5")
-    flight = SmallFlight(load_bundle(folder, kind=JointBundle))
+    flight = SmallFlight(load_bundle(folder, kind=JointBundle), state_every=7)
     flight.stand_and_run(10)
     flight.go_on(5, **how)
     path = flight.save(tmp_path / "flown")
-    found = alike(path)
+    found = replayed_from_every_state(path)
     assert found.flight.trip is not None
     assert found.flight.trip.reason.startswith(reason)
     assert found.flight.trip.tick == flight.ticks - 5
@@ -158,7 +154,7 @@ def test_bounds_that_act_and_every_kind_of_command_are_computed_again(
     flight.go_on(40)  # clipped for too long on the way
     assert flight.controller.mode is Mode.DAMP
     flown = flight.save(tmp_path / "flown")
-    alike_from_every_state(flown)
+    replayed_from_every_state(flown)
 
 
 def test_a_recording_in_which_the_policy_did_not_run_says_so_on_every_machine(
@@ -176,7 +172,7 @@ def test_a_recording_in_which_the_policy_did_not_run_says_so_on_every_machine(
 def test_an_emergency_stop_is_computed_again(
     tmp_path: Path, tiny_policy: JointBundle, when: str
 ) -> None:
-    flight = SmallFlight(tiny_policy)
+    flight = SmallFlight(tiny_policy, state_every=7)
     flight.stand_and_run(10)
     if when == "between ticks":
         flight.controller.estop("pressed")
@@ -185,7 +181,7 @@ def test_an_emergency_stop_is_computed_again(
         how: dict[str, Any] = {when: True}
         flight.tick(**how)
     flight.go_on(3)
-    found = alike(flight.save(tmp_path / "flown"))
+    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
     assert found.flight.trip is not None
     assert found.flight.trip.reason.startswith("estop: pressed")
     assert counts_of(found)["target"] == (10 if when == "between ticks" else 11, 0)
@@ -214,12 +210,12 @@ def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
 
 def test_a_motion_that_begins_at_what_was_held_is_computed_again(tmp_path: Path) -> None:
     folder = reworded(seeing(tmp_path / "tiny").path, "on_fault: damp", "on_fault: hold_measured")
-    flight = SmallFlight(load_bundle(folder, kind=JointBundle))
+    flight = SmallFlight(load_bundle(folder, kind=JointBundle), state_every=7)
     flight.tick()
     flight.controller.damp()
     flight.go_on(5)  # the joints swing, and are held where they were at first
     flight.stand_and_run(5)
-    found = alike(flight.save(tmp_path / "flown"))
+    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
     assert counts_of(found)["command"] == (flight.ticks - 1, 1)
 
 
@@ -231,16 +227,33 @@ def test_a_command_that_fades_at_the_end_of_a_trial_is_computed_again(tmp_path: 
     flight.go_on(20, velocity=(0.5, 0.0, 0.2))
     assert flight.controller.state["velocity_command"][0] < 0.5
     flown = flight.save(tmp_path / "flown")
-    alike_from_every_state(flown)
-    alike(flown)
+    replayed_from_every_state(flown)
+
+
+def test_a_policy_that_was_loaded_goes_on_where_the_one_before_had_come_to(tmp_path: Path) -> None:
+    before = SmallFlight(seeing(tmp_path / "before", SEEING["history"]), state_every=7)
+    before.stand_and_run(10)
+    before.controller.stand()
+    before.go_on(30)
+    after = before.loaded(seeing(tmp_path / "after", recurrent=True))
+    mode = after.controller.mode
+    after.go_on(30)
+    after.controller.run()
+    after.go_on(20)
+    replayed_from_every_state(before.save(tmp_path / "flown_before"))
+    found = replayed_from_every_state(after.save(tmp_path / "flown_after"))
+    assert found.flight.edges[0].mode is mode
+    assert counts_of(found)["target"] == (20, 0)
 
 
 def test_a_second_run_begins_clean(tmp_path: Path) -> None:
-    flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["history"], recurrent=True))
+    flight = SmallFlight(
+        seeing(tmp_path / "tiny", SEEING["history"], recurrent=True), state_every=7
+    )
     flight.stand_and_run(10)
     flight.controller.damp()
     flight.stand_and_run(10)
-    found = alike(flight.save(tmp_path / "flown"))
+    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
     assert counts_of(found)["inputs"] == (20, 0)
 
 

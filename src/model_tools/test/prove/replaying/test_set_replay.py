@@ -42,10 +42,10 @@ from policy_inference.flight.tap import SetTap, Tap
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.replays import replayed_from_every_state
 
 from ...tiny_bundle import make_bundle
 from .small_flights import ORDER, SmallFlight
-from .small_policies import alike, alike_from_every_state
 
 BLEND_TICKS = 10
 TO = {"blend_s": BLEND_TICKS / 50}
@@ -231,8 +231,7 @@ def test_a_replay_goes_on_without_the_member_that_was_late_in_a_blend(
     assert flight.policy_set.report.fallbacks == (fallbacks if fallback else 0)
 
     flown = flight.save(tmp_path / "flown")
-    alike_from_every_state(flown)
-    found = alike(flown)
+    found = replayed_from_every_state(flown)
     assert found.replayer.stages["command"].not_judged == 0
 
 
@@ -299,8 +298,7 @@ def test_a_set_with_a_chunk_policy_gives_the_recorded_commands_again(
     situation(flight)
 
     flown = flight.save(tmp_path / "flown")
-    alike_from_every_state(flown)
-    found = alike(flown)
+    found = replayed_from_every_state(flown)
     assert found.replayer.stages["command"].not_judged == 0
     results = [each for tick in found.recording.ticks() for each in tick.results]
     assert {each.member for each in results} == {"arm"}
