@@ -1,50 +1,210 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the contracts of all kinds of policies say of the robot, for modes and guard."""
+"""What a contract says, of whatever kind of policy it is: of the robot, then of the policy.
 
-from typing import Protocol
+A kind of policy is a dataclass that inherits `AnyContract`, and a line in `bundle/kinds.py`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.contract import Damp, Joints, Safety, StandingUp
-from policy_core.bundle.expected import Nominal
+from policy_core.interfaces import Kind
+
+if TYPE_CHECKING:
+    from policy_core.bundle.chunk_contract import Camera
+    from policy_core.bundle.contract import (
+        Damp,
+        File,
+        Graph,
+        Joints,
+        Normalisation,
+        Provenance,
+        ReferenceMotion,
+        Safety,
+        StandingUp,
+        Term,
+        VelocityCommand,
+    )
+    from policy_core.bundle.expected import ComparisonLimits, Nominal
 
 
 class Body(Protocol):
-    """The robot's side of a contract, which does not depend on what the policy sees."""
+    """The robot's side of a contract, for modes and guard: it is the same whatever a policy sees.
+
+    All of it is abstract: a contract that leaves out a part of it cannot be made.
+    """
+
+    __slots__ = ()
 
     @property
+    @abstractmethod
     def rate_hz(self) -> float:
         """Policy ticks per second."""
 
     @property
+    @abstractmethod
     def period_ns(self) -> int:
         """Time between two ticks, ns."""
 
     @property
+    @abstractmethod
     def joints(self) -> Joints:
         """Joints in the order of all arrays."""
 
     @property
+    @abstractmethod
     def stand(self) -> StandingUp:
         """The pose in which the policy may start, and the way there."""
 
     @property
+    @abstractmethod
     def damp(self) -> Damp:
         """How the joints are damped."""
 
     @property
+    @abstractmethod
     def nominal(self) -> Nominal | None:
         """What a healthy run does."""
 
     @property
+    @abstractmethod
     def safety(self) -> Safety:
         """Limits of the guard."""
 
     @property
+    @abstractmethod
     def step_bounded(self) -> npt.NDArray[np.bool_]:
         """Joints whose position may step only as far as `velocity_limit` allows [joints].
 
-        These are the joints that a chunk policy commands; `hold_measured` bounds all joints.
+        In RUN no other rule bounds the step of a target where `nominal` does not. `hold_measured`
+        bounds all joints.
         """
+
+
+class AnyContract(Body):
+    """The contract of one policy, of whatever kind; the hosts and tools ask for no more.
+
+    What is abstract has no safe default, and each kind states it. Properties that are not are of
+    what a policy may have, and say that it has none.
+    """
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """Its key in `CONTRACT_KINDS`."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the policy."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the policy."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """One sentence."""
+
+    @property
+    @abstractmethod
+    def limits(self) -> Mapping[str, ComparisonLimits]:
+        """Limits of comparison by artifact."""
+
+    @property
+    @abstractmethod
+    def reports(self) -> Mapping[str, File]:
+        """Reports of comparison by artifact."""
+
+    @property
+    @abstractmethod
+    def provenance(self) -> Provenance:
+        """Origin and licence."""
+
+    @property
+    @abstractmethod
+    def models(self) -> Mapping[str, Graph]:
+        """Its models by their keys in the contract; none for a policy without a model."""
+
+    @property
+    @abstractmethod
+    def command_kinds(self) -> Mapping[str, Kind]:
+        """How each joint that it commands is commanded, by the policy's name of the joint."""
+
+    @property
+    @abstractmethod
+    def unfollowable(self) -> Sequence[str]:
+        """What it remembers that it cannot learn while others command, in words.
+
+        A set refuses `starts: followed` for a policy that has any.
+        """
+
+    @property
+    @abstractmethod
+    def counts_ticks(self) -> bool:
+        """Whether its period must be whole ticks of a set: what it remembers is one period apart.
+
+        Else its steps belong to times, and fall between the ticks of a faster set.
+        """
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two ticks, ns."""
+        return round(1e9 / self.rate_hz)
+
+    @property
+    def commands(self) -> frozenset[str]:
+        """What is commanded to joints: position, velocity, effort."""
+        return frozenset(kind.value for kind in self.command_kinds.values())
+
+    @property
+    def files(self) -> Sequence[File | Normalisation]:
+        """Files that the contract names, beside models and reports."""
+        return () if self.golden is None else (self.golden,)
+
+    @property
+    def golden(self) -> File | None:
+        """Golden rows of the models."""
+        return None
+
+    @property
+    def graphs(self) -> Mapping[str, Graph]:
+        """Models that have names of their own."""
+        return {}
+
+    @property
+    def cameras(self) -> Mapping[str, Camera]:
+        """Cameras that it sees, by name."""
+        return {}
+
+    @property
+    def terms(self) -> Iterable[Term]:
+        """Terms of its observations."""
+        return ()
+
+    @property
+    def external_sizes(self) -> Mapping[str, int]:
+        """Number of values of each external vector that it observes, by topic."""
+        return {}
+
+    @property
+    def motion(self) -> ReferenceMotion | None:
+        """Motion that it tracks."""
+        return None
+
+    @property
+    def velocity_command(self) -> VelocityCommand | None:
+        """Range of the velocity command that it takes."""
+        return None

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from policy_core.bundle.arrays import check_observations, read_rows
+from policy_core.bundle.arrays import check_observations, read_rows, read_statistics
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
@@ -20,7 +22,7 @@ from policy_core.bundle.chunk_contract import (
     GOLDEN_STATE,
     ChunkContract,
 )
-from policy_core.bundle.clip import MotionClip
+from policy_core.bundle.clip import MotionClip, read_clip
 from policy_core.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
 from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.verified import sha256_of, verified, verified_bytes
@@ -32,8 +34,6 @@ SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
 """One of them says what a folder holds."""
-AnyContract = JointContract | ChunkContract
-"""Of one policy."""
 HostedContract = AnyContract | SetContract
 """Of what a host runs: a policy, or a set of them."""
 
@@ -169,7 +169,40 @@ B = TypeVar("B", bound=Bundle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class JointBundle(Bundle):
+class AnyBundle(Bundle, ABC):
+    """The bundle of one policy, of whatever kind."""
+
+    contract: AnyContract
+
+    @classmethod
+    def read(
+        cls, path: Path, contract: Any, content: bytes, signed_by: str | None = None
+    ) -> AnyBundle:
+        """Return the bundle in a folder, with the arrays that a run needs beside the models.
+
+        Args:
+            path: The folder.
+            contract: Its contract, of this kind.
+            content: Of `policy.yaml`.
+            signed_by: As `Bundle.signed_by`.
+
+        Raises:
+            BundleError: A file is missing, or is not the one that the contract means.
+        """
+        return cls(path=path, contract=contract, content=content, signed_by=signed_by)
+
+    @abstractmethod
+    def golden(self) -> dict[str, Tensor]:
+        """Return the golden rows of its models [rows, ...]; none for a policy without a model.
+
+        Raises:
+            BundleError: The bundle has none, not with the hash that it states, or not with the
+                arrays that its models take and return.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JointBundle(AnyBundle):
     """A joint policy's bundle, whose normalisation files have their hashes."""
 
     contract: JointContract
@@ -177,6 +210,25 @@ class JointBundle(Bundle):
     """Mean and divisor [input size] for each model input that is normalised."""
     clip: MotionClip | None = None
     """Of the motion that the policy tracks."""
+
+    @classmethod
+    def read(
+        cls, path: Path, contract: JointContract, content: bytes, signed_by: str | None = None
+    ) -> JointBundle:
+        """Return the bundle with its statistics and its clip, as `AnyBundle.read`."""
+        statistics = {
+            key: read_statistics(path, observation.normalisation, contract.model.inputs[key].shape)
+            for key, observation in contract.observations.items()
+            if observation.normalisation
+        }
+        return cls(
+            path=path,
+            contract=contract,
+            content=content,
+            signed_by=signed_by,
+            statistics=statistics,
+            clip=read_clip(path, contract),
+        )
 
     def entry(self, backend: str) -> Artifact:
         """Return the contract's entry for a back end's model, as `ModelFiles.entry`."""
@@ -207,7 +259,7 @@ class JointBundle(Bundle):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ChunkBundle(Bundle):
+class ChunkBundle(AnyBundle):
     """A chunk policy's bundle."""
 
     contract: ChunkContract
@@ -283,10 +335,6 @@ class SetBundle(Bundle):
                 problems += error.problems
         if problems:
             raise BundleError(*problems)
-
-
-AnyBundle = JointBundle | ChunkBundle
-"""Of one policy."""
 
 
 def policies_of(bundle: Bundle) -> tuple[AnyBundle, ...]:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import (
     NAME,
     RELATIVE_TOPIC,
@@ -27,6 +28,7 @@ from policy_core.bundle.contract import (
 )
 from policy_core.bundle.expected import ComparisonLimits, Nominal
 from policy_core.bundle.schema import PerJoint, entry
+from policy_core.interfaces import Kind
 
 GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
 GOLDEN_NOISE = "noise"
@@ -244,7 +246,7 @@ class Denoising:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkContract:
+class ChunkContract(AnyContract):
     """Contract of a chunk policy: what it needs to run, and its graphs per backend."""
 
     schema_version: Literal[1] = entry("1")
@@ -281,11 +283,6 @@ class ChunkContract:
     provenance: Provenance = entry("origin and licence")
 
     @property
-    def period_ns(self) -> int:
-        """Time between two steps, ns."""
-        return round(1e9 / self.rate_hz)
-
-    @property
     def policy_graph(self) -> str:
         """Name of the graph that gives the actions: the only one that has no other use."""
         others = {camera.encoder for camera in self.cameras.values()} | {self._condition}
@@ -317,9 +314,9 @@ class ChunkContract:
         return joints if self.denoising is None else self.denoising.columns or joints
 
     @property
-    def commands(self) -> frozenset[str]:
-        """What is commanded to joints."""
-        return frozenset({"position"})
+    def command_kinds(self) -> Mapping[str, Kind]:
+        """Positions of the joints of its action."""
+        return dict.fromkeys(self.action.joints, Kind.POSITION)
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
@@ -332,6 +329,17 @@ class ChunkContract:
         return {f"graphs.{name}": graph for name, graph in self.graphs.items()}
 
     @property
-    def files(self) -> Sequence[File]:
-        """Files that the contract names, beside models and reports."""
-        return () if self.golden is None else (self.golden,)
+    def unfollowable(self) -> Sequence[str]:
+        """Its chunks."""
+        return ["chunks"]
+
+    @property
+    def counts_ticks(self) -> bool:
+        """Whether it gets several observations, which are one period apart."""
+        return self.observation_steps > 1
+
+    @property
+    def external_sizes(self) -> Mapping[str, int]:
+        """That of the environment state."""
+        outside = self.environment_state
+        return {} if outside is None else {outside.topic: outside.size}

@@ -8,17 +8,15 @@ by name. The doc of each field is what the JSON Schema and the error messages sh
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.expected import ComparisonLimits, Nominal
 from policy_core.bundle.schema import PerJoint, entry
-from policy_core.interfaces import TensorSpec
-
-if TYPE_CHECKING:
-    from policy_core.bundle.chunk_contract import Camera
+from policy_core.interfaces import Kind, TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
@@ -456,7 +454,7 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JointContract:
+class JointContract(AnyContract):
     """Contract of a joint policy: what it needs to run, and its model per backend."""
 
     schema_version: Literal[1] = entry("1")
@@ -483,19 +481,14 @@ class JointContract:
     provenance: Provenance = entry("origin and licence")
 
     @property
-    def period_ns(self) -> int:
-        """Time between two ticks, ns."""
-        return round(1e9 / self.rate_hz)
-
-    @property
     def terms(self) -> Iterator[Term]:
         """The terms of all observations, one after another."""
         return (term for observation in self.observations.values() for term in observation.terms)
 
     @property
-    def commands(self) -> frozenset[str]:
-        """What is commanded to joints: position, velocity, effort."""
-        return frozenset(term.kind for term in self.action.terms)
+    def command_kinds(self) -> Mapping[str, Kind]:
+        """The kinds of the terms of its action."""
+        return {joint: Kind(term.kind) for term in self.action.terms for joint in term.joints}
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
@@ -503,19 +496,26 @@ class JointContract:
         return np.zeros(len(self.joints.names), np.bool_)
 
     @property
+    def unfollowable(self) -> Sequence[str]:
+        """What only its own model can go on with."""
+        last_output = any(term.term == "last_output" for term in self.terms)
+        stated = {"recurrent state": bool(self.state), "the term last_output": last_output}
+        return [what for what, has in stated.items() if has]
+
+    @property
+    def counts_ticks(self) -> bool:
+        """Always: its history and its last action are one period apart."""
+        return True
+
+    @property
+    def external_sizes(self) -> Mapping[str, int]:
+        """Those of its terms."""
+        return {term.topic: term.size or 0 for term in self.terms if term.topic is not None}
+
+    @property
     def models(self) -> Mapping[str, Graph]:
         """The model, by its key in the contract."""
         return {"model": self.model}
-
-    @property
-    def graphs(self) -> Mapping[str, Graph]:
-        """None: the one model has no name."""
-        return {}
-
-    @property
-    def cameras(self) -> "Mapping[str, Camera]":
-        """None: it sees no images."""
-        return {}
 
     @property
     def golden(self) -> File | None:

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON Schemas of `policy.yaml`, of both kinds of policies, and of `set.yaml`, for editors."""
+"""The JSON Schemas of `policy.yaml`, of all kinds of policies, and of `set.yaml`, for editors."""
 
 from typing import Any
 
-from policy_core.bundle.chunk_contract import ChunkContract
-from policy_core.bundle.contract import JointContract
+from policy_core.bundle.kinds import CONTRACT_KINDS, DEFAULT_KIND
 from policy_core.bundle.schema import json_schema
 from policy_core.bundle.set_contract import SetFile
 
@@ -17,8 +16,11 @@ def set_schema() -> dict[str, Any]:
 
 def contract_schema() -> dict[str, Any]:
     """Return a schema that asks for what the contract's `kind` needs."""
-    joint, chunk = json_schema(JointContract), json_schema(ChunkContract)
-    dialect = {"$schema": joint.pop("$schema")}
-    chunk.pop("$schema")
-    is_chunk = {"properties": {"kind": {"const": "chunk"}}, "required": ["kind"]}
-    return {**dialect, "if": is_chunk, "then": chunk, "else": joint}
+    schemas = {name: json_schema(kind.contract) for name, kind in CONTRACT_KINDS.items()}
+    dialects = {schema.pop("$schema") for schema in schemas.values()}
+    found = schemas.pop(DEFAULT_KIND)
+    for name, schema in schemas.items():
+        is_kind = {"properties": {"kind": {"const": name}}, "required": ["kind"]}
+        found = {"if": is_kind, "then": schema, "else": found}
+    (dialect,) = dialects
+    return {"$schema": dialect, **found}

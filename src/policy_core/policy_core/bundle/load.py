@@ -16,43 +16,29 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from policy_core.bundle.arrays import read_statistics
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
     AnyBundle,
-    AnyContract,
     B,
     Bundle,
-    ChunkBundle,
     HostedContract,
-    JointBundle,
     SetBundle,
 )
-from policy_core.bundle.chunk_contract import ChunkContract
-from policy_core.bundle.clip import read_clip
-from policy_core.bundle.contract import NAME, JointContract
+from policy_core.bundle.contract import NAME
+from policy_core.bundle.kinds import CONTRACT_KINDS, DEFAULT_KIND
 from policy_core.bundle.record import require_recorded
 from policy_core.bundle.resolve import resolve
 from policy_core.bundle.schema import Found, Reader, parse_yaml, read_bytes
 from policy_core.bundle.set_contract import SetContract, SetFile, SetMember
 from policy_core.bundle.store import CURRENT, installed_folder, store_root
-from policy_core.bundle.validate import validate
 from policy_core.errors import BundleError, PolicyError, Problem, did_you_mean
 
 if TYPE_CHECKING:  # only one who has keys needs the library that checks signatures
     from policy_core.bundle.signature import TrustedKeys
 
 C = TypeVar("C", bound=AnyContract)
-_NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node", "set": "policy_set_node"}
-"""By the kind of a contract: what runs it."""
-_KINDS = {
-    JointBundle: "joint",
-    JointContract: "joint",
-    ChunkBundle: "chunk",
-    ChunkContract: "chunk",
-    SetBundle: "set",
-}
 _MEMBERS = "members."
 """Before a member's name in the keys of a set."""
 _SHARE = Path("share", "policy_inference", "config", "bundles")
@@ -125,7 +111,7 @@ def load_bundle(
             require_recorded(folder, loaded_set.contract, loaded_set.sha256)
         return loaded_set
     contract = parse_contract(content, file)
-    loaded = _loaded(folder, contract, content, signed_by)
+    loaded = CONTRACT_KINDS[contract.kind].bundle.read(folder, contract, content, signed_by)
     if is_installed:
         require_recorded(folder, contract, loaded.sha256)
     if kind is not None and not isinstance(loaded, kind):
@@ -227,43 +213,18 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
 
 def _checked(value: Any, reader: Reader) -> AnyContract | None:
     """Return the contract resolved; None, or problems in `reader`, where something is wrong."""
-    kind = value.get("kind", "joint") if isinstance(value, Mapping) else "joint"
-    if kind == "chunk":
-        from policy_core.bundle.validate_chunk import validate_chunk
-
-        chunk: ChunkContract | None = reader.section(ChunkContract, value)
-        if chunk is not None:
-            chunk = resolve(chunk, reader)
-            validate_chunk(chunk, reader)
-        return chunk
-    if kind not in ("joint", None):
-        reader.problem("kind", "one of joint, chunk", kind)
-        return None
-    joint: JointContract | None = reader.section(JointContract, value)
-    if joint is not None:
-        joint = resolve(joint, reader)
-        validate(joint, reader)
-    return joint
-
-
-def _loaded(
-    folder: Path, contract: AnyContract, content: bytes, signed_by: str | None
-) -> AnyBundle:
-    if isinstance(contract, ChunkContract):
-        return ChunkBundle(path=folder, contract=contract, content=content, signed_by=signed_by)
-    statistics = {
-        key: read_statistics(folder, observation.normalisation, contract.model.inputs[key].shape)
-        for key, observation in contract.observations.items()
-        if observation.normalisation
-    }
-    return JointBundle(
-        path=folder,
-        contract=contract,
-        content=content,
-        statistics=statistics,
-        clip=read_clip(folder, contract),
-        signed_by=signed_by,
+    name = value.get("kind") if isinstance(value, Mapping) else None
+    kind = CONTRACT_KINDS.get(
+        DEFAULT_KIND if name is None else name if isinstance(name, str) else ""
     )
+    if kind is None:
+        reader.problem("kind", f"one of {', '.join(CONTRACT_KINDS)}", name)
+        return None
+    contract: AnyContract | None = reader.section(kind.contract, value)
+    if contract is not None:
+        contract = resolve(contract, reader)
+        kind.validate(contract, reader)
+    return contract
 
 
 def _loaded_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
@@ -361,8 +322,12 @@ def _require_meant(file: Path, key: str, member: SetMember, inside: Path, conten
 
 
 def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str) -> BundleError:
-    expected = "joint or chunk" if wanted is None else _KINDS[wanted]
-    remedy = instead or f"{_NODES[found]} runs this policy"
+    names: dict[Any, str] = {SetBundle: "set"}
+    for name, kind in CONTRACT_KINDS.items():
+        names |= {kind.contract: name, kind.bundle: name}
+    expected = " or ".join(CONTRACT_KINDS) if wanted is None else names[wanted]
+    node = "policy_set_node" if found == "set" else CONTRACT_KINDS[found].node
+    remedy = instead or f"{node} runs this policy"
     return BundleError(
         Problem(file=str(file), key="kind", expected=expected, found=found, remedy=remedy)
     )

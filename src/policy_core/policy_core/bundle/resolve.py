@@ -8,19 +8,22 @@ Behind this module a contract has the joints of its terms by name, and one array
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from policy_core.bundle.chunk_contract import ChunkAction, ChunkContract
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.chunk_contract import ChunkAction
 from policy_core.bundle.contract import DEFAULT, ActionTerm, JointContract, Joints, Term
 from policy_core.bundle.joint_values import matched, per_joint, robot_names
 from policy_core.bundle.schema import Found, PerJoint, Reader
 from policy_core.bundle.terms import TERMS, term_names
 from policy_core.interfaces import F64
 
-C = TypeVar("C", bound=JointContract | ChunkContract)
+C = TypeVar("C", bound=AnyContract)
 V = TypeVar("V")
+_FIRST = {"joints": 0, "action": 1}
+"""Fields that others refer to."""
 
 
 def resolve(contract: C, reader: Reader) -> C:
@@ -29,19 +32,27 @@ def resolve(contract: C, reader: Reader) -> C:
     An array that cannot be made is all NaN, so that later checks find nothing else wrong with it.
     """
     # The action refers to the joints' default position, an observation to the action's joints.
-    first = ("joints", "action")
-    others = (field.name for field in dataclasses.fields(contract) if field.name not in first)
-    for name in (*first, *others):
-        section = _Resolver(contract, reader).value(getattr(contract, name), name)
-        contract = dataclasses.replace(contract, **{name: section})
+    stated = [field.name for field in dataclasses.fields(contract)]
+    for name in sorted(stated, key=lambda name: _FIRST.get(name, len(_FIRST))):
+        value = _Resolver(contract, reader).field(contract, name, name)
+        contract = dataclasses.replace(contract, **{name: value})
     return contract
 
 
 class _Resolver:
     """Resolves a section of a contract, whose sections that it refers to are resolved."""
 
-    def __init__(self, contract: JointContract | ChunkContract, reader: Reader) -> None:
+    def __init__(self, contract: AnyContract, reader: Reader) -> None:
         self._contract, self._names, self._reader = contract, contract.joints.names, reader
+
+    def field(self, section: Any, name: str, key: str) -> Any:
+        """Return a field of a section, or of the contract itself, resolved."""
+        value = getattr(section, name)
+        arrays = _arrays(type(section))  # type: ignore[arg-type]  # a class is hashable
+        if value is None or name not in arrays:
+            return self.value(value, key)
+        names = self._names_of(section)
+        return value if names is None else self._array(value, key, names)
 
     def value(self, value: Any, key: str) -> Any:
         """Return a section, or a collection of sections, resolved; any other value as it is."""
@@ -59,14 +70,8 @@ class _Resolver:
             section = dataclasses.replace(section, joints=joints or ())
         if isinstance(section, ActionTerm) and section.kind != "position":
             self._check_offset(section, key)
-        changes: dict[str, Any] = {}
-        arrays = _arrays(type(section))  # type: ignore[arg-type]  # a class is hashable
-        for field in dataclasses.fields(section):
-            value, where = getattr(section, field.name), f"{key}.{field.name}"
-            if value is None or field.name not in arrays:
-                changes[field.name] = self.value(value, where)
-            elif (names := self._names_of(section)) is not None:
-                changes[field.name] = self._array(value, where, names)
+        fields = [field.name for field in dataclasses.fields(section)]
+        changes = {name: self.field(section, name, f"{key}.{name}") for name in fields}
         if isinstance(section, Joints):
             found = self._tried(f"{key}.robot_names", robot_names, self._names, section.robot_names)
             changes["robot_names"] = dict(zip(self._names, found or self._names, strict=True))
@@ -113,8 +118,21 @@ class _Resolver:
 
 @cache
 def _arrays(section: type) -> frozenset[str]:
-    """Return the fields of a section that are per joint."""
+    """Return the fields of a section that are per joint.
+
+    Raises:
+        TypeError: Values per joint are inside of a collection, where nothing resolves them.
+    """
     hints = get_type_hints(section)
-    return frozenset(
+    found = frozenset(
         name for name, kind in hints.items() if kind == PerJoint or PerJoint in get_args(kind)
     )
+    collections = {
+        name: get_args(kind) for name, kind in hints.items() if get_origin(kind) in (dict, tuple)
+    }
+    if hidden := [name for name, kinds in collections.items() if PerJoint in kinds]:
+        raise TypeError(
+            f"{section.__name__}.{hidden[0]}: expected values per joint in a field of their own, "
+            "found a collection of them; give each a section"
+        )
+    return found

@@ -6,21 +6,18 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeVar
 
 import numpy as np
 
-from policy_core.bundle.bundle import AnyContract
-from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import (
     Damp,
-    JointContract,
     Joints,
     Safety,
     StandingUp,
-    Term,
     VelocityCommand,
     Via,
 )
@@ -136,7 +133,7 @@ class _SetResolver:
     def _member(self, name: str, rate_hz: float) -> MemberContract:
         contract, own = self._contracts[name], self._on_robot[name]
         followed = self._stated.members[name].starts == "followed"
-        remembers = [*dict.fromkeys(_remembered(contract))]
+        remembers = contract.unfollowable
         if followed and remembers:
             self._reader.problem(
                 f"members.{name}.starts",
@@ -144,7 +141,7 @@ class _SetResolver:
                 "followed",
                 "only its own model can go on with that",
             )
-        if followed and isinstance(contract, JointContract) and contract.motion:
+        if followed and contract.motion:
             self._reader.problem(
                 f"members.{name}.starts",
                 "clean for a policy that tracks a motion",
@@ -167,14 +164,13 @@ class _SetResolver:
     def _every(self, name: str, rate_hz: float) -> Fraction:
         """Return how many ticks of the set a member's period has.
 
-        What a joint policy remembers is spaced by its period, so that has to be whole ticks. A step
-        of a chunk belongs to a time.
+        Where what it remembers is one period apart, that has to be whole ticks.
         """
         contract = self._contracts[name]
         every = rate_hz / contract.rate_hz
         if abs(every - round(every)) <= _RATE_TOLERANCE * every:
             return Fraction(round(every))
-        if isinstance(contract, JointContract) or contract.observation_steps > 1:
+        if contract.counts_ticks:
             self._reader.problem(
                 f"members.{name}.bundle",
                 f"a rate that {rate_hz:g} Hz, the fastest of the set, is a multiple of",
@@ -201,7 +197,7 @@ class _SetResolver:
         """Check that members that read the same topic expect as many values of it."""
         first = dict[str, tuple[str, int]]()
         for name in self._order:
-            for topic, size in _external_sizes(self._contracts[name]).items():
+            for topic, size in self._contracts[name].external_sizes.items():
                 as_in, expected = first.setdefault(topic, (name, size))
                 if size != expected:
                     what = f"size of the external vector {topic}"
@@ -251,12 +247,8 @@ class _SetResolver:
 
     def _kinds_of(self, name: str) -> dict[str, Kind]:
         contract = self._contracts[name]
-        terms = contract.action.terms if isinstance(contract, JointContract) else ()
-        driven = {
-            contract.joints.robot_names[joint]: Kind(term.kind)
-            for term in terms
-            for joint in term.joints
-        }
+        on_robot = contract.joints.robot_names
+        driven = {on_robot[joint]: kind for joint, kind in contract.command_kinds.items()}
         return {joint: driven.get(joint, Kind.POSITION) for joint in self._commanded[name]}
 
     def _state(self, name: str, state: SetState, kinds: Mapping[str, Kind]) -> SetState:
@@ -318,7 +310,7 @@ class _SetResolver:
             self._reader.problem(
                 f"{key}.pose", f"a member of {to} that tracks a clip", Found(listed(entering))
             )
-        terms = [term for name in leaving for term in _terms(self._contracts[name])]
+        terms = [term for name in leaving for term in self._contracts[name].terms]
         if when.gait_phase is not None and not any(term.period_s for term in terms):
             self._reader.problem(
                 f"{key}.gait_phase",
@@ -423,7 +415,7 @@ class _SetResolver:
 
     def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
         """Return a member's range, None where it is that of the set."""
-        own = contract.velocity_command if isinstance(contract, JointContract) else None
+        own = contract.velocity_command
         return None if own == self._velocity_command() else own
 
     def _velocity_command(self) -> VelocityCommand | None:
@@ -431,7 +423,7 @@ class _SetResolver:
         ranges = [
             contract.velocity_command
             for contract in self._contracts.values()
-            if isinstance(contract, JointContract) and contract.velocity_command is not None
+            if contract.velocity_command is not None
         ]
         if not ranges:
             return None
@@ -447,29 +439,3 @@ class _SetResolver:
             expected, found = error.args
             self._reader.problem(key, expected, Found(found))
             return None
-
-
-def _external_sizes(contract: AnyContract) -> dict[str, int]:
-    """Return the number of values of each external vector that a policy observes, by topic."""
-    if isinstance(contract, ChunkContract):
-        outside = contract.environment_state
-        return {} if outside is None else {outside.topic: outside.size}
-    return {term.topic: term.size or 0 for term in contract.terms if term.topic is not None}
-
-
-def _terms(contract: AnyContract) -> Iterator[Term]:
-    """Yield the terms of what a policy observes."""
-    if isinstance(contract, JointContract):
-        yield from contract.terms
-
-
-def _remembered(contract: AnyContract) -> Iterator[str]:
-    """Yield what a policy remembers that it cannot learn while others command."""
-    if isinstance(contract, ChunkContract):
-        yield "chunks"
-        return
-    if contract.state:
-        yield "recurrent state"
-    for term in _terms(contract):
-        if term.term == "last_output":
-            yield f"the term {term.term}"

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.chunk_contract import Camera, ChunkContract
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.chunk_contract import Camera
 from policy_core.bundle.contract import (
     NAME,
     SHA256,
@@ -22,7 +23,6 @@ from policy_core.bundle.contract import (
     Damp,
     File,
     Graph,
-    JointContract,
     Joints,
     Provenance,
     Safety,
@@ -189,16 +189,14 @@ class SetFile:
     poses: dict[str, PerJoint] = entry("poses that conditions refer to, rad", default={})
 
 
-def ends_by_itself(contract: JointContract | ChunkContract) -> bool:
+def ends_by_itself(contract: AnyContract) -> bool:
     """Return whether a member tracks a motion that ends."""
-    motion = contract.motion if isinstance(contract, JointContract) else None
-    return motion is not None and motion.at_end == "hold"
+    return contract.motion is not None and contract.motion.at_end == "hold"
 
 
-def tracks_clip(contract: JointContract | ChunkContract) -> bool:
+def tracks_clip(contract: AnyContract) -> bool:
     """Return whether a member tracks a motion that is in its bundle."""
-    motion = contract.motion if isinstance(contract, JointContract) else None
-    return motion is not None and motion.clip is not None
+    return contract.motion is not None and contract.motion.clip is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -211,14 +209,14 @@ class MemberContract:
         sha256: Of its `policy.yaml`.
         places: Index in the set's joints of each of its joints [its joints].
         commanded: Index in its own joints of those that it commands here.
-        every: Ticks of the set from one of its ticks to the next, whole for a joint policy. A step
-            that falls between two ticks is made in the later one.
+        every: Ticks of the set from one of its ticks to the next, whole where it `counts_ticks`. A
+            step that falls between two ticks is made in the later one.
         is_followed: Whether it remembers what it observed while it did not command.
         velocity_command: Range that the set's velocity command is clipped to for it; None where it
             takes all of that.
     """
 
-    contract: JointContract | ChunkContract
+    contract: AnyContract
     folder: str
     sha256: str
     places: Index

@@ -8,10 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_contract import MemberContract
 from policy_core.errors import NoTargetError
+from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64
-from policy_core.members.chunk.controller import camera_input, chunk_policy_of, state_sizes
+from policy_core.members.chunk.controller import (
+    camera_input,
+    chunk_policy_of,
+    chunk_timeouts_ns,
+    state_sizes,
+)
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Worker
 from policy_core.observation.freshness import Input
@@ -43,10 +50,8 @@ class ChunkMember(MemberPolicy):
     passes in that time. It fails where that takes longer than its contract allows.
 
     Attributes:
-        contract: Of the policy.
         runner: What it runs on.
         policy: Itself.
-        frames: By camera: where new frames go.
         held: Why its joints are held; empty where they are not.
     """
 
@@ -63,20 +68,9 @@ class ChunkMember(MemberPolicy):
         inputs: Mapping[str, Input],
         clock: Callable[[], int],
     ) -> None:
-        """Tie the parts together.
-
-        Args:
-            name: In the set.
-            bundle: Of the policy.
-            member: Its place in the set.
-            runner: What it runs on.
-            state: What the set senses.
-            targets: Where its targets go.
-            inputs: Those of the set.
-            clock: When the members are asked, the same for all in a tick.
-        """
-        super().__init__(name, member, targets)
-        contract = self.contract = bundle.contract
+        """Tie the parts together; arguments as for `MemberPolicy`."""
+        super().__init__(name, bundle, member, runner, state, targets, inputs, clock)
+        contract = bundle.contract
         self.runner, self._clock = runner, clock
         own = StateVector(state_sizes(contract))
         self._sensed = SensedCopy(state, own, member.places)
@@ -85,6 +79,16 @@ class ChunkMember(MemberPolicy):
         )
         self._cameras = [inputs[camera_input(camera)] for camera in contract.cameras]
         self.reset()
+
+    @staticmethod
+    def sensed_sizes(contract: ChunkContract) -> Mapping[str, int]:
+        """Return the measured positions and the external vector, and their sizes."""
+        return state_sizes(contract)
+
+    @staticmethod
+    def timeouts_ns(contract: ChunkContract, limits: Limits) -> Mapping[str, int | None]:
+        """Return the time-outs of all its inputs, cameras included."""
+        return chunk_timeouts_ns(contract, limits)
 
     def reset(self) -> None:
         """Start clean, in the stand pose; chunks that are being computed are of no use."""

@@ -5,27 +5,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from policy_core.bundle.bundle import AnyContract, ChunkBundle, JointBundle, SetBundle
-from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.state_fields import COMMAND, MOTION_TOPICS, STATE_FIELDS, fields_of
 from policy_core.control.controller import Controller
 from policy_core.errors import RefusedError
 from policy_core.guard.command import CommandFader
-from policy_core.guard.limits import Limits, input_timeouts_ns
-from policy_core.interfaces import Backend, Mode, Policy
-from policy_core.members.chunk.controller import camera_input, chunk_timeouts_ns, state_sizes
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import Mode, Policy
+from policy_core.members.chunk.controller import camera_input
 from policy_core.observation.freshness import Input
 from policy_core.observation.rotation import gravity_body
-from policy_core.observation.state import RobotState, StateVector
-from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
+from policy_core.observation.state import StateVector
+from policy_core.sets.chunk_member import ChunkMember
 from policy_core.sets.joint_member import JointMember
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 from policy_core.sets.policy import AskedAt, PolicySet
 
 SWITCH, WAY_BACK = "switch", "way_back"
 """What recordings call these requests; the name of the state follows a switch, after a space."""
+
+
+MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": ChunkMember}
+"""By the kind of a contract: what runs it as a member."""
 
 
 class SensedState(StateVector):
@@ -60,7 +64,9 @@ def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dic
     timeouts_ns = dict[str, int | None]()
     for member in contract.members.values():
         # An input counts for as long as each member that reads it lets it.
-        for name, own_ns in _timeouts_ns(member.contract, limits).items():
+        for name, own_ns in (
+            MEMBERS[member.contract.kind].timeouts_ns(member.contract, limits).items()
+        ):
             known_ns = timeouts_ns.get(name, own_ns)
             is_any = own_ns is None or known_ns is None
             timeouts_ns[name] = None if is_any else min(known_ns, own_ns)  # type: ignore[type-var]
@@ -89,7 +95,7 @@ def cameras_of(contract: SetContract) -> tuple[str, ...]:
 
 def policy_set_of(
     bundle: SetBundle,
-    runners: Mapping[str, Backend | ChunkRunner],
+    runners: Mapping[str, Any],
     state: SensedState,
     inputs: Mapping[str, Input],
     clock: Callable[[], int],
@@ -98,8 +104,8 @@ def policy_set_of(
 
     Args:
         bundle: Of the set.
-        runners: What each member runs on: the opened model of a joint policy. They stay the
-            caller's to close.
+        runners: What each member runs on: the opened model of a joint policy, the `ChunkRunner` of
+            a chunk policy. They stay the caller's to close.
         state: What is measured comes into it.
         inputs: Ages of what the members see, as `set_inputs` returns them.
         clock: As for `Controller`.
@@ -108,12 +114,9 @@ def policy_set_of(
     asked = AskedAt()
     for name, place in bundle.contract.members.items():
         member, runner = bundle.members[name], runners[name]
-        if isinstance(runner, ChunkRunner):
-            assert isinstance(member, ChunkBundle)
-            members[name] = ChunkMember(name, member, place, runner, state, targets, inputs, asked)
-        else:
-            assert isinstance(member, JointBundle)
-            members[name] = JointMember(name, member, place, runner, state, targets, inputs, asked)
+        members[name] = MEMBERS[member.contract.kind](
+            name, member, place, runner, state, targets, inputs, asked
+        )
     return PolicySet(bundle.contract, members, targets, state, clock, asked)
 
 
@@ -220,7 +223,7 @@ def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:
     joints = len(contract.joints.names)
     sizes = {"joint_pos": joints, "joint_vel": joints}
     for member in contract.members.values():
-        for name, size in _sensed_sizes(member.contract).items():
+        for name, size in MEMBERS[member.contract.kind].sensed_sizes(member.contract).items():
             sizes.setdefault(name, size)
     conditions = [
         transition.when for state in contract.states.values() for transition in state.to.values()
@@ -235,18 +238,3 @@ def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:
         assert isinstance(fixed, int)
         sizes.setdefault(name, fixed)
     return sizes
-
-
-def _sensed_sizes(contract: AnyContract) -> dict[str, int]:
-    """Return the fields of the state that a member senses."""
-    if isinstance(contract, ChunkContract):
-        return state_sizes(contract)
-    state = RobotState(contract)
-    return {name: state[name].size for name in state.sensed}
-
-
-def _timeouts_ns(contract: AnyContract, limits: Limits) -> Mapping[str, int | None]:
-    """Return the time-outs of a member's inputs that have one of their own."""
-    if isinstance(contract, ChunkContract):
-        return chunk_timeouts_ns(contract, limits)
-    return input_timeouts_ns(contract)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import MemberContract
 from policy_core.bundle.state_fields import MOTION_TOPICS
 from policy_core.errors import NoTargetError
+from policy_core.guard.limits import Limits, input_timeouts_ns
 from policy_core.interfaces import F64, Backend
 from policy_core.members.joint import JointPolicy
 from policy_core.observation.freshness import Input
@@ -35,19 +37,11 @@ class JointMember(MemberPolicy):
         inputs: Mapping[str, Input],
         clock: Callable[[], int],
     ) -> None:
-        """Tie the parts together.
+        """Tie the parts together; `backend` is the opened model.
 
-        Args:
-            name: In the set.
-            bundle: Of the policy.
-            member: Its place in the set.
-            backend: Its opened model; stays the caller's to close.
-            state: What the set senses.
-            targets: Where its targets go.
-            inputs: Those of the set.
-            clock: When the members are asked, the same for all in a tick.
+        Arguments as for `MemberPolicy`.
         """
-        super().__init__(name, member, targets)
+        super().__init__(name, bundle, member, backend, state, targets, inputs, clock)
         contract = bundle.contract
         self._state = RobotState(contract)
         self._policy = JointPolicy(bundle, backend, self._state)
@@ -65,6 +59,17 @@ class JointMember(MemberPolicy):
         # One of the set's own rate has no rhythm to keep, and is due in each tick.
         self.watches = member.is_followed and (self._policy.remembers or member.every != 1)
         self.reset()
+
+    @staticmethod
+    def sensed_sizes(contract: JointContract) -> Mapping[str, int]:
+        """Return the fields that its terms are made of, and their sizes."""
+        state = RobotState(contract)
+        return {name: state[name].size for name in state.sensed}
+
+    @staticmethod
+    def timeouts_ns(contract: JointContract, limits: Limits) -> Mapping[str, int | None]:
+        """Return the time-outs of velocity command, external vectors and live motion."""
+        return input_timeouts_ns(contract)
 
     def reset(self) -> None:
         """Start clean, as for a new run."""

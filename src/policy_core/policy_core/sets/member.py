@@ -5,14 +5,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from policy_core.bundle.set_contract import MemberContract, SetContract
 from policy_core.control_state import Stateful
+from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Index, Kind
 from policy_core.observation.clip_player import ClipPlayer
+from policy_core.observation.freshness import Input
+from policy_core.observation.state import StateVector
+
+if TYPE_CHECKING:  # a set of joint policies sees no images
+    from policy_core.members.chunk.observation_sync import FrameBuffer
 
 
 class JoinedTargets:
@@ -51,7 +59,7 @@ class JoinedTargets:
 
 
 class MemberPolicy(Stateful, ABC):
-    """Runs a member on what the set senses.
+    """Runs a member on what the set senses. Each kind of policy has one, in `sets.controller`.
 
     A tick of the set is `infer` and `commit` where the member commands, else `follow` and `rest`
     where it watches. A result that is not committed leaves what the member remembers as it was.
@@ -63,27 +71,54 @@ class MemberPolicy(Stateful, ABC):
         has_answered: Whether it has an answer that is not committed.
         watches: Whether ticks in which others command change what it remembers.
         phases: Phases of the gait, each the sines then the cosines of all feet.
+        frames: By camera: where new frames go; empty for one that sees no images.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("_wait", "has_answered")
     STATE_IN_PLACE = ("command",)
     phases: tuple[F64, ...] = ()
+    frames: Mapping[str, FrameBuffer] = MappingProxyType({})
     motion: ClipPlayer | None = None
     """What it tracks; None for nothing."""
 
-    def __init__(self, name: str, member: MemberContract, targets: JoinedTargets) -> None:
+    def __init__(
+        self,
+        name: str,
+        bundle: Any,
+        member: MemberContract,
+        runner: Any,
+        state: StateVector,
+        targets: JoinedTargets,
+        inputs: Mapping[str, Input],
+        clock: Callable[[], int],
+    ) -> None:
         """Begin with nothing remembered.
 
         Args:
             name: In the set.
+            bundle: Of the policy, of its kind.
             member: Its place in the set.
+            runner: What a policy of its kind runs on; stays the caller's to close.
+            state: What the set senses.
             targets: Where its targets go.
+            inputs: Those of the set.
+            clock: When the members are asked, the same for all in a tick.
         """
         self.name, self.member, self.command = name, member, targets.of(name)
         self._every, self._parts = member.every.numerator, member.every.denominator
         self._wait = 0
         """Time until its next tick, in parts of a tick of the set; it is due where none is left."""
         self.has_answered = self.watches = False
+
+    @staticmethod
+    @abstractmethod
+    def sensed_sizes(contract: Any) -> Mapping[str, int]:
+        """Return the fields of the state that such a policy senses, and their sizes."""
+
+    @staticmethod
+    @abstractmethod
+    def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
+        """Return the time-outs of its inputs that have one of their own; None is never too old."""
 
     def reset(self) -> None:
         """Start clean, as for a new run."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.load import parse_contract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear, weights

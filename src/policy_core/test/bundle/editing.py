@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import parse_contract
 from policy_core.errors import BundleError, Problem

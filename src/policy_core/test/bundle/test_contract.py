@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.body import AnyContract
 from testkit.edits import MISSING, Edits
 from testkit.wording import check_wording
 

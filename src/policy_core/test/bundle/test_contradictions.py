@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import JointContract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.edits import MISSING, Edits

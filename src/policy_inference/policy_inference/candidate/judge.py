@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from policy_core.bundle.bundle import HostedContract
-from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_contract import SetContract
 from policy_core.control.tick import Tick
 from policy_core.guard.bounds import FIRST_AWAITED, Rule, Trip
@@ -193,9 +192,5 @@ def _posed(contract: HostedContract) -> np.ndarray[tuple[int], np.dtype[np.bool_
     names = contract.joints.names
     if isinstance(contract, SetContract):
         return np.array([kind is Kind.POSITION for kind in contract.kinds])
-    if isinstance(contract, ChunkContract):
-        return np.array([name in contract.action.joints for name in names])
-    posed = {
-        name for term in contract.action.terms if term.kind == "position" for name in term.joints
-    }
-    return np.array([name in posed for name in names])
+    kinds = contract.command_kinds
+    return np.array([kinds.get(name) is Kind.POSITION for name in names])

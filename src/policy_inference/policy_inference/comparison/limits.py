@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import radians
 from typing import TypeVar
 
-from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.expected import ClosedLoopLimits, ComparisonLimits
 from policy_core.errors import BundleError, Problem

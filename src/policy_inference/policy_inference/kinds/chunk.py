@@ -19,7 +19,7 @@ from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_core.bundle.contract import Artifact
 from policy_core.bundle.state_fields import LEADER
 from policy_core.errors import BundleError, PolicyError, Problem
-from policy_core.guard.limits import Limits
+from policy_core.guard.limits import Limits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
 from policy_core.members.chunk.controller import (
     camera_input,
@@ -54,6 +54,7 @@ from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.kind import MemberKind, OpenedMember
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 if TYPE_CHECKING:  # one that is alone needs no set
@@ -150,7 +151,7 @@ class OpenedChunks:
         )
 
 
-class ChunkKind:
+class ChunkKind(MemberKind[ChunkBundle]):
     """What is special about chunk policies."""
 
     bundle = ChunkBundle
@@ -226,13 +227,51 @@ class ChunkKind:
             takeover=runtime.requests,
         )
 
-    def open_proven(
-        self, request: OpenRequest, bundle: ChunkBundle, limits: Limits, clock: Callable[[], int]
-    ) -> OpenedPolicy[ChunkBundle]:
-        """Open a bundle beside a policy that runs; see `PolicyKind.open_proven`."""
-        from policy_inference.kinds.parity import open_with_parity
+    def open_member(
+        self,
+        request: OpenRequest,
+        options: Options,
+        name: str,
+        bundle: ChunkBundle,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> OpenedMember:
+        """Open the graphs of a member; see `MemberKind.open_member`.
 
-        return open_with_parity(self, request, bundle, limits, clock)
+        Its joints alone are held while it has no target, for as long as its own limits allow.
+        """
+        from policy_core.sets.chunk_member import ChunkRunner
+        from policy_inference.kinds.parity import require_parity
+
+        own = limits_in_force(bundle.contract, request.limits)
+        inference = self.open_inference(request, options, bundle, own, clock, name)
+        with ExitStack() as opened:
+            opened.callback(inference.close)
+            require_parity(self, bundle, inference.models, self.golden_rows(bundle))
+            opened.pop_all()
+
+        def chunks(member: ChunkMember) -> OpenedChunks:
+            return OpenedChunks(
+                name=name,
+                contract=bundle.contract,
+                inference=inference,
+                policy=member.policy,
+                frames=member.frames,
+                settings=self._settings,
+                member=member,
+            )
+
+        return OpenedMember(
+            runner=ChunkRunner(
+                worker=inference.worker,
+                settings=self._settings,
+                expected_s=inference.expected_s,
+                longest_hold_ns=own.damp_after_ns,
+            ),
+            models=inference.models,
+            close=inference.close,
+            chunks=chunks,
+        )
 
     def open_inference(
         self,

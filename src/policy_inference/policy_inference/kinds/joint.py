@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
-from policy_core.bundle.contract import Artifact, JointContract
+from policy_core.bundle.contract import Artifact
 from policy_core.errors import BundleError, Problem
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend, Tensor
 from policy_core.members.joint import joint_controller
 from policy_core.observation.distribution import DistributionWatch, watched_inputs
 from policy_core.observation.state import RobotState
+from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, open_models
 from policy_inference.flight.tap import Tap
+from policy_inference.kinds.kind import MemberKind, OpenedMember
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 if TYPE_CHECKING:  # a node that only runs a policy compares nothing
@@ -31,12 +34,7 @@ if TYPE_CHECKING:  # a node that only runs a policy compares nothing
 FEWEST_ROWS = 8
 
 
-def deadline_in_tick_s(contract: JointContract) -> float:
-    """Return how long a tick waits for another machine, s: half of it, the rest is its own."""
-    return 0.5e-9 * contract.period_ns
-
-
-class JointKind:
+class JointKind(MemberKind[JointBundle]):
     """What is special about joint policies."""
 
     bundle = JointBundle
@@ -62,14 +60,7 @@ class JointKind:
         Raises:
             PolicyError: It cannot be used, with the reason; nothing is open then.
         """
-        # After that the controller gives up anyway.
-        models = open_models(
-            bundle.models,
-            request.backends,
-            options,
-            run_timeout_s=limits.longest_gap_ns * 1e-9,
-            deadline_s=deadline_in_tick_s(bundle.contract),
-        )
+        models = _opened_models(request, options, bundle, limits)
         models.warm_up()
         tap = Tap(models.first)
         return OpenedPolicy(
@@ -82,13 +73,26 @@ class JointKind:
             controller=joint_controller(bundle, tap, limits, clock),
         )
 
-    def open_proven(
-        self, request: OpenRequest, bundle: JointBundle, limits: Limits, clock: Callable[[], int]
-    ) -> OpenedPolicy[JointBundle]:
-        """Open a bundle beside a policy that runs; see `PolicyKind.open_proven`."""
-        from policy_inference.kinds.parity import open_with_parity
+    def open_member(
+        self,
+        request: OpenRequest,
+        options: Options,
+        name: str,
+        bundle: JointBundle,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> OpenedMember:
+        """Open the model of a member; see `MemberKind.open_member`."""
+        from policy_inference.kinds.parity import require_parity
 
-        return open_with_parity(self, request, bundle, limits, clock)
+        with ExitStack() as opened:
+            models = opened.enter_context(_opened_models(request, options, bundle, limits))
+            require_parity(self, bundle, models, self.golden_rows(bundle))
+            models.warm_up()
+            opened.pop_all()
+        return OpenedMember(
+            runner=models.first, models=models, close=models.close, recorded=models.first
+        )
 
     def golden_rows(self, bundle: JointBundle) -> Rows:
         """Read the golden rows, each for itself: they do not follow one another.
@@ -174,3 +178,17 @@ class JointKind:
                 for check in judge(state, source, limits)
             ]
         return tuple(checks)
+
+
+def _opened_models(
+    request: OpenRequest, options: Options, bundle: JointBundle, limits: Limits
+) -> OpenedModels:
+    return open_models(
+        bundle.models,
+        request.backends,
+        options,
+        # After that the controller gives up anyway.
+        run_timeout_s=limits.longest_gap_ns * 1e-9,
+        # Half of a tick may be spent on another machine, the rest is this one's.
+        deadline_s=0.5e-9 * bundle.contract.period_ns,
+    )

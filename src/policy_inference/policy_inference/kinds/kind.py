@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from policy_core.bundle.contract import Artifact
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend, Tensor
+from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:  # a node that only runs a policy compares nothing
     from policy_inference.comparison.limits import Check
     from policy_inference.comparison.open_loop import Difference
     from policy_inference.comparison.rows import Rows
+    from policy_inference.kinds.chunk import OpenedChunks
 
 
 class PolicyKind(Protocol[B]):
@@ -70,8 +73,62 @@ class PolicyKind(Protocol[B]):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenedMember:
+    """A policy that is open and proven, to run as a member of a set.
+
+    Attributes:
+        runner: What it runs on, as the `MemberPolicy` of its kind takes it.
+        models: Its models; none for a policy without a model.
+        close: Ends what it runs on, and closes the models.
+        recorded: The model whose tensors a flight recorder notes in each tick, where it has one.
+        chunks: Returns its chunks, once the set has made a member of it; None where it has none.
+    """
+
+    runner: Any
+    models: OpenedModels
+    close: Callable[[], None]
+    recorded: Backend | None = None
+    chunks: Callable[[Any], OpenedChunks] | None = None
+
+
 class MemberKind(PolicyKind[B], Protocol[B]):
-    """What differs between kinds of members: a policy on its rows, and how it is judged."""
+    """What differs between kinds of members: opening one, a policy on its rows, how it is judged.
+
+    A kind inherits it. One without a model has golden rows without arrays, plays nothing, and finds
+    no difference.
+    """
+
+    def open_member(
+        self,
+        request: OpenRequest,
+        options: Options,
+        name: str,
+        bundle: B,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> OpenedMember:
+        """Open a policy as a member of a set, prove it on its golden rows, and warm it up.
+
+        Args:
+            request: What is asked for.
+            options: Those of the request that are meant for its back ends.
+            name: Of the member.
+            bundle: Of the policy.
+            limits: In force for the set.
+            clock: Of the controller, ns.
+
+        Raises:
+            PolicyError: It cannot be used, with the reason; nothing is open then.
+        """
+
+    def open_proven(
+        self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
+    ) -> OpenedPolicy[B]:
+        """Open a bundle beside a policy that runs; see `PolicyKind.open_proven`."""
+        from policy_inference.kinds.parity import open_with_parity
+
+        return open_with_parity(self, request, bundle, limits, clock)
 
     @property
     def runs(self) -> str:

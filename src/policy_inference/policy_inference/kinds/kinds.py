@@ -4,17 +4,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from policy_core.bundle.bundle import Bundle
+from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kind import MemberKind
 
-KINDS: tuple[MemberKind[Any], ...] = (JointKind(), ChunkKind())
+
+def member_kinds(
+    settings: ChunkSettings | None = None, *, simulated_time: bool = False
+) -> tuple[MemberKind[Any], ...]:
+    """Return each kind, one per entry of `CONTRACT_KINDS`; arguments as for `ChunkKind`."""
+    return JointKind(), ChunkKind(settings, simulated_time=simulated_time)
+
+
+KINDS = member_kinds()
 """Each with its usual settings."""
 
 
-def kind_of(bundle: Bundle) -> MemberKind[Any]:
+def kind_of(bundle: Bundle, kinds: Sequence[MemberKind[Any]] = KINDS) -> MemberKind[Any]:
     """Return the kind of a bundle's policy."""
-    return next(kind for kind in KINDS if isinstance(bundle, kind.bundle))
+    return next(kind for kind in kinds if isinstance(bundle, kind.bundle))

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from policy_core.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.bundle import CONTRACT_FILE, Bundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import JointContract
 from policy_core.errors import BundleError, Problem
@@ -39,6 +40,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
         differences += _of_chunks(active, contract)
     elif not any(key == "joints.names" for key, _, _ in differences):
         assert isinstance(active, JointContract)
+        assert isinstance(contract, JointContract)
         differences += _of_joints(active, sizes, contract)
     if differences:
         raise BundleError(

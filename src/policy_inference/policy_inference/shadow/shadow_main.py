@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.contract_difference import contract_differences
 from policy_core.bundle.load import load_bundle
@@ -123,6 +123,7 @@ def _opened(
         shadow = JointShadow(opened.bundle, opened.backend, opened.limits, active, sizes, mode)
         return opened, _joint_answers(shadow, slots)
     # Here, since the shadow of a joint policy needs nothing of images.
+    from policy_core.bundle.chunk_contract import ChunkContract
     from policy_core.members.chunk.graphs import Inference
     from policy_core.members.chunk.settings import ChunkSettings
     from policy_core.observation.images import require_size
@@ -130,6 +131,7 @@ def _opened(
     from policy_inference.shadow.chunk_shadow import ChunkShadow
     from policy_inference.shadow.chunk_slots import ChunkSlots
 
+    assert isinstance(active, ChunkContract)
     settings = ChunkSettings(**order["settings"])
     kind = ChunkKind(settings, simulated_time=order["simulated_time"])
     chunks = _proven(kind, request, active, sizes)

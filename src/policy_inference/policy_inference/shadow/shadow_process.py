@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from policy_core.bundle.bundle import AnyBundle, AnyContract
-from policy_core.bundle.contract import JointContract
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.bundle import AnyBundle
 from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, ShadowMode
 from policy_core.observation.state import StateVector
@@ -254,7 +254,8 @@ class ShadowProcess:
 
 
 def _chunk_slots(active: AnyContract, sizes: Mapping[str, int]) -> ChunkSlots:
+    from policy_core.bundle.chunk_contract import ChunkContract
     from policy_inference.shadow.chunk_slots import ChunkSlots
 
-    assert not isinstance(active, JointContract)
+    assert isinstance(active, ChunkContract)
     return ChunkSlots(active, sizes)

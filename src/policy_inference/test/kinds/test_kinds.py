@@ -28,7 +28,10 @@ BUNDLES: dict[type, Write] = {
     JointBundle: lambda folder: write_version(folder, "1.0.0"),
     ChunkBundle: write_chunk_bundle,
 }
-AFTER = {JointBundle: "golden rows after 7 runs", ChunkBundle: "golden rows after 7 chunks"}
+AFTER: dict[type, str] = {
+    JointBundle: "golden rows after 7 runs",
+    ChunkBundle: "golden rows after 7 chunks",
+}
 
 
 @pytest.fixture(params=BUNDLES)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import JointTargets
 from policy_inference.nodes.outputs import OUTPUTS, require_expressible

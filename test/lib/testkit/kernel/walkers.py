@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from policy_core.bundle.bundle import AnyContract, SetBundle
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.resolve_set import resolve_set
 from policy_core.bundle.schema import Reader
 from policy_core.bundle.set_contract import SetContract, SetFile, tracks_clip

@@ -28,10 +28,10 @@ from model_tools.make.importers.draft import (
 from model_tools.prove.inspect.chunk_contract_rows import describe_chunk_contract, oddities
 from model_tools.prove.inspect.contract_rows import describe_contract
 from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
-    AnyContract,
     Bundle,
     SetBundle,
     model_sha256,

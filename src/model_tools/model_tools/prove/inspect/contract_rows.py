@@ -11,8 +11,7 @@ import numpy as np
 
 from model_tools.files.terms import frames, newest_columns
 from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
-from policy_core.bundle.body import Body
-from policy_core.bundle.bundle import AnyContract
+from policy_core.bundle.body import AnyContract, Body
 from policy_core.bundle.contract import (
     ActionTerm,
     Graph,

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.chunk_policy import RecordedChunkPolicy
@@ -190,12 +190,8 @@ def replay(
     broken, tightened = against_contract(limits, contract)
     log = FlightLog(contract, recording.info)
     with ExitStack() as opened:
-        if isinstance(bundle, ChunkBundle):
-            again = _chunks_again(recording, bundle, limits, backends)
-        elif isinstance(bundle, SetBundle):
-            again = _set_again(recording, bundle, limits, backends, options, opened)
-        else:
-            again = _joints_again(recording, contract, bundle, limits, backends, options, opened)
+        given_to = _AgainOn(recording, contract, limits, backends, options, opened)
+        again = _AGAIN[contract.kind](given_to, bundle)
         for tick in recording.ticks(recording.state_before(from_s)):
             again.replayer.step(tick)
             log.add(tick)
@@ -225,10 +221,28 @@ class _Again(NamedTuple):
     checks: Callable[[], tuple[Check, ...]]
 
 
-def _chunks_again(
-    recording: FlightRecording, bundle: ChunkBundle, limits: Limits, backends: str
-) -> _Again:
+class _AgainOn(NamedTuple):
+    """What a recording is to be run again on."""
+
+    recording: FlightRecording
+    contract: Any
+    """That was recorded, of the kind of the bundle."""
+    limits: Limits
+    backends: str
+    options: Mapping[str, Mapping[str, str]]
+    opened: ExitStack
+
+    def open(self, bundle: JointBundle) -> Backend:
+        """Open the model of a joint policy, until the replay has ended."""
+        wanted = (self.backends or self.recording.info.backend).split(",")
+        backend, _ = open_backend(bundle, [name for name in wanted if name], self.options)
+        self.opened.callback(backend.close)
+        return backend
+
+
+def _chunks_again(on: _AgainOn, bundle: ChunkBundle) -> _Again:
     """Prepare a chunk policy; its model is not run."""
+    recording, limits, backends = on.recording, on.limits, on.backends
     info, settings = recording.info, chunk_settings_of(recording)
     if backends:
         raise ToolError(
@@ -255,22 +269,10 @@ def _chunks_again(
     return _Again(replayer, info.backend, info.runs_on, judgement, because, tuple)
 
 
-def _joints_again(
-    recording: FlightRecording,
-    contract: HostedContract,
-    bundle: Bundle,
-    limits: Limits,
-    backends: str,
-    options: Mapping[str, Mapping[str, str]],
-    opened: ExitStack,
-) -> _Again:
+def _joints_again(on: _AgainOn, bundle: JointBundle) -> _Again:
     """Prepare a joint policy, and open its model."""
-    assert isinstance(bundle, JointBundle)  # as its contract
-    assert isinstance(contract, JointContract)
-    info = recording.info
-    wanted = [name for name in (backends or info.backend).split(",") if name]
-    backend, _ = open_backend(bundle, wanted, options)
-    opened.callback(backend.close)
+    recording, contract, limits = on.recording, on.contract, on.limits
+    info, backend = recording.info, on.open(bundle)
     judgement, because = _judgement(recording, contract, bundle, backend)
     outputs = {name: StageCourse() for name in backend.outputs}
     seeded, within = judgement is not Judgement.WHAT_IF, command_range_of(recording)
@@ -297,27 +299,15 @@ def _joints_again(
     return _Again(replayer, backend.name, _runs_on(backend), judgement, because, checks)
 
 
-def _set_again(
-    recording: FlightRecording,
-    bundle: SetBundle,
-    limits: Limits,
-    backends: str,
-    options: Mapping[str, Mapping[str, str]],
-    opened: ExitStack,
-) -> _Again:
+def _set_again(on: _AgainOn, bundle: SetBundle) -> _Again:
     """Prepare a policy set, and open the models of its members."""
-    info, models = recording.info, dict[str, Backend]()
-    joint_members = {
-        name: member for name, member in bundle.members.items() if isinstance(member, JointBundle)
-    }
-    for name, member in joint_members.items():
-        wanted = [name for name in (backends or info.backend).split(",") if name]
-        models[name], _ = open_backend(member, wanted, options)
-        opened.callback(models[name].close)
+    recording, limits, info = on.recording, on.limits, on.recording.info
+    joint_members = bundle.members_of(JointBundle)
+    models = {name: on.open(member) for name, member in joint_members.items()}
     first = next(iter(models.values()), None)
     others = _other_place(recording, first)
     execution = None
-    if len(joint_members) < len(bundle.members):
+    if bundle.members_of(ChunkBundle):
         execution = RecordedExecution(chunk_settings_of(recording), stricter_limits_of(recording))
     judgement = Judgement.LIMITS if others else Judgement.EXACT
     outputs = {
@@ -347,6 +337,14 @@ def _set_again(
     because = "; ".join(others) or "the same machine, back end and models"
     where = (info.backend, info.runs_on) if first is None else (first.name, _runs_on(first))
     return _Again(replayer, *where, judgement, because, checks)
+
+
+_AGAIN: Mapping[str, Callable[[_AgainOn, Any], _Again]] = {
+    "joint": _joints_again,
+    "chunk": _chunks_again,
+    "set": _set_again,
+}
+"""By the kind of the recorded contract, which is that of the bundle."""
 
 
 def _runs_on(backend: Backend) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,15 +24,14 @@ from model_tools.prove.replaying.recorded_inputs import (
 from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
-from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.bundle import ChunkBundle, JointBundle, SetBundle
 from policy_core.bundle.chunk_contract import ChunkContract
-from policy_core.bundle.contract import JointContract
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
 from policy_core.members.chunk.controller import camera_input, state_sizes
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
+from policy_core.sets.chunk_member import ChunkRunner
 from policy_core.sets.controller import (
     SWITCH,
     WAY_BACK,
@@ -42,7 +41,7 @@ from policy_core.sets.controller import (
     set_controller,
     set_inputs,
 )
-from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
+from policy_core.sets.policy import LATE, NOT_FINITE
 
 _FAILED = re.compile(r"(?P<before>\S+) -> (?P<after>\S+): (?P=before) failed: (?P<why>.*)", re.S)
 """A switch to a fallback, as the reason of its tick has it."""
@@ -99,14 +98,14 @@ class RecordedSetPolicy:
         self._left_was_late = False
         inputs = set_inputs(contract, self.state, limits)
         self._chunks = dict[str, RecordedChunks]()
-        runners: dict[str, Backend | ChunkRunner] = {**self._models}
-        for name in bundle.members.keys() - self._models.keys():
-            assert execution is not None
-            runners[name] = self._runner(name, bundle, clock, execution)
+        runners: dict[str, Any] = {**self._models}
+        if execution is not None:
+            for name, member in bundle.members_of(ChunkBundle).items():
+                runners[name] = self._runner(name, member.contract, clock, execution)
         policy_set = policy_set_of(bundle, runners, self.state, inputs, clock)
         self._policy_set = policy_set
         for name, chunks in self._chunks.items():
-            chunks.frames = _chunk_member(policy_set, name).frames
+            chunks.frames = policy_set.members[name].frames
         self.outside = {camera_input(name) for name in cameras_of(contract)}
         self.controller = set_controller(contract, policy_set, self.state, inputs, limits, clock)
         self.requests: Mapping[str, Callable[[], object]] = {
@@ -115,23 +114,25 @@ class RecordedSetPolicy:
         }
         self._inputs, self._outputs = dict[str, Tensor](), dict[str, Tensor]()
         self._names = dict[str, list[str]]()
+        joints = bundle.members_of(JointBundle)
         for name, model in self._models.items():
-            member = bundle.members[name].contract
-            assert isinstance(member, JointContract)
             for tensor, array in model.built.items():
-                self._add(self._inputs, name, tensor, array, input_names(member, tensor))
+                names = input_names(joints[name].contract, tensor)
+                self._add(self._inputs, name, tensor, array, names)
             for tensor, array in model.answered.items():
-                names = output_names(member, tensor, array.size)
+                names = output_names(joints[name].contract, tensor, array.size)
                 self._add(self._outputs, name, tensor, array, names)
         self._given, self._answered = set[str](), set[str]()
         self._rule: Rule | None = None
 
     def _runner(
-        self, name: str, bundle: SetBundle, clock: RecordedClock, execution: RecordedExecution
+        self,
+        name: str,
+        contract: ChunkContract,
+        clock: RecordedClock,
+        execution: RecordedExecution,
     ) -> ChunkRunner:
         """Return what a chunk policy runs on, with the recorded results of its inferences."""
-        contract = bundle.members[name].contract
-        assert isinstance(contract, ChunkContract)
         ends = np.cumsum([*state_sizes(contract).values()]).tolist()
         fields = {
             field: slice(end - size, end)
@@ -277,9 +278,3 @@ class RecordedSetPolicy:
             [each for name in names for each in self._names[name]],
             *(np.concatenate([of[name].reshape(-1) for name in names]) for of in (expected, found)),
         )
-
-
-def _chunk_member(policy_set: PolicySet, name: str) -> ChunkMember:
-    member = policy_set.members[name]
-    assert isinstance(member, ChunkMember)  # it runs on what only a chunk policy runs on
-    return member

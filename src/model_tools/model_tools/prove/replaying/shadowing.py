@@ -16,7 +16,8 @@ from model_tools.prove.replaying.chunk_shadowing import ShadowedChunks
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.which_bundle import recorded_contract
-from policy_core.bundle.bundle import AnyContract, Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.contract_difference import ContractDifference, contract_differences
@@ -99,6 +100,7 @@ def shadow_flight(
         asked = ShadowedChunks(recording, active, bundle, backends, options, mode, recorded)
     else:
         assert isinstance(bundle, JointBundle)
+        assert isinstance(active, JointContract)
         asked = _ShadowedJoints(recording, active, bundle, backends, options, mode, recorded)
     try:
         answers = _answered(asked, recorded)

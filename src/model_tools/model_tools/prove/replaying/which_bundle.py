@@ -17,19 +17,17 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.replaying.recording import FlightRecording
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
-    AnyContract,
     Bundle,
     HostedContract,
     JointBundle,
-    SetBundle,
 )
 from policy_core.bundle.contract import JointContract, VelocityCommand
 from policy_core.bundle.load import bundle_folder, load_bundle, parse_contract
 from policy_core.bundle.schema import parse_yaml, read_bytes
-from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError, PolicyError
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
@@ -100,7 +98,7 @@ def is_of_set(recording: FlightRecording) -> bool:
     return isinstance(stated, dict) and stated.get("kind") == "set"
 
 
-def recorded_set(recording: FlightRecording, bundle: Bundle) -> SetContract:
+def recorded_set(recording: FlightRecording, bundle: Bundle) -> HostedContract:
     """Return the contract of a set that was recorded, which is complete with its members only.
 
     Raises:
@@ -108,7 +106,7 @@ def recorded_set(recording: FlightRecording, bundle: Bundle) -> SetContract:
     """
     _require_recorded_text(recording, SET_FILE)
     info = recording.info
-    if not isinstance(bundle, SetBundle) or bundle.sha256 != info.bundle_sha256:
+    if bundle.sha256 != info.bundle_sha256:
         raise ToolError(
             f"{bundle.file}: expected the set that ran, {info.policy} with sha256 "
             f"{info.bundle_sha256}, found {bundle.contract.name} {bundle.contract.version} with "

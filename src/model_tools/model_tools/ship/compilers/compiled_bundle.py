@@ -25,10 +25,10 @@ from model_tools.ship.compilers.models_to_compile import (
     Samples,
     models_to_compile,
 )
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     AnyBundle,
-    AnyContract,
     file_entry,
     served_name,
     stated_hashes,
