@@ -75,7 +75,7 @@ class MemberPolicy(Stateful, ABC):
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("_wait", "has_answered")
-    STATE_IN_PLACE = ("command",)
+    STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("command",)
     phases: tuple[F64, ...] = ()
     frames: Mapping[str, FrameBuffer] = MappingProxyType({})
     motion: ClipPlayer | None = None

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.kinds import CONTRACT_KINDS
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.registry import artifacts_for, open_models
@@ -41,6 +42,7 @@ def bundle_of_a_kind(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def test_each_kind_knows_its_bundles() -> None:
     assert [kind.bundle for kind in KINDS] == [*BUNDLES]
+    assert [*BUNDLES] == [kind.bundle for kind in CONTRACT_KINDS.values()]
 
 
 def test_golden_rows_that_hold_are_the_same_function(bundle_of_a_kind: Any) -> None:

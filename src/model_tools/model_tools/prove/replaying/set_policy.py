@@ -98,7 +98,8 @@ class RecordedSetPolicy:
         self._left_was_late = False
         inputs = set_inputs(contract, self.state, limits)
         self._chunks = dict[str, RecordedChunks]()
-        runners: dict[str, Any] = {**self._models}
+        without_model = [name for name, each in bundle.members.items() if not each.models]
+        runners: dict[str, Any] = {**dict.fromkeys(without_model), **self._models}
         if execution is not None:
             for name, member in bundle.members_of(ChunkBundle).items():
                 runners[name] = self._runner(name, member.contract, clock, execution)
