@@ -178,8 +178,8 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
 
 def _suspect_limits(contract: AnyContract, report: InspectionReport) -> None:
     """Note limits that hold for nothing."""
-    artifacts = next(iter(contract.models.values())).artifacts
-    for backend in contract.limits.keys() - artifacts.keys():
+    known = {backend for model in contract.models.values() for backend in model.artifacts}
+    for backend in contract.limits.keys() - known:
         report.suspect(f"limits {backend}: there is no artifact for this back end")
 
 
