@@ -195,6 +195,24 @@ class AnyContract(Body):
         return ()
 
     @property
+    def measures_velocities(self) -> bool:
+        """Whether it needs the measured velocity of its joints."""
+        return True
+
+    @property
+    def way_back_s(self) -> float:
+        """Longest time that it takes to come to where the robot may stand up, s."""
+        return 0.0
+
+    @property
+    def command_scales(self) -> Mapping[str, float]:
+        """Factor from the value of its first output to the command of each joint, by its name.
+
+        None where a command is no multiple of an output.
+        """
+        return {}
+
+    @property
     def external_sizes(self) -> Mapping[str, int]:
         """Number of values of each external vector that it observes, by topic."""
         return {}

@@ -329,6 +329,11 @@ class ChunkContract(AnyContract):
         return {f"graphs.{name}": graph for name, graph in self.graphs.items()}
 
     @property
+    def measures_velocities(self) -> bool:
+        """No: it sees positions alone."""
+        return False
+
+    @property
     def unfollowable(self) -> Sequence[str]:
         """Its chunks."""
         return ["chunks"]

@@ -496,6 +496,17 @@ class JointContract(AnyContract):
         return np.zeros(len(self.joints.names), np.bool_)
 
     @property
+    def command_scales(self) -> Mapping[str, float]:
+        """The scales of the terms of its action."""
+        return {
+            joint: float(scale)
+            for term in self.action.terms
+            for joint, scale in zip(
+                term.joints, np.broadcast_to(term.scale, len(term.joints)), strict=True
+            )
+        }
+
+    @property
     def unfollowable(self) -> Sequence[str]:
         """What only its own model can go on with."""
         last_output = any(term.term == "last_output" for term in self.terms)

@@ -281,6 +281,16 @@ class SetContract:
         return frozenset(kind.value for kind in self.kinds)
 
     @property
+    def command_kinds(self) -> Mapping[str, Kind]:
+        """How each joint of the set is commanded."""
+        return dict(zip(self.joints.names, self.kinds, strict=True))
+
+    @property
+    def measures_velocities(self) -> bool:
+        """Whether a member does."""
+        return any(member.contract.measures_velocities for member in self.members.values())
+
+    @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
         """The joints that members command whose contracts bound them [joints]."""
         found = np.zeros(len(self.joints.names), np.bool_)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from policy_core.bundle.bundle import HostedContract
-from policy_core.bundle.set_contract import SetContract
 from policy_core.control.tick import Tick
 from policy_core.control.verdict import RunEnd, RunVerdict
 from policy_core.guard.limits import Limits
@@ -34,8 +33,7 @@ class RunEnding:
             limits: In force: the time in which a command fades.
         """
         self._holds = OnFault(contract.safety.on_fault) is OnFault.HOLD_MEASURED
-        way_back_s = contract.way_back_s if isinstance(contract, SetContract) else 0.0
-        self._stand_within_ns = round((_STAND_WITHIN_S + way_back_s) * 1e9)
+        self._stand_within_ns = round((_STAND_WITHIN_S + contract.way_back_s) * 1e9)
         self._rests_ns = limits.command_ramp_ns + round(_STILL_S * 1e9)
         self._began_ns: int | None = None
 

@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from math import hypot
 from typing import Any
 
-import numpy as np
-
-from policy_core.bundle.bundle import AnyBundle, JointBundle, model_sha256
-from policy_core.bundle.contract import JointContract
+from policy_core.bundle.bundle import AnyBundle, model_sha256
 from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
@@ -69,26 +66,24 @@ def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDi
         return
     yield sha256, ExpectedDistance()
     report = bundle.report(f"comparison_{backend}")
-    if report is None or not isinstance(bundle, JointBundle):
+    if report is None or not bundle.contract.command_scales:
         return
     reference, *others = report["artifacts"]
-    if bundle.entry(backend).compiled_from not in (None, reference["sha256"]):
+    if bundle.models[0].entry(backend).compiled_from not in (None, reference["sha256"]):
         return  # compared with a model that it was not made of
     for one in others:
         if one["sha256"] == sha256 and one["backend"] == backend and one["holds"]:
             yield reference["sha256"], _reported(bundle, one)
 
 
-def _reported(bundle: JointBundle, one: Mapping[str, Any]) -> ExpectedDistance:
+def _reported(bundle: AnyBundle, one: Mapping[str, Any]) -> ExpectedDistance:
     """Return the distance that a report has about an artifact, in the unit of targets."""
     contract = bundle.contract
     rows = {found["rows"]: found for found in reversed(one["open_loop"])}
     source = rows.get(GOLDEN) or one["open_loop"][0]
-    each = source["outputs"][contract.action.output]["each"]
-    scales, names = (
-        _scales(contract),
-        dict(zip(contract.joints.names, contract.joints.on_robot(), strict=True)),
-    )
+    each = next(iter(source["outputs"].values()))["each"]  # what commands joints is first
+    scales = contract.command_scales
+    names = dict(zip(contract.joints.names, contract.joints.on_robot(), strict=True))
     if each.keys() != scales.keys():
         raise BundleError(
             Problem(
@@ -103,17 +98,6 @@ def _reported(bundle: JointBundle, one: Mapping[str, Any]) -> ExpectedDistance:
         rms={names[joint]: abs(scale) * each[joint]["rmse"] for joint, scale in scales.items()},
         max={names[joint]: abs(scale) * each[joint]["max_abs"] for joint, scale in scales.items()},
     )
-
-
-def _scales(contract: JointContract) -> dict[str, float]:
-    """Return the factor from action to target of each joint that is commanded."""
-    return {
-        joint: float(scale)
-        for term in contract.action.terms
-        for joint, scale in zip(
-            term.joints, np.broadcast_to(term.scale, len(term.joints)), strict=True
-        )
-    }
 
 
 def _expected(

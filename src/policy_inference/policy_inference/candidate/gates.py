@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from policy_core.bundle.bundle import HostedContract
-from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.schema import entry
 from policy_core.guard.limits import StricterLimits
 
@@ -169,7 +168,7 @@ def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str
     has = {
         "": True,
         _TILT: tilts,
-        _VELOCITIES: not isinstance(contract, ChunkContract),
+        _VELOCITIES: contract.measures_velocities,
         _POSITIONS: "position" in contract.commands,
     }
     needs = {field.name: field.metadata["needs"] for field in dataclasses.fields(TrialGates)}

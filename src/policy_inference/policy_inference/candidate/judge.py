@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from policy_core.bundle.bundle import HostedContract
-from policy_core.bundle.set_contract import SetContract
 from policy_core.control.tick import Tick
 from policy_core.guard.bounds import FIRST_AWAITED, Rule, Trip
 from policy_core.interfaces import F64, JointTargets, Kind, Mode
@@ -63,7 +62,8 @@ class TrialJudge:
         self._joint_pos, self._joint_vel = state["joint_pos"], state.get("joint_vel")
         self._gravity = state.get("gravity_body")
         self._effort_limit = joints.effort_limit
-        self._posed = _posed(contract)
+        kinds = contract.command_kinds
+        self._posed = np.array([kinds.get(name) is Kind.POSITION for name in joints.names])
         self._weight = min(1.0, self._period_s / _MEAN_OVER_S)
         self._sent = np.zeros((6, len(joints.names)))  # rows as in JointTargets.block
         self._has_sent = False
@@ -185,12 +185,3 @@ class TrialJudge:
     def _worst(self, squares: F64) -> tuple[float, str]:
         worst = int(squares.argmax())
         return math.sqrt(squares[worst]), self._names[worst]
-
-
-def _posed(contract: HostedContract) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return which joints [joints] are commanded to positions."""
-    names = contract.joints.names
-    if isinstance(contract, SetContract):
-        return np.array([kind is Kind.POSITION for kind in contract.kinds])
-    kinds = contract.command_kinds
-    return np.array([kinds.get(name) is Kind.POSITION for name in names])

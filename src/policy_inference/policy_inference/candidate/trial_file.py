@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from policy_core.bundle.bundle import HostedContract
-from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import VelocityCommand
 from policy_core.bundle.schema import Found, Reader, entry, json_schema, parse_yaml
 from policy_core.errors import BundleError, PolicyError
@@ -103,7 +102,7 @@ def _checked(
 def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: HostedContract) -> None:
     if wanted is None:
         return
-    trained = None if isinstance(contract, ChunkContract) else contract.velocity_command
+    trained = contract.velocity_command
     if trained is None:
         reader.problem(
             "command_range", "a policy with velocity_command", Found(f"{contract.name}, without")
