@@ -26,6 +26,7 @@ from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B, OpenRequest
 from policy_inference.kinds.policy_set import SetKind
 from policy_inference.shadow.shadow_process import ShadowProcess
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 
 _PERIOD_S, _RING_TICKS = 0.02, 1150
 _WIRE = (b"joint_states", b"imu/data", None)
@@ -128,7 +129,7 @@ class WholeTick:
             self._shadow.take()
             tick = self._controller.latest_tick
             if tick.mode is Mode.RUN:
-                self._shadow.give(0, tick.state.flat, tick.target, begins=tick.begins)
+                self._shadow.give(0, ShadowQuestion(tick.state.flat, tick.target, tick.begins))
 
     def close(self) -> None:
         """End the shadow, and close the models."""

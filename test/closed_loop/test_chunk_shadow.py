@@ -47,6 +47,7 @@ from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from robot_sim.arm_world import ArmWorld
 
 from .opening import opened_with_onnx
@@ -178,10 +179,12 @@ class ShadowedReach:
         run = controller.latest_tick
         self._process.give(
             self._ring.end,
-            controller.state.flat,
-            run.target,
-            begins=run.begins,
-            asked=ChunkTick(policy.tick, policy.target, seen),
+            ShadowQuestion(
+                controller.state.flat,
+                run.target,
+                run.begins,
+                chunk=ChunkTick(policy.tick, policy.target, seen),
+            ),
         )
         if self._process.pending < ASKED_AT_ONCE:
             return ()

@@ -27,6 +27,7 @@ from policy_inference.backends.registry import open_backend
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_process import ShadowProcess
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from robot_sim.drives import DriveCommand
 from robot_sim.walk import evenly_timed, walk
 from robot_sim.world import Sensors, World
@@ -54,9 +55,8 @@ class ShadowedPolicy(RecordedPolicy):
         drive = super().__call__(sensors, command)
         if self.controller.latest_tick.mode is Mode.RUN:
             run = self.controller.latest_tick
-            self.process.give(
-                self._number, self.controller.state.flat, run.target, begins=run.begins
-            )
+            question = ShadowQuestion(self.controller.state.flat, run.target, run.begins)
+            self.process.give(self._number, question)
         self._number += 1
         ends_s = time.monotonic() + ANSWERED_WITHIN_S
         while self.process.pending:

@@ -72,7 +72,7 @@ class ChunkMember(MemberPolicy):
         super().__init__(name, bundle, member, runner, state, targets, inputs, clock)
         contract = bundle.contract
         self.runner, self._clock = runner, clock
-        own = StateVector(state_sizes(contract))
+        own = self._state = StateVector(state_sizes(contract))
         self._sensed = SensedCopy(state, own, member.places)
         self.policy, self.frames = chunk_policy_of(
             contract, runner.worker, own, inputs, clock, runner.settings, runner.expected_s
@@ -89,6 +89,11 @@ class ChunkMember(MemberPolicy):
     def timeouts_ns(contract: ChunkContract, limits: Limits) -> Mapping[str, int | None]:
         """Return the time-outs of all its inputs, cameras included."""
         return chunk_timeouts_ns(contract, limits)
+
+    @property
+    def state(self) -> StateVector:
+        """What it senses beside its cameras."""
+        return self._state
 
     def reset(self) -> None:
         """Start clean, in the stand pose; chunks that are being computed are of no use."""
@@ -145,6 +150,7 @@ class ChunkMember(MemberPolicy):
         if self.has_answered and not self.held:
             self.command[:] = self.policy.commit()
             clipped = self.policy.action.clipped
+            self._count()
         self.has_answered = False
         self._pass()
         return clipped

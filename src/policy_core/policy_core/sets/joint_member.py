@@ -71,6 +71,11 @@ class JointMember(MemberPolicy):
         """Return the time-outs of velocity command, external vectors and live motion."""
         return input_timeouts_ns(contract)
 
+    @property
+    def state(self) -> StateVector:
+        """Its own, of which `last_action` is its raw output."""
+        return self._state
+
     def reset(self) -> None:
         """Start clean, as for a new run."""
         super().reset()
@@ -110,6 +115,7 @@ class JointMember(MemberPolicy):
             self.command[:] = self._policy.commit()
             clipped = self._policy.action.clipped
             self.has_answered = False
+            self._count()
         self._pass()
         return clipped
 
@@ -118,6 +124,7 @@ class JointMember(MemberPolicy):
         if self.is_due:
             self._look()
             self._policy.watch()
+            self.own_ticks += 1
         super().rest()
 
     def _look(self) -> None:

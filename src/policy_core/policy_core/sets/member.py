@@ -71,6 +71,10 @@ class MemberPolicy(Stateful, ABC):
         has_answered: Whether it has an answer that is not committed.
         watches: Whether ticks in which others command change what it remembers.
         phases: Phases of the gait, each the sines then the cosines of all feet.
+        resets: How often it has begun clean. A guest sees from this and the two that follow what a
+            tick was for this member.
+        own_ticks: Its own ticks since then: those with an answer, and those that it watched.
+        answers: How often an answer of it was taken.
         frames: By camera: where new frames go; empty for one that sees no images.
     """
 
@@ -109,6 +113,12 @@ class MemberPolicy(Stateful, ABC):
         self._wait = 0
         """Time until its next tick, in parts of a tick of the set; it is due where none is left."""
         self.has_answered = self.watches = False
+        self.resets = self.own_ticks = self.answers = 0
+
+    @property
+    @abstractmethod
+    def state(self) -> StateVector:
+        """What it senses, and what it remembers of its own actions."""
 
     @staticmethod
     @abstractmethod
@@ -124,6 +134,7 @@ class MemberPolicy(Stateful, ABC):
         """Start clean, as for a new run."""
         self._wait = 0
         self.has_answered = False
+        self.resets, self.own_ticks = self.resets + 1, 0
 
     @property
     def is_due(self) -> bool:
@@ -181,6 +192,11 @@ class MemberPolicy(Stateful, ABC):
     def rest(self) -> None:
         """Take a tick in which others command."""
         self._pass()
+
+    def _count(self) -> None:
+        """Count an answer that is taken."""
+        self.own_ticks += 1
+        self.answers += 1
 
     def _pass(self) -> None:
         """Go on to the next tick of the set."""

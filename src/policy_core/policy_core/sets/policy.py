@@ -218,6 +218,10 @@ class PolicySet(Stateful):
             step_ratio=self._step_ratio,
         )
 
+    def commands(self, member: MemberPolicy) -> bool:
+        """Return whether a member is one of the state that commands."""
+        return member in self._state.members
+
     @property
     def may_stand(self) -> bool:
         """Whether the robot may stand up now, by the stand motion."""

@@ -114,7 +114,19 @@ _CHUNK_SPECS = (
         doc="How long an inference takes under use_sim_time, s",
     ),
 )
-SET_PARAMETERS = (*TICKS, *_CHUNK_SPECS, *ALL_NODES)
+SET_PARAMETERS = (
+    *TICKS,
+    *_CHUNK_SPECS,
+    *SHADOW,
+    Spec(
+        name="shadow_member",
+        type=str,
+        default="",
+        doc="With shadow_bundle: the member of the set that the shadow is compared with, in the "
+        "ticks in which that runs",
+    ),
+    *ALL_NODES,
+)
 """Of the policy set node, whose members may be chunk policies."""
 ACT_PARAMETERS = (
     *POLICY,

@@ -15,23 +15,26 @@ from rclpy.node import Node
 
 from policy_core.control.tick import Tick
 from policy_core.errors import PolicyError, RefusedError
-from policy_core.interfaces import F64, Mode, ShadowMode
+from policy_core.interfaces import F64, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadow_process import ShadowFacts, ShadowProcess
+from policy_inference.shadow.shadow_process import ChunkExecution, ShadowFacts, ShadowProcess
+from policy_inference.shadow.shadowed_member import ShadowedMember, shadowed_member
 
 _UNREPORTED = 20_000
 """Answers that may wait for a report: more than the ticks between two of them."""
 
 
 class PreparedShadow(Prepared):
-    """A shadow beside a policy; None, and the problem, where there can be none."""
+    """A shadow beside a policy; its process is None where there can be none, for this problem."""
 
-    def __init__(self, process: ShadowProcess | None, problem: str = "") -> None:
-        """Keep both."""
-        self.process, self.problem = process, problem
+    def __init__(
+        self, shadowed: ShadowedMember, process: ShadowProcess | None, problem: str = ""
+    ) -> None:
+        """Keep all of it."""
+        self.shadowed, self.process, self.problem = shadowed, process, problem
 
     def abandon(self) -> None:
         """End it."""
@@ -41,8 +44,6 @@ class PreparedShadow(Prepared):
 
 class NodeShadow(TickObserver):
     """Asks a shadow about each tick and sums up its answers.
-
-    This one is for joint policies; `ChunkNodeShadow` says what differs for chunk policies.
 
     Attributes:
         arrived: Answers that arrived in the last tick, for the flight recorder.
@@ -56,15 +57,16 @@ class NodeShadow(TickObserver):
         """
         self._node, self._values = node, values
         self.arrived: tuple[ShadowAnswer, ...] = ()
-        self._process: ShadowProcess | None = self._opened(policy)
+        self._shadowed = shadowed_member(policy, values.get("shadow_member", ""))
+        self._process: ShadowProcess | None = self._opened(policy, self._shadowed)
         self._facts: ShadowFacts = self._process.facts
         self._differences: list[str] = self._process.differences
         self._number, self._gave_up, self._problem = 0, False, ""
-        self._use(policy)
+        self._restart()
         node.get_logger().info(f"shadow, {self._facts.mode}: {_named(self._facts)}")
         self._warn_of_differences()
 
-    def _opened(self, policy: OpenedPolicy[Any]) -> ShadowProcess:
+    def _opened(self, policy: OpenedPolicy[Any], shadowed: ShadowedMember) -> ShadowProcess:
         """Open the shadow of a policy.
 
         Raises:
@@ -72,30 +74,20 @@ class NodeShadow(TickObserver):
         """
         values = self._values
         request = policy.request.for_bundle(values["shadow_bundle"], values["shadow_backend"])
+        mode, execution = ShadowMode(values["shadow_mode"]), None
+        if shadowed.executes_chunks:
+            simulated_time = bool(self._node.get_parameter("use_sim_time").value)
+            execution = ChunkExecution(policy.chunks[0].settings, simulated_time)
         try:
-            return self.start_process(policy, request, ShadowMode(values["shadow_mode"]))
+            return ShadowProcess(request, shadowed.bundle, shadowed.state, mode, execution)
         except OSError as error:
             raise RefusedError(f"shadow: expected to start a process, found: {error}") from error
 
-    def start_process(
-        self, policy: OpenedPolicy[Any], request: OpenRequest, mode: ShadowMode
-    ) -> ShadowProcess:
-        """Start the process of the shadow of a policy; arguments and errors as `ShadowProcess`."""
-        return ShadowProcess(request, policy.bundle, policy.controller.state, mode)
-
-    def give(self, process: ShadowProcess, number: int, tick: Tick) -> None:
-        """Ask about a tick, whose number this is, if the policy commanded the robot in it."""
-        if tick.mode is Mode.RUN:
-            process.give(number, tick.state.flat, tick.target, begins=tick.begins)
-
-    def _use(self, policy: OpenedPolicy[Any]) -> None:
-        self._policy = policy
-        self._restart()
-
     def _restart(self) -> None:
         self._number, self._gave_up = 0, False
+        self._shadowed.others = 0
         self._unreported = deque[ShadowAnswer](maxlen=_UNREPORTED)
-        self._divergence = Divergence.of(self._policy.bundle.contract)
+        self._divergence = Divergence.of(self._shadowed.bundle.contract)
 
     @property
     def problem(self) -> str:
@@ -116,7 +108,8 @@ class NodeShadow(TickObserver):
 
     def recorded_settings(self) -> dict[str, str]:
         """Return its entries in the head of a recording, by name."""
-        return {f"shadow.{name}": text for name, text in self._facts._asdict().items()}
+        facts = {**self._facts._asdict(), "member": self._shadowed.name}
+        return {f"shadow.{name}": text for name, text in facts.items()}
 
     def diagnostics(self) -> dict[str, str]:
         """Return its figures; of the divergence that of the joint where it is largest."""
@@ -127,6 +120,7 @@ class NodeShadow(TickObserver):
             "bundle": f"{facts.bundle_name} {facts.bundle_version}",
             "bundle_sha256": facts.bundle_sha256,
             "mode": facts.mode,
+            **self._of_member(),
             "contract_differences": "; ".join(self._differences) or "none",
             "gain_error_largest": _largest(np.abs(divergence.gain - 1.0)),
             "correlation_smallest": _largest(-divergence.correlation, sign=-1.0),
@@ -141,6 +135,13 @@ class NodeShadow(TickObserver):
             **{f"guard.{rule}": str(count) for rule, count in divergence.rules.items()},
         }
         return {f"shadow.{key}": text for key, text in found.items()}
+
+    def _of_member(self) -> dict[str, str]:
+        """Return which member of a set it is compared with, and how often others commanded."""
+        shadowed = self._shadowed
+        if not shadowed.name:
+            return {}
+        return {"member": shadowed.name, "ticks_other_members": str(shadowed.others)}
 
     def report(self, status: PolicyStatus) -> None:
         """Look at the shadow; add to a status what it is and how far it diverges."""
@@ -176,10 +177,12 @@ class NodeShadow(TickObserver):
 
     def prepared(self, policy: OpenedPolicy[Any]) -> PreparedShadow:
         """Return the shadow of another policy, or why it has none; it takes over all the same."""
+        shadowed = self._shadowed
         try:
-            return PreparedShadow(self._opened(policy))
+            shadowed = shadowed_member(policy, self._values.get("shadow_member", ""))
+            return PreparedShadow(shadowed, self._opened(policy, shadowed))
         except PolicyError as error:
-            return PreparedShadow(None, str(error))
+            return PreparedShadow(shadowed, None, str(error))
 
     def follow(self, policy: OpenedPolicy[Any], prepared: PreparedShadow) -> Callable[[], None]:
         """Compare with another policy from now on; return what ends the shadow before."""
@@ -189,8 +192,8 @@ class NodeShadow(TickObserver):
             self._differences = self._process.differences
             self._warn_of_differences()
             self._process.start()
-        self._problem = prepared.problem
-        self._use(policy)
+        self._shadowed, self._problem = prepared.shadowed, prepared.problem
+        self._restart()
         return before.close if before is not None else do_nothing
 
     def start(self) -> None:
@@ -209,7 +212,9 @@ class NodeShadow(TickObserver):
         try:
             self.arrived = process.take()
             self._unreported.extend([each._replace(inferences=()) for each in self.arrived])
-            self.give(process, number, tick)
+            question = self._shadowed.question(tick)
+            if question is not None:
+                process.give(number, question)
         except Exception:  # noqa: BLE001  a robot must not fall over a shadow
             self._gave_up, self._problem = True, "shadow: gave up; the log has the reason"
             self._node.get_logger().error(traceback.format_exc())
@@ -232,11 +237,7 @@ def open_shadow(node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]
             "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
             "a person: leave one of them out"
         )
-    if not policy.chunks:
-        return NodeShadow(node, policy, values)
-    from policy_inference.nodes.chunk_shadow import ChunkNodeShadow
-
-    return ChunkNodeShadow(node, policy, values)
+    return NodeShadow(node, policy, values)
 
 
 def _named(facts: ShadowFacts) -> str:

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import AnyBundle
 from policy_core.errors import RefusedError
-from policy_core.interfaces import F64, ShadowMode
+from policy_core.interfaces import ShadowMode
 from policy_core.observation.state import StateVector
 from policy_inference.backends.child import OPEN_TIMEOUT_S
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.kinds.opening import OpenRequest
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from policy_inference.shadow.slots import SLOTS, Slots
 from policy_inference.worker_process import PrivateWorker
 
 if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
     from policy_core.members.chunk.settings import ChunkSettings
-    from policy_inference.shadow.chunk_shadow import ChunkTick
     from policy_inference.shadow.chunk_slots import ChunkSlots
 
 _MOST_ANSWERS = 4
@@ -151,30 +151,20 @@ class ShadowProcess:
         self._lost_before, self._slots.text = 0, ""
         self._owed_since_s = time.monotonic()
 
-    def give(
-        self,
-        tick: int,
-        state: F64,
-        command: F64,
-        *,
-        begins: bool,
-        asked: ChunkTick | None = None,
-    ) -> None:
+    def give(self, tick: int, question: ShadowQuestion) -> None:
         """Ask about a tick in which the active policy commanded the robot; never waits.
 
         Nothing is asked of a process that is known to have ended.
 
         Args:
             tick: Its number.
-            state: As for `JointShadow.answer`, like `command`; both are copied.
-            command: See there.
-            begins: Whether a run begins with this tick.
-            asked: As for `ChunkShadow.answer`; copied. None where the policies are joint policies.
+            question: What was done in it; its arrays are copied.
         """
         if self._over:
             return
-        if begins:
+        if question.begins:
             self._begins, self._lost_before = True, 0
+        self._lost_before += question.lost
         if self._given - self._taken == SLOTS:
             self._lost_before += 1
             self._lost.append(ShadowAnswer(tick, ShadowOutcome.LOST))
@@ -185,10 +175,10 @@ class ShadowProcess:
         slots = self._slots
         slots.ticks[slot] = tick, self._lost_before, self._begins
         self._numbers[slot] = tick
-        slots.states[slot] = state
-        slots.commands[slot] = command
-        if self._chunk_slots is not None and asked is not None:
-            self._chunk_slots.give(slot, asked)
+        slots.states[slot] = question.state
+        slots.commands[slot] = question.command
+        if self._chunk_slots is not None and question.chunk is not None:
+            self._chunk_slots.give(slot, question.chunk)
         self._given += 1
         self._lost_before, self._begins = 0, False
         slots.give()

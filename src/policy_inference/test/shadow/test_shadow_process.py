@@ -20,6 +20,7 @@ from policy_core.interfaces import ShadowMode
 from policy_core.observation.state import RobotState
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.shadow_process import ShadowProcess
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from policy_inference.testing.process import children
 from testkit.wording import check_wording
 
@@ -57,7 +58,7 @@ def test_shadow_hangs_since_it_was_asked_and_not_since_the_robot_rests(
     monkeypatch.setattr(time, "monotonic", lambda: begun_s + ahead_s)
     ahead_s = 100.0  # in READY
     assert not hanging_shadow.problem()
-    hanging_shadow.give(0, state.flat, np.zeros(2), begins=True)
+    hanging_shadow.give(0, ShadowQuestion(state.flat, np.zeros(2), True))
     assert not hanging_shadow.problem()
     ahead_s += 3.0
     check_wording(hanging_shadow.problem())

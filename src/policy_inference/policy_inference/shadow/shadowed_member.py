@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy that a shadow is compared with: a member of a set, or the one that is alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from policy_core.bundle.bundle import AnyBundle
+from policy_core.control.tick import Tick
+from policy_core.errors import RefusedError
+from policy_core.interfaces import F64, Mode
+from policy_core.observation.state import StateVector
+
+if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
+    from policy_core.members.chunk.policy import ChunkPolicy
+    from policy_core.sets.policy import PolicySet
+    from policy_inference.kinds.opening import OpenedPolicy
+    from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation
+
+
+class ShadowQuestion(NamedTuple):
+    """What a shadow is asked about a tick in which the policy that it is compared with ran.
+
+    Attributes:
+        state: Of that policy, after it acted.
+        command: Its target after the guard's bounds, before it is blended in [its joints].
+        begins: Whether it began clean since the tick before.
+        lost: Its own ticks since then that it watched while others commanded.
+        chunk: Its step, and what it saw; None of a joint policy.
+    """
+
+    state: F64
+    command: F64
+    begins: bool
+    lost: int = 0
+    chunk: ChunkTick | None = None
+
+
+class ShadowedMember:
+    """Finds the ticks in which a policy ran, and what a shadow is to be asked about them.
+
+    Attributes:
+        name: Of the member; empty for a policy that is alone.
+        bundle: Of the policy.
+        state: What it senses and remembers.
+        others: Ticks in which other members of the set commanded the robot instead.
+    """
+
+    def __init__(
+        self,
+        bundle: AnyBundle,
+        state: StateVector,
+        chunks: ChunkPolicy | None = None,
+        policy_set: PolicySet | None = None,
+        name: str = "",
+    ) -> None:
+        """Begin with the next tick.
+
+        Args:
+            bundle: Of the policy.
+            state: What it senses and remembers.
+            chunks: The policy that executes chunks; None for a joint policy.
+            policy_set: The set that the policy is a member of; None where it is alone.
+            name: Of the member.
+        """
+        self.name, self.bundle, self.state, self._chunks = name, bundle, state, chunks
+        self._set, self.others = policy_set, 0
+        self._member = None if policy_set is None else policy_set.members[name]
+        self._resets = self._own_ticks = self._answers = 0
+        if self._member is not None:
+            self._resets, self._answers = self._member.resets, self._member.answers
+            self._own_ticks = self._member.own_ticks
+        self._waiting: list[ShadowObservation] = []
+        """Whose chunks arrived since the policy ran last."""
+
+    @property
+    def executes_chunks(self) -> bool:
+        """Whether it is a chunk policy."""
+        return self._chunks is not None
+
+    def question(self, tick: Tick) -> ShadowQuestion | None:
+        """Return what is to be asked about a tick, each in its order; None for nothing.
+
+        All arrays are those of the policy.
+        """
+        if self._chunks is not None:
+            self._take_chunks(self._chunks, tick.mode)
+        if tick.mode is not Mode.RUN:
+            return None
+        if self._member is None:
+            return ShadowQuestion(self.state.flat, tick.target, tick.begins, 0, self._chunk())
+        return self._question_of_member(tick)
+
+    def _question_of_member(self, tick: Tick) -> ShadowQuestion | None:
+        member, policy_set = self._member, self._set
+        assert member is not None
+        assert policy_set is not None
+        if member.answers == self._answers:
+            self.others += not policy_set.commands(member)
+            return None
+        begins = member.resets != self._resets
+        lost = member.own_ticks - (0 if begins else self._own_ticks) - 1
+        self._resets, self._answers = member.resets, member.answers
+        self._own_ticks = member.own_ticks
+        command = tick.target[member.member.places]
+        return ShadowQuestion(self.state.flat, command, begins, lost, self._chunk())
+
+    def _take_chunks(self, chunks: ChunkPolicy, mode: Mode) -> None:
+        from policy_inference.shadow.chunk_shadow import ShadowObservation
+        from policy_inference.shadow.chunk_slots import OBSERVATIONS
+
+        left = self._member is not None and self._member.resets != self._resets
+        if mode not in (Mode.RUN, Mode.HOLD) or left:
+            self._waiting.clear()
+        if mode in (Mode.RUN, Mode.HOLD):
+            # More than the shadow has room for are missed anyway.
+            arrived = map(ShadowObservation.of, chunks.chunks)
+            self._waiting = [*self._waiting, *arrived][: OBSERVATIONS + 1]
+
+    def _chunk(self) -> ChunkTick | None:
+        if self._chunks is None:
+            return None
+        from policy_inference.shadow.chunk_shadow import ChunkTick
+
+        seen, self._waiting = tuple(self._waiting), []
+        return ChunkTick(self._chunks.tick, self._chunks.target, seen)
+
+
+def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
+    """Return the policy that a shadow is compared with.
+
+    Args:
+        policy: What is hosted.
+        name: Of a member, where that is a set; else empty.
+
+    Raises:
+        RefusedError: It has no such member.
+    """
+    members = policy.bundle.members
+    if name not in (members or [""]):
+        raise RefusedError(
+            f"shadow_member: expected the member that the shadow is compared with: "
+            f"{', '.join(members) or 'none of a policy that is alone'}; found {name or 'none'}"
+        )
+    chunks = next((each.policy for each in policy.chunks if not name or each.name == name), None)
+    if policy.switching is None:
+        return ShadowedMember(policy.bundle, policy.controller.state, chunks)
+    policy_set = policy.switching.policy_set
+    state = policy_set.members[name].state
+    return ShadowedMember(members[name], state, chunks, policy_set, name)
