@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from model_tools.prove.replaying.shadowing import ShadowedFlight
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
-_OF_EACH = ("bundle", "mode", "backend", "backend_option", "from_s")
+_OF_EACH = ("bundle", "mode", "member", "backend", "backend_option", "from_s")
 """Arguments that hold for each of several recordings."""
 _LONGEST_S = 3600.0
 """That a recording may take."""
@@ -66,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="followed",
         help="with --bundle: what it remembers as the shadow of the recorded policy (default "
         "followed; docs/shadow.md)",
+    )
+    parser.add_argument(
+        "--member",
+        default="",
+        metavar="NAME",
+        help="with --bundle, of the recording of a policy set: the member whose shadow it is",
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
@@ -182,18 +188,24 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     from model_tools.prove.replaying.chunk_shadowing import missing_images
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.shadowing import shadow_flight
+    from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_core.interfaces import ShadowMode
     from policy_inference.backends.registry import parse_options
 
     options = parse_options(given.backend_option)
-    found = replay(given.recording, given.bundle, given.backend, options, given.from_s)
-    if given.bundle is None or found.bundle.members:  # a shadow is one policy
+    # Beside a set there may be the shadow of a member; the set is replayed with itself.
+    other = None if given.member else given.bundle
+    found = replay(given.recording, other, given.backend, options, given.from_s)
+    if given.bundle is None or (found.bundle.members and not given.member):
         return found, None
-    if problem := missing_images(found.recording, found.bundle):
+    recording, bundle = found.recording, found.bundle
+    if given.member:
+        bundle = load_bundle(bundle_folder(str(given.bundle)))
+    if problem := missing_images(recording, bundle):
         _log.warning("no figures of a shadow: %s", problem)
         return found, None
-    mode = ShadowMode(given.mode)
-    return found, shadow_flight(found.recording, found.bundle, [found.backend], options, mode)
+    mode, backends = ShadowMode(given.mode), [found.backend]
+    return found, shadow_flight(recording, bundle, backends, options, mode, given.member)
 
 
 def _write(found: ReplayedFlight, shadow: ShadowedFlight | None, folder: Path) -> None:

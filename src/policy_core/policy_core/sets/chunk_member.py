@@ -19,6 +19,7 @@ from policy_core.members.chunk.controller import (
     chunk_timeouts_ns,
     state_sizes,
 )
+from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Worker
 from policy_core.observation.freshness import Input
@@ -89,6 +90,11 @@ class ChunkMember(MemberPolicy):
     def timeouts_ns(contract: ChunkContract, limits: Limits) -> Mapping[str, int | None]:
         """Return the time-outs of all its inputs, cameras included."""
         return chunk_timeouts_ns(contract, limits)
+
+    @property
+    def chunk_policy(self) -> ChunkPolicy:
+        """Itself."""
+        return self.policy
 
     @property
     def state(self) -> StateVector:

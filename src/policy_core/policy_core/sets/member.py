@@ -21,6 +21,7 @@ from policy_core.observation.state import StateVector
 
 if TYPE_CHECKING:  # a set of joint policies sees no images
     from policy_core.members.chunk.observation_sync import FrameBuffer
+    from policy_core.members.chunk.policy import ChunkPolicy
 
 
 class JoinedTargets:
@@ -119,6 +120,11 @@ class MemberPolicy(Stateful, ABC):
     @abstractmethod
     def state(self) -> StateVector:
         """What it senses, and what it remembers of its own actions."""
+
+    @property
+    def chunk_policy(self) -> ChunkPolicy | None:
+        """What executes its chunks; None where it answers each tick by itself."""
+        return None
 
     @staticmethod
     @abstractmethod

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import CONTRACT_FILE, Bundle
@@ -32,16 +33,12 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
     Raises:
         BundleError: With everything that does not fit.
     """
-    contract = bundle.contract
-    assert isinstance(contract, AnyContract)  # a shadow is one policy, never a set
+    contract: Any = bundle.contract
     differences = [*_differences(active, contract)]
-    if isinstance(contract, ChunkContract):
-        assert isinstance(active, ChunkContract)
-        differences += _of_chunks(active, contract)
-    elif not any(key == "joints.names" for key, _, _ in differences):
-        assert isinstance(active, JointContract)
-        assert isinstance(contract, JointContract)
-        differences += _of_joints(active, sizes, contract)
+    if contract.kind in _OF_KIND:
+        differences += _OF_KIND[contract.kind](active, sizes, contract)
+    else:
+        differences.append(("kind", f"one that can be compared: {_named(_OF_KIND)}", contract.kind))
     if differences:
         raise BundleError(
             *(
@@ -71,6 +68,8 @@ def _of_joints(
     active: JointContract, sizes: Mapping[str, int], contract: JointContract
 ) -> Iterator[_Difference]:
     """Yield the joints that are commanded in another way, and fields that are not measured."""
+    if {*active.joints.on_robot()} != {*contract.joints.on_robot()}:
+        return  # that is what differs
     theirs, ours = _kinds(active), _kinds(contract)
     for joint, kind in theirs.items():
         if ours[joint] != kind:
@@ -97,7 +96,9 @@ def _kinds(contract: JointContract) -> dict[str, str]:
     }
 
 
-def _of_chunks(active: ChunkContract, contract: ChunkContract) -> Iterator[_Difference]:
+def _of_chunks(
+    active: ChunkContract, sizes: Mapping[str, int], contract: ChunkContract
+) -> Iterator[_Difference]:
     """Yield what differs of the joints that are commanded, and of what is seen."""
     theirs, ours = (_named(each.joints.on_robot(each.action.joints)) for each in (active, contract))
     if contract.denoising is not None:
@@ -129,6 +130,13 @@ def _of_chunks(active: ChunkContract, contract: ChunkContract) -> Iterator[_Diff
             "none" if seen_outside is None else f"{seen_outside.topic}, {seen_outside.size} values"
         )
         yield "environment_state", _as_active(expected), f"{outside.topic}, {outside.size} values"
+
+
+_OF_KIND: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator[_Difference]]] = {
+    "joint": _of_joints,
+    "chunk": _of_chunks,
+}
+"""What else differs, by the kind of both policies."""
 
 
 def _as_active(expected: str) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.contract import JointContract
 from policy_core.bundle.contract_difference import contract_differences
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.signature import trusted_keys
@@ -108,7 +107,7 @@ def _contract(folder: Path, sha256: str) -> AnyContract:
 
 
 def _opened(
-    order: Mapping[str, Any], active: AnyContract, slots: Slots
+    order: Mapping[str, Any], active: Any, slots: Slots
 ) -> tuple[OpenedPolicy[Any], Answer]:
     """Open a policy as `~/load` does, and prove it; return it, and what answers ticks with it.
 
@@ -118,12 +117,11 @@ def _opened(
     """
     request, sizes = _request(order["request"]), order["state_sizes"]
     mode = ShadowMode(order["mode"])
-    if isinstance(active, JointContract):
+    if order["settings"] is None:
         opened = _proven(JointKind(), request, active, sizes)
         shadow = JointShadow(opened.bundle, opened.backend, opened.limits, active, sizes, mode)
         return opened, _joint_answers(shadow, slots)
     # Here, since the shadow of a joint policy needs nothing of images.
-    from policy_core.bundle.chunk_contract import ChunkContract
     from policy_core.members.chunk.graphs import Inference
     from policy_core.members.chunk.settings import ChunkSettings
     from policy_core.observation.images import require_size
@@ -131,7 +129,6 @@ def _opened(
     from policy_inference.shadow.chunk_shadow import ChunkShadow
     from policy_inference.shadow.chunk_slots import ChunkSlots
 
-    assert isinstance(active, ChunkContract)
     settings = ChunkSettings(**order["settings"])
     kind = ChunkKind(settings, simulated_time=order["simulated_time"])
     chunks = _proven(kind, request, active, sizes)

@@ -13,9 +13,8 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import AnyBundle
 from policy_core.errors import RefusedError
 from policy_core.interfaces import ShadowMode
@@ -243,9 +242,7 @@ class ShadowProcess:
             self._chunk_slots.close()
 
 
-def _chunk_slots(active: AnyContract, sizes: Mapping[str, int]) -> ChunkSlots:
-    from policy_core.bundle.chunk_contract import ChunkContract
+def _chunk_slots(active: Any, sizes: Mapping[str, int]) -> ChunkSlots:
     from policy_inference.shadow.chunk_slots import ChunkSlots
 
-    assert isinstance(active, ChunkContract)
     return ChunkSlots(active, sizes)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from policy_core.bundle.bundle import AnyBundle
+from policy_core.bundle.bundle import AnyBundle, SetBundle
 from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, Mode
@@ -74,6 +74,12 @@ class ShadowedMember:
         self._waiting: list[ShadowObservation] = []
         """Whose chunks arrived since the policy ran last."""
 
+    @classmethod
+    def in_set(cls, bundle: SetBundle, policy_set: PolicySet, name: str) -> ShadowedMember:
+        """Return a member of a set, to begin with the next tick."""
+        member = policy_set.members[name]
+        return cls(bundle.members[name], member.state, member.chunk_policy, policy_set, name)
+
     @property
     def executes_chunks(self) -> bool:
         """Whether it is a chunk policy."""
@@ -91,6 +97,11 @@ class ShadowedMember:
         if self._member is None:
             return ShadowQuestion(self.state.flat, tick.target, tick.begins, 0, self._chunk())
         return self._question_of_member(tick)
+
+    def forget_chunks(self) -> None:
+        """Let the chunks of the last tick go, where nothing else takes them."""
+        if self._chunks is not None:
+            self._chunks.chunks.clear()
 
     def _question_of_member(self, tick: Tick) -> ShadowQuestion | None:
         member, policy_set = self._member, self._set
@@ -143,9 +154,7 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
             f"shadow_member: expected the member that the shadow is compared with: "
             f"{', '.join(members) or 'none of a policy that is alone'}; found {name or 'none'}"
         )
-    chunks = next((each.policy for each in policy.chunks if not name or each.name == name), None)
-    if policy.switching is None:
-        return ShadowedMember(policy.bundle, policy.controller.state, chunks)
-    policy_set = policy.switching.policy_set
-    state = policy_set.members[name].state
-    return ShadowedMember(members[name], state, chunks, policy_set, name)
+    if policy.switching is not None:
+        return ShadowedMember.in_set(policy.switching.bundle, policy.switching.policy_set, name)
+    chunks = policy.chunks[0].policy if policy.chunks else None
+    return ShadowedMember(policy.bundle, policy.controller.state, chunks)

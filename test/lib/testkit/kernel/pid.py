@@ -111,12 +111,16 @@ class PidMember(MemberPolicy):
     ) -> None:
         super().__init__(name, bundle, member, runner, state, targets, inputs, clock)
         contract: Any = bundle.contract
-        own = StateVector(self.sensed_sizes(contract))
+        own = self._own = StateVector(self.sensed_sizes(contract))
         self._sensed, self._joint_pos = SensedCopy(state, own, member.places), own["joint_pos"]
         self._pose: F64 = contract.pose
         self._share: F64 = contract.integral / contract.rate_hz
         self.moved: F64 = np.zeros_like(self._pose)
         self.reset()
+
+    @property
+    def state(self) -> StateVector:
+        return self._own
 
     @staticmethod
     def sensed_sizes(contract: AnyContract) -> Mapping[str, int]:
@@ -150,6 +154,7 @@ class PidMember(MemberPolicy):
             self.moved[:] = self._moved_now()
             self.command[:] = self._pose + self.moved
             self.has_answered = False
+            self._count()
         self._pass()
         return ()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, is_bag, storage_files
 from model_tools.files.bags.topics import is_named
 from model_tools.prove.inspect.inspection import InspectionReport
@@ -295,7 +296,11 @@ def _describe_changes(modes: Sequence[Moded], report: InspectionReport) -> None:
 
 def _describe_shadow(recording: FlightRecording, report: InspectionReport) -> None:
     """Add a row on the policy that ran beside the other one, if one did."""
-    divergence = recorded_divergence(recording)
+    try:
+        divergence = recorded_divergence(recording)
+    except ToolError as error:  # the set that ran is not here
+        report.row("shadow", str(error))
+        return
     if divergence is None:
         return
     settings = recording.info.settings

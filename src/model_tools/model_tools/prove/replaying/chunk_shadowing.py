@@ -8,31 +8,24 @@ flight; of one that needs none, the model is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
 
 from model_tools.errors import ToolError
-from model_tools.prove.replaying.chunk_policy import RecordedChunkPolicy
 from model_tools.prove.replaying.recorded_chunks import error_of
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.recording import FlightRecording
-from model_tools.prove.replaying.replayer import Replayer
-from model_tools.prove.replaying.stages import OUTPUTS, STAGES
-from model_tools.prove.replaying.which_bundle import chunk_settings_of, limits_of
+from model_tools.prove.replaying.replayed_member import ReplayedMember
+from model_tools.prove.replaying.which_bundle import chunk_settings_of
 from policy_core.bundle.bundle import Bundle, ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.guard.limits import StricterLimits, limits_in_force
-from policy_core.interfaces import F64, Mode, ShadowMode
+from policy_core.interfaces import F64, ShadowMode
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import open_models
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer
-from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
-
-_SAME_RAD = 1e-9
-"""As for the targets of a replay on another machine."""
+from policy_inference.shadow.chunk_shadow import ChunkShadow
 
 
 class ShadowedChunks:
@@ -41,7 +34,8 @@ class ShadowedChunks:
     def __init__(
         self,
         recording: FlightRecording,
-        active: ChunkContract,
+        active: ReplayedMember,
+        contract: ChunkContract,
         bundle: ChunkBundle,
         backends: Sequence[str],
         options: Mapping[str, Mapping[str, str]],
@@ -51,8 +45,9 @@ class ShadowedChunks:
         """Prepare; see `shadowing.shadow_flight`.
 
         Args:
-            recording: Of a chunk policy.
-            active: Its contract.
+            recording: With a chunk policy.
+            active: That policy, which is replayed.
+            contract: Of it.
             bundle: The shadow.
             backends: What it runs on, if it is run.
             options: Of the back ends.
@@ -63,20 +58,8 @@ class ShadowedChunks:
             ToolError: The shadow needs images, and is not the one that ran in the flight.
             PolicyError: It cannot be opened, or not be compared with the recorded policy.
         """
-        self._recording, self._recorded = recording, recorded
-        info, settings, limits = recording.info, chunk_settings_of(recording), limits_of(recording)
-        flown = ChunkBundle(
-            path=recording.path, contract=active, content=info.contract.encode("utf-8")
-        )
-        self._replayer = Replayer(
-            flown,
-            info,
-            lambda clock: RecordedChunkPolicy(flown, info, limits, clock, settings),
-            [name for name in STAGES if name != OUTPUTS],
-            {},
-            {},
-            seeded=True,
-        )
+        self._recording, self._recorded, self._active = recording, recorded, active
+        self.ticks, settings = active.ticks, chunk_settings_of(recording)
         self._models: OpenedModels | None = None
         self.backend = recording.info.settings.get("shadow.backend", "")
         self._inferences: Mapping[int, InferenceResult] = {}
@@ -91,61 +74,35 @@ class ShadowedChunks:
             bundle.contract,
             self._run,
             limits_in_force(bundle.contract, StricterLimits()),
-            active,
-            {name: part.stop - part.start for name, part in info.fields.items()},
+            contract,
+            active.sizes,
             settings,
             mode,
         )
-        self._waiting = list[ShadowObservation]()
-        self._asked: ChunkTick | None = None
 
     def close(self) -> None:
         """Close what was opened."""
         if self._models is not None:
             self._models.close()
 
-    def ticks(self) -> Iterator[RecordedTick]:
-        """Yield the ticks, each after the recorded policy has been replayed in it.
-
-        Raises:
-            ToolError: The recording is broken.
-        """
-        for tick in self._recording.ticks():
-            self._replayer.step(tick)
-            self._look_at(tick)
-            yield tick
-
-    def _look_at(self, tick: RecordedTick) -> None:
-        """Find out what the policy did in a tick, as a node does."""
-        policy = self._replayer.policy
-        assert isinstance(policy, RecordedChunkPolicy)
-        chunks, run = policy.runtime.policy.chunks, policy.controller.latest_tick
-        self._waiting += map(ShadowObservation.of, chunks)
-        chunks.clear()
-        self._asked = None
-        if tick.mode not in (Mode.RUN, Mode.HOLD):
-            self._waiting.clear()
-        if tick.mode is not Mode.RUN or tick.target is None:
-            return
-        if policy.known and np.allclose(run.target, tick.target, rtol=0.0, atol=_SAME_RAD):
-            active = policy.runtime.policy
-            self._asked = ChunkTick(active.tick, active.target, tuple(self._waiting))
-        self._waiting.clear()
+    def systematic(self, answers: Mapping[int, ShadowAnswer]) -> dict[str, F64]:
+        """Return nothing: what a chunk policy observed is not recorded."""
+        return {}
 
     def answer(self, tick: RecordedTick, begins: bool, lost: int) -> ShadowAnswer | None:
         """Return the answer to the tick that came last; None where its past is not known."""
-        asked, seen = self._asked, self._recorded.get(tick.number)
-        if asked is None or tick.target is None:
+        question, seen = self._active.question, self._recorded.get(tick.number)
+        if question is None or question.chunk is None or not self._active.is_known:
             return None
         inferences = () if seen is None else seen.inferences
         self._inferences = {each.observation_ns: each for each in inferences}
         return self._shadow.answer(
             tick.number,
-            tick.state,
-            tick.target,
-            asked,
+            question.state,
+            question.command,
+            question.chunk,
             begins=begins,
-            lost=lost,
+            lost=lost + question.lost,
             late=bool(self._recorded) and not inferences,
         )
 

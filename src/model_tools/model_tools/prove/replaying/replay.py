@@ -210,6 +210,21 @@ def replay(
     )
 
 
+def replayed_set(recording: FlightRecording, bundle: SetBundle, opened: ExitStack) -> Replayer:
+    """Return the replayer of a recorded set, on the back end that ran.
+
+    Args:
+        recording: Of the set.
+        bundle: The set that ran.
+        opened: Takes the models of its members.
+
+    Raises:
+        PolicyError: The recording or a model cannot be used.
+    """
+    on = _AgainOn(recording, bundle.contract, limits_of(recording), "", {}, opened)
+    return _set_again(on, bundle).replayer
+
+
 class _Again(NamedTuple):
     """What a recording is run through, on which back end, and how that is judged."""
 

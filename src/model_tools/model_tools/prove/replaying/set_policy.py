@@ -104,7 +104,7 @@ class RecordedSetPolicy:
             for name, member in bundle.members_of(ChunkBundle).items():
                 runners[name] = self._runner(name, member.contract, clock, execution)
         policy_set = policy_set_of(bundle, runners, self.state, inputs, clock)
-        self._policy_set = policy_set
+        self.policy_set = policy_set
         for name, chunks in self._chunks.items():
             chunks.frames = policy_set.members[name].frames
         self.outside = {camera_input(name) for name in cameras_of(contract)}
@@ -150,7 +150,7 @@ class RecordedSetPolicy:
 
     def _is_late_alone(self) -> bool:
         """Return whether no joint policy commands, whose model could have made the tick late."""
-        members = self._contract.states[self._policy_set.report.state].members
+        members = self._contract.states[self.policy_set.report.state].members
         return not self._models.keys() & {*members}
 
     def _add(
@@ -215,7 +215,7 @@ class RecordedSetPolicy:
         The robot's set has gone on without the members that a blend leaves, or in the fallback of
         the state, as the reason of the next tick says.
         """
-        report = self._policy_set.report
+        report = self.policy_set.report
         state = self._contract.states[report.state]
         if not self._left_was_late or (report.is_blending and state.fallback is None):
             return True

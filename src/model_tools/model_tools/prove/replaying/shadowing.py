@@ -5,20 +5,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from rich.table import Table
 
+from model_tools.errors import ToolError
 from model_tools.prove.replaying.chunk_shadowing import ShadowedChunks
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.recording import FlightRecording
-from model_tools.prove.replaying.which_bundle import recorded_contract
+from model_tools.prove.replaying.replayed_member import (
+    ReplayedMember,
+    replayed_chunks,
+    replayed_member,
+)
+from model_tools.prove.replaying.which_bundle import (
+    is_of_set,
+    recorded_bundle,
+    recorded_contract,
+)
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
-from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.contract_difference import ContractDifference, contract_differences
 from policy_core.bundle.terms import term_names
@@ -70,42 +80,46 @@ def shadow_flight(
     backends: Sequence[str],
     options: Mapping[str, Mapping[str, str]],
     mode: ShadowMode,
+    member: str = "",
 ) -> ShadowedFlight:
-    """Run a bundle as the shadow of the recorded policy.
+    """Run a bundle as the shadow of the recorded policy, or of a member of the recorded set.
 
     Ticks that the recorded shadow skipped or lost, or in which its runtime failed, are the same
     here, so that the same bundle, back end and mode give the figures that the node counted.
 
     Args:
-        recording: Of a policy of the same kind.
+        recording: With a policy of the same kind.
         bundle: The shadow.
         backends: What it runs on, the preferred one first.
         options: Of the back ends.
         mode: What it remembers.
+        member: Of a set, the one that it is compared with; empty for that of the flight.
 
     Raises:
-        ToolError: The recording is broken; or the shadow needs images, and its chunks are not in
-            the recording.
+        ToolError: The recording is broken, or of a set that is not here or has no such member; or
+            the shadow needs images, and its chunks are not in the recording.
         PolicyError: The bundle cannot be opened, or not be compared with the recorded policy.
     """
-    active = recorded_contract(recording)
-    fields = recording.info.fields
-    require_comparable(
-        active, {name: part.stop - part.start for name, part in fields.items()}, bundle
-    )
+    active, name = _shadowed(recording, member)
+    if active.kind != bundle.contract.kind:
+        raise ToolError(
+            f"{bundle.path}: expected a bundle of a {active.kind} policy, as in the recording, "
+            f"found one of a {bundle.contract.kind} policy"
+        )
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
-    asked: ShadowedTicks
-    if isinstance(active, ChunkContract):
-        assert isinstance(bundle, ChunkBundle)
-        asked = ShadowedChunks(recording, active, bundle, backends, options, mode, recorded)
-    else:
-        assert isinstance(bundle, JointBundle)
-        assert isinstance(active, JointContract)
-        asked = _ShadowedJoints(recording, active, bundle, backends, options, mode, recorded)
-    try:
+    with ExitStack() as opened:
+        replayed = _replayed(recording, active, name)
+        if replayed is not None:
+            opened.callback(replayed.close)
+        fields = recording.info.fields.items()
+        sizes = {field: part.stop - part.start for field, part in fields}
+        require_comparable(active, sizes if replayed is None else replayed.sizes, bundle)
+        asked = _ASKED[active.kind](
+            recording, replayed, active, bundle, backends, options, mode, recorded
+        )
+        opened.callback(asked.close)
         answers = _answered(asked, recorded)
-    finally:
-        asked.close()
+        systematic = asked.systematic(answers)
     return ShadowedFlight(
         bundle=bundle,
         mode=mode,
@@ -114,9 +128,7 @@ def shadow_flight(
         answers=answers,
         backend=asked.backend,
         differences=contract_differences(active, bundle.contract),
-        systematic=_systematic(recording, active, answers)
-        if isinstance(active, JointContract)
-        else {},
+        systematic=systematic,
     )
 
 
@@ -127,7 +139,32 @@ def recorded_divergence(recording: FlightRecording) -> Divergence | None:
         ToolError: The recording is broken.
     """
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
-    return _summed(recorded_contract(recording), recorded) if recorded else None
+    return _summed(_shadowed(recording, "")[0], recorded) if recorded else None
+
+
+def _shadowed(recording: FlightRecording, member: str) -> tuple[Any, str]:
+    """Return the contract of the policy that a shadow is compared with, and its name in a set.
+
+    Raises:
+        ToolError: The recording is of a set that is not here, or has no such member.
+    """
+    if not is_of_set(recording):
+        return recorded_contract(recording), ""
+    name = member or recording.info.settings.get("shadow.member", "")
+    members = recorded_bundle(recording).members
+    if name not in members:
+        raise ToolError(
+            f"{recording.path}: expected the member of the set that a shadow is compared with "
+            f"({', '.join(members)}), found {name or 'none'}: say which with --member"
+        )
+    return members[name].contract, name
+
+
+def _replayed(recording: FlightRecording, active: Any, name: str) -> ReplayedMember | None:
+    """Return the policy to be replayed; None where the recording has all that it saw and did."""
+    if name:
+        return replayed_member(recording, name)
+    return _ALONE[active.kind](recording, active)
 
 
 def _summed(active: AnyContract, answers: Mapping[int, ShadowAnswer]) -> Divergence:
@@ -139,9 +176,15 @@ def _summed(active: AnyContract, answers: Mapping[int, ShadowAnswer]) -> Diverge
 
 
 def _systematic(
-    recording: FlightRecording, active: JointContract, answers: Mapping[int, ShadowAnswer]
+    recording: FlightRecording,
+    active: JointContract,
+    answers: Mapping[int, ShadowAnswer],
+    prefix: str,
 ) -> dict[str, F64]:
-    """Return which share of the distance follows from what the recorded policy observed."""
+    """Return which share of the distance follows from what the recorded policy observed.
+
+    The names of its inputs in the recording begin with `prefix`.
+    """
     compared = [tick for tick in sorted(answers) if answers[tick].target is not None]
     chosen = set(compared[:: 1 + len(compared) // _MOST_TICKS])
     rows, distances = list[F64](), list[F64]()
@@ -152,7 +195,7 @@ def _systematic(
         assert answer.target is not None
         assert answer.active_target is not None
         names = active.observations
-        rows.append(np.concatenate([tick.inputs[name].reshape(-1) for name in names]))
+        rows.append(np.concatenate([tick.inputs[prefix + name].reshape(-1) for name in names]))
         distances.append(answer.target - answer.active_target)
     if not rows:
         return {}
@@ -192,6 +235,9 @@ class ShadowedTicks(Protocol):
     def answer(self, tick: RecordedTick, begins: bool, lost: int) -> ShadowAnswer | None:
         """Return the answer to the tick that came last; None where its past is not known."""
 
+    def systematic(self, answers: Mapping[int, ShadowAnswer]) -> Mapping[str, F64]:
+        """Return the share of the distance that follows from the observation, where it is known."""
+
     def close(self) -> None:
         """Close what was opened."""
 
@@ -228,6 +274,7 @@ class _ShadowedJoints:
     def __init__(
         self,
         recording: FlightRecording,
+        replayed: ReplayedMember | None,
         active: JointContract,
         bundle: JointBundle,
         backends: Sequence[str],
@@ -241,7 +288,10 @@ class _ShadowedJoints:
             PolicyError: It cannot be opened.
         """
         self._recording, self._active, self._recorded = recording, active, recorded
-        self.ticks = recording.ticks
+        self._replayed = replayed
+        self.ticks = recording.ticks if replayed is None else replayed.ticks
+        fields = recording.info.fields.items()
+        sizes = {field: part.stop - part.start for field, part in fields}
         self._backend, _ = open_backend(bundle, backends, options)
         self.backend = self._backend.name
         self._shadow = JointShadow(
@@ -249,7 +299,7 @@ class _ShadowedJoints:
             self._backend,
             limits_in_force(bundle.contract, StricterLimits()),
             active,
-            {name: part.stop - part.start for name, part in recording.info.fields.items()},
+            sizes if replayed is None else replayed.sizes,
             mode,
         )
 
@@ -264,13 +314,25 @@ class _ShadowedJoints:
             self._after(tick),
             tick.target,
             begins=begins,
-            lost=lost,
+            lost=lost + self._watched,
             late=skipped or failed,
         )
         return seen if failed else answer
 
+    def systematic(self, answers: Mapping[int, ShadowAnswer]) -> Mapping[str, F64]:
+        """Return it by term of the observation."""
+        prefix = "" if self._replayed is None else f"{self._replayed.name}."
+        return _systematic(self._recording, self._active, answers, prefix)
+
+    @property
+    def _watched(self) -> int:
+        question = None if self._replayed is None else self._replayed.question
+        return 0 if question is None else question.lost
+
     def _after(self, tick: RecordedTick) -> F64:
         """Return the state after the policy acted: its last action is that of the tick."""
+        if self._replayed is not None:
+            return tick.state
         state = tick.state.copy()
         last_action = self._recording.info.fields["last_action"]
         state[last_action] = tick.outputs[self._active.action.output].reshape(-1)
@@ -279,6 +341,17 @@ class _ShadowedJoints:
     def close(self) -> None:
         """Close the back end."""
         self._backend.close()
+
+
+_ALONE: Mapping[str, Callable[..., ReplayedMember | None]] = {
+    "joint": lambda recording, contract: None,
+    "chunk": replayed_chunks,
+}
+_ASKED: Mapping[str, Callable[..., ShadowedTicks]] = {
+    "joint": _ShadowedJoints,
+    "chunk": ShadowedChunks,
+}
+"""By the kind of the policy."""
 
 
 def shadow_table(found: ShadowedFlight) -> Table:

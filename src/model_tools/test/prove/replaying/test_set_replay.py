@@ -169,8 +169,8 @@ def lower(weights: dict[str, F32]) -> None:
     weights["b1"] -= 0.2
 
 
-def small_set(folder: Path, fallback: str | None) -> SetBundle:
-    """Write a set of two policies with other targets."""
+def small_set(folder: Path, fallback: str | None, starts: str = "clean") -> SetBundle:
+    """Write a set of two policies with other targets; they start as a set states it."""
     make_bundle(folder / "walk")
     make_bundle(folder / "crouch", edit=lower)
     states = {
@@ -182,7 +182,7 @@ def small_set(folder: Path, fallback: str | None) -> SetBundle:
             **({"fallback": fallback} if fallback else {}),
         },
     }
-    return written_set(folder, ("walk", "crouch"), initial="walk", states=states)
+    return written_set(folder, ("walk", "crouch"), starts, initial="walk", states=states)
 
 
 def set_with_arm(folder: Path) -> SetBundle:
@@ -197,14 +197,20 @@ def set_with_arm(folder: Path) -> SetBundle:
     return written_set(folder, ("walk", "arm"), initial="both", states=states, on_fault="damp")
 
 
-def written_set(folder: Path, members: tuple[str, ...], **stated: Any) -> SetBundle:
+def written_set(
+    folder: Path, members: tuple[str, ...], starts: str = "clean", **stated: Any
+) -> SetBundle:
     contract = {
         "schema_version": 1,
         "kind": "set",
         "name": "small",
         "version": "1.0.0",
         "members": {
-            name: {"bundle": f"../{name}", "sha256": sha256_of(folder / name / "policy.yaml")}
+            name: {
+                "bundle": f"../{name}",
+                "sha256": sha256_of(folder / name / "policy.yaml"),
+                **({} if starts == "clean" else {"starts": starts}),
+            }
             for name in members
         },
         **stated,
