@@ -40,7 +40,7 @@ def test_shadow_is_compared_while_its_member_runs(
 
     def is_whole(shadow: Any) -> bool:
         others = int(partner.told().get("shadow.ticks_other_members", "0"))
-        return answered(shadow) + others == ran
+        return bool(answered(shadow) + others == ran)
 
     found = shadow_of(partner, is_whole, "all answers")
 
