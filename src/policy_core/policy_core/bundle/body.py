@@ -208,7 +208,7 @@ class AnyContract(Body):
     def command_scales(self) -> Mapping[str, float]:
         """Factor from the value of its first output to the command of each joint, by its name.
 
-        None where a command is no multiple of an output.
+        Empty where a command is no multiple of an output.
         """
         return {}
 
