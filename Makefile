@@ -81,10 +81,10 @@ test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k g
 # In CI, of a slow test with parameters only the first case.
 SHORT :=
 test-all: SHORT := --short
-test-all: setup  ## All but the long tests, as CI runs them: half an hour on two cores
+test-all: setup  ## All but the long tests and those of PyTorch, RKNN and LeRobot, as CI runs them
 	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,$(SHORT))) || status=$$?; \
-	for target in coverage test-cpp test-torch test-rknn test-lerobot; do \
-	  $(MAKE) --no-print-directory $$target SHORT=$(SHORT) || status=$$?; done; exit $$status
+	for target in coverage test-cpp; do \
+	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
 
 # Tracing takes the time that tests with made-up files are allowed.
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
