@@ -40,6 +40,7 @@ setup(
         "opencv-python-headless",
         "policy_core",
         "prometheus-client",
+        "psutil",
         "PyYAML",
         "rich",
         "rosbags",

@@ -28,6 +28,7 @@ ROSDEP_KEYS = {
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "prometheus_client": "python3-prometheus-client",
+    "psutil": "python3-psutil",
     "pytest": "python3-pytest",
     "rich": "python3-rich",
     "yaml": "python3-yaml",

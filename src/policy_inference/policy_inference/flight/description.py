@@ -113,8 +113,8 @@ def settings_of(
     }
     system = {
         "system.python": platform.python_version(),
-        "system.release": release(machine),
-        "system.kernel": machine.text("/proc/sys/kernel/osrelease"),
+        "system.release": release(),
+        "system.kernel": platform.release(),
         "system.architecture": platform.machine(),
         "system.board": board(machine),
     }

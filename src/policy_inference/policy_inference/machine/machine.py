@@ -53,6 +53,11 @@ class Machine:
         except OSError:
             return None
 
+    def cpu_model(self) -> str | None:
+        """Return the processor's name; None on a kind that reports none, as ARM."""
+        found = re.search(r"^model name\s*: (.*)$", self.text("/proc/cpuinfo") or "", re.MULTILINE)
+        return found[1] if found else None
+
     def cpu_flags(self) -> frozenset[str]:
         """Return the processor's features as Linux names them on x86, such as `avx2`; else none."""
         lines = (self.text("/proc/cpuinfo") or "").splitlines()

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from policy_core.errors import PolicyError, did_you_mean
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine, module_found
@@ -46,7 +48,7 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
     yield _workspace()
     yield _middleware(environment)
     yield _domain(environment)
-    yield _reach(machine, environment)
+    yield _reach(environment)
     if size := machine.number("/proc/sys/net/core/rmem_max"):
         yield Finding(
             name="receive buffer",
@@ -161,7 +163,7 @@ def _domain(environment: Mapping[str, str]) -> Finding:
     )
 
 
-def _reach(machine: Machine, environment: Mapping[str, str]) -> Finding:
+def _reach(environment: Mapping[str, str]) -> Finding:
     """Say which computers find the nodes; ROS_LOCALHOST_ONLY is the older variable and wins."""
     alone = environment.get("ROS_LOCALHOST_ONLY") == "1"
     asked = environment.get(_RANGE) or "SUBNET"
@@ -176,7 +178,7 @@ def _reach(machine: Machine, environment: Mapping[str, str]) -> Finding:
         return Finding(name="discovery", found=f"this computer only ({by})")
     is_chosen = any(environment.get(name) for name in _CHOICES)
     is_secured = environment.get("ROS_SECURITY_ENABLE") == "true"
-    networks = _networks(machine)
+    networks = _networks()
     if networks and not (is_chosen or is_secured):
         return Finding.warning(
             "discovery",
@@ -188,10 +190,6 @@ def _reach(machine: Machine, environment: Mapping[str, str]) -> Finding:
     return Finding(name="discovery", found=f"{asked.lower()}")
 
 
-def _networks(machine: Machine) -> list[str]:
-    """Return the network interfaces that are not down, without the loopback."""
-    return [
-        one.name
-        for one in machine.glob("/sys/class/net/*")
-        if one.name != "lo" and machine.text(one / "operstate") not in (None, "down")
-    ]
+def _networks() -> list[str]:
+    """Return the network interfaces that are up, without the loopback."""
+    return sorted(name for name, one in psutil.net_if_stats().items() if one.isup and name != "lo")

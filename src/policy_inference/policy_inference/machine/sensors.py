@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine, number_in
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
+_GUESTS = 8
+"""Place of `guest` in psutil's times, which are part of `user` already (proc_stat(5))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,48 +147,30 @@ def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[F
     ]
 
 
-_IDLE = 3, 4
-"""Places of idle and iowait in the numbers of /proc/stat (proc_stat(5))."""
-
-
 class Host:
-    """Reads how busy the processor is, and how much memory is available."""
+    """Reads how busy the processor is, how much memory is available, and how hot the processor is.
+
+    psutil reads no thermal zones where the kernel has other sensors, as on a Jetson: they are read
+    here.
+    """
 
     def __init__(self, machine: Machine) -> None:
         """Count the processor's load from now on."""
         self._machine = machine
-        self._counted = self._count()
+        self._times = psutil.cpu_times()
 
     def read(self) -> Mapping[str, str]:
         """Return load since the last call, memory and temperature, with the unit in the key."""
         return {
             **self._load(),
-            **self._memory(),
+            "memory_available_mib": f"{psutil.virtual_memory().available / 2**20:.0f}",
             **temperature_values(self._machine, "cpu", "cpu", "soc", "x86_pkg"),
         }
 
     def _load(self) -> dict[str, str]:
-        before, self._counted = self._counted, self._count()
-        total, idle = (now - then for now, then in zip(self._counted, before, strict=True))
+        # psutil.cpu_percent would count since the last call in this thread, by any other code too.
+        before, self._times = self._times, psutil.cpu_times()
+        spent = [now - then for now, then in zip(self._times, before, strict=True)]
+        total = sum(spent[:_GUESTS])
+        idle = self._times.idle - before.idle + self._times.iowait - before.iowait
         return {"cpu_load_percent": f"{100 * (1 - idle / total):.0f}"} if total > 0 else {}
-
-    def _count(self) -> tuple[float, float]:
-        """Return the time of all processors and the part of it that was idle, both in ticks."""
-        first, _, _ = (self._machine.text("/proc/stat") or "").partition("\n")
-        ticks = [number_in(text) or 0.0 for text in first.split()[1:9]]
-        return sum(ticks), sum(ticks[place] for place in _IDLE if place < len(ticks))
-
-    def _memory(self) -> dict[str, str]:
-        memory = memory_mib(self._machine)
-        return {"memory_available_mib": f"{memory['MemAvailable']:.0f}"} if memory else {}
-
-
-def memory_mib(machine: Machine) -> dict[str, float]:
-    """Return MemTotal and MemAvailable in MiB; nothing where one of them cannot be read."""
-    found = {}
-    for line in (machine.text("/proc/meminfo") or "").splitlines()[:3]:
-        name, _, value = line.partition(":")
-        kib = number_in(value.removesuffix("kB"))
-        if name in ("MemTotal", "MemAvailable") and kib is not None:
-            found[name] = kib / 1024
-    return found if len(found) == 2 else {}

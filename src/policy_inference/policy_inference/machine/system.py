@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
 
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine, number_in
+from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.scheduling import highest_realtime_priority, lockable_bytes
-from policy_inference.machine.sensors import memory_mib
 
 OLDEST_PYTHON = (3, 10)
-_LITTLE_MEMORY_MIB = 300.0
+_LITTLE_MEMORY = 300 << 20
 _CONTAINERS = ("/.dockerenv", "/run/.containerenv")
 
 
@@ -22,8 +25,7 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
     """Yield what the computer is, and what slows a control loop down."""
     yield Finding(
         name="system",
-        found=f"{release(machine) or 'unknown'}, Linux "
-        f"{machine.text('/proc/sys/kernel/osrelease')}, {platform.machine()}",
+        found=f"{release() or 'unknown'}, Linux {platform.release()}, {platform.machine()}",
     )
     yield Finding(name="board", found=board(machine) or "unknown")
     if in_container(machine):
@@ -33,10 +35,8 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
         )
     yield _python()
     yield _processor(machine)
-    if load := _load(machine):
-        yield load
-    if memory := memory_mib(machine):
-        yield _memory(memory["MemAvailable"], memory["MemTotal"])
+    yield _load()
+    yield _memory()
     yield _priority()
     yield _locked_memory()
 
@@ -51,11 +51,28 @@ def board(machine: Machine) -> str | None:
     )
 
 
-def release(machine: Machine) -> str | None:
+def release() -> str | None:
     """Return name and release of the operating system."""
-    lines = (machine.text("/etc/os-release") or "").splitlines()
-    values = dict(line.split("=", 1) for line in lines if "=" in line)
-    return values.get("PRETTY_NAME", "").strip('"') or None
+    with suppress(OSError):
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    return None
+
+
+def describe_system(machine: Machine) -> dict[str, str | None]:
+    """Return versions and hardware by name, nothing that names a user; None for what is unknown."""
+    return {
+        "policy_inference": installed_version("policy_inference"),
+        "python": platform.python_version(),
+        "numpy": installed_version("numpy"),
+        "os": release(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "board": board(machine),
+        "cpu": machine.cpu_model(),
+        "cpus": str(os.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total >> 10} kB",
+        "ros_distro": os.environ.get("ROS_DISTRO"),
+    }
 
 
 def in_container(machine: Machine) -> bool:
@@ -72,10 +89,9 @@ def _python() -> Finding:
 
 
 def _processor(machine: Machine) -> Finding:
-    cores = _cores(machine)
     files = machine.glob("/sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
     governors = sorted({governor for file in files if (governor := machine.text(file))})
-    found = f"{cores} cores, governor {', '.join(governors) or 'not known'}"
+    found = f"{os.cpu_count()} cores, governor {', '.join(governors) or 'not known'}"
     if governors in ([], ["performance"]):
         return Finding(name="processor", found=found)
     return Finding.warning(
@@ -86,12 +102,9 @@ def _processor(machine: Machine) -> Finding:
     )
 
 
-def _load(machine: Machine) -> Finding | None:
-    """Return how many threads want to run per core; None where that is not known."""
-    text, cores = machine.text("/proc/loadavg") or "", _cores(machine)
-    load = number_in(text.partition(" ")[0])
-    if load is None or not cores:
-        return None
+def _load() -> Finding:
+    """Return how many threads want to run per core."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
     found = f"load {load:.1f} in the last minute, {cores} cores"
     if load <= cores:
         return Finding(name="load", found=found)
@@ -103,14 +116,10 @@ def _load(machine: Machine) -> Finding | None:
     )
 
 
-def _cores(machine: Machine) -> int:
-    lines = (machine.text("/proc/cpuinfo") or "").splitlines()
-    return sum(line.startswith("processor") for line in lines)
-
-
-def _memory(available_mib: float, total_mib: float) -> Finding:
-    found = f"{available_mib:.0f} of {total_mib:.0f} MiB available"
-    if available_mib >= _LITTLE_MEMORY_MIB:
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 2**20:.0f} of {memory.total / 2**20:.0f} MiB available"
+    if memory.available >= _LITTLE_MEMORY:
         return Finding(name="memory", found=found)
     return Finding.warning("memory", found, "end other programs")
 

@@ -16,7 +16,7 @@ from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.opening import load_asked, narrowed, on_trial
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.self_test.reading import rehearse
+from policy_inference.rehearsal import rehearse
 
 
 def open_replacement(

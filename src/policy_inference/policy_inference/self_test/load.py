@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from policy_inference.machine.machine import Machine, number_in
+import psutil
+
+from policy_inference.machine.machine import number_in
 from policy_inference.machine.telemetry import read_safely
 
 SAMPLE_NS = 200_000_000
@@ -107,22 +110,20 @@ class Usage:
         )
 
 
-def usage_of(machine: Machine, pid: int) -> Usage | None:
-    """Return what a process has taken, from /proc; None where that cannot be read."""
-    stat, status = machine.text(f"/proc/{pid}/stat"), machine.text(f"/proc/{pid}/status")
-    if not stat or not status:
-        return None
-    # The name, in brackets, may hold blanks; utime and stime are fields 14 and 15 (proc(5)).
-    fields = stat.rpartition(")")[2].split()
-    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+def usage_of(pid: int) -> Usage | None:
+    """Return what a process has taken; None of one that has ended."""
     try:
-        return Usage(
-            cpu_s=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
-            peak_bytes=int(lines["VmHWM"].split()[0]) * 1024,
-            preempted=int(lines["nonvoluntary_ctxt_switches"]),
-        )
-    except (IndexError, KeyError, ValueError):
+        process = psutil.Process(pid)
+        times, switches = process.cpu_times(), process.num_ctx_switches()
+        # psutil reports the memory of now; the largest is in /proc alone.
+        peak = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
+    except (psutil.Error, OSError):
         return None
+    return Usage(
+        cpu_s=times.user + times.system,
+        peak_bytes=int(peak[1]) * 1024 if peak else 0,
+        preempted=switches.involuntary,
+    )
 
 
 def _mean(values: list[float]) -> float:

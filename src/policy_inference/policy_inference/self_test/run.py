@@ -26,11 +26,11 @@ from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity, parity
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
+from policy_inference.machine.system import describe_system
 from policy_inference.self_test.chunk_trial import ChunkTrial
 from policy_inference.self_test.clock import Clock, SteadyClock
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.joint_trial import JointTrial
-from policy_inference.self_test.system import describe_system
 from policy_inference.self_test.timing import at_rate, back_to_back
 from policy_inference.self_test.trial import AtRate, Trial
 from policy_inference.self_test.verdict import Measured, Verdict, judged
@@ -138,7 +138,7 @@ def _test(found: SelfTestResult, clock: Clock, machine: Machine) -> None:
         }
         rows = kind.golden_rows(bundle)
         trial = _TRIALS[type(bundle)](bundle, models, rows, clock)
-        measured = _measured(found, kind, bundle, trial, models, rows, clock, machine)
+        measured = _measured(found, kind, bundle, trial, models, rows, clock)
     found.verdict = judged(kind, bundle, trial, cls, name, entries, measured)
 
 
@@ -150,7 +150,6 @@ def _measured(
     models: OpenedModels,
     rows: Rows,
     clock: Clock,
-    machine: Machine,
 ) -> Measured:
     """Measure step by step, and note each result at once: a device may fail at the next."""
     duration_s = found.request.duration_s
@@ -162,7 +161,7 @@ def _measured(
     if quick.graphs:
         found.graphs = {**quick.graphs, "preprocessing": quick.preprocessing}
     _log.info("%g s at %g Hz ...", duration_s, 1e9 / trial.interval_ns)
-    found.at_rate = rate = at_rate(trial, duration_s, clock, machine)
+    found.at_rate = rate = at_rate(trial, duration_s, clock)
     runs = len(rows) + len(quick) + trial.warm_up_ticks + len(rate.runs)
     _log.info("golden rows again ...")
     found.parity_again = again = parity(kind, bundle, models, rows, after_runs=runs)

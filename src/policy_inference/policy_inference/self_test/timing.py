@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.machine.machine import Machine
 from policy_inference.self_test.clock import Clock
 from policy_inference.self_test.load import DeviceLoad, Usage, usage_of
 from policy_inference.self_test.trial import AtRate, Ran, TimedRuns, Trial
@@ -32,19 +31,18 @@ def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
     return TimedRuns.of(ran)
 
 
-def at_rate(trial: Trial, duration_s: float, clock: Clock, machine: Machine) -> AtRate:
+def at_rate(trial: Trial, duration_s: float, clock: Clock) -> AtRate:
     """Run a policy as often as a robot needs it, with an eye on device and processes.
 
     Args:
         trial: Of the policy.
         duration_s: How long; longer where that is less than `fewest_ticks`.
         clock: What times and paces it.
-        machine: Where processes are looked up.
 
     Raises:
         BackendError: The runtime failed.
     """
-    load, before = DeviceLoad(trial.model.telemetry), _usage(machine, trial.model)
+    load, before = DeviceLoad(trial.model.telemetry), _usage(trial.model)
     tick, ran, missed = trial.ticker(), list[Ran](), 0
     for _ in range(trial.warm_up_ticks):
         tick()
@@ -58,15 +56,13 @@ def at_rate(trial: Trial, duration_s: float, clock: Clock, machine: Machine) -> 
         missed += late
         deadline_ns += (late + 1) * trial.interval_ns
     wall_s = (clock.now_ns() - start_ns) * 1e-9
-    after = _usage(machine, trial.model)
+    after = _usage(trial.model)
     usage = {each: after[each].since(before[each]) for each in before if each in after}
     return AtRate(runs=TimedRuns.of(ran), wall_s=wall_s, missed=missed, load=load, usage=usage)
 
 
-def _usage(machine: Machine, backend: BackendBase) -> dict[str, Usage]:
+def _usage(backend: BackendBase) -> dict[str, Usage]:
     """Return what this process and that of the runtime have taken, as far as it can be read."""
     pids = {os.getpid(): "this"}
     pids.setdefault(backend.pid, "runtime")
-    return {
-        name: taken for pid, name in pids.items() if (taken := usage_of(machine, pid)) is not None
-    }
+    return {name: taken for pid, name in pids.items() if (taken := usage_of(pid)) is not None}

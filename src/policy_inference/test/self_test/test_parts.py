@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,13 +14,11 @@ import numpy as np
 import pytest
 
 from policy_inference.machine.machine import Machine
+from policy_inference.machine.system import describe_system
 from policy_inference.self_test.durations import Durations
-from policy_inference.self_test.load import DeviceLoad, Usage, usage_of
-from policy_inference.self_test.system import describe_system
+from policy_inference.self_test.load import DeviceLoad, usage_of
 
 from ..machine_tree import machine
-
-STATUS = "Name:\tx\nVmHWM:\t    2048 kB\nnonvoluntary_ctxt_switches:\t7\n"
 
 
 @pytest.mark.parametrize("per_decade", [5, 10])
@@ -42,35 +41,20 @@ def test_halves_are_compared_by_their_medians() -> None:
     assert Durations([1, 1, 90, 2, 2, 90]).halves_p50_s() == pytest.approx((1e-9, 2e-9))
 
 
-def test_what_a_process_took_is_read_whatever_its_name(tmp_path: Path) -> None:
-    ticks = os.sysconf("SC_CLK_TCK")
-    fields = " ".join(str(number) for number in range(3, 53))
-    files = {"/proc/9/stat": f"9 (a) b (c)) {fields}", "/proc/9/status": STATUS}
-
-    assert usage_of(machine(tmp_path, files), 9) == Usage(
-        cpu_s=(14 + 15) / ticks, peak_bytes=2048 * 1024, preempted=7
-    )
-
-
 def test_the_time_of_this_process_is_what_it_says_of_itself() -> None:
     before = sum(os.times()[:2])
 
-    usage = usage_of(Machine(), os.getpid())
+    usage = usage_of(os.getpid())
 
     assert usage is not None
     assert before - 0.02 <= usage.cpu_s <= sum(os.times()[:2]) + 0.02
+    assert usage.peak_bytes > 1e6
 
 
-@pytest.mark.parametrize(
-    ("stat", "status"),
-    [("", STATUS), ("9 (a) S 1", STATUS), ("9 (a) S " + "1 " * 40, "Name:\tx\n")],
-)
-def test_a_process_that_tells_nothing_took_nothing_known(
-    tmp_path: Path, stat: str, status: str
-) -> None:
-    files = {"/proc/9/stat": stat, "/proc/9/status": status}
-
-    assert usage_of(machine(tmp_path, files), 9) is None
+def test_a_process_that_has_ended_took_nothing_known() -> None:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    assert usage_of(process.pid) is None
 
 
 def test_a_sensor_that_says_words_at_times_is_reported_in_words() -> None:
@@ -94,18 +78,10 @@ def test_a_device_that_cannot_be_read_says_why_and_ends_nothing() -> None:
     assert "RuntimeError: gone" in load.unreadable
 
 
-def test_a_board_is_called_what_its_device_tree_calls_it(
-    tmp_path: Path,
-) -> None:
-    files = {
-        "/proc/device-tree/model": "ROCK 5B\0",
-        "/etc/os-release": 'NAME="x"\nPRETTY_NAME="Debian 12"\n',
-        "/proc/meminfo": "MemTotal:       16000 kB\n",
-    }
+def test_a_board_is_called_what_its_device_tree_calls_it(tmp_path: Path) -> None:
+    files = {"/proc/device-tree/model": "ROCK 5B\0", "/proc/cpuinfo": "processor\t: 0\n"}
 
     system = describe_system(machine(tmp_path, files))
 
-    assert (system["board"], system["os"]) == ("ROCK 5B", "Debian 12")
-    assert system["memory"] == "16000 kB"
-    assert system["cpu"] is None
+    assert (system["board"], system["cpu"]) == ("ROCK 5B", None)
     assert socket.gethostname() not in describe_system(Machine()).values()

@@ -15,7 +15,7 @@ from policy_core.bundle.bounded_yaml import load_text
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError, RefusedError
-from policy_inference.self_test.reading import rehearse
+from policy_inference.rehearsal import rehearse
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.models import save_linear
 from testkit.wording import check_wording, refusal
