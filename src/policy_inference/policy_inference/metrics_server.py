@@ -26,7 +26,7 @@ _WITHIN_S = 1.0
 """A scraper that is silent for so long is cut off; one that works asks within milliseconds."""
 _MOST_LABELS, _LONGEST_LABEL = 256, 200
 """Samples of one family, and characters of a label: what a scrape may cost is bounded."""
-_TELEMETRY = {
+TELEMETRY = {
     "_temperature_c": ("temperature_celsius", "Temperature of a device", "device", 1.0),
     "_load_percent": ("load_ratio", "Load of a device, 1 is all of it", "device", 0.01),
     "_frequency_mhz": ("frequency_hertz", "Clock of a device", "device", 1e6),
@@ -81,12 +81,12 @@ class Families:
         for key, text in values.items():
             if (number := number_in(text)) is None:
                 continue
-            unit = next((unit for unit in _TELEMETRY if key.endswith(unit)), None)
+            unit = next((unit for unit in TELEMETRY if key.endswith(unit)), None)
             if unit is None:
                 about = "Other telemetry; the unit is in the name"
                 self.gauge("telemetry", about, number, **labels, name=key)
             else:
-                name, about, label, factor = _TELEMETRY[unit]
+                name, about, label, factor = TELEMETRY[unit]
                 about = f"{about}, as the back end or the system reports it"
                 self.gauge(name, about, number * factor, **labels, **{label: key[: -len(unit)]})
 

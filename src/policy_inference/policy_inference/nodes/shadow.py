@@ -112,27 +112,20 @@ class NodeShadow(TickObserver):
         return {f"shadow.{name}": text for name, text in facts.items()}
 
     def diagnostics(self) -> dict[str, str]:
-        """Return its figures; of the divergence that of the joint where it is largest."""
+        """Return what the status does not have, of the joint where the divergence is largest."""
         divergence, facts = self._count(), self._facts
         steps = divergence.in_steps(divergence.rms)
         found = {
             "state": "does not work" if self._problem else "runs",
             "bundle": f"{facts.bundle_name} {facts.bundle_version}",
-            "bundle_sha256": facts.bundle_sha256,
-            "mode": facts.mode,
             **self._of_member(),
             "contract_differences": "; ".join(self._differences) or "none",
             "gain_error_largest": _largest(np.abs(divergence.gain - 1.0)),
             "correlation_smallest": _largest(-divergence.correlation, sign=-1.0),
-            **{
-                f"ticks_{outcome.name.lower()}": str(count)
-                for outcome, count in divergence.counts.items()
-            },
             "beyond_limits_share": f"{divergence.beyond_limits_share:.6f}",
             "rms_largest": f"{divergence.rms.max():.6f}",
             "max_largest": f"{divergence.max.max():.6f}",
             **({} if steps is None else {"rms_steps_largest": f"{steps.max():.6f}"}),
-            **{f"guard.{rule}": str(count) for rule, count in divergence.rules.items()},
         }
         return {f"shadow.{key}": text for key, text in found.items()}
 

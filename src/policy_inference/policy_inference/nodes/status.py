@@ -27,6 +27,7 @@ from policy_inference.nodes.health import Health
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.tick_observer import TickObserver
+from policy_inference.status_fields import POLICY, diagnostic_values
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""
@@ -299,25 +300,14 @@ class StatusReporter:
         if status.latched or status.mode == Mode.HOLD or self._senders:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
-            "mode": Mode(status.mode).name,
-            "reason": status.reason,
-            "backend": status.backend,
-            "runs_on": status.runs_on,
-            "fallback": status.fallback,
-            "rate_hz": f"{status.rate_hz:g}",
-            "rate_reached_hz": f"{status.rate_reached_hz:.1f}",
-            "latency_p99_s": f"{status.latency_p99_s:.6f}",
-            "ticks_missed": str(status.ticks_missed),
-            "bundle": status.bundle,
-            "nominal_known": str(status.nominal_known),
+            **dict(diagnostic_values(POLICY, status)),
             "drifted_terms": ", ".join(self._health.drifted),
-            **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
             **({"revoked": self._health.revoked} if self._health.revoked else {}),
             **self._health.telemetry,
             **self._reported.observer.diagnostics(),
         }
         return DiagnosticArray(
-            header=_header(status),
+            header=Header(stamp=status.stamp),
             status=[
                 DiagnosticStatus(
                     level=level,
@@ -332,7 +322,3 @@ class StatusReporter:
 
 def _key_values(values: Mapping[str, str]) -> list[KeyValue]:
     return [KeyValue(key=key, value=value) for key, value in values.items()]
-
-
-def _header(status: PolicyStatus) -> Header:
-    return Header(stamp=status.stamp)

@@ -116,16 +116,9 @@ class SwitchReports(TickObserver):
         self._held = frozenset(held)
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return the state, what is asked for, and figures of the last switch."""
-        report = self._switching.report
+        """Return what the status does not have: the last switch, and figures of chunk policies."""
         return {
-            "set.state": report.state,
-            "set.asked": report.asked,
-            "set.refused": report.refused,
-            "set.switches": str(report.switches),
-            "set.fallbacks": str(report.fallbacks),
-            "set.last_switch": " -> ".join(report.last[:2]),
-            "set.last_step_ratio": f"{report.step_ratio:.2f}",
+            "set.last_switch": " -> ".join(self._switching.report.last[:2]),
             **{key: text for each in self._policy.chunks for key, text in _figures(each)},
         }
 

@@ -134,21 +134,14 @@ class NodeTrial(TickObserver):
         return "; ".join(filter(None, found))
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return state, time and figures of the trial."""
-        trial, running = self._trial, self._running
-        if trial is None:
-            return {}
-        known = {"trial.version": trial.version, "trial.state": trial.state.value}
+        """Return the figures of the trial beside their limits."""
+        running = self._running
         if running is None:
-            return known
-        limits = trial.settings.gates.judged()
+            return {}
+        limits = running.trial.settings.gates.judged()
         return {
-            **known,
-            "trial.run_time_s": f"{running.judge.run_time_s:.1f}",
-            **{
-                f"trial.{name}": f"{value:.4g} of {limits[name].limit:g}"
-                for name, value in running.judge.figures.items()
-            },
+            f"trial.{name}": f"{value:.4g} of {limits[name].limit:g}"
+            for name, value in running.judge.figures.items()
         }
 
     def report(self, status: PolicyStatus) -> None:

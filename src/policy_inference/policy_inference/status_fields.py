@@ -1,0 +1,389 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The facts that a robot reports about itself, each once: name, unit, meaning, kind.
+
+`~/status`, `/diagnostics`, the metrics for Prometheus and their table in docs/metrics.md
+(`python -m tools.write_schema`) are views of this table; a test compares it with the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from policy_core.interfaces import Mode
+from policy_inference.machine.machine import number_in
+
+
+class Kind(Enum):
+    """How Prometheus shows a fact."""
+
+    NONE = "none"
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    STATE = "state"
+    """One sample per state, labelled with the name of the field; 1 for the present one."""
+    LABEL = "label"
+    """A label of the group's `info`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusField:
+    """One fact.
+
+    Attributes:
+        name: Field of the message, or key in `/diagnostics` of what no message has.
+        doc: Meaning, one line.
+        unit: Empty for none.
+        shown: Format in `/diagnostics`; None: it is not there.
+        key: Key there, after that of the group, if it differs from the name.
+        kind: For Prometheus.
+        metric: Without the prefix `policy_inference_` and the suffix `_total`; of a LABEL its name.
+        labels: Labels with a fixed value.
+        labels_from: Field of the message that has the value of a label, by label. If both fields
+            are lists, each entry makes a sample.
+        states: Of a STATE, by number if the value is one; empty if the message lists `states`.
+        number: Turns the value of the field into the metric's; None: no sample.
+        part: Fields of each entry, if the value is a list of messages.
+    """
+
+    name: str
+    doc: str
+    unit: str = ""
+    shown: str | None = None
+    key: str = ""
+    kind: Kind = Kind.NONE
+    metric: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    labels_from: Mapping[str, str] = field(default_factory=dict)
+    states: Sequence[str] = ()
+    number: Callable[[Any], float | None] = float
+    part: StatusGroup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusGroup:
+    """The fields of one message.
+
+    Attributes:
+        fields: In the order of the message.
+        message: Its type; empty for fields of no message of ours.
+        key: Begins the keys of these fields in `/diagnostics`.
+        info: Name and meaning of the metric with the labels; `_info` is added to the name.
+    """
+
+    fields: Sequence[StatusField]
+    message: str = ""
+    key: str = ""
+    info: tuple[str, str] | None = None
+
+
+def diagnostic_values(group: StatusGroup, message: Any) -> Iterator[tuple[str, str]]:
+    """Yield the keys and values that `/diagnostics` shows of a message."""
+    for each in group.fields:
+        value, key = getattr(message, each.name), f"{group.key}{each.key or each.name}"
+        if each.part is not None:
+            for entry in value:
+                yield from diagnostic_values(each.part, entry)
+        elif each.shown is None:
+            continue
+        elif each.key == "guard":
+            yield from ((f"{key}.{rule.name}", str(rule.count)) for rule in value)
+        elif each.states and isinstance(value, int):
+            yield key, each.states[value]
+        else:
+            yield key, str(value) if isinstance(value, bool) else format(value, each.shown)
+
+
+def _metric(
+    kind: Kind, metric: str, name: str, doc: str, unit: str = "", **more: Any
+) -> StatusField:
+    return StatusField(name, doc, unit, kind=kind, metric=metric, **more)
+
+
+_gauge, _counter = partial(_metric, Kind.GAUGE), partial(_metric, Kind.COUNTER)
+_state, _label = partial(_metric, Kind.STATE), partial(_metric, Kind.LABEL)
+
+
+def _guard(metric: str, doc: str) -> StatusField:
+    by = {"rule": "name"}
+    return _counter(metric, "guard_counters", doc, shown="", key="guard", labels_from=by)
+
+
+def _latency(name: str, quantile: str, doc: str, **more: Any) -> StatusField:
+    number: Callable[[float], float | None] = lambda found_s: found_s or None  # noqa: E731
+    labels = {"quantile": quantile}
+    return _gauge("latency_seconds", name, doc, "s", labels=labels, number=number, **more)
+
+
+def _shadow_tick(name: str, doc: str, shown: str | None = "") -> StatusField:
+    labels, key = {"outcome": name}, f"ticks_{name}"
+    return _counter("shadow_ticks", name, doc, labels=labels, key=key, shown=shown)
+
+
+def _distance(statistic: str, unit: str, doc: str) -> StatusField:
+    name, by = f"shadow_distance{unit}", {"joint": "joints"}
+    labels = {"statistic": statistic}
+    return _gauge(name, f"{statistic}{unit}", doc, labels=labels, labels_from=by)
+
+
+_BUNDLE = (
+    _label("bundle", "bundle_name", "Name in its contract"),
+    _label("version", "bundle_version", "Version in its contract"),
+)
+_RUNS_ON = "Device and precision as the runtime reports them"
+_INPUT = {"input": "name"}
+
+INPUT = StatusGroup(
+    (
+        StatusField("name", "Topic before remapping"),
+        _gauge(
+            "input_age_seconds",
+            "age_s",
+            "Age of the newest message of an input; +Inf: none came",
+            "s",
+            labels_from=_INPUT,
+        ),
+        StatusField("publishers", "Publishers that match now"),
+        _gauge("input_ok", "ok", "1 while the input may be used", labels_from=_INPUT),
+        StatusField("text", "Why it may not be used"),
+    ),
+    "InputStatus",
+)
+
+SHADOW = StatusGroup(
+    (
+        StatusField("bundle", "Path of the bundle's folder"),
+        *_BUNDLE,
+        _label("sha256", "bundle_sha256", "Hash of its policy.yaml", shown=""),
+        _label("backend", "backend", "Registered name of the back end"),
+        StatusField("runs_on", _RUNS_ON),
+        _label("mode", "mode", "State that it continues from", shown=""),
+        _gauge("shadow_ok", "problem", "1 while the shadow answers", number=lambda why: not why),
+        _shadow_tick("compared", "Ticks of the shadow, by outcome"),
+        _shadow_tick("skipped", "It was late"),
+        _shadow_tick("lost", "It was too late to see the tick"),
+        _shadow_tick("failed", "Its runtime failed"),
+        _shadow_tick("not_finite", "An output of its model was NaN or infinite"),
+        _shadow_tick("beyond_limits", "Compared, and a target is beyond a limit", None),
+        StatusField("duration_mean_s", "Mean duration of its ticks", "s"),
+        _gauge("shadow_tick_seconds", "duration_max_s", "Longest tick of the shadow", "s"),
+        _guard("shadow_guard", "How often the guard would have acted on the shadow, by its rule"),
+        StatusField("joints", "Joints as the robot calls them"),
+        *(
+            _distance(each, unit, f"Distance of its targets from the active policy's, {doc}")
+            for unit, doc in (("", "rad, rad/s or N·m"), ("_steps", "in steps of a healthy run"))
+            for each in ("mean", "rms", "max")
+        ),
+    ),
+    "ShadowStatus",
+    "shadow.",
+    ("shadow", "1 while a [shadow policy](shadow.md) runs"),
+)
+
+TRIAL = StatusGroup(
+    (
+        _label("version", "version", "On trial", shown=""),
+        _label("version_before", "version_before", "In use before"),
+        _state(
+            "trial_state",
+            "state",
+            "1 for the state of the newest trial, 0 for the others",
+            shown="",
+            labels_from={"version": "version"},
+            states=("open", "passed", "failed", "kept", "ended"),
+        ),
+        StatusField("reason", "Why it failed or ended"),
+        _gauge("trial_run_seconds", "run_time_s", "RUN time of the newest trial", "s", shown=".1f"),
+        _gauge("trial_run_limit_seconds", "run_time_limit_s", "RUN time of the whole trial", "s"),
+        _label("gate", "gate", "Gate that was exceeded"),
+        StatusField("value", "Value at the gate, in the unit of its name"),
+        StatusField("limit", "Limit of the gate, in the unit of its name"),
+    ),
+    "TrialStatus",
+    "trial.",
+    ("trial", "1 for the newest [trial](trial.md) of the bundle"),
+)
+
+SET = StatusGroup(
+    (
+        _state(
+            "set_state",
+            "state",
+            "1 for the state of the [policy set](sets.md) that commands, 0 for the others",
+            shown="",
+        ),
+        StatusField("states", "All states of the set"),
+        StatusField("blending", "Whether targets are those of two states"),
+        StatusField("asked", "State that is asked for and not entered yet", shown=""),
+        StatusField("refused", "Why the last request was not granted", shown=""),
+        _counter(
+            "set_switches", "switches", "Switches between its states since configure", shown=""
+        ),
+        _counter("set_fallbacks", "fallbacks", "Switches because a member failed", shown=""),
+        StatusField("last_from", "State before the last switch"),
+        StatusField("last_to", "State after the last switch"),
+        StatusField("last_reason", "Reason of the last switch"),
+        _gauge(
+            "set_last_step_ratio",
+            "last_step_ratio",
+            "Largest step of a joint's target in the last switch, as a share of a healthy run's",
+            shown=".2f",
+        ),
+    ),
+    "SetStatus",
+    "set.",
+)
+
+POLICY = StatusGroup(
+    (
+        StatusField("stamp", "When the status was put together"),
+        _state(
+            "mode",
+            "mode",
+            "1 for the mode, 0 for the others",
+            shown="",
+            states=[mode.name for mode in Mode],
+        ),
+        StatusField("reason", "Why the node is in this mode", shown=""),
+        _gauge("latched", "latched", "1 while a fault holds the mode until it is reset"),
+        StatusField("bundle", "Path of the bundle's folder", shown=""),
+        *_BUNDLE,
+        _label("sha256", "bundle_sha256", "Hash of its policy.yaml"),
+        _label("backend", "backend", "Registered name of the back end", shown=""),
+        StatusField("runs_on", _RUNS_ON, shown=""),
+        StatusField("fallback", "Why preferred back ends did not open", shown=""),
+        StatusField("nominal_known", "Whether the contract has `nominal`", shown=""),
+        _gauge("rate_asked_hertz", "rate_hz", "Rate of the contract", "Hz", shown="g"),
+        _gauge("rate_hertz", "rate_reached_hz", "Rate over the last second", "Hz", shown=".1f"),
+        _latency("latency_p50_s", "0.5", "Sampling to command, latest 1000 ticks"),
+        _latency("latency_p99_s", "0.99", "The 99th percentile", shown=".6f"),
+        _latency("latency_max_s", "1", "The longest"),
+        _counter("ticks", "ticks", "Ticks since activation"),
+        _counter(
+            "ticks_missed", "ticks_missed", "Deadlines at which no tick could start", shown=""
+        ),
+        _guard("guard", "How often the guard acted; every rule has a sample, from 0"),
+        StatusField("inputs", "Inputs of the contract", part=INPUT),
+        StatusField("telemetry", "Of machine and device, the unit in the key"),
+        StatusField("shadow", "At most one", part=SHADOW),
+        StatusField("trial", "At most one", part=TRIAL),
+        StatusField("policy_set", "At most one", part=SET),
+    ),
+    "PolicyStatus",
+    info=("", "1 for what the node runs"),
+)
+
+DRIVER = StatusGroup(
+    (
+        StatusField("stamp", "When the status was put together"),
+        _state(
+            "driver_state",
+            "state",
+            "1 for the state of the driver, 0 for the others",
+            states=("LISTENING", "TAKING", "FOLLOWING", "DAMPING", "RELEASING"),
+        ),
+        StatusField("reason", "Why the driver is in this state"),
+        StatusField("obstacles", "Reasons to refuse control now"),
+        *(
+            _gauge(
+                "driver_rate_hertz",
+                name,
+                "Frames over the last second",
+                "Hz",
+                labels={"frames": way},
+            )
+            for name, way in (("state_rate_hz", "from_robot"), ("command_rate_hz", "to_robot"))
+        ),
+        _gauge(
+            "driver_largest_gap_seconds",
+            "largest_gap_s",
+            "Longest time between two commands since control was taken",
+            "s",
+        ),
+        StatusField("latency_p50_s", "From a command to its first frame, median", "s"),
+        StatusField("latency_p99_s", "The same, 99th percentile", "s"),
+        StatusField("joint_names", "Drives"),
+        _gauge(
+            "joint_temperature_celsius",
+            "temperature_c",
+            "Drives, if the robot reports it",
+            "°C",
+            labels_from={"joint": "joint_names"},
+        ),
+        StatusField("details", "Other values, the unit in the key"),
+    ),
+    "RobotStatus",
+)
+
+BATTERY = StatusGroup(
+    (
+        _gauge("battery_ratio", "percentage", "If the robot publishes `battery_state`; 1 is full"),
+        _gauge("battery_volts", "voltage", "The same", "V"),
+    )
+)
+"""Of sensor_msgs/BatteryState."""
+
+UP = StatusGroup(
+    (
+        _gauge("up", "up", "1 while the node publishes its status"),
+        _gauge(
+            "status_age_seconds", "age_s", "Age of the newest status; +Inf if none has arrived", "s"
+        ),
+    )
+)
+"""Also of a node that is not up."""
+
+EXPORTED = StatusGroup(
+    (
+        _gauge(
+            "version_since_timestamp_seconds",
+            "version_since_s",
+            "Unix time since which the exporter sees this version",
+            "s",
+        ),
+        _counter(
+            "mode_seconds",
+            "mode_s",
+            "Time in each mode with this version, from one status to the next",
+            "s",
+            labels_from={"mode": "modes"},
+        ),
+    )
+)
+"""What only a sequence of statuses shows."""
+
+DIAGNOSED = StatusGroup(
+    (
+        _gauge("diagnostics_level", "level", "0 OK, 1 WARN, 2 ERROR"),
+        _gauge(
+            "drifted_terms",
+            "drifted_terms",
+            "Observation terms that are often outside their range in training",
+            number=lambda terms: len([*filter(None, (terms or "").split(", "))]),
+        ),
+        _gauge(
+            "revoked",
+            "revoked",
+            "1 if a signed statement on the robot has revoked the version",
+            number=lambda text: text is not None,
+        ),
+        *(
+            _gauge(metric, key, doc, unit, number=lambda text: number_in(text or ""))
+            for metric, key, doc, unit in (
+                ("chunk_rate_hertz", "chunk.rate_hz", "Chunks per second", "Hz"),
+                ("chunk_steps_left", "chunk.steps_left", "Steps of the chunk that are left", ""),
+                (
+                    "chunk_inference_p99_seconds",
+                    "chunk.inference_p99_s",
+                    "Inference of a chunk",
+                    "s",
+                ),
+            )
+        ),
+    )
+)
+"""Values of `/diagnostics` that no message has, by their key."""
