@@ -135,16 +135,16 @@ train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a L
 	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator BUNDLE=dir BACKEND=name SECONDS=n LOCKSTEP=yes IMAGES=no)
-	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
+	@$(IN_WORKSPACE) python -m examples.demos.walk $(DEMO_ARGS)
 
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n)
-	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
+	@$(IN_WORKSPACE) python -m examples.demos.act $(DEMO_ACT_ARGS)
 
 demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)
-	@$(IN_WORKSPACE) robot_sim_demo_fleet $(DEMO_FLEET_ARGS)
+	@$(IN_WORKSPACE) python -m examples.demos.fleet $(DEMO_FLEET_ARGS)
 
 demo-set: setup  ## A simulated robot switches between policies; results in out/demo-set (SWITCHES=n BUNDLE=dir IMAGES=no)
-	@$(IN_WORKSPACE) robot_sim_demo_set $(DEMO_SET_ARGS)
+	@$(IN_WORKSPACE) python -m examples.demos.policy_set $(DEMO_SET_ARGS)
 
 bench: setup-lerobot  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter)
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS))

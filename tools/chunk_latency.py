@@ -20,6 +20,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from examples.demos.plots import BLUE, GREY, ORANGE, STYLE
 from policy_core.bundle.bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import NoTargetError
@@ -34,7 +35,6 @@ from policy_inference.kinds.chunk_worker import worker_of
 from robot_sim.arm_expert import EPISODE_NS, ReachJudge
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import ArmWorld, arm_command
-from robot_sim.demo.plots import BLUE, GREY, ORANGE, STYLE
 
 WAYS: dict[str, tuple[ChunkMode, float, str]] = {
     "rtc": ("rtc", 0.0, BLUE),

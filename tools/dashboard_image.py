@@ -28,9 +28,8 @@ from typing import Any
 import matplotlib as mpl
 import yaml
 
+from examples.demos.runner import Processes, free_port, own_domain
 from robot_operator.nodes.client import Operator
-from robot_sim.demo.fleet.servers import free_port
-from robot_sim.demo.processes import Processes, own_domain
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -26,9 +26,9 @@ from pathlib import Path
 
 from std_msgs.msg import Bool
 
+from examples.demos.runner import own_domain
 from policy_inference.machine.scheduling import set_realtime_priority, threads_of
 from robot_operator.requests import OperatorError
-from robot_sim.demo.processes import own_domain
 from robot_sim.errors import SimError
 from tools.robot_faults.go2 import Go2Stack
 

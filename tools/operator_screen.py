@@ -22,10 +22,10 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from textual.pilot import Pilot
 
+from examples.demos.runner import Processes, own_domain
 from robot_operator.nodes.operator_node import OperatorNode
 from robot_operator.requests import OperatorError
 from robot_operator.screen import Screen
-from robot_sim.demo.processes import Processes, own_domain
 
 SIZE = 80, 24
 _HERE, _HOST_PORT, _STATE_PORT = "127.0.0.1", 44_897, 44_898

@@ -33,7 +33,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "own_policy.md"
 COLUMNS, LINES = 80, 36
-GO2 = "robot_sim_demo --lockstep --robot go2 --output out/my/demo_go2"
+GO2 = "python -m examples.demos.walk --lockstep --robot go2 --output out/my/demo_go2"
 WALKS = {"own_policy_walk": "demo", "isaac_lab_walk": "demo_go2"}
 """Images, and the folders below out/my with the results of the walks that they show."""
 _FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from examples.demos.runner import own_domain
 from policy_inference.testing.domains import claimed_domain_id
 from robot_operator.requests import OperatorError
-from robot_sim.demo.processes import own_domain
 from robot_sim.errors import SimError
 
 from .rig import Rig

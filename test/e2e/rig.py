@@ -17,9 +17,9 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 
+from examples.demos.runner import LoggedProcess, Processes
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import MODES
-from robot_sim.demo.processes import NodeProcess, Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
 from robot_sim.nodes.messages import nanoseconds
@@ -87,7 +87,7 @@ class Rig:
             self.wait_until(lambda: self.height_m > 0.0, "odometry")
             self._opened = opened.pop_all()
 
-    def start_policy(self, node: str) -> NodeProcess:
+    def start_policy(self, node: str) -> LoggedProcess:
         """Start a policy node with this name, on the same topics as any other."""
         return self._nodes.start(
             "joint_policy_node",

@@ -15,8 +15,8 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from robot_sim.demo.processes import Processes
-from robot_sim.nodes.arm_operator import ArmOperator
+from examples.demos.arm_operator import ArmOperator
+from examples.demos.runner import Processes
 
 HANDOVER_S, RATE_HZ = 0.3, 30.0
 WITHIN_S = 30.0

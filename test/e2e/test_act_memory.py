@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from robot_sim.demo.processes import Processes
-from robot_sim.nodes.arm_operator import ArmOperator
+from examples.demos.arm_operator import ArmOperator
+from examples.demos.runner import Processes
 
 pytestmark = [pytest.mark.ros, pytest.mark.acceptance]
 

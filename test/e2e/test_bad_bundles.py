@@ -27,8 +27,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from examples.demos.runner import start_node
 from model_tools.cli import main as model_tools
-from robot_sim.demo.processes import NodeProcess
 from testkit.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.ros
@@ -104,7 +104,7 @@ def test_a_bundle_that_cannot_be_used_ends_the_node_with_its_reason(
 ) -> None:
     bundle = shutil.copytree(WHOLE, tmp_path / "bundle")
     spoil(bundle)
-    node = NodeProcess(
+    node = start_node(
         "joint_policy_node", {"bundle": str(bundle), **parameters}, tmp_path / "node.log"
     )
     assert node.wait(PATIENCE_S) == 2
@@ -127,7 +127,7 @@ def test_robot_with_a_key_takes_installed_versions_only_if_they_were_signed(
     assert model_tools(["install", str(WHOLE), "--activate", "--root", str(root)]) == 0
     monkeypatch.setenv("POLICY_INFERENCE_MODELS", str(root))
     monkeypatch.setenv("POLICY_INFERENCE_PUBLIC_KEY", str(public))
-    node = NodeProcess("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "node.log")
+    node = start_node("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "node.log")
     assert node.wait(PATIENCE_S) == 2
     assert f"{root}/lite3_walk/0.2.1/policy.yaml.sig: expected" in node.output()
     assert not heard_commands
@@ -136,7 +136,7 @@ def test_robot_with_a_key_takes_installed_versions_only_if_they_were_signed(
     replace('version: "0.2.1"', 'version: "0.2.2"')(signed)
     assert model_tools(["sign", str(signed), "--key", str(private)]) == 0
     assert model_tools(["install", str(signed), "--activate", "--root", str(root)]) == 0
-    node = NodeProcess("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "second.log")
+    node = start_node("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "second.log")
     ends_s = time.monotonic() + 60.0
     try:
         while not heard_commands:

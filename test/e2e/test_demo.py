@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,15 @@ BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 
 
 def start_demo(output: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = ["robot_sim_demo", "--lockstep", "--no-images", "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "examples.demos.walk",
+        "--lockstep",
+        "--no-images",
+        "--output",
+        str(output),
+    ]
     return subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

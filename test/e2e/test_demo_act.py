@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,16 @@ SHIPPED = Path(__file__).resolve().parents[2] / "config" / "bundles" / "so101_re
 
 def demo_act(output: Path, *arguments: str, bundle: object = SHIPPED) -> tuple[int, str]:
     """Run the demo; return its status and what it printed."""
-    command = ["robot_sim_demo_act", "--bundle", str(bundle), "--output", str(output), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "examples.demos.act",
+        "--bundle",
+        str(bundle),
+        "--output",
+        str(output),
+        *arguments,
+    ]
     process = subprocess.run(command, capture_output=True, text=True)
     return process.returncode, process.stdout + process.stderr
 

@@ -8,13 +8,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from robot_sim.demo.fleet.robot import MARK
-from robot_sim.demo.fleet.servers import PACKAGES
+from examples.demos.fleet.robot import MARK
+from examples.demos.fleet.servers import PACKAGES
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def demonstrated(output: Path, *arguments: str) -> dict[str, Any]:
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     done = subprocess.run(
-        ["robot_sim_demo_fleet", "--output", str(output), *arguments],
+        [sys.executable, "-m", "examples.demos.fleet", "--output", str(output), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -69,10 +70,8 @@ def test_after_forty_interruptions_every_robot_walks_with_a_whole_version(tmp_pa
 
 @pytest.mark.slow
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path) -> None:
-    command = shutil.which("robot_sim_demo_fleet")
-    assert command is not None
     done = subprocess.run(
-        [command, "--output", str(tmp_path)],
+        [sys.executable, "-m", "examples.demos.fleet", "--output", str(tmp_path)],
         cwd=ROOT,
         env={**os.environ, "PATH": "/nowhere"},
         stdout=subprocess.PIPE,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,15 @@ pytestmark = pytest.mark.ros
 
 def demo_set(output: Path, *arguments: str) -> tuple[int, str]:
     """Run the demo; return its status and what it printed."""
-    command = ["robot_sim_demo_set", "--no-images", "--output", str(output), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "examples.demos.policy_set",
+        "--no-images",
+        "--output",
+        str(output),
+        *arguments,
+    ]
     process = subprocess.run(command, capture_output=True, text=True)
     return process.returncode, process.stdout + process.stderr
 

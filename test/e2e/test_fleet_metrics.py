@@ -21,10 +21,9 @@ from policy_msgs.msg import PolicyStatus, RobotStatus, ShadowStatus, TrialStatus
 from rclpy.node import Node
 from sensor_msgs.msg import BatteryState
 
+from examples.demos.runner import Processes, free_port
 from model_tools.cli import main
 from policy_inference.nodes import qos
-from robot_sim.demo.fleet.servers import free_port
-from robot_sim.demo.processes import Processes
 
 from .monitoring import DEPLOY, Prometheus, dashboard_expressions, installed_program
 from .rig import Rig

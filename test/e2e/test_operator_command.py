@@ -21,7 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from robot_sim.demo.processes import Processes
+from examples.demos.runner import Processes
 
 from .rig import Rig
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from examples.demos.arm_operator import ArmOperator
+from examples.demos.runner import Processes
 from model_tools.cli import main
-from robot_sim.demo.processes import Processes
-from robot_sim.nodes.arm_operator import ArmOperator
 
 pytest.importorskip("grpc", reason="grpcio is not installed")
 slow_network: Any = importlib.import_module(
@@ -96,7 +96,15 @@ def remote_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reached(remote_bundle: Path, port: int, output: Path) -> dict[str, Any]:
     """Let the arm reach once with its models behind a port; return the summary."""
-    command = ["robot_sim_demo_act", "--bundle", str(remote_bundle), "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "examples.demos.act",
+        "--bundle",
+        str(remote_bundle),
+        "--output",
+        str(output),
+    ]
     remote = ["--backend", "oip", "--backend-option", f"oip.endpoint=127.0.0.1:{port}"]
     episode = ["--episodes", "1", "--seed", "3001", "--no-images"]
     done = subprocess.run([*command, *remote, *episode], capture_output=True, text=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from examples.demos.arm_operator import ArmOperator
+from examples.demos.runner import Processes
 from policy_core.interfaces import Mode
-from robot_sim.demo.processes import Processes
-from robot_sim.nodes.arm_operator import ArmOperator
 from testkit.recordings import recorded_runs, whole_recordings
 from testkit.replays import replayed_from_every_state
 

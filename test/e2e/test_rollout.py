@@ -23,6 +23,7 @@ from policy_msgs.msg import PolicyStatus
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from examples.demos.runner import Processes, free_port
 from model_tools.ship.fleet import judge_fleet, read_robots, worst
 from model_tools.ship.store.activation import activate
 from model_tools.ship.store.install import install
@@ -31,8 +32,6 @@ from policy_core.bundle.store import current_version
 from policy_inference.candidate.record import TrialEvent
 from policy_inference.nodes import qos
 from policy_inference.testing.disks import small_disk
-from robot_sim.demo.fleet.servers import free_port
-from robot_sim.demo.processes import Processes
 
 from .limping import SHIPPED, renumbered_bundle
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from robot_sim.demo.summary import walked
+from examples.demos.walk import walked
 from robot_sim.figures import LITE3
 from robot_sim.metrics import measure
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from examples.demos.runner import Processes
 from robot_operator.nodes.client import Operator
-from robot_sim.demo.processes import Processes
 
 pytestmark = pytest.mark.ros
 DEADLINE_S = 60.0

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from policy_msgs.msg import RobotStatus
 
-from robot_sim.demo.processes import Processes
-from robot_sim.nodes.arm_operator import ArmOperator
+from examples.demos.arm_operator import ArmOperator
+from examples.demos.runner import Processes
 
 PATIENCE_S = 60.0
 EPISODES = 3

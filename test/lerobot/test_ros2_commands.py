@@ -35,6 +35,7 @@ from lerobot.utils.errors import DeviceNotConnectedError
 from lerobot.utils.import_utils import register_third_party_plugins
 from policy_msgs.msg import JointCommand
 
+from examples.demos.runner import own_domain
 from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_robot_ros2 import Ros2RobotConfig
@@ -43,7 +44,6 @@ from policy_core.errors import RobotError
 from policy_core.members.chunk.normalise import Units
 from policy_inference.testing.domains import claimed_domain_id
 from robot_sim.arm_figures import SO101
-from robot_sim.demo.processes import own_domain
 
 from .ros2_arm import RATE_HZ, SOON_S, Arm, small_mapping
 from .versions import RECORDS_POLICIES, as_this_version_has_it

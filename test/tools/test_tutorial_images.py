@@ -27,5 +27,5 @@ def test_a_command_runs_in_a_terminal_as_wide_as_the_image() -> None:
 def test_the_page_begins_with_what_is_installed_and_ends_with_a_walk() -> None:
     commands = list(page_commands())
     assert commands[:2] == ["make setup-torch", ". .venv/bin/activate && . install/setup.bash"]
-    assert commands[-1].startswith("robot_sim_demo ")
+    assert commands[-1].startswith("python -m examples.demos.walk ")
     assert not [command for command in commands if command.startswith("ros2 ")]

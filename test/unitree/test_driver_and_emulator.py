@@ -24,7 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
-from robot_sim.demo.processes import Processes
+from examples.demos.runner import LoggedProcess, Processes
 from robot_sim.figures import load_robot
 from robot_sim.trace import Trace
 
@@ -52,11 +52,8 @@ class Stage:
             "--fault-file": self.fault_file,
             "--trace-file": folder / "trace.npz",
         }
-        self.processes.run(
-            "unitree_emulator",
-            ["unitree_emulator", *(str(word) for pair in words.items() for word in pair)],
-            folder / "emulator.log",
-        )
+        command = ["unitree_emulator", *(str(word) for pair in words.items() for word in pair)]
+        self.processes.add(LoggedProcess(command, folder / "emulator.log"))
         self.processes.start(
             "go2_driver",
             {

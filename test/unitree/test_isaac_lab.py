@@ -8,6 +8,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def documented_import(run: Path, imported_go2: Path) -> list[str]:
 def go2_demo(imported_go2: Path, output: Path, *arguments: str) -> dict[str, Any]:
     words = ["--bundle", str(imported_go2), "--seconds", str(WALK_S), "--no-images"]
     ran = subprocess.run(
-        ["robot_sim_demo", *words, "--output", str(output), *arguments],
+        [sys.executable, "-m", "examples.demos.walk", *words, "--output", str(output), *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -116,7 +116,6 @@ def test_json_is_all_that_standard_output_gets(
         ("model_tools export --op", {"--opset"}),
         ("policy_inference self-test --backend on", {"onnx"}),
         ("robot_operator st", {"stand", "status"}),
-        ("robot_sim_demo --robot go", {"go2", "go2_emulator"}),
     ],
 )
 def test_a_shell_completes(

@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from examples.demos.runner import own_domain
 from robot_operator.requests import OperatorError
-from robot_sim.demo.processes import own_domain
 from robot_sim.errors import SimError
 from tools.robot_faults import go2, lite3
 from tools.robot_faults.table import page, verdict

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from examples.demos.runner import LoggedProcess
 from robot_operator.requests import OperatorError
 from tools.robot_faults.cases import (
     BadStart,
@@ -56,7 +57,7 @@ class Go2Stack(Stack):
         words = ["unitree_emulator", "--interface", _INTERFACE]
         for name, value in {"robot": "go2", "fault_file": self._fault_file, **given}.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
-        self.emulator = self._nodes.run("unitree_emulator", words, self._log("unitree_emulator"))
+        self.emulator = self._nodes.add(LoggedProcess(words, self._log("unitree_emulator")))
         return {
             "network_interface": _INTERFACE,
             "domain_id": int(os.environ["ROS_DOMAIN_ID"]),

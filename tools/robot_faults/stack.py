@@ -20,10 +20,10 @@ from policy_msgs.msg import RobotStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
+from examples.demos.runner import LoggedProcess, Processes
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import STATES
 from robot_operator.requests import OperatorError
-from robot_sim.demo.processes import NodeProcess, OwnProcess, Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
 from robot_sim.trace import Trace
@@ -64,7 +64,7 @@ class Stack:
     """Name of the driver's command and node."""
     bundle: ClassVar[str]
     """The policy."""
-    emulator: OwnProcess
+    emulator: LoggedProcess
 
     def __init__(
         self,
@@ -139,18 +139,18 @@ class Stack:
         self.end()
         return Trace.load(self.trace_file)
 
-    def start_driver(self) -> NodeProcess:
+    def start_driver(self) -> LoggedProcess:
         """Start a driver; it is `driver` from now on."""
         self.driver_status = None
         self.driver = self._start(self.driver_command, self._driver_parameters)
         return self.driver
 
-    def start_policy(self) -> NodeProcess:
+    def start_policy(self) -> LoggedProcess:
         """Start a policy node; it is `policy` from now on."""
         self.policy = self._start("joint_policy_node", {"bundle": self.bundle, **self._common})
         return self.policy
 
-    def start_second_policy(self) -> NodeProcess:
+    def start_second_policy(self) -> LoggedProcess:
         """Start another policy node beside `policy`, on the same topics."""
         return self._start(
             "joint_policy_node",
@@ -278,7 +278,7 @@ class Stack:
             int(word) for thread in threads for word in (thread / "children").read_text().split()
         ]
 
-    def _start(self, command: str, parameters: Mapping[str, Any], **more: Any) -> NodeProcess:
+    def _start(self, command: str, parameters: Mapping[str, Any], **more: Any) -> LoggedProcess:
         return self._nodes.start(command, parameters, self._log(command), **more)
 
     def _log(self, command: str) -> Path:

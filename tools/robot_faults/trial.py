@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from examples.demos.runner import LoggedProcess
 from robot_operator.requests import OperatorError
-from robot_sim.demo.processes import NodeProcess
 from robot_sim.errors import SimError
 from tools.robot_faults.cases import BadStart, Case
 from tools.robot_faults.stack import Stack
@@ -165,7 +165,7 @@ _HOST_EVENTS = {
 }
 
 
-def _last_words(node: NodeProcess) -> str:
+def _last_words(node: LoggedProcess) -> str:
     lines = [line for line in node.output().splitlines() if line.strip()]
     return f"status {node.status}: {lines[-1] if lines else 'nothing'}"
 

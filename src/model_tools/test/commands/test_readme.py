@@ -19,8 +19,8 @@ LONGEST_LINES = 150
 SOURCED = ". .venv/bin/activate && . install/setup.bash"
 """The first line of a shell; `make test` has run it."""
 COVERED = {
-    "make demo": "robot_sim_demo",  # test/e2e/test_demo.py
-    "make demo-fleet": "robot_sim_demo_fleet",  # test/e2e/test_demo_fleet.py
+    "make demo": "examples.demos.walk",  # test/e2e/test_demo.py
+    "make demo-fleet": "examples.demos.fleet",  # test/e2e/test_demo_fleet.py
 }
 """Targets that take minutes, and the command that each runs, which has tests of its own."""
 

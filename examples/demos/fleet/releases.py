@@ -3,7 +3,6 @@
 """A candidate goes through the stages of a release, as far as its evidence lets it."""
 
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from robot_sim.demo.fleet.candidates import ReleaseCandidate
-from robot_sim.demo.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
-from robot_sim.demo.fleet.robot import DemoRobot
+from examples.demos.fleet.candidates import ReleaseCandidate
+from examples.demos.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
+from examples.demos.fleet.robot import DemoRobot
+from examples.demos.runner import progress
 from robot_sim.errors import SimError
 
 _WALK_S = 4.0
@@ -34,7 +34,6 @@ _TORQUE_SHARE = 0.4
 _HEALTHY_WITHIN_S = 240.0
 _ASKED_WITHIN_S = 240.0
 _BY = "demo"
-_log = logging.getLogger("robot_sim_demo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +124,7 @@ class ReleaseManager:
         verb = "rollback" if found["stage"] in ("canary", "production") else "halt"
         self._fleet.run("release", verb, file, "--reason", reason, "--by", _BY)
         found = self._fleet.ask("release", "status", file)
-        _log.info("%s is stopped in %s: %s", candidate.version, found["stage"], reason)
+        progress.info("%s is stopped in %s: %s", candidate.version, found["stage"], reason)
         self._event("stopped", f"{candidate.version} stopped in {found['stage']}")
         return ReleaseResult(
             candidate=candidate, digest=digest, stage=found["stage"], reason=reason, evidence=found
@@ -208,7 +207,7 @@ class ReleaseManager:
         self._fleet.run(*words, accepted=(0, 1, 4))
 
     def _say(self, candidate: ReleaseCandidate, stage: str) -> None:
-        _log.info(
+        progress.info(
             "%5.0f s  %s (%s): %s",
             self._fleet.timeline.now_s,
             candidate.version,

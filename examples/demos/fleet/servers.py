@@ -16,10 +16,9 @@ from typing import Any
 
 import yaml
 
-from robot_sim.demo.processes import OwnProcess
+from examples.demos.runner import LOOPBACK, LoggedProcess, free_port
 from robot_sim.errors import SimError
 
-LOOPBACK = "127.0.0.1"
 PACKAGES = {
     "docker-registry": "docker-registry",
     "prometheus": "prometheus",
@@ -48,12 +47,6 @@ def require_programs() -> None:
         )
 
 
-def free_port() -> int:
-    """Return a port at which nothing listens now."""
-    with socket.create_server((LOOPBACK, 0)) as free:
-        return int(free.getsockname()[1])
-
-
 class Server:
     """A server program on a port of its own, which may be killed and started again."""
 
@@ -75,7 +68,7 @@ class Server:
 
     def start(self) -> None:
         """Start it; it has ended."""
-        self._process = OwnProcess(self._words[0], self._words, self.log, environment=self._mark)
+        self._process = LoggedProcess(self._words, self.log, environment=self._mark)
         ends_s = time.monotonic() + _READY_WITHIN_S
         while True:
             with suppress(OSError):

@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registry killed, network cut, power cut at random moments of roll-outs, and what is left then."""
 
-import logging
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from robot_sim.demo.fleet.candidates import ReleaseCandidate
-from robot_sim.demo.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
-from robot_sim.demo.fleet.releases import ReleaseManager
-from robot_sim.demo.fleet.robot import DemoRobot
+from examples.demos.fleet.candidates import ReleaseCandidate
+from examples.demos.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
+from examples.demos.fleet.releases import ReleaseManager
+from examples.demos.fleet.robot import DemoRobot
+from examples.demos.runner import progress
 from robot_sim.errors import SimError
 
 KINDS = ("registry", "network", "power")
@@ -25,7 +25,6 @@ _SOME_LEFT = 3
 _ENDED_WITHIN_S = 600.0
 _HEALTHY_WITHIN_S = 45.0
 _RECOVERED_WITHIN_S = 240.0
-_log = logging.getLogger("robot_sim_demo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +96,7 @@ class Interrupter:
 
     def _interrupt(self, candidate: ReleaseCandidate, digest: str, count: int) -> None:
         fleet = self._fleet
-        _log.info(
+        progress.info(
             "%5.0f s  %s (%s): roll-out with %d interruptions",
             fleet.timeline.now_s,
             candidate.version,
@@ -120,7 +119,7 @@ class Interrupter:
         finally:
             rollout.stop()
         if status == _SOME_LEFT and fleet.take_back(candidate.version):
-            _log.error("%s: not all robots could be taken back", candidate.version)
+            progress.error("%s: not all robots could be taken back", candidate.version)
         self._look(candidate, status)
 
     def _one(self, rollout: str, after_s: float) -> None:
@@ -135,7 +134,7 @@ class Interrupter:
             self._repairs[name].join()
         killed, repair = self._break(kind, robot)
         self._fleet.timeline.add(kind, "", name)
-        _log.info("%5.0f s  %s %s", self._fleet.timeline.now_s, kind, name)
+        progress.info("%5.0f s  %s %s", self._fleet.timeline.now_s, kind, name)
         self.interruptions.append(
             Interruption(
                 kind=kind,
@@ -170,7 +169,7 @@ class Interrupter:
         try:
             fleet.wait_until_all_walk(within_s=_RECOVERED_WITHIN_S)
         except SimError as error:
-            _log.error("%s", error)
+            progress.error("%s", error)
         robots = fleet.robots.values()
         found = Aftermath(
             rollout=candidate.version,
@@ -180,7 +179,7 @@ class Interrupter:
             walking=len(fleet.walking()),
         )
         self.aftermaths.append(found)
-        _log.info(
+        progress.info(
             "%5.0f s  roll-out of %s ended with status %d; %d of %d robots on a known version, "
             "%d walk",
             fleet.timeline.now_s,
@@ -196,4 +195,4 @@ class Interrupter:
         words = ("verify", BUNDLE, "--root", robot.models)
         whole = self._fleet.run(*words, accepted=(0, 1, 4), environment=robot.environment)
         is_wanted = robot.view.version == robot.wanted_version
-        return whole.status == 0 and is_wanted and robot.wanted_version in self._fleet.published
+        return whole.returncode == 0 and is_wanted and robot.wanted_version in self._fleet.published

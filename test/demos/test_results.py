@@ -15,14 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import robot_sim
+from examples.demos.act import main as act_main
+from examples.demos.plots import GREY, write_arm_plots, write_plots
+from examples.demos.walk import ReportedTiming, main, measured, shown, summarise, table, walked
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_figures import SO101
-from robot_sim.demo.act.main import main as act_main
-from robot_sim.demo.act.plots import write_arm_plots
-from robot_sim.demo.main import main
-from robot_sim.demo.plots import GREY, write_plots
-from robot_sim.demo.summary import ReportedTiming, measured, shown, summarise, table, walked
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, load_robot
 from robot_sim.trace import Trace
@@ -43,12 +40,12 @@ KEYS = [
     "ticks_missed_since_activation",
     "latency_ms",
 ]
-DRAW = f"""
-import sys; sys.path.append({str(Path(robot_sim.__file__).parents[1])!r})
+DRAW = """
+import sys
 from pathlib import Path
-from robot_sim.demo.plots import draw
+from examples.demos.plots import draw_walk
 from robot_sim.trace import Trace
-draw(Trace.load(Path(sys.argv[1], "trace.npz")), Path(sys.argv[1]))
+draw_walk(Trace.load(Path(sys.argv[1], "trace.npz")), Path(sys.argv[1]))
 """
 REPORTED = ReportedTiming(
     bundle="some_bundle",
@@ -251,7 +248,10 @@ def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(_broken_opengl(tmp_path / "broken"))},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{_broken_opengl(tmp_path / 'broken')}:{os.environ['PYTHONPATH']}",
+        },
     )
     assert (tmp_path / "plots.png").exists()
     assert not (tmp_path / "walk.mp4").exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from robot_sim.demo.summary import ReportedTiming, verdict
+from examples.demos.walk import ReportedTiming, verdict
 from robot_sim.metrics import WalkMetrics
 from testkit.wording import check_wording
 

@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from examples.demos.fleet.operator import FleetOperator, Stroll
+from examples.demos.fleet.servers import Network
+from examples.demos.runner import LoggedProcess, free_port, start_node
 from policy_core.bundle.store import ROOT_VARIABLE, current_version
 from policy_core.errors import PolicyError
 from policy_inference.candidate.record import newest_trial
 from robot_operator.requests import OperatorError
-from robot_sim.demo.fleet.servers import Network, free_port
-from robot_sim.demo.processes import NodeProcess
 from robot_sim.errors import SimError
-from robot_sim.nodes.fleet_operator import FleetOperator, Stroll
 from robot_sim.world import UPRIGHT_TILT_RAD
 
 MARK = "POLICY_INFERENCE_DEMO_FLEET"
@@ -115,7 +115,7 @@ class DemoRobot:
         self.to_metrics = Network(self._metrics_port)
         self.falls = 0
         self._starts, self._space = 0, ""
-        self._running = dict[str, NodeProcess]()
+        self._running = dict[str, LoggedProcess]()
         self._operator: FleetOperator | None = None
         self._driver: threading.Thread | None = None
         self._off = threading.Event()
@@ -212,7 +212,7 @@ class DemoRobot:
         )
 
     def _start(self, command: str, parameters: dict[str, Any]) -> None:
-        self._running[command] = NodeProcess(
+        self._running[command] = start_node(
             command,
             parameters,
             self.folder / f"{command}_{self._starts}.log",

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from robot_operator.requests import OperatorError
-from robot_sim.demo.processes import (
+from examples.demos.runner import (
     DemoOutcome,
-    NodeProcess,
     Processes,
     own_domain,
     run_demo,
+    start_node,
 )
+from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -50,7 +50,7 @@ def make_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeCommand
 def test_parameters_arrive_as_ros_arguments(make_command: MakeCommand, tmp_path: Path) -> None:
     command = make_command("node", 'printf "%s\\n" "$@"')
     parameters = {"bundle": "2026", "lockstep": True, "rate_hz": 200.0, "faults": ["drop:imu"]}
-    process = NodeProcess(command, parameters, tmp_path / "log", remappings={"a": "b"})
+    process = start_node(command, parameters, tmp_path / "log", remappings={"a": "b"})
     assert process.wait() == 0
     assert process.output().split("\n")[:-1] == [
         "--ros-args",
@@ -80,7 +80,7 @@ def test_a_process_that_ends_is_reported_with_the_end_of_its_log(
 
 def test_a_command_that_is_missing_is_named(tmp_path: Path) -> None:
     with refusal(SimError):
-        NodeProcess("no_such_node", {}, tmp_path / "log")
+        start_node("no_such_node", {}, tmp_path / "log")
 
 
 def test_leaving_ends_all_processes_the_last_first(
@@ -101,7 +101,7 @@ def test_a_process_that_does_not_listen_is_killed(
 ) -> None:
     ready = made_fifo(tmp_path)
     script = f"trap '' INT TERM; echo > {ready}; {FOREVER}"
-    process = NodeProcess(make_command("node", script), {}, tmp_path / "log")
+    process = start_node(make_command("node", script), {}, tmp_path / "log")
     ready.read_text()
     process.stop(0.1)
     assert process.status == -signal.SIGKILL
@@ -110,7 +110,7 @@ def test_a_process_that_does_not_listen_is_killed(
 def test_a_process_group_of_its_own_is_spared_by_the_terminals_ctrl_c(
     make_command: MakeCommand, tmp_path: Path
 ) -> None:
-    process = NodeProcess(make_command("node", "ps -o pgid= -p $$"), {}, tmp_path / "log")
+    process = start_node(make_command("node", "ps -o pgid= -p $$"), {}, tmp_path / "log")
     process.wait()
     assert int(process.output()) != os.getpgrp()
 
@@ -149,7 +149,7 @@ def test_an_output_that_is_no_folder_is_one_clear_error(
 ) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")
     (tmp_path / "file").touch()
-    given = Namespace(bundle="lite3_walk", backend="onnx", output=tmp_path / name)
+    given = Namespace(bundle="lite3_walk", images=False, output=tmp_path / name)
 
     def demonstrate(given: Namespace) -> DemoOutcome:
         raise AssertionError("nothing is started")

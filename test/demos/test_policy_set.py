@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from robot_sim.demo.sets.main import main
-from robot_sim.demo.sets.summary import table, verdict
+from examples.demos.policy_set import main, table, verdict
 from testkit.wording import check_wording
 
 ROUND: dict[str, Any] = {

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 
-from robot_sim.demo.fleet.robot import DemoRobot, RobotView
-from robot_sim.demo.plots import GREY, INK, STYLE
+from examples.demos.fleet.robot import DemoRobot, RobotView
+from examples.demos.plots import GREY, INK, STYLE
 
 TIMELINE = "timeline.png"
 _SAMPLED_EVERY_S = 0.5

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `robot_sim_demo_fleet`: releases on a simulated fleet, and what may interrupt them.
+"""Releases on a simulated fleet, and what may interrupt them.
 
-    robot_sim_demo_fleet --robots 3 --interruptions 2 --output out/demo-fleet
+    python -m examples.demos.fleet --robots 3 --interruptions 2 --output out/demo-fleet
 
 Six simulated Lite3 walk in lockstep, each with a store, a policy node and metrics of its own. The
 registry is Debian's docker-registry, Prometheus judges by the alert rules that ship, Ansible brings
@@ -11,63 +11,51 @@ versions to the robots with the role that ships. The folder gets summary.json, w
 
 import argparse
 import json
-import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from examples.demos.fleet.candidates import LIMPING, WRONG_SCALE
+from examples.demos.fleet.fleet import BASELINE, BUNDLE, Fleet
+from examples.demos.fleet.interruptions import Interrupter
+from examples.demos.fleet.releases import ReleaseManager, ReleaseResult
+from examples.demos.fleet.servers import require_programs
+from examples.demos.fleet.timeline import TIMELINE, draw
+from examples.demos.runner import DemoOutcome, demo_parser, emptied, progress, run_demo
 from policy_core.bundle.load import bundle_folder
-from policy_inference.command_line import CommandParser, add_json, number_within
-from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE
-from robot_sim.demo.fleet.fleet import BASELINE, BUNDLE, Fleet
-from robot_sim.demo.fleet.interruptions import Interrupter
-from robot_sim.demo.fleet.releases import ReleaseManager, ReleaseResult
-from robot_sim.demo.fleet.servers import require_programs
-from robot_sim.demo.fleet.timeline import TIMELINE, draw
-from robot_sim.demo.processes import SUMMARY, DemoOutcome, add_output, run_demo
-from robot_sim.errors import SimError
+from policy_inference.command_line import number_within
 
 PAGE = "fleet.html"
 EXPECTED = {"wrong_scale": "shadow", "limping": "canary", "good_candidate": "production"}
 """The stage in which each release has to end."""
-_log = logging.getLogger("robot_sim_demo")
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
-    Returns:
-        0; 1 if a release ended in another stage than it should; 4 if a robot does not walk at the
-        end of a roll-out, or something is missing; 130 after Ctrl-C.
+    Its exit status is 1 if a release ended in another stage than it should; 4 if a robot does not
+    walk at the end of a roll-out, or something is missing.
     """
-    given = _parse(args)
-    return run_demo("robot_sim_demo_fleet", given, (SUMMARY, TIMELINE, PAGE), _demonstrate)
+    return run_demo("fleet", _parse(args), (TIMELINE, PAGE), _demonstrate)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     require_programs()
-    if not (given.deploy / "ansible/rollout").is_file():
-        raise SimError(
-            f"--deploy: expected the suite's folder `deploy`, found {given.deploy}, without "
-            "ansible/rollout"
-        )
-    work = given.output / "files"
-    if work.exists():
-        shutil.rmtree(work)
-    work.mkdir(parents=True)
+    work = emptied(given.output / "files")
     shipped = bundle_folder(given.bundle)
-    with Fleet(work, shipped, given.deploy, robots=given.robots, speed=given.speed) as fleet:
+    with Fleet(work, shipped, robots=given.robots, speed=given.speed) as fleet:
         summary = _show(fleet, given)
         fleet.timeline.stop()
-        draw(fleet.timeline, fleet.published, given.output / TIMELINE)
-        (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", "utf-8")
         (work / "timeline.json").write_text(json.dumps(fleet.timeline.document()), "utf-8")
         words = ("fleet", "status", "--prometheus", fleet.prometheus_url)
         page = ("--html", given.output / PAGE)
-        table = fleet.run(*words, *page, accepted=(0, 1, 4)).output
-    return summary, table.rstrip("\n"), verdict(summary)
+        table = fleet.run(*words, *page, accepted=(0, 1, 4)).stdout
+    return DemoOutcome(
+        summary=summary,
+        table=table.rstrip("\n"),
+        failure=verdict(summary),
+        draw=lambda: draw(fleet.timeline, fleet.published, given.output / TIMELINE),
+    )
 
 
 def _show(fleet: Fleet, given: argparse.Namespace) -> dict[str, Any]:
@@ -75,7 +63,7 @@ def _show(fleet: Fleet, given: argparse.Namespace) -> dict[str, Any]:
     workshop = fleet.workshop
     baseline = workshop.make("in use at first", BASELINE)
     fleet.power_on(baseline, fleet.publish(baseline))
-    _log.info("%5.0f s  %d robots walk", fleet.timeline.now_s, len(fleet.robots))
+    progress.info("%5.0f s  %d robots walk", fleet.timeline.now_s, len(fleet.robots))
     releases = ReleaseManager(fleet)
     outcomes = {
         "wrong_scale": releases.release(
@@ -140,10 +128,8 @@ def verdict(summary: dict[str, Any]) -> str | None:
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(prog="robot_sim_demo_fleet", description=__doc__)
-    parser.add_version("robot-sim")
-    add_json(parser)
-    parser.set_defaults(backend="onnx")
+    parser = demo_parser("fleet", __doc__, backend_options=False)
+    parser.set_defaults(images=True)
     add = parser.add_argument
     add("--bundle", default=BUNDLE, help="bundle of a Lite3 from which all versions are made")
     add("--robots", type=number_within(1, 100), default=6, help="how many (default: %(default)s)")
@@ -160,8 +146,6 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default=0.6,
         help="simulated seconds per second, at most (default: %(default)s)",
     )
-    add("--deploy", type=Path, default=Path("deploy"), help="the suite's folder `deploy`")
-    add_output(parser, Path("out/demo-fleet"))
     return parser.parse_args(args)
 
 

@@ -11,20 +11,20 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import yaml
 
-from robot_sim.demo.fleet.candidates import ReleaseCandidate, Workshop
-from robot_sim.demo.fleet.robot import MARK, DemoRobot, kill_marked
-from robot_sim.demo.fleet.servers import start_prometheus, start_registry
-from robot_sim.demo.fleet.timeline import Timeline
-from robot_sim.demo.processes import OwnProcess
+from examples.demos.fleet.candidates import ReleaseCandidate, Workshop
+from examples.demos.fleet.robot import MARK, DemoRobot, kill_marked
+from examples.demos.fleet.servers import start_prometheus, start_registry
+from examples.demos.fleet.timeline import Timeline
+from examples.demos.runner import LoggedProcess
 from robot_sim.errors import SimError
 
+DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 BUNDLE = "lite3_walk"
 BASELINE = "1.0.0"
 CANARY, PRODUCTION = "canary", "production"
@@ -33,21 +33,6 @@ PAYLOAD_KG = 5.5
 """On the canary: a release that only carries nothing must not pass."""
 _COMMAND_WITHIN_S = 300.0
 _LINES_SHOWN = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedCommand:
-    """What a command said.
-
-    Attributes:
-        status: Exit status.
-        output: What it printed to standard output.
-        errors: What it printed to standard error.
-    """
-
-    status: int
-    output: str
-    errors: str
 
 
 class Fleet:
@@ -61,22 +46,19 @@ class Fleet:
         folder: For all files.
     """
 
-    def __init__(
-        self, folder: Path, shipped: Path, deploy: Path, *, robots: int, speed: float
-    ) -> None:
+    def __init__(self, folder: Path, shipped: Path, *, robots: int, speed: float) -> None:
         """Start all of it.
 
         Args:
             folder: For all files; empty.
             shipped: Bundle from which all versions are made.
-            deploy: The suite's folder `deploy`.
             robots: How many.
             speed: Simulated seconds per second, at most.
 
         Raises:
             SimError: A server or node does not start.
         """
-        self.folder, self._deploy = folder, deploy.resolve()
+        self.folder = folder
         self._mark = f"demo_{os.getpid()}"
         self._opened = ExitStack()
         self._log = threading.Lock()
@@ -101,7 +83,7 @@ class Fleet:
             }
             opened.callback(self._close_robots)
             ports = {name: robot.to_metrics.port for name, robot in self.robots.items()}
-            prometheus = start_prometheus(folder, self._deploy / "prometheus", ports, mark)
+            prometheus = start_prometheus(folder, DEPLOY / "prometheus", ports, mark)
             opened.enter_context(prometheus)
             self.prometheus_url = f"http://127.0.0.1:{prometheus.port}"
             self._write_inventory(ports)
@@ -142,7 +124,7 @@ class Fleet:
         self.run("sign", candidate.folder, "--key", self.workshop.private_key)
         place = f"127.0.0.1:{self.registry.port}/fleet/{BUNDLE}"
         key = ("--public-key", self.workshop.public_key)
-        digest = self.run("push", candidate.folder, place, *key).output.split()[-1]
+        digest = self.run("push", candidate.folder, place, *key).stdout.split()[-1]
         self.published[candidate.version] = candidate.title
         return digest
 
@@ -205,7 +187,7 @@ class Fleet:
         *words: object,
         accepted: Sequence[int] = (0,),
         environment: Mapping[str, str] | None = None,
-    ) -> EndedCommand:
+    ) -> subprocess.CompletedProcess[str]:
         """Run `model_tools` with these arguments.
 
         Raises:
@@ -220,22 +202,21 @@ class Fleet:
             timeout=_COMMAND_WITHIN_S,
             env={**os.environ, MARK: self._mark, **(environment or {})},
         )
-        answer = EndedCommand(status=done.returncode, output=done.stdout, errors=done.stderr)
         shown = " ".join(["model_tools", *map(str, words)])
         with self._log, (self.folder / "commands.log").open("a", encoding="utf-8") as log:
-            log.write(f"$ {shown}\n{answer.output}{answer.errors}status {answer.status}\n\n")
+            log.write(f"$ {shown}\n{done.stdout}{done.stderr}status {done.returncode}\n\n")
         if done.returncode not in accepted:
-            lines = (answer.errors or answer.output).strip().splitlines()[-_LINES_SHOWN:]
-            raise SimError(f"{shown}: ended with status {answer.status}:\n" + "\n".join(lines))
-        return answer
+            lines = (done.stderr or done.stdout).strip().splitlines()[-_LINES_SHOWN:]
+            raise SimError(f"{shown}: ended with status {done.returncode}:\n" + "\n".join(lines))
+        return done
 
     def ask(self, *words: object, accepted: Sequence[int] = (0, 1, 4)) -> Any:
         """Run `model_tools` with these arguments and `--json`; return what it says."""
-        return json.loads(self.run(*words, "--json", accepted=accepted).output)
+        return json.loads(self.run(*words, "--json", accepted=accepted).stdout)
 
     def roll_out(
         self, version: str, digest: str, trial: Path, waves: Sequence[str], *, wait_s: float
-    ) -> OwnProcess:
+    ) -> LoggedProcess:
         """Begin to bring robots a version with Ansible, wave after wave.
 
         Args:
@@ -247,7 +228,7 @@ class Fleet:
         """
         number = len([*self.folder.glob("rollout_*.log")]) + 1
         words = [
-            str(self._deploy / "ansible/rollout"),
+            str(DEPLOY / "ansible/rollout"),
             *("-i", str(self.folder / "robots.yml")),
             *("-n", BUNDLE, "-v", version, "-m", self.prometheus_url, "-w", f"{wait_s:g}"),
             *waves,
@@ -256,18 +237,18 @@ class Fleet:
             *("-e", f"digest={digest}", "-e", f"policy_trial={trial.resolve()}"),
         ]
         log = self.folder / f"rollout_{number}_{version}.log"
-        return OwnProcess("rollout", words, log, environment=self._ansible)
+        return LoggedProcess(words, log, environment=self._ansible)
 
     def take_back(self, version: str) -> int:
         """Let all robots that can be reached go back from a version; return the exit status."""
         words = [
-            *("ansible-playbook", str(self._deploy / "ansible/release.yml")),
+            *("ansible-playbook", str(DEPLOY / "ansible/release.yml")),
             *("-i", str(self.folder / "robots.yml"), "-f", str(len(self.robots))),
             *("-e", f"policy_name={BUNDLE}", "-e", f"policy_version={version}"),
             *("-e", "policy_action=rollback"),
         ]
         log = self.folder / f"take_back_{version}.log"
-        process = OwnProcess("ansible-playbook", words, log, environment=self._ansible)
+        process = LoggedProcess(words, log, environment=self._ansible)
         try:
             return process.wait(_COMMAND_WITHIN_S)
         finally:

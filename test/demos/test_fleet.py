@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from examples.demos.fleet.__main__ import EXPECTED, verdict
+from examples.demos.fleet.candidates import LIMPING, WRONG_SCALE, Workshop
+from examples.demos.fleet.robot import MARK, RobotView, kill_marked
+from examples.demos.fleet.timeline import Timeline, TimelineEvent, draw
 from policy_core.bundle.load import bundle_folder
-from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE, Workshop
-from robot_sim.demo.fleet.main import EXPECTED, verdict
-from robot_sim.demo.fleet.robot import MARK, RobotView, kill_marked
-from robot_sim.demo.fleet.timeline import Timeline, TimelineEvent, draw
 from robot_sim.errors import SimError
 from testkit.wording import check_wording, refusal
 

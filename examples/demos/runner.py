@@ -1,0 +1,334 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What all demos share: their options, their nodes as processes, and a folder of results."""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from policy_core.bundle.load import bundle_folder
+from policy_core.errors import PolicyError, printable
+from policy_inference.command_line import (
+    CommandParser,
+    CommandResult,
+    add_backend_options,
+    add_json,
+    show_result,
+    words_of,
+)
+from policy_inference.worker_process import ProcessGroup, WorkerProcess
+from robot_sim.errors import SimError
+
+LOOPBACK = "127.0.0.1"
+SUMMARY = "summary.json"
+_INTERRUPTED = 130
+_TIME_TO_LEAVE_S = 10.0
+_LINES_SHOWN = 15
+progress = logging.getLogger("demos")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOutcome:
+    """What a demo found.
+
+    Attributes:
+        summary: Content of summary.json.
+        table: The same for a person.
+        failure: What was wrong; None after success.
+        draw: Writes images into the folder of results.
+    """
+
+    summary: Mapping[str, Any]
+    table: str
+    failure: str | None
+    draw: Callable[[], None]
+
+
+def demo_parser(name: str, description: str | None, *, backend_options: bool) -> CommandParser:
+    """Return a parser with the options of every demo; its results are in out/NAME."""
+    parser = CommandParser(prog=f"python -m examples.demos.{name}", description=description)
+    add_json(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("out", {"walk": "demo", "policy_set": "demo-set"}.get(name, f"demo-{name}")),
+        help="folder for results; those of an earlier run are replaced (default: %(default)s)",
+    )
+    if backend_options:
+        parser.add_argument(
+            "--backend", default="onnx", help="backend, or several in order of preference: a,b"
+        )
+        add_backend_options(parser)
+    return parser
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Declare `--no-images`."""
+    parser.add_argument(
+        "--no-images",
+        action="store_false",
+        dest="images",
+        help="write no plots and no video; the video takes longer than the simulation",
+    )
+
+
+def run_demo(
+    name: str,
+    given: argparse.Namespace,
+    files: Sequence[str],
+    demonstrate: Callable[[argparse.Namespace], DemoOutcome],
+    require_bundle: Callable[[str], object] = bundle_folder,
+) -> int:
+    """Run a demo in a ROS domain of its own, write its summary, and show it.
+
+    Args:
+        name: Of the demo, for messages.
+        given: Its arguments, with `bundle`, `images` and the folder `output`.
+        files: Its results beside the summary; those of an earlier run are removed.
+        demonstrate: Does the work.
+        require_bundle: Raises SimError or PolicyError for a bundle that cannot be used, before
+            anything is removed or started.
+
+    Returns:
+        The exit status: 0; 1 after a failure; 4 after an error; 130 after Ctrl-C.
+    """
+    progress.addHandler(logging.StreamHandler())
+    progress.setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+    os.environ.update(own_domain(seed=os.getpid()))
+    progress.info("%s, ROS_DOMAIN_ID %s", given.bundle, os.environ["ROS_DOMAIN_ID"])
+    try:
+        require_bundle(given.bundle)  # a name with a typing error must not cost earlier results
+        _make_folder(given.output)
+        for file in (SUMMARY, *files):
+            (given.output / file).unlink(missing_ok=True)
+        found = demonstrate(given)
+        (given.output / SUMMARY).write_text(f"{json.dumps(found.summary, indent=2)}\n", "utf-8")
+        if given.images:
+            found.draw()
+    except (SimError, PolicyError) as error:
+        progress.error("%s: %s", name, error)
+        return PolicyError.exit_status
+    except OSError as error:
+        progress.error("%s: %s", name, words_of(error))
+        return PolicyError.exit_status
+    except KeyboardInterrupt:
+        progress.error("%s: interrupted; the nodes have ended", name)
+        return _INTERRUPTED
+    made = [file for file in (SUMMARY, *files) if (given.output / file).exists()]
+    progress.info("%s: %s", given.output, ", ".join(made))
+    show_result(CommandResult(document=found.summary, text=[found.table]), as_json=given.json)
+    if found.failure is None:
+        return 0
+    progress.error("%s: %s", name, found.failure)
+    return 1
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SimError(
+            f"--output {output}: expected a folder, or a place where one can be made, found: "
+            f"{error.strerror}; name another"
+        ) from error
+
+
+def emptied(folder: Path) -> Path:
+    """Return a folder without the files of an earlier demo."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def aligned(lines: Sequence[tuple[str, str]]) -> str:
+    """Return names and values in two columns."""
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
+
+
+def guard_events(status: Any) -> dict[str, int]:
+    """Return how often each rule of the guard acted, of a policy_msgs/PolicyStatus."""
+    return {entry.name: entry.count for entry in status.guard_counters if entry.count}
+
+
+def wait_until(reached: Callable[[], object], what: str, timeout_s: float) -> None:
+    """Wait for something that nothing reports.
+
+    Raises:
+        SimError: It has not come within `timeout_s`.
+    """
+    ends_s = time.monotonic() + timeout_s
+    while not reached():
+        if time.monotonic() > ends_s:
+            raise SimError(f"expected {what} within {timeout_s:g} s")
+        time.sleep(0.1)
+
+
+class LoggedProcess(WorkerProcess):
+    """A command with its children, whose output goes into a file."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        niceness: int = 0,
+    ) -> None:
+        """Start it.
+
+        Args:
+            words: Command and arguments.
+            log: File for all that it prints.
+            environment: Variables beside those of this process.
+            niceness: How far its priority is below that of this process.
+
+        Raises:
+            SimError: There is no such command.
+        """
+        self.name, self.log = Path(words[0]).name, log
+        if shutil.which(words[0]) is None:
+            raise SimError(
+                f"{self.name}: expected a command on the PATH, found none; build the workspace "
+                "and source install/setup.bash"
+            )
+        with log.open("wb") as stream:
+            super().__init__(
+                ["nice", "-n", str(niceness), *words] if niceness else words,
+                environment=environment,
+                output=stream,
+            )
+
+    def output(self) -> str:
+        """Return what the process has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def log_end(self) -> str:
+        """Return the last lines of its log, for a message."""
+        lines = self.output().splitlines()[-_LINES_SHOWN:]
+        shown = "\n".join(f"    {printable(line)}" for line in lines)
+        return f"the end of {self.log}:\n{shown}"
+
+    def check(self) -> None:
+        """Raise a SimError with the end of its log if the process has ended."""
+        if self.status is not None:
+            raise SimError(f"{self.name}: ended with status {self.status}; {self.log_end()}")
+
+    def wait(self, timeout_s: float = _TIME_TO_LEAVE_S) -> int:
+        """Wait for the process to end by itself; return its exit status.
+
+        Raises:
+            SimError: It has not ended within `timeout_s`.
+        """
+        self.ends_within(timeout_s)
+        if self.status is None:
+            raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s, it still runs")
+        return self.status
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def ask_to_end(self) -> None:
+        """Interrupt it and its children, as Ctrl-C in a terminal does."""
+        self.send(signal.SIGINT)
+
+
+def start_node(
+    command: str,
+    parameters: Mapping[str, Any],
+    log: Path,
+    *,
+    remappings: Mapping[str, str] | None = None,
+    **more: Any,
+) -> LoggedProcess:
+    """Start a node; more arguments as those of `LoggedProcess`.
+
+    Args:
+        command: Name of the command, on the PATH.
+        parameters: ROS parameters by name: booleans, numbers, texts, lists of them.
+        log: File for all that it prints.
+        remappings: Names to remap.
+        **more: As for `LoggedProcess`.
+
+    Raises:
+        SimError: There is no such command.
+    """
+    words = [command, "--ros-args"]
+    for name, value in parameters.items():
+        words += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML; a text "2026" stays a text
+    for old, new in (remappings or {}).items():
+        words += ["-r", f"{old}:={new}"]
+    return LoggedProcess(words, log, **more)
+
+
+class Processes(ProcessGroup[LoggedProcess]):
+    """Nodes that live and end together. Use it in a `with` block.
+
+    The last one ends first: the robot must receive the policy node's shutdown commands.
+    """
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop all of them; after an error, first show what those that still run have said last.
+
+        A program that waits for a node knows only that nothing came; the node's log has the reason.
+        """
+        if isinstance(error, PolicyError):
+            for process in self.running:
+                if process.status is None:
+                    progress.error("%s: %s", process.name, process.log_end())
+        super().__exit__(kind, error, traceback)
+
+    def start(
+        self, command: str, parameters: Mapping[str, Any], log: Path, **more: Any
+    ) -> LoggedProcess:
+        """Start one more node; arguments as those of `start_node`."""
+        return self.add(start_node(command, parameters, log, **more))
+
+    def check(self) -> None:
+        """Raise a SimError if one of them has ended."""
+        for process in self.running:
+            process.check()
+
+
+def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dict[str, str]:
+    """Return environment variables of a ROS domain of its own on this machine.
+
+    Args:
+        environment: If it has a ROS_DOMAIN_ID, that is kept, and the result is empty.
+        seed: Any number; a process id spreads well.
+    """
+    if environment.get("ROS_DOMAIN_ID"):
+        return {}
+    only_here = (
+        {"ROS_LOCALHOST_ONLY": "1"}
+        if environment.get("ROS_DISTRO") == "humble"
+        else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    )
+    # 0 is the default of all programs; above 101 the ports overlap the ephemeral ports of Linux.
+    return {"ROS_DOMAIN_ID": str(1 + seed % 101), **only_here}
+
+
+def free_port() -> int:
+    """Return a port at which nothing listens now."""
+    with socket.create_server((LOOPBACK, 0)) as free:
+        return int(free.getsockname()[1])

@@ -1,0 +1,439 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated robot walks under a policy bundle over real topics.
+
+    python -m examples.demos.walk --lockstep --no-images --bundle my_bundle --output out/my_walk
+
+The folder gets summary.json, which --json prints, the recorded walk, plots and a video.
+"""
+
+import argparse
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from examples.demos.plots import IMAGE_FILES, draw_walk
+from examples.demos.runner import (
+    DemoOutcome,
+    LoggedProcess,
+    Processes,
+    add_images,
+    aligned,
+    demo_parser,
+    guard_events,
+    progress,
+    run_demo,
+)
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import Mode
+from robot_operator.nodes.client import Operator
+from robot_sim.errors import SimError
+from robot_sim.figures import LITE3, LeggedRobot, load_robot, robot_names
+from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
+from robot_sim.trace import Trace
+
+BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
+"""The policies that come with the suite."""
+EMULATED = {"go2_emulator": ("go2", "go2_driver")}
+"""Robots behind their driver, real time only: the emulator's robot, and the driver's command."""
+PLAN = (
+    ("stand", 2.0, (0.0, 0.0, 0.0)),
+    ("forward", 7.0, (0.8, 0.0, 0.0)),
+    ("forward in a curve", 5.0, (0.5, 0.0, 0.6)),
+    ("turn", 5.0, (0.0, 0.0, 0.8)),
+    ("sideways", 5.0, (0.0, 0.4, 0.0)),
+    ("stop", 3.0, (0.0, 0.0, 0.0)),
+)
+"""Name, duration (s) and velocity (m/s, m/s, rad/s, body frame) of each step."""
+PLAN_S = sum(duration_s for _, duration_s, _ in PLAN)
+TRACE = "trace.npz"
+LARGEST_TILT_DEG, LARGEST_ERROR_MPS = 25.0, 0.3
+LOWEST_SHARE = 0.575
+"""Of the standing robot's height."""
+_CONTROL_TRIES = 10
+"""The driver's start checks need some seconds of states."""
+_LEAD_IN_S = 0.5
+_SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the demo; its exit status is 1 if the walk failed (see `verdict`)."""
+    given = _parse(args)
+    require_bundle = partial(_require_joints, robot=given.robot)
+    return run_demo("walk", given, (TRACE, *IMAGE_FILES), _demonstrate, require_bundle)
+
+
+def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
+    robot = load_robot(_simulated(given.robot))
+    reported = _perform(given)
+    trace = Trace.load(given.output / TRACE)
+    metrics = measured(trace, reported, robot)
+    return DemoOutcome(
+        summary=summarise(metrics, reported),
+        table=table(metrics, reported),
+        failure=verdict(metrics, reported, lockstep=given.lockstep, robot=robot),
+        draw=lambda: draw_walk(shown(trace), given.output, robot),
+    )
+
+
+def _perform(given: argparse.Namespace) -> "ReportedTiming":
+    """Let a robot stand up, walk the plan, stop and lie down."""
+    output, lockstep = given.output, given.lockstep
+    with Processes() as nodes:
+        driver = _start_robot(nodes, output, given.robot, lockstep=lockstep)
+        policy = {
+            "bundle": given.bundle,
+            "backend": given.backend,
+            "backend_options": ",".join(given.backend_option),
+            "use_sim_time": lockstep,
+        }
+        nodes.start("joint_policy_node", policy, output / "joint_policy_node.log")
+        with Operator(driver_node=driver, use_sim_time=lockstep, watch=nodes.check) as operator:
+            operator.wait_for_robot()
+            if driver is not None:
+                _take_control(operator)
+            return _operate(operator, given.seconds / PLAN_S)
+
+
+def _start_robot(nodes: Processes, output: Path, robot: str, *, lockstep: bool) -> str | None:
+    """Start a simulated robot, which writes the trace; return the name of its driver, if any."""
+    trace_file = str(output / TRACE)
+    if robot not in EMULATED:
+        simulation = {
+            "robot": robot,
+            "trace_file": trace_file,
+            "lockstep": lockstep,
+            "joint_state_rate_hz": 200.0,
+        }
+        nodes.start("sim_node", simulation, output / "sim_node.log")
+        return None
+    emulated, driver = EMULATED[robot]
+    words = ["unitree_emulator", "--robot", emulated, "--interface", "lo"]
+    words += ["--trace-file", trace_file]
+    nodes.add(LoggedProcess(words, output / "unitree_emulator.log"))
+    parameters = {
+        "network_interface": "lo",
+        "domain_id": int(os.environ["ROS_DOMAIN_ID"]),
+        "remote_required": False,
+    }
+    nodes.start(driver, parameters, output / f"{driver}.log")
+    return driver
+
+
+def _take_control(operator: Operator) -> None:
+    for _ in range(_CONTROL_TRIES):
+        agreed, message = operator.request("take_control")
+        if agreed:
+            return
+        operator.wait(1.0)
+    raise SimError(f"take_control: {message}")
+
+
+def _operate(operator: Operator, scale: float) -> "ReportedTiming":
+    progress.info("stand up")
+    operator.stand_up()
+    for name, duration_s, velocity in PLAN:
+        progress.info("%s, %.1f s", name, scale * duration_s)
+        operator.move(*velocity)
+        operator.wait(scale * duration_s)
+        if operator.mode not in ("RUN", "HOLD"):
+            progress.warning("the policy node left RUN: %s", operator.status.reason)
+            break
+    running = operator.status
+    if operator.mode == "RUN":  # its legs are under it when it lies down
+        operator.demand("stand")
+        operator.wait_for_mode("READY")
+    operator.demand("damp")
+    operator.wait_for_mode("DAMP")
+    reported = ReportedTiming.of(running, operator.status)
+    operator.let_go()
+    operator.wait(2.0)  # it lies down
+    return reported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedTiming:
+    """What the policy node reported about itself while it ran the policy.
+
+    Attributes:
+        bundle: Name of the bundle's folder.
+        backend: Name of the backend.
+        runs_on: Runtime and device.
+        fallback: Why earlier backends of the list did not open, a line each.
+        ticks: Ticks since the node was activated, including those of standing up.
+        ticks_missed: Deadlines since then at which no tick could start.
+        latency_ms: Median, 99th percentile and largest time from sampling to published command.
+        guard_events: How often the guard acted, by rule; rules that never acted are left out.
+        left_run: Whether the policy node left RUN by itself; a HOLD that recovers does not count.
+        reason: Reason of its last mode.
+    """
+
+    bundle: str
+    backend: str
+    runs_on: str
+    fallback: str
+    ticks: int
+    ticks_missed: int
+    latency_ms: tuple[float, float, float]
+    guard_events: dict[str, int]
+    left_run: bool
+    reason: str
+
+    @classmethod
+    def of(cls, running: Any, ended: Any) -> "ReportedTiming":
+        """Take what is needed from two policy_msgs/PolicyStatus.
+
+        Args:
+            running: The newest before DAMP was requested. Its latencies are those of RUN.
+            ended: The first in DAMP. It holds latched faults that are newer than `running`.
+        """
+        latency_s = (running.latency_p50_s, running.latency_p99_s, running.latency_max_s)
+        p50, p99, longest = (1e3 * value for value in latency_s)
+        return cls(
+            bundle=Path(ended.bundle).name,
+            backend=ended.backend,
+            runs_on=ended.runs_on,
+            fallback=ended.fallback,
+            ticks=ended.ticks,
+            ticks_missed=ended.ticks_missed,
+            latency_ms=(p50, p99, longest),
+            guard_events=guard_events(ended),
+            left_run=ended.latched or running.mode not in (Mode.RUN, Mode.HOLD),
+            reason=ended.reason,
+        )
+
+
+def walked(trace: Trace, *, left_run: bool) -> Trace:
+    """Return the part of a trace in which the policy ran; where it left RUN, up to the end.
+
+    Lying down on request is no fall, so it must not count; what follows a fault must.
+
+    Raises:
+        SimError: The policy never ran.
+    """
+    run = np.flatnonzero(trace.mode == Mode.RUN)
+    if not len(run):
+        raise SimError("trace: expected rows in RUN, found none; the policy never ran")
+    last = np.flatnonzero(np.isin(trace.mode, (Mode.RUN, Mode.HOLD)))[-1]
+    return trace.rows(slice(run[0], None if left_run else last + 1))
+
+
+def shown(trace: Trace) -> Trace:
+    """Return a trace from half a second before the robot stands up.
+
+    Raises:
+        SimError: The robot never moved.
+    """
+    rows = np.flatnonzero(trace.mode > 0.0)
+    if not len(rows):
+        raise SimError("trace: expected rows in STAND, found none; the robot never moved")
+    first = np.searchsorted(trace.time_s, trace.time_s[rows[0]] - _LEAD_IN_S)
+    return trace.rows(slice(int(first), None))
+
+
+def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
+    """Measure how it followed while the policy ran, and whether it stayed up to the end.
+
+    A robot that is down when the policy begins has fallen. After a fault it stands still or lies,
+    which says nothing about how the policy follows commands, but may be a fall.
+    """
+    up = walked(trace, left_run=reported.left_run)
+    figures: Any = {
+        "effort_limit_nm": robot.effort_limit_nm,
+        "fallen_height_m": robot.fallen_height_m,
+    }
+    whole = measure(up, **figures)
+    fell_before = bool(fallen(up.quat_xyzw[0], up.pos_world[0], robot.fallen_height_m))
+    return replace(
+        measure(walked(trace, left_run=False), **figures),
+        falls=whole.falls + fell_before,
+        max_tilt_deg=whole.max_tilt_deg,
+        min_height_m=whole.min_height_m,
+    )
+
+
+def summarise(metrics: WalkMetrics, reported: ReportedTiming) -> dict[str, Any]:
+    """Return the content of `summary.json`; what could not be measured is None."""
+    error_mps = metrics.mean_velocity_error_mps
+    latencies = zip(("p50", "p99", "max"), reported.latency_ms, strict=True)
+    return {
+        "backend": reported.backend,
+        "bundle": reported.bundle,
+        "duration_s": round(metrics.duration_s, 3),
+        "distance_m": round(metrics.distance_m, 3),
+        "mean_velocity_error_mps": round(error_mps, 4) if math.isfinite(error_mps) else None,
+        "max_tilt_deg": round(metrics.max_tilt_deg, 2),
+        "falls": metrics.falls,
+        "guard_events": reported.guard_events,
+        "ticks_since_activation": reported.ticks,
+        "ticks_missed_since_activation": reported.ticks_missed,
+        "latency_ms": {name: round(value, 4) for name, value in latencies},
+    }
+
+
+def table(metrics: WalkMetrics, reported: ReportedTiming) -> str:
+    """Return the figures for a person."""
+    p50, p99, longest = reported.latency_ms
+    events = ", ".join(f"{name} {count}" for name, count in reported.guard_events.items())
+    covered = "from RUN to the end" if reported.left_run else "while the policy ran"
+    lines = [
+        ("policy", f"{reported.bundle} on {reported.backend} ({reported.runs_on})"),
+        *(("not on", line) for line in reported.fallback.splitlines()),
+        ("walked", f"{metrics.distance_m:.1f} m in {metrics.duration_s:.1f} s"),
+        ("mean velocity error", _error(metrics.mean_velocity_error_mps, "m/s")),
+        ("mean turn error", _error(metrics.mean_turn_error_radps, "rad/s")),
+        ("largest tilt", f"{metrics.max_tilt_deg:.1f} degrees, {covered}"),
+        ("falls", f"{metrics.falls}"),
+        ("guard events", events or "none"),
+        ("ticks", f"{reported.ticks} since activation, {reported.ticks_missed} missed"),
+        ("latency", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {longest:.2f} ms"),
+    ]
+    return aligned(lines)
+
+
+def _error(value: float, unit: str) -> str:
+    if math.isfinite(value):
+        return f"{value:.3f} {unit}"
+    return f"not measured: no command lasted longer than {SETTLE_S:g} s"
+
+
+def verdict(
+    metrics: WalkMetrics, reported: ReportedTiming, *, lockstep: bool, robot: LeggedRobot = LITE3
+) -> str | None:
+    """Judge a walk on flat ground.
+
+    Args:
+        metrics: Of the time in which the robot should have been up.
+        reported: What the policy node reported.
+        lockstep: Whether simulated time waited for the policy node, so that a busy machine does
+            not matter.
+        robot: What walked.
+
+    Returns:
+        None for a good walk: the policy ran to the end, the robot neither fell nor tilted by more
+        than 25 degrees nor sank far, and its mean velocity error was at most 0.3 m/s,
+        where that could be measured. Else all causes and what to do, in one line.
+    """
+    # A robot that fell was also unsteady and did not follow: those are no separate causes.
+    causes = _failed(metrics, reported) or _faults_of_walking(metrics, robot)
+    if not causes:
+        return None
+    if reported.ticks_missed and not lockstep:
+        causes.append(
+            f"{reported.ticks_missed} ticks were missed, so this machine may be too busy for "
+            "real time: try --lockstep"
+        )
+    elif not reported.left_run or reported.reason.startswith(_SIGNS_OF_A_WRONG_CONTRACT):
+        causes.append("check joint order, term order and scales of the contract")
+    return "; ".join(causes)
+
+
+def _failed(metrics: WalkMetrics, reported: ReportedTiming) -> list[str]:
+    causes = []
+    if reported.left_run:
+        causes.append(f"the policy node left RUN by itself ({reported.reason})")
+    # A robot that is damped sinks to the ground, which is no cause.
+    if metrics.falls and not (reported.left_run and not reported.reason.startswith("attitude")):
+        times = "once" if metrics.falls == 1 else f"{metrics.falls} times"
+        causes.append(f"the robot fell {times}")
+    return causes
+
+
+def _faults_of_walking(metrics: WalkMetrics, robot: LeggedRobot) -> list[str]:
+    lowest_m = round(LOWEST_SHARE * robot.poses.standing.height_m, 2)
+    causes = []
+    if metrics.max_tilt_deg > LARGEST_TILT_DEG:
+        causes.append(
+            f"the robot is unsteady: expected a tilt of at most {LARGEST_TILT_DEG:g} "
+            f"degrees on flat ground, found {metrics.max_tilt_deg:.1f}"
+        )
+    if metrics.min_height_m < lowest_m:
+        causes.append(
+            f"the robot does not stay up: expected its body at {lowest_m:g} m or more, "
+            f"found {metrics.min_height_m:.2f} m"
+        )
+    if metrics.mean_velocity_error_mps > LARGEST_ERROR_MPS:
+        causes.append(
+            "the robot does not follow its commands: expected a mean velocity error of "
+            f"at most {LARGEST_ERROR_MPS:g} m/s, found {metrics.mean_velocity_error_mps:.2f} m/s"
+        )
+    return causes
+
+
+def _require_joints(bundle: str, robot: str) -> None:
+    """Raise a SimError that names the robots which fit, unless a robot has a bundle's joints."""
+    joints = set(load_bundle(bundle, kind=JointBundle).contract.joints.on_robot())
+    others = sorted(joints - {*load_robot(_simulated(robot)).joint_names})
+    if not others:
+        return
+    fit = [f"--robot {name}" for name in robot_names() if joints <= {*load_robot(name).joint_names}]
+    more = f" and {len(others) - 1} more" if others[1:] else ""
+    raise SimError(
+        f"{bundle}: expected a policy for the joints of {robot}, found {others[0]}{more} that it "
+        f"does not have; {' or '.join(fit) or 'no robot here'} has all of them"
+    )
+
+
+def _simulated(robot: str) -> str:
+    """Return the robot that is simulated, also behind its driver."""
+    return EMULATED.get(robot, (robot,))[0]
+
+
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+    parser = demo_parser("walk", __doc__, backend_options=True)
+    parser.add_argument(
+        "--robot",
+        default="lite3",
+        help="which robot: lite3, go2, g1 (with --bundle), go2_emulator (behind its driver), or a "
+        "folder of figures (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bundle",
+        help="folder of a bundle, or name of an installed one (default: that of the robot, "
+        "lite3_walk or go2_walk)",
+    )
+    parser.add_argument(
+        "--seconds", type=_positive, default=PLAN_S, help="how long to walk (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="let simulated time wait for each command, instead of real time",
+    )
+    add_images(parser)
+    given = parser.parse_args(args)
+    if given.lockstep and given.robot in EMULATED:
+        parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
+    simulated = _simulated(given.robot)
+    try:
+        load_robot(simulated)
+    except SimError as error:
+        parser.error(f"--robot: {error}; {', '.join(EMULATED)} is a robot behind its driver")
+    if given.bundle is None and simulated not in BUNDLES:
+        parser.error(
+            f"--bundle: expected the bundle of a policy for {given.robot}, found none: only "
+            f"{', '.join(BUNDLES)} have one that comes with the suite"
+        )
+    given.bundle = given.bundle or BUNDLES[simulated]
+    return given
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"expected a number in (0, 3600], found {text}")
+    return value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
