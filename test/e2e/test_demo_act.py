@@ -40,7 +40,12 @@ def demo_act(output: Path, *arguments: str, bundle: object = SHIPPED) -> tuple[i
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "mode", ["asynchronous", pytest.param("synchronous", marks=pytest.mark.slow)]
+    "mode",
+    [
+        "asynchronous",
+        pytest.param("synchronous", marks=pytest.mark.slow),
+        pytest.param("ensemble", marks=pytest.mark.acceptance),
+    ],
 )
 def test_a_shipped_policy_reaches_within_its_nominal_in_lockstep(tmp_path: Path, mode: str) -> None:
     words = ["--mode", mode, "--episodes", "1", "--seed", "3001", "--no-images"]
