@@ -70,7 +70,7 @@ lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) ruff format --check --quiet .
 # Apart, because each package has a folder `test`.
 	@$(IN_WORKSPACE) for part in src/lerobot_arm_driver src/lerobot_bridge src/lerobot_robot_ros2 src/lerobot_teleoperator_ros2 \
-	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_core src/policy_inference src/robot_driver src/robot_operator src/robot_sim src/unitree_driver "$(wildcard bench test) tools examples conftest.py"; do \
+	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_core src/policy_inference src/policy_store src/robot_driver src/robot_operator src/robot_sim src/unitree_driver "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 	@$(IN_WORKSPACE) python -m tools.plain_english

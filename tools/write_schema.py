@@ -14,7 +14,6 @@ from typing import Any
 from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema
 from model_tools.prove.evaluation.plan import plan_schema
 from policy_core.bundle.editor_schema import contract_schema, set_schema
-from policy_inference.candidate.trial_file import trial_schema
 from policy_inference.metrics_server import TELEMETRY
 from policy_inference.status_fields import (
     BATTERY,
@@ -26,6 +25,7 @@ from policy_inference.status_fields import (
     Kind,
     StatusGroup,
 )
+from policy_store.trial_file import trial_schema
 
 _ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = _ROOT / "config" / "bundles"

@@ -33,7 +33,7 @@ from policy_core.bundle.bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Mode
-from policy_inference.command_line import number_within
+from policy_store.command_line import number_within
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.arm_render import write_ends, write_episodes

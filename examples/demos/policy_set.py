@@ -37,7 +37,7 @@ from examples.demos.switches import SetRound, SwitchEvent, SwitchLog
 from examples.demos.walk import walked
 from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.load import load_bundle
-from policy_inference.command_line import number_within
+from policy_store.command_line import number_within
 from robot_operator.nodes.client import Operator
 from robot_sim.errors import SimError
 from robot_sim.metrics import measure

@@ -19,7 +19,8 @@ from typing import Any
 
 from policy_core.bundle.load import bundle_folder
 from policy_core.errors import PolicyError, printable
-from policy_inference.command_line import (
+from policy_inference.worker_process import ProcessGroup, WorkerProcess
+from policy_store.command_line import (
     CommandParser,
     CommandResult,
     add_backend_options,
@@ -27,7 +28,6 @@ from policy_inference.command_line import (
     show_result,
     words_of,
 )
-from policy_inference.worker_process import ProcessGroup, WorkerProcess
 from robot_sim.errors import SimError
 
 LOOPBACK = "127.0.0.1"

@@ -30,7 +30,14 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={"": ["py.typed"]},
     zip_safe=False,
-    install_requires=["setuptools", "policy_core", "policy_inference", "robot_driver", "numpy"],
+    install_requires=[
+        "setuptools",
+        "policy_core",
+        "policy_inference",
+        "policy_store",
+        "robot_driver",
+        "numpy",
+    ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     extras_require={"test": ["pytest"]},
     data_files=[

@@ -35,6 +35,7 @@ setup(
         "model_tools",
         "policy_core",
         "policy_inference",
+        "policy_store",
         "numpy",
         "PyYAML",
         "rosbags",

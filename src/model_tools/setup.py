@@ -34,6 +34,7 @@ setup(
         "setuptools",
         "policy_core",
         "policy_inference",
+        "policy_store",
         "robot_sim",
         "av",
         # Both as rosbags has them.
@@ -70,7 +71,7 @@ setup(
     ],
     entry_points={
         "console_scripts": ["model_tools = model_tools.cli:main"],
-        "ros2cli.command": ["policy = model_tools.ros2_policy:PolicyCommand"],
+        "policy_store.commands": ["model_tools = model_tools.cli"],
         "model_tools.compilers": [
             "bpu = model_tools.ship.compilers.bpu:BpuCompiler",
             "oip = model_tools.ship.compilers.oip:OipCompiler",

@@ -39,6 +39,7 @@ setup(
         "onnxruntime",
         "opencv-python-headless",
         "policy_core",
+        "policy_store",
         "prometheus-client",
         "psutil",
         "PyYAML",
@@ -47,10 +48,8 @@ setup(
     ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     # `testing`: what the tests need that other packages' back ends inherit.
-    # `completion`: what a shell asks when Tab is pressed.
     # `remote`: what the back ends `oip` and `openpi` and `serve --open-inference` need.
     extras_require={
-        "completion": ["argcomplete"],
         "remote": ["grpcio", "msgpack>=1.0.5", "pillow", "protobuf>=4.22", "websockets>=15"],
         "test": ["pytest"],
         "testing": ["onnx", "pytest"],
@@ -75,6 +74,7 @@ setup(
             "robot_metrics = policy_inference.nodes.start:robot_metrics",
             "usb_camera = policy_inference.nodes.start:usb_camera",
         ],
+        "policy_store.commands": ["policy_inference = policy_inference.commands.main"],
         "policy_inference.backends": [
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",
             "oip = policy_inference.backends.remote.oip:OipBackend",

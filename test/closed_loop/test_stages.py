@@ -29,7 +29,7 @@ from policy_core.bundle.bundle import SIGNATURE_FILE, JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32, ShadowMode
 from policy_inference.backends.registry import open_backend
-from policy_inference.candidate.record import VersionTrial
+from policy_store.trial_record import VersionTrial
 from robot_sim.walk import Schedule, evenly_timed, walk
 from robot_sim.world import World
 

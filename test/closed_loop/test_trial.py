@@ -19,9 +19,9 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
 from policy_core.latency import LatencyWindow
 from policy_inference.backends.registry import open_models
-from policy_inference.candidate.record import TrialState, VersionTrial, newest_trial, put_on_record
 from policy_inference.candidate.running import RunningTrial
-from policy_inference.candidate.trial_file import settings_of_trial
+from policy_store.trial_file import settings_of_trial
+from policy_store.trial_record import TrialState, VersionTrial, newest_trial, put_on_record
 from robot_sim.drives import DriveCommand
 from robot_sim.walk import walk
 from robot_sim.world import Sensors, WalkingWorld, World

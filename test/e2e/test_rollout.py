@@ -25,13 +25,13 @@ from rclpy.node import Node
 
 from examples.demos.runner import Processes, free_port
 from model_tools.ship.fleet import judge_fleet, read_robots, worst
-from model_tools.ship.store.activation import activate
-from model_tools.ship.store.install import install
-from model_tools.ship.store.trials import begin_trial
 from policy_core.bundle.store import current_version
-from policy_inference.candidate.record import TrialEvent
 from policy_inference.nodes import qos
 from policy_inference.testing.disks import small_disk
+from policy_store.activation import activate
+from policy_store.install import install
+from policy_store.trial_record import TrialEvent
+from policy_store.trials import begin_trial
 
 from .limping import SHIPPED, renumbered_bundle
 
@@ -95,7 +95,7 @@ class Fleet:
         variables = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "policy_model_tools": [sys.executable, "-m", "model_tools"],
+            "policy_store_command": [sys.executable, "-m", "policy_store"],
         }
         file.write_text(yaml.safe_dump({"all": {"vars": variables, "children": groups}}))
 

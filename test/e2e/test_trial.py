@@ -11,7 +11,7 @@ import pytest
 
 from model_tools import cli
 from policy_core.bundle.store import ROOT_VARIABLE
-from policy_inference.candidate.record import TrialState, newest_trial
+from policy_store.trial_record import TrialState, newest_trial
 from testkit.recordings import whole_recordings
 
 from .limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle, renumbered_bundle

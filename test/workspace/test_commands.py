@@ -17,16 +17,23 @@ import pytest
 import lerobot_bridge.cli
 import model_tools.cli
 import policy_inference.commands.main
+import policy_store.commands.main
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {path.name for path in (ROOT / "src").iterdir() if (path / "setup.py").is_file()}
 MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "model_tools": model_tools.cli.main,
     "policy_inference": policy_inference.commands.main.main,
+    "policy_store": policy_store.commands.main.main,
     "lerobot_bridge": lerobot_bridge.cli.main,
 }
 VERBS = [
-    *(("model_tools", verb) for verb in model_tools.cli.COMMANDS),
+    *(("policy_store", verb) for verb in policy_store.commands.main.COMMANDS),
+    *(
+        ("model_tools", verb)
+        for verb, does in model_tools.cli.COMMANDS.items()
+        if does not in policy_store.commands.main.COMMANDS.values()
+    ),
     *(("policy_inference", verb) for verb in policy_inference.commands.main.COMMANDS),
     *(("lerobot_bridge", verb) for verb in lerobot_bridge.cli.COMMANDS),
 ]
@@ -109,8 +116,8 @@ def test_json_is_all_that_standard_output_gets(
         ("model_tools comp", {"compare", "compile", "complete"}),
         ("model_tools compare --ro", {"--rows", "--robot-model", "--robot-imu"}),
         ("model_tools compare ti", {"tiny", "tiny@1.0.0", "tiny@1.1.0"}),
-        ("model_tools activate tiny@1.1", {"tiny@1.1.0"}),
-        ("model_tools activate lite3", {""}),
+        ("policy_store activate tiny@1.1", {"tiny@1.1.0"}),
+        ("policy_store activate lite3", {""}),
         ("model_tools release pro", {"promote"}),
         ("model_tools export act --act", {"--act-path"}),
         ("model_tools export --op", {"--opset"}),

@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("model_tools", "policy_core", "policy_inference", "robot_sim")
+PACKAGES = ("model_tools", "policy_core", "policy_inference", "policy_store", "robot_sim")
 BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
 _OF_THE_WORKSPACE = ("PYTHONPATH", "AMENT_PREFIX_PATH", "COLCON_PREFIX_PATH")
 
@@ -59,7 +59,7 @@ def installed_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("policy_inference.commands.main", "--version"), " 0.1.0"),
         (("policy_inference.commands.main", "doctor", str(BUNDLE), "--backend", "onnx"), "can run"),
         (("model_tools", "inspect", str(BUNDLE)), "lite3_walk"),
-        (("model_tools", "install", str(BUNDLE), "--activate", "--root", "ROOT"), "is in use"),
+        (("policy_store", "install", str(BUNDLE), "--activate", "--root", "ROOT"), "is in use"),
     ],
     ids=["version", "doctor", "inspect", "install"],
 )

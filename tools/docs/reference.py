@@ -29,13 +29,14 @@ from lerobot_bridge.episode import Skipped
 from model_tools.prove.identification.identify import Identified
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.ship.fleet import FleetRobot
-from model_tools.ship.store.inventory import Verified
-from policy_inference.command_line import Verb
+from policy_store.command_line import Verb
+from policy_store.inventory import Verified
 from robot_operator.nodes.words import OperatorResult
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "policy_inference",
+    "policy_store",
     "model_tools",
     "robot_operator",
     "lerobot_bridge",

@@ -23,7 +23,7 @@ from examples.demos.fleet.servers import require_programs
 from examples.demos.fleet.timeline import TIMELINE, draw
 from examples.demos.runner import DemoOutcome, demo_parser, emptied, progress, run_demo
 from policy_core.bundle.load import bundle_folder
-from policy_inference.command_line import number_within
+from policy_store.command_line import number_within
 
 PAGE = "fleet.html"
 EXPECTED = {"wrong_scale": "shadow", "limping": "canary", "good_candidate": "production"}

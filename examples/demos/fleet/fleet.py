@@ -269,9 +269,9 @@ class Fleet:
             name: {
                 "metrics_url": f"http://127.0.0.1:{metrics_ports[name]}/metrics",
                 "policy_models_root": str(robot.models.resolve()),
-                "policy_model_tools": [
+                "policy_store_command": [
                     *robot.reaching_it,
-                    *(sys.executable, "-m", "model_tools"),
+                    *(sys.executable, "-m", "policy_store"),
                 ],
                 "repository": f"127.0.0.1:{robot.to_registry.port}/fleet/{BUNDLE}",
             }

@@ -26,7 +26,7 @@ from examples.demos.fleet.servers import Network
 from examples.demos.runner import LoggedProcess, free_port, start_node
 from policy_core.bundle.store import ROOT_VARIABLE, current_version
 from policy_core.errors import PolicyError
-from policy_inference.candidate.record import newest_trial
+from policy_store.trial_record import newest_trial
 from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
 from robot_sim.world import UPRIGHT_TILT_RAD

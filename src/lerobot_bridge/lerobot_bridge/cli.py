@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from lerobot_bridge.commands import check, convert, replay, to_bag
-from policy_inference.command_line import Verb, run_command
+from policy_store.command_line import Verb, run_command
 
 COMMANDS: dict[str, Verb] = {"check": check, "convert": convert, "replay": replay, "to-bag": to_bag}
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 
 from model_tools.commands import (
-    activate,
     calibrate,
     compare,
     compile,
@@ -22,23 +21,17 @@ from model_tools.commands import (
     identify,
     import_policy,
     inspect,
-    install,
-    list,
     motion,
     pin,
-    prune,
-    pull,
     push,
     release,
     replay,
-    rollback,
     run,
     set_check,
     sign,
-    trial,
-    verify,
 )
-from policy_inference.command_line import Verb, run_command
+from policy_store.command_line import Verb, run_command
+from policy_store.commands.main import COMMANDS as STORE
 
 COMMANDS: dict[str, Verb] = {
     "export": export,
@@ -60,15 +53,8 @@ COMMANDS: dict[str, Verb] = {
     "set-check": set_check,
     "sign": sign,
     "push": push,
-    "pull": pull,
     **release.VERBS,
-    "install": install,
-    "list": list,
-    "activate": activate,
-    "trial": trial,
-    "rollback": rollback,
-    "verify": verify,
-    "prune": prune,
+    **STORE,
     "fleet status": fleet_status,
 }
 

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from model_tools.ros2_policy import PolicyCommand
+from policy_store.ros2_policy import PolicyCommand
 from testkit.wording import check_wording, lines_with
 
 

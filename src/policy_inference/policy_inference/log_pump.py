@@ -43,6 +43,8 @@ def pump_log() -> None:
     The same holds for stdout where that is a pipe or a socket; on a terminal it may be a screen.
     Children that inherit these write to the same pump. Call it before there are threads.
     """
+    from policy_store.signals import before_end_now  # which the pump's own process does not have
+
     _fill_standard_streams()
     streams = [fd for fd in (_ERR, _OUT) if _may_wait(fd)]
     if _pumps or not streams or not sys.executable:
@@ -73,6 +75,7 @@ def pump_log() -> None:
             os.dup2(write, fd)
     asking.settimeout(_FLUSHED_WITHIN_S)
     atexit.register(flush_log)
+    before_end_now(flush_log)
 
 
 def flush_log() -> None:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import socket
 
 from policy_core.errors import PolicyError
+from policy_store.hosts import is_loopback
 
 BACKLOG = 128
 """Connections that wait to be accepted."""
@@ -52,16 +52,6 @@ def listen_tcp(
             f"are free, found: {error.strerror}{_HINTS.get(error.errno or 0, '')}"
         ) from error
     return _written(*listening.getsockname()[:2]), listening, is_beyond
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as a name or an address of IP, is reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:  # another name
-        return False
 
 
 class Waker:

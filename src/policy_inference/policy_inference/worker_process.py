@@ -33,7 +33,8 @@ from types import TracebackType
 from typing import IO, Any, Generic, TypeVar
 
 from policy_core.errors import printable
-from policy_inference.processes import INTERRUPTING, PrivateFolder
+from policy_inference.processes import PrivateFolder
+from policy_store.signals import INTERRUPTING
 
 LEAVE_TIMEOUT_S = 2.0
 """How long a worker may take for each step of its end: by itself, after SIGTERM, after SIGKILL."""

@@ -14,7 +14,7 @@ import pytest
 
 HANGS = """
 import ctypes
-from policy_inference.processes import stopped_by_signals
+from policy_store.signals import stopped_by_signals
 
 def stop():
     print("asked", flush=True)
@@ -62,9 +62,9 @@ def test_a_call_that_never_returns_keeps_no_service_from_ending(
 
 COMMAND_HANGS = """
 import argparse, ctypes, sys, types
-from policy_inference import command_line, processes
+from policy_store import command_line, signals
 
-processes.HANGS_AFTER_S = 0.1
+signals.HANGS_AFTER_S = 0.1
 
 def run(_):
     native, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)

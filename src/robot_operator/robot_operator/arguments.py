@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from policy_inference.command_line import CommandParser, add_json
+from policy_store.command_line import CommandParser, add_json
 from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OF_SET, OperatorRequest
 
 RECORD, STATUS = "record", "status"

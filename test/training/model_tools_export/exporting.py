@@ -17,7 +17,7 @@ import yaml
 
 from model_tools.commands import export
 from policy_core.interfaces import F32
-from policy_inference.command_line import show_result
+from policy_store.command_line import show_result
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
-from policy_inference.command_line import CommandResult
+from policy_store.command_line import CommandResult
 
 if TYPE_CHECKING:
     from lerobot_bridge.checking import EpisodeCheck

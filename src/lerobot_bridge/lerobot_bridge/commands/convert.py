@@ -27,7 +27,7 @@ from typing import Any
 
 from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult
+from policy_store.command_line import CommandResult
 
 LEROBOTS = ("0.4.4", "0.6.1")
 """Versions whose writer of datasets is tested: the newest for Python 3.11, and for 3.12."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from lerobot_bridge.commands.arguments import add_episodes, chosen_episodes
 from model_tools.commands.arguments import number_above_0
-from policy_inference.command_line import CommandResult, add_backend_options
+from policy_store.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
     from lerobot_bridge.open_loop.report import Replayed

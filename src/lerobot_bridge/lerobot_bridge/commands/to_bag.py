@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from lerobot_bridge.commands.arguments import add_episodes, chosen_episodes
-from policy_inference.command_line import CommandResult
+from policy_store.command_line import CommandResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,8 @@ from std_srvs.srv import SetBool, Trigger
 from lerobot_bridge.episode import read_sidecar, write_sidecar
 from lerobot_bridge.recording.folder import episode_folder
 from policy_core.errors import PolicyError
-from policy_inference.command_line import CommandParser, CommandResult, add_json, show, show_result
 from policy_inference.nodes import qos
+from policy_store.command_line import CommandParser, CommandResult, add_json, show, show_result
 
 REQUESTS = {
     "start": "begin an episode, after the warm-up if there is one",

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry points of the commands that run nodes; what those need is imported when one starts."""
 
-from policy_inference.command_line import node_command
+from policy_store.command_line import node_command
 
 episode_recorder = node_command("lerobot_bridge.nodes.episode_recorder")

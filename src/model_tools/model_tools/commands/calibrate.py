@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import ALL, add_samples, add_topics, number_above_0
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from model_tools.files.rows import RowSource

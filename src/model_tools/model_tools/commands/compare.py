@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import add_topics
 from model_tools.commands.bundle_arguments import add_robot, robot_of
-from policy_inference.command_line import CommandResult, add_backend_options
+from policy_store.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
     from model_tools.prove.comparison.compare import Compared

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.commands.arguments import add_samples, add_topics, pair
-from policy_inference.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

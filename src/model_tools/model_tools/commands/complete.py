@@ -19,7 +19,7 @@ from model_tools.commands.bundle_arguments import (
     completion_of,
     suspicions_of,
 )
-from policy_inference.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

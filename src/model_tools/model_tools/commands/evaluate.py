@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import number_above_0, progress_bar
-from policy_inference.command_line import CommandResult, add_backend_options
+from policy_store.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.make.checkpoints import require_torch
-from policy_inference.command_line import CommandResult
+from policy_store.command_line import CommandResult
 
 OPSETS = range(11, 21)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from model_tools.commands import export_lerobot
-from policy_inference.command_line import CommandResult
+from policy_store.command_line import CommandResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

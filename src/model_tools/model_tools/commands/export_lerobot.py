@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from model_tools.commands.arguments import add_samples
 from model_tools.errors import ToolError
 from model_tools.make.act.choices import KNOWN, PATCH_POSITIONS, UNITS
-from policy_inference.command_line import CommandResult
+from policy_store.command_line import CommandResult
 
 if TYPE_CHECKING:  # --help loads no ONNX
     from model_tools.make.act.act_export import ExportedAct

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult, seconds
+from policy_store.command_line import CommandResult, seconds
 
 if TYPE_CHECKING:
     from model_tools.ship.fleet import FleetReading, FleetRobot

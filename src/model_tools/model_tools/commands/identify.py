@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_topics
-from policy_inference.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from rich.table import Table

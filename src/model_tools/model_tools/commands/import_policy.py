@@ -25,7 +25,7 @@ from model_tools.commands.bundle_arguments import (
     suspicions_of,
 )
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult
+from policy_store.command_line import CommandResult
 
 _ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
 _SHORT = {

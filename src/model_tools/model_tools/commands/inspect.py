@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from model_tools.prove.inspect.inspection import InspectionReport

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from policy_inference.command_line import CommandResult
+from policy_store.command_line import CommandResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_tools.commands.arguments import (
+from policy_store.command_line import CommandResult, add_bundle
+from policy_store.commands.arguments import (
     access_of,
     add_public_key,
     add_registry_access,
     byte_progress,
     keys_of,
 )
-from policy_inference.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from policy_core.bundle.signature import TrustedKeys
@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> CommandResult[PushResult]:
     """Push."""
-    from model_tools.ship.registry.manifest import parse_reference
-    from model_tools.ship.registry.push import push_bundle, push_statement
+    from model_tools.ship.push import push_bundle, push_statement
+    from policy_store.registry.manifest import parse_reference
 
     reference, access = parse_reference(given.reference), access_of(given)
     trusted = keys_of(given)

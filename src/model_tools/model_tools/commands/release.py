@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.bundle_arguments import add_robot, robot_of
-from policy_inference.command_line import CommandResult, Verb, add_bundle
+from policy_store.command_line import CommandResult, Verb, add_bundle
 
 if TYPE_CHECKING:
     from model_tools.ship.release.release_file import Release
@@ -203,7 +203,7 @@ def _rollback(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     before = release.baseline.version if release.baseline else "none; stop the robots"
     text = (
         f"{release.name} {release.version} is rolled back; version before: {before}; on each "
-        f"robot: `model_tools rollback {release.name}`"
+        f"robot: `policy_store rollback {release.name}`"
     )
     return _result(given.file, release, text)
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import progress_bar
-from policy_inference.command_line import (
+from policy_store.command_line import (
     CommandResult,
     add_backend_options,
     number_within,

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult, add_backend_options, add_bundle
+from policy_store.command_line import CommandResult, add_backend_options, add_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

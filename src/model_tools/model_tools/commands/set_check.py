@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import number_above_0, progress_bar
-from policy_inference.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
     from rich.table import Table

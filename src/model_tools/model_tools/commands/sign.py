@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle
 
 PASSWORD_VARIABLE = "POLICY_INFERENCE_KEY_PASSWORD"
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> CommandResult[SignResult]:
     """Sign."""
-    from model_tools.ship.store.sign import sign, sign_statement
+    from model_tools.ship.sign import sign, sign_statement
 
     if given.bundle.is_file():
         statement, name = sign_statement(

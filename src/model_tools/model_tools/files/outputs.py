@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from model_tools.errors import ToolError
 from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
-from policy_core.errors import BundleError, PolicyError
+from policy_store.durable import errors_renamed
 
 BUNDLE_FILES = (
     CONTRACT_FILE,
@@ -104,13 +103,6 @@ def new_folder(
 
 
 @contextmanager
-def named_as(growing: Path, path: Path) -> Iterator[None]:
-    """Let errors about what is in the making name what it is made from, as it is there too."""
-    with _renamed(growing, lambda text: text.replace(str(growing), str(path))):
-        yield
-
-
-@contextmanager
 def _not_written(growing: Path, path: Path, source: Path | None = None) -> Iterator[None]:
     """Let errors about what is in the making name the file of `source`, or say that none is left.
 
@@ -126,26 +118,8 @@ def _not_written(growing: Path, path: Path, source: Path | None = None) -> Itera
         return f"{path}{found[1]} (not written)"
 
     file = re.compile(rf"{re.escape(str(growing))}((?:/[\w.-]*\w)?)")
-    with _renamed(growing, lambda text: file.sub(known_as, text)):
+    with errors_renamed(lambda text: file.sub(known_as, text)):
         yield
-
-
-@contextmanager
-def _renamed(growing: Path, renamed: Callable[[str], str]) -> Iterator[None]:
-    try:
-        yield
-    except BundleError as error:
-        raise BundleError(
-            *(
-                dataclasses.replace(problem, file=renamed(problem.file))
-                for problem in error.problems
-            )
-        ) from error
-    except PolicyError as error:
-        if str(growing) not in str(error):
-            raise
-        kind = type(error) if isinstance(error, ToolError) else ToolError
-        raise kind(renamed(str(error))) from error
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_tools.errors import ToolError
-from model_tools.ship.http_access import fetch
 from policy_core.bundle.schema import load_yaml
-from policy_core.errors import printable
+from policy_core.errors import PolicyError, printable
+from policy_store.registry.http_access import fetch
 
 HEALTHY, BAD, UNKNOWN = "healthy", "bad", "unknown"
 EXIT_STATUS = {HEALTHY: 0, BAD: 1, UNKNOWN: ToolError.exit_status}
@@ -416,5 +416,5 @@ def _parsed(text: str) -> Iterator[Sample]:
 def _fetch(url: str, largest_bytes: int) -> bytes:
     try:
         return fetch(url, _WITHIN_S, largest_bytes)
-    except ToolError as error:
+    except PolicyError as error:
         raise NoAnswerError(str(error)) from error

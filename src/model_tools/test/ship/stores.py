@@ -24,10 +24,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from model_tools import cli
-from model_tools.ship.store.activation import way_back
-from model_tools.ship.store.installed import models_in
-from model_tools.ship.store.inventory import verify
 from policy_core.bundle.store import current_version, versions_of
+from policy_store.activation import way_back
+from policy_store.commands import main as store
+from policy_store.installed import models_in
+from policy_store.inventory import verify
 from testkit.wording import check_wording
 
 NAME = "tiny"
@@ -45,8 +46,9 @@ _CHANGES = {
 
 
 def tool(*args: object) -> int:
-    """Run the command; return its exit status."""
-    return cli.main([str(arg) for arg in args])
+    """Run a verb, of `policy_store` where it has it; return the exit status."""
+    main = store.main if args[0] in store.COMMANDS else cli.main
+    return main([str(arg) for arg in args])
 
 
 def tool_refused(*args: object) -> str:

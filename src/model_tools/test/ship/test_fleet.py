@@ -20,7 +20,6 @@ from hypothesis import given as drawn
 
 from model_tools.cli import main
 from model_tools.commands import fleet_status
-from model_tools.errors import ToolError
 from model_tools.ship import fleet
 from model_tools.ship.fleet import (
     NoAnswerError,
@@ -30,6 +29,7 @@ from model_tools.ship.fleet import (
     read_robots,
     worst,
 )
+from policy_core.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes
 from testkit.wording import check_wording, refusal
 
@@ -493,7 +493,7 @@ def test_group_whose_hosts_are_named_elsewhere_in_the_inventory_is_complete(tmp_
 def test_inventory_without_hosts_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "robots.yml"
     file.write_text(text, "utf-8")
-    with refusal(ToolError):
+    with refusal(PolicyError):
         read_inventory(file)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`model_version.json`, which `model_tools install` writes; without it a folder is no version."""
+"""`model_version.json`, which `policy_store install` writes; without it a folder is no version."""
 
 from __future__ import annotations
 

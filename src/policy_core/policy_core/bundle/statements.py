@@ -3,7 +3,7 @@
 """Signed statements about a bundle: the version of a channel, what is revoked, what may go back.
 
 A statement is a YAML file. No statement is a contract, and no contract is a statement: their keys
-differ. `model_tools pull` checks the signature and keeps the newest channel and revocations beside
+differ. `policy_store pull` checks the signature and keeps the newest channel and revocations beside
 the installed versions, where nodes read what is revoked.
 """
 
@@ -164,7 +164,7 @@ def revocation_of(bundle: Bundle) -> str:
         if reason is not None:
             return (
                 f"{folder}: this version is revoked: {reason}; put another one into use with "
-                f"`model_tools activate {name} VERSION`"
+                f"`policy_store activate {name} VERSION`"
             )
     return ""
 

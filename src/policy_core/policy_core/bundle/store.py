@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where versions of bundles are installed, and which is in use: `ROOT/NAME/VERSION/`.
 
-`model_tools install`, `activate` and `rollback` write this; a version's folder never changes once
+`policy_store install`, `activate` and `rollback` write this; a version's folder never changes once
 it is there, and the link `ROOT/NAME/current` is switched from one to the other.
 """
 
@@ -77,7 +77,7 @@ def current_version(model: Path) -> str | None:
         raise PolicyError(
             f"{link}: expected a link to one of the versions beside it "
             f"({', '.join(versions_of(model)) or 'none'}), found {found}; remove it "
-            "and choose one with `model_tools activate`"
+            "and choose one with `policy_store activate`"
         )
     return target
 
@@ -100,7 +100,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     if not re.fullmatch(NAME, name):
         raise PolicyError(
             f"bundle: expected the name of an installed bundle, text like {NAME}, "
-            f"found {name!r}; `model_tools list` shows them"
+            f"found {name!r}; `policy_store list` shows them"
         )
     model = store_root() / name
     try:
@@ -114,13 +114,13 @@ def installed_folder(name: str, version: str = "") -> Path | None:
         raise PolicyError(
             f"bundle: expected an installed version of {name} "
             f"({', '.join(there) or f'none in {model}'}), found "
-            f"{version!r}; install it with `model_tools install`"
+            f"{version!r}; install it with `policy_store install`"
         )
     # Never another bundle of that name: a robot that lost its link stays where it is.
     if not version and there and current is None:
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use, one of "
-            f"{', '.join(there)}, found nothing; choose one with `model_tools "
+            f"{', '.join(there)}, found nothing; choose one with `policy_store "
             f"activate {name} {there[-1]}`"
         )
     chosen = version or current

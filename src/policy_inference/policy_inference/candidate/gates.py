@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The gates of a candidate: figures and their limits, in one table of two parts.
+"""What a candidate in the shadow is judged by: figures and their limits, in one table.
 
-A candidate on trial commands the robot and is judged in each tick: `TrialGates`. One in the shadow
-does not, and is judged by a report about its answers: `ShadowLimits`. Each field is a row: what the
-figure is, its default limit, and which candidates it applies to. The same fields are what a
-`trial.yaml` and the stage of a release state. `judge` and `shadow_figures` measure the figures.
+A candidate that does not command is judged by a report about its answers: `ShadowLimits`. Each
+field is a row: what the figure is, its default limit, and which candidates it applies to. The same
+fields are what the stage of a release states. `shadow_figures` measures the figures. The gates of a
+version on trial are in `policy_store.trial_file`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from policy_core.bundle.bundle import HostedContract
 from policy_core.bundle.schema import entry
-from policy_core.guard.limits import StricterLimits
 
 EQUAL, ROUNDED, UNKNOWN = "equal", "rounded", "unknown"
 """What the evidence knows about the weights of a shadow, beside those of the active policy."""
-_TILT = "with safety.max_tilt_rad"
-_VELOCITIES = "that measures joint velocities, of kind joint"
-_POSITIONS = "that commands positions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,122 +52,13 @@ class GateResult:
         return f"{self.figure} {self.value:.3g}, limit {self.limit:g}{detail}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialGate:
-    """A figure of the running robot that ends the trial when it is above its limit."""
-
-    limit: float = entry("largest value that is still good", minimum=0)
-    after_s: float = entry(
-        "the gate is judged once the trial has so much RUN time, s", default=5.0, minimum=0
-    )
-
-
-def _trial_gate(
-    about: str, limit: float, *, after_s: float, needs: str = "", clock: bool = False
-) -> Any:
-    """Declare a gate of a trial.
-
-    Args:
-        about: What the figure is.
-        limit: By default, like `after_s`.
-        after_s: As `TrialGate`.
-        needs: What a policy needs so that it can be judged.
-        clock: Whether it measures the machine, and so nothing under simulated time.
-    """
-    declared = entry(about, default=TrialGate(limit=limit, after_s=after_s))
-    return _with(declared, needs=needs, clock=clock)
-
-
 def _shadow_gate(
     about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
 ) -> Any:
     """Declare a gate of a shadow; `of` is the evidence it is for, `schema` as for `entry`."""
-    return _with(entry(about, default=limit, **schema), of=of)
-
-
-def _with(declared: Any, **columns: object) -> Any:
-    return dataclasses.field(default=declared.default, metadata={**declared.metadata, **columns})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialGates:
-    """Gates by figure; null: that figure is not judged."""
-
-    falls: TrialGate | None = _trial_gate(
-        "faults of the rule `attitude` while the policy ran", 0.0, after_s=0.0, needs=_TILT
-    )
-    latched_faults: TrialGate | None = _trial_gate(
-        "latched faults of any rule while the policy ran, less those of a pressed e-stop",
-        0.0,
-        after_s=0.0,
-    )
-    hold_share: TrialGate | None = _trial_gate(
-        "share of the ticks of RUN that were HOLD, over the whole trial", 0.05, after_s=10.0
-    )
-    tilt_rad: TrialGate | None = _trial_gate(
-        "largest angle between the body's up and the world's", 0.5, after_s=0.0, needs=_TILT
-    )
-    tracking_error_rad: TrialGate | None = _trial_gate(
-        "distance between commanded and measured position of the worst joint, root mean square "
-        "over about 5 s",
-        0.45,
-        after_s=5.0,
-        needs=_POSITIONS,
-    )
-    torque_share: TrialGate | None = _trial_gate(
-        "torque that the command asks of the drive, as share of the effort limit, of the worst "
-        "joint, root mean square over about 5 s",
-        0.6,
-        after_s=5.0,
-        needs=_VELOCITIES,
-    )
-    latency_share: TrialGate | None = _trial_gate(
-        "99th percentile of the duration of ticks, as share of the period",
-        0.9,
-        after_s=10.0,
-        clock=True,
-    )
-    missed_ticks_share: TrialGate | None = _trial_gate(
-        "share of the ticks of RUN that were missed, over the whole trial",
-        0.02,
-        after_s=10.0,
-        clock=True,
-    )
-    temperature_c: TrialGate | None = _trial_gate(
-        "highest temperature that machine, device or drives report", 90.0, after_s=0.0
-    )
-
-    def judged(self, *, simulated_time: bool = False) -> dict[str, TrialGate]:
-        """Return the gates that are judged, by their figure.
-
-        Args:
-            simulated_time: Whether ticks go by simulated time: durations and missed ticks are then
-                those of the simulation's machine, and are not judged.
-        """
-        return {
-            field.name: gate
-            for field in dataclasses.fields(self)
-            if (gate := getattr(self, field.name)) is not None
-            and not (simulated_time and field.metadata["clock"])
-        }
-
-
-def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str, str]:
-    """Return the gates that cannot be judged on trial, each with what the policy would need.
-
-    Args:
-        contract: Of the policy.
-        limits: Of the trial.
-    """
-    tilts = contract.safety.max_tilt_rad is not None or limits.max_tilt_rad is not None
-    has = {
-        "": True,
-        _TILT: tilts,
-        _VELOCITIES: contract.measures_velocities,
-        _POSITIONS: "position" in contract.commands,
-    }
-    needs = {field.name: field.metadata["needs"] for field in dataclasses.fields(TrialGates)}
-    return {name: what for name, what in needs.items() if not has[what]}
+    declared = entry(about, default=limit, **schema)
+    metadata = {**declared.metadata, "of": of}
+    return dataclasses.field(default=declared.default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

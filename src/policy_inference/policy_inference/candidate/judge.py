@@ -17,7 +17,7 @@ from policy_core.interfaces import F64, JointTargets, Kind, Mode
 from policy_core.latency import LatencyWindow
 from policy_core.observation.rotation import tilt_rad
 from policy_inference.candidate.gates import GateResult
-from policy_inference.candidate.trial_file import TrialSettings
+from policy_store.trial_file import TrialSettings
 
 _MEAN_OVER_S = 5.0
 """Of tracking error and torque: time constant of an exponential mean of squares."""

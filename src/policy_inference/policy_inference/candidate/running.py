@@ -17,7 +17,8 @@ from policy_core.latency import LatencyWindow
 from policy_inference.candidate.ending import RunEnding
 from policy_inference.candidate.gates import GateResult
 from policy_inference.candidate.judge import TrialJudge
-from policy_inference.candidate.record import (
+from policy_inference.candidate.writer import TrialWriter
+from policy_store.trial_record import (
     TrialEvent,
     TrialLine,
     TrialState,
@@ -25,7 +26,6 @@ from policy_inference.candidate.record import (
     new_line,
     trials_of,
 )
-from policy_inference.candidate.writer import TrialWriter
 
 _RUNS = (Mode.RUN, Mode.HOLD)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from queue import Queue
 
 from policy_core.errors import RefusedError
-from policy_inference.candidate.record import (
+from policy_store.trial_record import (
     TrialEvent,
     VersionTrial,
     begin_run,
@@ -22,7 +22,7 @@ _BEGUN_WITHIN_S = 0.5
 _AGAIN_AFTER_S = 1.0
 _LEAVE_WITHIN_S = 1.0
 _REMEDY = (
-    "let the node's user write it (`model_tools activate ... --trial ... --node-user USER`), and "
+    "let the node's user write it (`policy_store activate ... --trial ... --node-user USER`), and "
     "make room on the disk"
 )
 

@@ -17,7 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from policy_inference.command_line import add_backend_options
+from policy_store.command_line import add_backend_options
 
 if TYPE_CHECKING:
     from policy_core.bundle.chunk_contract import ChunkContract
@@ -94,9 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status of what ended first."""
     from policy_core.errors import PolicyError
-    from policy_inference.command_line import show
     from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
     from policy_inference.worker_process import ProcessGroup, WorkerProcess
+    from policy_store.command_line import show
 
     contract = contract_of(given.bundle)
     _check(given, contract)

@@ -21,13 +21,13 @@ from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, BundleError, PolicyError
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import NOT_EXAMINED, artifacts_of, available, examined
-from policy_inference.command_line import CommandResult
 from policy_inference.commands.output import refuse_unwritable, sendable, write_new
 from policy_inference.entry_points import loaded
 from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.middleware import examine_ros
 from policy_inference.machine.system import examine_system
+from policy_store.command_line import CommandResult
 
 SCHEMA_VERSION = 1
 CAN_RUN, CANNOT_RUN = "can run", "cannot run"

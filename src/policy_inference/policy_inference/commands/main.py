@@ -7,8 +7,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from policy_inference.command_line import Verb, run_command
 from policy_inference.commands import act, doctor, self_test, serve
+from policy_store.command_line import Verb, run_command
 
 COMMANDS: dict[str, Verb] = {"act": act, "doctor": doctor, "self-test": self_test, "serve": serve}
 

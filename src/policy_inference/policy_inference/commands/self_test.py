@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_inference.command_line import CommandResult, add_backend_options, add_bundle
+from policy_store.command_line import CommandResult, add_backend_options, add_bundle
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
 """Time at the policy's rate: a moment has too few ticks to judge, and a day is too long to wait."""

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from policy_core.errors import PolicyError
-from policy_inference.command_line import add_backend_options, add_bundle
 from policy_inference.machine.scheduling import parse_cpus, parse_priority
+from policy_store.command_line import add_backend_options, add_bundle
 
 T = TypeVar("T")
 

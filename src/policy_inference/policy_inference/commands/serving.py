@@ -19,7 +19,6 @@ from policy_core.errors import BackendError
 from policy_inference.backends.registry import parse_options
 from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import lock_memory, set_cpu_affinity, set_realtime_priority
-from policy_inference.processes import stopped_by_signals
 from policy_inference.service.credentials import read_certificate, read_token
 from policy_inference.service.endpoints import EndpointOptions, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
@@ -28,6 +27,7 @@ from policy_inference.service.notify import Notifier
 from policy_inference.service.open_inference_server import GrpcEndpoint, OpenInferenceServer
 from policy_inference.service.opening import ServeRequest, open_graphs, open_served
 from policy_inference.service.serving import ServedModel
+from policy_store.signals import stopped_by_signals
 
 _WATCHDOG_S = 1.0
 _SWITCH_INTERVAL_S = 0.0002

@@ -21,10 +21,10 @@ from policy_inference.backends.registry import Options, parse_options
 if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs nothing of these
     from policy_core.members.chunk.observation_sync import FrameBuffer
     from policy_core.members.chunk.takeover import TakeoverRequests
-    from policy_inference.candidate.record import VersionTrial
     from policy_inference.flight.ring import PolicyTap
     from policy_inference.kinds.chunk import OpenedChunks
     from policy_inference.kinds.policy_set import Switching
+    from policy_store.trial_record import VersionTrial
 
 B = TypeVar("B", bound=Bundle)
 COMMAND_RANGE = "trial.command_range"

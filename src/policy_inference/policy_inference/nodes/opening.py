@@ -20,7 +20,7 @@ from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.rclpy_gaps import Logger
 
 if TYPE_CHECKING:  # a bundle without trials needs nothing of them
-    from policy_inference.candidate.record import VersionTrial
+    from policy_store.trial_record import VersionTrial
 
 
 def open_policy(
@@ -73,7 +73,7 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
     """
     if not has_trials(request.bundle):
         return request
-    from policy_inference.candidate.record import THIS_PROCESS, TrialState, trial_of_bundle
+    from policy_store.trial_record import THIS_PROCESS, TrialState, trial_of_bundle
 
     trial = trial_of_bundle(request.bundle)
     if trial is None:
@@ -91,7 +91,7 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
 
 
 def _record_cut(trial: VersionTrial, logger: Logger) -> None:
-    from policy_inference.candidate.record import TrialEvent
+    from policy_store.trial_record import TrialEvent
 
     try:
         trial.append(TrialEvent.CUT, reason=trial.reason)

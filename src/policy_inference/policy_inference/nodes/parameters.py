@@ -109,7 +109,7 @@ def refuse_arguments(
         return  # what is wrong with those for ROS, rclpy says when it begins
     if not given[1:]:
         return
-    from policy_inference.command_line import CommandParser
+    from policy_store.command_line import CommandParser
 
     described = [
         f"  {spec.name} ({'required' if spec.required else spec.initial}): {spec.about}"

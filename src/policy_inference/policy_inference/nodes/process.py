@@ -23,7 +23,7 @@ from policy_core.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.processes import INTERRUPTING, end_now
+from policy_store.signals import INTERRUPTING, end_now
 
 END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
 """Signals after which a node ends, and leaves the robot safe before.

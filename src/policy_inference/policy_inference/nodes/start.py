@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry points of the commands that run nodes; what those need is imported when one starts."""
 
-from policy_inference.command_line import node_command
+from policy_store.command_line import node_command
 
 act_policy_node = node_command("policy_inference.nodes.act_policy_node")
 joint_policy_node = node_command("policy_inference.nodes.joint_policy_node")

@@ -20,17 +20,17 @@ from policy_core.control.tick import Tick
 from policy_core.control.verdict import RunVerdict
 from policy_core.errors import PolicyError
 from policy_core.interfaces import Mode
-from policy_inference.candidate.record import (
+from policy_inference.candidate.running import RunningTrial
+from policy_inference.kinds.opening import OpenedPolicy
+from policy_inference.machine.machine import number_in
+from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
+from policy_store.trial_record import (
     THIS_PROCESS,
     TrialEvent,
     TrialState,
     VersionTrial,
     trial_of_bundle,
 )
-from policy_inference.candidate.running import RunningTrial
-from policy_inference.kinds.opening import OpenedPolicy
-from policy_inference.machine.machine import number_in
-from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +182,8 @@ class NodeTrial(TickObserver):
             return [f"{trial} {what} ({trial.reason}); the version in use is loaded first; {why}"]
         if run and trial.state is TrialState.PASSED:
             return [
-                f"the trial of {trial} has ended, no gate failed; `model_tools trial keep "
-                f"{trial.name}` keeps the version, `model_tools trial end {trial.name}` goes back"
+                f"the trial of {trial} has ended, no gate failed; `policy_store trial keep "
+                f"{trial.name}` keeps the version, `policy_store trial end {trial.name}` goes back"
             ]
         if run and trial.runner not in (None, THIS_PROCESS):
             return [f"another process runs {trial} (process {trial.runner.split()[1]})"]

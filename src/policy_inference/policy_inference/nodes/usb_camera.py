@@ -31,7 +31,6 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from policy_core.errors import PolicyError
-from policy_inference.command_line import CommandParser, CommandResult, add_json, show_result
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard
@@ -46,6 +45,7 @@ from policy_inference.nodes.usb_capture import (
     UsbCapture,
     list_cameras,
 )
+from policy_store.command_line import CommandParser, CommandResult, add_json, show_result
 
 PARAMETERS = (
     Spec(

@@ -12,9 +12,9 @@ import pytest
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import JointTargets, Mode
 from policy_core.latency import LatencyWindow
-from policy_inference.candidate.gates import GateResult, TrialGate, TrialGates
+from policy_inference.candidate.gates import GateResult
 from policy_inference.candidate.judge import TrialJudge
-from policy_inference.candidate.trial_file import TrialSettings
+from policy_store.trial_file import TrialGate, TrialGates, TrialSettings
 from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import PERIOD_NS, Robot
 from testkit.wording import check_wording

@@ -17,7 +17,10 @@ from hypothesis import given
 
 from policy_core.bundle.store import ROOT_VARIABLE, TRIALS_FILE
 from policy_core.errors import PolicyError, RefusedError, printable
-from policy_inference.candidate.record import (
+from policy_inference.candidate.writer import TrialWriter
+from policy_inference.testing.fuzzing import bounded, changed_bytes
+from policy_store.trial_file import TrialSettings
+from policy_store.trial_record import (
     CUT,
     TrialEvent,
     TrialState,
@@ -29,9 +32,6 @@ from policy_inference.candidate.record import (
     trial_of_bundle,
     trials_of,
 )
-from policy_inference.candidate.trial_file import TrialSettings
-from policy_inference.candidate.writer import TrialWriter
-from policy_inference.testing.fuzzing import bounded, changed_bytes
 from testkit.wording import refusal
 
 BROKE = {"reason": "tilt_rad 0.6, limit 0.5", "gate": "tilt_rad", "value": 0.6, "limit": 0.5}
@@ -212,7 +212,7 @@ def test_run_of_a_process_is_seen_until_it_is_killed(
         pytest.skip("no PID namespaces for this user")
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from policy_inference.candidate.record import newest_trial\n"
+        "from policy_store.trial_record import newest_trial\n"
         "from policy_inference.candidate.writer import TrialWriter\n"
         "TrialWriter().begin_run(newest_trial(Path(sys.argv[1])))\n"
         "print('began', flush=True); time.sleep(60)"

@@ -11,9 +11,9 @@ from policy_core.bundle.store import TRIALS_FILE
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode
 from policy_core.latency import LatencyWindow
-from policy_inference.candidate.record import put_on_record
 from policy_inference.candidate.running import RunningTrial
-from policy_inference.candidate.trial_file import TrialSettings
+from policy_store.trial_file import TrialSettings
+from policy_store.trial_record import put_on_record
 from testkit.kernel.robots import Robot
 
 

@@ -12,12 +12,12 @@ import yaml
 
 from policy_core.errors import BundleError
 from policy_core.guard.limits import StricterLimits
-from policy_inference.candidate.record import TrialEvent, new_line, parse_line
-from policy_inference.candidate.trial_file import (
+from policy_store.trial_file import (
     TrialSettings,
     settings_of_trial,
     trial_schema,
 )
+from policy_store.trial_record import TrialEvent, new_line, parse_line
 from testkit.kernel.chunk_contracts import chunk_contract_of
 from testkit.kernel.contracts import contract_of
 from testkit.wording import refusal

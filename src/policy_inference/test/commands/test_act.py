@@ -20,8 +20,8 @@ from policy_msgs.msg import JointCommand
 from policy_inference.commands.act import ros_arguments
 from policy_inference.commands.main import main
 from policy_inference.nodes.act_policy_node import ActPolicyNode
-from policy_inference.processes import SIGNALLED
 from policy_inference.worker_process import WorkerProcess
+from policy_store.signals import SIGNALLED
 from testkit.wording import check_wording
 
 from ..nodes.arm import Arm

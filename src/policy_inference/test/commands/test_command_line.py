@@ -15,7 +15,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from policy_inference.command_line import (
+from policy_store.command_line import (
     CommandParser,
     CommandResult,
     add_bundle,
@@ -27,7 +27,7 @@ from testkit.wording import check_wording, lines_with
 INTERRUPTED = """
 import signal, sys
 from types import SimpleNamespace
-from policy_inference.command_line import run_command
+from policy_store.command_line import run_command
 
 def run(given):
     exec("signal.raise_signal(signal.SIGTERM)")  # as where a dataclass is made
@@ -47,7 +47,7 @@ def test_a_signal_in_the_middle_of_an_import_gives_its_own_status() -> None:
 FOUND = """
 import os, sys
 from types import SimpleNamespace
-from policy_inference.command_line import CommandResult, run_command
+from policy_store.command_line import CommandResult, run_command
 from policy_core.errors import PolicyError
 
 def run(given):

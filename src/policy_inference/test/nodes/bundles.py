@@ -85,7 +85,7 @@ def write_bundle(
 
 
 def write_record(folder: Path) -> Path:
-    """Write what `model_tools install` writes beside a bundle; return its folder."""
+    """Write what `policy_store install` writes beside a bundle; return its folder."""
     contract = (folder / "policy.yaml").read_bytes()
     (folder / "model_version.json").write_text(
         json.dumps(

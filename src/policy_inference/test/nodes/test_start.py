@@ -86,7 +86,7 @@ def test_modules_are_left_out_of_collections(tmp_path: Path) -> None:
         "    print(at_import, gc.isenabled(), any(each is listed for each in gc.get_objects()))\n",
         "utf-8",
     )
-    command = "from policy_inference.command_line import node_command\nnode_command('some_node')()"
+    command = "from policy_store.command_line import node_command\nnode_command('some_node')()"
     done = subprocess.run(
         [sys.executable, "-c", command],
         cwd=tmp_path,

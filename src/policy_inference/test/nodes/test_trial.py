@@ -15,7 +15,8 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import CURRENT, TRIALS_FILE
 from policy_core.interfaces import Mode
-from policy_inference.candidate.record import (
+from policy_store.trial_file import settings_of_trial
+from policy_store.trial_record import (
     TrialEvent,
     TrialState,
     VersionTrial,
@@ -23,7 +24,6 @@ from policy_inference.candidate.record import (
     put_on_record,
     show_presence,
 )
-from policy_inference.candidate.trial_file import settings_of_trial
 from testkit.wording import check_wording
 
 from .bundles import STAND, write_record
@@ -40,7 +40,7 @@ Begin = Callable[..., None]
 
 @pytest.fixture
 def put_on_trial(two_versions: Path) -> Begin:
-    """Put the newer version on trial, as `model_tools activate --trial` does."""
+    """Put the newer version on trial, as `policy_store activate --trial` does."""
 
     def begin_one(text: str = TRIAL) -> None:
         bundle = load_bundle(two_versions / NEWER)

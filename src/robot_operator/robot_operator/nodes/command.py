@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from policy_msgs.msg import RobotStatus
 
-from policy_inference.command_line import CommandResult, show, show_result
+from policy_store.command_line import CommandResult, show, show_result
 from robot_operator.arguments import RECORD, STATUS
 from robot_operator.nodes.client import Operator, granted
 from robot_operator.nodes.found import (

@@ -5,8 +5,8 @@
 import signal
 from importlib import import_module
 
-from policy_inference.command_line import node_command
-from policy_inference.processes import unblock_signals
+from policy_store.command_line import node_command
+from policy_store.signals import unblock_signals
 from robot_operator.arguments import parse
 from robot_operator.requests import OperatorRequest
 

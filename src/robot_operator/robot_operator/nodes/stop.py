@@ -74,7 +74,7 @@ def main(given: argparse.Namespace) -> int:
         if given.action == OperatorRequest.ESTOP.value:
             button.press(f"{namespace}/estop")
         # Only now: these take longer to import than the e-stop to arrive.
-        from policy_inference.command_line import CommandResult, show, show_result
+        from policy_store.command_line import CommandResult, show, show_result
         from robot_operator.nodes.stop_confirmation import StopConfirmation
         from robot_operator.nodes.words import OperatorResult, described
 

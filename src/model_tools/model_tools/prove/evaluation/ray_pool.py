@@ -19,7 +19,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.prove.evaluation.pool import ATTEMPTS, NotDone, Results, done_or_not
 from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, run_trial
-from policy_inference.peers import is_loopback
+from policy_store.hosts import is_loopback
 
 _AHEAD = 2
 """Trials for each processor that are on their way: none waits for the driver."""

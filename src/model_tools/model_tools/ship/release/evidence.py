@@ -7,7 +7,7 @@
 | simulation | what `release record ... simulation --bundle` writes |
 | shadow | `replay.json` of `model_tools replay --bundle CANDIDATE RECORDING --output FOLDER`, or |
 | | the answer of Prometheus to the query in docs/releases.md |
-| canary | `model_tools trial status NAME --json` |
+| canary | `policy_store trial status NAME --json` |
 | production | `model_tools fleet status --json` |
 """
 

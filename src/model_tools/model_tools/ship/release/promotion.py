@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.errors import ToolError, VerdictError
-from model_tools.ship.registry.push import bundle_digest
+from model_tools.ship.push import bundle_digest
 from model_tools.ship.release.evidence import Judged, read_report
 from model_tools.ship.release.release_file import (
     Baseline,

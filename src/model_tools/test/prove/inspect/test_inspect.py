@@ -25,7 +25,7 @@ from model_tools.prove.inspect.inspection import InspectionReport, report_text
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_inference.command_line import CommandResult, show_result
+from policy_store.command_line import CommandResult, show_result
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, lines_with, refusal
 

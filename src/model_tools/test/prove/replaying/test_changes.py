@@ -17,10 +17,10 @@ import yaml
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replay import Judgement, replay
 from model_tools.prove.replaying.replay_report import verdict
-from model_tools.ship.store.install import install
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.store import ROOT_VARIABLE
 from policy_core.interfaces import Mode
+from policy_store.install import install
 from testkit.wording import check_wording
 
 from ...tiny_bundle import make_bundle

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from model_tools.ship.registry.access import (
+from policy_core.bundle.signature import TrustedKeys, trusted_keys
+from policy_store.install import Installed
+from policy_store.registry.access import (
     CONFIG_VARIABLE,
     PASSWORD_VARIABLE,
     USER_VARIABLE,
     RegistryAccess,
 )
-from model_tools.ship.registry.manifest import parse_reference
-from model_tools.ship.registry.pull import pull_to_store
-from model_tools.ship.registry.remote import PullRequest
-from model_tools.ship.store.install import Installed
-from policy_core.bundle.signature import TrustedKeys, trusted_keys
+from policy_store.registry.manifest import parse_reference
+from policy_store.registry.pull import pull_to_store
+from policy_store.registry.remote import PullRequest
 
 from ..conftest import MakeVersion
 from ..stores import NAME, make_keys, tool

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from model_tools.ship.registry.manifest import BUNDLE_TYPE, digest_of, manifest_bytes
-from model_tools.ship.registry.push import bundle_layers
+from model_tools.ship.push import bundle_layers
 from policy_core.bundle.load import load_bundle
+from policy_store.registry.manifest import BUNDLE_TYPE, digest_of, manifest_bytes
 
 from ..stores import NAME
 

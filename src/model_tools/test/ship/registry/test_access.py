@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from model_tools.errors import ToolError
-from model_tools.ship.registry.access import (
+from policy_core.errors import PolicyError
+from policy_store.registry.access import (
     PASSWORD_VARIABLE,
     USER_VARIABLE,
     RegistryError,
@@ -82,7 +82,7 @@ def test_password_comes_from_the_environment(
 def test_configuration_that_is_none_is_an_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "docker").mkdir()
     (tmp_path / "docker/config.json").write_text(text, "utf-8")
-    with refusal(ToolError):
+    with refusal(PolicyError):
         credentials("h")
 
 
@@ -237,7 +237,7 @@ def test_registry_without_tls_is_named_as_such(shared_registry: Server, pull: Pu
 def test_authorities_that_are_none_are_refused(tmp_path: Path, pull: Pull) -> None:
     (tmp_path / "ca.pem").write_text("none", "utf-8")
     for file in ("ca.pem", "absent.pem"):
-        with refusal(ToolError):
+        with refusal(PolicyError):
             pull(f"h/{NAME}:1.0.0", access=replace(ACCESS, ca=tmp_path / file))
 
 
@@ -324,5 +324,5 @@ def test_plain_http_goes_through_its_proxy(
 
 def test_proxy_of_another_kind_is_refused(pull: Pull, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
-    with refusal(ToolError):
+    with refusal(PolicyError):
         pull(f"registry.invalid/{NAME}:1.0.0")

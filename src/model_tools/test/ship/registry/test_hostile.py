@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from model_tools.errors import ToolError
-from model_tools.ship.registry.access import RegistryError, UnavailableError
-from model_tools.ship.registry.manifest import (
+from policy_core.errors import BundleError, PolicyError
+from policy_inference.testing.fuzzing import bounded, changed_bytes
+from policy_store.registry.access import RegistryError, UnavailableError
+from policy_store.registry.manifest import (
     BUNDLE_TYPE,
     LARGEST_MANIFEST_BYTES,
     MOST_LAYERS,
@@ -27,8 +28,6 @@ from model_tools.ship.registry.manifest import (
     manifest_bytes,
     parse_manifest,
 )
-from policy_core.errors import BundleError
-from policy_inference.testing.fuzzing import bounded, changed_bytes
 from testkit.wording import check_wording, refusal
 
 from ..conftest import MakeVersion
@@ -376,7 +375,7 @@ def test_layers_that_the_contract_does_not_mean_are_refused(
     else:
         model["size"] = 1 << 39 if change == "huge" else 3
     evil.contents["1.0.0"] = json.dumps(manifest).encode()
-    check_wording(pull_in_vain(pull, evil, tmp_path, ToolError))
+    check_wording(pull_in_vain(pull, evil, tmp_path, PolicyError))
 
 
 def test_signature_is_checked_before_the_contract_is_parsed(

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from model_tools.errors import ToolError
-from model_tools.ship.registry import client
-from model_tools.ship.registry.manifest import parse_reference
-from model_tools.ship.registry.push import bundle_digest
-from model_tools.ship.store.inventory import verify
+from model_tools.ship.push import bundle_digest
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import BundleError
+from policy_core.errors import BundleError, PolicyError
 from policy_inference.testing.disks import fill_up, small_disk
+from policy_store.inventory import verify
+from policy_store.registry import client
+from policy_store.registry.manifest import parse_reference
 from testkit.wording import refusal
 
 from ..conftest import SET, MakeVersion
@@ -87,7 +86,7 @@ def test_robot_pulls_the_models_of_its_back_end_only(
         done.bundle.models[0].artifact("rknn")
     with refusal(BundleError):
         site.pull(f"{site.repository}:1.0.0", site.signer.trusted)  # with all back ends
-    with refusal(ToolError):
+    with refusal(PolicyError):
         site.pull(f"{site.repository}:1.0.0", site.signer.trusted, backends=["bpu"])
 
 
@@ -136,7 +135,7 @@ def test_full_disk_is_refused_and_leaves_what_was_there(
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, 1 << 30, 1000))
-        with refusal(ToolError):
+        with refusal(PolicyError):
             site.pull(f"{site.repository}:1.3.0", root=root)
     assert in_use(root)[0] == "1.2.0"
     assert site.pull(f"{site.repository}:1.3.0", root=root).is_new
@@ -157,8 +156,8 @@ def test_disk_that_fills_up_during_a_pull_keeps_what_is_in_use(
         assert tool("install", make_version("1.0.0"), "--activate", "--root", disk) == 0
         fill_up(disk / "of_others", 1024 * kib_left)
         with monkeypatch.context() as patch:  # others write what was free a moment ago
-            for module in ("registry.pull", "store.install"):
-                patch.setattr(f"model_tools.ship.{module}.room_bytes", lambda _: 1 << 30)
+            for module in ("registry.pull", "install"):
+                patch.setattr(f"policy_store.{module}.room_bytes", lambda _: 1 << 30)
             tool_refused(*pulls)
         assert in_use(disk) == ("1.0.0", [])
         (disk / "of_others").unlink()
@@ -185,7 +184,7 @@ def test_two_pulls_of_one_bundle_do_not_meet(
 
     def meets(self: client.RegistryRepository, *args: object) -> None:
         monkeypatch.setattr(client.RegistryRepository, "download", real)
-        with refusal(ToolError):
+        with refusal(PolicyError):
             pull(f"{repository}:1.0.0")
         real(self, *args)  # type: ignore[arg-type]
 
@@ -250,7 +249,7 @@ def test_options_that_do_not_fit_are_refused(
     ],
 )
 def test_what_is_no_reference_is_refused(text: str) -> None:
-    with pytest.raises(ToolError):
+    with pytest.raises(PolicyError):
         parse_reference(text)
 
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from model_tools.errors import ToolError
-from model_tools.ship.registry.access import RegistryError
-from model_tools.ship.registry.push import bundle_digest
-from model_tools.ship.store import statements
-from model_tools.ship.store.inventory import verify
+from model_tools.ship.push import bundle_digest
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.statements import parse_statement
-from policy_core.errors import BundleError
+from policy_core.errors import BundleError, PolicyError
+from policy_store import statements
+from policy_store.inventory import verify
+from policy_store.registry.access import RegistryError
 from testkit.wording import check_wording, refusal
 
 from ..conftest import MakeVersion
@@ -104,9 +103,9 @@ def test_robot_follows_a_channel(site: RegistrySite) -> None:
         assert in_use(root)[0] == version
     with refusal(RegistryError):
         site.pull(site.repository, site.signer.trusted, channel="beta")
-    with refusal(ToolError):
+    with refusal(PolicyError):
         site.pull(site.repository, site.signer.trusted, channel="../../x")
-    with refusal(ToolError):
+    with refusal(PolicyError):
         site.pull(site.repository, channel="stable")
 
 
@@ -199,7 +198,7 @@ def test_older_and_other_statements_are_refused(site: RegistrySite) -> None:
         push(bundle, other)
         text = channel(bundle, serial=serial, expires=when(days=90))
         push(site.signer.statement(file, text), other)
-        with refusal(ToolError):
+        with refusal(PolicyError):
             site.pull(other, site.signer.trusted, channel="stable")
     stranger = Signer(*make_keys(site.folder, "stranger"))
     push(stranger.statement(file, channel(bundle, serial=9)), site.repository)
@@ -214,7 +213,7 @@ def test_expired_channel_is_refused_and_what_is_in_use_stays(
     site.state(channel(bundle))
     site.pull(site.repository, site.signer.trusted, channel="stable")
     robot_clock.ahead = timedelta(days=31)
-    with refusal(ToolError):
+    with refusal(PolicyError):
         site.pull(site.repository, site.signer.trusted, channel="stable")
     # Not locked out: by its digest or its version, with the signature.
     assert not site.pull(f"{site.repository}:1.0.0", site.signer.trusted).is_new
@@ -233,14 +232,14 @@ def test_clock_that_is_behind_neither_locks_out_nor_revives(
     site.state(revocations())
     robot_clock.ahead = behind
     site.pull(f"{site.repository}:1.0.0", site.signer.trusted)
-    with refusal(ToolError):
+    with refusal(PolicyError):
         site.pull(site.repository, site.signer.trusted, channel="stable")
 
 
 def test_revoked_version_is_refused_everywhere_and_passed_over(site: RegistrySite) -> None:
     site.offer("1.3.0")
     site.state(revocations(v1_3_0="falls on stairs", v1_1_0="limps"))
-    with refusal(ToolError):
+    with refusal(PolicyError):
         site.pull(f"{site.repository}:1.3.0", site.signer.trusted, root=site.root)
     # It is kept although the pull was refused.
     tool_refused("activate", NAME, "1.1.0", "--root", site.root)
@@ -249,7 +248,7 @@ def test_revoked_version_is_refused_everywhere_and_passed_over(site: RegistrySit
     # A newer statement may take it back; a registry without one changes nothing.
     other = site.repository.replace(f"/{NAME}", f"/other/{NAME}")
     push(site.signer.sign(site.make_version("1.3.0")), other)
-    with refusal(ToolError):
+    with refusal(PolicyError):
         site.pull(f"{other}:1.3.0", site.signer.trusted, root=site.root)
     site.state(revocations(2), "--again")
     assert site.pull(f"{site.repository}:1.3.0", site.signer.trusted, root=site.root).is_new
@@ -325,7 +324,7 @@ def test_damaged_statement_is_found_and_comes_again(site: RegistrySite) -> None:
 def test_signed_statement_allows_one_downgrade(site: RegistrySite) -> None:
     old, file = site.signer.sign(site.make_version("1.1.5")), site.folder / "down.yaml"
     push(old, site.repository)
-    with refusal(ToolError):
+    with refusal(PolicyError):
         site.pull(f"{site.repository}:1.1.5", root=site.root)
     for trusted, text in (
         (site.signer.trusted, downgrade(old, version="1.1.0")),
@@ -335,7 +334,7 @@ def test_signed_statement_allows_one_downgrade(site: RegistrySite) -> None:
         (Signer(*make_keys(site.folder, "other")).trusted, downgrade(old)),
     ):
         site.signer.statement(file, text)
-        with refusal((ToolError, BundleError)):
+        with refusal(PolicyError):
             site.pull(f"{site.repository}:1.1.5", trusted, root=site.root, allow_downgrade=file)
     assert versions(site.root) == ["1.0.0", "1.1.0", "1.2.0"]
     site.signer.statement(file, downgrade(old))

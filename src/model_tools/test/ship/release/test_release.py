@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.ship.registry.push import bundle_digest
+from model_tools.ship.push import bundle_digest
 from model_tools.ship.release import release_file
 from model_tools.ship.release.release_file import add_event, read_release
 from policy_core.bundle import bounded_yaml

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_tools.errors import ToolError
-from model_tools.ship.store.bundle_source import DEEPEST, MOST_FILES, opened
 from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE
+from policy_core.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes
+from policy_store.bundle_source import DEEPEST, MOST_FILES, opened
 from testkit.wording import check_wording, refusal
 
 from ..conftest import MakeVersion
@@ -85,11 +85,11 @@ def test_a_file_that_becomes_a_link_meanwhile_is_not_read(
         assert "data/notes" in source.names
         (bundle / "policy.onnx").unlink()
         (bundle / "policy.onnx").symlink_to(secret)
-        with refusal(ToolError):
+        with refusal(PolicyError):
             source.open("policy.onnx")
         (bundle / "data").rename(bundle / "before")
         (bundle / "data").symlink_to(tmp_path / "other")
-        with refusal(ToolError):
+        with refusal(PolicyError):
             source.open("data/notes")
 
 
@@ -112,7 +112,7 @@ def test_a_tree_that_is_too_deep_or_too_large_is_refused(
     for i in range(MOST_FILES):
         (many / "m" / str(i)).touch()
     for source in (bundle, many):
-        with refusal(ToolError):
+        with refusal(PolicyError):
             source_names(source, packed, tmp_path / "source.tar")
 
 
@@ -149,7 +149,7 @@ def test_headers_that_take_a_square_of_time_are_refused(tmp_path: Path, content:
     """Python 3.11.7 searched 1 s in 40 kB of digits, 4 times as long in twice as many."""
     file = tmp_path / "bundle.tar"
     file.write_bytes(content + bytes(1024))
-    with pytest.raises(ToolError), opened(file, ROOM):
+    with pytest.raises(PolicyError), opened(file, ROOM):
         pass
 
 
@@ -228,7 +228,7 @@ def test_a_file_that_no_bundle_has_is_refused(
         length = archive.offset
     content = made.getvalue()[:length] + ODD_FILES[kind] + bytes(1024)
     file.write_bytes(gzip.compress(content, 1))
-    with bounded(largest_bytes=1 << 25), refusal(ToolError), opened(file, ROOM):
+    with bounded(largest_bytes=1 << 25), refusal(PolicyError), opened(file, ROOM):
         pass
 
 
@@ -237,7 +237,7 @@ def test_a_folder_with_names_that_cannot_be_printed_is_refused(
 ) -> None:
     bundle = make_version()
     (bundle / "a\nb").touch()
-    with refusal(ToolError):
+    with refusal(PolicyError):
         source_names(bundle, False, tmp_path)
 
 
@@ -348,7 +348,7 @@ def test_any_archive_is_a_source_or_one_error(
     changed = changed_bytes(*archives)
     file = tmp_path_factory.getbasetemp() / "bundle.tar"
     file.write_bytes(data.draw(changed.map(with_checksums) | changed))
-    with suppress(ToolError), bounded(), opened(file, 1 << 24) as source:
+    with suppress(PolicyError), bounded(), opened(file, 1 << 24) as source:
         for name in source.names:
             source.modified_s(name)
             with source.open(name) as stream:

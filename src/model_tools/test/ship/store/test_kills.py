@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from model_tools.ship.store.activation import missing
 from policy_core.bundle.store import TRIALS_FILE
-from policy_inference.candidate.record import TrialEvent, TrialState, append_event, newest_trial
+from policy_store.activation import missing
+from policy_store.trial_record import TrialEvent, TrialState, append_event, newest_trial
 
 from ..conftest import MakeVersion
 from ..stores import NAME, hidden_names, in_use, tool, tool_killed, verify_problems, versions

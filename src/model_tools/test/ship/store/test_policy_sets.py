@@ -15,7 +15,7 @@ from policy_core.bundle.load import bundle_folder, load_bundle
 from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_core.bundle.store import ROOT_VARIABLE, current_version
 from policy_core.errors import BundleError
-from policy_inference.candidate.record import newest_trial
+from policy_store.trial_record import newest_trial
 from testkit.wording import refusal
 
 from ..conftest import SET, STATED

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import helper
 
-from model_tools.ship.store.sign import read_private_key
+from model_tools.ship.sign import read_private_key
 from policy_core import onnx_file
 from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE, trusted_keys
 from policy_core.errors import PolicyError

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from model_tools.ship.store.activation import is_older
-from model_tools.ship.store.durable import write_text
-from model_tools.ship.store.inventory import verify
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_of
 from policy_inference.testing.disks import fill_up, small_disk
+from policy_store.activation import is_older
+from policy_store.durable import write_text
+from policy_store.inventory import verify
 from testkit.wording import check_wording
 
 from ..conftest import VERSIONS, MakeVersion
@@ -136,7 +136,7 @@ def test_record_says_what_was_installed(tmp_path: Path, make_version: MakeVersio
             "policy.yaml": f"sha256:{contract}",
         },
     }
-    assert record["tool"].startswith("model_tools ")
+    assert record["tool"].startswith("policy_store ")
 
 
 @pytest.mark.parametrize(
@@ -562,7 +562,7 @@ def test_full_disk_brings_back_the_version_in_use_before(
         real(file, text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model_tools.ship.store.activation.write_text", full_after_the_switch)
+        patch.setattr("policy_store.activation.write_text", full_after_the_switch)
         assert tool("activate", NAME, "1.0.0", "--root", disk) == 0
     assert in_use(disk) == ("1.0.0", ["1.2.0", "1.1.0"])
     assert verify_problems(disk) == []

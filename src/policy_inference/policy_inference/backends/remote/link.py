@@ -21,7 +21,7 @@ from policy_core.errors import BackendError, PolicyError, shown
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_core.safe_files import read_at_most
 from policy_inference.backends.base import BackendBase, timed_runs
-from policy_inference.peers import is_loopback
+from policy_store.hosts import is_loopback
 
 CONNECT_WITHIN_S, PROOF_WITHIN_S = 3.0, 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0

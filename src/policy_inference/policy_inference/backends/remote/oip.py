@@ -45,7 +45,7 @@ from policy_inference.open_inference import (
     message_bytes,
     message_classes,
 )
-from policy_inference.peers import is_loopback
+from policy_store.hosts import is_loopback
 
 _PACKAGES = "pip install grpcio protobuf, or policy_inference[remote]"
 _OTHER_PROTOCOL = (

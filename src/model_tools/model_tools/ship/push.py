@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What goes to a registry: a bundle, a layer for each file that its contract names; a statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from policy_core.bundle.bundle import Bundle, stated_hashes
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.statements import (
+    ChannelStatement,
+    DowngradeStatement,
+    RevocationStatement,
+    parse_statement,
+)
+from policy_store.registry.access import RegistryAccess, RegistryError
+from policy_store.registry.client import Content, Progress, RegistryRepository
+from policy_store.registry.manifest import (
+    ALGORITHM,
+    BUNDLE_TYPE,
+    STATEMENT_TYPE,
+    Layer,
+    RegistryReference,
+    digest_of,
+    layer_of,
+    manifest_bytes,
+    version_tag,
+)
+from policy_store.registry.remote import remote_statement, remote_version
+from policy_store.statements import (
+    STATEMENT_FILE,
+    STATEMENT_SIGNATURE,
+    require_begun,
+    require_newer,
+)
+
+
+def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
+    """Return the layers of a bundle: the contract, its signature, and the files that it names.
+
+    Other files of the folder stay behind: a signature would not cover them.
+
+    Raises:
+        BundleError: A file is missing or is not the one that the contract means.
+        OSError: A file cannot be read.
+    """
+    bundle.verify()
+    layers: dict[Layer, Content] = {layer_of(bundle.file.name, bundle.content): bundle.content}
+    signature = signature_of(bundle.file)
+    if signature.is_file():
+        content = read_bytes(signature)
+        layers[layer_of(signature.name, content)] = content
+    for name, sha256 in sorted(stated_hashes(bundle.contract).items()):
+        file = bundle.path / name
+        size = file.stat().st_size
+        layers[Layer(title=name, digest=ALGORITHM + sha256, size_bytes=size)] = file
+    return layers
+
+
+def bundle_digest(bundle: Bundle) -> str:
+    """Return the digest that a registry has, or will have, for a bundle as it is."""
+    return digest_of(manifest_bytes(BUNDLE_TYPE, list(bundle_layers(bundle))))
+
+
+def push_bundle(
+    folder: Path,
+    reference: RegistryReference,
+    access: RegistryAccess,
+    progress: Progress,
+    trusted: TrustedKeys | None = None,
+    *,
+    force: bool = False,
+) -> tuple[RegistryReference, str, bool]:
+    """Upload a bundle.
+
+    Args:
+        folder: Of the bundle.
+        reference: Where to; its tag is the version's if it has none.
+        access: How the registry is reached.
+        progress: Takes the bytes that are done, and all.
+        trusted: Keys of the robots, of which one must have signed it; None checks no signature.
+        force: Whether a tag that is there may name other content from now on.
+
+    Returns:
+        Where it is, the digest of its manifest, and whether it is signed.
+
+    Raises:
+        ToolError: The repository's last part is not the bundle's name; the registry refuses it.
+        BundleError: The bundle is not whole, or not signed as it is now.
+    """
+    bundle = load_bundle(folder, kind=Bundle)
+    if trusted is not None:
+        trusted.signer(bundle.file, bundle.content, _sign_again(folder))
+    name, version = bundle.contract.name, bundle.contract.version
+    _require_name(name, reference, folder)
+    if reference.digest:
+        raise ToolError(f"{reference}: expected a tag or nothing to push to, found a digest")
+    tag = reference.tag or version_tag(version)
+    layers = bundle_layers(bundle)
+    digest = RegistryRepository(reference, access).push(
+        BUNDLE_TYPE, layers, tag, progress, force=force
+    )
+    target = RegistryReference(
+        host=reference.host,
+        repository=reference.repository,
+        tag=tag,
+        is_secure=reference.is_secure,
+    )
+    return target, digest, signature_of(bundle.file).is_file()
+
+
+def push_statement(
+    file: Path,
+    reference: RegistryReference,
+    access: RegistryAccess,
+    trusted: TrustedKeys | None = None,
+    *,
+    again: bool = False,
+) -> tuple[str, str]:
+    """Upload a signed statement beside the bundle that it is about; return its tag and digest.
+
+    Args:
+        file: The statement; its signature lies beside it as `FILE.sig`.
+        reference: Where the bundle is.
+        access: How the registry is reached.
+        trusted: Keys of the robots, of which one must have signed it; None checks no signature.
+        again: Whether versions that are revoked now may be allowed again.
+
+    Raises:
+        ToolError: It is not signed; it is not newer than the one that is there, or issued in
+            the future; it allows a revoked version again; its channel names a version that is not
+            at the registry; it allows a downgrade, which goes to robots as a file; the registry
+            refuses it.
+        BundleError: It is no statement, or the signature is not that of this content.
+    """
+    content = read_bytes(file)
+    statement = parse_statement(content, file)
+    _require_name(statement.name, reference, file)
+    if isinstance(statement, DowngradeStatement):
+        raise ToolError(
+            f"{file}: expected a channel or revocations, found a downgrade, which is not kept at a "
+            "registry: copy the file and its signature to the robot (`pull --allow-downgrade`)"
+        )
+    require_begun(statement, file)
+    signature = signature_of(file)
+    if not signature.is_file():
+        raise ToolError(
+            f"{signature}: expected the statement's signature, found nothing; "
+            f"`model_tools sign {file} --key private.pem` writes it"
+        )
+    contents = {STATEMENT_FILE: content, STATEMENT_SIGNATURE: read_bytes(signature)}
+    if trusted is not None:
+        signed = BytesIO(contents[STATEMENT_SIGNATURE])
+        trusted.signer_of(file, content, signed, _sign_again(file))
+    repository = RegistryRepository(reference, access)
+    before = remote_statement(repository, statement.tag, str(reference))
+    if before is not None:
+        there = parse_statement(before[0], f"{reference}:{statement.tag}")
+        if isinstance(there, DowngradeStatement):
+            raise RegistryError(f"{reference}:{statement.tag}: expected {statement.kind}")
+        raised = f"write `serial: {there.serial + 1}` and {_sign_again(file)}"
+        require_newer(statement, there, str(file), raised)
+        if not again:
+            _refuse_allowed_again(statement, there, file)
+    if isinstance(statement, ChannelStatement):
+        _require_version(statement, repository, reference, trusted, file)
+    layers: Mapping[Layer, Content] = {layer_of(title, of): of for title, of in contents.items()}
+    digest = repository.push(
+        STATEMENT_TYPE, layers, statement.tag, lambda done, total: None, force=True
+    )
+    return statement.tag, digest
+
+
+def _sign_again(path: Path) -> str:
+    return f"sign it again: `model_tools sign {path} --key private.pem --force`"
+
+
+def _refuse_allowed_again(
+    new: ChannelStatement | RevocationStatement,
+    before: ChannelStatement | RevocationStatement,
+    file: Path,
+) -> None:
+    """Raise ToolError where a list lacks versions that are revoked now: robots take them again."""
+    if isinstance(new, RevocationStatement) and isinstance(before, RevocationStatement):
+        lacking = [version for version in before.versions if version not in new.versions]
+        if lacking:
+            named = ", ".join(f"{one} ({before.versions[one]})" for one in lacking)
+            raise ToolError(
+                f"{file}: expected every version that is revoked now, found it without {named}: "
+                f"robots would take it again; add it and {_sign_again(file)}, or allow it again "
+                "with --again"
+            )
+
+
+def _require_version(
+    channel: ChannelStatement,
+    repository: RegistryRepository,
+    reference: RegistryReference,
+    trusted: TrustedKeys | None,
+    file: Path,
+) -> None:
+    """Raise ToolError unless the digest of a channel is that of its version."""
+    version = remote_version(repository, reference, channel.digest, trusted)
+    if version != channel.version:
+        raise ToolError(
+            f"{file}: expected the version of {channel.digest}, which is {version}, found "
+            f"{channel.version}; `model_tools push` prints the digest of each version"
+        )
+
+
+def _require_name(name: str, reference: RegistryReference, place: Path) -> None:
+    if reference.name != name:
+        raise ToolError(
+            f"{reference}: expected a repository whose last part is {name}, the name in {place}, "
+            f"found {reference.name}"
+        )

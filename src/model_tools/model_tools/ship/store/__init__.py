@@ -1,7 +1,0 @@
-# SPDX-FileCopyrightText: 2026 The policy_inference authors
-# SPDX-License-Identifier: Apache-2.0
-"""Versions of bundles on a robot: install, activate, roll back, verify, list, prune, sign.
-
-Needs nothing but what `policy_inference` needs there. `policy_core.bundle.store` has the
-layout.
-"""

@@ -1,0 +1,363 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Choose the version that runs, and go back to the one before.
+
+The way back is a file: the versions in the order in which they were activated, one per line, each
+once. What comes before the one in use is the way back, whatever moment an activation was cut off
+at. One that comes again goes to the end in two steps, between which it stands there twice:
+`settled` reads that by what is in use.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.contract import VERSION
+from policy_core.bundle.load import load_bundle
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.statements import revoked_versions
+from policy_core.bundle.store import CURRENT, current_version, versions_of
+from policy_core.errors import BundleError, PolicyError
+from policy_core.safe_files import read_at_most
+from policy_store.durable import (
+    NO_ROOM,
+    locked,
+    move_folder,
+    switch_link,
+    write_text,
+    writing,
+)
+from policy_store.installed import (
+    check_version,
+    model_folder,
+    version_folder,
+)
+from policy_store.statements import refuse_revoked
+from policy_store.trial_record import TrialEvent, TrialState, bad_trial, newest_trial
+from policy_store.trials import (
+    end_trial,
+    found_words,
+    require_accepted,
+    require_good,
+)
+
+_log = logging.getLogger("policy_store")
+FILE = "activations"
+_LARGEST_BYTES = 1 << 20
+_Number = tuple[int, str]
+
+
+def activate(
+    root: Path,
+    name: str,
+    version: str,
+    trusted: TrustedKeys | None = None,
+    *,
+    again: bool = False,
+    accepted: Collection[str] = (),
+) -> Path:
+    """Put an installed version into use, once it is verified; return its folder.
+
+    A trial that is not decided ends, of whichever version. The contract of a version that was in
+    use before is not compared: it was accepted then.
+
+    Args:
+        root: Folder of all installed bundles.
+        name: Of the bundle.
+        version: An installed one.
+        trusted: Keys of which one must have signed it.
+        again: Whether it may have failed a trial.
+        accepted: Keys of the contract whose values may differ from those in use.
+
+    Raises:
+        PolicyError: It is not installed, is revoked or failed its trial, its contract differs in
+            keys that are not accepted, another installer is at work, or the root cannot be written.
+        BundleError: It is not whole, or not signed; what was in use stays.
+        PolicyError: `current` is broken.
+    """
+    model = model_folder(root, name)
+    folder = version_folder(model, version)
+    with writing(root), locked(model):
+        bundle = check_version(folder, trusted)
+        refuse_revoked(model, version)
+        require_good(model, version, again=again)
+        _compare_with_current(model, bundle, accepted)
+        warn_of_older(model, version)
+        move_on(model, version, lambda: end_trial(model, f"{version} was activated", version))
+    return folder
+
+
+def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]) -> None:
+    """Raise PolicyError where a version that was never in use differs from the one that is.
+
+    A version in use that is damaged can be replaced all the same.
+    """
+    current, version = current_version(model), bundle.contract.version
+    if current is None or version in (current, *_recorded_before(model)):
+        return
+    try:
+        in_use = load_bundle(model / current, kind=Bundle)
+    except BundleError as error:
+        _log.warning("%s: the contracts were not compared: %s", model / current, error)
+        return
+    require_accepted(in_use, bundle, accepted, "--accept")
+
+
+def _recorded_before(model: Path) -> list[str]:
+    """Return the versions that were in use; none where the record is damaged."""
+    try:
+        return recorded_in(model)
+    except PolicyError:
+        return []
+
+
+def warn_of_older(model: Path, version: str) -> None:
+    """Log a warning where a version is older than the one in use: a signature does not expire.
+
+    Raises:
+        PolicyError: `current` is broken.
+    """
+    current = current_version(model)
+    if current is not None and is_older(version, current):
+        _log.warning(
+            "%s %s is older than %s, which is in use; it lacks what was fixed since then",
+            model.name,
+            version,
+            current,
+        )
+
+
+def warn_of_revoked(model: Path) -> None:
+    """Log a warning where the version in use is revoked: it goes on until its node starts again.
+
+    Raises:
+        PolicyError: `current` is broken, or the statement that was kept is damaged.
+    """
+    current = current_version(model)
+    reason = revoked_versions(model).get(current or "")
+    if reason is not None:
+        _log.warning(
+            "%s %s, which is in use, is revoked: %s; nodes refuse it when they start: put another "
+            "version into use with `policy_store activate %s VERSION`",
+            model.name,
+            current,
+            reason,
+            model.name,
+        )
+
+
+def is_older(version: str, than: str) -> bool:
+    """Return whether a version comes before another one, as Semantic Versioning orders them."""
+    return _order(version) < _order(than)
+
+
+def _order(version: str) -> tuple[Sequence[_Number], bool, Sequence[tuple[bool, _Number, str]]]:
+    """Return what sorts versions as Semantic Versioning does: rc.9 before rc.10 before rc.x."""
+    released, _, _ = version.partition("+")
+    numbers, _, pre_release = released.partition("-")
+    parts = [
+        (False, _number(part), "") if re.fullmatch("[0-9]+", part) else (True, _number(""), part)
+        for part in pre_release.split(".")
+    ]
+    return [_number(number) for number in numbers.split(".")], not pre_release, parts
+
+
+def _number(digits: str) -> _Number:
+    """Return what sorts whole numbers; Python refuses to read thousands of digits."""
+    digits = digits.lstrip("0")
+    return len(digits), digits
+
+
+def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
+    """Put the version before the present one into use, once it is verified.
+
+    Before a version on trial that is the one in use: then the trial ends. Versions that are
+    revoked, or failed a trial, are passed over.
+
+    Returns:
+        The version that nodes took before, and the folder of the one that they take now.
+
+    Raises:
+        PolicyError: There is none before it, another installer is at work, or the root cannot be
+            written.
+        BundleError: It is not whole, or not signed; what was in use stays.
+        PolicyError: `current` is broken.
+    """
+    model = model_folder(root, name)
+    with writing(root), locked(model):
+        before, trial = current_version(model), newest_trial(model)
+        if before is not None and trial is not None and trial.nodes_take_it:
+            check_version(model / before, trusted)
+            end_trial(model, "rolled back on request")
+            return trial.version, model / before
+        revoked = revoked_versions(model)
+        back = [
+            version
+            for version in way_back(model)
+            if version not in revoked and bad_trial(model, version) is None
+        ]
+        if before is None or not back:
+            raise PolicyError(
+                f"{model}: expected a version that was in use before "
+                f"{before or 'the present one'}, found none; choose one with "
+                "`policy_store activate`"
+            )
+        folder = model / back[0]
+        check_version(folder, trusted)
+        move_back(model, back[0], lambda: end_trial(model, "rolled back on request", back[0]))
+    return before, folder
+
+
+def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Path:
+    """Put the version that passed its trial into use, once it is verified; return its folder.
+
+    Raises:
+        PolicyError: No trial was passed; another installer is at work; the root cannot be written.
+        BundleError: The version is not whole, or not signed.
+        PolicyError: `current` is broken, or the record cannot be read.
+    """
+    model = model_folder(root, name)
+    with writing(root), locked(model):
+        trial = newest_trial(model)
+        if trial is None or trial.state not in (TrialState.PASSED, TrialState.KEPT):
+            raise PolicyError(
+                f"{model}: expected a version that passed its trial, found {found_words(trial)}; "
+                f"`policy_store activate {name} VERSION` puts any version into use"
+            )
+        folder = version_folder(model, trial.version)
+        check_version(folder, trusted)
+        refuse_revoked(model, trial.version)
+        move_on(model, trial.version, lambda: trial.append(TrialEvent.KEPT))
+    return folder
+
+
+def way_back(model: Path) -> list[str]:
+    """Return the installed versions before the one in use, the nearest first.
+
+    Raises:
+        PolicyError: The record is damaged.
+        PolicyError: `current` is broken.
+    """
+    current, there = current_version(model), versions_of(model)
+    if current is None:
+        return []
+    recorded = settled(recorded_in(model), current)
+    before = recorded[: recorded.index(current)] if current in recorded else recorded
+    return [version for version in reversed(before) if version in there]
+
+
+def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
+    """Put a version into use, after the current one; versions recorded after that are forgotten.
+
+    A new record replaces a damaged one, which stays there under another name.
+
+    Args:
+        model: Folder of the bundle.
+        version: An installed one.
+        decide: What becomes of a trial; as for `switch_link`.
+    """
+    current = current_version(model)
+    try:
+        recorded = settled(recorded_in(model), current)
+    except PolicyError:
+        _set_aside(model / FILE)
+        recorded = []
+    if current == version:
+        decide()
+        return
+    if current is not None:  # one that was linked by hand counts as activated
+        recorded = recorded[: recorded.index(current)] if current in recorded else recorded
+        recorded = [*recorded, current]
+    # Of the first activation the link comes first: a record without a link means a lost one.
+    if recorded:
+        _write(model, [*recorded, version])
+    switch_link(model / CURRENT, version, decide)
+    if not recorded or version in recorded:
+        with _if_there_is_room():  # it is in use: what is recorded already says so, if at length
+            _write(model, [*(one for one in recorded if one != version), version])
+
+
+@contextmanager
+def _if_there_is_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+
+
+def move_back(model: Path, version: str, decide: Callable[[], object]) -> None:
+    """Put a version of the way back into use; the way on stays recorded until `move_on`.
+
+    Arguments are those of `move_on`.
+    """
+    forget(model, ())
+    switch_link(model / CURRENT, version, decide)
+
+
+def forget(model: Path, versions: Sequence[str]) -> None:
+    """Take versions out of the record, and settle it."""
+    before = recorded_in(model)
+    after = [one for one in settled(before, current_version(model)) if one not in versions]
+    if after != before:
+        _write(model, after)
+
+
+def missing(model: Path) -> list[str]:
+    """Return the versions that are recorded, and not installed any more."""
+    there = versions_of(model)
+    return [version for version in dict.fromkeys(recorded_in(model)) if version not in there]
+
+
+def settled(recorded: Sequence[str], current: str | None) -> list[str]:
+    """Return the record without a version that stands there twice.
+
+    Args:
+        recorded: Versions; only the last one may have come before.
+        current: The one in use, which shows whether that last activation took place.
+    """
+    *before, last = recorded or ("",)
+    if last not in before:
+        return list(recorded)
+    return [one for one in before if one != last] + [last] if current == last else before
+
+
+def recorded_in(model: Path) -> list[str]:
+    """Return the record as it stands; empty where there is none.
+
+    Raises:
+        PolicyError: It is damaged.
+    """
+    file = model / FILE
+    try:
+        found = read_at_most(file, _LARGEST_BYTES).decode("utf-8").split()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(model, getattr(error, "strerror", None) or "other bytes") from error
+    invalid = next((one for one in found if not re.fullmatch(VERSION, one)), None)
+    if invalid is not None:
+        raise _damaged(model, repr(invalid[:40]))
+    return found
+
+
+def _damaged(model: Path, found: str) -> PolicyError:
+    return PolicyError(
+        f"{model / FILE}: expected the versions that were in use, a line for each, "
+        f"found {found}; the way back is lost: choose a version with `policy_store "
+        f"activate {model.name} VERSION`, which keeps this file under another name"
+    )
+
+
+def _set_aside(file: Path) -> None:
+    move_folder(file, file.with_name(f"{file.name}.damaged.{secrets.token_hex(4)}"))
+
+
+def _write(model: Path, versions: Sequence[str]) -> None:
+    write_text(model / FILE, "".join(f"{version}\n" for version in versions))

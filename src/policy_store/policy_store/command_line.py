@@ -1,0 +1,437 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Commands, from their arguments to their exit status: those with verbs, and those of nodes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import enum
+import gc
+import json
+import logging
+import math
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from importlib import import_module
+from pathlib import Path, PurePath
+from typing import Any, Generic, NoReturn, Protocol, TextIO, TypeVar
+
+from policy_core.errors import PolicyError, did_you_mean, printable
+from policy_store.signals import SIGNALLED, signals_interrupt, unblock_signals
+
+DocumentT_co = TypeVar("DocumentT_co", covariant=True)
+BUNDLE = "bundle"
+_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe, so that a log has whole lines."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult(Generic[DocumentT_co]):
+    """What a command found or made. `show_result` prints it, as text or as JSON.
+
+    Attributes:
+        document: For programs: a dataclass or a mapping, of the types of JSON, paths and enums.
+        text: The same for people: lines, and tables of rich.
+        status: Exit status of the command.
+        error: What failed once the result was there. It is logged after the result, and its status
+            is that of the command.
+    """
+
+    document: DocumentT_co
+    text: Sequence[object] = ()
+    status: int = 0
+    error: PolicyError | OSError | None = None
+
+
+class Verb(Protocol):
+    """A module that does what one verb says."""
+
+    __doc__: str | None
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments of the verb.
+
+        A verb that runs until it is stopped sets the default `until_stopped` and has no result.
+        """
+
+    def run(self, given: argparse.Namespace) -> CommandResult[Any] | int:
+        """Do it; return what came of it, or the exit status of a verb that was stopped.
+
+        What is printed meanwhile, also by a library, goes to standard error.
+
+        Raises:
+            PolicyError: The user can correct something: where, expected, found, remedy.
+            OSError: A file cannot be read or written.
+        """
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Arguments of a command of the suite.
+
+    Options are written out, since an abbreviation changes its meaning when an option is added. An
+    unknown option is an error before a missing one is, because it is often the missing one with a
+    typing error in it.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take the arguments of argparse's parser."""
+        usual: dict[str, Any] = {
+            "allow_abbrev": False,
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+        }
+        super().__init__(*args, **(usual | options))
+
+    def add_version(self, distribution: str = "") -> None:
+        """Declare `--version`.
+
+        Args:
+            distribution: The package whose version it is, as pip names it; "" for the one that
+                installed a command of this name.
+        """
+        self.add_argument(
+            "--version", action=_Version, nargs=0, const=distribution, help="print the version"
+        )
+
+    def parse_args(  # type: ignore[override]  # argparse has overloads of it
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse, as argparse does; for a shell that asks, print how the line can go on instead."""
+        self.complete()
+        return super().parse_args(args, namespace)
+
+    def complete(self) -> None:
+        """Answer a shell that asks how the command line can go on (argcomplete), and end."""
+        if "_ARGCOMPLETE" in os.environ:
+            from policy_store.completion import complete  # which needs argcomplete
+
+            complete(self)
+
+    def parse_known_args(  # type: ignore[override]  # argparse has overloads of it
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, as argparse does; `SystemExit` (2) also for an option that there is not."""
+        words = list(sys.argv[1:] if args is None else args)
+        known, ends, has_verbs = self._option_string_actions, {"--"}, False
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                has_verbs = True
+            elif action.nargs == argparse.REMAINDER:
+                ends.update(action.option_strings)
+        for word in words:
+            # What follows is not for this parser: also after a verb with a typing error.
+            if word in ends or (has_verbs and not word.startswith("-")):
+                break
+            option = word.partition("=")[0]
+            if option.startswith("--") and " " not in option and option not in known:
+                self.error(f"unrecognized option {option}{did_you_mean(option, known)}")
+        with self._no_place_for_a_named_bundle(words):
+            return super().parse_known_args(words, namespace)
+
+    @contextmanager
+    def _no_place_for_a_named_bundle(self, words: Sequence[str]) -> Iterator[None]:
+        """Where `--bundle` gives the bundle of `add_bundle`, parse without its place.
+
+        Its place would be missing, or take the word of another argument.
+        """
+        options = words[: words.index("--")] if "--" in words else words
+        declared = list(self._actions)
+        if any(word.partition("=")[0] == "--bundle" for word in options):
+            self._actions[:] = [one for one in declared if one.option_strings or one.dest != BUNDLE]
+        try:
+            yield
+        finally:
+            self._actions[:] = declared
+
+    def error(self, message: str) -> NoReturn:
+        """Report wrong arguments, with the choice that was meant perhaps, and end with status 2."""
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if choice is not None:
+            choices = [one.strip(" '") for one in choice[2].split(",")]
+            message += did_you_mean(choice[1], choices)
+        super().error(message)
+
+
+def number_within(least: int, most: int) -> Callable[[str], int]:
+    """Return what reads a whole number from `least` to `most` in an argument."""
+
+    def read(text: str) -> int:
+        with suppress(ValueError):
+            if least <= (value := int(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"expected a number from {least} to {most}, found {text}")
+
+    return read
+
+
+def seconds(text: str) -> float:
+    """Read a time in an argument, s; NaN is neither longer nor shorter than any other time."""
+    with suppress(ValueError):
+        if 0.0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a time of 0 s or more, found {text}")
+
+
+class _Version(argparse.Action):
+    """Prints the version of a package, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Print it; end with status 0."""
+        from importlib.metadata import entry_points, version
+
+        known = entry_points(group="console_scripts", name=parser.prog)
+        names = [self.const or script.dist.name for script in known if script.dist] or [self.const]
+        sys.stdout.write(f"{parser.prog} {version(names[0])}\n")
+        parser.exit(0)
+
+
+def add_backend_options(parser: argparse._ActionsContainer) -> None:
+    """Declare `--backend-option`, which `backends.registry.parse_options` reads."""
+    parser.add_argument(
+        "--backend-option",
+        action="append",
+        default=[],
+        metavar="BACKEND.OPTION=VALUE",
+        help="option of a back end, such as rknn.core_mask=0_1; may be given several times",
+    )
+
+
+def add_bundle(
+    parser: argparse._ActionsContainer,
+    help: str,
+    *,
+    type: Callable[[str], Any] = str,
+    **options: Any,
+) -> None:
+    """Declare the bundle that a command is about: it is given by its place, or with `--bundle`."""
+    parser.add_argument(BUNDLE, help=help, type=type, **options)
+    parser.add_argument(
+        "--bundle",
+        type=type,
+        default=argparse.SUPPRESS,  # that of the place counts
+        metavar="BUNDLE",
+        help="the same, at any place of the line",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Declare `--json`."""
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+
+
+def show(text: str, to: TextIO | None = None) -> None:
+    """Write a text and a line end, to the standard output or another stream.
+
+    Characters that the terminal's encoding lacks are escaped, and those that command it: a text may
+    have names that others chose.
+    """
+    stream = to or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+    stream.write(f"{shown}\n")
+    stream.flush()  # a pipe's reader waits, perhaps, for what a command says while it runs
+
+
+def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
+    """Print a result to standard output: its document alone, or its text."""
+    if as_json:
+        show(json.dumps(_plain(result.document), indent=2, allow_nan=False))
+        return
+    for part in result.text:
+        if isinstance(part, str):
+            show(part)
+        else:
+            _show_table(part)
+
+
+def _show_table(part: object) -> None:
+    from rich.console import Console
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class Shown:
+        """The same, with escapes in its texts as `show` has them."""
+
+        def __rich_console__(self, console: Any, options: Any) -> Iterator[Segment]:
+            for text, style, control in console.render(part, options):
+                yield Segment(printable(text), style, control)
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    # A line is left to the terminal to wrap, so that commands in it can be copied.
+    console.print(Shown(), highlight=False, soft_wrap=isinstance(part, Text))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in the types of JSON, which has no NaN: null is not measured."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: _plain(getattr(value, field.name)) for field in fields}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """Send what Python and native libraries print to standard error."""
+    sys.stdout.flush()
+    results = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(results, 1)
+        os.close(results)
+
+
+def run_command(
+    name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
+) -> int:
+    """Run a command.
+
+    Args:
+        name: Of the command, and of its logger.
+        description: What it is for.
+        verbs: By name, which may be a group and a verb: `release new`. Help of a group lists its
+            verbs.
+        args: Its arguments; those of the process if None.
+
+    Returns:
+        The exit status of the verb or of its result; after an error the error's own, after one of
+        the signals INTERRUPTING 128 more than its number, such as 130 after SIGINT.
+
+    Raises:
+        SystemExit: Help was asked for (0), or the arguments are wrong (2).
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log, given = logging.getLogger(name), _parsed(name, description, verbs, args)
+    with signals_interrupt() as came:
+        try:
+            if given.until_stopped:
+                return int(given.run(given))
+            with _printing_to_stderr():
+                result = given.run(given)
+            show_result(result, as_json=given.json)
+            if result.error is None:
+                return int(result.status)
+            raise result.error
+        except (Exception, KeyboardInterrupt) as error:
+            # Some libraries make an error of their own out of an interruption.
+            if came or isinstance(error, KeyboardInterrupt):
+                log.error(
+                    "%s %s: interrupted; %s",
+                    name,
+                    given.verb,
+                    getattr(given, "left", "nothing was left half-written"),
+                )
+                return SIGNALLED + (came or [signal.SIGINT])[0]
+            if isinstance(error, PolicyError):
+                log.error("%s %s: %s", name, given.verb, error)
+                return error.exit_status
+            if isinstance(error, OSError):
+                log.error("%s %s: %s", name, given.verb, words_of(error))
+                return PolicyError.exit_status
+            raise
+
+
+def node_command(module: str, function: str = "main") -> Callable[[], None]:
+    """Return the entry point of a node's command.
+
+    Importing ROS and a model's runtime takes a second or more, in which a Ctrl-C would be shown as
+    a traceback through all of it. Nothing is commanded yet, so the process just ends. Later the
+    node has handlers of its own.
+
+    Args:
+        module: Has the node, and is imported when the command runs.
+        function: Of the module, that runs the node.
+    """
+
+    def command() -> None:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+        unblock_signals()
+        # Modules stay: no collection need walk through them, neither now nor later.
+        gc.disable()
+        main = getattr(import_module(module), function)
+        gc.freeze()
+        gc.enable()
+        main()
+
+    return command
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Lets no name of a file or of a thing in it command the terminal that shows a message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message."""
+        return printable(super().format(record))
+
+
+def words_of(error: OSError) -> str:
+    """Return which file cannot be read or written, and why, as one line for a user."""
+    if error.filename is None:
+        return f"expected files that can be read and written, found: {error}"
+    if isinstance(error, FileNotFoundError):
+        path, there = Path(os.fsdecode(error.filename)), list[str]()
+        with suppress(OSError):
+            there = [one.name for one in path.parent.iterdir()]
+        meant = did_you_mean(path.name, there)
+        return f"{error.filename}: expected a file or folder, found nothing{meant}"
+    return f"{error.filename}: expected a path that can be read or written, found: {error.strerror}"
+
+
+def _parsed(
+    name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
+) -> argparse.Namespace:
+    words = list(sys.argv[1:] if args is None else args)
+    if (verb := " ".join(words[:2])) in verbs:  # a verb of two words
+        words = [verb, *words[2:]]
+    elif words and words[0] not in verbs and (group := _group(words[0], verbs)):
+        about = f"The verbs of `{name} {words[0]}`."
+        return _parsed(f"{name} {words[0]}", about, group, words[1:])
+    parser = CommandParser(prog=name, description=description)
+    parser.add_version(name.split()[0].replace("_", "-"))
+    choices = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, does in verbs.items():
+        text = does.__doc__ or ""
+        added = choices.add_parser(
+            verb,
+            help=text.splitlines()[0],
+            description=text,
+        )
+        if group := _group(verb, verbs):
+            more = ", ".join(f"`{name} {verb} {word}`" for word in group)
+            added.epilog = f"further verbs: {more}"
+        added.set_defaults(run=does.run, parser=added, until_stopped=False)
+        does.add_arguments(added)
+        if not added.get_default("until_stopped"):
+            add_json(added)
+    parser.complete()
+    given, unknown = parser.parse_known_args(words)
+    if unknown:  # under the usage of the verb, where argparse would show that of all verbs
+        given.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return given
+
+
+def _group(word: str, verbs: Mapping[str, Verb]) -> dict[str, Verb]:
+    """Return the verbs of two words that begin with this one, by their second word."""
+    begin = f"{word} "
+    return {
+        verb.removeprefix(begin): does for verb, does in verbs.items() if verb.startswith(begin)
+    }

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Put an installed version into use; a node takes it when it is configured or loads it.
+
+    policy_store activate lite3_walk 1.2.0
+
+With --trial FILE it is on trial first: nodes take it, and go back to the version in use when a gate
+breaks (docs/trial.md).
+
+It is verified first. `policy_store rollback` goes back to what was in use before.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from policy_core.errors import PolicyError
+from policy_store.command_line import CommandResult
+from policy_store.commands.arguments import (
+    VersionUse,
+    add_name_and_version,
+    add_public_key,
+    add_root,
+    add_trial,
+    keys_of,
+    name_and_version_of,
+    put_into_use,
+    root_of,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_name_and_version(parser, "an installed version of it")
+    add_trial(parser)
+    add_root(parser)
+    add_public_key(parser)
+
+
+def run(given: argparse.Namespace) -> CommandResult[VersionUse]:
+    """Activate."""
+    name, version = name_and_version_of(given)
+    if version is None:
+        raise PolicyError(
+            f"{name}: expected NAME@VERSION, found no version; see `policy_store list`"
+        )
+    use, text = put_into_use(given, root_of(given), name, version, keys_of(given))
+    return CommandResult(document=use, text=[text])

@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments that several verbs have: the folder of bundles, keys, a version's use, the registry."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy_core.errors import PolicyError
+
+if TYPE_CHECKING:
+    from policy_core.bundle.signature import TrustedKeys
+    from policy_store.registry.access import RegistryAccess
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Declare `--root`."""
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of all installed bundles (default: POLICY_INFERENCE_MODELS, "
+        "else /opt/models); may be on the mounted disk of a robot",
+    )
+
+
+def add_public_key(parser: argparse.ArgumentParser) -> None:
+    """Declare `--public-key`."""
+    parser.add_argument(
+        "--public-key",
+        default="",
+        metavar="PEM",
+        help="file or folder with public keys, one of which must have signed the "
+        "bundle, in addition to the key in POLICY_INFERENCE_PUBLIC_KEY",
+    )
+
+
+def add_trial(parser: argparse.ArgumentParser) -> None:
+    """Declare what puts a version on trial."""
+    parser.add_argument(
+        "--trial",
+        type=Path,
+        metavar="YAML",
+        help="put it on trial with these limits and gates, instead of into use",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="allow a version that failed its trial again"
+    )
+    parser.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="key of the contract whose value may differ from that of the version in use, and all "
+        "below it; may be given several times (with --trial: accepted_differences of the file)",
+    )
+    parser.add_argument(
+        "--node-user",
+        default="",
+        metavar="USER",
+        help="with --trial: who runs the policy node, which writes the record of the trial "
+        "(default: who owns the record, or runs this command)",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionUse:
+    """A version that nodes take from now on.
+
+    Attributes:
+        name: Of the bundle.
+        version: That nodes take.
+        on_trial: Whether it is on trial, and not in use yet.
+        version_before: That runs again if a trial fails, or ran before a rollback; else null.
+    """
+
+    name: str
+    version: str
+    on_trial: bool = False
+    version_before: str | None = None
+
+
+def put_into_use(
+    given: argparse.Namespace, root: Path, name: str, version: str, trusted: TrustedKeys | None
+) -> tuple[VersionUse, str]:
+    """Activate a version, or put it on trial; return what it is then, and that in words."""
+    from policy_store.activation import activate
+    from policy_store.trials import begin_trial
+
+    if given.trial is None:
+        activate(root, name, version, trusted, again=given.again, accepted=given.accept)
+        return VersionUse(name=name, version=version), f"{name} {version} is in use"
+    begun = begin_trial(
+        root,
+        name,
+        version,
+        given.trial,
+        trusted,
+        again=given.again,
+        node_user=given.node_user,
+    )
+    use = VersionUse(name=name, version=version, on_trial=True, version_before=begun.version_before)
+    return use, (
+        f"{begun} is on trial for {begun.settings.run_time_s:g} s of RUN time; if it fails, "
+        f"{begun.version_before} runs again"
+    )
+
+
+def add_name_and_version(parser: argparse.ArgumentParser, version_help: str) -> None:
+    """Declare an installed version: `NAME VERSION` or `NAME@VERSION`."""
+    parser.add_argument(
+        "name", metavar="NAME[@VERSION]", help="name of a bundle, with its version or without"
+    )
+    parser.add_argument("version", nargs="?", metavar="VERSION", help=version_help)
+
+
+def name_and_version_of(given: argparse.Namespace) -> tuple[str, str | None]:
+    """Return the name and the version that were given, the latter None if there is none.
+
+    Raises:
+        PolicyError: There are two versions.
+    """
+    name, at, version = str(given.name).partition("@")
+    if at and given.version is not None:
+        raise PolicyError(f"expected one version, found {given.name} and {given.version}")
+    return name, version or given.version
+
+
+def root_of(given: argparse.Namespace) -> Path:
+    """Return the root that was asked for, else the usual one."""
+    from policy_core.bundle.store import store_root
+
+    return store_root() if given.root is None else Path(given.root)
+
+
+def keys_of(given: argparse.Namespace) -> TrustedKeys | None:
+    """Return the keys that are configured; None where bundles need no signature."""
+    from policy_core.bundle.signature import trusted_keys
+
+    return trusted_keys(given.public_key)
+
+
+def add_registry_access(parser: argparse.ArgumentParser) -> None:
+    """Declare how a registry is reached."""
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        metavar="PEM",
+        help="certificate authorities of the registry, in addition to those of the system",
+    )
+    parser.add_argument(
+        "--insecure-http",
+        action="store_true",
+        help="plain HTTP also to other machines: what is pulled is checked, credentials are not "
+        "protected",
+    )
+
+
+def access_of(given: argparse.Namespace) -> RegistryAccess:
+    """Return how the registry is reached."""
+    from policy_store.registry.access import RegistryAccess
+
+    return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
+
+
+def byte_progress(what: str) -> Callable[[int, int | None], None]:
+    """Return what shows how many bytes are done on a terminal; a robot has no progress bars."""
+    shown = ""
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal shown
+        line = f"{what}: {done / 1e6:.1f} of {(total or done) / 1e6:.1f} MB"
+        if line != shown and sys.stderr.isatty():
+            shown = line
+            sys.stderr.write(f"\r{line}{'' if total and done < total else chr(10)}")
+            sys.stderr.flush()
+
+    return show

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install a version of a bundle, verified, beside those that are there.
+
+    policy_store install my_bundle --activate
+
+The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
+ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. A policy set
+(set.yaml) is one version together with its members (model_tools pin --output). Without
+--activate, the version in use does not change. With --trial FILE the new version is on trial: nodes
+take it, and go back to the version in use when a gate is exceeded (docs/trial.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy_store.command_line import CommandResult, add_bundle
+from policy_store.commands.arguments import (
+    VersionUse,
+    add_public_key,
+    add_root,
+    add_trial,
+    keys_of,
+    put_into_use,
+    root_of,
+)
+
+if TYPE_CHECKING:
+    from policy_core.bundle.signature import TrustedKeys
+    from policy_store.install import Installed
+
+_SHOWN = 6
+_log = logging.getLogger("policy_store")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallResult:
+    """A version that is installed.
+
+    Attributes:
+        name, version: As its policy.yaml states.
+        folder: Of the version.
+        is_new: Whether it was not there before.
+        signed_by: Fingerprint of the key, where signatures are asked for.
+        absent: Back ends whose models were not asked for.
+        left: Files that were not installed because the signature does not cover them.
+        current: Version that the bundle's name means now; null if none is in use.
+        use: What --activate or --trial did; null without them.
+    """
+
+    name: str
+    version: str
+    folder: Path
+    is_new: bool
+    signed_by: str | None
+    absent: Sequence[str]
+    left: Sequence[str]
+    current: str | None
+    use: VersionUse | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_bundle(parser, "folder of a bundle, or an archive of one", type=Path)
+    add_expected(parser)
+    add_backends(parser)
+    add_use(parser)
+    add_root(parser)
+    add_public_key(parser)
+
+
+def run(given: argparse.Namespace) -> CommandResult[InstallResult]:
+    """Install."""
+    from policy_store.install import install
+
+    root, trusted = root_of(given), keys_of(given)
+    done = install(given.bundle, root, trusted, backends=backends_of(given), expected=given.expect)
+    return use_installed(given, done, root, trusted)
+
+
+def add_use(parser: argparse.ArgumentParser) -> None:
+    """Declare how an installed version is put into use."""
+    parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    add_trial(parser)
+
+
+def add_expected(parser: argparse.ArgumentParser) -> None:
+    """Declare `--expect`."""
+    parser.add_argument(
+        "--expect",
+        default="",
+        metavar="NAME@VERSION",
+        help="what the bundle must be; another one is refused before anything is installed",
+    )
+
+
+def add_backends(parser: argparse.ArgumentParser) -> None:
+    """Declare `--backend`."""
+    parser.add_argument(
+        "--backend",
+        default="",
+        metavar="A,B",
+        help="only the models of these back ends, by comma: the version is whole for them, and "
+        "never gets others (default: all that the bundle has)",
+    )
+
+
+def backends_of(given: argparse.Namespace) -> list[str] | None:
+    """Return the back ends that were asked for; None for all."""
+    return given.backend.split(",") if given.backend else None
+
+
+def use_installed(
+    given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
+) -> CommandResult[InstallResult]:
+    """Put an installed version into use as `add_use` asks; report both."""
+    from policy_core.bundle.store import current_version
+    from policy_core.errors import PolicyError
+    from policy_store.activation import warn_of_older, warn_of_revoked
+
+    contract = done.bundle.contract
+    meaning = ""
+    if not (given.activate or given.trial):
+        warn_of_older(root / contract.name, contract.version)
+        meaning = f"; {_meaning_of_name(root, contract.name, contract.version)}"
+    installed = "installed" if done.is_new else "was installed before, with the same content"
+    without = f" without the models of {', '.join(done.absent)}" if done.absent else ""
+    signed = f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else ""
+    text = [f"{done.folder}: {installed}{without}{signed}{meaning}"]
+    if done.left:
+        _log.warning(
+            "%s: left behind, since the signature does not cover them: %s%s",
+            given.bundle,
+            ", ".join(done.left[:_SHOWN]),
+            f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
+        )
+    use, error = None, None
+    if given.activate or given.trial:
+        try:
+            use, words = put_into_use(given, root, contract.name, contract.version, trusted)
+            text.append(words)
+        except (PolicyError, OSError) as failed:  # it is installed nevertheless
+            error = failed
+    if error is None:
+        warn_of_revoked(root / contract.name)
+    result = InstallResult(
+        name=contract.name,
+        version=contract.version,
+        folder=done.folder,
+        is_new=done.is_new,
+        signed_by=done.bundle.signed_by,
+        absent=done.absent,
+        left=done.left,
+        current=None if error else current_version(root / contract.name),
+        use=use,
+    )
+    return CommandResult(document=result, text=text, error=error)
+
+
+def _meaning_of_name(root: Path, name: str, version: str) -> str:
+    """Return which version the bundle's name means, in words."""
+    from policy_core.bundle.store import current_version
+
+    current = current_version(root / name)
+    if current == version:
+        return f"{name} means {version}, which is in use"
+    order = f"`policy_store activate {name}@{version}`"
+    if current is None:
+        return f"no version of {name} is in use: nodes with bundle:={name} refuse until {order}"
+    return f"{name} still means {current}, which is in use; {order} puts this one into use"

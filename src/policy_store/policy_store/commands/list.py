@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""List installed bundles: versions, which is in use or on trial, to which `rollback` goes back.
+
+    policy_store list --json
+
+Reads no model; `policy_store verify` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policy_store.command_line import CommandResult
+from policy_store.commands.arguments import add_root, root_of
+
+_HEADS = ("name", "version", "", "signed by", "size", "installed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListResult:
+    """What is installed.
+
+    Attributes:
+        root: Folder of all bundles.
+        models: Each bundle: name, current (version in use), way_back, trials, problem, and its
+            versions: version, folder, size_bytes, is_signed, signed_by, installed_time,
+            installed_from, revoked (the reason; null if it is not revoked), problem.
+    """
+
+    root: Path
+    models: Sequence[Mapping[str, Any]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_root(parser)
+
+
+def run(given: argparse.Namespace) -> CommandResult[ListResult]:
+    """List."""
+    from policy_store.inventory import listing
+
+    root = root_of(given)
+    models = listing(root)
+    rows = [_row(model, version) for model in models for version in model["versions"]]
+    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
+    text = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in [_HEADS, *rows]]
+    return CommandResult(
+        document=ListResult(root=root, models=models),
+        text=[
+            *(text if rows else ()),
+            *_problems(models),
+            *(() if rows else [f"{root}: nothing is installed"]),
+        ],
+    )
+
+
+def _row(model: Mapping[str, Any], version: Mapping[str, Any]) -> tuple[str, ...]:
+    name = version["version"]
+    use = "in use" if name == model["current"] else ""
+    if name in model["way_back"][:1]:
+        use = "way back"
+    revoked = "" if version["revoked"] is None else "REVOKED"
+    use = ", ".join(filter(None, [use, model["trials"].get(name, ""), revoked]))
+    signed = (version["signed_by"] or "")[:12] or ("not checked" if version["is_signed"] else "-")
+    return (
+        model["name"],
+        name,
+        use,
+        signed,
+        f"{version['size_bytes'] / 1e6:.1f} MB",
+        version["installed_time"] or "?",
+    )
+
+
+def _problems(models: list[dict[str, Any]]) -> list[str]:
+    revoked = [
+        f"{model['name']} {version['version']} is revoked: {version['revoked']}"
+        for model in models
+        for version in model["versions"]
+        if version["revoked"] is not None
+    ]
+    places = [place for model in models for place in (model, *model["versions"])]
+    return revoked + [place["problem"] for place in places if place["problem"]]

@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `policy_store`: versions of policy bundles on this robot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from policy_store.command_line import Verb, run_command
+from policy_store.commands import activate, install, list, prune, pull, rollback, trial, verify
+
+COMMANDS: dict[str, Verb] = {
+    "pull": pull,
+    "install": install,
+    "list": list,
+    "activate": activate,
+    "trial": trial,
+    "rollback": rollback,
+    "verify": verify,
+    "prune": prune,
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 4 for errors, 130 after SIGINT and 143 after SIGTERM.
+
+    Raises:
+        SystemExit: Help was asked for (0), or the arguments are wrong (2).
+    """
+    return run_command("policy_store", __doc__, COMMANDS, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pull a bundle from an OCI registry, verify it, and install it.
+
+    policy_store pull robots.lan:5000/fleet/lite3_walk:1.3.0 --backend rknn --install --activate
+
+Signature, hashes, version and revocations are checked before anything is installed. A pull that was
+cut off is continued by the same command. Without --install the bundle becomes a folder. With
+--revocations only the signed list of revoked versions is pulled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy_store.command_line import CommandResult
+from policy_store.commands.arguments import (
+    access_of,
+    add_public_key,
+    add_registry_access,
+    add_root,
+    byte_progress,
+    keys_of,
+    root_of,
+)
+from policy_store.commands.install import (
+    InstallResult,
+    add_backends,
+    add_expected,
+    add_use,
+    backends_of,
+    use_installed,
+)
+
+if TYPE_CHECKING:
+    from policy_core.bundle.signature import TrustedKeys
+    from policy_store.registry.access import RegistryAccess
+    from policy_store.registry.manifest import RegistryReference
+
+_log = logging.getLogger("policy_store")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledFolder:
+    """A bundle that was pulled without --install.
+
+    Attributes:
+        folder: Of the bundle.
+        absent: Back ends whose models were not asked for.
+    """
+
+    folder: Path
+    absent: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledRevocations:
+    """What this robot knows of revoked versions now.
+
+    Attributes:
+        name: Of the bundle.
+        revoked: The reason, by version.
+    """
+
+    name: str
+    revoked: Mapping[str, str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "source", metavar="REGISTRY/NAME[:TAG|@DIGEST]", help="which bundle, and where it is"
+    )
+    parser.add_argument(
+        "--channel",
+        default="",
+        metavar="NAME",
+        help="the version that this channel's signed statement names, instead of a tag",
+    )
+    parser.add_argument(
+        "--allow-downgrade",
+        type=Path,
+        metavar="FILE",
+        help="signed statement that allows a version older than the one in use",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder to be, without --install (default NAME)"
+    )
+    parser.add_argument("--install", action="store_true", help="install it below --root")
+    add_expected(parser)
+    parser.add_argument(
+        "--revocations",
+        action="store_true",
+        help="only learn which versions are revoked, below --root; no bundle is pulled",
+    )
+    add_backends(parser)
+    add_use(parser)
+    add_root(parser)
+    add_public_key(parser)
+    add_registry_access(parser)
+
+
+def run(
+    given: argparse.Namespace,
+) -> CommandResult[InstallResult | PulledFolder | PulledRevocations]:
+    """Pull."""
+    from policy_core.errors import PolicyError
+    from policy_store.registry.manifest import parse_reference
+    from policy_store.registry.pull import pull_to_folder, pull_to_store
+    from policy_store.registry.remote import PullRequest
+
+    reference, trusted, access = parse_reference(given.source), keys_of(given), access_of(given)
+    request = PullRequest(
+        reference=reference,
+        channel=given.channel,
+        backends=backends_of(given),
+        allow_downgrade=given.allow_downgrade,
+        expected=given.expect,
+    )
+    if trusted is None:
+        _log.warning(
+            "%s: no public keys are configured: neither signature nor revocations are checked",
+            reference,
+        )
+    if given.revocations:
+        return _revocations(given, reference, access, trusted)
+    if given.install:
+        if given.output is not None:
+            raise PolicyError("--output: expected it without --install, found both")
+        root = root_of(given)
+        progress = byte_progress("pull")
+        done = pull_to_store(request, access, root, trusted, progress)
+        return use_installed(given, done, root, trusted)
+    if given.activate or given.trial or given.allow_downgrade is not None:
+        raise PolicyError(
+            "--activate, --trial, --allow-downgrade: expected them with --install, found it missing"
+        )
+    output = given.output or Path(reference.name)
+    progress = byte_progress("pull")
+    absent = pull_to_folder(request, access, output, trusted, progress)
+    without = f", without the models of {', '.join(absent)}" if absent else ""
+    return CommandResult(
+        document=PulledFolder(folder=output, absent=absent), text=[f"{output}: whole{without}"]
+    )
+
+
+def _revocations(
+    given: argparse.Namespace,
+    reference: RegistryReference,
+    access: RegistryAccess,
+    trusted: TrustedKeys | None,
+) -> CommandResult[PulledRevocations]:
+    from policy_core.errors import PolicyError
+    from policy_store.activation import warn_of_revoked
+    from policy_store.registry.remote import update_revocations
+
+    asked = (given.channel, given.install, given.output, given.expect, given.activate, given.trial)
+    if trusted is None or any(asked) or given.allow_downgrade is not None:
+        found = "none" if trusted is None else "options for a bundle too"
+        raise PolicyError(
+            f"--revocations: expected public keys (--public-key), and no bundle, found {found}"
+        )
+    model = root_of(given) / reference.name
+    revoked = update_revocations(reference, access, model, trusted)
+    warn_of_revoked(model)
+    text = [f"{reference.name} {version} is revoked: {why}" for version, why in revoked.items()]
+    return CommandResult(
+        document=PulledRevocations(name=reference.name, revoked=revoked),
+        text=text or [f"{reference.name}: no version is revoked"],
+    )

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Go back to the version that was in use before; a second rollback goes one further back.
+
+    policy_store rollback lite3_walk
+
+It is verified first. Newer versions stay in the record until the next `policy_store activate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from policy_store.command_line import CommandResult
+from policy_store.commands.arguments import (
+    VersionUse,
+    add_public_key,
+    add_root,
+    keys_of,
+    root_of,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("name", help="name of the bundle")
+    add_root(parser)
+    add_public_key(parser)
+
+
+def run(given: argparse.Namespace) -> CommandResult[VersionUse]:
+    """Roll back."""
+    from policy_store.activation import roll_back
+
+    before, folder = roll_back(root_of(given), given.name, keys_of(given))
+    return CommandResult(
+        document=VersionUse(name=given.name, version=folder.name, version_before=before),
+        text=[f"{given.name} {folder.name} is in use, instead of {before}"],
+    )

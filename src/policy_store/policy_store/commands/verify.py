@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Verify what is installed again: every hash, signatures, the link to the version in use.
+
+    policy_store verify lite3_walk@1.2.0
+
+The exit status is 1 if something is wrong. Files that a killed installer left are listed; they are
+harmless.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy_store.command_line import CommandResult
+from policy_store.commands.arguments import (
+    add_public_key,
+    add_root,
+    keys_of,
+    name_and_version_of,
+    root_of,
+)
+
+if TYPE_CHECKING:
+    from policy_store.inventory import Verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """What is installed, verified.
+
+    Attributes:
+        root: Folder of all bundles.
+        holds: Whether nothing is wrong.
+        found: Each version, and each bundle's folder of versions.
+    """
+
+    root: Path
+    holds: bool
+    found: Sequence[Verified]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME[@VERSION]", help="name of a bundle (default: all)"
+    )
+    parser.add_argument(
+        "version", nargs="?", help="a version of it, or current for the one in use (default: all)"
+    )
+    add_root(parser)
+    add_public_key(parser)
+
+
+def run(given: argparse.Namespace) -> CommandResult[VerifyResult]:
+    """Verify; the status is 1 if something is wrong."""
+    from policy_store.inventory import verify
+
+    root = root_of(given)
+    name, version = (None, None) if given.name is None else name_and_version_of(given)
+    found = verify(root, name, version, keys_of(given))
+    text = list[str]()
+    for one in found:
+        if one.problem:
+            text.append(one.problem)
+        elif one.version:
+            signed = f", signed by {one.signed_by}" if one.signed_by else ""
+            text.append(f"{one.folder}: whole{signed}")
+        text += one.notes
+    holds = not any(one.problem for one in found)
+    return CommandResult(
+        document=VerifyResult(root=root, holds=holds, found=found),
+        text=text,
+        status=0 if holds else 1,
+    )

@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Steps on the file system, each whole after a power cut or not there; one installer at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from policy_core.errors import BundleError, PolicyError
+from policy_core.safe_files import PREFIX, open_regular, whole_file
+
+FILE_MODE, FOLDER_MODE = 0o644, 0o755
+"""Set despite the umask: the node runs as another user than the installer."""
+_BLOCK = 1 << 20
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LOCK = ".lock"
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Say what to do where the root cannot be written.
+
+    Raises:
+        PolicyError: This user may not write there, or there is no room.
+        OSError: Something else is wrong with a file there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NOT_ALLOWED:
+            raise PolicyError(
+                f"{error.filename or root}: expected a place that this user can write, found: "
+                f"{error.strerror}; run it with sudo, or give the root to this user once "
+                f"(`sudo chown -R USER {root}`)"
+            ) from error
+        if error.errno in NO_ROOM:
+            raise PolicyError(
+                f"{root}: expected room to write, found: {error.strerror}; nothing was changed; "
+                "`policy_store prune` removes old versions"
+            ) from error
+        raise
+
+
+@contextmanager
+def errors_renamed(renamed: Callable[[str], str]) -> Iterator[None]:
+    """Let errors about a file in the making name one that the user knows."""
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError(
+            *(replace(problem, file=renamed(problem.file)) for problem in error.problems)
+        ) from error
+    except PolicyError as error:
+        error.args = (renamed(str(error)),)
+        raise
+
+
+def room_bytes(folder: Path) -> int:
+    """Return the room for files in a folder, which may be missing yet."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those around it, as far as they are missing."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(FOLDER_MODE)
+    sync_folder(folder.parent)
+
+
+def copy_synced(stream: IO[bytes], file: Path) -> str:
+    """Write a new file; return its SHA-256, 64 hex digits."""
+    digest = hashlib.sha256()
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    with os.fdopen(handle, "wb") as out:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+            out.write(block)
+        out.flush()
+        os.fchmod(handle, FILE_MODE)
+        os.fsync(handle)
+    return digest.hexdigest()
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file; it replaces one that is there."""
+    with whole_file(file, FILE_MODE) as growing:
+        growing.write(text.encode())
+    sync_folder(file.parent)
+
+
+def switch_link(link: Path, target: str, decide: Callable[[], object]) -> None:
+    """Let a link point to `target`; a program that follows it finds the old or the new target.
+
+    Args:
+        link: Of which there may be one already.
+        target: Relative to it.
+        decide: Records the switch elsewhere, when all that it needs room for is there: on a full
+            disk both happen or neither.
+    """
+    growing = link.with_name(hidden(link.name))
+    try:
+        growing.symlink_to(target)
+        decide()
+        growing.replace(link)
+    except OSError:
+        growing.unlink(missing_ok=True)
+        raise
+    sync_folder(link.parent)
+
+
+def move_folder(folder: Path, place: Path) -> None:
+    """Give a folder, or a file, another name on its file system, where nothing is yet."""
+    folder.rename(place)
+    sync_folder(place.parent)
+
+
+def remove(leftover: Path) -> None:
+    """Remove a file, a link or a folder with all that it holds."""
+    if leftover.is_dir() and not leftover.is_symlink():
+        shutil.rmtree(leftover)
+    else:
+        leftover.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def hidden(name: str) -> str:
+    """Return a unique name for what is being made or removed."""
+    return f".{name}.{secrets.token_hex(4)}"
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether this is such a name; other hidden files belong to other programs."""
+    return name.startswith(PREFIX) or bool(re.fullmatch(r"\..+\.[0-9a-f]{8}", name))
+
+
+@contextmanager
+def locked(model: Path) -> Iterator[None]:
+    """Keep other installers away from the folder of a bundle meanwhile.
+
+    Raises:
+        PolicyError: Another one is at work; says which. Or the lock is no file of ours.
+        OSError: The lock cannot be written.
+    """
+    handle = _opened(model / LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 100).decode("utf-8", "replace").strip() or "another process"
+            raise PolicyError(
+                f"{model}: expected that no other process changes it, found {holder}; wait "
+                "until that has ended"
+            ) from None
+        if stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:  # new, under a stricter umask
+            os.fchmod(handle, FILE_MODE)
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_locked(model: Path) -> bool:
+    """Return whether an installer is at work.
+
+    Raises:
+        PolicyError: The lock is no file of ours.
+    """
+    try:
+        handle = _opened(model / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _opened(lock: Path, flags: int) -> int:
+    """Open the lock, never the target of a link: the installer may be root."""
+    try:
+        handle = open_regular(lock, flags | os.O_NOFOLLOW)
+        if os.fstat(handle).st_nlink == 1:
+            return handle
+        os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EINVAL, errno.EISDIR):
+            raise
+    raise PolicyError(
+        f"{lock}: expected a file that installers lock, found a link, a folder, or a "
+        "pipe, which no installer makes; remove it"
+    )

@@ -1,0 +1,300 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install a version of a bundle: copied, verified, then given its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from policy_core.bundle.bounded_yaml import LARGEST_BYTES
+from policy_core.bundle.bundle import (
+    CONTRACT_FILE,
+    HOSTED_FILES,
+    SET_FILE,
+    Bundle,
+    HostedContract,
+    hosted_file,
+    stated_hashes,
+)
+from policy_core.bundle.load import load_bundle, parse_hosted
+from policy_core.bundle.record import RECORD_FILE
+from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.errors import PolicyError
+from policy_store.bundle_source import BundleSource, opened
+from policy_store.durable import (
+    copy_synced,
+    errors_renamed,
+    hidden,
+    locked,
+    make_folders,
+    move_folder,
+    remove,
+    room_bytes,
+    sync_folder,
+    write_text,
+    writing,
+)
+from policy_store.installed import hashes_of, record_of
+
+_SHOWN = 6
+_RESULTS = "bpu_output"
+_WORKSPACE = {"workspace.json", "build_all.sh", "build.log"}
+"""As `model_tools.ship.compilers.bpu_workspace`, which needs what no robot has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """What came of an installation.
+
+    Attributes:
+        folder: Of the version.
+        bundle: As it was verified.
+        is_new: Whether it was not there before.
+        left: Files that stayed behind because no signature covers them.
+        absent: Back ends whose models were not asked for.
+    """
+
+    folder: Path
+    bundle: Bundle
+    is_new: bool
+    left: Sequence[str] = ()
+    absent: Sequence[str] = ()
+
+
+def install(
+    path: Path,
+    root: Path,
+    trusted: TrustedKeys | None = None,
+    *,
+    backends: Collection[str] | None = None,
+    expected: str = "",
+    origin: str = "",
+) -> Installed:
+    """Install the bundle in a folder or an archive below a root; it is not in use yet.
+
+    Every hash that the contract states is verified on the copy. A version that is there already is
+    left as it is. Where keys are configured, only files that the signature covers are copied: the
+    contract and what it names.
+
+    Args:
+        path: The folder, or the archive.
+        root: Folder of all installed bundles; made where it is missing.
+        trusted: Keys of which one must have signed it; None needs no signature.
+        backends: Whose models are installed; None for those of all. The version is whole for them
+            and has no others, now or later.
+        expected: NAME@VERSION that it must be; empty for any.
+        origin: What the record names as its source, if it is not `path`.
+
+    Raises:
+        PolicyError: It is no bundle, or another than expected, or has no models for a back end;
+            another installer is at work; the version is there with other content; the root cannot
+            be written or is full.
+        BundleError: The bundle is not whole, not valid, or not signed.
+    """
+    with opened(path, room_bytes(root)) as source:
+        file = path / next(name for name in HOSTED_FILES if name in source.names)
+        content = _content(source, file, trusted)
+        contract = parse_hosted(content, file, lambda name: _read(source, path, name))
+        require_expected(contract, expected, path)
+        absent = absent_backends(contract, backends, path)
+        model = root / contract.name
+        with writing(root):
+            make_folders(model)
+            with (
+                locked(model),
+                _growing(model) as growing,
+                errors_renamed(lambda text: text.replace(str(growing), str(path))),
+            ):
+                names = _wanted(source.names, contract, backends)
+                left = [] if trusted is None else _not_covered(names, contract)
+                bundle, hashes = _copied(
+                    source,
+                    growing,
+                    trusted,
+                    [name for name in names if name not in set(left)],
+                    backends if absent else None,
+                )
+                if bundle.content != content:
+                    raise PolicyError(
+                        f"{path}: expected a bundle that no program changes meanwhile, "
+                        "found that its contract has changed; begin again"
+                    )
+                folder = model / contract.version
+                is_new = not folder.exists()
+                if is_new:
+                    record = record_of(
+                        bundle,
+                        hashes,
+                        source=origin or str(path.resolve()),
+                        modified_s=source.modified_s(_first_model(contract, hashes)),
+                        backends=backends if absent else None,
+                    )
+                    write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+                    move_folder(growing, folder)
+                else:
+                    # What was installed for more back ends is whole for these, too.
+                    others = stated_hashes(contract).keys() - hashes.keys()
+                    _require_same(folder, hashes, path, [*left, *others])
+        return Installed(
+            folder=folder,
+            bundle=load_bundle(folder, trusted, kind=Bundle),
+            is_new=is_new,
+            left=left,
+            absent=absent,
+        )
+
+
+def require_expected(contract: HostedContract, expected: str, place: Path | str) -> None:
+    """Raise PolicyError where a bundle is another than the one that is expected.
+
+    Args:
+        contract: Of the bundle.
+        expected: Its NAME@VERSION; empty for any.
+        place: The bundle, for messages.
+    """
+    found = f"{contract.name}@{contract.version}"
+    if expected not in ("", found):
+        raise PolicyError(f"{place}: expected {expected}, found {found}; nothing was installed")
+
+
+def absent_backends(
+    contract: HostedContract, backends: Collection[str] | None, place: Path | str
+) -> list[str]:
+    """Return the back ends whose models are not asked for.
+
+    Args:
+        contract: Of the bundle.
+        backends: Those that are asked for; None for all.
+        place: The bundle, for messages.
+
+    Raises:
+        PolicyError: A model has no artifact for one of them.
+    """
+    known = sorted({name for model in contract.models.values() for name in model.artifacts})
+    if backends is None:
+        return []
+    for key, model in contract.models.items():
+        if lacking := sorted(set(backends) - set(model.artifacts)):
+            raise PolicyError(
+                f"{place}: expected back ends that {key} has an artifact for "
+                f"({', '.join(model.artifacts)}), found {', '.join(lacking)}; tensorrt and "
+                "rknn_sim can build theirs from that of onnx"
+            )
+    return [name for name in known if name not in backends]
+
+
+def _content(source: BundleSource, file: Path, trusted: TrustedKeys | None) -> bytes:
+    """Return the contract's bytes, signed where keys are configured, before they are parsed."""
+    content = _read(source, file.parent, file.name)
+    if trusted is not None:
+        name = signature_of(file).name
+        with ExitStack() as stack:
+            signature = stack.enter_context(source.open(name)) if name in source.names else None
+            trusted.signer_of(file, content, signature)
+    return content
+
+
+def _read(source: BundleSource, path: Path, name: str) -> bytes:
+    """Return the bytes of a contract in a bundle.
+
+    Raises:
+        PolicyError: It is not there, or too large.
+    """
+    if name not in source.names:
+        raise PolicyError(f"{path / name}: expected the contract of a member, found nothing")
+    with source.open(name) as stream:
+        content = stream.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise PolicyError(
+            f"{path / name}: expected a contract of at most {LARGEST_BYTES >> 20} MiB, found a "
+            "larger file"
+        )
+    return content
+
+
+@contextmanager
+def _growing(model: Path) -> Iterator[Path]:
+    """Give a hidden folder, which is removed at the end unless it was moved."""
+    growing = model / hidden("installing")
+    try:
+        make_folders(growing)
+        yield growing
+    finally:
+        if growing.exists():
+            remove(growing)
+
+
+def _wanted(
+    names: Sequence[str], contract: HostedContract, backends: Collection[str] | None
+) -> list[str]:
+    """Return the files to copy, without the models of other back ends than these.
+
+    Of a chunk policy also without the workspace of a compiler around it: what lies in the folders
+    of its graphs and results without being named by the contract, calibration data of a gigabyte
+    as a rule.
+    """
+    stated = stated_hashes(contract)
+    others = stated.keys() - stated_hashes(contract, backends).keys()
+    names = [name for name in names if name not in others]
+    if not contract.graphs:
+        return names
+    folders = {*contract.graphs, _RESULTS}
+    return [
+        name
+        for name in names
+        if name in stated or not (name in _WORKSPACE or name.split("/")[0] in folders)
+    ]
+
+
+def _not_covered(names: Sequence[str], contract: HostedContract) -> list[str]:
+    file = hosted_file(contract)
+    covered = {file, signature_of(Path(file)).name, *stated_hashes(contract)}
+    return [name for name in names if name not in covered]
+
+
+def _first_model(contract: HostedContract, hashes: Mapping[str, str]) -> str:
+    """Return the file of the first model that is installed; of a set its own file."""
+    artifacts = (
+        artifact for model in contract.models.values() for artifact in model.artifacts.values()
+    )
+    found = (artifact.file for artifact in artifacts if artifact.file in hashes)
+    return next(found, hosted_file(contract))
+
+
+def _copied(
+    source: BundleSource,
+    growing: Path,
+    trusted: TrustedKeys | None,
+    names: Sequence[str],
+    backends: Collection[str] | None,
+) -> tuple[Bundle, dict[str, str]]:
+    """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
+    hashes = dict[str, str]()
+    for name in names:
+        file = growing / name
+        make_folders(file.parent)
+        with source.open(name) as stream:
+            hashes[name] = copy_synced(stream, file)
+    for folder in {(growing / name).parent for name in hashes}:
+        sync_folder(folder)
+    bundle = load_bundle(growing, trusted, kind=Bundle)
+    bundle.verify(backends)
+    return bundle, hashes
+
+
+def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequence[str]) -> None:
+    there = {name: sha256 for name, sha256 in hashes_of(folder).items() if name not in left}
+    other = sorted(
+        name for name in there.keys() | hashes.keys() if there.get(name) != hashes.get(name)
+    )
+    if other:
+        more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
+        raise PolicyError(
+            f"{folder}: expected the content of {path}, since an installed version "
+            f"never changes, found that these differ: {', '.join(other[:_SHOWN])}{more}; give the "
+            f"bundle another version in its {SET_FILE if SET_FILE in hashes else CONTRACT_FILE}"
+        )

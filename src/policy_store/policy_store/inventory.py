@@ -1,0 +1,358 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is installed: listed as plain values, verified again, and pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policy_core.bundle.bundle import HOSTED_FILES
+from policy_core.bundle.record import read_record
+from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.statements import kept_statements, revoked_versions
+from policy_core.bundle.store import CURRENT, current_version, versions_of
+from policy_core.errors import BundleError, PolicyError
+from policy_store.activation import forget, missing, recorded_in, way_back
+from policy_store.durable import (
+    NO_ROOM,
+    hidden,
+    is_locked,
+    locked,
+    move_folder,
+    remove,
+    writing,
+)
+from policy_store.installed import (
+    check_version,
+    leftovers,
+    model_folder,
+    models_in,
+    version_folder,
+)
+from policy_store.trial_record import newest_trial
+from policy_store.trials import trial_words
+
+STEPS_BACK = 2
+"""Versions of the way back that always stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found of a version, or of the folder of all versions of a bundle.
+
+    Attributes:
+        folder: Which.
+        version: Which; "" where it is the folder of all.
+        problem: What is wrong; "" where nothing is.
+        notes: What should be known, and does no harm.
+        signed_by: Fingerprint of the key, where signatures are asked for.
+    """
+
+    folder: Path
+    version: str = ""
+    problem: str = ""
+    notes: Sequence[str] = ()
+    signed_by: str | None = None
+
+
+def verify(
+    root: Path,
+    name: str | None = None,
+    version: str | None = None,
+    trusted: TrustedKeys | None = None,
+) -> list[Verified]:
+    """Verify one version, all of a bundle, or all that are installed.
+
+    Args:
+        root: Folder of all bundles.
+        name: Of a bundle; None for all.
+        version: One of it, "current" for the one that is in use; None for all.
+        trusted: Keys that must have signed them.
+
+    Raises:
+        PolicyError: What was named is not installed, or nothing is, or the link to what is in use
+            is broken.
+        OSError: A folder cannot be read.
+    """
+    models = models_in(root) if name is None else [model_folder(root, name)]
+    if not models:
+        raise PolicyError(
+            f"{root}: expected installed bundles, found that no bundle is installed; install one "
+            "with `policy_store install`, or name another --root"
+        )
+    found = list[Verified]()
+    for model in models:
+        wanted, revoked = _wanted(model, version), dict[str, str]()
+        with suppress(PolicyError):  # what is damaged is reported with the model
+            revoked |= revoked_versions(model)
+        refused = wanted if version else _taken(model)
+        for one in wanted:
+            found.append(_version(model / one, trusted, revoked.get(one), refused))
+        found.append(_model(model))
+    return found
+
+
+def _taken(model: Path) -> list[str | None]:
+    """Return the versions that nodes take by the bundle's name; none where that is broken."""
+    taken = list[str | None]()
+    with suppress(PolicyError):
+        taken.append(current_version(model))
+        trial = newest_trial(model)
+        taken += [trial.version] if trial is not None and trial.nodes_take_it else []
+    return taken
+
+
+def _wanted(model: Path, version: str | None) -> list[str]:
+    """Return the versions that are meant.
+
+    Raises:
+        PolicyError: There is none such.
+        PolicyError: The link to the one in use is broken.
+    """
+    if version is None:
+        return versions_of(model)
+    if version != CURRENT:
+        return [version_folder(model, version).name]
+    current = current_version(model)
+    if current is None:
+        raise PolicyError(
+            f"{model}: expected a version in use, found none; `policy_store activate "
+            f"{model.name} VERSION`"
+        )
+    return [current]
+
+
+def _version(
+    folder: Path, trusted: TrustedKeys | None, revoked: str | None, refused: Sequence[str | None]
+) -> Verified:
+    """Verify a version.
+
+    Args:
+        folder: Of the version.
+        trusted: Keys that must have signed it.
+        revoked: Why it is revoked; None where it is not.
+        refused: Versions that must not be revoked, because they are meant or in use.
+    """
+    notes = list[str]()
+    try:
+        signed_by, problem = check_version(folder, trusted).signed_by, ""
+    except PolicyError as error:
+        signed_by, problem = None, str(error)
+    except OSError as error:
+        signed_by = None
+        problem = f"{error.filename}: expected a file that can be read, found: {error.strerror}"
+    if revoked is not None:
+        text = f"{folder}: this version is revoked: {revoked}"
+        if folder.name in refused:
+            text += (
+                f"; put another one into use: `policy_store activate {folder.parent.name} VERSION`"
+            )
+            problem = "\n".join(filter(None, [problem, text]))
+        else:
+            notes.append(text)
+    return Verified(
+        folder=folder, version=folder.name, problem=problem, notes=notes, signed_by=signed_by
+    )
+
+
+def _model(model: Path) -> Verified:
+    problems, notes = list[str](), list[str]()
+    for look in (_left, _gone, _unlinked, _tried, _stated):
+        try:
+            notes += look(model)
+        except PolicyError as error:
+            problems.append(str(error))
+    return Verified(folder=model, problem="\n".join(dict.fromkeys(problems)), notes=notes)
+
+
+def _left(model: Path) -> list[str]:
+    left = [] if is_locked(model) else leftovers(model)
+    return [
+        f"{path}: left by an installer that was killed; `policy_store prune {model.name} "
+        "--force` removes it"
+        for path in left
+    ]
+
+
+def _gone(model: Path) -> list[str]:
+    return [
+        f"{model.name} {version} was in use, and is not installed any more"
+        for version in missing(model)
+    ]
+
+
+def _unlinked(model: Path) -> list[str]:
+    """Return nothing; one that was never activated may lack the link.
+
+    Raises:
+        PolicyError: The link is broken, or was there once.
+    """
+    if current_version(model) is None and recorded_in(model):
+        raise PolicyError(
+            f"{model / CURRENT}: expected a link to the version in use, found nothing; "
+            f"choose one with `policy_store activate {model.name} VERSION`"
+        )
+    return []
+
+
+def _tried(model: Path) -> list[str]:
+    """Return nothing; the record of trials must be readable.
+
+    Raises:
+        PolicyError: It is not.
+    """
+    newest_trial(model)
+    return []
+
+
+def _stated(model: Path) -> list[str]:
+    """Return nothing; the statements that were accepted must be readable.
+
+    Raises:
+        PolicyError: One is not.
+    """
+    kept_statements(model)
+    return []
+
+
+def listing(root: Path) -> list[dict[str, Any]]:
+    """Return the bundles below a root, each with its versions; reads no model."""
+    return [_listed_model(folder) for folder in models_in(root)]
+
+
+def _listed_model(folder: Path) -> dict[str, Any]:
+    current, back, problem = None, list[str](), None
+    trials, revoked = dict[str, str](), dict[str, str]()
+    try:
+        current = current_version(folder)
+        back = way_back(folder)
+        trials = trial_words(folder)
+        revoked |= revoked_versions(folder)
+    except PolicyError as error:
+        problem = str(error)
+    versions = [_listed_version(folder / version, revoked) for version in versions_of(folder)]
+    return {
+        "name": folder.name,
+        "current": current,
+        "way_back": back,
+        "trials": trials,
+        "problem": problem,
+        "versions": versions,
+    }
+
+
+def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        record, problem = read_record(folder), None
+    except BundleError as error:
+        record, problem = {}, str(error)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {
+        "version": folder.name,
+        "folder": str(folder),
+        "size_bytes": size,
+        "is_signed": any(signature_of(folder / name).is_file() for name in HOSTED_FILES),
+        "signed_by": record.get("signed_by"),
+        "installed_time": record.get("installed_time"),
+        "installed_from": record.get("installed_from"),
+        "revoked": revoked.get(folder.name),
+        "problem": problem,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """What may go.
+
+    Attributes:
+        versions: Folders of versions.
+        leftovers: Of installers that were killed.
+    """
+
+    versions: list[Path]
+    leftovers: list[Path]
+
+
+def surplus(root: Path, name: str, keep: int) -> Surplus:
+    """Return what `prune` would remove.
+
+    Args:
+        root: Folder of all installed bundles.
+        name: Of the bundle.
+        keep: How many versions stay, those that were installed last; the one in use and the
+            two before it stay in any case.
+
+    Raises:
+        PolicyError: It is not installed, or `keep` is below 0.
+        PolicyError: `current` is broken.
+    """
+    model = model_folder(root, name)
+    found = _surplus(model, keep)
+    return Surplus(versions=found.versions, leftovers=[]) if is_locked(model) else found
+
+
+def prune(root: Path, name: str, keep: int) -> Surplus:
+    """Remove what `surplus` returns, and return it.
+
+    A version loses its name first: none is ever there in part.
+
+    Raises:
+        PolicyError: As `surplus`; another installer is at work, or the root cannot be written.
+        PolicyError: `current` is broken.
+    """
+    model = model_folder(root, name)
+    with writing(root), locked(model):
+        found = _surplus(model, keep)
+        for leftover in found.leftovers:
+            remove(leftover)
+        gone = [folder.name for folder in found.versions]
+        forgotten = _forgotten(model, gone)
+        for folder in found.versions:
+            place = folder.with_name(hidden(folder.name))
+            move_folder(folder, place)
+            remove(place)
+        if not forgotten:
+            forget(model, gone)
+    return found
+
+
+def _forgotten(model: Path, versions: Sequence[str]) -> bool:
+    """Take versions out of the record; on a full disk that must wait until they are gone.
+
+    A version that is recorded and not there is no way back.
+    """
+    try:
+        forget(model, versions)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        return False
+    return True
+
+
+def _surplus(model: Path, keep: int) -> Surplus:
+    if keep < 0:
+        raise PolicyError(f"--keep: expected 0 or more versions, found {keep}")
+    versions = sorted(versions_of(model), key=lambda version: _installed_time(model / version))
+    trial = newest_trial(model)
+    kept = {
+        current_version(model),
+        trial.version if trial is not None and trial.nodes_take_it else None,
+        *way_back(model)[:STEPS_BACK],
+        *versions[len(versions) - keep :],
+    }
+    return Surplus(
+        versions=[model / one for one in versions if one not in kept], leftovers=leftovers(model)
+    )
+
+
+def _installed_time(folder: Path) -> str:
+    """Return ISO 8601 in UTC, which sorts by time; the earliest where the record is broken."""
+    try:
+        return str(read_record(folder)["installed_time"])
+    except BundleError:
+        return ""

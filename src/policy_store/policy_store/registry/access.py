@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a registry is reached, with which credentials, and how it can fail."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from policy_core.errors import PolicyError
+from policy_core.safe_files import read_at_most
+
+USER_VARIABLE = "POLICY_INFERENCE_REGISTRY_USER"
+PASSWORD_VARIABLE = "POLICY_INFERENCE_REGISTRY_PASSWORD"
+CONFIG_VARIABLE = "DOCKER_CONFIG"
+"""Environment variables: credentials, and the folder of Docker's `config.json`."""
+_LARGEST_CONFIG_BYTES = 1 << 20
+
+
+class RegistryError(PolicyError):
+    """What a registry answered cannot be used."""
+
+
+class UnavailableError(RegistryError):
+    """A registry does not answer, or not to the end; a later attempt may succeed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryAccess:
+    """How a registry is reached.
+
+    Attributes:
+        ca: PEM file of certificate authorities, beside those of the system.
+        insecure_http: Whether plain HTTP is allowed to hosts beyond the loopback interface.
+        timeout_s: Longest wait for a connection and for each read and write, s.
+        backoff_s: Wait before the second attempt, s; doubled before each one after it.
+    """
+
+    ca: Path | None = None
+    insecure_http: bool = False
+    timeout_s: float = 30.0
+    backoff_s: float = 0.5
+
+
+def credentials(host: str) -> tuple[str, str] | None:
+    """Return user and password for a registry: from the environment, or Docker's configuration.
+
+    Raises:
+        PolicyError: The configuration cannot be read.
+    """
+    user, password = os.environ.get(USER_VARIABLE), os.environ.get(PASSWORD_VARIABLE)
+    if user is not None and password is not None:
+        return user, password
+    folder = os.environ.get(CONFIG_VARIABLE)
+    file = (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+    try:
+        document = json.loads(read_at_most(file, _LARGEST_CONFIG_BYTES))
+        entry = document.get("auths", {}).get(host, {})
+        text = base64.b64decode(entry.get("auth", ""), validate=True).decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PolicyError(
+            f"{file}: expected a file that can be read, found: {error.strerror}"
+        ) from error
+    except (ValueError, AttributeError, TypeError, binascii.Error, RecursionError) as error:
+        raise PolicyError(
+            f"{file}: expected Docker's configuration with `auths`, found other content; "
+            f"`docker login {host}` writes it"
+        ) from error
+    name, colon, password = text.partition(":")
+    return (name, password) if colon else None

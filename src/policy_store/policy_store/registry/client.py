@@ -1,0 +1,234 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A repository of an OCI registry (distribution specification 1.1): its manifests and blobs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from policy_core.safe_files import open_regular, reading
+from policy_store.registry.access import RegistryAccess, RegistryError, UnavailableError
+from policy_store.registry.connection import RegistryConnection, RequestBody, joined
+from policy_store.registry.manifest import (
+    ALGORITHM,
+    EMPTY,
+    LARGEST_MANIFEST_BYTES,
+    MANIFEST_TYPE,
+    Layer,
+    RegistryReference,
+    digest_of,
+    layer_of,
+    manifest_bytes,
+)
+
+ATTEMPTS = 4
+_BLOCK = 1 << 20
+_log = logging.getLogger("policy_store")
+T = TypeVar("T")
+Progress = Callable[[int, int | None], None]
+"""Takes how many bytes are done, and of how many."""
+Content = bytes | Path
+"""Of a layer to push: in memory, or a file."""
+
+
+class RegistryRepository:
+    """One repository. What is interrupted by the network is tried again, with longer waits."""
+
+    def __init__(self, reference: RegistryReference, access: RegistryAccess) -> None:
+        """Name it; nothing is sent yet.
+
+        Raises:
+            PolicyError: The certificate authorities cannot be read.
+        """
+        self._at = f"/v2/{reference.repository}"
+        self._backoff_s = access.backoff_s
+        self._connection = RegistryConnection(reference.host, access, is_secure=reference.is_secure)
+
+    def manifest(self, tag_or_digest: str) -> bytes | None:
+        """Return the raw bytes of a manifest, of the digest that is asked for; None if absent.
+
+        Raises:
+            RegistryError: It is too large, or has another digest.
+            UnavailableError: The registry does not answer.
+        """
+        content = self._retried(lambda: self._manifest(tag_or_digest))
+        if content is not None and ":" in tag_or_digest and digest_of(content) != tag_or_digest:
+            raise RegistryError(
+                f"{self._connection.base}{self._at}: expected the manifest {tag_or_digest}, found "
+                f"{digest_of(content)}; the registry is damaged or hostile"
+            )
+        return content
+
+    def _manifest(self, tag_or_digest: str) -> bytes | None:
+        headers = {"Accept": MANIFEST_TYPE}
+        url = f"{self._at}/manifests/{tag_or_digest}"
+        with self._connection.request("GET", url, (200, 404), headers=headers) as answer:
+            return None if answer.status == 404 else answer.body(LARGEST_MANIFEST_BYTES)
+
+    def blob(self, layer: Layer) -> bytes:
+        """Return the content of a small layer.
+
+        Raises:
+            RegistryError: It is not what its digest says.
+            UnavailableError: The registry does not answer.
+        """
+        url = f"{self._at}/blobs/{layer.digest}"
+
+        def fetch() -> bytes:
+            with self._connection.request("GET", url, (200,)) as answer:
+                return answer.body(layer.size_bytes)
+
+        content = self._retried(fetch)
+        if digest_of(content) != layer.digest:
+            raise self._other_content(layer)
+        return content
+
+    def download(self, layer: Layer, part: Path, progress: Progress) -> None:
+        """Write a layer to a file; what is in the file already is not asked for again.
+
+        Args:
+            layer: The layer.
+            part: The file; what an attempt that was cut off left there is continued.
+            progress: Takes the bytes that are there, and the size.
+
+        Raises:
+            RegistryError: The content is not what its digest says; the file is removed.
+            UnavailableError: The registry does not answer; the file keeps what has come.
+            OSError: The file cannot be written.
+        """
+        self._retried(lambda: self._continue(layer, part, progress))
+
+    def _continue(self, layer: Layer, part: Path, progress: Progress) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        with os.fdopen(open_regular(part, flags), "r+b") as file:
+            digest, there = hashlib.sha256(), 0
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                there += len(block)
+            continued = there > 0
+            if there < layer.size_bytes:
+                headers = {"Range": f"bytes={there}-"} if there else {}
+                url, expected = f"{self._at}/blobs/{layer.digest}", (200, 206, 416)
+                with self._connection.request("GET", url, expected, headers=headers) as answer:
+                    if not _continues(answer.status, answer.headers.get("Content-Range"), there):
+                        # The whole file, or a range that was not asked for: from the beginning.
+                        digest, there = hashlib.sha256(), 0
+                        file.seek(0)
+                        file.truncate()
+                    if answer.status != 200 and there == 0:
+                        raise UnavailableError(f"{answer.url}: expected the bytes asked for")
+                    for block in answer.blocks(layer.size_bytes - there):
+                        digest.update(block)
+                        file.write(block)
+                        there += len(block)
+                        progress(there, layer.size_bytes)
+            file.flush()
+            os.fsync(file.fileno())
+        if there < layer.size_bytes:
+            raise UnavailableError(
+                f"{layer.title}: expected {layer.size_bytes} bytes, found {there}; try again"
+            )
+        if ALGORITHM + digest.hexdigest() != layer.digest:
+            part.unlink()
+            if continued:  # it may be the part of before that is damaged
+                raise UnavailableError(f"{layer.title}: expected {layer.digest}, found another one")
+            raise self._other_content(layer)
+
+    def push(
+        self,
+        artifact_type: str,
+        layers: Mapping[Layer, Content],
+        tag: str,
+        progress: Progress,
+        *,
+        force: bool,
+    ) -> str:
+        """Upload what the registry lacks, then the manifest; return its digest.
+
+        Args:
+            artifact_type: Of the manifest.
+            layers: In their order, each with its content.
+            tag: What the manifest will be found by.
+            progress: Takes the bytes that are done, and all.
+            force: Whether a tag that is there may name other content from now on.
+
+        Raises:
+            RegistryError: The tag is there, or the registry refuses something.
+            UnavailableError: The registry does not answer.
+        """
+        manifest = manifest_bytes(artifact_type, list(layers))
+        digest, before = digest_of(manifest), self.manifest(tag)
+        if before is not None and digest_of(before) != digest and not force:
+            raise RegistryError(
+                f"{self._connection.base}{self._at}: expected no tag {tag} yet, or the same "
+                f"content, found {digest_of(before)}; give the bundle another version, or "
+                "replace it with --force"
+            )
+        done, total = 0, sum(layer.size_bytes for layer in layers)
+        empty = layer_of("", EMPTY)
+        for layer, content in ({empty: EMPTY} | dict(layers)).items():
+            self._retried(partial(self._upload, layer, content))
+            done += layer.size_bytes
+            progress(done, total)
+        body = RequestBody(size_bytes=len(manifest), open=lambda: io.BytesIO(manifest))
+        headers, url = {"Content-Type": MANIFEST_TYPE}, f"{self._at}/manifests/{tag}"
+
+        def put() -> None:
+            with self._connection.request("PUT", url, (201,), headers=headers, body=body):
+                pass
+
+        self._retried(put)
+        return digest
+
+    def _upload(self, layer: Layer, content: Content) -> None:
+        with self._connection.request(
+            "HEAD", f"{self._at}/blobs/{layer.digest}", (200, 404)
+        ) as answer:
+            if answer.status == 200:
+                return
+        with self._connection.request("POST", f"{self._at}/blobs/uploads/", (202,)) as answer:
+            place = urlsplit(joined(answer.url, answer.headers.get("Location") or ""))
+        query = "&".join(filter(None, (place.query, urlencode({"digest": layer.digest}))))
+        body = RequestBody(size_bytes=layer.size_bytes, open=lambda: _opened(content))
+        headers = {"Content-Type": "application/octet-stream"}
+        url = place._replace(query=query).geturl()
+        with self._connection.request("PUT", url, (201,), headers=headers, body=body):
+            pass
+
+    def _retried(self, act: Callable[[], T]) -> T:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return act()
+            except UnavailableError as error:
+                wait_s = self._backoff_s * 2 ** (attempt - 1)
+                _log.warning("%s; again in %g s", error, wait_s)
+                time.sleep(wait_s)
+        return act()
+
+    def _other_content(self, layer: Layer) -> RegistryError:
+        return RegistryError(
+            f"{self._connection.base}{self._at}: {layer.title}: expected content with "
+            f"{layer.digest}, found other content; the registry is damaged or hostile"
+        )
+
+
+def _opened(content: Content) -> IO[bytes]:
+    return io.BytesIO(content) if isinstance(content, bytes) else reading(content)
+
+
+def _continues(status: int, content_range: str | None, there: int) -> bool:
+    """Return whether an answer goes on where a file ends."""
+    if status == 206:
+        match = re.match(r"bytes (\d{1,18})-", content_range or "")
+        return match is not None and int(match[1]) == there > 0
+    return there == 0

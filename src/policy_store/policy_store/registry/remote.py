@@ -1,0 +1,362 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a registry offers, found and checked: statements, contract, the layers to download.
+
+The signature covers the contract, the contract names each file with its SHA-256, and a layer of the
+registry is addressed by the same SHA-256: the registry cannot choose what is downloaded, only
+whether. Of a bundle only the files that were asked for come: the contract, its signature, golden
+rows, statistics, reports, and the models of the back ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from policy_core.bundle.bounded_yaml import LARGEST_BYTES
+from policy_core.bundle.bundle import (
+    CONTRACT_FILE,
+    SET_FILE,
+    HostedContract,
+    hosted_file,
+    stated_hashes,
+)
+from policy_core.bundle.load import parse_hosted
+from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.statements import (
+    CHANNEL_NAME,
+    CHANNEL_TAG,
+    REVOKED_TAG,
+    ChannelStatement,
+    DowngradeStatement,
+    RevocationStatement,
+    kept,
+    revoked_versions,
+)
+from policy_core.errors import PolicyError
+from policy_store.durable import make_folders, writing
+from policy_store.install import absent_backends, require_expected
+from policy_store.registry.access import RegistryAccess, RegistryError
+from policy_store.registry.client import RegistryRepository
+from policy_store.registry.manifest import (
+    ALGORITHM,
+    BUNDLE_TYPE,
+    STATEMENT_TYPE,
+    Layer,
+    RegistryReference,
+    digest_of,
+    is_version_tag,
+    parse_manifest,
+    version_tag,
+)
+from policy_store.statements import (
+    STATEMENT_FILE,
+    STATEMENT_SIGNATURE,
+    S,
+    keep,
+    require_newer,
+    require_valid,
+    signed_statement,
+)
+
+_LARGEST_SIGNATURE_BYTES = 1 << 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """What is asked for.
+
+    Attributes:
+        reference: Where it is.
+        channel: Name of the channel that says which version; empty where the reference does.
+        backends: Whose models come; None for those of all.
+        allow_downgrade: Signed statement that allows a version older than the one in use.
+        expected: NAME@VERSION that it must be; empty for any.
+    """
+
+    reference: RegistryReference
+    channel: str = ""
+    backends: Collection[str] | None = None
+    allow_downgrade: Path | None = None
+    expected: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteBundle:
+    """A bundle at a registry, whose contract, signature and place in the order were checked.
+
+    Attributes:
+        repository: Where it is.
+        digest: Of its manifest.
+        contract: Its contract.
+        small: Bytes of contract and signature, by file.
+        wanted: Layers of the files that were asked for besides.
+        absent: Back ends whose models were not asked for.
+    """
+
+    repository: RegistryRepository
+    digest: str
+    contract: HostedContract
+    small: Mapping[str, bytes]
+    wanted: Sequence[Layer]
+    absent: Sequence[str]
+
+
+def remote_statement(
+    repository: RegistryRepository, tag: str, place: str
+) -> tuple[bytes, bytes] | None:
+    """Return a statement at a registry and its signature, None where there is none of that tag.
+
+    Raises:
+        RegistryError: What is there is no statement.
+    """
+    manifest = repository.manifest(tag)
+    if manifest is None:
+        return None
+    layers = parse_manifest(manifest, STATEMENT_TYPE, f"{place}:{tag}")
+    return (
+        _small(repository, layers, STATEMENT_FILE, LARGEST_BYTES),
+        _small(repository, layers, STATEMENT_SIGNATURE, _LARGEST_SIGNATURE_BYTES),
+    )
+
+
+def remote_version(
+    repository: RegistryRepository,
+    reference: RegistryReference,
+    digest: str,
+    trusted: TrustedKeys | None,
+) -> str:
+    """Return the version of the bundle with that digest at a registry.
+
+    Args:
+        repository: Where it is.
+        reference: The same, for messages.
+        digest: Of its manifest.
+        trusted: Keys of which one must have signed it; None checks no signature.
+
+    Raises:
+        RegistryError: It is not there.
+        BundleError: It is not signed, or not valid.
+    """
+    _, contract, _, _ = _contract(repository, reference, digest, trusted)
+    return contract.version
+
+
+def update_revocations(
+    reference: RegistryReference, access: RegistryAccess, model: Path, trusted: TrustedKeys
+) -> Mapping[str, str]:
+    """Keep the newest revocations of a bundle; return why versions are revoked, by version.
+
+    Args:
+        reference: Where the bundle is; without tag and digest.
+        access: How the registry is reached.
+        model: Folder of the installed versions, where newer statements are kept.
+        trusted: Keys of which one must have signed it.
+
+    Raises:
+        PolicyError: A version is named; the statement is older than one before; the registry cannot
+            be used.
+        BundleError: It is not signed.
+    """
+    if reference.tag or reference.digest:
+        raise PolicyError(
+            f"--revocations: expected a reference without tag and digest, found {reference}"
+        )
+    return _revoked(reference, RegistryRepository(reference, access), model, trusted)
+
+
+def find_bundle(
+    request: PullRequest, access: RegistryAccess, model: Path | None, trusted: TrustedKeys | None
+) -> RemoteBundle:
+    """Return the bundle that is asked for; nothing but contract and signature is downloaded.
+
+    Args:
+        request: What is asked for.
+        access: How the registry is reached.
+        model: Folder of the installed versions, where newer statements are kept; None for none.
+        trusted: Keys of which one must have signed bundle and statements. None: nothing is signed
+            that counts, and revocations are not read.
+
+    Raises:
+        PolicyError: It is revoked, another than expected, or of another version than its tag; a
+            statement has expired or is older than one before; the registry cannot be used.
+        BundleError: It is not signed, or not valid.
+    """
+    reference, repository = request.reference, RegistryRepository(request.reference, access)
+    asked, wanted_version = reference.digest or reference.tag, ""
+    if is_version_tag(reference.tag):
+        wanted_version = reference.tag
+    if request.channel:
+        channel = _channel(request, repository, model, trusted)
+        asked, wanted_version = channel.digest, channel.version
+    if not asked:
+        raise PolicyError(
+            f"{reference}: expected a version, such as {reference}:1.2.0, a digest, or --channel, "
+            "found none"
+        )
+    revoked = _revoked(reference, repository, model, trusted)
+    digest, contract, small, layers = _contract(repository, reference, asked, trusted)
+    version = contract.version
+    if wanted_version and version_tag(version) != version_tag(wanted_version):
+        raise RegistryError(
+            f"{reference}: expected version {wanted_version}, found {version}; the registry shows "
+            "another bundle under this tag"
+        )
+    require_expected(contract, request.expected, str(reference))
+    if version in revoked:
+        raise PolicyError(
+            f"{reference}: expected a version that is not revoked, found that {version} is: "
+            f"{revoked[version]}"
+        )
+    absent = absent_backends(contract, request.backends, str(reference))
+    wanted = _wanted(contract, layers, request.backends, str(reference))
+    return RemoteBundle(
+        repository=repository,
+        digest=digest,
+        contract=contract,
+        small=small,
+        wanted=wanted,
+        absent=absent,
+    )
+
+
+def _channel(
+    request: PullRequest,
+    repository: RegistryRepository,
+    model: Path | None,
+    trusted: TrustedKeys | None,
+) -> ChannelStatement:
+    reference = request.reference
+    if trusted is None or reference.tag or reference.digest:
+        raise PolicyError(
+            f"--channel: expected public keys, and a reference without tag and digest, found "
+            f"{reference} and {'keys' if trusted else 'no keys (--public-key)'}"
+        )
+    if not re.fullmatch(CHANNEL_NAME, request.channel):
+        raise PolicyError(
+            f"--channel: expected text like {CHANNEL_NAME}, found {request.channel!r}"
+        )
+    tag = CHANNEL_TAG + request.channel
+    found = _accepted(repository, reference, tag, ChannelStatement, model, trusted)
+    if found is None or found[0].channel != request.channel:
+        shown = "none" if found is None else f"the channel {found[0].channel}"
+        raise RegistryError(
+            f"{reference}: expected the channel {request.channel}, found {shown}; `model_tools "
+            "push` brings a signed statement there"
+        )
+    channel, content = found
+    require_valid(channel.issued, channel.expires, model, f"{reference}:{tag}")
+    _keep(model, channel, content)
+    return channel
+
+
+def _revoked(
+    reference: RegistryReference,
+    repository: RegistryRepository,
+    model: Path | None,
+    trusted: TrustedKeys | None,
+) -> Mapping[str, str]:
+    """Return why versions are revoked, by version, as the newest statement says."""
+    if trusted is not None:
+        found = _accepted(repository, reference, REVOKED_TAG, RevocationStatement, model, trusted)
+        if found is not None:
+            _keep(model, *found)
+            return found[0].versions
+    return {} if model is None else revoked_versions(model)
+
+
+def _keep(
+    model: Path | None, statement: ChannelStatement | RevocationStatement, content: bytes
+) -> None:
+    if model is not None:
+        with writing(model.parent):
+            make_folders(model)
+            keep(model, statement, content)
+
+
+def _accepted(
+    repository: RegistryRepository,
+    reference: RegistryReference,
+    tag: str,
+    cls: type[S],
+    model: Path | None,
+    trusted: TrustedKeys,
+) -> tuple[S, bytes] | None:
+    """Return a statement of the registry that follows the one that was accepted before."""
+    place = f"{reference.host}/{reference.repository}:{tag}"
+    remote = remote_statement(repository, tag, place)
+    if remote is None:
+        return None
+    statement = signed_statement(*remote, place, cls, trusted)
+    if statement.name != reference.name:
+        raise RegistryError(f"{place}: expected one of {reference.name}, found {statement.name}")
+    if model is not None and not isinstance(statement, DowngradeStatement):
+        require_newer(statement, kept(model, tag), place)
+    return statement, remote[0]
+
+
+def _contract(
+    repository: RegistryRepository,
+    reference: RegistryReference,
+    asked: str,
+    trusted: TrustedKeys | None,
+) -> tuple[str, HostedContract, dict[str, bytes], dict[str, Layer]]:
+    """Return digest, contract, the bytes of contract and signature, and the layers by title."""
+    place = f"{reference.host}/{reference.repository}"
+    manifest = repository.manifest(asked)
+    if manifest is None:
+        raise RegistryError(f"{place}: expected {asked}, found nothing; check name and tag")
+    layers = parse_manifest(manifest, BUNDLE_TYPE, f"{place} {asked}")
+    file = Path(place, SET_FILE if SET_FILE in layers else CONTRACT_FILE)
+
+    def read(name: str) -> bytes:
+        return _small(repository, layers, name, LARGEST_BYTES)
+
+    content, signature = read(file.name), signature_of(file).name
+    small = {file.name: content}
+    if signature in layers:
+        small[signature] = _small(repository, layers, signature, _LARGEST_SIGNATURE_BYTES)
+    if trusted is not None:
+        trusted.signer_of(file, content, BytesIO(small[signature]) if signature in small else None)
+    contract = parse_hosted(content, file, read)
+    if contract.name != reference.name:
+        raise RegistryError(
+            f"{place}: expected a bundle with the name of its repository, {reference.name}, found "
+            f"{contract.name}"
+        )
+    return digest_of(manifest), contract, small, layers
+
+
+def _small(
+    repository: RegistryRepository, layers: Mapping[str, Layer], title: str, limit_bytes: int
+) -> bytes:
+    layer = layers.get(title)
+    if layer is None or layer.size_bytes > limit_bytes:
+        found = "none" if layer is None else f"{layer.size_bytes} bytes"
+        raise RegistryError(
+            f"{title}: expected a layer of at most {limit_bytes} bytes, found {found}"
+        )
+    return repository.blob(layer)
+
+
+def _wanted(
+    contract: HostedContract,
+    layers: Mapping[str, Layer],
+    backends: Collection[str] | None,
+    place: str,
+) -> list[Layer]:
+    """Return the layers to download: each with the hash that the contract states."""
+    wanted = []
+    for name, sha256 in stated_hashes(contract, backends).items():
+        layer = layers.get(name)
+        if layer is None or layer.digest != ALGORITHM + sha256:
+            found = "none" if layer is None else layer.digest
+            raise RegistryError(
+                f"{place}: expected a layer {name!r} with sha256:{sha256}, as "
+                f"{hosted_file(contract)} states, found {found}"
+            )
+        wanted.append(layer)
+    return wanted

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`ros2 policy VERB`: the verbs of all installed packages of the suite under `ros2`."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import entry_points
+from typing import Any
+
+GROUP = "policy_store.commands"
+"""Entry points: modules with `COMMANDS` and `main`."""
+
+
+class PolicyCommand:
+    """Policies: from a training run to a proven bundle on a robot."""
+
+    # What ros2cli asks of a command. It is not derived from its class, since `ros2 -h` loads this
+    # module, and the package works without ros2cli.
+    NAME = "policy"
+    EXTENSION_POINT_VERSION = "0.1"
+
+    def add_arguments(self, parser: argparse.ArgumentParser, cli_name: str) -> None:
+        """Take everything after `ros2 policy`; the verb reads it."""
+        self._parser, self._commands = parser, _commands()
+        verbs = {
+            name: does for command in self._commands for name, does in command.COMMANDS.items()
+        }
+        width = max(map(len, verbs))
+        parser.epilog = "\n".join(
+            f"  {name:<{width}}  {(does.__doc__ or '').splitlines()[0]}"
+            for name, does in verbs.items()
+        )
+        parser.usage = f"{cli_name} VERB ..."
+        words = parser.add_argument(
+            "words",
+            nargs=argparse.REMAINDER,
+            metavar="VERB",
+            help=f"one of those below; `{cli_name} VERB --help` describes it",
+        )
+        words.completer = lambda **_: verbs  # type: ignore[attr-defined]  # ros2's argcomplete
+
+    def main(self, *, parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+        """Run the verb; return its exit status.
+
+        Raises:
+            SystemExit: Help was asked for (0), or the arguments are wrong (2).
+        """
+        words = list(args.words)
+        if not words:
+            self._parser.print_help()  # `parser` is that of `ros2`
+            return 0
+        known = (
+            command
+            for command in self._commands
+            if any(name.split()[0] == words[0] for name in command.COMMANDS)
+        )
+        # The one with the most verbs knows what a mistyped one could mean.
+        most = max(self._commands, key=lambda command: len(command.COMMANDS))
+        return int(next(known, most).main(words))
+
+
+def _commands() -> list[Any]:
+    """Return the modules of the commands; that of model_tools, which has others' too, last."""
+    found = [entry.load() for entry in entry_points(group=GROUP)]
+    return sorted(found, key=lambda command: len(command.COMMANDS))

@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a process ends: by signals, also where its threads hang."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import NoReturn
+
+INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
+HANGS_AFTER_S = 5.0
+"""After a signal a process ends although a runtime does not return; after a second one at once."""
+SIGNALLED = 128
+"""Added to a signal's number in the exit status, as shells do."""
+_log = logging.getLogger("policy_inference")
+_last_acts = list[Callable[[], None]]()
+
+
+def unblock_signals() -> None:
+    """Let this thread get the signals INTERRUPTING, even if the parent process blocked them.
+
+    A process inherits what is blocked, and would never end.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTING)
+
+
+def end_now(status: int) -> NoReturn:
+    """End the process although some of its threads hang, after what `before_end_now` was given."""
+    for act in _last_acts:
+        act()
+    os._exit(status)
+
+
+def before_end_now(act: Callable[[], None]) -> None:
+    """Have `end_now` call `act`, as `atexit` does where a process ends by itself."""
+    _last_acts.append(act)
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[list[int]]:
+    """Let each of INTERRUPTING raise a KeyboardInterrupt; yield the list of those that came.
+
+    A process that does not handle one within HANGS_AFTER_S ends, and so it does at a second one.
+    A signal that was ignored before stays ignored.
+    """
+    came = list[int]()
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        came.append(number)
+        raise _Interrupted
+
+    before = {
+        number: signal.signal(number, interrupt)
+        for number in INTERRUPTING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        with _signals_watched(partial(_end_what_hangs, came)):
+            yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S) -> Iterator[None]:
+    """Call `stop` on one of INTERRUPTING, in another thread; the block should end soon after.
+
+    The process ends with status 1 where the block takes longer, or a second signal comes.
+
+    Args:
+        stop: Asks the block to end.
+        within_s: Time that the block has after that, s.
+    """
+    for number in INTERRUPTING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    with _signals_watched(partial(_stop_in_time, stop, within_s)):
+        yield
+
+
+@contextmanager
+def _signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Let a thread see each signal as it comes, also those that the parent process blocked.
+
+    A handler of Python runs in the main thread, and waits there for a call into a runtime to
+    return, which may never happen. What the interpreter writes to a descriptor does not wait.
+
+    Args:
+        watch: Runs on the thread; from the socket it reads one byte for each signal, its number,
+            and the end of the stream when the block ends.
+    """
+    received, sent = socket.socketpair()
+    sent.setblocking(False)
+    thread = threading.Thread(target=watch, args=(received,), name="signals", daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(sent.fileno(), warn_on_full_buffer=False)
+    unblock_signals()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        sent.close()
+        thread.join()
+        received.close()
+
+
+def _end_what_hangs(came: Sequence[int], signals: socket.socket) -> None:
+    """End the process where a signal is not handled in time, or a second one comes before."""
+    first = 0
+    while not came:
+        try:
+            byte = signals.recv(1)
+        except TimeoutError:
+            byte = bytes([first])
+        if not byte:
+            return  # the block has ended
+        if byte[0] not in INTERRUPTING:
+            continue
+        if first and not came:
+            _log.error("ends without tidying up: the runtime does not return")
+            end_now(SIGNALLED + first)
+        first = byte[0]
+        signals.settimeout(HANGS_AFTER_S)
+
+
+def _stop_in_time(stop: Callable[[], None], within_s: float, signals: socket.socket) -> None:
+    if not signals.recv(1):
+        return
+    stop()
+    signals.settimeout(within_s)
+    try:
+        if not signals.recv(1):
+            return  # the block has ended
+        why = "asked twice"
+    except TimeoutError:
+        why = f"{within_s:g} s after it was asked to end, the model still computes"
+    _log.error("ends without answering its clients: %s", why)
+    end_now(1)
+
+
+class _Interrupted(KeyboardInterrupt):
+    """An interruption that leaves the exit status alone.
+
+    Where the plain one passes through `exec` of a text, as of dataclasses in an import, CPython
+    remembers it, and ends the process by SIGINT in the end, although it was caught.
+    """

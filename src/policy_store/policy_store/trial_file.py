@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`trial.yaml`: how long a version is on trial, its tighter limits, and the gates that end it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policy_core.bundle.bundle import HostedContract
+from policy_core.bundle.contract import VelocityCommand
+from policy_core.bundle.schema import Found, Reader, entry, json_schema, parse_yaml
+from policy_core.errors import BundleError, PolicyError
+from policy_core.guard.limits import StricterLimits, limits_in_force
+
+_TILT = "with safety.max_tilt_rad"
+_VELOCITIES = "that measures joint velocities, of kind joint"
+_POSITIONS = "that commands positions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialGate:
+    """A figure of the running robot that ends the trial when it is above its limit."""
+
+    limit: float = entry("largest value that is still good", minimum=0)
+    after_s: float = entry(
+        "the gate is judged once the trial has so much RUN time, s", default=5.0, minimum=0
+    )
+
+
+def _trial_gate(
+    about: str, limit: float, *, after_s: float, needs: str = "", clock: bool = False
+) -> Any:
+    """Declare a gate of a trial.
+
+    Args:
+        about: What the figure is.
+        limit: By default, like `after_s`.
+        after_s: As `TrialGate`.
+        needs: What a policy needs so that it can be judged.
+        clock: Whether it measures the machine, and so nothing under simulated time.
+    """
+    declared = entry(about, default=TrialGate(limit=limit, after_s=after_s))
+    metadata = {**declared.metadata, "needs": needs, "clock": clock}
+    return dataclasses.field(default=declared.default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialGates:
+    """Gates by figure; null: that figure is not judged."""
+
+    falls: TrialGate | None = _trial_gate(
+        "faults of the rule `attitude` while the policy ran", 0.0, after_s=0.0, needs=_TILT
+    )
+    latched_faults: TrialGate | None = _trial_gate(
+        "latched faults of any rule while the policy ran, less those of a pressed e-stop",
+        0.0,
+        after_s=0.0,
+    )
+    hold_share: TrialGate | None = _trial_gate(
+        "share of the ticks of RUN that were HOLD, over the whole trial", 0.05, after_s=10.0
+    )
+    tilt_rad: TrialGate | None = _trial_gate(
+        "largest angle between the body's up and the world's", 0.5, after_s=0.0, needs=_TILT
+    )
+    tracking_error_rad: TrialGate | None = _trial_gate(
+        "distance between commanded and measured position of the worst joint, root mean square "
+        "over about 5 s",
+        0.45,
+        after_s=5.0,
+        needs=_POSITIONS,
+    )
+    torque_share: TrialGate | None = _trial_gate(
+        "torque that the command asks of the drive, as share of the effort limit, of the worst "
+        "joint, root mean square over about 5 s",
+        0.6,
+        after_s=5.0,
+        needs=_VELOCITIES,
+    )
+    latency_share: TrialGate | None = _trial_gate(
+        "99th percentile of the duration of ticks, as share of the period",
+        0.9,
+        after_s=10.0,
+        clock=True,
+    )
+    missed_ticks_share: TrialGate | None = _trial_gate(
+        "share of the ticks of RUN that were missed, over the whole trial",
+        0.02,
+        after_s=10.0,
+        clock=True,
+    )
+    temperature_c: TrialGate | None = _trial_gate(
+        "highest temperature that machine, device or drives report", 90.0, after_s=0.0
+    )
+
+    def judged(self, *, simulated_time: bool = False) -> dict[str, TrialGate]:
+        """Return the gates that are judged, by their figure.
+
+        Args:
+            simulated_time: Whether ticks go by simulated time: durations and missed ticks are then
+                those of the simulation's machine, and are not judged.
+        """
+        return {
+            field.name: gate
+            for field in dataclasses.fields(self)
+            if (gate := getattr(self, field.name)) is not None
+            and not (simulated_time and field.metadata["clock"])
+        }
+
+
+def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str, str]:
+    """Return the gates that cannot be judged on trial, each with what the policy would need.
+
+    Args:
+        contract: Of the policy.
+        limits: Of the trial.
+    """
+    tilts = contract.safety.max_tilt_rad is not None or limits.max_tilt_rad is not None
+    has = {
+        "": True,
+        _TILT: tilts,
+        _VELOCITIES: contract.measures_velocities,
+        _POSITIONS: "position" in contract.commands,
+    }
+    needs = {field.name: field.metadata["needs"] for field in dataclasses.fields(TrialGates)}
+    return {name: what for name, what in needs.items() if not has[what]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSettings:
+    """How a version of a bundle is tried on a robot."""
+
+    run_time_s: float = entry("RUN time of the whole trial, s", exclusiveMinimum=0, maximum=1e6)
+    limits: StricterLimits = entry(
+        "limits of the guard that are tighter than the contract's", default=StricterLimits()
+    )
+    command_range: VelocityCommand | None = entry(
+        "velocity commands are clipped to this range, within the trained one", default=None
+    )
+    accepted_differences: tuple[str, ...] = entry(
+        "keys of the contract whose values may differ from those of the version in use; a key "
+        "covers all below it",
+        default=(),
+    )
+    gates: TrialGates = entry("what ends the trial", default=TrialGates())
+
+    def stricter(self, given: StricterLimits) -> StricterLimits:
+        """Return of each limit the tighter one: the trial's or the one that was given."""
+        both = {
+            field.name: (getattr(self.limits, field.name), getattr(given, field.name))
+            for field in dataclasses.fields(StricterLimits)
+        }
+        known = {
+            name: [value for value in values if value is not None] for name, values in both.items()
+        }
+        return StricterLimits(**{name: min(values) for name, values in known.items() if values})
+
+
+def trial_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `trial.yaml`, for editors."""
+    return json_schema(TrialSettings)
+
+
+def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> TrialSettings:
+    """Check the content of a `trial.yaml` for the policy that is to be tried.
+
+    Gates that do not apply to the policy are null in what is returned.
+
+    Args:
+        content: Of the file.
+        file: What messages call it.
+        contract: Of the policy.
+
+    Raises:
+        BundleError: With everything that is wrong; a gate that is stated and does not apply to
+            this policy is wrong too.
+    """
+    value, reader = parse_yaml(content, file), Reader(str(file))
+    settings: TrialSettings | None = reader.section(TrialSettings, value)
+    if settings is not None:
+        settings = _checked(settings, value, reader, contract)
+    if settings is None or reader.problems:
+        raise BundleError(*reader.problems)
+    return settings
+
+
+def _checked(
+    settings: TrialSettings, value: Any, reader: Reader, contract: HostedContract
+) -> TrialSettings:
+    try:
+        limits_in_force(contract, settings.limits)
+    except PolicyError as error:
+        for line in str(error).splitlines():
+            reader.problem(
+                f"limits.{line.partition(':')[0]}",
+                "a limit within the contract's",
+                Found(line.partition("found ")[2]),
+            )
+    _check_range(settings.command_range, reader, contract)
+    absent = not_applicable(contract, settings.limits)
+    stated: Mapping[str, object] = value.get("gates") or {}
+    for name, why in absent.items():
+        if stated.get(name) is not None:
+            reader.problem(f"gates.{name}", f"a policy {why}", Found(f"{contract.name}, without"))
+    return dataclasses.replace(
+        settings, gates=dataclasses.replace(settings.gates, **dict.fromkeys(absent))
+    )
+
+
+def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: HostedContract) -> None:
+    if wanted is None:
+        return
+    trained = contract.velocity_command
+    if trained is None:
+        reader.problem(
+            "command_range", "a policy with velocity_command", Found(f"{contract.name}, without")
+        )
+        return
+    rows = zip(wanted.min, wanted.max, trained.min, trained.max, strict=True)
+    for i, (low, high, lowest, highest) in enumerate(rows):
+        # Zero must be in it: the command fades to zero.
+        if not lowest <= low <= 0.0 <= high <= highest:
+            reader.problem(
+                f"command_range[{i}]",
+                f"a range with 0 within the trained one, [{lowest:g}, {highest:g}]",
+                Found(f"[{low:g}, {high:g}]"),
+            )

@@ -1,0 +1,430 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The record of the trials of a bundle: `ROOT/NAME/trials.jsonl`, a line of JSON per event.
+
+Lines are only ever appended, by one process at a time, each synced to the disk before anything
+depends on it. The link `current` stays on the version before until a trial is kept, so nothing has
+to be undone when a trial fails, whatever moment the power is cut at. A RUN that began and did not
+end in the record, of a process that is no longer there, is a trial that was cut: it has failed.
+
+This is no database: the node's user owns this one file and may make none beside it. SQLite needs a
+journal or a log there, also to read after a power cut, and syncs four times for an event.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from policy_core.bundle.schema import Reader, entry
+from policy_core.bundle.store import TRIALS_FILE, named_folder
+from policy_core.errors import PolicyError, printable
+from policy_core.safe_files import lock_within, open_regular, read_at_most
+from policy_store.trial_file import TrialSettings
+
+CUT = "the power was cut, or the node was killed, while the policy ran"
+THIS_PROCESS = f"{secrets.token_hex(16)} {os.getpid()}"
+"""Name of this process as a runner; people read the id."""
+_LARGEST_BYTES = 1 << 24
+_LEAST_ROOM_BYTES = 1 << 20
+"""Below this the record takes no trial and no RUN that begins, so that its end still has room."""
+_LOCKED_WITHIN_S = 2.0
+_FLOCK = "@hhqqi4x"
+"""`struct flock` of fcntl(2): type, whence, start, length, process."""
+_PRESENCES = 1 << 62
+"""Where the bytes begin that stand for processes: no record is as long."""
+
+
+class TrialEvent(str, Enum):
+    """What the record has lines of."""
+
+    BEGUN = "begun"
+    RUN_BEGAN = "run_began"
+    RUN_ENDED = "run_ended"
+    GATE_FAILED = "gate_failed"
+    CUT = "cut"
+    PASSED = "passed"
+    KEPT = "kept"
+    ENDED = "ended"
+    ROLLED_BACK = "rolled_back"
+    """The version before runs again on the node."""
+    ALLOWED = "allowed"
+    """A newer order takes the mark off a version that failed."""
+
+
+class TrialState(str, Enum):
+    """Where a trial has come to."""
+
+    OPEN = "open"
+    """The version runs, as far as its gates and its time allow."""
+    PASSED = "passed"
+    """The time is used up and no gate failed; RUN is refused until the version is kept."""
+    FAILED = "failed"
+    """A gate failed, or the power was cut during RUN; the version is marked bad."""
+    KEPT = "kept"
+    """The version is the one in use."""
+    ENDED = "ended"
+    """Ended by a person or by the activation of another version, even after it was kept."""
+
+
+_UNDECIDED = (TrialState.OPEN, TrialState.PASSED)
+_TRANSITIONS: Mapping[TrialEvent, tuple[tuple[TrialState, ...], TrialState]] = {
+    TrialEvent.GATE_FAILED: ((TrialState.OPEN,), TrialState.FAILED),
+    TrialEvent.CUT: ((TrialState.OPEN,), TrialState.FAILED),
+    TrialEvent.PASSED: ((TrialState.OPEN,), TrialState.PASSED),
+    TrialEvent.KEPT: ((TrialState.PASSED, TrialState.KEPT), TrialState.KEPT),
+    TrialEvent.ENDED: ((*_UNDECIDED, TrialState.KEPT), TrialState.ENDED),
+}
+"""States in which an event decides something, and the state that follows. In any other it came
+late, e.g. from a node whose trial was ended meanwhile, and changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialLine:
+    """A line of the record; keys beside these are ignored."""
+
+    trial: int = entry("number of the trial in the record, from 1")
+    event: str = entry("a `TrialEvent`")
+    time: str = entry("of the wall clock, ISO 8601 in UTC; nothing is decided by it")
+    version: str = entry("on trial, or that runs again", default="")
+    version_before: str = entry("in use when the trial began", default="")
+    settings: TrialSettings | None = entry("content of the `trial.yaml`", default=None)
+    bundle_sha256: str = entry("of the `policy.yaml`", default="")
+    trial_sha256: str = entry("of the `trial.yaml`", default="")
+    runner: str | None = entry("process in which a RUN began", default=None)
+    counts: dict[str, float] = entry("totals of RUN so far", default={}, minimum=0)
+    reason: str = entry("why the trial failed or ended", default="")
+    gate: str = entry("figure of the gate that failed", default="")
+    value: float = entry("of that figure", default=0.0, minimum=0)
+    limit: float = entry("of that gate", default=0.0, minimum=0)
+
+
+_KEYS = {key.name for key in fields(TrialLine)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionTrial(TrialLine):
+    """A trial as its record has it: its first line, brought up to date by those that follow.
+
+    Attributes:
+        file: The record.
+        settings: What was asked for.
+        state: Where it has come to.
+        runner: The process in which the policy runs; None between runs.
+        is_bad: Whether the version is marked bad.
+        is_recorded: Whether a line of the record says so; else it follows from a RUN that was cut.
+        begun_time: Time of the first line; `time` is that of the last.
+    """
+
+    file: Path
+    settings: TrialSettings
+    state: TrialState = TrialState.OPEN
+    is_bad: bool = False
+    is_recorded: bool = True
+    begun_time: str
+
+    @property
+    def name(self) -> str:
+        """Name of the bundle."""
+        return self.file.parent.name
+
+    @property
+    def run_time_s(self) -> float:
+        """RUN time so far, at the end of the last RUN."""
+        return self.counts.get("run_time_s", 0.0)
+
+    @property
+    def nodes_take_it(self) -> bool:
+        """Whether nodes take this version for the bundle's name."""
+        return self.state in _UNDECIDED
+
+    def __str__(self) -> str:
+        """Return e.g. ``lite3_walk 1.3.0``."""
+        return f"{self.name} {self.version}"
+
+    def after(self, line: TrialLine) -> VersionTrial:
+        """Return the trial after an event of it.
+
+        Raises:
+            ValueError: There is no such event.
+        """
+        event = TrialEvent(line.event)
+        counts, is_bad = line.counts or self.counts, self.is_bad and event is not TrialEvent.ALLOWED
+        changed = replace(self, time=line.time, counts=counts, runner=line.runner, is_bad=is_bad)
+        before, state = _TRANSITIONS.get(event, ((), self.state))
+        if self.state not in before:
+            return changed
+        why = {key: getattr(line, key) for key in ("reason", "gate", "value", "limit")}
+        return replace(changed, state=state, is_bad=state is TrialState.FAILED, **why)
+
+    def append(self, event: TrialEvent, **values: object) -> None:
+        """Append an event of this trial to its record; arguments and errors as `append_event`."""
+        append_event(self.file, self.trial, event, **values)
+
+    def failed(self, reason: str) -> VersionTrial:
+        """Return the trial as one that has failed, if it was not decided."""
+        if not self.nodes_take_it:
+            return self
+        return replace(self, state=TrialState.FAILED, is_bad=True, runner=None, reason=reason)
+
+
+def new_line(trial: int, event: TrialEvent, **values: object) -> dict[str, Any]:
+    """Return an event of a trial that happens now, as a line of the record has it."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"trial": trial, "event": event.value, "time": now, **values}
+
+
+def parse_line(value: object, file: Path) -> TrialLine:
+    """Return a line of the record, with texts as a terminal may show them and ROS can send them.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(value)
+    texts = {key: printable(one) for key, one in value.items() if isinstance(one, str)}
+    reader = Reader(str(file))
+    line: TrialLine | None = reader.section(
+        TrialLine, {key: one for key, one in {**value, **texts}.items() if key in _KEYS}
+    )
+    if line is None or reader.problems:
+        raise ValueError(reader.problems)
+    return line
+
+
+def append_event(
+    file: Path,
+    trial: int,
+    event: TrialEvent,
+    require: Callable[[], None] | None = None,
+    /,
+    **values: object,
+) -> None:
+    """Append an event of a trial to a record that is there, and wait until it is on the disk.
+
+    Args:
+        file: The record; never the target of a link, since the installer may be root.
+        trial: Its number.
+        event: What happened.
+        require: Raises an OSError if it may not happen; no other process appends meanwhile.
+        values: More of the line, as JSON has it.
+
+    Raises:
+        OSError: It cannot be written, or may not happen; the record is as it was.
+    """
+    line = json.dumps(new_line(trial, event, **values), allow_nan=False).encode() + b"\n"
+    handle = open_regular(file, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+    try:
+        lock_within(handle, _LOCKED_WITHIN_S)
+        if require is not None:
+            require()
+        end = _end_of_lines(handle)
+        try:
+            os.ftruncate(handle, end)
+            while line:
+                line = line[os.write(handle, line) :]
+            os.fsync(handle)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(handle, end)
+            raise
+    finally:
+        os.close(handle)
+
+
+def _end_of_lines(handle: int) -> int:
+    """Return the size of the record without a line that was cut off."""
+    size = os.fstat(handle).st_size
+    block = 1 << 16
+    while size:
+        start = max(0, size - block)
+        if (at := os.pread(handle, size - start, start).rfind(b"\n")) >= 0:
+            return start + at + 1
+        size = start
+    return 0
+
+
+def trials_of(model: Path) -> list[VersionTrial]:
+    """Return the trials of the bundle in `ROOT/NAME`, in their order; a cut one has failed.
+
+    A line that was cut off at the end of the record is left out, since nothing depended on it yet.
+    A line in its middle that cannot be read ends the trial that it belongs to.
+
+    Raises:
+        PolicyError: The record cannot be read.
+    """
+    file = model / TRIALS_FILE
+    try:
+        content = read_at_most(file, _LARGEST_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise PolicyError(
+            f"{error.filename or file}: expected the record of trials, found: "
+            f"{error.strerror}; let this user read it"
+        ) from error
+    found = dict[int, VersionTrial]()
+    last = 0
+    for at, text in enumerate(content.split(b"\n")[:-1], 1):
+        try:
+            line = parse_line(json.loads(text), file)
+            last = line.trial
+            found[last] = found[last].after(line) if last in found else _begun(line, file)
+        except (ValueError, RecursionError):
+            if last in found:
+                found[last] = found[last].failed(f"{file}: line {at} cannot be read")
+    return [
+        replace(trial.failed(CUT), is_recorded=False)
+        if trial.state is TrialState.OPEN and trial.runner and not _is_alive(trial.runner, file)
+        else trial
+        for trial in found.values()
+    ]
+
+
+def _begun(line: TrialLine, file: Path) -> VersionTrial:
+    texts = (line.version, line.version_before, line.bundle_sha256, line.trial_sha256)
+    if TrialEvent(line.event) is not TrialEvent.BEGUN or line.settings is None or not all(texts):
+        raise ValueError(line)
+    values: dict[str, Any] = {key: getattr(line, key) for key in _KEYS}
+    return VersionTrial(**values, file=file, begun_time=line.time)
+
+
+def put_on_record(model: Path, settings: TrialSettings, **values: str) -> VersionTrial:
+    """Append the beginning of a trial to the record of the bundle in `ROOT/NAME`; return it.
+
+    Args:
+        model: Has a record.
+        settings: Of the trial.
+        values: `version`, `version_before`, `bundle_sha256`, `trial_sha256` of a `TrialLine`.
+
+    Raises:
+        OSError: It cannot be written.
+        PolicyError: The record cannot be read.
+    """
+    number = max((trial.trial for trial in trials_of(model)), default=0) + 1
+    begun: dict[str, object] = {**values, "settings": asdict(settings)}
+    append_event(model / TRIALS_FILE, number, TrialEvent.BEGUN, **begun)
+    return trials_of(model)[-1]
+
+
+def newest_trial(model: Path) -> VersionTrial | None:
+    """Return the trial that decides about the bundle in `ROOT/NAME`; None without any.
+
+    Raises:
+        PolicyError: As `trials_of`.
+    """
+    return next(reversed(trials_of(model)), None)
+
+
+def bad_trial(model: Path, version: str) -> VersionTrial | None:
+    """Return the trial for which a version is marked bad; None where it is not.
+
+    Raises:
+        PolicyError: As `trials_of`.
+    """
+    tried = [trial for trial in trials_of(model) if trial.version == version]
+    return tried[-1] if tried and tried[-1].is_bad else None
+
+
+def trial_of_bundle(bundle: str) -> VersionTrial | None:
+    """Return the newest trial of what a node is asked to run; None without one.
+
+    Args:
+        bundle: NAME or NAME@VERSION; a path has no trial.
+
+    Raises:
+        PolicyError: As `trials_of`; or that version is marked bad.
+    """
+    model = named_folder(bundle)
+    if model is None:
+        return None
+    name, _, version = bundle.partition("@")
+    newest = newest_trial(model)
+    if not version or newest is None:
+        return newest
+    if bad := bad_trial(model, version):
+        raise PolicyError(
+            f"bundle: expected a version that did not fail its trial, found {bad}: {bad.reason}; "
+            f"`policy_store activate {name} {version} --again` allows it again"
+        )
+    return newest if newest.version == version else None
+
+
+def require_room(place: Path) -> None:
+    """Raise an OSError where the disk of a record has too little room for what a trial writes."""
+    disk = os.statvfs(place)
+    if disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+
+
+def begin_run(trial: VersionTrial) -> None:
+    """Record that the policy runs in this process, which shows its presence.
+
+    Raises:
+        OSError: It cannot be written, or there is too little room for what follows, or it runs in
+            another process.
+    """
+
+    def require_alone() -> None:
+        try:
+            found = [one for one in trials_of(trial.file.parent) if one.trial == trial.trial]
+        except PolicyError as error:
+            raise OSError(errno.EIO, str(error), str(trial.file)) from error
+        if any(one.runner not in (None, THIS_PROCESS) for one in found):
+            raise OSError(errno.EBUSY, "another process runs it", str(trial.file))
+
+    require_room(trial.file)
+    append_event(trial.file, trial.trial, TrialEvent.RUN_BEGAN, require_alone, runner=THIS_PROCESS)
+
+
+def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
+    """Show that a runner is there: lock a byte of the record that stands for it.
+
+    The kernel takes the lock back whatever ends the process, also in another container. Only who
+    may write the record can hold one.
+
+    Returns:
+        The descriptor that must stay open meanwhile.
+
+    Raises:
+        OSError: The record cannot be opened, or has no locks.
+    """
+    handle = open_regular(file, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _lock_of(runner, fcntl.F_WRLCK))
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _is_alive(runner: str, file: Path) -> bool:
+    if runner == THIS_PROCESS:
+        return True
+    try:
+        handle = open_regular(file)
+        try:
+            lock = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _lock_of(runner, fcntl.F_RDLCK))
+        finally:
+            os.close(handle)
+    except OSError:
+        return False
+    return bool(struct.unpack(_FLOCK, lock)[0] != fcntl.F_UNLCK)
+
+
+def _lock_of(runner: str, kind: int) -> bytes:
+    name = hashlib.sha256(runner.encode("utf-8", "replace")).digest()
+    start = _PRESENCES + int.from_bytes(name[:7], "big")
+    return struct.pack(_FLOCK, kind, os.SEEK_SET, start, 1, 0)

@@ -1,0 +1,262 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Put an installed version on trial, keep it, or end its trial; the robot's node judges it.
+
+The version in use stays in use until the trial is kept: `current` never points to a version on
+trial, so that whatever happens, the way back is what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import socket
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.contract_difference import contract_differences, not_accepted
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.store import TRIALS_FILE, current_version
+from policy_core.errors import PolicyError
+from policy_core.safe_files import open_regular
+from policy_store.durable import FILE_MODE, locked, sync_folder, writing
+from policy_store.installed import check_version, model_folder, version_folder
+from policy_store.statements import refuse_revoked
+from policy_store.trial_file import settings_of_trial
+from policy_store.trial_record import (
+    TrialEvent,
+    TrialState,
+    VersionTrial,
+    bad_trial,
+    newest_trial,
+    put_on_record,
+    require_room,
+    trials_of,
+)
+
+
+def begin_trial(
+    root: Path,
+    name: str,
+    version: str,
+    trial_file: Path,
+    trusted: TrustedKeys | None = None,
+    *,
+    again: bool = False,
+    node_user: str = "",
+) -> VersionTrial:
+    """Put an installed version on trial, once it and the version in use are verified.
+
+    A trial of another version that is not decided ends.
+
+    Args:
+        root: Folder of all installed bundles.
+        name: Of the bundle.
+        version: To be tried.
+        trial_file: The `trial.yaml`.
+        trusted: Keys of which one must have signed it.
+        again: Whether a version that failed a trial may be tried again.
+        node_user: Who runs the policy node and must be able to write the record; empty: who owns
+            the record, or who runs this.
+
+    Raises:
+        PolicyError: It is not installed or is revoked; no version is in use, or this one is; its
+            contract differs from that in keys that the `trial.yaml` does not accept; it failed a
+            trial; another installer is at work; the root cannot be written; there is no
+            such user.
+        BundleError: A version is not whole, or not signed; the `trial.yaml` is not valid.
+        PolicyError: `current` is broken, or the record cannot be read.
+    """
+    model = model_folder(root, name)
+    folder = version_folder(model, version)
+    owner = _owner(node_user)
+    with writing(root), locked(model):
+        bundle = check_version(folder, trusted)
+        content = read_bytes(trial_file)
+        settings = settings_of_trial(content, trial_file, bundle.contract)
+        current = current_version(model)
+        if current is None:
+            raise PolicyError(
+                f"{model}: expected a version in use, to which a trial that fails goes back, "
+                f"found none; activate one without --trial: `policy_store activate {name} VERSION`"
+            )
+        if current == version:
+            raise PolicyError(
+                f"{model}: expected another version than the one in use, found {version}; a "
+                "trial that fails goes back to the version in use"
+            )
+        refuse_revoked(model, version)
+        require_accepted(
+            check_version(model / current, trusted),
+            bundle,
+            settings.accepted_differences,
+            f"accepted_differences of {trial_file}",
+        )
+        require_room(model)  # before the trial of another version ends
+        require_good(model, version, again=again)
+        end_trial(model, f"a trial of {version} began")
+        _make_record(model, owner)
+        return put_on_record(
+            model,
+            settings,
+            version=version,
+            version_before=current,
+            bundle_sha256=bundle.sha256,
+            trial_sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+
+def require_accepted(
+    in_use: Bundle, candidate: Bundle, accepted: Collection[str], where: str
+) -> None:
+    """Raise PolicyError where a contract differs from the one in use in keys that are not accepted.
+
+    Args:
+        in_use: Bundle that the robot runs.
+        candidate: Bundle that it is to run.
+        accepted: Keys that may differ.
+        where: Their place, for the message.
+    """
+    found = not_accepted(contract_differences(in_use.contract, candidate.contract), accepted)
+    if found:
+        raise PolicyError(
+            f"{candidate.path}: expected the contract of the version in use, "
+            f"{in_use.contract.version}, or differences that are accepted, found\n"
+            + "\n".join(f"  {one}" for one in found)
+            + f"\nname these keys in {where} if they are meant"
+        )
+
+
+def require_good(model: Path, version: str, *, again: bool) -> None:
+    """Raise PolicyError where a version failed its trial, unless a newer order allows it again."""
+    bad = bad_trial(model, version)
+    if bad is None:
+        return
+    if not again:
+        raise PolicyError(
+            f"{bad}: expected a version that did not fail its trial, found: {bad.reason}; "
+            "--again allows it again (in a roll-out: -e policy_again=true)"
+        )
+    bad.append(TrialEvent.ALLOWED, reason="asked for with --again")
+
+
+def end_trial(model: Path, reason: str, then: str = "") -> None:
+    """End a trial that is not decided; the version in use is the one of before.
+
+    Args:
+        model: Folder of the bundle.
+        reason: Why.
+        then: Version that is in use from now on. A trial of another version ends even if that was
+            kept: `keep` must not bring back what was left on purpose.
+    """
+    newest = newest_trial(model)
+    if newest is None:
+        return
+    is_left = newest.state is TrialState.KEPT and then not in ("", newest.version)
+    if newest.nodes_take_it or is_left:
+        newest.append(TrialEvent.ENDED, reason=reason)
+
+
+def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> VersionTrial:
+    """End the trial that is not decided, once the version in use is verified; return it.
+
+    Raises:
+        PolicyError: There is none; another installer is at work; the root cannot be written.
+        BundleError: The version in use is not whole, or not signed.
+        PolicyError: `current` is broken, or the record cannot be read.
+    """
+    model = model_folder(root, name)
+    with writing(root), locked(model):
+        trial = newest_trial(model)
+        if trial is None or not trial.nodes_take_it:
+            raise PolicyError(f"{model}: expected a version on trial, found {found_words(trial)}")
+        check_version(model / trial.version_before, trusted)
+        end_trial(model, "ended on request")
+    return newest_trial(model) or trial
+
+
+def trial_status(root: Path, name: str) -> dict[str, Any]:
+    """Return the newest trial of a bundle as plain values; `state` is "none" without one.
+
+    Raises:
+        PolicyError: The bundle is not installed.
+        PolicyError: `current` is broken, or the record cannot be read.
+    """
+    model = model_folder(root, name)
+    current, trial = current_version(model), newest_trial(model)
+    found: dict[str, Any] = {
+        "name": name,
+        "state": "none",
+        "nodes_take": current,
+        "current": current,
+    }
+    if trial is None:
+        return found
+    return {
+        **found,
+        "host": socket.gethostname(),  # of two robots the rest may be the same
+        "state": trial.state.value,
+        "nodes_take": trial.version if trial.nodes_take_it else current,
+        "version": trial.version,
+        "version_before": trial.version_before,
+        "is_bad": trial.is_bad,
+        "running": trial.runner is not None,
+        "run_time_s": trial.run_time_s,
+        "run_time_limit_s": trial.settings.run_time_s,
+        "gate": trial.gate,
+        "value": trial.value,
+        "limit": trial.limit,
+        "reason": trial.reason,
+        "counts": dict(trial.counts),
+        "bundle_sha256": trial.bundle_sha256,
+        "trial_sha256": trial.trial_sha256,
+        "begun_time": trial.begun_time,
+        "changed_time": trial.time,
+    }
+
+
+def trial_words(model: Path) -> dict[str, str]:
+    """Return by version what its last trial has come to, in words."""
+    return {trial.version: _words(trial) for trial in trials_of(model)}
+
+
+def found_words(trial: VersionTrial | None) -> str:
+    """Return version and state of a trial for a message."""
+    return "no trial" if trial is None else f"{trial.version}: {_words(trial)}"
+
+
+def _words(trial: VersionTrial) -> str:
+    if trial.state is TrialState.OPEN:
+        return "on trial"
+    if trial.state is TrialState.FAILED and not trial.is_bad:
+        return "trial failed, allowed again"
+    return f"trial {trial.state.value}"
+
+
+def _owner(node_user: str) -> int | None:
+    if not node_user:
+        return None
+    try:
+        return pwd.getpwnam(node_user).pw_uid
+    except KeyError:
+        raise PolicyError(
+            f"--node-user: expected a user of this machine, found {node_user!r}"
+        ) from None
+
+
+def _make_record(model: Path, owner: int | None) -> None:
+    """Make the record if there is none, and give it to the node's user."""
+    file = model / TRIALS_FILE
+    handle = open_regular(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    try:
+        os.fchmod(handle, FILE_MODE)
+        if owner is not None and os.fstat(handle).st_uid != owner:
+            os.fchown(handle, owner, -1)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync_folder(model)
