@@ -23,7 +23,7 @@ from bench.figures import Figure, Summary
 from bench.preprocessing import HEIGHT, SCALING, WIDTH, frames, plain
 from bench.processes import ROOT, BenchError
 from model_tools.files.drawing import COLOURS, STYLE
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import parse_contract
 from policy_core.guard.limits import StricterLimits, limits_in_force

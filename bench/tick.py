@@ -15,8 +15,9 @@ import yaml
 
 from bench.figures import Figure, alternated, in_turns, timed
 from bench.processes import BUNDLE, BenchError
-from policy_core.bundle.bundle import SET_FILE, JointBundle, SetBundle
+from policy_core.bundle.bundle import SET_FILE, JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode, ShadowMode
 from policy_inference.backends.registry import open_backend

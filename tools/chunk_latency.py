@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from examples.demos.plots import BLUE, GREY, ORANGE, STYLE
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import NoTargetError
 from policy_core.guard.limits import StricterLimits, limits_in_force

@@ -74,7 +74,7 @@ GROUPS = {
             f"{CORE}/action.py",
             f"{CORE}/observation/state.py",
             f"{CORE}/observation/phase.py",
-            f"{CORE}/members/recurrent.py",
+            f"{CORE}/members/joint.py",
         ),
         tests=(TESTS,),
     ),

@@ -29,7 +29,7 @@ from examples.demos.runner import (
     progress,
     run_demo,
 )
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Mode

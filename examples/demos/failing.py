@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, JointBundle, SetBundle
+from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.terms import term_names
 from robot_sim.errors import SimError
 

@@ -35,8 +35,8 @@ from examples.demos.runner import (
 from examples.demos.set_timeline import TIMELINE, VIDEO, write_timeline, write_walk
 from examples.demos.switches import SetRound, SwitchEvent, SwitchLog
 from examples.demos.walk import walked
-from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_store.command_line import number_within
 from robot_operator.nodes.client import Operator
 from robot_sim.errors import SimError

@@ -13,7 +13,7 @@ import pytest
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import export_checkpoint
 from model_tools.make.act.checkpoint import read_checkpoint
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 
 

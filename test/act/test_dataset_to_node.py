@@ -21,7 +21,7 @@ from rosbags.highlevel import AnyReader
 from lerobot_bridge.cli import main as lerobot_bridge
 from lerobot_bridge.open_loop.predict import OpenLoop
 from model_tools.files.observation_sources import DatasetSource
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64, Tensor

@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend
 from policy_core.members.chunk.controller import ChunkRuntime, chunk_controller

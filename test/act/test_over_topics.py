@@ -14,7 +14,7 @@ from policy_msgs.msg import JointCommand
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image, JointState
 
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import Units

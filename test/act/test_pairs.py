@@ -19,7 +19,7 @@ from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import parse_mapping
 from model_tools.files.observation_sources import open_source
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract, Pairing
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import NoTargetError

@@ -28,7 +28,7 @@ from model_tools.prove.replaying.shadowing import shadow_flight
 from model_tools.ship.compilers.onnx import quantise
 from model_tools.simulation.arm import raw_frame
 from model_tools.simulation.controlled import drive_command
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import GOLDEN_CAMERA, GOLDEN_CHUNK, GOLDEN_STATE
 from policy_core.bundle.load import load_bundle
 from policy_core.guard.limits import StricterLimits, limits_in_force

@@ -12,8 +12,10 @@ import pytest
 
 from model_tools.simulation.arm import ReachCase, raw_frame, try_reach
 from model_tools.simulation.controlled import ControlledPolicy, SensedRobot, drive_command
-from policy_core.bundle.bundle import ChunkBundle, JointBundle, SetBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
 from policy_core.members.chunk.controller import camera_input

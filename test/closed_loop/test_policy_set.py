@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from model_tools.simulation.controlled import ControlledSet, joint_members_of
-from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.errors import BackendError, RefusedError
 from policy_core.interfaces import F64, Backend, Mode
 from policy_inference.backends.registry import open_backend

@@ -12,7 +12,7 @@ import pytest
 
 from model_tools.simulation.arm import raw_frame
 from model_tools.simulation.controlled import drive_command
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import bundle_folder, load_bundle
 from policy_core.bundle.state_fields import LEADER_POS
 from policy_core.guard.limits import StricterLimits, limits_in_force

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from model_tools.files.contract_text import set_section
 from model_tools.make.act.demonstrated import asked_for
-from policy_core.bundle.bundle import CONTRACT_FILE, ChunkBundle
+from policy_core.bundle.bundle import CONTRACT_FILE
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F64, Mode

@@ -12,7 +12,7 @@ import pytest
 from lerobot_bridge.mapping import ACTION, STATE, Joint
 from lerobot_bridge.mapping_file import load_mapping, shipped
 from model_tools.make.act.robots import read_arm, units_of
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import JointUnit
 from policy_core.bundle.load import load_bundle
 

@@ -13,6 +13,7 @@ import pytest
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64, Tensor
+from policy_core.members.chunk.normalise import watched_state
 from policy_core.observation.distribution import (
     DistributionCheck,
     DistributionWatch,
@@ -20,7 +21,6 @@ from policy_core.observation.distribution import (
     input_statistics,
     normalised_input,
     watched_inputs,
-    watched_state,
 )
 from testkit.kernel.chunk_contracts import chunk_contract_of
 from testkit.kernel.contracts import DEFAULT, NOMINAL, contract_of

@@ -16,8 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from policy_core.bundle.bundle import Bundle, policies_of
-from policy_core.bundle.load import load_bundle
-from policy_core.bundle.signature import trusted_keys
+from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import PolicyError, RefusedError
 from policy_inference.worker_process import PrivateWorker
 

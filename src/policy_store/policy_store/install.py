@@ -16,12 +16,13 @@ from policy_core.bundle.bundle import (
     HOSTED_FILES,
     SET_FILE,
     Bundle,
-    HostedContract,
     hosted_file,
     stated_hashes,
 )
-from policy_core.bundle.load import load_bundle, parse_hosted
+from policy_core.bundle.load import load_bundle
 from policy_core.bundle.record import RECORD_FILE
+from policy_core.bundle.set_bundle import parse_hosted
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.signature import TrustedKeys, signature_of
 from policy_core.errors import PolicyError
 from policy_store.bundle_source import BundleSource, opened

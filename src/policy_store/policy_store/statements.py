@@ -21,6 +21,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
+from policy_core.bundle.revocation import kept_file
 from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.signature import TrustedKeys, signature_of
 from policy_core.bundle.statements import (
@@ -28,7 +29,6 @@ from policy_core.bundle.statements import (
     DowngradeStatement,
     RevocationStatement,
     Statement,
-    kept_file,
     kept_statements,
     parse_statement,
     revoked_versions,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy_core.bundle.bundle import HostedContract
 from policy_core.bundle.contract import VelocityCommand
 from policy_core.bundle.schema import Found, Reader, entry, json_schema, parse_yaml
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.errors import BundleError, PolicyError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 

@@ -78,7 +78,7 @@ def _replayed(given: argparse.Namespace) -> Replayed:
     from model_tools.commands.arguments import progress_bar
     from model_tools.errors import ToolError
     from model_tools.files.observation_sources import DatasetSource
-    from policy_core.bundle.bundle import ChunkBundle
+    from policy_core.bundle.chunk_bundle import ChunkBundle
     from policy_core.bundle.load import load_bundle
     from policy_inference.backends.registry import artifacts_for, open_models, parse_options
 

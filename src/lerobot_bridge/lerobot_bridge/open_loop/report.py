@@ -14,7 +14,7 @@ from rich.table import Table
 
 from lerobot_bridge.open_loop.figures import JointErrors, PredictionErrors
 from lerobot_bridge.open_loop.predict import Predicted
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
 from policy_inference.comparison.plain_json import plain
 

@@ -14,7 +14,7 @@ import pytest
 
 from lerobot_bridge.open_loop.figures import measure
 from lerobot_bridge.open_loop.predict import Predicted
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lerobot_bridge.cli import main
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Tensor
 from policy_inference.backends.registry import open_models

@@ -31,7 +31,8 @@ from policy_store.command_line import CommandResult, add_bundle
 if TYPE_CHECKING:
     from model_tools.files.rows import RowSource
     from model_tools.prove.calibration.calibrate import Selection
-    from policy_core.bundle.bundle import ChunkBundle, JointBundle
+    from policy_core.bundle.bundle import JointBundle
+    from policy_core.bundle.chunk_bundle import ChunkBundle
 
 _USUAL = 2048
 _LARGEST_BATCH = 65536

@@ -54,8 +54,8 @@ def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult
     from model_tools.prove.set_check import check_set
     from model_tools.simulation.controlled import joint_members_of
     from model_tools.simulation.robot import SimulatedRobot
-    from policy_core.bundle.bundle import SetBundle
     from policy_core.bundle.load import bundle_folder, load_bundle
+    from policy_core.bundle.set_bundle import SetBundle
     from policy_inference.backends.registry import open_models
 
     bundle = load_bundle(bundle_folder(given.bundle), kind=SetBundle)

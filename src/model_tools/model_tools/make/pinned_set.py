@@ -11,9 +11,10 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import set_section
 from model_tools.files.outputs import new_file, new_folder
-from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, SetBundle, stated_hashes
-from policy_core.bundle.load import load_bundle, member_folder
+from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, stated_hashes
+from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import load_yaml, parse_yaml
+from policy_core.bundle.set_bundle import SetBundle, member_folder
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError
 

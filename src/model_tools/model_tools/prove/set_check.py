@@ -15,8 +15,8 @@ import numpy as np
 from model_tools.prove.evaluation.statistics import wilson
 from model_tools.simulation.controlled import ControlledSet
 from model_tools.simulation.robot import PUSH_S, SimulatedRobot
-from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.contract import VelocityCommand
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract, Transition
 from policy_core.errors import BackendError, RefusedError
 from policy_core.interfaces import F64, Backend, Mode

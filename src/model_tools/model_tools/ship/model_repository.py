@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from model_tools.files.outputs import new_folder
-from policy_core.bundle.bundle import AnyBundle, Bundle, ChunkBundle, JointBundle, served_name
+from policy_core.bundle.bundle import AnyBundle, Bundle, JointBundle, served_name
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Tensor
 from policy_inference.backends.registry import artifacts_for
 from policy_inference.open_inference import POLICY_SHA256

@@ -11,7 +11,8 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.simulation.controlled import drive_command
-from policy_core.bundle.bundle import AnyBundle, ChunkBundle
+from policy_core.bundle.bundle import AnyBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, U8, Backend, JointTargets, Mode

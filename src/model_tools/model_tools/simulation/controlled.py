@@ -14,7 +14,8 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.simulation.robot import LITE3, SimulatedRobot
-from policy_core.bundle.bundle import JointBundle, SetBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS
 from policy_core.control.controller import Controller
 from policy_core.errors import PolicyError, RefusedError

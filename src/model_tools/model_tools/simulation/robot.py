@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.errors import ToolError
-from policy_core.bundle.bundle import HostedContract
 from policy_core.bundle.contract import JointContract
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import JOINT_STATES, STATE_TOPICS
 from policy_core.observation.state import RobotState
 from robot_sim.faults import Fault

@@ -11,7 +11,7 @@ import pytest
 
 from model_tools.cli import main
 from model_tools.make.act.graphs import POLICY, VISION
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with
 

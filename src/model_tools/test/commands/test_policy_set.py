@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from model_tools import cli
-from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError
 from testkit.wording import check_wording

@@ -16,7 +16,7 @@ from model_tools.files.observation_sources import DatasetSource
 from model_tools.files.rows import RecordedObservation, successive
 from model_tools.make.act.golden_rows import recorded_rows
 from model_tools.prove.calibration.graph_samples import collect_samples
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract, Denoising, StepTime
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32, Tensor

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_models
 from policy_inference.backends.remote.oip_model import read_oip_model

@@ -23,7 +23,8 @@ import onnxruntime
 import pytest
 
 from model_tools.cli import main
-from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec

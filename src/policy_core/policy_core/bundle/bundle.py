@@ -10,32 +10,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from policy_core.bundle.arrays import check_observations, read_rows, read_statistics
+from policy_core.bundle.arrays import read_rows, read_statistics
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.chunk_contract import (
-    GOLDEN_CAMERA,
-    GOLDEN_CHUNK,
-    GOLDEN_ENVIRONMENT,
-    GOLDEN_NOISE,
-    GOLDEN_STATE,
-    ChunkContract,
-)
-from policy_core.bundle.clip import MotionClip, read_clip
 from policy_core.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
-from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.verified import sha256_of, verified, verified_bytes
 from policy_core.errors import BackendError, BundleError, Problem
 from policy_core.interfaces import F64, Tensor
+
+if TYPE_CHECKING:  # a policy without a clip, outside of a set, needs neither
+    from policy_core.bundle.clip import MotionClip
+    from policy_core.bundle.set_contract import HostedContract, SetContract
 
 CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
 """One of them says what a folder holds."""
-HostedContract = AnyContract | SetContract
-"""Of what a host runs: a policy, or a set of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,13 +213,18 @@ class JointBundle(AnyBundle):
             for key, observation in contract.observations.items()
             if observation.normalisation
         }
+        clip = None
+        if contract.motion is not None and contract.motion.clip is not None:
+            from policy_core.bundle.clip import read_clip
+
+            clip = read_clip(path, contract)
         return cls(
             path=path,
             contract=contract,
             content=content,
             signed_by=signed_by,
             statistics=statistics,
-            clip=read_clip(path, contract),
+            clip=clip,
         )
 
     def entry(self, backend: str) -> Artifact:
@@ -249,7 +246,7 @@ class JointBundle(AnyBundle):
         shapes = {
             name: tensor.shape[1:] for name, tensor in {**model.inputs, **model.outputs}.items()
         }
-        entry = _golden_entry(
+        entry = golden_entry(
             self.path,
             model.golden,
             "model.golden",
@@ -258,88 +255,9 @@ class JointBundle(AnyBundle):
         return read_rows(self.path, entry, shapes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ChunkBundle(AnyBundle):
-    """A chunk policy's bundle."""
-
-    contract: ChunkContract
-
-    def golden(self) -> dict[str, Tensor]:
-        """Return rows of observations and of the chunks that the reference answered.
-
-        Images are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
-        `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units. Where
-        a policy gets several observations, they are a second axis, the newest last. `noise` [rows,
-        draws, steps, actions] is what chunks are made of, where they are made of noise.
-
-        Raises:
-            BundleError: As `JointBundle.golden`.
-        """
-        contract = self.contract
-        shapes: dict[str, tuple[int, ...]] = {
-            f"{GOLDEN_CAMERA}{name}": (camera.height, camera.width, 3)
-            for name, camera in contract.cameras.items()
-        }
-        if contract.state:
-            shapes[GOLDEN_STATE] = (len(contract.state.joints),)
-        if contract.environment_state:
-            shapes[GOLDEN_ENVIRONMENT] = (contract.environment_state.size,)
-        if contract.observation_steps > 1:
-            shapes = {key: (contract.observation_steps, *one) for key, one in shapes.items()}
-        if contract.denoising:
-            draws = contract.denoising.draws
-            shapes[GOLDEN_NOISE] = (draws, contract.rows, contract.columns)
-        shapes[GOLDEN_CHUNK] = (contract.chunk.size, len(contract.action.joints))
-        entry = _golden_entry(
-            self.path,
-            contract.golden,
-            "golden",
-            "`model_tools export act` writes a bundle that has them",
-        )
-        rows = read_rows(self.path, entry, shapes)
-        check_observations(self.path / entry.file, rows, GOLDEN_CAMERA)
-        return rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SetBundle(Bundle):
-    """A policy set, whose members' bundles have the contracts that it states."""
-
-    contract: SetContract
-    members: Mapping[str, AnyBundle]
-
-    @property
-    def models(self) -> tuple[ModelFiles, ...]:
-        """The models of all members, by MEMBER.KEY."""
-        return tuple(
-            ModelFiles(folder=model.folder, key=f"{name}.{model.key}", model=model.model)
-            for name, member in self.members.items()
-            for model in member.models
-        )
-
-    def members_of(self, kind: type[B]) -> dict[str, B]:
-        """Return the members of one kind, by their names in the set."""
-        return {name: member for name, member in self.members.items() if isinstance(member, kind)}
-
-    def verify(self, backends: Collection[str] | None = None) -> None:
-        """Verify every file of all members, as `Bundle.verify`.
-
-        Raises:
-            BundleError: With every file that is missing or is not the one that its contract means.
-        """
-        problems = list[Problem]()
-        for member in self.members.values():
-            try:
-                member.verify(backends)
-            except BundleError as error:
-                problems += error.problems
-        if problems:
-            raise BundleError(*problems)
-
-
 def policies_of(bundle: Bundle) -> tuple[AnyBundle, ...]:
     """Return the policies of a bundle: the members of a set, or the one that it is."""
-    if isinstance(bundle, SetBundle):
+    if bundle.members:
         return tuple(bundle.members.values())
     assert isinstance(bundle, AnyBundle)
     return (bundle,)
@@ -356,10 +274,10 @@ def stated_hashes(
         contract: The contract.
         backends: Whose models are among them; None for those of all.
     """
-    if isinstance(contract, SetContract):
+    if contract.kind == "set":
         return {
             f"{member.folder}/{name}": sha256
-            for member in contract.members.values()
+            for member in cast("SetContract", contract).members.values()
             for name, sha256 in {
                 CONTRACT_FILE: member.sha256,
                 **stated_hashes(member.contract, backends),
@@ -370,7 +288,7 @@ def stated_hashes(
 
 def hosted_file(contract: HostedContract) -> str:
     """Return the name of the file that a contract is written in."""
-    return SET_FILE if isinstance(contract, SetContract) else CONTRACT_FILE
+    return SET_FILE if contract.kind == "set" else CONTRACT_FILE
 
 
 def model_sha256(contract: AnyContract, backend: str) -> str | None:
@@ -430,7 +348,12 @@ def _onnx_models(contract: HostedContract) -> set[str]:
     }
 
 
-def _golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:
+def golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:
+    """Return the entry of the golden rows.
+
+    Raises:
+        BundleError: There is none.
+    """
     if entry is None:
         raise BundleError(
             Problem(

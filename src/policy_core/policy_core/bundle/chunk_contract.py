@@ -22,6 +22,7 @@ from policy_core.bundle.contract import (
     File,
     Graph,
     Joints,
+    OwnJoints,
     Provenance,
     Safety,
     StandingUp,
@@ -117,7 +118,7 @@ class JointVector:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkAction(JointVector):
+class ChunkAction(JointVector, OwnJoints):
     """Positions of joints as the policy commands them."""
 
     grippers: tuple[str, ...] = entry(

@@ -243,8 +243,15 @@ class Observation:
     )
 
 
+class OwnJoints:
+    """A section with values for its own joints alone, not for all of the robot."""
+
+    __slots__ = ()
+    joints: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ActionTerm:
+class ActionTerm(OwnJoints):
     """What a run of the model's output commands: target = offset + scale x clip(output)."""
 
     joints: tuple[str, ...] = entry(

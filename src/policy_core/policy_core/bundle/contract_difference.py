@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from policy_core.bundle.bundle import HostedContract
 from policy_core.bundle.contract import Action, File, Graph, Joints, Normalisation, Observation
 from policy_core.bundle.expected import ComparisonLimits, Nominal
-from policy_core.bundle.set_contract import MemberContract
+from policy_core.bundle.set_contract import HostedContract, MemberContract
 
 _ABSENT = "absent"
 _LEFT_OUT: Mapping[type, frozenset[str]] = {

@@ -16,7 +16,7 @@ def set_schema() -> dict[str, Any]:
 
 def contract_schema() -> dict[str, Any]:
     """Return a schema that asks for what the contract's `kind` needs."""
-    schemas = {name: json_schema(kind.contract) for name, kind in CONTRACT_KINDS.items()}
+    schemas = {name: json_schema(kind().contract) for name, kind in CONTRACT_KINDS.items()}
     dialects = {schema.pop("$schema") for schema in schemas.values()}
     found = schemas.pop(DEFAULT_KIND)
     for name, schema in schemas.items():

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import AnyBundle, ChunkBundle, JointBundle
-from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.bundle import AnyBundle, JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.schema import Reader
 from policy_core.bundle.validate import validate
@@ -33,23 +32,19 @@ class ContractKind:
     node: str
 
 
-def _validate_chunk(contract: ChunkContract, reader: Reader) -> None:
-    from policy_core.bundle.validate_chunk import validate_chunk  # a joint policy has it not
+def _joint() -> ContractKind:
+    return ContractKind(
+        contract=JointContract, bundle=JointBundle, validate=validate, node="joint_policy_node"
+    )
 
-    validate_chunk(contract, reader)
+
+def _chunk() -> ContractKind:
+    from policy_core.bundle.chunk_bundle import CHUNK
+
+    return CHUNK
 
 
 DEFAULT_KIND = "joint"
 """Of a contract that states none."""
-CONTRACT_KINDS: Mapping[str, ContractKind] = {
-    DEFAULT_KIND: ContractKind(
-        contract=JointContract, bundle=JointBundle, validate=validate, node="joint_policy_node"
-    ),
-    "chunk": ContractKind(
-        contract=ChunkContract,
-        bundle=ChunkBundle,
-        validate=_validate_chunk,
-        node="act_policy_node",
-    ),
-}
-"""By the `kind` of a contract."""
+CONTRACT_KINDS: Mapping[str, Callable[[], ContractKind]] = {DEFAULT_KIND: _joint, "chunk": _chunk}
+"""By the `kind` of a contract. Each is loaded when a contract of this kind is read."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 import re
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -23,15 +22,12 @@ from policy_core.bundle.bundle import (
     AnyBundle,
     B,
     Bundle,
-    HostedContract,
-    SetBundle,
 )
 from policy_core.bundle.contract import NAME
 from policy_core.bundle.kinds import CONTRACT_KINDS, DEFAULT_KIND
 from policy_core.bundle.record import require_recorded
 from policy_core.bundle.resolve import resolve
-from policy_core.bundle.schema import Found, Reader, parse_yaml, read_bytes
-from policy_core.bundle.set_contract import SetContract, SetFile, SetMember
+from policy_core.bundle.schema import Reader, parse_yaml, read_bytes
 from policy_core.bundle.store import CURRENT, installed_folder, store_root
 from policy_core.errors import BundleError, PolicyError, Problem, did_you_mean
 
@@ -39,8 +35,8 @@ if TYPE_CHECKING:  # only one who has keys needs the library that checks signatu
     from policy_core.bundle.signature import TrustedKeys
 
 C = TypeVar("C", bound=AnyContract)
-_MEMBERS = "members."
-"""Before a member's name in the keys of a set."""
+PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
+"""Environment variable: path of a PEM file with public keys, or of a folder of such (`*.pem`)."""
 _SHARE = Path("share", "policy_inference", "config", "bundles")
 
 
@@ -87,7 +83,7 @@ def load_bundle(
             of another kind.
         PolicyError: As `bundle_folder`.
     """
-    folder, is_installed = (bundle, False) if isinstance(bundle, Path) else _found(bundle)
+    folder, is_installed = (bundle, False) if isinstance(bundle, Path) else found_folder(bundle)
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise BundleError(Problem(file=str(folder), expected="a bundle folder", found=found))
@@ -104,19 +100,53 @@ def load_bundle(
         )
     signed_by = None if trusted is None else trusted.signer(file, content)
     if file.name == SET_FILE:
+        from policy_core.bundle.set_bundle import SetBundle, load_set
+
         if kind is None or not issubclass(SetBundle, kind):
             raise _other_kind(file, "set", kind, instead)
-        loaded_set = _loaded_set(file, content, signed_by)
+        loaded_set = load_set(file, content, signed_by)
         if is_installed:
             require_recorded(folder, loaded_set.contract, loaded_set.sha256)
         return loaded_set
     contract = parse_contract(content, file)
-    loaded = CONTRACT_KINDS[contract.kind].bundle.read(folder, contract, content, signed_by)
+    loaded = CONTRACT_KINDS[contract.kind]().bundle.read(folder, contract, content, signed_by)
     if is_installed:
         require_recorded(folder, contract, loaded.sha256)
     if kind is not None and not isinstance(loaded, kind):
         raise _other_kind(file, contract.kind, kind, instead)
     return loaded
+
+
+def trusted_keys(given: str = "") -> TrustedKeys | None:
+    """Return the keys that are configured; None where bundles need no signature.
+
+    Args:
+        given: Path of a PEM file or of a folder of them; "" for none. Where the environment
+            variable POLICY_INFERENCE_PUBLIC_KEY names keys as well, only those count that are in
+            both: what is given here can make the demand stricter, never looser.
+
+    Raises:
+        PolicyError: What is configured has no Ed25519 public key, or the two have none in common.
+    """
+    named = os.environ.get(PUBLIC_KEY_VARIABLE)
+    if named == "":
+        raise PolicyError(
+            f"{PUBLIC_KEY_VARIABLE}: expected the path of a public key, found "
+            "nothing; unset it where bundles need no signature"
+        )
+    places = [place for place in (named, given) if place]
+    if not places:
+        return None
+    from policy_core.bundle.signature import TrustedKeys, read_public_keys
+
+    sets = [read_public_keys(Path(place).expanduser()) for place in places]
+    common = {name: key for name, key in sets[0].items() if all(name in keys for keys in sets)}
+    if not common:
+        raise PolicyError(
+            f"public key: expected one that is in {' and in '.join(places)}, since "
+            "both are configured, found none"
+        )
+    return TrustedKeys(common, " and ".join(places))
 
 
 def _contract_file(folder: Path) -> Path:
@@ -174,52 +204,16 @@ def parse_contract(
     return contract
 
 
-def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> HostedContract:
-    """Check the content of a `policy.yaml`, or of a `set.yaml` that has its members in its folder.
-
-    Args:
-        content: Of the file.
-        file: Which; for a set its name decides, and messages call it so.
-        read: Gives the bytes of a file of the same folder by its name; called for the contracts of
-            members only.
-
-    Raises:
-        BundleError: With everything that is wrong, or a member lies elsewhere.
-        Exception: What `read` raises.
-    """
-    if file.name != SET_FILE:
-        return parse_contract(content, file)
-
-    def contract_of(key: str, member: SetMember) -> AnyContract:
-        folder = posixpath.normpath(member.bundle)
-        if folder.startswith(("/", "..")) or folder == "." or _is_version(member.bundle):
-            raise BundleError(
-                Problem(
-                    file=str(file),
-                    key=f"{key}.bundle",
-                    expected="a folder in that of the set, so that both are one version",
-                    found=member.bundle,
-                    remedy="`model_tools pin SET --output FOLDER` writes the set with all its "
-                    "members",
-                )
-            )
-        inside = file.parent / folder / CONTRACT_FILE
-        of = read(f"{folder}/{CONTRACT_FILE}")
-        _require_meant(file, key, member, inside, of)
-        return parse_contract(of, inside)
-
-    return _resolved_set(content, file, contract_of)
-
-
 def _checked(value: Any, reader: Reader) -> AnyContract | None:
     """Return the contract resolved; None, or problems in `reader`, where something is wrong."""
     name = value.get("kind") if isinstance(value, Mapping) else None
-    kind = CONTRACT_KINDS.get(
+    found = CONTRACT_KINDS.get(
         DEFAULT_KIND if name is None else name if isinstance(name, str) else ""
     )
-    if kind is None:
+    if found is None:
         reader.problem("kind", f"one of {', '.join(CONTRACT_KINDS)}", name)
         return None
+    kind = found()
     contract: AnyContract | None = reader.section(kind.contract, value)
     if contract is not None:
         contract = resolve(contract, reader)
@@ -227,106 +221,14 @@ def _checked(value: Any, reader: Reader) -> AnyContract | None:
     return contract
 
 
-def _loaded_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
-    """Return a set and its members.
-
-    Raises:
-        BundleError: With everything that is wrong with either.
-    """
-    members = dict[str, AnyBundle]()
-
-    def contract_of(key: str, member: SetMember) -> AnyContract:
-        loaded = _loaded_member(file, key, member)
-        members[key.removeprefix(_MEMBERS)] = loaded
-        return loaded.contract
-
-    contract = _resolved_set(content, file, contract_of)
-    return SetBundle(
-        path=file.parent, contract=contract, content=content, signed_by=signed_by, members=members
-    )
-
-
-def _resolved_set(
-    content: bytes, file: Path, contract_of: Callable[[str, SetMember], AnyContract]
-) -> SetContract:
-    """Return the contract of a set.
-
-    Args:
-        content: Of `set.yaml`.
-        file: What messages call it.
-        contract_of: Gives the contract of a member by its key in the set.
-
-    Raises:
-        BundleError: With everything that is wrong with the set and its members.
-    """
-    from policy_core.bundle.resolve_set import resolve_set
-    from policy_core.bundle.validate_set import validate_set
-
-    reader, value = Reader(str(file)), parse_yaml(content, file)
-    stated: SetFile | None = reader.section(SetFile, value)
-    if stated is None:
-        raise BundleError(*reader.problems)
-    validate_set(stated, reader)
-    contracts = dict[str, AnyContract]()
-    for name, member in stated.members.items():
-        key = f"{_MEMBERS}{name}"
-        try:
-            contracts[name] = contract_of(key, member)
-        except BundleError as error:
-            reader.problems += error.problems
-        except PolicyError as error:
-            reader.problem(f"{key}.bundle", "an installed bundle", Found(str(error)))
-    if reader.problems:
-        raise BundleError(*reader.problems)
-    contract = resolve_set(stated, contracts, reader)
-    if contract is None:
-        raise BundleError(*reader.problems)
-    return contract
-
-
-def member_folder(folder: Path, bundle: str) -> Path:
-    """Return the folder of a member's bundle, as `set.yaml` in a folder names it.
-
-    Raises:
-        PolicyError: It is an installed version that is not there.
-    """
-    return _found(bundle)[0] if _is_version(bundle) else folder / bundle
-
-
-def _is_version(bundle: str) -> bool:
-    """Return whether a member is an installed version, NAME@VERSION."""
-    return "@" in bundle and os.sep not in bundle
-
-
-def _loaded_member(file: Path, key: str, member: SetMember) -> AnyBundle:
-    """Return the bundle of a member, whose contract is the one that the set means."""
-    folder = member_folder(file.parent, member.bundle)
-    inside = folder / CONTRACT_FILE
-    _require_meant(file, key, member, inside, read_bytes(inside))
-    return load_bundle(folder, sha256=member.sha256)
-
-
-def _require_meant(file: Path, key: str, member: SetMember, inside: Path, content: bytes) -> None:
-    """Raise BundleError unless the contract of a member is the one that the set states."""
-    if (actual := hashlib.sha256(content).hexdigest()) != member.sha256:
-        raise BundleError(
-            Problem(
-                file=str(file),
-                key=f"{key}.sha256",
-                expected=f"{actual}, the hash of {inside}",
-                found=member.sha256,
-                remedy="get the bundle that the set was made with, or state this hash and sign "
-                "the set again",
-            )
-        )
-
-
 def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str) -> BundleError:
+    from policy_core.bundle.set_bundle import SetBundle
+
     names: dict[Any, str] = {SetBundle: "set"}
     for name, kind in CONTRACT_KINDS.items():
-        names |= {kind.contract: name, kind.bundle: name}
+        names |= {kind().contract: name, kind().bundle: name}
     expected = " or ".join(CONTRACT_KINDS) if wanted is None else names[wanted]
-    node = "policy_set_node" if found == "set" else CONTRACT_KINDS[found].node
+    node = "policy_set_node" if found == "set" else CONTRACT_KINDS[found]().node
     remedy = instead or f"{node} runs this policy"
     return BundleError(
         Problem(file=str(file), key="kind", expected=expected, found=found, remedy=remedy)
@@ -344,8 +246,10 @@ def bundle_folder(name_or_path: str) -> Path:
         PolicyError: It is none of these, or the version in use is not known, or was not installed
             as this bundle and version.
     """
-    folder, is_installed = _found(name_or_path)
+    folder, is_installed = found_folder(name_or_path)
     if is_installed:
+        from policy_core.bundle.set_bundle import parse_hosted
+
         file = _contract_file(folder)
         content = read_bytes(file)
         contract = parse_hosted(content, file, lambda name: read_bytes(folder / name))
@@ -353,7 +257,7 @@ def bundle_folder(name_or_path: str) -> Path:
     return folder
 
 
-def _found(name_or_path: str) -> tuple[Path, bool]:
+def found_folder(name_or_path: str) -> tuple[Path, bool]:
     """Return the folder, and whether it is said to be an installed version."""
     folder = Path(name_or_path).expanduser()
     if os.sep in name_or_path or folder.exists():

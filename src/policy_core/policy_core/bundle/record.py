@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from policy_core.bundle.bundle import HostedContract, hosted_file
+from policy_core.bundle.bundle import hosted_file
 from policy_core.errors import BundleError, Problem
 from policy_core.safe_files import read_at_most
+
+if TYPE_CHECKING:
+    from policy_core.bundle.set_contract import HostedContract
 
 RECORD_FILE = "model_version.json"
 REMEDY = "activate or install another version, and remove this one"

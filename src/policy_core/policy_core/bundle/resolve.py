@@ -13,8 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import numpy as np
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.chunk_contract import ChunkAction
-from policy_core.bundle.contract import DEFAULT, ActionTerm, JointContract, Joints, Term
+from policy_core.bundle.contract import DEFAULT, ActionTerm, JointContract, Joints, OwnJoints, Term
 from policy_core.bundle.joint_values import matched, per_joint, robot_names
 from policy_core.bundle.schema import Found, PerJoint, Reader
 from policy_core.bundle.terms import TERMS, term_names
@@ -82,7 +81,7 @@ class _Resolver:
         if isinstance(section, Term):
             assert isinstance(self._contract, JointContract)
             return term_names(section, self._contract) if section.term in TERMS else None
-        return section.joints if isinstance(section, (ActionTerm, ChunkAction)) else self._names
+        return section.joints if isinstance(section, OwnJoints) else self._names
 
     def _array(self, value: Any, key: str, names: Sequence[str]) -> F64:
         if value == DEFAULT:

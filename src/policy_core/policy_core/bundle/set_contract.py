@@ -332,3 +332,7 @@ class SetContract:
     def provenance(self) -> Provenance | None:
         """None of its own: its members have theirs."""
         return None
+
+
+HostedContract = AnyContract | SetContract
+"""Of what a host runs: a policy, or a set of them."""

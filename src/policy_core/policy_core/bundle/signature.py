@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ from policy_core.safe_files import reading
 if TYPE_CHECKING:  # only who has keys needs the library, whose import takes 10 ms of a start
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
-"""Environment variable: path of a PEM file with public keys, or of a folder of such (`*.pem`)."""
 _LARGEST_BYTES = 1 << 12
 """Of a signature, which has 88."""
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
@@ -126,36 +123,6 @@ class TrustedKeys:
 def signature_of(file: Path) -> Path:
     """Return where the signature of a file lies."""
     return file.with_name(f"{file.name}.sig")
-
-
-def trusted_keys(given: str = "") -> TrustedKeys | None:
-    """Return the keys that are configured; None where bundles need no signature.
-
-    Args:
-        given: Path of a PEM file or of a folder of them; "" for none. Where the environment
-            variable POLICY_INFERENCE_PUBLIC_KEY names keys as well, only those count that are in
-            both: what is given here can make the demand stricter, never looser.
-
-    Raises:
-        PolicyError: What is configured has no Ed25519 public key, or the two have none in common.
-    """
-    named = os.environ.get(PUBLIC_KEY_VARIABLE)
-    if named == "":
-        raise PolicyError(
-            f"{PUBLIC_KEY_VARIABLE}: expected the path of a public key, found "
-            "nothing; unset it where bundles need no signature"
-        )
-    places = [place for place in (named, given) if place]
-    if not places:
-        return None
-    sets = [read_public_keys(Path(place).expanduser()) for place in places]
-    common = {name: key for name, key in sets[0].items() if all(name in keys for keys in sets)}
-    if not common:
-        raise PolicyError(
-            f"public key: expected one that is in {' and in '.join(places)}, since "
-            "both are configured, found none"
-        )
-    return TrustedKeys(common, " and ".join(places))
 
 
 def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:

@@ -16,14 +16,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from policy_core.bundle.bundle import Bundle, SetBundle
 from policy_core.bundle.contract import NAME, VERSION
+from policy_core.bundle.revocation import FOLDER, REVOKED_TAG, kept_file
 from policy_core.bundle.schema import Reader, entry, parse_yaml, read_bytes
 from policy_core.errors import BundleError, PolicyError
 
-FOLDER = "statements"
-"""Beside the versions of a bundle: what a robot has accepted."""
-REVOKED_TAG, CHANNEL_TAG = "revoked", "channel-"
+CHANNEL_TAG = "channel-"
 CHANNEL_NAME = "^[a-z0-9][a-z0-9-]{0,63}$"
 _DIGEST = "^sha256:[0-9a-f]{64}$"
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
@@ -143,67 +141,6 @@ def revoked_versions(model: Path) -> Mapping[str, str]:
     """
     statement = kept(model, REVOKED_TAG)
     return statement.versions if isinstance(statement, RevocationStatement) else {}
-
-
-def revocation_of(bundle: Bundle) -> str:
-    """Return that the installed version that a bundle is, or a member of a set, is revoked.
-
-    Returns:
-        In words, with the reason; empty where none is, or the bundle is not installed.
-
-    Raises:
-        PolicyError: The statement that this robot has kept is damaged.
-    """
-    members = [*bundle.members.values()] if isinstance(bundle, SetBundle) else []
-    for one in (bundle, *members):
-        name, version = one.contract.name, one.contract.version
-        folder = one.path.resolve()
-        if (folder.parent.name, folder.name) != (name, version):
-            continue
-        reason = revoked_versions(folder.parent).get(version)
-        if reason is not None:
-            return (
-                f"{folder}: this version is revoked: {reason}; put another one into use with "
-                f"`policy_store activate {name} VERSION`"
-            )
-    return ""
-
-
-class RevocationWatch:
-    """Looks whether a bundle that runs was revoked; reads the statement when its file changes."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        """Tie to the bundle; its folder is that of the version, whatever link led to it."""
-        self._bundle = bundle
-        members = [*bundle.members.values()] if isinstance(bundle, SetBundle) else []
-        folders = [one.path.resolve().parent for one in (bundle, *members)]
-        self._files = [kept_file(folder, REVOKED_TAG) for folder in folders]
-        self._seen: list[tuple[int, int] | None] = [None for _ in self._files]
-        self._found = ""
-
-    def look(self) -> str:
-        """Return that it is revoked, in words, or that this cannot be known; empty if it is not."""
-        seen = [_stamp(file) for file in self._files]
-        if seen != self._seen:
-            self._seen = seen
-            try:
-                self._found = revocation_of(self._bundle)
-            except PolicyError as error:
-                self._found = str(error)
-        return self._found
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
-
-
-def kept_file(model: Path, tag: str) -> Path:
-    """Return where a robot keeps the newest statement with a tag."""
-    return model / FOLDER / f"{tag}.yaml"
 
 
 def _kept(file: Path) -> ChannelStatement | RevocationStatement:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from policy_core.bundle.bundle import Bundle, HostedContract
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.errors import BundleError, Problem
 
 _REMEDY = "clean the node up and configure it with this bundle"

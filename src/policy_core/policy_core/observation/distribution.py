@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.chunk_contract import ChunkContract, Scaling
 from policy_core.bundle.contract import JointContract, Term
 from policy_core.bundle.terms import TERMS, term_names
 from policy_core.interfaces import F32, F64, Index, Tensor
@@ -21,7 +19,7 @@ from policy_core.observation.rows import layout
 
 OUTSIDE_SHARE = 0.2
 """Of the looks at an input; a term that is outside more often is not as in training."""
-_MARGIN = 0.5
+MARGIN = 0.5
 """Of the healthy range, on both sides: pushes and slopes leave it by less."""
 _LARGEST_DEVIATIONS = 8.0
 """Of what is normalised, where nothing but mean and standard deviation is known."""
@@ -72,7 +70,7 @@ def input_statistics(contract: JointContract, name: str) -> InputStatistics | No
         np.concatenate(part)[columns] for part in zip(*frame, strict=True)
     )
     low, high = np.array(statistics.min), np.array(statistics.max)
-    margin = _MARGIN * (high - low) + 1e-3
+    margin = MARGIN * (high - low) + 1e-3
     of_frame = blocks + ages * len(frame)
     return InputStatistics(
         terms=terms,
@@ -237,40 +235,6 @@ def watched_inputs(
         if name in contract.observations
         and (healthy := input_statistics(contract, name)) is not None
     ]
-
-
-def watched_state(
-    contract: ChunkContract, inputs: Mapping[str, Tensor]
-) -> list[tuple[Tensor, InputStatistics]]:
-    """Return the vectors that a chunk policy is given, beside their values in training.
-
-    The statistics that normalise a vector say so. Of one that is not normalised nothing is known,
-    and images are not looked at.
-    """
-    vectors = list[tuple[str, Scaling, list[str]]]()
-    if state := contract.state:
-        names = [f"{state.feature}[{name}]" for name in state.joints]
-        vectors.append((state.tensor, state.normalisation, names))
-    if outside := contract.environment_state:
-        names = [f"{outside.feature}[{place}]" for place in range(outside.size)]
-        vectors.append((outside.tensor, outside.normalisation, names))
-    return [
-        # Of several observations the newest, which is the last.
-        (inputs[tensor].reshape(1, -1)[:, -len(names) :], healthy)
-        for tensor, scaling, names in vectors
-        if (healthy := _vector_statistics(names, scaling)) is not None
-    ]
-
-
-def _vector_statistics(names: list[str], scaling: Scaling) -> InputStatistics | None:
-    """Return the values in training of a normalised vector; None where nothing is known of it."""
-    if scaling.mode == "identity":
-        return None
-    found = dataclasses.replace(normalised_input(len(names)), terms=np.array(names))
-    if scaling.mode == "min_max":
-        largest = np.full(len(names), 1.0 + 2.0 * _MARGIN)
-        return dataclasses.replace(found, low=-largest, high=largest)
-    return found
 
 
 _REPORTS = 125

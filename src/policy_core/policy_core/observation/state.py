@@ -6,19 +6,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from policy_core.bundle.clip import MotionClip
 from policy_core.bundle.contract import JointContract, Term
 from policy_core.bundle.state_fields import STATE_FIELDS, is_per_joint
 from policy_core.bundle.terms import TERMS, is_of_anchor, is_of_motion, term_names, term_places
 from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Index
-from policy_core.observation.clip_player import ClipPlayer, LivePlayer
 from policy_core.observation.phase import Phase, phase_name
 from policy_core.observation.rotation import gravity_body
+
+if TYPE_CHECKING:  # a policy without a reference motion plays none
+    from policy_core.bundle.clip import MotionClip
+    from policy_core.observation.clip_player import ClipPlayer, LivePlayer
 
 LAST_OUTPUT = "last_output:"
 """What the field of a model's output begins with; the output's name follows."""
@@ -133,6 +135,8 @@ class RobotState(StateVector):
         """The reference motion that is played."""
         self._go_by()
         if contract.motion and contract.motion.live:
+            from policy_core.observation.clip_player import LivePlayer
+
             self._go_by(LivePlayer(contract.motion, *self._for_player()))
         self._orientation = "gravity_body" in self.slices
         if self._orientation:
@@ -144,6 +148,8 @@ class RobotState(StateVector):
 
     def play(self, clip: MotionClip) -> None:
         """Show this clip, which is the contract's reference motion, from its first frame on."""
+        from policy_core.observation.clip_player import ClipPlayer
+
         assert self._reference is not None
         self.motion = ClipPlayer(clip, self._reference, *self._for_player())
         self._go_by(self.motion)

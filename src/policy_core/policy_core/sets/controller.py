@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.state_fields import COMMAND, MOTION_TOPICS, STATE_FIELDS, fields_of
 from policy_core.control.controller import Controller

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_core.bundle.bundle import ChunkBundle, JointBundle, stated_hashes
+from policy_core.bundle.bundle import JointBundle, stated_hashes
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
 from policy_inference.backends.registry import open_models

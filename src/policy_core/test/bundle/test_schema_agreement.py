@@ -19,12 +19,12 @@ import jsonschema
 import pytest
 import yaml
 
-from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.editor_schema import contract_schema, set_schema
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import Reader, json_schema
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetFile
 
 from .editing import any_contract

@@ -17,8 +17,10 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle, SetBundle
+from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import StateEnd
 from policy_core.bundle.signature import TrustedKeys, fingerprint
 from policy_core.errors import BundleError, Problem

@@ -71,7 +71,7 @@ CASES: Mapping[str, MemberCase] = {
 @pytest.fixture(autouse=True)
 def with_pid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be one kind more, by a line in each table of this package."""
-    monkeypatch.setitem(cast(dict[str, Any], CONTRACT_KINDS), "pid", PID)
+    monkeypatch.setitem(cast(dict[str, Any], CONTRACT_KINDS), "pid", lambda: PID)
     monkeypatch.setitem(cast(dict[str, type[MemberPolicy]], MEMBERS), "pid", PidMember)
 
 
@@ -94,7 +94,7 @@ def test_contract_states_its_bounds_and_how_it_commands(case: MemberCase) -> Non
     robot = case.robot()
     contract, place = contract_in(robot, case), robot.set_contract.members[case.member]
 
-    assert isinstance(contract, CONTRACT_KINDS[contract.kind].contract)
+    assert isinstance(contract, CONTRACT_KINDS[contract.kind]().contract)
     assert contract.step_bounded.shape == (len(contract.joints.names),)
     assert contract.step_bounded.dtype == np.bool_
     assert {*contract.command_kinds} <= {*contract.joints.names}

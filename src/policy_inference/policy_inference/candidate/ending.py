@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from policy_core.bundle.bundle import HostedContract
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.control.tick import Tick
 from policy_core.control.verdict import RunEnd, RunVerdict
 from policy_core.guard.limits import Limits

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policy_core.bundle.bundle import HostedContract
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.control.tick import Tick
 from policy_core.guard.bounds import FIRST_AWAITED, Rule, Trip
 from policy_core.interfaces import F64, JointTargets, Kind, Mode

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from policy_core.bundle.bundle import HostedContract
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.control.tick import Tick
 from policy_core.control.verdict import RunEnd, RunVerdict
 from policy_core.guard.limits import Limits

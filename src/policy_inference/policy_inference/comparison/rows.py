@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from policy_core.bundle.contract import StatePair
 from policy_core.interfaces import F64, Backend, Tensor
-from policy_core.members.recurrent import RecurrentState
+from policy_core.members.joint import RecurrentState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

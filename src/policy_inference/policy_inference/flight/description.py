@@ -8,15 +8,17 @@ import dataclasses
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from policy_core.bundle.bundle import Bundle
 from policy_core.control.controller import Controller
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend
-from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.system import board, release
+
+if TYPE_CHECKING:  # a policy without chunks has no such settings
+    from policy_core.members.chunk.settings import ChunkSettings
 
 
 class Topic(NamedTuple):

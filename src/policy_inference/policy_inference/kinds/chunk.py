@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.bundle import CONTRACT_FILE, ChunkBundle
+from policy_core.bundle.bundle import CONTRACT_FILE
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_core.bundle.contract import Artifact
 from policy_core.bundle.state_fields import LEADER
@@ -27,6 +28,7 @@ from policy_core.members.chunk.controller import (
     state_sizes,
 )
 from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.normalise import watched_state
 from policy_core.members.chunk.observation_sync import FrameBuffer, Snapshot
 from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import (
@@ -36,7 +38,7 @@ from policy_core.members.chunk.settings import (
     require_real_time_speed,
     steps_of,
 )
-from policy_core.observation.distribution import DistributionWatch, watched_state
+from policy_core.observation.distribution import DistributionWatch
 from policy_core.observation.images import Frame
 from policy_inference.backends.base import WARM_UP_S, timed_runs
 from policy_inference.backends.opened_models import OpenedModels

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import Limits
 from policy_core.members.chunk.settings import ChunkSettings

@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping
 
-from policy_core.bundle.statements import RevocationWatch
+from policy_core.bundle.revocation import RevocationWatch
 from policy_core.control.controller import ControllerStatus
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode

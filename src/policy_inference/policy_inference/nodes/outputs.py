@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node publishes its targets as; each output says what it cannot express."""
 
+from __future__ import annotations
+
 from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -19,11 +21,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from policy_core.bundle.bundle import HostedContract
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
 from policy_inference.messages.command_writer import JointCommandWriter
 from policy_inference.nodes import qos
+
+if TYPE_CHECKING:
+    from policy_core.bundle.set_contract import HostedContract
 
 Builder = Callable[[JointTargets, int], Any]
 """Returns the message, or its bytes, of targets and a stamp in ns."""
@@ -108,7 +112,7 @@ def require_expressible(kind: str, contract: HostedContract) -> None:
         )
 
 
-def _joint_command(contract: HostedContract, valid_for_s: float, sequence: "count[int]") -> Builder:
+def _joint_command(contract: HostedContract, valid_for_s: float, sequence: count[int]) -> Builder:
     names = contract.joints.on_robot()
     message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
     for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
@@ -129,9 +133,7 @@ def _joint_command(contract: HostedContract, valid_for_s: float, sequence: "coun
     return build
 
 
-def _position_array(
-    contract: HostedContract, valid_for_s: float, sequence: "count[int]"
-) -> Builder:
+def _position_array(contract: HostedContract, valid_for_s: float, sequence: count[int]) -> Builder:
     message = Float64MultiArray(data=_zeros(contract.joints.names))
     positions = _view(message.data)
 
@@ -143,7 +145,7 @@ def _position_array(
 
 
 def _joint_trajectory(
-    contract: HostedContract, valid_for_s: float, sequence: "count[int]"
+    contract: HostedContract, valid_for_s: float, sequence: count[int]
 ) -> Builder:
     point = JointTrajectoryPoint(
         positions=_zeros(contract.joints.names), time_from_start=_duration(1.0 / contract.rate_hz)
@@ -158,7 +160,7 @@ def _joint_trajectory(
     return build
 
 
-def _joint_state(contract: HostedContract, valid_for_s: float, sequence: "count[int]") -> Builder:
+def _joint_state(contract: HostedContract, valid_for_s: float, sequence: count[int]) -> Builder:
     names = contract.joints.on_robot()
     message = JointState(name=list(names), position=_zeros(names))
     positions = _view(message.position)
@@ -180,11 +182,11 @@ OUTPUTS: dict[str, tuple[str, type[Any], Callable[..., Builder]]] = {
 """Kinds of output: relative topic, message type, maker of the message."""
 
 
-def _zeros(names: Sequence[str]) -> "array[float]":
+def _zeros(names: Sequence[str]) -> array[float]:
     return array("d", bytes(8 * len(names)))
 
 
-def _view(values: "array[float]") -> F64:
+def _view(values: array[float]) -> F64:
     """Return an array on the message's own memory: filling it needs no conversion."""
     return np.frombuffer(values)
 

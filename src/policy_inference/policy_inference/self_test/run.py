@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, PolicyError

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policy_core.bundle.bundle import ModelFiles, served_name
-from policy_core.bundle.load import load_bundle
-from policy_core.bundle.signature import trusted_keys
+from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import Tensor
 from policy_inference.backends.base import BackendBase, timed_runs

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract_difference import contract_differences
-from policy_core.bundle.load import load_bundle
-from policy_core.bundle.signature import trusted_keys
+from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import PolicyError, RobotError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, ShadowMode

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from policy_core.bundle.bundle import AnyBundle, SetBundle
+from policy_core.bundle.bundle import AnyBundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, Mode

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.kinds import CONTRACT_KINDS
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, BundleError
@@ -42,7 +43,7 @@ def bundle_of_a_kind(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def test_each_kind_knows_its_bundles() -> None:
     assert [kind.bundle for kind in KINDS] == [*BUNDLES]
-    assert [*BUNDLES] == [kind.bundle for kind in CONTRACT_KINDS.values()]
+    assert [*BUNDLES] == [kind().bundle for kind in CONTRACT_KINDS.values()]
 
 
 def test_golden_rows_that_hold_are_the_same_function(bundle_of_a_kind: Any) -> None:

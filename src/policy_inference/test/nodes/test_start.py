@@ -26,8 +26,12 @@ UNNEEDED = {
 }
 """What other commands need, or a node with keys or cameras."""
 GUESTS = {
-    "policy_core.bundle.resolve_set",
-    "policy_core.bundle.validate_chunk",
+    "policy_core.bundle.chunk_contract",
+    "policy_core.bundle.clip",
+    "policy_core.bundle.set_contract",
+    "policy_core.bundle.signature",
+    "policy_core.bundle.statements",
+    "policy_core.observation.clip_player",
     "policy_core.sets",
     "policy_inference.candidate",
     "policy_inference.comparison",

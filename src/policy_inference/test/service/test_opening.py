@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import helper
 
-from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE
+from policy_core.bundle.load import PUBLIC_KEY_VARIABLE
 from policy_core.errors import BackendError, BundleError, PolicyError
 from policy_inference.service.opening import ServeRequest, ServeRequestError, open_served
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError

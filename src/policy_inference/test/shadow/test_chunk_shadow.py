@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import (
     Camera,
     ChunkContract,

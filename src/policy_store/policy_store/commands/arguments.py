@@ -140,7 +140,7 @@ def root_of(given: argparse.Namespace) -> Path:
 
 def keys_of(given: argparse.Namespace) -> TrustedKeys | None:
     """Return the keys that are configured; None where bundles need no signature."""
-    from policy_core.bundle.signature import trusted_keys
+    from policy_core.bundle.load import trusted_keys
 
     return trusted_keys(given.public_key)
 

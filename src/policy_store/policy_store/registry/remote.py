@@ -17,19 +17,14 @@ from io import BytesIO
 from pathlib import Path
 
 from policy_core.bundle.bounded_yaml import LARGEST_BYTES
-from policy_core.bundle.bundle import (
-    CONTRACT_FILE,
-    SET_FILE,
-    HostedContract,
-    hosted_file,
-    stated_hashes,
-)
-from policy_core.bundle.load import parse_hosted
+from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, hosted_file, stated_hashes
+from policy_core.bundle.revocation import REVOKED_TAG
+from policy_core.bundle.set_bundle import parse_hosted
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.signature import TrustedKeys, signature_of
 from policy_core.bundle.statements import (
     CHANNEL_NAME,
     CHANNEL_TAG,
-    REVOKED_TAG,
     ChannelStatement,
     DowngradeStatement,
     RevocationStatement,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.bundle import SetBundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend
 from policy_core.members.chunk.controller import camera_input

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import AnyBundle, SetBundle
+from policy_core.bundle.bundle import AnyBundle
 from policy_core.bundle.contract import Damp, File, Graph, Joints, Provenance, Safety, StandingUp
 from policy_core.bundle.expected import ComparisonLimits, Nominal
 from policy_core.bundle.kinds import ContractKind
 from policy_core.bundle.load import parse_contract
 from policy_core.bundle.schema import PerJoint, Reader, entry
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import MemberContract
 from policy_core.bundle.validate_body import BodyValidator
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.resolve_set import resolve_set
 from policy_core.bundle.schema import Reader
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract, SetFile, tracks_clip
 from policy_core.bundle.validate_set import validate_set
 from policy_core.guard.limits import StricterLimits, limits_in_force

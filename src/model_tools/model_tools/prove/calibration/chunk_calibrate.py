@@ -24,7 +24,7 @@ from model_tools.prove.calibration.graph_samples import (
     collect_samples,
     count_of,
 )
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import F32
 from policy_inference.backends.rknn_toolkit.recipe import write_dataset
 

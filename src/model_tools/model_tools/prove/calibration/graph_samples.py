@@ -20,7 +20,7 @@ from numpy.lib.format import open_memmap
 
 from model_tools.errors import ToolError
 from model_tools.files.rows import ObservationSource, RecordedObservation
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import Camera, ChunkContract
 from policy_core.bundle.contract import Graph
 from policy_core.interfaces import F64, Tensor

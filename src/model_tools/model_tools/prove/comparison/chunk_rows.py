@@ -15,7 +15,7 @@ from model_tools.files.observation_sources import open_source
 from model_tools.make.act.golden_rows import are_drawn, recorded_rows
 from model_tools.prove.comparison.candidates import Candidate
 from model_tools.prove.comparison.on_rows import OnRows, RowSet
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import (
     GOLDEN_CHUNK,
     ChunkContract,

@@ -19,7 +19,8 @@ from model_tools.prove.comparison.joint_rows import JointComparison
 from model_tools.prove.comparison.on_rows import Comparison, OnRows, RowSet
 from model_tools.prove.comparison.walking import Walked
 from model_tools.simulation.robot import LITE3, SimulatedRobot
-from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import Backend, Tensor
 from policy_core.latency import Latency, LatencyWindow
 from policy_inference.comparison.limits import Check, closed_loop_limits

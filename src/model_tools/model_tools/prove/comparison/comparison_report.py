@@ -21,13 +21,8 @@ from model_tools.prove.comparison.chunk_report import ChunkReport
 from model_tools.prove.comparison.compare import Compared
 from model_tools.prove.comparison.joint_report import JointReport
 from model_tools.prove.comparison.report_parts import checks_panel, verdict_tag
-from policy_core.bundle.bundle import (
-    REPORT_FOLDER,
-    Bundle,
-    ChunkBundle,
-    JointBundle,
-    model_sha256,
-)
+from policy_core.bundle.bundle import REPORT_FOLDER, Bundle, JointBundle, model_sha256
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_inference.comparison.plain_json import plain
 
 DIGITS = 6

@@ -12,7 +12,8 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from policy_core.bundle.body import Body
-from policy_core.bundle.bundle import Bundle, ChunkBundle, JointBundle
+from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import Camera, EnvironmentState, JointVector
 from policy_core.bundle.contract import JointContract, Observation, Term
 from policy_core.bundle.terms import TERMS, term_names

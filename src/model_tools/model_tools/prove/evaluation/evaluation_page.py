@@ -32,7 +32,7 @@ from model_tools.prove.evaluation.trials import (
 )
 from model_tools.simulation.arm import arm_image_size
 from model_tools.simulation.robot import SimulatedRobot
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from robot_sim.arm_render import write_episodes
 from robot_sim.errors import SimError

@@ -38,7 +38,8 @@ from model_tools.simulation.robot import (
     push_from,
     steady,
 )
-from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from policy_inference.backends.opened_models import OpenedModels

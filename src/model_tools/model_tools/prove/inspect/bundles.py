@@ -29,18 +29,12 @@ from model_tools.prove.inspect.chunk_contract_rows import describe_chunk_contrac
 from model_tools.prove.inspect.contract_rows import describe_contract
 from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import (
-    CONTRACT_FILE,
-    SET_FILE,
-    Bundle,
-    SetBundle,
-    model_sha256,
-    stated_hashes,
-)
+from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, Bundle, model_sha256, stated_hashes
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import Artifact, JointContract
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import load_yaml, read_bytes
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError, Problem
 from policy_core.interfaces import F64

@@ -16,7 +16,7 @@ from model_tools.prove.inspect.contract_rows import (
     describe_proof,
 )
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,

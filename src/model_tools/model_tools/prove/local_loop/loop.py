@@ -24,7 +24,7 @@ from model_tools.simulation.controlled import RecordingBackend
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32, F64, Backend, Tensor
-from policy_core.members.recurrent import RecurrentState
+from policy_core.members.joint import RecurrentState
 from policy_core.observation.rows import Normaliser
 
 

@@ -12,7 +12,7 @@ from model_tools.prove.replaying.recorded_inputs import state_names
 from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.stages import TickStages
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.state_fields import LEADER_POS
 from policy_core.guard.limits import Limits
 from policy_core.members.chunk.controller import (

@@ -16,7 +16,8 @@ from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayed_member import ReplayedMember
 from model_tools.prove.replaying.which_bundle import chunk_settings_of
-from policy_core.bundle.bundle import Bundle, ChunkBundle
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, ShadowMode

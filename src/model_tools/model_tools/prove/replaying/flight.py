@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.recording import FORCES
-from policy_core.bundle.bundle import HostedContract
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import (
     COMMAND,
     IMU,

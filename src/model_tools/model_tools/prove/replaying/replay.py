@@ -43,15 +43,12 @@ from model_tools.prove.replaying.which_bundle import (
     recorded_set,
     stricter_limits_of,
 )
-from policy_core.bundle.bundle import (
-    Bundle,
-    ChunkBundle,
-    HostedContract,
-    JointBundle,
-    SetBundle,
-)
+from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact, JointContract
 from policy_core.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.set_bundle import SetBundle
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend
 from policy_inference.backends.registry import open_backend

@@ -18,7 +18,7 @@ from model_tools.prove.replaying.replay import replayed_set
 from model_tools.prove.replaying.replayer import Replayer
 from model_tools.prove.replaying.stages import OUTPUTS, STAGES
 from model_tools.prove.replaying.which_bundle import chunk_settings_of, limits_of, recorded_bundle
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_inference.shadow.shadowed_member import ShadowedMember, ShadowQuestion
 

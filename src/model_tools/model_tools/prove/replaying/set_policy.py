@@ -24,8 +24,10 @@ from model_tools.prove.replaying.recorded_inputs import (
 from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
-from policy_core.bundle.bundle import ChunkBundle, JointBundle, SetBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import Backend, Tensor

@@ -18,16 +18,11 @@ from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.replaying.recording import FlightRecording
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import (
-    CONTRACT_FILE,
-    SET_FILE,
-    Bundle,
-    HostedContract,
-    JointBundle,
-)
+from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, Bundle, JointBundle
 from policy_core.bundle.contract import JointContract, VelocityCommand
 from policy_core.bundle.load import bundle_folder, load_bundle, parse_contract
 from policy_core.bundle.schema import parse_yaml, read_bytes
+from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError, PolicyError
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force

@@ -34,7 +34,7 @@ from model_tools.prove.calibration.graph_samples import (
 )
 from model_tools.ship.compilers.bpu_graph import BpuGraph, fits, write_prepared
 from model_tools.ship.compilers.compile_request import reference
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_of
 

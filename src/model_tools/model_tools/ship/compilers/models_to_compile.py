@@ -24,13 +24,8 @@ from model_tools.prove.calibration.graph_samples import (
     count_of,
 )
 from model_tools.ship.compilers.compile_request import CompileRequest
-from policy_core.bundle.bundle import (
-    CONTRACT_FILE,
-    Bundle,
-    ChunkBundle,
-    JointBundle,
-    stated_hashes,
-)
+from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle, stated_hashes
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import Tensor
 
 _ROWS = 512

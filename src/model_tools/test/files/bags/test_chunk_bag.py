@@ -19,7 +19,7 @@ from model_tools.errors import ToolError
 from model_tools.files.observation_sources import open_source
 from model_tools.files.rows import RecordedObservation
 from model_tools.prove.calibration.graph_samples import collect_samples
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract, Pairing
 from policy_core.bundle.load import load_bundle
 from policy_inference.testing.chunk_bundles import ENCODER, write_chunk_bundle

@@ -21,7 +21,7 @@ from model_tools.make.act.smolvla_graphs import write_smolvla_graphs
 from model_tools.make.act.unet_config import check_unet_config
 from model_tools.make.act.unet_graphs import PREFIX as UNET_PREFIX
 from model_tools.make.act.unet_graphs import write_unet_graphs
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32
 from policy_inference.backends.registry import open_models

@@ -22,7 +22,7 @@ from model_tools.files.observation_sources import open_source
 from model_tools.make.act.act_export import export_checkpoint
 from model_tools.make.act.golden_rows import ReferenceGraphs, tolerance_of
 from model_tools.make.act.graphs import POLICY, VISION
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import Pairing
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError

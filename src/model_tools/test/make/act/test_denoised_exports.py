@@ -23,7 +23,7 @@ from model_tools.make.act.smolvla_graphs import KEYS
 from model_tools.make.act.unet_graphs import ENCODER, STEP
 from model_tools.prove.calibration.graph_samples import collect_samples
 from model_tools.ship.model_repository import write_repository
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import VectorNormaliser
 from policy_inference.backends.registry import open_models

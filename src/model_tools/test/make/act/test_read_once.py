@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.make.act.act_export import export_checkpoint
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from testkit.opened_files import counted_opens
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.interfaces import F32, Backend, Tensor
 from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation

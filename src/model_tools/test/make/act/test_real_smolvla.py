@@ -15,7 +15,7 @@ import pytest
 from model_tools.make.act.checkpoint import read_checkpoint
 from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, Language, SmolvlaConfig
 from model_tools.make.act.smolvla_graphs import KEYS, VALUES
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import Backend
 from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
 from policy_core.members.chunk.real_time import PrefixGuidance, PrefixSchedule

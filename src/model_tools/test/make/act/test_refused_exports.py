@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from model_tools.errors import ToolError
 from model_tools.make.act.smolvla_config import Language
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError
 from testkit.wording import refusal

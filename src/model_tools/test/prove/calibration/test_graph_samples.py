@@ -17,7 +17,7 @@ from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
     collect_samples,
 )
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import Camera
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64, Tensor

@@ -23,7 +23,7 @@ from model_tools.make.act.golden_rows import drawn_rows
 from model_tools.prove.comparison.candidates import candidates
 from model_tools.prove.comparison.compare import Compared, compare
 from model_tools.prove.inspect.registry import inspect_path
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import GOLDEN_CHUNK
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError

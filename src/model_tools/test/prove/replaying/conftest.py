@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.bundle.bundle import ChunkBundle, JointBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 
 from .small_arms import ArmFlight, arm_bundle
 from .small_flights import SmallFlight

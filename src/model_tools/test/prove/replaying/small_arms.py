@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.state_fields import LEADER
 from policy_core.errors import BackendError, RobotError

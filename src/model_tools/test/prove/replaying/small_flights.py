@@ -16,7 +16,8 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
-from policy_core.bundle.bundle import JointBundle, SetBundle
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.state_fields import velocity_of
 from policy_core.control.controller import Controller
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force

@@ -17,7 +17,7 @@ from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replay import Judgement, replay
 from model_tools.prove.replaying.replay_page import write_html
 from model_tools.prove.replaying.replay_report import document, lines, verdict
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import Mode
 from testkit.replays import replayed_from_every_state
 from testkit.wording import check_wording, lines_with, refusal

@@ -14,7 +14,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_flight
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.errors import BackendError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode, ShadowMode

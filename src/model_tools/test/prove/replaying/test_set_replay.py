@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_core.bundle.bundle import SetBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_of
 from policy_core.control.controller import Controller
 from policy_core.errors import BackendError

@@ -13,8 +13,9 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import shadow_flight
-from policy_core.bundle.bundle import JointBundle, SetBundle
+from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import ShadowMode
 from policy_inference.backends.registry import open_backend

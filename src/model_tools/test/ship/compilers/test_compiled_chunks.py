@@ -19,7 +19,7 @@ from model_tools.make.act.checkpoint import read_checkpoint
 from model_tools.prove.calibration.graph_samples import GraphSamples, collect_samples
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from policy_inference.backends.registry import open_models

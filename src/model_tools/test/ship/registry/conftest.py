@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.bundle.signature import TrustedKeys, trusted_keys
+from policy_core.bundle.load import trusted_keys
+from policy_core.bundle.signature import TrustedKeys
 from policy_store.install import Installed
 from policy_store.registry.access import (
     CONFIG_VARIABLE,

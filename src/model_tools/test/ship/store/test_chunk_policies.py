@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import current_version
 from policy_inference.testing.chunk_bundles import write_chunk_bundle

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE
+from policy_core.bundle.load import PUBLIC_KEY_VARIABLE
 from policy_core.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes
 from policy_store.bundle_source import DEEPEST, MOST_FILES, opened

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.bundle.bundle import SetBundle
-from policy_core.bundle.load import bundle_folder, load_bundle
-from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE
+from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, bundle_folder, load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.store import ROOT_VARIABLE, current_version
 from policy_core.errors import BundleError
 from policy_store.trial_record import newest_trial

@@ -19,7 +19,7 @@ from onnx import helper
 
 from model_tools.ship.sign import read_private_key
 from policy_core import onnx_file
-from policy_core.bundle.signature import PUBLIC_KEY_VARIABLE, trusted_keys
+from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, trusted_keys
 from policy_core.errors import PolicyError
 from testkit.wording import check_wording, refusal
 

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Normalisation of images and vectors, and the units in which a policy counts joints."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
-from policy_core.bundle.chunk_contract import Camera, JointUnit, Scaling
+from policy_core.bundle.chunk_contract import Camera, ChunkContract, JointUnit, Scaling
 from policy_core.interfaces import F32, F64, Tensor
+from policy_core.observation.distribution import MARGIN, InputStatistics, normalised_input
 from policy_core.observation.images import Image
 
 
@@ -135,3 +137,37 @@ def _factors(unit: JointUnit) -> tuple[float, float]:
     if unit.unit == "range_0_100":
         return 100.0 / (high - low), low
     return 200.0 / (high - low), (low + high) / 2.0
+
+
+def watched_state(
+    contract: ChunkContract, inputs: Mapping[str, Tensor]
+) -> list[tuple[Tensor, InputStatistics]]:
+    """Return the vectors that a chunk policy is given, beside their values in training.
+
+    The statistics that normalise a vector say so. Of one that is not normalised nothing is known,
+    and images are not looked at.
+    """
+    vectors = list[tuple[str, Scaling, list[str]]]()
+    if state := contract.state:
+        names = [f"{state.feature}[{name}]" for name in state.joints]
+        vectors.append((state.tensor, state.normalisation, names))
+    if outside := contract.environment_state:
+        names = [f"{outside.feature}[{place}]" for place in range(outside.size)]
+        vectors.append((outside.tensor, outside.normalisation, names))
+    return [
+        # Of several observations the newest, which is the last.
+        (inputs[tensor].reshape(1, -1)[:, -len(names) :], healthy)
+        for tensor, scaling, names in vectors
+        if (healthy := _vector_statistics(names, scaling)) is not None
+    ]
+
+
+def _vector_statistics(names: list[str], scaling: Scaling) -> InputStatistics | None:
+    """Return the values in training of a normalised vector; None where nothing is known of it."""
+    if scaling.mode == "identity":
+        return None
+    found = dataclasses.replace(normalised_input(len(names)), terms=np.array(names))
+    if scaling.mode == "min_max":
+        largest = np.full(len(names), 1.0 + 2.0 * MARGIN)
+        return dataclasses.replace(found, low=-largest, high=largest)
+    return found

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_core.bundle.bundle import ChunkBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec

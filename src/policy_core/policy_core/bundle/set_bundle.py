@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle of a policy set: `set.yaml`, and the bundles of its members."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.bundle import (
+    CONTRACT_FILE,
+    SET_FILE,
+    AnyBundle,
+    B,
+    Bundle,
+    ModelFiles,
+)
+from policy_core.bundle.load import found_folder, load_bundle, parse_contract
+from policy_core.bundle.resolve_set import resolve_set
+from policy_core.bundle.schema import Found, Reader, parse_yaml, read_bytes
+from policy_core.bundle.set_contract import HostedContract, SetContract, SetFile, SetMember
+from policy_core.bundle.validate_set import validate_set
+from policy_core.errors import BundleError, PolicyError, Problem
+
+_MEMBERS = "members."
+"""Before a member's name in the keys of a set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SetBundle(Bundle):
+    """A policy set, whose members' bundles have the contracts that it states."""
+
+    contract: SetContract
+    members: Mapping[str, AnyBundle]
+
+    @property
+    def models(self) -> tuple[ModelFiles, ...]:
+        """The models of all members, by MEMBER.KEY."""
+        return tuple(
+            ModelFiles(folder=model.folder, key=f"{name}.{model.key}", model=model.model)
+            for name, member in self.members.items()
+            for model in member.models
+        )
+
+    def members_of(self, kind: type[B]) -> dict[str, B]:
+        """Return the members of one kind, by their names in the set."""
+        return {name: member for name, member in self.members.items() if isinstance(member, kind)}
+
+    def verify(self, backends: Collection[str] | None = None) -> None:
+        """Verify every file of all members, as `Bundle.verify`.
+
+        Raises:
+            BundleError: With every file that is missing or is not the one that its contract means.
+        """
+        problems = list[Problem]()
+        for member in self.members.values():
+            try:
+                member.verify(backends)
+            except BundleError as error:
+                problems += error.problems
+        if problems:
+            raise BundleError(*problems)
+
+
+def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> HostedContract:
+    """Check the content of a `policy.yaml`, or of a `set.yaml` that has its members in its folder.
+
+    Args:
+        content: Of the file.
+        file: Which; for a set its name decides, and messages call it so.
+        read: Gives the bytes of a file of the same folder by its name; called for the contracts of
+            members only.
+
+    Raises:
+        BundleError: With everything that is wrong, or a member lies elsewhere.
+        Exception: What `read` raises.
+    """
+    if file.name != SET_FILE:
+        return parse_contract(content, file)
+
+    def contract_of(key: str, member: SetMember) -> AnyContract:
+        folder = posixpath.normpath(member.bundle)
+        if folder.startswith(("/", "..")) or folder == "." or _is_version(member.bundle):
+            raise BundleError(
+                Problem(
+                    file=str(file),
+                    key=f"{key}.bundle",
+                    expected="a folder in that of the set, so that both are one version",
+                    found=member.bundle,
+                    remedy="`model_tools pin SET --output FOLDER` writes the set with all its "
+                    "members",
+                )
+            )
+        inside = file.parent / folder / CONTRACT_FILE
+        of = read(f"{folder}/{CONTRACT_FILE}")
+        _require_meant(file, key, member, inside, of)
+        return parse_contract(of, inside)
+
+    return _resolved_set(content, file, contract_of)
+
+
+def load_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
+    """Return a set and its members.
+
+    Args:
+        file: Its `set.yaml`.
+        content: Of that, read once.
+        signed_by: As `Bundle.signed_by`.
+
+    Raises:
+        BundleError: With everything that is wrong with either.
+    """
+    members = dict[str, AnyBundle]()
+
+    def contract_of(key: str, member: SetMember) -> AnyContract:
+        loaded = _loaded_member(file, key, member)
+        members[key.removeprefix(_MEMBERS)] = loaded
+        return loaded.contract
+
+    contract = _resolved_set(content, file, contract_of)
+    return SetBundle(
+        path=file.parent, contract=contract, content=content, signed_by=signed_by, members=members
+    )
+
+
+def _resolved_set(
+    content: bytes, file: Path, contract_of: Callable[[str, SetMember], AnyContract]
+) -> SetContract:
+    """Return the contract of a set.
+
+    Args:
+        content: Of `set.yaml`.
+        file: What messages call it.
+        contract_of: Gives the contract of a member by its key in the set.
+
+    Raises:
+        BundleError: With everything that is wrong with the set and its members.
+    """
+    reader, value = Reader(str(file)), parse_yaml(content, file)
+    stated: SetFile | None = reader.section(SetFile, value)
+    if stated is None:
+        raise BundleError(*reader.problems)
+    validate_set(stated, reader)
+    contracts = dict[str, AnyContract]()
+    for name, member in stated.members.items():
+        key = f"{_MEMBERS}{name}"
+        try:
+            contracts[name] = contract_of(key, member)
+        except BundleError as error:
+            reader.problems += error.problems
+        except PolicyError as error:
+            reader.problem(f"{key}.bundle", "an installed bundle", Found(str(error)))
+    if reader.problems:
+        raise BundleError(*reader.problems)
+    contract = resolve_set(stated, contracts, reader)
+    if contract is None:
+        raise BundleError(*reader.problems)
+    return contract
+
+
+def member_folder(folder: Path, bundle: str) -> Path:
+    """Return the folder of a member's bundle, as `set.yaml` in a folder names it.
+
+    Raises:
+        PolicyError: It is an installed version that is not there.
+    """
+    return found_folder(bundle)[0] if _is_version(bundle) else folder / bundle
+
+
+def _is_version(bundle: str) -> bool:
+    """Return whether a member is an installed version, NAME@VERSION."""
+    return "@" in bundle and os.sep not in bundle
+
+
+def _loaded_member(file: Path, key: str, member: SetMember) -> AnyBundle:
+    """Return the bundle of a member, whose contract is the one that the set means."""
+    folder = member_folder(file.parent, member.bundle)
+    inside = folder / CONTRACT_FILE
+    _require_meant(file, key, member, inside, read_bytes(inside))
+    return load_bundle(folder, sha256=member.sha256)
+
+
+def _require_meant(file: Path, key: str, member: SetMember, inside: Path, content: bytes) -> None:
+    """Raise BundleError unless the contract of a member is the one that the set states."""
+    if (actual := hashlib.sha256(content).hexdigest()) != member.sha256:
+        raise BundleError(
+            Problem(
+                file=str(file),
+                key=f"{key}.sha256",
+                expected=f"{actual}, the hash of {inside}",
+                found=member.sha256,
+                remedy="get the bundle that the set was made with, or state this hash and sign "
+                "the set again",
+            )
+        )
