@@ -72,6 +72,12 @@ ARGUMENTS = [
         description="What runs the shadow's model, as backend; empty: the same",
     ),
     DeclareLaunchArgument(
+        "shadow_member",
+        default_value="",
+        description="With policy_node:=policy_set_node: the member of the set that the shadow is "
+        "compared with",
+    ),
+    DeclareLaunchArgument(
         "robot",
         default_value="none",
         choices=["lite3", "lite3_emulator", "go2", "go2_emulator", "g1", "sim", "none"],
@@ -244,9 +250,9 @@ def generate_launch_description() -> LaunchDescription:
         ]
     )
     remote = {"parameters": [{"joy_rate_hz": ParameterValue(joy_rate_hz, value_type=float)}]}
-    texts, shadow = (
+    texts, shadow, member = (
         {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
-        for names in (TEXTS, SHADOW)
+        for names in (TEXTS, SHADOW, ("shadow_member",))
     )
     named = {"robot": ParameterValue(LaunchConfiguration("sim_robot"), value_type=str)}
     is_named = ["'", LaunchConfiguration("sim_robot"), "' != ''"]
@@ -337,7 +343,7 @@ def generate_launch_description() -> LaunchDescription:
                 "params_file",
                 ends="the policy node ended",
                 condition=given(policy_node=["policy_set_node"]),
-                parameters=[{**texts, "use_sim_time": use_sim_time}],
+                parameters=[{**texts, **shadow, **member, "use_sim_time": use_sim_time}],
             ),
             node(
                 "policy_inference",

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from policy_core.bundle.set_bundle import SetBundle
-from policy_core.errors import RefusedError
+from policy_core.errors import BundleError, Problem, RefusedError
 from policy_core.guard.limits import Limits
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.sets.controller import (
@@ -93,6 +93,17 @@ class SetKind:
         Raises:
             PolicyError: One cannot be used, with the reason; nothing is open then.
         """
+        if not bundle.models:
+            raise BundleError(
+                Problem(
+                    file=str(bundle.file),
+                    key="members",
+                    expected="at least one member with a model, whose back end status and "
+                    "recordings name",
+                    found=f"none with a model: {', '.join(bundle.members)}",
+                    remedy="add a policy that has a model",
+                )
+            )
         kinds = {name: kind_of(each, self._kinds) for name, each in bundle.members.items()}
         for name, each in bundle.members.items():
             kinds[name].require_enough(each, kinds[name].golden_rows(each))

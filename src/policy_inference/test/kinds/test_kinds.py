@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.kinds import CONTRACT_KINDS
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.registry import artifacts_for, open_models
 from policy_inference.kinds.kinds import KINDS, kind_of
 from policy_inference.kinds.parity import parity, require_parity
+from policy_inference.kinds.policy_set import SetKind
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.wording import refusal
 
@@ -91,3 +94,13 @@ def test_opened_models_are_closed_together_and_name_their_back_end(bundle_of_a_k
         assert (models.name, models.problem, len(models.skipped)) == ("onnx", "", 1)
         assert models.skipped[0].startswith("rknn: ")
         assert "onnxruntime" in models.runs_on
+
+
+def test_set_without_a_model_is_refused() -> None:
+    contract: Any = SimpleNamespace(kind="set")
+    members: Any = {"arm": SimpleNamespace(models=())}
+    bundle = SetBundle(path=Path("hold"), contract=contract, content=b"", members=members)
+    request: Any = None
+    with refusal(BundleError) as caught:
+        SetKind().open(request, {}, bundle, contract, lambda: 0)
+    assert [problem.key for problem in caught.value.problems] == ["members"]
