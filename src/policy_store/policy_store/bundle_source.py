@@ -1,64 +1,53 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed from: the folder of a bundle, or an archive of one, which is never unpacked."""
+"""What is installed from: the folder of a bundle, or an archive of one, which is unpacked first.
+
+Who installs may read and write more than who made the bundle.
+"""
 
 from __future__ import annotations
 
 import errno
-import gzip
 import lzma
 import os
-import re
+import shutil
 import stat
 import tarfile
+import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, NoReturn, Protocol
+from typing import IO
 
 from policy_core.bundle.bundle import HOSTED_FILES
 from policy_core.bundle.record import RECORD_FILE
 from policy_core.errors import PolicyError
 from policy_core.safe_files import open_regular
+from policy_store.durable import errors_renamed
 
 _FIRST = (*HOSTED_FILES, *(f"{name}.sig" for name in HOSTED_FILES))
 """Is read before anything else, and checked."""
-_IN_MEMORY = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
-_LARGEST_HEADER_BYTES, _ALL_HEADERS_BYTES = 1 << 13, 1 << 21
 MOST_FILES, DEEPEST = 10_000, 16
 """Of a bundle; folders in folders."""
+_LARGEST_HEADER_BYTES = 1 << 13
+"""Of a name or a comment in an archive: tarfile reads it into memory, whatever size it states."""
 _YEAR_10000_S = 253_402_300_800
 """What is later has no date."""
 _COPY_LINKED = "copy what links lead to with `cp -rL`, and install that"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
-
-
-class BundleSource(Protocol):
-    """The files of a bundle, by their names inside it."""
-
-    names: list[str]
-
-    def open(self, name: str) -> IO[bytes]:
-        """Open a file to read it."""
-
-    def modified_s(self, name: str) -> float:
-        """Return when a file was changed last, in seconds since 1970."""
+# Headers after headers are read in each other, and numbers in them may be none.
+_BROKEN = (
+    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
+    *(OSError, OverflowError, RecursionError, ValueError),
+)
 
 
 @contextmanager
-def opened(path: Path, room: int) -> Iterator[BundleSource]:
+def opened(path: Path, room: int) -> Iterator[BundleFolder]:
     """Open the folder or the archive at `path`.
 
-    Hidden files are left out, and so is the record of a former installation. Links are refused:
-    who installs may read more than who made the folder.
+    Hidden files are left out, and so is the record of a former installation. Links are refused.
 
     Args:
         path: The folder, or the archive.
@@ -69,7 +58,7 @@ def opened(path: Path, room: int) -> Iterator[BundleSource]:
             broken or wants to write elsewhere, or a folder with links.
     """
     if path.is_dir():
-        with closing(_Folder(path, room)) as folder:
+        with closing(BundleFolder(path, room)) as folder:
             yield folder
         return
     if not path.is_file():
@@ -77,29 +66,107 @@ def opened(path: Path, room: int) -> Iterator[BundleSource]:
             f"{path}: expected the folder of a bundle or an archive of it, found "
             f"{'something else' if path.exists() else 'nothing'}"
         )
+    with tempfile.TemporaryDirectory(prefix="policy_store_") as private:
+        place = _unpacked(path, Path(private), min(room, shutil.disk_usage(private).free))
+        with (
+            errors_renamed(lambda text: text.replace(str(place), str(path))),
+            closing(BundleFolder(place, room)) as folder,
+        ):
+            yield folder
+
+
+def _unpacked(path: Path, private: Path, room: int) -> Path:
+    """Unpack an archive; return the folder of the bundle, which is `private` or the one in it."""
+    size = 0
     try:
-        with ExitStack() as stack:
-            try:
-                archive = stack.enter_context(tarfile.open(path, tarinfo=_bounded_headers()))
-                source = _Archive(path, archive, room)
-            # Headers after headers are read in each other, and numbers in them may be none.
-            except (OverflowError, RecursionError, ValueError) as error:
-                raise tarfile.ReadError(str(error)) from error
-            yield source
+        with tarfile.open(path, tarinfo=_BoundedHeader) as archive:
+            for count, member in enumerate(archive):
+                size += max(member.size, 0)
+                if count >= MOST_FILES:
+                    raise PolicyError(
+                        f"{path}: expected at most {MOST_FILES} files and folders, found more"
+                    )
+                if problem := _member_problem(member, private):
+                    raise PolicyError(
+                        f"{path}: {member.name!r}: expected a file of the bundle, found {problem}; "
+                        "make the archive again with `tar -chzf` from the bundle's folder"
+                    )
+                _require_room(path, size, room)
+                _write(archive, member, private / member.name)
     except _BROKEN as error:
-        # tarfile lists a reason for each compression; only that of none is of use.
-        plain = re.search(r"^- method tar: \w+\((['\"])(.*)\1\)$", str(error), re.MULTILINE)
-        reason = plain[2] if plain else str(error)
         raise PolicyError(
             f"{path}: expected a whole archive (tar, compressed or not) or the folder of a bundle, "
-            f"found one that cannot be read: {reason}; copy it again"
+            f"found one that cannot be read: {_reason(error)}; copy it again"
         ) from error
+    inside = [one for one in private.iterdir() if not one.name.startswith(".")]
+    names = {one.name for one in inside}
+    if names.isdisjoint(HOSTED_FILES) and inside and inside[0].is_dir():
+        if len(inside) > 1:
+            raise PolicyError(
+                f"{path}: expected one bundle and nothing else, found "
+                f"{' and '.join(sorted(names)[:2])}"
+            )
+        return inside[0]
+    return private
 
 
-class _Folder:
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> None:
+    """Write a new file; only its content and its time are taken from the archive.
+
+    Not with `tarfile.data_filter`, which the Python 3.11 of Debian 12 lacks.
+    """
+    if (content := archive.extractfile(member)) is None:  # a folder
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with content, file.open("xb") as copy:
+        shutil.copyfileobj(content, copy)
+    os.utime(file, (member.mtime, member.mtime))
+
+
+def _member_problem(member: tarfile.TarInfo, private: Path) -> str:
+    """Return why a member of an archive is not unpacked; empty where it is."""
+    if problem := _problem(member.name, float(member.mtime)):
+        return problem
+    if member.size < 0 or member.issparse():
+        return "a size below 0" if member.size < 0 else "a sparse file"
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        return "a path that leaves the bundle"
+    if len(name.parts) > DEEPEST + 2:
+        return f"more than {DEEPEST} folders in each other"
+    if not (member.isdir() or member.isreg()):
+        return "a link" if member.issym() or member.islnk() else "a device or a pipe"
+    if member.isreg() and os.path.lexists(private / name):
+        return "a second file of this name"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """Return why an archive cannot be read.
+
+    tarfile lists a reason for each compression; only that of none is of use.
+    """
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    lines = text.splitlines()
+    plain = [line for line in lines if line.startswith("- method tar: ")]
+    return plain[0].partition("'")[2].rstrip("')") if plain else lines[0]
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _BoundedHeader:
+        header = super().frombuf(buf, encoding, errors)
+        is_file = header.type in tarfile.SUPPORTED_TYPES and header.type not in tarfile.GNU_TYPES
+        if not is_file and header.size > _LARGEST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
+
+
+class BundleFolder:
     """Files of a folder that its owner may change meanwhile: no link is followed at any time."""
 
     def __init__(self, path: Path, room: int) -> None:
+        """Look at all files; arguments and errors as `opened`."""
         self._path = path
         # Everything is looked up from here, so that what is looked at is what is read.
         self._root = os.open(path, _FOLDER)
@@ -115,9 +182,11 @@ class _Folder:
         _require_room(path, sum(self._stats[name].st_size for name in self.names), room)
 
     def close(self) -> None:
+        """Forget the folder."""
         os.close(self._root)
 
     def open(self, name: str) -> IO[bytes]:
+        """Open a file to read it, by its name inside the bundle."""
         handle, *folders = self._root, *PurePosixPath(name).parts[:-1]
         try:
             with ExitStack() as stack:
@@ -133,6 +202,7 @@ class _Folder:
         return os.fdopen(file, "rb")
 
     def modified_s(self, name: str) -> float:
+        """Return when a file was changed last, in seconds since 1970."""
         return self._stats[name].st_mtime
 
     def _files(self, handle: int, inside: PurePosixPath) -> Iterator[tuple[str, os.stat_result]]:
@@ -173,29 +243,6 @@ class _Folder:
         )
 
 
-class _Archive:
-    def __init__(self, path: Path, archive: tarfile.TarFile, room: int) -> None:
-        self._archive = archive
-        members = _members(path, archive, room)
-        folder = _bundle_in(path, members)
-        self._members = {
-            name.relative_to(folder).as_posix(): member for name, member in members.items()
-        }
-        # In their order: each step back unpacks an archive from its beginning again.
-        self.names = sorted(
-            _bundle_names(set(self._members)),
-            key=lambda name: (name not in _FIRST, self._members[name].offset),
-        )
-
-    def open(self, name: str) -> IO[bytes]:
-        stream = self._archive.extractfile(self._members[name])
-        assert stream is not None  # for files it is there
-        return stream
-
-    def modified_s(self, name: str) -> float:
-        return float(self._members[name].mtime)
-
-
 def _require_contract(path: Path, is_there: bool) -> None:
     if not is_there:
         raise PolicyError(
@@ -219,38 +266,6 @@ def _problem(name: str, modified_s: float) -> str:
     return "" if 0 <= modified_s < _YEAR_10000_S else f"a time of {modified_s:g} s since 1970"
 
 
-def _bounded_headers() -> type[tarfile.TarInfo]:
-    """Return what refuses names and comments of a size that only an attack has, and sparse files.
-
-    Names and comments are read into memory, and Python's search in them takes a time that grows
-    with the square of their size. Of a sparse file all parts are listed, however many there are:
-    80 kB are 70 MB.
-    """
-    total = 0
-
-    class LimitedHeader(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> LimitedHeader:
-            nonlocal total
-            header = super().frombuf(buf, encoding, errors)
-            if header.type in _IN_MEMORY:
-                total += header.size
-                if header.size > _LARGEST_HEADER_BYTES or total > _ALL_HEADERS_BYTES:
-                    raise tarfile.ReadError(f"a header of {header.size} bytes, of {total} so far")
-            if header.type == tarfile.GNUTYPE_SPARSE:
-                refuse_sparse()
-            return header
-
-        # What tarfile calls for a sparse file of a PAX archive, to read the list of its parts.
-        def _proc_gnusparse_10(self, *_: object) -> None:
-            refuse_sparse()
-
-    def refuse_sparse() -> NoReturn:
-        raise tarfile.ReadError("a sparse file")
-
-    return LimitedHeader
-
-
 def _require_room(path: Path, size: int, room: int) -> None:
     if size > room:
         raise PolicyError(
@@ -258,55 +273,3 @@ def _require_room(path: Path, size: int, room: int) -> None:
             f"MB, found one of {size / 1e6:.1f} MB or more; `policy_store prune` "
             "removes old versions"
         )
-
-
-def _members(
-    path: Path, archive: tarfile.TarFile, room: int
-) -> dict[PurePosixPath, tarfile.TarInfo]:
-    """Return the files of an archive, all of which may be written below a folder."""
-    found, size = dict[PurePosixPath, tarfile.TarInfo](), 0
-    for count, member in enumerate(archive):
-        if count >= MOST_FILES:
-            raise PolicyError(
-                f"{path}: expected at most {MOST_FILES} files and folders, found more"
-            )
-        if problem := _problem(member.name, float(member.mtime)):
-            raise _refused(path, member, problem)
-        if member.size < 0 or member.issparse():
-            raise _refused(path, member, "a size below 0" if member.size < 0 else "a sparse file")
-        size += member.size  # before it is unpacked to find the next one
-        _require_room(path, size, room)
-        name = PurePosixPath(member.name)
-        if name.is_absolute() or ".." in name.parts:
-            raise _refused(path, member, "a path that leaves the bundle")
-        if len(name.parts) > DEEPEST + 2:
-            raise _refused(path, member, f"more than {DEEPEST} folders in each other")
-        if member.isdir():
-            continue
-        if not member.isreg():
-            kind = "a link" if member.issym() or member.islnk() else "a device or a pipe"
-            raise _refused(path, member, kind)
-        if name in found:
-            raise _refused(path, member, "a second file of this name")
-        found[name] = member
-    return found
-
-
-def _refused(path: Path, member: tarfile.TarInfo, found: str) -> PolicyError:
-    return PolicyError(
-        f"{path}: {member.name!r}: expected a file of the bundle, found {found}; make "
-        "the archive again with `tar -chzf` from the bundle's folder"
-    )
-
-
-def _bundle_in(path: Path, members: Mapping[PurePosixPath, tarfile.TarInfo]) -> PurePosixPath:
-    """Return the one folder in which all files of an archive lie, its top or one in it."""
-    folders = [name.parent for name in members if name.name in HOSTED_FILES and len(name.parts) < 3]
-    _require_contract(path, bool(folders))
-    folder = min(folders, key=lambda folder: len(folder.parts))
-    stray = next((name for name in members if not name.is_relative_to(folder)), None)
-    if stray:
-        raise PolicyError(
-            f"{path}: expected one bundle and nothing else, found {folder} and {stray}"
-        )
-    return folder

@@ -25,7 +25,7 @@ from policy_core.bundle.set_bundle import parse_hosted
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.signature import TrustedKeys, signature_of
 from policy_core.errors import PolicyError
-from policy_store.bundle_source import BundleSource, opened
+from policy_store.bundle_source import BundleFolder, opened
 from policy_store.durable import (
     copy_synced,
     errors_renamed,
@@ -188,7 +188,7 @@ def absent_backends(
     return [name for name in known if name not in backends]
 
 
-def _content(source: BundleSource, file: Path, trusted: TrustedKeys | None) -> bytes:
+def _content(source: BundleFolder, file: Path, trusted: TrustedKeys | None) -> bytes:
     """Return the contract's bytes, signed where keys are configured, before they are parsed."""
     content = _read(source, file.parent, file.name)
     if trusted is not None:
@@ -199,7 +199,7 @@ def _content(source: BundleSource, file: Path, trusted: TrustedKeys | None) -> b
     return content
 
 
-def _read(source: BundleSource, path: Path, name: str) -> bytes:
+def _read(source: BundleFolder, path: Path, name: str) -> bytes:
     """Return the bytes of a contract in a bundle.
 
     Raises:
@@ -267,7 +267,7 @@ def _first_model(contract: HostedContract, hashes: Mapping[str, str]) -> str:
 
 
 def _copied(
-    source: BundleSource,
+    source: BundleFolder,
     growing: Path,
     trusted: TrustedKeys | None,
     names: Sequence[str],
