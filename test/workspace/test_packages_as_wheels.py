@@ -57,11 +57,11 @@ def installed_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("words", "said"),
     [
         (("policy_inference.commands.main", "--version"), " 0.1.0"),
-        (("policy_inference.commands.main", "doctor", str(BUNDLE), "--backend", "onnx"), "can run"),
+        (("policy_inference.commands.main", "self-test", str(BUNDLE)), "can run"),
         (("model_tools", "inspect", str(BUNDLE)), "lite3_walk"),
         (("policy_store", "install", str(BUNDLE), "--activate", "--root", "ROOT"), "is in use"),
     ],
-    ids=["version", "doctor", "inspect", "install"],
+    ids=["version", "self-test", "inspect", "install"],
 )
 def test_commands_work_without_a_workspace(
     installed_wheels: Path, tmp_path: Path, words: tuple[str, ...], said: str

@@ -32,11 +32,11 @@ def test_command_is_registered_for_ros2() -> None:
 def test_without_a_verb_all_of_them_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert ros2([]) == 0
     text = capsys.readouterr().out
-    for verb in ("self-test", "doctor", "export lerobot", "fleet status", "inspect"):
+    for verb in ("self-test", "export lerobot", "fleet status", "inspect"):
         assert f"\n  {verb} " in text
 
 
-@pytest.mark.parametrize("verb", [["doctor"], ["inspect"], ["fleet", "status"]])
+@pytest.mark.parametrize("verb", [["self-test"], ["inspect"], ["fleet", "status"]])
 def test_help_is_that_of_the_verb(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         ros2([*verb, "--help"])

@@ -109,7 +109,7 @@ def machine(root: Path, files: Files, kind: type[Machine] = Machine) -> Machine:
 def write_package(folder: Path, module: str, distribution: str, version: str) -> Path:
     """Write an installed package without content; its folder belongs on sys.path."""
     (folder / module).mkdir(parents=True, exist_ok=True)
-    (folder / module / "__init__.py").write_text("raise ImportError('doctor imports nothing')\n")
+    (folder / module / "__init__.py").write_text("raise ImportError('looking imports nothing')\n")
     info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(

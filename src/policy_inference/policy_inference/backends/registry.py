@@ -295,6 +295,6 @@ def examined(
         Finding.warning(
             NOT_EXAMINED,
             "this back end does not say what it needs",
-            f"`policy_inference self-test --backend {cls.name}` opens it",
+            f"`policy_inference self-test BUNDLE --backend {cls.name}` runs it",
         )
     ]

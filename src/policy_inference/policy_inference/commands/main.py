@@ -7,10 +7,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from policy_inference.commands import act, doctor, self_test, serve
+from policy_inference.commands import act, self_test, serve
 from policy_store.command_line import Verb, run_command
 
-COMMANDS: dict[str, Verb] = {"act": act, "doctor": doctor, "self-test": self_test, "serve": serve}
+COMMANDS: dict[str, Verb] = {"act": act, "self-test": self_test, "serve": serve}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a bundle on a back end of this machine and judge it; write one JSON file to send back.
+"""Examine whether this machine can run a policy, then run the policy on a back end and judge it.
 
-    policy_inference self-test --backend rknn my_bundle
+    policy_inference self-test                            # this machine, every back end
+    policy_inference self-test my_bundle                  # whether the bundle's files fit, too
+    policy_inference self-test my_bundle --backend rknn   # and run it there
 
-It runs the golden rows, times the model without a pause and at the policy's rate, reads the
-device's load meanwhile, and compares all figures with limits. The exit status is 1 if a limit is
-exceeded, or if something failed, which the file then states. No robot moves.
+The examination opens no device and starts no ROS. With a bundle and one back end, the test then
+runs the golden rows, times the model without a pause and at the policy's rate, compares all figures
+with limits, and writes one JSON file to send back. The exit status is 0 if all limits hold; of an
+examination alone, if at least one of the back ends can run. No robot moves.
 """
 
 from __future__ import annotations
@@ -24,16 +27,26 @@ SHORTEST_S, LONGEST_S = 1.0, 3600.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    add_bundle(parser, "folder of a bundle, or the name of an installed one")
-    parser.add_argument("--backend", required=True, help="the back end that is tested")
+    add_bundle(parser, "folder of a bundle, or the name of an installed one", nargs="?")
+    parser.add_argument(
+        "--backend",
+        metavar="A,B",
+        help="back ends to examine, and with a bundle the one to run; default: examine those that "
+        "the bundle has a model for; without a bundle, all",
+    )
     add_backend_options(parser)
     parser.add_argument(
-        "--seconds", type=_seconds, default=10.0, help="time at the policy's rate, s (default 10)"
+        "--seconds",
+        type=_seconds,
+        default=10.0,
+        help="time at the policy's rate, s (default 10); 0 examines only",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help="the file (default self_test_BUNDLE_BACKEND.json, in this folder)",
+        metavar="FILE",
+        help="JSON file for the result (default, where the policy runs: "
+        "self_test_BUNDLE_BACKEND.json in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
 
@@ -44,52 +57,64 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         As in the file.
     """
-    from policy_core.bundle.load import bundle_folder
+    # Not before signals are handled: this takes a while.
+    from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_core.errors import BackendError, PolicyError
-    from policy_inference.backends.registry import parse_options, require_known
+    from policy_inference.backends.registry import parse_options
     from policy_inference.commands.output import refuse_unwritable, sendable, write_new
+    from policy_inference.machine.machine import Machine
     from policy_inference.self_test.document import document
+    from policy_inference.self_test.examination import examine
     from policy_inference.self_test.run import SelfTestRequest, self_test
     from policy_inference.self_test.text import lines
 
-    require_known(given.backend)
-    folder, options = bundle_folder(given.bundle), parse_options(given.backend_option)
-    others = ", ".join(sorted(set(options) - {given.backend}))
-    if others:
+    options, asked = parse_options(given.backend_option), (given.backend or "").split(",")
+    if others := ", ".join(sorted(set(options) - set(asked))):
         raise BackendError(
             f"--backend-option: expected options of {given.backend}, found options of {others}"
         )
-    called = Path(given.bundle).expanduser().resolve().name  # the folder of a version is a number
-    name = f"self_test_{called}_{given.backend}.json"
-    output = Path(name) if given.output is None else given.output
-    refuse_unwritable(output, given.force)
-    found = self_test(
-        SelfTestRequest(
-            folder=folder,
-            backend=given.backend,
-            duration_s=given.seconds,
-            options=options.get(given.backend, {}),
+    runs = bool(given.bundle and given.backend and len(asked) == 1 and given.seconds)
+    output = given.output
+    if runs and output is None:
+        # The folder of an installed version is a number.
+        called = Path(given.bundle).expanduser().resolve().name
+        output = Path(f"self_test_{called}_{given.backend}.json")
+    if output:
+        refuse_unwritable(output, given.force)
+    folder = bundle_folder(given.bundle) if given.bundle else None
+    examination = examine(Machine(), load_bundle(folder) if folder else None, given.backend)
+    text, written, passed = [*examination.text()], examination.document(), bool(examination)
+    if runs and folder:
+        found = self_test(
+            SelfTestRequest(
+                folder=folder,
+                backend=given.backend,
+                duration_s=given.seconds,
+                options=options.get(given.backend, {}),
+            )
         )
-    )
-    text, written = list(lines(found)), document(found)
+        text, written, passed = [*text, "", *lines(found)], written | document(found), bool(found)
+    elif folder and given.seconds:
+        text.append("nothing was run: --backend names one back end to run it on")
+    written = sendable(written)
     try:
-        write_new(output, written, given.force)
-    except (PolicyError, OSError) as error:  # what was measured is shown nevertheless
-        return CommandResult(document=sendable(written), text=text, error=error)
-    return CommandResult(
-        document=sendable(written),
-        text=[*text, f"{output}: the report, to be sent back"],
-        status=0 if found else 1,
-    )
+        if output:
+            write_new(output, written, given.force)
+    except (PolicyError, OSError) as error:  # what was found is shown nevertheless
+        return CommandResult(document=written, text=text, error=error)
+    if runs:
+        text.append(f"{output}: the report, to be sent back")
+    return CommandResult(document=written, text=text, status=0 if passed else 1)
 
 
 def _seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if not SHORTEST_S <= value <= LONGEST_S:
+        value = -1.0
+    if value != 0 and not SHORTEST_S <= value <= LONGEST_S:
         raise argparse.ArgumentTypeError(
-            f"expected a number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}, found {text!r}"
+            f"expected a number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}, or 0 to examine "
+            f"only, found {text!r}"
         )
     return value

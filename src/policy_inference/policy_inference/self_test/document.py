@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timezone
 from typing import Any
 
 from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
@@ -15,33 +14,19 @@ from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.trial import AtRate
 from policy_inference.self_test.verdict import Verdict
 
-SCHEMA_VERSION, DIGITS = 1, 6
+DIGITS = 6
 
 
 def document(found: SelfTestResult) -> dict[str, Any]:
     """Return a self-test in the types of JSON; NaN is null."""
-    request, bundle = found.request, found.bundle
+    request = found.request
     whole: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "self_test",
-        "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "holds": bool(found),
         "error": found.error or None,
         "trace": found.trace or None,
-        "backend": request.backend,
         "options": dict(request.options),
         "seconds": request.duration_s,
-        "system": dict(found.system),
-        "bundle": {
-            "name": bundle.contract.name,
-            "version": bundle.contract.version,
-            "sha256": bundle.sha256,
-            "rate_hz": bundle.contract.rate_hz,
-        },
         **_artifacts(found),
-        "findings": [
-            {**dataclasses.asdict(one), "severity": one.severity.value} for one in found.findings
-        ],
         "details": dict(found.details),
         "parity": found.parity and _parity(found.parity),
         "back_to_back": found.back_to_back and _durations(found.back_to_back),

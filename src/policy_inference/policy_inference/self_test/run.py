@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,13 @@ from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, PolicyError
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import artifacts_for, available, examined, open_models
+from policy_inference.backends.registry import artifacts_for, available, open_models
 from policy_inference.comparison.rows import Rows
 from policy_inference.entry_points import loaded
 from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity, parity
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.system import describe_system
 from policy_inference.self_test.chunk_trial import ChunkTrial
 from policy_inference.self_test.clock import Clock, SteadyClock
 from policy_inference.self_test.durations import Durations
@@ -59,10 +56,8 @@ class SelfTestResult:
 
     Attributes:
         request: What was tested.
-        system: Versions and hardware.
         bundle: The bundle.
         entries: What the back end opens of it, by the key of the model in the contract.
-        findings: What speaks for and against the back end on this machine.
         details: What the backend reported when it was opened.
         parity: Its outputs on the golden rows.
         back_to_back: Runs without a pause; of a chunk policy, whole chunks.
@@ -75,10 +70,8 @@ class SelfTestResult:
     """
 
     request: SelfTestRequest
-    system: Mapping[str, str | None]
     bundle: Bundle
     entries: Mapping[str, Artifact] = field(default_factory=dict)
-    findings: Sequence[Finding] = ()
     details: Mapping[str, str] = field(default_factory=dict)
     parity: Parity | None = None
     back_to_back: Durations | None = None
@@ -94,24 +87,21 @@ class SelfTestResult:
         return bool(self.verdict)
 
 
-def self_test(
-    request: SelfTestRequest, clock: Clock | None = None, machine: Machine | None = None
-) -> SelfTestResult:
+def self_test(request: SelfTestRequest, clock: Clock | None = None) -> SelfTestResult:
     """Test a back end; any failure of it ends the test, and is reported in the result.
 
     Args:
         request: What is tested.
         clock: Of all durations; the machine's own if absent.
-        machine: Where drivers and processes are looked up; this one if absent.
 
     Raises:
         PolicyError: There is no bundle to test.
     """
-    clock, machine = clock or SteadyClock(), machine or Machine()
+    clock = clock or SteadyClock()
     bundle = load_bundle(request.folder)
-    found = SelfTestResult(request=request, system=describe_system(machine), bundle=bundle)
+    found = SelfTestResult(request=request, bundle=bundle)
     try:
-        _test(found, clock, machine)
+        _test(found, clock)
     except (PolicyError, OSError) as error:
         found.error = str(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the report goes to a developer
@@ -119,16 +109,12 @@ def self_test(
     return found
 
 
-def _test(found: SelfTestResult, clock: Clock, machine: Machine) -> None:
+def _test(found: SelfTestResult, clock: Clock) -> None:
     request, bundle, name = found.request, found.bundle, found.request.backend
     found.entries = entries = {
         key: entry for key, (entry, _) in artifacts_for(bundle, name).items()
     }
     cls: type[BackendBase] = loaded(available()[name], BackendError)
-    # What was found for several graphs alike is reported once.
-    found.findings = tuple(
-        dict.fromkeys(one for entry in entries.values() for one in examined(cls, machine, entry))
-    )
     kind = kind_of(bundle)
     with open_models(bundle.models, [name], {name: request.options}) as models:
         models.warm_up()

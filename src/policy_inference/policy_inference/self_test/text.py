@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from math import ceil, log10
 
 from policy_inference.kinds.parity import Parity
-from policy_inference.machine.finding import Severity
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.trial import AtRate
@@ -27,11 +26,6 @@ def lines(found: SelfTestResult) -> Iterator[str]:
     )
     for key, text in found.details.items():
         yield _line(key, text)
-    for finding in found.findings:
-        if finding.severity is not Severity.OK:
-            yield _line(
-                finding.severity.value, f"{finding.name}: {finding.found}; {finding.remedy}"
-            )
     if found.parity:
         yield _line("parity", _parity(found.parity))
     if found.back_to_back:

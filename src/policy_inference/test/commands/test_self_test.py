@@ -42,11 +42,15 @@ def test_the_report_is_named_after_bundle_and_back_end(
     status = run_self_test(two_joints)
 
     told = read("self_test_two_joints_onnx.json")
-    assert told["kind"] == "self_test"
+    assert (told["kind"], told["schema_version"]) == ("self_test", 2)
+    assert told["bundle"]["version"] == "1.2.3"
+    assert told["system"]["python"]
+    assert list(told["findings"]) == ["system", "ROS", "onnx"]
+    assert told["can_run"] == ["onnx"]
     assert status == (0 if told["holds"] else 1)
     assert told["error"] is None
     shown = capsys.readouterr().out.splitlines()
-    check_wording(shown[0], shown[-1])
+    check_wording(next(line for line in shown if " on onnx " in line), shown[-1])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +126,16 @@ def test_terminal_without_the_characters_of_a_message_shows_them_escaped(
     assert "ven\\udce9.json:" in terminal.read()
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "0.9", "3601", "nan", "inf", "1e400", "long"])
+@pytest.mark.parametrize("words", [[], ["--backend", "onnx,rknn"]], ids=["none", "two"])
+def test_a_bundle_is_run_on_one_named_back_end_alone(
+    two_joints: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["self-test", str(two_joints), *words])
+    check_wording(capsys.readouterr().out.splitlines()[-1])
+    assert not list(Path().glob("*.json"))
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0.9", "3601", "nan", "inf", "1e400", "long"])
 def test_a_time_that_is_none_is_refused(
     two_joints: Path, seconds: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What doctor finds on boards: healthy ones, and one fault at a time."""
+"""What an examination finds on boards: healthy ones, and one fault at a time."""
 
 import importlib
 import json

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What doctor finds of the computer and of ROS."""
+"""What an examination finds of the computer and of ROS."""
 
 import os
 import platform

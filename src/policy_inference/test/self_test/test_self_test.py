@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.bundle.contract import Artifact
 from policy_inference.commands.output import write_new
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
 from policy_inference.self_test.document import document
 from policy_inference.self_test.joint_trial import WARM_UP_TICKS
 from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
@@ -26,7 +23,7 @@ from testkit.wording import check_wording
 
 from .bundles import ROWS, two_joint_bundle, vendor_arm
 from .conftest import Test, failed_names, failing_checks, missing_evidence
-from .vendor import Device, Vendor
+from .vendor import Device
 
 
 def report_figures(found: SelfTestResult) -> Any:
@@ -41,11 +38,8 @@ def test_a_device_that_is_right_fast_and_steady_holds(test: Test, sound_bundle: 
     told = report_figures(found)
     assert told["holds"]
     assert told["error"] is None
-    assert told["bundle"]["version"] == "1.2.3"
     assert told["artifact"]["precision"] == "fp32"
     assert told["details"]["runtime"].startswith("onnxruntime")
-    assert told["system"]["python"]
-    assert [finding["severity"] for finding in told["findings"]] == ["ok", "warning"]
     assert told["back_to_back"]["runs"] == 5000
     assert told["back_to_back"]["p999_s"] == pytest.approx(0.2e-3)
     assert told["at_rate"]["ticks"] == 500
@@ -190,7 +184,6 @@ def test_a_device_that_does_not_open_is_reported_with_its_reason(
     assert told["error"] == "refused"
     assert told["trace"] is None
     assert told["verdict"] is None
-    assert [finding["name"] for finding in told["findings"]] == ["driver", "governor"]
 
 
 def test_what_was_measured_before_a_device_failed_is_kept(
@@ -205,20 +198,6 @@ def test_what_was_measured_before_a_device_failed_is_kept(
     assert told["parity"]["count"] == ROWS
     assert told["back_to_back"]["runs"] == 5000
     assert told["at_rate"] is None
-
-
-def test_an_examination_that_fails_ends_nothing(
-    test: Test, sound_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(machine: Machine, artifact: Artifact | None) -> list[Finding]:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(Vendor, "examine", fail)
-
-    found = test(sound_bundle)
-
-    assert found, found.error
-    assert "broken" in report_figures(found)["findings"][0]["found"]
 
 
 def test_a_sensor_that_fails_ends_nothing_and_is_reported(
@@ -294,7 +273,7 @@ def test_runs_that_are_too_long_fail_at_both_paces_and_the_verdict_is_shown_last
     assert found.back_to_back is not None
     assert len(found.back_to_back) < 5000  # the time was over before
     shown = list(lines(found))
-    check_wording(shown[0], next(line for line in shown if line.startswith("warning")), shown[-1])
+    check_wording(shown[0], shown[-1])
     assert sum(line.startswith("fails") for line in shown) == 2
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verb `doctor`, on this machine."""
+"""The verb `self-test` where it examines only, on this machine."""
 
 import json
 import re
@@ -45,6 +45,10 @@ def builders() -> list[str]:
     return sorted(name for name, cls in classes.items() if cls.builds_from == "onnx")
 
 
+def examined(words: list[str]) -> int:
+    return main(["self-test", *words, "--seconds", "0"])
+
+
 def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Return the lines that were printed, each without its layout."""
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -53,7 +57,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_bundle_that_ships_can_run_here(
     builders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["doctor", WALK]) == 0
+    assert examined([WALK]) == 0
     shown = capsys.readouterr().out
 
     assert re.findall(r"^(\S.*)$", shown, re.MULTILINE) == [
@@ -81,7 +85,7 @@ def test_integers_that_saturate_on_this_processor_are_a_warning(
     text = contract.read_text("utf-8")
     contract.write_text(text.replace("precision: int8", f"precision: int8{integers}"), "utf-8")
 
-    assert main(["doctor", str(folder), "--backend", "onnx"]) == 0
+    assert examined([str(folder), "--backend", "onnx"]) == 0
 
     check_wording(*lines_with(printed(capsys), "int8"))
 
@@ -102,15 +106,15 @@ def test_what_cannot_run_is_reported_with_what_to_do(
     if bundle == "BPU":
         bundle = str(write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "bpu", "int8"))
     given = [] if bundle is None else [bundle]
-    assert main(["doctor", *given, "--backend", backend]) == 1
+    assert examined([*given, "--backend", backend]) == 1
     text = " ".join(printed(capsys))
     check_wording(text[text.index(f" {backend} ERROR") :])
 
 
 def test_one_of_several_back_ends_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", WALK, "--backend", "rknn,onnx"]) == 0
+    assert examined([WALK, "--backend", "rknn,onnx"]) == 0
     check_wording(printed(capsys)[-1])
-    assert main(["doctor"]) == 0  # without a bundle, all are looked at
+    assert examined([]) == 0  # without a bundle, all are looked at
     assert {"bpu", "onnx", "rknn", "rknn_sim", "tensorrt"} <= set(printed(capsys))
 
 
@@ -118,7 +122,7 @@ def test_chunk_policy_can_run_where_all_its_graphs_can(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_chunk_bundle(tmp_path / "arm")
-    assert main(["doctor", str(folder)]) == 0
+    assert examined([str(folder)]) == 0
     shown = printed(capsys)
     graphs = [line for line in lines_with(shown, "ok bundle") if line.endswith("fp32")]
     check_wording(*graphs)
@@ -126,7 +130,7 @@ def test_chunk_policy_can_run_where_all_its_graphs_can(
 
     (model,) = folder.glob("*TransformerLayers/*.onnx")
     model.write_bytes(b"")
-    assert main(["doctor", str(folder), "--backend", "onnx"]) == 1
+    assert examined([str(folder), "--backend", "onnx"]) == 1
     shown = printed(capsys)
     check_wording(*lines_with(shown, "-> copy"), shown[-1])
 
@@ -138,7 +142,7 @@ def test_model_file_that_is_not_the_one_meant_cannot_run(
     with (tmp_path / "walk/policy.onnx").open("ab") as file:
         file.write(b"more")
 
-    assert main(["doctor", str(tmp_path / "walk")]) == 1
+    assert examined([str(tmp_path / "walk")]) == 1
     remedies = lines_with(printed(capsys), "-> copy")
     assert len(remedies) == len(["onnx", *builders])
     check_wording(*remedies)
@@ -152,7 +156,7 @@ def test_back_end_whose_examination_fails_is_an_error_and_the_others_are_looked_
 
     monkeypatch.setattr(RknnBackend, "examine", fail)
 
-    assert main(["doctor", WALK, "--backend", "rknn,onnx"]) == 0
+    assert examined([WALK, "--backend", "rknn,onnx"]) == 0
     shown = printed(capsys)
     check_wording(*lines_with(shown, "ERROR examination"), shown[-1])
 
@@ -162,7 +166,7 @@ def test_back_end_that_says_nothing_of_itself_is_not_said_to_run(
 ) -> None:
     monkeypatch.setattr(RknnSimBackend, "examine", lambda machine, artifact: ())
 
-    assert main(["doctor", WALK, "--backend", "rknn_sim"]) == 1
+    assert examined([WALK, "--backend", "rknn_sim"]) == 1
     shown = printed(capsys)
     check_wording(*lines_with(shown, "self-test"), shown[-1])
 
@@ -173,11 +177,11 @@ def test_findings_are_written_to_a_file_which_does_not_tell_whose_home_it_comes_
     """The user's name is often that of the folder; here Python's own path is below it."""
     home = Path(sys.executable).parent
     monkeypatch.setenv("HOME", str(home))
-    file = tmp_path / "doctor.json"
+    file = tmp_path / "examination.json"
 
-    assert main(["doctor", WALK, "--output", str(file)]) == 0
+    assert examined([WALK, "--output", str(file)]) == 0
     found = json.loads(file.read_text("utf-8"))
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert found["can_run"] == ["onnx"]
     assert found["cannot_run"] == ["rknn_sim", "tensorrt"]
     assert found["bundle"]["name"] == "lite3_walk"
@@ -188,13 +192,13 @@ def test_findings_are_written_to_a_file_which_does_not_tell_whose_home_it_comes_
 def test_file_that_is_there_is_replaced_with_force_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "doctor.json"
+    file = tmp_path / "examination.json"
     file.write_text("mine")
 
-    assert main(["doctor", WALK, "--output", str(file)]) == 4
+    assert examined([WALK, "--output", str(file)]) == 4
     assert (file.read_text(), "--force" in caplog.text) == ("mine", True)
     assert not capsys.readouterr().out  # said before anything is looked at
-    assert main(["doctor", WALK, "--output", str(file), "--force"]) == 0
+    assert examined([WALK, "--output", str(file), "--force"]) == 0
     assert json.loads(file.read_text("utf-8"))["can_run"] == ["onnx"]
 
 
@@ -207,5 +211,5 @@ def test_file_that_is_there_is_replaced_with_force_only(
     ],
 )
 def test_wrong_arguments_are_named(args: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    assert main(["doctor", *args]) == 4
+    assert examined([*args]) == 4
     check_wording(caplog.messages[-1])

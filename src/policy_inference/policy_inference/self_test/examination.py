@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a machine can run policies: the computer, ROS, and what each back end needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from policy_core.bundle.bundle import AnyBundle, Bundle
+from policy_core.bundle.contract import Artifact
+from policy_core.errors import BackendError, BundleError
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.registry import NOT_EXAMINED, artifacts_of, available, examined
+from policy_inference.entry_points import loaded
+from policy_inference.machine.finding import Finding, Severity
+from policy_inference.machine.machine import Machine
+from policy_inference.machine.middleware import examine_ros
+from policy_inference.machine.system import describe_system, examine_system
+
+SCHEMA_VERSION = 2
+CAN_RUN, CANNOT_RUN = "can run", "cannot run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examination:
+    """What was found without opening a device or starting ROS.
+
+    Attributes:
+        backend: What was asked for, as it was written.
+        bundle: What is to run, if that is known.
+        system: Versions and hardware by name.
+        findings: Of the computer, of ROS and of each back end, by name.
+        results: Names of back ends that can run, cannot run, and do not say what they need.
+    """
+
+    backend: str | None
+    bundle: AnyBundle | None
+    system: Mapping[str, str | None]
+    findings: Mapping[str, Sequence[Finding]]
+    results: Mapping[str, Sequence[str]]
+
+    def __bool__(self) -> bool:
+        """Return whether at least one back end can run."""
+        return bool(self.results[CAN_RUN])
+
+    def document(self) -> dict[str, Any]:
+        """Return it in the types of JSON."""
+        contract = self.bundle and self.bundle.contract
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "self_test",
+            "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "backend": self.backend,
+            "system": dict(self.system),
+            "bundle": self.bundle
+            and contract
+            and {
+                "name": contract.name,
+                "version": contract.version,
+                "sha256": self.bundle.sha256,
+                "rate_hz": contract.rate_hz,
+            },
+            "findings": {
+                group: [{**asdict(one), "severity": one.severity.value} for one in findings]
+                for group, findings in self.findings.items()
+            },
+            **{result.replace(" ", "_"): list(names) for result, names in self.results.items()},
+        }
+
+    def text(self) -> Iterator[object]:
+        """Yield a table for each group, and which back ends can run."""
+        from rich.table import Table
+        from rich.text import Text
+
+        for group, findings in self.findings.items():
+            table = Table.grid(padding=(0, 2, 0, 0))
+            for one in findings:
+                mark = "ERROR" if one.severity is Severity.ERROR else one.severity.value
+                table.add_row(Text(f"  {mark:<7}"), Text(one.name), Text(one.found))
+                if one.remedy:
+                    table.add_row("", "", Text(f"-> {one.remedy}"))
+            yield from (group, table, "")
+        shown = (f"{word}: {', '.join(names)}" for word, names in self.results.items() if names)
+        yield "; ".join(shown) or f"{CANNOT_RUN}: no back end is registered for this bundle"
+
+
+def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> Examination:
+    """Examine a machine.
+
+    Args:
+        machine: This one.
+        bundle: What is to run, if that is known.
+        backend: Names with commas in between; None for those that the bundle has a model for, and
+            without a bundle for all.
+
+    Raises:
+        BackendError: A back end is not known.
+    """
+    known = available()
+    backends = {
+        name: _examine_backend(machine, known[name], bundle)
+        for name in _names(backend, bundle, known)
+    }
+    results = {result: list[str]() for result in (CAN_RUN, CANNOT_RUN, NOT_EXAMINED)}
+    for name, findings in backends.items():
+        results[_result(findings)].append(name)
+    return Examination(
+        backend=backend,
+        bundle=bundle,
+        system=describe_system(machine),
+        findings={
+            "system": list(examine_system(machine)),
+            "ROS": list(examine_ros(machine, os.environ)),
+            **backends,
+        },
+        results=results,
+    )
+
+
+def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None) -> list[Finding]:
+    try:
+        cls: type[BackendBase] = loaded(entry, BackendError)
+    except BackendError as error:
+        return [Finding.error("package", str(error), "see the message")]
+    findings, artifacts = list[Finding](), list[Artifact]()
+    if bundle is not None:
+        try:
+            for artifact, file in artifacts_of(bundle, entry.name, cls).values():
+                findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
+                artifacts.append(artifact)
+        except BundleError as error:  # the same for each back end that uses the file
+            published = any(
+                artifact.url
+                for model in bundle.models
+                for artifact in model.model.artifacts.values()
+            )
+            remedy = (
+                "with the published file, `model_tools complete BUNDLE --model FILE --output "
+                "OTHER` makes a whole bundle"
+                if published
+                else "copy the bundle again"
+            )
+            findings.append(Finding.error("bundle", str(error), remedy))
+        except BackendError as error:
+            findings.append(
+                Finding.error(
+                    "bundle",
+                    str(error),
+                    f"model_tools compile {_compiler(entry.name)} makes a bundle that has one",
+                )
+            )
+    # The same finding for several graphs is listed once.
+    known: list[Artifact | None] = [*artifacts] or [None]
+    here = [one for artifact in known for one in examined(cls, machine, artifact)]
+    return [*findings, *dict.fromkeys(here)]
+
+
+def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]) -> list[str]:
+    """Return which back ends to look at: those asked for, else the bundle's, else all."""
+    if asked is not None:
+        names = [name.strip() for name in asked.split(",") if name.strip()]
+        unknown = ", ".join(repr(name) for name in names if name not in known)
+        if unknown or not names:
+            raise BackendError(
+                f"--backend: expected names of installed back ends ({', '.join(known)}),"
+                f" found {unknown or 'nothing'}"
+            )
+        return names
+    if bundle is None:
+        return list(known)
+    artifacts = bundle.models[0].model.artifacts
+    return [
+        name
+        for name, entry in known.items()
+        if name in artifacts or ((cls := _class(entry)) and cls.builds_from in artifacts)
+    ]
+
+
+def _compiler(name: str) -> str:
+    """Return the compiler that makes a back end's models: a simulator's are those of its device."""
+    return next(
+        (
+            entry.name
+            for entry in available().values()
+            if (cls := _class(entry)) is not None and cls.simulated_by == name
+        ),
+        name,
+    )
+
+
+def _class(entry: EntryPoint) -> type[BackendBase] | None:
+    """Return the class of a back end; None if it does not load."""
+    try:
+        cls: type[BackendBase] = loaded(entry, BackendError)
+    except BackendError:
+        return None
+    return cls
+
+
+def _of(bundle: Bundle, artifact: Artifact, file: Path) -> str:
+    """Return what a back end opens: `lite3_walk 0.2.1: policy.onnx, fp32, runs in fp16`."""
+    contract = bundle.contract
+    stored = next(
+        entry.precision
+        for model in bundle.models
+        for entry in model.model.artifacts.values()
+        if entry.file == artifact.file
+    )
+    integers = f" with {artifact.integers} integers" if artifact.integers else ""
+    runs = "" if artifact.precision == stored else f", runs in {artifact.precision}"
+    made = f", made by {artifact.tool}" if artifact.tool else ""
+    target = f" for {artifact.target}" if artifact.target else ""
+    return (
+        f"{contract.name} {contract.version}: {file.name}, {stored}{integers}{target}{runs}{made}"
+    )
+
+
+def _result(findings: Sequence[Finding]) -> str:
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        return CANNOT_RUN
+    return NOT_EXAMINED if any(one.name == NOT_EXAMINED for one in findings) else CAN_RUN
