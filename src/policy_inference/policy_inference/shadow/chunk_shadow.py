@@ -27,6 +27,7 @@ from policy_core.members.chunk.settings import (
 from policy_core.observation.state import StateVector
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.shadow_guard import ShadowGuard
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 
 
 class ShadowObservation(NamedTuple):
@@ -116,33 +117,21 @@ class ChunkShadow:
         self.problem = ""
         """Why an inference failed last in this run; empty where none did."""
 
-    def answer(
-        self,
-        tick: int,
-        state: F64,
-        command: F64,
-        asked: ChunkTick,
-        *,
-        begins: bool,
-        lost: int,
-        late: bool,
-    ) -> ShadowAnswer:
+    def answer(self, tick: int, question: ShadowQuestion, *, late: bool) -> ShadowAnswer:
         """Take a tick in which the active policy commanded the robot.
 
         Args:
             tick: Its number.
-            state: The active policy's state.
-            command: As for `JointShadow.answer`.
-            asked: What the active policy did in it.
-            begins: As for `JointShadow.answer`, like `lost`.
-            lost: See there.
+            question: About it, with `chunk`.
             late: Whether the model is not to run.
         """
-        self._seen.flat[:] = state
+        asked = question.chunk
+        assert asked is not None
+        self._seen.flat[:] = question.state
         self._rules.clear()
-        if begins:
+        if question.begins:
             self._begin()
-        if lost:
+        if question.lost:
             self._miss(ShadowOutcome.SKIPPED)
         inferences = tuple[InferenceResult, ...]()
         if asked.missed or (late and asked.observations):
@@ -151,7 +140,7 @@ class ChunkShadow:
             inferences = tuple([self._infer(each) for each in asked.observations])
         found = self._executed(tick, asked)._replace(inferences=inferences)
         if self._followed:
-            followed = command[self._places]
+            followed = question.command[self._places]
             self._action.command[:] = followed
             self._guard.follow(followed)
         return found

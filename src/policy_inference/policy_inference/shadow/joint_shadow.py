@@ -20,6 +20,7 @@ from policy_core.observation.rows import layout
 from policy_core.observation.state import RobotState, SensedCopy, StateVector
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.shadow_guard import ShadowGuard
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 
 
 class JointShadow:
@@ -73,25 +74,18 @@ class JointShadow:
         self.problem = ""
         """What the runtime said when it failed last in this run; empty where it never did."""
 
-    def answer(
-        self, tick: int, state: F64, command: F64, *, begins: bool, lost: int, late: bool
-    ) -> ShadowAnswer:
+    def answer(self, tick: int, question: ShadowQuestion, *, late: bool) -> ShadowAnswer:
         """Take a tick in which the active policy commanded the robot.
 
         Args:
             tick: Its number.
-            state: The active policy's state after it acted: `last_action` is its raw output of this
-                tick.
-            command: The active policy's target after the guard's bounds, before it is blended in
-                [joints of the active contract].
-            begins: Whether a run of the active policy began since the tick before.
-            lost: Such ticks between the tick before, or the beginning of the run, and this one.
+            question: About it. `last_action` of the state is the raw output of this tick.
             late: Whether the model is not to run.
         """
-        self._seen.flat[:] = state
-        if begins:
+        self._seen.flat[:] = question.state
+        if question.begins:
             self._begin()
-        self._miss(lost)
+        self._miss(question.lost)
         self._gather.take()
         if self._followed:
             self._last_action[:] = self._theirs
@@ -106,7 +100,7 @@ class JointShadow:
             found = self._run(tick, active_target)
         if self._followed:
             self._actions.theirs(self._active.raw, active_target, self._theirs)
-            self._guard.follow(command[self._places])
+            self._guard.follow(question.command[self._places])
         return found
 
     def _begin(self) -> None:

@@ -29,6 +29,7 @@ from policy_inference.machine.scheduling import threads_of
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.joint_shadow import JointShadow
 from policy_inference.shadow.shadow_process import ABOUT
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from policy_inference.shadow.slots import SLOTS, Slots
 from policy_inference.worker_process import talk_through
 
@@ -119,7 +120,7 @@ def _opened(
     if order["settings"] is None:
         opened = _proven(JointKind(), request, active, sizes)
         shadow = JointShadow(opened.bundle, opened.backend, opened.limits, active, sizes, mode)
-        return opened, _joint_answers(shadow, slots)
+        return opened, _answers(shadow, slots)
     # Here, since the shadow of a joint policy needs nothing of images.
     from policy_core.members.chunk.graphs import Inference
     from policy_core.members.chunk.settings import ChunkSettings
@@ -142,7 +143,7 @@ def _opened(
                 raise RobotError(f"camera {name}: {error}") from error
         return inference.run(sensed)
 
-    return chunks, _chunk_answers(
+    return chunks, _answers(
         ChunkShadow(contract, run, chunks.limits, active, sizes, settings, mode),
         slots,
         ChunkSlots(active, sizes, *order["chunk_fds"]),
@@ -163,35 +164,18 @@ def _proven(
     return kind.open_proven(request, bundle, limits, time.monotonic_ns)
 
 
-def _joint_answers(shadow: JointShadow, slots: Slots) -> Answer:
+def _answers(
+    shadow: JointShadow | ChunkShadow, slots: Slots, chunk_slots: ChunkSlots | None = None
+) -> Answer:
     def answer(slot: int, late: bool) -> tuple[ShadowAnswer, str]:
         tick, lost, begins = slots.ticks[slot].tolist()
-        found = shadow.answer(
-            tick,
-            slots.states[slot],
-            slots.commands[slot],
-            begins=bool(begins),
-            lost=lost,
-            late=late,
+        chunk = None if chunk_slots is None else chunk_slots.given(slot)
+        question = ShadowQuestion(
+            slots.states[slot], slots.commands[slot], bool(begins), lost, chunk
         )
-        return found, shadow.problem
-
-    return answer
-
-
-def _chunk_answers(shadow: ChunkShadow, slots: Slots, chunk_slots: ChunkSlots) -> Answer:
-    def answer(slot: int, late: bool) -> tuple[ShadowAnswer, str]:
-        tick, lost, begins = slots.ticks[slot].tolist()
-        found = shadow.answer(
-            tick,
-            slots.states[slot],
-            slots.commands[slot],
-            chunk_slots.given(slot),
-            begins=bool(begins),
-            lost=lost,
-            late=late,
-        )
-        chunk_slots.answer(found.inferences)
+        found = shadow.answer(tick, question, late=late)
+        if chunk_slots is not None:
+            chunk_slots.answer(found.inferences)
         return found, shadow.problem
 
     return answer

@@ -7,13 +7,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from policy_core.bundle.bundle import AnyBundle
-from policy_core.bundle.set_bundle import SetBundle
 from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, Mode
 from policy_core.observation.state import StateVector
 
 if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
+    from policy_core.bundle.set_bundle import SetBundle
     from policy_core.members.chunk.policy import ChunkPolicy
     from policy_core.sets.policy import PolicySet
     from policy_inference.kinds.opening import OpenedPolicy
@@ -27,7 +27,8 @@ class ShadowQuestion(NamedTuple):
         state: Of that policy, after it acted.
         command: Its target after the guard's bounds, before it is blended in [its joints].
         begins: Whether it began clean since the tick before.
-        lost: Its own ticks since then that it watched while others commanded.
+        lost: Its ticks since then that the shadow was not asked about: it was too late for them, or
+            others commanded.
         chunk: Its step, and what it saw; None of a joint policy.
     """
 

@@ -13,6 +13,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.shadow.joint_shadow import JointShadow
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from testkit.kernel.contracts import DEFAULT, TERMS_OF_A_WALKER, bundle_of, contract_of
 from testkit.kernel.robots import Robot, ScriptedBackend
 
@@ -120,10 +121,7 @@ class Shadowed:
             self.answers.append(
                 self.shadow.answer(
                     self._tick,
-                    controller.state.flat,
-                    run.target,
-                    begins=self._begins,
-                    lost=self._lost,
+                    ShadowQuestion(controller.state.flat, run.target, self._begins, self._lost),
                     late=self.late,
                 )
             )

@@ -14,6 +14,7 @@ from policy_core.interfaces import F64, Mode, ShadowMode
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from testkit.kernel.arms import Arm
 from testkit.kernel.chunk_contracts import STEPS, chunk_contract_of
 
@@ -106,11 +107,13 @@ class ShadowedArm:
             self.answers.append(
                 self.shadow.answer(
                     self._tick,
-                    self.arm.controller.state.flat,
-                    run.target,
-                    asked,
-                    begins=self._begins,
-                    lost=self._lost,
+                    ShadowQuestion(
+                        self.arm.controller.state.flat,
+                        run.target,
+                        self._begins,
+                        self._lost,
+                        asked,
+                    ),
                     late=self.late,
                 )
             )

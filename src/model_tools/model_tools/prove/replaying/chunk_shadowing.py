@@ -99,11 +99,7 @@ class ShadowedChunks:
         self._inferences = {each.observation_ns: each for each in inferences}
         return self._shadow.answer(
             tick.number,
-            question.state,
-            question.command,
-            question.chunk,
-            begins=begins,
-            lost=lost + question.lost,
+            question._replace(begins=begins, lost=lost + question.lost),
             late=bool(self._recorded) and not inferences,
         )
 

@@ -42,6 +42,7 @@ from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.joint_shadow import JointShadow
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 
 _DIGITS = 17
 _MOST_TICKS = 20_000
@@ -309,14 +310,8 @@ class _ShadowedJoints:
         seen = self._recorded.get(tick.number)
         failed = seen is not None and seen.outcome is ShadowOutcome.FAILED
         skipped = seen is not None and seen.outcome is ShadowOutcome.SKIPPED
-        answer = self._shadow.answer(
-            tick.number,
-            self._after(tick),
-            tick.target,
-            begins=begins,
-            lost=lost + self._watched,
-            late=skipped or failed,
-        )
+        question = ShadowQuestion(self._after(tick), tick.target, begins, lost + self._watched)
+        answer = self._shadow.answer(tick.number, question, late=skipped or failed)
         return seen if failed else answer
 
     def systematic(self, answers: Mapping[int, ShadowAnswer]) -> Mapping[str, F64]:

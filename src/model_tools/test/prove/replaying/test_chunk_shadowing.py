@@ -24,6 +24,7 @@ from policy_inference.backends.registry import open_models
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
 from policy_inference.shadow.divergence import Divergence
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from testkit.wording import refusal
 
 from .small_arms import SETTINGS, ArmFlight, arm_bundle
@@ -92,11 +93,7 @@ class ShadowedArmFlight:
         else:
             answer = self._shadow.answer(
                 number,
-                controller.state.flat,
-                run.target,
-                asked,
-                begins=self._begins,
-                lost=self._lost,
+                ShadowQuestion(controller.state.flat, run.target, self._begins, self._lost, asked),
                 late=self.what == "late",
             )
             self._begins, self._lost = False, 0

@@ -57,10 +57,7 @@ class LookedOn(SmallSetFlight):
             self.answers.append(
                 self._shadow.answer(
                     len(self.answers),
-                    question.state,
-                    question.command,
-                    begins=question.begins,
-                    lost=question.lost,
+                    question,
                     late=False,
                 )
             )
