@@ -100,7 +100,7 @@ class LegsAndArm(Robot):
             expected_s=0.0,
             longest_hold_ns=round(arm_bundle.contract.safety.damp_after_s * 1e9),
         )
-        bundle = SetBundle(
+        self.bundle = bundle = SetBundle(
             path=Path(),
             contract=contract,
             content=b"",
