@@ -17,8 +17,7 @@ import numpy as np
 
 from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import Tensor, TensorSpec
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 
 if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
     from policy_core.bundle.contract import Artifact

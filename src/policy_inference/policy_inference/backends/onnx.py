@@ -14,8 +14,7 @@ from policy_core.interfaces import TensorSpec
 from policy_core.onnx_file import LARGEST_BYTES, require_whole
 from policy_core.safe_files import read_at_most
 from policy_inference.backends.base import BackendBase
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 
 
 class OnnxBackend(BackendBase):

@@ -18,8 +18,7 @@ from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.entry_points import loaded, registered
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 from policy_inference.processes import PrivateFolder
 
 GROUP = "policy_inference.backends"

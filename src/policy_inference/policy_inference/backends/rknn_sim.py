@@ -29,8 +29,7 @@ from policy_inference.backends.rknn_toolkit.diagnosis import explain
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
 from policy_inference.backends.rknn_toolkit.python import VARIABLE, toolkit_python
 from policy_inference.backends.rknn_toolkit.recipe import FLOAT, MODEL, Recipe, unpack
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 
 if TYPE_CHECKING:  # the toolkit's own Python has nothing that a contract needs
     from policy_core.bundle.contract import Artifact

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine has: files of kernel drivers, clocks and sensors, and packages of this Python."""
+"""What a machine has (drivers, clocks, sensors, Python packages), and findings about it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,43 @@ import math
 import os
 import re
 import sys
+from dataclasses import dataclass
+from enum import Enum
 from importlib import metadata
 from pathlib import Path
+
+
+class Severity(str, Enum):
+    """What a finding means for running a policy."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It runs, but not as it should."""
+    ERROR = "error"
+    """It does not run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    """What it is, such as ``librknnrt.so``."""
+    found: str
+    """What was found, with versions and units."""
+    severity: Severity = Severity.OK
+    remedy: str = ""
+    """What was expected and what to do; empty where all is well."""
+
+    @classmethod
+    def warning(cls, name: str, found: str, remedy: str) -> Finding:
+        """Return one of something that runs, but not as it should."""
+        return cls(name=name, found=found, severity=Severity.WARNING, remedy=remedy)
+
+    @classmethod
+    def error(cls, name: str, found: str, remedy: str) -> Finding:
+        """Return one of something that does not run."""
+        return cls(name=name, found=found, severity=Severity.ERROR, remedy=remedy)
 
 
 class Machine:

@@ -11,8 +11,7 @@ from pathlib import Path
 import psutil
 
 from policy_core.errors import PolicyError, did_you_mean
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine, module_found
+from policy_inference.machine.machine import Finding, Machine, module_found
 
 _LAST_DOMAIN = 101
 """Beyond it, DDS's ports meet those that Linux hands out to others (ROS 2: About-Domain-ID)."""

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine, number_in
+from policy_inference.machine.machine import Finding, Machine, number_in
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
 _GUESTS = 8

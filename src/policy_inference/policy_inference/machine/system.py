@@ -12,8 +12,7 @@ from contextlib import suppress
 
 import psutil
 
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine, installed_version
+from policy_inference.machine.machine import Finding, Machine, installed_version
 from policy_inference.machine.scheduling import highest_realtime_priority, lockable_bytes
 
 OLDEST_PYTHON = (3, 10)

@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Open the policy that a node is asked to run."""
+"""Open the policy that a node is asked to run, with its progress in the log of the node."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,12 @@ from policy_core.errors import RefusedError
 from policy_core.guard.limits import limits_in_force
 from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
-from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.rclpy_gaps import Logger
 
 if TYPE_CHECKING:  # a bundle without trials needs nothing of them
     from policy_store.trial_record import VersionTrial
+
+_SOURCE = logging.getLogger("policy_inference")
 
 
 def open_policy(
@@ -124,3 +127,39 @@ def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = N
     if revoked := revocation_of(bundle):
         raise RefusedError(revoked)
     return bundle
+
+
+class _Forward(logging.Handler):
+    """Writes each record with the node's logger."""
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        # rclpy refuses two severities from one line of code.
+        if record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        elif record.levelno >= logging.INFO:
+            self._logger.info(text)
+        else:
+            self._logger.debug(text)
+
+
+@contextmanager
+def forwarded_to(logger: Logger) -> Iterator[None]:
+    """Let the package's own log come out in a node's: the progress of a build, above all.
+
+    Only while a node is configured: in a tick, a log that blocks would be a late command.
+    """
+    handler, level = _Forward(logger), _SOURCE.level
+    _SOURCE.addHandler(handler)
+    _SOURCE.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _SOURCE.removeHandler(handler)
+        _SOURCE.setLevel(level)

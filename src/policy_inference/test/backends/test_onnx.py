@@ -19,7 +19,7 @@ from policy_core.bundle.contract import Artifact, Integers
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.machine.finding import Severity
+from policy_inference.machine.machine import Severity
 from policy_inference.testing.models import save, save_linear
 from testkit.wording import check_wording, refusal
 

@@ -17,8 +17,7 @@ from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.commands.main import main
 from policy_inference.entry_points import loaded
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear

@@ -18,8 +18,7 @@ from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.backends.tensorrt.sidecar import Fingerprint, PlanSidecar
-from policy_inference.machine.finding import Finding, Severity
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine, Severity
 from testkit.wording import check_wording
 
 from ..machine_tree import (

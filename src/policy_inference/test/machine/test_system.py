@@ -11,8 +11,7 @@ import psutil
 import pytest
 
 from policy_core.errors import PolicyError
-from policy_inference.machine.finding import Finding, Severity
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import (
     discovery_of,
     examine_ros,

@@ -13,8 +13,7 @@ from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.machine.finding import Finding, Severity
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine, Severity
 
 
 class FakeClock:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The shadow of a chunk policy that is a member of a set: asked about the ticks in which it runs."""
+"""The shadow of a chunk policy that is a member of a set: asked about the ticks it runs in."""
 
 from __future__ import annotations
 

@@ -12,8 +12,7 @@ from policy_inference.backends.bpu.device import CORES, board_march, bpu_clock, 
 from policy_inference.backends.bpu.failures import INSTALL, MARCHES
 from policy_inference.backends.bpu.pyeasy import PACKAGES
 from policy_inference.backends.bpu.runtime import FAMILIES, HBM_RUNTIME, PYEASY_DNN
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine, module_found
+from policy_inference.machine.machine import Finding, Machine, module_found
 from policy_inference.machine.sensors import clock_finding
 from policy_inference.machine.system import in_container
 

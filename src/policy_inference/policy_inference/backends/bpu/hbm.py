@@ -24,8 +24,7 @@ from policy_inference.backends.bpu.runtime import (
     version,
 )
 from policy_inference.backends.bpu.tensors import BpuTensor, InputCopy, Quantisation
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 
 _DTYPES = {
     "S8": "int8",

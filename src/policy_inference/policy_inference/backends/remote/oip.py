@@ -31,8 +31,7 @@ from policy_inference.backends.remote.link import (
 )
 from policy_inference.backends.remote.oip_model import OipModel, read_oip_model
 from policy_inference.backends.remote.shared_inputs import SharedInputs
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 from policy_inference.open_inference import (
     METHODS,
     MODEL_CONFIG,

@@ -35,8 +35,7 @@ from policy_inference.backends.remote.link import (
     ServerConnection,
 )
 from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 
 _PACKAGES = "pip install websockets msgpack pillow, or policy_inference[remote]"
 _OTHER_BYTES = 1 << 18

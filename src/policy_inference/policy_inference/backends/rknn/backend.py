@@ -25,8 +25,7 @@ from policy_inference.backends.rknn.examination import PACKAGE, examine_npu, rea
 from policy_inference.backends.rknn.failures import board_chips, explain
 from policy_inference.backends.rknn.vendor_log import VendorLog
 from policy_inference.backends.rknn_file import STORED_AS, RknnFile, chip, read_rknn
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine, installed_version
+from policy_inference.machine.machine import Finding, Machine, installed_version
 
 COMPATIBLE = Path("/proc/device-tree/compatible")
 """The board says here what it is."""

@@ -11,8 +11,13 @@ from pathlib import Path
 from policy_core.bundle.contract import Artifact
 from policy_inference.backends.rknn.failures import MOUNTS, board_chips
 from policy_inference.backends.rknn_file import chip
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine, installed_version, module_found, version_of
+from policy_inference.machine.machine import (
+    Finding,
+    Machine,
+    installed_version,
+    module_found,
+    version_of,
+)
 from policy_inference.machine.sensors import (
     DeviceClock,
     clock_finding,

@@ -19,8 +19,7 @@ from policy_inference.backends.tensorrt.device import Device, GraphError
 from policy_inference.backends.tensorrt.examination import examine_gpu, read_gpu
 from policy_inference.backends.tensorrt.library import TensorRtLog, load_tensorrt, trt_log
 from policy_inference.backends.tensorrt.plans import OPTIONS, EngineOptions, Plans, PlanSource
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Finding, Machine
 
 _log = logging.getLogger("policy_inference")
 # Types that a contract can state, by TensorRT's names.

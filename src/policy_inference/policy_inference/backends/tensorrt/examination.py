@@ -13,8 +13,13 @@ from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.cuda import INSTALL as INSTALL_CUDA
 from policy_inference.backends.tensorrt.library import INSTALL as INSTALL_TENSORRT
 from policy_inference.backends.tensorrt.plans import PLAN_SUFFIXES
-from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine, installed_version, module_found, version_of
+from policy_inference.machine.machine import (
+    Finding,
+    Machine,
+    installed_version,
+    module_found,
+    version_of,
+)
 from policy_inference.machine.sensors import (
     DeviceClock,
     clock_finding,
