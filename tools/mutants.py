@@ -91,7 +91,7 @@ GROUPS = {
         code=(f"{CORE}/members/chunk/queue.py", f"{CORE}/members/chunk/policy.py"),
         tests=(f"{TESTS}/chunks",),
     ),
-    "store": Group(code=("policy_store/policy_store",), tests=("src/model_tools/test/ship/store",)),
+    "store": Group(code=("policy_store/policy_store",), tests=("src/policy_store/test",)),
     "link": Group(
         code=(
             "robot_driver/robot_driver/link.py",

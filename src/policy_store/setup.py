@@ -23,9 +23,10 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={"": ["py.typed"]},
     zip_safe=False,
-    install_requires=["setuptools", "cryptography", "numpy", "policy_core", "PyYAML", "rich"],
+    install_requires=["setuptools", "cryptography", "numpy", "policy_core", "PyYAML"],
     # With `test`, `colcon test` runs pytest; without it, unittest, which finds nothing.
-    # `completion`: what a shell asks when Tab is pressed.
+    # `completion`: what a shell asks when Tab is pressed. rich, which shows the tables of other
+    # packages' verbs, comes with those.
     extras_require={"completion": ["argcomplete"], "test": ["pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

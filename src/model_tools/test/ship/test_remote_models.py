@@ -22,10 +22,11 @@ from policy_inference.backends.registry import open_models
 from policy_inference.backends.remote.oip_model import read_oip_model
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.parity import require_parity
+from testkit.store import tool, tool_refused
 from testkit.wording import check_wording
 
 from ..tiny_bundle import make_bundle
-from .stores import compile_oip, tool, tool_refused
+from .conftest import compile_oip
 
 SO101 = Path(__file__).resolve().parents[4] / "config" / "bundles" / "so101_reach"
 ENCODER, TRANSFORMER = (

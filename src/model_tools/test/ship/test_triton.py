@@ -38,7 +38,7 @@ from policy_inference.kinds.parity import require_parity
 from testkit.waiting import until
 
 from ..tiny_bundle import make_bundle
-from .stores import compile_oip
+from .conftest import compile_oip
 
 BUNDLES = Path(__file__).resolve().parents[4] / "config" / "bundles"
 PYTHON = os.environ.get("TRITON_PYTHON", "")

@@ -29,9 +29,9 @@ from model_tools.prove.calibration.calibration_report import Calibrated
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_inference.testing.disks import small_disk
+from testkit.store import killed
 from testkit.wording import check_wording, refusal
 
-from ...ship.stores import killed
 from ...tiny_bundle import make_bundle, observations
 from .sources import Made, silent
 

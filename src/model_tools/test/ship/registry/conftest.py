@@ -29,9 +29,8 @@ from policy_store.registry.access import (
 from policy_store.registry.manifest import parse_reference
 from policy_store.registry.pull import pull_to_store
 from policy_store.registry.remote import PullRequest
+from testkit.store import NAME, MakeVersion, make_keys, tool
 
-from ..conftest import MakeVersion
-from ..stores import NAME, make_keys, tool
 from .hostile import HostileRegistry, hostile_registry
 
 SERVER = "docker-registry"

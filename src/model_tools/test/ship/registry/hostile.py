@@ -13,8 +13,7 @@ from pathlib import Path
 from model_tools.ship.push import bundle_layers
 from policy_core.bundle.load import load_bundle
 from policy_store.registry.manifest import BUNDLE_TYPE, digest_of, manifest_bytes
-
-from ..stores import NAME
+from testkit.store import NAME
 
 Answer = Callable[["Asked"], None]
 

@@ -29,10 +29,9 @@ from policy_store.registry.access import (
     RegistryError,
     credentials,
 )
+from testkit.store import NAME, MakeVersion, tool, tool_refused
 from testkit.wording import refusal
 
-from ..conftest import MakeVersion
-from ..stores import NAME, tool, tool_refused
 from .conftest import ACCESS, Pull, Server, Servers, push
 from .hostile import Asked, HostileRegistry, hostile_registry
 

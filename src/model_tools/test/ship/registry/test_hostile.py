@@ -28,10 +28,9 @@ from policy_store.registry.manifest import (
     manifest_bytes,
     parse_manifest,
 )
+from testkit.store import NAME, MakeVersion, in_use, verify_problems, versions
 from testkit.wording import check_wording, refusal
 
-from ..conftest import MakeVersion
-from ..stores import NAME, in_use, verify_problems, versions
 from .conftest import ACCESS, Pull, RegistrySite, Signer
 from .hostile import Answer, Asked, HostileRegistry
 

@@ -9,7 +9,8 @@ from itertools import count
 
 import pytest
 
-from ..stores import hidden_names, in_use, tool, tool_killed, verify_problems, versions
+from testkit.store import hidden_names, in_use, tool, tool_killed, verify_problems, versions
+
 from .conftest import RegistrySite, push
 from .test_statements import channel, revocations
 

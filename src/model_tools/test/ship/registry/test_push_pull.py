@@ -19,11 +19,20 @@ from policy_inference.testing.disks import fill_up, small_disk
 from policy_store.inventory import verify
 from policy_store.registry import client
 from policy_store.registry.manifest import parse_reference
+from testkit.store import (
+    NAME,
+    MakeVersion,
+    hidden_names,
+    in_use,
+    run_as_robot,
+    tool,
+    tool_refused,
+    verify_problems,
+    versions,
+)
 from testkit.wording import refusal
 
-from ..conftest import SET, MakeVersion
-from ..store.test_robot import run_as_robot
-from ..stores import NAME, hidden_names, in_use, tool, tool_refused, verify_problems, versions
+from ..conftest import SET
 from .conftest import OTHER_MODEL, Pull, RegistrySite, Server, Signer, push
 
 TwoBackends = Callable[..., Path]

@@ -17,10 +17,9 @@ from policy_core.errors import BundleError, PolicyError
 from policy_store import statements
 from policy_store.inventory import verify
 from policy_store.registry.access import RegistryError
+from testkit.store import NAME, MakeVersion, in_use, make_keys, tool, tool_refused, versions
 from testkit.wording import check_wording, refusal
 
-from ..conftest import MakeVersion
-from ..stores import NAME, in_use, make_keys, tool, tool_refused, versions
 from .conftest import RegistrySite, Signer, push
 
 NOW = datetime.now(timezone.utc)

@@ -14,10 +14,8 @@ import pytest
 import yaml
 
 from policy_core.bundle.load import load_bundle
+from testkit.store import MakeVersion, make_keys, tool
 from testkit.wording import check_wording
-
-from ..conftest import MakeVersion
-from ..stores import make_keys, tool
 
 
 class Candidate:

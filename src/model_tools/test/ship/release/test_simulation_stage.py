@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from model_tools.ship.release.release_file import read_release
+from testkit.store import make_keys, tool, tool_refused
 from testkit.wording import check_wording
-
-from ..stores import make_keys, tool, tool_refused
 
 LITE3 = Path(__file__).parents[5] / "config/bundles/lite3_walk"
 

@@ -18,10 +18,10 @@ from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from testkit.store import tool
 from testkit.wording import check_wording, refusal
 
 from ....tiny_bundle import make_bundle, observations
-from ...stores import tool
 
 Compile = Callable[..., JointBundle]
 Tool = Callable[..., None]

@@ -1,19 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests do with roots of installed bundles."""
+"""Roots of installed bundles: versions of a bundle, keys, and what tests do with them."""
 
 from __future__ import annotations
 
+import base64
 import builtins
 import io
 import logging
 import os
+import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+import onnx
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -21,10 +27,13 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_pem_private_key,
 )
+from onnx import TensorProto, helper, numpy_helper
 
-from model_tools import cli
+from policy_core.bundle.signature import signature_of
 from policy_core.bundle.store import current_version, versions_of
+from policy_core.bundle.verified import sha256_of
 from policy_store.activation import way_back
 from policy_store.commands import main as store
 from policy_store.installed import models_in
@@ -33,6 +42,31 @@ from testkit.wording import check_wording
 
 NAME = "tiny"
 NOBODY = 65534
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
+MakeVersion = Callable[..., Path]
+CONTRACT = """
+schema_version: 1
+kind: joint
+name: tiny
+version: "1.0.0"
+rate_hz: 50
+joints: {names: [hip, knee], default_position: 0, position_min: -1, position_max: 1,
+         velocity_limit: 1, effort_limit: 1, stiffness: 1, damping: 1}
+stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
+damp: {damping: 1}
+observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}, {term: last_action}]}}
+action: {output: actions, terms: [{joints: [hip, knee], kind: position}]}
+
+model:
+  inputs: {obs: {shape: [1, 6]}}
+  outputs: {actions: {shape: [1, 2]}}
+  artifacts:
+    onnx: {file: policy.onnx, sha256: MODEL, precision: fp32}
+  golden: {file: golden.npz, sha256: GOLDEN}
+
+safety: {on_fault: damp}
+provenance: {source: a test, licence: Apache-2.0}
+"""
 _CHANGES = {
     "os.rename",
     "os.remove",
@@ -45,10 +79,79 @@ _CHANGES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def usual_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a root nor keys of the machine that runs the tests."""
+    for variable in (
+        "POLICY_INFERENCE_MODELS",
+        "POLICY_INFERENCE_PUBLIC_KEY",
+        "POLICY_INFERENCE_KEY_PASSWORD",
+    ):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle around the smallest model."""
+    folder = tmp_path_factory.mktemp("template")
+    weights = numpy_helper.from_array(np.eye(6, 2, dtype=np.float32), "w")
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
+        for name, size in (("obs", 6), ("actions", 2))
+    ]
+    node = helper.make_node("MatMul", ["obs", "w"], ["actions"])
+    graph = helper.make_graph([node], "tiny", values[:1], values[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "policy.onnx")
+    obs = np.linspace(-1.0, 1.0, 60, dtype=np.float32).reshape(10, 6)
+    np.savez(folder / "golden.npz", allow_pickle=False, obs=obs, actions=obs[:, :2])
+    text = CONTRACT.replace("MODEL", sha256_of(folder / "policy.onnx"))
+    text = text.replace("GOLDEN", sha256_of(folder / "golden.npz"))
+    (folder / "policy.yaml").write_text(text, "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_version(template: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeVersion:
+    """Return what makes a bundle of a version, with more changes to its contract if wanted."""
+
+    def make(version: str = "1.0.0", *changes: tuple[str, str]) -> Path:
+        folder = shutil.copytree(template, tmp_path_factory.mktemp("bundle") / NAME)
+        file = folder / "policy.yaml"
+        text = file.read_text("utf-8")
+        for old, new in (('version: "1.0.0"', f'version: "{version}"'), *changes):
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text, "utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def three(make_version: MakeVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with three versions that were activated in their order; to be copied."""
+    root = tmp_path_factory.mktemp("three") / "models"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("POLICY_INFERENCE_PUBLIC_KEY", raising=False)
+        for version in VERSIONS:
+            assert tool("install", make_version(version), "--activate", "--root", root) == 0
+    return root
+
+
+@pytest.fixture
+def root(three: Path, tmp_path: Path) -> Path:
+    """That root, the test's own."""
+    return shutil.copytree(three, tmp_path / "models", symlinks=True)
+
+
 def tool(*args: object) -> int:
     """Run a verb, of `policy_store` where it has it; return the exit status."""
-    main = store.main if args[0] in store.COMMANDS else cli.main
-    return main([str(arg) for arg in args])
+    if args[0] in store.COMMANDS:
+        return store.main([str(arg) for arg in args])
+    from model_tools import cli  # for tests of model_tools, which are above
+
+    return cli.main([str(arg) for arg in args])
 
 
 def tool_refused(*args: object) -> str:
@@ -65,6 +168,13 @@ def tool_refused(*args: object) -> str:
     return said[-1]
 
 
+def sign(file: Path, private: Path) -> None:
+    """Sign a contract or a statement as `model_tools sign` does, without looking at it."""
+    key = load_pem_private_key(private.read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    signature_of(file).write_bytes(base64.b64encode(key.sign(file.read_bytes())) + b"\n")
+
+
 def make_keys(folder: Path, name: str = "team", password: str = "") -> tuple[Path, Path]:
     """Make a private key and its public one."""
     key = Ed25519PrivateKey.generate()
@@ -75,12 +185,6 @@ def make_keys(folder: Path, name: str = "team", password: str = "") -> tuple[Pat
         key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
     return private, public
-
-
-def compile_oip(bundle: Path, output: Path, *options: str, precision: str = "fp32") -> None:
-    """Compile a bundle for a server of the Open Inference Protocol."""
-    given = ("--bundle", bundle, "--precision", precision, "--output", output)
-    assert tool("compile", "oip", *given, *options) == 0
 
 
 def in_use(root: Path) -> tuple[str | None, list[str]]:
@@ -205,3 +309,36 @@ def killed(at: int, act: Callable[[], int]) -> bool:
     status = in_child(does)
     assert status in (0, -signal.SIGKILL)
     return status != 0
+
+
+ON_ROBOT = {
+    *("policy_store", "policy_core"),
+    *("numpy", "yaml", "_yaml", "cryptography", "_cffi_backend"),
+}
+CHILD = """
+import importlib.abc, os, sys
+allowed = {allowed} | set(sys.stdlib_module_names)
+class Bare(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(f"a robot has no {{name}}", name=name)
+sys.meta_path.insert(0, Bare())
+for refused in ("cv2", "model_tools", "onnxruntime", "policy_inference", "rclpy", "rich"):
+    try:
+        __import__(refused)
+        sys.exit(f"{{refused}} was found")
+    except ModuleNotFoundError:
+        pass
+from policy_store.commands import main as cli
+sys.argv[0] = "policy_store"
+for args in {commands}:
+    if cli.main(args):
+        sys.exit(f"{{args}} failed")
+"""
+
+
+def run_as_robot(commands: Sequence[Sequence[str]]) -> None:
+    """Run commands in a process that has what a robot has; each must end with 0."""
+    code = CHILD.format(allowed=ON_ROBOT, commands=[list(command) for command in commands])
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -26,12 +26,11 @@ from policy_inference.testing.disks import fill_up, small_disk
 from policy_store.activation import is_older
 from policy_store.durable import write_text
 from policy_store.inventory import verify
-from testkit.wording import check_wording
-
-from ..conftest import VERSIONS, MakeVersion
-from ..stores import (
+from testkit.store import (
     NAME,
     NOBODY,
+    VERSIONS,
+    MakeVersion,
     before_change,
     end_with,
     hidden_names,
@@ -42,6 +41,7 @@ from ..stores import (
     verify_problems,
     versions,
 )
+from testkit.wording import check_wording
 
 pytestmark = pytest.mark.forks
 

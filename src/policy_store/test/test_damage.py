@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import MakeVersion
-from ..stores import NAME, in_use, tool, tool_refused, verify_problems, versions
+from testkit.store import NAME, MakeVersion, in_use, tool, tool_refused, verify_problems, versions
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.store import ROOT_VARIABLE, current_version
 from policy_core.errors import BundleError
 from policy_store.trial_record import newest_trial
+from testkit.store import make_keys, tool, tool_refused
 from testkit.wording import refusal
 
-from ..conftest import SET, STATED
-from ..stores import make_keys, tool, tool_refused
+from .conftest import SET, STATED
 
 Caplog = pytest.LogCaptureFixture
 

@@ -21,10 +21,8 @@ from model_tools.ship.sign import read_private_key
 from policy_core import onnx_file
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, trusted_keys
 from policy_core.errors import PolicyError
+from testkit.store import NAME, MakeVersion, in_use, make_keys, tool, tool_refused, verify_problems
 from testkit.wording import check_wording, refusal
-
-from ..conftest import MakeVersion
-from ..stores import NAME, in_use, make_keys, tool, tool_refused, verify_problems
 
 Caplog = pytest.LogCaptureFixture
 

@@ -15,10 +15,17 @@ import pytest
 from policy_core.bundle.store import TRIALS_FILE
 from policy_inference.testing.disks import fill_up, small_disk
 from policy_store.trial_record import TrialEvent, TrialState, VersionTrial, newest_trial
+from testkit.store import (
+    NAME,
+    MakeVersion,
+    hidden_names,
+    in_use,
+    tool,
+    tool_refused,
+    verify_problems,
+    versions,
+)
 from testkit.wording import check_wording
-
-from ..conftest import MakeVersion
-from ..stores import NAME, hidden_names, in_use, tool, tool_refused, verify_problems, versions
 
 TRIAL = "run_time_s: 60\n"
 

@@ -18,9 +18,16 @@ import pytest
 from policy_core.bundle.store import TRIALS_FILE
 from policy_store.activation import missing
 from policy_store.trial_record import TrialEvent, TrialState, append_event, newest_trial
-
-from ..conftest import MakeVersion
-from ..stores import NAME, hidden_names, in_use, tool, tool_killed, verify_problems, versions
+from testkit.store import (
+    NAME,
+    MakeVersion,
+    hidden_names,
+    in_use,
+    tool,
+    tool_killed,
+    verify_problems,
+    versions,
+)
 
 pytestmark = [pytest.mark.forks, pytest.mark.slow]
 

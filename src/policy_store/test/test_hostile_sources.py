@@ -21,10 +21,8 @@ from policy_core.bundle.load import PUBLIC_KEY_VARIABLE
 from policy_core.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes
 from policy_store.bundle_source import DEEPEST, MOST_FILES, opened
+from testkit.store import NAME, MakeVersion, make_keys, sign, tool, tool_refused
 from testkit.wording import check_wording, refusal
-
-from ..conftest import MakeVersion
-from ..stores import NAME, make_keys, tool, tool_refused
 
 ROOM = 1 << 30
 
@@ -193,7 +191,7 @@ def test_nothing_of_an_unsigned_bundle_is_parsed(
     """Each message is of the signature; none is of the YAML, which is none."""
     private, public = make_keys(tmp_path)
     bundle, archive = make_version(), tmp_path / "bundle.tar.gz"
-    assert tool("sign", bundle, "--key", private) == 0
+    sign(bundle / "policy.yaml", private)
     monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
     (bundle / "policy.yaml").write_text("[" * 1000)
     with tarfile.open(archive, "w:gz") as made:
@@ -213,7 +211,7 @@ def test_what_no_signature_covers_stays_behind(
 ) -> None:
     private, public = make_keys(tmp_path)
     bundle, root = make_version(), tmp_path / "models"
-    assert tool("sign", bundle, "--key", private) == 0
+    sign(bundle / "policy.yaml", private)
     (bundle / "extra.sh").write_text("harmless")
     assert tool("install", bundle, "--root", tmp_path / "without_keys") == 0
     assert f"{NAME}/1.0.0/extra.sh" in installed_files(tmp_path / "without_keys")
