@@ -47,3 +47,11 @@ def test_alerts_and_dashboard_ask_for_metrics_that_exist(file: str) -> None:
     asked = set(re.findall(r"(?<!name: )policy_inference_(\w+?)(?=[{\[)\s])", text))
     assert asked
     assert asked <= known
+
+
+def test_state_of_a_fleet_is_read_from_metrics_that_exist() -> None:
+    known = set(re.findall(r"^\| `(\w+)` \|", METRICS.read_text("utf-8"), re.M))
+    text = (ROOT / "src/model_tools/model_tools/ship/fleet.py").read_text("utf-8")
+    read = {*re.findall(r'name == "(\w+)"', text), *re.findall(r'samples, "(\w+)"', text)}
+    assert read >= {"up", "latched", "diagnostics_level", "mode_seconds_total"}
+    assert read <= known
