@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlencode, urlsplit
 
 from model_tools.errors import ToolError
 from policy_core.bundle.bundle import Bundle, stated_hashes
@@ -19,11 +22,15 @@ from policy_core.bundle.statements import (
     RevocationStatement,
     parse_statement,
 )
+from policy_core.safe_files import reading
 from policy_store.registry.access import RegistryAccess, RegistryError
-from policy_store.registry.client import Content, Progress, RegistryRepository
+from policy_store.registry.client import Progress, RegistryRepository
+from policy_store.registry.connection import RequestBody, joined
 from policy_store.registry.manifest import (
     ALGORITHM,
     BUNDLE_TYPE,
+    EMPTY,
+    MANIFEST_TYPE,
     STATEMENT_TYPE,
     Layer,
     RegistryReference,
@@ -39,6 +46,78 @@ from policy_store.statements import (
     require_begun,
     require_newer,
 )
+
+Content = bytes | Path
+"""Of a layer to push: in memory, or a file."""
+
+
+class PushRepository(RegistryRepository):
+    """A repository that is pushed to."""
+
+    def push(
+        self,
+        artifact_type: str,
+        layers: Mapping[Layer, Content],
+        tag: str,
+        progress: Progress,
+        *,
+        force: bool,
+    ) -> str:
+        """Upload what the registry lacks, then the manifest; return its digest.
+
+        Args:
+            artifact_type: Of the manifest.
+            layers: In their order, each with its content.
+            tag: What the manifest will be found by.
+            progress: Takes the bytes that are done, and all.
+            force: Whether a tag that is there may name other content from now on.
+
+        Raises:
+            RegistryError: The tag is there, or the registry refuses something.
+            UnavailableError: The registry does not answer.
+        """
+        manifest = manifest_bytes(artifact_type, list(layers))
+        digest, before = digest_of(manifest), self.manifest(tag)
+        if before is not None and digest_of(before) != digest and not force:
+            raise RegistryError(
+                f"{self._connection.base}{self._at}: expected no tag {tag} yet, or the same "
+                f"content, found {digest_of(before)}; give the bundle another version, or "
+                "replace it with --force"
+            )
+        done, total = 0, sum(layer.size_bytes for layer in layers)
+        empty = layer_of("", EMPTY)
+        for layer, content in ({empty: EMPTY} | dict(layers)).items():
+            self._retried(partial(self._upload, layer, content))
+            done += layer.size_bytes
+            progress(done, total)
+        body = RequestBody(size_bytes=len(manifest), open=lambda: BytesIO(manifest))
+        headers, url = {"Content-Type": MANIFEST_TYPE}, f"{self._at}/manifests/{tag}"
+
+        def put() -> None:
+            with self._connection.request("PUT", url, (201,), headers=headers, body=body):
+                pass
+
+        self._retried(put)
+        return digest
+
+    def _upload(self, layer: Layer, content: Content) -> None:
+        with self._connection.request(
+            "HEAD", f"{self._at}/blobs/{layer.digest}", (200, 404)
+        ) as answer:
+            if answer.status == 200:
+                return
+        with self._connection.request("POST", f"{self._at}/blobs/uploads/", (202,)) as answer:
+            place = urlsplit(joined(answer.url, answer.headers.get("Location") or ""))
+        query = "&".join(filter(None, (place.query, urlencode({"digest": layer.digest}))))
+        body = RequestBody(size_bytes=layer.size_bytes, open=lambda: _opened(content))
+        headers = {"Content-Type": "application/octet-stream"}
+        url = place._replace(query=query).geturl()
+        with self._connection.request("PUT", url, (201,), headers=headers, body=body):
+            pass
+
+
+def _opened(content: Content) -> IO[bytes]:
+    return BytesIO(content) if isinstance(content, bytes) else reading(content)
 
 
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
@@ -103,9 +182,7 @@ def push_bundle(
         raise ToolError(f"{reference}: expected a tag or nothing to push to, found a digest")
     tag = reference.tag or version_tag(version)
     layers = bundle_layers(bundle)
-    digest = RegistryRepository(reference, access).push(
-        BUNDLE_TYPE, layers, tag, progress, force=force
-    )
+    digest = PushRepository(reference, access).push(BUNDLE_TYPE, layers, tag, progress, force=force)
     target = RegistryReference(
         host=reference.host,
         repository=reference.repository,
@@ -158,7 +235,7 @@ def push_statement(
     if trusted is not None:
         signed = BytesIO(contents[STATEMENT_SIGNATURE])
         trusted.signer_of(file, content, signed, _sign_again(file))
-    repository = RegistryRepository(reference, access)
+    repository = PushRepository(reference, access)
     before = remote_statement(repository, statement.tag, str(reference))
     if before is not None:
         there = parse_statement(before[0], f"{reference}:{statement.tag}")

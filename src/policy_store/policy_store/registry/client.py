@@ -5,30 +5,24 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TypeVar
-from urllib.parse import urlencode, urlsplit
+from typing import TypeVar
 
-from policy_core.safe_files import open_regular, reading
+from policy_core.safe_files import open_regular
 from policy_store.registry.access import RegistryAccess, RegistryError, UnavailableError
-from policy_store.registry.connection import RegistryConnection, RequestBody, joined
+from policy_store.registry.connection import RegistryConnection
 from policy_store.registry.manifest import (
     ALGORITHM,
-    EMPTY,
     LARGEST_MANIFEST_BYTES,
     MANIFEST_TYPE,
     Layer,
     RegistryReference,
     digest_of,
-    layer_of,
-    manifest_bytes,
 )
 
 ATTEMPTS = 4
@@ -37,8 +31,6 @@ _log = logging.getLogger("policy_store")
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 """Takes how many bytes are done, and of how many."""
-Content = bytes | Path
-"""Of a layer to push: in memory, or a file."""
 
 
 class RegistryRepository:
@@ -144,67 +136,6 @@ class RegistryRepository:
                 raise UnavailableError(f"{layer.title}: expected {layer.digest}, found another one")
             raise self._other_content(layer)
 
-    def push(
-        self,
-        artifact_type: str,
-        layers: Mapping[Layer, Content],
-        tag: str,
-        progress: Progress,
-        *,
-        force: bool,
-    ) -> str:
-        """Upload what the registry lacks, then the manifest; return its digest.
-
-        Args:
-            artifact_type: Of the manifest.
-            layers: In their order, each with its content.
-            tag: What the manifest will be found by.
-            progress: Takes the bytes that are done, and all.
-            force: Whether a tag that is there may name other content from now on.
-
-        Raises:
-            RegistryError: The tag is there, or the registry refuses something.
-            UnavailableError: The registry does not answer.
-        """
-        manifest = manifest_bytes(artifact_type, list(layers))
-        digest, before = digest_of(manifest), self.manifest(tag)
-        if before is not None and digest_of(before) != digest and not force:
-            raise RegistryError(
-                f"{self._connection.base}{self._at}: expected no tag {tag} yet, or the same "
-                f"content, found {digest_of(before)}; give the bundle another version, or "
-                "replace it with --force"
-            )
-        done, total = 0, sum(layer.size_bytes for layer in layers)
-        empty = layer_of("", EMPTY)
-        for layer, content in ({empty: EMPTY} | dict(layers)).items():
-            self._retried(partial(self._upload, layer, content))
-            done += layer.size_bytes
-            progress(done, total)
-        body = RequestBody(size_bytes=len(manifest), open=lambda: io.BytesIO(manifest))
-        headers, url = {"Content-Type": MANIFEST_TYPE}, f"{self._at}/manifests/{tag}"
-
-        def put() -> None:
-            with self._connection.request("PUT", url, (201,), headers=headers, body=body):
-                pass
-
-        self._retried(put)
-        return digest
-
-    def _upload(self, layer: Layer, content: Content) -> None:
-        with self._connection.request(
-            "HEAD", f"{self._at}/blobs/{layer.digest}", (200, 404)
-        ) as answer:
-            if answer.status == 200:
-                return
-        with self._connection.request("POST", f"{self._at}/blobs/uploads/", (202,)) as answer:
-            place = urlsplit(joined(answer.url, answer.headers.get("Location") or ""))
-        query = "&".join(filter(None, (place.query, urlencode({"digest": layer.digest}))))
-        body = RequestBody(size_bytes=layer.size_bytes, open=lambda: _opened(content))
-        headers = {"Content-Type": "application/octet-stream"}
-        url = place._replace(query=query).geturl()
-        with self._connection.request("PUT", url, (201,), headers=headers, body=body):
-            pass
-
     def _retried(self, act: Callable[[], T]) -> T:
         for attempt in range(1, ATTEMPTS):
             try:
@@ -220,10 +151,6 @@ class RegistryRepository:
             f"{self._connection.base}{self._at}: {layer.title}: expected content with "
             f"{layer.digest}, found other content; the registry is damaged or hostile"
         )
-
-
-def _opened(content: Content) -> IO[bytes]:
-    return io.BytesIO(content) if isinstance(content, bytes) else reading(content)
 
 
 def _continues(status: int, content_range: str | None, there: int) -> bool:
