@@ -24,23 +24,6 @@ from tools.robot_faults.cases import (
 )
 from tools.robot_faults.stack import Stack
 
-INTRODUCTION = """# Fault injection on an emulated Go2
-
-Made by `python -m tools.robot_faults --robot go2`. An emulated robot (`unitree_emulator`) walks at
-0.5 m/s under `go2_walk`, through the driver, over DDS, in real time; then one fault is injected.
-*Damped after* is the time from the beginning of the fault until the emulated robot's computer only
-damps its drives. It has no watchdog: the last command stays in effect. Bold marks an unexpected
-end. Faults are named as in [unitree_emulator.md](unitree_emulator.md#faults-and-buttons).
-
-An emulator is not a robot: [unitree.md](unitree.md#what-is-not-verified).
-"""
-TITLES = {
-    "robot": "The robot, its sensors and its remote control",
-    "network": "The network and the robot's computer",
-    "processes": "Processes that end or hang",
-    "people": "What people ask for",
-    "start": "Before control is taken",
-}
 _INTERFACE = "lo"
 
 

@@ -27,24 +27,6 @@ from tools.robot_faults.cases import (
 from tools.robot_faults.stack import Stack
 
 HERE = "127.0.0.1"
-INTRODUCTION = """# Fault injection on an emulated Lite3
-
-Made by `python -m tools.robot_faults --robot lite3`. A robot behind an emulated motion host
-(`lite3_emulator`) walks at 0.5 m/s under `lite3_walk`, through the driver, over UDP and DDS, in
-real time; then one fault is injected. *Damped after* is the time from the beginning of the fault
-until the emulated host only damps its drives; the host's watchdog is 1 s. Bold marks an unexpected
-end. Faults are named as in the emulator's parameter `faults`:
-`python -m pydoc robot_sim.lite3_host`, `robot_sim.host_faults`, `robot_sim.faults`.
-
-An emulator is not a robot: [lite3.md](lite3.md#what-is-not-verified).
-"""
-TITLES = {
-    "robot": "The robot and its sensors",
-    "network": "The network and the motion host",
-    "processes": "Processes that end or hang",
-    "people": "What people ask for",
-    "start": "Before control is taken",
-}
 
 
 class Lite3Stack(Stack):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from examples.demos.runner import LoggedProcess
 from robot_operator.requests import OperatorError
-from robot_sim.errors import SimError
 from tools.robot_faults.cases import BadStart, Case
 from tools.robot_faults.stack import Stack
 
@@ -168,10 +167,3 @@ _HOST_EVENTS = {
 def _last_words(node: LoggedProcess) -> str:
     lines = [line for line in node.output().splitlines() if line.strip()]
     return f"status {node.status}: {lines[-1] if lines else 'nothing'}"
-
-
-def failed(group: str, what: str, error: OperatorError | SimError) -> Ending:
-    """Return the ending of a case that could not run."""
-    return Ending(
-        group=group, what=what, ended=f"not tried: {error}", damped_ms=None, as_wanted=False
-    )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command that lets everything go wrong names what it tries, and its page what it saw."""
+"""Faults of emulated robots have names that the emulators know, and the page shows each ending."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from robot_sim.faults import TARGETS
 from robot_sim.host_faults import HostFault
 from robot_sim.lite3_host import Lite3Fault
 from robot_sim.unitree_state import UnitreeFault
-from testkit.wording import check_wording, lines_with
+from testkit.wording import check_wording
+from tools.fault_page import TITLES, main
 from tools.robot_faults import go2, lite3
-from tools.robot_faults.__main__ import main
 from tools.robot_faults.cases import Case
-from tools.robot_faults.table import page, verdict
 from tools.robot_faults.trial import Ending, try_case
 
 pytestmark = pytest.mark.ros
@@ -47,16 +46,19 @@ def planned(module: Any) -> list[str]:
     ]
 
 
-WELL = Ending(
-    group="network", what="`loss:state=0.2`", ended="walks on", damped_ms=None, as_wanted=True
-)
-SLOW = Ending(
-    group="processes",
-    what="driver killed",
-    ended="watchdog | late",
-    damped_ms=1003.2,
-    as_wanted=False,
-)
+RESULTS = """<testsuites><testsuite>
+<testcase name="one"><properties>
+<property name="group" value="network"/><property name="what" value="`loss:state=0.2`"/>
+<property name="ended" value="walks on"/><property name="damped_ms" value="None"/>
+<property name="as_wanted" value="True"/></properties></testcase>
+<testcase name="two"><properties>
+<property name="group" value="processes"/><property name="what" value="driver killed"/>
+<property name="ended" value="watchdog | late"/><property name="damped_ms" value="1003.2"/>
+<property name="as_wanted" value="False"/></properties></testcase>
+<testcase name="three"><properties>
+<property name="group" value="start"/><property name="what" value="no driver"/></properties>
+<failure message="OperatorError"/></testcase>
+</testsuite></testsuites>"""
 
 
 def test_every_planned_fault_is_one_that_the_emulator_knows(faulty_robot: tuple[Any, Any]) -> None:
@@ -79,14 +81,23 @@ def test_names_are_unique_and_have_a_place_on_the_page(faulty_robot: tuple[Any, 
     module, _ = faulty_robot
     names = [case.what for case in module.cases()] + [start.what for start in module.bad_starts()]
     assert len(set(names)) == len(names)
-    assert {case.group for case in module.cases()} | {"start"} == module.TITLES.keys()
+    assert {case.group for case in module.cases()} | {"start"} == TITLES[
+        module.__name__.rpartition(".")[2]
+    ].keys()
 
 
-def test_page_has_a_row_for_each_ending_and_shows_what_went_wrong() -> None:
-    text = page("# Faults", {"network": "Network", "processes": "Processes"}, [WELL, SLOW])
-    check_wording(*lines_with(text, "`loss:state=0.2`"))
-    check_wording(*lines_with(text, "1003"))
-    check_wording(verdict([WELL]), verdict([WELL, SLOW]))
+def test_page_has_a_row_for_each_ending_and_shows_what_went_wrong(tmp_path: Path) -> None:
+    (tmp_path / "results.xml").write_text(RESULTS, "utf-8")
+    main(["--robot", "go2", str(tmp_path / "results.xml"), str(tmp_path / "page.md")])
+    lines = (tmp_path / "page.md").read_text("utf-8").splitlines()
+    assert [line for line in lines if line.startswith("| ") and "what" not in line] == [
+        "| --- | --- | --- |",
+        "| `loss:state=0.2` | walks on | - |",
+        "| --- | --- | --- |",
+        r"| driver killed | **watchdog \| late** | 1003 |",
+        "| --- | --- |",
+        "| no driver | **not tried** |",
+    ]
 
 
 def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> None:
@@ -114,11 +125,3 @@ def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> Non
     assert ended(None).as_wanted
     assert not ended(1).as_wanted
     check_wording(ended(1).ended)
-
-
-def test_a_pattern_without_a_case_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert main(["--robot", "lite3", "--output", str(tmp_path), "--only", "nonsense"]) == 2
-    assert "nonsense" in caplog.text
-    assert not list(tmp_path.iterdir())

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Everything goes wrong for an emulated robot that walks; each ends as it should.
+
+    python -m pytest -n 0 -m acceptance test/faults/every_fault.py -k lite3 --junitxml out/lite3.xml
+
+Half an hour of real time for each robot, on a machine with nothing else to do, so that pytest runs
+this file only by its name. `tools/fault_page.py` makes the pages in docs from the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tools.robot_faults import go2, lite3
+from tools.robot_faults.cases import BadStart, Case
+from tools.robot_faults.stack import Stack
+from tools.robot_faults.trial import try_bad_start, try_case
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.real_time, pytest.mark.ros]
+
+ROBOTS = {"lite3": (lite3, lite3.Lite3Stack), "go2": (go2, go2.Go2Stack)}
+
+
+def of_robots(part: str) -> list[object]:
+    """Return parameters: processes of a robot, and each fault of a part of its module."""
+    return [
+        pytest.param(stack, fault, id=f"{robot}: {fault.what}")
+        for robot, (module, stack) in ROBOTS.items()
+        for fault in getattr(module, part)()
+    ]
+
+
+# A machine that does something else for a moment is no fault of the robot's.
+in_three_tries = pytest.mark.flaky(reruns=2, only_rerun=["OperatorError", "SimError"])
+
+
+@in_three_tries
+@pytest.mark.parametrize(("stack", "case"), of_robots("cases"))
+def test_a_robot_that_walks_is_damped_or_walks_on(
+    stack: type[Stack], case: Case, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("group", case.group)
+    record_property("what", case.what)
+    ending = try_case(stack, case, tmp_path)
+    for name, value in asdict(ending).items():
+        record_property(name, value)
+    assert ending.as_wanted, ending.ended
+
+
+@in_three_tries
+@pytest.mark.parametrize(("stack", "start"), of_robots("bad_starts"))
+def test_control_is_refused(
+    stack: type[Stack],
+    start: BadStart,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("group", "start")
+    record_property("what", start.what)
+    ending = try_bad_start(stack, start, tmp_path)
+    for name, value in asdict(ending).items():
+        record_property(name, value)
+    assert ending.as_wanted, ending.ended
