@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the page of a robot's faults from the results of `test/faults/every_fault.py`.
 
-python -m pytest -n 0 -m acceptance test/faults/every_fault.py -k go2 --junitxml out/go2.xml
+python -m pytest -n 0 -m acceptance -k go2 --junitxml out/go2.xml test/faults/every_fault.py
 python -m tools.fault_page --robot go2 out/go2.xml docs/go2_faults.md
 """
 

@@ -33,7 +33,7 @@ from robot_sim.errors import SimError
 LOOPBACK = "127.0.0.1"
 SUMMARY = "summary.json"
 _INTERRUPTED = 130
-_TIME_TO_LEAVE_S = 10.0
+_TIME_TO_LEAVE_S, _TIME_TO_STOP_S = 10.0, 60.0
 _LINES_SHOWN = 15
 progress = logging.getLogger("demos")
 
@@ -242,6 +242,10 @@ class LoggedProcess(WorkerProcess):
         """Send a signal to the process and its children."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
+
+    def stop(self, patience_s: float = _TIME_TO_STOP_S) -> None:
+        """As WorkerProcess; a simulator writes its trace when it ends."""
+        super().stop(patience_s)
 
     def ask_to_end(self) -> None:
         """Interrupt it and its children, as Ctrl-C in a terminal does."""

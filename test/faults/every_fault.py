@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything goes wrong for an emulated robot that walks; each ends as it should.
 
-    python -m pytest -n 0 -m acceptance test/faults/every_fault.py -k lite3 --junitxml out/lite3.xml
+    python -m pytest -n 0 -m acceptance -k lite3 --junitxml out/lite3.xml test/faults/every_fault.py
 
 Half an hour of real time for each robot, on a machine with nothing else to do, so that pytest runs
 this file only by its name. `tools/fault_page.py` makes the pages in docs from the results.

@@ -3,7 +3,6 @@
 """A candidate goes through the stages of a release, as far as its evidence lets it."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ import yaml
 from examples.demos.fleet.candidates import ReleaseCandidate
 from examples.demos.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
 from examples.demos.fleet.robot import DemoRobot
-from examples.demos.runner import progress
-from robot_sim.errors import SimError
+from examples.demos.runner import progress, wait_until
 
 _WALK_S = 4.0
 _SHADOW_TICKS = 200
@@ -150,7 +148,7 @@ class ReleaseManager:
     def _recorded(self, robot: DemoRobot, shadow: str) -> Path:
         """Return the recording of a robot that walks with a shadow beside its policy."""
         robot.restart_policy(shadow)
-        self._wait_until_it_walks(robot)
+        wait_until(lambda: robot.walks, f"{robot.name} to walk", _ASKED_WITHIN_S)
         try:
             robot.ask(lambda operator: operator.record_run(True), _ASKED_WITHIN_S)
             before = robot.ask(lambda operator: operator.status.shadow[0].compared, 10.0)
@@ -158,21 +156,10 @@ class ReleaseManager:
             robot.ask(lambda operator: operator.wait_for_shadow(wanted, 200.0), _ASKED_WITHIN_S)
             said = robot.ask(lambda operator: operator.record_run(False), _ASKED_WITHIN_S)
             path = Path(said.partition(" ")[2])
-            ends_s = time.monotonic() + 60.0
-            while not path.exists():
-                if time.monotonic() > ends_s:
-                    raise SimError(f"{path}: expected the recording, found nothing")
-                time.sleep(0.1)
+            wait_until(path.exists, f"the recording {path}", 60.0)
             return path
         finally:
             robot.restart_policy("")
-
-    def _wait_until_it_walks(self, robot: DemoRobot) -> None:
-        ends_s = time.monotonic() + _ASKED_WITHIN_S
-        while not robot.walks:
-            if time.monotonic() > ends_s:
-                raise SimError(f"{robot.name}: expected it to walk, found {robot.view}")
-            time.sleep(0.2)
 
     def _canary(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
         """Bring it to the canary, on trial; the robot's own record of the trial is evidence."""

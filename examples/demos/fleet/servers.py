@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from examples.demos.runner import LOOPBACK, LoggedProcess, free_port
+from examples.demos.runner import LOOPBACK, LoggedProcess, free_port, wait_until
 from robot_sim.errors import SimError
 
 PACKAGES = {
@@ -69,18 +68,15 @@ class Server:
     def start(self) -> None:
         """Start it; it has ended."""
         self._process = LoggedProcess(self._words, self.log, environment=self._mark)
-        ends_s = time.monotonic() + _READY_WITHIN_S
-        while True:
-            with suppress(OSError):
-                socket.create_connection((LOOPBACK, self.port), 1.0).close()
-                return
-            self._process.check()
-            if time.monotonic() > ends_s:
-                raise SimError(
-                    f"{self._words[0]}: expected it to listen at port {self.port} within "
-                    f"{_READY_WITHIN_S:g} s; see {self.log}"
-                )
-            time.sleep(0.05)  # nothing reports that another program listens
+        what = f"{self._words[0]} to listen at port {self.port} (see {self.log})"
+        wait_until(self._listens, what, _READY_WITHIN_S)
+
+    def _listens(self) -> bool:
+        with suppress(OSError):
+            socket.create_connection((LOOPBACK, self.port), 1.0).close()
+            return True
+        self._process.check()
+        return False
 
     def kill(self) -> None:
         """End it without warning."""
