@@ -127,7 +127,7 @@ sbom: setup  ## Name every package of the locks for this Python, with its hashes
 	  cyclonedx-py requirements --output-reproducible \
 	    --output-file out/sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
-train: setup-torch  ## Train a policy from scratch; a bundle in OUTPUT (ROBOT=lite3|lite3_crouch|lite3_bow|go2 TASK=walk|bow SEED=1 SAMPLES=10e6 START=agent.pt)
+train: setup-torch  ## Train a policy from scratch; a bundle in OUTPUT (ROBOT=lite3|lite3_crouch|lite3_bow|go2 TASK=walk|bow SEED=1 SAMPLES=10e6 START=model_1627.pt)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
 	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) $(if $(START),--start "$(START)") --output "$(OUTPUT)"
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from rsl_rl.runners import OnPolicyRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
@@ -20,21 +21,23 @@ from policy_core.errors import PolicyError
 from robot_sim.figures import Array
 from tools.train_walk.__main__ import main, train
 from tools.train_walk.definition import load_task, load_trained_robot
-from tools.train_walk.export import export, make_bundle, save
+from tools.train_walk.environment import Environment
+from tools.train_walk.export import checkpoint_of, export, make_bundle
 from tools.train_walk.layout import COMMAND, FRAME
-from tools.train_walk.ppo import Agent
+from tools.train_walk.learning import new_runner, start_from
 
 LITE3, WALK = load_trained_robot("lite3"), load_task("walk")
-BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
 SMALL: dict[str, Any] = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
 
 
-def weights(agent: Agent) -> Array:
-    values = [value.flatten() for value in agent.state_dict().values()]
+def weights(runner: OnPolicyRunner) -> Array:
+    values = [value.flatten() for value in runner.alg.actor.state_dict().values()]
     return np.asarray(torch.cat(values).numpy(), dtype=np.float64)
 
 
-def run(folder: Path, seed: int, robot: str = "lite3") -> Agent:
+def run(folder: Path, seed: int, robot: str = "lite3") -> OnPolicyRunner:
     folder.mkdir()
     return train(load_trained_robot(robot), WALK, folder, seed=seed, **SMALL)
 
@@ -64,12 +67,26 @@ def test_a_training_can_start_from_another_one(tmp_path: Path) -> None:
     first = run(tmp_path / "first", 1)
     folder = tmp_path / "second"
     folder.mkdir()
-    start = tmp_path / "first" / "agent.pt"
+    start = checkpoint_of(tmp_path / "first")
     second = train(LITE3, WALK, folder, seed=2, start=start, **SMALL)
     # Three updates do not lead as far away as another beginning does.
     other = run(tmp_path / "other", 2)
     near = np.abs(weights(second) - weights(first)).mean()
     assert near < 0.5 * np.abs(weights(other) - weights(first)).mean()
+
+
+def beginner() -> OnPolicyRunner:
+    return new_runner(Environment(LITE3, WALK, 2, seed=1), None, samples=1)
+
+
+def test_the_checkpoint_of_the_examples_is_a_start() -> None:
+    runner = beginner()
+    start_from(runner.alg, ROOT / "examples" / "lite3_walk" / "agent.pt")
+    session = onnxruntime.InferenceSession(BUNDLE / "policy.onnx")
+    obs = np.random.default_rng(1).normal(size=(1, COMMAND.obs_size)).astype(np.float32)
+    with torch.no_grad():
+        found = runner.alg.actor.mlp(torch.from_numpy(obs)).numpy()
+    np.testing.assert_allclose(found, session.run(None, {"obs": obs})[0], atol=1e-5)
 
 
 def test_a_start_that_is_no_checkpoint_is_refused(
@@ -78,19 +95,19 @@ def test_a_start_that_is_no_checkpoint_is_refused(
     (tmp_path / "agent.pt").write_bytes(b"nothing of the kind")
     words = ["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]
     assert main([*words, "--start", str(tmp_path / "agent.pt")]) == 1
-    assert "agent.pt: expected the agent.pt of a training, found:" in caplog.text
+    assert "agent.pt: expected the checkpoint of a training, found:" in caplog.text
 
 
-def test_a_run_leaves_a_curve_and_a_checkpoint(tmp_path: Path) -> None:
-    agent = run(tmp_path / "run", 1)
-    with (tmp_path / "run" / "curve.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert float(rows[-1]["samples"]) == SMALL["samples"]
-    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
-    assert (tmp_path / "run" / "curve.png").stat().st_size > 10_000
-    again = Agent()
-    again.load_state_dict(torch.load(tmp_path / "run" / "agent.pt", weights_only=True))
-    np.testing.assert_array_equal(weights(again), weights(agent))
+def test_a_run_leaves_curves_and_a_checkpoint(tmp_path: Path) -> None:
+    runner = run(tmp_path / "run", 1)
+    curves = EventAccumulator(str(tmp_path / "run")).Reload()
+    for name in ("Task/reward_per_s", "Task/falls_per_min", "Task/difficulty", "Task/follow_xy"):
+        values = [event.value for event in curves.Scalars(name)]
+        assert len(values) == 3
+        assert np.isfinite(values).all()
+    again = beginner()
+    again.load(checkpoint_of(tmp_path / "run"))
+    np.testing.assert_array_equal(weights(again), weights(runner))
 
 
 def test_a_folder_with_results_is_not_trained_into(
@@ -132,26 +149,26 @@ def test_an_interrupted_run_says_where_its_results_are(
 
     monkeypatch.setattr("tools.train_walk.__main__.export", interrupt)
     assert main(["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]) == 130
-    assert "interrupted; what there is so far is in" in caplog.text
-    assert (tmp_path / "run" / "agent.pt").is_file()
+    assert "interrupted; checkpoints and curves are in" in caplog.text
+    assert checkpoint_of(tmp_path / "run").is_file()
 
 
-def checkpoint_of(agent: Agent, run: Path) -> Path:
+def saved(runner: OnPolicyRunner, run: Path) -> Path:
     """Make a run folder as training leaves it before the export."""
-    save(agent, run / "agent.pt")
+    runner.save(run / "model_0.pt")
     return run
 
 
-def test_the_exported_model_is_the_agent(tmp_path: Path) -> None:
+def test_the_exported_model_is_the_actor(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    agent = Agent()
-    export(checkpoint_of(agent, tmp_path))
+    runner = beginner()
+    export(saved(runner, tmp_path))
     session = onnxruntime.InferenceSession(tmp_path / "policy.onnx")
     assert [(value.name, value.shape) for value in session.get_inputs()] == [("obs", [1, 45])]
     assert [(value.name, value.shape) for value in session.get_outputs()] == [("action", [1, 12])]
     obs = np.random.default_rng(1).normal(size=(1, COMMAND.obs_size)).astype(np.float32)
     with torch.no_grad():
-        expected = agent.actor(torch.from_numpy(obs)).numpy()
+        expected = runner.alg.actor.mlp(torch.from_numpy(obs)).numpy()
     np.testing.assert_allclose(session.run(None, {"obs": obs})[0], expected, atol=1e-5)
 
 
@@ -160,7 +177,7 @@ def shipped(tmp_path: Path) -> JointBundle:
     """A run whose model is the one that ships with the suite."""
     model = (BUNDLE / "policy.onnx").read_bytes()
     (tmp_path / "policy.onnx").write_bytes(model)
-    checkpoint_of(Agent(), tmp_path)
+    saved(beginner(), tmp_path)
     return make_bundle(LITE3, WALK, tmp_path, source="a test")
 
 
@@ -176,10 +193,10 @@ def test_a_run_becomes_a_bundle_that_the_product_loads(shipped: JointBundle) -> 
 
 
 def test_a_policy_that_does_not_stand_does_not_become_a_bundle(tmp_path: Path) -> None:
-    agent = Agent()
+    runner = beginner()
     with torch.no_grad():
-        agent.actor[-1].bias.add_(torch.tensor([0.0, 6.0, 6.0] * 4))
-    export(checkpoint_of(agent, tmp_path))
+        runner.alg.actor.mlp[-1].bias.add_(torch.tensor([0.0, 6.0, 6.0] * 4))
+    export(saved(runner, tmp_path))
     with pytest.raises(PolicyError, match="healthy"):
         make_bundle(LITE3, WALK, tmp_path, source="a test")
     assert not (tmp_path / "bundle").exists()

@@ -115,7 +115,12 @@ LOCKS = (
         requirements=("pytorch",),
         with_torch=True,
     ),
-    Lock(name="torch", what="Training, beside PyTorch", requirements=("torch",)),
+    Lock(
+        name="torch",
+        what="Training, beside PyTorch",
+        requirements=("torch",),
+        alone="torch-alone",
+    ),
     Lock(name="docs", what="What builds the documentation", requirements=("docs",)),
     Lock(
         name="rknn",

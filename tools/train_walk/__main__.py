@@ -4,8 +4,8 @@
 
     python -m tools.train_walk --robot go2 --seed 1 --samples 10e6 --output out/train/go2_seed1
 
-Writes `curve.csv`, `curve.png` and `agent.pt` on the way, `policy.onnx` and the folder `bundle` at
-the end. The same arguments on the same machine give the same policy.
+Writes checkpoints (`model_*.pt`) and curves for TensorBoard on the way, `policy.onnx` and the
+folder `bundle` at the end. The same arguments on the same machine give the same policy.
 """
 
 from __future__ import annotations
@@ -15,25 +15,22 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
+from rsl_rl.runners import OnPolicyRunner
 
 from policy_core.errors import PolicyError
 from robot_sim.errors import SimError
 from tools.arguments import positive_count, seed
-from tools.train_walk.curve import Curve
 from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trained_robot
 from tools.train_walk.environment import Environment
-from tools.train_walk.export import CHECKPOINT_FILE, export, make_bundle, save
+from tools.train_walk.export import export, make_bundle
 from tools.train_walk.layout import layout_of
-from tools.train_walk.ppo import Agent, imitate
+from tools.train_walk.learning import USUAL_STD, imitate, new_runner, start_from
 from tools.train_walk.reference import reference_of
-from tools.train_walk.trainer import USUAL_STD, Trainer
 
-LOG_EVERY, ROBOTS = 20, 256
+ROBOTS = 256
 STARTED_DIFFICULTY = 0.5
 """Where a policy begins that walks or moves already."""
 _log = logging.getLogger("train_walk")
@@ -49,51 +46,27 @@ def train(
     robots: int,
     threads: int,
     start: Path | None = None,
-) -> Agent:
-    """Train an agent; the curve and the checkpoint in `output` are kept up to date on the way.
+) -> OnPolicyRunner:
+    """Train a policy; checkpoints and curves appear in `output` on the way.
 
     Raises:
-        SimError: `start` is no checkpoint of such an agent.
+        SimError: `start` is no checkpoint of such a policy.
     """
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     environment = Environment(robot, task, robots, seed=seed, threads=threads)
-    agent = Agent(layout_of(task))
+    runner = new_runner(environment, output, samples=samples)
+    actor = runner.alg.actor
+    if start is not None:
+        start_from(runner.alg, start)
+    elif task.motion:
+        joint_pos = reference_of(robot, task).joint_pos
+        imitate(actor.mlp, joint_pos, robot.pose_rad, robot.scale_rad)
     if start is not None or task.motion:
-        _begin(agent, robot, task, start)
+        actor.distribution.log_std_param.data.fill_(math.log(USUAL_STD))
         environment.difficulty = STARTED_DIFFICULTY
-    trainer = Trainer(environment, agent, samples=samples)
-    with closing(Curve(output)) as curve:
-        while not trainer.done:
-            figures = trainer.iterate()
-            if trainer.iterations % LOG_EVERY == 0 or trainer.done:
-                curve.add(trainer.samples, figures)
-                save(trainer.agent, output / CHECKPOINT_FILE)
-                _log.info(curve.progress(trainer.samples_wanted))
-    return trainer.agent
-
-
-def _begin(agent: Agent, robot: TrainedRobot, task: Task, start: Path | None) -> None:
-    """Take over the weights of another training, or ask for the motion as it is.
-
-    The actions vary as in the middle of a training.
-    """
-    if start is None:
-        imitate(agent, reference_of(robot, task).joint_pos, robot.pose_rad, robot.scale_rad)
-    else:
-        _take_over(start, agent)
-    with torch.no_grad():
-        agent.log_std.fill_(math.log(USUAL_STD))
-
-
-def _take_over(start: Path, agent: Agent) -> None:
-    try:
-        agent.load_state_dict(torch.load(start, weights_only=True))
-    except (OSError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise SimError(
-            f"{start}: expected the {CHECKPOINT_FILE} of a training, found: {reason}"
-        ) from error
+    runner.learn(runner.cfg["algorithm"]["updates"])
+    return runner
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -130,7 +103,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _log.error("train_walk: %s", error)
         return 1
     except KeyboardInterrupt:
-        _log.error("train_walk: interrupted; what there is so far is in %s", given.output)
+        _log.error("train_walk: interrupted; checkpoints and curves are in %s", given.output)
         return 130
     return _bundle(robot, task, given.output, source)
 
@@ -141,7 +114,7 @@ def _bundle(robot: TrainedRobot, task: Task, output: Path, source: str) -> int:
         bundle = make_bundle(robot, task, output, source=source)
     except (PolicyError, SimError, OSError) as error:
         _log.error(
-            "train_walk: no bundle: %s. Curve, checkpoint and model are in %s; a policy "
+            "train_walk: no bundle: %s. Curves, checkpoint and model are in %s; a policy "
             "that does not walk yet needs more samples",
             error,
             output,
@@ -182,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--start",
         type=Path,
-        help="agent.pt of another training to start from, instead of from scratch: for a robot "
+        help="checkpoint of another training to start from, instead of from scratch: for a robot "
         "whose way of walking is similar",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")

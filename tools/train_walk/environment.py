@@ -16,12 +16,14 @@ from robot_sim.figures import Array
 from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
 from tools.train_walk.definition import LEGS, Task, TrainedRobot
 from tools.train_walk.draws import Bools, Draws, Rows
-from tools.train_walk.layout import ACTION_SIZE, JOINT_VEL_SCALE, observe
+from tools.train_walk.layout import ACTION_SIZE, JOINT_VEL_SCALE, layout_of, observe
 from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Robots
 from tools.train_walk.reference import reference_of
 from tools.train_walk.reward import Motion, following, mean_square_torque, reward_terms
 
 TOUCH_N = 1.0
+RANDOMISE_TICKS = 1200
+"""Steps from one draw of all dynamics to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,7 @@ class Step:
         critic_obs: What the critic sees next [robots, critic_size].
         reward: Of the period [robots].
         terminated: Robots that fell, and were reset.
-        truncated: Robots whose time was over, and were reset.
-        final_critic_obs: As `critic_obs`, but before any new start.
+        truncated: Robots whose time was over, or whose ground changed, and were reset.
     """
 
     obs: Array
@@ -42,7 +43,6 @@ class Step:
     reward: Array
     terminated: Bools
     truncated: Bools
-    final_critic_obs: Array
 
 
 def delayed(targets: Array, delay: Rows) -> Array:
@@ -65,6 +65,7 @@ class Environment:
 
     Attributes:
         difficulty: 0 to 1, set by the trainer.
+        layout: What the policy observes.
         means: Mean of each reward term and of the tracking quality in the latest step.
     """
 
@@ -73,7 +74,7 @@ class Environment:
     ) -> None:
         """Make `count` robots; all that is random follows from `seed`."""
         self.robot, self.task = robot, task
-        self.count, self.difficulty = count, 0.0
+        self.count, self.difficulty, self.layout = count, 0.0, layout_of(task)
         self.means: dict[str, float] = {}
         self._reference = reference_of(robot, task)
         self._draws = Draws(robot, task, count, seed=seed)
@@ -87,22 +88,13 @@ class Environment:
         self._air_s: Array = np.zeros((count, LEGS))
         self._touch: Bools = np.ones((count, LEGS), dtype=bool)
         self._delay, self._age = np.zeros((2, count), dtype=int)
-        self._draw_dynamics()
+        self._ticks = 0
 
     def reset(self) -> tuple[Array, Array]:
-        """Start all episodes, at random ages so that they do not end together."""
+        """Draw all dynamics and start all episodes, at random ages that end at different times."""
+        self._draw_dynamics()
         self._start(np.arange(self.count))
         self._age = self._draws.ages(self.task.episode_ticks)
-        return self._observations()
-
-    def randomise(self) -> tuple[Array, Array]:
-        """Draw new dynamics for every robot; those on rough ground, which moves, start again.
-
-        Returns:
-            What policy and critic see now.
-        """
-        self._draw_dynamics()
-        self._start(self._rough)
         return self._observations()
 
     def step(self, action: npt.NDArray[np.floating]) -> Step:
@@ -121,7 +113,10 @@ class Environment:
         truncated = (self._age >= self.task.episode_ticks) & ~fallen
         self._disturb()
         robots.wrap()
-        final = self._observations()[1]
+        self._ticks += 1
+        if self._ticks % RANDOMISE_TICKS == 0:
+            self._draw_dynamics()
+            truncated[self._rough] = ~fallen[self._rough]
         self._start(np.flatnonzero(fallen | truncated))
         obs, critic_obs = self._observations()
         return Step(
@@ -130,7 +125,6 @@ class Environment:
             reward=reward,
             terminated=fallen,
             truncated=truncated,
-            final_critic_obs=np.nan_to_num(final),
         )
 
     def _draw_dynamics(self) -> None:

@@ -13,7 +13,6 @@ import torch
 
 from model_tools.files.arrays import write_arrays
 from model_tools.files.contract_text import remove_section, set_section
-from model_tools.files.outputs import new_file
 from model_tools.make.checkpoints.checkpoint_export import ExportRequest
 from model_tools.make.checkpoints.checkpoint_export import (
     export as export_checkpoint,
@@ -28,11 +27,11 @@ from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
 from policy_core.bundle.verified import sha256_of
 from tools.train_walk.definition import Task, TrainedRobot
 from tools.train_walk.layout import ACTION_SIZE, COMMAND, Layout
-from tools.train_walk.ppo import HIDDEN, Agent
+from tools.train_walk.learning import HIDDEN
 from tools.train_walk.reference import reference_of
 
 BUNDLES = Path(__file__).parents[2] / "config" / "bundles"
-CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
+MODEL_FILE, BUNDLE_FOLDER = "policy.onnx", "bundle"
 CLIP_FILE = "motion.npz"
 """What a training's folder holds at the end."""
 _NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
@@ -40,14 +39,9 @@ OPSET = 17
 LICENCE = "Apache-2.0"
 
 
-def save(agent: Agent, path: Path) -> None:
-    """Write the weights; a checkpoint that was there is replaced once the new one is whole.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    with new_file(path, force=True) as growing:
-        torch.save(agent.state_dict(), growing)
+def checkpoint_of(run: Path) -> Path:
+    """Return the last checkpoint in the folder of a training."""
+    return max(run.glob("model_*.pt"), key=lambda file: int(file.stem.partition("_")[2]))
 
 
 def export(run: Path, layout: Layout = COMMAND) -> None:
@@ -62,7 +56,7 @@ def export(run: Path, layout: Layout = COMMAND) -> None:
     )
     export_checkpoint(
         ExportRequest(
-            checkpoint=read_checkpoint(run / CHECKPOINT_FILE),
+            checkpoint=read_checkpoint(checkpoint_of(run)),
             config=network,
             output=run / MODEL_FILE,
             opset=OPSET,
@@ -71,7 +65,7 @@ def export(run: Path, layout: Layout = COMMAND) -> None:
 
 
 def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> JointBundle:
-    """Make the folder `bundle` in a training's folder, from its `policy.onnx` and `agent.pt`.
+    """Make the folder `bundle` in a training's folder, from its `policy.onnx` and checkpoint.
 
     Args:
         robot: What was trained.
@@ -86,7 +80,7 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
     provenance = {
         "source": source,
         "licence": LICENCE,
-        "checkpoint_sha256": sha256_of(run / CHECKPOINT_FILE),
+        "checkpoint_sha256": sha256_of(checkpoint_of(run)),
         "exporter": f"torch {torch.__version__}, opset {OPSET}",
         "date": datetime.date.today().isoformat(),
     }

@@ -125,7 +125,6 @@ def test_a_command_arrives_as_late_as_the_latency_says() -> None:
 
 def stepped(trained_robot: TrainedRobot, steps: int, seed: int, difficulty: float) -> Array:
     made = environment(trained_robot, seed=seed, difficulty=difficulty)
-    made.randomise()
     random = np.random.default_rng(0)
     for _ in range(steps):
         step = made.step(random.normal(0.0, 0.5, STILL.shape))
@@ -166,10 +165,20 @@ def test_episodes_end_with_their_time_which_is_no_fall(trained_robot: TrainedRob
     for _ in range(TASK.episode_ticks):
         step = made.step(STILL)
         assert not (step.truncated & step.terminated).any()
-        moved = np.abs(step.final_critic_obs - step.critic_obs).max(axis=1) > 1e-9
-        np.testing.assert_array_equal(moved, step.truncated | step.terminated)
         ends += step.truncated | step.terminated
     assert (ends >= 1).all()
+
+
+def test_dynamics_are_drawn_again_and_robots_on_ground_that_moved_start_again(
+    trained_robot: TrainedRobot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.train_walk.environment.RANDOMISE_TICKS", 2)
+    made = environment(trained_robot, difficulty=1.0)
+    rough = round(TASK.disturbances.tile_share * COUNT)
+    before, after = made.step(STILL), made.step(STILL)
+    friction = COMMAND.obs_size + 13
+    assert (before.critic_obs[:, friction] != after.critic_obs[:, friction]).all()
+    assert (after.truncated | after.terminated)[-rough:].all()
 
 
 def handing_over(share: float) -> Task:
