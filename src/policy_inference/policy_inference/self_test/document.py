@@ -7,8 +7,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
+from policy_inference.comparison.plain_json import check_figures, difference_figures
 from policy_inference.kinds.parity import Parity
+from policy_store.report import plain
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.trial import AtRate

@@ -407,4 +407,4 @@ def test_drawn_images_alone_judge_and_are_said_to_be_unfair(
     assert "fair" not in capsys.readouterr().out
     figures = json.loads((tmp_path / "report/comparison.json").read_text("utf-8"))
     assert [rows["judged"] for rows in figures["artifacts"][1]["rows"]] == [False, True]
-    assert "Not judged" in (tmp_path / "report/comparison.html").read_text("utf-8")
+    assert "not judged" in (tmp_path / "report/comparison.html").read_text("utf-8")
