@@ -9,11 +9,11 @@ from typing import Any
 
 from policy_inference.comparison.plain_json import check_figures, difference_figures
 from policy_inference.kinds.parity import Parity
-from policy_store.report import plain
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.trial import AtRate
 from policy_inference.self_test.verdict import Verdict
+from policy_store.report import plain
 
 DIGITS = 6
 

@@ -37,11 +37,11 @@ from policy_core.observation.rows import layout
 from policy_inference.backends.registry import open_backend
 from policy_inference.candidate.shadow_figures import systematic_share
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_store.report import Part, Table, plain
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.joint_shadow import JointShadow
 from policy_inference.shadow.shadowed_member import ShadowQuestion
+from policy_store.report import Part, Table, plain
 
 _DIGITS = 17
 _MOST_TICKS = 20_000
