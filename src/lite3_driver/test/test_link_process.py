@@ -18,7 +18,6 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lite3_driver import wire
@@ -54,12 +53,6 @@ def brakes(data: bytes) -> bool:
     return values is not None and braking(values.astype(float))
 
 
-def stiff(data: bytes) -> bool:
-    """Return whether a datagram is a command with stiffness."""
-    values = wire.read_command(data)
-    return values is not None and bool(values[:, 3].any())
-
-
 def check_shutdown(host: UdpHost, since_ns: int) -> None:
     """Check that braking for 2 s, then giving back, was the last that the host heard.
 
@@ -77,43 +70,6 @@ def check_shutdown(host: UdpHost, since_ns: int) -> None:
     first_ns, last_ns = host.at_ns[len(heard) - braked], host.at_ns[len(heard) - 1]
     # Not the 2 s: the first and the last of the frames may be late, and early, by a stall.
     assert last_ns - first_ns > REST_NS / 2
-
-
-def test_states_come_as_often_as_asked_for(host_and_node: tuple[UdpHost, Node]) -> None:
-    _, node = host_and_node
-
-    until(lambda: len(node.states) > 200)
-
-    ticks = np.array([state.tick for state, _ in node.states])
-    assert (np.diff(ticks // 2) >= 1).all()
-    assert (np.diff(ticks) == 2).mean() > 0.8
-
-
-def test_nothing_is_sent_by_a_node_that_comes_and_goes(host_and_node: tuple[UdpHost, Node]) -> None:
-    host, node = host_and_node
-    until(lambda: len(node.states) > 20)
-
-    node.link.close()
-
-    assert host.codes() == []
-    assert node.lost == []
-    assert not alive(node.link.pid)
-
-
-def test_control_is_taken_commands_followed_and_control_given_back(
-    host_and_node: tuple[UdpHost, Node],
-) -> None:
-    host, node = host_and_node
-    node.in_control(RUN)
-
-    since_ns = time.time_ns()
-    node.link.release()
-    until(lambda: len(node.answers) == 2)
-
-    assert node.answers[1].success
-    assert any(stiff(data) for data, _ in host.heard)
-    check_shutdown(host, since_ns)
-    assert node.report.phase is DriverPhase.LISTENING
 
 
 def test_a_node_that_closes_gives_control_back_first(host_and_node: tuple[UdpHost, Node]) -> None:
@@ -196,7 +152,7 @@ def test_a_fold_is_stopped_when_one_of_the_two_dies(dies: str) -> None:
         check_shutdown(host, since_ns)
 
 
-@pytest.mark.parametrize("ask", ["follow", "damp", "take", "release"])
+@pytest.mark.parametrize("ask", ["follow", "take"])
 def test_a_link_that_hangs_never_lets_a_request_wait(
     host_and_node: tuple[UdpHost, Node], ask: str
 ) -> None:
@@ -204,12 +160,7 @@ def test_a_link_that_hangs_never_lets_a_request_wait(
     link, command = node.link, node.made(DAMP)
     until(lambda: bool(node.reports))
     os.kill(link.pid, signal.SIGSTOP)
-    requests = {
-        "follow": lambda: link.follow(command),
-        "damp": lambda: link.damp("tried"),
-        "take": link.take,
-        "release": link.release,
-    }
+    requests = {"follow": lambda: link.follow(command), "take": link.take}
 
     # If one waited for room, it would be until the process is taken for hung, and killed.
     for _ in range(2000):
@@ -266,14 +217,12 @@ def test_a_link_that_hangs_or_dies_while_nothing_is_controlled_is_reported(
     assert host.codes() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_do_not_end_the_link(
-    host_and_node: tuple[UdpHost, Node], number: signal.Signals
-) -> None:
+def test_signals_do_not_end_the_link(host_and_node: tuple[UdpHost, Node]) -> None:
     _, node = host_and_node
     until(lambda: bool(node.states))
 
-    os.kill(node.link.pid, number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(node.link.pid, number)
     before = len(node.states)
 
     until(lambda: len(node.states) > before + 100)

@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver of a Lite3 does what every driver must do.
 
-Taking control takes it 8 s; `robot_driver` has a shorter test of what all drivers share.
+Taking control takes it 8 s, and each way of leaving takes it again: test_link_process.py has them
+without a node, and with less time to fold.
 """
 
 import pytest
 
-from robot_driver.testing.conformance import DriverConformance, DriverTimes
+from robot_driver.testing.conformance import DriverTimes
+from robot_driver.testing.following import FollowingConformance
+from robot_driver.testing.leaving import LeavingConformance
+from robot_driver.testing.listening import ListeningConformance
 
 from .host import CASE
 
@@ -15,7 +19,12 @@ from .host import CASE
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.real_time]
 
 
-class TestConformance(DriverConformance):
+class TestConformance(FollowingConformance, ListeningConformance):
+    case = CASE
+
+
+@pytest.mark.acceptance
+class TestLeaving(LeavingConformance):
     case = CASE
 
 

@@ -15,9 +15,8 @@ from sensor_msgs.msg import Imu, JointState
 
 from lite3_driver import wire
 from policy_inference.machine.scheduling import threads_of
-from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN
 from robot_driver.testing.stage import Stage
-from testkit.wording import check_wording, lines_with
+from testkit.wording import lines_with
 
 from .host import FOLDED_RAD, Host
 
@@ -62,24 +61,6 @@ def test_forces_and_temperatures_that_are_no_numbers_lose_nothing_else(lite3_sta
 
 
 @pytest.mark.slow
-def test_request_to_give_back_ends_one_to_take(lite3_stage: Stage) -> None:
-    host = Host()
-    host.start()
-    driver = lite3_stage.driver(host)
-    driver.may_be_taken()
-    taking = driver.asked("take_control")
-    driver.until(lambda: host.heard, "a fold")
-    again = driver.ask("take_control")
-    assert not again.success
-    check_wording(again.message)
-    released = driver.ask("release_control")
-    assert released.success, released.message
-    driver.until(taking.done, "an answer to take_control")
-    assert not taking.result().success
-    assert host.kinds() == [OTHER, TAKEN, COMMANDED, GIVEN_BACK]
-
-
-@pytest.mark.slow
 def test_inactive_driver_lets_go_of_the_port_and_refuses(lite3_stage: Stage) -> None:
     driver = lite3_stage.driver()
     driver.may_be_taken()
@@ -97,24 +78,6 @@ def test_inactive_driver_lets_go_of_the_port_and_refuses(lite3_stage: Stage) -> 
     before = len(driver.statuses)
     driver.until(lambda: len(driver.statuses) > before, "a status")
     driver.may_be_taken()
-
-
-@pytest.mark.slow
-def test_port_in_use_ends_the_driver_with_the_reason(lite3_stage: Stage) -> None:
-    host = Host()
-    host.start()
-    first = lite3_stage.driver(host)
-    first.may_be_taken()
-    second = lite3_stage.driver(host)
-    assert second.ended() == 2
-    check_wording(*lines_with(second.log, "free"))
-    assert "Traceback" not in second.log
-
-
-def test_what_the_machine_refuses_of_realtime_is_a_warning(lite3_stage: Stage) -> None:
-    driver = lite3_stage.driver(parameters={"realtime.cpus": "1001"})
-    driver.may_be_taken()
-    driver.until(lambda: "realtime.cpus 1001: Invalid argument (EINVAL)" in driver.log, "a warning")
 
 
 def thread_schedules(process: int) -> set[tuple[int, int]]:

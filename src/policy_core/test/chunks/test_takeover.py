@@ -211,16 +211,6 @@ class TestHandingBack:
         arm.follow(BLEND_TICKS + 1)
         assert arm.takeover.driver is Driver.POLICY
 
-    def test_a_person_may_take_over_again_during_the_way_back(self, arm_led: LedArm) -> None:
-        before = arm_led.is_taken().tick()
-        arm_led.runtime.requests.hand_back()
-        arm_led.tick()
-        arm_led.runtime.requests.take_over()
-
-        found = arm_led.follow(REST_TICKS + BLEND_TICKS)
-        assert arm_led.takeover.person_drives
-        assert largest_steps(found, before).max() <= STRIDE
-
     def test_a_new_run_begins_with_the_policy(self, arm_led: LedArm) -> None:
         arm_led.is_taken()
         arm_led.controller.damp()
@@ -301,20 +291,6 @@ class TestLeaderThatDropsOut:
         found = arm_led.follow(REST_TICKS + BLEND_TICKS)
         np.testing.assert_allclose(found[-1], arm_led.leader)
 
-    def test_one_that_returns_and_matches_drives_once_its_motors_were_asked_to_rest(
-        self, arm_led: LedArm
-    ) -> None:
-        before = arm_led.is_taken().tick()
-        arm_led.leader = None
-        arm_led.follow(TIMEOUT_TICKS + 1)
-        arm_led.leader = before
-
-        for _ in range(REST_TICKS):
-            arm_led.tick()
-            assert arm_led.takeover.driver is Driver.HANDOVER
-        arm_led.tick()
-        assert arm_led.takeover.person_drives
-
     def test_one_that_drops_out_of_the_handover_has_to_rest_again(self, arm_led: LedArm) -> None:
         before = arm_led.leader = arm_led.tick()
         arm_led.tick()
@@ -380,15 +356,6 @@ class TestImplausibleLeader:
         found += [*arm_led.follow(REST_TICKS + 2)]
         np.testing.assert_array_equal(found, np.tile(before, (len(found), 1)))
         assert arm_led.takeover.person_drives
-
-    def test_one_that_goes_to_degrees_while_a_person_drives_holds_the_arm(
-        self, arm_led: LedArm
-    ) -> None:
-        before = arm_led.is_taken().tick()
-        arm_led.leader = np.rad2deg(before)
-        np.testing.assert_array_equal(arm_led.follow(3), np.tile(before, (3, 1)))
-        assert arm_led.is_in(Mode.HOLD)
-        check_wording(arm_led.reason)
 
     def test_one_that_reports_degrees_has_no_pose_to_be_commanded_from(
         self, arm_led: LedArm

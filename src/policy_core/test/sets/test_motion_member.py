@@ -35,16 +35,6 @@ def motion_shown(robot: SetRobot) -> list[F64]:
     return seen
 
 
-def test_a_motion_begins_at_its_first_frame_each_time() -> None:
-    robot, clip = dancing(), clip_of(FRAMES)
-    for _ in range(2):
-        seen = motion_shown(robot)
-        np.testing.assert_allclose([row[:3] for row in seen], clip.joint_pos, atol=1e-6)
-        assert robot.policy.report.last[:2] == ("crouch", "walk")
-        robot.ticks(20)
-        assert robot.is_in(Mode.RUN)
-
-
 def test_a_motion_begins_with_the_heading_that_the_robot_has_then() -> None:
     robot = dancing()
     for yaw in (0.0, 2.0, -1.0):

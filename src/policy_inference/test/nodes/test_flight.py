@@ -226,18 +226,6 @@ def test_run_is_recorded_until_it_is_ended(recorded_run: Robot, flights: Path, k
     assert ("chunk_inference" in found) is (kind is CHUNK)
 
 
-def test_deactivation_writes_what_is_due(
-    start_recorded: Start, partner: Robot, flights: Path
-) -> None:
-    node = start_recorded(flight__after_s=30.0)
-    partner.runs().velocity = (NAN, 0.0)
-    partner.tick()
-    assert visible(flights) == []
-    node.trigger_deactivate()
-    (path,) = visible(flights)
-    assert path.name.endswith("not_finite")
-
-
 @pytest.mark.parametrize("trouble", ["no definitions", "no home"])
 def test_recorder_that_cannot_work_is_reported_and_the_policy_runs(
     start_recorded: Start, partner: Robot, monkeypatch: pytest.MonkeyPatch, trouble: str
@@ -255,7 +243,6 @@ def test_recorder_that_cannot_work_is_reported_and_the_policy_runs(
     partner.refusal("record")
 
 
-@both_kinds
 def test_recorder_that_is_off_says_so(start_recorded: Start, partner: Robot, flights: Path) -> None:
     node = start_recorded(flight__duration_s=0.0)
     partner.runs()
@@ -296,7 +283,6 @@ def test_other_outputs_are_recorded_as_joint_commands(
     np.testing.assert_allclose(message.position, STAND)
 
 
-@both_kinds
 def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(
     recorded_run: Robot, flights: Path, tmp_path: Path, kind: Kind
 ) -> None:
@@ -390,25 +376,6 @@ class TestStalledDisk:
         flight_disk.answer()
         recorded_run.until(lambda: recorded_run.tick() and is_ready(), "the recorder to go on")
         recorded_run.until(lambda: recorded_run.ask("record").success, "another recording")
-        assert flight_disk.threads == RECORDERS
-
-    def test_node_configures_activates_and_runs(
-        self, start_recorded: Start, partner: Robot, flight_disk: StalledDisk
-    ) -> None:
-        flight_disk.stall()
-        start_recorded()
-        partner.runs()
-        assert flight_disk.waits.is_set()
-        assert flight_disk.threads == RECORDERS
-
-    def test_another_policy_is_loaded(
-        self, recorded_run: Robot, flight_disk: StalledDisk, tmp_path: Path
-    ) -> None:
-        recorded_run.request("damp")
-        flight_disk.stall()
-        recorded_run.request("record")
-        recorded_run.loads(JOINT.write(tmp_path / "other", "2.0.0"))
-        recorded_run.runs()
         assert flight_disk.threads == RECORDERS
 
 

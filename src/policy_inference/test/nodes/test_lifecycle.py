@@ -10,7 +10,6 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 
 from policy_core.interfaces import Mode
 from policy_inference.nodes import policy_node
@@ -36,12 +35,9 @@ def changes_state(robot: Robot, transition: int) -> bool:
     return bool(robot.call(ChangeState, "joint_policy_node/change_state", request).success)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "transitions", [50, pytest.param(500, marks=[pytest.mark.acceptance, pytest.mark.slow])]
-)
-def test_robot_stands_and_runs_after_many_transitions_and_an_estop(
-    node_stage: Stage, bundle_in_use: Path, transitions: int
+@pytest.mark.acceptance
+def test_robot_stands_and_runs_after_500_transitions_and_an_estop(
+    node_stage: Stage, bundle_in_use: Path
 ) -> None:
     node, robot = node_stage.node(bundle=str(bundle_in_use), use_sim_time=True), node_stage.robot
     cycle = itertools.cycle(
@@ -52,9 +48,9 @@ def test_robot_stands_and_runs_after_many_transitions_and_an_estop(
             node.trigger_cleanup,
         ]
     )
-    for count, transition in zip(range(transitions), cycle, strict=False):
+    for count, transition in zip(range(500), cycle, strict=False):
         assert transition() is SUCCESS
-        if count == transitions // 2:
+        if count == 250:
             assert robot.ask("estop").success
     while not node.running:
         assert next(cycle)() is SUCCESS
@@ -108,11 +104,6 @@ def test_node_that_is_halted_while_it_starts_stops_once_it_has(
     for thread in (activates, halts):
         thread.join()
     assert order == ["started", "stopped"]
-
-
-def test_active_node_damps_until_it_is_asked(lockstep: Robot) -> None:
-    lockstep.ticks(5)
-    assert all(is_damp(command) for command in lockstep.commands)
 
 
 @pytest.mark.parametrize(
@@ -180,22 +171,6 @@ def test_rounds_of_transitions_leave_neither_entities_nor_threads(
     assert threading.active_count() == threads_before
 
 
-def test_another_bundle_can_be_configured_after_cleanup(
-    node_stage: Stage, bundle_in_use: Path, tmp_path: Path
-) -> None:
-    node = node_stage.node(bundle=str(bundle_in_use))
-    node.trigger_configure()
-    other = Parameter("bundle", value=str(write_bundle(tmp_path / "other", {"version": "9.9.9"})))
-    refused = node.set_parameters([other])[0]
-    assert not refused.successful
-    check_wording(refused.reason)
-    node.trigger_cleanup()
-    assert node.set_parameters([other])[0].successful
-    assert node.trigger_configure() is SUCCESS
-    node.trigger_activate()
-    node_stage.robot.reported(lambda s: s.bundle_version == "9.9.9", "the other bundle's version")
-
-
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 
 
@@ -203,7 +178,6 @@ CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACT
     ("way", "state"),
     [
         ([Transition.TRANSITION_UNCONFIGURED_SHUTDOWN], "finalized"),
-        ([CONFIGURE, Transition.TRANSITION_INACTIVE_SHUTDOWN], "finalized"),
         ([CONFIGURE, ACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN], "finalized"),
         (
             [
@@ -215,7 +189,7 @@ CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACT
             "unconfigured",
         ),
     ],
-    ids=["unconfigured", "inactive", "active", "cleanup"],
+    ids=["unconfigured", "active", "cleanup"],
 )
 def test_transitions_work_as_services_and_the_last_closes_everything(
     node_stage: Stage, bundle_in_use: Path, way: list[int], state: str

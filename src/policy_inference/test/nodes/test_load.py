@@ -9,14 +9,11 @@ import select
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_msgs.srv import LoadBundle
-from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.qos import QoSProfile
 
 from policy_core.interfaces import Mode
 from policy_inference.testing.process import children, open_descriptors
@@ -77,26 +74,6 @@ def range_of_commands(robot: Robot) -> tuple[float, float]:
     """Return the least and the greatest position of the first joint in ten ticks."""
     found = [robot.tick().position[0] for _ in range(10)]
     return min(found), max(found)
-
-
-@pytest.mark.slow
-def test_every_one_of_a_thousand_requests_at_once_is_answered(
-    lockstep: Robot, next_version: Path
-) -> None:
-    # The answers, too, wait for their reader: a client's own depth is its own business.
-    client = lockstep.node.create_client(
-        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=2000)
-    )
-    lockstep.until(client.service_is_ready, "the service load")
-    request = LoadBundle.Request(bundle=str(next_version), backend="slow")
-    answers = [client.call_async(request) for _ in range(1000)]
-    lockstep.until(lambda: sum(answer.done() for answer in answers) == 999, "999 refusals")
-    Slow.goes_on.set()
-    loaded = lockstep.finishes(next(a for a in answers if not a.done()), "the load")
-    assert loaded.success, loaded.message
-    said = Counter(answer.result().message for answer in answers if answer.result() is not loaded)
-    assert [*said.values()] == [999]
-    check_wording(*said)
 
 
 class TestLoad:
@@ -167,14 +144,6 @@ class TestLoad:
         )
         assert status.fallback.startswith("rknn: ")
         check_wording(status.fallback, lockstep.hears("'rknn'"))
-
-    def test_in_real_time(self, activate: Activate, partner: Robot, next_version: Path) -> None:
-        activate(trigger="joint_states")
-        partner.until(lambda: partner.commands, "a command")
-        partner.loads(next_version)
-        sequence = partner.commands[-1].sequence
-        partner.until(lambda: partner.commands[-1].sequence > sequence, "another command")
-        assert partner.reported(lambda status: status.bundle == str(next_version), "it").ticks > 0
 
     def test_in_a_process_of_its_own(self, standing_robot: Robot, next_version: Path) -> None:
         standing_robot.loads(next_version, "apart")
@@ -264,56 +233,43 @@ class TestMeanwhile:
         lockstep.until(Slow.closed.is_set, "the new backend to be closed")
         assert_as_before(lockstep, bundle_in_use, Mode.DAMP)
 
-    def test_node_that_is_shut_down_answers(
-        self, lockstep_node: Any, lockstep: Robot, next_version: Path
-    ) -> None:
-        answer = opens_slowly(lockstep, next_version)
-        assert lockstep_node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
-        assert not lockstep.finishes(answer, "the answer").success
-
 
 def with_joints(*names: str) -> Mapping[str, object]:
     return {"joints.names": [*names], "action.terms": [{**TERM, "joints": [*names]}]}
 
 
 TERMS = CONTRACT["observations"]["obs"]["terms"]
-UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
-    "rate": (JOINT, {"rate_hz": 100}),
-    "joints": (JOINT, with_joints("left", "middle")),
-    "order": (JOINT, with_joints("right", "left")),
-    "inputs": (
-        JOINT,
+UNFIT: Mapping[Kind, Sequence[Mapping[str, object]]] = {
+    JOINT: [
+        {"rate_hz": 100},
+        with_joints("left", "middle"),
+        with_joints("right", "left"),
         {
             "observations.obs.terms": [*TERMS, {"term": "external", "topic": "scan", "size": 2}],
             "model.inputs": {"obs": {"shape": [1, 17]}},
         },
-    ),
-    "on_fault": (JOINT, {"safety.on_fault": "torque_off"}),
-    "golden": (JOINT, {"model.golden": None}),
-    "loosened": (JOINT, {"safety.max_tilt_rad": 0.5}),
-    "rate of chunks": (CHUNK, {"rate_hz": 25}),
-    "names of an arm": (CHUNK, {"joints.robot_names": {".*": "{name}_joint"}}),
-    "golden of chunks": (CHUNK, {"golden": MISSING}),
-    "rate of a set": (SET, {"rate_hz": 100}),
+        {"safety.on_fault": "torque_off"},
+        {"model.golden": None},
+        {"safety.max_tilt_rad": 0.5},
+    ],
+    CHUNK: [
+        {"rate_hz": 25},
+        {"joints.robot_names": {".*": "{name}_joint"}},
+        {"golden": MISSING},
+    ],
+    SET: [{"rate_hz": 100}],
 }
-NOT_WHOLE: Mapping[str, Callable[[Path], object]] = {
-    "other model": lambda folder: (folder / "policy.onnx").write_bytes(b"else"),
-    "other rows": lambda folder: (folder / "golden.npz").write_bytes(b"else"),
-    "no yaml": lambda folder: (folder / "policy.yaml").write_text("kind: [", "utf-8"),
-}
+NOT_WHOLE: Sequence[Callable[[Path], object]] = [
+    lambda folder: (folder / "policy.onnx").write_bytes(b"else"),
+    lambda folder: (folder / "golden.npz").write_bytes(b"else"),
+    lambda folder: (folder / "policy.yaml").write_text("kind: [", "utf-8"),
+]
 
 
 class TestRefused:
-    @pytest.mark.parametrize(
-        ("kind", "changes"), UNFIT.values(), ids=[case.replace(" ", "_") for case in UNFIT]
-    )
+    @every_kind
     def test_contract_that_does_not_fit(
-        self,
-        node_stage: StageOf[Any, Any],
-        bundle_in_use: Path,
-        tmp_path: Path,
-        kind: Kind,
-        changes: Mapping[str, object],
+        self, node_stage: StageOf[Any, Any], bundle_in_use: Path, tmp_path: Path, kind: Kind
     ) -> None:
         tightened = {"safety__max_tilt_rad": 0.8} if kind is JOINT else {}
         node_stage.active(
@@ -322,15 +278,18 @@ class TestRefused:
         robot = node_stage.robot
         robot.is_met()
         robot.stands()
-        robot.load_refusal(kind.write(tmp_path / "other", "2.0.0", changes), "slow")
+        for count, changes in enumerate(UNFIT[kind]):
+            robot.load_refusal(kind.write(tmp_path / f"other{count}", "2.0.0", changes), "slow")
         assert not Slow.began.is_set()
         assert_as_before(robot, bundle_in_use, Mode.READY)
 
     @every_kind
-    def test_other_golden_rows(
+    def test_other_golden_rows_and_policy_of_another_kind(
         self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
     ) -> None:
         standing_robot.load_refusal(kind.write(tmp_path / "wrong", "2.0.0", wrong=True))
+        other = JOINT if kind is CHUNK else CHUNK
+        standing_robot.load_refusal(other.write(tmp_path / "other", "2.0.0"))
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
     @every_kind
@@ -339,29 +298,16 @@ class TestRefused:
         lockstep.load_refusal(next_version)
         assert lockstep.tick().mode == Mode.RUN
 
-    @every_kind
-    def test_policy_of_another_kind(
-        self, standing_robot: Robot, tmp_path: Path, kind: Kind
+    def test_unknown_bundle_or_back_end_and_folder_that_is_not_whole(
+        self, standing_robot: Robot, tmp_path: Path, kind: Kind, bundle_in_use: Path
     ) -> None:
-        other = JOINT if kind is CHUNK else CHUNK
-        standing_robot.load_refusal(other.write(tmp_path / "other", "2.0.0"))
-        assert standing_robot.tick().mode == Mode.READY
-
-    @pytest.mark.parametrize("case", NOT_WHOLE)
-    def test_folder_that_is_not_whole(
-        self, standing_robot: Robot, next_version: Path, bundle_in_use: Path, case: str
-    ) -> None:
-        NOT_WHOLE[case](next_version)
-        standing_robot.load_refusal(next_version)
-        assert_as_before(standing_robot, bundle_in_use, Mode.READY)
-
-    def test_unknown_bundle_or_back_end(
-        self, standing_robot: Robot, next_version: Path, bundle_in_use: Path
-    ) -> None:
-        standing_robot.load_refusal("nobody_walks")
-        standing_robot.load_refusal("")
-        standing_robot.load_refusal(next_version, "magic")
-        standing_robot.load_refusal(next_version, "rknn")
+        other = kind.write(tmp_path / "other", "1.3.0")
+        for bundle, backend in (("nobody_walks", ""), ("", ""), (other, "magic"), (other, "rknn")):
+            standing_robot.load_refusal(bundle, backend)
+        for count, damage in enumerate(NOT_WHOLE):
+            damaged = kind.write(tmp_path / f"damaged{count}", "1.3.0")
+            damage(damaged)
+            standing_robot.load_refusal(damaged)
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
     @pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)

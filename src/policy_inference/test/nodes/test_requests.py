@@ -45,9 +45,6 @@ class TestMotion:
 
 
 class TestRefusals:
-    def test_run_before_stand(self, lockstep: Robot) -> None:
-        lockstep.refusal("run")
-
     def test_node_of_the_same_name(self, lockstep: Robot) -> None:
         lockstep.tick()
         twin = Node("joint_policy_node", use_global_arguments=False)
@@ -93,14 +90,6 @@ class TestRefusals:
         lockstep.tick()
         lockstep.refusal("stand")
 
-    def test_all_reasons_to_refuse_are_said(
-        self, lockstep_node: JointPolicyNode, lockstep: Robot
-    ) -> None:
-        lockstep.is_joined_by_publisher(lockstep_node, JointState, "joint_states")
-        lockstep.silent = {"imu/data"}
-        lockstep.ticks(5)
-        lockstep.refusal("run")
-
 
 class TestEstop:
     def press(self, robot: Robot, way: str) -> None:
@@ -138,13 +127,6 @@ class TestEstop:
         lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
         assert "incompatible QoS" not in lockstep.log
-
-    def test_any_number_of_buttons_is_allowed(
-        self, lockstep_node: JointPolicyNode, lockstep: Robot
-    ) -> None:
-        lockstep.is_joined_by_publisher(lockstep_node, Bool, "estop")
-        lockstep.tick()
-        lockstep.request("stand")
 
     @pytest.mark.parametrize(
         ("way", "transitions"),

@@ -195,21 +195,6 @@ def test_a_leader_that_drops_out_holds_the_arm(start_led: Start, fault: str) -> 
     assert list(arm.commands[-1].position) == list(arm.commands[-2].position)
 
 
-def test_no_person_drives_after_the_end_of_a_node(start_led: Start) -> None:
-    arm = start_led().hands_over()
-    arm.started.trigger_deactivate()
-    arm.until(lambda: not arm.person_drives, "an end of the intervention")
-
-
-@pytest.mark.parametrize(
-    "start_led", [["--ros-args", "-r", "leader/joint_states:=hand/joint_states"]], indirect=True
-)
-def test_a_leader_may_have_another_topic(start_led: Start) -> None:
-    arm = start_led()
-    arm.leads_on("hand/joint_states")
-    assert arm.hands_over().person_drives
-
-
 class TestRefusals:
     def test_of_two_leaders(self, start_led: Start) -> None:
         arm = start_led().runs()

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import mmap
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +42,6 @@ from .lockstep import (
     receive_frame,
     serving,
 )
-from .userfault import page_that_never_comes
 
 SPIN_NS, TIMEOUT_S = 1_000_000, 20.0
 SHARED = Hello(transport=Transport.SHARED_MEMORY)
@@ -165,12 +162,10 @@ def test_an_observation_that_is_not_finite_leaves_the_session_open(memory_client
     "data",
     [
         b"\xff" * 64,
-        bytes(40),
         frame(Type.HELLO, SHARED.pack()),
         frame(Type.OBSERVATION, b"", rows=1),
         frame(Type.OBSERVATION, bytes(4 * OBS_DIM), rows=2),
         HEADER.pack(0x464E4950, 1, Type.OBSERVATION, 0, (1 << 32) - 1, 1, 0, 0, 0),
-        HEADER.pack(0x464E4950, 1, Type.OBSERVATION, 2, 4 * OBS_DIM, 1, 0, 0, 0),
         HEADER.pack(0x464E4950, 2, Type.OBSERVATION, 0, 4 * OBS_DIM, 1, 0, 0, 0),
     ],
 )
@@ -193,15 +188,6 @@ def test_bytes_over_the_socket_end_the_session(memory_client: Client, service: S
     assert closed_by_service(memory_client.socket)
 
 
-def test_a_client_that_only_rings_is_sent_away(memory_client: Client, service: Service) -> None:
-    for _ in range(100):
-        with contextlib.suppress(BrokenPipeError):
-            memory_client.socket.sendall(WAKE)
-        service.loop.step(0)
-    assert receive_error(memory_client.socket) is Code.BAD_FRAME
-    assert closed_by_service(memory_client.socket)
-
-
 def test_a_client_that_reads_nothing_and_never_sleeps_is_answered_all_the_same(
     either: Service,
 ) -> None:
@@ -216,22 +202,6 @@ def test_a_wake_that_comes_while_its_request_is_computed_is_no_fault(either: Ser
         either.model.meanwhile = lambda: memory_client.socket.sendall(WAKE)
         for seed in range(3):
             assert memory_client.is_answered_as(seed=seed)
-
-
-def test_the_client_cannot_hold_the_service_where_it_is_woken(either: Service) -> None:
-    """It reads into a page that never comes, which holds the lock of a pipe, not of a socket."""
-    with shared_client(either) as memory_client, shared_client(either) as other:
-        with page_that_never_comes() as (page, is_awaited):
-            reading = threading.Thread(
-                target=memory_client.socket.recv_into, args=(page,), daemon=True
-            )
-            assert memory_client.is_answered_as()  # wakes it, so that there is something to read
-            reading.start()
-            assert is_awaited()
-            assert memory_client.is_answered_as(seed=1)
-            assert other.is_answered_as(seed=2)
-        reading.join(TIMEOUT_S)
-        assert not reading.is_alive()
 
 
 def test_a_request_that_comes_while_another_is_computed_is_answered(either: Service) -> None:

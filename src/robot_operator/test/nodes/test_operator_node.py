@@ -119,15 +119,6 @@ def test_keys_let_a_person_take_over_and_hand_back_after_enter(
         met_robot.is_asked(request)
 
 
-def test_single_policy_has_no_state_to_switch_to(operator: Make, met_robot: Robot) -> None:
-    node = operator()
-    let_it_walk(met_robot, node)
-    met_robot.holds(DEADMAN, SWITCH)
-    met_robot.until(lambda: "refused" in screen_lines(node), "the refusal")
-    check_wording(screen_lines(node)["refused"])
-    assert met_robot.asked == []
-
-
 def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_while_it_runs(
     operator: Make, met_robot: Robot
 ) -> None:
@@ -177,23 +168,6 @@ def test_damp_and_reset_are_asked_of_policy_and_driver(
     assert sorted(met_robot.asked) == sorted([request_, f"driver: {request_}"])
 
 
-def test_wish_to_move_is_shown_until_it_is_confirmed(operator: Make, met_robot: Robot) -> None:
-    node = operator()
-    node.press("S")
-    check_wording(screen_lines(node)["confirm"])
-    assert met_robot.asked == []
-    met_robot.types(node.press, "s", lambda: met_robot.asked)
-    met_robot.is_asked("stand")
-    assert "confirm" not in screen_lines(node)
-
-
-def test_keys_that_must_be_let_go_are_shown_so(operator: Make, met_robot: Robot) -> None:
-    node = operator()
-    check_wording(screen_lines(node)["velocity"])
-    node.press("space")
-    check_wording(screen_lines(node)["velocity"])
-
-
 def test_robot_that_does_not_follow_is_shown_so_and_neither_stood_up_nor_driven(
     operator: Make, met_robot: Robot
 ) -> None:
@@ -225,17 +199,6 @@ def test_driver_that_falls_silent_is_shown_so(operator: Make, met_robot: Robot) 
     met_robot.driver = None
     met_robot.until(lambda: node.view().tone is Tone.UNKNOWN, "the driver's silence")
     check_wording(screen_lines(node)["next"], node.view().headline)
-
-
-def test_button_without_the_deadman_is_refused_with_the_remedy(
-    operator: Make, met_robot: Robot
-) -> None:
-    node = operator()
-    meets_joystick(met_robot, node)
-    met_robot.holds(STAND)
-    met_robot.until(lambda: "refused" in screen_lines(node), "the refusal")
-    check_wording(screen_lines(node)["refused"])
-    assert met_robot.asked == []
 
 
 def test_refusal_is_shown_with_its_reason(operator: Make, met_robot: Robot) -> None:
@@ -336,12 +299,6 @@ def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(
     assert met_robot.asked == []
 
 
-def test_goodbye_to_a_robot_that_is_damped_asks_for_nothing(operator: Make) -> None:
-    node = operator()
-    node.trigger_deactivate()
-    assert node.answering == 0
-
-
 def test_goodbye_to_a_robot_that_folds_ends_that(operator: Make, met_robot: Robot) -> None:
     met_robot.has_driver()
     node = operator()
@@ -382,11 +339,3 @@ def test_screen_shows_reasons_to_refuse_the_next_step_and_the_state_of_the_robot
     )
     check_wording(node.view().headline)
     check_wording(screen_lines(node)["people"])
-
-
-def test_button_with_two_meanings_is_refused(
-    unconfigured: Make, met_robot: Robot, capfd: pytest.CaptureFixture[str]
-) -> None:
-    node = unconfigured(button_stand=DEADMAN)
-    assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
-    check_wording(*lines_with(capfd.readouterr().err, "button_deadman"))

@@ -132,16 +132,6 @@ def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
     assert terminal.shows("[operator_node]: stand:")
 
 
-def test_command_without_an_action_is_the_screen_with_parameters_of_ones_own(
-    open_terminal: Callable[..., Terminal], met_robot: Robot, tmp_path: Path
-) -> None:
-    parameters = tmp_path / "operator.yaml"
-    parameters.write_text("/**/operator_node: {ros__parameters: {key_share: 0.3}}\n")
-    terminal = open_terminal("robot_operator", "--params-file", str(parameters))
-    met_robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
-    met_robot.until(lambda: terminal.shows("keys: 30 %"), "the parameter")
-
-
 def test_robot_in_a_namespace_is_stopped_and_driven_in_it(
     open_terminal: Callable[..., Terminal], operator_executor: SingleThreadedExecutor
 ) -> None:

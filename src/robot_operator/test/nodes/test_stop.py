@@ -154,24 +154,6 @@ def test_estop_waits_for_a_driver_that_is_found_late(empty_domain: World) -> Non
     assert drivers[0].state == RobotStatus.DAMPING
 
 
-@pytest.mark.slow
-def test_damp_waits_for_a_policy_node_that_is_found_late(empty_domain: World) -> None:
-    empty_domain.resting_driver()
-    policies, found_s = list[PolicyStatus](), list[float]()
-
-    def appear() -> None:
-        if empty_domain.nodes[0].count_subscribers("some_driver/status") and not found_s:
-            found_s.append(time.monotonic())
-        if found_s and not policies and time.monotonic() > found_s[0] + 2.0:
-            policies.append(empty_domain.policy("joint_policy_node"))
-
-    result = empty_domain.run("damp", "--timeout", "30", each_turn=appear)
-
-    assert result.returncode == 0, result.stderr
-    check_wording(*lines_with(result.stderr, "/joint_policy_node"))
-    assert policies[0].mode == JointCommand.MODE_DAMP
-
-
 def test_estop_of_a_named_robot_leaves_the_others_alone(empty_domain: World) -> None:
     other, one = (
         empty_domain.policy("joint_policy_node"),
