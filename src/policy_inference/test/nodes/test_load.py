@@ -9,7 +9,7 @@ import select
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -239,37 +239,43 @@ def with_joints(*names: str) -> Mapping[str, object]:
 
 
 TERMS = CONTRACT["observations"]["obs"]["terms"]
-UNFIT: Mapping[Kind, Sequence[Mapping[str, object]]] = {
-    JOINT: [
-        {"rate_hz": 100},
-        with_joints("left", "middle"),
-        with_joints("right", "left"),
+UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
+    "rate": (JOINT, {"rate_hz": 100}),
+    "joints": (JOINT, with_joints("left", "middle")),
+    "order": (JOINT, with_joints("right", "left")),
+    "inputs": (
+        JOINT,
         {
             "observations.obs.terms": [*TERMS, {"term": "external", "topic": "scan", "size": 2}],
             "model.inputs": {"obs": {"shape": [1, 17]}},
         },
-        {"safety.on_fault": "torque_off"},
-        {"model.golden": None},
-        {"safety.max_tilt_rad": 0.5},
-    ],
-    CHUNK: [
-        {"rate_hz": 25},
-        {"joints.robot_names": {".*": "{name}_joint"}},
-        {"golden": MISSING},
-    ],
-    SET: [{"rate_hz": 100}],
+    ),
+    "on_fault": (JOINT, {"safety.on_fault": "torque_off"}),
+    "golden": (JOINT, {"model.golden": None}),
+    "loosened": (JOINT, {"safety.max_tilt_rad": 0.5}),
+    "rate of chunks": (CHUNK, {"rate_hz": 25}),
+    "names of an arm": (CHUNK, {"joints.robot_names": {".*": "{name}_joint"}}),
+    "golden of chunks": (CHUNK, {"golden": MISSING}),
+    "rate of a set": (SET, {"rate_hz": 100}),
 }
-NOT_WHOLE: Sequence[Callable[[Path], object]] = [
-    lambda folder: (folder / "policy.onnx").write_bytes(b"else"),
-    lambda folder: (folder / "golden.npz").write_bytes(b"else"),
-    lambda folder: (folder / "policy.yaml").write_text("kind: [", "utf-8"),
-]
+NOT_WHOLE: Mapping[str, Callable[[Path], object]] = {
+    "other model": lambda folder: (folder / "policy.onnx").write_bytes(b"else"),
+    "other rows": lambda folder: (folder / "golden.npz").write_bytes(b"else"),
+    "no yaml": lambda folder: (folder / "policy.yaml").write_text("kind: [", "utf-8"),
+}
 
 
 class TestRefused:
-    @every_kind
+    @pytest.mark.parametrize(
+        ("kind", "changes"), UNFIT.values(), ids=[case.replace(" ", "_") for case in UNFIT]
+    )
     def test_contract_that_does_not_fit(
-        self, node_stage: StageOf[Any, Any], bundle_in_use: Path, tmp_path: Path, kind: Kind
+        self,
+        node_stage: StageOf[Any, Any],
+        bundle_in_use: Path,
+        tmp_path: Path,
+        kind: Kind,
+        changes: Mapping[str, object],
     ) -> None:
         tightened = {"safety__max_tilt_rad": 0.8} if kind is JOINT else {}
         node_stage.active(
@@ -278,18 +284,15 @@ class TestRefused:
         robot = node_stage.robot
         robot.is_met()
         robot.stands()
-        for count, changes in enumerate(UNFIT[kind]):
-            robot.load_refusal(kind.write(tmp_path / f"other{count}", "2.0.0", changes), "slow")
+        robot.load_refusal(kind.write(tmp_path / "other", "2.0.0", changes), "slow")
         assert not Slow.began.is_set()
         assert_as_before(robot, bundle_in_use, Mode.READY)
 
     @every_kind
-    def test_other_golden_rows_and_policy_of_another_kind(
+    def test_other_golden_rows(
         self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
     ) -> None:
         standing_robot.load_refusal(kind.write(tmp_path / "wrong", "2.0.0", wrong=True))
-        other = JOINT if kind is CHUNK else CHUNK
-        standing_robot.load_refusal(other.write(tmp_path / "other", "2.0.0"))
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
     @every_kind
@@ -298,16 +301,29 @@ class TestRefused:
         lockstep.load_refusal(next_version)
         assert lockstep.tick().mode == Mode.RUN
 
-    def test_unknown_bundle_or_back_end_and_folder_that_is_not_whole(
-        self, standing_robot: Robot, tmp_path: Path, kind: Kind, bundle_in_use: Path
+    @every_kind
+    def test_policy_of_another_kind(
+        self, standing_robot: Robot, tmp_path: Path, kind: Kind
     ) -> None:
-        other = kind.write(tmp_path / "other", "1.3.0")
-        for bundle, backend in (("nobody_walks", ""), ("", ""), (other, "magic"), (other, "rknn")):
-            standing_robot.load_refusal(bundle, backend)
-        for count, damage in enumerate(NOT_WHOLE):
-            damaged = kind.write(tmp_path / f"damaged{count}", "1.3.0")
-            damage(damaged)
-            standing_robot.load_refusal(damaged)
+        other = JOINT if kind is CHUNK else CHUNK
+        standing_robot.load_refusal(other.write(tmp_path / "other", "2.0.0"))
+        assert standing_robot.tick().mode == Mode.READY
+
+    @pytest.mark.parametrize("case", NOT_WHOLE)
+    def test_folder_that_is_not_whole(
+        self, standing_robot: Robot, next_version: Path, bundle_in_use: Path, case: str
+    ) -> None:
+        NOT_WHOLE[case](next_version)
+        standing_robot.load_refusal(next_version)
+        assert_as_before(standing_robot, bundle_in_use, Mode.READY)
+
+    def test_unknown_bundle_or_back_end(
+        self, standing_robot: Robot, next_version: Path, bundle_in_use: Path
+    ) -> None:
+        standing_robot.load_refusal("nobody_walks")
+        standing_robot.load_refusal("")
+        standing_robot.load_refusal(next_version, "magic")
+        standing_robot.load_refusal(next_version, "rknn")
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
     @pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
