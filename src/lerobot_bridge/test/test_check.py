@@ -57,26 +57,6 @@ def check_bag(
     return check_episode(mapping or arm_mapping(), episode_of(bag), {}, pixels=pixels)
 
 
-def test_a_mapping_alone_prints_its_features(
-    arm_mapping_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-
-    assert main(["check", "--mapping", str(arm_mapping_file)]) == 0
-
-    text = " ".join(capsys.readouterr().out.split())
-    check_wording(text)
-
-
-def test_images_that_cannot_be_a_video_are_refused_as_by_a_conversion(
-    arm_mapping_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arm_mapping_file.write_text(arm_mapping_file.read_text().replace("width: 24", "width: 25"))
-
-    assert main(["check", "--mapping", str(arm_mapping_file)]) == 1
-    check_wording(*lines_with(capsys.readouterr().out, "cameras.front"))
-    assert main(["check", "--mapping", str(arm_mapping_file), "--images"]) == 0
-
-
 def test_a_report_says_what_a_recording_has(arm_mapping_file: Path, tmp_path: Path) -> None:
     write_rosbag(tmp_path / "session" / "one", say_arm(2000))
     report = tmp_path / "report.json"
@@ -107,24 +87,6 @@ def check_words(arm_mapping_file: Path, tmp_path: Path) -> list[str]:
     write_rosbag(session / "one", say_arm(1000))
     report = str(tmp_path / "report.json")
     return ["check", "--mapping", str(arm_mapping_file), str(session), "--output", report]
-
-
-def test_a_report_that_cannot_be_written_is_said_before_the_work(
-    check_words: list[str],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    report = tmp_path / "report.json"
-    report.write_text("precious", "utf-8")
-
-    assert main(check_words) == 4
-
-    check_wording(caplog.messages[-1])
-    assert not capsys.readouterr().out
-    assert report.read_text("utf-8") == "precious"
-    assert main([*check_words, "--force"]) == 0
-    assert json.loads(report.read_text("utf-8"))["episodes"]
 
 
 def test_what_was_found_is_shown_although_a_report_came_meanwhile(
@@ -285,22 +247,6 @@ def test_a_piece_of_a_recording_is_counted_from_its_beginning(tmp_path: Path) ->
         assert [each.rate_hz for each in found.inputs] == pytest.approx([100, 100, 20])
 
 
-def test_what_was_held_before_a_piece_is_no_message_of_it(tmp_path: Path) -> None:
-    said = [
-        *leave_out(say_arm(4000), "/leader/joint_states", 0, 5000),
-        *say_joints(times_ns(10, 500), "/leader/joint_states"),
-    ]
-    mapping = arm_mapping(
-        vectors={"observation.state": [STATE], "action": [{**LEADER, "resample": "hold"}]}
-    )
-    span = Span(START_NS + 2 * S, START_NS + 4 * S)
-
-    found = check_episode(mapping, episode_of(write_rosbag(tmp_path / "bag", said), span=span), {})
-
-    action = next(each for each in found.inputs if each.name == "action")
-    assert (found.frames, found.problems, action.messages, action.rate_hz) == ([40], [], 0, 0.0)
-
-
 def test_messages_without_a_stamp_of_their_own_are_reported(tmp_path: Path) -> None:
     said = leave_out(say_arm(), "/joint_states", 0, 2000)
     for t in times_ns(10, 1000):
@@ -328,19 +274,6 @@ def test_stamps_that_are_some_frames_off_are_reported(
     found = check_bag(tmp_path, [*leave_out(say_arm(4000), topic, 0, 5000), *off])
 
     assert not found.problems
-    (warning,) = found.warnings
-    check_wording(warning)
-
-
-def test_a_topic_that_drops_frames_does_not_repeat_values(tmp_path: Path) -> None:
-    camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
-    found = check_bag(
-        tmp_path,
-        [*leave_out(say_arm(400), "/front/image_raw", 0, 500), *say_images(times_ns(100, 400))],
-        arm_mapping(cameras={"front": camera}),
-    )
-
-    assert (found.frames, found.closed_up, found.problems) == ([5], 4, [])
     (warning,) = found.warnings
     check_wording(warning)
 

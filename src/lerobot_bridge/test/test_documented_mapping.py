@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from lerobot_bridge.mapping import ACTION, STATE
-from lerobot_bridge.mapping_file import mapping_schema, parse_mapping, shipped
+from lerobot_bridge.mapping_file import mapping_schema, parse_mapping
 from policy_core.errors import BundleError
 
 GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "lerobot.md").read_text(encoding="utf-8")
@@ -44,10 +44,3 @@ def test_faults_are_reported_as_the_guide_shows_them() -> None:
     with pytest.raises(BundleError) as caught:
         parse_mapping(content, "robot.yaml")
     assert str(caught.value).splitlines() == told[2:]
-
-
-@pytest.mark.parametrize("name", shipped())
-def test_each_mapping_that_comes_along_is_in_the_guide(name: str) -> None:
-    table = GUIDE.split("| mapping | |")[1].partition("\n\n")[0]
-
-    assert f"`{name}`" in table

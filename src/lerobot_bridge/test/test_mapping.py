@@ -14,7 +14,7 @@ from lerobot_bridge.mapping_file import load_mapping, parse_mapping
 from policy_core.errors import BundleError
 from testkit.wording import refusal
 
-from .mapping_cases import MAPPING, MISSING, rolling_arm, rolling_arm_with
+from .mapping_cases import MAPPING, MISSING, rolling_arm
 
 JOINT_STATE = {"topic": "more", "type": "sensor_msgs/msg/JointState"}
 SPEED = {**JOINT_STATE, "quantity": "velocity", "joints": ["shoulder"]}
@@ -241,19 +241,6 @@ def test_values_are_called_as_lerobot_calls_them_in_the_order_of_the_sources() -
     assert mapping.command_names == mapping.names("action")
 
 
-def test_velocities_of_joints_in_degrees_have_names_of_their_own() -> None:
-    mapping = rolling_arm(**{"vectors/observation.speed": [SPEED]})
-
-    assert mapping.names("observation.speed") == ("shoulder.vel",)
-
-
-def test_command_may_send_the_values_of_the_action_in_another_order() -> None:
-    content = rolling_arm_with()
-    content["command"].reverse()
-
-    assert set(rolling_arm(content).command_names) == set(rolling_arm().names("action"))
-
-
 def test_mapping_that_only_watches_needs_neither_commands_nor_joints() -> None:
     mapping = rolling_arm(
         {
@@ -274,15 +261,6 @@ def test_mapping_that_only_watches_needs_neither_commands_nor_joints() -> None:
 
     assert mapping.command_names == ()
     assert mapping.names("action") == ("x.vel",)
-
-
-def test_tolerance_is_two_periods_unless_it_is_given() -> None:
-    mapping = rolling_arm()
-    leader, _ = mapping.vectors["action"]
-
-    assert mapping.tolerance_ns(mapping.vectors["observation.state"][0]) == 200_000_000
-    assert mapping.tolerance_ns(leader) == 500_000_000
-    assert mapping.tolerance_ns(mapping.cameras["wrist"]) == 100_000_000
 
 
 def test_where_the_newest_counts_all_that_is_observed_counts_when_it_arrives() -> None:

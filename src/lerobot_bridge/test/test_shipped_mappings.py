@@ -61,28 +61,6 @@ def test_arm_has_lerobot_s_names_and_the_units_ranges_and_gains_of_exported_bund
             assert getattr(mapping.joints[joint], key) == getattr(figures, key), (joint, key)
 
 
-def test_two_arms_are_one_arm_twice_left_first() -> None:
-    one, two = load_mapping("so101"), load_mapping("so101_dual")
-
-    assert two.names(STATE) == tuple(
-        f"{side}_{name}" for side in ("left", "right") for name in VALUES
-    )
-    assert two.joints == {
-        f"{side}_{name}": dataclasses.replace(joint, ros_name=name)
-        for side in ("left", "right")
-        for name, joint in one.joints.items()
-    }
-    assert list(two.cameras) == ["front", "left_wrist", "right_wrist"]
-
-
-def test_what_a_policy_sends_differs_from_what_a_leader_shows_by_its_source_alone() -> None:
-    led, sent = load_mapping("so101"), load_mapping("so101_policy")
-
-    assert dataclasses.replace(led, vectors={**led.vectors, ACTION: sent.vectors[ACTION]}) == sent
-    (source,) = sent.vectors[ACTION]
-    assert (source.topic, source.type) == (sent.command[0].topic, sent.command[0].type)
-
-
 def test_so101_reach_records_what_the_bundle_of_its_name_sees_and_sends() -> None:
     mapping, contract = load_mapping("so101_reach"), load_bundle(REACH, kind=ChunkBundle).contract
 
@@ -94,11 +72,3 @@ def test_so101_reach_records_what_the_bundle_of_its_name_sees_and_sends() -> Non
     assert tuple(f"{name}.pos" for name in contract.state.joints) == VALUES
     assert tuple(f"{name}.pos" for name in contract.action.joints) == VALUES
     assert _as_units(mapping.joints) == dict(contract.units)
-
-
-def test_lekiwi_counts_its_arm_as_bundles_count_a_range() -> None:
-    mapping = load_mapping("lekiwi")
-
-    units = units_of(read_arm("so101"), "range")
-    assert _as_units(mapping.joints) == {f"arm_{name}": unit for name, unit in units.items()}
-    assert mapping.names(ACTION)[-3:] == ("x.vel", "y.vel", "theta.vel")

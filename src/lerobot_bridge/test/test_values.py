@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
-from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.mapping import Channel, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from policy_core.errors import RobotError
 from testkit.wording import refusal
 
-from .mapping_cases import rolling_arm, rolling_arm_with
+from .mapping_cases import rolling_arm
 
 TYPES = get_typestore(Stores.ROS2_JAZZY).types
 JOINTS = ("gripper", "elbow", "joint_1", "spare")
@@ -51,28 +50,6 @@ def joint_state_message(**changes: Any) -> object:
     return TYPES[JOINT_STATE](**fields)
 
 
-def test_joints_are_found_by_name_and_converted() -> None:
-    np.testing.assert_allclose(values_read(joint_state_message()), SEEN, atol=1e-12)
-
-
-def test_names_of_joints_may_have_dashes() -> None:
-    mapping = rolling_arm(
-        rolling_arm_with(
-            **{
-                "command": [],
-                "joints/left-knee": {"unit": "radians"},
-                "vectors/observation.effort/0/joints": ["left-knee"],
-            }
-        )
-    )
-    message = joint_state_message(name=["left-knee", *JOINTS[1:]])
-
-    found = SourceReader(mapping, source_of_values(joints=("left-knee",))).read(message)
-
-    assert found == pytest.approx([0.5])
-    assert dataset_features(mapping)["observation.effort"]["names"] == ["left-knee.eff"]
-
-
 def test_joints_may_change_their_order_between_messages() -> None:
     reader = SourceReader(rolling_arm(), source_of_values())
     reader.read(joint_state_message())
@@ -80,13 +57,6 @@ def test_joints_may_change_their_order_between_messages() -> None:
     again = reader.read(joint_state_message(name=list(JOINTS[::-1]), position=RAD[::-1].copy()))
 
     np.testing.assert_allclose(again, SEEN, atol=1e-12)
-
-
-def test_some_joints_are_read_in_the_order_of_the_mapping() -> None:
-    reader = SourceReader(rolling_arm(), source_of_values(joints=("gripper", "shoulder")))
-
-    assert reader.names == ("gripper.pos", "shoulder.pos")
-    np.testing.assert_allclose(reader.read(joint_state_message()), SEEN[[2, 0]], atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -111,22 +81,6 @@ def test_fields_are_read_by_their_paths_and_angles_in_degrees_where_asked() -> N
     np.testing.assert_allclose(
         values_read(message, kind="geometry_msgs/msg/Twist", fields=fields, degrees=("theta.vel",)),
         [90.0, 0.25],
-    )
-
-
-def test_field_may_be_a_place_in_an_array_or_true_or_false() -> None:
-    fields = {"b": "data[1]", "a": "data[0]"}
-
-    np.testing.assert_array_equal(
-        values_read(_array_message(np.array([3.0, 4.0])), kind=ARRAY, fields=fields), [4.0, 3.0]
-    )
-    np.testing.assert_array_equal(
-        values_read(
-            TYPES["std_msgs/msg/Bool"](data=True),
-            kind="std_msgs/msg/Bool",
-            fields={"closed": "data"},
-        ),
-        [1.0],
     )
 
 
@@ -163,14 +117,6 @@ def test_field_without_a_number_is_named(path: str) -> None:
 def test_message_that_lacks_a_joint_s_value_is_refused(changes: Mapping[str, Any]) -> None:
     with refusal(RobotError):
         values_read(joint_state_message(**changes))
-
-
-def test_value_of_a_joint_that_is_not_requested_may_be_anything() -> None:
-    position = np.array([0.5, 1.0, -0.5, np.nan])
-
-    np.testing.assert_allclose(
-        values_read(joint_state_message(position=position)), SEEN, atol=1e-12
-    )
 
 
 def test_array_of_another_length_is_refused() -> None:

@@ -13,7 +13,6 @@ from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.arm_world import ArmWorld
 from robot_sim.drives import DriveCommand
 from robot_sim.figures import LITE3, Array
-from robot_sim.world import World
 
 PERIOD_NS = 20_000_000
 LEGS = len(LITE3.joint_names)
@@ -49,19 +48,6 @@ def hold_carried_arm(carrier: ArmCarrier, arm: Array, seconds: float) -> None:
         carrier.step(PERIOD_NS)
 
 
-def test_its_joints_are_those_of_the_legs_then_of_the_arm(carrier: ArmCarrier) -> None:
-    sensed = carrier.sense()
-    assert sensed.joint_names == (*LITE3.joint_names, *SO101.joint_names)
-    np.testing.assert_allclose(sensed.joint_pos[LEGS:], SO101.home_rad)
-    assert carrier.sense_arm().joint_names == SO101.joint_names
-
-
-def test_it_weighs_what_a_lite3_and_the_links_of_an_arm_weigh(carrier: ArmCarrier) -> None:
-    links_kg = sum(link.mass_kg for link in SO101.links)
-    alone = World()
-    assert carrier.model.body_mass.sum() == pytest.approx(alone.model.body_mass.sum() + links_kg)
-
-
 def test_it_stands_while_its_arm_moves(carrier: ArmCarrier) -> None:
     pose = np.array([0.8, 0.2, 0.2, 0.8, 0.0, 0.5])
     hold_carried_arm(carrier, pose, 3.0)
@@ -83,11 +69,3 @@ def test_its_cameras_see_the_table_that_it_carries(carrier: ArmCarrier) -> None:
         )
     finally:
         table.close()
-
-
-def test_the_same_calls_give_the_same_results(carrier: ArmCarrier) -> None:
-    hold_carried_arm(carrier, SO101.home_rad, 0.2)
-    first = carrier.sense().joint_pos
-    carrier.reset(pose="standing")
-    hold_carried_arm(carrier, SO101.home_rad, 0.2)
-    np.testing.assert_array_equal(carrier.sense().joint_pos, first)

@@ -45,18 +45,6 @@ def test_an_arm_that_follows_gets_home_and_to_the_cube(seed: int) -> None:
     assert np.linalg.norm(sensed.tip_world - cube_top(sensed)) < 0.02
 
 
-def test_home_is_where_it_waits_until_a_demonstration_is_asked_for() -> None:
-    world, leader = ArmWorld(seed=3), Leader()
-
-    assert list(follow(leader, world, HOME_TICKS + 30)) == []
-    np.testing.assert_allclose(world.sense().joint_pos, SO101.home_rad, atol=0.02)
-    leader.demonstrate()
-    assert [moment for _, moment in follow(leader, world, 300)] == [
-        LeaderMoment.BEGAN,
-        LeaderMoment.SUCCEEDED,
-    ]
-
-
 def test_from_home_it_reaches_at_once_and_goes_home_when_commanded() -> None:
     world, leader = ArmWorld(seed=3), Leader()
     assert list(follow(leader, world, HOME_TICKS + 1)) == []
@@ -68,31 +56,6 @@ def test_from_home_it_reaches_at_once_and_goes_home_when_commanded() -> None:
     assert list(follow(leader, world, HOME_TICKS + 30)) == []
 
     np.testing.assert_allclose(world.sense().joint_pos, SO101.home_rad, atol=0.02)
-
-
-def test_the_leader_begins_where_the_arm_is() -> None:
-    world, leader = ArmWorld(seed=3), Leader()
-    sensed = world.sense()
-
-    leader.look(sensed.time_ns, sensed.joint_pos, sensed.cube_world)
-
-    # The hand is ahead by what the servos yield.
-    np.testing.assert_allclose(leader.target(), sensed.joint_pos, atol=0.06)
-
-
-def test_a_look_that_is_repeated_changes_nothing() -> None:
-    world, leader = ArmWorld(), Leader()
-    leader.demonstrate()
-    sensed = world.sense()
-    leader.look(0, sensed.joint_pos, sensed.cube_world)
-    home_ns = round(HOME_S * NS_PER_S)
-
-    moments = [leader.look(home_ns, SO101.home_rad, sensed.cube_world) for _ in range(3)]
-    before = leader.target()
-
-    assert moments == [LeaderMoment.BEGAN, None, None]
-    leader.look(home_ns, SO101.home_rad, sensed.cube_world)
-    np.testing.assert_array_equal(leader.target(), before)
 
 
 def test_an_arm_that_does_not_follow_has_failed_after_the_longest_time() -> None:
@@ -108,18 +71,6 @@ def test_an_arm_that_does_not_follow_has_failed_after_the_longest_time() -> None
 
     home_ns = round(HOME_S * NS_PER_S)
     assert happened == [(home_ns, LeaderMoment.BEGAN), (home_ns + EPISODE_NS, LeaderMoment.FAILED)]
-
-
-def test_without_a_cube_it_stays_at_home() -> None:
-    leader = Leader()
-    leader.demonstrate()
-
-    moments = {
-        leader.look(now_ns, SO101.home_rad, None) for now_ns in range(0, 5 * NS_PER_S, 10**8)
-    }
-
-    assert moments == {None}
-    assert not leader.demonstrating
 
 
 def test_a_cube_out_of_reach_is_an_error_and_the_leader_stays_at_home() -> None:

@@ -57,13 +57,6 @@ def test_servos_report_the_joints_as_the_calibration_file_counts_them(
         assert rad + middle == pytest.approx(at_rad, abs=0.002)
 
 
-def test_another_arm_has_another_calibration(tmp_path: Path) -> None:
-    one, other = (calibration(ArmServos(seed=seed), tmp_path) for seed in (1, 2))
-
-    assert all(one[name]["homing_offset"] != other[name]["homing_offset"] for name in one)
-    assert all(one[name]["range_min"] == other[name]["range_min"] for name in one)
-
-
 def test_servos_hold_the_arm_and_without_torque_it_sinks(arm_servos: ArmServos) -> None:
     world = ArmWorld()
     arm_servos.hold(world)
@@ -101,11 +94,6 @@ def test_a_servo_without_power_lets_its_joint_go(arm_servos: ArmServos) -> None:
 
     assert arm_servos.bus.servos[1].get("torque_on") == 0
     assert abs(world.sense().joint_pos[1] - SO101.home_rad[1]) > 0.2
-
-
-def test_servos_that_do_not_exist_are_refused() -> None:
-    with refusal(SimError):
-        ArmServos("mg996r")
 
 
 @pytest.fixture

@@ -81,11 +81,6 @@ def test_bad_texts_are_refused_with_what_is_known(text: str) -> None:
         FaultPlan.parse([text])
 
 
-def test_without_faults_everything_passes_unchanged(knocked_sensors: Sensors) -> None:
-    streams = FaultPlan().apply(knocked_sensors)
-    assert all(getattr(streams, name) is knocked_sensors for name in STREAM_FIELDS)
-
-
 @pytest.mark.parametrize("stream", STREAM_FIELDS)
 def test_a_dropped_stream_is_silent_and_returns(knocked_sensors: Sensors, stream: str) -> None:
     plan = FaultPlan.parse([f"drop:{stream}@1+0.5"])
@@ -188,15 +183,6 @@ def test_a_push_comes_from_its_side(side: str, axis: int, sign: int) -> None:
 def test_a_fault_that_is_over_is_refused_with_the_time(text: str) -> None:
     with refusal(SimError):
         FaultPlan.parse([text], now_ns=20_300 * MS)
-
-
-@pytest.mark.parametrize("text", ["push:left@8+20=100", "drop:imu@8", "drop:imu@21+0.1"])
-def test_a_fault_that_lasts_or_is_to_come_is_planned(text: str) -> None:
-    assert len(FaultPlan.parse([text], now_ns=20_300 * MS).faults) == 1
-
-
-def test_empty_texts_plan_nothing() -> None:
-    assert FaultPlan.parse(["", "  "]).faults == ()
 
 
 def test_wrong_senses_change_what_they_name(knocked_sensors: Sensors) -> None:

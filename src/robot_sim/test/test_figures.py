@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from robot_sim.errors import SimError
-from robot_sim.faults import FaultPlan
 from robot_sim.figures import LeggedRobot, load_robot
 from robot_sim.model import build_spec
 from robot_sim.world import World, position_command
@@ -46,18 +45,6 @@ def test_another_quadruped_stands(tmp_path: Path) -> None:
     assert sensed.foot_force_world[:, 2].sum() == pytest.approx(weight_n, rel=0.02)
 
 
-def test_faults_know_the_joints_of_the_robot(tmp_path: Path) -> None:
-    world = World(load_robot(write_other_quadruped(tmp_path)), pose="standing")
-    names = world.joint_names
-    plan = FaultPlan.parse(["motor_off:RH_calf_joint", "order:joint_states"], joint_names=names)
-    plan.act(world)
-    shown = plan.apply(world.sense()).joint_states
-    assert shown is not None
-    assert np.array_equal(shown.joint_pos[:4], world.sense().joint_pos[::3])
-    with refusal(SimError):
-        FaultPlan.parse(["motor_off:FL_Knee_joint"], joint_names=names)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -88,26 +75,6 @@ def test_figures_of_no_robot_are_refused(tmp_path: Path, changes: dict[str, Any]
     with refusal(SimError) as caught:
         load_robot(folder)
     assert str(caught.value).startswith(f"{folder}/figures.yaml:")
-
-
-@pytest.mark.parametrize("robot", ["dog", "./dog", "../here/dog", Path("dog")])
-def test_a_folder_is_relative_to_the_current_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str | Path
-) -> None:
-    (tmp_path / "here" / "dog").mkdir(parents=True)
-    write_other_quadruped(tmp_path / "here" / "dog")
-    monkeypatch.chdir(tmp_path / "here")
-    assert load_robot(robot).joint_names[0] == "LF_hip_joint"
-
-
-def test_a_known_name_comes_before_a_folder_and_a_slash_before_a_known_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "go2").mkdir()
-    write_other_quadruped(tmp_path / "go2")
-    monkeypatch.chdir(tmp_path)
-    assert load_robot("go2").joint_names[0] == "FR_hip_joint"
-    assert load_robot("./go2").joint_names[0] == "LF_hip_joint"
 
 
 @pytest.mark.parametrize("robot", ["so101", "nowhere", "empty", "dog/figures.yaml", "dog.xml"])

@@ -6,7 +6,6 @@ import pytest
 
 from lite3_driver import wire
 from robot_sim.errors import SimError
-from robot_sim.faults import Fault
 from robot_sim.figures import LITE3
 from robot_sim.lite3_host import OTHER_CODE, Lite3Fault, Lite3FaultPlan, MotionHost
 from robot_sim.world import World
@@ -36,15 +35,6 @@ def host_frame() -> bytes:
     return frame
 
 
-def test_faults_of_the_robot_keep_their_form() -> None:
-    faults = Lite3Fault.parse_all(["push:left@5+0.1=100", "", "loss:state@1+2=0.2"])
-    assert faults == [
-        Lite3Fault(kind="push", target="left", start_s=5.0, duration_s=0.1, value=100.0),
-        Lite3Fault(kind="loss", target="state", start_s=1.0, duration_s=2.0, value=0.2),
-    ]
-    assert [fault.kind for fault in Lite3FaultPlan(faults).robot.faults] == ["push"]
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -63,15 +53,7 @@ def test_bad_texts_are_refused_with_what_is_known(text: str) -> None:
         Lite3Fault.parse(text)
 
 
-def test_a_robot_without_a_host_knows_no_such_faults() -> None:
-    with refusal(SimError):
-        Fault.parse("loss:state=0.1")
-
-
 class TestNetwork:
-    def test_without_faults_all_arrives_at_once_and_in_order(self) -> None:
-        assert carried([]) == [(ms, ms) for ms in range(1000)]
-
     @pytest.mark.parametrize(
         ("fault", "count", "complete", "in_order"),
         [
@@ -152,13 +134,6 @@ class TestHost:
         ]
         assert [frame is None for frame in frames].count(True) == 20
         assert ticks == [*range(1, 11), *range(1, 11)]
-
-    def test_another_controller_comes_and_goes(self) -> None:
-        host = MotionHost(World())
-        self.run(host, host_fault_plan("occupied:host@0.01+0.02"), 0.02)
-        assert host.controller is not None
-        self.run(host, host.plan, 0.02)
-        assert host.controller is None
 
     def test_what_has_begun_ends_with_the_plan(self) -> None:
         host = MotionHost(World())

@@ -10,7 +10,6 @@ import pytest
 from robot_sim.errors import SimError
 from robot_sim.metrics import fallen, measure, velocity_yaw_aligned
 from robot_sim.trace import Trace, TraceRecorder
-from robot_sim.world import World
 from testkit.wording import refusal
 
 RATE_HZ = 50.0
@@ -80,12 +79,6 @@ def test_each_command_is_a_segment_and_short_ones_are_left_out() -> None:
     assert metrics.mean_turn_error_radps == 0.0
 
 
-def test_a_walk_without_settled_commands_has_no_mean_error() -> None:
-    metrics = measure(made_trace(seconds=1.0))
-    assert metrics.segments == ()
-    assert np.isnan(metrics.mean_velocity_error_mps)
-
-
 def test_tilt_is_the_largest_angle_to_the_vertical_and_yaw_is_none() -> None:
     lean = np.radians(12.0) * np.sin(np.linspace(0.0, np.pi, 501)[:500])
     assert measure(made_trace(quat_xyzw=rotations_about((0.6, 0.8, 0.0), lean))).max_tilt_deg == (
@@ -129,20 +122,6 @@ def test_torque_limit_share_counts_joints_at_their_own_limit() -> None:
     effort[:250, 0] = -24.0
     effort[:, 2] = 24.0  # a knee has 36
     assert measure(made_trace(joint_effort=effort)).torque_limit_share == pytest.approx(0.5 / 12)
-
-
-def test_a_trace_survives_its_file(tmp_path: Path) -> None:
-    recorder, world = TraceRecorder(), World()
-    for command in ([0.1, 0.2, 0.3], [0.0, 0.0, 0.0]):
-        recorder.append(world.sense(), command=np.array(command), target=np.arange(12.0))
-        world.step(20_000_000)
-    trace = recorder.trace()
-    trace.save(tmp_path / "trace.npz")
-    loaded = Trace.load(tmp_path / "trace.npz")
-    np.testing.assert_array_equal(loaded.time_s, [0.0, 0.02])
-    np.testing.assert_array_equal(loaded.command, trace.command)
-    np.testing.assert_array_equal(loaded.qpos, trace.qpos)
-    np.testing.assert_array_equal(loaded.qpos[0, 3:7], [1.0, 0.0, 0.0, 0.0])
 
 
 def test_a_file_that_is_no_trace_is_refused(tmp_path: Path) -> None:

@@ -34,12 +34,6 @@ def test_legs_in_the_air_come_to_rest(damping: float, timestep_s: float) -> None
     assert swing_in_the_air(build_model(timestep_s=timestep_s), damping) < 0.05
 
 
-def test_an_explicit_pd_loop_at_200_hz_shakes_the_same_legs() -> None:
-    model = build_model(timestep_s=0.005)
-    model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
-    assert swing_in_the_air(model, 1.0) > 1.0
-
-
 def test_visible_shapes_weigh_and_touch_nothing() -> None:
     model = build_model()
     seen = model.geom_group == 2

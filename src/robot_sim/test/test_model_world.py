@@ -168,16 +168,6 @@ def test_a_base_is_free_where_the_model_or_the_caller_says_so(tmp_path: Path, ba
     assert not fixed.fallen
 
 
-def test_another_free_body_in_the_scene_does_not_free_the_robot(tmp_path: Path) -> None:
-    ball = (
-        '<body name="ball" pos="3 0 2"><freejoint/><geom type="sphere" size="0.1" mass="1"/></body>'
-    )
-    world = world_of(quadruped(tmp_path, base="", floor=ball), free_base=False)
-    hold_ticks(world, np.zeros(4), 5)
-    assert world.sense().pos_world.tolist() == [0.0, 0.0, 1.0]
-    np.testing.assert_allclose(world.sense().joint_pos, np.zeros(4), atol=0.05)
-
-
 def test_a_urdf_on_its_base_is_driven_by_gains_in_closed_loop(tmp_path: Path) -> None:
     world = world_of(
         write_arm_model(tmp_path),
@@ -252,12 +242,6 @@ def test_a_model_that_cannot_be_used_gets_one_clear_error(
 ) -> None:
     with refusal(SimError):
         world_of(make(tmp_path), **how)
-
-
-def test_a_model_with_more_copies_than_any_robot_needs_is_refused(tmp_path: Path) -> None:
-    file = quadruped(tmp_path, floor='<replicate count="1000000000"/>')
-    with pytest.raises(SimError, match="1000000000"):
-        world_of(file)
 
 
 def test_the_lines_of_the_guide_put_a_model_behind_a_driver(

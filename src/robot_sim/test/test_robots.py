@@ -4,12 +4,11 @@
 
 import numpy as np
 import pytest
-import yaml
 
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import FILE, ROBOTS, Array, BodyFigures, LeggedRobot, load_robot
+from robot_sim.figures import Array, BodyFigures, LeggedRobot, load_robot
 from robot_sim.model import build_model
 from robot_sim.world import World
 from testkit.wording import refusal
@@ -46,19 +45,12 @@ def inertia_matrix(body: BodyFigures) -> Array:
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
-def test_every_robot_on_legs_is_tried_here() -> None:
-    files = ROBOTS.glob(f"*/{FILE}")
-    on_legs = {file.parent.name for file in files if "feet" in yaml.safe_load(file.read_text())}
-
-    assert on_legs == MASSES_KG.keys() == GAINS.keys()
-
-
-def test_the_masses_are_the_published_ones(name: str, legged_robot: LeggedRobot) -> None:
-    assert build_model(legged_robot).body_mass.sum() == pytest.approx(MASSES_KG[name], abs=1e-6)
-
-
-def test_bodies_joints_and_feet_are_those_of_the_figures(legged_robot: LeggedRobot) -> None:
+def test_bodies_joints_and_feet_are_those_of_the_figures(
+    name: str, legged_robot: LeggedRobot
+) -> None:
     model = build_model(legged_robot)
+    assert model.body_mass.sum() == pytest.approx(MASSES_KG[name], abs=1e-6)
+    assert model.site("imu").pos == pytest.approx(legged_robot.imu)
     for figures in legged_robot.bodies:
         body = model.body(figures.name)
         own = matrix_of_quat(body.iquat)
@@ -95,18 +87,6 @@ def test_joints_and_drives_have_the_order_and_limits_of_the_figures(
     np.testing.assert_allclose(model.actuator_forcerange[:, 1], legged_robot.effort_limit_nm)
 
 
-def test_a_start_pose_touches_the_floor_and_is_within_the_ranges(legged_robot: LeggedRobot) -> None:
-    for pose in ("lying", "standing"):
-        world = World(legged_robot, pose=pose)
-        lower, upper = legged_robot.range_rad.T
-        assert (legged_robot.start(pose).joint_pos >= lower).all()
-        assert (legged_robot.start(pose).joint_pos <= upper).all()
-        before_m = world.sense().pos_world[2]
-        world.apply(holding_drive(legged_robot, legged_robot.start(pose).joint_pos, 300.0, 5.0))
-        world.step(TICK_NS)
-        assert world.sense().pos_world[2] == pytest.approx(before_m, abs=0.01)
-
-
 def holding_drive(
     robot: LeggedRobot, target: Array, stiffness: float, damping: float
 ) -> DriveCommand:
@@ -138,21 +118,6 @@ def test_a_robot_that_is_dropped_comes_to_rest_where_it_lies(legged_robot: Legge
     assert world.fallen
     np.testing.assert_allclose(after.joint_pos, before.joint_pos, atol=0.02)
     np.testing.assert_allclose(after.pos_world, before.pos_world, atol=0.005)
-
-
-def test_the_imu_is_where_the_figures_have_it(legged_robot: LeggedRobot) -> None:
-    world = World(legged_robot, pose="standing")
-    assert world.model.site("imu").pos == pytest.approx(legged_robot.imu)
-
-
-def test_parts_are_what_joints_are_called_in_every_leg() -> None:
-    assert {load_robot("lite3").part(name) for name in load_robot("lite3").joint_names} == {
-        "HipX",
-        "HipY",
-        "Knee",
-    }
-    assert load_robot("go2").part("FR_calf_joint") == "calf"
-    assert load_robot("g1").part("waist_yaw_joint") == "waist_yaw"
 
 
 def test_joint_values_part_by_part_are_a_fault_of_legs_with_three_joints() -> None:

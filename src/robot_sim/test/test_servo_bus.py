@@ -13,7 +13,6 @@ from robot_sim.servo_wire import (
     BROADCAST,
     FAST_SYNC_READ,
     PING,
-    READ,
     REBOOT,
     REG_WRITE,
     SYNC_READ,
@@ -66,27 +65,6 @@ class Line:
 
 def data(answers: Sequence[ServoReply]) -> list[bytes]:
     return [answer.data for answer in answers]
-
-
-@BOTH
-def test_a_ping_is_answered_and_a_broadcast_ping_by_all(model: ServoModel) -> None:
-    line = Line(model)
-    number = b"" if model is STS3215 else bytes([0xB0, 0x04, 46])
-
-    assert data(line.ask(2, PING)) == [line.status(2, 0, number)]
-    assert data(line.ask(BROADCAST, PING)) == [line.status(i, 0, number) for i in (1, 2, 3)]
-    assert line.ask(9, PING) == []
-
-
-@BOTH
-def test_registers_are_written_and_read(model: ServoModel) -> None:
-    line = Line(model)
-
-    assert data(line.write(2, "goal", 1500)) == [line.status(2)]
-    assert data(line.ask(2, READ, line.place("goal", count=True))) == [
-        line.status(2, 0, line.value("goal", 1500))
-    ]
-    assert [servo.get("goal") for servo in line.servos] == [2048, 1500, 2048]
 
 
 @BOTH
@@ -224,18 +202,6 @@ def test_the_delay_of_answers_is_that_of_the_register(model: ServoModel) -> None
 
 
 @BOTH
-def test_another_rate_is_not_heard(model: ServoModel) -> None:
-    line = Line(model)
-
-    assert line.ask(1, PING, rate=115_200) == []
-    line.fails("baud:b=115200")
-
-    assert line.ask(2, PING) == []
-    assert len(line.ask(2, PING, rate=115_200)) == 1
-    assert len(line.ask(1, PING)) == 1
-
-
-@BOTH
 def test_a_silent_servo_ends_a_sync_read(model: ServoModel) -> None:
     line = Line(model)
     line.fails("silent:b@0+2")
@@ -305,16 +271,6 @@ def test_a_reboot_is_as_switching_on() -> None:
 
     assert data(line.ask(1, REBOOT)) == [line.status(1)]
     assert line.servos[0].get("torque_on") == 0
-
-
-@BOTH
-def test_a_new_number_is_acknowledged_with_the_old_one(model: ServoModel) -> None:
-    line = Line(model)
-
-    assert data(line.write(2, "id", 9)) == [line.status(2)]
-
-    assert line.ask(2, PING) == []
-    assert len(line.ask(9, PING)) == 1
 
 
 def test_an_instruction_that_does_not_exist_is_an_error_where_the_protocol_has_one() -> None:

@@ -105,12 +105,3 @@ def test_a_packet_in_part_is_forgotten(wire: type[ServoWire]) -> None:
     line.forget()
 
     assert line.feed(packet) == [Instruction(1, READ, b"\x38\x02")]
-
-
-def test_a_header_among_parameters_is_stuffed() -> None:
-    wire, parameters = DynamixelWire(), b"\x74\x00\xff\xff\xfd\x00"
-
-    packet = wire.instruction(1, WRITE, parameters)
-
-    assert b"\xff\xff\xfd\xfd\x00" in packet
-    assert wire.feed(packet) == [Instruction(1, WRITE, parameters)]

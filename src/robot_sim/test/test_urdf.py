@@ -16,7 +16,7 @@ import pytest
 from robot_sim.figures import FILE, ROBOTS, Array, load_robot
 from robot_sim.model import build_model
 from robot_sim.urdf import BASE, IMU, main, write_urdf
-from testkit.wording import check_wording, lines_with
+from testkit.wording import check_wording
 
 AS_IT_IS = '<mujoco><compiler discardvisual="false" fusestatic="false"/></mujoco>'
 """MuJoCo's own element in a URDF: keep what is only seen, and links that do not move."""
@@ -70,14 +70,6 @@ def test_frames_of_the_messages_are_links() -> None:
     parents = {joint[2].attrib["link"]: joint[1].attrib["link"] for joint in root.iter("joint")}
     assert parents[IMU] == BASE
     assert set(links) - set(parents) == {BASE}
-
-
-def test_a_robot_that_there_is_not_is_refused_with_those_that_there_are(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["spot"])
-    check_wording(*lines_with(capsys.readouterr().err, "folder"))
 
 
 @pytest.mark.parametrize(

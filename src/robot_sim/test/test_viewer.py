@@ -87,9 +87,3 @@ while len(ImageGrab.grab(xdisplay="").getcolors(1 << 24)) < 50 and time.monotoni
 print("colours:", len(ImageGrab.grab(xdisplay="").getcolors(1 << 24)) >= 50)
 """
     assert run_window(world, display, grab) == ["open: True", "colours: True", "changed: False"]
-
-
-def test_a_camera_renders_beside_a_window(display: dict[str, str]) -> None:
-    """OpenGL of the window and that of the policy's cameras are in one process."""
-    render = "print(world.render('front').std() > 10.0)"
-    assert run_window("ArmWorld()", display, render)[1] == "True"

@@ -42,19 +42,6 @@ def test_the_policy_sees_commands_when_they_are_due() -> None:
     np.testing.assert_array_equal(trace.target[0], LITE3.standing_rad)
 
 
-def test_targets_are_recorded_in_the_order_of_the_robot() -> None:
-    def reversed_stance(sensors: Sensors, command: np.ndarray) -> DriveCommand:
-        return position_command(
-            LITE3.standing_rad[::-1],
-            stiffness=100.0,
-            damping=2.5,
-            joint_names=sensors.joint_names[::-1],
-        )
-
-    trace = walk(World(pose="standing"), reversed_stance, [], duration_s=0.1)
-    np.testing.assert_array_equal(trace.target[-1], LITE3.standing_rad)
-
-
 def test_the_truth_is_recorded_while_the_policy_sees_the_fault() -> None:
     seen: list[float] = []
 

@@ -55,12 +55,6 @@ def part_names(folder: Path) -> set[str]:
     return {each.name for each in folder.iterdir()}
 
 
-def test_parts_count_as_finished_while_they_are_what_was_made(parts_folder: Path) -> None:
-    part = finished(parts_folder)
-    assert (made_of(part) or {}).items() >= MADE.items()
-    assert part_names(parts_folder) == {LOCK, LOG, NAME}
-
-
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -95,12 +89,6 @@ def test_only_what_is_ours_is_removed(parts_folder: Path, tmp_path: Path) -> Non
     with locked(parts_folder):
         remove_parts(parts_folder)
     assert part_names(parts_folder) == theirs | {LOCK}
-
-
-def test_a_folder_with_nothing_in_it_goes(tmp_path: Path) -> None:
-    with locked(tmp_path / "cubes.parts"):
-        note_growing(tmp_path / "cubes.parts", tmp_path / ".cubes.12345678")
-    assert not list(tmp_path.iterdir())
 
 
 def a_link(place: Path) -> None:
@@ -172,20 +160,6 @@ def test_what_a_killed_run_left_beside_the_output_goes(parts_folder: Path, tmp_p
     assert not left.exists()
     assert ours.exists()
     assert theirs.exists()
-
-
-@pytest.mark.parametrize("note", ["", "..", "theirs", "/", "../theirs", ".cubes.now_is_2"])
-def test_a_note_of_something_else_removes_nothing(
-    note: str, parts_folder: Path, tmp_path: Path
-) -> None:
-    for name in ("theirs", ".cubes.now_is_2"):
-        (tmp_path / name).mkdir()
-    before = sorted(tmp_path.iterdir())
-    (parts_folder / "growing.txt").write_text(note)
-
-    note_growing(parts_folder, tmp_path / ".cubes.now_is_2")
-
-    assert sorted(tmp_path.iterdir()) == before
 
 
 def reversed_joints() -> RobotMapping:

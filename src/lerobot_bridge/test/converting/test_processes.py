@@ -104,12 +104,6 @@ def test_a_process_that_is_killed_is_named_with_the_remedy(work: Any, tmp_path: 
         done(work.killed, {"b": 0}, tmp_path)
 
 
-def test_an_error_of_the_program_is_in_the_log(work: Any, tmp_path: Path) -> None:
-    with refusal(ToolError):
-        done(work.wrong, {"a": 0}, tmp_path)
-    assert "LookupError: unforeseen" in (tmp_path / "log.txt").read_text()
-
-
 def test_a_full_disk_ends_the_work(work: Any, tmp_path: Path) -> None:
     with refusal(OSError) as found:
         done(work.full, {"a": 0}, tmp_path)

@@ -4,7 +4,6 @@
 
 import signal
 from collections.abc import Iterator
-from threading import Thread
 
 import pytest
 
@@ -54,10 +53,3 @@ def test_handlers_of_signals_that_were_there_stay() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signals.give_back()
     assert handlers() == [signal.SIG_IGN] * 2
-
-
-def test_other_threads_leave_them_alone() -> None:
-    thread = Thread(target=EndSignals)
-    thread.start()
-    thread.join()
-    assert handlers() == [signal.SIG_DFL] * 2

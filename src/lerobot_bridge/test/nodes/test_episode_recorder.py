@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from policy_msgs.msg import EpisodeMark, PolicyStatus
 from rclpy.node import Node
@@ -15,18 +13,12 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
-from lerobot_bridge.episode import Mark, read_sidecar
+from lerobot_bridge.episode import read_sidecar
 from testkit.wording import check_wording, lines_with
 
-from .robot import IMAGE, LATCHED, RELIABLE, Robot, read_episode
+from .robot import LATCHED, RELIABLE, Robot, read_episode
 
 pytestmark = pytest.mark.ros
-
-
-def test_marks_are_those_of_the_message() -> None:
-    assert {kind.name: int(kind) for kind in Mark} == {
-        name: getattr(EpisodeMark, name) for name in Mark.__members__
-    }
 
 
 def test_episode_holds_the_messages_as_they_were_sent(rig: Robot, tmp_path: Path) -> None:
@@ -100,35 +92,6 @@ def test_topic_of_another_type_is_refused(rig: Robot, tmp_path: Path) -> None:
         "the type",
         sends=True,
     )
-
-
-def test_messages_of_which_no_frame_can_be_made_are_refused(rig: Robot, tmp_path: Path) -> None:
-    rig.recorder(tmp_path)
-    rig.appears()
-    rig.image = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
-    rig.joints = ["pan", "tilt"]
-    wanted = [
-        "/joint_states: expected each joint once, found missing: lift",
-        "/leader/joint_states: expected each joint once, found missing: lift",
-        "/front/image_raw/compressed: expected an image of 6 x 4 pixels, found 8 x 6",
-    ]
-    rig.until(
-        lambda: all(each in rig.ask("start").message for each in wanted),
-        "what is wrong",
-        sends=True,
-    )
-
-    rig.image, rig.joints = b"an image of an unknown kind", ["pan", "lift"]
-    rig.until(
-        lambda: rig.ask("start").message.startswith(
-            "/front/image_raw/compressed: expected a JPEG or a PNG, found 27 bytes"
-        ),
-        "the encoding",
-        sends=True,
-    )
-
-    rig.image = IMAGE
-    rig.begins()
 
 
 def test_topic_of_two_publishers_is_refused_with_their_names(rig: Robot, tmp_path: Path) -> None:

@@ -204,15 +204,6 @@ def test_two_publishers_of_a_state_are_refused(live_robot: Robot) -> None:
     check_wording(*lines_with(text, "/joint_states"))
 
 
-def test_commands_without_a_receiver_are_no_connection(live_robot: Robot) -> None:
-    nobody = {**CONTENT, "command": [{**CONTENT["command"][0], "topic": "elsewhere"}]}
-    with (
-        refusal(RobotError),
-        linked(parse_mapping(nobody, "mapping.yaml"), 1.0),
-    ):
-        pass
-
-
 def test_another_sender_of_commands_ends_the_connection(live_robot: Robot) -> None:
     with linked() as link:
         live_robot.node.create_publisher(Twist, "cmd_vel", 10)

@@ -142,20 +142,6 @@ def test_a_policy_of_several_observations_gets_the_frames_before(
     assert np.ptp(answers[:, 0], axis=0).max() > 0.1
 
 
-def test_joints_are_found_by_name_in_state_and_action(
-    golden_chunks: dict[str, Tensor], tmp_path: Path, replay: Replay
-) -> None:
-    given, order = golden_columns(golden_chunks, followed(golden_chunks, 4)), [2, 0, 1]
-    for name in VECTORS:
-        given[name] = given[name][:, order]
-    names = {key: [NAMES[i].removesuffix(".pos") for i in order] for key in VECTORS}
-
-    status, found = replay(write_frames(tmp_path / "dataset", [given], names))
-
-    assert status == 0
-    assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
-
-
 def test_names_of_another_robot_count_in_their_order(
     write_golden: Callable[..., Path], replay: Replay, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -264,32 +250,6 @@ def test_a_dataset_of_something_else_is_refused(
     check_wording(*caplog.messages)
 
 
-def test_a_delay_is_said_in_frames_and_seconds(
-    golden_chunks: dict[str, Tensor], tmp_path: Path, replay_text: Callable[..., str]
-) -> None:
-    in_time = followed(golden_chunks, 1)
-    late = np.concatenate([in_time[:1], in_time[:-1]])
-
-    dataset = write_frames(tmp_path / "late", [golden_columns(golden_chunks, late)], VECTORS)
-    said = replay_text(dataset, "--every", "1")
-    check_wording(*lines_with(said, "recorded"))
-
-    dataset = write_frames(tmp_path / "in_time", [golden_columns(golden_chunks, in_time)], VECTORS)
-    said = replay_text(dataset, "--every", "1")
-    check_wording(*lines_with(said, "neither"))
-
-
-def test_predictions_that_are_worse_than_the_mean_are_said_to_follow_nothing(
-    golden_chunks: dict[str, Tensor], tmp_path: Path, replay_text: Callable[..., str]
-) -> None:
-    golden = {name: np.concatenate([array] * 8) for name, array in golden_chunks.items()}
-    predicted = followed(golden, 4)
-    mean = predicted.mean(axis=0)
-    others = (mean - 0.5 * (predicted - mean)).astype(predicted.dtype)
-    said = replay_text(write_frames(tmp_path / "others", [golden_columns(golden, others)], VECTORS))
-    check_wording(*lines_with(said, "follow"))
-
-
 def test_frames_in_which_a_person_drove_are_left_out_and_counted(
     golden_chunks: dict[str, Tensor],
     tmp_path: Path,
@@ -343,21 +303,6 @@ def test_a_joint_that_does_not_change_is_explained(
     said = "-: recorded or predicted values of the joint do not change"
     assert said in replay_text(dataset)
     assert said in page.read_text("utf-8")
-
-
-def test_wrong_units_are_named(
-    golden_chunks: dict[str, Tensor],
-    write_golden: Callable[..., Path],
-    replay: Replay,
-    replay_text: Callable[..., str],
-) -> None:
-    dataset = write_golden(10 * followed(golden_chunks, 4))
-
-    status, found = replay(dataset)
-
-    assert status == 0
-    assert any(line.startswith("action: gripper:") for line in found["strange"])
-    check_wording(*lines_with(replay_text(dataset), "units"))
 
 
 @pytest.mark.slow

@@ -102,23 +102,6 @@ def test_warm_up_episodes_and_resets_follow_each_other(
     ]
 
 
-def test_by_hand_an_episode_begins_at_once_and_none_follows(
-    by_hand: RecordingSession, session_desk: Desk
-) -> None:
-    by_hand.start(0)
-    passes(by_hand, 29)
-    assert by_hand.seconds_left(29 * S) == 1.0
-
-    by_hand.tick(30 * S)
-    by_hand.tick(99 * S)
-
-    assert by_hand.state is State.IDLE
-    assert session_desk.begun == [0]
-    assert (by_hand.done, by_hand.writing) == (0, {0})
-    by_hand.kept(0)
-    assert (by_hand.done, by_hand.writing) == (1, set())
-
-
 def test_next_ends_an_episode_and_another_follows_its_reset(
     by_hand: RecordingSession, session_desk: Desk
 ) -> None:
@@ -132,19 +115,6 @@ def test_next_ends_an_episode_and_another_follows_its_reset(
     assert session_desk.begun == [0, 1]
     (kept,) = session_desk.kept
     check_wording(kept.why)
-
-
-def test_what_is_wrong_with_an_episode_is_in_the_answer(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    session_desk.wrong = ["no leader", "no camera"]
-    auto.start(0)
-    auto.start(0)
-    check_wording(auto.next(3 * S))
-    auto.start(3 * S)
-    check_wording(auto.stop(4 * S))
-    auto.start(4 * S)
-    check_wording(auto.finish(5 * S))
 
 
 def test_discard_of_an_episode_that_is_over_names_its_folder(
@@ -173,50 +143,6 @@ def test_next_does_not_exceed_the_number_of_episodes(session_desk: Desk) -> None
         session.next(2 * S)
 
 
-def test_discarded_episode_gives_its_number_to_the_next(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(0)
-    auto.start(0)
-    auto.discard(2 * S)
-    auto.tick(3 * S)
-
-    assert session_desk.begun == [0, 0]
-    assert (session_desk.discarded, session_desk.kept, auto.done) == (1, [], 0)
-    assert (Mark.DISCARD, 0, 2 * S) in session_desk.marks
-
-
-def test_finish_keeps_the_episode_and_begins_no_other(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(0)
-    auto.start(0)
-    auto.finish(2 * S)
-    auto.tick(99 * S)
-
-    assert auto.state is State.FINISHED
-    assert [each.number for each in session_desk.kept] == [0]
-    assert session_desk.begun == [0]
-
-
-def test_episodes_of_earlier_times_count(session_desk: Desk) -> None:
-    session = RecordingSession(Course(episodes=3, warm_up_s=0), session_desk, number=7, done=2)
-    session.start(0)
-    passes(session, 30)
-
-    assert session_desk.begun == [7]
-    assert session.state is State.FINISHED
-
-
-def test_requests_that_do_not_fit_the_state_are_refused(by_hand: RecordingSession) -> None:
-    for request in (by_hand.stop, by_hand.discard):
-        with refusal(RefusedError):
-            request(0)
-    by_hand.start(0)
-    with refusal(RefusedError):
-        by_hand.start(S)
-
-
 def test_an_episode_waits_until_nothing_is_missing(
     auto: RecordingSession, session_desk: Desk
 ) -> None:
@@ -241,20 +167,6 @@ def test_success_is_of_the_episode_that_runs(by_hand: RecordingSession, session_
 
     assert [each.success for each in session_desk.kept] == [True]
     assert session_desk.judged == []
-
-
-def test_success_is_of_the_last_episode_when_none_runs(
-    by_hand: RecordingSession, session_desk: Desk
-) -> None:
-    with refusal(RefusedError):
-        by_hand.judge(True, 0)
-    by_hand.start(0)
-    by_hand.stop(S)
-
-    by_hand.judge(False, 2 * S)
-
-    assert session_desk.judged == [(0, False)]
-    assert session_desk.marks[-1] == (Mark.FAILURE, 0, 2 * S)
 
 
 def test_interventions_are_spans_of_the_episode(session_desk: Desk) -> None:

@@ -63,18 +63,6 @@ def test_what_holds_may_be_old_but_must_have_come() -> None:
     assert watch.newest == b"data"
 
 
-def test_what_holds_is_forgotten_with_its_type() -> None:
-    watch = Watch(WantedTopic(topic="mode", holds=True), "/mode", lambda: 0)
-    watch.becomes("a/msg/B")
-    watch.arrived(0, b"data")
-    found = []
-    for kind in ("a/msg/B", "a/msg/C"):
-        watch.becomes(kind)
-        found.append(watch.newest)
-
-    assert found == [b"data", None]
-
-
 @pytest.mark.parametrize(
     ("changes", "gap_ms"),
     [

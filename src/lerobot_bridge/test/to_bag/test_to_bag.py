@@ -230,14 +230,6 @@ def test_the_sidecar_says_what_the_dataset_says(tmp_path: Path, to_bag: ToBag) -
     assert found[0]["rate_hz"] == FPS
 
 
-def test_a_dataset_without_flags_says_nothing_of_success(tmp_path: Path, to_bag: ToBag) -> None:
-    assert to_bag(dataset_of(tmp_path / "dataset")) == 0
-    found = json.loads((tmp_path / "session/episode_0000/episode.json").read_text("utf-8"))
-
-    assert found["success"] is None
-    assert found["interventions"] is None
-
-
 def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToBag) -> None:
     dataset = dataset_of(tmp_path / "dataset", *(episode_columns(i) for i in range(4)))
 
@@ -339,18 +331,6 @@ def test_features_of_one_topic_may_say_the_same(tmp_path: Path, to_bag: ToBag) -
     given["observation.grip"] = given["observation.state"][:, 1:]
 
     assert to_bag(dataset_of(tmp_path / "dataset", given), mapping=GRIP_OF_STATES) == 0
-
-
-def test_joints_without_an_ending_are_positions(tmp_path: Path, to_bag: ToBag) -> None:
-    given = episode_columns()
-    names = {**VECTORS, "observation.state": ["gripper", "pan"]}
-    assert to_bag(dataset_of(tmp_path / "dataset", given, names=names)) == 0
-
-    states = on(said_in(tmp_path / "session" / "episode_0000"), "/joint_states")
-
-    np.testing.assert_allclose(
-        [one.position for one in states], rad(*given["observation.state"].T[::-1]), atol=1e-12
-    )
 
 
 def test_what_no_topic_carries_is_left_out_and_named(

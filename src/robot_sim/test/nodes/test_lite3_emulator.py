@@ -45,33 +45,8 @@ class TestState:
         ticks = [emulated_driver.state().tick for _ in range(50)]
         assert ticks == [step * number for number in range(1, 51)]
 
-    def test_all_frames_come_from_the_port_at_which_it_listens(
-        self, emulated_driver: Driver
-    ) -> None:
-        emulated_driver.run()
-        senders = {emulated_driver.receive() and emulated_driver.host for _ in range(20)}
-        assert len(senders) == 1
-        assert emulated_driver.host[0] == HOST
-
 
 class TestControl:
-    def test_it_obeys_the_driver_until_it_gives_control_back(self, emulated_driver: Driver) -> None:
-        node = emulated_driver.run()
-        emulated_driver.state()
-        emulated_driver.send(wire.request(wire.TAKE_CONTROL))
-        emulated_driver.until(
-            lambda state: np.abs(state.joint_effort).max() > 20.0,
-            "torque",
-            holding_frame(LITE3.standing_rad),
-        )
-        emulated_driver.send(wire.request(wire.GIVE_BACK))
-        emulated_driver.until(
-            lambda _: node.host.controller is None,
-            "the end of control",
-            holding_frame(LITE3.standing_rad),
-        )
-        assert node.host.world.damped
-
     def test_events_are_lines_of_a_file(self, emulated_driver: Driver, tmp_path: Path) -> None:
         node = emulated_driver.run(event_file=str(tmp_path / "events.jsonl"))
         emulated_driver.state()
@@ -135,18 +110,6 @@ class TestTurn:
 
 
 class TestFaults:
-    def test_commands_that_are_lost_do_not_count(self, emulated_driver: Driver) -> None:
-        node = emulated_driver.run(faults=["deaf:command"])
-        emulated_driver.state()
-        emulated_driver.until(
-            lambda state: state.tick > 50, "some frames", wire.request(wire.TAKE_CONTROL)
-        )
-        assert node.host.controller is None
-        assert node.set_parameters([Parameter("faults", value=[""])])[0].successful
-        emulated_driver.until(
-            lambda _: node.host.controller is not None, "control", wire.request(wire.TAKE_CONTROL)
-        )
-
     @pytest.mark.parametrize("address", [STRANGER, ""])
     def test_foreign_frames_come_from_elsewhere(
         self, emulated_driver: Driver, address: str
@@ -155,20 +118,6 @@ class TestFaults:
         senders = {emulated_driver.receive() and emulated_driver.host for _ in range(20)}
         assert len(senders) == 2
         assert {sender[0] for sender in senders} == {HOST, address or HOST}
-
-    def test_forged_frames_come_from_the_hosts_own_port(self, emulated_driver: Driver) -> None:
-        emulated_driver.run(faults=["forged:state=5000"])
-        told = {(emulated_driver.state().tick > 5000, emulated_driver.host) for _ in range(20)}
-        assert [ahead for ahead, _ in sorted(told)] == [False, True]
-        assert len({host for _, host in told}) == 1
-
-    def test_a_change_is_an_event(self, emulated_driver: Driver, tmp_path: Path) -> None:
-        node = emulated_driver.run(event_file=str(tmp_path / "events.jsonl"))
-        node.set_parameters([Parameter("faults", value=["drop:imu+0.01", "loss:state=0.1"])])
-        emulated_driver.until(lambda _: (tmp_path / "events.jsonl").stat().st_size, "the event")
-        line = json.loads((tmp_path / "events.jsonl").read_text())
-        assert line["event"] == "faults"
-        assert line["who"] == "drop:imu+0.01, loss:state=0.1"
 
     @pytest.mark.parametrize(
         ("name", "value"),

@@ -44,23 +44,6 @@ class TestLockstep:
         sim_stage.ticks(10, first=1)
         assert time.monotonic() - began_s > 9 * 0.04
 
-    def test_sensors_carry_the_time_that_follows_them(self, sim_stage: Stage) -> None:
-        sim_stage.run(lockstep=True)
-        sim_stage.ticks(5)
-        for messages in (
-            sim_stage.joint_states,
-            sim_stage.imus,
-            sim_stage.odometry,
-            sim_stage.contacts,
-        ):
-            assert sorted(set(stamps_ns(messages))) == [i * PERIOD_NS for i in range(6)]
-
-    def test_period_can_be_chosen(self, sim_stage: Stage) -> None:
-        sim_stage.run(lockstep=True, period_s=0.01)
-        sim_stage.shows(0)
-        sim_stage.command(0)
-        sim_stage.shows(10 * MS)
-
     def test_sensors_show_the_world_of_their_time(self, sim_stage: Stage) -> None:
         sim_stage.run(lockstep=True)
         sim_stage.ticks(10)
@@ -174,12 +157,6 @@ class TestCommands:
         sim_stage.ticks(2, first=3, **changes)
         assert node.world.damped
 
-    def test_names_may_come_in_any_order(self, sim_stage: Stage) -> None:
-        node = sim_stage.run(lockstep=True, pose="standing")
-        sim_stage.ticks(25, names=LITE3.joint_names[::-1], position=LITE3.standing_rad[::-1])
-        assert node.world.upright
-        assert node.world.sense().pos_world[2] > 0.28
-
 
 class TestFaults:
     def test_faults_can_be_switched_while_it_runs(self, sim_stage: Stage) -> None:
@@ -194,13 +171,6 @@ class TestFaults:
         sim_stage.ticks(2, first=5)
         assert stamps_ns(sim_stage.imus)[-1] == 7 * PERIOD_NS
 
-    def test_unknown_fault_is_refused_and_the_plan_stays(self, sim_stage: Stage) -> None:
-        sim_stage.run(lockstep=True, faults=["drop:imu"])
-        sim_stage.ticks(1)
-        check_wording(sim_stage.set("faults", ["melt:imu"]))
-        sim_stage.ticks(2, first=1)
-        assert sim_stage.imus == []
-
     def test_a_fault_that_is_over_is_refused_and_the_plan_stays(self, sim_stage: Stage) -> None:
         sim_stage.run(lockstep=True, faults=["drop:imu"])
         sim_stage.ticks(5)
@@ -208,13 +178,6 @@ class TestFaults:
         check_wording(*lines_with(said, "fault"))
         sim_stage.ticks(2, first=5)
         assert sim_stage.imus == []
-
-    @pytest.mark.parametrize(
-        ("name", "value"), [("lockstep", True), ("seed", 1), ("friction", 0.5)]
-    )
-    def test_other_parameters_are_fixed(self, sim_stage: Stage, name: str, value: object) -> None:
-        sim_stage.make()
-        check_wording(sim_stage.set(name, value))
 
 
 def test_joint_states_come_in_the_order_that_was_asked_for(sim_stage: Stage) -> None:
@@ -252,19 +215,6 @@ class TestRealTime:
             assert np.median(steps_ns) == pytest.approx(period_ns, abs=1)
             assert min(steps_ns) >= period_ns - 1
         assert sim_stage.listener.count_publishers("/clock") == 0
-
-    def test_drives_follow_a_command_until_it_expires(self, sim_stage: Stage) -> None:
-        node = sim_stage.run()
-        sim_stage.until(lambda: sim_stage.contacts, "contact forces")
-        assert node.world.damped
-        sim_stage.command(0, valid_for_ns=200 * MS)
-        sim_stage.until(lambda: not node.world.damped, "drives that follow")
-        sim_stage.until(lambda: node.world.damped, "drives that damp")
-
-    def test_node_ends_after_its_duration(self, sim_stage: Stage) -> None:
-        node = sim_stage.run(duration_s=0.2)
-        sim_stage.ends()
-        assert node.world.time_ns == 200 * MS
 
 
 @pytest.mark.parametrize(
