@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..small_bag import every, joint_states, write_bag
-from ..tiny_bundle import forward, make_bundle, observations, weights
+from ..tiny_bundle import forward, observations, weights
 
 ENVIRONMENT = """
 import numpy as np
@@ -137,31 +136,6 @@ def test_the_bundles_own_model_acts_in_an_environment(
     check_wording(*lines_with(shown, "600"), *lines_with(shown, "usable"))
 
 
-def test_a_policy_of_the_user_acts_in_the_models_place(calibrate_tiny: Run) -> None:
-    assert (
-        calibrate_tiny("--env", "our_env:Env", "--policy", "our_env:Users", "--samples", 200) == 0
-    )
-
-    with np.load("calib.npz") as rows:
-        follow = np.diff(rows["episode"]) == 0
-        np.testing.assert_array_equal(rows["obs"][1:, 4:][follow], np.float32(0.25))
-        np.testing.assert_allclose(rows["actions"], forward(rows["obs"], weights()), atol=1e-6)
-    assert len(read_rows(Path("calib.npz"), load_bundle(Path("tiny"), kind=JointBundle))) == 200
-
-
-def test_recurrent_states_are_those_that_the_model_carries(calibrate_tiny: Run) -> None:
-    shutil.rmtree("tiny")
-    make_bundle(Path("tiny"), recurrent=True)
-    assert calibrate_tiny("--env", "our_env:Env", "--samples", 200) == 0
-
-    with np.load("calib.npz") as rows:
-        goes_on = np.diff(rows["episode"]) == 0
-        assert not goes_on.all()
-        np.testing.assert_array_equal(rows["h_in"][1:][goes_on], rows["h_out"][:-1][goes_on])
-        np.testing.assert_array_equal(rows["h_in"][1:][~goes_on], 0.0)
-        assert abs(rows["h_in"]).max() > 0.0
-
-
 def test_a_seed_says_which_rows(calibrate_tiny: Run) -> None:
     env = ("--env", "our_env:Env", "--samples", 64, "--force")
     first, again, other = (
@@ -169,12 +143,6 @@ def test_a_seed_says_which_rows(calibrate_tiny: Run) -> None:
     )
     assert first == again
     assert first != other
-
-
-def test_every_other_step_of_an_environment(calibrate_tiny: Run) -> None:
-    assert calibrate_tiny("--env", "our_env:Env", "--samples", 100, "--every", 2) == 0
-    with np.load("calib.npz") as rows:
-        assert np.rint(rows["time"] / 0.02).tolist() == list(range(0, 200, 2))
 
 
 def test_recordings_and_files_make_one_collection(calibrate_tiny: Run, tmp_path: Path) -> None:
@@ -283,21 +251,6 @@ def test_numbers_out_of_range_are_refused(
     with pytest.raises(SystemExit):
         calibrate_tiny("--env", "our_env:Env", option, value)
     check_wording(*lines_with(capsys.readouterr().err, "error:"))
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".npy"])
-def test_a_half_written_file_of_rows_is_one_clear_error(
-    calibrate_tiny: Run, caplog: pytest.LogCaptureFixture, suffix: str
-) -> None:
-    whole = Path(f"log{suffix}")
-    obs = observations(100)
-    np.save(whole, obs) if suffix == ".npy" else np.savez(whole, obs=obs)
-    content = whole.read_bytes()
-    whole.write_bytes(content[: len(content) // 2])
-
-    assert calibrate_tiny("--rows", whole) == 4
-
-    only(caplog)
 
 
 @pytest.mark.parametrize(

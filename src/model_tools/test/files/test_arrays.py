@@ -7,15 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from model_tools.errors import ToolError
-from model_tools.files.arrays import read_arrays, read_tensors, sensed
-from policy_core.bundle.arrays import unpacked_arrays
+from model_tools.files.arrays import read_arrays, sensed
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.state_fields import STATE_FIELDS
-from policy_core.errors import BundleError
 from testkit.wording import refusal
 
 from ..tiny_bundle import make_bundle
@@ -28,14 +25,6 @@ def test_arrays_come_by_name_and_a_single_one_as_obs(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", OBS)
     assert list(read_arrays(tmp_path / "a.npz")) == ["obs", "actions"]
     assert np.array_equal(read_arrays(tmp_path / "a.npy")["obs"], OBS)
-
-
-def test_tensors_come_in_the_order_of_their_names(tmp_path: Path) -> None:
-    saved = {name: np.full((2, index), index) for index, name in enumerate("hgfedcba")}
-    save_file(saved, tmp_path / "a.safetensors")
-    found = read_tensors(tmp_path / "a.safetensors")
-    assert list(found) == sorted(saved)
-    assert all(np.array_equal(found[name], saved[name]) for name in saved)
 
 
 def test_damage_anywhere_is_one_kind_of_error(tmp_path: Path) -> None:
@@ -93,27 +82,3 @@ def test_a_quaternion_may_have_its_real_part_first(tmp_path: Path) -> None:
     found = sensed(tmp_path / "a.npz", {"quat_wxyz": np.array([[4, 1, 2, 3]])}, contract, 1)
 
     assert found["quat_xyzw"].tolist() == [[1.0, 2.0, 3.0, 4.0]]
-
-
-@pytest.mark.parametrize(
-    "members",
-    [
-        {"notes.txt": b"hello"},
-        {"obs.npy": b"hello"},
-        {f"{number}.npy": b"" for number in range(5000)},
-    ],
-    ids=["text", "array without its head", "many"],
-)
-def test_archive_with_members_that_are_no_arrays_or_many_is_one_error(
-    tmp_path: Path, members: dict[str, bytes]
-) -> None:
-    """100,000 members took 151 s, as each was looked for among all."""
-    file = tmp_path / "rows.npz"
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-    with refusal(ToolError):
-        read_arrays(file)
-    with refusal(BundleError):
-        unpacked_arrays(file, file.read_bytes(), None, 1 << 28)

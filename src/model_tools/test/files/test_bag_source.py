@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,18 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
-from rosbags.interfaces import (
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.blocks import indexed_files
 from model_tools.files.row_files import BagSource
 from policy_core.bundle.bundle import JointBundle
@@ -39,18 +29,6 @@ SEEN = "{term: joint_pos}, {term: joint_vel}, {term: external, topic: scan, size
 WALKER = "{term: base_ang_vel}, {term: velocity_command}"
 RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
 Made = Callable[..., JointBundle]
-NO_TIME = QosTime(0, 0)
-QOS = Qos(
-    QosHistory.KEEP_LAST,
-    1,
-    QosReliability.RELIABLE,
-    QosDurability.VOLATILE,
-    NO_TIME,
-    NO_TIME,
-    QosLiveliness.AUTOMATIC,
-    NO_TIME,
-    False,
-)
 
 
 @pytest.fixture
@@ -78,19 +56,6 @@ def patchy(seed: int) -> list[Said]:
         *(scan(1000 * MS + int(ms) * MS, [float(ms), 1.0]) for ms in np.sort(times[1])),
     ]
     return sorted(said, key=lambda entry: entry[1])
-
-
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("terms", [PLAIN, SEEN])
-def test_it_has_as_many_rows_as_it_says(
-    policy_of_terms: Made, tmp_path: Path, seed: int, terms: str
-) -> None:
-    source = BagSource(policy_of_terms(terms), write_bag(tmp_path / "bag", patchy(seed)))
-
-    numbers = [row.number for row in source.rows()]
-
-    assert numbers == list(range(source.count or 0))
-    assert len(numbers) > 20
 
 
 @pytest.mark.parametrize("terms", [PLAIN, SEEN])
@@ -198,22 +163,6 @@ def test_chunks_that_overlap_are_put_in_order(policy_of_terms: Made, tmp_path: P
     np.testing.assert_allclose(joint_positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
 
 
-def test_one_topic_may_have_several_channels(policy_of_terms: Made, tmp_path: Path) -> None:
-    said, folder = joint_states(every(10, 1000, 2000)), tmp_path / "bag"
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        kind = said[0][2].__msgtype__
-        channels = [
-            writer.add_connection("/joint_states", kind, typestore=TYPES, offered_qos_profiles=qos)
-            for qos in ([], [QOS])
-        ]
-        for number, (_, log_ns, message) in enumerate(said):
-            writer.write(channels[number % 2], log_ns, TYPES.serialize_cdr(message, kind))
-
-    np.testing.assert_allclose(
-        joint_positions(policy_of_terms(), folder)[:, 0], np.arange(1.0, 2.001, 0.02)
-    )
-
-
 def cut_message(message: Said, size: int) -> tuple[str, int, bytes]:
     topic, log_ns, content = message
     return topic, log_ns, bytes(TYPES.serialize_cdr(content, content.__msgtype__))[:size]
@@ -253,27 +202,3 @@ def test_an_index_that_leads_elsewhere_is_a_broken_recording(
 
     with refusal(ToolError):
         list(BagSource(policy_of_terms(), bag).rows())
-
-
-def test_a_recording_in_two_files_may_be_compressed(policy_of_terms: Made, tmp_path: Path) -> None:
-    halves = [
-        write_bag(
-            tmp_path / name,
-            joint_states(every(10, first, last)),
-            compression=CompressionMode.STORAGE,
-        )
-        for name, first, last in (("one", 1000, 1990), ("two", 2000, 3000))
-    ]
-    shutil.copy(halves[1] / "two.mcap", halves[0])
-    file = halves[0] / "metadata.yaml"
-    file.write_text(
-        file.read_text("utf-8")
-        .replace("[one.mcap]", "[one.mcap, two.mcap]")
-        .replace("- one.mcap\n", "- one.mcap\n  - two.mcap\n"),
-        "utf-8",
-    )
-
-    assert Bag(halves[0]).storage == "mcap"
-    np.testing.assert_allclose(
-        joint_positions(policy_of_terms(), halves[0])[:, 0], np.arange(1.0, 3.001, 0.02)
-    )

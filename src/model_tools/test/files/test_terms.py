@@ -10,30 +10,13 @@ import numpy as np
 import pytest
 
 from model_tools.files.terms import term_columns, value_name
-from model_tools.make.nominal import unmoved
 from model_tools.prove.calibration.collection import Fields
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import read_bytes
-from policy_inference.comparison.rows import Rows
 
 from ..tiny_bundle import columns, make_bundle
-
-OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
-
-
-def test_terms_stand_one_after_another() -> None:
-    contract = load_bundle(OURS, kind=JointBundle).contract
-
-    assert columns(contract, "obs") == {
-        "base_ang_vel": slice(0, 3),
-        "projected_gravity": slice(3, 6),
-        "velocity_command": slice(6, 9),
-        "joint_pos_rel": slice(9, 21),
-        "joint_vel": slice(21, 33),
-        "last_action": slice(33, 45),
-    }
 
 
 def test_terms_of_one_name_are_distinguished_by_their_place(tmp_path: Path) -> None:
@@ -129,14 +112,6 @@ def _turning_first(folder: Path) -> JointBundle:
     text = file.read_text("utf-8")
     file.write_text(f"{text}velocity_command: {{min: [-1, 0, -1], max: [1, 0, 1]}}\n", "utf-8")
     return load_bundle(folder, kind=JointBundle)
-
-
-def test_parts_of_a_command_are_judged_as_the_axes_that_they_are(tmp_path: Path) -> None:
-    bundle, obs = _turning_first(tmp_path), np.zeros((3, 6), np.float32)
-    rows = Rows(source="a test", inputs={"obs": obs}, outputs={})
-    assert unmoved(bundle.contract, rows) == ["forward", "turning"]
-    obs[:, 4] = [0.0, 0.1, 0.2]
-    assert unmoved(bundle.contract, rows) == ["forward"]
 
 
 def test_a_command_is_taken_back_out_of_its_parts_in_si_units(tmp_path: Path) -> None:

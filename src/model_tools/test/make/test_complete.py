@@ -46,7 +46,6 @@ class Walks:
 
 
 WALKS = Walks()
-WALKED = Completion(measure=WALKS)
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +85,6 @@ def test_a_contract_becomes_a_whole_bundle(bare: Path, whole: JointBundle) -> No
     before = (bare / "policy.yaml").read_text(encoding="utf-8").splitlines()
     after = (whole.path / "policy.yaml").read_text(encoding="utf-8").splitlines()
     assert [line for line in before if line not in after] == []
-
-
-@pytest.mark.slow
-def test_completing_again_in_place_gives_the_same(whole: JointBundle, tmp_path: Path) -> None:
-    folder = shutil.copytree(whole.path, tmp_path / "whole")
-    again = make_bundle(folder, None, folder, WALKED, force=True)
-    assert again.sha256 == whole.sha256
-    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 
 def test_the_shipped_bundle_has_the_nominal_that_is_measured(whole: JointBundle) -> None:
@@ -252,13 +243,6 @@ def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
 ) -> None:
     with refusal(ToolError):
         from_rollout(contract_with(contract_copy, *changes), kept_rows, tmp_path / "whole")
-
-
-def test_a_term_whose_measurement_the_rollout_lacks_is_not_judged(
-    contract_copy: Path, kept_rows: Path, tmp_path: Path
-) -> None:
-    changed_scale = ("base_ang_vel, scale: 0.25", "base_ang_vel, scale: 0.5")
-    from_rollout(contract_with(contract_copy, changed_scale), kept_rows, tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("frames", "last"), [(700, 699), (3000, 2999), (None, 180_000)])

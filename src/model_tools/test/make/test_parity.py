@@ -65,13 +65,6 @@ def test_state_is_fed_back(batch: int) -> None:
     assert difference(summing(), sums(1, by=float("nan")), ROWS, same, batch)
 
 
-def test_the_worst_row_is_named() -> None:
-    found = difference(summing(), sums(2, by=0.5), ROWS, same)
-    assert found
-    assert (found.row, found.largest) == (2, 0.5)
-    assert "row 2" in str(found)
-
-
 def test_a_difference_is_judged_by_the_size_of_actions() -> None:
     assert not difference(summing(), sums(3, by=1e-4), ROWS, same)  # of 26
     assert difference(summing(), sums(3, by=1e-3), ROWS, same)

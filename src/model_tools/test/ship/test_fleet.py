@@ -127,12 +127,6 @@ def alert(state: str = "firing", severity: str = "critical", robot: str = "a") -
     }
 
 
-def test_robot_that_reports_no_fault_is_healthy(web: Web) -> None:
-    (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics())}))
-    assert (state.health, state.policy, state.stage) == ("healthy", "walk@1.3.0", "production")
-    assert (state.since_s, state.run_s, state.reasons) == (1000.0, 30.0, ())
-
-
 @pytest.mark.parametrize(
     ("changes", "health"),
     [({"up": 0}, "bad"), ({"latched": 1}, "bad"), ({"level": 2}, "bad"), ({"level": 1}, "unknown")],
@@ -330,36 +324,6 @@ def test_metrics_that_take_long_to_parse_are_none(web: Web) -> None:
     check_wording(*bad.reasons)
 
 
-@pytest.mark.parametrize("option", ["--run-s", "--wait-s"])
-@pytest.mark.parametrize("number", ["nan", "inf", "-1", "soon"])
-def test_times_that_are_none_are_refused(
-    option: str, number: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """No run is shorter than NaN, so that each would be long enough."""
-    with pytest.raises(SystemExit):
-        main(["fleet", "status", "--inventory", "robots.yml", f"{option}={number}"])
-    check_wording(capsys.readouterr().err.splitlines()[-1])
-
-
-def test_names_command_no_terminal_and_no_page(
-    web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    evil = "\x1b[2J\ud800<script>alert(1)</script>" + "x" * 5000
-    found = alert() | {"annotations": {"summary": evil}}
-    text = metrics(latched=1).replace("walk", "WALK")
-    url = web.prometheus(text, [found])
-    answer = web.answers["/api/v1/query"]
-    quoted = json.dumps(evil)[1:-1].encode()
-    web.answers["/api/v1/query"] = lambda given: answer(given).replace(b"WALK", quoted)
-    page = tmp_path / "fleet.html"
-    assert main(["fleet", "status", "--prometheus", url, "--html", str(page)]) == 1
-    out, html = capsys.readouterr().out, page.read_text("utf-8")
-    assert "\\x1b[2J\\ud800<script>" in out
-    assert "\x1b" not in out
-    assert "<script>" not in html
-    assert max(map(len, out.splitlines())) < 3000
-
-
 @pytest.mark.fuzz
 @drawn(text=changed_bytes(metrics().encode(), TRIAL.format(version="1", open=1, failed=0).encode()))
 def test_changed_metrics_are_judged_or_called_unknown(text: bytes) -> None:
@@ -464,12 +428,6 @@ def inventory(web: Web, tmp_path: Path) -> Path:
         "utf-8",
     )
     return file
-
-
-def test_inventory_is_read_by_group(inventory: Path) -> None:
-    assert [*read_inventory(inventory)] == ["a", "b"]
-    assert [*read_inventory(inventory, "wave_2")] == ["b"]
-    assert [*read_inventory(inventory, "a")] == ["a"]
 
 
 def test_group_whose_hosts_are_named_elsewhere_in_the_inventory_is_complete(tmp_path: Path) -> None:

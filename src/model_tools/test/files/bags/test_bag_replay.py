@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
@@ -206,25 +204,6 @@ def test_a_log_of_another_clock_than_the_stamps_is_refused(
         bag_rows(tiny, *[(topic, log_ns + wall_ns, message) for topic, log_ns, message in said])
 
 
-def test_messages_without_a_stamp_go_by_the_log(tiny: JointBundle, bag_rows: Read) -> None:
-    unstamped = [(topic, log_ns + S, message) for topic, log_ns, message in joint_states([0] * 4)]
-    said = [
-        (topic, log_ns + i * 20 * MS, message)
-        for i, (topic, log_ns, message) in enumerate(unstamped)
-    ]
-
-    assert len(bag_rows(tiny, *said)) == 4
-
-
-def test_repeated_and_earlier_stamps_are_not_new(tiny: JointBundle, bag_rows: Read) -> None:
-    said = joint_states([1000 * MS, 1020 * MS, 1020 * MS, 1010 * MS, 1040 * MS])
-    in_log = [(topic, S + i * MS, message) for i, (topic, _, message) in enumerate(said)]
-
-    rows = bag_rows(tiny, *in_log)
-
-    np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], [1.0, 1.02, 1.04])
-
-
 @pytest.mark.parametrize(
     "said",
     [
@@ -272,22 +251,6 @@ def test_every_storage_holds_the_same(
     rows = read_rows(write_bag(tmp_path / "bag", said, storage, compression), tiny)
 
     np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], np.linspace(1.0, 1.2, 11))
-
-
-def test_a_recording_in_several_files_is_one(tiny: JointBundle, tmp_path: Path) -> None:
-    first = write_bag(tmp_path / "first", joint_states(every(10, 1000, 1090)))
-    second = write_bag(tmp_path / "second", joint_states(every(10, 1100, 1200)))
-    shutil.copy(second / "second.mcap", first)
-    edit_metadata(first, relative_file_paths=["first.mcap", "second.mcap"])
-
-    assert len(read_rows(first, tiny)) == 11
-
-
-def edit_metadata(folder: Path, **changes: Any) -> None:
-    file = folder / "metadata.yaml"
-    content = yaml.safe_load(file.read_text("utf-8"))
-    content["rosbag2_bagfile_information"] |= changes
-    file.write_text(yaml.safe_dump(content), "utf-8")
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

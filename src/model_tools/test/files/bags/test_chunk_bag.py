@@ -18,11 +18,10 @@ from rosbags.rosbag2 import StoragePlugin
 from model_tools.errors import ToolError
 from model_tools.files.observation_sources import open_source
 from model_tools.files.rows import RecordedObservation
-from model_tools.prove.calibration.graph_samples import collect_samples
 from policy_core.bundle.bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract, Pairing
 from policy_core.bundle.load import load_bundle
-from policy_inference.testing.chunk_bundles import ENCODER, write_chunk_bundle
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
 from ...small_bag import MS, TYPES, S, Said, every, header, joint_states, scan, write_bag
@@ -182,23 +181,6 @@ def test_by_the_rule_newest_messages_count_when_they_were_recorded(
     assert pairs["newest"][3] == (1350, 115)
 
 
-def test_chosen_ticks_are_those_of_all(arm_contract: ChunkContract, tmp_path: Path) -> None:
-    bag = write_arm_bag(
-        tmp_path,
-        joints(every(20, 1000, 2000)),
-        camera_images(every(20, 1000, 2000)),
-        camera_images(every(20, 1000, 2000), "/phone/image_raw", (12, 16), "bgr8"),
-    )
-    source, whole = open_source(arm_contract, bag), everything(arm_contract, bag)
-
-    for one in source.observations([2, 3, 17]):
-        expected = whole[one.number]
-        for camera, image in one.images.items():
-            np.testing.assert_array_equal(image, expected.images[camera])
-            assert image[0, 0, 1:].tolist() == [50, 100]
-        np.testing.assert_array_equal(one.state, expected.state)
-
-
 def test_joints_of_a_chunk_policy_go_by_the_robot_s_names(
     arm_contract: ChunkContract, tmp_path: Path
 ) -> None:
@@ -276,18 +258,6 @@ def test_the_environment_state_is_there(tmp_path: Path) -> None:
     np.testing.assert_allclose(values[1], np.array([0.5, 1.04]), atol=1e-6)
 
 
-def test_graphs_are_calibrated_from_a_recording(tmp_path: Path) -> None:
-    bundle = load_bundle(write_chunk_bundle(tmp_path / "b", rate_hz=20), kind=ChunkBundle)
-    times = every(20, 1000, 2000)
-    bag = write_arm_bag(tmp_path, joints(times), camera_images(times), phones(times))
-    (tmp_path / "samples").mkdir()
-
-    samples = collect_samples(bundle, open_source(bundle.contract, bag), 21, tmp_path / "samples")
-
-    red = np.asarray(samples[f"{ENCODER}_16x24"].inputs["images"][:, 0, 0, 0], float)
-    np.testing.assert_allclose(red[[0, -1]], (np.array([100, 200]) / 255 - 0.5) / 0.25, atol=1e-5)
-
-
 GOOD = every(20, 1000, 1400)
 PHONE = phones(GOOD)
 
@@ -311,15 +281,3 @@ def test_what_does_not_fit_is_named(
 
     with refusal(ToolError):
         everything(arm_contract, bag, **topics)
-
-
-def test_a_camera_of_another_name_is_chosen_by_the_user(
-    arm_contract: ChunkContract, tmp_path: Path
-) -> None:
-    bag = write_arm_bag(
-        tmp_path, joints(GOOD), camera_images(GOOD), compressed(GOOD, "/wrist/image")
-    )
-
-    found = everything(arm_contract, bag, **{"phone/image_raw": "/wrist/image"})
-
-    assert found[0].images["phone"][0, 0].tolist() == [100, 50, 100]

@@ -18,7 +18,7 @@ from model_tools.files.row_files import BagSource
 from policy_core.bundle.bundle import JointBundle
 from testkit.wording import refusal
 
-from ...small_bag import MS, S, Said, command, every, imus, joint_states, write_bag
+from ...small_bag import S, Said, command, every, imus, joint_states, write_bag
 
 TYPES = {
     "joint_states": ["sensor_msgs/msg/JointState"],
@@ -182,13 +182,6 @@ def test_parts_may_be_written_in_any_order(
     assert BagSource(tiny, bag).count == 401
 
 
-@pytest.mark.parametrize("period_ms", [2, 5, 20, 25])
-def test_one_robot_is_read(tiny: JointBundle, tmp_path: Path, period_ms: int) -> None:
-    bag = write_bag(tmp_path / "bag", swinging(every(period_ms, 1000, 21000)))
-
-    assert len(list(BagSource(tiny, bag).rows())) == 1001
-
-
 @pytest.mark.parametrize("scale", [0.1, -1.0])
 def test_velocities_that_are_wrong_show_in_the_rows(
     tiny: JointBundle, tmp_path: Path, scale: float
@@ -196,31 +189,3 @@ def test_velocities_that_are_wrong_show_in_the_rows(
     bag = write_bag(tmp_path / "bag", swinging(every(10, 1000, 9000), scale=scale))
 
     assert BagSource(tiny, bag).count == 401
-
-
-def test_a_robot_that_stands_is_read(tiny: JointBundle, tmp_path: Path) -> None:
-    random = np.random.default_rng(1)
-    said = [
-        entry
-        for time_ns in every(10, 1000, 9000)
-        for entry in joint_states(
-            [time_ns], position=random.normal(0.0, 0.01, 2), velocity=random.normal(0.0, 0.1, 2)
-        )
-    ]
-
-    assert BagSource(tiny, write_bag(tmp_path / "bag", said)).count == 401
-
-
-def test_positions_that_are_repeated_are_read(tiny: JointBundle, tmp_path: Path) -> None:
-    """A driver that publishes four times as often as it hears of the joints."""
-    random, said = np.random.default_rng(0), list[Said]()
-    for number, time_ns in enumerate(every(5, 1000, 21000)):
-        heard_s = (time_ns - number % 4 * 5 * MS) / S
-        position = 0.3 * np.sin(RATES * heard_s)
-        said += joint_states(
-            [time_ns],
-            position=position,
-            velocity=0.3 * RATES * np.cos(RATES * heard_s) + random.normal(0.0, NOISE_RAD_S, 2),
-        )
-
-    assert BagSource(tiny, write_bag(tmp_path / "bag", said)).count == 1001

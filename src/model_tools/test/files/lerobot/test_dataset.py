@@ -20,7 +20,7 @@ from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.testing.fuzzing import bounded
 from testkit.wording import refusal
 
-from .small_dataset import colour, state, write_dataset
+from .small_dataset import colour, write_dataset
 
 PHONE = "observation.images.phone"
 
@@ -52,28 +52,6 @@ def test_chosen_frames_are_those_of_all(tmp_path: Path, stored: str) -> None:
 
     np.testing.assert_array_equal(chosen, [everything[frame] for frame in frames])
     assert list(dataset.images(PHONE, episode, [])) == []
-
-
-def test_rows_are_those_of_the_episode(tmp_path: Path) -> None:
-    dataset = Dataset(write_dataset(tmp_path))
-
-    for episode in dataset.episodes:
-        rows = dataset.rows(episode, ["observation.state", "action", "frame_index", "index"])
-        expected = np.stack([state(episode.index, frame) for frame in range(episode.length + 1)])
-        np.testing.assert_array_equal(rows["observation.state"], expected[:-1])
-        np.testing.assert_array_equal(rows["action"], expected[1:])
-        assert rows["frame_index"][:, 0].tolist() == list(range(episode.length))
-        assert rows["index"][0, 0] == episode.first_frame
-
-
-def test_a_dataset_knows_its_features(tmp_path: Path) -> None:
-    dataset = Dataset(write_dataset(tmp_path, fps=10))
-
-    assert dataset.cameras == ("observation.images.laptop", PHONE)
-    assert dataset.info.fps == 10
-    assert dataset.frames == dataset.info.frames == 36
-    assert dataset.feature("action").names[-1] == "gripper.pos"
-    assert dataset.feature(PHONE, camera=True).shape == (48, 64, 3)
 
 
 def change_info(folder: Path, **changes: object) -> None:
@@ -131,15 +109,6 @@ def test_a_path_of_an_image_leads_to_a_file_of_the_dataset(tmp_path: Path, path:
 
     with bounded(), refusal(ToolError):
         list(dataset.images(PHONE, dataset.episodes[0]))
-
-
-def test_images_may_be_links_into_a_cache(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path / "dataset", (3,), stored="paths")
-    (folder / "images").rename(tmp_path / "cache")
-    (folder / "images").symlink_to(tmp_path / "cache")
-    dataset = Dataset(folder)
-
-    assert len(list(dataset.images(PHONE, dataset.episodes[0]))) == 3
 
 
 def end_early(folder: Path) -> None:

@@ -34,7 +34,6 @@ from .conftest import CopyCheckpoint
 from .exports import ask, exported, small_arm
 from .small_checkpoints import (
     ACTION,
-    NORMALISER,
     STATE,
     config_of,
     random_statistics,
@@ -148,13 +147,6 @@ def test_other_normalisations_are_ranges(tmp_path: Path, mode: str, low: str, hi
     np.testing.assert_allclose(mean, np.full(6, 0.5))
 
 
-def test_two_arms_have_left_and_right_joints_left_first(tmp_path: Path) -> None:
-    config = config_of(state=12, action=12, cameras=dict.fromkeys(("a", "b", "c"), (32, 32)))
-    contract = exported(write_checkpoint(tmp_path / "c", config)).contract
-    assert contract.joints.names[::6] == ("left_shoulder_pan", "right_shoulder_pan")
-    assert contract.action.grippers == ("left_gripper", "right_gripper")
-
-
 def test_names_of_cameras_become_those_of_topics(tmp_path: Path) -> None:
     config = config_of(cameras={"cam.top-1": (32, 32), "cam_top_1": (32, 32)})
     act_checkpoint = write_checkpoint(tmp_path / "c", config)
@@ -167,16 +159,6 @@ def test_names_of_cameras_become_those_of_topics(tmp_path: Path) -> None:
     model = onnx.load(str(act_bundle.path / POLICY / f"{POLICY}.onnx"))
     kept = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(kept["cameras"])["cam_top_1_features"] == "observation.images.cam.top-1"
-
-
-def test_a_policy_without_cameras_takes_an_environment_state(tmp_path: Path) -> None:
-    config = config_of(cameras={}, outside=5)
-    act_bundle = exported(write_checkpoint(tmp_path / "c", config))
-    outside = act_bundle.contract.environment_state
-    assert outside is not None
-    assert (outside.size, outside.normalisation.mode) == (5, "min_max")
-    golden: Any = act_bundle.golden()
-    np.testing.assert_allclose(chunk_of(act_bundle, golden), golden["chunk"], rtol=0.0, atol=1e-4)
 
 
 def test_a_camera_that_is_renamed_is_bound_under_the_robots_name(act_checkpoint: Path) -> None:
@@ -261,22 +243,6 @@ def test_tolerance_is_four_times_the_noise_within_bounds(
     assert tolerance_of(difference, found, exact) == pytest.approx(tolerance)
 
 
-def test_half_precision_weights_are_exported(tmp_path: Path) -> None:
-    config = config_of(cameras={}, outside=2)
-    tensors: dict[str, Any] = random_tensors(config)
-    tensors["model.action_head.bias"] = np.linspace(-1.0, 1.0, 6).astype(np.float16)
-    act_bundle = exported(write_checkpoint(tmp_path / "c", config, tensors=tensors))
-    golden: Any = act_bundle.golden()
-    np.testing.assert_allclose(chunk_of(act_bundle, golden), golden["chunk"], rtol=0.0, atol=1e-4)
-
-
-def test_statistics_behind_a_link_are_read_as_in_a_cache_of_the_hub(act_checkpoint: Path) -> None:
-    blob = act_checkpoint.parent / "blob"
-    (act_checkpoint / NORMALISER).rename(blob)
-    (act_checkpoint / NORMALISER).symlink_to(blob)
-    exported(act_checkpoint)
-
-
 @pytest.mark.parametrize(
     ("name", "joint", "value"),
     [("std", 0, 1e30), ("std", 0, 1e-42), ("mean", 0, 1e9), ("std", 2, 0.0)],
@@ -292,12 +258,6 @@ def test_statistics_that_no_data_have_are_a_warning(
     check_wording(*warnings_of(act_checkpoint))
 
 
-def test_keys_that_lerobot_does_not_write_are_named(act_checkpoint: Path) -> None:
-    config = config_of(use_relative_actions=True, dropout=0.1, state_scale=2.0)
-    (act_checkpoint / "config.json").write_text(json.dumps(config))
-    check_wording(*lines_with(warnings_of(act_checkpoint), "config.json"))
-
-
 @pytest.mark.parametrize(
     ("units", "largest"), [("range", 140.0), ("radians", 90.0), ("degrees", 1.5)]
 )
@@ -311,19 +271,6 @@ def test_units_that_the_data_contradict_are_a_warning(
             statistics[f"{feature}.{kind}"][:] = [largest, 0.1, 0.1, 0.1, 0.1, 50.0]
     act_checkpoint = write_checkpoint(tmp_path / "c", config, statistics=statistics)
     check_wording(*warnings_of(act_checkpoint, units=units))
-
-
-def test_what_is_asked_besides_is_in_the_contract(tmp_path: Path) -> None:
-    config = config_of(cameras={}, outside=2, temporal_ensemble_coeff=0.01, n_action_steps=1)
-    asked = write_checkpoint(tmp_path / "c", config)
-    contract = exported(asked, units="range").contract
-    pan, roll = contract.units["shoulder_pan"], contract.units["wrist_roll"]
-    assert (pan.unit, pan.low_rad, pan.high_rad) == ("range_m100_100", -1.919862, 1.919862)
-    assert (roll.low_rad, roll.high_rad) == (-3.141593, 3.141593)
-    assert contract.chunk.ensemble_coeff == 0.01
-    config = config_of(cameras={}, outside=2)
-    (asked / "config.json").write_text(json.dumps(config))
-    assert exported(asked, steps=7, force=True).contract.chunk.steps == 7
 
 
 def test_a_robot_of_ones_own_is_a_file(tmp_path: Path) -> None:

@@ -119,12 +119,6 @@ def test_a_chunk_is_that_of_the_network_in_plain_numpy(
     np.testing.assert_allclose(found[PATH][0, -1], actions, rtol=0.0, atol=2e-5)
 
 
-def test_opsets_are_the_same_function(smolvla_checkpoint: Path, smolvla_made: ChunkBundle) -> None:
-    old, golden = exported(smolvla_checkpoint, opset=11), smolvla_made.golden()
-    found, expected = (played_rows(each, golden)[NORMALISED_CHUNK] for each in (old, smolvla_made))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
 def test_the_contract_states_what_checkpoint_and_prompt_say(smolvla_made: ChunkBundle) -> None:
     contract, denoising = smolvla_made.contract, smolvla_made.contract.denoising
     assert denoising is not None
@@ -220,14 +214,6 @@ def test_cameras_of_two_sizes_have_an_encoder_each(tmp_path: Path) -> None:
     smolvla_made = exported(written_checkpoint_of("smolvla", tmp_path / "c", input_features=inputs))
     encoders = [camera.encoder for camera in smolvla_made.contract.cameras.values()]
     assert encoders == [f"{ENCODER}_12x16", f"{ENCODER}_24x32"]
-
-
-def test_the_folder_of_the_language_model_may_lie_anywhere(
-    tmp_path: Path, smolvla_checkpoint: Path
-) -> None:
-    (smolvla_checkpoint / "vlm").rename(tmp_path / "elsewhere")
-    told = Language(prompt=PROMPT, vlm=tmp_path / "elsewhere", patch_positions="counted")
-    assert exported(smolvla_checkpoint, language=told).contract.prompt == PROMPT
 
 
 def test_a_server_gets_each_graph_and_no_ensemble(

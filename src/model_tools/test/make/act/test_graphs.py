@@ -99,15 +99,6 @@ def test_graphs_are_the_network(tmp_path: Path, case: str, opset: int) -> None:
     assert np.ptp(expected) > 0.1  # not a network that answers the same whatever it is asked
 
 
-@pytest.mark.parametrize("case", ["as LeRobot's default", "no camera"])
-def test_one_graph_is_the_network(tmp_path: Path, case: str) -> None:
-    config = config_of(**CASES[case])
-    models = graphs_of(tmp_path, config, random_tensors(config), how="one")
-    assert list(models) == [WHOLE]
-    found, expected = answer(models, config)
-    np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-5)
-
-
 @pytest.mark.slow
 def test_the_deepest_resnet_has_all_its_layers(tmp_path: Path) -> None:
     config = config_of(vision_backbone="resnet152", cameras={"front": (32, 32)})
@@ -139,23 +130,6 @@ def test_cameras_of_one_graph_share_their_weights(tmp_path: Path) -> None:
         models = graphs_of(tmp_path / names[-1], config, random_tensors(config), how="one")
         sizes.append(models[WHOLE].ByteSize())
     assert sizes[1] < 1.01 * sizes[0]
-
-
-@pytest.mark.parametrize(("opset", "version"), [(11, 7), (13, 7), (17, 8), (19, 9)])
-def test_files_are_of_the_version_that_belongs_to_the_opset(
-    tmp_path: Path, opset: int, version: int
-) -> None:
-    config = config_of(cameras={}, outside=2)
-    model = graphs_of(tmp_path, config, random_tensors(config), opset=opset)[POLICY]
-    assert (model.opset_import[0].version, model.ir_version) == (opset, version)
-
-
-def test_what_only_constants_decide_is_a_constant(tmp_path: Path) -> None:
-    config = config_of(cameras={}, outside=2)
-    model = graphs_of(tmp_path, config, random_tensors(config))[POLICY]
-    # Of the decoder's first layer only the attention to the memory is left: it began with zeros.
-    assert [node.op_type for node in model.graph.node].count("Softmax") == 2
-    assert not {"Sin", "Cos", "Pow", "CumSum"} & {node.op_type for node in model.graph.node}
 
 
 @pytest.mark.parametrize(

@@ -158,13 +158,6 @@ def test_a_clip_that_no_joint_reaches_is_left_out_and_noted(drafted: MakeDraft) 
     check_wording(*draft.remarks)
 
 
-def test_an_unknown_term_comes_from_a_topic_of_its_width(drafted: MakeDraft) -> None:
-    draft = drafted({"observations.height_scan": {"params": {}, **OWN, "scale": [1.0] * 6}}, 6)
-    scan = {"term": "external", "topic": "height_scan", "size": 6}
-    assert draft.find((*TERMS, 4)) == scan
-    assert any("height_scan" in remark for remark in draft.remarks)
-
-
 def test_what_a_phase_does_while_the_robot_stands_is_asked_for_where_it_may_do_something(
     request_for: MakeRequest, tmp_path: Path
 ) -> None:
@@ -299,14 +292,6 @@ def test_unlike_values_of_left_and_right_are_noted(go2_draft: MakeDraft) -> None
     check_wording(noted, *(remark for remark in uneven if "scale" in remark))
 
 
-def test_a_default_pose_beyond_the_limits_is_noted_and_no_limit_is_called_wrong(
-    go2_draft: MakeDraft, robot_file: WriteRobot
-) -> None:
-    remarks = go2_draft(robot_file(urdf(*GO2_FILE, limit=1.2))).remarks
-    [noted] = [remark for remark in remarks if "limits" in remark]
-    check_wording(noted)
-
-
 def test_a_file_with_the_joints_of_a_known_robot_and_more_is_no_known_robot(
     drafted: MakeDraft, robot_file: WriteRobot
 ) -> None:
@@ -317,24 +302,7 @@ def test_a_file_with_the_joints_of_a_known_robot_and_more_is_no_known_robot(
         drafted(wheels, joints=robot_file(urdf(*legs)))
 
 
-def test_a_file_with_one_order_alone_needs_no_word(
-    drafted: MakeDraft, robot_file: WriteRobot
-) -> None:
-    draft = drafted({"joint_ids_map": [0, 1]}, joints=robot_file(urdf(["hip", "knee"])))
-    assert draft.find("joints.names") == ["hip", "knee"]
-
-
 def test_gains_whose_order_the_file_leaves_open_are_asked_for(drafted: MakeDraft) -> None:
     # As of a G1 with 23 joints: as many gains as joints, and numbers of motors beyond them.
     todos = drafted({"joint_ids_map": [0, 15]}).todos()
     check_wording(todos["joints.stiffness"], todos["joints.damping"])
-
-
-def test_a_robot_that_lacks_joints_of_its_family_is_known_by_those_that_the_policy_moves(
-    drafted: MakeDraft, robot_file: WriteRobot
-) -> None:
-    waist = {"joint_ids_map": [12, 3], "stiffness": [*map(float, range(29))], "damping": [1.0] * 29}
-    file = robot_file(urdf(["left_knee_joint"], ["waist_yaw_joint", "head_joint"]))
-    draft = drafted(waist, joints=file)
-    assert draft.find("joints.names") == ["waist_yaw_joint", "left_knee_joint"]
-    assert draft.find("joints.stiffness") == [12.0, 3.0]

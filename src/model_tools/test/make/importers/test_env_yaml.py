@@ -120,12 +120,6 @@ commands:"""
     )
 
 
-def test_the_positions_of_wheels_are_left_out_as_robot_lab_does(request_for: MakeRequest) -> None:
-    draft = make_draft(request_for(rover(), ENV_WIDTH, joints=JOINTS))
-    assert [term["kind"] for term in draft.find("action.terms")] == ["position", "velocity"]
-    assert draft.find("observations.obs.terms")[2]["scale"] == [1.0, 0.0]
-
-
 def test_zeros_at_the_places_of_other_joints_are_a_question(request_for: MakeRequest) -> None:
     """robot_lab has them at the wheels' places in the simulator, also in another order."""
     text = rover().replace(
@@ -179,14 +173,6 @@ def test_a_motion_command_is_the_reference_s_positions_and_velocities(
 LISTED = ENV.replace("joint_names: .*\n", "joint_names: [knee, hip]\n").replace(
     "preserve_order: false", "preserve_order: true"
 )
-
-
-def test_joints_that_are_listed_everywhere_need_no_order_from_the_user(
-    request_for: MakeRequest,
-) -> None:
-    draft = make_draft(request_for(LISTED, ENV_WIDTH))
-    assert draft.find("joints.names") == ["knee", "hip"]
-    assert draft.find("joints.default_position") == [-0.8, 0.1]
 
 
 def test_a_file_whose_order_is_lost_is_refused(request_for: MakeRequest) -> None:

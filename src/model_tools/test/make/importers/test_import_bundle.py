@@ -25,7 +25,6 @@ from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import Reader
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError
-from testkit.opened_files import counted_opens
 from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import ANSWERS, MakeRequest, WriteRobot
@@ -52,12 +51,6 @@ def test_a_bundle_with_every_answer_loads_and_its_comments_say_where_values_came
     written = yaml.safe_load(text)
     assert written["model"].pop("golden")["file"] == "golden.npz"
     assert written == draft.values
-
-
-def test_the_model_is_read_once(request_: ImportRequest, tmp_path: Path) -> None:
-    with counted_opens(tmp_path) as opened:
-        import_bundle(request_, tmp_path / "bundle")
-    assert opened["policy.onnx"] == 1
 
 
 def test_answers_that_are_missing_are_asked_for_and_keep_the_bundle_from_loading(
@@ -104,15 +97,6 @@ def test_a_wrong_answer_is_refused_and_leaves_nothing_behind(
     with refusal(BundleError):
         import_bundle(request, tmp_path / "bundle")
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_a_bundle_that_is_there_is_replaced_only_when_asked(
-    request_: ImportRequest, tmp_path: Path
-) -> None:
-    import_bundle(request_, tmp_path / "bundle")
-    with refusal(ToolError):
-        import_bundle(request_, tmp_path / "bundle")
-    import_bundle(request_, tmp_path / "bundle", force=True)
 
 
 def split_model(tmp_path: Path) -> Path:
@@ -206,27 +190,10 @@ def test_names_that_the_robot_file_does_not_have_are_refused(
         make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
 
 
-@pytest.mark.parametrize(
-    "model",
-    [b"\x08\x08\x12\x07pyto", b""],
-)
-def test_a_model_that_was_cut_off_is_refused(
-    request_: ImportRequest, tmp_path: Path, model: bytes
-) -> None:
-    (tmp_path / "policy.onnx").write_bytes(model)
-    with refusal(ToolError):
-        make_draft(request_)
-
-
 def test_a_fixed_batch_of_more_than_one_is_refused(request_: ImportRequest, tmp_path: Path) -> None:
     save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch=4)
     with refusal(ToolError):
         make_draft(request_)
-
-
-def test_a_dynamic_batch_is_one_row_of_a_robot(request_: ImportRequest, tmp_path: Path) -> None:
-    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch="n")
-    assert make_draft(request_).find("model.inputs.obs") == {"shape": [1, 10]}
 
 
 URDF = """<robot name="r">

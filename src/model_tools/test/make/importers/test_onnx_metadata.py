@@ -42,16 +42,6 @@ JSON = {
 }
 
 
-@pytest.mark.parametrize("metadata", [COMMAS, {**JSON, "observation_names": '["base_ang_vel"]'}])
-def test_lists_with_commas_and_json_say_the_same(tmp_path: Path, metadata: dict[str, str]) -> None:
-    width = 3 if metadata is not COMMAS else 11
-    model = save_policy(tmp_path / "policy.onnx", width, 2, metadata=metadata)
-    draft = make_draft(ImportRequest(source=model))
-    assert draft.find("joints.names") == ["hip", "knee"]
-    assert draft.find("joints.stiffness") == [20.0, 40.0]
-    assert draft.find("joints.damping") == [0.5, 1.5]
-
-
 def test_what_names_do_not_say_is_asked_for(tmp_path: Path) -> None:
     model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=COMMAS)
     draft = make_draft(ImportRequest(source=model))

@@ -94,18 +94,6 @@ def test_joints_are_numbered_level_by_level_from_the_base(tmp_path: Path) -> Non
     ]
 
 
-def test_meshes_and_textures_need_not_be_there(tmp_path: Path) -> None:
-    assets = """<asset>
-    <texture name="skin" type="2d" file="skin.png"/><material name="skin" texture="skin"/>
-    <mesh name="thigh" file="thigh.obj"/>
-  </asset>"""
-    drawn = '<geom type="mesh" mesh="thigh" material="skin"/><site name="foot" material="skin"/>'
-    text = MJCF.replace("<worldbody>", f"{assets}<worldbody>")
-    joint = text.index("<joint", text.index("<worldbody>"))
-    joints = read_robot(write(tmp_path, text[:joint] + drawn + text[joint:]))
-    assert joints == read_robot(write(tmp_path, MJCF))
-
-
 def test_levels_of_an_mjcf_file_are_those_of_its_bodies(tmp_path: Path) -> None:
     nested = MJCF.replace(
         '<geom size="1"/></body>\n    <body><joint name="knee"',
@@ -115,11 +103,3 @@ def test_levels_of_an_mjcf_file_are_those_of_its_bodies(tmp_path: Path) -> None:
     robot = read_robot(write(tmp_path, nested))
     assert list(robot) == ["hip", "foot", "knee", "toe"]
     assert breadth_first(robot) == ["hip", "knee", "toe", "foot"]
-
-
-def test_joints_that_hang_in_a_circle_are_not_lost(tmp_path: Path) -> None:
-    text = """<robot>
-      <joint name="a" type="revolute"><parent link="2"/><child link="1"/></joint>
-      <joint name="b" type="revolute"><parent link="1"/><child link="2"/></joint>
-    </robot>"""
-    assert breadth_first(read_robot(write(tmp_path, text))) == ["a", "b"]

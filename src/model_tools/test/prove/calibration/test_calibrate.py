@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,6 @@ from policy_core.bundle.load import load_bundle
 from policy_inference.testing.disks import small_disk
 from testkit.wording import check_wording, refusal
 
-from ...ship.stores import killed
 from ...tiny_bundle import make_bundle, observations
 from .sources import Made, silent
 
@@ -88,24 +85,6 @@ def test_an_npz_is_what_compile_and_compare_read(
     assert samples["obs"].shape == (50, 6)
 
 
-def test_drawn_rows_do_not_look_as_if_they_followed_each_other(
-    calib: Calibrate, tiny: JointBundle, tmp_path: Path
-) -> None:
-    calib("calib.npz", samples=40)
-
-    rows = read_rows(tmp_path / "calib.npz", tiny)
-    with np.load(tmp_path / "calib.npz") as arrays:
-        apart = np.diff(np.rint(arrays["time"] / 0.02)) > 1
-    assert len(rows) == 40
-    assert rows.breaks == tuple((np.flatnonzero(apart) + 1).tolist())
-
-
-def test_the_same_rows_make_the_same_file(calib: Calibrate, tmp_path: Path) -> None:
-    calib("first.npz", samples=50)
-    calib("second.npz", samples=50)
-    assert (tmp_path / "first.npz").read_bytes() == (tmp_path / "second.npz").read_bytes()
-
-
 def test_an_npy_holds_the_one_input(calib: Calibrate, tiny: JointBundle, tmp_path: Path) -> None:
     calib("calib.npy")
     np.testing.assert_array_equal(
@@ -158,18 +137,6 @@ def test_rows_that_will_not_do_are_not_written_unless_asked_for(
         assert said["verdict"]["usable"] is False
 
 
-def test_the_report_is_one_page_that_needs_no_network(calib: Calibrate, tmp_path: Path) -> None:
-    found = calib("calib.npz", report=tmp_path / "report")
-
-    page = (tmp_path / "report" / "coverage.html").read_text("utf-8")
-    assert "://" not in page
-    assert page.count("<svg") >= 1
-    text = unescape(re.sub("<[^>]+>", "", page))
-    assert found.verdict.words in text
-    assert found.verdict.warnings
-    assert all(warning in text for warning in found.verdict.warnings)
-
-
 @pytest.mark.parametrize(
     ("output", "form"), [("calib.bin", None), ("calib.npy", "npz"), ("calib", None)]
 )
@@ -187,59 +154,10 @@ def test_an_npy_of_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
         calibrate(tiny, [made_rows()], request, silent(), lambda _: None)
 
 
-@pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "rknn")])
-def test_nothing_is_replaced_unless_asked_for(
-    calib: Calibrate, tmp_path: Path, output: str, form: str | None
-) -> None:
-    calib(output, form=form)
-    with refusal(ToolError):
-        calib(output, made_rows(50), form=form)
-    calib(output, made_rows(50), form=form, force=True)
-    if form is None:
-        with np.load(tmp_path / output) as arrays:
-            assert len(arrays["obs"]) == 50
-    else:
-        assert len((tmp_path / output / "dataset.txt").read_text("utf-8").splitlines()) == 50
-
-
 def test_a_source_without_rows_is_refused(calib: Calibrate, tmp_path: Path) -> None:
     with refusal(ToolError):
         calib("calib.npz", made_rows(0, begins=()))
     assert [file.name for file in tmp_path.iterdir()] == ["tiny"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "bpu_npy")])
-@pytest.mark.forks
-def test_wherever_it_is_killed_the_output_is_the_old_or_the_new_one(
-    calib: Calibrate, tmp_path: Path, output: str, form: str | None
-) -> None:
-    def count() -> int:
-        if form is not None:
-            return len(list((tmp_path / output / "samples" / "0_obs").iterdir()))
-        with np.load(tmp_path / output) as arrays:
-            [count] = {len(arrays[name]) for name in ("obs", "actions", "time", "episode")}
-            return int(count)
-
-    calib(output, made_rows(40), form=form)
-
-    def replace() -> int:
-        calib(output, made_rows(50), form=form, force=True)
-        return 0
-
-    seen = set[int]()
-    operation = 1
-    while killed(operation, replace):
-        # A folder cannot be exchanged at once: between two moves the old one is beside it.
-        if not (tmp_path / output).exists():
-            [old] = tmp_path.glob(f".{output}.*/{output}.replaced")
-            old.rename(tmp_path / output)
-        seen.add(count())
-        operation += 5  # not each, which would take long
-    assert seen <= {40, 50}
-    assert 40 in seen
-    assert count() == 50
-    assert operation > 4
 
 
 def test_an_interrupted_run_leaves_nothing(calib: Calibrate, tmp_path: Path) -> None:

@@ -91,17 +91,6 @@ def test_a_part_of_the_time(tmp_path: Path) -> None:
     assert found == [*range(5, 11)]
 
 
-@KNOWN
-def test_several_sources_are_one_collection(tmp_path: Path, known: bool) -> None:
-    sources = [counting(30, known=known), counting(70, known=known)]
-    values = drawn(tmp_path, sources, samples=60)
-
-    [second] = np.flatnonzero(np.diff(values) <= 0) + 1
-    assert 5 <= second <= 30
-    assert len(values) == 60
-    assert max(values) >= 60
-
-
 def test_sources_lie_apart_in_time(tmp_path: Path) -> None:
     with Collection(tmp_path, 4) as rows:
         collect([counting(3), counting(3)], Selection(samples=None), rows, silent())
@@ -114,16 +103,6 @@ def test_sources_lie_apart_in_time(tmp_path: Path) -> None:
 
 def one_row(number: int, **tensors: Tensor) -> Row:
     return Row(number=number, time_s=0.0, begins=False, tensors=tensors, sensed={})
-
-
-def test_rows_are_copied(tmp_path: Path) -> None:
-    shared = np.zeros(2, np.float32)
-    with Collection(tmp_path, 8) as rows:
-        for number in range(3):
-            shared[:] = number
-            rows.add(one_row(number, obs=shared))
-        [part] = rows.batches()
-    assert part["tensors"]["obs"].tolist() == [[0, 0], [1, 1], [2, 2]]
 
 
 @pytest.mark.parametrize("batch", [1, 64])
@@ -162,12 +141,6 @@ def test_what_was_sensed_counts_only_where_every_row_has_it(tmp_path: Path) -> N
         )
         assert rows.names("sensed") == ("joint_vel",)
         assert rows.names("tensors") == ("obs",)
-
-
-def test_nothing_of_a_collection_is_seen_in_its_folder(tmp_path: Path) -> None:
-    with Collection(tmp_path, 2) as rows:
-        collect([counting(9)], Selection(samples=None), rows, silent())
-        assert list(tmp_path.iterdir()) == []
 
 
 LARGER_THAN_MEMORY = """

@@ -131,15 +131,6 @@ def test_identical_graphs_compare_equal_and_the_wiring_is_proven(
     check_wording(wiring.where)
 
 
-def test_one_graph_is_compared_with_two(ref_arm: Path, tmp_path: Path) -> None:
-    whole = write_chunk_bundle(tmp_path / "whole", sizes=SIZES, encoders=False)
-
-    _, second = compared_chunks(ref_arm, whole)
-
-    assert second
-    assert second.on_rows[0].differences[2:] == ()
-
-
 def test_joint_that_differs_is_named_in_its_units(ref_arm: Path, tmp_path: Path) -> None:
     def shift(array: Any) -> Any:
         array[..., 1] *= 1.05
@@ -234,17 +225,6 @@ def test_policy_that_does_not_look_any_more_fails(ref_arm: Path, tmp_path: Path)
     assert any(what.startswith("share") for what in failed(second))
 
 
-def test_limits_that_the_bundle_states_count(ref_arm: Path, tmp_path: Path) -> None:
-    shifted = with_constant("ramp", lambda ramp: ramp * 1.02)
-    strict = other_graph(
-        tmp_path / "strict", shifted, precision="int8", limits={"onnx": {"max_abs": 0.001}}
-    )
-
-    _, second = compared_chunks(ref_arm, strict)
-
-    assert failed(second) == {"largest error"}
-
-
 def test_precision_of_which_nothing_is_known_needs_limits(ref_arm: Path, tmp_path: Path) -> None:
     with refusal(BundleError):
         compared_chunks(ref_arm, other_graph(tmp_path / "odd", same_function, precision="int3"))
@@ -267,13 +247,6 @@ def test_policies_that_are_not_the_same_are_not_compared(
 ) -> None:
     with refusal(ToolError):
         compared_chunks(ref_arm, other_graph(tmp_path / "other", same_function, **changes))
-
-
-def test_same_files_on_the_same_back_end_are_refused(ref_arm: Path, tmp_path: Path) -> None:
-    same = write_chunk_bundle(tmp_path / "same", sizes=SIZES)
-
-    with refusal(ToolError):
-        compared_chunks(ref_arm, same)
 
 
 def test_what_chunk_policies_cannot_be_compared_with_is_refused(
@@ -312,24 +285,6 @@ def test_report_is_written_kept_and_inspected(
     rows = dict(inspect_path(same).rows)
     assert rows["report onnx"].endswith(" hold")
     assert compare_chunks(ref_arm, same, "--record") == 4  # is there already
-
-
-def test_kept_report_about_other_graphs_is_said(ref_arm: Path, tmp_path: Path) -> None:
-    same = other_graph(tmp_path / "same", same_function)
-    assert compare_chunks(ref_arm, same, "--record") == 0
-    contract = yaml.safe_load((same / "policy.yaml").read_text("utf-8"))
-    reports = {file.name: file.read_bytes() for file in (same / "reports").iterdir()}
-
-    other = other_graph(
-        tmp_path / "other",
-        with_constant("ramp", lambda ramp: ramp * 2),
-        reports=contract["reports"],
-    )
-    (other / "reports").mkdir()
-    for name, content in reports.items():
-        (other / "reports" / name).write_bytes(content)
-
-    check_wording(*lines_with(inspect_path(other).suspicions, "model"))
 
 
 def test_dataset_is_compared_with_what_the_reference_says(tmp_path: Path) -> None:

@@ -60,11 +60,6 @@ def with_outcome(walks: list[Walked], index: int, **outcome: Any) -> list[Walked
     return [*walks[:index], other, *walks[index + 1 :]]
 
 
-def test_the_reference_holds_against_itself(own_walks: list[Walked]) -> None:
-    assert own_walks[0].outcome.action_change > 0.06  # it may change while the robot walks
-    assert all(judge(own_walks, own_walks, CLOSED_LOOP))
-
-
 def test_a_contract_with_names_of_its_own_drives_the_robot_by_the_robot_s(
     gait_bundle: JointBundle, tmp_path: Path
 ) -> None:
@@ -153,14 +148,6 @@ def test_each_figure_of_a_poor_walk_is_named(
     poor: str,
 ) -> None:
     assert alone(with_outcome(own_walks, index, **outcome), gait_bundle, {}) == {poor}
-
-
-def test_the_guard_says_nothing_of_a_bundle_without_nominal_figures(
-    gait_bundle: JointBundle, own_walks: list[Walked]
-) -> None:
-    contract = dataclasses.replace(gait_bundle.contract, nominal=None)
-    other = dataclasses.replace(gait_bundle, contract=contract)
-    assert alone(with_outcome(own_walks, 2, altered_share=0.5), other, {}) == set()
 
 
 def test_walks_are_as_good_as_in_the_bundle_s_report(

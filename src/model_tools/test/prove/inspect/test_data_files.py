@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
-from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.interfaces import Tensor
 from testkit.numbers import numbers_in
-from testkit.wording import check_wording, refusal
+from testkit.wording import check_wording
 
 OBS = np.random.default_rng(0).normal(size=(20, 3))
 
@@ -56,16 +54,6 @@ def test_numbers_show_their_range_and_texts_themselves(tmp_path: Path) -> None:
     check_wording(*(rows[name] for name in ("a", "b", "none")), *report.suspicions)
 
 
-def test_a_single_array_is_taken_for_observations(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", OBS)
-    check_wording(dict(inspect_path(tmp_path / "a.npy").rows)["looks like"])
-
-
-def test_tensors_of_a_safetensors_file_are_shown(tmp_path: Path) -> None:
-    save_file({"policy/state": np.zeros((1, 2), np.float32)}, tmp_path / "a.safetensors")
-    check_wording(dict(inspect_path(tmp_path / "a.safetensors").rows)["policy/state"])
-
-
 REPEATED = np.concatenate([OBS, OBS[:4]])
 REPEATED[:, 1] = 7.0
 
@@ -83,12 +71,3 @@ def test_what_cannot_be_or_says_little_is_suspicious(
     tmp_path: Path, arrays: dict[str, Tensor]
 ) -> None:
     check_wording(*inspected_arrays(tmp_path, **arrays).suspicions)
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".npy"])
-def test_objects_are_refused(tmp_path: Path, suffix: str) -> None:
-    objects = np.array([{"a": 1}, None], dtype=object)
-    with (tmp_path / f"a{suffix}").open("wb") as file:
-        (np.save if suffix == ".npy" else np.savez)(file, objects)
-    with refusal(ToolError):
-        inspect_path(tmp_path / f"a{suffix}")

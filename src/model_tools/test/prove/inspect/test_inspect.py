@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import shlex
 import subprocess
@@ -35,7 +34,6 @@ from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH, LEAPP
 from ...tiny_bundle import make_bundle
 
 WIDTH = DEPLOY_WIDTH
-ON_THE_ROBOT = "names on the robot"
 
 
 def constant(name: str, size: int, value: float = 2.0) -> onnx.TensorProto:
@@ -100,13 +98,6 @@ def problems(path: Path) -> str:
 
 def show(report: InspectionReport) -> None:
     show_result(CommandResult(document=report, text=list(report_text(report))), as_json=False)
-
-
-def test_a_plain_model_shows_its_tensors_and_nothing_suspicious(tmp_path: Path) -> None:
-    report = inspect_path(save_policy(tmp_path / "p.onnx", 3, 2, metadata={"run_path": "r"}))
-    check_wording(*(dict(report.rows)[name] for name in ("input", "output", "operators")))
-    assert ("metadata run_path", "r") in report.rows
-    assert report.suspicions == []
 
 
 def test_what_is_wrong_with_inputs_and_weights_is_named(tmp_path: Path) -> None:
@@ -203,12 +194,6 @@ def test_scale_and_offset_in_the_graph_are_read_and_judged_apart(
     assert {*scale, *offset} <= {*shown, 0.0}
 
 
-def test_weights_do_not_show_what_was_folded_into_them(tmp_path: Path) -> None:
-    report = inspect_path(network(tmp_path / "p.onnx", {}, {}))
-    assert report.suspicions == []
-    check_wording(dict(report.rows)["scale, offset"])
-
-
 def test_the_bias_of_a_layer_is_no_offset_of_the_action(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("MatMul", ["obs", "w"], ["product"]),
@@ -285,14 +270,6 @@ def test_another_precision_than_the_contract_says_is_named(tmp_path: Path, preci
     check_suspicions(tmp_path)
 
 
-def test_quantised_floats_are_integers(tmp_path: Path) -> None:
-    folder = make_bundle(tmp_path)
-    model = onnx.load(folder / "policy.onnx")
-    model.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["a", "b", "c"], ["d"]))
-    onnx.save(model, folder / "policy.onnx")
-    check_suspicions(tmp_path)
-
-
 def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
     model = make_bundle(tmp_path) / "policy.onnx"
     model.write_bytes(model.read_bytes()[:-40])
@@ -327,15 +304,6 @@ def test_what_the_loader_refuses_is_listed_apart_from_open_questions(tmp_path: P
     report = inspect_path(tmp_path)
     assert report.rows == [("TODO joints.stiffness", "gains")]
     check_wording(*report.problems)
-
-
-def test_joints_and_normalisation_are_shown(tmp_path: Path) -> None:
-    rows = described(tmp_path, {"default_position: 0": "default_position: {hip: 0.25, knee: -0.5}"})
-    assert numbers_in(rows["default position"]) == [0.25, -0.5]
-    assert numbers_in(rows["gains"]) == [1, 1]
-    assert numbers_in(rows["position limits"]) == [-1, 1]
-    names = ("gains", "position limits", "speed, torque limits", "normalisation obs")
-    check_wording(*(rows[name] for name in names))
 
 
 def described(folder: Path, changes: Mapping[str, str]) -> dict[str, str]:
@@ -381,33 +349,6 @@ def test_a_phase_says_what_it_does_while_the_robot_stands(tmp_path: Path, standi
         },
     )
     check_wording(rows["observation obs"])
-
-
-def test_names_on_the_robot_are_shown_where_they_differ(tmp_path: Path) -> None:
-    rows = described(
-        tmp_path, {"names: [hip, knee]": 'names: [hip, knee], robot_names: {.*p: "left_{name}"}'}
-    )
-    assert rows["2 joints"] == "hip, knee"
-    assert rows[ON_THE_ROBOT] == "left_hip, knee"
-    assert ON_THE_ROBOT not in described(tmp_path / "other", {})
-
-
-def test_an_action_shows_joints_and_values_of_its_patterns(tmp_path: Path) -> None:
-    rows = described(
-        tmp_path,
-        {
-            "[{joints: [hip, knee], kind: position}]": (
-                "[{joints: [k.*], kind: velocity, scale: 5, clip: [-1, 1]}, "
-                "{joints: [h.*], kind: position, scale: {h.*: 0.25}, offset: default_position}]"
-            ),
-            "default_position: 0,": "default_position: {h.*: 0.1, k.*: -0.2},",
-        },
-    )
-    check_wording(rows["action actions"])
-    scaled = {"kind: position": "kind: position, scale: {h.*: 1, k.*: 2}"}
-    rows = described(tmp_path / "all", scaled)
-    assert numbers_in(rows["action actions"]) == [1, 2, 0]
-    check_wording(rows["action actions"])
 
 
 def test_the_way_to_the_stand_pose_is_shown(tmp_path: Path) -> None:
@@ -550,32 +491,6 @@ def test_nothing_and_anything_else_are_refused(tmp_path: Path, name: str) -> Non
         inspect_path(tmp_path / name)
 
 
-def test_the_table_shows_rows_and_suspicions_as_they_are_written(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    report = InspectionReport(kind="kind", path=Path("x"), rows=[("shape", "[bold]1[/bold]")])
-    show(report)
-    check_wording(capsys.readouterr().out.splitlines()[0])
-    show(dataclasses.replace(report, suspicions=["[red] values"]))
-    out = capsys.readouterr().out
-    check_wording(out.splitlines()[0])
-    assert "[bold]1[/bold]" in out
-    assert "[red]" in out
-
-
-def test_text_of_a_file_changes_neither_style_nor_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report = InspectionReport(kind="ONNX model", path=tmp_path / "a\x1b[2J")
-    report.row("producer", "[/]\x1b]0;owned\x07")
-    report.suspect("the metadata say \x1b[8m[/italic]")
-    show(report)
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert r"[/]\x1b]0;owned\x07" in shown
-    assert r"\x1b[8m[/italic]" in shown
-
-
 def _tampered(folder: Path) -> None:
     model = folder / "policy.onnx"
     model.write_bytes(model.read_bytes() + b"\0")
@@ -614,17 +529,3 @@ def test_a_set_that_does_not_load_is_judged_as_a_policy_is(tmp_path: Path) -> No
     report = inspect_path(tmp_path)
     assert report.kind == "policy set"
     assert report.problems
-
-
-def test_programs_get_numbers_by_the_keys_of_the_contract(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_bundle(tmp_path)
-    assert cli.main(["inspect", str(tmp_path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["values"]["contract"]["rate_hz"] == 50
-    assert found["problems"] == []
-    assert cli.main(["inspect", str(tmp_path / "policy.onnx"), "--json"]) == 0
-    values = json.loads(capsys.readouterr().out)["values"]
-    assert values["inputs"]["obs"]["dtype"] == "float32"
-    assert all(isinstance(size, int) for size in values["inputs"]["obs"]["shape"])

@@ -127,12 +127,6 @@ def test_content_decides_before_the_name(
     assert inspect_path(make(tmp_path).rename(tmp_path / name)).kind == kind
 
 
-def test_what_a_program_is_made_of_is_listed_without_loading_it(tmp_path: Path) -> None:
-    report = inspect_path(torchscript(tmp_path))
-    rows = dict(report.rows)
-    check_wording(rows["tensors"], rows["code"], rows["extra file"], *report.suspicions)
-
-
 def test_a_compiled_model_shows_what_its_header_says(tmp_path: Path) -> None:
     report = inspect_path(rknn(tmp_path / "a.rknn", version=7))
     assert ("target", "rk3588") in report.rows

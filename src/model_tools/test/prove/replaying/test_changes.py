@@ -20,11 +20,10 @@ from model_tools.prove.replaying.replay_report import verdict
 from model_tools.ship.store.install import install
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.store import ROOT_VARIABLE
-from policy_core.interfaces import Mode
 from testkit.wording import check_wording
 
 from ...tiny_bundle import make_bundle
-from .small_flights import SmallFlight, added, elsewhere, remade, rewritten
+from .small_flights import SmallFlight, added, elsewhere, remade
 from .small_policies import (
     SEEING,
     counts_of,
@@ -126,28 +125,6 @@ def test_another_machine_is_judged_by_limits(tmp_path: Path, recurrent: bool) ->
     check_wording(verdict(found))
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda command: {"stiffness": command.stiffness * 3 + 5},
-        lambda command: {"position": command.position[::-1].copy()},
-        lambda command: {"effort_limit": command.effort_limit * (1.0 + 1e-8)},
-        lambda command: {"position": command.position + 0.1 * (command.mode == Mode.DAMP)},
-        lambda command: {"position": command.position + 0.1 * (command.mode == Mode.READY)},
-        lambda command: {"position": command.position + 2.0 * (command.mode == Mode.STAND)},
-    ],
-    ids=["gains", "reversed", "limits", "sinking", "standing", "standing up"],
-)
-def test_commands_are_judged_on_another_machine_too(
-    flown: Path, spoil: Callable[[Any], dict[str, Any]]
-) -> None:
-    path = remade(flown, "joint_command", lambda each: dataclasses.replace(each, **spoil(each)))
-    found = replay(elsewhere(path), None, "", {})
-    assert not found
-    assert found.judgement is Judgement.LIMITS
-    assert differing(found).keys() == {"command"}
-
-
 def next_float(tensors: str, index: int, tensor: int = 0) -> Callable[[Any], Any]:
     """Return what changes the last bit of a value of a tensor."""
 
@@ -190,25 +167,6 @@ def test_a_changed_value_is_found_where_it_is(
     flight.stand_and_run(30)
     recording = flight.save(tmp_path / "flown")
     assert first_difference(remade(recording, topic, spoil, number)) == found
-
-
-def test_a_target_that_its_answer_does_not_give_is_found_on_another_machine(flown: Path) -> None:
-    path = remade(elsewhere(flown), "policy_tick", added("target", 1, 1e-6), 75)
-    assert first_difference(path) == (75, "target", "knee")
-
-
-def test_another_mode_is_found(flown: Path) -> None:
-    def longer(topic: str, message: Any) -> Any:
-        if topic in ("policy_tick", "joint_command") and message.mode == Mode.READY:
-            return dataclasses.replace(message, mode=int(Mode.STAND))
-        return message
-
-    found = replay(rewritten(flown, longer), None, "", {})
-    assert not found
-    assert found.first is not None
-    assert found.first.stage == "guard"
-    assert found.first.expected.startswith("STAND")
-    assert found.first.found.startswith("READY")
 
 
 def test_an_emergency_stop_in_the_commands_that_the_next_tick_knows_nothing_of_is_found(

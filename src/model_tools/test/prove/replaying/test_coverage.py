@@ -17,8 +17,8 @@ from policy_core.bundle.load import load_bundle
 from policy_core.guard.limits import StricterLimits
 from testkit.wording import check_wording, lines_with
 
-from .small_flights import SmallFlight, remade, rewritten
-from .small_policies import SEEING, alike, counts_of, differing, reworded, seeing
+from .small_flights import SmallFlight, remade
+from .small_policies import alike, counts_of, differing, reworded, seeing
 
 
 def later(command: Any) -> Any:
@@ -48,14 +48,6 @@ def test_too_little_of_a_recording_is_not_proven(
     check_wording(verdict(found))
 
 
-@pytest.mark.parametrize("later_ns", [1, 30_000_000])
-def test_a_command_belongs_to_the_tick_of_its_stamp_wherever_it_was_logged(
-    flown: Path, later_ns: int
-) -> None:
-    found = alike(rewritten(flown, lambda _, m: m, later_ns={"joint_command": later_ns}))
-    assert counts_of(found)["command"] == (81, 0)
-
-
 def test_without_any_tick_of_a_run_no_report_says_that_the_policy_did_not_run(
     tmp_path: Path, tiny_policy: JointBundle
 ) -> None:
@@ -72,13 +64,6 @@ def test_without_any_tick_of_a_run_no_report_says_that_the_policy_did_not_run(
     )
     assert not found
     check_wording(verdict(found))
-
-
-def test_a_velocity_command_of_long_ago_may_be_missing_and_is_reported(tmp_path: Path) -> None:
-    flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["command"]))
-    flight.tick(velocity=(0.5, 0.0, -3.0))
-    flight.stand_and_run(30)
-    check_wording(verdict(alike(flight.save(tmp_path / "flown", flight.ticks - 20))))
 
 
 @pytest.mark.parametrize(

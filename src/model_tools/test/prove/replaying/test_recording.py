@@ -24,27 +24,14 @@ from testkit.wording import refusal
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import make_bundle
-from .small_flights import SmallFlight, remade, rewritten
+from .small_flights import remade, rewritten
 from .small_policies import alike
-from .test_set_replay import FlightWithArm, set_with_arm
 
 OLD_TICK = """
 builtin_interfaces/Time stamp
 uint64 tick
 int64 time_ns
 uint8 mode
-"""
-OLD_INFERENCE = """
-builtin_interfaces/Time stamp
-uint64 tick
-int64 observation_ns
-int64 asked_ns
-int64 began_ns
-int64 ended_ns
-float64[] state
-string error
-uint32 steps
-float64[] data
 """
 
 
@@ -140,13 +127,6 @@ def test_ticks_of_another_version_are_refused(flown: Path) -> None:
     refused(rewritten(flown, lambda _, m: m, definitions={"policy_msgs/msg/PolicyTick": OLD_TICK}))
 
 
-def test_a_set_of_before_results_named_their_chunk_policy_is_refused(tmp_path: Path) -> None:
-    flight = FlightWithArm(set_with_arm(tmp_path), mode="synchronous")
-    flight.stand_and_run()
-    old = {"policy_msgs/msg/ChunkInference": OLD_INFERENCE}
-    refused(rewritten(flight.save(tmp_path / "flown"), lambda _, m: m, definitions=old))
-
-
 @pytest.mark.parametrize(
     "fields",
     [
@@ -211,26 +191,3 @@ def test_a_contract_that_was_changed_in_the_recording_is_refused(
     path = remade(flown, "flight_info", slower)
     assert tiny_policy.sha256 in refused(path)
     assert tiny_policy.sha256 in refused(path, tiny_policy.path)
-
-
-def test_a_contract_with_line_ends_of_another_system_has_its_hash(
-    tmp_path: Path, tiny_policy: JointBundle
-) -> None:
-    file = tiny_policy.path / "policy.yaml"
-    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
-    flight = SmallFlight(load_bundle(tiny_policy.path, kind=JointBundle))
-    flight.stand_and_run(5)
-    alike(flight.save(tmp_path / "flown"))
-
-
-def test_nan_everywhere_is_replayed_to_the_end_and_differs(flown: Path) -> None:
-    def spoil(tick: Any) -> Any:
-        for name in ("state", "target", "ages_s"):
-            getattr(tick, name)[:] = np.nan
-        for tensor in (*tick.inputs, *tick.outputs):
-            tensor.data.view(np.float32)[:] = np.nan
-        return tick
-
-    found = replay(remade(flown, "policy_tick", spoil), None, "", {})
-    assert not found
-    assert found.replayer.stages["guard"].first is not None

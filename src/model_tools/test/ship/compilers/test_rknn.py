@@ -22,7 +22,7 @@ from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import CompileOrder, Made
 from model_tools.ship.compilers.rknn import RknnCompiler
-from model_tools.ship.compilers.rknn_toolkit import PRECISIONS, complaints, precisions_of
+from model_tools.ship.compilers.rknn_toolkit import PRECISIONS, precisions_of
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.rknn_toolkit.python import VARIABLE
 from testkit.wording import check_wording, refusal
@@ -167,10 +167,6 @@ def test_former_names_of_precisions_and_unknown_chips_are_explained(
 ) -> None:
     with refusal(ToolError):
         compile_bundle(rknn_request(precision=precision, target=target))
-
-
-def test_rk3588s_is_compiled_as_rk3588(compile_rknn: Compile) -> None:
-    check_wording(compile_rknn(target="rk3588s").how)
 
 
 @pytest.mark.parametrize(
@@ -336,29 +332,6 @@ def test_complaints_of_the_native_compiler_are_warnings(
     compile_rknn()
 
     check_wording(*caplog.messages)
-
-
-def test_a_complaint_is_reported_once() -> None:
-    said = ["E RKNN: [1:2.3] slow", "I RKNN: fine", "E RKNN: [1:2.4] slow", "E RKNN: other"]
-    assert complaints(said) == ["slow", "other"]
-
-
-def test_nothing_is_left_beside_the_output(
-    compile_rknn: Compile,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    toolkit: Callable[..., None],
-) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    toolkit(script="touch check0_base_optimize.onnx $TMPDIR/litter")
-    monkeypatch.chdir(tmp_path)
-
-    compile_rknn()
-
-    assert not list(scratch.iterdir())
-    assert not (tmp_path / "check0_base_optimize.onnx").exists()
 
 
 def test_only_inputs_in_float32_are_taken(compile_rknn: Compile, tmp_path: Path) -> None:

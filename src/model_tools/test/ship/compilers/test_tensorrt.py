@@ -81,21 +81,6 @@ def test_every_version_builds_an_engine_of_it(
     backend.close()
 
 
-@pytest.mark.parametrize("precision", TOLERANCES)
-def test_the_contract_says_that_the_file_is_portable(
-    compile_tensorrt: Compile, tmp_path: Path, precision: str
-) -> None:
-    bundle = compile_tensorrt(precision)
-    entry, file = bundle.artifact("tensorrt")
-
-    assert (entry.precision, entry.target) == (precision, None)
-    assert file.name == f"policy.{precision}.tensorrt.onnx"
-    assert entry.made is not None
-    check_wording(entry.made)
-    former = load_bundle(tmp_path / "tiny", kind=JointBundle).contract.model.artifacts["onnx"]
-    assert bundle.contract.model.artifacts["onnx"] == former
-
-
 def test_biases_stay_in_float32_and_weights_have_pairs_of_their_own(
     compile_tensorrt: Compile,
 ) -> None:

@@ -366,15 +366,6 @@ def test_report_of_robots_of_another_kind_is_refused_and_a_later_one_counts(
     assert proposal.record("production", limited) == 0
 
 
-def test_newest_report_of_a_robot_counts(proposal: Candidate) -> None:
-    bring_to(proposal, "shadow")
-    good = proposal.report("good", proposal.shadow())
-    bad = proposal.report("bad", proposal.shadow(max=[9.0, 0.0]))
-    later = proposal.report("later", proposal.shadow(max=[2e-5, 1e-5]))
-    assert proposal.record("shadow", f"r1={good}", f"r2={bad}") == 1
-    assert proposal.record("shadow", f"r2={later}") == 0
-
-
 def test_report_proves_nothing_of_another_robot(proposal: Candidate) -> None:
     bring_to(proposal, "shadow")
     first, copy = (proposal.report(name, proposal.shadow()) for name in ("first", "copy"))
@@ -517,23 +508,6 @@ def test_two_that_write_at_once_lose_nothing(proposal: Candidate) -> None:
         add_event(proposal.file, "halted", "simulation", "me", seen=seen)
 
 
-def test_full_disk_leaves_the_release_as_it_was(
-    proposal: Candidate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = proposal.file.read_bytes()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("policy_core.safe_files.os.fsync", full)
-    assert proposal.prove("simulation", proposal.simulation()) == 4
-    assert proposal.file.read_bytes() == before
-    assert sorted(path.name for path in proposal.folder.iterdir()) == [
-        "simulation_r1.json",
-        proposal.file.name,
-    ]
-
-
 def test_release_that_ended_takes_no_evidence(
     proposal: Candidate, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -556,18 +530,6 @@ def test_halted_release_can_be_taken_back(proposal: Candidate) -> None:
     assert (code, found["ended"]["event"]) == (1, "rolled_back")
 
 
-def test_stages_that_are_left_out_are_passed_over(proposal: Candidate, tmp_path: Path) -> None:
-    proposal.file = tmp_path / "releases/short.yaml"
-    options = ("--without", "simulation", "--without", "shadow", "--output", proposal.file)
-    assert tool("release", "new", proposal.bundle, *options) == 0
-    assert read_release(proposal.file).asked == ("canary", "production")
-    first = tmp_path / "first.yaml"
-    assert tool("release", "new", proposal.bundle, "--output", first) == 0
-    assert "shadow" not in read_release(first).asked
-    assert proposal.prove("canary", proposal.trial()) == 0
-    assert proposal.promote() == 0
-
-
 def test_release_is_of_a_signed_bundle_and_of_another_than_before(
     proposal: Candidate, make_version: MakeVersion, tmp_path: Path
 ) -> None:
@@ -586,16 +548,6 @@ def test_release_is_for_the_robot_of_its_baseline(
     output = ("--output", tmp_path / "x.yaml")
     tool_refused("release", "new", proposal.bundle, "--baseline", wheeled, *output)
     assert not (tmp_path / "x.yaml").exists()
-
-
-def test_status_is_text_for_people(proposal: Candidate, capsys: pytest.CaptureFixture[str]) -> None:
-    capsys.readouterr()
-    assert tool("release", "status", proposal.file) == 4
-    check_wording(capsys.readouterr().out)
-    bring_to(proposal, "shadow")
-    capsys.readouterr()
-    assert tool("release", "status", proposal.file) == 4
-    check_wording(capsys.readouterr().out)
 
 
 def test_nothing_is_written_that_cannot_be_read(proposal: Candidate) -> None:

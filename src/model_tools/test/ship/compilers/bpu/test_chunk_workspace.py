@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from model_tools.errors import ToolError, UnfinishedError
+from model_tools.errors import ToolError
 from model_tools.files.bpu_files import MARCHES, workspace_files
 from model_tools.files.outputs import new_folder
 from model_tools.prove.calibration.graph_samples import Progress
@@ -80,20 +80,6 @@ def test_names_are_those_of_the_vendors_exporter(
     for graph in (ENCODER, POLICY):
         assert (folder / graph / f"build_{graph}.sh").is_file()
     assert (folder / "bpu_output").is_dir()
-
-
-def test_the_bundle_is_untouched(prepared: Prepare, tmp_path: Path) -> None:
-    statistics = tmp_path / "arm" / "bpu_output" / "laptop_mean.npy"
-    statistics.parent.mkdir()
-    statistics.write_bytes(b"kept")
-    before = {file: file.read_bytes() for file in (tmp_path / "arm").rglob("*") if file.is_file()}
-
-    bundle = load_bundle(prepared(), kind=ChunkBundle)
-
-    bundle.verify()
-    assert {file: file.read_bytes() for file in before} == before
-    assert not list(bundle.path.glob(".*"))
-    assert not list(bundle.path.rglob("*.nash-e.onnx"))
 
 
 def test_a_workspace_that_is_there_stays(prepared: Prepare) -> None:
@@ -166,23 +152,6 @@ def test_build_all_compiles_and_the_bundle_takes_what_it_made(
         assert (folder / "bpu_output" / f"{graph}{suffix}").is_file()
     assert not (bundle.path / "build_all.sh").exists()
     bundle.verify()
-
-
-def test_compile_writes_the_same_workspace_elsewhere(
-    prepared: Prepare, arm_dataset: Path, tmp_path: Path
-) -> None:
-    folder, begun_work = prepared(count=8), tmp_path / "work"
-
-    with refusal(UnfinishedError):
-        compile_graphs(
-            folder, arm_dataset, tmp_path / "made", "nash-e", workspace=begun_work, jobs=6
-        )
-
-    def files(place: Path) -> set[str]:
-        return {str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()}
-
-    assert files(begun_work) | {"policy.yaml", "golden.npz"} == files(folder)
-    assert (begun_work / "workspace.json").read_text() == (folder / "workspace.json").read_text()
 
 
 @pytest.mark.parametrize("options", [{"compiled": "arm"}, {}], ids=["result", "tool"])

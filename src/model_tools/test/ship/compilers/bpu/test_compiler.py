@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 
 from model_tools.errors import ToolError, UnfinishedError
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, refusal
@@ -53,25 +51,6 @@ def test_result_of_the_vendors_tool_is_the_artifact(
     check_wording(entry.made)
 
 
-def test_nothing_stays_behind_without_a_folder_for_it(
-    compile_bpu: Compile, put_on_path: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put_on_path("hb_compile")
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-
-    bundle = compile_bpu()
-
-    assert not list(scratch.iterdir())
-    assert sorted(file.name for file in bundle.path.iterdir()) == [
-        "golden.npz",
-        "policy.int8.hbm",
-        "policy.onnx",
-        "policy.yaml",
-    ]
-
-
 def test_workspace_stays_where_the_user_wants_it(
     compile_bpu: Compile, put_on_path: Tool, tmp_path: Path
 ) -> None:
@@ -94,11 +73,6 @@ def test_without_the_tool_the_workspace_is_there_and_no_bundle(
 
     assert (folder / "build_all.sh").exists()
     assert not (tmp_path / "made").exists()
-
-
-def test_container_is_the_one_that_the_user_names(compile_bpu: Compile, tmp_path: Path) -> None:
-    with refusal(UnfinishedError):
-        compile_bpu(workspace=tmp_path / "work", image="mine:v2")
 
 
 def test_what_was_compiled_elsewhere_is_taken(compile_bpu: Compile, tmp_path: Path) -> None:
@@ -168,31 +142,6 @@ def test_workspace_of_other_samples_is_not_taken(
         compile_bpu(compiled=begun_work)
 
 
-def test_workspace_that_more_processes_compiled_is_taken(
-    compile_bpu: Compile, tmp_path: Path
-) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder, jobs=6)
-    (folder / "bpu_output" / "policy.hbm").write_bytes(b"\0compiled elsewhere")
-
-    compile_bpu(compiled=folder)
-
-
-def test_workspace_that_is_there_is_replaced_only_by_force(
-    compile_bpu: Compile, begun_work: Path
-) -> None:
-    (begun_work / "policy/model_output").mkdir()
-    (begun_work / "policy/model_output/compiler.log").touch()
-
-    with refusal(ToolError):
-        compile_bpu(workspace=begun_work)
-    assert (begun_work / "policy/model_output/compiler.log").exists()
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=begun_work, force=True)
-    assert not (begun_work / "policy/model_output").exists()
-
-
 def test_folder_with_files_of_the_user_is_neither_taken_nor_replaced(
     compile_bpu: Compile, begun_work: Path, tmp_path: Path
 ) -> None:
@@ -239,29 +188,6 @@ def test_what_the_tools_do_not_have_is_refused(
 ) -> None:
     with refusal(ToolError):
         compile_bpu(target, **dict(one.split("=") for one in options.split()))
-
-
-def test_recurrent_states_are_calibrated_too(
-    few_rows: Path, put_on_path: Tool, tmp_path: Path
-) -> None:
-    put_on_path("hb_mapper")
-    source = make_bundle(tmp_path / "recurrent", recurrent=True)
-
-    request = CompileRequest(
-        compiler="bpu",
-        bundle=source,
-        precision="int8",
-        target="bayes-e",
-        rows=few_rows,
-        samples=512,
-        output=tmp_path / "made",
-        options={"workspace": str(tmp_path / "work")},
-    )
-    bundle = load_bundle(compile_bundle(request), kind=JointBundle)
-
-    folders = sorted(folder.name for folder in (tmp_path / "work/policy/calibration").iterdir())
-    assert folders == ["0_obs", "1_h_in"]
-    assert "bpu" in bundle.contract.model.artifacts
 
 
 def test_command_ends_with_a_status_of_its_own_where_the_rest_is_for_another_machine(

@@ -76,22 +76,6 @@ def test_settings_and_samples_are_what_the_tool_wants(
     assert list(found["graphs"]) == [one.name for one in graphs]
 
 
-def test_lists_are_in_the_order_of_the_inputs(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path
-) -> None:
-    folder = write_bpu_graphs([transformer_graph(tmp_path)], bpu_settings("nash-e"))
-    found = read_config(folder / "transformer" / "config.yaml")
-
-    parameters = found["compiler_parameters"]
-    assert parameters["extra_params"] == {"input_no_padding": True, "output_no_padding": True}
-    assert parameters["optimize_level"] == "O2"
-    assert found["input_parameters"]["input_name"] == "states;laptop/features;phone"
-    assert found["input_parameters"]["input_shape"] == "1x6x1x1;1x4x2x3;1x4x2x3"
-    assert found["calibration_parameters"]["cal_data_dir"] == (
-        "calibration/0_states;calibration/1_laptop_features;calibration/2_phone"
-    )
-
-
 @pytest.mark.parametrize(("march", "suffix"), [("bayes-e", ".bin"), ("nash-e", ".npy")])
 def test_samples_are_those_that_were_given_in_their_order(
     write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, suffix: str
@@ -152,14 +136,6 @@ def test_models_of_several_inputs_are_the_same_functions_in_opset_11(
     assert onnx.load(file).opset_import[0].version == 11
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
-def test_open_batch_is_closed_to_one(write_bpu_graphs: Callable[..., Path], tmp_path: Path) -> None:
-    folder = write_bpu_graphs([mlp_graph(tmp_path, batch="batch")], bpu_settings("bayes-e"))
-
-    model = onnx.load(folder / "policy" / "policy.onnx")
-    (output,) = model.graph.output
-    assert [axis.dim_value for axis in output.type.tensor_type.shape.dim] == [1, 2]
 
 
 def layer_norm_graph(folder: Path) -> BpuGraph:
