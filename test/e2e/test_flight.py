@@ -8,15 +8,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
-from model_tools.files.bags.bag import Bag
-from model_tools.files.row_files import BagSource
-from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.load import bundle_folder, load_bundle
-from robot_sim.nodes.messages import nanoseconds
 from testkit.recordings import whole_recordings
 
 from .conftest import WALKING_MPS
@@ -35,32 +29,6 @@ def mortal_walker(tmp_path: Path) -> Iterator[Rig]:
         rig.operator.wait(0.5)
         rig.expect_deaths()
         yield rig
-
-
-# First: its recording shall not reach back to the faults of the tests below.
-@pytest.mark.acceptance
-def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> None:
-    """It is replayed, and the observations made anew from its sensors are those of the policy."""
-    before = whole_recordings()
-    walker.operator.wait(2.0)
-    path = asked_to_record(walker, Trigger, "record", Trigger.Request())
-    found = replayed_exactly(walker, before)
-    assert found.recording.info.reason.startswith("asked for")
-    assert found.replayer.stages["command"].judged > 100
-    bag = Bag(path)
-    ticks = [tick for _, tick in bag.messages("/policy_tick")]
-    had = {nanoseconds(tick.stamp): tick.inputs[0] for tick in ticks if tick.inputs}
-    commanded_ns, _ = next(bag.messages("/cmd_vel"))
-    first_ns, compared = nanoseconds(ticks[0].stamp), 0
-    for row in BagSource(load_bundle(bundle_folder("lite3_walk"), kind=JointBundle), path).rows():
-        time_ns = first_ns + round(row.time_s * 1e9)
-        if time_ns >= commanded_ns and (tensor := had.get(time_ns)) is not None:
-            compared += 1
-            observed = np.frombuffer(tensor.data.tobytes(), tensor.dtype)
-            # The last action is the policy's own, and another where it begins in mid-run.
-            differs = row.tensors[tensor.name].ravel() - observed
-            assert np.abs(differs[: -row.sensed["joint_pos"].size]).max() <= 1e-6
-    assert compared > 40
 
 
 @pytest.mark.parametrize(

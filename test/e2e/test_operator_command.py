@@ -21,8 +21,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from examples.demos.runner import Processes
-
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
@@ -199,44 +197,3 @@ def test_what_concerns_both_is_asked_of_the_driver_as_well(tmp_path: Path, drive
         driver.answers["reset"] = (True, "released")
         assert shown_mode(printed("reset")) == "DAMP"
     assert set(driver.asked) == {"damp", "estop True", "reset", "estop False"}
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [
-        (["nan", "0", "0"], "vx: expected a finite number, found nan"),
-        (["0", "0"], "required: wz"),
-        (["0", "0", "fast"], "wz: expected a finite number, found fast"),
-    ],
-)
-def test_a_velocity_that_is_none_is_refused(numbers: list[str], text: str) -> None:
-    refused = operate("drive", *numbers, "--seconds", "1")
-    assert refused.returncode == 2
-    assert text in refused.stderr
-
-
-@pytest.mark.acceptance
-def test_the_one_policy_node_is_found_and_a_chunk_policy_takes_no_velocity(
-    tmp_path: Path,
-) -> None:
-    with Processes() as nodes:
-        nodes.start("act_policy_node", {"bundle": "so101_reach"}, tmp_path / "act.log")
-        found = operate("status", "--timeout", "60")
-        assert found.returncode == 0, found.stderr
-        assert "/act_policy_node;" in found.stderr
-        assert "so101_reach" in found.stdout
-        refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
-        assert refused.returncode == 1
-        assert "drive: expected" in refused.stderr
-        assert "no velocity" in refused.stderr
-        recorded = operate("record")
-        assert recorded.returncode == 0, recorded.stderr
-        assert "so101_reach-" in recorded.stdout
-        refused = operate("load", "lite3_walk")
-        assert refused.returncode == 1
-        assert "found joint" in refused.stderr
-        nodes.start("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "joint.log")
-        printed("status", "--node", "joint_policy_node", "--timeout", "60")
-        refused = operate("status")
-        assert refused.returncode == 1
-        assert "/act_policy_node, /joint_policy_node" in refused.stderr

@@ -27,9 +27,7 @@ from examples.demos.runner import Processes, free_port
 from model_tools.ship.fleet import judge_fleet, read_robots, worst
 from model_tools.ship.store.activation import activate
 from model_tools.ship.store.install import install
-from model_tools.ship.store.trials import begin_trial
 from policy_core.bundle.store import current_version
-from policy_inference.candidate.record import TrialEvent
 from policy_inference.nodes import qos
 from policy_inference.testing.disks import small_disk
 
@@ -265,53 +263,6 @@ def test_a_full_disk_in_the_second_wave_takes_the_first_one_back_too(
         status, output = release_fleet.rollout()
         assert (status, release_fleet.versions) == (1, [OLD, OLD, OLD]), output
         assert "room" in output
-
-
-@pytest.mark.acceptance
-def test_a_robot_that_gets_lost_with_the_version_is_told_by_the_exit_status(
-    release_fleet: Fleet, tmp_path: Path
-) -> None:
-    lost, r3 = tmp_path / "lost.yml", release_fleet.hosts["r3"]
-    release_fleet.write_inventory(lost, release_fleet.hosts | {"r3": r3 | unreachable()})
-    # The command that lets it use the version is its last one.
-    r3["policy_reload"] = ["cp", str(lost), str(tmp_path / "robots.yml")]
-    release_fleet.robots["r3"].limps_with = NEW
-    status, output = release_fleet.rollout()
-    assert (status, release_fleet.versions) == (3, [OLD, OLD, NEW]), output
-    assert "by themselves" in output
-
-
-@pytest.mark.acceptance
-def test_a_robot_that_does_not_load_the_version_before_is_told_by_the_exit_status(
-    release_fleet: Fleet, tmp_path: Path
-) -> None:
-    once = 'mkdir "$0" || { echo load refused: the mode is RUN >&2; exit 4; }'
-    release_fleet.hosts["r1"]["policy_reload"] = ["sh", "-c", once, str(tmp_path / "loaded")]
-    release_fleet.robots["r1"].limps_with = NEW
-    status, output = release_fleet.rollout()
-    assert (status, release_fleet.versions) == (3, [OLD, OLD, OLD]), output
-    last = output.splitlines()[-1]
-    assert "back: r1:" in last
-    assert f"{OLD} is" in last
-
-
-@pytest.mark.acceptance
-def test_a_version_that_failed_its_trial_on_a_robot_comes_again_only_if_asked(
-    release_fleet: Fleet, tmp_path: Path
-) -> None:
-    trial = tmp_path / "trial.yaml"
-    trial.write_text("run_time_s: 60\n", "utf-8")
-    models = release_fleet.robots["r1"].models
-    install(tmp_path / f"bundle_{NEW}", models)
-    begun = begin_trial(models, NAME, NEW, trial)
-    begun.append(TrialEvent.CUT, reason="the power was cut")
-    status, output = release_fleet.rollout()
-    assert (status, release_fleet.versions) == (1, [OLD, OLD, OLD]), output
-    assert "policy_again=true" in output.splitlines()[-1]
-    assert "1.1.0" in output.splitlines()[-1]
-    release_fleet.hosts["r1"]["policy_again"] = True
-    status, output = release_fleet.rollout()
-    assert (status, release_fleet.versions) == (0, [NEW, NEW, NEW]), output
 
 
 @pytest.mark.slow

@@ -158,7 +158,3 @@ def test_policy_lets_policies_and_driver_alone_command() -> None:
         for name in by_node["operator_node"]["request"]
         if name.rsplit("/", 1)[-1] in MAINTENANCE
     }
-
-
-def test_policy_has_no_wildcard() -> None:
-    assert "*" not in POLICY.read_text("utf-8")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from examples.demos.walk import walked
-from robot_sim.figures import LITE3
 from robot_sim.metrics import measure
 
 from .rig import Rig
@@ -21,12 +20,6 @@ pytestmark = pytest.mark.ros
 FORWARD_MPS = 0.8
 PATIENCE_S = 10.0
 LARGEST_ERROR, LARGEST_TILT_DEG = 0.1, 10.0
-OTHER_ORDER = [
-    name
-    for part in ("HipX", "HipY", "Knee")
-    for name in reversed(LITE3.joint_names)
-    if part in name
-]
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 
 
@@ -62,12 +55,6 @@ def our_bundle(tmp_path: Path) -> Path:
 
 def test_our_policy_walks(our_bundle: Path) -> None:
     assert_command_is_followed(our_bundle)
-
-
-@pytest.mark.slow
-def test_our_policy_walks_when_the_robot_orders_its_joints_otherwise(our_bundle: Path) -> None:
-    assert list(LITE3.joint_names) != OTHER_ORDER
-    assert_command_is_followed(our_bundle, sim={"joint_order": OTHER_ORDER})
 
 
 @pytest.mark.slow

@@ -163,16 +163,6 @@ def test_an_arm_is_read_taken_moved_and_given_back(
         driver.link.close()
 
 
-def test_nothing_moves_and_no_servo_changes_before_control_is_taken(
-    so101: EmulatedArm, starts: Callable[..., Driver]
-) -> None:
-    before = so101.memory()
-    driver = starts(so101)
-    driver.until(lambda: len(driver.states) > 50)
-
-    assert so101.memory() == before
-
-
 def test_two_arms_are_one_robot(tmp_path: Path, starts: Callable[..., Driver]) -> None:
     with (
         EmulatedArm(tmp_path, arm=1, name="follower_left") as left,

@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ import draccus
 import pytest
 from lerobot.configs import parser
 from lerobot.policies.act.configuration_act import ACTConfig
-from lerobot.robots.bi_so_follower import BiSOFollower, BiSOFollowerConfig
+from lerobot.robots.bi_so_follower import BiSOFollower
 from lerobot.robots.lekiwi import LeKiwiClient
-from lerobot.robots.so_follower import SOFollower, SOFollowerRobotConfig
-from lerobot.scripts import lerobot_setup_motors
+from lerobot.robots.so_follower import SOFollower
 from lerobot.scripts.lerobot_calibrate import CalibrateConfig
 from lerobot.scripts.lerobot_record import RecordConfig
 from lerobot.scripts.lerobot_replay import ReplayConfig
@@ -32,8 +30,6 @@ from .versions import GUIDE, RECORDS_POLICIES, as_this_version_has_it
 SERVO_ARMS = GUIDE.split("\n## Servo arms\n")[1].partition("\n## ")[0]
 BLOCKS = [block.partition("```")[0] for block in SERVO_ARMS.split("```bash\n")[1:]]
 LINES = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line]
-ASKED_AT_THE_KEYBOARD = {"lerobot-find-port", "lerobot-find-cameras"}
-"""They have no configuration."""
 _source_of = functools.cache(inspect.getsource)
 
 
@@ -48,39 +44,11 @@ def lines_of(command: str) -> list[list[str]]:
     return [as_this_version_has_it(arguments) for name, *arguments in words if name == command]
 
 
-def test_each_line_begins_with_a_command_that_lerobot_installs() -> None:
-    installed = {
-        entry.name
-        for entry in entry_points(group="console_scripts")
-        if entry.value.startswith("lerobot.")
-    }
-    used = {shlex.split(line, comments=True)[0] for line in LINES}
-
-    assert used <= installed
-    assert used == ASKED_AT_THE_KEYBOARD | {
-        "lerobot-setup-motors",
-        "lerobot-calibrate",
-        "lerobot-teleoperate",
-        "lerobot-record",
-        "lerobot-replay",
-    }
-
-
 def test_datasets_of_shipped_mappings_say_the_robot_that_lerobot_s_own_do() -> None:
     robots = dict.fromkeys(("so100", "so101", "so101_policy", "so101_reach"), SOFollower.name)
     robots |= {"so101_dual": BiSOFollower.name, "lekiwi": LeKiwiClient.name}
 
     assert {name: load_mapping(name).robot_type for name in shipped()} == robots
-
-
-def test_motors_are_set_up_of_devices_that_the_command_knows() -> None:
-    parsed = [
-        draccus.parse(lerobot_setup_motors.SetupConfig, args=arguments).device.type
-        for arguments in lines_of("lerobot-setup-motors")
-    ]
-    if RECORDS_POLICIES:  # later versions have no list, and take pairs of arms
-        assert set(parsed) <= set(lerobot_setup_motors.COMPATIBLE_DEVICES)
-        assert "bi_so_follower" not in lerobot_setup_motors.COMPATIBLE_DEVICES  # as the guide says
 
 
 def test_each_arm_is_calibrated_under_the_name_that_leads_and_records_with_it() -> None:
@@ -103,31 +71,6 @@ def test_each_arm_is_calibrated_under_the_name_that_leads_and_records_with_it() 
     for arguments in lines_of("lerobot-replay"):
         robot = draccus.parse(ReplayConfig, args=arguments).robot
         assert (robot.type, robot.id) in calibrated
-
-
-def test_recordings_are_of_fifty_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = (
-        parsed_recording(monkeypatch, arguments)
-        for arguments in lines_of("lerobot-record")
-        if not runs_a_policy(arguments)
-    )
-
-    for config in (one, two):
-        dataset = config.dataset
-        codec = dataset.vcodec if RECORDS_POLICIES else dataset.rgb_encoder.vcodec
-        assert (
-            dataset.num_episodes,
-            dataset.episode_time_s,
-            dataset.reset_time_s,
-            dataset.fps,
-            codec,
-        ) == (50, 30, 1, 30, "h264")
-    assert one.dataset.tags == ["so101", "pick"]
-    assert isinstance(one.robot, SOFollowerRobotConfig)
-    assert set(one.robot.cameras) == {"front", "wrist"}
-    assert one.robot.max_relative_target == 10
-    assert isinstance(two.robot, BiSOFollowerConfig)
-    assert set(two.robot.left_arm_config.cameras) == {"front", "wrist"}
 
 
 def test_a_policy_is_recorded_in_ten_episodes(

@@ -12,8 +12,6 @@ LEFT_OUT = {
     "cmake",  # builds a package that is no longer required
     "torchcodec",
 }  # videos are read by torchvision
-LATER = {"torch", "torchvision", "opencv-python-headless"}
-"""Those that are newer than LeRobot admits."""
 
 
 EXTRAS = ("", "core-scripts", "diffusion", "dynamixel", "feetech", "training")
@@ -40,13 +38,3 @@ def test_all_that_lerobot_requires_is_installed() -> None:
     installed = {dist.name.lower().replace("_", "-") for dist in importlib.metadata.distributions()}
 
     assert set(required()) - installed <= LEFT_OUT
-
-
-def test_versions_are_those_that_lerobot_admits() -> None:
-    outside = {
-        name
-        for name, one in required().items()
-        if name not in LEFT_OUT and not one.specifier.contains(importlib.metadata.version(name))
-    }
-
-    assert outside <= LATER

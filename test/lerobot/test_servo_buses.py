@@ -64,15 +64,6 @@ def connect(robot: Any) -> None:
     its_answer(connected)
 
 
-def connect_bus(robot: Any) -> None:
-    def connected() -> None:
-        with suppress(Exception):
-            robot.bus.disconnect(disable_torque=False)
-        robot.bus.connect()
-
-    its_answer(connected)
-
-
 def seen(robot: Any) -> np.ndarray[Any, Any]:
     observation = its_answer(robot.get_observation)
     return np.array([observation[f"{joint}.pos"] for joint in JOINTS])
@@ -94,19 +85,6 @@ def test_a_robot_connects_is_calibrated_and_reads_where_the_arm_is(
     assert seen(its_robot)[5] == pytest.approx(100.0 * share, abs=1.0)
 
 
-def test_a_robot_moves_the_arm(each_arm: EmulatedArm, its_robot: Any) -> None:
-    connect(its_robot)
-    goal = seen(its_robot)
-    goal[0], goal[5] = 30.0, 60.0
-
-    its_robot.send_action(
-        {f"{joint}.pos": value for joint, value in zip(JOINTS, goal, strict=True)}
-    )
-
-    until(lambda: abs(each_arm.joint_pos[0] - np.radians(30.0)) < 0.03)
-    until(lambda: abs(seen(its_robot)[5] - 60.0) < 5.0)
-
-
 def test_a_robot_that_is_disconnected_is_limp(each_arm: EmulatedArm, its_robot: Any) -> None:
     connect(its_robot)
     assert not each_arm.limp()
@@ -114,27 +92,6 @@ def test_a_robot_that_is_disconnected_is_limp(each_arm: EmulatedArm, its_robot: 
     its_robot.disconnect()
 
     assert each_arm.limp()
-
-
-def test_all_servos_answer_a_broadcast_ping(each_arm: EmulatedArm, its_robot: Any) -> None:
-    connect_bus(its_robot)
-
-    found = its_answer(lambda: its_robot.bus.broadcast_ping(raise_on_error=True))
-
-    expected = {FEETECH: [777] * 6, DYNAMIXEL: [1060] * 2 + [1200] * 4}
-    assert found == dict(enumerate(expected[each_arm.family], start=1))
-
-
-def test_a_calibration_is_written_and_read_again(its_robot: Any) -> None:
-    connect_bus(its_robot)
-    calibration = its_answer(its_robot.bus.read_calibration)
-    calibration["elbow_flex"].homing_offset = -321
-    calibration["elbow_flex"].range_min = 777
-    its_answer(its_robot.bus.disable_torque)
-
-    its_answer(lambda: its_robot.bus.write_calibration(calibration))
-
-    assert its_answer(its_robot.bus.read_calibration) == calibration
 
 
 def test_a_servo_gets_its_number_and_its_rate(each_arm: EmulatedArm) -> None:

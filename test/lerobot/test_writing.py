@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import inspect
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -102,17 +101,6 @@ def test_an_encoder_that_cannot_write_is_an_error_not_a_wait(tmp_path: Path) -> 
         )
 
 
-def test_an_episode_of_one_frame_is_refused(tmp_path: Path) -> None:
-    with refusal(ToolError):
-        write_part(
-            tmp_path / "part",
-            mapping_at((32, 48)),
-            EPISODE,
-            quick(1, (32, 48)),
-            DatasetForm(),
-        )
-
-
 def test_a_large_dataset_has_several_files_of_several_episodes(
     tmp_path: Path, parts: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,33 +127,6 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
         np.testing.assert_array_equal(images[number], images[number % 2])
 
 
-@pytest.mark.parametrize(
-    ("key", "change"),
-    [
-        ("robot_type", lambda kind: "other"),
-        ("rate_hz", lambda rate: 10),
-        ("joints", lambda joints: dict(reversed(joints.items()))),
-        ("cameras", lambda cameras: dict(reversed(cameras.items()))),
-    ],
-    ids=["robot type", "rate", "joints", "cameras"],
-)
-def test_parts_of_other_features_are_not_joined(
-    key: str, change: Callable[[Any], Any], tmp_path: Path, parts: list[Path]
-) -> None:
-    content = mapping_content((32, 48))
-    content[key] = change(content[key])
-    write_part(
-        tmp_path / "other",
-        parse_mapping(content, "mapping.yaml"),
-        EPISODE,
-        quick(9, (32, 48)),
-        DatasetForm(),
-    )
-
-    with refusal(ToolError):
-        join_parts([*parts, tmp_path / "other"], tmp_path / "all", "me/all")
-
-
 @pytest.mark.parametrize("lengths", [[12], [12, 8], [9, 12]])
 def test_other_lengths_than_were_written_are_found(
     lengths: list[int], tmp_path: Path, parts: list[Path]
@@ -182,21 +143,6 @@ def test_a_video_of_another_episode_is_found(parts: list[Path], damaged: int, le
 
     with refusal(ToolError):
         check_dataset(parts[damaged], [length])
-
-
-def test_a_video_of_another_rate_is_found(tmp_path: Path, parts: list[Path]) -> None:
-    content = mapping_content((32, 48)) | {"rate_hz": 10}
-    write_part(
-        tmp_path / "slow",
-        parse_mapping(content, "mapping.yaml"),
-        EPISODE,
-        quick(12, (32, 48)),
-        DatasetForm(),
-    )
-    shutil.copy(tmp_path / "slow" / VIDEO, parts[0] / VIDEO)
-
-    with refusal(ToolError):
-        check_dataset(parts[0], [12])
 
 
 def test_odd_images_are_refused_before_any_work(tmp_path: Path) -> None:

@@ -97,12 +97,3 @@ def test_a_service_that_cannot_start_says_why_and_fails(tmp_path: Path) -> None:
     assert str(place) in service.log
     assert "Traceback" not in service.log
     assert place.read_text() == "somebody's letter"
-
-
-def test_a_client_of_another_policy_is_refused_at_hello(tmp_path: Path) -> None:
-    place = str(tmp_path / "policy.sock")
-    with served("--framed-socket", place):
-        with pytest.raises(ServiceError, match="lite3_walk") as refused:
-            connect(place, Hello(policy_sha256=b"x" * 32))
-        assert refused.value.code is Code.OTHER_POLICY
-        connect(place).close()

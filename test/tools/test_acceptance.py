@@ -20,17 +20,13 @@ from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import WalkCase, WalkLimits, mixed, push_from, steady
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import PolicyError
 from policy_core.interfaces import Backend, Tensor
 from policy_inference.backends.registry import open_backend
-from robot_sim.faults import Fault
 from robot_sim.ground import Ground
-from testkit.wording import check_wording, lines_with, refusal
-from tools.acceptance.__main__ import main
 from tools.acceptance.accept import PAGE, RECORDING, REPORT, record, replay_recording, try_recorded
-from tools.acceptance.cases import all_cases, mixed_cases, push_cases
+from tools.acceptance.cases import all_cases, mixed_cases
 from tools.acceptance.figures import read_figures, write_figures
-from tools.acceptance.tables import cases_table, gates_table
+from tools.acceptance.tables import cases_table
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 SHORT = WalkCase(name="short", group="steady", schedule=steady(0.4, 0.0, 0.0), duration_s=3.0)
@@ -83,15 +79,6 @@ def test_every_limit_can_fail_a_walk(
 ) -> None:
     case = dataclasses.replace(SHORT, limits=limits, duration_s=2.5)
     assert try_case(walk_bundle, backend, case)[0].passed is False
-
-
-def test_a_case_begins_when_the_policy_takes_over(
-    walk_bundle: JointBundle, backend: Backend
-) -> None:
-    case = dataclasses.replace(SHORT, schedule=steady(0.0, 0.0, 0.0), duration_s=1.0)
-    _, trace = try_case(walk_bundle, backend, case)
-    assert trace.time_s[0] < walk_bundle.contract.stand.longest_s + 0.1
-    assert len(trace.time_s) == 50
 
 
 def test_a_robot_that_does_not_get_up_has_failed_unmeasured(
@@ -163,26 +150,6 @@ def test_a_case_without_limits_is_only_measured(walk_bundle: JointBundle, backen
     assert trace.pos_world[-1, 2] > trace.pos_world[100, 2] + 0.02
 
 
-def test_mixed_commands_jump_everywhere_and_stop_now_and_then() -> None:
-    schedule = mixed(600.0, seed=2)
-    times, commands = [time_s for time_s, _ in schedule], np.array([c for _, c in schedule])
-    assert times == [4.0 * i for i in range(150)]
-    assert (~commands.any(axis=1)).mean() == pytest.approx(0.1)
-    assert (commands.min(axis=0) < -0.75).all()
-    assert (commands.max(axis=0) > 0.75).all()
-    assert mixed(600.0, seed=2) == schedule != mixed(600.0, seed=1)
-
-
-def test_names_are_unique_and_pushes_come_from_four_sides() -> None:
-    names = [case.name for case in all_cases()]
-    assert len(set(names)) == len(names)
-    sides = {fault.target for case in push_cases() for fault in case.faults}
-    assert sides == {"front", "rear", "left", "right"}
-    front = Fault(kind="push", target="front", start_s=9.0, duration_s=0.1, value=100.0)
-    assert push_cases()[0].faults_from(4.0) == [front]
-    assert all_cases()[0].faults_from(4.0) == []
-
-
 def outcomes() -> list[WalkOutcome]:
     found = [
         WalkOutcome(
@@ -208,54 +175,6 @@ def outcomes() -> list[WalkOutcome]:
 
 def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-
-
-def test_the_gates_are_a_table_with_a_column_per_policy() -> None:
-    head, _, *rows = cells(gates_table({"ours": outcomes(), "theirs": outcomes()}))
-    assert head[-2:] == ["ours", "theirs"]
-    by_gate = {gate: (wanted, one) for gate, wanted, one, other in rows if one == other}
-    assert len(by_gate) == len(rows)
-    assert by_gate["error at (0, 0.5, 0)"] == ("<= 0.04 each", "0.010, 0.020, 0.030")
-    assert by_gate["pushes of 100 N for 0.1 s survived"] == ("8 of 8", "**7 of 8**")
-    assert by_gate["mixed 10 minutes, survived"] == ("1 of 1", "1 of 1")
-
-
-def test_the_cases_are_a_table_that_marks_what_did_not_hold() -> None:
-    _, _, *rows = cells(cases_table(outcomes()))
-    assert len(rows) == len(all_cases())
-    assert rows[4][:3] == ["pushed from front at 0 m/s", "**no**", "5.4 of 10"]
-
-
-def test_a_file_that_holds_no_figures_is_refused(tmp_path: Path) -> None:
-    for text in ("", "[]", "{}", '{"outcomes": [{"a": 1}]}', '{"outcomes": 3}'):
-        (tmp_path / "figures.json").write_text(text, "utf-8")
-        with refusal(PolicyError):
-            read_figures(tmp_path / "figures.json")
-
-
-@pytest.mark.slow
-def test_every_policy_has_a_column_of_its_own(
-    backend: Backend,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def accepted(folder: Path, output: Path, **_: int) -> list[WalkOutcome]:
-        """Walk for a short time only."""
-        try_recorded(load_bundle(folder, kind=JointBundle), backend, SHORT, output / RECORDING)
-        return outcomes()
-
-    caplog.set_level("INFO")
-    folders = [shutil.copytree(OURS, tmp_path / name / "bundle") for name in ("a", "b", "c")]
-    for folder in folders:
-        record(folder, outcomes())
-    monkeypatch.setattr("tools.acceptance.__main__.accept", accepted)
-    arguments = ["--bundle", str(folders[0]), "--output", str(tmp_path / "out"), "--beside"]
-    assert main([*arguments, *map(str, folders[1:])]) == 1
-    head = (tmp_path / "out" / "gates.md").read_text("utf-8").splitlines()[0]
-    assert all(str(folder) in head for folder in folders)
-    check_wording(*lines_with(caplog.messages, "accepted"))
-    check_wording(*lines_with(caplog.messages, "replayed"))
 
 
 def test_recording_keeps_the_reports_of_other_artifacts(tmp_path: Path) -> None:

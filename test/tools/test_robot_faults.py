@@ -17,11 +17,9 @@ from robot_sim.faults import TARGETS
 from robot_sim.host_faults import HostFault
 from robot_sim.lite3_host import Lite3Fault
 from robot_sim.unitree_state import UnitreeFault
-from testkit.wording import check_wording, lines_with
+from testkit.wording import check_wording
 from tools.robot_faults import go2, lite3
-from tools.robot_faults.__main__ import main
 from tools.robot_faults.cases import Case
-from tools.robot_faults.table import page, verdict
 from tools.robot_faults.trial import Ending, try_case
 
 pytestmark = pytest.mark.ros
@@ -47,18 +45,6 @@ def planned(module: Any) -> list[str]:
     ]
 
 
-WELL = Ending(
-    group="network", what="`loss:state=0.2`", ended="walks on", damped_ms=None, as_wanted=True
-)
-SLOW = Ending(
-    group="processes",
-    what="driver killed",
-    ended="watchdog | late",
-    damped_ms=1003.2,
-    as_wanted=False,
-)
-
-
 def test_every_planned_fault_is_one_that_the_emulator_knows(faulty_robot: tuple[Any, Any]) -> None:
     module, faults = faulty_robot
     assert len(faults.parse_all(planned(module))) == len(planned(module))
@@ -73,20 +59,6 @@ def test_every_kind_of_fault_of_a_host_is_tried(faulty_robot: tuple[Any, Any]) -
         for text in start.emulator.get("faults", ())
     }
     assert tried >= faults.targets.keys() - TARGETS.keys() - UNTRIED
-
-
-def test_names_are_unique_and_have_a_place_on_the_page(faulty_robot: tuple[Any, Any]) -> None:
-    module, _ = faulty_robot
-    names = [case.what for case in module.cases()] + [start.what for start in module.bad_starts()]
-    assert len(set(names)) == len(names)
-    assert {case.group for case in module.cases()} | {"start"} == module.TITLES.keys()
-
-
-def test_page_has_a_row_for_each_ending_and_shows_what_went_wrong() -> None:
-    text = page("# Faults", {"network": "Network", "processes": "Processes"}, [WELL, SLOW])
-    check_wording(*lines_with(text, "`loss:state=0.2`"))
-    check_wording(*lines_with(text, "1003"))
-    check_wording(verdict([WELL]), verdict([WELL, SLOW]))
 
 
 def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> None:
@@ -114,11 +86,3 @@ def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> Non
     assert ended(None).as_wanted
     assert not ended(1).as_wanted
     check_wording(ended(1).ended)
-
-
-def test_a_pattern_without_a_case_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert main(["--robot", "lite3", "--output", str(tmp_path), "--only", "nonsense"]) == 2
-    assert "nonsense" in caplog.text
-    assert not list(tmp_path.iterdir())

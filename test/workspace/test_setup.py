@@ -22,17 +22,14 @@ from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, install_torch
 from tools.setup.environment import (
     FOLDER,
-    Origin,
     ensure_environment,
-    known_lock,
     lock_file,
     locked,
-    read_origin,
 )
 from tools.setup.host import SetupError, run
 from tools.setup.layer import ensure_layer
-from tools.setup.lock import LOCKS, PYTHONS, Lock
-from tools.setup.ros import Ros, find_ros, without_workspace
+from tools.setup.lock import LOCKS, Lock
+from tools.setup.ros import Ros, find_ros
 from tools.setup.wheels import write_local_setup
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,29 +78,11 @@ def test_a_sourced_ros_is_preferred_unless_it_is_this_or_another_checkout(tmp_pa
         found(other)
 
 
-def test_search_paths_lose_what_the_workspace_put_there(tmp_path: Path) -> None:
-    env = {"PYTHONPATH": f"{tmp_path}/build/robot_sim:/opt/ros/jazzy/lib", "HOME": "/home/me"}
-    cleaned = without_workspace(env, tmp_path)
-    assert cleaned["PYTHONPATH"] == "/opt/ros/jazzy/lib"
-    assert cleaned["HOME"] == "/home/me"
-
-
 def test_a_foreign_environment_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
     with refusal(SetupError):
         ensure_environment(tmp_path, Ros(distro="jazzy", prefix=None))
     assert (tmp_path / "precious").exists()
-
-
-def test_an_origin_is_read_back_from_the_environment_it_describes(tmp_path: Path) -> None:
-    text = '{"python": "3.12", "distro": "kilted", "ros_prefix": ""}'
-    (tmp_path / "workspace-origin.json").write_text(text)
-    assert read_origin(tmp_path) == Origin(python="3.12", distro="kilted", ros_prefix="")
-
-
-def test_a_failed_command_is_named_with_its_status() -> None:
-    with refusal(SetupError):
-        run(["false"])
 
 
 def test_a_stamp_is_outdated_by_a_new_content_and_by_a_new_file(tmp_path: Path) -> None:
@@ -147,11 +126,6 @@ def test_a_lock_pins_every_requirement_by_version_and_hash(lock: Lock, python: s
         for name, rest in pinned.items()
         if not re.fullmatch(r"[\w.+!]+( +--hash=sha256:[0-9a-f]{64})+", rest)
     ] == []
-
-
-def test_there_is_no_other_lock() -> None:
-    files = {lock_file(lock.name, python) for lock in LOCKS for python in lock.pythons}
-    assert set((FOLDER / "locks").iterdir()) == files
 
 
 ENVIRONMENTS = {
@@ -269,19 +243,6 @@ def test_a_package_without_a_wheel_is_built_with_what_is_there(tmp_path: Path) -
     command = [*pip_from(tmp_path, tmp_path / "target"), *locked(lock)]
     subprocess.run(command, check=True, capture_output=True)
     assert (tmp_path / "target" / "built.py").is_file()
-
-
-def test_pytorch_for_cpus_is_pinned_as_the_other_one_is() -> None:
-    text = FOR_CPU.read_text().replace(" \\\n", " ")
-    (entry,) = [line for line in text.splitlines() if line[0] != "#"]
-    assert re.fullmatch(r"torch==[\d.]+\+cpu( +--hash=sha256:[0-9a-f]{64})+", entry)
-    version = entry.partition("+")[0]
-    assert all(f"{version} " in lock_file("pytorch", python).read_text() for python in PYTHONS)
-
-
-def test_a_python_without_a_lock_is_named_with_those_that_have_one() -> None:
-    with refusal(SetupError):
-        known_lock("rknn", "3.13")
 
 
 def required_packages(lock: Lock, python: str) -> set[str]:

@@ -47,18 +47,6 @@ def noted_commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     return noted
 
 
-@pytest.mark.parametrize(
-    ("ensure", "python"),
-    [(lerobot_beside_ros, (3, 9)), (ensure_toolkit, (3, 9)), (ensure_toolkit, (3, 13))],
-)
-def test_a_python_without_a_lock_is_refused_with_those_that_have_one(
-    tmp_path: Path, noted_commands: Commands, ensure: Ensure, python: Version
-) -> None:
-    with refusal(SetupError):
-        ensure(tmp_path / "venv", python)
-    assert not noted_commands
-
-
 @pytest.mark.parametrize("ensure", [lerobot_beside_ros, ensure_toolkit])
 def test_a_foreign_folder_is_left_alone(
     tmp_path: Path, noted_commands: Commands, ensure: Ensure
@@ -69,18 +57,6 @@ def test_a_foreign_folder_is_left_alone(
     with refusal(SetupError):
         ensure(tmp_path / "venv", (3, 11))
     assert (tmp_path / "venv" / "precious").exists()
-    assert not noted_commands
-
-
-def test_another_checkouts_environment_behind_a_link_is_left_alone(
-    tmp_path: Path, noted_commands: Commands
-) -> None:
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / ".made-by-setup-lerobot").touch()
-    (tmp_path / "venv").symlink_to(tmp_path / "theirs")
-
-    with refusal(SetupError):
-        ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
     assert not noted_commands
 
 
@@ -100,18 +76,6 @@ def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
     assert set(noted_commands[3]) >= HASHED
     hooks = list((tmp_path / "venv").rglob("torchvision_beside_cpu.*"))
     assert sorted(hook.suffix for hook in hooks) == [".pth", ".py"]
-
-
-def test_ros_comes_along_with_lerobot_where_it_comes_from_wheels(
-    tmp_path: Path, noted_commands: Commands
-) -> None:
-    ensure_lerobot(tmp_path / "venv", (3, 11), WHEELS)
-
-    assert set(noted_commands[4]) >= HASHED
-    entries = Path(noted_commands[4][-1]).read_text().splitlines()
-    names = {entry.split("==")[0] for entry in entries}
-    assert {"ros-jazzy-rclpy", "ros-jazzy-sensor-msgs"} <= names
-    assert all(entry.startswith("ros-") and "--hash=sha256:" in entry for entry in entries)
 
 
 def test_an_environment_with_the_plugins_of_another_checkout_is_made_again(

@@ -47,9 +47,3 @@ def test_include_folders_of_the_build_machine_become_those_of_this_one(
     file = write_export(prefix, f'set(INCLUDES "{found};${{_IMPORT_PREFIX}}/include")')
     assert repair_cmake_files(prefix) == 1
     assert file.read_text() == f'set(INCLUDES "{expected};${{_IMPORT_PREFIX}}/include")'
-
-
-def test_a_repaired_file_is_not_written_again(prefix: Path) -> None:
-    write_export(prefix, 'set(INCLUDES "/opt/python/cp310-cp310/include/python3.10")')
-    repair_cmake_files(prefix)
-    assert repair_cmake_files(prefix) == 0

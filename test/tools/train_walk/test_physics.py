@@ -4,19 +4,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import mujoco
 import numpy as np
 import pytest
 
 from robot_sim.drives import position_command
-from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.ground import PERIOD_M
 from robot_sim.model import build_model
 from robot_sim.world import World
-from testkit.wording import refusal
 from tools.train_walk.definition import load_trained_robot
 from tools.train_walk.physics import (
     DECIMATION,
@@ -66,11 +62,6 @@ def stand(robots: Robots, height_m: float = 0.345) -> None:
 def hold(robots: Robots, periods: int) -> None:
     for _ in range(periods):
         robots.step(np.tile(LITE3.standing_rad, (robots.count, DECIMATION, 1)))
-
-
-def test_a_robot_without_four_legs_of_three_joints_is_refused() -> None:
-    with refusal(SimError):
-        dataclasses.replace(ROBOT, figures="g1")
 
 
 @pytest.mark.parametrize("name", ["lite3", "go2"])
@@ -156,13 +147,3 @@ def test_tiles_carry_robots_and_are_where_the_heights_say() -> None:
     weight_n = 9.81 * float(build_model().body_mass.sum())
     upward_n = float(robots.foot_force_n[3].mean(axis=0).sum())
     assert upward_n == pytest.approx(weight_n, rel=0.3)
-
-
-def test_a_robot_that_leaves_its_tiles_is_taken_back_by_a_period() -> None:
-    robots = made_robots(rough=2, step_m=0.02)
-    robots.qpos[:, 0] = [3.0, -3.0, 3.0, -3.0]
-    points = robots.qpos[:, None, :2].copy()
-    before = robots.ground_m(points)
-    robots.wrap()
-    np.testing.assert_allclose(robots.qpos[:, 0], [3.0, -3.0, 3.0 - PERIOD_M, PERIOD_M - 3.0])
-    np.testing.assert_array_equal(robots.ground_m(robots.qpos[:, None, :2]), before)

@@ -4,18 +4,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-
 import mujoco
 import numpy as np
 import pytest
 
-from robot_sim.errors import SimError
 from robot_sim.model import build_model
-from tools.train_walk.definition import KeyPose, Task, TrainedRobot, load_task, load_trained_robot
+from tools.train_walk.definition import TrainedRobot, load_task, load_trained_robot
 from tools.train_walk.physics import POLICY_DT_S
-from tools.train_walk.reference import main, reference_of
+from tools.train_walk.reference import reference_of
 
 BOW = load_task("bow")
 STEEPEST_RADPS = 2.0
@@ -24,10 +20,6 @@ STEEPEST_RADPS = 2.0
 @pytest.fixture(params=["lite3", "go2"])
 def posed_robot(request: pytest.FixtureRequest) -> TrainedRobot:
     return load_trained_robot(request.param)
-
-
-def moving(*keys: KeyPose) -> Task:
-    return dataclasses.replace(BOW, motion=keys)
 
 
 def test_feet_stay_on_the_ground_where_they_stand(posed_robot: TrainedRobot) -> None:
@@ -64,32 +56,3 @@ def test_a_robot_bows_as_far_as_its_key_poses_say(posed_robot: TrainedRobot) -> 
     assert reference.pitch_rad.max() == pytest.approx(max(key.pitch_rad for key in BOW.motion))
     low = min(key.up_m for key in BOW.motion)
     assert np.ptp(reference.base_z_m) == pytest.approx(-low)
-
-
-@pytest.mark.parametrize(
-    ("keys", "problem"),
-    [
-        ([KeyPose(name="one", at_s=0.0)], "expected times that rise from 0, found \\[0.0\\]"),
-        ([KeyPose(name="a", at_s=0.5), KeyPose(name="b", at_s=1.0)], "found \\[0.5, 1.0\\]"),
-        ([KeyPose(name="a", at_s=0.0), KeyPose(name="b", at_s=0.0)], "found \\[0.0, 0.0\\]"),
-        (
-            [KeyPose(name="a", at_s=0.0), KeyPose(name="b", at_s=1.0, up_m=0.2)],
-            "expected key poses that the robot reaches",
-        ),
-    ],
-    ids=["one pose", "late begin", "two at a time", "too high"],
-)
-def test_key_poses_that_make_no_motion_are_refused(keys: list[KeyPose], problem: str) -> None:
-    with pytest.raises(SimError, match=problem):
-        reference_of(load_trained_robot("lite3"), moving(*keys))
-
-
-def test_the_clip_of_a_task_has_names_and_rate(tmp_path: Path) -> None:
-    file = tmp_path / "motion.npz"
-    assert main(["--robot", "lite3_bow", "--task", "bow", "--output", str(file)]) == 0
-    posed_robot = load_trained_robot("lite3_bow")
-    with np.load(file) as clip:
-        assert float(clip["fps"]) == 50.0
-        assert tuple(clip["joint_names"]) == posed_robot.body.joint_names
-        assert clip["body_quat_w"].shape == (201, 1, 4)
-        np.testing.assert_array_equal(clip["joint_pos"], reference_of(posed_robot, BOW).joint_pos)

@@ -85,15 +85,6 @@ def test_walking_is_worth_less_when(change: str) -> None:
     assert reward(walking_motion(**CHANGES_FOR_THE_WORSE[change])) < reward(walking_motion()) - 1e-3
 
 
-def test_a_landing_after_a_swing_is_worth_more_than_after_a_twitch() -> None:
-    landed = np.array([[True, False, False, False]])
-    swing, twitch = (
-        reward(walking_motion(landed=landed, air_s=np.array([[air_s, 0.1, 0.1, 0.0]])))
-        for air_s in (0.25, 0.02)
-    )
-    assert swing > reward(walking_motion()) > twitch
-
-
 @pytest.mark.parametrize(
     "restless",
     [
