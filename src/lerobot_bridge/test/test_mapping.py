@@ -163,29 +163,6 @@ def test_unknown_key_is_named(section: str) -> None:
         rolling_arm(**{f"{section}surprise": 1})
 
 
-def test_a_fault_in_one_section_hides_none_in_another() -> None:
-    with pytest.raises(BundleError) as caught:
-        rolling_arm(
-            **{
-                "rate_hz": 0,
-                "joints/elbow/unit": "ticks",
-                "vectors/action/0/joints": ["wrist", "elbow"],
-                "vectors/observation.state/0/tolerance_s": -1,
-                "cameras/front/topic": "odom",
-                "command/0/joints": ["claw"],
-            }
-        )
-
-    # Of the state, which has a fault, no more is said, and nothing of what hangs on the elbow.
-    assert [problem.key for problem in caught.value.problems] == [
-        "rate_hz",
-        "joints.elbow.unit",
-        "vectors.observation.state[0].tolerance_s",
-        "vectors.action[0].joints",
-        "command[0].joints",
-    ]
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
-from lerobot_bridge.mapping import Channel, Source
+from lerobot_bridge.mapping import Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from policy_core.errors import RobotError
 from testkit.wording import refusal
@@ -159,19 +159,6 @@ def test_ends_of_a_range_are_its_positions_in_either_direction() -> None:
         units.to_ros(np.array([[0, -100, 0], [90, 100, 100]])),
         [[0.5, 2.0, -0.5], [0.5 - np.pi / 2, -2.0, 1.5]],
     )
-
-
-def test_conversion_of_fields_goes_both_ways() -> None:
-    channel = Channel(
-        topic="cmd_vel",
-        type="geometry_msgs/msg/Twist",
-        degrees=("theta.vel",),
-        fields={"x.vel": "linear.x", "theta.vel": "angular.z"},
-    )
-    units = ToLeRobot(rolling_arm(), channel)
-
-    np.testing.assert_allclose(units.of_ros(np.array([0.5, np.pi])), [0.5, 180.0])
-    np.testing.assert_allclose(units.to_ros(np.array([0.5, 180.0])), [0.5, np.pi])
 
 
 @pytest.mark.ros

@@ -156,11 +156,3 @@ def test_what_other_code_makes_of_an_interruption_is_one_still(
         return 0
 
     assert run_verb(swallowed) == status
-
-
-def test_a_fault_of_the_program_keeps_its_traceback(run_verb: Run) -> None:
-    def fault() -> int:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run_verb(fault)

@@ -115,15 +115,6 @@ def test_an_expired_command_leaves_the_arm_damped(arm_world: ArmWorld) -> None:
     assert np.abs(after.joint_vel).max() < 0.5, "slowly"
 
 
-def test_thirty_periods_are_a_second_to_the_nanosecond(arm_world: ArmWorld) -> None:
-    assert arm_world.whole_steps(round(NS_PER_S / 30)) == PERIOD_STEPS
-    for tick in range(1, 31):
-        arm_world.step(round(NS_PER_S / 30))
-        assert arm_world.time_ns == round(tick * NS_PER_S / 30)
-    with refusal(SimError):
-        arm_world.step(2 * MS)
-
-
 @pytest.mark.parametrize("size", [(96, 128), (480, 640)])
 def test_the_front_camera_sees_the_cube_where_it_is(size: tuple[int, int]) -> None:
     for seed in (1, 2, 3, 4):

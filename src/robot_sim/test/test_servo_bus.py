@@ -190,18 +190,6 @@ def test_a_load_that_is_too_large_for_too_long_is_protected_against() -> None:
 
 
 @BOTH
-def test_the_delay_of_answers_is_that_of_the_register(model: ServoModel) -> None:
-    line = Line(model)
-
-    (factory,) = line.ask(1, PING)
-    line.write(1, "return_delay", 0)
-    (fast,) = line.ask(1, PING)
-
-    assert factory.delay_s == pytest.approx(500e-6)
-    assert fast.delay_s == 0.0
-
-
-@BOTH
 def test_a_silent_servo_ends_a_sync_read(model: ServoModel) -> None:
     line = Line(model)
     line.fails("silent:b@0+2")

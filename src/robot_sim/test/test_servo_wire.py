@@ -77,17 +77,6 @@ def test_answers_are_the_bytes_of_the_documents(
 
 
 @pytest.mark.parametrize("wire", [FeetechWire, DynamixelWire])
-def test_packets_come_in_any_pieces(wire: type[ServoWire]) -> None:
-    line = wire()
-    packets = wire().instruction(1, READ, b"\x38\x02") + wire().instruction(2, PING)
-
-    found = [instruction for byte in packets for instruction in line.feed(bytes([byte]))]
-
-    assert found == [Instruction(1, READ, b"\x38\x02"), Instruction(2, PING, b"")]
-    assert line.dropped == 0
-
-
-@pytest.mark.parametrize("wire", [FeetechWire, DynamixelWire])
 def test_noise_and_damaged_packets_are_dropped_and_hide_no_packet(wire: type[ServoWire]) -> None:
     line, good = wire(), wire().instruction(3, PING)
     damaged = bytearray(wire().instruction(1, READ, b"\x38\x02"))

@@ -102,36 +102,6 @@ def test_warm_up_episodes_and_resets_follow_each_other(
     ]
 
 
-def test_next_ends_an_episode_and_another_follows_its_reset(
-    by_hand: RecordingSession, session_desk: Desk
-) -> None:
-    by_hand.start(0)
-    by_hand.next(3 * S)
-    by_hand.tick(4 * S - 1)
-    assert session_desk.begun == [0]
-
-    by_hand.tick(4 * S)
-
-    assert session_desk.begun == [0, 1]
-    (kept,) = session_desk.kept
-    check_wording(kept.why)
-
-
-def test_discard_of_an_episode_that_is_over_names_its_folder(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(0)
-    with refusal(RefusedError):
-        auto.discard(0)
-    for _ in range(3):
-        auto.start(0)
-        auto.stop(0)
-
-    with refusal(RefusedError):
-        auto.discard(0)
-    assert not session_desk.discarded
-
-
 def test_next_does_not_exceed_the_number_of_episodes(session_desk: Desk) -> None:
     session = RecordingSession(Course(episodes=1, auto=False), session_desk)
     session.start(0)

@@ -230,24 +230,6 @@ def test_the_sidecar_says_what_the_dataset_says(tmp_path: Path, to_bag: ToBag) -
     assert found[0]["rate_hz"] == FPS
 
 
-def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToBag) -> None:
-    dataset = dataset_of(tmp_path / "dataset", *(episode_columns(i) for i in range(4)))
-
-    assert to_bag(dataset, "--episodes", "1-2") == 0
-    session = tmp_path / "session"
-
-    assert sorted(path.name for path in session.iterdir()) == [
-        "episode_0001",
-        "episode_0002",
-        "mapping.yaml",
-    ]
-    assert yaml.safe_load((session / "mapping.yaml").read_text("utf-8")) == MAPPING
-    np.testing.assert_array_equal(
-        [one.twist.linear.x for one in on(said_in(session / "episode_0002"), "/cmd_vel")],
-        episode_columns(2)["action"][:, 2],
-    )
-
-
 @pytest.mark.parametrize(
     "arguments",
     [["--compressed"], ["--storage", "sqlite3"], ["--storage", "sqlite3", "--compressed"]],

@@ -71,15 +71,6 @@ def test_files_of_the_bpu_are_named_as_in_its_workspace(
     assert (policy / "state" / f"0000000011{suffix}").stat().st_size >= 12
 
 
-def test_lists_of_rknn_name_a_file_per_input(calibrate: Calibrate) -> None:
-    folder = calibrate("--format", "rknn")
-
-    for graph, inputs, rows in ((ENCODER, 1, 24), (POLICY, 3, 12)):
-        lines = (folder / graph / "dataset.txt").read_text("utf-8").splitlines()
-        assert [len(line.split()) for line in lines] == [inputs] * rows
-        assert np.load(folder / graph / lines[0].split()[0]).shape[0] == 1
-
-
 def test_a_folder_that_is_there_is_replaced_by_force_alone(
     calibrate: Calibrate, caplog: pytest.LogCaptureFixture
 ) -> None:

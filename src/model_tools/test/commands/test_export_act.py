@@ -56,22 +56,6 @@ def test_the_command_it_prints_takes_what_the_container_made(
     assert made.graphs[POLICY].artifacts["bpu"].target == "nash-e"
 
 
-@pytest.mark.slow
-def test_a_model_that_is_too_new_is_to_be_exported_again(
-    asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert main(asked) == 0
-
-    compiled = (
-        f"compile bpu --bundle {tmp_path / 'arm'} --precision int16 --target bayes-e "
-        f"--dataset {tmp_path / 'data'} --option workspace={tmp_path / 'work'} "
-        f"--output {tmp_path / 'made'}"
-    ).split()
-    assert main(compiled) == 4
-
-    check_wording(*(one.getMessage() for one in caplog.records if one.levelname == "ERROR"))
-
-
 def test_images_of_another_size_are_stretched_where_that_is_asked_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

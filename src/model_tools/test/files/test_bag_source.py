@@ -21,13 +21,11 @@ from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from testkit.wording import refusal
 
-from ..small_bag import MS, TYPES, Said, command, every, imus, joint_states, scan, write_bag
+from ..small_bag import MS, TYPES, Said, every, joint_states, scan, write_bag
 from ..tiny_bundle import make_bundle
 
 PLAIN = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
 SEEN = "{term: joint_pos}, {term: joint_vel}, {term: external, topic: scan, size: 2}"
-WALKER = "{term: base_ang_vel}, {term: velocity_command}"
-RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
 Made = Callable[..., JointBundle]
 
 
@@ -73,37 +71,6 @@ def test_wanted_rows_are_those_of_the_whole(
         assert time_s == whole[number][1]
         assert np.array_equal(obs, whole[number][2])
     assert list(source.rows([])) == []
-
-
-def test_rows_of_a_part_are_those_of_the_whole(policy_of_terms: Made, tmp_path: Path) -> None:
-    bundle, bag = (
-        policy_of_terms(),
-        write_bag(tmp_path / "bag", joint_states(every(10, 1000, 3000))),
-    )
-
-    whole = [(row.time_s, row.tensors["obs"].copy()) for row in BagSource(bundle, bag).rows()]
-    part = [
-        (row.time_s, row.tensors["obs"].copy())
-        for row in BagSource(bundle, bag, from_s=0.5, to_s=1.0).rows()
-    ]
-
-    assert [time_s for time_s, _ in part] == pytest.approx(np.arange(0.5, 1.01, 0.02))
-    assert all(
-        np.array_equal(ours[1], theirs[1]) for ours, theirs in zip(part, whole[25:51], strict=True)
-    )
-
-
-def test_a_row_has_the_command_that_the_policy_saw(policy_of_terms: Made, tmp_path: Path) -> None:
-    said = [
-        *joint_states(every(10, 1000, 1100)),
-        *imus(every(10, 1000, 1100)),
-        command(1030 * MS, 0.5),
-    ]
-    bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
-
-    rows = BagSource(policy_of_terms(WALKER, RANGE), bag).rows()
-
-    assert [row.sensed["velocity_command"][0] for row in rows] == [0, 0, 0.5, 0.5, 0.5, 0.5]
 
 
 def is_indexed(bag: Path) -> bool:

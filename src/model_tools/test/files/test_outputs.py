@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from model_tools.errors import ToolError, UnfinishedError
+from model_tools.errors import ToolError
 from model_tools.files.outputs import copy_folder, new_file, new_folder
 from testkit.wording import refusal
 
@@ -159,19 +159,3 @@ def test_the_former_folder_comes_back_where_the_new_one_cannot_take_its_place(
     with pytest.raises(KeyboardInterrupt):
         write_output(new_folder(out, marker=MARKER, force=True))
     assert text_of(out) == "old"
-
-
-def test_errors_name_a_file_that_is_there_and_call_others_not_written(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "kept.txt").write_text("as it was")
-    with (
-        refusal(ToolError),
-        new_folder(tmp_path / "made", marker="kept.txt", kept=source) as growing,
-    ):
-        raise ToolError(f"{growing}/kept.txt and {growing}/new.txt: expected more, found this")
-    with (
-        refusal(UnfinishedError),
-        new_file(tmp_path / "rows.npz") as growing,
-    ):
-        raise UnfinishedError(f"{growing}: expected rows, found none")

@@ -180,15 +180,6 @@ def test_a_trial_that_is_under_way_is_no_proof_of_its_version(web: Web) -> None:
     check_wording(*state.reasons)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "policy_inference_policy_nodes 0\n", "\x00not{ metrics", "policy_inference_info 1\n"],
-)
-def test_robot_without_data_is_unknown(web: Web, text: str) -> None:
-    states = judge_fleet(read_robots({"a": web.robot("/a", text)}), policy="walk@1.3.0")
-    assert [state.health for state in states] == ["unknown"]
-
-
 def test_robot_that_does_not_answer_is_unknown_and_the_others_are_shown(web: Web) -> None:
     urls = {
         "a": web.robot("/a", metrics()),
@@ -286,34 +277,6 @@ def test_redirects_and_parts_of_an_answer_are_no_answer(web: Web) -> None:
         check_wording(*state.reasons)
 
 
-@pytest.mark.parametrize("number", ["NaN", "+Inf", "-Inf", "1e300", "-1e300"])
-@pytest.mark.parametrize("of_prometheus", [True, False])
-def test_numbers_that_are_none_are_no_health(
-    web: Web, number: str, of_prometheus: bool, tmp_path: Path
-) -> None:
-    for old, new, run_s in (
-        ('mode="RUN"} 30', f'mode="RUN"}} {number}', 60.0),
-        ('up{robot="a",node="/p"} 1', f'up{{robot="a",node="/p"}} {number}', 0.0),
-    ):
-        text = metrics().replace(old, new)
-        assert number in text
-        reading = (
-            read_prometheus(web.prometheus(text, []))
-            if of_prometheus
-            else read_robots({"a": web.robot("/a", text)})
-        )
-        (state,) = judge_fleet(reading, run_s=run_s)
-        if run_s and number == "1e300":
-            assert state.run_s == 1e300
-        else:
-            assert state.health != "healthy"
-    since = metrics().replace('seconds{robot="a",node="/p"} 1000', f'seconds{{robot="a"}} {number}')
-    assert number in since
-    inventory = tmp_path / "robots.yml"
-    inventory.write_text(f"all: {{hosts: {{a: {{metrics_url: '{web.robot('/a', since)}'}}}}}}")
-    assert main(["fleet", "status", "--inventory", str(inventory)]) == 0
-
-
 def test_metrics_that_take_long_to_parse_are_none(web: Web) -> None:
     evil = metrics() + 'policy_inference_up{a="' + '\\"' * 1_500_000 + '"} 1\n'
     urls = {"evil": web.robot("/evil", evil), "a": web.robot("/a", metrics())}
@@ -356,16 +319,6 @@ def test_without_rules_that_work_nobody_is_healthy(
 ) -> None:
     (state,) = judge_fleet(read_prometheus(web.prometheus(metrics(), alerts, health=health)))
     assert state.health == "unknown"
-
-
-def test_robot_that_reported_before_and_is_silent_is_unknown(web: Web) -> None:
-    url = web.prometheus(metrics("a"), [], seen=metrics("a") + metrics("b"))
-    states = judge_fleet(read_prometheus(url, ["c"]))
-    assert [(one.robot, one.health) for one in states] == [
-        ("a", "healthy"),
-        ("b", "unknown"),
-        ("c", "unknown"),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -173,15 +173,6 @@ def test_without_commands_the_robot_stands_and_the_log_says_so(
     check_wording(caplog.messages[-1])
 
 
-def test_external_vectors_are_taken_by_their_time_in_the_log(
-    observing: DistributionWatch, bag_rows: Read
-) -> None:
-    tiny, first, late = observing(SCAN), scan(S, range(6)), scan(1030 * MS, range(1, 7))
-
-    rows = bag_rows(tiny, *joint_states(every(10, 1000, 1060)), first, late)
-    assert rows.inputs["obs"][:, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
-
-
 def test_ticks_begin_when_every_input_is_there(
     observing: DistributionWatch, tmp_path: Path
 ) -> None:
@@ -251,18 +242,6 @@ def test_every_storage_holds_the_same(
     rows = read_rows(write_bag(tmp_path / "bag", said, storage, compression), tiny)
 
     np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], np.linspace(1.0, 1.2, 11))
-
-
-@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_a_single_file_of_a_recording_is_enough(
-    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin
-) -> None:
-    folder = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200)), storage)
-    (file,) = folder.glob("bag.*")
-
-    rows = read_rows(file, tiny)
-
-    assert (len(rows), rows.source) == (11, file.name)
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

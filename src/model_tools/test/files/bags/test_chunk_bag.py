@@ -181,30 +181,6 @@ def test_by_the_rule_newest_messages_count_when_they_were_recorded(
     assert pairs["newest"][3] == (1350, 115)
 
 
-def test_joints_of_a_chunk_policy_go_by_the_robot_s_names(
-    arm_contract: ChunkContract, tmp_path: Path
-) -> None:
-    bag = write_arm_bag(
-        tmp_path,
-        joints(every(20, 1000, 2000)),
-        camera_images(every(20, 1000, 2000)),
-        camera_images(every(20, 1000, 2000), "/phone/image_raw", (12, 16)),
-    )
-    swapped = {
-        **arm_contract.joints.robot_names,
-        "shoulder_pan": "elbow_flex",
-        "elbow_flex": "shoulder_pan",
-    }
-    renamed = dataclasses.replace(
-        arm_contract, joints=dataclasses.replace(arm_contract.joints, robot_names=swapped)
-    )
-
-    assert renamed.joints.on_robot(("gripper", "elbow_flex")) == ("gripper", "shoulder_pan")
-    pan, elbow, _ = np.asarray(everything(renamed, bag)[0].state).tolist()
-    assert pan == pytest.approx(math.degrees(0.1 + 1.0), abs=1e-3)
-    assert elbow == pytest.approx(-math.degrees(1.0) + math.degrees(0.1), abs=1e-3)
-
-
 def test_ticks_without_a_camera_are_left_out(
     arm_contract: ChunkContract, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,16 +33,6 @@ def test_messages_wait_until_none_from_before_can_come() -> None:
     assert given(ordering, rest=True) == [("b", 15), ("a", 20), ("b", 110)]
 
 
-def test_nothing_is_given_before_every_needed_input_is_there() -> None:
-    ordering = Ordering(["a", "b"], HOLD_NS)
-    ordering.put(stamped("a", 0, 500))
-
-    assert given(ordering) == []
-    assert ordering.missing == ["b"]
-    ordering.put(stamped("b", 20))
-    assert given(ordering) == [("a", 0), ("b", 20)]
-
-
 def test_what_comes_too_late_is_left_out_and_counted() -> None:
     ordering = Ordering(["a"], HOLD_NS)
     ordering.put([*stamped("a", 0, 200), *stamped("b", 50)])
@@ -92,13 +82,6 @@ def test_what_has_no_stamp_goes_by_those_published_before_and_after_it() -> None
         ("b", 24),
         ("a", 30),
     ]
-
-
-def test_what_comes_last_without_a_stamp_goes_by_the_last_one() -> None:
-    ordering = Ordering(["a"], HOLD_NS)
-    ordering.put([*stamped("a", 10), unstamped("b", 15)])
-
-    assert given(ordering, rest=True) == [("a", 10), ("b", 10)]
 
 
 def test_where_nothing_has_stamps_the_time_of_publishing_counts() -> None:

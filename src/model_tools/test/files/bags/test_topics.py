@@ -180,12 +180,3 @@ def test_parts_may_be_written_in_any_order(
 
     bag = write_bag(tmp_path / "bag", [*second, *first], storage)
     assert BagSource(tiny, bag).count == 401
-
-
-@pytest.mark.parametrize("scale", [0.1, -1.0])
-def test_velocities_that_are_wrong_show_in_the_rows(
-    tiny: JointBundle, tmp_path: Path, scale: float
-) -> None:
-    bag = write_bag(tmp_path / "bag", swinging(every(10, 1000, 9000), scale=scale))
-
-    assert BagSource(tiny, bag).count == 401

@@ -88,17 +88,3 @@ def test_order_and_number_of_the_known_steps_are_judged(linked_checkpoint: Path)
         write_steps(linked_checkpoint, PRE, wrong)
         with refusal(ToolError):
             read_scalings(linked_checkpoint)
-
-
-def test_inputs_that_the_normalizer_leaves_out_stay_as_they_are(linked_checkpoint: Path) -> None:
-    steps = steps_of(linked_checkpoint, PRE)
-    steps[1]["config"]["normalize_observation_keys"] = [STATE]
-    write_steps(linked_checkpoint, PRE, steps)
-
-    modes = {
-        name: scaling.mode for name, scaling in read_scalings(linked_checkpoint).scalings.items()
-    }
-
-    assert modes.pop(STATE) == "mean_std"
-    assert modes.pop("action") == "mean_std"
-    assert set(modes.values()) == {"identity"}

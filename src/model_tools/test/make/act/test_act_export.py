@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +70,6 @@ def act_bundle(tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
 
 def warnings_of(act_checkpoint: Path, **changed: Any) -> list[str]:
     return list(export_checkpoint(ask(act_checkpoint, **changed)).warnings)
-
-
-def test_the_old_format_gives_the_same_bundle(act_bundle: ChunkBundle, tmp_path: Path) -> None:
-    old = exported(write_checkpoint(tmp_path / "old", config_of(), is_old=True))
-    assert old.contract.graphs == act_bundle.contract.graphs
-    assert old.contract.cameras == act_bundle.contract.cameras
-    np.testing.assert_equal(asdict(old.contract.action), asdict(act_bundle.contract.action))
-    np.testing.assert_array_equal(old.golden()["chunk"], act_bundle.golden()["chunk"])
 
 
 def test_a_bundle_says_what_the_checkpoint_knows(act_bundle: ChunkBundle) -> None:

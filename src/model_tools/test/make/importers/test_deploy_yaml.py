@@ -76,16 +76,6 @@ def go2_draft(request_for: MakeRequest, tmp_path: Path) -> MakeDraft:
     return make
 
 
-def test_mjlab_s_motion_command_follows_the_clip(request_for: MakeRequest, tmp_path: Path) -> None:
-    one = {"scale": [1.0] * 24, "clip": None, "history_length": 1}
-    tracking = {**GO2, "observations": {"motion_command": one, **GO2["observations"]}}
-    model = save_policy(tmp_path / "go2.onnx", 36, 12)
-    draft = make_draft(request_for(tracking, 0, model=model, joints="go2"))
-    terms = ["motion_joint_pos", "motion_joint_vel", "joint_pos_rel"]
-    assert [term["term"] for _, term in draft.terms()] == terms
-    assert "motion.clip" in draft.todos()
-
-
 def test_gains_come_from_the_sdk_s_order_and_all_else_from_the_policy_s(
     drafted: MakeDraft,
 ) -> None:

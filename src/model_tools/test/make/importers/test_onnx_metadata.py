@@ -89,19 +89,6 @@ def test_wrong_metadata_and_what_they_say_already_are_refused(
         make_draft(ImportRequest(source=model, **asked))
 
 
-def test_names_that_may_be_parts_of_a_term_are_asked_about(tmp_path: Path) -> None:
-    names = ["command_lin_vel", "command_ang_vel", "sin_phase", "cos_phase", "phase"]
-    metadata = {**JSON, "observation_names": json.dumps(names)}
-    model = save_policy(tmp_path / "policy.onnx", 7, 2, metadata=metadata)
-    draft, term = make_draft(ImportRequest(source=model)), "observations.obs.terms"
-    check_wording(*(draft.todos()[f"{term}[{i}].term"] for i in range(5)))
-    assert draft.find(term)[0].keys() == {"term", "scale"}
-    answers = [f"{term}[2].term=phase", f"{term}[2].parts=[sin]"]
-    todos = make_draft(ImportRequest(source=model, answers=answers)).todos()
-    assert f"{term}[2].period_s" in todos
-    assert f"{term}[2].term" not in todos
-
-
 def test_frames_of_the_past_are_those_of_each_term(tmp_path: Path) -> None:
     metadata = {**COMMAS, "observation_names": "base_ang_vel,joint_vel,actions"}
     metadata["observation_history_lengths"] = "5,5,5"

@@ -12,8 +12,6 @@ from model_tools.make.importers.import_bundle import choose, register
 from model_tools.make.importers.source import read_source
 from testkit.wording import refusal
 
-from .small_models import save_policy
-
 
 def some_yaml(folder: Path, text: str) -> Path:
     file = folder / "some.yaml"
@@ -36,16 +34,6 @@ def test_a_format_is_recognised_by_what_is_in_the_file(
 ) -> None:
     importer = choose(read_source(some_yaml(tmp_path, text)))
     assert name == importer.NAME
-
-
-@pytest.mark.parametrize(
-    ("metadata", "name"), [({"joint_names": "hip"}, "onnx_metadata"), ({}, "bare_onnx")]
-)
-def test_a_model_is_asked_for_its_metadata(
-    tmp_path: Path, metadata: dict[str, str], name: str
-) -> None:
-    model = save_policy(tmp_path / "policy.onnx", 3, 1, metadata=metadata)
-    assert name == choose(read_source(model)).NAME
 
 
 @pytest.mark.parametrize(

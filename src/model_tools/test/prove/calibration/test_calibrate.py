@@ -20,7 +20,6 @@ from model_tools.errors import ToolError
 from model_tools.files.row_files import read_rows
 from model_tools.prove.calibration.calibrate import CalibrationRequest, Selection, calibrate
 from model_tools.prove.calibration.calibration_files import (
-    calibration_samples,
     kept_verdict,
 )
 from model_tools.prove.calibration.calibration_report import Calibrated
@@ -68,21 +67,6 @@ def calib(tiny: JointBundle, tmp_path: Path) -> Calibrate:
         return shown[0]
 
     return run
-
-
-def test_an_npz_is_what_compile_and_compare_read(
-    calib: Calibrate, tiny: JointBundle, tmp_path: Path
-) -> None:
-    calib("calib.npz", made_rows(begins=(0, 40)))
-
-    rows, source = read_rows(tmp_path / "calib.npz", tiny), made_rows(begins=(0, 40))
-    for number, row in enumerate(source.rows(None)):
-        np.testing.assert_array_equal(rows.inputs["obs"][number], row.tensors["obs"])
-        np.testing.assert_array_equal(rows.outputs["actions"][number], row.tensors["actions"])
-        np.testing.assert_array_equal(rows.sensed["joint_vel"][number], row.sensed["joint_vel"])
-    assert rows.breaks == (40,)
-    samples = calibration_samples(tiny, tmp_path / "calib.npz", rows, 50)
-    assert samples["obs"].shape == (50, 6)
 
 
 def test_an_npy_holds_the_one_input(calib: Calibrate, tiny: JointBundle, tmp_path: Path) -> None:

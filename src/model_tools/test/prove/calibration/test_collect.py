@@ -78,27 +78,9 @@ def test_every_row_has_the_same_chance(tmp_path: Path, known: bool) -> None:
     assert counts.max() <= 45
 
 
-def test_only_rows_that_are_drawn_and_those_after_them_are_made(tmp_path: Path) -> None:
-    source = counting(1000)
-    values = drawn(tmp_path, [source], samples=10)
-    assert source.made == sorted(
-        {value + after for value in values for after in range(3) if value + after < 1000}
-    )
-
-
 def test_a_part_of_the_time(tmp_path: Path) -> None:
     found = drawn(tmp_path, [counting(20)], samples=None, from_s=0.1, to_s=0.2)
     assert found == [*range(5, 11)]
-
-
-def test_sources_lie_apart_in_time(tmp_path: Path) -> None:
-    with Collection(tmp_path, 4) as rows:
-        collect([counting(3), counting(3)], Selection(samples=None), rows, silent())
-        [part] = rows.batches()
-    steps = np.diff(part["time"])
-    np.testing.assert_allclose(steps[[0, 1, 3, 4]], 0.02)
-    assert steps[2] > 1.0
-    assert part["begins"].tolist() == [True, False, False] * 2
 
 
 def one_row(number: int, **tensors: Tensor) -> Row:

@@ -24,7 +24,7 @@ from policy_core.interfaces import F64, Tensor
 from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import refusal
 
-from ...files.lerobot.small_dataset import colour, state, write_dataset
+from ...files.lerobot.small_dataset import colour, write_dataset
 
 SIZES = {"laptop": (48, 64), "phone": (48, 64)}
 Collect = Callable[..., dict[str, GraphSamples]]
@@ -101,17 +101,6 @@ def test_the_policy_graph_gets_the_features_of_the_same_images(
             np.testing.assert_allclose(as_floats(policy.inputs[name][i]), expected[0], atol=1e-5)
     assert policy.files["phone_features"][-1] == "phone/0000000008"
     assert policy.files["states"][0] == "state/0000000000"
-
-
-def test_the_policy_graph_gets_the_normalised_state_of_the_whole_dataset(
-    tmp_path: Path, collect: Collect
-) -> None:
-    found = as_floats(collect(bundle_at(tmp_path), 36)[POLICY].inputs["states"])
-
-    assert len(np.unique(found, axis=0)) == len(found) == 36
-    for row, (episode, frame) in zip(found, dataset_frames(36), strict=True):
-        expected = (state(episode, frame) - [1.0, 5.0, 40.0]) / [20.0, 15.0, 25.0]
-        np.testing.assert_allclose(row, expected, atol=1e-5)
 
 
 def test_a_policy_of_one_graph_gets_images_itself(tmp_path: Path, collect: Collect) -> None:

@@ -162,38 +162,6 @@ def test_features_that_differ_are_named_by_camera(ref_arm: Path, tmp_path: Path)
     assert {"laptop", "phone"} <= {what.rpartition(" ")[2] for what in failed(second)}
 
 
-def test_swapped_cameras_are_named(ref_arm: Path, tmp_path: Path) -> None:
-    swapped = other_graph(
-        tmp_path / "swapped",
-        same_function,
-        **{"cameras.laptop.tensor": "phone_features", "cameras.phone.tensor": "laptop_features"},
-    )
-
-    _, second = compared_chunks(ref_arm, swapped)
-
-    assert any(what.startswith("largest error, ") for what in failed(second))
-
-
-def test_cameras_whose_swap_cannot_be_seen_are_said(tmp_path: Path) -> None:
-    statistics = {"mode": "mean_std", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
-    equal: Any = {
-        "alike": True,
-        "golden": None,
-        "cameras.laptop.normalisation": statistics,
-        "cameras.phone.normalisation": statistics,
-    }
-    one = write_chunk_bundle(tmp_path / "one", sizes=SIZES, **equal)
-    golden = write_chunk_bundle(tmp_path / "golden", sizes=SIZES, alike=True)
-    contract = yaml.safe_load((one / "policy.yaml").read_text("utf-8"))
-    contract["golden"] = yaml.safe_load((golden / "policy.yaml").read_text("utf-8"))["golden"]
-    (one / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
-
-    first, _ = compared_chunks(one, other_graph(tmp_path / "two", same_function, **equal))
-
-    (wiring,) = (check for check in first.checks if "swapped" in check.what)
-    check_wording(wiring.where)
-
-
 def test_quantised_graphs_have_wider_limits(ref_arm: Path, tmp_path: Path) -> None:
     coarse = rounded_to(1 / 64)
 

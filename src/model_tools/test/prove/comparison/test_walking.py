@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,10 @@ from model_tools.prove.comparison.walking import (
     walk_each,
 )
 from model_tools.ship.compilers.onnx import quantise
-from model_tools.simulation.controlled import ControlledPolicy
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.backends.registry import open_backend
 from policy_inference.comparison.limits import CLOSED_LOOP
-from robot_sim.walk import walk
-from robot_sim.world import World
 from testkit.wording import check_wording
 
 OURS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
@@ -58,27 +53,6 @@ def with_outcome(walks: list[Walked], index: int, **outcome: Any) -> list[Walked
     walk = walks[index]
     other = dataclasses.replace(walk, outcome=dataclasses.replace(walk.outcome, **outcome))
     return [*walks[:index], other, *walks[index + 1 :]]
-
-
-def test_a_contract_with_names_of_its_own_drives_the_robot_by_the_robot_s(
-    gait_bundle: JointBundle, tmp_path: Path
-) -> None:
-    shutil.copytree(OURS, tmp_path / "ours")
-    file = tmp_path / "ours" / "policy.yaml"
-    text = file.read_text("utf-8").replace("_joint", "")
-    file.write_text(
-        text.replace("\njoints:\n", "\njoints:\n  robot_names: {.*: '{name}_joint'}\n"), "utf-8"
-    )
-    renamed, traces = load_bundle(file.parent, kind=JointBundle), []
-    assert renamed.contract.joints.names[0] == "FL_HipX"
-    for each in (gait_bundle, renamed):
-        backend, _ = open_backend(each, ["onnx"])
-        policy, world = ControlledPolicy(each, backend), World()
-        try:
-            traces.append(walk(world, policy, [], duration_s=2.0, rate_hz=50.0, until=None))
-        finally:
-            backend.close()
-    assert np.array_equal(traces[0].joint_pos, traces[1].joint_pos)
 
 
 def test_a_model_calibrated_on_zeros_stands_to_the_end_and_fails(

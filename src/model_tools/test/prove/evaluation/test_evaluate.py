@@ -59,16 +59,6 @@ def test_results_are_kept_and_only_missing_trials_run_again(tmp_path: Path) -> N
     assert len(other.done) == 5
 
 
-def test_a_line_that_was_not_written_to_its_end_is_tried_again(tmp_path: Path) -> None:
-    evaluated(tmp_path, plan(seeds=3), OrderedPool(good))
-    file = tmp_path / "trials.jsonl"
-    file.write_bytes(file.read_bytes()[:-20])
-    again = OrderedPool(good)
-    evaluated(tmp_path, plan(seeds=3), again)
-    assert [task.seed for task in again.done] == [3]
-    assert len(list(lines(tmp_path))) == 3
-
-
 def test_two_evaluations_do_not_share_a_folder_and_what_is_no_result_is_refused(
     tmp_path: Path,
 ) -> None:

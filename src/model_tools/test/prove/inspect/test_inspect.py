@@ -20,11 +20,9 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import keep_report
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle
-from model_tools.prove.inspect.inspection import InspectionReport, report_text
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_inference.command_line import CommandResult, show_result
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -94,10 +92,6 @@ def check_suspicions(path: Path, count: int = 1) -> None:
 
 def problems(path: Path) -> str:
     return "\n".join(inspect_path(path).problems)
-
-
-def show(report: InspectionReport) -> None:
-    show_result(CommandResult(document=report, text=list(report_text(report))), as_json=False)
 
 
 def test_what_is_wrong_with_inputs_and_weights_is_named(tmp_path: Path) -> None:
@@ -215,13 +209,6 @@ def test_constants_that_cannot_be_read_leave_the_judgement_to_the_user(tmp_path:
     check_suspicions(tmp_path / "p.onnx", 2)
     (tmp_path / "p.data").unlink()
     check_suspicions(tmp_path / "p.onnx", 2)
-
-
-def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
-    report = inspect_path(imports(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2)))
-    assert ("name", "two_joints 1.0.0") in report.rows
-    assert ("2 joints", "hip, knee") in report.rows
-    assert report.suspicions == []
 
 
 def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path: Path) -> None:
@@ -365,39 +352,6 @@ def test_the_way_to_the_stand_pose_is_shown(tmp_path: Path) -> None:
     assert numbers_in(via) == [0.25, 2]
     assert numbers_in(rows["standing up"]) == [0, 0.5, 1, 1, 1]
     check_wording(via, rows["standing up"], straight)
-
-
-def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    described(
-        tmp_path,
-        {
-            "[{joints: [hip, knee], kind: position}]": (
-                "[{joints: [k.*], kind: velocity, scale: 5, clip: [-1, 1]}, "
-                "{joints: [h.*], kind: position, scale: 0.25, offset: default_position}]"
-            ),
-            "{term: joint_pos}": "{term: joint_pos, joints: [knee, hip], scale: {hip: 2, knee: 3}}",
-            "default_position: 0": "default_position: [0.1, 0.5]",
-            "{term: joint_vel}": "{term: joint_vel, clip: [-5, 5]}",
-        },
-    )
-    joints, action, observation = inspect_path(tmp_path).tables
-
-    assert [row[:2] for row in joints.rows] == [("0", "hip"), ("1", "knee")]
-    assert joints.rows[1][2:] == ("0.5", "-1", "1", "1", "1")
-    assert action.rows == [
-        ("0", "knee", "velocity", "0", "5", action.rows[0][-1]),
-        ("1", "hip", "position", "0.1", "0.25", "none"),
-    ]
-    check_wording(action.rows[0][-1], observation.rows[1][3])
-    assert observation.rows == [
-        ("0:2", "joint_pos", "3, 2", "none", "1"),
-        ("2:4", "joint_vel", "1", observation.rows[1][3], "1"),
-        ("4:6", "last_action", "1", "none", "1"),
-    ]
-    show(inspect_path(tmp_path))
-    assert observation.title in capsys.readouterr().out
 
 
 def test_columns_of_several_frames_are_those_of_the_newest(tmp_path: Path) -> None:

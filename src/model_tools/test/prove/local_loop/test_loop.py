@@ -22,10 +22,9 @@ from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend
 from testkit.wording import refusal
 
-from ...tiny_bundle import forward, make_bundle, sha256, weights
+from ...tiny_bundle import forward, make_bundle, weights
 from .environments import OBS, Gymnasium
 
-MEAN, STD, FLOOR = np.linspace(-0.2, 0.3, 6), np.array([0.1, 0.2, 0.5, 1.0, 2.0, 1e-9]), 0.05
 VENDORS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_deeprobotics"
 Runner = Callable[..., Rollout]
 
@@ -56,18 +55,6 @@ def showing_rows(folder: Path, **given: Any) -> Path:
     return make_bundle(folder, last="{term: external, topic: extra, size: 2}", **given)
 
 
-def normalised(folder: Path) -> Path:
-    showing_rows(folder)
-    np.savez(folder / "stats.npz", mean=MEAN, std=STD)
-    file = folder / "policy.yaml"
-    entry = (
-        f"clip: 0.8, normalisation: {{file: stats.npz, sha256: {sha256(folder / 'stats.npz')}"
-        f", std_floor: {FLOOR}, clip: 1.5}}"
-    )
-    file.write_text(file.read_text().replace("{obs: {terms:", f"{{obs: {{{entry}, terms:"), "utf-8")
-    return folder
-
-
 def test_the_model_acts_on_what_the_environment_shows(tmp_path: Path, roll: Runner) -> None:
     environment = Gymnasium(length=100)
 
@@ -79,17 +66,6 @@ def test_the_model_acts_on_what_the_environment_shows(tmp_path: Path, roll: Runn
     assert {(action.shape, action.dtype.name) for action in environment.actions} == {
         ((2,), "float32")
     }
-
-
-def test_observations_are_normalised_as_the_bundle_states(tmp_path: Path, roll: Runner) -> None:
-    rollout = roll(normalised(tmp_path / "tiny"), Gymnasium(), 30)
-
-    showing_rows = np.concatenate([OBS[i : i + 4] for i in range(0, 45, 5)])[:30].astype(np.float64)
-    by_hand = (np.clip(showing_rows, -0.8, 0.8) - MEAN) / np.maximum(STD, FLOOR)
-    assert abs(by_hand).max() > 1.5
-    np.testing.assert_array_equal(
-        rollout.tensors["obs"], np.clip(by_hand, -1.5, 1.5).astype(np.float32)
-    )
 
 
 def test_episodes_are_counted_and_begun_again_only_where_they_go_on(

@@ -169,25 +169,6 @@ def test_recorded_chunks_can_be_followed_that_were_free(
     assert not np.array_equal(found.divergence.rms, flown.divergence.rms)
 
 
-def test_from_the_middle_of_a_run_what_is_known_is_compared(
-    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
-) -> None:
-    flown = ShadowedArmFlight(tiny_arm, other_arm, ShadowMode.FOLLOWED)
-    flight = flown.flight.runs(90)
-    recording = FlightRecording(flight.save(tmp_path / "flown", flight.ticks - 50))
-
-    found = shadow_flight(recording, other_arm, [], {}, ShadowMode.FOLLOWED)
-
-    recorded = {answer.tick: answer for answer in recording.shadow_answers()}
-    compared = [a for a in found.answers.values() if a.outcome is ShadowOutcome.COMPARED]
-    assert len(compared) > 10
-    for answer in compared:
-        seen = recorded[answer.tick]
-        assert seen.target is not None
-        assert answer.target is not None
-        np.testing.assert_array_equal(answer.target, seen.target)
-
-
 def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
     tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
 ) -> None:

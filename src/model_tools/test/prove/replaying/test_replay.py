@@ -169,17 +169,6 @@ def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
     assert replay(cut, None, "", {})
 
 
-def test_a_motion_that_begins_at_what_was_held_is_computed_again(tmp_path: Path) -> None:
-    folder = reworded(seeing(tmp_path / "tiny").path, "on_fault: damp", "on_fault: hold_measured")
-    flight = SmallFlight(load_bundle(folder, kind=JointBundle), state_every=7)
-    flight.tick()
-    flight.controller.damp()
-    flight.go_on(5)  # the joints swing, and are held where they were at first
-    flight.stand_and_run(5)
-    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
-    assert counts_of(found)["command"] == (flight.ticks - 1, 1)
-
-
 def test_a_command_that_fades_at_the_end_of_a_trial_is_computed_again(tmp_path: Path) -> None:
     flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["command"]), state_every=7)
     flight.stand_and_run()
@@ -205,23 +194,3 @@ def test_a_policy_that_was_loaded_goes_on_where_the_one_before_had_come_to(tmp_p
     found = replayed_from_every_state(after.save(tmp_path / "flown_after"))
     assert found.flight.edges[0].mode is mode
     assert counts_of(found)["target"] == (20, 0)
-
-
-@pytest.mark.parametrize("recurrent", [False, True])
-def test_missing_ticks_are_counted_and_what_needs_them_is_not_judged(
-    tmp_path: Path, recurrent: bool
-) -> None:
-    tiny = seeing(tmp_path / "tiny", SEEING["history"], recurrent=recurrent)
-    flight = SmallFlight(tiny, state_every=5)
-    flight.stand_and_run(30)
-    last = flight.ticks - 10
-
-    path = remade(
-        flight.save(tmp_path / "flown"),
-        "policy_tick",
-        lambda tick: None if last <= tick.tick < last + 3 else tick,
-    )
-    found = alike(path)
-    assert found.replayer.coverage.lost == 3
-    # Nothing but the state is judged up to the next state of the controller.
-    assert counts_of(found)["target"] == counts_of(found)["inputs"] == (24, 3)

@@ -117,16 +117,6 @@ def test_wrong_ranges_spoil_the_chunks(compile_arm: Compile, worst: Worst, tmp_p
     assert worst(made) > 5 * good
 
 
-def test_artifacts_say_what_they_were_calibrated_with(compile_arm: Compile) -> None:
-    bundle = compile_arm()
-
-    for name, rows in ((ENCODER, 72), (POLICY, 36)):
-        artifact = bundle.contract.graphs[name].artifacts["onnx"]
-        assert artifact.calibration is not None
-        assert (artifact.calibration.source, artifact.calibration.rows) == ("dataset", rows)
-        check_wording(artifact.made)
-
-
 def test_another_back_ends_graphs_stand_beside_the_reference(
     compile_arm: Compile, worst: Worst
 ) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ import onnx
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import CompileOrder, Made
 from model_tools.ship.compilers.rknn import RknnCompiler
 from model_tools.ship.compilers.rknn_toolkit import PRECISIONS, precisions_of
@@ -27,7 +24,7 @@ from policy_core.interfaces import TensorSpec
 from policy_inference.backends.rknn_toolkit.python import VARIABLE
 from testkit.wording import check_wording, refusal
 
-from ...tiny_bundle import make_bundle, observations, save_model, weights
+from ...tiny_bundle import observations, save_model, weights
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 6)), TensorSpec(name="actions", shape=(1, 2))
 SAMPLES = {"obs": observations(400)}
@@ -135,38 +132,6 @@ def test_a_precision_that_the_chip_lacks_is_refused_with_those_it_has(
 
     with refusal(ToolError):
         compile_rknn(precision, target)
-
-
-@pytest.fixture
-def rknn_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CompileRequest]:
-    monkeypatch.setattr(
-        "model_tools.ship.compilers.compiled_bundle.find_compiler", lambda _: RknnCompiler()
-    )
-    return partial(
-        CompileRequest,
-        compiler="rknn",
-        bundle=make_bundle(tmp_path / "tiny"),
-        rows=None,
-        samples=512,
-        output=tmp_path / "made",
-    )
-
-
-@pytest.mark.parametrize(
-    ("precision", "target"),
-    [
-        ("int8", "rk3588"),
-        ("asymmetric_quantized-8", "rk3588"),
-        ("dfp-16", "rk3588"),
-        ("float16", "rk3588"),
-        ("fp16", "rk3399"),
-    ],
-)
-def test_former_names_of_precisions_and_unknown_chips_are_explained(
-    rknn_request: Callable[..., CompileRequest], precision: str, target: str
-) -> None:
-    with refusal(ToolError):
-        compile_bundle(rknn_request(precision=precision, target=target))
 
 
 @pytest.mark.parametrize(

@@ -61,27 +61,6 @@ def test_the_vendors_tool_takes_both_graphs(prepared: Prepare, march: str) -> No
         assert "set_all_nodes_int16" in settings["calibration_parameters"]["optimization"]
 
 
-@pytest.mark.parametrize(("march", "suffix"), [("nash-e", ".npy"), ("bayes-e", ".bin")])
-def test_names_are_those_of_the_vendors_exporter(
-    prepared: Prepare, march: str, suffix: str
-) -> None:
-    folder = prepared(march)
-
-    encoder, policy = (folder / graph / f"calibration_data_{graph}" for graph in (ENCODER, POLICY))
-    assert sorted(file.name for file in encoder.iterdir()) == [
-        f"{camera}_{i:010d}{suffix}" for camera in SIZES for i in range(6)
-    ]
-    assert sorted(place.name for place in policy.iterdir()) == ["laptop", "phone", "state"]
-    assert {len(list(place.iterdir())) for place in policy.iterdir()} == {6}
-    assert graph_config(folder, POLICY)["calibration_parameters"]["cal_data_dir"] == ";".join(
-        f"calibration_data_{POLICY}/{name}" for name in ("state", "laptop", "phone")
-    )
-    assert (folder / "build_all.sh").read_text("utf-8").count("bash BPU_ACTPolicy_") == 2
-    for graph in (ENCODER, POLICY):
-        assert (folder / graph / f"build_{graph}.sh").is_file()
-    assert (folder / "bpu_output").is_dir()
-
-
 def test_a_workspace_that_is_there_stays(prepared: Prepare) -> None:
     folder = prepared()
 
@@ -152,26 +131,6 @@ def test_build_all_compiles_and_the_bundle_takes_what_it_made(
         assert (folder / "bpu_output" / f"{graph}{suffix}").is_file()
     assert not (bundle.path / "build_all.sh").exists()
     bundle.verify()
-
-
-@pytest.mark.parametrize("options", [{"compiled": "arm"}, {}], ids=["result", "tool"])
-def test_what_compile_lacks_is_said_before_samples_are_collected(
-    prepared: Prepare, tmp_path: Path, options: dict[str, str]
-) -> None:
-    folder, taken = prepared(count=8), list[int]()
-    given = {name: tmp_path / place for name, place in options.items()}
-
-    with refusal(ToolError):
-        compile_graphs(
-            folder,
-            tmp_path / "no arm_dataset",
-            tmp_path / "made",
-            "nash-e",
-            lambda seen, total: taken.append(seen),
-            **given,
-        )
-
-    assert not taken
 
 
 def test_compile_with_the_vendors_tool_here_makes_all_graphs(

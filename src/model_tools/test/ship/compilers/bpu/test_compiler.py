@@ -63,18 +63,6 @@ def test_workspace_stays_where_the_user_wants_it(
     assert (folder / "bpu_output" / "policy.hbm").exists()
 
 
-def test_without_the_tool_the_workspace_is_there_and_no_bundle(
-    compile_bpu: Compile, tmp_path: Path
-) -> None:
-    folder = tmp_path / "work"
-
-    with refusal(UnfinishedError):
-        compile_bpu("bayes-e", workspace=folder)
-
-    assert (folder / "build_all.sh").exists()
-    assert not (tmp_path / "made").exists()
-
-
 def test_what_was_compiled_elsewhere_is_taken(compile_bpu: Compile, tmp_path: Path) -> None:
     folder = tmp_path / "work"
     with pytest.raises(UnfinishedError):
@@ -101,19 +89,6 @@ def test_what_is_no_compiled_model_is_refused(
 
     with refusal(ToolError):
         compile_bpu(compiled=begun_work)
-
-
-def test_model_without_the_names_of_its_tensors_is_doubted(
-    compile_bpu: Compile, begun_work: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    weights = np.random.default_rng(0).bytes(5000)
-    (begun_work / "bpu_output" / "policy.hbm").write_bytes(weights + b"obs actions")
-    compile_bpu(compiled=begun_work)
-    assert not caplog.messages
-
-    (begun_work / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
-    compile_bpu(compiled=begun_work, force=True)
-    check_wording(*caplog.messages)
 
 
 @pytest.mark.parametrize(
