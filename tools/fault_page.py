@@ -37,20 +37,21 @@ end. Faults are named as in [unitree_emulator.md](unitree_emulator.md#faults-and
 An emulator is not a robot: [unitree.md](unitree.md#what-is-not-verified).
 """,
 }
+_OF_EVERY_ROBOT = {
+    "processes": "Processes that end or hang",
+    "people": "What people ask for",
+    "start": "Before control is taken",
+}
 TITLES = {
     "lite3": {
         "robot": "The robot and its sensors",
         "network": "The network and the motion host",
-        "processes": "Processes that end or hang",
-        "people": "What people ask for",
-        "start": "Before control is taken",
+        **_OF_EVERY_ROBOT,
     },
     "go2": {
         "robot": "The robot, its sensors and its remote control",
         "network": "The network and the robot's computer",
-        "processes": "Processes that end or hang",
-        "people": "What people ask for",
-        "start": "Before control is taken",
+        **_OF_EVERY_ROBOT,
     },
 }
 Row = Mapping[str, str]

@@ -22,7 +22,7 @@ from policy_inference.status_fields import (
     EXPORTED,
     POLICY,
     UP,
-    Kind,
+    MetricKind,
     StatusGroup,
 )
 from policy_store.trial_file import trial_schema
@@ -65,15 +65,17 @@ def metrics_page() -> str:
 def _metrics(group: StatusGroup) -> Iterator[_Row]:
     """Yield each metric of a group and its parts."""
     if group.info is not None:
-        labels = [each.metric for each in group.fields if each.kind is Kind.LABEL]
+        labels = [each.metric for each in group.fields if each.kind is MetricKind.LABEL]
         yield "_".join(filter(None, (group.info[0], "info"))), labels, group.info[1], []
     for each in group.fields:
         if each.part is not None:
             yield from _metrics(each.part)
-        elif each.kind not in (Kind.NONE, Kind.LABEL):
-            labels = [*each.labels, *each.labels_from, *[each.name] * (each.kind is Kind.STATE)]
-            total = "_total" if each.kind is Kind.COUNTER else ""
-            yield f"{each.metric}{total}", labels, each.doc, [*each.labels.values(), *each.states]
+        elif each.kind not in (MetricKind.NONE, MetricKind.LABEL):
+            labels = [*each.labels, *each.labels_from]
+            if each.kind is MetricKind.STATE:
+                labels.append(each.name)
+            metric = f"{each.metric}_total" if each.kind.is_counter else each.metric
+            yield metric, labels, each.doc, [*each.labels.values(), *each.states]
 
 
 def _listed(words: list[str]) -> str:

@@ -47,7 +47,7 @@ _EPISODE_WITHIN_S, _MODE_WITHIN_S = 300.0, 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reported:
+class NodeReport:
     """What the policy node reported.
 
     Attributes:
@@ -85,7 +85,9 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     return DemoOutcome(summary=summary, table=table(summary), failure=verdict(summary), draw=draw)
 
 
-def _perform(given: argparse.Namespace, contract: ChunkContract, size: tuple[int, int]) -> Reported:
+def _perform(
+    given: argparse.Namespace, contract: ChunkContract, size: tuple[int, int]
+) -> NodeReport:
     """Let the arm reach for a cube again and again."""
     output, lockstep = given.output, not given.real_time
     arm = {
@@ -113,7 +115,7 @@ def _perform(given: argparse.Namespace, contract: ChunkContract, size: tuple[int
             statuses = dict(_episodes(operator, range(given.seed, given.seed + given.episodes)))
             wall_s = time.monotonic() - began_s
             operator.wait_for_diagnostics()
-    return Reported(
+    return NodeReport(
         statuses=statuses,
         chunks=operator.chunks,
         diagnostics=operator.diagnostics,
@@ -156,7 +158,7 @@ def _episodes(operator: ArmOperator, seeds: range) -> Iterator[tuple[int, Any]]:
         )
 
 
-def summarise(given: argparse.Namespace, reported: Reported, trace: ArmTrace) -> dict[str, Any]:
+def summarise(given: argparse.Namespace, reported: NodeReport, trace: ArmTrace) -> dict[str, Any]:
     """Return the content of `summary.json`."""
     last = [*reported.statuses.values()][-1]
     took_s = trace.took_s[trace.succeeded]

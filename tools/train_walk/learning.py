@@ -104,10 +104,8 @@ class CalmingPPO(PPO):
         """Learn from the latest samples."""
         difficulty = self.symmetry.env.environment.difficulty
         easing = max(0.2, 1.0 - 3.0 * difficulty) if self._left > CALM_SHARE else 0.0
-        self.entropy_coef, self.desired_kl = (
-            ENTROPY_WEIGHT * easing,
-            self._blend(CALM_KL, TARGET_KL),
-        )
+        self.entropy_coef = ENTROPY_WEIGHT * easing
+        self.desired_kl = self._blend(CALM_KL, TARGET_KL)
         losses: dict[str, float] = super().update()
         self._done += 1
         if self._left < CALM_SHARE:

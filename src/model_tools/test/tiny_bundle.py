@@ -16,33 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from model_tools.files.terms import term_columns
 from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32
+from testkit.tiny_contract import write_tiny_contract
 
 OBSERVATIONS, HIDDEN, JOINTS = 6, 16, ("hip", "knee")
-
-CONTRACT = """
-schema_version: 1
-kind: joint
-name: tiny
-version: "1.0.0"
-rate_hz: 50
-joints: {names: [hip, knee], default_position: 0, position_min: -1, position_max: 1,
-         velocity_limit: 1, effort_limit: 1, stiffness: 1, damping: 1}
-stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
-damp: {damping: 1}
-observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}, LAST]}}
-action: {output: actions, terms: [{joints: [hip, knee], kind: position}]}
-STATE
-model:
-  inputs: {obs: {shape: [1, 6]}INPUTS}
-  outputs: {actions: {shape: [1, 2]}OUTPUTS}
-  artifacts:
-    onnx: {file: policy.onnx, sha256: MODEL, precision: fp32}
-  golden: {file: golden.npz, sha256: GOLDEN}
-LIMITS
-safety: {on_fault: damp}
-provenance: {source: a test, licence: Apache-2.0}
-"""
-
 
 ROBOT = """
 <robot name="tiny">
@@ -107,20 +83,7 @@ def make_bundle(
     np.savez(folder / "golden.npz", allow_pickle=False, **golden)
     edit(arrays)
     save_model(folder / "policy.onnx", arrays, opset, recurrent=recurrent)
-    state = ", {0}: {{shape: [1, 2]}}" if recurrent else ""
-    words = {
-        "MODEL": sha256(folder / "policy.onnx"),
-        "GOLDEN": sha256(folder / "golden.npz"),
-        "INPUTS": state.format("h_in"),
-        "OUTPUTS": state.format("h_out"),
-        "LIMITS": limits,
-        "LAST": last,
-        "STATE": "state: [{input: h_in, output: h_out}]" if recurrent else "",
-    }
-    text = CONTRACT
-    for word, value in words.items():
-        text = text.replace(word, value)
-    (folder / "policy.yaml").write_text(text, "utf-8")
+    write_tiny_contract(folder, limits=limits, last=last, recurrent=recurrent)
     return folder
 
 

@@ -18,16 +18,23 @@ from policy_core.interfaces import Mode
 from policy_inference.machine.machine import number_in
 
 
-class Kind(Enum):
+class MetricKind(Enum):
     """How Prometheus shows a fact."""
 
     NONE = "none"
     GAUGE = "gauge"
     COUNTER = "counter"
+    COUNTS = "counts"
+    """One counter per entry of a list of messages with a `count`."""
     STATE = "state"
     """One sample per state, labelled with the name of the field; 1 for the present one."""
     LABEL = "label"
     """A label of the group's `info`."""
+
+    @property
+    def is_counter(self) -> bool:
+        """Whether its metric only rises, and ends in `_total`."""
+        return self in (MetricKind.COUNTER, MetricKind.COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,8 @@ class StatusField:
         kind: For Prometheus.
         metric: Without the prefix `policy_inference_` and the suffix `_total`; of a LABEL its name.
         labels: Labels with a fixed value.
-        labels_from: Field of the message that has the value of a label, by label. If both fields
-            are lists, each entry makes a sample.
+        labels_from: Field of the message, of COUNTS that of an entry, that has the value of a
+            label, by label. If both fields are lists, each entry makes a sample.
         states: Of a STATE, by number if the value is one; empty if the message lists `states`.
         number: Turns the value of the field into the metric's; None: no sample.
         part: Fields of each entry, if the value is a list of messages.
@@ -55,7 +62,7 @@ class StatusField:
     unit: str = ""
     shown: str | None = None
     key: str = ""
-    kind: Kind = Kind.NONE
+    kind: MetricKind = MetricKind.NONE
     metric: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     labels_from: Mapping[str, str] = field(default_factory=dict)
@@ -90,7 +97,7 @@ def diagnostic_values(group: StatusGroup, message: Any) -> Iterator[tuple[str, s
                 yield from diagnostic_values(each.part, entry)
         elif each.shown is None:
             continue
-        elif each.key == "guard":
+        elif each.kind is MetricKind.COUNTS:
             yield from ((f"{key}.{rule.name}", str(rule.count)) for rule in value)
         elif each.states and isinstance(value, int):
             yield key, each.states[value]
@@ -99,18 +106,20 @@ def diagnostic_values(group: StatusGroup, message: Any) -> Iterator[tuple[str, s
 
 
 def _metric(
-    kind: Kind, metric: str, name: str, doc: str, unit: str = "", **more: Any
+    kind: MetricKind, metric: str, name: str, doc: str, unit: str = "", **more: Any
 ) -> StatusField:
     return StatusField(name, doc, unit, kind=kind, metric=metric, **more)
 
 
-_gauge, _counter = partial(_metric, Kind.GAUGE), partial(_metric, Kind.COUNTER)
-_state, _label = partial(_metric, Kind.STATE), partial(_metric, Kind.LABEL)
+_gauge, _counter = partial(_metric, MetricKind.GAUGE), partial(_metric, MetricKind.COUNTER)
+_state, _label = partial(_metric, MetricKind.STATE), partial(_metric, MetricKind.LABEL)
 
 
 def _guard(metric: str, doc: str) -> StatusField:
     by = {"rule": "name"}
-    return _counter(metric, "guard_counters", doc, shown="", key="guard", labels_from=by)
+    return _metric(
+        MetricKind.COUNTS, metric, "guard_counters", doc, shown="", key="guard", labels_from=by
+    )
 
 
 def _latency(name: str, quantile: str, doc: str, **more: Any) -> StatusField:

@@ -127,8 +127,10 @@ def _member_problem(member: tarfile.TarInfo, private: Path) -> str:
     """Return why a member of an archive is not unpacked; empty where it is."""
     if problem := _problem(member.name, float(member.mtime)):
         return problem
-    if member.size < 0 or member.issparse():
-        return "a size below 0" if member.size < 0 else "a sparse file"
+    if member.size < 0:
+        return "a size below 0"
+    if member.issparse():
+        return "a sparse file"
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
         return "a path that leaves the bundle"

@@ -33,40 +33,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from policy_core.bundle.signature import signature_of
 from policy_core.bundle.store import current_version, versions_of
-from policy_core.bundle.verified import sha256_of
 from policy_store.activation import way_back
 from policy_store.commands import main as store
 from policy_store.installed import models_in
 from policy_store.inventory import verify
+from testkit.tiny_contract import write_tiny_contract
 from testkit.wording import check_wording
 
 NAME = "tiny"
 NOBODY = 65534
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
 MakeVersion = Callable[..., Path]
-CONTRACT = """
-schema_version: 1
-kind: joint
-name: tiny
-version: "1.0.0"
-rate_hz: 50
-joints: {names: [hip, knee], default_position: 0, position_min: -1, position_max: 1,
-         velocity_limit: 1, effort_limit: 1, stiffness: 1, damping: 1}
-stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
-damp: {damping: 1}
-observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}, {term: last_action}]}}
-action: {output: actions, terms: [{joints: [hip, knee], kind: position}]}
-
-model:
-  inputs: {obs: {shape: [1, 6]}}
-  outputs: {actions: {shape: [1, 2]}}
-  artifacts:
-    onnx: {file: policy.onnx, sha256: MODEL, precision: fp32}
-  golden: {file: golden.npz, sha256: GOLDEN}
-
-safety: {on_fault: damp}
-provenance: {source: a test, licence: Apache-2.0}
-"""
 _CHANGES = {
     "os.rename",
     "os.remove",
@@ -105,9 +82,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(model, folder / "policy.onnx")
     obs = np.linspace(-1.0, 1.0, 60, dtype=np.float32).reshape(10, 6)
     np.savez(folder / "golden.npz", allow_pickle=False, obs=obs, actions=obs[:, :2])
-    text = CONTRACT.replace("MODEL", sha256_of(folder / "policy.onnx"))
-    text = text.replace("GOLDEN", sha256_of(folder / "golden.npz"))
-    (folder / "policy.yaml").write_text(text, "utf-8")
+    write_tiny_contract(folder)
     return folder
 
 

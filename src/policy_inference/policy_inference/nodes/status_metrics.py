@@ -24,7 +24,7 @@ from policy_inference.status_fields import (
     EXPORTED,
     POLICY,
     UP,
-    Kind,
+    MetricKind,
     StatusField,
     StatusGroup,
 )
@@ -144,9 +144,9 @@ def _show(made: Families, group: StatusGroup, message: Any, **labels: str) -> No
         if each.part is not None:
             for entry in value or ():
                 _show(made, each.part, entry, **labels)
-        elif each.kind is Kind.LABEL:
+        elif each.kind is MetricKind.LABEL:
             words[each.metric] = str(value)
-        elif each.kind is not Kind.NONE:
+        elif each.kind is not MetricKind.NONE:
             _show_field(made, each, message, value, labels)
     if group.info is not None:
         made.info(*group.info, words, **labels)
@@ -155,9 +155,9 @@ def _show(made: Families, group: StatusGroup, message: Any, **labels: str) -> No
 def _show_field(
     made: Families, each: StatusField, message: Any, value: Any, labels: Mapping[str, str]
 ) -> None:
-    make = made.counter if each.kind is Kind.COUNTER else made.gauge
+    make = made.counter if each.kind.is_counter else made.gauge
     fixed = {**labels, **each.labels}
-    if each.kind is Kind.STATE:
+    if each.kind is MetricKind.STATE:
         own = {label: getattr(message, name) for label, name in each.labels_from.items()}
         for number, state in enumerate(each.states or message.states):
             made.gauge(
@@ -167,8 +167,11 @@ def _show_field(
                 **{**fixed, **own, each.name: state},
             )
         return
-    if each.key == "guard":
-        entries = [(rule.count, {"rule": rule.name}) for rule in value]
+    if each.kind is MetricKind.COUNTS:
+        entries = [
+            (one.count, {label: getattr(one, name) for label, name in each.labels_from.items()})
+            for one in value
+        ]
     elif isinstance(value, float | int | str | None):
         own = {label: getattr(message, name) for label, name in each.labels_from.items()}
         entries = [(value, own)]
