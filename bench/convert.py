@@ -41,11 +41,7 @@ _PYTHON = ROOT / ".venv-lerobot" / "bin" / "python"
 
 
 def measure(long_s: float = _LONG_S, repetitions: int = _REPETITIONS) -> list[Figure]:
-    """Measure a recording of this length, and a quarter of it in turns with the baseline.
-
-    Raises:
-        BenchError: LeRobot is not there, or a run failed.
-    """
+    """Measure a recording of this length, and a quarter of it in turns with the baseline."""
     if not _PYTHON.exists():
         raise BenchError(f"expected LeRobot's environment, found no {_PYTHON}; make setup-lerobot")
     with tempfile.TemporaryDirectory() as folder:

@@ -58,12 +58,7 @@ def rows(duration_s: float) -> list[tuple[str, Callable[[], list[Figure]]]]:
 
 
 def _measure(name: str, duration_s: float, *, loaded: bool, priority: int) -> list[Figure]:
-    """Run the node and the bare loop side by side.
-
-    Raises:
-        BenchError: The load or the right to real-time priority is not there, or the policy was
-            not in RUN at the end.
-    """
+    """Run the node and the bare loop side by side."""
     command = policy_node(**{"realtime.priority": str(priority)} if priority else {})
     with (
         upright_robot(f"/jitter_{name}") as robot,
@@ -130,11 +125,7 @@ def _regularity(times_ns: Sequence[int], numbers: Sequence[int]) -> tuple[float,
 
 @contextmanager
 def _other_work() -> Iterator[None]:
-    """Keep every core and the disk busy, and the robot, which no robot's computer is, free of it.
-
-    Raises:
-        BenchError: stress-ng or the right to real-time priority is not there.
-    """
+    """Load every core and the disk, but not the simulated robot."""
     if shutil.which("stress-ng") is None:
         raise BenchError("stress-ng is not there: apt install stress-ng")
     threads = threads_of(os.getpid())

@@ -56,11 +56,7 @@ class Child:
             )
 
     def wait(self, timeout_s: float) -> str:
-        """Wait for its end; return its output.
-
-        Raises:
-            BenchError: It failed, or did not end in time.
-        """
+        """Wait for its end; return its output."""
         try:
             status = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:

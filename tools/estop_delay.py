@@ -78,9 +78,6 @@ def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
 
     Returns:
         Delays, ms, one for each try.
-
-    Raises:
-        OperatorError, SimError: The robot did not walk or was not damped, or priority is refused.
     """
     delays_ms: list[float] = []
     stopped = 0
@@ -109,11 +106,7 @@ def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
 
 
 def _damped_ns(robot: Go2Stack) -> int:
-    """Return when the robot was damped last, ns on the system's clock.
-
-    Raises:
-        OperatorError: It still follows a stiff command.
-    """
+    """Return when the robot was damped last, ns on the system's clock."""
     ends_s = time.monotonic() + _WATCHED_S
     while time.monotonic() < ends_s:
         robot.operator.wait(0.05)
@@ -124,11 +117,7 @@ def _damped_ns(robot: Go2Stack) -> int:
 
 
 def _release(robot: Go2Stack) -> None:
-    """Release both e-stops of a robot that lies by then.
-
-    Raises:
-        OperatorError: One stays pressed.
-    """
+    """Release both e-stops of a robot that lies by then."""
     robot.operator.wait(1.0)
     robot.operator.demand("reset")
     released, message = robot.ask_driver("reset")
@@ -138,11 +127,7 @@ def _release(robot: Go2Stack) -> None:
 
 
 def _prefer(*processes: int) -> None:
-    """Give processes the highest priority.
-
-    Raises:
-        OperatorError: The kernel refuses it.
-    """
+    """Give processes the highest priority."""
     threads = [thread for process in processes for thread in threads_of(process)]
     if refused := set_realtime_priority(_ROBOT_PRIORITY, "estop_delay: priority", threads):
         raise OperatorError(refused[0])

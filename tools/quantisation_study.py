@@ -64,9 +64,6 @@ def study(
         rollout: Recorded rows of its inputs, more than `rows`.
         rows: Rows to calibrate on.
         draws: Draws from N(0, 1), seeds 0, 1, ...
-
-    Raises:
-        PolicyError: JointBundle or rollout do not fit.
     """
     recorded = read_rows(rollout, bundle)
     chosen = evenly(len(recorded), rows)

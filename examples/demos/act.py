@@ -124,11 +124,7 @@ def _perform(
 
 
 def image_size(contract: ChunkContract) -> tuple[int, int]:
-    """Return height and width of the policy's images.
-
-    Raises:
-        SimError: It needs a camera that the simulated arm lacks, or images of several sizes.
-    """
+    """Return height and width of the policy's images."""
     others = sorted(set(contract.cameras) - set(POLICY_CAMERAS))
     if others:
         raise SimError(

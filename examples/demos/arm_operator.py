@@ -46,11 +46,7 @@ class ArmOperator(Operator):
         self._next = self.node.create_client(Trigger, f"{arm_node}/next_episode")
 
     def next_episode(self) -> str:
-        """Put the cube elsewhere; return the answer of the arm's node.
-
-        Raises:
-            OperatorError: It does not answer in time.
-        """
+        """Put the cube elsewhere; return the answer of the arm's node."""
         return self.call(self._next, "next_episode")
 
     def run_episode(self, timeout_s: float) -> bool:
@@ -61,9 +57,6 @@ class ArmOperator(Operator):
 
         Returns:
             Whether it succeeded. After a fault the policy is latched.
-
-        Raises:
-            OperatorError: The policy node refused, or the episode does not end in time.
         """
         before = len(self.results)
         self.stand()
@@ -76,11 +69,7 @@ class ArmOperator(Operator):
         return self.results[before] if len(self.results) > before else False
 
     def wait_for_diagnostics(self) -> None:
-        """Wait for new diagnostics.
-
-        Raises:
-            OperatorError: None arrive in time.
-        """
+        """Wait for new diagnostics."""
         self.diagnostics = {}
         self.wait_until(
             lambda: bool(self.diagnostics), "diagnostics of the policy node", ANSWER_TIMEOUT_S

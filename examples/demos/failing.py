@@ -25,10 +25,6 @@ def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
         bundle: The set.
         name: Of the member, a joint policy of one ONNX model that observes the velocity command.
         folder: For the copies of the set and of its members.
-
-    Raises:
-        SimError: The `onnx` package is missing, or the member has no such model.
-        PolicyError: The copy cannot be loaded.
     """
     made = folder / "set"
     shutil.copytree(bundle.path, made)
@@ -58,11 +54,7 @@ def _make_failing(member: JointBundle, folder: Path) -> None:
 
 
 def _forward_place(member: JointBundle) -> tuple[str, int]:
-    """Return the model input that has the forward command, m/s, and where.
-
-    Raises:
-        SimError: There is none.
-    """
+    """Return the model input that has the forward command, m/s, and where."""
     for name, observation in member.contract.observations.items():
         place = 0
         for term in observation.terms:
@@ -73,11 +65,7 @@ def _forward_place(member: JointBundle) -> tuple[str, int]:
 
 
 def _answer_nan(file: Path, place: tuple[str, int], output: str) -> None:
-    """Let a model answer NaN where an input is above a bound.
-
-    Raises:
-        SimError: The `onnx` package is missing.
-    """
+    """Let a model answer NaN where an input is above a bound."""
     try:
         import onnx
     except ImportError as error:

@@ -85,11 +85,7 @@ def _forecast() -> Callable[[int, int], None]:
 
 
 def write_plots(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:
-    """Write one image (`.png`, `.svg`, ...) with all plots over the time of the walk.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write one image (`.png`, `.svg`, ...) with all plots over the time of the walk."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 13.0), layout="constrained")
         axes = figure.subplots(8, 1, sharex=True, height_ratios=(3, 2, 2, 2, 2, 2, 3, 2.2))
@@ -227,9 +223,6 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
     Args:
         trace: Of a run with an episode at least.
         path: The file.
-
-    Raises:
-        OSError: The file cannot be written.
     """
     rows = np.flatnonzero((trace.episode >= 0) & (trace.episode < _EPISODES_SHOWN))
     period_s = float(np.median(np.diff(trace.time_s)))

@@ -97,12 +97,7 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
 
 
 def perform(given: argparse.Namespace) -> SetDemoResult:
-    """Run all rounds.
-
-    Raises:
-        PolicyError: The set cannot be loaded, or a node refused.
-        SimError: A node ended, or the set has no state with a fallback.
-    """
+    """Run all rounds."""
     began_s = time.monotonic()
     bundle = load_bundle(given.bundle, kind=SetBundle)
     random = np.random.default_rng(given.seed)

@@ -165,11 +165,7 @@ def guard_events(status: Any) -> dict[str, int]:
 
 
 def wait_until(reached: Callable[[], object], what: str, timeout_s: float) -> None:
-    """Wait for something that nothing reports.
-
-    Raises:
-        SimError: It has not come within `timeout_s`.
-    """
+    """Wait for something that nothing reports."""
     ends_s = time.monotonic() + timeout_s
     while not reached():
         if time.monotonic() > ends_s:
@@ -195,9 +191,6 @@ class LoggedProcess(WorkerProcess):
             log: File for all that it prints.
             environment: Variables beside those of this process.
             niceness: How far its priority is below that of this process.
-
-        Raises:
-            SimError: There is no such command.
         """
         self.name, self.log = Path(words[0]).name, log
         if shutil.which(words[0]) is None:
@@ -228,11 +221,7 @@ class LoggedProcess(WorkerProcess):
             raise SimError(f"{self.name}: ended with status {self.status}; {self.log_end()}")
 
     def wait(self, timeout_s: float = _TIME_TO_LEAVE_S) -> int:
-        """Wait for the process to end by itself; return its exit status.
-
-        Raises:
-            SimError: It has not ended within `timeout_s`.
-        """
+        """Wait for the process to end by itself; return its exit status."""
         self.ends_within(timeout_s)
         if self.status is None:
             raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s, it still runs")
@@ -268,9 +257,6 @@ def start_node(
         log: File for all that it prints.
         remappings: Names to remap.
         **more: As for `LoggedProcess`.
-
-    Raises:
-        SimError: There is no such command.
     """
     words = [command, "--ros-args"]
     for name, value in parameters.items():

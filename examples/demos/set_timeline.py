@@ -39,9 +39,6 @@ def write_timeline(
         states: Of the set.
         title: Of the last round.
         path: The file.
-
-    Raises:
-        OSError: The file cannot be written.
     """
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(states)}
     with mpl.rc_context(STYLE):

@@ -214,9 +214,6 @@ def walked(trace: Trace, *, left_run: bool) -> Trace:
     """Return the part of a trace in which the policy ran; where it left RUN, up to the end.
 
     Lying down on request is no fall, so it must not count; what follows a fault must.
-
-    Raises:
-        SimError: The policy never ran.
     """
     run = np.flatnonzero(trace.mode == Mode.RUN)
     if not len(run):
@@ -226,11 +223,7 @@ def walked(trace: Trace, *, left_run: bool) -> Trace:
 
 
 def shown(trace: Trace) -> Trace:
-    """Return a trace from half a second before the robot stands up.
-
-    Raises:
-        SimError: The robot never moved.
-    """
+    """Return a trace from half a second before the robot stands up."""
     rows = np.flatnonzero(trace.mode > 0.0)
     if not len(rows):
         raise SimError("trace: expected rows in STAND, found none; the robot never moved")

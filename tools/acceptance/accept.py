@@ -39,12 +39,7 @@ _log = logging.getLogger("acceptance")
 def accept(
     bundle: Path, recordings: Path, *, robot: SimulatedRobot = LITE3, processes: int = 2
 ) -> list[WalkOutcome]:
-    """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`.
-
-    Raises:
-        PolicyError: The bundle cannot be loaded, or does not fit the robot; or the messages'
-            definitions, which a recording needs, are not installed; or a process was killed.
-    """
+    """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`."""
     # What is wrong with the bundle or missing for the recording is said here, once.
     load_bundle(bundle, kind=JointBundle)
     message_types()
@@ -66,9 +61,6 @@ def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
 
     Returns:
         What came of it; true where the commands are the same.
-
-    Raises:
-        PolicyError: The recording or the bundle cannot be used.
     """
     found = replay(folder / RECORDING, bundle, "", {})
     for name, write in ((REPLAYED, write_json), (PAGE, write_html)):
@@ -109,12 +101,7 @@ def try_recorded(
     place: Path,
     robot: SimulatedRobot = LITE3,
 ) -> WalkOutcome:
-    """Try a case and record it; the recording replaces one of before.
-
-    Raises:
-        PolicyError: What is at the place is no recording, or as `try_case`.
-        OSError: The recording cannot be written.
-    """
+    """Try a case and record it; the recording replaces one of before."""
     with new_folder(place, marker=METADATA, owned=(METADATA, "*.mcap"), force=True) as growing:
         growing.rmdir()  # the recording makes its folder itself
         return try_case(bundle, backend, case, growing, robot)[0]

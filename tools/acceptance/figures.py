@@ -46,11 +46,7 @@ def write_figures(outcomes: Sequence[WalkOutcome], contract: JointContract, path
 
 
 def read_figures(path: Path) -> list[WalkOutcome]:
-    """Read a file written by `write_figures`.
-
-    Raises:
-        PolicyError: It is missing, or another kind of file.
-    """
+    """Read a file written by `write_figures`."""
     try:
         return [_outcome(row) for row in json.loads(path.read_text("utf-8"))["outcomes"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

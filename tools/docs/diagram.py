@@ -59,11 +59,7 @@ class Arrow(NamedTuple):
 
 
 def read(text: str) -> tuple[dict[str, Box], list[Arrow]]:
-    """Return the boxes by name, and the arrows, of a text.
-
-    Raises:
-        ValueError: A line is neither a row nor an arrow, or an arrow names no box.
-    """
+    """Return the boxes by name, and the arrows, of a text."""
     boxes, arrows, row = dict[str, Box](), list[Arrow](), 0
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("#"):

@@ -97,11 +97,7 @@ _ENVIRONMENT = {
 
 
 def write_reference(folder: Path) -> None:
-    """Write the pages into a new folder.
-
-    Raises:
-        RuntimeError: A command is not installed, or does not print its help.
-    """
+    """Write the pages into a new folder."""
     folder.mkdir()
     pages = {
         "commands": ("Commands", _commands()),
@@ -297,11 +293,7 @@ def _block(text: str) -> str:
 
 
 def help_of(command: str, *words: str) -> str:
-    """Return what a command prints as its help.
-
-    Raises:
-        RuntimeError: It is not installed, or prints none.
-    """
+    """Return what a command prints as its help."""
     program = shutil.which(command)
     if program is None:
         raise RuntimeError(f"{command}: expected an installed command; run `make setup`")

@@ -48,11 +48,7 @@ class Go2Stack(Stack):
         }
 
     def set_faults(self, *faults: str) -> None:
-        """Write the emulator's file; it takes the faults within 0.1 s.
-
-        Raises:
-            OperatorError: It does not.
-        """
+        """Write the emulator's file; it takes the faults within 0.1 s."""
         asked_ns = time.time_ns()
         new = self._fault_file.with_suffix(".new")
         new.write_text("\n".join(faults), "utf-8")

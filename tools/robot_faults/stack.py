@@ -106,11 +106,7 @@ class Stack:
         raise NotImplementedError
 
     def set_faults(self, *faults: str) -> None:
-        """Replace the planned faults.
-
-        Raises:
-            OperatorError: The emulator refused them.
-        """
+        """Replace the planned faults."""
         raise NotImplementedError
 
     def turn_by_hand(self) -> None:
@@ -179,11 +175,7 @@ class Stack:
         return answer.success, answer.message
 
     def take_control(self) -> None:
-        """Wait until there is no reason to refuse it, and take control.
-
-        Raises:
-            OperatorError: The driver refused.
-        """
+        """Wait until there is no reason to refuse it, and take control."""
         self.wait_until(
             lambda: (
                 self.driver_status is not None
@@ -197,11 +189,7 @@ class Stack:
             raise OperatorError(f"take_control: {message}")
 
     def walk(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
-        """Take control, stand up, let the policy run, and walk for some time.
-
-        Raises:
-            OperatorError: It was refused, or something has stopped the robot meanwhile.
-        """
+        """Take control, stand up, let the policy run, and walk for some time."""
         self.operator.wait_for_robot()
         self.take_control()
         # A driver damps first; a policy that stands up then is taken back.
@@ -243,11 +231,7 @@ class Stack:
         return [event for event in self.events() if event.unix_ns >= start_ns]
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = TURN_S) -> None:
-        """Wait until something is there.
-
-        Raises:
-            OperatorError: It is not there in time.
-        """
+        """Wait until something is there."""
         self.operator.wait_until(reached, what, timeout_s)
 
     def expect_deaths(self) -> None:

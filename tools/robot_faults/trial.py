@@ -44,11 +44,7 @@ class Ending:
 
 
 def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
-    """Let a robot walk, let something go wrong, and watch.
-
-    Raises:
-        OperatorError, SimError: The robot did not even walk.
-    """
+    """Let a robot walk, let something go wrong, and watch."""
     with make(folder) as robot:
         robot.walk()
         began_ns = case.act(robot) - _EARLY_NS
@@ -79,11 +75,7 @@ def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
 
 
 def try_bad_start(make: MakeStack, start: BadStart, folder: Path) -> Ending:
-    """Ask for control where something is wrong from the start.
-
-    Raises:
-        OperatorError, SimError: There is neither a refusal nor an answer.
-    """
+    """Ask for control where something is wrong from the start."""
     with (
         start.beside() as parameters,
         make(folder, emulator=start.emulator, driver={**start.driver, **parameters}) as robot,

@@ -28,9 +28,6 @@ def replace_environment(venv: Path, mark: str) -> list[str]:
 
     Returns:
         The command to install into it, without the packages.
-
-    Raises:
-        SetupError: The folder has another owner, or is a link.
     """
     if venv.is_symlink():
         raise SetupError(

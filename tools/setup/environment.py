@@ -44,11 +44,7 @@ def needed_origin(ros: Ros) -> Origin:
 
 
 def read_origin(venv: Path) -> Origin | None:
-    """Return what `venv` was made for; None if it is not there.
-
-    Raises:
-        SetupError: It is there, but this command did not make it.
-    """
+    """Return what `venv` was made for; None if it is not there."""
     if not venv.exists():
         return None
     file = _origin_file(venv)
@@ -58,11 +54,7 @@ def read_origin(venv: Path) -> Origin | None:
 
 
 def ensure_environment(venv: Path, ros: Ros) -> str:
-    """Make or refresh `venv` for `ros`; return a key that changes with what is in it.
-
-    Raises:
-        SetupError: No lock for this Python, a foreign folder in the way, or pip failed.
-    """
+    """Make or refresh `venv` for `ros`; return a key that changes with what is in it."""
     lock = known_lock(ros.distro if ros.prefix is None else "sourced", _python_version())
     origin = needed_origin(ros)
     key = stamp.digest([*FOLDER.glob("*.py"), lock], extra=repr(origin))
@@ -84,11 +76,7 @@ def lock_file(name: str, python: str) -> Path:
 
 
 def known_lock(name: str, python: str) -> Path:
-    """Return the path of a lock that is there.
-
-    Raises:
-        SetupError: There is none for this Python.
-    """
+    """Return the path of a lock that is there."""
     lock = lock_file(name, python)
     if not lock.is_file():
         there = ", ".join(sorted(file.name for file in lock.parent.glob(f"{name}-*.txt")))

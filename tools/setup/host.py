@@ -45,11 +45,7 @@ def _missing_tools() -> dict[str, str]:
 def run(
     command: Iterable[str | Path], env: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> None:
-    """Run `command` to its end, with the environment and in the folder of the caller by default.
-
-    Raises:
-        SetupError: It failed; its output has gone to the terminal.
-    """
+    """Run `command` to its end, with the environment and in the folder of the caller by default."""
     words = [str(word) for word in command]
     result = subprocess.run(words, env=env, cwd=folder, check=False)
     if result.returncode != 0:

@@ -23,9 +23,6 @@ def ensure_layer(venv: Path, base: Path, name: str) -> None:
     """Make or refresh `venv`: what is in `base` and what the lock `name` has.
 
     The layer `torch` gets PyTorch as well.
-
-    Raises:
-        SetupError: A foreign folder is in the way, or pip failed.
     """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     lock = known_lock(name, python)

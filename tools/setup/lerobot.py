@@ -38,10 +38,6 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
         venv: Where.
         version: Of this Python.
         ros: What `make setup` chose; one that is sourced is there already.
-
-    Raises:
-        SetupError: LeRobot does not support this Python, a foreign folder is in the way, or pip
-            failed.
     """
     if version not in PYTHONS:
         offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)

@@ -143,9 +143,6 @@ def write_locks(uv: Path) -> None:
 
     Args:
         uv: The program that resolves.
-
-    Raises:
-        subprocess.CalledProcessError: A combination has no solution; uv has said why.
     """
     for lock in LOCKS:
         for python in lock.pythons:

@@ -31,10 +31,6 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
     Args:
         venv: Where.
         version: Of this Python.
-
-    Raises:
-        SetupError: There is no toolkit for this Python, a foreign folder is in the way, or pip
-            failed.
     """
     if version not in PYTHONS:
         offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)

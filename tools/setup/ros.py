@@ -42,10 +42,6 @@ def find_ros(env: Mapping[str, str], root: Path, installed: str | None) -> Ros:
         env: Environment variables of the caller.
         root: The checkout. What it put into `env` itself does not count as sourced.
         installed: Distribution that the workspace was set up with before, if any.
-
-    Raises:
-        SetupError: ROS_DISTRO names one that is not supported, or the ROS 2 that is sourced is
-            the environment of another checkout.
     """
     prefix = _sourced_prefix(env, root)
     if prefix is not None and (prefix / "pyvenv.cfg").exists():

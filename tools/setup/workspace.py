@@ -31,11 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def set_up() -> None:
-    """Bring `.venv` and `install/` of this checkout up to date.
-
-    Raises:
-        SetupError: Something is missing or a step failed.
-    """
+    """Bring `.venv` and `install/` of this checkout up to date."""
     venv = ROOT / ".venv"
     origin = read_origin(venv)
     ros = find_ros(os.environ, ROOT, origin.distro if origin else None)

@@ -46,10 +46,6 @@ def encoder_of(bundle: Path) -> NarrowResNet:
 
     Its export has made each batch norm part of the convolution before it, so those here do nothing
     but add the bias.
-
-    Raises:
-        FileNotFoundError: The bundle has no such encoder.
-        RuntimeError: It is a network of another shape.
     """
     (file,) = sorted(bundle.glob("*VisionEncoder/*.onnx"))[:1] or [bundle / "VisionEncoder"]
     graph = onnx.load(file).graph

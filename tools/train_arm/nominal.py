@@ -35,12 +35,7 @@ def healthy(traces: Iterable[ArmTrace]) -> Iterator[tuple[F64, F64]]:
 
 
 def write_nominal(bundle: Path, files: Sequence[Path]) -> int:
-    """Write it; return how many episodes it is of.
-
-    Raises:
-        PolicyError: The bundle or a trace cannot be used, or nothing moved.
-        OSError: A file cannot be read or written.
-    """
+    """Write it; return how many episodes it is of."""
     contract = load_bundle(bundle, kind=ChunkBundle).contract
     episodes = list(healthy(map(ArmTrace.load, files)))
     nominal = asked_for(

@@ -47,11 +47,7 @@ def train(
     threads: int,
     start: Path | None = None,
 ) -> OnPolicyRunner:
-    """Train a policy; checkpoints and curves appear in `output` on the way.
-
-    Raises:
-        SimError: `start` is no checkpoint of such a policy.
-    """
+    """Train a policy; checkpoints and curves appear in `output` on the way."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     environment = Environment(robot, task, robots, seed=seed, threads=threads)

@@ -45,11 +45,7 @@ class TrainedRobot:
     """Default pose of the joints of each leg; that in which the robot stands if absent."""
 
     def __post_init__(self) -> None:
-        """Check that the robot is a quadruped.
-
-        Raises:
-            SimError: It has other legs.
-        """
+        """Check that the robot is a quadruped."""
         found = len(self.body.feet), len(self.body.joint_names)
         if found != (LEGS, LEGS * LEG_JOINTS):
             raise SimError(
@@ -224,20 +220,12 @@ class Task:
 
 
 def load_trained_robot(name: str) -> TrainedRobot:
-    """Return the robot of `robots/NAME.yaml`.
-
-    Raises:
-        SimError: There is none, or its file is wrong.
-    """
+    """Return the robot of `robots/NAME.yaml`."""
     return read_figures(TrainedRobot, _file("robots", name))
 
 
 def load_task(name: str) -> Task:
-    """Return the task of `tasks/NAME.yaml`.
-
-    Raises:
-        SimError: There is none, or its file is wrong.
-    """
+    """Return the task of `tasks/NAME.yaml`."""
     return read_figures(Task, _file("tasks", name))
 
 

@@ -45,12 +45,7 @@ def checkpoint_of(run: Path) -> Path:
 
 
 def export(run: Path, layout: Layout = COMMAND) -> None:
-    """Write the actor of a training's checkpoint as ONNX, `obs` [1, size] -> `action` [1, 12].
-
-    Raises:
-        PolicyError: What was made is not the same function.
-        OSError: It cannot be written.
-    """
+    """Write the actor of a training's checkpoint as ONNX, `obs` [1, size] -> `action` [1, 12]."""
     network = ExportConfig(
         obs_dim=layout.obs_size, act_dim=ACTION_SIZE, hidden_sizes=HIDDEN, activation="elu"
     )
@@ -72,9 +67,6 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
         task: What it learned.
         run: Folder of the training.
         source: How the policy came about, for its provenance.
-
-    Raises:
-        PolicyError: The policy does not walk, or the folder is there already.
     """
     model = run / MODEL_FILE
     provenance = {

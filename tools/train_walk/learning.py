@@ -190,11 +190,7 @@ def mirror_action(action: Tensor) -> Tensor:
 
 
 def start_from(alg: PPO, checkpoint: Path) -> None:
-    """Take over actor and critic of another training.
-
-    Raises:
-        SimError: It is no checkpoint of such networks.
-    """
+    """Take over actor and critic of another training."""
     try:
         content = torch.load(checkpoint, weights_only=True)
         for part, model in (("actor", alg.actor), ("critic", alg.critic)):

@@ -138,7 +138,6 @@ class Robots:
         ]
 
     def _set_dynamics(self, model: Model, dynamics: Dynamics, row: int) -> None:
-        """Write the dynamics of one robot into its model."""
         nominal, base, robot = self._nominal, self._base, self.robot
         model.geom_friction[:, 0] = dynamics.friction[row]
         model.body_mass[base] = nominal.body_mass[base] + dynamics.payload_kg[row]

@@ -80,11 +80,7 @@ class Reference:
 
 
 def reference_of(robot: TrainedRobot, task: Task) -> Reference:
-    """Return what a task compares robots with.
-
-    Raises:
-        SimError: Its key poses are none that the robot reaches.
-    """
+    """Return what a task compares robots with."""
     if task.motion:
         return _between(robot, task.motion)
     still = np.zeros(1)

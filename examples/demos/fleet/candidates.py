@@ -51,11 +51,7 @@ class Workshop:
         _openssl("pkey", "-in", str(self.private_key), "-pubout", "-out", str(self.public_key))
 
     def make(self, title: str, version: str, changes: Changes | None = None) -> ReleaseCandidate:
-        """Return a version that is not signed yet.
-
-        Raises:
-            SimError: A pattern does not match once.
-        """
+        """Return a version that is not signed yet."""
         made = self._folder / f"bundle_{version}"
         shutil.copytree(self._shipped, made)
         file = made / "policy.yaml"

@@ -55,9 +55,6 @@ class Fleet:
             shipped: Bundle from which all versions are made.
             robots: How many.
             speed: Simulated seconds per second, at most.
-
-        Raises:
-            SimError: A server or node does not start.
         """
         self.folder = folder
         self._mark = f"demo_{os.getpid()}"
@@ -117,7 +114,6 @@ class Fleet:
 
     @property
     def others(self) -> list[DemoRobot]:
-        """All other robots."""
         return [*self.robots.values()][1:]
 
     def publish(self, candidate: ReleaseCandidate) -> str:
@@ -130,11 +126,7 @@ class Fleet:
         return digest
 
     def power_on(self, baseline: ReleaseCandidate, digest: str) -> None:
-        """Install a version on all robots, and wait until they walk with it.
-
-        Raises:
-            SimError: One does not.
-        """
+        """Install a version on all robots, and wait until they walk with it."""
         names = [*self.robots]
         with ThreadPoolExecutor(2) as threads:
             for _ in threads.map(lambda name: self._install(self.robots[name], digest), names):
@@ -159,9 +151,6 @@ class Fleet:
         Args:
             version: Which that is; any if empty.
             within_s: How long to wait at most.
-
-        Raises:
-            SimError: Not all do in time.
         """
         ends_s = time.monotonic() + within_s
         while standing := self._not_walking(version):
@@ -189,11 +178,7 @@ class Fleet:
         accepted: Sequence[int] = (0,),
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `model_tools` with these arguments.
-
-        Raises:
-            SimError: The exit status is none of those that are accepted.
-        """
+        """Run `model_tools` with these arguments."""
         command = [sys.executable, "-m", "model_tools", *map(str, words)]
         done = subprocess.run(
             command,

@@ -85,9 +85,6 @@ class Interrupter:
         Args:
             count: How many.
             make: Returns a good candidate by its number, from 0.
-
-        Raises:
-            SimError: A robot did not recover.
         """
         while len(self.interruptions) < count:
             candidate = make(len(self.aftermaths))

@@ -51,28 +51,16 @@ class FleetOperator(Operator):
         self._upright = self.node.create_client(Trigger, f"/{namespace}/sim_node/set_upright")
 
     def wait_for_new_status(self, timeout_s: float) -> None:
-        """Wait for the first status of a policy node that has just been started.
-
-        Raises:
-            OperatorError: None comes within `timeout_s`.
-        """
+        """Wait for the first status of a policy node that has just been started."""
         since_s = time.monotonic()
         self.wait_until(lambda: self.received_s > since_s, "a status", timeout_s)
 
     def set_upright(self) -> None:
-        """Put the robot down where it is, as people do with one that has fallen.
-
-        Raises:
-            OperatorError: No answer within `answer_timeout_s`.
-        """
+        """Put the robot down where it is, as people do with one that has fallen."""
         self.call(self._upright, "set_upright")
 
     def wait_for_shadow(self, ticks: int, timeout_s: float) -> None:
-        """Wait until the shadow was compared in so many ticks; it has what others leave of a core.
-
-        Raises:
-            OperatorError: It was not within `timeout_s`.
-        """
+        """Wait until the shadow was compared in so many ticks."""
         self.wait_until(
             lambda: any(one.compared >= ticks for one in self.status.shadow),
             f"a shadow that was compared in {ticks} ticks",
@@ -80,11 +68,7 @@ class FleetOperator(Operator):
         )
 
     def observe(self, duration_s: float, timeout_s: float) -> Stroll:
-        """Return what the robot does for some simulated time.
-
-        Raises:
-            OperatorError: That time does not pass within `timeout_s` of the steady clock.
-        """
+        """Return what the robot does for some simulated time."""
         seen = self._watch(duration_s, f"{duration_s:g} s of simulated time", timeout_s)
         places = [message.pose.pose.position for message in seen]
         first, last = places[0], places[-1]
@@ -95,11 +79,7 @@ class FleetOperator(Operator):
         )
 
     def tilt_rad(self) -> float:
-        """Return the angle between the body's z axis and the vertical, now.
-
-        Raises:
-            OperatorError: The simulator does not say within `answer_timeout_s`.
-        """
+        """Return the angle between the body's z axis and the vertical, now."""
         (seen, *_) = self._watch(0.0, "odom of the simulator", self.answer_timeout_s)
         q = seen.pose.pose.orientation
         return float(tilt_rad(np.array([q.x, q.y, q.z, q.w])))

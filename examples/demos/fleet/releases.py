@@ -78,11 +78,7 @@ class ReleaseManager:
         return file
 
     def release(self, candidate: ReleaseCandidate, baseline: ReleaseCandidate) -> ReleaseResult:
-        """Release a candidate; return how far it came.
-
-        Raises:
-            SimError: A command failed that should not.
-        """
+        """Release a candidate; return how far it came."""
         fleet, file = self._fleet, self._folder / f"{candidate.version}.release.yaml"
         digest = fleet.publish(candidate)
         words = ("release", "new", candidate.folder, "--baseline", baseline.folder)

@@ -187,9 +187,6 @@ class DemoRobot:
 
         Args:
             shadow: Bundle that runs beside the policy; none if empty.
-
-        Raises:
-            OperatorError: It could not.
         """
         self.ask(lambda operator: self._restart(operator, shadow), _RESTARTED_WITHIN_S)
 
@@ -254,11 +251,7 @@ class DemoRobot:
         self.to_metrics.close()
 
     def ask(self, act: Callable[[FleetOperator], Any], timeout_s: float) -> Any:
-        """Let its driver do something; return what that returns.
-
-        Raises:
-            OperatorError: It could not, or it took longer.
-        """
+        """Let its driver do something; return what that returns."""
         answer: Future[Any] = Future()
         self._asked.put((act, answer))
         try:

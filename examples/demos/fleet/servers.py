@@ -32,11 +32,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 def require_programs() -> None:
-    """Raise SimError, with the packages to install, where a program is missing.
-
-    Raises:
-        SimError: One is missing.
-    """
+    """Raise SimError, with the packages to install, where a program is missing."""
     missing = [name for name in PACKAGES if shutil.which(name) is None]
     if missing:
         packages = " ".join(PACKAGES[name] for name in missing)
@@ -57,9 +53,6 @@ class Server:
             port: Where it will listen.
             log: For all that it prints.
             mark: Environment variables by which its processes are found.
-
-        Raises:
-            SimError: It does not listen within a minute.
         """
         self.port, self.log = port, log
         self._words, self._mark = words, mark

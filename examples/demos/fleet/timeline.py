@@ -209,7 +209,6 @@ def _draw_events(
 
 
 def _first_free(lanes_end_s: Sequence[float], at_s: float) -> int:
-    """Return the first lane that is free at `at_s`, or the one that is free first."""
     free = [lane for lane, end_s in enumerate(lanes_end_s) if end_s <= at_s]
     return free[0] if free else lanes_end_s.index(min(lanes_end_s))
 

@@ -52,7 +52,6 @@ class ArmState(NamedTuple):
 
 
 def pack_state(state: ArmState) -> bytes:
-    """Return a state as bytes."""
     rows = np.stack([np.asarray(row, "<f8") for row in state[2:]])
     return _HEAD.pack(state.tick, state.configured) + rows.tobytes()
 

@@ -48,11 +48,7 @@ class ServoArm(RobotInterface[ArmState]):
         return ", ".join(self.settings.ports)
 
     def open(self) -> PortTransport:
-        """Reserve the serial ports, in the node's process.
-
-        Raises:
-            DriverError: A port is not there, may not be used, or another program uses it.
-        """
+        """Reserve the serial ports, in the node's process."""
         return PortTransport.open(self.settings)
 
     def adopt(self, descriptors: Sequence[int]) -> ArmTransport:

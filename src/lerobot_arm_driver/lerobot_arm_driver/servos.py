@@ -63,11 +63,7 @@ class Servos:
         self._velocity, self._held, self._other = self._unknown()
 
     def connect(self) -> None:
-        """Open each bus and find all servos, calibrated as the file of this arm says.
-
-        Raises:
-            DriverError: LeRobot, the file, a servo or its calibration is not as expected.
-        """
+        """Open each bus and find all servos, calibrated as the file of this arm says."""
         self._configured, self._limp = False, False
         self._position = self._doubted = None
         self._velocity, self._held, self._other = self._unknown()
@@ -86,9 +82,6 @@ class Servos:
 
         While the servos hold, positions that they cannot have come to are no state: an encoder that
         slipped, or answers to another question. Those that follow on them are none either.
-
-        Raises:
-            DriverError: A servo did not answer, or answered what cannot be true.
         """
         seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()
@@ -129,11 +122,7 @@ class Servos:
         return self._bounds.jump_of(self._position, position, now_s - self._read_s)
 
     def prepare(self) -> None:
-        """Configure the servos as LeRobot does, with the gains of the settings; they hold then.
-
-        Raises:
-            DriverError: A servo refused something, or did not answer.
-        """
+        """Configure the servos as LeRobot does, with the gains of the settings; they hold then."""
         # Torque comes back in `configure`.
         self._aim_where_it_is()
         for robot in self._robots:
@@ -148,9 +137,6 @@ class Servos:
 
         A goal is at most `max_relative_target_rad` from where the joint was measured. None is sent
         while what is measured cannot be true: the servos hold the goals that they have.
-
-        Raises:
-            DriverError: They could not be sent.
         """
         if not self._configured or self._position is None:
             return
@@ -168,12 +154,7 @@ class Servos:
         self._send(np.clip(wanted, self._position - reach, self._position + reach))
 
     def _let_go(self, *, limp: bool) -> None:
-        """Take the torque of all servos away, or let them hold where they are.
-
-        Raises:
-            DriverError: A servo did not answer. Limp ones stay so where their positions are not
-                known, or one did not confirm its goal.
-        """
+        """Take the torque of all servos away, or let them hold where they are."""
         if limp is self._limp:
             return
         if not limp:
@@ -188,9 +169,6 @@ class Servos:
         """Read the positions and make them the goals, whatever goals there were before.
 
         Each servo confirms its goal: torque may come on after that.
-
-        Raises:
-            DriverError: A servo did not answer.
         """
         _again(self.read)
         assert self._position is not None
@@ -200,11 +178,7 @@ class Servos:
                 _lerobots(robot.bus.write, "Goal_Position", joint, goal, num_retry=_TRIES)
 
     def give_back(self) -> None:
-        """Leave the servos as `way_out` says: they hold, or are limp.
-
-        Raises:
-            DriverError: A servo did not answer.
-        """
+        """Leave the servos as `way_out` says: they hold, or are limp."""
         self._configured = False
         if self._settings.way_out == TORQUE_OFF:
             for robot in self._robots:
@@ -259,11 +233,7 @@ class Servos:
         return robot
 
     def _check_calibration(self, robot: Any, port: str) -> None:
-        """Check that the servos hold what the calibration file says.
-
-        Raises:
-            DriverError: They hold the calibration of another arm, or none.
-        """
+        """Check that the servos hold what the calibration file says."""
         found = _again(_lerobots, robot.bus.read_calibration)
         different = [
             f"{key} of {joint} is {getattr(expected, key)} there, {getattr(found[joint], key)} here"
@@ -328,9 +298,6 @@ class Servos:
         the answer to the next question: the load for the position. Servos answer in the order in
         which a question names them. Each question names them in another order, so that its answers
         are known by theirs.
-
-        Raises:
-            DriverError: A servo did not answer in time.
         """
         values: list[float] = []
         for robot in self._robots:
@@ -366,12 +333,7 @@ class Servos:
 
 
 def _find_servos(bus: Any, port: str) -> None:
-    """Open a bus and find each servo; LeRobot's own check takes one with a fault as missing.
-
-    Raises:
-        DriverError: The port cannot be opened, or servos do not answer, report faults, or are of
-            another model; names them.
-    """
+    """Open a bus and find each servo; LeRobot's own check takes one with a fault as missing."""
     _lerobots(bus.connect, handshake=False)
     problems = []
     for joint, motor in bus.motors.items():
@@ -392,11 +354,7 @@ def _find_servos(bus: Any, port: str) -> None:
 
 
 def _again(call: Callable[..., T], *args: Any) -> T:
-    """Return what comes of a call, of several where answers were lost on the way.
-
-    Raises:
-        DriverError: As of the last of them.
-    """
+    """Return what comes of a call, of several where answers were lost on the way."""
     for _ in range(_TRIES - 1):
         with suppress(DriverError):
             return call(*args)
@@ -404,11 +362,7 @@ def _again(call: Callable[..., T], *args: Any) -> T:
 
 
 def _lerobots(call: Callable[..., T], *args: Any, **named: Any) -> T:
-    """Return what LeRobot returns.
-
-    Raises:
-        DriverError: LeRobot raised something: its message in one line.
-    """
+    """Return what LeRobot returns."""
     try:
         return call(*args, **named)
     except DriverError:

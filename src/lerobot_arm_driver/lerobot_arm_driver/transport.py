@@ -46,11 +46,7 @@ class PortTransport(RobotTransport):
 
     @classmethod
     def open(cls, settings: ArmSettings) -> "PortTransport":
-        """Open the ports and reserve them.
-
-        Raises:
-            DriverError: A port is not there, may not be used, or another program uses it.
-        """
+        """Open the ports and reserve them."""
         ports: list[int] = []
         try:
             for name in settings.ports:
@@ -75,11 +71,7 @@ class PortTransport(RobotTransport):
         return iter(())
 
     def send(self, data: bytes) -> None:
-        """Let all servos go limp, where that is the way out.
-
-        Raises:
-            DriverError: A port is gone.
-        """
+        """Let all servos go limp, where that is the way out."""
         if data != GIVE_BACK or self._settings.way_out != TORQUE_OFF:
             return
         for port in self._ports:
@@ -93,7 +85,6 @@ class PortTransport(RobotTransport):
         """Keep the ports: they are that half."""
 
     def close(self) -> None:
-        """Close the ports."""
         while self._ports:
             os.close(self._ports.pop())
 
@@ -160,11 +151,7 @@ class ArmTransport(RobotTransport):
         return (self._signal,)
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return the states that the thread has read.
-
-        Raises:
-            DriverError: What was asked of the servos failed.
-        """
+        """Return the states that the thread has read."""
         if self._signal in ready:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._signal)
@@ -208,11 +195,7 @@ class ArmTransport(RobotTransport):
                 self._servos.close()
 
     def _serve(self) -> None:
-        """Read and write until the end.
-
-        Raises:
-            DriverError: The bus has failed for too long.
-        """
+        """Read and write until the end."""
         due_s = read_s = time.monotonic()
         while not self._ending.is_set():
             now_s = time.monotonic()

@@ -91,9 +91,6 @@ def check_episode(
         topics: Topics of the recording by those of the mapping, where they have other names.
         split: Whether an episode with gaps becomes several.
         pixels: Whether images are decoded; otherwise only their messages are examined.
-
-    Raises:
-        OSError: The recording cannot be read.
     """
     found = EpisodeCheck(name=episode.name)
     try:

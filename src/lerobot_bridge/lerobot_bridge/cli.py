@@ -18,9 +18,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 1 for errors, 130 after SIGINT and 143 after SIGTERM.
-
-    Raises:
-        SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
     return run_command("lerobot_bridge", __doc__, COMMANDS, sys.argv[1:] if args is None else args)
 

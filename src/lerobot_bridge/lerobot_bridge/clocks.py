@@ -111,10 +111,6 @@ def read_topic_times(
         extract: The part of the recording that is read.
         look: Called with each input, a block of its messages, and their times.
         begin_ns: Log time at which the episode begins; earlier messages may be read as well.
-
-    Raises:
-        ToolError: The recording is broken, has no messages of an input during the episode, or its
-            stamps jump back (clock reset).
     """
     noted = {name: _TimesReader(begin_ns) for name in topics}
 

@@ -139,11 +139,7 @@ class EpisodeSidecar:
 
 
 def read_sidecar(folder: Path) -> EpisodeSidecar:
-    """Read the file in the folder of an episode.
-
-    Raises:
-        BundleError: It is missing or does not fit; lists everything that is wrong.
-    """
+    """Read the file in the folder of an episode."""
     path = folder / SIDECAR
     reader = Reader(str(path))
     found = reader.section(EpisodeSidecar, load_yaml(path))
@@ -157,11 +153,7 @@ def read_sidecar(folder: Path) -> EpisodeSidecar:
 
 
 def write_sidecar(folder: Path, sidecar: EpisodeSidecar) -> None:
-    """Write or replace the file, whole or not at all.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Write or replace the file, whole or not at all."""
     text = json.dumps(asdict(sidecar), indent=1, ensure_ascii=False)
     with whole_file(folder / SIDECAR, mode=0o644) as file:
         file.write(f"{text}\n".encode())

@@ -46,10 +46,6 @@ def find_episodes(
         task: Task of episodes without one in their marks or in the file beside the recording.
         tags: More tags for each episode.
         marks: Topic of the marks.
-
-    Raises:
-        ToolError: There is no recording, the length is invalid, or an episode has no task.
-        OSError: Something cannot be read.
     """
     found = FoundEpisodes()
     if isinstance(how, float) and not 1e-9 <= how < math.inf:

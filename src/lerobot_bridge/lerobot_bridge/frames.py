@@ -62,12 +62,6 @@ class EpisodeFrames:
             mapping: Defines the content of a frame.
             episode: The episode to read.
             topics: Topics of the recording by those of the mapping, where they have other names.
-
-        Raises:
-            ToolError: The episode has a problem, or its recorder noted one; or the recording is
-                broken, lacks a topic or a frame, its clocks disagree or jump back, or a topic has
-                several publishers.
-            OSError: It cannot be read.
         """
         self.episode, self._mapping = episode, mapping
         if episode.problem:
@@ -125,11 +119,7 @@ class EpisodeFrames:
         return 0 if self.episode.span is None else self.episode.span.begin_ns
 
     def refuse_gaps(self) -> None:
-        """Check that there is one part.
-
-        Raises:
-            ToolError: There are more parts; names the first gap, and the missing messages.
-        """
+        """Check that there is one part."""
         if len(self.parts) == 1:
             return
         begin, end = int(self.parts[0][-1]), int(self.parts[1][0])
@@ -168,10 +158,6 @@ class EpisodeFrames:
             part: Index in `parts`.
             pixels: Whether images are decoded; otherwise they are only checked, and frames have
                 none.
-
-        Raises:
-            ToolError: Messages do not fit, or too many frames are missing; names each topic and
-                the time.
         """
         self._refuse_closed_up()
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()

@@ -53,9 +53,6 @@ def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> l
         mapping: Defines the sources and cameras.
         bag: The recording.
         topics: Topics of the recording by those of the mapping, where they have other names.
-
-    Raises:
-        ToolError: A topic is missing, has another type, is ambiguous, or belongs to another robot.
     """
     wanted = dict(_wanted(mapping))
     types: dict[str, tuple[str, ...]] = {}

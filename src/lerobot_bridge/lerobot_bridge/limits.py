@@ -33,12 +33,7 @@ class ActionLimits:
     """
 
     def __init__(self, mapping: RobotMapping) -> None:
-        """Collect the limits of the joints that are commanded.
-
-        Raises:
-            RobotError: The distance of a joint to its measured position is limited, and
-                observation.state lacks the joint.
-        """
+        """Collect the limits of the joints that are commanded."""
         self.names = mapping.names(ACTION) if ACTION in mapping.vectors else mapping.command_names
         self._bounds = {
             name: bound
@@ -62,9 +57,6 @@ class ActionLimits:
         Args:
             action: Value by name.
             measured: Values of observation.state by name.
-
-        Raises:
-            RobotError: A value is missing, unknown, or not finite.
         """
         self._require(action)
         sent, clipped = dict[str, float](), []

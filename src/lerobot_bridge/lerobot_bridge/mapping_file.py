@@ -47,9 +47,6 @@ def load_mapping(file: str | Path) -> RobotMapping:
 
     Args:
         file: Path, or the name of an included mapping: `so101`.
-
-    Raises:
-        BundleError: It is missing or does not fit; lists everything that is wrong.
     """
     known = shipped()
     path = known.get(str(file), Path(file))

@@ -31,9 +31,6 @@ def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> FoundEpisod
         bag: The recording.
         whole: Values of each episode that its marks do not set.
         topic: Topic of the marks.
-
-    Raises:
-        ToolError: There are no marks, or no START with a STOP.
     """
     given = {topic: topic} if topic.startswith("/") else {}
     full = find_topics(bag, {topic: (MARK,)}, given)[topic]

@@ -60,9 +60,6 @@ class Outgoing:
             channels: Channels of the topic: a command, or all sources that read it.
             empty: Makes empty messages.
             valid_for_s: Validity of a JointCommand after its receipt, s.
-
-        Raises:
-            RobotError: The values do not fit into a message of the type.
         """
         self.topic, self.type = channels[0].topic, channels[0].type
         self.names = tuple(
@@ -92,9 +89,6 @@ class Outgoing:
         Args:
             values: [names], in LeRobot's units.
             stamp_ns: Time for its stamp, if it has one.
-
-        Raises:
-            RobotError: A value is not finite.
         """
         if not np.isfinite(values).all():
             name = self.names[int(np.argmin(np.isfinite(values)))]

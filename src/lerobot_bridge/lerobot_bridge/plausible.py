@@ -63,11 +63,7 @@ class Ranges:
         ]
 
     def check(self, values: F64) -> None:
-        """Check values [names].
-
-        Raises:
-            RobotError: A value is so far out of range that the mapping must be wrong.
-        """
+        """Check values [names]."""
         if not len(self._half):
             return
         # The range of a joint without limits is NaN, and no comparison with it holds.

@@ -47,11 +47,7 @@ class SourceReader:
             self._read = _Joints(mapping, source).read
 
     def read(self, message: Any) -> F64:
-        """Return the values [names], in LeRobot's units.
-
-        Raises:
-            RobotError: The message lacks a joint or a field, or a value is not finite.
-        """
+        """Return the values [names], in LeRobot's units."""
         values = self._read(message)
         if not np.isfinite(values).all():
             name = self.names[int(np.argmin(np.isfinite(values)))]
@@ -68,10 +64,6 @@ def image_of(camera: CameraSource, message: Any) -> U8:
 
     Returns:
         uint8 [height, width, 3] in RGB.
-
-    Raises:
-        RobotError: The encoding is unknown, the image is broken, or its size differs and the
-            mapping does not resize it.
     """
     image = decode(frame_of(message, camera))
     if image.shape[:2] == (camera.height, camera.width):

@@ -30,12 +30,7 @@ class Ros2Robot(Robot):
     name = "ros2"
 
     def __init__(self, config: Ros2RobotConfig) -> None:
-        """Read the mapping; the robot is not touched.
-
-        Raises:
-            BundleError: The mapping is missing or does not fit; lists everything that is wrong.
-            RobotError: It has no state, or no command.
-        """
+        """Read the mapping; the robot is not touched."""
         super().__init__(config)
         self.config = config
         self.mapping = load_mapping(config.mapping)
@@ -78,12 +73,7 @@ class Ros2Robot(Robot):
         return self._link is not None
 
     def connect(self, calibrate: bool = True) -> None:
-        """Wait until all topics have a message.
-
-        Raises:
-            RobotError: Topics have none in time; names them.
-            DeviceAlreadyConnectedError: It is connected.
-        """
+        """Wait until all topics have a message."""
         if self._link is not None:
             raise DeviceAlreadyConnectedError(f"{self} is connected already")
         self._link = RobotLink(
@@ -108,22 +98,11 @@ class Ros2Robot(Robot):
         """Do nothing: gains are the driver's, or in the mapping."""
 
     def get_observation(self) -> dict[str, Any]:
-        """Return the newest values and images.
-
-        Raises:
-            RobotError: Topics are stale; names them.
-            DeviceNotConnectedError: It is not connected.
-        """
+        """Return the newest values and images."""
         return self._connected().newest()
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
-        """Send an action within the limits of the mapping; return the values that were sent.
-
-        Raises:
-            RobotError: A value is missing, unknown or not finite, or topics are stale; nothing is
-                sent.
-            DeviceNotConnectedError: It is not connected.
-        """
+        """Send an action within the limits of the mapping; return the values that were sent."""
         link = self._connected()
         sent = self._limits.apply(action, link.newest())
         link.send(sent.values)

@@ -23,12 +23,7 @@ class Ros2Teleoperator(Teleoperator):
     name = "ros2"
 
     def __init__(self, config: Ros2TeleoperatorConfig) -> None:
-        """Read the mapping; no topic is touched.
-
-        Raises:
-            BundleError: The mapping is missing or does not fit; lists everything that is wrong.
-            RobotError: It has no action.
-        """
+        """Read the mapping; no topic is touched."""
         super().__init__(config)
         self.config = config
         self.mapping = load_mapping(config.mapping)
@@ -55,12 +50,7 @@ class Ros2Teleoperator(Teleoperator):
         return self._link is not None
 
     def connect(self, calibrate: bool = True) -> None:
-        """Wait until all topics have a message.
-
-        Raises:
-            RobotError: Topics have none in time; names them.
-            DeviceAlreadyConnectedError: It is connected.
-        """
+        """Wait until all topics have a message."""
         if self._link is not None:
             raise DeviceAlreadyConnectedError(f"{self} is connected already")
         self._link = RobotLink(
@@ -84,12 +74,7 @@ class Ros2Teleoperator(Teleoperator):
         """Do nothing: the publishers of the topics configure themselves."""
 
     def get_action(self) -> dict[str, Any]:
-        """Return the newest values.
-
-        Raises:
-            RobotError: Topics are stale; names them.
-            DeviceNotConnectedError: It is not connected.
-        """
+        """Return the newest values."""
         return self._connected().newest()
 
     def send_feedback(self, feedback: dict[str, Any]) -> None:

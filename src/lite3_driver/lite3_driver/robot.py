@@ -47,11 +47,7 @@ class Lite3(RobotInterface[Lite3State]):
         return f"{settings.interface_address}:{settings.state_port} for {settings.host_address}"
 
     def open(self) -> UdpTransport:
-        """Open the sockets, in the node's process.
-
-        Raises:
-            DriverError: Another program has the port, or an address is none of this machine's.
-        """
+        """Open the sockets, in the node's process."""
         return UdpTransport.open(self.settings)
 
     def adopt(self, descriptors: Sequence[int]) -> UdpTransport:

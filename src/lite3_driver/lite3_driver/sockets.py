@@ -48,11 +48,7 @@ class UdpTransport(RobotTransport):
 
     @classmethod
     def open(cls, settings: Lite3Settings) -> "UdpTransport":
-        """Open both; a port that is in use is waited for.
-
-        Raises:
-            DriverError: Another program has the port, or an address is none of this machine's.
-        """
+        """Open both; a port that is in use is waited for."""
         receiver = _open_receiver(settings)
         try:
             return cls(settings, receiver, _open_sender(settings))
@@ -79,22 +75,14 @@ class UdpTransport(RobotTransport):
         return self.descriptors
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return some of what has come, and count what the kernel dropped.
-
-        Raises:
-            DriverError: The host's machine refused something.
-        """
+        """Return some of what has come, and count what the kernel dropped."""
         if self._receiver.fileno() in ready:
             yield from self._received()
         if self._sender.fileno() in ready:
             self._hear_refusal()
 
     def send(self, data: bytes) -> None:
-        """Send one frame.
-
-        Raises:
-            DriverError: It cannot be sent.
-        """
+        """Send one frame."""
         try:
             self._sender.sendto(data, self._host)
         except OSError as error:

@@ -65,9 +65,6 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 1 for errors and limits that do not hold, 3 where the rest is for another
         machine, 130 after SIGINT and 143 after SIGTERM.
-
-    Raises:
-        SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
     return run_command("model_tools", __doc__, COMMANDS, args)
 

@@ -203,11 +203,7 @@ def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def bundle_of(context: LaunchContext) -> str:
-    """Return the bundle that was asked for; the simulated arm has one of its own.
-
-    Raises:
-        PolicyError: None was asked for.
-    """
+    """Return the bundle that was asked for; the simulated arm has one of its own."""
     given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
     if given or robot in IN_THIS_COMPUTER:
         return given or SIMULATED
@@ -284,11 +280,7 @@ def arm(context: LaunchContext) -> list[Node]:
 
 
 def leader(context: LaunchContext) -> list[Node]:
-    """Return the driver of a leader arm, if a port of it was given.
-
-    Raises:
-        PolicyError: No arm was named that it could lead.
-    """
+    """Return the driver of a leader arm, if a port of it was given."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "namespace", "lerobot_python", *LEADER)

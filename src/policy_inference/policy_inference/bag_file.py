@@ -31,9 +31,6 @@ class BagFile:
             types: Knows the type of each message that will be written.
             storage: Kind of the file.
             compressed: Whether chunks of messages are, or each message in sqlite3, which has none.
-
-        Raises:
-            OSError: It cannot be written.
         """
         self.folder = folder
         self._types = types
@@ -54,9 +51,6 @@ class BagFile:
             kind: Type of the message.
             log_ns: Time in the log.
             data: The message as it goes over the wire (CDR).
-
-        Raises:
-            OSError: The disk is full, or fails.
         """
         connection = self._connections.get(topic)
         if connection is None:
@@ -65,11 +59,7 @@ class BagFile:
         self._writer.write(connection, log_ns, data)
 
     def finish(self) -> None:
-        """End it, and see that its files are on the disk.
-
-        Raises:
-            OSError: The disk is full, or fails.
-        """
+        """End it, and see that its files are on the disk."""
         self._writer.close()
         sync(*self.folder.iterdir(), self.folder)
 

@@ -17,9 +17,6 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
         group: Name of the group.
         kind: What one of them is called in messages.
         error: What to raise.
-
-    Raises:
-        PolicyError: `error`, where two installed packages register the same name.
     """
     found: dict[str, metadata.EntryPoint] = {}
     for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):
@@ -33,11 +30,7 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
 
 
 def loaded(entry: metadata.EntryPoint, error: type[PolicyError]) -> Any:
-    """Import what an entry point names.
-
-    Raises:
-        PolicyError: `error`, where its package does not load.
-    """
+    """Import what an entry point names."""
     try:
         return entry.load()
     except (Exception, SystemExit) as cause:  # a module of another package may raise anything

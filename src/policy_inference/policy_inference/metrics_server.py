@@ -122,9 +122,6 @@ class MetricsServer:
             option: Asks for it, in messages.
             place: Host and port; port 0 takes a free one.
             metrics: What is shown.
-
-        Raises:
-            PolicyError: The host is unknown, or the port taken or not permitted.
         """
         registry = CollectorRegistry(auto_describe=False)
         registry.register(metrics)

@@ -94,11 +94,7 @@ _LARGEST_OVERHEAD = 1 << 16
 
 @cache
 def message_classes() -> Mapping[str, Any]:
-    """Return the classes of the messages by name, such as `ModelInferRequest`.
-
-    Raises:
-        ImportError: protobuf is not installed, or older than 4.22.
-    """
+    """Return the classes of the messages by name, such as `ModelInferRequest`."""
     from google.protobuf import (  # type: ignore[import-untyped]  # carries no types
         descriptor_pb2,
         descriptor_pool,
@@ -149,11 +145,7 @@ def message_bytes(specs: Sequence[TensorSpec]) -> int:
 
 
 def described(tensors: Sequence[Any]) -> list[TensorSpec]:
-    """Return the tensors that a server's metadata names; -1: an open axis.
-
-    Raises:
-        PolicyError: One has a type that no model of ours has.
-    """
+    """Return the tensors that a server's metadata names; -1: an open axis."""
     specs = list[TensorSpec]()
     for one in tensors:
         if one.datatype not in _DTYPES:
@@ -188,12 +180,7 @@ class WireTensors:
     def read(
         self, tensors: Sequence[Any], raw: Sequence[bytes], into: Mapping[str, Tensor]
     ) -> None:
-        """Write the tensors of a message into arrays.
-
-        Raises:
-            PolicyError: They are not these tensors, each once, with as many bytes as they need.
-                What the arrays hold is not changed then.
-        """
+        """Write the tensors of a message into arrays."""
         found = dict(self._found(tensors, raw, into))
         if found.keys() != self._known.keys():
             raise PolicyError(

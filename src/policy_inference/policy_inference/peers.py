@@ -25,9 +25,6 @@ def listen_tcp(
         place: Host and port; port 0 takes a free one.
         needs_secret: Only this machine may reach it.
         remedy: For one that others reach.
-
-    Raises:
-        PolicyError: It cannot be.
     """
     host, port = place
     families = _addresses(option, host, port)

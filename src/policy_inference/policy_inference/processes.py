@@ -22,11 +22,7 @@ class PrivateFolder:
     """
 
     def __init__(self) -> None:
-        """Make the folder.
-
-        Raises:
-            OSError: There is no place for it.
-        """
+        """Make the folder."""
         self._folder = tempfile.TemporaryDirectory(
             prefix="policy_inference_", ignore_cleanup_errors=True
         )
@@ -43,7 +39,6 @@ class PrivateFolder:
         _folders.discard(self._folder)
 
     def __enter__(self) -> PrivateFolder:
-        """Return this folder."""
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -37,10 +37,6 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
 
     Returns:
         SHA-256 of the contract that was read, 64 hex digits: the one to be read now.
-
-    Raises:
-        RefusedError: It cannot be read, or not within the limits.
-        OSError: No process can be started.
     """
     given = [str(cpu_s), str(Path.cwd()), bundle, public_key]
     child = PrivateWorker(__name__, given)

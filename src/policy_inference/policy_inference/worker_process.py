@@ -79,9 +79,6 @@ class WorkerProcess:
             environment: Variables beside those of this process.
             output: File for what it prints; None for the streams of this process.
             own_session: False leaves it in the session of this process.
-
-        Raises:
-            OSError: It does not start: no such command, interpreter or folder.
         """
         if words[0] != _MODULE and shutil.which(words[0]) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
@@ -196,9 +193,6 @@ class PrivateWorker(WorkerProcess):
             arguments: Of the module; before them it gets the number of a pipe for `talk_through`.
             interpreter: As for WorkerProcess.
             fds: As for WorkerProcess.
-
-        Raises:
-            OSError: It does not start.
         """
         with ExitStack() as undo:
             self._folder = undo.enter_context(PrivateFolder())
@@ -226,7 +220,6 @@ class PrivateWorker(WorkerProcess):
 
     @property
     def folder(self) -> Path:
-        """Its private folder."""
         return self._folder.path
 
     def said(self, within_s: float = 0.0) -> str:
@@ -323,9 +316,6 @@ def end_with_parent(lifeline: int) -> None:
 
     Args:
         lifeline: Descriptor of the reading end.
-
-    Raises:
-        SystemExit: The other end was closed before.
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])  # which is inherited

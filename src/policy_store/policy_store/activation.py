@@ -74,12 +74,6 @@ def activate(
         trusted: Keys of which one must have signed it.
         again: Whether it may have failed a trial.
         accepted: Keys of the contract whose values may differ from those in use.
-
-    Raises:
-        PolicyError: It is not installed, is revoked or failed its trial, its contract differs in
-            keys that are not accepted, another installer is at work, or the root cannot be written.
-        BundleError: It is not whole, or not signed; what was in use stays.
-        PolicyError: `current` is broken.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
@@ -118,11 +112,7 @@ def _recorded_before(model: Path) -> list[str]:
 
 
 def warn_of_older(model: Path, version: str) -> None:
-    """Log a warning where a version is older than the one in use: a signature does not expire.
-
-    Raises:
-        PolicyError: `current` is broken.
-    """
+    """Log a warning where a version is older than the one in use: a signature does not expire."""
     current = current_version(model)
     if current is not None and is_older(version, current):
         _log.warning(
@@ -134,11 +124,7 @@ def warn_of_older(model: Path, version: str) -> None:
 
 
 def warn_of_revoked(model: Path) -> None:
-    """Log a warning where the version in use is revoked: it goes on until its node starts again.
-
-    Raises:
-        PolicyError: `current` is broken, or the statement that was kept is damaged.
-    """
+    """Log a warning where the version in use is revoked: it goes on until its node starts again."""
     current = current_version(model)
     reason = revoked_versions(model).get(current or "")
     if reason is not None:
@@ -182,12 +168,6 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
 
     Returns:
         The version that nodes took before, and the folder of the one that they take now.
-
-    Raises:
-        PolicyError: There is none before it, another installer is at work, or the root cannot be
-            written.
-        BundleError: It is not whole, or not signed; what was in use stays.
-        PolicyError: `current` is broken.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
@@ -215,13 +195,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
 
 
 def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Path:
-    """Put the version that passed its trial into use, once it is verified; return its folder.
-
-    Raises:
-        PolicyError: No trial was passed; another installer is at work; the root cannot be written.
-        BundleError: The version is not whole, or not signed.
-        PolicyError: `current` is broken, or the record cannot be read.
-    """
+    """Put the version that passed its trial into use, once it is verified; return its folder."""
     model = model_folder(root, name)
     with writing(root), locked(model):
         trial = newest_trial(model)
@@ -238,12 +212,7 @@ def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Pat
 
 
 def way_back(model: Path) -> list[str]:
-    """Return the installed versions before the one in use, the nearest first.
-
-    Raises:
-        PolicyError: The record is damaged.
-        PolicyError: `current` is broken.
-    """
+    """Return the installed versions before the one in use, the nearest first."""
     current, there = current_version(model), versions_of(model)
     if current is None:
         return []
@@ -329,11 +298,7 @@ def settled(recorded: Sequence[str], current: str | None) -> list[str]:
 
 
 def recorded_in(model: Path) -> list[str]:
-    """Return the record as it stands; empty where there is none.
-
-    Raises:
-        PolicyError: It is damaged.
-    """
+    """Return the record as it stands; empty where there is none."""
     file = model / FILE
     try:
         found = read_at_most(file, _LARGEST_BYTES).decode("utf-8").split()

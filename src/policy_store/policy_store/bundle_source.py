@@ -52,10 +52,6 @@ def opened(path: Path, room: int) -> Iterator[BundleFolder]:
     Args:
         path: The folder, or the archive.
         room: Bytes that there are for its files.
-
-    Raises:
-        PolicyError: It is neither, or no bundle, or larger than the room, or an archive that is
-            broken or wants to write elsewhere, or a folder with links.
     """
     if path.is_dir():
         with closing(BundleFolder(path, room)) as folder:

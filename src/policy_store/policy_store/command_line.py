@@ -63,10 +63,6 @@ class Verb(Protocol):
         """Do it; return what came of it, or the exit status of a verb that was stopped.
 
         What is printed meanwhile, also by a library, goes to standard error.
-
-        Raises:
-            PolicyError: The user can correct something: where, expected, found, remedy.
-            OSError: A file cannot be read or written.
         """
 
 
@@ -312,9 +308,6 @@ def run_command(
     Returns:
         The exit status of the verb or of its result; after an error the error's own, after one of
         the signals INTERRUPTING 128 more than its number, such as 130 after SIGINT.
-
-    Raises:
-        SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("%(message)s"))

@@ -31,12 +31,7 @@ LOCK = ".lock"
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Say what to do where the root cannot be written.
-
-    Raises:
-        PolicyError: This user may not write there, or there is no room.
-        OSError: Something else is wrong with a file there.
-    """
+    """Say what to do where the root cannot be written."""
     try:
         yield
     except OSError as error:
@@ -160,12 +155,7 @@ def is_hidden(name: str) -> bool:
 
 @contextmanager
 def locked(model: Path) -> Iterator[None]:
-    """Keep other installers away from the folder of a bundle meanwhile.
-
-    Raises:
-        PolicyError: Another one is at work; says which. Or the lock is no file of ours.
-        OSError: The lock cannot be written.
-    """
+    """Keep other installers away from the folder of a bundle meanwhile."""
     handle = _opened(model / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         try:
@@ -186,11 +176,7 @@ def locked(model: Path) -> Iterator[None]:
 
 
 def is_locked(model: Path) -> bool:
-    """Return whether an installer is at work.
-
-    Raises:
-        PolicyError: The lock is no file of ours.
-    """
+    """Return whether an installer is at work."""
     try:
         handle = _opened(model / LOCK, os.O_RDONLY)
     except FileNotFoundError:

@@ -89,12 +89,6 @@ def install(
             and has no others, now or later.
         expected: NAME@VERSION that it must be; empty for any.
         origin: What the record names as its source, if it is not `path`.
-
-    Raises:
-        PolicyError: It is no bundle, or another than expected, or has no models for a back end;
-            another installer is at work; the version is there with other content; the root cannot
-            be written or is full.
-        BundleError: The bundle is not whole, not valid, or not signed.
     """
     with opened(path, room_bytes(root)) as source:
         file = path / next(name for name in HOSTED_FILES if name in source.names)
@@ -171,9 +165,6 @@ def absent_backends(
         contract: Of the bundle.
         backends: Those that are asked for; None for all.
         place: The bundle, for messages.
-
-    Raises:
-        PolicyError: A model has no artifact for one of them.
     """
     known = sorted({name for model in contract.models.values() for name in model.artifacts})
     if backends is None:
@@ -200,11 +191,7 @@ def _content(source: BundleFolder, file: Path, trusted: TrustedKeys | None) -> b
 
 
 def _read(source: BundleFolder, path: Path, name: str) -> bytes:
-    """Return the bytes of a contract in a bundle.
-
-    Raises:
-        PolicyError: It is not there, or too large.
-    """
+    """Return the bytes of a contract in a bundle."""
     if name not in source.names:
         raise PolicyError(f"{path / name}: expected the contract of a member, found nothing")
     with source.open(name) as stream:

@@ -40,11 +40,7 @@ def models_in(root: Path) -> list[Path]:
 
 
 def model_folder(root: Path, name: str) -> Path:
-    """Return the folder of an installed bundle.
-
-    Raises:
-        PolicyError: No version of it is installed.
-    """
+    """Return the folder of an installed bundle."""
     known = [folder.name for folder in models_in(root)]
     if name not in known:
         is_folder = Path(name).is_dir()
@@ -58,11 +54,7 @@ def model_folder(root: Path, name: str) -> Path:
 
 
 def version_folder(model: Path, version: str) -> Path:
-    """Return the folder of an installed version.
-
-    Raises:
-        PolicyError: It is not installed.
-    """
+    """Return the folder of an installed version."""
     known = versions_of(model)
     if version not in known:
         raise PolicyError(
@@ -76,10 +68,6 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     """Verify all files of an installed version: contract, signature, every hash, the record.
 
     Of a version that was installed for some back ends, their models must be there and no others.
-
-    Raises:
-        BundleError: With everything that is wrong.
-        OSError: A file cannot be read.
     """
     bundle = load_bundle(folder, trusted, kind=Bundle)
     record = require_recorded(folder, bundle.contract, bundle.sha256)

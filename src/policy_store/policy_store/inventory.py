@@ -72,11 +72,6 @@ def verify(
         name: Of a bundle; None for all.
         version: One of it, "current" for the one that is in use; None for all.
         trusted: Keys that must have signed them.
-
-    Raises:
-        PolicyError: What was named is not installed, or nothing is, or the link to what is in use
-            is broken.
-        OSError: A folder cannot be read.
     """
     models = models_in(root) if name is None else [model_folder(root, name)]
     if not models:
@@ -107,12 +102,7 @@ def _taken(model: Path) -> list[str | None]:
 
 
 def _wanted(model: Path, version: str | None) -> list[str]:
-    """Return the versions that are meant.
-
-    Raises:
-        PolicyError: There is none such.
-        PolicyError: The link to the one in use is broken.
-    """
+    """Return the versions that are meant."""
     if version is None:
         return versions_of(model)
     if version != CURRENT:
@@ -186,11 +176,7 @@ def _gone(model: Path) -> list[str]:
 
 
 def _unlinked(model: Path) -> list[str]:
-    """Return nothing; one that was never activated may lack the link.
-
-    Raises:
-        PolicyError: The link is broken, or was there once.
-    """
+    """Return nothing; one that was never activated may lack the link."""
     if current_version(model) is None and recorded_in(model):
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use, found nothing; "
@@ -200,21 +186,13 @@ def _unlinked(model: Path) -> list[str]:
 
 
 def _tried(model: Path) -> list[str]:
-    """Return nothing; the record of trials must be readable.
-
-    Raises:
-        PolicyError: It is not.
-    """
+    """Return nothing; the record of trials must be readable."""
     newest_trial(model)
     return []
 
 
 def _stated(model: Path) -> list[str]:
-    """Return nothing; the statements that were accepted must be readable.
-
-    Raises:
-        PolicyError: One is not.
-    """
+    """Return nothing; the statements that were accepted must be readable."""
     kept_statements(model)
     return []
 
@@ -285,10 +263,6 @@ def surplus(root: Path, name: str, keep: int) -> Surplus:
         name: Of the bundle.
         keep: How many versions stay, those that were installed last; the one in use and the
             two before it stay in any case.
-
-    Raises:
-        PolicyError: It is not installed, or `keep` is below 0.
-        PolicyError: `current` is broken.
     """
     model = model_folder(root, name)
     found = _surplus(model, keep)
@@ -299,10 +273,6 @@ def prune(root: Path, name: str, keep: int) -> Surplus:
     """Remove what `surplus` returns, and return it.
 
     A version loses its name first: none is ever there in part.
-
-    Raises:
-        PolicyError: As `surplus`; another installer is at work, or the root cannot be written.
-        PolicyError: `current` is broken.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):

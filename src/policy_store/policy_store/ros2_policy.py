@@ -41,11 +41,7 @@ class PolicyCommand:
         words.completer = lambda **_: verbs  # type: ignore[attr-defined]  # ros2's argcomplete
 
     def main(self, *, parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-        """Run the verb; return its exit status.
-
-        Raises:
-            SystemExit: Help was asked for (0), or the arguments are wrong (2).
-        """
+        """Run the verb; return its exit status."""
         words = list(args.words)
         if not words:
             self._parser.print_help()  # `parser` is that of `ros2`

@@ -61,9 +61,6 @@ def signed_statement(
         place: What messages call it.
         cls: Which kind it must be.
         trusted: The keys of which one must have signed it.
-
-    Raises:
-        BundleError: It is not signed, or is no such statement.
     """
     again = f"its author must {_SIGN_AGAIN[cls]} again"
     trusted.signer_of(Path(place), content, io.BytesIO(signature), again)
@@ -74,12 +71,7 @@ def signed_statement(
 
 
 def read_signed(file: Path, cls: type[S], trusted: TrustedKeys | None, option: str) -> S:
-    """Return a signed statement from a file, whose signature lies beside it as `FILE.sig`.
-
-    Raises:
-        BundleError: As `signed_statement`.
-        PolicyError: No keys are configured, with which it could be checked.
-    """
+    """Return a signed statement from a file, whose signature lies beside it as `FILE.sig`."""
     if trusted is None:
         raise PolicyError(
             f"{option}: expected public keys that check the statement, found none; name them with "
@@ -98,11 +90,7 @@ def keep(model: Path, statement: ChannelStatement | RevocationStatement, content
 
 
 def refuse_revoked(model: Path, version: str) -> None:
-    """Raise an error where a version is revoked, as this robot knows it.
-
-    Raises:
-        PolicyError: It is; or as `revoked_versions`.
-    """
+    """Raise an error where a version is revoked, as this robot knows it."""
     reason = revoked_versions(model).get(version)
     if reason is not None:
         raise PolicyError(
@@ -124,9 +112,6 @@ def require_newer(
         before: That was accepted before; None for none.
         place: What messages call the new one.
         remedy: What the error says to do.
-
-    Raises:
-        PolicyError: It is older, or another one with the same serial.
     """
     if before is None or new.serial > before.serial or new == before:
         return
@@ -146,9 +131,6 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
         model: Folder of the installed versions, with the statements that were accepted before;
             None for none.
         place: What messages call it.
-
-    Raises:
-        PolicyError: It has expired, or a statement that was kept is damaged.
     """
     clock = datetime.now(timezone.utc)
     if clock < _utc(issued):
@@ -172,9 +154,6 @@ def require_begun(statement: Statement, place: Path) -> None:
     """Raise an error where a statement was issued in the future, by the clock of this computer.
 
     A robot that accepts it believes that it is that late, and calls channels expired until then.
-
-    Raises:
-        PolicyError: It was, by more than a day.
     """
     now = datetime.now(timezone.utc)
     if _utc(statement.issued) - now > timedelta(days=1):

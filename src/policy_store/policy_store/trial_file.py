@@ -173,10 +173,6 @@ def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> T
         content: Of the file.
         file: What messages call it.
         contract: Of the policy.
-
-    Raises:
-        BundleError: With everything that is wrong; a gate that is stated and does not apply to
-            this policy is wrong too.
     """
     value, reader = parse_yaml(content, file), Reader(str(file))
     settings: TrialSettings | None = reader.section(TrialSettings, value)

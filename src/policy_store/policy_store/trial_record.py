@@ -155,11 +155,7 @@ class VersionTrial(TrialLine):
         return f"{self.name} {self.version}"
 
     def after(self, line: TrialLine) -> VersionTrial:
-        """Return the trial after an event of it.
-
-        Raises:
-            ValueError: There is no such event.
-        """
+        """Return the trial after an event of it."""
         event = TrialEvent(line.event)
         counts, is_bad = line.counts or self.counts, self.is_bad and event is not TrialEvent.ALLOWED
         changed = replace(self, time=line.time, counts=counts, runner=line.runner, is_bad=is_bad)
@@ -187,11 +183,7 @@ def new_line(trial: int, event: TrialEvent, **values: object) -> dict[str, Any]:
 
 
 def parse_line(value: object, file: Path) -> TrialLine:
-    """Return a line of the record, with texts as a terminal may show them and ROS can send them.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Return a line of the record, with texts as a terminal may show them and ROS can send them."""
     if not isinstance(value, dict):
         raise ValueError(value)
     texts = {key: printable(one) for key, one in value.items() if isinstance(one, str)}
@@ -220,9 +212,6 @@ def append_event(
         event: What happened.
         require: Raises an OSError if it may not happen; no other process appends meanwhile.
         values: More of the line, as JSON has it.
-
-    Raises:
-        OSError: It cannot be written, or may not happen; the record is as it was.
     """
     line = json.dumps(new_line(trial, event, **values), allow_nan=False).encode() + b"\n"
     handle = open_regular(file, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
@@ -261,9 +250,6 @@ def trials_of(model: Path) -> list[VersionTrial]:
 
     A line that was cut off at the end of the record is left out, since nothing depended on it yet.
     A line in its middle that cannot be read ends the trial that it belongs to.
-
-    Raises:
-        PolicyError: The record cannot be read.
     """
     file = model / TRIALS_FILE
     try:
@@ -308,10 +294,6 @@ def put_on_record(model: Path, settings: TrialSettings, **values: str) -> Versio
         model: Has a record.
         settings: Of the trial.
         values: `version`, `version_before`, `bundle_sha256`, `trial_sha256` of a `TrialLine`.
-
-    Raises:
-        OSError: It cannot be written.
-        PolicyError: The record cannot be read.
     """
     number = max((trial.trial for trial in trials_of(model)), default=0) + 1
     begun: dict[str, object] = {**values, "settings": asdict(settings)}
@@ -320,20 +302,12 @@ def put_on_record(model: Path, settings: TrialSettings, **values: str) -> Versio
 
 
 def newest_trial(model: Path) -> VersionTrial | None:
-    """Return the trial that decides about the bundle in `ROOT/NAME`; None without any.
-
-    Raises:
-        PolicyError: As `trials_of`.
-    """
+    """Return the trial that decides about the bundle in `ROOT/NAME`; None without any."""
     return next(reversed(trials_of(model)), None)
 
 
 def bad_trial(model: Path, version: str) -> VersionTrial | None:
-    """Return the trial for which a version is marked bad; None where it is not.
-
-    Raises:
-        PolicyError: As `trials_of`.
-    """
+    """Return the trial for which a version is marked bad; None where it is not."""
     tried = [trial for trial in trials_of(model) if trial.version == version]
     return tried[-1] if tried and tried[-1].is_bad else None
 
@@ -343,9 +317,6 @@ def trial_of_bundle(bundle: str) -> VersionTrial | None:
 
     Args:
         bundle: NAME or NAME@VERSION; a path has no trial.
-
-    Raises:
-        PolicyError: As `trials_of`; or that version is marked bad.
     """
     model = named_folder(bundle)
     if model is None:
@@ -370,12 +341,7 @@ def require_room(place: Path) -> None:
 
 
 def begin_run(trial: VersionTrial) -> None:
-    """Record that the policy runs in this process, which shows its presence.
-
-    Raises:
-        OSError: It cannot be written, or there is too little room for what follows, or it runs in
-            another process.
-    """
+    """Record that the policy runs in this process, which shows its presence."""
 
     def require_alone() -> None:
         try:
@@ -397,9 +363,6 @@ def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
 
     Returns:
         The descriptor that must stay open meanwhile.
-
-    Raises:
-        OSError: The record cannot be opened, or has no locks.
     """
     handle = open_regular(file, os.O_RDWR | os.O_NOFOLLOW)
     try:

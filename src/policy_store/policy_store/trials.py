@@ -62,14 +62,6 @@ def begin_trial(
         again: Whether a version that failed a trial may be tried again.
         node_user: Who runs the policy node and must be able to write the record; empty: who owns
             the record, or who runs this.
-
-    Raises:
-        PolicyError: It is not installed or is revoked; no version is in use, or this one is; its
-            contract differs from that in keys that the `trial.yaml` does not accept; it failed a
-            trial; another installer is at work; the root cannot be written; there is no
-            such user.
-        BundleError: A version is not whole, or not signed; the `trial.yaml` is not valid.
-        PolicyError: `current` is broken, or the record cannot be read.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
@@ -162,13 +154,7 @@ def end_trial(model: Path, reason: str, then: str = "") -> None:
 
 
 def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> VersionTrial:
-    """End the trial that is not decided, once the version in use is verified; return it.
-
-    Raises:
-        PolicyError: There is none; another installer is at work; the root cannot be written.
-        BundleError: The version in use is not whole, or not signed.
-        PolicyError: `current` is broken, or the record cannot be read.
-    """
+    """End the trial that is not decided, once the version in use is verified; return it."""
     model = model_folder(root, name)
     with writing(root), locked(model):
         trial = newest_trial(model)
@@ -180,12 +166,7 @@ def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> 
 
 
 def trial_status(root: Path, name: str) -> dict[str, Any]:
-    """Return the newest trial of a bundle as plain values; `state` is "none" without one.
-
-    Raises:
-        PolicyError: The bundle is not installed.
-        PolicyError: `current` is broken, or the record cannot be read.
-    """
+    """Return the newest trial of a bundle as plain values; `state` is "none" without one."""
     model = model_folder(root, name)
     current, trial = current_version(model), newest_trial(model)
     found: dict[str, Any] = {

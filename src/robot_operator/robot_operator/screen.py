@@ -32,7 +32,6 @@ class _Output:
     """Writes to a terminal until that is gone, and then nowhere: who writes must go on."""
 
     def __init__(self, file: TextIO) -> None:
-        """Write to this one."""
         self._file = file
 
     def write(self, text: str) -> int:

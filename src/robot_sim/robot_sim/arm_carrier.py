@@ -47,9 +47,6 @@ class ArmCarrier(World):
             seed: As for `World`; also says where the cube is, as for `ArmWorld`.
             pose: As for `World`.
             image_size: Height and width of the cameras' images.
-
-        Raises:
-            SimError: As `World` and `ArmWorld`.
         """
         self._table = ArmWorld(seed=seed, image_size=image_size)
         super().__init__(friction=friction, seed=seed, pose=pose)

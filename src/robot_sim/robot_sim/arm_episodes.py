@@ -50,12 +50,7 @@ class ArmTrace:
 
     @classmethod
     def load(cls, path: Path) -> "ArmTrace":
-        """Read a file written by `save`.
-
-        Raises:
-            SimError: The file lacks an array.
-            OSError: The file cannot be read.
-        """
+        """Read a file written by `save`."""
         names = [each.name for each in dataclasses.fields(cls)]
         with np.load(path, allow_pickle=False) as stored:
             missing = set(names) - set(stored.files)

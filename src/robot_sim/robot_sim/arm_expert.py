@@ -110,9 +110,6 @@ class ReachExpert(JointMove):
         Args:
             world: The arm and the cube.
             began_ns: When the move begins, if not at the world's own time.
-
-        Raises:
-            SimError: The arm cannot reach the cube.
         """
         sensed, model = world.sense(), world.model
         goal = cube_top(sensed) + np.array([0.0, 0.0, CLEARANCE_M])
@@ -145,9 +142,6 @@ def solve(model: mujoco.MjModel, tip_world: Array, *, start_rad: Array) -> Array
         model: The arm.
         tip_world: Where the tip shall be [3], m.
         start_rad: Joint positions to begin at [6].
-
-    Raises:
-        SimError: The tip does not come within 1 mm.
     """
     data, tip = mujoco.MjData(model), model.site("tip").id
     data.qpos[:JOINTS] = start_rad

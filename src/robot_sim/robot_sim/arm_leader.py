@@ -81,9 +81,6 @@ class Leader:
 
         Returns:
             What has happened to the demonstration.
-
-        Raises:
-            SimError: The arm cannot reach the cube; it stays at home then.
         """
         if self._move is None or now_ns < self._now_ns:
             self._judge = None

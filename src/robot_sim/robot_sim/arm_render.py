@@ -38,10 +38,6 @@ def write_episodes(
         path: The file to write.
         image_size: Height and width of the policy's images.
         on_image: Called after each image with the number that are done, and of all.
-
-    Raises:
-        SimError: There is no episode, or neither EGL nor OSMesa works on this machine.
-        OSError: The file cannot be written.
     """
     rows = shown(trace)
     rate_hz = round(1.0 / float(np.median(np.diff(trace.time_s))), 3)
@@ -59,12 +55,7 @@ def write_episodes(
 def write_ends(
     trace: ArmTrace, path: Path, *, image_size: tuple[int, int], columns: int = 4
 ) -> None:
-    """Write one image with the last moment of each episode.
-
-    Raises:
-        SimError: There is no episode, or neither EGL nor OSMesa works on this machine.
-        OSError: The file cannot be written.
-    """
+    """Write one image with the last moment of each episode."""
     shown(trace)
     lasts = [np.flatnonzero(trace.episode == number)[-1] for number in range(len(trace.seed))]
     size = (WIDTH // 2, HEIGHT // 2)
@@ -77,11 +68,7 @@ def write_ends(
 
 
 def shown(trace: ArmTrace) -> _Rows:
-    """Return the rows in which an episode is under way, and a little after each.
-
-    Raises:
-        SimError: There is none.
-    """
+    """Return the rows in which an episode is under way, and a little after each."""
     under_way = trace.episode >= 0
     if not under_way.any():
         raise SimError("trace: expected rows of an episode, found none; the policy never ran")

@@ -43,9 +43,6 @@ class ArmServos:
         Args:
             family: One of FAMILIES.
             seed: How the horns were put on: another arm, with another calibration.
-
-        Raises:
-            SimError: There is no such family.
         """
         if family not in FAMILIES:
             raise SimError(f"servos: expected one of {', '.join(FAMILIES)}, got '{family}'")
@@ -82,11 +79,7 @@ class ArmServos:
             servo.keep()
 
     def save_calibration(self, file: Path) -> None:
-        """Write the calibration file, as LeRobot writes it.
-
-        Raises:
-            SimError: It cannot be written.
-        """
+        """Write the calibration file, as LeRobot writes it."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(self._calibration, indent=4) + "\n", "utf-8")

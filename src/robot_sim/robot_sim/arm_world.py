@@ -62,9 +62,6 @@ class ArmWorld(DrivenWorld):
         Args:
             seed: As for `reset`.
             image_size: Height and width of the policy's images.
-
-        Raises:
-            SimError: The images are larger than the image buffer.
         """
         super().__init__(build_arm_model())
         limit = self.model.vis.global_.offheight, self.model.vis.global_.offwidth
@@ -125,9 +122,6 @@ class ArmWorld(DrivenWorld):
 
         Returns:
             Colours [height, width, 3], uint8, RGB.
-
-        Raises:
-            SimError: There is no such camera, or neither EGL nor OSMesa works on this machine.
         """
         if camera not in self._views:
             raise SimError(f"camera: expected one of {', '.join(CAMERAS)}, got '{camera}'")

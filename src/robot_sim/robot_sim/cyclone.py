@@ -113,11 +113,7 @@ class BytesTopic(Topic):  # type: ignore[misc]
     """A topic without a description of its type."""
 
     def __init__(self, participant: Any, name: str, wire: WireType) -> None:
-        """Create it.
-
-        Raises:
-            DDSException: The topic exists with another type.
-        """
+        """Create it."""
         fields: list[tuple[str, Any]] = [("data", ct.c_ubyte * wire.size)]
         if wire.text:
             fields += [("text", ct.c_char_p), ("sequence", _Sequence)]
@@ -144,20 +140,12 @@ class TopicWriter:
     """Publishes messages of one topic."""
 
     def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
-        """Create topic and writer in a participant of the binding.
-
-        Raises:
-            DDSException: They cannot be created.
-        """
+        """Create topic and writer in a participant of the binding."""
         self._topic = BytesTopic(participant, name, wire)
         self._writer = DataWriter(participant, self._topic, qos=qos)
 
     def write(self, message: WireMessage) -> None:
-        """Publish a message.
-
-        Raises:
-            DDSException: It cannot be sent.
-        """
+        """Publish a message."""
         sample = self._topic.sample()
         ct.memmove(ct.byref(sample), message.data, len(message.data))
         if message.text:
@@ -171,11 +159,7 @@ class TopicReader:
     """Receives messages of one topic."""
 
     def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
-        """Create topic and reader in a participant of the binding.
-
-        Raises:
-            DDSException: They cannot be created.
-        """
+        """Create topic and reader in a participant of the binding."""
         topic = BytesTopic(participant, name, wire)
         self._reader = DataReader(participant, topic, qos=qos)
         self._text = wire.text
@@ -185,11 +169,7 @@ class TopicReader:
         self._infos = (_Info * _AT_ONCE)()
 
     def take(self) -> list[WireMessage]:
-        """Return up to 16 messages that have arrived, the oldest first.
-
-        Raises:
-            DDSException: The library cannot read.
-        """
+        """Return up to 16 messages that have arrived, the oldest first."""
         count = _take(self._reader._ref, self._places, self._infos, _AT_ONCE, _AT_ONCE)
         if count < 0:
             raise DDSException(count, "Occurred while taking messages")

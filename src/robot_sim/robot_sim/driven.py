@@ -81,11 +81,7 @@ class DrivenWorld:
         self._drives.latency_ns = value
 
     def scale_gains(self, *, stiffness: float, damping: float) -> None:
-        """Let the drives follow with other gains than they are commanded, by these factors.
-
-        Raises:
-            SimError: One is negative.
-        """
+        """Let the drives follow with other gains than they are commanded, by these factors."""
         if min(stiffness, damping) < 0.0:
             raise SimError(f"gains: expected factors >= 0, got {stiffness:g} and {damping:g}")
         self._drives.stiffness_scale, self._drives.damping_scale = stiffness, damping
@@ -96,11 +92,7 @@ class DrivenWorld:
         return self._drives.damped
 
     def apply(self, command: DriveCommand) -> None:
-        """Send a command to the drives; it replaces the one before when it arrives.
-
-        Raises:
-            SimError: The command does not fit the robot; the one before stays in force.
-        """
+        """Send a command to the drives; it replaces the one before when it arrives."""
         self._drives.send(command, self.time_ns)
 
     def expire(self) -> None:
@@ -111,11 +103,7 @@ class DrivenWorld:
         self._drives.forget()
 
     def whole_steps(self, duration_ns: int) -> int:
-        """Return how many physics steps a time is, to the nearest ns.
-
-        Raises:
-            SimError: It is not a whole number of them, or none.
-        """
+        """Return how many physics steps a time is, to the nearest ns."""
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(
@@ -129,9 +117,6 @@ class DrivenWorld:
 
         Args:
             duration_ns: A positive multiple of the physics step.
-
-        Raises:
-            SimError: It is not.
         """
         self.advance(self.whole_steps(duration_ns))
 
@@ -160,11 +145,7 @@ class DrivenWorld:
 
 
 def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
-    """Return a period, which a parameter states, in physics steps.
-
-    Raises:
-        SimError: It is not a positive multiple of the world's time step.
-    """
+    """Return a period, which a parameter states, in physics steps."""
     try:
         return world.whole_steps(round(period_s * NS_PER_S))
     except SimError:

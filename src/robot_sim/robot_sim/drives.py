@@ -116,12 +116,7 @@ class Drives:
         return self._expires_ns is None
 
     def send(self, command: DriveCommand, now_ns: int) -> None:
-        """Check a command and let it arrive after `latency_ns`.
-
-        Raises:
-            SimError: A joint is missing, doubled or unknown, or an array has the wrong length,
-                is not finite, or is negative where it must not be.
-        """
+        """Check a command and let it arrive after `latency_ns`."""
         order = _order(command.joint_names, self.joint_names)
         for name in _FIELDS:
             _check_field(name, getattr(command, name), len(self.joint_names))
@@ -169,11 +164,7 @@ class Drives:
         self.damp()
 
     def set_motor(self, joint_name: str, *, on: bool) -> None:
-        """Switch one motor on or off; one that is off neither drives nor brakes.
-
-        Raises:
-            SimError: The robot has no such joint.
-        """
+        """Switch one motor on or off; one that is off neither drives nor brakes."""
         if joint_name not in self.joint_names:
             known = ", ".join(self.joint_names)
             raise SimError(f"motor: unknown joint '{joint_name}'; known: {known}")

@@ -66,9 +66,6 @@ class Emulator:
             event_file: Where events are appended, a line of JSON each; empty: nowhere.
             trace_file: Where `save` writes the trace; empty: nowhere.
             log: Where events and warnings are written.
-
-        Raises:
-            SimError: A value does not fit.
         """
         world = host.world
         world.latency_ns = self._latency_ns = round(latency_s * NS_PER_S)
@@ -130,11 +127,7 @@ class Emulator:
         self._asked.append(action)
 
     def change_faults(self, texts: Sequence[str]) -> None:
-        """Replace the planned faults, which is an event; motors and latency start afresh.
-
-        Raises:
-            SimError: A text cannot be understood, or the fault is over; nothing changes.
-        """
+        """Replace the planned faults, which is an event; motors and latency start afresh."""
         plan = self._planned(texts, self.host.world.time_ns)
 
         def change() -> None:

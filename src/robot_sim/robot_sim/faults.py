@@ -110,11 +110,7 @@ class Fault:
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check kind, target and value.
-
-        Raises:
-            SimError: One of them does not fit; the message lists what is known.
-        """
+        """Check kind, target and value."""
         if self.kind not in self.targets:
             raise SimError(f"fault: unknown kind '{self.kind}'; known: {', '.join(self.targets)}")
         if self.targets[self.kind]:
@@ -125,11 +121,7 @@ class Fault:
 
     @classmethod
     def parse(cls: type[AnyFault], text: str) -> AnyFault:
-        """Parse `kind:target[@start_s][+duration_s][=value]`.
-
-        Raises:
-            SimError: The text has another form, or names an unknown kind or target.
-        """
+        """Parse `kind:target[@start_s][+duration_s][=value]`."""
         match = _TEXT.fullmatch(text.strip())
         if match is None:
             raise SimError(
@@ -155,9 +147,6 @@ class Fault:
         Args:
             texts: The faults.
             now_ns: Simulated time; what is over by then cannot be planned any more.
-
-        Raises:
-            SimError: A text cannot be understood, or the fault is over.
         """
         faults = [(text, cls.parse(text)) for text in texts if text.strip()]
         for text, fault in faults:
@@ -226,9 +215,6 @@ class FaultPlan:
             faults: In the order in which those of one stream are applied.
             seed: Of the noise.
             joint_names: Of the robot.
-
-        Raises:
-            SimError: The robot has no such joint, or no legs for `order`.
         """
         self.faults = tuple(faults)
         for fault in self.faults:
@@ -253,12 +239,7 @@ class FaultPlan:
         now_ns: int = 0,
         joint_names: Sequence[str] = LITE3.joint_names,
     ) -> "FaultPlan":
-        """Plan faults given as texts, as `Fault.parse_all` reads them; `seed` is the noise's.
-
-        Raises:
-            SimError: A text cannot be understood, the fault is over, or the robot has no such
-                joint.
-        """
+        """Plan faults given as texts, as `Fault.parse_all` reads them; `seed` is the noise's."""
         return cls(Fault.parse_all(texts, now_ns=now_ns), seed=seed, joint_names=joint_names)
 
     def act(self, world: World) -> None:

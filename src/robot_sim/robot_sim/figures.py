@@ -180,12 +180,7 @@ class LeggedRobot:
     starts: str = "lying"
 
     def __post_init__(self) -> None:
-        """Check what the types do not say.
-
-        Raises:
-            SimError: The bodies are no tree, a pose has another number of joints, or a shape is of
-                no kind or body.
-        """
+        """Check what the types do not say."""
         self._check_tree()
         if self.starts not in get_args(Pose):
             raise SimError(f"starts: expected one of {get_args(Pose)}, found {self.starts!r}")
@@ -264,11 +259,7 @@ class LeggedRobot:
         return self.poses.standing.joint_pos
 
     def start(self, pose: str) -> StartPose:
-        """Return how the robot starts in a pose.
-
-        Raises:
-            SimError: It has no such pose.
-        """
+        """Return how the robot starts in a pose."""
         if pose not in get_args(Pose):
             raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
         found: StartPose = getattr(self.poses, pose)
@@ -293,9 +284,6 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
     Args:
         kind: A dataclass of numbers, texts, tuples of these and dataclasses, as the file has them.
         robot: Name of a folder of ROBOTS, or any folder; see `figures_file`.
-
-    Raises:
-        SimError: There is no such folder, or its figures cannot be those of such a robot.
     """
     file = figures_file(robot)
     known = robot_names(kind)
@@ -346,12 +334,7 @@ def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
 
 
 def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
-    """Return what a YAML file says, as a value of a class; see `load_figures`.
-
-    Raises:
-        SimError: It is no YAML, or of another form.
-        OSError: It cannot be read.
-    """
+    """Return what a YAML file says, as a value of a class; see `load_figures`."""
     try:
         made: FiguresT = _made(kind, yaml.safe_load(file.read_text("utf-8")), "")
     except SimError as error:
@@ -363,11 +346,7 @@ def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
 
 
 def _made(kind: Any, found: Any, place: str) -> Any:
-    """Return what a part of the file says as a value of a type: a class above, or what is in it.
-
-    Raises:
-        SimError: It is of another form; says where.
-    """
+    """Return what a part of the file says as a value of a type: a class above, or what is in it."""
     if is_dataclass(kind):
         return _made_class(kind, found, place)
     parts = get_args(kind)

@@ -50,11 +50,7 @@ class HostFault(Fault):
     with_value: ClassVar[tuple[str, ...]] = (*WITH_VALUE, *_SHARES, "delay")
 
     def __post_init__(self) -> None:
-        """Check kind, target and value.
-
-        Raises:
-            SimError: One of them does not fit; the message lists what is known.
-        """
+        """Check kind, target and value."""
         Fault.__post_init__(self)
         limit = {"delay": _MAX_DELAY_S, **dict.fromkeys(_SHARES, 1.0)}.get(self.kind)
         if limit is not None and self.value > limit:
@@ -124,9 +120,6 @@ class HostFaultPlan(Generic[StateT, CommandT]):
             faults: In the order in which those of one kind are applied.
             seed: That of the noise and of the losses.
             joint_names: Of the robot.
-
-        Raises:
-            SimError: The robot has no such joint.
         """
         self.faults = tuple(faults)
         self.robot = FaultPlan(

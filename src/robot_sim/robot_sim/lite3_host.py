@@ -91,9 +91,6 @@ class MotionHost(RobotHost):
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
             plan: The faults to come.
             on_event: Called with each event.
-
-        Raises:
-            SimError: The watchdog's time is not positive, or the unit is unknown.
         """
         if not watchdog_s > 0.0:
             raise SimError(f"watchdog_s: expected a time > 0, got {watchdog_s}")

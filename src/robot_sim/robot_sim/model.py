@@ -81,9 +81,6 @@ def build_model(
     Returns:
         A model whose n joints, actuators and degrees of freedom after the free base are in the
         order of `LeggedRobot.joint_names`.
-
-    Raises:
-        SimError: MuJoCo cannot simulate the figures.
     """
     try:
         spec = build_spec(robot, friction=friction, timestep_s=timestep_s)

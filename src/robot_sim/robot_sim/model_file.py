@@ -18,13 +18,7 @@ _NUMBER = re.compile(r"\+?\d+(e\+?\d\d?)?")
 
 
 def load_spec(file: Path) -> Any:
-    """Return the `mujoco.MjSpec` of a model file, MJCF or URDF.
-
-    Raises:
-        ValueError: MuJoCo cannot read it, or it asks for more than 10,000 copies of a part
-            (`replicate`, `composite`, `flexcomp`), 16,777,216 heights of fields and pixels of
-            textures, or 10,000 user values of a part. Files that it includes count, too.
-    """
+    """Return the `mujoco.MjSpec` of a model file, MJCF or URDF."""
     import mujoco
 
     _require_bounded(file)

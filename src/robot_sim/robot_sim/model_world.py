@@ -68,10 +68,6 @@ class ModelWorld(WalkingWorld):
             free_base: Whether the base moves freely where the model, as every URDF, does not say.
             rate_hz: Calls per second of what drives the robot: a period is a whole number of steps.
             imu: Site or body whose frame is the IMU's; the base if empty.
-
-        Raises:
-            SimError: The file is no model, lacks a joint, a mesh or shapes to stand on, or MuJoCo
-                cannot simulate it.
         """
         self._file, self._standing = file, np.array(standing_rad, float)
         spec = _loaded(file)

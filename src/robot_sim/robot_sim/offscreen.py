@@ -24,11 +24,7 @@ class Offscreen:
     """An image buffer for one model; only the thread that made it may use it."""
 
     def __init__(self, model: mujoco.MjModel, *, shadows: bool) -> None:
-        """Make the buffer, in the size of the model's `visual.global_`.
-
-        Raises:
-            SimError: Neither EGL nor OSMesa works on this machine.
-        """
+        """Make the buffer, in the size of the model's `visual.global_`."""
         self._model = model
         size = (model.vis.global_.offwidth, model.vis.global_.offheight)
         self._context = importlib.import_module(_gl_module()).GLContext(*size)

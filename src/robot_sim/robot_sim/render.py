@@ -40,9 +40,6 @@ class FollowingCamera:
             width: Width of the images, at most 1920.
             height: Height of the images, at most 1080.
             ground: The ground of the walk.
-
-        Raises:
-            SimError: Neither EGL nor OSMesa works on this machine.
         """
         self._model = build_model(robot, ground=ground)
         self._data = mujoco.MjData(self._model)
@@ -104,9 +101,6 @@ def frames(
 
     Yields:
         Colours [height, width, 3], RGB.
-
-    Raises:
-        SimError: Neither EGL nor OSMesa works on this machine.
     """
     grid_s = _times_s(trace, rate_hz)
     rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
@@ -139,10 +133,6 @@ def write_video(
         width: Width of the images; a multiple of 16, for H.264.
         height: Height of the images; a multiple of 16.
         on_image: Called after each image with the number that are done, and of all.
-
-    Raises:
-        SimError: Neither EGL nor OSMesa works on this machine.
-        OSError: The file cannot be written.
     """
     write_frames(
         frames(trace, robot=robot, rate_hz=rate_hz, width=width, height=height),
@@ -166,10 +156,6 @@ def write_animation(
         rate_hz: Images per second.
         width: Width of the images; the ratio is 16 to 9.
         ground: The ground of the walk.
-
-    Raises:
-        SimError: Neither EGL nor OSMesa works on this machine.
-        OSError: The file cannot be written.
     """
     height = width * 9 // 16
     large = frames(trace, rate_hz=rate_hz, width=2 * width, height=2 * height, ground=ground)
@@ -187,12 +173,7 @@ def write_animation(
 def write_contact_sheet(
     trace: Trace, path: Path, *, robot: LeggedRobot = LITE3, columns: int = 4, rows: int = 3
 ) -> None:
-    """Write one image of `columns` x `rows` moments, evenly spread over the walk.
-
-    Raises:
-        SimError: Neither EGL nor OSMesa works on this machine.
-        OSError: The file cannot be written.
-    """
+    """Write one image of `columns` x `rows` moments, evenly spread over the walk."""
     width, height = 480, 270
     chosen = np.linspace(0, len(trace.time_s) - 1, columns * rows).astype(int)
     sheet = Image.new("RGB", (columns * width, rows * height))

@@ -191,11 +191,7 @@ class RobotHost:
         damping: Array,
         who: str,
     ) -> None:
-        """Give a controller's command to the drives, arrays [n]; it is valid until the next one.
-
-        Raises:
-            SimError: No drive can follow it; the command before stays in force.
-        """
+        """Give a controller's command to the drives, arrays [n]; it is valid until the next one."""
         self.world.apply(
             DriveCommand(
                 joint_names=self.world.joint_names,

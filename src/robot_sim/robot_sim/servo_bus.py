@@ -62,11 +62,7 @@ class ServoFault(Fault):
     with_value: ClassVar[tuple[str, ...]] = _VALUED
 
     def __post_init__(self) -> None:
-        """Check kind and value.
-
-        Raises:
-            SimError: One of them does not fit.
-        """
+        """Check kind and value."""
         Fault.__post_init__(self)
         if self.kind == "late" and self.value > _LONGEST_LATE_S:
             raise SimError(
@@ -100,11 +96,7 @@ class ServoBus:
         self._waiting: dict[str, tuple[int, bytes]] = {}
 
     def plan(self, faults: Iterable[ServoFault]) -> None:
-        """Replace the faults to come.
-
-        Raises:
-            SimError: There is no such servo.
-        """
+        """Replace the faults to come."""
         planned = list(faults)
         names = (ALL, *(servo.name for servo in self.servos))
         for fault in planned:

@@ -37,9 +37,6 @@ class ServoPort:
         Args:
             bus: Answers.
             link: A path that leads to it, replaced where it is such a link already.
-
-        Raises:
-            SimError: Something else is at that path, or it cannot be made.
         """
         self._bus, self._link = bus, link
         self._host, self._device = os.openpty()

@@ -68,12 +68,7 @@ class Trace:
 
     @classmethod
     def load(cls, path: Path) -> "Trace":
-        """Read a file written by `save`.
-
-        Raises:
-            SimError: The file lacks an array.
-            OSError: The file cannot be read.
-        """
+        """Read a file written by `save`."""
         with np.load(path, allow_pickle=False) as stored:
             missing = {field.name for field in dataclasses.fields(cls)} - set(stored.files)
             if missing:
@@ -109,11 +104,7 @@ class TraceRecorder:
         self._rows.append((sensors, np.array(command, float), np.array(target, float), mode))
 
     def trace(self) -> Trace:
-        """Return all rows so far.
-
-        Raises:
-            SimError: There are none.
-        """
+        """Return all rows so far."""
         if not self._rows:
             raise SimError("trace: expected at least one recorded row, found none")
         sensed, command, target, mode = zip(*self._rows, strict=True)

@@ -83,9 +83,6 @@ class RobotTopics:
             model: The robot.
             domain: Number of the domain, as ROS_DOMAIN_ID.
             interface: Network interface; empty: Cyclone DDS chooses (CYCLONEDDS_URI).
-
-        Raises:
-            SimError: There is no such interface or domain.
         """
         try:
             self._domain = Domain(domain, configuration(interface)) if interface else None

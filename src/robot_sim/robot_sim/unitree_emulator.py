@@ -49,9 +49,6 @@ class UnitreeEmulator(Emulator):
 
         Args:
             given: The arguments of the command.
-
-        Raises:
-            SimError: One does not fit, or the DDS binding is missing.
         """
         host = UnitreeHost(
             given.robot,

@@ -135,9 +135,6 @@ class UnitreeHost(RobotHost):
             watchdog_s: Silence of commands after which the drives damp; 0: they act for ever.
             faults: Those to come.
             on_event: Called with each event.
-
-        Raises:
-            SimError: There is no such robot, controller or pose, or a number does not fit.
         """
         if robot not in MODELS:
             raise SimError(f"robot: expected one of {', '.join(MODELS)}, got '{robot}'")

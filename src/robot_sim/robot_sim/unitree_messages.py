@@ -107,11 +107,7 @@ def encode(name: str, message: Record) -> bytes:
 
 
 def decode(name: str, data: bytes) -> Record:
-    """Return the message in these bytes; what is between its fields becomes zero.
-
-    Raises:
-        WrongMessageError: Another encapsulation or length. Up to 3 bytes may follow, as CDR pads.
-    """
+    """Return the message in these bytes; what is between its fields becomes zero."""
     places, size = _places(name)
     found = len(data) - len(HEADER)
     if data[:2] != HEADER[:2] or not size <= found <= size + 3:

@@ -31,11 +31,7 @@ _GEOM = mujoco.mjtGeom
 
 
 def write_urdf(robot: LeggedRobot) -> str:
-    """Return a robot as URDF; joint angles mean the same as in the simulation.
-
-    Raises:
-        SimError: Its figures cannot be simulated, or a body has the name of another link.
-    """
+    """Return a robot as URDF; joint angles mean the same as in the simulation."""
     if taken := {BASE, IMU} & {body.name for body in robot.bodies[1:]}:
         raise SimError(
             f"{robot.name}: expected names of bodies beside {BASE} and {IMU}, which the messages "

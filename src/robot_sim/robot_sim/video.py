@@ -33,9 +33,6 @@ def write_frames(
         width: Width of the images; a multiple of 16, for H.264.
         height: Height of the images; a multiple of 16.
         on_image: Called after each image with the number that are done, and `total`.
-
-    Raises:
-        OSError: The file cannot be written.
     """
     with _there_once_whole(path) as growing:
         writer = imageio_ffmpeg.write_frames(

@@ -20,11 +20,7 @@ class Viewer:
     """Shows copies of a world's model and pose, so that nothing done in the window reaches it."""
 
     def __init__(self, world: DrivenWorld) -> None:
-        """Open the window; its camera follows a robot with a free base.
-
-        Raises:
-            SimError: There is no display.
-        """
+        """Open the window; its camera follows a robot with a free base."""
         _require_display()
         import mujoco.viewer
 

@@ -54,10 +54,6 @@ def walk(
 
     Returns:
         The ground truth of every tick.
-
-    Raises:
-        SimError: The period is not a whole number of physics steps, the schedule is unsorted, or
-            faults are asked for that this robot cannot have.
     """
     times_s = [time_s for time_s, _ in schedule]
     if times_s != sorted(times_s):

@@ -142,10 +142,6 @@ class World(WalkingWorld):
             joint_friction_nm: Added to the dry friction of each joint.
             seed: Varies the start: each joint by up to 10 mrad; 0 is the exact pose.
             pose: How it starts: lying, or in the default stance; as its figures say if None.
-
-        Raises:
-            SimError: A friction is negative, the payload takes more than half of the base's mass,
-                or `pose` is unknown.
         """
         for name, value in (("friction", friction), ("joint_friction_nm", joint_friction_nm)):
             if value < 0.0:
@@ -176,11 +172,7 @@ class World(WalkingWorld):
         return not self.upright or above < self.fallen_height_m
 
     def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
-        """Start again at time 0; pushes and commands are forgotten, motors are on.
-
-        Raises:
-            SimError: `pose` is unknown.
-        """
+        """Start again at time 0; pushes and commands are forgotten, motors are on."""
         self._start = self._robot.start(pose or self._robot.starts)
         self._start_again()
         self._place(self._start, np.zeros(3), 0.0)
@@ -281,19 +273,11 @@ class World(WalkingWorld):
         self._data.eq_active[self.model.equality(HOIST).id] = False
 
     def motor_off(self, joint_name: str) -> None:
-        """Switch one motor off: it neither drives nor brakes.
-
-        Raises:
-            SimError: The robot has no such joint.
-        """
+        """Switch one motor off: it neither drives nor brakes."""
         self._drives.set_motor(joint_name, on=False)
 
     def motor_on(self, joint_name: str) -> None:
-        """Switch one motor on.
-
-        Raises:
-            SimError: The robot has no such joint.
-        """
+        """Switch one motor on."""
         self._drives.set_motor(joint_name, on=True)
 
     def motors_on(self) -> None:

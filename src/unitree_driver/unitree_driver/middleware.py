@@ -56,9 +56,6 @@ def robot_network(interface: str) -> Iterator[None]:
 
     Args:
         interface: Name of the network interface; empty: those of the environment.
-
-    Raises:
-        DriverError: There is no such interface, or it has no IPv4 address.
     """
     os.environ["ROS_SECURITY_ENABLE"] = "false"
     with TemporaryDirectory(prefix="unitree_driver") as folder:
@@ -73,9 +70,6 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
     Args:
         name: Of the interface, such as `eth0`; `lo` for a robot that is emulated on this machine.
         folder: Where a file for Fast DDS is written, which reads no text from its environment.
-
-    Raises:
-        DriverError: There is no such interface, or it has no IPv4 address.
     """
     address, is_loopback = address_of(name), name == "lo"
     profile = folder / "fastdds.xml"
@@ -101,11 +95,7 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def address_of(name: str) -> str:
-    """Return the IPv4 address of a network interface.
-
-    Raises:
-        DriverError: There is no such interface, or it has no IPv4 address.
-    """
+    """Return the IPv4 address of a network interface."""
     names = sorted(interface for _, interface in socket.if_nameindex())
     if name not in names:
         raise DriverError(

@@ -410,7 +410,6 @@ def read_remote(data: bytes) -> WirelessRemote:
 
 
 def write_remote(remote: WirelessRemote) -> bytes:
-    """Return the 40 bytes of a remote."""
     level = float(remote.holds("L2"))
     data = _STICKS.pack(remote.keys, remote.lx, remote.rx, remote.ry, level, remote.ly)
     return data.ljust(40, b"\0")

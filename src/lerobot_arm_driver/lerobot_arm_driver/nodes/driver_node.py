@@ -137,7 +137,6 @@ class ArmDriverNode(DriverNode):
         super().__init__("lerobot_arm_driver", ServoArm, PARAMETERS)
 
     def sensor_topics(self, joint_names: Sequence[str]) -> list[SensorTopic]:
-        """Return the topic of an arm with these joints."""
         return [joint_states_topic(joint_names)]
 
 

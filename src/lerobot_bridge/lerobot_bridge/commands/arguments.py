@@ -35,12 +35,7 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
 
 
 def mapping_of(given: argparse.Namespace) -> RobotMapping:
-    """Return the mapping that was asked for, or that of the sessions that were named.
-
-    Raises:
-        ToolError: Neither is there, sessions have several, or a recording is none but a mapping.
-        BundleError: It does not fit.
-    """
+    """Return the mapping that was asked for, or that of the sessions that were named."""
     from lerobot_bridge.mapping_file import load_mapping
     from lerobot_bridge.recording.folder import MAPPING
 
@@ -128,11 +123,7 @@ def _numbers(text: str) -> Sequence[range] | None:
 
 
 def chosen_episodes(dataset: Dataset, wanted: Sequence[range] | None) -> Sequence[DatasetEpisode]:
-    """Return the episodes that `--episodes` names, in order.
-
-    Raises:
-        ToolError: One of them is missing.
-    """
+    """Return the episodes that `--episodes` names, in order."""
     if wanted is None:
         return dataset.episodes
     known = {episode.index: episode for episode in dataset.episodes}

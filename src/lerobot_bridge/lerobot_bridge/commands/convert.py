@@ -37,7 +37,6 @@ _log = logging.getLogger("lerobot_bridge")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "recordings",
         nargs="+",
@@ -148,11 +147,7 @@ def _check_place(report: Path, output: Path) -> None:
 
 
 def require_lerobot() -> None:
-    """Check that LeRobot can write datasets here.
-
-    Raises:
-        ToolError: It is missing, or another version.
-    """
+    """Check that LeRobot can write datasets here."""
     remedy = (
         "run this command with .venv-lerobot/bin/python -m lerobot_bridge, which "
         f"`make setup-lerobot` makes, or `pip install lerobot=={LEROBOTS[0]}`"

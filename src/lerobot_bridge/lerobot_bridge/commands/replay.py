@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("dataset", type=Path, help="folder of a LeRobot dataset, version v3.0")
     parser.add_argument("--bundle", required=True, help="folder or name of the chunk policy")
     add_episodes(parser)

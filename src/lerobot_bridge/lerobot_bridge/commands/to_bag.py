@@ -38,7 +38,6 @@ class WrittenSession:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("dataset", type=Path, help="folder of a LeRobot dataset, version v3.0")
     parser.add_argument(
         "--mapping", required=True, help="mapping file, or the name of one that is included"
@@ -60,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[WrittenSession]:
-    """Write."""
     from lerobot_bridge.mapping_file import load_mapping, shipped
     from lerobot_bridge.recording.folder import MAPPING
     from lerobot_bridge.to_bag.session import OWNED, SessionWriter

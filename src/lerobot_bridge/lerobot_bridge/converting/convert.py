@@ -103,12 +103,6 @@ def convert(
         settings: How to convert.
         report: Makes the content of CONVERSION_REPORT.
         on_progress: Called with the amount of work that is done, and the whole amount.
-
-    Raises:
-        ToolError: The output exists, no episode can be converted, images cannot become videos,
-            another command converts into the same folder, an unknown program made the folder for
-            parts, or a process died.
-        OSError: Something cannot be read or written.
     """
     if settings.codec is not None:
         for problem in not_for_videos(mapping):

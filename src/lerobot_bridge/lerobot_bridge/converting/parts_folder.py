@@ -51,11 +51,7 @@ def name_of(
     split: bool,
     form: DatasetForm,
 ) -> str:
-    """Return a name that changes with everything that the parts of an episode depend on.
-
-    Raises:
-        OSError: The recording is missing.
-    """
+    """Return a name that changes with everything that the parts of an episode depend on."""
     bag = episode.bag.resolve()
     files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
     identity = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
@@ -75,12 +71,7 @@ def name_of(
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make and lock a folder of parts against a second command; remove it if it stays empty.
-
-    Raises:
-        ToolError: Another command uses the folder, or an unknown program made it.
-        OSError: It cannot be written.
-    """
+    """Make and lock a folder of parts against a second command; remove it if it stays empty."""
     _refuse_foreign(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / LOCK
@@ -124,9 +115,6 @@ def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
         growing: Where it was written: a name of `unfinished`.
         folder: Where it shall be.
         made: What is said of it, for JSON.
-
-    Raises:
-        OSError: It cannot be written.
     """
     (growing / _MADE).write_text(json.dumps({**made, _DIGEST: _digest(growing)}), "utf-8")
     sync_all(growing)
@@ -153,11 +141,7 @@ def _digest(folder: Path) -> str:
 
 
 def sync_all(folder: Path) -> None:
-    """See that a folder and all that is in it are on the disk.
-
-    Raises:
-        OSError: The disk is full, or fails.
-    """
+    """See that a folder and all that is in it are on the disk."""
     sync(*folder.rglob("*"), folder)
 
 
@@ -188,9 +172,6 @@ def note_growing(folder: Path, growing: Path) -> None:
     Args:
         folder: Of the parts.
         growing: The folder beside the output, whose name ends with letters that no other's has.
-
-    Raises:
-        OSError: It cannot be written.
     """
     note = folder / _GROWING
     if note.is_file():

@@ -52,10 +52,6 @@ def run_apart(
 
     Returns:
         The result of each job, by its name.
-
-    Raises:
-        ToolError: A process died, or the program has an error.
-        OSError: A process could not read or write something.
     """
     shares, results = dict[str, float](), dict[str, Result | Refused]()
 

@@ -55,12 +55,7 @@ class JoinJob:
 
 
 def make_parts(job: EpisodeJob, on_progress: Callable[[float], None]) -> dict[str, Any]:
-    """Write and check the parts of an episode; return their description.
-
-    Raises:
-        ToolError: The recording does not fit the mapping, or has a gap.
-        OSError: Something cannot be read or written.
-    """
+    """Write and check the parts of an episode; return their description."""
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.part import write_part
 
@@ -103,12 +98,7 @@ def make_parts(job: EpisodeJob, on_progress: Callable[[float], None]) -> dict[st
 
 
 def join(job: JoinJob, on_progress: Callable[[float], None]) -> None:
-    """Join parts, and check the whole.
-
-    Raises:
-        ToolError: The joined dataset differs from its parts.
-        OSError: Something cannot be read or written.
-    """
+    """Join parts, and check the whole."""
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.join import join_parts
 

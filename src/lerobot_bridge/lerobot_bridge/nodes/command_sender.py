@@ -46,9 +46,6 @@ class CommandSender:
             node: The node that publishes.
             mapping: Defines the commands.
             hold_s: Time that a JointCommand is repeated without an action, s.
-
-        Raises:
-            RobotError: The package of a message is missing, or a message cannot be made.
         """
         self._topics = [_CommandTopic(node, mapping, channel) for channel in mapping.command]
         self._hold_s = hold_s
@@ -62,11 +59,7 @@ class CommandSender:
         return [trouble for topic in self._topics if (trouble := topic.trouble())]
 
     def send(self, values: Mapping[str, float]) -> None:
-        """Publish an action, given by name in LeRobot's units.
-
-        Raises:
-            RobotError: A value is not finite; nothing is sent.
-        """
+        """Publish an action, given by name in LeRobot's units."""
         stamp_ns = time.time_ns()
         messages = [topic.message(values, stamp_ns) for topic in self._topics]
         for topic, message in zip(self._topics, messages, strict=True):

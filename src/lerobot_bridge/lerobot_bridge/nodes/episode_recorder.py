@@ -158,9 +158,6 @@ class EpisodeRecorder(PeerGuard, Node):
 
         Args:
             overrides: Parameters that replace those of the process.
-
-        Raises:
-            PolicyError: A parameter or the mapping is wrong, or the folder cannot be used.
         """
         super().__init__(
             "episode_recorder",

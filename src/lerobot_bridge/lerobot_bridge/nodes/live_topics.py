@@ -38,9 +38,6 @@ class LiveTopic(ABC):
             group: Keeps the executor away from the subscription.
             source: Definition in the mapping; several sources of one topic agree.
             types: Allowed message types; a single one is subscribed to at once.
-
-        Raises:
-            RobotError: The package of the message is missing.
         """
         self._node, self._group, self._topic = node, group, source.topic
         self._name: str = node.resolve_topic_name(source.topic)
@@ -55,11 +52,7 @@ class LiveTopic(ABC):
 
     @abstractmethod
     def read(self, message: Any) -> dict[str, Any]:
-        """Return the content of a message, by LeRobot's names.
-
-        Raises:
-            RobotError: It does not fit.
-        """
+        """Return the content of a message, by LeRobot's names."""
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
         """Return a function that decodes messages."""

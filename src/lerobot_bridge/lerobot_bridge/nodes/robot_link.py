@@ -60,10 +60,6 @@ class RobotLink:
                 does, until this is closed.
             timeout_s: Longest wait, s.
             hold_s: Time that an arm on JointCommand holds without an action, s.
-
-        Raises:
-            RobotError: After this time topics have no message, or two publishers, or commands have
-                no subscriber; names them all. Or a package of messages is missing.
         """
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -93,9 +89,6 @@ class RobotLink:
 
         Values are in LeRobot's units; images are uint8 [height, width, 3] in RGB and belong to the
         caller.
-
-        Raises:
-            RobotError: Topics are stale, or have two publishers; names them all.
         """
         with self._changed:
             troubles = self._troubles()
@@ -104,21 +97,13 @@ class RobotLink:
             return {name: value for topic in self._topics for name, value in topic.newest.items()}
 
     def send(self, values: Mapping[str, float]) -> None:
-        """Publish an action, given by name in LeRobot's units, to all command topics.
-
-        Raises:
-            RobotError: A value is not finite; nothing is sent.
-        """
+        """Publish an action, given by name in LeRobot's units, to all command topics."""
         assert self._sender is not None  # `commands` were asked for
         with self._sending:
             self._sender.send(values)
 
     def close(self) -> None:
-        """Leave the robot in a safe state, and leave the domain; does nothing the second time.
-
-        Raises:
-            SystemExit: A signal arrived meanwhile.
-        """
+        """Leave the robot in a safe state, and leave the domain; does nothing the second time."""
         if self._closed:
             return
         if self._signals is not None:
@@ -250,11 +235,7 @@ class EndSignals:
         self._holds_back = True
 
     def give_back(self) -> None:
-        """Remove the handlers.
-
-        Raises:
-            SystemExit: A signal was delayed.
-        """
+        """Remove the handlers."""
         for number in self._numbers if _is_main() else ():
             if signal.getsignal(number) == self._on_signal:
                 signal.signal(number, signal.SIG_DFL)

@@ -67,10 +67,6 @@ class OpenLoop:
             backends: Opened back ends, by `graphs.NAME`.
             every: Frames from chunk to chunk.
             interventions: Whether frames count in which a person drove instead of the policy.
-
-        Raises:
-            ToolError: `every` is more than a chunk has; the dataset lacks the action, or its names
-                are not those of the policy's joints.
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:
@@ -86,12 +82,7 @@ class OpenLoop:
         self._all_count = interventions or INTERVENTION not in source.dataset.info.features
 
     def run(self, episode: DatasetEpisode) -> Predicted:
-        """Predict an episode.
-
-        Raises:
-            ToolError: A file of the dataset is damaged.
-            BackendError: A runtime failed.
-        """
+        """Predict an episode."""
         begins = range(0, episode.length, self._every)
         actions = self._action.of(episode)
         predicted = np.empty_like(actions)

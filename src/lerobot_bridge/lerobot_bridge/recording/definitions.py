@@ -32,11 +32,7 @@ class Definitions:
         self.types: Typestore = get_typestore(Stores.EMPTY)
 
     def require(self, kind: str) -> None:
-        """Read a type, sensor_msgs/msg/Imu, and those of its fields.
-
-        Raises:
-            PolicyError: The type, or that of a field, is not installed.
-        """
+        """Read a type, sensor_msgs/msg/Imu, and those of its fields."""
         if kind in self.types.types:
             return
         package, _, name = kind.split("/")

@@ -192,9 +192,6 @@ class EpisodeFile:
             growing: The folder in which it grows; it must not exist.
             place: The final folder, on the same disk.
             types: Types of the messages.
-
-        Raises:
-            OSError: It cannot be written.
         """
         self._growing, self._place = growing, place
         # Not compressed: large images should be sent compressed, and a robot's processors have
@@ -207,20 +204,12 @@ class EpisodeFile:
         self.size_bytes = 0
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
-        """Write a message.
-
-        Raises:
-            OSError: The disk is full, or fails.
-        """
+        """Write a message."""
         self._bag.write(topic, kind, log_ns, data)
         self.size_bytes += len(data)
 
     def finish(self, sidecar: EpisodeSidecar) -> Path:
-        """End the recording, move it to its place, and return that.
-
-        Raises:
-            OSError: The disk is full, or fails.
-        """
+        """End the recording, move it to its place, and return that."""
         write_sidecar(self._growing, sidecar)
         self._bag.finish()
         # This never replaces an episode: it fails if the folder has files in it.

@@ -39,10 +39,6 @@ class SessionFolder:
             path: The folder; made if it is missing.
             mapping: The mapping to record by.
             mapping_text: Its file.
-
-        Raises:
-            PolicyError: It has another mapping or other content, or is in use.
-            OSError: It cannot be written.
         """
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
@@ -94,11 +90,7 @@ class SessionFolder:
         return self.path / UNFINISHED / self.place(number).name
 
     def free_bytes(self) -> int:
-        """Return the free space on the disk.
-
-        Raises:
-            OSError: The disk cannot be read.
-        """
+        """Return the free space on the disk."""
         return shutil.disk_usage(self.path).free
 
     def close(self) -> None:

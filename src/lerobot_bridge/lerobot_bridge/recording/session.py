@@ -126,11 +126,7 @@ class RecordingSession:
         self._driving = set[str]()
 
     def start(self, now_ns: int) -> str:
-        """Begin an episode, after the warm-up if there is one; return what happens now.
-
-        Raises:
-            RefusedError: An episode is running, all are recorded, or something is missing.
-        """
+        """Begin an episode, after the warm-up if there is one; return what happens now."""
         self._follow_clock(now_ns)
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; request stop or next")
@@ -149,22 +145,14 @@ class RecordingSession:
         return f"episode {self.number} has begun"
 
     def stop(self, now_ns: int) -> str:
-        """End the episode and keep it.
-
-        Raises:
-            RefusedError: No episode is running.
-        """
+        """End the episode and keep it."""
         number = self._require_running(now_ns)
         wrong = self._end(now_ns, "stop was asked for")
         self._after(now_ns, goes_on=self.course.auto)
         return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
 
     def discard(self, now_ns: int) -> str:
-        """End the episode and delete it; the next one gets its number.
-
-        Raises:
-            RefusedError: No episode is running.
-        """
+        """End the episode and delete it; the next one gets its number."""
         self._follow_clock(now_ns)
         if not self._running and self._last is not None:
             raise RefusedError(
@@ -181,11 +169,7 @@ class RecordingSession:
         return f"episode {number} is discarded; {self._outlook()}"
 
     def next(self, now_ns: int) -> str:
-        """End the episode and keep it; the next one follows its reset. Or end a wait at once.
-
-        Raises:
-            RefusedError: As `start`.
-        """
+        """End the episode and keep it; the next one follows its reset. Or end a wait at once."""
         self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)
@@ -203,11 +187,7 @@ class RecordingSession:
         return "\n".join([f"{self.done} episodes are recorded{more}", *wrong])
 
     def judge(self, success: bool, now_ns: int) -> str:
-        """Set the verdict of the running episode, or of the last one.
-
-        Raises:
-            RefusedError: There is no episode.
-        """
+        """Set the verdict of the running episode, or of the last one."""
         self._follow_clock(now_ns)
         if self._running:
             self._running.success = success

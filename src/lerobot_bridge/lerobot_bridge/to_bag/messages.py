@@ -35,12 +35,7 @@ class TopicMessage(NamedTuple):
 
 
 def types_of(mapping: RobotMapping) -> Typestore:
-    """Return the types of a mapping's messages.
-
-    Raises:
-        ToolError: A type belongs neither to ROS 2 nor to policy_msgs.
-        PolicyError: A type belongs to policy_msgs, which is not installed.
-    """
+    """Return the types of a mapping's messages."""
     used = [source.type for sources in mapping.vectors.values() for source in sources]
     # Types of ROS 2 alone need no installed ROS.
     types = (
@@ -61,11 +56,7 @@ class FrameMessages:
     """Makes the messages of a frame: of the state first, of cameras, of the action last."""
 
     def __init__(self, mapping: RobotMapping, types: Typestore) -> None:
-        """Prepare; a topic that several sources read gets one message.
-
-        Raises:
-            ToolError: Sources of a topic do not make a message of its type.
-        """
+        """Prepare; a topic that several sources read gets one message."""
         empty = empty_messages(types)
         topics = [_ValuesMessage(mapping, sources, empty) for sources in _by_topic(mapping)]
         self._sensed = [topic for topic in topics if not topic.is_action]
@@ -83,9 +74,6 @@ class FrameMessages:
             vectors: By feature, in the mapping's order and LeRobot's units.
             images: By camera, uint8 [height, width, 3] in RGB.
             stamp_ns: Time of the frame.
-
-        Raises:
-            RobotError: Two features have different values of a joint or field of one message.
         """
         for topic in self._sensed:
             yield topic.said(vectors, stamp_ns)
@@ -187,11 +175,7 @@ def _full(topic: str) -> str:
 
 
 def empty_messages(types: Typestore) -> Empty:
-    """Return a function that makes messages as rclpy does: numbers are 0, lists empty.
-
-    Raises:
-        KeyError: (the function) The type is not known.
-    """
+    """Return a function that makes messages as rclpy does: numbers are 0, lists empty."""
 
     def empty(name: str) -> Any:
         fields = types.fielddefs[name][1]

@@ -53,9 +53,6 @@ class SessionWriter:
             mapping: Defines the topic of each value and image.
             storage: Kind of the files.
             compressed: Whether messages are compressed, which costs time.
-
-        Raises:
-            ToolError: It lacks something that the mapping needs.
         """
         self._dataset, self._mapping = dataset, mapping
         self._storage, self._compressed = storage, compressed
@@ -72,10 +69,6 @@ class SessionWriter:
             episode: Episode of the dataset.
             folder: Folder of the recording; it must not exist.
             progress: Called after each frame.
-
-        Raises:
-            ToolError: A file of the dataset is damaged, or values do not fit the messages.
-            OSError: The folder cannot be written, or is full.
         """
         bag = BagFile(folder, self._types, storage=self._storage, compressed=self._compressed)
         try:
@@ -141,9 +134,6 @@ def _places_of(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[int
 
     Returns:
         By feature, the index of each name of the mapping in the vectors of the dataset.
-
-    Raises:
-        ToolError: It has another rate, lacks a feature, or has one with other names or sizes.
     """
     info = dataset.info
     if info.fps != mapping.rate_hz:

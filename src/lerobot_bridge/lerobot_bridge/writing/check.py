@@ -25,10 +25,6 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
     Args:
         path: Its folder.
         lengths: Frames of each episode that the writer was given.
-
-    Raises:
-        ToolError: It lacks episodes, rows or images, or a time is wrong: the writer or the disk
-            has a fault.
     """
     dataset = Dataset(path)
     found = [episode.length for episode in dataset.episodes]

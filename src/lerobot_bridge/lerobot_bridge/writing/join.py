@@ -47,11 +47,6 @@ def join_parts(
         tags: Tags beside those of LeRobot.
         description: Text for the card.
         on_progress: Called with the number of parts after each.
-
-    Raises:
-        ToolError: The features of a part differ from those of the first, or their order, the rate
-            or the robot.
-        OSError: It cannot be written.
     """
     first = LeRobotDatasetMetadata(_name(parts[0]), root=parts[0])
     features = {

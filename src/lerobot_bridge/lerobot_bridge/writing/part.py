@@ -47,10 +47,6 @@ def write_part(
 
     Returns:
         The number of frames.
-
-    Raises:
-        ToolError: It has fewer than two frames.
-        OSError: It cannot be written.
     """
     features = dataset_features(mapping, videos=form.codec is not None, judged=form.judged)
     dataset = LeRobotDataset.create(
@@ -111,11 +107,7 @@ class _WaitingEncoder:
         return getattr(self._encoder, name)
 
     def feed_frame(self, video_key: str, image: U8) -> None:
-        """Give an encoder its next frame [height, width, 3], which is copied.
-
-        Raises:
-            OSError: It cannot write its video.
-        """
+        """Give an encoder its next frame [height, width, 3], which is copied."""
         self._await_room(video_key)
         try:
             self._encoder.feed_frame(video_key, image)
@@ -125,11 +117,7 @@ class _WaitingEncoder:
             ) from error
 
     def finish_episode(self) -> dict[str, tuple[Path, dict[str, Any] | None]]:
-        """End the videos; return file and statistics of each.
-
-        Raises:
-            OSError: One cannot be written.
-        """
+        """End the videos; return file and statistics of each."""
         for key in self._encoder._frame_queues:
             self._await_room(key)
         try:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     sources = parser.add_mutually_exclusive_group()
     sources.add_argument(
         "--simulate",
@@ -53,11 +52,7 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def completion_of(given: argparse.Namespace) -> Completion:
-    """Return what the arguments ask for.
-
-    Raises:
-        ToolError: Rows shall be kept of a run that was not asked for.
-    """
+    """Return what the arguments ask for."""
     from model_tools.make.complete import Completion
 
     recording = given.rollout or given.bag
@@ -139,9 +134,6 @@ def robot_of(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     Args:
         given: The arguments.
         asked_by: The option that simulates at all.
-
-    Raises:
-        ToolError: A robot is named and nothing is simulated, or an IMU without a model file.
     """
     simulates = getattr(given, asked_by.removeprefix("--").replace("-", "_"))
     if given.robot_model is not None and not simulates:

@@ -54,7 +54,6 @@ class CalibrateResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_bundle(parser, "folder or name of the bundle", type=Path)
     parser.add_argument(
         "--bag",
@@ -287,11 +286,7 @@ def _check(given: argparse.Namespace, selection: Selection) -> None:
 def _sources(
     given: argparse.Namespace, bundle: JointBundle, selection: Selection
 ) -> Iterator[RowSource]:
-    """Yield what the arguments name.
-
-    Raises:
-        PolicyError: One does not fit the bundle.
-    """
+    """Yield what the arguments name."""
     from model_tools.files.row_files import BagSource, read_rows
     from model_tools.prove.calibration.row_sources import RowsFileSource
 

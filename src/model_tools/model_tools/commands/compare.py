@@ -31,7 +31,6 @@ JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "bundles", type=Path, nargs="+", help="folders of bundles, or names of installed ones"
     )

@@ -60,7 +60,6 @@ class CompileResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "compiler", help="name of an installed compiler: onnx, oip, rknn, tensorrt, bpu"
     )
@@ -115,7 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[CompileResult]:
-    """Compile."""
     from model_tools.commands.arguments import progress_bar
     from model_tools.ship.compilers.compile_request import CompileRequest
     from model_tools.ship.compilers.compiled_bundle import compile_bundle

@@ -23,7 +23,6 @@ from policy_store.command_line import CommandResult, add_bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_bundle(parser, "folder with the policy.yaml", type=Path)
     parser.add_argument(
         "--model", type=Path, help="the reference model, ONNX, where it is not in that folder"

@@ -34,7 +34,6 @@ class ModelRepository:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_bundle(parser, "folder or name of the bundle")
     parser.add_argument("--output", type=Path, required=True, help="folder of the repository")
     parser.add_argument(
@@ -53,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[ModelRepository]:
-    """Write the repository."""
     from model_tools.errors import ToolError
     from model_tools.ship.model_repository import write_repository
     from policy_core.bundle.load import load_bundle

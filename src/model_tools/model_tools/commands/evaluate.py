@@ -40,7 +40,6 @@ _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.set_defaults(left="results so far are kept; the same command with --resume goes on")
     parser.add_argument(
         "bundles", type=Path, nargs="+", help="folders of bundles, or names of installed ones"

@@ -43,7 +43,6 @@ class ExportResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("checkpoint", type=Path, help="what the training saved")
     parser.add_argument(
         "--config",
@@ -80,12 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[ExportResult]:
-    """Export, prove, write, and show what was found.
-
-    Raises:
-        PolicyError: The checkpoint or the configuration cannot be used, or the model differs.
-        OSError: A file cannot be read or written.
-    """
+    """Export, prove, write, and show what was found."""
     if given.checkpoint.suffix == ".onnx":
         raise ToolError(
             f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its "

@@ -17,16 +17,9 @@ from policy_store.command_line import CommandResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     export_lerobot.add_arguments(parser, "--act-path")
 
 
 def run(given: argparse.Namespace) -> CommandResult[export_lerobot.PolicyExport]:
-    """Export, and report what was made.
-
-    Raises:
-        PolicyError: The checkpoint is not of ACT or cannot be used, or its bundle gives other
-            outputs.
-        OSError: A file cannot be read or written.
-    """
+    """Export, and report what was made."""
     return export_lerobot.export(given, policy="act")

@@ -217,22 +217,12 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
 
 
 def run(given: argparse.Namespace) -> CommandResult[PolicyExport]:
-    """Export, and report what was made.
-
-    Raises:
-        PolicyError: The checkpoint cannot be used, or its bundle gives other outputs.
-        OSError: A file cannot be read or written.
-    """
+    """Export, and report what was made."""
     return export(given)
 
 
 def export(given: argparse.Namespace, policy: str | None = None) -> CommandResult[PolicyExport]:
-    """Export a policy of this type, or of any, and report what was made.
-
-    Raises:
-        PolicyError: The checkpoint cannot be used, or its bundle gives other outputs.
-        OSError: A file cannot be read or written.
-    """
+    """Export a policy of this type, or of any, and report what was made."""
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
     from model_tools.make.act.checkpoint import read_checkpoint

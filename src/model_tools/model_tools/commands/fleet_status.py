@@ -45,7 +45,6 @@ class FleetResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("--prometheus", metavar="URL", help="such as http://127.0.0.1:9090")
     parser.add_argument(
         "--inventory",

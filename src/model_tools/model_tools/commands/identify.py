@@ -27,7 +27,6 @@ FIGURES, FACTORS = "identified.json", "factors.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("recording", type=Path, help="rosbag2 recording of a robot in motion")
     add_bundle(parser, "folder of the bundle that ran, or name of an installed one", type=Path)
     add_topics(parser)
@@ -36,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Identified]:
-    """Identify."""
     from model_tools.files.outputs import new_folder
     from model_tools.prove.identification.identified_files import factors_text, figures_text
     from model_tools.prove.identification.identify import identify

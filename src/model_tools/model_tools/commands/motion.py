@@ -39,7 +39,6 @@ class MotionResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("source", type=Path, help="motion, .npz or .csv")
     parser.add_argument("--output", type=Path, required=True, help="the clip, .npz")
     parser.add_argument(

@@ -51,7 +51,6 @@ class PinResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("folder", type=Path, help="folder of the policy set")
     parser.add_argument(
         "--output",

@@ -50,7 +50,6 @@ class PushResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_bundle(parser, "folder of the bundle, or file of a statement", type=Path)
     parser.add_argument("reference", metavar="REGISTRY/NAME[:TAG]", help="where to")
     parser.add_argument(
@@ -66,7 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[PushResult]:
-    """Push."""
     from model_tools.ship.push import push_bundle, push_statement
     from policy_store.registry.manifest import parse_reference
 

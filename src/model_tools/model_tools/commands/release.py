@@ -66,11 +66,9 @@ class ReleaseVerb:
         self._declare, self._does = declare, does
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments."""
         self._declare(parser)
 
     def run(self, given: argparse.Namespace) -> CommandResult[ReleaseState]:
-        """Do it."""
         return self._does(given)
 
 

@@ -49,7 +49,6 @@ _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "recording", type=Path, nargs="+", help="folder of the recording, or its .mcap file"
     )

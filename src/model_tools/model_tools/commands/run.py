@@ -62,7 +62,6 @@ class RunResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_bundle(parser, "folder or name of the bundle", type=Path)
     parser.add_argument(
         "--env",

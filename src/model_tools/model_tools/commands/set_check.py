@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_bundle(parser, "folder of the policy set, or name of an installed one")
     parser.add_argument(
         "--robot-model",

@@ -39,7 +39,6 @@ class SignResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_bundle(parser, "folder of the bundle or set, or file of a statement", type=Path)
     parser.add_argument(
         "--key", type=Path, required=True, metavar="PEM", help="the private key, Ed25519"
@@ -48,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[SignResult]:
-    """Sign."""
     from model_tools.ship.sign import sign, sign_statement
 
     if given.bundle.is_file():

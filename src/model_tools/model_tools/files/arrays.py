@@ -63,12 +63,7 @@ _BROKEN = (
 
 
 def read_arrays(file: Path) -> dict[str, Tensor]:
-    """Read the arrays of an `.npz` by name, or the one of an `.npy` as `obs`.
-
-    Raises:
-        ToolError: It is neither, is cut off, or holds objects, which can run code where read.
-        OSError: It cannot be read.
-    """
+    """Read the arrays of an `.npz` by name, or the one of an `.npy` as `obs`."""
     if file.is_dir():
         raise ToolError(
             f"{file}: expected a recorded rollout (.npz, .npy) or a rosbag2 recording, "
@@ -106,9 +101,6 @@ def write_parts(
         dtype: Of the array.
         shape: Of the array.
         parts: Rows of it, one part after another.
-
-    Raises:
-        OSError: The disk is full.
     """
     np.lib.format.write_array_header_1_0(
         stream,
@@ -128,11 +120,7 @@ def first_of(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | Non
 
 
 def checked(file: Path, name: str, array: Tensor, entry: TensorEntry, count: int) -> Tensor:
-    """Return `count` rows of a model's tensor, in its type.
-
-    Raises:
-        ToolError: Another shape, no row, no numbers, or values that are not finite.
-    """
+    """Return `count` rows of a model's tensor, in its type."""
     check_rows(file, name, array, (count, *entry.shape[1:]))
     return array.astype(entry.dtype)
 
@@ -145,9 +133,6 @@ def sensed(
     Columns per joint are those of `joint_names`, the robot's or the contract's names, if that was
     recorded, else the contract's;
     `quat_wxyz` is put into the order of `quat_xyzw`.
-
-    Raises:
-        ToolError: A joint is missing or named twice, or as in `check_rows`.
     """
     free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
     found = dict[str, F64]()
@@ -180,11 +165,7 @@ def _columns(file: Path, arrays: Mapping[str, Tensor], joints: Joints) -> tuple[
 
 
 def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> None:
-    """Check an array of rows.
-
-    Raises:
-        ToolError: Another shape, no row, no numbers, or values that are not finite.
-    """
+    """Check an array of rows."""
     if not shape[0] or array.shape != tuple(shape) or not np.issubdtype(array.dtype, np.number):
         raise ToolError(
             f"{file}: {name}: expected numbers {[shape[0] or 'rows', *shape[1:]]}, "
@@ -198,12 +179,7 @@ def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> No
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes by name, from the header.
-
-    Raises:
-        ToolError: It is another kind of file, or cut off.
-        OSError: It cannot be read.
-    """
+    """Return the shapes by name, from the header."""
     try:
         with safe_open(path, framework="np") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a mapping
@@ -212,21 +188,12 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, in the order of their names; bfloat16 as float32.
-
-    Raises:
-        ToolError: As `parse_tensors`.
-        OSError: It cannot be read.
-    """
+    """Return the tensors of a safetensors file, ordered by name; bfloat16 as float32."""
     return parse_tensors(path, path.read_bytes())
 
 
 def parse_tensors(path: Path, content: bytes) -> dict[str, Tensor]:
-    """Return the tensors in the content of a safetensors file, as `read_tensors` does.
-
-    Raises:
-        ToolError: It is another kind of file, is cut off, or holds types that numpy lacks.
-    """
+    """Return the tensors in the content of a safetensors file, as `read_tensors` does."""
     try:
         found: list[tuple[str, Mapping[str, Any]]] = deserialize(content)  # type: ignore[no-untyped-call]  # as it is there
     except SafetensorError as error:

@@ -144,7 +144,6 @@ def is_same(found: F64, stated: F64 | None) -> bool:
 
 
 def span(values: F64) -> str:
-    """Return `0.25`, or `0.07 to 0.55`."""
     low, high = f"{values.min() + 0.0:.4g}", f"{values.max() + 0.0:.4g}"
     return low if low == high else f"{low} to {high}"
 

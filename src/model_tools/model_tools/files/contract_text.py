@@ -36,9 +36,6 @@ def set_section(text: str, key: str, value: Any) -> str:
             A key that is not there is added at the end of the file or of the section around it.
         value: What the section, or the key, shall hold: a mapping, a part of the contract, or a
             word. Entries that are None are left out.
-
-    Raises:
-        ValueError: The section around it is missing.
     """
     lines, depth, name, start, end = _enter(text, key)
     old = _find(lines, name, depth, start, end)
@@ -50,11 +47,7 @@ def set_section(text: str, key: str, value: Any) -> str:
 
 
 def remove_section(text: str, key: str) -> str:
-    """Return the text without the section of this key; the same text where there is none.
-
-    Raises:
-        ValueError: The section around it is missing.
-    """
+    """Return the text without the section of this key; the same text where there is none."""
     lines, depth, name, start, end = _enter(text, key)
     found = _find(lines, name, depth, start, end)
     if found is None:
@@ -154,12 +147,6 @@ def keep_report(
 
     Returns:
         The file.
-
-    Raises:
-        ToolError: There is a report about this model already, or the bundle has another model by
-            now.
-        BundleError: The bundle does not load, or its model is not the one that it states.
-        OSError: It cannot be written.
     """
     loaded = load_bundle(bundle)
     models = [model.artifact(backend)[1] for model in loaded.models]

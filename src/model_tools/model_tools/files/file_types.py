@@ -24,11 +24,7 @@ _PICKLE_MAGIC = b"\x80"
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix that its content calls for, else its own in lower case; "" for folders.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+    """Return the suffix that its content calls for, else its own in lower case; "" for folders."""
     if not path.is_file():
         return ""
     head = _head(path)
@@ -37,12 +33,7 @@ def suffix_of(path: Path) -> str:
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Refuse what is often found instead of a large file.
-
-    Raises:
-        ToolError: It is one.
-        OSError: It cannot be read.
-    """
+    """Refuse what is often found instead of a large file."""
     head = _head(path).lower() if path.is_file() else b"?"
     if not head:
         raise ToolError(f"{path}: expected a file with something in it, found an empty one")
@@ -67,11 +58,7 @@ def _suffix_of_archive(path: Path) -> str:
 
 
 def members(file: Path | IO[bytes]) -> list[zipfile.ZipInfo]:
-    """Return what is in a zip archive; nothing if it is none, or not whole.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+    """Return what is in a zip archive; nothing if it is none, or not whole."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.infolist()
@@ -96,10 +83,6 @@ def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
     Args:
         path: Of the file, for messages.
         file: The file, opened, or its content.
-
-    Raises:
-        ToolError: It is a checkpoint or a program of torch.
-        OSError: It cannot be read.
     """
     found = members(file)
     file.seek(0)

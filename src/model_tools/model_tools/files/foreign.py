@@ -77,7 +77,6 @@ class Node:
         ]
 
     def elements(self) -> list[Node]:
-        """Return the elements of a list."""
         if not isinstance(self.value, list):
             raise self.wrong("a list")
         return [Node(self.file, value, f"{self.key}[{i}]") for i, value in enumerate(self.value)]
@@ -89,7 +88,6 @@ class Node:
         return dict(self.value)
 
     def text(self) -> str:
-        """Return a text."""
         if not isinstance(self.value, str):
             raise self.wrong("text")
         return self.value
@@ -106,7 +104,6 @@ class Node:
         return self.text().rpartition(":")[2].rpartition(".")[2]
 
     def texts(self) -> list[str]:
-        """Return a list of texts."""
         return [element.text() for element in self.elements()]
 
     def number(self) -> float:
@@ -159,12 +156,7 @@ class Node:
 
 
 def load_foreign_yaml(path: Path) -> object:
-    """Parse a file; Python's tuples become lists, its slices `slice` objects.
-
-    Raises:
-        ToolError: It is not YAML, or has another tag, named with its line.
-        OSError: It cannot be read.
-    """
+    """Parse a file; Python's tuples become lists, its slices `slice` objects."""
     try:
         text = read_at_most(path, LARGEST_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -173,11 +165,7 @@ def load_foreign_yaml(path: Path) -> object:
 
 
 def parse_foreign_yaml(text: str, origin: str) -> object:
-    """Parse a text from `origin` like `load_foreign_yaml`; dates stay text, 1e-3 is a number.
-
-    Raises:
-        ToolError: It is not YAML, or has another tag, named with its line.
-    """
+    """Parse a text from `origin` like `load_foreign_yaml`; dates stay text, 1e-3 is a number."""
     try:
         return load_text(text, _DataLoader)
     except YamlError as error:
@@ -230,12 +218,7 @@ _DataLoader.add_constructor(None, _DataLoader.refuse_tag)
 
 
 def read_json(path: Path) -> Node:
-    """Read a JSON file.
-
-    Raises:
-        ToolError: It is no JSON, or cut off.
-        OSError: It cannot be read.
-    """
+    """Read a JSON file."""
     try:
         return Node(path.name, json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:

@@ -34,10 +34,6 @@ def open_source(
         contract: Says what the policy sees.
         path: Folder of the dataset or of the recording, or the recording's only file.
         topics: Topics of a recording by input, where they have other names.
-
-    Raises:
-        ToolError: It is neither, or lacks something that the policy sees.
-        OSError: It cannot be read.
     """
     if (path / INFO).is_file() or not is_bag(path):
         if topics:
@@ -62,13 +58,7 @@ class DatasetSource:
     """
 
     def __init__(self, contract: ChunkContract, path: Path) -> None:
-        """Check that the dataset has what the policy sees.
-
-        Raises:
-            ToolError: It is no dataset, lacks a camera or vector, or has others, of another size
-                or rate.
-            OSError: It cannot be read.
-        """
+        """Check that the dataset has what the policy sees."""
         self.contract, self.dataset = contract, Dataset(path)
         self.name, self.count = path.resolve().name, self.dataset.frames
         info = self.dataset.info
@@ -105,12 +95,7 @@ class DatasetSource:
     def of_episode(
         self, episode: DatasetEpisode, frames: Sequence[int]
     ) -> Iterator[RecordedObservation]:
-        """Yield observations of one episode of the dataset, at rising frames of it.
-
-        Raises:
-            ToolError: A file is damaged.
-            OSError: A file cannot be read.
-        """
+        """Yield observations of one episode of the dataset, at rising frames of it."""
         return successive(
             frames,
             lambda frame: 0,

@@ -63,11 +63,7 @@ class OnnxModel:
         return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
 
     def require_beside(self) -> None:
-        """Check that files with weights are in the model's folder: nothing else is read.
-
-        Raises:
-            ToolError: Some are elsewhere.
-        """
+        """Check that files with weights are in the model's folder: nothing else is read."""
         away = [name for name in self.external_files if not is_beside(self.path, name)]
         if away:
             raise ToolError(
@@ -121,21 +117,13 @@ class OnnxModel:
         return max(found, default=None)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield name and values of the weights inside this file.
-
-        Raises:
-            ToolError: Some have another size than they state.
-        """
+        """Yield name and values of the weights inside this file."""
         for tensor in self.proto.graph.initializer:
             if not uses_external_data(tensor):
                 yield tensor.name, self._values(tensor)
 
     def require_finite(self) -> None:
-        """Check the weights inside this file.
-
-        Raises:
-            ToolError: Some are NaN or infinite.
-        """
+        """Check the weights inside this file."""
         bad = [
             name
             for name, values in self.weights()
@@ -155,12 +143,7 @@ class OnnxModel:
 
 
 def read_onnx(path: Path) -> OnnxModel:
-    """Read a model's file once.
-
-    Raises:
-        ToolError: It is not an ONNX model, or is cut off; of a checkpoint it says how to export.
-        OSError: It cannot be read.
-    """
+    """Read a model's file once."""
     content = path.read_bytes()
     refuse_checkpoint(path, io.BytesIO(content))
     try:

@@ -44,11 +44,6 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     Args:
         path: The file to be.
         force: Whether a file that is there may be replaced.
-
-    Raises:
-        ToolError: It is there already, also if another run made it meanwhile; or is no file; or
-            its folder cannot be written or is full.
-        OSError: It cannot be written.
     """
     path = path.resolve()
     if path.is_dir():
@@ -79,12 +74,6 @@ def new_folder(
         owned: Patterns of the files that such a folder holds, from its top; `name/**` stands for
             all below a folder.
         kept: Folder whose files will be in the new one, too.
-
-    Raises:
-        ToolError: It is there already, also if another run made it meanwhile; or is another kind
-            of folder than this command makes, or holds files that no such command wrote; or the
-            folder around it cannot be written or is full.
-        OSError: It cannot be written.
     """
     path = path.resolve()
 
@@ -127,10 +116,6 @@ def copy_folder(source: Path, target: Path) -> None:
 
     Links to files are followed, those to folders are not. The signature of a bundle stays behind:
     what is made from a bundle is another one.
-
-    Raises:
-        ToolError: The target lies inside the source.
-        OSError: A file cannot be read or written.
     """
     if target.resolve().is_relative_to(source.resolve()):
         raise ToolError(

@@ -55,12 +55,6 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
             [rows].
         bundle: Says names and shapes; its artifact `onnx` is replayed.
         topics: Topics of a recording by input, where they have other names.
-
-    Raises:
-        ToolError: No such arrays or topics, other shapes, no row, values that are not finite, or
-            observations that are not what the contract makes of what was sensed.
-        PolicyError: The reference model does not run.
-        OSError: The file cannot be read.
     """
     if is_bag(path):
         return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
@@ -169,11 +163,6 @@ class BagSource:
             from_s: Rows from then on, since the first tick. A policy that remembers is replayed on
                 what was before as well: these rows are those of the whole.
             to_s: Rows until then.
-
-        Raises:
-            ToolError: The recording is broken, lacks an input, has no tick, its clock was
-                reset, or several robots speak on one topic.
-            OSError: It cannot be read.
         """
         self.name = path.name
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
@@ -207,10 +196,6 @@ class BagSource:
 
         Args:
             wanted: Sorted numbers of ticks, below `count`; None for all.
-
-        Raises:
-            PolicyError: The recording is broken, a message does not fit, a value is not finite,
-                or the model does not run.
         """
         for row in Replay(self._bundle, self._heard).rows(wanted):
             if row.time_s > self._to_s:

@@ -55,10 +55,6 @@ class RowSource(Protocol):
         Args:
             wanted: Numbers of the ticks to yield, sorted, only where `count` is known; None for
                 all of them.
-
-        Raises:
-            PolicyError: What it reads does not fit the bundle, or the model does not run.
-            OSError: A file cannot be read.
         """
 
 
@@ -107,10 +103,6 @@ class ObservationSource(Protocol):
 
         Args:
             wanted: Rising numbers below `count`.
-
-        Raises:
-            PolicyError: What it reads is broken or does not fit the contract.
-            OSError: A file cannot be read.
         """
 
 

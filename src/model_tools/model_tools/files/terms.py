@@ -149,9 +149,6 @@ def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
     Returns:
         The rows, with a break wherever the last action in the observation is not that of the row
         before.
-
-    Raises:
-        ToolError: A value differs.
     """
     rebuilt = rebuild(rows, bundle)
     chained = _breaks(rows, bundle.contract, rebuilt)

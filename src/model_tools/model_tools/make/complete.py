@@ -89,11 +89,6 @@ def make_bundle(
 
     Returns:
         The bundle in its place.
-
-    Raises:
-        PolicyError: Something does not fit: contract, model, golden rows, robot; or the output
-            exists, or the robot is not healthy.
-        OSError: A file cannot be read or written.
     """
     if not (contract / CONTRACT_FILE).is_file():
         raise ToolError(
@@ -163,11 +158,7 @@ def _take_model(model: Path, folder: Path) -> None:
 
 
 def complete(folder: Path, completion: Completion) -> None:
-    """Write golden rows and nominal figures into a bundle that is in the making.
-
-    Raises:
-        PolicyError, OSError: As `make_bundle`.
-    """
+    """Write golden rows and nominal figures into a bundle that is in the making."""
     bundle = load_bundle(folder, kind=JointBundle)
     _refuse_double_normalisation(bundle)
     with _rows_file(completion) as rows_file:

@@ -45,12 +45,6 @@ def make_clip(
         frames: The first one, and the one after the last.
         robot: Description of the robot, for the pose of an anchor that the source does not have.
         anchor: The body whose pose is added.
-
-    Raises:
-        ToolError: The source is neither, lacks names, rate or frames, or states what is given
-            again; its values are not finite; the robot does not fit.
-        SimError: The figures of the robot cannot be read.
-        OSError: A file cannot be read.
     """
     if source.suffix == ".csv":
         found = _read_csv(source, joints, bodies)
@@ -211,11 +205,7 @@ def named(given: str | None) -> list[str]:
 
 
 def as_frames(given: str | None) -> tuple[int, int] | None:
-    """Return the range of `FIRST:END`.
-
-    Raises:
-        ToolError: It is none.
-    """
+    """Return the range of `FIRST:END`."""
     if given is None:
         return None
     first, colon, end = given.partition(":")

@@ -35,11 +35,7 @@ _STILL = 1e-3
 
 
 def measure_nominal(contract: JointContract, measured: MeasuredRuns) -> Nominal:
-    """Return the section as it is written: steps and torque demands, statistics of the inputs.
-
-    Raises:
-        ToolError: There are fewer than two ticks, which make no step.
-    """
+    """Return the section as it is written: steps and torque demands, statistics of the inputs."""
     figures = [_steps_and_demands(contract, run) for run in measured.runs]
     steps, demands = (np.concatenate(parts) for parts in zip(*figures, strict=True))
     if not len(steps):
@@ -91,12 +87,7 @@ def _demand(targets: JointTargets, joint_pos: F64, joint_vel: F64) -> F64:
 
 
 def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
-    """Say where the guard alters what a healthy robot does, because it passes limits of joints.
-
-    Raises:
-        ToolError: It alters more than a tick in twenty: then limits or order of the joints, or the
-            scale of the action, are not those of the training.
-    """
+    """Say where the guard alters what a healthy robot does, because it passes limits of joints."""
     cut = np.concatenate([_cut(contract, run) for run in measured.runs])
     share = float((cut > 0).any(axis=1).mean())
     if share <= NOTED_SHARE:
@@ -194,12 +185,6 @@ def recorded_runs(
         bundle: Of the policy that ran.
         file: As `model_tools.files.row_files.read_rows` takes it.
         topics: Topics of a bag by input, where they have other names.
-
-    Raises:
-        ToolError: It cannot be used: no such rows, no measured joints, or actions that are not
-            those of the bundle's model.
-        PolicyError: The model does not run.
-        OSError: The file cannot be read.
     """
     rows = read_rows(file, bundle, topics)
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):

@@ -83,10 +83,6 @@ def read_rows(path: Path, obs_dim: int, act_dim: int) -> tuple[F32, F32 | None]:
     """Read observations [rows, obs_dim] and, where they were recorded, actions [rows, act_dim].
 
     They have the keys `obs`, and `actions` or `action` in an npz; an npy holds observations.
-
-    Raises:
-        ToolError: They are not there, of another size, or not finite.
-        OSError: The file cannot be read.
     """
     arrays = read_arrays(path)
     if OBSERVATION not in arrays:
@@ -155,12 +151,7 @@ def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> Pa
 
 
 def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
-    """Return the rows with all tensors of the model, which must give the outputs that they have.
-
-    Raises:
-        ToolError: It gives others.
-        PolicyError: It does not run.
-    """
+    """Return the rows with all tensors of the model, which must give the outputs that they have."""
     model = bundle.contract.model
     backend, _ = open_backend(bundle, ["onnx"])
     try:

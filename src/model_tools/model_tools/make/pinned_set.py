@@ -29,13 +29,6 @@ def pin(folder: Path, output: Path | None = None) -> tuple[SetBundle, list[str]]
 
     Returns:
         The set, and the members whose hash is another one now.
-
-    Raises:
-        ToolError: There is no `set.yaml`, it names no members, one of them is not there, or a
-            member is not written in block style; or there is an `output` already.
-        BundleError: What is wrong with the set beside its hashes; without `output` they are
-            written then, too.
-        OSError: The file cannot be written.
     """
     text, members, changed = _pinned(folder)
     if output is not None:

@@ -14,11 +14,7 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 def refuse_custom_operators(model: onnx.ModelProto) -> None:
-    """Check that every runtime can know the operators.
-
-    Raises:
-        ToolError: Some are of a domain other than ONNX's own.
-    """
+    """Check that every runtime can know the operators."""
     custom = sorted(
         {
             f"{node.domain}::{node.op_type}"
@@ -34,11 +30,7 @@ def refuse_custom_operators(model: onnx.ModelProto) -> None:
 
 
 def require_onnxsim() -> None:
-    """Check that what simplifies models is there, which the environment of a training may lack.
-
-    Raises:
-        ToolError: It is not.
-    """
+    """Check that what simplifies models is there, which the environment of a training may lack."""
     if importlib.util.find_spec("onnxsim") is None:
         raise ToolError(
             "onnxsim: expected this package, which simplifies models, found none; "
@@ -47,12 +39,7 @@ def require_onnxsim() -> None:
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with constants folded and without what is not needed.
-
-    Raises:
-        ToolError: The simplifier is absent or fails, or the simplified model computes something
-            different.
-    """
+    """Return the model with constants folded and without what is not needed."""
     require_onnxsim()
     import onnxsim
 

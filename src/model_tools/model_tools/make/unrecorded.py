@@ -142,11 +142,7 @@ def _mixed(contract: JointContract) -> Schedule:
 
 
 def simulated_walks(bundle: JointBundle, robot: SimulatedRobot = LITE3) -> MeasuredRuns:
-    """Let the bundle do all walks.
-
-    Raises:
-        PolicyError: It cannot be opened, does not fit the simulated robot, or does not walk.
-    """
+    """Let the bundle do all walks."""
     if bundle.clip is None:
         wanted, source = walks(bundle.contract, robot), source_of(robot)
     else:
@@ -240,9 +236,6 @@ def drawn_rows(bundle: JointBundle) -> Rows:
 
     They prove that another back end or machine computes the same; a robot never moves like this.
     The count of ticks goes through its whole range, see `last_ticks`.
-
-    Raises:
-        PolicyError: The model does not run, or its outputs are not finite.
     """
     last = max(
         last_ticks(bundle.contract, read_onnx(bundle.artifact("onnx")[1])).values(), default=0

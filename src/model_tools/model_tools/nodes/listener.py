@@ -50,11 +50,7 @@ class InputListener:
         return self._subscription.handle if self._subscription else None
 
     def look(self) -> int:
-        """Subscribe if that is possible by now; return how many publishers there are.
-
-        Raises:
-            ToolError: The topic is of another type.
-        """
+        """Subscribe if that is possible by now; return how many publishers there are."""
         found = self._node.get_publishers_info_by_topic(self.topic)
         if len(found) > max(1, self._publishers):
             self._complain(found)

@@ -64,9 +64,6 @@ class LiveSource:
             patience_s: Time after which an input is called missing, on the wall's clock.
             left_s: Time for which there is no publisher of what the robot senses once they have
                 left, on the wall's clock.
-
-        Raises:
-            ToolError: A topic is named for what is no input of the policy.
         """
         self.name = "live topics"
         self.count: int | None = None
@@ -89,10 +86,6 @@ class LiveSource:
 
         Args:
             wanted: None; numbers are not known beforehand.
-
-        Raises:
-            PolicyError: An input is of another type; there was no row; a message does not fit, a
-                value is not finite, or the model does not run.
         """
         if wanted is not None:
             raise ValueError("live topics have no numbers of ticks that are known beforehand")

@@ -59,11 +59,6 @@ class RecordedPolicy(ControlledPolicy):
             reason: Why it is written, for a person.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated, by its figures.
-
-        Raises:
-            PolicyError: The policy does not fit the robot, or the messages' types are not
-                installed.
-            OSError: The recording cannot be written.
         """
         tap = Tap(backend)
         super().__init__(bundle, tap, stricter_limits, robot)

@@ -129,9 +129,6 @@ def check_set(
         robot: What is simulated.
         tries: How often each transition is tried, with other commands and another push each time.
         shown: Called before each transition with how many are done, and of how many.
-
-    Raises:
-        PolicyError: The set does not fit the robot.
     """
     edges, found = edges_of(bundle.contract), list[SetTransitionResult]()
     for number, edge in enumerate(edges):

@@ -80,10 +80,6 @@ def try_case(
 
     Returns:
         What came of it, and the walk; that of standing up where the robot did not get further.
-
-    Raises:
-        PolicyError: The bundle does not fit the robot, or the robot may not stand up where it lies.
-        OSError: The recording cannot be written.
     """
     recorder = RecordingBackend(backend)
     if recording is None:

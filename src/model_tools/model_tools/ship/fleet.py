@@ -117,9 +117,6 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
     Args:
         url: Of the server.
         expected: Robots that are listed even if the server knows nothing of them.
-
-    Raises:
-        NoAnswerError: The server does not answer, or not as Prometheus does.
     """
     samples = dict[str, list[Sample]]()
     for robot in (*expected, *(labels.get("robot", "?") for _, labels, _ in _query(url, _SEEN))):
@@ -163,9 +160,6 @@ def read_inventory(file: Path, limit: str = "") -> dict[str, str]:
     Args:
         file: The inventory; `metrics_url` is a variable of each host.
         limit: A group or a host: only what is in it; empty for all.
-
-    Raises:
-        PolicyError: It cannot be used.
     """
     urls, hosts_of, groups_of = dict[str, str](), dict[str, list[str]](), dict[str, list[str]]()
 

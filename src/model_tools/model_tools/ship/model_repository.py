@@ -58,11 +58,6 @@ def write_repository(
         device: Among `DEVICES`.
         storage: URI under which KServe finds the repository.
         force: Whether a repository that is there may be replaced.
-
-    Raises:
-        BackendError: The bundle has no ONNX models.
-        ToolError: The folder is there, or cannot be written.
-        OSError: A file cannot be read or written.
     """
     contract, names = bundle.contract, list[str]()
     with new_folder(output, marker=KSERVE, force=force, owned=_OWNED) as folder:

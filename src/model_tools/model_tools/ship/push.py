@@ -71,10 +71,6 @@ class PushRepository(RegistryRepository):
             tag: What the manifest will be found by.
             progress: Takes the bytes that are done, and all.
             force: Whether a tag that is there may name other content from now on.
-
-        Raises:
-            RegistryError: The tag is there, or the registry refuses something.
-            UnavailableError: The registry does not answer.
         """
         manifest = manifest_bytes(artifact_type, list(layers))
         digest, before = digest_of(manifest), self.manifest(tag)
@@ -124,10 +120,6 @@ def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
     """Return the layers of a bundle: the contract, its signature, and the files that it names.
 
     Other files of the folder stay behind: a signature would not cover them.
-
-    Raises:
-        BundleError: A file is missing or is not the one that the contract means.
-        OSError: A file cannot be read.
     """
     bundle.verify()
     layers: dict[Layer, Content] = {layer_of(bundle.file.name, bundle.content): bundle.content}
@@ -168,10 +160,6 @@ def push_bundle(
 
     Returns:
         Where it is, the digest of its manifest, and whether it is signed.
-
-    Raises:
-        ToolError: The repository's last part is not the bundle's name; the registry refuses it.
-        BundleError: The bundle is not whole, or not signed as it is now.
     """
     bundle = load_bundle(folder, kind=Bundle)
     if trusted is not None:
@@ -208,13 +196,6 @@ def push_statement(
         access: How the registry is reached.
         trusted: Keys of the robots, of which one must have signed it; None checks no signature.
         again: Whether versions that are revoked now may be allowed again.
-
-    Raises:
-        ToolError: It is not signed; it is not newer than the one that is there, or issued in
-            the future; it allows a revoked version again; its channel names a version that is not
-            at the registry; it allows a downgrade, which goes to robots as a file; the registry
-            refuses it.
-        BundleError: It is no statement, or the signature is not that of this content.
     """
     content = read_bytes(file)
     statement = parse_statement(content, file)

@@ -37,11 +37,6 @@ def sign(
 
     Returns:
         The key's fingerprint.
-
-    Raises:
-        ToolError: The key cannot be read, or there is a signature already.
-        BundleError: The bundle is not whole, or was changed meanwhile.
-        OSError: The signature cannot be written.
     """
     key = read_private_key(key_file, password)
     verified = load_bundle(bundle, kind=Bundle)
@@ -65,12 +60,6 @@ def sign_statement(
         key_file: As for `sign`.
         password: As for `sign`.
         force: As for `sign`.
-
-    Raises:
-        ToolError: The key cannot be read, there is a signature already, or the statement is dated
-            in the future, which robots would take for the time that it is.
-        BundleError: It is no statement.
-        OSError: The signature cannot be written.
     """
     key, content = read_private_key(key_file, password), read_bytes(file)
     statement = parse_statement(content, file)
@@ -86,11 +75,7 @@ def sign_statement(
 
 
 def read_private_key(file: Path, password: Callable[[], bytes]) -> Ed25519PrivateKey:
-    """Return an Ed25519 key from a PEM file.
-
-    Raises:
-        ToolError: The file is no such key, or the password is wrong.
-    """
+    """Return an Ed25519 key from a PEM file."""
     try:
         content = file.read_bytes()
     except OSError as error:

@@ -92,9 +92,6 @@ class ControlledArm:
             bundle: Its contract holds.
             models: Its opened graphs; they stay the caller's to close.
             inference_ms: Time that a chunk takes in simulated time.
-
-        Raises:
-            PolicyError: The policy is for another arm, other cameras or other sensors.
         """
         contract = bundle.contract
         self.image_size = arm_image_size(bundle)
@@ -128,12 +125,7 @@ class ControlledArm:
         return self._runtime.controller.snapshot().reason
 
     def tick(self, world: ArmWorld, sensed: ArmSensors) -> JointTargets | None:
-        """Sense, act as the operator, and command the drives; return what was commanded.
-
-        Raises:
-            RefusedError: It does not stand up.
-            SimError: Images cannot be rendered on this machine.
-        """
+        """Sense, act as the operator, and command the drives; return what was commanded."""
         controller, self._now_ns = self._runtime.controller, sensed.time_ns
         now_ns = self._now_ns
         self._order.take(sensed.joint_names, sensed.joint_pos, controller.state["joint_pos"])
@@ -164,11 +156,7 @@ class ControlledArm:
 
 
 def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:
-    """Return height and width of the images of a policy of the simulated arm.
-
-    Raises:
-        ToolError: It needs joints or a camera that the arm lacks, or images of several sizes.
-    """
+    """Return height and width of the images of a policy of the simulated arm."""
     contract = bundle.contract
     cameras = contract.cameras
     if others := sorted(set(cameras) - set(POLICY_CAMERAS)):
@@ -190,10 +178,6 @@ def try_reach(bundle: ChunkBundle, models: Mapping[str, Backend], case: ReachCas
         bundle: Its contract holds.
         models: Its opened graphs; they stay the caller's to close.
         case: What is tried.
-
-    Raises:
-        PolicyError: The policy is for another arm, or the arm may not stand up where it is.
-        SimError: The rate does not fit the simulation, or images cannot be rendered here.
     """
     arm = ControlledArm(bundle, models, case.inference_ms)
     world = ArmWorld(seed=case.seed, image_size=arm.image_size)

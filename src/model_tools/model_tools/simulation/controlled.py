@@ -69,9 +69,6 @@ class ControlledRobot:
             controller_of: Returns its controller under these limits, on this clock.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
-
-        Raises:
-            PolicyError: The policy needs joints or a topic that the simulated robot does not have.
         """
         contract = bundle.contract
         robot.require(contract)
@@ -99,10 +96,6 @@ class ControlledRobot:
 
         Returns:
             What the drives shall do.
-
-        Raises:
-            PolicyError: The controller has nothing to command.
-            RefusedError: It does not stand up.
         """
         self._now_ns = now_ns = sensors.time_ns
         self._robot.write(sensors)
@@ -152,9 +145,6 @@ class ControlledPolicy(ControlledRobot):
             backend: Opened backend of the bundle; stays the caller's to close.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
-
-        Raises:
-            PolicyError: The policy needs joints or a topic that the simulated robot does not have.
         """
 
         def controller_of(limits: Limits, clock: Callable[[], int]) -> Controller:
@@ -185,10 +175,6 @@ class ControlledSet(ControlledRobot):
             backends: Opened model of each member; they stay the caller's to close.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
-
-        Raises:
-            PolicyError: A member needs joints or a topic that the simulated robot does not have, or
-                is a chunk policy.
         """
         self.policy_set: PolicySet
 
@@ -210,11 +196,7 @@ class ControlledSet(ControlledRobot):
 
 
 def joint_members_of(bundle: SetBundle) -> dict[str, JointBundle]:
-    """Return the members of a set of joint policies alone.
-
-    Raises:
-        ToolError: One is a chunk policy, whose images are not simulated here.
-    """
+    """Return the members of a set of joint policies alone."""
     found = bundle.members_of(JointBundle)
     if others := [name for name in bundle.members if name not in found]:
         raise ToolError(
@@ -237,11 +219,7 @@ class SensedRobot:
         ]
 
     def write(self, sensors: Sensors) -> None:
-        """Take all of it over.
-
-        Raises:
-            RobotError: The robot lacks a joint of the contract.
-        """
+        """Take all of it over."""
         for is_per_joint, simulated, out in self._needed:
             values = simulated(sensors)
             if is_per_joint:

@@ -57,19 +57,11 @@ class SimulatedRobot:
 
     @property
     def body(self) -> LeggedRobot:
-        """The figures.
-
-        Raises:
-            SimError: There are none.
-        """
+        """The figures."""
         return load_robot(self.figures)
 
     def require(self, contract: HostedContract) -> None:
-        """Check that the joints of a policy are those of the figures; `world` checks a model's.
-
-        Raises:
-            ToolError: Some are not.
-        """
+        """Check that the joints of a policy are those of the figures; `world` checks a model's."""
         if self.model is not None:
             return
         body = self.body
@@ -83,12 +75,7 @@ class SimulatedRobot:
             )
 
     def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:
-        """Return the robot in a world, where a walk begins: mostly lying, and a model's standing.
-
-        Raises:
-            ToolError: The case asks for what only the world of figures has.
-            SimError: The model cannot be simulated.
-        """
+        """Return the robot in a world where a walk begins: lying, or standing as its model does."""
         if self.model is None:
             if case is None:
                 return World(self.body)

@@ -47,7 +47,6 @@ class StrictLoader(yaml.SafeLoader):
     }
 
     def __init__(self, text: str) -> None:
-        """Begin to count."""
         super().__init__(text)
         self._values = self._depth = 0
         self._sizes = dict[yaml.Node, int]()
@@ -79,7 +78,6 @@ class StrictLoader(yaml.SafeLoader):
         return super().compose_sequence_node(anchor)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compose a mapping."""
         self._count(1, self._peek())
         return super().compose_mapping_node(anchor)
 

@@ -336,7 +336,6 @@ class ChunkContract(AnyContract):
 
     @property
     def unfollowable(self) -> Sequence[str]:
-        """Its chunks."""
         return ["chunks"]
 
     @property

@@ -392,12 +392,10 @@ class Graph:
 
     @property
     def input_specs(self) -> tuple[TensorSpec, ...]:
-        """The inputs as specs."""
         return _specs(self.inputs)
 
     @property
     def output_specs(self) -> tuple[TensorSpec, ...]:
-        """The outputs as specs."""
         return _specs(self.outputs)
 
 

@@ -259,7 +259,6 @@ class SetContract:
 
     @property
     def kind(self) -> Literal["set"]:
-        """What it is."""
         return "set"
 
     @property

@@ -36,11 +36,7 @@ class ExpectedDistance:
 
 
 def expected_distances(active: AnyBundle, candidate: AnyBundle) -> dict[str, ExpectedDistance]:
-    """Return what is expected of each pair of back ends, `ACTIVE CANDIDATE`; others are unknown.
-
-    Raises:
-        BundleError: A report is not the one that a contract means, or has no figures by joint.
-    """
+    """Return what is expected of each pair of back ends, `ACTIVE CANDIDATE`; others are unknown."""
     found = dict[str, ExpectedDistance]()
     for ours in _back_ends(active):
         for theirs in _back_ends(candidate):

@@ -81,9 +81,6 @@ class RunningTrial:
 
         Args:
             mode: In which it is asked for; one that is not granted anyway is not recorded.
-
-        Raises:
-            RefusedError: It cannot be recorded.
         """
         if self.trial.state is not TrialState.OPEN or mode is not Mode.READY:
             yield
@@ -119,11 +116,7 @@ class RunningTrial:
         return verdict
 
     def refresh(self) -> VersionTrial:
-        """Return the trial as its record has it, unless more is known here than there.
-
-        Raises:
-            PolicyError: The record cannot be read.
-        """
+        """Return the trial as its record has it, unless more is known here than there."""
         if self.writer.is_idle and self._broken is None:
             trial = self.trial
             found = (one for one in trials_of(trial.file.parent) if one.trial == trial.trial)

@@ -58,11 +58,7 @@ class TrialWriter:
         self._jobs.put(lambda: trial.append(event, **values))
 
     def begin_run(self, trial: VersionTrial) -> None:
-        """Record that RUN begins, and wait until that is on the disk.
-
-        Raises:
-            RefusedError: It is not, or not yet: then it counts as a RUN that has ended.
-        """
+        """Record that RUN begins, and wait until that is on the disk."""
         done, found = threading.Event(), list[OSError]()
 
         def write() -> None:

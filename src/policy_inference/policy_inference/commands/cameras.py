@@ -14,21 +14,12 @@ from policy_core.errors import PolicyError
 
 
 def contract_of(bundle: str) -> ChunkContract:
-    """Return the contract of a chunk policy's bundle, a folder or the name of an installed one.
-
-    Raises:
-        PolicyError: There is none, or it is of another kind.
-    """
+    """Return the contract of a chunk policy's bundle, a folder or the name of an installed one."""
     return load_bundle(Path(bundle_folder(bundle)), kind=ChunkBundle).contract
 
 
 def cameras_of(texts: Iterable[str], contract: ChunkContract) -> dict[str, str]:
-    """Return devices by the names of their cameras, of texts like `laptop=/dev/video0`.
-
-    Raises:
-        PolicyError: A text is no NAME=DEVICE, a name is none of the contract's or comes twice, or
-            two cameras have one device.
-    """
+    """Return devices by the names of their cameras, of texts like `laptop=/dev/video0`."""
     found = dict[str, str]()
     given = [text.strip() for text in texts if text.strip()]
     for text in given:

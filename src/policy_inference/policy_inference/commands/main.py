@@ -19,9 +19,6 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 1 for errors, and where the machine or the bundle is not fit to run; 130
         after SIGINT and 143 after SIGTERM.
-
-    Raises:
-        SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
     return run_command("policy_inference", __doc__, COMMANDS, args)
 

@@ -22,10 +22,6 @@ def write_new(path: Path, data: Any, force: bool) -> None:
         path: The file to be.
         data: Plain values; ``~`` replaces the home folder, since its name is that of a person.
         force: Whether a file that is there may be replaced.
-
-    Raises:
-        PolicyError: It is there already, or is no file.
-        OSError: It cannot be written.
     """
     with whole_file(_target(path, force), 0o644) as file:
         text = json.dumps(sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
@@ -34,12 +30,7 @@ def write_new(path: Path, data: Any, force: bool) -> None:
 
 
 def refuse_unwritable(path: Path, force: bool) -> None:
-    """Raise an error unless `write_new` can write the file, before any work could be lost.
-
-    Raises:
-        PolicyError: It is there already, or is no file, or its folder cannot be written to.
-        OSError: The file system refuses such a name.
-    """
+    """Raise an error unless `write_new` can write the file, before any work could be lost."""
     folder = _target(path, force).parent
     try:
         with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=folder):
@@ -51,12 +42,7 @@ def refuse_unwritable(path: Path, force: bool) -> None:
 
 
 def _target(path: Path, force: bool) -> Path:
-    """Return the file that is written: where `path` is a link to one, the one that it points at.
-
-    Raises:
-        PolicyError: It is there already, or is no file.
-        OSError: The file system refuses such a name.
-    """
+    """Return the file that is written: where `path` is a link to one, the one that it points at."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -36,11 +36,7 @@ _log = logging.getLogger("policy_inference")
 
 
 def serve(given: argparse.Namespace) -> int:
-    """Serve until a signal; return the exit status.
-
-    Raises:
-        PolicyError: The policy or an endpoint cannot be opened, or the model fails for good.
-    """
+    """Serve until a signal; return the exit status."""
     logging.getLogger().setLevel(given.log_level.upper())
     pump_log()
     for warning in set_cpu_affinity(given.cpus, "--cpus") if given.cpus else ():

@@ -72,9 +72,6 @@ def play_chunks(
         network gives it; what the encoder made of each camera's image as `features.CAMERA`
         [rows, channels, height, width], where an encoder takes images; and what each denoising step
         made as `denoising` [rows, steps, chunk, columns], where chunks are made of noise.
-
-    Raises:
-        BackendError: A runtime failed.
     """
     graphs = ChunkGraphs(contract, backends)
     observing = backends[f"graphs.{contract.observing_graph}"]
@@ -169,11 +166,7 @@ def coarsest(entries: Mapping[str, Artifact]) -> str:
 
 
 def chunk_limits(contract: ChunkContract, backend: str, precision: str) -> ComparisonLimits:
-    """Return the limits on normalised chunks, as `limits.open_loop_limits`.
-
-    Raises:
-        BundleError: The bundle states none, and nothing is known of the precision.
-    """
+    """Return the limits on normalised chunks, as `limits.open_loop_limits`."""
     return open_loop_limits(contract, backend, precision, CHUNK_DEFAULTS)
 
 

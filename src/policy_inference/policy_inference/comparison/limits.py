@@ -89,9 +89,6 @@ def open_loop_limits(
         backend: Whose artifact it is.
         precision: Of the artifact.
         defaults: Limits by precision.
-
-    Raises:
-        BundleError: The bundle states none, and nothing is known of the precision.
     """
     stated = contract.limits.get(backend, ComparisonLimits())
     limits = _merged(defaults.get(precision, ComparisonLimits()), stated)
@@ -113,9 +110,6 @@ def state_limits(contract: JointContract, backend: str, precision: str) -> Compa
 
     Those of the precision, since what a bundle states is about the action; that, where nothing is
     known of the precision.
-
-    Raises:
-        BundleError: As `open_loop_limits`.
     """
     return DEFAULTS.get(precision) or open_loop_limits(contract, backend, precision)
 

@@ -22,9 +22,6 @@ def message_types() -> Typestore:
     """Return the types of common messages, as in Humble and since, and of policy_msgs.
 
     It takes 0.1 s, most of it for the import of 160 types.
-
-    Raises:
-        PolicyError: As `definitions`.
     """
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -35,11 +32,7 @@ def message_types() -> Typestore:
 
 
 def definitions() -> Path:
-    """Return the folder with the definitions of policy_msgs.
-
-    Raises:
-        PolicyError: They are not installed, or too old.
-    """
+    """Return the folder with the definitions of policy_msgs."""
     folder = _folder()
     for needed in _NEEDED:
         if not (folder / f"{needed}.msg").is_file():

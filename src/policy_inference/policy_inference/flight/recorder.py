@@ -107,19 +107,11 @@ class FlightRecorder:
         return self._writer.dropped
 
     def load(self) -> None:
-        """Import what writes recordings; in a process that ticks already, before `start`.
-
-        Raises:
-            PolicyError: As `message_types`.
-        """
+        """Import what writes recordings; in a process that ticks already, before `start`."""
         self._folder.load()
 
     def start(self) -> None:
-        """Start with an empty ring; for each activation, before the first tick.
-
-        Raises:
-            PolicyError: As `load`, which comes first.
-        """
+        """Start with an empty ring; for each activation, before the first tick."""
         self.load()
         self.ring.restart()
         self._seen, self._held_until = self._tick.trip, self.ring.begin
@@ -131,11 +123,7 @@ class FlightRecorder:
         self._thread.start()
 
     def follow(self) -> None:
-        """Begin with what the controller has taken over from another one; no tick may be at work.
-
-        Raises:
-            RefusedError: A tick hangs.
-        """
+        """Start with what the controller took over; no tick may be running."""
         self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:
@@ -218,10 +206,6 @@ class FlightRecorder:
 
         Args:
             who: Who asks, for a person.
-
-        Raises:
-            RefusedError: The recorder does not work, there is nothing to write, or the last one
-                that was asked for is still being written.
         """
         self._require_work()
         _require_none(self._writer.requested)
@@ -237,9 +221,6 @@ class FlightRecorder:
 
         Args:
             who: Who asks, for a person.
-
-        Raises:
-            RefusedError: The recorder does not work, or does so already.
         """
         self._require_work()
         if self._writer.recording_run:
@@ -250,11 +231,7 @@ class FlightRecorder:
         return place
 
     def end_run(self) -> Path:
-        """End the recording of a run; return where it will be.
-
-        Raises:
-            RefusedError: None is recorded.
-        """
+        """End the recording of a run; return where it will be."""
         place = self._writer.run
         if self._thread is None or not self._writer.recording_run or place is None:
             raise RefusedError("no run is recorded")

@@ -46,9 +46,6 @@ class Recording:
             types: Of `message_types`.
             flight: What its ticks are of.
             reason: Why it is written, for a person.
-
-        Raises:
-            OSError: It cannot be written.
         """
         place.parent.mkdir(parents=True, exist_ok=True)
         self.place = place
@@ -83,11 +80,7 @@ class Recording:
             self.discard()
 
     def add(self, ticks: Iterable[FlightTick]) -> None:
-        """Write ticks that follow those of before.
-
-        Raises:
-            OSError: The disk is full, or fails.
-        """
+        """Write ticks that follow those of before."""
         for tick in ticks:
             log_ns = tick.moment.stamp_ns
             if not self.ticks:
@@ -100,9 +93,6 @@ class Recording:
         """End the recording and move it to its place; return where that is.
 
         Something that came to be at the place meanwhile stays: a number is put behind the name.
-
-        Raises:
-            OSError: The disk is full, or fails; nothing is left of the recording then.
         """
         try:
             self._bag.finish()

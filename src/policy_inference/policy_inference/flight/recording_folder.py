@@ -49,9 +49,6 @@ class RecordingFolder:
         """Import what writes recordings, which takes 0.1 s: before the first tick.
 
         Between ticks it would keep the interpreter from the control thread.
-
-        Raises:
-            PolicyError: As `message_types`.
         """
         import policy_inference.flight.recording  # noqa: F401  for `open`
 
@@ -98,9 +95,6 @@ class RecordingFolder:
         Args:
             place: Where it will be.
             reason: Why, for a person.
-
-        Raises:
-            OSError: It cannot be written.
         """
         from policy_inference.flight.recording import Recording
 

@@ -118,7 +118,6 @@ class RecordingWriter:
         self._orders.put(lambda: self._open_run(place, text, first))
 
     def end_run(self) -> None:
-        """End that."""
         self.recording_run = False
         self._orders.put(self._close_run)
 

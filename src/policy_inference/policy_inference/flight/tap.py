@@ -36,11 +36,7 @@ class Tap:
         self._ring = ring
 
     def run(self) -> None:
-        """Run the model.
-
-        Raises:
-            BackendError: As the backend's own; what the model was given is in the ring then too.
-        """
+        """Run the model."""
         ring = self._ring
         if ring is None:
             self._backend.run()
@@ -113,11 +109,7 @@ class SetTap(Stateful):
         self._policy.pause(duration_ns)
 
     def infer(self) -> bool:
-        """Run the members.
-
-        Raises:
-            BackendError: As the set; what the models were given is in the ring then too.
-        """
+        """Run the members."""
         ring = self._ring
         if ring is None:
             return self._policy.infer()

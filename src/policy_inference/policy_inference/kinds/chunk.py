@@ -189,11 +189,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[ChunkBundle]:
-        """Open the graphs of a bundle that was loaded.
-
-        Raises:
-            PolicyError: They cannot be used, with the reason; nothing is open then.
-        """
+        """Open the graphs of a bundle that was loaded."""
         inference = self.open_inference(request, options, bundle, limits, clock)
         with ExitStack() as opened:
             opened.callback(inference.close)
@@ -287,9 +283,6 @@ class ChunkKind(MemberKind[ChunkBundle]):
         """Open the graphs of a bundle, and measure how long a chunk takes.
 
         Arguments as for `open`; `member` is the name of the policy in a set.
-
-        Raises:
-            PolicyError: They cannot be used, with the reason; nothing is open then.
         """
         contract, settings = bundle.contract, self._settings
         _log.info(
@@ -324,11 +317,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         )
 
     def golden_rows(self, bundle: ChunkBundle) -> Rows:
-        """Read the golden rows: observations, and the chunks that the reference answered.
-
-        Raises:
-            BundleError: There are none, or not those that the bundle states.
-        """
+        """Read the golden rows: observations, and the chunks that the reference answered."""
         golden = bundle.golden()
         chunks = golden.pop(GOLDEN_CHUNK).astype(np.float64)
         return Rows(source="golden rows", inputs=golden, outputs={GOLDEN_CHUNK: chunks})
@@ -351,11 +340,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
     def play(
         self, bundle: ChunkBundle, models: Mapping[str, Backend], rows: Rows
     ) -> dict[str, Tensor]:
-        """Compute a chunk for each row, from images to targets, as `play_chunks`.
-
-        Raises:
-            BackendError: A runtime failed.
-        """
+        """Compute a chunk for each row, from images to targets, as `play_chunks`."""
         return play_chunks(bundle.contract, models, rows)
 
     def differences(
@@ -376,22 +361,14 @@ class ChunkKind(MemberKind[ChunkBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Hold chunks, and the direction of features, against the limits of the artifacts.
-
-        Raises:
-            BundleError: The bundle states no limits, and nothing is known of the precision.
-        """
+        """Hold chunks, and the direction of features, against the limits of the artifacts."""
         chunk, *features = differences
         limits = chunk_limits(bundle.contract, backend, coarsest(entries))
         return (*chunk_checks(chunk, source, limits), *features_checks(features, source, limits))
 
 
 def require_patience(inference_s: float, limits: Limits) -> None:
-    """Raise PolicyError unless the robot can wait for the first chunk without a fault.
-
-    Raises:
-        PolicyError: It takes longer than HOLD may last.
-    """
+    """Raise PolicyError unless the robot can wait for the first chunk without a fault."""
     patience_s = limits.damp_after_ns * 1e-9
     if inference_s >= patience_s:
         raise PolicyError(
@@ -407,9 +384,6 @@ def within_budget(
     """Return what computes chunks within the time budget, and how long one takes, s.
 
     Where the contract's denoising steps take longer, there are fewer, as the log says.
-
-    Raises:
-        PolicyError: Not even one denoising step fits, or the settings do not fit the policy.
     """
     inference = Inference(contract, models, settings)
     takes_s, budget_s = measured_s(inference, contract), settings.time_budget_s
@@ -440,11 +414,7 @@ def within_budget(
 
 
 def measured_s(inference: Inference, contract: ChunkContract) -> float:
-    """Return how long a chunk takes, s, on black images, once the graphs have warmed up.
-
-    Raises:
-        BackendError: A runtime failed.
-    """
+    """Return how long a chunk takes, s, on black images, once the graphs have warmed up."""
     frames = {
         name: Frame(
             encoding="rgb8",

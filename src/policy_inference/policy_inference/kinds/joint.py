@@ -55,11 +55,7 @@ class JointKind(MemberKind[JointBundle]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[JointBundle]:
-        """Open the model of a bundle that was loaded.
-
-        Raises:
-            PolicyError: It cannot be used, with the reason; nothing is open then.
-        """
+        """Open the model of a bundle that was loaded."""
         models = _opened_models(request, options, bundle, limits)
         models.warm_up()
         tap = Tap(models.first)
@@ -95,11 +91,7 @@ class JointKind(MemberKind[JointBundle]):
         )
 
     def golden_rows(self, bundle: JointBundle) -> Rows:
-        """Read the golden rows, each for itself: they do not follow one another.
-
-        Raises:
-            BundleError: There are none, or not those that the bundle states.
-        """
+        """Read the golden rows, each for itself: they do not follow one another."""
         from policy_inference.comparison.rows import Rows
 
         golden, model = bundle.golden(), bundle.contract.model
@@ -130,11 +122,7 @@ class JointKind(MemberKind[JointBundle]):
     def play(
         self, bundle: JointBundle, models: Mapping[str, Backend], rows: Rows
     ) -> dict[str, Tensor]:
-        """Run the model row by row; return all its inputs and outputs [rows, ...].
-
-        Raises:
-            BackendError: The runtime failed.
-        """
+        """Run the model row by row; return all its inputs and outputs [rows, ...]."""
         from policy_inference.comparison.rows import play
 
         (model,) = models.values()
@@ -160,11 +148,7 @@ class JointKind(MemberKind[JointBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Hold the action, then recurrent states, against the limits of the artifact.
-
-        Raises:
-            BundleError: The bundle states no limits, and nothing is known of the precision.
-        """
+        """Hold the action, then recurrent states, against the limits of the artifact."""
         from policy_inference.comparison.limits import open_loop_limits, state_limits
         from policy_inference.comparison.open_loop import judge
 

@@ -51,9 +51,6 @@ class PolicyKind(Protocol[B]):
             bundle: Of the policy.
             limits: In force.
             clock: Of the controller, ns.
-
-        Raises:
-            PolicyError: They cannot be used, with the reason; nothing is open then.
         """
 
     def open_proven(
@@ -66,10 +63,6 @@ class PolicyKind(Protocol[B]):
             bundle: Of the policy.
             limits: In force.
             clock: Of the controller, ns.
-
-        Raises:
-            PolicyError: The models cannot be used, or compute something else here than the golden
-                rows say; nothing is open then.
         """
 
 
@@ -117,9 +110,6 @@ class MemberKind(PolicyKind[B], Protocol[B]):
             bundle: Of the policy.
             limits: In force for the set.
             clock: Of the controller, ns.
-
-        Raises:
-            PolicyError: It cannot be used, with the reason; nothing is open then.
         """
 
     def open_proven(
@@ -135,11 +125,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         """What several runs of such a policy are called in messages."""
 
     def golden_rows(self, bundle: B) -> Rows:
-        """Read the golden rows of a bundle.
-
-        Raises:
-            BundleError: It has none, or not those that it states.
-        """
+        """Read the golden rows of a bundle."""
 
     def require_enough(self, bundle: B, rows: Rows) -> None:
         """Raise BundleError unless golden rows can tell one function from another."""
@@ -154,9 +140,6 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
         Returns:
             What it computed [rows, ...], with the names that `Rows.outputs` has, and more.
-
-        Raises:
-            BackendError: A runtime failed.
         """
 
     def differences(
@@ -191,7 +174,4 @@ class MemberKind(PolicyKind[B], Protocol[B]):
             entries: What it opened, by the key of the model in the contract.
             differences: As `differences` returns them.
             source: Of the rows.
-
-        Raises:
-            BundleError: The bundle states no limits, and nothing is known of the precision.
         """

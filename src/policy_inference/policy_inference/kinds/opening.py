@@ -72,11 +72,7 @@ class OpenRequest:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> OpenRequest:
-        """Return what the parameters of the node ask for.
-
-        Raises:
-            BackendError: An option is none.
-        """
+        """Return what the parameters of the node ask for."""
         return OpenRequest(
             bundle=values["bundle"],
             public_key=values["public_key"],
@@ -90,11 +86,7 @@ class OpenRequest:
         )
 
     def for_bundle(self, bundle: str, backend: str) -> OpenRequest:
-        """Return a request for another bundle, on other backends unless `backend` is empty.
-
-        Raises:
-            RefusedError: No bundle is named.
-        """
+        """Return a request for another bundle, on other backends unless `backend` is empty."""
         if not bundle.strip():
             raise RefusedError(
                 "load refused: bundle: expected a folder or the name of an "
@@ -189,9 +181,6 @@ class OpenedPolicy(Generic[B]):
 
         Args:
             problems: Reasons of the caller to refuse it.
-
-        Raises:
-            RefusedError: There are reasons, of the caller or of the controller.
         """
         (self.controller if self.switching is None else self.switching.requests).stand(problems)
 

@@ -50,9 +50,6 @@ def parity(
         models: Opened, by their keys in the contract; their arrays are overwritten.
         rows: The golden rows of the bundle.
         after_runs: How often the policy has run before.
-
-    Raises:
-        BackendError: A runtime failed.
     """
     return Parity(
         rows=rows,
@@ -89,10 +86,6 @@ def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: R
         bundle: Has the limits.
         models: Opened; their arrays are overwritten.
         rows: The golden rows of the bundle.
-
-    Raises:
-        BundleError: There are too few golden rows, or no limits.
-        BackendError: An output is not what it should be, or a runtime failed.
     """
     kind.require_enough(bundle, rows)
     opened = artifacts_for(bundle, models.name)

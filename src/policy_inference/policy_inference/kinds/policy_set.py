@@ -88,11 +88,7 @@ class SetKind:
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[SetBundle]:
-        """Open the models of all members, and prove each on its golden rows.
-
-        Raises:
-            PolicyError: One cannot be used, with the reason; nothing is open then.
-        """
+        """Open the models of all members, and prove each on its golden rows."""
         if not bundle.models:
             raise BundleError(
                 Problem(

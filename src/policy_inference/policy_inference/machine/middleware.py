@@ -71,11 +71,7 @@ def discovery_of(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_port(text: str) -> int:
-    """Return the launch argument `metrics_port` as a number.
-
-    Raises:
-        PolicyError: It is no number of a port.
-    """
+    """Return the launch argument `metrics_port` as a number."""
     if text.isascii() and text.isdigit() and 0 < int(text) <= _LAST_PORT:
         return int(text)
     raise PolicyError(
@@ -91,9 +87,6 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
         known: Names of the arguments that the suite's launch file declares.
         words: Of the command line. Where it names another launch file, which includes
             ours, its arguments are not known here and nothing is checked.
-
-    Raises:
-        PolicyError: An argument has another name.
     """
     if not any(Path(word).name in _LAUNCH_FILES for word in words):
         return
@@ -106,11 +99,7 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
 
 
 def require_joystick_package(environment: Mapping[str, str]) -> None:
-    """Raise PolicyError unless the package with the joystick's node is installed.
-
-    Raises:
-        PolicyError: It is not.
-    """
+    """Raise PolicyError unless the package with the joystick's node is installed."""
     if not _is_installed("joy", environment):
         distribution = environment.get("ROS_DISTRO") or "$ROS_DISTRO"
         raise PolicyError(

@@ -34,11 +34,7 @@ THIS_THREAD = (0,)
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
-    """Read cores as taskset and systemd write them: `4-7`, `0,2`.
-
-    Raises:
-        PolicyError: It is no such list.
-    """
+    """Read cores as taskset and systemd write them: `4-7`, `0,2`."""
     chosen = set[int]()
     for part in text.split(","):
         first, dash, last = part.partition("-")
@@ -54,11 +50,7 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 
 
 def parse_priority(text: str) -> int:
-    """Read a priority of SCHED_FIFO: 1 to 99.
-
-    Raises:
-        PolicyError: It is none.
-    """
+    """Read a priority of SCHED_FIFO: 1 to 99."""
     lowest, highest = (
         limit(os.SCHED_FIFO) for limit in (os.sched_get_priority_min, os.sched_get_priority_max)
     )
@@ -229,11 +221,7 @@ class RealTime:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> RealTime:
-        """Return what the parameters `realtime.*` ask for.
-
-        Raises:
-            PolicyError: `realtime.cpus` is no list of cores.
-        """
+        """Return what the parameters `realtime.*` ask for."""
         text = values["realtime.cpus"]
         try:
             cpus = parse_cpus(text) if text else ()

@@ -28,11 +28,7 @@ class JointCommandWriter:
     """Fills one serialised command again and again."""
 
     def __init__(self, serialised: bytes) -> None:
-        """Take a serialised command with an array entry for each name.
-
-        Raises:
-            ValueError: It is in another encoding than the plain little-endian one.
-        """
+        """Take a serialised command with an array entry for each name."""
         if serialised[:2] != PLAIN_LITTLE_ENDIAN:
             raise ValueError(
                 f"expected plain little-endian CDR, found the encoding {serialised[:2].hex()}"

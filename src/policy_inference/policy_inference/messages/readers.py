@@ -36,11 +36,7 @@ class MessageReader(Protocol):
     """Name of the ROS type."""
 
     def read(self, message: Any) -> None:
-        """Write the message's values; nothing is written where it does not fit.
-
-        Raises:
-            RobotError: The message does not fit the contract.
-        """
+        """Write the message's values; nothing is written where it does not fit."""
 
 
 def stamp_ns(message: Any) -> int | None:

@@ -78,7 +78,6 @@ class WireImu(NamedTuple):
 
     @property
     def header(self) -> Header:
-        """Its header."""
         return _header(self.data)
 
     @property
@@ -97,7 +96,6 @@ class WireJointState(NamedTuple):
 
     @property
     def header(self) -> Header:
-        """Its header."""
         return _header(self.data)
 
     @property
@@ -135,7 +133,6 @@ class WireImage(NamedTuple):
 
     @property
     def header(self) -> Header:
-        """Its header."""
         return _header(self.message)
 
     @property
@@ -153,7 +150,6 @@ class WireCompressedImage(NamedTuple):
 
     @property
     def header(self) -> Header:
-        """Its header."""
         return _header(self.message)
 
     @property

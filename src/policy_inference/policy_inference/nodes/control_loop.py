@@ -46,11 +46,7 @@ class ControlLoop:
         self._worst_late_ns = self._worst_ns = 0
 
     def start(self) -> None:
-        """Start ticking, and counting.
-
-        Raises:
-            PolicyError: A tick from before the last `stop` still hangs.
-        """
+        """Start ticking, and counting."""
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError("a tick still hangs in the backend; restart the process")
         self.ticks = self.missed = 0
@@ -82,11 +78,7 @@ class ControlLoop:
 
     @contextmanager
     def between_ticks(self) -> Iterator[None]:
-        """Keep the next tick waiting, for microseconds.
-
-        Raises:
-            RefusedError: A tick hangs.
-        """
+        """Keep the next tick waiting, for microseconds."""
         if not self._at_work.acquire(timeout=_TICK_WITHIN_S):
             raise RefusedError("a tick has not returned; the backend hangs")
         try:

@@ -293,11 +293,7 @@ def _started(recorder: FlightRecorder) -> FlightRecorder:
 
 
 def _folder(given: str) -> Path:
-    """Return where recordings go: below where ROS has its own logs, unless it was given.
-
-    Raises:
-        PolicyError: It is below a home folder that there is not.
-    """
+    """Return where recordings go: below where ROS has its own logs, unless it was given."""
     folder = Path(given) if given else Path(os.environ.get("ROS_HOME") or "~/.ros", "flights")
     try:
         return folder.expanduser()

@@ -46,20 +46,12 @@ class LoadHost(Protocol):
         """Return the request of the policy in use for another bundle; as `for_bundle`."""
 
     def open_next(self, request: OpenRequest) -> Found:
-        """Open another policy, and prepare what observes it; on a thread of its own.
-
-        Raises:
-            PolicyError: It cannot be used, or cannot replace the policy in use.
-        """
+        """Open another policy, and prepare what observes it; on a thread of its own."""
 
     def switch_to(
         self, opened: OpenedPolicy[Any], prepared: Prepared
     ) -> Sequence[Callable[[], object]]:
-        """Let another policy take over between two ticks; return what closes the one before.
-
-        Raises:
-            PolicyError: It cannot take over, and the one in use goes on.
-        """
+        """Let another policy take over between two ticks; return what closes the one before."""
 
     def switched(self, request: OpenRequest) -> Callable[[], object]:
         """Report on the policy that has taken over; return what ends that on the one before."""
@@ -134,11 +126,7 @@ class LoadService:
         done("" if response.success else response.message)
 
     async def _replaced(self, bundle: str, backend: str) -> OpenedPolicy[Any]:
-        """Open another policy, and let it take over; return it.
-
-        Raises:
-            PolicyError: It cannot, and the one in use goes on as if nothing had happened.
-        """
+        """Open another policy, and let it take over; return it."""
         host = self._host
         host.require_rest()
         request = host.request_for(bundle, backend)
@@ -195,9 +183,6 @@ class _Opening:
         Returns:
             A future of the policy, or of the PolicyError that says why there is none: to be awaited
             by one who then owns the policy.
-
-        Raises:
-            RefusedError: One is being opened already.
         """
         if self.busy:
             raise RefusedError("load refused: another load has not ended yet; wait for its answer")

@@ -70,11 +70,7 @@ class OneSender:
         return bool(self._wait_set.wait([self._subscription.handle], timeout_ns))
 
     def take(self) -> JointCommand | None:
-        """Return the newest command of the followed publisher; None where there is none.
-
-        Raises:
-            RobotError: Of `decode`.
-        """
+        """Return the newest command of the followed publisher; None where there is none."""
         newest: dict[bytes, bytes] = {}
         senders: list[bytes] = []
         while taken := take_with_sender(self._subscription.handle):

@@ -35,9 +35,6 @@ def open_policy(
         request: Which one.
         clock: Of the controller.
         logger: For the progress.
-
-    Raises:
-        PolicyError: It cannot be used, with the reason.
     """
     request = on_trial(request, logger)
     bundle = load_asked(kind, request)
@@ -68,10 +65,6 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
     """Return the request with the trial of the version that it stands for, if there is one.
 
     A trial that was cut has failed: that is recorded, and the version before is loaded.
-
-    Raises:
-        PolicyError: The record of trials cannot be read, or lacks what happened in this process;
-            or that version failed its trial.
     """
     if not has_trials(request.bundle):
         return request
@@ -116,9 +109,6 @@ def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = N
         kind: Of policies that the node runs.
         request: Which one.
         sha256: What its contract must hash to, where that is known.
-
-    Raises:
-        PolicyError: It cannot be used, or was revoked.
     """
     keys = trusted_keys(request.public_key)
     if request.trial is not None:

@@ -56,9 +56,6 @@ class Output:
             contract: Contract whose fault behaviour and kinds must be expressible.
             valid_for_s: How long a JointCommand may be followed after its receipt, s.
             namespace: Before the topic, with a slash: of another robot with the same joints.
-
-        Raises:
-            PolicyError: This kind of message cannot express what the contract asks for.
         """
         require_expressible(kind, contract)
         if valid_for_s < 2.0 / contract.rate_hz:
@@ -90,11 +87,7 @@ class Output:
 
 
 def require_expressible(kind: str, contract: HostedContract) -> None:
-    """Raise PolicyError unless a kind of message carries what a contract commands, also in a fault.
-
-    Raises:
-        PolicyError: It cannot.
-    """
+    """Raise PolicyError unless the message type carries all commands, fault commands included."""
     if kind == "joint_command":
         return
     on_fault = contract.safety.on_fault

@@ -99,9 +99,6 @@ def refuse_arguments(
         about: What it does.
         specs: Its parameters.
         args: Its arguments; those of the process if None.
-
-    Raises:
-        SystemExit: There are such arguments.
     """
     try:
         given = remove_ros_args([command, *args] if args is not None else sys.argv)
@@ -160,12 +157,7 @@ class ParameterTable:
         node.add_on_set_parameters_callback(self._on_set)
 
     def read(self) -> dict[str, Any]:
-        """Return all values; an optional one that is not set is None.
-
-        Raises:
-            PolicyError: A required parameter is not set, a value is not one of its choices, or a
-                name below `safety.` is unknown.
-        """
+        """Return all values; an optional one that is not set is None."""
         unknown = {name: self._describe(name) for name in self._unknown}
         values = {spec.name: self._value(spec) for spec in self._specs}
         problems = [

@@ -297,11 +297,7 @@ class PolicyNode(LifecycleBase):
         return {TAKE_OVER: take_over, HAND_BACK: lambda: requests().hand_back()}
 
     def _switch(self, state: str) -> None:
-        """Ask a set for a state between two ticks.
-
-        Raises:
-            RefusedError: It is not possible now.
-        """
+        """Ask a set for a state between two ticks."""
         if not self.running:
             raise RefusedError(_NOT_ACTIVE)
         assert self.policy.switching is not None
@@ -362,19 +358,11 @@ class PolicyNode(LifecycleBase):
         self.controller.require_rest()
 
     def request_for(self, bundle: str, backend: str) -> OpenRequest:
-        """Return the request of the policy in use for another bundle.
-
-        Raises:
-            RefusedError: No bundle is named.
-        """
+        """Return the request of the policy in use for another bundle."""
         return self.policy.request.for_bundle(bundle, backend)
 
     def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared]:
-        """Open another policy, and prepare what observes it; on a thread of its own.
-
-        Raises:
-            PolicyError: It cannot be used, or cannot replace the policy in use.
-        """
+        """Open another policy, and prepare what observes it; on a thread of its own."""
         # What proves a policy is imported only where one is to replace another.
         from policy_inference.nodes.replacing import open_replacement
 
@@ -390,11 +378,7 @@ class PolicyNode(LifecycleBase):
     def switch_to(
         self, opened: OpenedPolicy[Any], prepared: Prepared
     ) -> Sequence[Callable[[], object]]:
-        """Let another policy take over between two ticks; return what closes the one before.
-
-        Raises:
-            PolicyError: It cannot take over, and the one in use goes on.
-        """
+        """Let another policy take over between two ticks; return what closes the one before."""
         before, sampler = self.policy, self._sampler_of(opened)
         prepared.start()
         try:

@@ -37,10 +37,6 @@ def open_replacement(
         running: What it is to replace; only read here.
         clock: Of the controller.
         logger: For the progress.
-
-    Raises:
-        PolicyError: It cannot be used, or cannot replace the other one, or its models compute
-            something else here than its golden rows say; nothing of it is open then.
     """
     request = on_trial(request, logger)
     bundle = load_asked(kind, request, rehearse(request.source, request.public_key))

@@ -88,11 +88,7 @@ class RobotMetricsNode(PeerGuard, Node):
     """
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters, of which these come before the process's, and listen.
-
-        Raises:
-            PolicyError: A parameter is wrong, or the port is taken.
-        """
+        """Read the parameters, of which these come before the process's, and listen."""
         super().__init__(
             "robot_metrics",
             automatically_declare_parameters_from_overrides=True,

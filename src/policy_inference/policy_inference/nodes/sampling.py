@@ -62,11 +62,7 @@ class Sampled(Generic[M]):
         self.handle = self.subscription.handle
 
     def take(self) -> M | None:
-        """Return the newest message that was not taken yet; None where there is none.
-
-        Raises:
-            RobotError: Its bytes are no message of this type, or it is `refused`.
-        """
+        """Return the newest message that was not taken yet; None where there is none."""
         newest, held = self._take_now(), self._held
         self._held, self.wire = None, None
         taken = newest or held
@@ -153,11 +149,7 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
 
 
 def message_class(name: str) -> type[Any]:
-    """Return the class of a type, such as sensor_msgs/msg/JointState.
-
-    Raises:
-        RobotError: Its package is missing.
-    """
+    """Return the class of a type, such as sensor_msgs/msg/JointState."""
     package, _, kind = name.split("/")
     try:
         found: type[Any] = getattr(import_module(f"{package}.msg"), kind)

@@ -50,11 +50,7 @@ class NodeShadow(TickObserver):
     """
 
     def __init__(self, node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> None:
-        """Open the shadow that the parameters of the node ask for, and prove it.
-
-        Raises:
-            PolicyError: It cannot be the shadow of this policy, with the reason.
-        """
+        """Open the shadow that the parameters of the node ask for, and prove it."""
         self._node, self._values = node, values
         self.arrived: tuple[ShadowAnswer, ...] = ()
         self._shadowed = shadowed_member(policy, values.get("shadow_member", ""))
@@ -67,11 +63,7 @@ class NodeShadow(TickObserver):
         self._warn_of_differences()
 
     def _opened(self, policy: OpenedPolicy[Any], shadowed: ShadowedMember) -> ShadowProcess:
-        """Open the shadow of a policy.
-
-        Raises:
-            PolicyError: It cannot be one.
-        """
+        """Open the shadow of a policy."""
         values = self._values
         request = policy.request.for_bundle(values["shadow_bundle"], values["shadow_backend"])
         mode, execution = ShadowMode(values["shadow_mode"]), None
@@ -220,11 +212,7 @@ class NodeShadow(TickObserver):
 
 
 def open_shadow(node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> NodeShadow:
-    """Open the shadow that the parameters of a node ask for.
-
-    Raises:
-        PolicyError: It cannot be opened, or not be the shadow of this policy.
-    """
+    """Open the shadow that the parameters of a node ask for."""
     if values.get("takeover"):
         raise PolicyError(
             "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "

@@ -209,7 +209,6 @@ class _PreparedTogether(Prepared):
         self.parts = parts
 
     def start(self) -> None:
-        """Begin."""
         for part in self.parts:
             part.start()
 

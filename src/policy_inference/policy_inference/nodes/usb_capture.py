@@ -74,11 +74,7 @@ class UsbCapture:
     """An opened camera."""
 
     def __init__(self, request: CameraRequest) -> None:
-        """Open the camera and ask for its settings, MJPG first: two cameras fit on one bus then.
-
-        Raises:
-            CameraError: There is no such camera, or it does not have what is asked for.
-        """
+        """Open the camera and ask for its settings, MJPG first: two cameras fit on one bus then."""
         self._request = request
         # By number where that can be: not all builds of OpenCV open Video4Linux by name.
         number = device_number(request.path)
@@ -120,12 +116,7 @@ class UsbCapture:
             )
 
     def shoot(self) -> Shot | None:
-        """Wait for the next image; None where it was broken, or has not come yet.
-
-        Raises:
-            CameraError: The camera was unplugged, gives no images, or gives images of another size
-                or type.
-        """
+        """Wait for the next image; None where it was broken, or has not come yet."""
         is_there, read = self._capture.read()
         data = None
         if is_there and read is not None:
@@ -145,11 +136,7 @@ class UsbCapture:
         return None
 
     def _checked(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Return an image if it is in colour and has the size asked for.
-
-        Raises:
-            CameraError: It is not, or has not.
-        """
+        """Return an image if it is in colour and has the size asked for."""
         shape = (self._request.height, self._request.width, 3)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise CameraError(
@@ -218,10 +205,6 @@ def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
     Args:
         output: Folder for `videoN.jpg`; made where it is not there. None: no images are written.
         force: Whether images that are there may be replaced.
-
-    Raises:
-        CameraError: An image is there already.
-        OSError: An image cannot be written.
     """
     devices = sorted(
         (number, path)

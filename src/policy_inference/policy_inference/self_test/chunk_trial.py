@@ -77,7 +77,6 @@ class ChunkTrial:
         )
 
     def latency(self, quick: TimedRuns, rate: AtRate) -> Sequence[Check]:
-        """Return the checks of 99 chunks of 100."""
         return [
             p99(
                 what,

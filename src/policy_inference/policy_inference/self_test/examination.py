@@ -97,9 +97,6 @@ def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> 
         bundle: What is to run, if that is known.
         backend: Names with commas in between; None for those that the bundle has a model for, and
             without a bundle for all.
-
-    Raises:
-        BackendError: A back end is not known.
     """
     known = available()
     backends = {

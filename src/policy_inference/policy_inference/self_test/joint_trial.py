@@ -72,11 +72,7 @@ class JointTrial:
     def walking(
         self, cls: type[BackendBase], name: str, entries: Mapping[str, Artifact]
     ) -> Sequence[Check]:
-        """Return the checks of the report on walking, where the precision needs one.
-
-        Raises:
-            BundleError: It needs one, and there is none that counts.
-        """
+        """Return the checks of the report on walking, where the precision needs one."""
         (entry,) = entries.values()
         if not judged_by_walking(entry.precision):
             return ()

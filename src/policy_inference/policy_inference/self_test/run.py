@@ -93,9 +93,6 @@ def self_test(request: SelfTestRequest, clock: Clock | None = None) -> SelfTestR
     Args:
         request: What is tested.
         clock: Of all durations; the machine's own if absent.
-
-    Raises:
-        PolicyError: There is no bundle to test.
     """
     clock = clock or SteadyClock()
     bundle = load_bundle(request.folder)

@@ -19,9 +19,6 @@ def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
         trial: Of the policy.
         limit_s: Time after which it ends, once there are `fewest_runs`.
         clock: What times it.
-
-    Raises:
-        BackendError: The runtime failed.
     """
     run, ran, end_ns = trial.runner(), list[Ran](), clock.now_ns() + round(limit_s * 1e9)
     while len(ran) < trial.most_runs:
@@ -38,9 +35,6 @@ def at_rate(trial: Trial, duration_s: float, clock: Clock) -> AtRate:
         trial: Of the policy.
         duration_s: How long; longer where that is less than `fewest_ticks`.
         clock: What times and paces it.
-
-    Raises:
-        BackendError: The runtime failed.
     """
     load, before = DeviceLoad(trial.model.telemetry), _usage(trial.model)
     tick, ran, missed = trial.ticker(), list[Ran](), 0

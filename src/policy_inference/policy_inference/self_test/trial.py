@@ -114,11 +114,7 @@ class Trial(Protocol):
     def walking(
         self, cls: type[BackendBase], name: str, entries: Mapping[str, Artifact]
     ) -> Sequence[Check]:
-        """Return the checks of the report on walking, where the precision needs one.
-
-        Raises:
-            BundleError: It needs one, and there is none that counts.
-        """
+        """Return the checks of the report on walking, where the precision needs one."""
 
     def not_judged(self, entries: Mapping[str, Artifact]) -> Sequence[str]:
         """Return what is not judged of such a policy, and why that is right."""
@@ -134,7 +130,6 @@ class Timed:
     """A backend that notes when its latest run began and ended, and the time of all together."""
 
     def __init__(self, backend: Backend, clock: Clock) -> None:
-        """Time a backend by a clock."""
         self.name, self.details = backend.name, backend.details
         self.inputs, self.outputs = backend.inputs, backend.outputs
         self._backend, self._clock = backend, clock

@@ -35,10 +35,6 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
         cls: Class of the back end.
         name: Of the back end.
         entry: What it opens.
-
-    Raises:
-        BundleError: There is none, it is about another model, or lacks what a comparison says
-            about walking.
     """
     where, about = name, entry
     report, twin = bundle.report(f"comparison_{name}"), _simulated(bundle, cls, entry)
@@ -111,11 +107,7 @@ def _about(report: Mapping[str, Any], backend: str, sha256: str) -> Mapping[str,
 
 
 def _limits_now(reference: Mapping[str, Any], limits: ClosedLoopLimits) -> dict[_Named, float]:
-    """Return what each figure of walks may be; the reference says how well it followed.
-
-    Raises:
-        ValueError: It did not walk in all directions, or did not stand.
-    """
+    """Return what each figure of walks may be; the reference says how well it followed."""
     now: dict[_Named, float | None] = {
         ("walks cut short", ""): 0.0,
         ("largest tilt, degrees", ""): None
@@ -158,11 +150,7 @@ def _check(stated: Mapping[str, Any], limit_now: float | None, file: str) -> Che
 
 
 def _figure(value: Any) -> float:
-    """Return a finite number.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Return a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
         raise ValueError(value)
     return float(value)

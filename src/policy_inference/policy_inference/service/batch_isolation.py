@@ -43,9 +43,6 @@ def require_isolation(
         rows: How many robots.
         golden: Rows of the inputs that an observation fills [rows, ...]; empty where there are
             none.
-
-    Raises:
-        BackendError: One is not, or the runtime failed.
     """
     lanes, (single,) = lanes_of(policy, several, axes, rows), lanes_of(policy, alone, axes, 1)
     random = np.random.default_rng(1)

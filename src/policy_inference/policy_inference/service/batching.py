@@ -33,9 +33,6 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
         backend: Whose file it is.
         file: The model.
         carried: Tensors of recurrent states.
-
-    Raises:
-        BackendError: The axis of a tensor is not known.
     """
     axes = dict[str, int]()
     for spec in chain(*tensors_of(backend, file)):
@@ -50,11 +47,7 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
 
 
 def with_rows(model: ModelFiles, axes: Axes, rows: int) -> ModelFiles:
-    """Return a model whose tensors have so many rows.
-
-    Raises:
-        BackendError: A tensor of the contract has several already.
-    """
+    """Return a model whose tensors have so many rows."""
     graph = model.model
     for name, tensor in {**graph.inputs, **graph.outputs}.items():
         if tensor.shape[axes[name]] != 1:

@@ -42,10 +42,6 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
         path: Of the socket.
         hello: What is asked for; without it, one robot of any policy, SCALED, over the socket.
         timeout_s: So long connecting, and later each answer, may take.
-
-    Raises:
-        ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
-        PolicyError: No service listens there.
     """
     connection = socket.socket(socket.AF_UNIX)
     try:
@@ -68,12 +64,7 @@ class PolicyClient:
     """
 
     def __init__(self, connection: socket.socket, hello: Hello, *, timeout_s: float = 1.0) -> None:
-        """Introduce this client over a connection, which is its own from now on.
-
-        Raises:
-            ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
-            PolicyError: The service has ended, or closed the connection.
-        """
+        """Introduce this client over a connection, which is its own from now on."""
         self._stream, self._timeout_s, self._sequence = _FrameStream(connection), timeout_s, 0
         self._through: _FrameStream | _Shared = self._stream
         try:
@@ -112,11 +103,6 @@ class PolicyClient:
 
         Returns:
             Answers [rows, act_dim], the caller's own.
-
-        Raises:
-            ServiceError: What the service says against it (its code), or TOO_LATE.
-            PolicyError: The service has ended, or closed the connection.
-            ValueError: The observation has another shape.
         """
         rows = np.atleast_2d(np.asarray(observation, "<f4"))
         if rows.shape[1:] != (self.welcome.obs_dim,) or len(rows) > self.welcome.rows:

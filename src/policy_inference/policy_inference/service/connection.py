@@ -66,10 +66,6 @@ class Connection(ABC):
         """Take what has come, without waiting; return whether a request is complete.
 
         At most one request is taken: a client gets no more of a pass of the loop than others.
-
-        Raises:
-            ServiceError: The client broke the rules.
-            Disconnected: It went.
         """
 
     def has_more(self) -> bool:
@@ -84,20 +80,11 @@ class Connection(ABC):
 
     @abstractmethod
     def answer(self) -> None:
-        """Send the answer to the request that was complete.
-
-        Raises:
-            ServiceError: There is none; the connection goes on unless its code closes.
-            Disconnected: The client does not take it.
-        """
+        """Send the answer to the request that was complete."""
 
     @abstractmethod
     def say(self, error: ServiceError) -> None:
-        """Tell the client about an error, as far as protocol and client let.
-
-        Raises:
-            Disconnected: The client does not take it.
-        """
+        """Tell the client about an error, as far as protocol and client let."""
 
     def close(self) -> None:
         """Close the socket, and give back the memory."""

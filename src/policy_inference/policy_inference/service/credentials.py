@@ -31,12 +31,7 @@ class ServerCertificate(NamedTuple):
 
 
 def read_token(file: Path) -> bytes:
-    """Return the token in a file, less spaces and line ends around it.
-
-    Raises:
-        PolicyError: Others may read it too, or it is too short or too long.
-        OSError: It cannot be read.
-    """
+    """Return the token in a file, less spaces and line ends around it."""
     token = _read_private(file).strip()
     if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN:
         raise PolicyError(
@@ -49,13 +44,7 @@ def read_token(file: Path) -> bytes:
 def read_certificate(
     certificate: Path, key: Path, client_ca: Path | None = None
 ) -> ServerCertificate:
-    """Read and check what a server of TLS needs.
-
-    Raises:
-        PolicyError: A file has another format, key and certificate do not belong together, or
-            others may read the key.
-        OSError: One cannot be read.
-    """
+    """Read and check what a server of TLS needs."""
     found = ServerCertificate(
         read_at_most(certificate, _LARGEST_BYTES),
         _read_private(key),

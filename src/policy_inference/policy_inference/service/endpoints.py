@@ -97,11 +97,7 @@ class Listener:
 def open_listeners(
     asked: EndpointOptions, environment: Mapping[str, str] = os.environ
 ) -> list[Listener]:
-    """Open all endpoints that are asked for, or none.
-
-    Raises:
-        PolicyError: One cannot be opened, or is not safe.
-    """
+    """Open all endpoints that are asked for, or none."""
     framed_socket = asked.framed_socket
     if not (asked.socket or asked.tcp or framed_socket):
         framed_socket = default_socket(environment)
@@ -126,9 +122,6 @@ def default_socket(environment: Mapping[str, str]) -> Path:
     """Return the path of the socket if no endpoint is asked for; makes its folder.
 
     The folder is the runtime directory that systemd gives, else the user's, else that of /run.
-
-    Raises:
-        PolicyError: There is none.
     """
     given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:

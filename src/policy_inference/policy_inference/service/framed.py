@@ -59,7 +59,6 @@ class FramedConnection(Connection):
         self._wakes = memoryview(bytearray(_MOST_WAKES))
 
     def read(self) -> bool:
-        """See `Connection`."""
         if self.memory is not None:
             self._take_wakes()
             return self.read_memory()
@@ -110,11 +109,7 @@ class FramedConnection(Connection):
             self._send_whole(said)
 
     def read_memory(self) -> bool:
-        """Take a request out of shared memory; return whether there is one.
-
-        Raises:
-            ServiceError: The client broke the rules.
-        """
+        """Take a request out of shared memory; return whether there is one."""
         assert self.memory is not None
         assert self.session is not None
         if not self.memory.take(self._request[:-1]):

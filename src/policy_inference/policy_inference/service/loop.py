@@ -90,20 +90,12 @@ class ServiceLoop:
         self._waker.wake()
 
     def run(self) -> None:
-        """Serve until `stop`.
-
-        Raises:
-            BackendError: The model can answer no client any more.
-        """
+        """Serve until `stop`."""
         while not self._is_stopped:
             self.step(_IDLE_S)
 
     def step(self, timeout_s: float) -> None:
-        """Make one pass; wait for something to do, so long at most.
-
-        Raises:
-            BackendError: The model can answer no client any more.
-        """
+        """Make one pass; wait for something to do, so long at most."""
         # What begins to wait in this pass is not late in it.
         may_be_late = bool(self._incomplete or self._greeting or self._paused)
         asking, events = (

@@ -44,12 +44,6 @@ class ModelFile:
         """Return the policy that the file is, and the file as a back end of the registry opens it.
 
         Observations become (obs - mean) / max(std, 1e-3), the floor of `Normalisation`.
-
-        Raises:
-            BackendError: The back end cannot tell its tensors, or they are not one input and one
-                output of these sizes.
-            BundleError: The statistics are not those of this input.
-            OSError: A file cannot be read.
         """
         file, sha256 = self.file, sha256_of(self.file)
         inputs, outputs = tensors_of(backend, file)

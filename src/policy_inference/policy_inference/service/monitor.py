@@ -140,9 +140,6 @@ class Monitor(Observer):
 
         Once per second: check that the model works, notify the watchdog, judge latency, read
         telemetry.
-
-        Raises:
-            BackendError: The model can answer no client any more; there may be no request then.
         """
         self._now_ns = now_ns
         if self._to_judge:

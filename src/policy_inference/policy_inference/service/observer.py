@@ -61,11 +61,7 @@ class Observer:
         """A request was answered; the time since the pass of the loop that read it began."""
 
     def passed(self, now_ns: int) -> None:
-        """A pass of the loop is over, all answers are sent; one comes at least once per second.
-
-        Raises:
-            BackendError: The model can answer no client any more.
-        """
+        """A pass of the loop is over, all answers are sent; one comes at least once per second."""
 
 
 class Histogram:
@@ -133,7 +129,6 @@ class EventLog:
     """
 
     def __init__(self, log: logging.Logger) -> None:
-        """Write to `log`."""
         self._log = log
         self._windows: dict[str, _Window] = {}
 

@@ -72,12 +72,7 @@ class GraphService:
         return True
 
     def run(self, write: Callable[[Mapping[str, Tensor]], None]) -> dict[str, Tensor]:
-        """Let `write` fill the inputs, run, and return copies of the outputs.
-
-        Raises:
-            PolicyError: What `write` raises.
-            BackendError: The model failed.
-        """
+        """Let `write` fill the inputs, run, and return copies of the outputs."""
         with self.lock:
             write(self.backend.inputs)
             self.backend.run()
@@ -116,9 +111,6 @@ class OpenInferenceServer:
             endpoint: Where, and for whom.
             models: By name; one that is added later is served too.
             failed: Called when a model can answer no client any more.
-
-        Raises:
-            PolicyError: gRPC is not installed, or the endpoint cannot be opened, or is not safe.
         """
         try:
             import grpc

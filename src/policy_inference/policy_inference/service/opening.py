@@ -73,13 +73,7 @@ class ServeRequest:
 
 
 def open_served(request: ServeRequest) -> ServedModel:
-    """Open what is to be served, and prove it: golden rows, and robots that do not mix.
-
-    Raises:
-        ServeRequestError: What is asked for contradicts itself.
-        PolicyError: It cannot be served, with the reason.
-        OSError: A file cannot be read.
-    """
+    """Open what is to be served, and prove it: golden rows, and robots that do not mix."""
     _require_consistent(request)
     with ExitStack() as opened:
         open_one = _open_bundle if request.bundle else _open_file
@@ -113,11 +107,6 @@ def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphServ
     Args:
         request: What is to be served; of a bundle of any kind but a policy set.
         opened: Closes the models.
-
-    Raises:
-        ServeRequestError: What is asked for contradicts itself.
-        PolicyError: It cannot be served, with the reason.
-        OSError: A file cannot be read.
     """
     _require_consistent(request)
     if request.batch != 1 or request.obs_stats:

@@ -129,11 +129,7 @@ class ServedPolicy:
 
 
 def policy_of(bundle: JointBundle) -> ServedPolicy:
-    """Return what a bundle holds; terms in SI units already are relative to their offsets.
-
-    Raises:
-        BundleError: An observation needs an output that no client gets.
-    """
+    """Return what a bundle holds; terms in SI units already are relative to their offsets."""
     contract = bundle.contract
     _require_action_alone(bundle)
     specs = {spec.name: spec for spec in contract.model.input_specs}

@@ -129,11 +129,7 @@ class Hello:
 
     @classmethod
     def unpack(cls, payload: bytes) -> Hello:
-        """Read a payload.
-
-        Raises:
-            ServiceError: It is none.
-        """
+        """Read a payload."""
         if len(payload) != _HELLO.size:
             raise ServiceError(
                 Code.BAD_FRAME, f"HELLO: expected {_HELLO.size} bytes, found {len(payload)}"
@@ -186,11 +182,7 @@ class Welcome:
 
     @classmethod
     def unpack(cls, payload: bytes) -> Welcome:
-        """Read a payload.
-
-        Raises:
-            ServiceError: It is none.
-        """
+        """Read a payload."""
         try:
             sha256, obs_dim, act_dim, rows, shared, rate_hz = _WELCOME.unpack_from(payload)
             name, at = _read_text(payload, _WELCOME.size)
@@ -250,11 +242,7 @@ def error_frame(
 
 
 def read_header(buffer: bytes | bytearray | memoryview) -> FrameHeader:
-    """Read a header that must be one of this version.
-
-    Raises:
-        ServiceError: It is not.
-    """
+    """Read a header that must be one of this version."""
     header = FrameHeader._make(HEADER.unpack_from(buffer))
     if header.magic != MAGIC:
         raise ServiceError(

@@ -36,7 +36,6 @@ class RawConnection(Connection):
         )
 
     def read(self) -> bool:
-        """See `Connection`."""
         got = self._got
         got += self._receive(self._request[got:] if got else self._request)
         if got == self._size:

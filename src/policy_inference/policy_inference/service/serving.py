@@ -148,11 +148,7 @@ class ServedModel:
         return len(self.joints) if answer is Answer.TARGET else self.action_dim
 
     def require_offered(self, hello: Hello) -> None:
-        """Raise ServiceError unless a session can be what a client asks for, before it has arrays.
-
-        Raises:
-            ServiceError: NOT_OFFERED, the model cannot give that.
-        """
+        """Raise ServiceError unless a session can be what a client asks for."""
         needs_bundle = hello.scaling is ObservationScaling.PHYSICAL or hello.answer is Answer.TARGET
         if needs_bundle and self._policy.contract is None:
             raise ServiceError(
@@ -176,9 +172,6 @@ class ServedModel:
             hello: What it asks for.
             observation: Array of its connection [rows, obs_dim].
             answer: Array of its connection [rows, answer_dim].
-
-        Raises:
-            ServiceError: As `require_offered`.
         """
         self.require_offered(hello)
         session = ClientSession(hello, observation, answer)

@@ -59,9 +59,6 @@ class _Fence:
     On x86-64 only the order of a store and a later load needs it. On aarch64 all four do: loads
     and stores of different words are seen in any order. Each word itself is read and written by one
     instruction on both, as long as it is aligned and of the machine's size.
-
-    Raises:
-        ServiceError: FULL, this machine's number of that call is not known here.
     """
 
     def __init__(self) -> None:
@@ -140,12 +137,7 @@ class ServiceMemory(_End):
     """
 
     def __init__(self, rows: int, obs_dim: int, answer_dim: int) -> None:
-        """Make the memory for so many robots.
-
-        Raises:
-            ServiceError: FULL, the process or the machine has nothing left for it, or the machine
-                is none of those whose calls are known.
-        """
+        """Make the memory for so many robots."""
         request = _rounded(HEADER.size + 4 * rows * obs_dim)
         answer = _rounded(HEADER.size + max(4 * rows * answer_dim, LONGEST_TEXT))
         self.bytes = _REQUEST + request + answer
@@ -182,10 +174,6 @@ class ServiceMemory(_End):
 
         Returns:
             Whether there is one.
-
-        Raises:
-            ServiceError: BAD_FRAME, the client's counter is none that it can have, or it has woken
-                the service again and again without a request.
         """
         ahead = self._counters[self._other.counter] - self.count
         if ahead not in (0, 1):

@@ -33,9 +33,6 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
         path: Of the socket file; only its owner and its group may connect.
         backlog: As of listen(2).
         group: Of the file; that of the process if empty.
-
-    Raises:
-        PolicyError: It cannot be: another process listens there, something else is there, ...
     """
     size = len(os.fsencode(path))
     if size > LONGEST_PATH_BYTES:
@@ -69,11 +66,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """Return device and inode of a file, which differ if another file replaces it at its path.
-
-    Raises:
-        OSError: It is not there.
-    """
+    """Return device and inode of a file, which differ if another file replaces it at its path."""
     found = path.lstat()
     return found.st_dev, found.st_ino
 

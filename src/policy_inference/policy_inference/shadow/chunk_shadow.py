@@ -93,9 +93,6 @@ class ChunkShadow:
             state_sizes: Fields of the active policy's state in their order, with their sizes.
             settings: How the active policy executes chunks, and so the shadow.
             mode: What the shadow remembers.
-
-        Raises:
-            PolicyError: The shadow's chunks cannot be executed in that way.
         """
         self._contract, self._run = contract, run
         self._queue = queue_of(_settings_of_shadow(settings, active, contract), contract)
@@ -235,11 +232,7 @@ def shadow_inference(observation_ns: int, chunk: F64 | None, error: str) -> Infe
 def _settings_of_shadow(
     settings: ChunkSettings, active: ChunkContract, contract: ChunkContract
 ) -> ChunkSettings:
-    """Return how the shadow's chunks are executed: as the active policy's.
-
-    Raises:
-        PolicyError: A chunk of the shadow has fewer steps than the active policy executes.
-    """
+    """Return how the shadow's chunks are executed: as the active policy's."""
     chosen = replace(settings, steps=steps_of(settings, active))
     if settings.mode == "ensemble":
         chosen = replace(chosen, ensemble_coeff=ensemble_coeff_of(settings, active))

@@ -47,9 +47,6 @@ class ChunkSlots:
             active: Its contract.
             state_sizes: Fields of its state in their order, with their sizes.
             fd: What the other end made; None to make it.
-
-        Raises:
-            OSError: The machine has none left.
         """
         self._sizes, self._cameras = dict(state_sizes), [*active.cameras]
         actions, count = len(active.action.joints), OBSERVATIONS

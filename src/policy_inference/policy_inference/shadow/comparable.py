@@ -29,9 +29,6 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
         active: Contract of the active policy.
         sizes: Fields of its state, with their sizes.
         bundle: Of the shadow, of the same kind.
-
-    Raises:
-        BundleError: With everything that does not fit.
     """
     contract: Any = bundle.contract
     differences = [*_differences(active, contract)]

@@ -98,23 +98,14 @@ def _serve(answer_tick: Answer, slots: Slots) -> None:
 
 
 def _contract(folder: Path, sha256: str) -> AnyContract:
-    """Return the contract of the active policy.
-
-    Raises:
-        BundleError: It is another one by now.
-    """
+    """Return the contract of the active policy."""
     return load_bundle(folder, sha256=sha256).contract
 
 
 def _opened(
     order: Mapping[str, Any], active: Any, slots: Slots
 ) -> tuple[OpenedPolicy[Any], Answer]:
-    """Open a policy as `~/load` does, and prove it; return it, and what answers ticks with it.
-
-    Raises:
-        PolicyError: It cannot be the shadow of the active policy, or computes something else here
-            than its golden rows say.
-    """
+    """Open a policy as `~/load` does, and prove it; return it, and what answers ticks with it."""
     request, sizes = _request(order["request"]), order["state_sizes"]
     mode = ShadowMode(order["mode"])
     if order["settings"] is None:
@@ -153,11 +144,7 @@ def _opened(
 def _proven(
     kind: PolicyKind[B], request: OpenRequest, active: AnyContract, sizes: Mapping[str, int]
 ) -> OpenedPolicy[B]:
-    """Open a policy that can be the shadow of the active one.
-
-    Raises:
-        PolicyError: It cannot, or its models compute something else here than they should.
-    """
+    """Open a policy that can be the shadow of the active one."""
     bundle = load_bundle(request.bundle, trusted_keys(request.public_key), kind=kind.bundle)
     require_comparable(active, sizes, bundle)
     limits = limits_in_force(bundle.contract, request.stricter_limits)

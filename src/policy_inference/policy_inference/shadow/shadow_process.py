@@ -87,10 +87,6 @@ class ShadowProcess:
             state: Of that policy, with its fields; not read yet.
             mode: What it remembers of the ticks before.
             chunks: How the active policy executes chunks; None where it is a joint policy.
-
-        Raises:
-            PolicyError: It cannot be opened, or not be compared with the active policy.
-            OSError: No process can be started.
         """
         sizes = {name: state[name].size for name in state.slices}
         joints = len(active.contract.joints.names)
@@ -183,11 +179,7 @@ class ShadowProcess:
         slots.give()
 
     def take(self) -> tuple[ShadowAnswer, ...]:
-        """Return the answers that have arrived, and the ticks that were lost; never waits.
-
-        Raises:
-            ValueError: They are none: what runs there writes where it should not.
-        """
+        """Return the answers that have arrived, and the ticks that were lost; never waits."""
         self._answered += self._slots.answered()
         if self._taken == self._answered and not self._lost:
             return ()

@@ -146,9 +146,6 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
     Args:
         policy: What is hosted.
         name: Of a member, where that is a set; else empty.
-
-    Raises:
-        RefusedError: It has no such member.
     """
     members = policy.bundle.members
     if name not in (members or [""]):

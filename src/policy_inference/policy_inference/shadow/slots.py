@@ -33,11 +33,7 @@ class Slots:
     """
 
     def __init__(self, state_size: int, joints: int, fds: Sequence[int] = ()) -> None:
-        """Make memory for the state and the joints of the active policy, or take what `fds` name.
-
-        Raises:
-            OSError: The machine has none left.
-        """
+        """Make memory for the active policy's state and joints, or take what `fds` name."""
         specs = [
             # number of the tick, ticks lost before it, whether a run began
             TensorSpec(name="ticks", shape=(SLOTS, 3), dtype="int64"),

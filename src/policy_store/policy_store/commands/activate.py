@@ -30,7 +30,6 @@ from policy_store.commands.arguments import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_name_and_version(parser, "an installed version of it")
     add_trial(parser)
     add_root(parser)

@@ -120,11 +120,7 @@ def add_name_and_version(parser: argparse.ArgumentParser, version_help: str) -> 
 
 
 def name_and_version_of(given: argparse.Namespace) -> tuple[str, str | None]:
-    """Return the name and the version that were given, the latter None if there is none.
-
-    Raises:
-        PolicyError: There are two versions.
-    """
+    """Return the name and the version that were given, the latter None if there is none."""
     name, at, version = str(given.name).partition("@")
     if at and given.version is not None:
         raise PolicyError(f"expected one version, found {given.name} and {given.version}")

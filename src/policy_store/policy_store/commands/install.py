@@ -66,7 +66,6 @@ class InstallResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_bundle(parser, "folder of a bundle, or an archive of one", type=Path)
     add_expected(parser)
     add_backends(parser)
@@ -76,7 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[InstallResult]:
-    """Install."""
     from policy_store.install import install
 
     root, trusted = root_of(given), keys_of(given)

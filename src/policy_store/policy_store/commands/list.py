@@ -37,12 +37,10 @@ class ListResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     add_root(parser)
 
 
 def run(given: argparse.Namespace) -> CommandResult[ListResult]:
-    """List."""
     from policy_store.inventory import listing
 
     root = root_of(given)

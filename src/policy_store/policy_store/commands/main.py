@@ -27,9 +27,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 4 for errors, 130 after SIGINT and 143 after SIGTERM.
-
-    Raises:
-        SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
     return run_command("policy_store", __doc__, COMMANDS, args)
 

@@ -36,7 +36,6 @@ class PruneResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("name", help="name of the bundle")
     parser.add_argument(
         "--keep",
@@ -50,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[PruneResult]:
-    """Prune."""
     from policy_store.inventory import prune, surplus
 
     found = (prune if given.force else surplus)(root_of(given), given.name, given.keep)

@@ -72,7 +72,6 @@ class PulledRevocations:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "source", metavar="REGISTRY/NAME[:TAG|@DIGEST]", help="which bundle, and where it is"
     )
@@ -108,7 +107,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     given: argparse.Namespace,
 ) -> CommandResult[InstallResult | PulledFolder | PulledRevocations]:
-    """Pull."""
     from policy_core.errors import PolicyError
     from policy_store.registry.manifest import parse_reference
     from policy_store.registry.pull import pull_to_folder, pull_to_store

@@ -22,7 +22,6 @@ from policy_store.commands.arguments import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("name", help="name of the bundle")
     add_root(parser)
     add_public_key(parser)

@@ -20,7 +20,6 @@ from policy_store.commands.arguments import add_public_key, add_root, keys_of, r
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("action", choices=("status", "keep", "end"), help="what to do")
     parser.add_argument("name", help="name of the bundle")
     add_root(parser)

@@ -45,7 +45,6 @@ class VerifyResult:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "name", nargs="?", metavar="NAME[@VERSION]", help="name of a bundle (default: all)"
     )

@@ -47,11 +47,7 @@ class RegistryAccess:
 
 
 def credentials(host: str) -> tuple[str, str] | None:
-    """Return user and password for a registry: from the environment, or Docker's configuration.
-
-    Raises:
-        PolicyError: The configuration cannot be read.
-    """
+    """Return user and password for a registry: from the environment, or Docker's configuration."""
     user, password = os.environ.get(USER_VARIABLE), os.environ.get(PASSWORD_VARIABLE)
     if user is not None and password is not None:
         return user, password

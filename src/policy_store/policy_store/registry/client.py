@@ -37,22 +37,13 @@ class RegistryRepository:
     """One repository. What is interrupted by the network is tried again, with longer waits."""
 
     def __init__(self, reference: RegistryReference, access: RegistryAccess) -> None:
-        """Name it; nothing is sent yet.
-
-        Raises:
-            PolicyError: The certificate authorities cannot be read.
-        """
+        """Name it; nothing is sent yet."""
         self._at = f"/v2/{reference.repository}"
         self._backoff_s = access.backoff_s
         self._connection = RegistryConnection(reference.host, access, is_secure=reference.is_secure)
 
     def manifest(self, tag_or_digest: str) -> bytes | None:
-        """Return the raw bytes of a manifest, of the digest that is asked for; None if absent.
-
-        Raises:
-            RegistryError: It is too large, or has another digest.
-            UnavailableError: The registry does not answer.
-        """
+        """Return the raw bytes of a manifest, of the digest that is asked for; None if absent."""
         content = self._retried(lambda: self._manifest(tag_or_digest))
         if content is not None and ":" in tag_or_digest and digest_of(content) != tag_or_digest:
             raise RegistryError(
@@ -68,12 +59,7 @@ class RegistryRepository:
             return None if answer.status == 404 else answer.body(LARGEST_MANIFEST_BYTES)
 
     def blob(self, layer: Layer) -> bytes:
-        """Return the content of a small layer.
-
-        Raises:
-            RegistryError: It is not what its digest says.
-            UnavailableError: The registry does not answer.
-        """
+        """Return the content of a small layer."""
         url = f"{self._at}/blobs/{layer.digest}"
 
         def fetch() -> bytes:
@@ -92,11 +78,6 @@ class RegistryRepository:
             layer: The layer.
             part: The file; what an attempt that was cut off left there is continued.
             progress: Takes the bytes that are there, and the size.
-
-        Raises:
-            RegistryError: The content is not what its digest says; the file is removed.
-            UnavailableError: The registry does not answer; the file keeps what has come.
-            OSError: The file cannot be written.
         """
         self._retried(lambda: self._continue(layer, part, progress))
 

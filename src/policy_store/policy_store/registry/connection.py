@@ -63,12 +63,7 @@ class RegistryAnswer:
         self._response, self._deadline, self._timeout_s = response, deadline, timeout_s
 
     def blocks(self, limit_bytes: int) -> Iterator[bytes]:
-        """Yield the body.
-
-        Raises:
-            RegistryError: It has more bytes than that.
-            UnavailableError: It ends too early, or comes too slowly.
-        """
+        """Yield the body."""
         read, window_s = 0, _DEADLINE * self._timeout_s
         with _network_errors(self.url), ExitStack() as window:
             window.enter_context(self._deadline.within(window_s))
@@ -106,9 +101,6 @@ class RegistryConnection:
             host: With its port where that is not the usual one.
             access: How it is reached.
             is_secure: Whether it has TLS, although it is on the loopback interface.
-
-        Raises:
-            PolicyError: The certificate authorities cannot be read.
         """
         local = is_loopback(urlsplit(f"//{host}").hostname or "")
         self._is_plain = not is_secure and (local or access.insecure_http)
@@ -139,10 +131,6 @@ class RegistryConnection:
             expected: Status codes that are an answer; all others are errors.
             headers: Of the request.
             body: What is sent.
-
-        Raises:
-            RegistryError: Another status came, or a redirect that is not followed.
-            UnavailableError: No answer came, or the registry is overloaded.
         """
         url, redirects, asked = urljoin(self.base, url), 0, False
         while True:
@@ -237,11 +225,7 @@ class RegistryConnection:
 
 
 def joined(base: str, location: str) -> str:
-    """Return where a redirect or an upload goes.
-
-    Raises:
-        RegistryError: It is no URL.
-    """
+    """Return where a redirect or an upload goes."""
     try:
         url = urljoin(base, location)
         _origin(url)

@@ -38,11 +38,7 @@ class Deadline:
         self._connected: socket.socket | None = None
 
     def connect(self, place: tuple[str, int], timeout_s: float) -> socket.socket:
-        """Return a connection, which is ended from now on when a time is over.
-
-        Raises:
-            OSError: There is none, or not in time.
-        """
+        """Return a connection, which is ended from now on when a time is over."""
         connected = socket.create_connection(place, timeout_s)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Its own descriptor: TLS takes the other one over before it has shaken hands.
@@ -88,9 +84,6 @@ def fetch(url: str, within_s: float, largest_bytes: int) -> bytes:
         url: Of http or https.
         within_s: Time for all of it, s.
         largest_bytes: What is larger is refused.
-
-    Raises:
-        PolicyError: It is not there, not whole, too large or too late.
     """
     try:
         parts = urlsplit(url)
@@ -148,12 +141,6 @@ def open_http(
 
     Returns:
         The connection, and the target to ask for.
-
-    Raises:
-        OSError: There is no way to it.
-        http.client.HTTPException: The proxy does not let it through.
-        PolicyError: The proxy is of a kind that is not supported.
-        UnicodeError: The host is no name.
     """
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     target = parts._replace(scheme="", netloc="", fragment="", path=parts.path or "/").geturl()
@@ -187,12 +174,7 @@ def open_http(
 def _ask_for_tunnel(
     connected: socket.socket, host: str, port: int, headers: dict[str, str]
 ) -> None:
-    """Have a proxy connect to a server.
-
-    Raises:
-        OSError: It does not.
-        http.client.HTTPException: It answers something else.
-    """
+    """Have a proxy connect to a server."""
     name = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
     lines = [f"CONNECT {name}:{port} HTTP/1.1", f"Host: {name}:{port}"]
     lines += [f"{key}: {value}" for key, value in headers.items()]
@@ -204,11 +186,7 @@ def _ask_for_tunnel(
 
 
 def proxy_of(scheme: str, host: str) -> SplitResult | None:
-    """Return the proxy that the environment names for a host; None for none.
-
-    Raises:
-        PolicyError: It is of a kind that is not supported.
-    """
+    """Return the proxy that the environment names for a host; None for none."""
     proxy = urllib.request.getproxies().get(scheme)
     if not proxy or is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
@@ -221,11 +199,7 @@ def proxy_of(scheme: str, host: str) -> SplitResult | None:
 
 
 def tls_context(ca: Path | None = None) -> ssl.SSLContext:
-    """Return the authorities of the system, and those of a file.
-
-    Raises:
-        PolicyError: The file has none.
-    """
+    """Return the authorities of the system, and those of a file."""
     context = ssl.create_default_context()
     if ca is not None:
         try:

@@ -68,11 +68,7 @@ class RegistryReference:
 
 
 def parse_reference(text: str) -> RegistryReference:
-    """Return the reference that a text such as `robots.lan:5000/fleet/lite3_walk:1.3.0` names.
-
-    Raises:
-        RegistryError: It is no reference, or its last part is no name of a bundle.
-    """
+    """Return the reference that a text such as `robots.lan:5000/fleet/lite3_walk:1.3.0` names."""
     match = _REFERENCE.fullmatch(text) if len(text) <= _LONGEST_REFERENCE else None
     if match is None or not re.fullmatch(NAME, match[3].rpartition("/")[2]):
         raise RegistryError(
@@ -151,10 +147,6 @@ def parse_manifest(content: bytes, artifact_type: str, place: str) -> dict[str, 
         content: Raw bytes, whose digest was checked where one was asked for.
         artifact_type: What it must be of.
         place: Where it came from, for messages.
-
-    Raises:
-        RegistryError: It is another manifest; or has too many layers, or titles that are no plain
-            paths, that are there twice, or that differ in upper and lower case only.
     """
     try:
         document = json.loads(content)

@@ -60,11 +60,6 @@ def pull_to_store(
         trusted: Keys of which one must have signed bundle and statements. None: nothing is signed
             that counts, and revocations are not read.
         progress: Takes the bytes that are done, and all.
-
-    Raises:
-        PolicyError: It is older than the version in use, or revoked; a statement has expired or is
-            older than one before; the registry cannot be used; there is no room.
-        BundleError: It is not signed, or not valid.
     """
     model = root / request.reference.name
     found = find_bundle(request, access, model, trusted)
@@ -103,9 +98,6 @@ def pull_to_folder(
     """Pull a bundle into a new folder; return the back ends whose models did not come.
 
     Arguments and errors are those of `pull_to_store`; nothing is compared with what is in use.
-
-    Raises:
-        PolicyError: Also where the folder is there already.
     """
     output = output.resolve()
     if os.path.lexists(output):

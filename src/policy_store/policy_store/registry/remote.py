@@ -103,11 +103,7 @@ class RemoteBundle:
 def remote_statement(
     repository: RegistryRepository, tag: str, place: str
 ) -> tuple[bytes, bytes] | None:
-    """Return a statement at a registry and its signature, None where there is none of that tag.
-
-    Raises:
-        RegistryError: What is there is no statement.
-    """
+    """Return a statement at a registry and its signature, None where there is none of that tag."""
     manifest = repository.manifest(tag)
     if manifest is None:
         return None
@@ -131,10 +127,6 @@ def remote_version(
         reference: The same, for messages.
         digest: Of its manifest.
         trusted: Keys of which one must have signed it; None checks no signature.
-
-    Raises:
-        RegistryError: It is not there.
-        BundleError: It is not signed, or not valid.
     """
     _, contract, _, _ = _contract(repository, reference, digest, trusted)
     return contract.version
@@ -150,11 +142,6 @@ def update_revocations(
         access: How the registry is reached.
         model: Folder of the installed versions, where newer statements are kept.
         trusted: Keys of which one must have signed it.
-
-    Raises:
-        PolicyError: A version is named; the statement is older than one before; the registry cannot
-            be used.
-        BundleError: It is not signed.
     """
     if reference.tag or reference.digest:
         raise PolicyError(
@@ -174,11 +161,6 @@ def find_bundle(
         model: Folder of the installed versions, where newer statements are kept; None for none.
         trusted: Keys of which one must have signed bundle and statements. None: nothing is signed
             that counts, and revocations are not read.
-
-    Raises:
-        PolicyError: It is revoked, another than expected, or of another version than its tag; a
-            statement has expired or is older than one before; the registry cannot be used.
-        BundleError: It is not signed, or not valid.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
     asked, wanted_version = reference.digest or reference.tag, ""

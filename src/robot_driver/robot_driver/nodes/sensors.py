@@ -130,7 +130,6 @@ class JointStateTemplate(MessageTemplate):
     """Position (rad), velocity (rad/s) and torque (N m) of all joints."""
 
     def __init__(self, joint_names: Sequence[str]) -> None:
-        """Name the joints."""
         fields = ("position", "velocity", "effort")
         blocks = _marks(*[len(joint_names)] * len(fields))
         values = {field: block.tolist() for field, block in zip(fields, blocks, strict=True)}

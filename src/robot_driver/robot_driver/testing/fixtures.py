@@ -77,5 +77,4 @@ def frames_since(driver: DriverProcess, place: int) -> list[Heard]:
 
 
 def stamps_ns(messages: list[JointState]) -> list[int]:
-    """Return the stamps of messages."""
     return [each.header.stamp.sec * NS_PER_S + each.header.stamp.nanosec for each in messages]

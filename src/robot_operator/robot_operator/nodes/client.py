@@ -79,11 +79,7 @@ class Operator(Participant):
 
     @property
     def status(self) -> PolicyStatus:
-        """The newest status.
-
-        Raises:
-            OperatorError: None has come yet.
-        """
+        """The newest status."""
         if self._status is None:
             raise OperatorError("operator: expected a status of the policy node, none has come yet")
         return self._status
@@ -111,11 +107,7 @@ class Operator(Participant):
         return any(_CHUNK in types for _, types in published)
 
     def require_joint_policy(self, name: str, known: Callable[[], bool]) -> None:
-        """Return once it is `known` that the policy node has what only joint policies have.
-
-        Raises:
-            OperatorError: It runs a chunk policy, or nothing is known within `answer_timeout_s`.
-        """
+        """Return once it is `known` that the policy node has what only joint policies have."""
         self.wait_until(
             lambda: known() or self.makes_chunks, f"what '{name}' needs", self.answer_timeout_s
         )
@@ -127,20 +119,13 @@ class Operator(Participant):
             )
 
     def require_to_be_alone(self) -> None:
-        """Raise OperatorError if another node publishes `cmd_vel`; it has a second to appear.
-
-        Raises:
-            OperatorError: Another node does.
-        """
+        """Raise OperatorError if another node publishes `cmd_vel`; it has a second to appear."""
         require_sole_publisher(self.node, self._cmd_vel.topic_name)
 
     def wait_for_robot(self, timeout_s: float = 60.0) -> None:
         """Wait until the policy node serves requests and its status says that inputs are fresh.
 
         Opening a policy may take long: an engine is loaded, or its models are on a slow network.
-
-        Raises:
-            OperatorError: That takes longer than `timeout_s`; it says what is missing.
         """
         self.wait_until(
             lambda: self._services.reaches_policy, "the services of the policy node", timeout_s
@@ -153,37 +138,22 @@ class Operator(Participant):
         Returns:
             Whether all that grant it agreed, and what the policy node says, else the driver.
             `take_control` takes seconds: the robot may move first.
-
-        Raises:
-            OperatorError: No service within `answer_timeout_s`, or no answer in time.
         """
         answers = self._asked(name)
         refusals = [message for _, agreed, message in answers if not agreed]
         return not refusals, refusals[0] if refusals else answers[0][2]
 
     def demand(self, name: str) -> str:
-        """Ask as `request` does, accept no refusal, and return what is said.
-
-        Raises:
-            OperatorError: One refused or does not answer; what grants it as well was asked, too.
-        """
+        """Ask as `request` does, accept no refusal, and return what is said."""
         said = [granted(name, agreed, text, who) for who, agreed, text in self._asked(name)]
         return said[0]
 
     def call(self, service: Any, name: str) -> str:
-        """Call another node's std_srvs/Trigger, accept no refusal, and return what it says.
-
-        Raises:
-            OperatorError: It refused, or there is no answer within `answer_timeout_s`.
-        """
+        """Call another node's std_srvs/Trigger, accept no refusal, and return what it says."""
         return granted(name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
     def status_of_driver(self) -> RobotStatus:
-        """Return the status of the robot's driver.
-
-        Raises:
-            OperatorError: None comes within `answer_timeout_s`.
-        """
+        """Return the status of the robot's driver."""
         heard: list[RobotStatus] = []
 
         def hear(message: RobotStatus) -> None:
@@ -196,19 +166,11 @@ class Operator(Participant):
         return heard[-1]
 
     def record(self) -> str:
-        """Let the policy node write what its flight recorder has; return what it says.
-
-        Raises:
-            OperatorError: The policy node refused, or does not answer in time.
-        """
+        """Let the policy node write what its flight recorder has; return what it says."""
         return self.call(self._record, "record")
 
     def record_run(self, on: bool) -> str:
-        """Let the policy node record everything from now on, or end that; return what it says.
-
-        Raises:
-            OperatorError: The policy node refused, or does not answer in time.
-        """
+        """Let the policy node record everything from now on, or end that; return what it says."""
         name, request = "record_run", SetBool.Request(data=on)
         timeout_s = self.answer_timeout_s
         return granted(name, *self.ask(self._record_run, name, request, timeout_s))
@@ -219,10 +181,6 @@ class Operator(Participant):
         Args:
             bundle: Folder, or name of an installed one, on the machine of the node.
             backend: Back ends in order of preference; as before if empty.
-
-        Raises:
-            OperatorError: The policy node refused, or has not answered within ten minutes: an
-                engine may have to be built.
         """
         request = LoadBundle.Request(bundle=bundle, backend=backend)
         return granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
@@ -233,20 +191,13 @@ class Operator(Participant):
         Returns:
             Whether it was granted: then the switch begins with the next tick, or waits for its
             conditions. And what is asked for, or every reason to refuse it.
-
-        Raises:
-            OperatorError: The node runs no policy set, or does not answer in time.
         """
         request = SwitchState.Request(state=state)
         (service,) = self._services.granting(OperatorRequest.SWITCH).values()
         return self.ask(service, "switch", request, self.answer_timeout_s)
 
     def stand(self) -> None:
-        """Let the robot stand up; it is READY then.
-
-        Raises:
-            OperatorError: The policy node refused, met a fault, or did not get there within 20 s.
-        """
+        """Let the robot stand up; it is READY then."""
         self.demand("stand")
         self.wait_until(lambda: self.mode != "DAMP", "the robot to begin", _MOTION_TIMEOUT_S)
         self.wait_until(lambda: self.mode in ("READY", "DAMP"), "READY", _MOTION_TIMEOUT_S)
@@ -254,29 +205,17 @@ class Operator(Participant):
             raise OperatorError(f"stand: the policy node gave up: {self.status.reason}")
 
     def stand_up(self) -> None:
-        """Let the robot stand up and the policy run.
-
-        Raises:
-            OperatorError: The policy node refused, met a fault, or did not get there within 20 s.
-        """
+        """Let the robot stand up and the policy run."""
         self.stand()
         self.demand("run")
         self.wait_for_mode("RUN")
 
     def wait_for_status(self) -> None:
-        """Wait until there is a status.
-
-        Raises:
-            OperatorError: None comes within `answer_timeout_s`.
-        """
+        """Wait until there is a status."""
         self.wait_until(lambda: self._status is not None, "a status", self.answer_timeout_s)
 
     def wait_for_mode(self, mode: str, timeout_s: float = _MOTION_TIMEOUT_S) -> None:
-        """Wait until the status shows this mode.
-
-        Raises:
-            OperatorError: It does not within `timeout_s` (steady clock).
-        """
+        """Wait until the status shows this mode."""
         self.wait_until(
             lambda: self._status is not None and self.mode == mode, f"the mode {mode}", timeout_s
         )
@@ -325,11 +264,7 @@ class Operator(Participant):
         return answers
 
     def _wait_for_listener(self, name: str) -> None:
-        """Wait until a node has heard what `estop` says, which would else press it once more.
-
-        Raises:
-            OperatorError: The node of this full name does not listen within `answer_timeout_s`.
-        """
+        """Wait until a node has heard what `estop` says, which would else press it once more."""
         services, timeout_s = self._services, self.answer_timeout_s
         self.wait_until(lambda: services.is_heard_by(name), f"{name} to listen to estop", timeout_s)
         services.announce(OperatorRequest.RESET)
@@ -369,11 +304,7 @@ class Operator(Participant):
 
 
 def granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:
-    """Return what was said where it was agreed to.
-
-    Raises:
-        OperatorError: It was not.
-    """
+    """Return what was said where it was agreed to."""
     if not agreed:
         raise OperatorError(f"{name}: {who} refused: {message}")
     return message

@@ -86,11 +86,7 @@ def main(given: argparse.Namespace) -> int:
 
 
 def _open_screen(given: argparse.Namespace) -> int:
-    """Run the operator's node in this terminal; return its exit status.
-
-    Raises:
-        OperatorError: It is not clear which robot is meant, or there is no terminal.
-    """
+    """Run the operator's node in this terminal; return its exit status."""
     # Here, so that no other action waits for what only the node needs.
     from policy_inference.nodes.process import run_node
     from robot_operator.nodes.operator_node import OperatorNode
@@ -118,9 +114,6 @@ def _find(given: argparse.Namespace) -> str:
 
     Returns:
         What is to be said where no driver was found, though it may matter; else nothing.
-
-    Raises:
-        OperatorError: There is none, or more than one, or a driver may have been missed.
     """
     notice = ""
     given.node, given.driver = (name and full(name) for name in (given.node, given.driver))
@@ -156,11 +149,7 @@ def _find_both(given: argparse.Namespace) -> str:
 def _act(
     operator: Operator, given: argparse.Namespace, notice: str
 ) -> CommandResult[OperatorResult]:
-    """Do what was asked for; return what there is to show of it.
-
-    Raises:
-        OperatorError: The policy node refused, does not answer or met a fault.
-    """
+    """Do what was asked for; return what there is to show of it."""
     if given.action in _OF_DRIVER:
         try:
             return _answered(given, operator.demand(given.action))
@@ -237,11 +226,7 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
 
 
 def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> None:
-    """Raise OperatorError unless the driver follows commands.
-
-    Raises:
-        OperatorError: It does not: nothing would move, whatever the policy node says.
-    """
+    """Raise OperatorError unless the driver follows commands."""
     status = operator.status_of_driver()
     if status.state != RobotStatus.FOLLOWING:
         operator.wait_for_status()
@@ -252,11 +237,7 @@ def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> No
 
 
 def _drive(operator: Operator, given: argparse.Namespace) -> None:
-    """Command a velocity for some time, then zero.
-
-    Raises:
-        OperatorError: The policy takes no velocity, does not run, or no longer does.
-    """
+    """Command a velocity for some time, then zero."""
     operator.require_joint_policy("drive", lambda: operator.heard)
     operator.require_to_be_alone()
     _require_running(operator)

@@ -30,19 +30,12 @@ def the_one(kind: str, timeout_s: float) -> str:
 
     After the first was found others have a second to appear, so that on a
     busy machine, too, no other robot is operated than the one that is meant.
-
-    Raises:
-        OperatorError: There is none within `timeout_s`, or more than one.
     """
     return _required(kind, the_one_or_none(kind, timeout_s), timeout_s)
 
 
 def the_one_or_none(kind: str, timeout_s: float) -> str | None:
-    """Return the full name of the one node of a kind, None if there is none within `timeout_s`.
-
-    Raises:
-        OperatorError: There is more than one.
-    """
+    """Return the full name of the one node of a kind, None if there is none within `timeout_s`."""
     return _alone(kind, _found(kind, timeout_s))
 
 
@@ -74,20 +67,12 @@ class FoundNodes:
 
     @property
     def policy(self) -> str | None:
-        """The one policy node, if there is one.
-
-        Raises:
-            OperatorError: There is more than one.
-        """
+        """The one policy node, if there is one."""
         return _alone(POLICY_NODE, self.policies)
 
     @property
     def driver(self) -> str | None:
-        """The one driver, if there is one.
-
-        Raises:
-            OperatorError: There is more than one.
-        """
+        """The one driver, if there is one."""
         return _alone(DRIVER, self.drivers)
 
     @property
@@ -131,20 +116,12 @@ def look_around(
 
 
 def require_policy(found: FoundNodes, timeout_s: float) -> str:
-    """Return the one policy node.
-
-    Raises:
-        OperatorError: There is none, or more than one.
-    """
+    """Return the one policy node."""
     return _required(POLICY_NODE, found.policy, timeout_s)
 
 
 def require_known_robot(action: str, found: FoundNodes) -> None:
-    """Raise OperatorError unless it is known whether the policy node's robot has a driver.
-
-    Raises:
-        OperatorError: It is not: a driver may be there that was not found.
-    """
+    """Raise OperatorError unless it is known whether the policy node's robot has a driver."""
     if not found.is_complete:
         topics = ", ".join(found.commands) or "the policy node's commands"
         raise OperatorError(
@@ -176,11 +153,7 @@ def other_publishers(node: Node, topic: str) -> list[str]:
 
 
 def require_sole_publisher(node: Node, topic: str) -> None:
-    """Raise OperatorError if another node publishes on a topic; it has a second to appear.
-
-    Raises:
-        OperatorError: Another node does.
-    """
+    """Raise OperatorError if another node publishes on a topic; it has a second to appear."""
     ends_s = time.monotonic() + _SECOND_WITHIN_S
     others: list[str] = []
     while time.monotonic() < ends_s and (not all(map(_is_named, others)) or not others):

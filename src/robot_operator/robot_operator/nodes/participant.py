@@ -92,11 +92,7 @@ class Participant:
         return int(self.clock.now().nanoseconds)
 
     def ask(self, service: Any, name: str, request: Any, timeout_s: float) -> tuple[bool, str]:
-        """Call a service whose response has `success` and `message`; return both.
-
-        Raises:
-            OperatorError: No service within `answer_timeout_s`, or no answer within `timeout_s`.
-        """
+        """Call a service whose response has `success` and `message`; return both."""
         self.wait_until(service.service_is_ready, f"the service '{name}'", self.answer_timeout_s)
         future = service.call_async(request)
         future.add_done_callback(lambda _: self.notify())
@@ -105,11 +101,7 @@ class Participant:
         return response.success, response.message
 
     def wait(self, duration_s: float, timeout_s: float = 120.0) -> None:
-        """Let time pass on the clock of `now_ns`.
-
-        Raises:
-            OperatorError: It takes longer than `timeout_s` on the steady clock.
-        """
+        """Let time pass on the clock of `now_ns`."""
         # Of a simulator that waits for the first command, the clock shows no time yet.
         self.wait_until(lambda: self.now_ns > 0, "the clock", timeout_s)
         ends_ns = self.now_ns + round(duration_s * 1e9)
@@ -122,9 +114,6 @@ class Participant:
             reached: Looks whether it is there; called at each message.
             what: What is waited for, in words.
             timeout_s: How long to wait at most, on the steady clock.
-
-        Raises:
-            OperatorError: It is not there in time.
         """
         ends_s = time.monotonic() + timeout_s
         with self.changed:

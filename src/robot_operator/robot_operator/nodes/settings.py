@@ -156,9 +156,6 @@ def pilot_settings(values: Mapping[str, Any]) -> PilotSettings:
 
     Args:
         values: All of PARAMETERS by name.
-
-    Raises:
-        OperatorError: A button has two meanings.
     """
     layout = JoystickLayout(
         axis_vx=values["axis_vx"],

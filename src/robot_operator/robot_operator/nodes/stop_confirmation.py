@@ -83,9 +83,6 @@ class StopConfirmation:
 
         Where the driver or the simulator of a policy node, or the policy node of a driver, was not
         found, it is 4 s.
-
-        Raises:
-            OperatorError: There is none, or one has not obeyed, within `timeout_s`.
         """
         ends_s = time.monotonic() + timeout_s
         found_s = time.monotonic()

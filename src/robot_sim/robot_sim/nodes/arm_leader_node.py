@@ -62,11 +62,7 @@ class ArmLeaderNode(PeerGuard, Node):
     """A leader arm on its topics."""
 
     def __init__(self) -> None:
-        """Read the parameters and meet the arm.
-
-        Raises:
-            SimError: A parameter does not fit.
-        """
+        """Read the parameters and meet the arm."""
         super().__init__("arm_leader")
         self.stopped = False
         self._get = declared(self, ARM_LEADER)

@@ -48,11 +48,7 @@ class ArmSimNode(RobotNode):
     world: ArmWorld
 
     def __init__(self, name: str = "arm_sim_node", parameters: Parameters = ARM_SIM_NODE) -> None:
-        """Read the parameters and set up the table.
-
-        Raises:
-            SimError: A parameter does not fit.
-        """
+        """Read the parameters and set up the table."""
         super().__init__(name, parameters)
         size = (self._get("image_height"), self._get("image_width"))
         self.world = ArmWorld(seed=self._get("seed"), image_size=size)

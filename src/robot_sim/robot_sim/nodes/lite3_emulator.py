@@ -42,11 +42,7 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
     host: MotionHost
 
     def __init__(self) -> None:
-        """Read the parameters, put the robot on the floor and listen.
-
-        Raises:
-            SimError: A parameter does not fit, or the port is in use.
-        """
+        """Read the parameters, put the robot on the floor and listen."""
         Node.__init__(self, "lite3_emulator")
         get = declared(self, LITE3_EMULATOR)
         world = World(friction=get("friction"), seed=get("seed"), pose=get("pose"))
@@ -148,9 +144,6 @@ class HostSockets:
             host: Address and port; port 0 chooses a free one.
             to: Address and port of the driver.
             foreign_address: Address of foreign frames; empty: the host's, with another port.
-
-        Raises:
-            SimError: The address does not belong to this machine, or the port is in use.
         """
         self.trouble = ""
         self._to = to

@@ -44,9 +44,6 @@ class JointStateWriter:
         Args:
             order: Names as the message shall give them.
             joint_names: Names in the order of the sensors' arrays.
-
-        Raises:
-            SimError: `order` does not hold each joint once.
         """
         if sorted(order) != sorted(joint_names):
             raise SimError(

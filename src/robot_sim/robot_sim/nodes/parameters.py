@@ -115,11 +115,7 @@ def described(parameters: Parameters) -> str:
 
 
 def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
-    """Declare the parameters; return a function that gives their values by name.
-
-    Raises:
-        SimError: A value is invalid.
-    """
+    """Declare the parameters; return a function that gives their values by name."""
     for name, (default, doc) in parameters.items():
         node.declare_parameter(name, default, ParameterDescriptor(description=doc))
     _warn_of_unknown(node, parameters)

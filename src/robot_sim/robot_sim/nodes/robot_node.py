@@ -82,11 +82,7 @@ class RobotNode(PeerGuard, Node):
     joint_states_topic: ClassVar[str] = "joint_states"
 
     def __init__(self, name: str, parameters: Parameters) -> None:
-        """Read the parameters; a subclass then makes `world` and calls `connect`.
-
-        Raises:
-            SimError: A parameter does not fit.
-        """
+        """Read the parameters; a subclass then makes `world` and calls `connect`."""
         super().__init__(name)
         self._get = declared(self, parameters)
         self._received: JointCommand | None = None
@@ -99,9 +95,6 @@ class RobotNode(PeerGuard, Node):
         Args:
             period_steps: Physics steps between ticks in lockstep, and between rows of the trace.
             stream_steps: Physics steps between messages in real time, by name of the stream.
-
-        Raises:
-            SimError: The parameter `joint_order` does not fit, or `viewer` finds no display.
         """
         self._period_steps, self._stream_steps = period_steps, stream_steps
         self._answer_timeout_s: float = self._get("answer_timeout_s")
@@ -126,11 +119,7 @@ class RobotNode(PeerGuard, Node):
         raise NotImplementedError
 
     def obey(self, command: DriveCommand) -> None:
-        """Give a command to the drives.
-
-        Raises:
-            SimError: It does not fit the robot.
-        """
+        """Give a command to the drives."""
         self.world.apply(command)
 
     def applied(self, command: DriveCommand, message: JointCommand) -> None:

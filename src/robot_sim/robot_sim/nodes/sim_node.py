@@ -54,11 +54,7 @@ class SimNode(RobotNode):
     world: World
 
     def __init__(self) -> None:
-        """Read the parameters and put the robot on the floor.
-
-        Raises:
-            SimError: A parameter does not fit.
-        """
+        """Read the parameters and put the robot on the floor."""
         super().__init__("sim_node", SIM_NODE)
         self.world = self._carrier() if self._get("arm") else self._robot()
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
@@ -97,11 +93,7 @@ class SimNode(RobotNode):
         )
 
     def _carrier(self) -> ArmCarrier:
-        """Return a Lite3 with an arm.
-
-        Raises:
-            SimError: Another robot, or a payload, is asked for.
-        """
+        """Return a Lite3 with an arm."""
         if self._get("robot") != "lite3" or self._get("payload_kg"):
             raise SimError(
                 f"arm: expected the robot lite3 without a payload, found {self._get('robot')} with "

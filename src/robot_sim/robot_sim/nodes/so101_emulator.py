@@ -35,11 +35,7 @@ class So101Emulator(ArmSimNode):
     joint_states_topic = "~/joint_states"
 
     def __init__(self) -> None:
-        """Read the parameters, set up the table and open the bus.
-
-        Raises:
-            SimError: A parameter does not fit, or the folder cannot be used.
-        """
+        """Read the parameters, set up the table and open the bus."""
         super().__init__("so101_emulator", SO101_EMULATOR)
         if self._get("lockstep"):
             raise SimError("lockstep: expected false, got true: servos do not wait for a driver")

@@ -39,12 +39,7 @@ class UnitreeTopics(TopicTransport):
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings, *, linked: bool) -> None:
-        """Join the robot's DDS domain; the environment of this process changes.
-
-        Raises:
-            DriverError: There is no such network interface.
-            RobotError: A package of messages is missing.
-        """
+        """Join the robot's DDS domain; the environment of this process changes."""
         self._interface = settings.network_interface
         self._news = b""
         subscribed = {
@@ -68,11 +63,7 @@ class UnitreeTopics(TopicTransport):
             )
 
     def send(self, data: bytes) -> None:
-        """Publish a frame.
-
-        Raises:
-            DriverError: The middleware refuses it.
-        """
+        """Publish a frame."""
         self.publish(TOPIC_NAMES[RobotTopic(data[0])], data[1:])
 
     def problems(self) -> tuple[str, ...]:
@@ -93,12 +84,7 @@ class NodeTransport(RobotTransport):
     """The way to the robot of the node's process: frames go to a standby process."""
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
-        """Check what the link process needs; nothing is opened.
-
-        Raises:
-            DriverError: There is no such network interface.
-            RobotError: A package of messages is missing.
-        """
+        """Check what the link process needs; nothing is opened."""
         if settings.network_interface:
             address_of(settings.network_interface)
         for name in (model.family.state.type_name, _REQUEST):
@@ -122,11 +108,7 @@ class NodeTransport(RobotTransport):
         return iter(())
 
     def send(self, data: bytes) -> None:
-        """Publish a frame through the standby process.
-
-        Raises:
-            DriverError: It has ended, or hangs.
-        """
+        """Publish a frame through the standby process."""
         try:
             if self._socket is not None:
                 self._socket.send(data)
@@ -162,9 +144,6 @@ def stand_by(model_name: str, settings: UnitreeSettings, node: socket.socket) ->
         model_name: Of one of MODELS.
         settings: As those of the link process.
         node: The node's end is a NodeTransport.
-
-    Raises:
-        DriverError: The middleware refuses a frame.
     """
     model = next(model for model in MODELS if model.name == model_name)
     topics = UnitreeTopics(model, settings, linked=False)

@@ -13,12 +13,7 @@ class _DdsRobot(UnitreeRobot):
     """A robot whose messages go over ROS 2's middleware."""
 
     def open(self) -> NodeTransport:
-        """Return the node's way to the robot.
-
-        Raises:
-            DriverError: There is no such network interface.
-            RobotError: A package of messages is missing.
-        """
+        """Return the node's way to the robot."""
         return NodeTransport(self.model, self.settings)
 
     def adopt(self, descriptors: Sequence[int]) -> UnitreeTopics:

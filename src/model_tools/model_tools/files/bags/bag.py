@@ -72,12 +72,7 @@ class Bag:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read what is in the recording, and no message yet.
-
-        Raises:
-            ToolError: It is broken, is not there, or its folder lacks its metadata.
-            OSError: It cannot be read.
-        """
+        """Read what is in the recording, and no message yet."""
         if not path.exists():
             raise ToolError(f"{path}: expected a recording, found nothing")
         if path.is_dir() and not (path / METADATA).is_file() and not storage_files(path):
@@ -107,9 +102,6 @@ class Bag:
         """Yield time in the log (ns) and message, in the order of the log.
 
         Each call reads the files by itself, so that several topics may be read side by side.
-
-        Raises:
-            ToolError: The recording is broken, or the type of the messages is unknown.
         """
         self._fields(topic)
         with self._opened() as reader:
@@ -118,11 +110,7 @@ class Bag:
                 yield log_ns, reader.deserialize(data, connection.msgtype)
 
     def all_messages(self, topics: Sequence[str]) -> Iterator[tuple[int, str, Any]]:
-        """Yield time in the log (ns), topic and message of several topics, in one pass by time.
-
-        Raises:
-            ToolError: The recording is broken.
-        """
+        """Yield time in the log (ns), topic and message of several topics, in one pass by time."""
         with self._opened() as reader:
             chosen = [each for each in reader.connections if each.topic in topics]
             for connection, log_ns, data in reader.messages(connections=chosen):
@@ -133,11 +121,7 @@ class Bag:
         return {name for name, _ in self._fields(topic)}
 
     def is_stamped(self, topic: str) -> bool:
-        """Return whether a topic's messages begin with a header or a stamp.
-
-        Raises:
-            ToolError: Their type is unknown.
-        """
+        """Return whether a topic's messages begin with a header or a stamp."""
         return any(what in _STAMPED for _, (_, what) in self._fields(topic)[:1])
 
     def _fields(self, topic: str) -> Sequence[Any]:
@@ -157,9 +141,6 @@ class Bag:
         """Give what yields the messages of a topic, as long as the context is open.
 
         Several topics may be read side by side.
-
-        Raises:
-            ToolError: The recording is broken.
         """
         with self._opened() as reader:
             files = indexed_files(reader)
@@ -178,9 +159,6 @@ class Bag:
 
         Readers put them into the order of time, so that a clock that was set back shows here
         alone. Where a storage does not tell, there are none.
-
-        Raises:
-            ToolError: The recording is broken.
         """
         with self._opened() as reader:
             files = indexed_files(reader)
@@ -253,12 +231,7 @@ class Bag:
 
 
 def _require_harmless(path: Path) -> None:
-    """Refuse what no recorder writes, and what rosbags could work on or wait for without end.
-
-    Raises:
-        ToolError: The metadata has aliases, or a file is a pipe or a device.
-        OSError: It cannot be read.
-    """
+    """Refuse what no recorder writes, and what rosbags could work on or wait for without end."""
     if path.is_dir():
         _require_plain_metadata(path)
     for file in path.iterdir() if path.is_dir() else [path]:
@@ -286,11 +259,7 @@ def _broken(path: Path, found: str) -> ToolError:
 
 
 def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
-    """Check that the clock of the log was not set back.
-
-    Raises:
-        ToolError: It was, or the recording is broken.
-    """
+    """Check that the clock of the log was not set back."""
     for topic in topics.values():
         stored_ns = bag.stored_ns(topic)
         if (place := set_back(stored_ns)) is not None:

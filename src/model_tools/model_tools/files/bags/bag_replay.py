@@ -39,11 +39,7 @@ class HeardMessages(Protocol):
     topics: Mapping[str, str]
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield messages in the order of their times; at least those that are newest at a tick.
-
-        Raises:
-            ToolError: The recording is broken, or its clock was reset.
-        """
+        """Yield messages in the order of their times; at least those that are newest at a tick."""
 
     def decoder(self, topic: str) -> Decode:
         """Return what reads the messages of a topic from their bytes."""
@@ -112,10 +108,6 @@ class Replay:
         Args:
             wanted: Sorted numbers of those to yield; None for all. A policy that remembers nothing
                 is spared the others.
-
-        Raises:
-            PolicyError: The recording is broken, a message does not fit, a value is not finite,
-                or the model does not run.
         """
         if wanted is not None and not len(wanted):
             return

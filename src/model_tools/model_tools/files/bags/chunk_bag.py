@@ -67,10 +67,6 @@ class ChunkBagSource:
             path: Folder of the recording, or its only file.
             topics: Topics by input, `CAMERA/image_raw`, `joint_states` and that of the environment
                 state, where they have other names.
-
-        Raises:
-            ToolError: The recording is broken, lacks an input, has no tick, or its clock was reset.
-            OSError: It cannot be read.
         """
         self.name, self._contract, self._bag = path.name, contract, Bag(path)
         self._cameras = {name: _camera_input(self._bag, name, topics) for name in contract.cameras}

@@ -25,11 +25,7 @@ _Fields = Sequence[tuple[str, Any]]
 
 
 def problem_of(connections: Iterable[Connection]) -> str:
-    """Return what is wrong with the types of these connections; empty where nothing is.
-
-    Raises:
-        rosbags.typesys.TypesysError: A definition cannot be parsed.
-    """
+    """Return what is wrong with the types of these connections; empty where nothing is."""
     types = dict[str, tuple[Any, _Fields]]()
     for text, kind, is_msg in {
         (one.msgdef.data, one.msgtype, one.msgdef.format is MessageDefinitionFormat.MSG)

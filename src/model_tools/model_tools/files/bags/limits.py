@@ -40,12 +40,7 @@ class PlainSqliteReader(Sqlite3Reader):
     """Reads a database whose tables and indexes only hold what was written into them."""
 
     def open(self) -> None:
-        """Open the file.
-
-        Raises:
-            ReaderError: It is no database, or it has views, triggers, virtual tables or computed
-                columns, on which SQLite could work for ever.
-        """
+        """Open the file."""
         if set("?#%") & set(str(self.path)):  # in the address that SQLite gets, these end the path
             raise ReaderError(f"{self.path}: expected a path without ?, # and %")
         _require_plain_tables(Path(str(self.path)))

@@ -60,10 +60,6 @@ def in_time(
         period_ns: Of the ticks.
         first_ns: A tick, from which the others are multiples of the period away.
         extract: What of it is read; all if None.
-
-    Raises:
-        ToolError: The recording is broken, stamps jump back (clock reset), or they are of another
-            clock than the log, by which messages without stamps are put among them.
     """
     with _opened(bag, topics, period_ns, first_ns, extract) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
@@ -83,9 +79,6 @@ def newest_times_ns(
         period_ns: Of the ticks.
         look: Gets each input, block of its messages, their times, and the places of the new ones.
         extract: What of it is read; all if None.
-
-    Raises:
-        ToolError: As `in_time` and `look`, while they are read.
     """
     with _opened(bag, topics, period_ns, 0, extract) as streams:
         yield {

@@ -48,9 +48,6 @@ def find_topics(
         types: Message types that each input may have.
         given: Topics that the user named, by input; others go by their name, in one namespace.
         optional: Inputs that need not be there.
-
-    Raises:
-        ToolError: A topic is missing, of another type, one of several, or of another robot.
     """
     unknown = [name for name in given if name not in types]
     if unknown:
@@ -172,11 +169,7 @@ class OneRobot:
             self._decode = bag.decoder(self._topic)
 
     def look(self, name: str, block: Block, times: Times, new: Times) -> None:
-        """Judge new messages of an input, given their places in a block.
-
-        Raises:
-            ToolError: They are of several robots or moments.
-        """
+        """Judge new messages of an input, given their places in a block."""
         if name != JOINT_STATES.name:
             return
         for first in range(0, len(new), _MESSAGES):

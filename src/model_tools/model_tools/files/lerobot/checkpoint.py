@@ -107,12 +107,7 @@ class Config:
 
 
 def read_config(folder: Path) -> Config:
-    """Read `config.json` of a checkpoint.
-
-    Raises:
-        ToolError: There is none, it is no JSON, or none of a policy of 2025 or later.
-        OSError: It cannot be read.
-    """
+    """Read `config.json` of a checkpoint."""
     file = folder / CONFIG_FILE
     if not file.is_file():
         raise ToolError(

@@ -84,12 +84,7 @@ class Dataset:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read description and list of episodes.
-
-        Raises:
-            ToolError: It is no dataset of version v3.0, or the files in meta are not whole.
-            OSError: It cannot be read.
-        """
+        """Read description and list of episodes."""
         self.path, self.info = path, read_info(path)
         self.episodes = _episodes(path, self.info)
 
@@ -104,11 +99,7 @@ class Dataset:
         return sum(episode.length for episode in self.episodes)
 
     def feature(self, name: str, *, camera: bool = False) -> DatasetFeature:
-        """Return a feature that must be there.
-
-        Raises:
-            ToolError: It is not, or is of the other kind; lists those that there are.
-        """
+        """Return a feature that must be there."""
         alike = {n: f for n, f in self.info.features.items() if f.is_camera is camera}
         if name not in alike:
             kind = "camera" if camera else "vector"
@@ -127,9 +118,6 @@ class Dataset:
 
         Returns:
             By name [length, *shape] in the dataset's own units and type.
-
-        Raises:
-            ToolError: A feature is missing, or the file is not whole or has other sizes.
         """
         features = [self.feature(name) for name in names]
         columns = read_columns(
@@ -146,9 +134,6 @@ class Dataset:
             camera: A feature of images, in a video or in files.
             episode: One of `episodes`.
             frames: Rising numbers of frames in the episode; None for all.
-
-        Raises:
-            ToolError: The camera or a file is missing, damaged, or has images of another size.
         """
         feature = self.feature(camera, camera=True)
         wanted = range(episode.length) if frames is None else frames

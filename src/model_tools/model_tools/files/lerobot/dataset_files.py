@@ -27,11 +27,7 @@ _READ_ON_S = 1.0
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """Give an opened Parquet file; what pyarrow raises for a broken one becomes an error of ours.
-
-    Raises:
-        ToolError: It is missing, has no footer, or is damaged.
-    """
+    """Open a Parquet file; pyarrow's errors for a broken file become errors of ours."""
     if not file.is_file():
         raise ToolError(
             f"{file}: expected a file of the dataset, found none; copy the dataset again"
@@ -49,11 +45,7 @@ def opened(file: Path) -> Iterator[Any]:
 def read_columns(
     file: Path, columns: Sequence[str], first: int = 0, end: int | None = None
 ) -> dict[str, pa.Array]:
-    """Return columns, rows from `first` to before `end`; other parts of the file are not read.
-
-    Raises:
-        ToolError: As `opened`, or a column or row is not there.
-    """
+    """Return columns, rows from `first` to before `end`; other parts of the file are not read."""
     with opened(file) as parquet:
         _require(file, columns, parquet.schema_arrow.names)
         count = parquet.metadata.num_rows
@@ -76,9 +68,6 @@ def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
         file: The Parquet file.
         column: Its name.
         rows: Numbers in the file, rising.
-
-    Raises:
-        ToolError: As `opened`, or the column or a row is not there.
     """
     with opened(file) as parquet:
         _require(file, [column], parquet.schema_arrow.names)
@@ -137,9 +126,6 @@ def images_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator
         file: The video.
         times_s: Rising, since its beginning.
         period_s: From frame to frame; a frame counts for a time less than half of it away.
-
-    Raises:
-        ToolError: The video is missing, does not decode, or has no frame at a time.
     """
     if not times_s:
         return

@@ -101,12 +101,7 @@ def conversion_of(folder: Path, version: str) -> str:
 
 
 def read_info(folder: Path) -> DatasetInfo:
-    """Read the description of a dataset.
-
-    Raises:
-        ToolError: There is none, it lacks something, or it is of another version.
-        OSError: It cannot be read.
-    """
+    """Read the description of a dataset."""
     file = folder / INFO
     if not file.is_file():
         raise ToolError(
@@ -134,11 +129,7 @@ def read_info(folder: Path) -> DatasetInfo:
 
 
 def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
-    """Return the path of a file in the dataset that a pattern of `info` stands for.
-
-    Raises:
-        ToolError: It is no pattern of these values, or leaves the dataset.
-    """
+    """Return the path of a file in the dataset that a pattern of `info` stands for."""
     try:
         # `format` would look up attributes, and fill up a number to any width.
         if not _PATTERN.fullmatch(pattern):
@@ -152,23 +143,14 @@ def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
 
 
 def inside(path: str) -> str:
-    """Return a path that stays in the dataset; links in it may lead to a cache elsewhere.
-
-    Raises:
-        ValueError: It leaves the dataset, or is none.
-    """
+    """Return a path that stays in the dataset; links in it may lead to a cache elsewhere."""
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
         raise ValueError(f"expected a path in the dataset, found {Found.of(path)}")
     return path
 
 
 def recorded_pairing(folder: Path) -> Pairing | None:
-    """Return by which rule a conversion made the frames; None where LeRobot recorded them.
-
-    Raises:
-        BundleError: The report of the conversion does not say a rule.
-        OSError: It cannot be read.
-    """
+    """Return by which rule a conversion made the frames; None where LeRobot recorded them."""
     file = folder / CONVERSION_REPORT
     if not file.is_file():
         return None

@@ -77,11 +77,6 @@ def read_statistics(
         folder: The checkpoint.
         tensors: Of its file of weights, which until LeRobot 0.3 holds the statistics.
         features: Inputs and outputs that are normalised.
-
-    Raises:
-        ToolError: A statistic is missing, of another size, or not finite; a mode is unknown; there
-            are none, or two places with them; or a step changes values in another way.
-        OSError: A file cannot be read.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
     weights = folder / WEIGHTS_FILE

@@ -49,11 +49,7 @@ class ActConfig(CheckpointConfig):
 
 
 def check_act_config(config: Config) -> ActConfig:
-    """Return the checked configuration of an ACT policy.
-
-    Raises:
-        ToolError: It is of a network that LeRobot could not run.
-    """
+    """Return the checked configuration of an ACT policy."""
     root = config.root
     if root["n_obs_steps"].whole() != 1:
         raise root["n_obs_steps"].wrong("1, since ACT sees one moment")

@@ -63,12 +63,6 @@ def export_checkpoint(
         request: What to export.
         finish: Adds to the bundle's folder before it is moved into place; where it raises, nothing
             is made or replaced.
-
-    Raises:
-        ToolError: The checkpoint cannot be used, the graphs answer something else, or a bundle is
-            there that may not be replaced, or holds files that no export wrote.
-        BundleError: The contract that comes of it does not hold.
-        OSError: A file cannot be read or written.
     """
     robot = _robot(request)
     models = request.checkpoint.graphs(request.opset, request.graphs)

@@ -69,11 +69,7 @@ class GraphBuilder:
     def model(
         self, outputs: Mapping[str, tuple[Value, Sequence[int]]], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
-        """Return the graph with these outputs: value and shape by name.
-
-        Raises:
-            onnx.checker.ValidationError: The graph is none.
-        """
+        """Return the graph with these outputs: value and shape by name."""
         for name, (value, _) in outputs.items():
             given = value if isinstance(value, str) else self._constant(name, value)
             self._nodes.append(helper.make_node("Identity", [given], [name], name=f"to_{name}"))
@@ -158,12 +154,7 @@ class Weights:
         return name in self._tensors
 
     def take(self, name: str, *shape: int) -> F32:
-        """Return a tensor.
-
-        Raises:
-            ToolError: It is missing, of another shape, or holds NaN or values that float32 cannot
-                hold.
-        """
+        """Return a tensor."""
         place, found = f"{self._file}: {self._prefix}{name}", self._tensors.get(name)
         if found is None:
             raise ToolError(
@@ -198,11 +189,7 @@ class Weights:
         )
 
     def require_all_taken(self) -> None:
-        """Check that the network has a place for each tensor.
-
-        Raises:
-            ToolError: It has none for some.
-        """
+        """Check that the network has a place for each tensor."""
         left = list(self._left())
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
@@ -232,11 +219,7 @@ def linear(
     *,
     bias: bool = True,
 ) -> Value:
-    """Return x [..., given] after a linear layer, [..., size].
-
-    Raises:
-        ToolError: A tensor is missing or of another shape.
-    """
+    """Return x [..., given] after a linear layer, [..., size]."""
     weight = np.ascontiguousarray(weights.take(f"{name}.weight", size, given).T)
     made = graph.op("MatMul", x, weight)
     return graph.op("Add", made, weights.take(f"{name}.bias", size)) if bias else made

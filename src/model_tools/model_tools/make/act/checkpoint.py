@@ -167,12 +167,7 @@ class LerobotCheckpoint:
     training: Node | None
 
     def graphs(self, opset: int, how: How) -> dict[str, onnx.ModelProto]:
-        """Return the graphs by name, the policy's last.
-
-        Raises:
-            ToolError: A tensor is missing, of another shape or not finite, or one has no place;
-                or the policy has no such graphs.
-        """
+        """Return the graphs by name, the policy's last."""
         weights = Weights(self.folder / WEIGHTS_FILE, self.tensors, self.architecture.prefix)
         return self.architecture.write(self.config, weights, opset, how)
 
@@ -186,10 +181,6 @@ def read_checkpoint(
         folder: With `config.json` and `model.safetensors`.
         language: What is said of a policy with a language model.
         policy: Type that it must be of; any that is exported if None.
-
-    Raises:
-        ToolError: A file is missing or damaged, or the policy is not exported, or not whole.
-        OSError: A file cannot be read.
     """
     file = read_config(folder)
     architecture = _architecture_of(file, policy)

@@ -88,9 +88,6 @@ def common_fields(config: Config, keys: str) -> dict[str, Any]:
     Args:
         config: Of the checkpoint.
         keys: Names of what LeRobot saves for this policy alone, with spaces between.
-
-    Raises:
-        ToolError: The features are not those of a policy that can be run.
     """
     root = config.root
     by_name = {feature.name: feature for feature in config.features}

@@ -29,10 +29,6 @@ def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
     Args:
         contract: Says units, gains and joints.
         path: LeRobot dataset with `action`, and the state where the policy takes one.
-
-    Raises:
-        ToolError: It is no dataset, or lacks the vectors.
-        OSError: It cannot be read.
     """
     dataset, units = Dataset(path), Units(contract.units, contract.action.joints)
     vectors = {ACTION: contract.action} | (

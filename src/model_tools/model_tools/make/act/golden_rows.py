@@ -80,12 +80,7 @@ def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
 def recorded_rows(
     contract: ChunkContract, source: ObservationSource, most: int = ROWS
 ) -> dict[str, Tensor]:
-    """Return at most so many observations of a dataset or recording, evenly spaced.
-
-    Raises:
-        ToolError: It has none, or cannot be read.
-        OSError: It cannot be read.
-    """
+    """Return at most so many observations of a dataset or recording, evenly spaced."""
     if not source.count:
         raise ToolError(f"{source.name}: expected observations, found none")
     rows = dict[str, list[Tensor]]()
@@ -241,9 +236,6 @@ def require_same(
         contract: Of the policy.
         source: Of the expected ones.
         exact: See `tolerance_of`.
-
-    Raises:
-        ToolError: They differ by more than `tolerance_of`.
     """
     zero, one = (
         action_normaliser(contract).undo(np.full(expected.shape[-1], value)) for value in (0.0, 1.0)

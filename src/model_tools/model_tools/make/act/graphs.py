@@ -63,11 +63,7 @@ def tensor_name(camera: CameraInput, how: How) -> str:
 def write_graphs(
     config: ActConfig, weights: Weights, *, opset: int, how: How
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, the policy's last.
-
-    Raises:
-        ToolError: A tensor is missing, of another shape or not finite, or one has no place.
-    """
+    """Return the graphs by name, the policy's last."""
     graphs = dict[str, onnx.ModelProto]()
     for camera in config.cameras:
         name = encoder_name(config, camera, how)

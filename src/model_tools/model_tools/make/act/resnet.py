@@ -85,9 +85,6 @@ class Backbone:
         """Return features [1, left, h, w] of an image [1, 3, height, width], and which they are.
 
         Those that are not there are zero for every image.
-
-        Raises:
-            ToolError: A tensor is missing or of another shape.
         """
         if not self.left:
             convolutions = {

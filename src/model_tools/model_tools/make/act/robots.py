@@ -61,13 +61,7 @@ class ActRobot:
 
 
 def read_arm(name_or_file: str) -> ActRobot:
-    """Return a robot of the folder `robots` by its name, or the one of a file.
-
-    Raises:
-        ToolError: There is no such robot or file.
-        BundleError: The file says something else than a robot's does.
-        OSError: It cannot be read.
-    """
+    """Return a robot of the folder `robots` by its name, or the one of a file."""
     file = ROBOTS / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
     if not file.is_file():
         raise ToolError(
@@ -83,11 +77,7 @@ def read_arm(name_or_file: str) -> ActRobot:
 
 
 def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
-    """Return the robot with as many joints as the policy has: one arm, or left and right.
-
-    Raises:
-        ToolError: It has neither as many, nor half as many.
-    """
+    """Return the robot with as many joints as the policy has: one arm, or left and right."""
     count = len(robot.joints)
     sides = [""] if size == count else list(_SIDES) if size == 2 * count else []
     if not sides:

@@ -112,7 +112,6 @@ class SmolvlaConfig(CheckpointConfig):
         return self.canvas or (height, width)
 
     def image_tokens(self, height: int, width: int) -> int:
-        """Return the tokens of an image."""
         rows, columns = self.canvas_of(height, width)
         side = self.vision.patch * self.shuffle
         return (rows // side) * (columns // side)
@@ -122,11 +121,6 @@ def read_smolvla_config(config: Config, language: Language) -> SmolvlaConfig:
     """Return the checked configuration of a SmolVLA policy, with the prompt's tokens.
 
     Besides `config`, it takes files of the vision-language model: sizes and tokenizer.
-
-    Raises:
-        ToolError: It is of a variant that is not exported, or something that the checkpoint does
-            not contain is not said, or not there.
-        OSError: A file cannot be read.
     """
     folder = config.file.parent
     if (folder / _ADAPTER).is_file():

@@ -51,11 +51,7 @@ def smolvla_encoder(config: SmolvlaConfig, camera: CameraInput) -> str:
 def write_smolvla_graphs(
     config: SmolvlaConfig, weights: Weights, *, opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, that of the denoising step last.
-
-    Raises:
-        ToolError: A tensor is missing, of another shape or not finite, or one has no place.
-    """
+    """Return the graphs by name, that of the denoising step last."""
     graphs = dict[str, onnx.ModelProto]()
     for camera in config.cameras:
         name = smolvla_encoder(config, camera)

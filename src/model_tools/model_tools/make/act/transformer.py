@@ -33,11 +33,7 @@ class Transformer:
     pre_norm: bool
 
     def encoder(self, x: Value, position: F32, layers: int) -> Value:
-        """Return the tokens after `layers` layers of self-attention.
-
-        Raises:
-            ToolError: A tensor is missing or of another shape.
-        """
+        """Return the tokens after `layers` layers of self-attention."""
         for layer in (f"encoder.layers.{i}" for i in range(layers)):
             x = self._self_attention(x, position, layer)
             x = self._feedforward(x, layer, "norm2")
@@ -46,11 +42,7 @@ class Transformer:
     def decoder(
         self, x: Value, position: F32, memory: Value, memory_position: F32, layers: int
     ) -> Value:
-        """Return the tokens after `layers` layers that attend to themselves and to the memory.
-
-        Raises:
-            ToolError: A tensor is missing or of another shape.
-        """
+        """Return the tokens after `layers` layers that attend to themselves and to the memory."""
         keys = self._add(memory, memory_position)
         for layer in (f"decoder.layers.{i}" for i in range(layers)):
             x = self._self_attention(x, position, layer)
@@ -61,11 +53,7 @@ class Transformer:
         return self._norm(x, "decoder.norm")
 
     def linear(self, x: Value, name: str, given: int, out: int) -> Value:
-        """Return x [..., given] after a linear layer, [..., out].
-
-        Raises:
-            ToolError: A tensor is missing or of another shape.
-        """
+        """Return x [..., given] after a linear layer, [..., out]."""
         return self._linear(
             x,
             self.weights.take(f"{name}.weight", out, given),

@@ -67,11 +67,7 @@ class UnetConfig(CheckpointConfig):
 
 
 def check_unet_config(config: Config) -> UnetConfig:
-    """Return the checked configuration of a Diffusion Policy or a flow.
-
-    Raises:
-        ToolError: It is of a network that LeRobot could not run.
-    """
+    """Return the checked configuration of a Diffusion Policy or a flow."""
     root, features = config.root, common_fields(config, _KEYS)
     if features["state"] is None:
         raise root["input_features"].wrong("observation.state, which the network needs")

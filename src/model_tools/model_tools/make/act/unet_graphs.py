@@ -44,11 +44,7 @@ def unet_tensor(camera: CameraInput) -> str:
 def write_unet_graphs(
     config: UnetConfig, weights: Weights, *, opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, that of the denoising step last.
-
-    Raises:
-        ToolError: A tensor is missing, of another shape or not finite, or one has no place.
-    """
+    """Return the graphs by name, that of the denoising step last."""
     graphs = dict[str, onnx.ModelProto]()
     for number, camera in enumerate(config.cameras):
         name = unet_encoder(config, camera)

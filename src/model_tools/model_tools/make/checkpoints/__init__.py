@@ -11,11 +11,7 @@ from model_tools.errors import ToolError
 
 
 def require_torch() -> None:
-    """Check that what reads checkpoints is there.
-
-    Raises:
-        ToolError: It is not.
-    """
+    """Check that what reads checkpoints is there."""
     if importlib.util.find_spec("torch") is None:
         raise ToolError(
             "torch: expected PyTorch, which reads checkpoints, found none; pip install "

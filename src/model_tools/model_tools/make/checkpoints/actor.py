@@ -65,13 +65,7 @@ class Actor:
 
 
 def find_actor(tensors: Mapping[str, Tensor], config: ExportConfig) -> Actor:
-    """Find the policy that the configuration describes; nothing is guessed.
-
-    Raises:
-        ToolError: There is none, there are several, it has other kinds of layers, tensors are
-            left that belong to neither actor nor critic, weights are not finite, or `rnn` or
-            `normaliser` does not fit what is there.
-    """
+    """Find the policy that the configuration describes; nothing is guessed."""
     statistics = find_statistics(tensors, config)
     require_normaliser(statistics, config)
     search.require_rnn(tensors, config)
@@ -104,11 +98,7 @@ def _filled(weights: Mapping[str, Tensor], config: ExportConfig) -> nn.Module | 
 
 
 def require_normaliser(statistics: RunningStatistics | None, config: ExportConfig) -> None:
-    """Check that the configuration says what becomes of running statistics, and of these only.
-
-    Raises:
-        ToolError: It says nothing, or there are none.
-    """
+    """Check that the configuration says what becomes of running statistics, and of these only."""
     if statistics is not None and config.normaliser is None:
         raise ToolError(
             "normaliser: expected bake, keep or none, found nothing, while the "
@@ -124,12 +114,7 @@ def require_normaliser(statistics: RunningStatistics | None, config: ExportConfi
 def refuse_other_layers(
     tensors: Mapping[str, Tensor], weights: Collection[str], statistics: RunningStatistics | None
 ) -> None:
-    """Refuse layers that normalise or the like, beside the linear ones; `ignore` hides none.
-
-    Raises:
-        ToolError: A module beside the layers has no matrix, and is neither the critic's nor
-            statistics.
-    """
+    """Refuse layers that normalise or the like, beside the linear ones; `ignore` hides none."""
     stacks = {_parent(_parent(weight)) for weight in weights}
     known = {*LEAVES} if statistics is None else {*LEAVES, *statistics.names}
     modules = defaultdict[str, dict[str, Tensor]](dict)
@@ -160,11 +145,7 @@ def _leaf(name: str) -> str:
 def refuse_left_over(
     tensors: Mapping[str, Tensor], config: ExportConfig, used: Collection[str]
 ) -> None:
-    """Refuse tensors that were not used: the network may be larger than was described.
-
-    Raises:
-        ToolError: There are some that are not the critic's.
-    """
+    """Refuse tensors that were not used: the network may be larger than was described."""
     left = [
         f"{name} {list(tensor.shape)}"
         for name, tensor in tensors.items()
@@ -180,11 +161,7 @@ def refuse_left_over(
 
 
 def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> None:
-    """Refuse tensors whose values are not simply there, as real numbers.
-
-    Raises:
-        ToolError: Some are sparse, quantised, complex, or on the device `meta`.
-    """
+    """Refuse tensors whose values are not simply there, as real numbers."""
     odd = [
         f"{name} ({value.dtype}, {value.layout}, {value.device})"
         for name, value in tensors.items()
@@ -206,11 +183,7 @@ def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> No
 def refuse_not_finite(
     tensors: Mapping[str, Tensor], used: Collection[str], statistics: RunningStatistics | None
 ) -> None:
-    """Check the values that are used.
-
-    Raises:
-        ToolError: Some are not finite, or a divisor is zero.
-    """
+    """Check the values that are used."""
     bad = [
         name
         for name, value in tensors.items()

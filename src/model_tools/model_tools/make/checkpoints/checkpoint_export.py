@@ -81,12 +81,7 @@ class ExportedModel:
 
 
 def export(request: ExportRequest) -> ExportedModel:
-    """Export a checkpoint, prove that the model is the same function, and write it.
-
-    Raises:
-        ToolError: The checkpoint cannot be used, or the model differs.
-        OSError: A file cannot be read or written.
-    """
+    """Export a checkpoint, prove that the model is the same function, and write it."""
     config = request.config
     given, actions = dict[str, F32](), None
     if request.check is not None:
@@ -122,11 +117,7 @@ def make_model(
     dynamic_batch: bool,
     metadata: Mapping[str, str],
 ) -> onnx.ModelProto:
-    """Export and simplify.
-
-    Raises:
-        ToolError: It cannot be exported or simplified, or needs operators that are not ONNX's.
-    """
+    """Export and simplify."""
     raw = to_onnx(
         policy.exported,
         policy.whole.initial_state(1),
@@ -145,12 +136,7 @@ def make_model(
 def write(
     output: Path, model: onnx.ModelProto, policy: CheckpointPolicy, *, force: bool
 ) -> list[Path]:
-    """Write the model, and beside it the statistics that are kept; return what was written.
-
-    Raises:
-        ToolError: A file is there already and `force` is not given.
-        OSError: A file cannot be written.
-    """
+    """Write the model, and beside it the statistics that are kept; return what was written."""
     if policy.statistics is None or not policy.normalised_outside:
         with new_file(output, force=force) as growing:
             onnx.save(model, str(growing))
@@ -177,9 +163,6 @@ def prove(
 
     Returns:
         One difference per set.
-
-    Raises:
-        ToolError: They differ.
     """
     data = model.SerializeToString()
     found = dict[str, ParityDifference]()
@@ -198,11 +181,7 @@ def prove(
 def prove_recorded(
     policy: CheckpointPolicy, model: onnx.ModelProto, rows: Mapping[str, F32], actions: F32
 ) -> dict[str, ParityDifference]:
-    """Compare the model with recorded actions [rows, act_dim], the only proof of a state dict.
-
-    Raises:
-        ToolError: They differ.
-    """
+    """Compare the model with recorded actions [rows, act_dim], the only proof of a state dict."""
     [(name, obs)] = rows.items()
     found = difference(
         model.SerializeToString(),

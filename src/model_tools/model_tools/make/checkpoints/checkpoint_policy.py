@@ -79,11 +79,7 @@ class CheckpointPolicy:
 
 
 def policy_of(checkpoint: TorchCheckpoint, config: ExportConfig) -> CheckpointPolicy:
-    """Return the policy that the configuration describes.
-
-    Raises:
-        ToolError: The checkpoint does not fit the configuration.
-    """
+    """Return the policy that the configuration describes."""
     program = checkpoint.program
     with torch.no_grad():
         if program is None:
@@ -141,11 +137,7 @@ def steps(program: Any) -> Callable[[F32], F32]:
 
 
 def rebuild(checkpoint: TorchCheckpoint, config: ExportConfig) -> Actor:
-    """Return the actor that a program's weights make, the same function on a first look.
-
-    Raises:
-        ToolError: The weights do not fit, or the program does something else with them.
-    """
+    """Return the actor that a program's weights make, the same function on a first look."""
     actor = find_actor(checkpoint.tensors, config)
     error = _difference(checkpoint.program, actor.policy(config), config.obs_dim)
     if not error <= TOLERANCE:
@@ -158,11 +150,7 @@ def rebuild(checkpoint: TorchCheckpoint, config: ExportConfig) -> Actor:
 
 
 def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
-    """Return a program without state as a policy.
-
-    Raises:
-        ToolError: It takes or gives something else than the configuration says, or has a state.
-    """
+    """Return a program without state as a policy."""
     if config.normaliser is not None or config.rnn is not None:
         raise ToolError(
             "hidden_sizes: expected the layers of the program, found nothing; without "

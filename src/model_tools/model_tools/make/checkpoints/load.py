@@ -69,11 +69,6 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> TorchCheckpoint:
     Args:
         path: What `torch.save` or `torch.jit.save` wrote.
         trust_code: Whether a TorchScript program may be loaded.
-
-    Raises:
-        ToolError: It is no checkpoint, is cut short, needs more than reading data, or its layout
-            is not known.
-        OSError: It cannot be read.
     """
     content = path.read_bytes()
     try:

@@ -81,12 +81,7 @@ class ExportConfig:
 
 
 def read_config(path: Path) -> ExportConfig:
-    """Read the YAML.
-
-    Raises:
-        BundleError: It is not there, or no YAML.
-        ToolError: Keys are unknown, missing or of another type; all of them are named.
-    """
+    """Read the YAML."""
     reader = Reader(str(path))
     config = reader.section(ExportConfig, load_yaml(path))
     if reader.problems:

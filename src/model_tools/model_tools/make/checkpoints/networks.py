@@ -114,9 +114,6 @@ def to_onnx(
         obs_dim: Size of the observation.
         opset: 11 to 20, which this exporter of torch writes.
         dynamic_batch: Whether the batch axis is free; else it is 1.
-
-    Raises:
-        ToolError: The policy holds an operation that ONNX does not have in this opset.
     """
     carried = STATE[: len(state)]
     inputs, outputs = [OBS, *(f"{s}_in" for s in carried)], [ACTION, *(f"{s}_out" for s in carried)]

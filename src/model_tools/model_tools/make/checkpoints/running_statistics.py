@@ -91,11 +91,7 @@ class RunningStatistics:
 def find_statistics(
     tensors: Mapping[str, Tensor], config: ExportConfig
 ) -> RunningStatistics | None:
-    """Return the statistics of the actor's observations, or None where there are none.
-
-    Raises:
-        ToolError: There are several, or they are of another size than the observation.
-    """
+    """Return the statistics of the actor's observations, or None where there are none."""
     found = [
         _read(tensors, name.removesuffix(kind.mean), kind, config)
         for kind in CONVENTIONS

@@ -25,11 +25,7 @@ NUMBER = re.compile(r"\d+(?=[._]|$)")
 
 
 def find_layers(tensors: Mapping[str, Tensor], config: ExportConfig) -> tuple[LayerStack, ...]:
-    """Return the stacks that make up hidden layers and output layer, in their order.
-
-    Raises:
-        ToolError: None fit, or several do and names do not tell them apart.
-    """
+    """Return the stacks that make up hidden layers and output layer, in their order."""
     shapes, stacks = _expected_shapes(config), linear_stacks(tensors)
     fitting = chains([one for one in stacks if may_be_actor(one.pattern, config)], shapes)
     return _choose(
@@ -40,11 +36,7 @@ def find_layers(tensors: Mapping[str, Tensor], config: ExportConfig) -> tuple[La
 
 
 def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[str, str]:
-    """Return where the recurrent weights are: own name, e.g. ``weight_ih_l0``, to full name.
-
-    Raises:
-        ToolError: None fit, or several do and names do not tell them apart.
-    """
+    """Return where the recurrent weights are: own name, e.g. ``weight_ih_l0``, to full name."""
     if config.rnn is None:
         return {}
     cell = networks.cell(config.rnn, rnn_input_size(config))
@@ -64,11 +56,7 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
 
 
 def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
-    """Check that recurrent layers are described where the actor may have some.
-
-    Raises:
-        ToolError: `rnn` is missing; the error says what to add.
-    """
+    """Check that recurrent layers are described where the actor may have some."""
     found = [one for one in recurrent_networks(tensors) if may_be_actor(one.prefix, config)]
     if config.rnn is not None or not found:
         return
@@ -203,7 +191,6 @@ class RecurrentNetwork:
 
 
 def recurrent_networks(tensors: Mapping[str, Tensor]) -> list[RecurrentNetwork]:
-    """Return the recurrent networks."""
     found = []
     for name, first in tensors.items():
         prefix = name.removesuffix(_FIRST)

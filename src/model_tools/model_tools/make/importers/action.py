@@ -61,11 +61,7 @@ def put_action(
     actions: Sequence[SourceAction | CustomAction],
     origin: str,
 ) -> None:
-    """Write what the model's output commands; `draft` has default positions and tensors already.
-
-    Raises:
-        ToolError: The joints are more or fewer than the output's values.
-    """
+    """Write what the model's output commands; `draft` has default positions and tensors already."""
     if output is not None:
         draft.put("action.output", output)
     draft.ask("action.output", "output tensor of the model that commands the joints")

@@ -29,11 +29,6 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
     Args:
         robot: URDF or MJCF file, name of a robot of robot_sim, such as g1, or a folder of figures.
         body: Name of the body.
-
-    Raises:
-        ToolError: MuJoCo cannot read the file, it has no such body, or a joint on the way slides
-            or turns in more than one way.
-        SimError: The figures cannot be read.
     """
     import mujoco
 
@@ -59,12 +54,7 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
 
 
 def base_of(robot: Path) -> str:
-    """Return the name of the body that carries all others.
-
-    Raises:
-        ToolError: As `anchor_chain`; or several bodies stand on the ground.
-        SimError: As `anchor_chain`.
-    """
+    """Return the name of the body that carries all others."""
     model = _model(robot)
     roots = [model.body(i).name for i in range(1, model.nbody) if not model.body_parentid[i]]
     if len(roots) != 1:
@@ -84,10 +74,6 @@ def body_poses(
         joint_pos: Their positions [frames, joints], rad; joints that are not named are at 0.
         base_pos: Positions of the base [frames, 3], m.
         base_quat: Its orientations [frames, 4], w first.
-
-    Raises:
-        ToolError: As `anchor_chain`, or the robot does not have one of the joints.
-        SimError: As `anchor_chain`.
     """
     import mujoco
 

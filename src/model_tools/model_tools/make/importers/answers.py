@@ -34,11 +34,6 @@ def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None)
 
     A key may hold `[*]` for each element of a list. The value `@other.key` means a copy of that
     one, as it is when everything else is answered.
-
-    Raises:
-        ToolError: An answer is no such text, or a place in its key is not there; or the file is
-            no mapping.
-        OSError: The file cannot be read.
     """
     answers = (read_answers(file) if file is not None else {}) | dict(map(_parsed, given))
     trained = copy.deepcopy(draft.find(_COMMAND))
@@ -48,12 +43,7 @@ def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None)
 
 
 def read_answers(file: FilePath) -> dict[str, Any]:
-    """Return keys and values of a YAML file, such as `joints.stiffness: 25`.
-
-    Raises:
-        ToolError: It is no YAML, or no mapping.
-        OSError: It cannot be read.
-    """
+    """Return keys and values of a YAML file, such as `joints.stiffness: 25`."""
     content = load_foreign_yaml(file)
     if not isinstance(content, dict):
         raise ToolError(f"{file}: expected answers as KEY: VALUE, found {type(content).__name__}")
@@ -61,11 +51,7 @@ def read_answers(file: FilePath) -> dict[str, Any]:
 
 
 def drop(draft: Draft, key: str) -> None:
-    """Remove a key, such as a TODO about something that does not matter here.
-
-    Raises:
-        ToolError: It is not there.
-    """
+    """Remove a key, such as a TODO about something that does not matter here."""
     for path in _paths(draft, key):
         place = draft.find(path[:-1])
         if not isinstance(place, dict) or path[-1] not in place:
@@ -102,11 +88,7 @@ def _copied(draft: Draft, key: str, written: str) -> Any:
 
 
 def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> None:
-    """Note an answer to what the source says already; the order of joints is not to be answered.
-
-    Raises:
-        ToolError: It is the joints' names, in whose order the source has everything else.
-    """
+    """Note an answer to what the source says already; the order of joints is not to be answered."""
     stated = draft.find(path)
     if stated is None or stated == value or (isinstance(stated, Mapping) and TODO in stated):
         return

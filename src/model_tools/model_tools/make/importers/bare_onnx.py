@@ -36,11 +36,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return tensors and questions.
-
-    Raises:
-        ToolError: The model cannot be used, or has other joints than those given.
-    """
+    """Return tensors and questions."""
     model = model_of(source, given)
     draft = Draft(source.path.name, model)
     tensors = put_model(draft)

@@ -57,11 +57,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the file says.
-
-    Raises:
-        ToolError: Something is missing or does not fit, or the joints were not given.
-    """
+    """Return what the file says."""
     model, root = model_of(source, given), source.root
     draft = Draft(source.path.name, model)
     draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")

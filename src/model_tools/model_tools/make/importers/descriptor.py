@@ -45,11 +45,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the descriptor says.
-
-    Raises:
-        ToolError: Something is missing or does not fit.
-    """
+    """Return what the descriptor says."""
     given.refuse_joints(source, "joint_names")
     model = model_of(source, given)
     draft = Draft(source.path.name, model)

@@ -48,11 +48,7 @@ class Draft:
         """What other files hold that the bundle needs, by their name in it."""
 
     def put(self, key: Key, value: Any, origin: str = "") -> None:
-        """Set a value, with a word about where it comes from.
-
-        Raises:
-            ToolError: What is around it is no section.
-        """
+        """Set a value, with a word about where it comes from."""
         path = parts(key)
         place: Any = self.values
         for i, part in enumerate(path[:-1]):

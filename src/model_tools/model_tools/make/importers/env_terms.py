@@ -49,10 +49,6 @@ def policy_terms(
         root: The whole configuration.
         names: The policy's joints.
         simulator_order: Whether `names` are all of the robot's, in the simulator's order.
-
-    Raises:
-        ToolError: Something is missing or does not fit; or a term reads joints in the simulator's
-            order, which is not known.
     """
     group = root["observations"][_GROUP]
     _refuse_sorted(root, group)

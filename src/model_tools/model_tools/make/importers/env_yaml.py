@@ -53,11 +53,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the configuration says.
-
-    Raises:
-        ToolError: Something is missing or does not fit, or the joints were not given.
-    """
+    """Return what the configuration says."""
     model, root = model_of(source, given), source.root
     draft = Draft(source.path.name, model)
     period_s = root["sim"]["dt"].positive() * root["decimation"].positive()
@@ -165,11 +161,7 @@ def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
 
 
 def put_actuators(draft: Draft, groups: Node, names: Sequence[str]) -> None:
-    """Write what the groups say of every joint; what one joint lacks is left to be asked for.
-
-    Raises:
-        ToolError: A joint belongs to two groups, or a pattern matches nothing.
-    """
+    """Write what the groups say of every joint; what one joint lacks is left to be asked for."""
     members = {
         key: (group, resolve_names(group["joint_names_expr"], names, keep_order=False))
         for key, group in groups.items()

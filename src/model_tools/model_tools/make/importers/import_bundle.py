@@ -68,13 +68,7 @@ class ImportRequest:
 
 
 def make_draft(request: ImportRequest) -> Draft:
-    """Return the draft of a contract, complete but for its open questions.
-
-    Raises:
-        ToolError: The source, the model or an answer does not fit.
-        BundleError: Something that is no open question is not as the contract has it.
-        OSError: A file cannot be read.
-    """
+    """Return the draft of a contract, complete but for its open questions."""
     source = read_source(request.source)
     if request.joint_order is not None and request.joints is None:
         raise ToolError(
@@ -114,12 +108,6 @@ def import_bundle(
 
     Returns:
         The draft as it was written.
-
-    Raises:
-        ToolError: As `make_draft`, or the folder is there already.
-        BundleError: As `make_draft`; or nothing is open and the contract does not hold.
-        PolicyError: As `model_tools.make.complete.complete`.
-        OSError: A file cannot be read or written.
     """
     draft = make_draft(request)
     with new_folder(output, marker=CONTRACT_FILE, force=force) as folder:
@@ -193,19 +181,11 @@ class Importer(Protocol):
         """Return whether the file is of this format."""
 
     def read(self, source: TrainingSource, given: Given) -> Draft:
-        """Return what the file says.
-
-        Raises:
-            ToolError: Something is missing or does not fit.
-        """
+        """Return what the file says."""
 
 
 def register(importers: Sequence[Importer]) -> dict[str, Importer]:
-    """Return importers by name.
-
-    Raises:
-        ValueError: Two have the same name.
-    """
+    """Return importers by name."""
     registered = {importer.NAME: importer for importer in importers}
     if len(registered) != len(importers):
         raise ValueError("importers: expected each name once, found one twice")
@@ -216,11 +196,7 @@ IMPORTERS = register([descriptor, env_yaml, deploy_yaml, leapp, onnx_metadata, r
 
 
 def choose(source: TrainingSource, name: str | None = None) -> Importer:
-    """Return the importer of this name, or the one that recognises the file.
-
-    Raises:
-        ToolError: The name is unknown, or none or several recognise the file.
-    """
+    """Return the importer of this name, or the one that recognises the file."""
     known = ", ".join(IMPORTERS)
     if name is not None:
         if name not in IMPORTERS:

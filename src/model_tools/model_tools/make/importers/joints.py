@@ -48,11 +48,7 @@ class GivenJoints:
     origin: str = ""
 
     def in_listed_order(self, of: str) -> list[str]:
-        """Return the names as they are listed, which is that order of a format that `of` names.
-
-        Raises:
-            ToolError: It is the order of a robot's file, and the user did not say that it is right.
-        """
+        """Return the names as they are listed, which is that order of a format that `of` names."""
         if self.order != LISTED and (self.order is not None or self.origin):
             raise ToolError(
                 f"--joints {self.origin}: expected joints in the order of {of}, found that of a "
@@ -61,11 +57,7 @@ class GivenJoints:
         return self.names
 
     def in_simulator_order(self) -> list[str]:
-        """Return the names in the order of the simulator.
-
-        Raises:
-            ToolError: A file's order may be that, or not, and the user did not say.
-        """
+        """Return the names in the order of the simulator."""
         if self.order == SDK:
             raise ToolError(
                 f"--joint-order: expected {LISTED} or {BREADTH_FIRST}, found {SDK}, "
@@ -90,11 +82,7 @@ class GivenJoints:
 
 
 def given_joints(given: str, order: str | None = None) -> GivenJoints:
-    """Return the joints of `--joints`: names with commas between, or those of a robot's file.
-
-    Raises:
-        ToolError: A name stands twice, or the file has no joints.
-    """
+    """Return the joints of `--joints`: names with commas between, or those of a robot's file."""
     if (file := joints_file(given)) is not None:
         robot = read_robot(file)
         return GivenJoints(
@@ -151,9 +139,6 @@ def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> 
         patterns: List of names or patterns (`name_pattern`) that must match a whole name.
         names: Joints in the simulator's order.
         keep_order: Whether the patterns' order counts, as against that of `names`.
-
-    Raises:
-        ToolError: A pattern matches nothing, or two match one name.
     """
     wanted = patterns.texts()
     key_of = _key_of_each(patterns, wanted, names)
@@ -166,9 +151,6 @@ def resolve_values(value: Node, names: Sequence[str]) -> dict[str, float]:
     """Return the numbers by name that a number, or a map from pattern to number, gives.
 
     Names that no pattern matches are left out.
-
-    Raises:
-        ToolError: A pattern matches nothing, or two match one name.
     """
     if isinstance(value.value, (int, float)):
         return dict.fromkeys(names, value.number())

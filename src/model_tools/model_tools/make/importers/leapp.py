@@ -48,11 +48,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the file says.
-
-    Raises:
-        ToolError: Something is missing or does not fit, or there are several models.
-    """
+    """Return what the file says."""
     given.refuse_joints(source, "element_names")
     pipeline = source.root["pipeline"]
     name, node = _only_model(source.root["models"])

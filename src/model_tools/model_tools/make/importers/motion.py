@@ -43,10 +43,6 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
         draft: Has its terms and, where the source states it, the anchor's body.
         clip: File of the user; None for the frames inside the model, where it has some.
         robot: Description of the robot, for the way to the anchor.
-
-    Raises:
-        ToolError: A clip was given for a policy without such terms, or the robot has no such body.
-        OSError: The file cannot be read.
     """
     fields = {TERMS[name].field for name in _terms(draft) if name in TERMS}
     if not any(field.startswith("motion_") for field in fields):
@@ -145,11 +141,7 @@ def _anchor_body(draft: Draft) -> str:
 
 
 def _frames_of(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
-    """Return the clip inside a model, whose other inputs do not change it.
-
-    Raises:
-        ToolError: The names in the metadata are not as many as the values.
-    """
+    """Return the clip inside a model, whose other inputs do not change it."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)
     outputs: tuple[str, ...] = _JOINTS

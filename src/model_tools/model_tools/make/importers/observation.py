@@ -95,11 +95,7 @@ class SourceTerm:
 
 
 def _parts_of_motion(term: SourceTerm) -> list[SourceTerm]:
-    """Return the terms of a motion command: its joints' positions, then their velocities.
-
-    Raises:
-        ToolError: It has a history, in which both alternate, or a scale of each value.
-    """
+    """Return the terms of a motion command: its joints' positions, then their velocities."""
     if term.history > 1 or (term.scale is not None and len(set(term.scale)) > 1):
         raise ToolError(
             f"{term.name}: expected a motion command of one frame and one scale, found several: "
@@ -135,9 +131,6 @@ def put_observation(
         width: Number of its values; None where the model does not say.
         terms: Terms in the order of the vector.
         layout: Order of frames and of clip and scale.
-
-    Raises:
-        ToolError: The terms cannot fill the input.
     """
     terms = [
         part

@@ -55,11 +55,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the metadata say.
-
-    Raises:
-        ToolError: Something is missing or does not fit.
-    """
+    """Return what the metadata say."""
     model, root = model_of(source, given), source.root
     given.refuse_joints(source, _first(root, "names").key)
     draft = Draft(source.path.name, model)
@@ -86,11 +82,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
 
 
 def require_same_joints(draft: Draft) -> None:
-    """Check that the metadata of a model name the joints of the draft in the same order, if any.
-
-    Raises:
-        ToolError: They name others, or have another order.
-    """
+    """Check that the metadata of a model name the joints of the draft in the same order, if any."""
     model = draft.model
     root = Node(model.path.name, model.metadata)
     if not any(name in model.metadata for name in _KEYS["names"]):

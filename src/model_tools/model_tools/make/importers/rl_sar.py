@@ -62,12 +62,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the two files say.
-
-    Raises:
-        ToolError: Something is missing or does not fit, or the joints were not given.
-        OSError: `base.yaml` cannot be read.
-    """
+    """Return what the two files say."""
     policy = _only(source.root)
     root = _with_base(source.path, policy)
     model = _model(source, policy, given)

@@ -50,11 +50,6 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
 
     Args:
         path: URDF or MJCF file, name of a robot of robot_sim, such as go2, or a folder of figures.
-
-    Raises:
-        ToolError: A file is neither URDF nor MJCF, or has no such joint.
-        SimError: The figures cannot be read.
-        OSError: The file cannot be read.
     """
     if figures_file(path).is_file():
         return _figures(load_robot(path).bodies)
@@ -65,11 +60,7 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
 
 
 def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
-    """Return the joints with one degree of freedom of a URDF from `origin`, in its order.
-
-    Raises:
-        ToolError: It is no URDF, or has no such joint.
-    """
+    """Return the joints with one degree of freedom of a URDF from `origin`, in its order."""
     root = _parsed(text.encode(), origin)
     if root.tag != "robot":
         raise ToolError(f"{origin}: expected a URDF, found the element {root.tag}")
@@ -182,9 +173,6 @@ def bare_model(spec: Any) -> Any:
     """Return the model of a MuJoCo spec with its bodies, joints and the joints' actuators only.
 
     Meshes and textures, which are often not beside a robot's file, are not read.
-
-    Raises:
-        ValueError: MuJoCo cannot compile it.
     """
     import mujoco
 
@@ -258,11 +246,7 @@ def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str
 
 
 def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> None:
-    """Write the limits that all joints of the policy have in the robot file.
-
-    Raises:
-        ToolError: A joint is not in the file, under the name that the robot has for it.
-    """
+    """Write the limits that all joints of the policy have in the robot file."""
     names = _on_robot(draft)
     missing = [name for name in names if name not in robot]
     if missing:

@@ -51,11 +51,7 @@ class Given:
     joints: GivenJoints | None = None
 
     def refuse_joints(self, source: TrainingSource, stated: str) -> None:
-        """Raise unless `--joints` was left out, for a source that names its joints.
-
-        Raises:
-            ToolError: It was given; `stated` is the key that has the names.
-        """
+        """Raise unless `--joints` was left out, for a source that names its joints."""
         if self.joints is not None:
             raise ToolError(
                 f"--joints: expected none, since {stated} of {source.path.name} names "
@@ -67,12 +63,7 @@ class Given:
 
 
 def read_source(path: Path) -> TrainingSource:
-    """Read a source file.
-
-    Raises:
-        ToolError: It is neither YAML nor ONNX, or is cut off.
-        OSError: It cannot be read.
-    """
+    """Read a source file."""
     if path.is_dir():
         raise ToolError(f"{path}: expected a file, found a folder; name the file in it")
     if path.suffix == ONNX_SUFFIX:
@@ -85,11 +76,7 @@ def read_source(path: Path) -> TrainingSource:
 
 
 def model_of(source: TrainingSource, given: Given) -> OnnxModel:
-    """Return the source, where it is a model, else the model that the user named.
-
-    Raises:
-        ToolError: None was named, it is no model, or it is another one than the source.
-    """
+    """Return the source, where it is a model, else the model that the user named."""
     if source.model is not None:
         if given.model not in (None, source.path):
             raise ToolError(
@@ -122,9 +109,6 @@ def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors
         draft: Is written to.
         feedback: Inputs and the outputs that they take the values of, besides those that are
             named `<x>_in` and `<x>_out`.
-
-    Raises:
-        ToolError: The batch is fixed at more than one, or weights are not finite.
     """
     model = draft.model
     model.require_finite()
@@ -161,11 +145,7 @@ def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors
 
 
 def single_input(model: OnnxModel, tensors: Tensors) -> tuple[str, int | None]:
-    """Return name and width of the one input that terms fill.
-
-    Raises:
-        ToolError: There are several or none.
-    """
+    """Return name and width of the one input that terms fill."""
     if len(tensors.observations) != 1:
         raise ToolError(
             f"{model.path}: expected one input besides recurrent states and time_step, "
@@ -209,12 +189,7 @@ def _width(tensor: ModelTensor) -> int | None:
 
 
 def put_kept_statistics(draft: Draft) -> None:
-    """Write the normalisation that the model expects, and note its file.
-
-    Raises:
-        ToolError: The file is not beside the model, or its SHA-256 differs.
-        OSError: It cannot be read.
-    """
+    """Write the normalisation that the model expects, and note its file."""
     model = draft.model
     if OBS_STATS not in model.metadata:
         return

@@ -79,10 +79,6 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
     Args:
         root: The file.
         given: The joints of `--joints`.
-
-    Raises:
-        ToolError: They were not given, or in an order that could be several, or that is not the
-            one of unitree's motors though the names are those of one of its robots.
     """
     places = motors(root)
     if given is None:
@@ -119,9 +115,6 @@ def stated_names(root: Node, given: Sequence[str]) -> list[str]:
 
     Returns:
         The file's names, or those of the user where it has none.
-
-    Raises:
-        ToolError: The file has one of these names at another place.
     """
     if (stated := root.get(_NAMES)) is None:
         return list(given)
@@ -132,11 +125,7 @@ def stated_names(root: Node, given: Sequence[str]) -> list[str]:
 
 
 def motors(root: Node) -> list[int]:
-    """Return the SDK's number of each policy joint.
-
-    Raises:
-        ToolError: A number is none, or stands twice.
-    """
+    """Return the SDK's number of each policy joint."""
     ids = root["joint_ids_map"]
     places = [element.whole() for element in ids.elements()]
     if len(set(places)) != len(places) or min(places, default=-1) < 0:

@@ -78,12 +78,6 @@ def calibrate(
         request: What is asked for.
         progress: Gets how many rows were seen.
         show: Gets what was found, before rows that failed the quality check are refused.
-
-    Raises:
-        ToolError: There is no row, one does not fit, or they failed the quality check; or an
-            output cannot be written.
-        PolicyError: As the sources.
-        OSError: A file cannot be read or written.
     """
     form = calibration_files.format_of(request.output, request.form, bundle.contract)
     with _output(request, form) as place, Collection(place.parent, request.batch) as rows:
@@ -113,11 +107,7 @@ def calibrate(
 
 
 def verdict_on(bundle: JointBundle, rows: Rows) -> CalibrationVerdict:
-    """Return whether the rows of a file, all of them, will do to calibrate with.
-
-    Raises:
-        PolicyError: The reference model does not run.
-    """
+    """Return whether the rows of a file, all of them, will do to calibrate with."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Collection(Path(folder), _BATCH) as collected,
@@ -212,10 +202,6 @@ def collect(
     Where the source knows how many ticks it has, the numbers are drawn beforehand, so that it need
     not make the others; else each row has the same chance when it comes (reservoir sampling,
     Vitter, "Random sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
-
-    Raises:
-        PolicyError: As `RowSource.rows` and `Collection.add`.
-        OSError: A file cannot be read, or the disk is full.
     """
     random = np.random.default_rng(wanted.seed)
     rows = _in_a_row(sources, wanted, random, progress, watch)

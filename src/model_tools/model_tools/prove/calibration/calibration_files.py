@@ -41,11 +41,7 @@ FEWEST = 32
 
 
 def format_of(output: Path, asked: str | None, contract: JointContract) -> str:
-    """Return the format that is asked for, or that the name says.
-
-    Raises:
-        ToolError: The name says none, or another one; or the model's inputs do not fit it.
-    """
+    """Return the format that is asked for, or that the name says."""
     named = output.suffix[1:]
     found = asked or named
     if found not in (*FILES, *FOLDERS) or (found in FILES and named != found):
@@ -95,9 +91,6 @@ def write(
         form: One of `FILES` or `FOLDERS`.
         place: File to write, or empty folder to fill.
         provenance: What the file states about itself, as JSON; an `.npy` has no place for it.
-
-    Raises:
-        OSError: The disk is full.
     """
     text = json.dumps(provenance, indent=1)
     if form == "npz":
@@ -190,10 +183,6 @@ def calibration_samples(
         file: Where the rows are from.
         rows: What `model_tools.files.row_files.read_rows` found there.
         count: Rows to take, evenly spaced; at most half of the file's, so that some are held back.
-
-    Raises:
-        ToolError: There are fewer than `FEWEST` different rows.
-        PolicyError: The reference model does not run.
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} rows to calibrate with, found {count}")

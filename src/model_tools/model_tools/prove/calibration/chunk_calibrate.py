@@ -56,11 +56,6 @@ def calibrate_chunks(
             the files of D-Robotics' compilers for bayes and for nash.
         force: Whether a folder that was made so may be replaced.
         progress: Gets how many observations were taken.
-
-    Raises:
-        ToolError: There are fewer observations, or the output cannot be written.
-        PolicyError: Source and bundle do not fit, or an encoder does not run.
-        OSError: A file cannot be read or written.
     """
     if form not in FORMATS:
         raise ToolError(

@@ -36,9 +36,6 @@ class Collection:
         Args:
             folder: Where the file lies, without a name there.
             batch: Rows in memory.
-
-        Raises:
-            OSError: The folder cannot be written.
         """
         self._stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
         self._batch, self._count, self._written = batch, 0, 0
@@ -46,7 +43,6 @@ class Collection:
         self._order: npt.NDArray[np.intp] | None = None
 
     def __enter__(self) -> Collection:
-        """Return it."""
         return self
 
     def __exit__(
@@ -74,12 +70,7 @@ class Collection:
         return tuple(name for name in self.layout[kind].names or () if name not in lacked)
 
     def add(self, row: Row) -> None:
-        """Append a copy of a row; what was sensed counts only where every row has it.
-
-        Raises:
-            ToolError: It holds other tensors than the first, or values that are not finite.
-            OSError: The disk is full.
-        """
+        """Append a copy of a row; what was sensed counts only where every row has it."""
         if self._filling is None:
             self._filling = Filling(row, self._batch)
         self._filling.put(self._count % self._batch, row)
@@ -160,11 +151,7 @@ class Filling:
         self.lacked = set[str]()
 
     def put(self, place: int, row: Row) -> None:
-        """Copy a row into a place.
-
-        Raises:
-            ToolError: It holds other tensors than the first.
-        """
+        """Copy a row into a place."""
         record = self.records[place]
         record["number"], record["time"], record["begins"] = row.number, row.time_s, row.begins
         for kind, into in self._into.items():

@@ -73,11 +73,6 @@ def collect_samples(
 
     Returns:
         Samples by name of the graph.
-
-    Raises:
-        ToolError: The source has fewer observations.
-        PolicyError: It does not fit, or an encoder does not run.
-        OSError: The disk is full.
     """
     count = count_of(source, count)
     if count < _USUAL:
@@ -129,11 +124,7 @@ def collect_samples(
 
 
 def count_of(source: ObservationSource, wanted: int | None) -> int:
-    """Return how many observations to take: `wanted`, else the usual number or all.
-
-    Raises:
-        ToolError: The source has fewer, or none.
-    """
+    """Return how many observations to take: `wanted`, else the usual number or all."""
     if wanted is None and 0 < source.count < DEFAULT_COUNT:
         _log.info(
             "%s: all %d observations calibrate; %d would, if there were as many",

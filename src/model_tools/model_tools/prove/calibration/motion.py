@@ -73,11 +73,7 @@ class MotionOf:
         self._count = 0
 
     def watch(self, row: Row) -> None:
-        """Take a row, in the order of time; not all need come.
-
-        Raises:
-            ToolError: It holds other tensors than the first.
-        """
+        """Take a row, in the order of time; not all need come."""
         if self._filling is None:
             self._filling = Filling(row, _AT_ONCE)
         self._filling.put(self._count, row)

@@ -80,11 +80,7 @@ class RowsFileSource:
     """The rows of a file as `read_rows` returns them; they are in memory as a whole."""
 
     def __init__(self, bundle: JointBundle, rows: Rows) -> None:
-        """Compute what the file lacks.
-
-        Raises:
-            PolicyError: The reference model does not run.
-        """
+        """Compute what the file lacks."""
         self._rows, self._period_s = rows, bundle.contract.period_ns * 1e-9
         self.name, self.count = rows.source, len(rows) or None
         self._tensors: dict[str, Tensor] = {**self._rows.inputs, **self._rows.outputs}

@@ -53,7 +53,6 @@ class CalibrationVerdict:
 
 
 def judge(found: RowCoverage) -> CalibrationVerdict:
-    """Return the verdict."""
     return CalibrationVerdict(
         problems=tuple(_problems(found)),
         warnings=tuple(_warnings(found)),

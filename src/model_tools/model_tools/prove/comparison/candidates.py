@@ -62,11 +62,7 @@ class Candidate(Generic[B]):
         return joint_hash([entry.sha256 for entry in self.entries.values()])
 
     def opened(self) -> OpenedModels:
-        """Open its models, for a `with` that closes them.
-
-        Raises:
-            BackendError: One does not open.
-        """
+        """Open its models, for a `with` that closes them."""
         return open_models(
             self.bundle.models,
             [self.backend],
@@ -88,11 +84,6 @@ def candidates(
         backends: Names of back ends.
         options: Values of their options, by back end.
         run_timeout_s: After which a run in a process of its own is an error.
-
-    Raises:
-        BundleError, BackendError: A bundle lacks an artifact.
-        ToolError: There are fewer than two, they are not the same function, or two are the same
-            files on the same back end.
     """
     found = [
         dataclasses.replace(candidate(bundle, backend, options), run_timeout_s=run_timeout_s)
@@ -118,11 +109,7 @@ def candidates(
 
 
 def candidate(bundle: B, backend: str, options: Options) -> Candidate[B]:
-    """Return a bundle's artifacts for a back end.
-
-    Raises:
-        BundleError, BackendError: It has none, or not the files that the contract means.
-    """
+    """Return a bundle's artifacts for a back end."""
     opened = artifacts_for(bundle, backend)
     entries = {key: entry for key, (entry, _) in opened.items()}
     return Candidate(

@@ -52,12 +52,7 @@ class ChunkComparison:
         places: Sequence[Path],
         topics: Mapping[str, str] | None,
     ) -> list[RowSet]:
-        """Return the reference's golden rows, where it has some, and those of datasets.
-
-        Raises:
-            PolicyError: They do not fit the reference.
-            OSError: A file cannot be read.
-        """
+        """Return the reference's golden rows, where it has some, and those of datasets."""
         reference = candidates[0].bundle
         contract, sets = reference.contract, list[Rows]()
         if contract.golden:
@@ -73,9 +68,6 @@ class ChunkComparison:
         """Return what `play_chunks` does, and the first normalised chunks with cameras swapped.
 
         The latter are `swapped.CAMERA.CAMERA`.
-
-        Raises:
-            BackendError: A runtime failed.
         """
         first = rows.part(0, SWAPPED_ROWS)
         return _KIND.play(bundle, models, rows) | {
@@ -96,11 +88,7 @@ class ChunkComparison:
         *,
         is_only: bool,
     ) -> OnRows:
-        """Hold chunks, denoising, features, and the cameras' wiring, against limits.
-
-        Raises:
-            BundleError: The bundle states no limits, and nothing is known of the precision.
-        """
+        """Hold chunks, denoising, features, and the cameras' wiring, against limits."""
         bundle, source = candidate.bundle, one.rows.source
         # The reference gives what was not recorded.
         chunks = one.rows.outputs.get(GOLDEN_CHUNK, said[GOLDEN_CHUNK])

@@ -79,10 +79,6 @@ def compare(
         walk_s: Length of each walk, s; None for no closed loop.
         topics: Topics of recordings by input, where they have other names.
         robot: What walks.
-
-    Raises:
-        PolicyError: Rows, a backend or the simulated robot do not fit.
-        OSError: A file cannot be read.
     """
     reference = candidates[0].bundle
     comparison = _COMPARISONS[type(reference)]

@@ -119,11 +119,6 @@ def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
 
     Returns:
         The files with the figures.
-
-    Raises:
-        ToolError: There is a report about one of the artifacts already, and `force` is not given;
-            or a back end built its models from another's artifacts.
-        OSError: A file cannot be written.
     """
     others = [one.candidate for one in found[1:]]
     for one in others:

@@ -40,10 +40,6 @@ class JointComparison:
         """Return the reference's golden rows, where it has some, and those of files.
 
         Where the model counts ticks, also rows that are drawn, which go through all of them.
-
-        Raises:
-            PolicyError: They do not fit the reference, or it does not run.
-            OSError: A file cannot be read.
         """
         reference = candidates[0].bundle
         known = [_KIND.golden_rows(reference)] if reference.contract.golden else []
@@ -57,11 +53,7 @@ class JointComparison:
     def play(
         self, bundle: JointBundle, models: Mapping[str, Backend], rows: Rows
     ) -> dict[str, Tensor]:
-        """Run the model; return all its inputs and outputs.
-
-        Raises:
-            BackendError: The runtime failed.
-        """
+        """Run the model; return all its inputs and outputs."""
         return _KIND.play(bundle, models, rows)
 
     def model_inputs(self, sets: Sequence[RowSet]) -> Mapping[str, Tensor]:
@@ -81,9 +73,6 @@ class JointComparison:
 
         Where the model counts ticks, its other outputs are held against those of the precision,
         too: a wrong tick often shows in the reference motion alone.
-
-        Raises:
-            BundleError: The bundle states no limits, and nothing is known of the precision.
         """
         bundle, source = candidate.bundle, one.rows.source
         # The reference gives what was not recorded.

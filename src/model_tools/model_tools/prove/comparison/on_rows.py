@@ -94,19 +94,10 @@ class Comparison(Protocol):
         places: Sequence[Path],
         topics: Mapping[str, str] | None,
     ) -> list[RowSet]:
-        """Return the reference's golden rows, where it has some, and those of other places.
-
-        Raises:
-            PolicyError: They do not fit the reference.
-            OSError: A file cannot be read.
-        """
+        """Return the reference's golden rows, where it has some, and those of other places."""
 
     def play(self, bundle: Any, models: Mapping[str, Backend], rows: Rows) -> dict[str, Tensor]:
-        """Run a policy on rows; return all that `judged` looks at [rows, ...].
-
-        Raises:
-            BackendError: A runtime failed.
-        """
+        """Run a policy on rows; return all that `judged` looks at [rows, ...]."""
 
     def model_inputs(self, sets: Sequence[RowSet]) -> Mapping[str, Tensor]:
         """Return rows by model input, of which the first is fed while runs are timed."""
@@ -128,7 +119,4 @@ class Comparison(Protocol):
             found: What it made of them.
             said: What the reference made of them, which counts where nothing was recorded.
             is_only: Whether there are no other rows.
-
-        Raises:
-            BundleError: The bundle states no limits, and nothing is known of the precision.
         """

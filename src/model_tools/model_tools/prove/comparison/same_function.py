@@ -27,9 +27,6 @@ def check_same_function(reference: Bundle, other: Bundle) -> None:
     That is rate and joints with gains and limits; of a joint policy observations with history and
     statistics, action, recurrent state, range of commands and tensors of the model; of a chunk
     policy its cameras, vectors, units and statistics, but not how the graphs are cut and named.
-
-    Raises:
-        ToolError: Something differs; it is named.
     """
     ours, theirs = dict(_meaning(reference)), dict(_meaning(other))
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]

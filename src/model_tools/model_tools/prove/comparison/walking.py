@@ -50,11 +50,7 @@ class Walked:
 def check_walks(
     bundles: Sequence[JointBundle], duration_s: float, robot: SimulatedRobot = LITE3
 ) -> None:
-    """Check what can be known of walks before anything runs.
-
-    Raises:
-        ToolError: They are too short or without end, or a bundle's policy is of another robot.
-    """
+    """Check what can be known of walks before anything runs."""
     if not SETTLE_S < duration_s < inf:
         raise ToolError(
             f"expected walks longer than the {SETTLE_S:g} s in which a robot settles, "
@@ -75,12 +71,7 @@ def walk_each(
     duration_s: float = DURATION_S,
     robot: SimulatedRobot = LITE3,
 ) -> list[Walked]:
-    """Walk each of `VELOCITIES`, as the robot's own, from when the policy takes over.
-
-    Raises:
-        ToolError: As `check_walks`, or the simulated robot cannot be driven at this rate.
-        PolicyError: The bundle does not fit the simulated robot.
-    """
+    """Walk each of `VELOCITIES`, as the robot's own, from when the policy takes over."""
     check_walks([bundle], duration_s, robot)
     if bundle.clip is not None:  # to its end: a model may compute late frames in another way
         duration_s = max(duration_s, len(bundle.clip.joint_pos) / bundle.contract.rate_hz)
@@ -169,10 +160,6 @@ def reported_errors(bundle: JointBundle, sha256: str) -> dict[str, list[float]]:
     """Return the errors of the walks of a Lite3 that passed in the bundle's report on a model.
 
     There are none without such a report.
-
-    Raises:
-        BundleError: The report is not the one that the contract means.
-        ToolError: It is not as `tools.acceptance` writes it.
     """
     content = bundle.report(_ACCEPTANCE)
     if content is None or content.get("model_sha256") != sha256:

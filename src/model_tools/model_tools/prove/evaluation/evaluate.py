@@ -110,13 +110,7 @@ def succeeded(row: TrialRow, limits: Success) -> bool:
 def evaluated_policies(
     plan: Plan, bundles: Sequence[AnyBundle], options: Options
 ) -> list[EvaluatedPolicy]:
-    """Return what is to be tried: each bundle on each back end of the plan.
-
-    Raises:
-        BundleError, BackendError: A bundle lacks an artifact, or not all of it is there.
-        ToolError: A bundle is not for the robot of the plan, two are the same, or there is nothing
-            that stopping early could decide.
-    """
+    """Return what is to be tried: each bundle on each back end of the plan."""
     found = [
         _evaluated(_of_the_robot(plan, bundle), backend, options)
         for bundle in bundles
@@ -139,11 +133,7 @@ def evaluated_policies(
 
 
 def _of_the_robot(plan: Plan, bundle: AnyBundle) -> AnyBundle:
-    """Return a bundle that is for the robot of the plan.
-
-    Raises:
-        ToolError: It is not.
-    """
+    """Return a bundle that is for the robot of the plan."""
     if bundle.contract.kind != plan.kind:
         raise ToolError(
             f"{bundle.path}: expected a {plan.kind} policy, since the plan's robot is "
@@ -186,9 +176,6 @@ def evaluate(
         store: Has the results so far, and keeps each new one at once.
         pool: Runs the trials.
         watch: Called with what there is after each trial, and once at the beginning.
-
-    Raises:
-        OSError: A result cannot be written.
     """
     tasks = tuple(tasks_of(plan, [*policies]))
     rows = {task.key: row for task in tasks if (row := store.rows.get(task.key)) is not None}
@@ -273,9 +260,6 @@ class TrialStore:
         Args:
             row: The result.
             succeeded: What it counts as; kept for those who read the file, not read again here.
-
-        Raises:
-            OSError: It cannot be written.
         """
         line = json.dumps(dataclasses.asdict(row) | {"succeeded": succeeded}, allow_nan=False)
         self._file.write(f"{line}\n".encode())
@@ -288,10 +272,6 @@ def trial_store(folder: Path) -> Iterator[TrialStore]:
     """Open the results in a folder, which is made where it is not there.
 
     A last line that was not written to its end is removed.
-
-    Raises:
-        ToolError: Another process writes there, or a line is no result.
-        OSError: The file cannot be read or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ROWS

@@ -75,10 +75,6 @@ def write_evaluation_page(
         videos: How many of the worst trials are run once more and shown; a machine that cannot
             render shows none, and the page says why.
         on_video: Called with the number of videos that are done, and of all.
-
-    Raises:
-        PolicyError: A trial that is to be shown does not run here.
-        OSError: The page cannot be written.
     """
     summary = summary_of(found)
     shown = worst(found, videos)
@@ -284,11 +280,7 @@ def _videos(
 
 
 def _video(task: TrialTask) -> bytes:
-    """Run a trial once more, and return its end as H.264 in MP4.
-
-    Raises:
-        SimError: Neither EGL nor OSMesa works on this machine.
-    """
+    """Run a trial once more, and return its end as H.264 in MP4."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trial.mp4"
         if task.robot == ARM:

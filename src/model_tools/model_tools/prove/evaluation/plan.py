@@ -230,11 +230,7 @@ def plan_schema() -> dict[str, Any]:
 
 
 def load_plan(file: Path) -> Plan:
-    """Read a plan.
-
-    Raises:
-        BundleError: With everything that is wrong.
-    """
+    """Read a plan."""
     value, reader = load_yaml(file), Reader(str(file))
     plan: Plan | None = reader.section(Plan, value)
     if plan is not None:
@@ -332,11 +328,7 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
 
 
 def parse_fault(text: str) -> Fault:
-    """Return a fault of a trial.
-
-    Raises:
-        SimError: The text is none, or of a kind that trials do not have.
-    """
+    """Return a fault of a trial."""
     fault = Fault.parse(text)
     if fault.kind not in _FAULTS:
         raise SimError(

@@ -39,19 +39,12 @@ class RayPool:
             address: Of the cluster, HOST:PORT.
             policies: Whose bundles are sent to the nodes.
             time_limit_s: A trial that takes longer is given up.
-
-        Raises:
-            ToolError: The package ray is not installed.
         """
         self._ray, self._address = _imported(), address
         self._policies, self._time_limit_s = tuple(policies), time_limit_s
 
     def run(self, tasks: Iterable[TrialTask]) -> Results[TrialTask, TrialRow]:
-        """See `TaskPool`.
-
-        Raises:
-            ToolError: The cluster cannot be reached, has no processors, or is gone.
-        """
+        """See `TaskPool`."""
         ray = self._ray
         with self._connected() as processors:
             files = {policy.sha256: ray.put(_files_of(policy.folder)) for policy in self._policies}

@@ -159,13 +159,7 @@ def tasks_of(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
 
 
 def run_trial(task: TrialTask) -> TrialRow:
-    """Try it, in a process that has the bundle's folder.
-
-    Raises:
-        ToolError: The folder holds a different bundle, the suite here differs, or the conditions
-            cannot be simulated.
-        PolicyError: The bundle does not fit the robot.
-    """
+    """Try it, in a process that has the bundle's folder."""
     if task.suite != suite_sha256():
         raise ToolError(
             f"suite: expected the code with the hash {task.suite}, with which the evaluation was "

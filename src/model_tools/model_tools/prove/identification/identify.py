@@ -115,11 +115,7 @@ class Identified:
 
 
 def identify(motion: RecordedMotion) -> Identified:
-    """Identify a robot from its motion.
-
-    Raises:
-        ToolError: The policy ran for less than some seconds, or a joint did not move.
-    """
+    """Identify a robot from its motion."""
     return Identified(
         drives=_drives(motion),
         rates=tuple(_rate(timing) for timing in motion.timings),

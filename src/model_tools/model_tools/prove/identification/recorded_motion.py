@@ -78,10 +78,6 @@ def read_motion(
         path: A rosbag2 recording with joint_states, joint_command and, if it has one, imu/data.
         contract: Says which joints there are.
         topics: Topics by input, where they have other names.
-
-    Raises:
-        ToolError: It is no recording, or lacks an input, or the torques of the joints.
-        OSError: It cannot be read.
     """
     if not is_bag(path):
         raise ToolError(f"{path}: expected a rosbag2 recording, found something else")

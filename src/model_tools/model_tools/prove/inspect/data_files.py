@@ -34,11 +34,7 @@ def is_arrays(path: Path) -> bool:
 
 
 def inspect_arrays(path: Path) -> InspectionReport:
-    """Return shapes, types and ranges.
-
-    Raises:
-        ToolError: It is another kind of file, is cut off, or holds Python objects.
-    """
+    """Return shapes, types and ranges."""
     arrays = read_tensors(path) if suffix_of(path) == _SAFETENSORS else read_arrays(path)
     report = InspectionReport(kind=ARRAYS, path=path)
     report.hash(sha256_of(path))
@@ -161,11 +157,7 @@ def is_run_file(path: Path) -> bool:
 
 
 def inspect_run_file(path: Path) -> InspectionReport:
-    """Return the format and the values that a policy needs.
-
-    Raises:
-        ToolError: It is not YAML, or of no format that can be imported.
-    """
+    """Return the format and the values that a policy needs."""
     source = read_source(path)
     report = InspectionReport(kind=choose(source).NAME, path=path)
     report.values["file"] = source.root.value

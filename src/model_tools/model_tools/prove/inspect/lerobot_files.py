@@ -57,11 +57,7 @@ def is_lerobot_checkpoint(path: Path) -> bool:
 
 
 def inspect_lerobot_checkpoint(path: Path) -> InspectionReport:
-    """Return what is in the checkpoint.
-
-    Raises:
-        ToolError: Its configuration is no JSON, or of no LeRobot policy of 2025 or later.
-    """
+    """Return what is in the checkpoint."""
     config, report = read_config(path), InspectionReport(kind=LEROBOT_CHECKPOINT, path=path)
     report.values["config"] = config.root.value
     for key in _SHOWN:
@@ -233,11 +229,7 @@ def is_lerobot_dataset(path: Path) -> bool:
 
 
 def inspect_lerobot_dataset(path: Path) -> InspectionReport:
-    """Return version, size and features.
-
-    Raises:
-        ToolError: Its description is no JSON, or lacks what every dataset states.
-    """
+    """Return version, size and features."""
     info, report = read_json(path / INFO), InspectionReport(kind=LEROBOT_DATASET, path=path)
     report.values["info"] = info.value
     version = info["codebase_version"].text()

@@ -39,11 +39,7 @@ def is_onnx(path: Path) -> bool:
 
 
 def inspect_onnx(path: Path) -> InspectionReport:
-    """Return what is in the model.
-
-    Raises:
-        ToolError: It is no model, or cut off.
-    """
+    """Return what is in the model."""
     report = InspectionReport(kind=ONNX, path=path)
     describe_onnx(read_onnx(path), report)
     return report
@@ -135,11 +131,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def inspect_checkpoint(path: Path) -> InspectionReport:
-    """Return its layout, what could be the actor, and its tensors.
-
-    Raises:
-        ToolError: It is no checkpoint, is cut short, needs more than reading data; or no torch.
-    """
+    """Return its layout, what could be the actor, and its tensors."""
     require_torch()
     from model_tools.make.checkpoints.load import contents_of, read_checkpoint
 
@@ -199,11 +191,7 @@ def is_rknn(path: Path) -> bool:
 
 
 def inspect_rknn(path: Path) -> InspectionReport:
-    """Return what its header says.
-
-    Raises:
-        BackendError: It is another kind of file, or cut off.
-    """
+    """Return what its header says."""
     model, report = read_rknn(path), InspectionReport(kind=RKNN, path=path)
     report.hash(sha256_of(path))
     report.values.update(
@@ -231,11 +219,7 @@ def is_engine(path: Path) -> bool:
 
 
 def inspect_engine(path: Path) -> InspectionReport:
-    """Return what can be seen from outside.
-
-    Raises:
-        ToolError: It is a text.
-    """
+    """Return what can be seen from outside."""
     with path.open("rb") as file:
         head = file.read(_ENGINE_HEAD)
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):

@@ -50,11 +50,7 @@ def recognise(path: Path) -> bool:
 
 
 def inspect(path: Path) -> InspectionReport:
-    """Return what was recorded; messages are read only of types that are inputs of policies.
-
-    Raises:
-        ToolError: The recording is broken.
-    """
+    """Return what was recorded; messages are read only of types that are inputs of policies."""
     bag, report = Bag(path), InspectionReport(kind=KIND, path=path)
     files = storage_files(path)
     size = sum(file.stat().st_size for file in files)
@@ -187,11 +183,7 @@ class Stream:
 
 
 def read_stream(bag: Bag, topic: str) -> Stream:
-    """Read all messages of a topic whose type is one of `CHECKS`.
-
-    Raises:
-        ToolError: The recording is broken.
-    """
+    """Read all messages of a topic whose type is one of `CHECKS`."""
     stream, check = Stream(), CHECKS[bag.topics[topic].type]
     for log_ns, message in bag.messages(topic):
         _note_times(stream, log_ns, message)
@@ -252,11 +244,7 @@ CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
 
 
 def describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
-    """Add rows on the policy, why it was recorded, and its modes, where it is such a recording.
-
-    Raises:
-        ToolError: It is one, and is broken.
-    """
+    """Add rows on the policy, why it was recorded, and its modes, where it is such a recording."""
     if not any(topic.type == TICK for topic in bag.topics.values()):
         return
     recording = FlightRecording(path)

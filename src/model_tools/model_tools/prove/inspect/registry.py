@@ -55,12 +55,7 @@ INSPECTORS = (
 
 
 def inspect_path(path: Path) -> InspectionReport:
-    """Return what is at `path`.
-
-    Raises:
-        ToolError: Nothing is there, or nothing that can be inspected.
-        PolicyError: It is broken in a way that leaves nothing to show.
-    """
+    """Return what is at `path`."""
     if not path.exists():
         raise ToolError(f"{path}: expected a file or folder, found nothing")
     refuse_stand_in(path)

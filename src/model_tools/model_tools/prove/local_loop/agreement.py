@@ -48,9 +48,6 @@ class ObservationAgreement:
             observations: By model input, [size] each.
             action: Given before [actions]; zeros at the beginning of an episode.
             step: For messages.
-
-        Raises:
-            ToolError: Something else stands in the columns of a term.
         """
         for name, terms in self._terms.items():
             for columns in terms:

@@ -52,9 +52,6 @@ class UsersEnvironment:
             name: The `module:function` that made it.
             environment: Has `reset` and `step`.
             sizes: Number of values of each model input that is observed.
-
-        Raises:
-            ToolError: It lacks one of the two.
         """
         lacks = [
             method
@@ -70,22 +67,14 @@ class UsersEnvironment:
         self._steps = 0
 
     def reset(self, seed: int | None = None) -> Observations:
-        """Begin an episode; return new vectors [size] by model input.
-
-        Raises:
-            ToolError: It fails, takes no seed, or returns what the model cannot be fed with.
-        """
+        """Begin an episode; return new vectors [size] by model input."""
         found = self._call("reset") if seed is None else self._seeded_reset(seed)
         if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping):
             found, _info = found
         return vectors(found, self._sizes, f"{self.name}: reset")
 
     def step(self, action: F32) -> EnvironmentStep:
-        """Take a step with an action [actions], an array that becomes the environment's own.
-
-        Raises:
-            ToolError: It fails, or returns no step of one robot.
-        """
+        """Take a step with an action [actions], an array that becomes the environment's own."""
         where = f"{self.name}: step {self._steps}"
         with calling(where):
             found = self._environment.step(action)
@@ -131,11 +120,7 @@ class UsersEnvironment:
 
 @contextmanager
 def opened(name: str, sizes: Mapping[str, int]) -> Iterator[UsersEnvironment]:
-    """Make the environment that `module:function` returns, and close it at the end.
-
-    Raises:
-        ToolError: There is no such function, or it returns no environment.
-    """
+    """Make the environment that `module:function` returns, and close it at the end."""
     function = load_function(name)
     with calling(name):
         made = function()
@@ -155,10 +140,6 @@ class UsersPolicy:
         Args:
             name: `module:Class`, from the current folder or installed.
             contract: Of the bundle, which must observe one input.
-
-        Raises:
-            ToolError: There is no such class, it fails, or it has no `act`; or the bundle observes
-                several inputs, of which `act` could not be given one.
         """
         if len(contract.observations) != 1:
             raise ToolError(
@@ -183,11 +164,7 @@ class UsersPolicy:
         self._name, self._size = name, sizes[1]
 
     def act(self, observations: Observations) -> F32:
-        """Return its action [actions] for what the environment showed.
-
-        Raises:
-            ToolError: It fails, or gives something else than finite numbers, one per action.
-        """
+        """Return its action [actions] for what the environment showed."""
         with calling(f"{self._name}: act"):
             found = self._policy.act(observations[self._input].astype(np.float32))
         given = vectors(found, {self._output: self._size}, f"{self._name}: act")

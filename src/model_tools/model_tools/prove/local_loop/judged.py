@@ -61,12 +61,7 @@ class JudgedRollout:
 def artifacts(
     bundle: Path, backend: str, options: Options, reference: Path | None
 ) -> tuple[Candidate[JointBundle], Candidate[JointBundle]]:
-    """Return what acts, and the ONNX of the reference bundle (the bundle itself if absent).
-
-    Raises:
-        BundleError, BackendError: A bundle cannot be loaded or lacks its artifact.
-        ToolError: The reference is not in fp32, or they are not the same function.
-    """
+    """Return what acts, and the ONNX of the reference bundle (the bundle itself if absent)."""
     instead = (
         "`model_tools compare` holds the graphs of chunk policies against the reference, on "
         "golden rows and datasets"
@@ -92,12 +87,7 @@ def run_and_judge(
     steps: Iterable[object],
     seed: int | None,
 ) -> JudgedRollout:
-    """Let a model act in the environment that `module:function` makes; see `roll_out`.
-
-    Raises:
-        ToolError: The environment does not fit, or no limit is known for the model's precision.
-        BackendError: A runtime does not open, or failed.
-    """
+    """Let a model act in the environment that `module:function` makes; see `roll_out`."""
     contract = model.bundle.contract
     limits = open_loop_limits(contract, model.backend, model.entry.precision)
     output = contract.action.output

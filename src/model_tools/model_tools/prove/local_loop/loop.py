@@ -90,11 +90,6 @@ def roll_out(
         reference: Opened backend of the same function; its arrays are overwritten.
         steps: As many as it has elements, of which nothing is read.
         seed: Of the environment's first episode; its own choice if absent.
-
-    Raises:
-        ToolError: The environment does not fit, its observation is not that of the contract, or
-            an output of a model is not finite.
-        BackendError: A runtime failed.
     """
     asked = RecordingBackend(reference)
     acting, judging = Fed(bundle, model), Fed(bundle, asked)
@@ -131,11 +126,7 @@ normalised), and whether an episode begins, to an action [actions]."""
 def in_turn(
     environment: UsersEnvironment, bundle: JointBundle, act: Act, seed: int | None = None
 ) -> Iterator[LoopStep]:
-    """Observe and act in turn, without end.
-
-    Raises:
-        ToolError: The environment does not fit, or its observation is not that of the contract.
-    """
+    """Observe and act in turn, without end."""
     contract = bundle.contract
     agreement = ObservationAgreement(contract, environment.name)
     normalisers = {
@@ -169,12 +160,7 @@ class Fed:
         self._output = backend.outputs[bundle.contract.action.output]
 
     def run(self, inputs: Mapping[str, F64], begins: bool) -> F32:
-        """Return a copy of the action [actions] for inputs as the model gets them.
-
-        Raises:
-            ToolError: An output is not finite.
-            BackendError: The runtime failed.
-        """
+        """Return a copy of the action [actions] for inputs as the model gets them."""
         if begins:
             self._state.reset()
         elif self._steps:

@@ -27,9 +27,6 @@ def load_function(name: str) -> Callable[..., object]:
     """Import `module:function` or a class from the current folder or the installed packages.
 
     The current folder becomes the first to import from, as with `python -m`.
-
-    Raises:
-        ToolError: The name is no such pair, there is no such function, or importing fails.
     """
     module, _, attribute = name.partition(":")
     if not (_package(name) and attribute):
@@ -57,9 +54,6 @@ def calling(where: str) -> Iterator[None]:
 
     Args:
         where: What the line begins with: `module:function`, and what it is about to do.
-
-    Raises:
-        ToolError: The code raised, or left the process.
     """
     try:
         yield
@@ -93,9 +87,6 @@ def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F6
         found: A mapping by model input, or the array itself where there is only one.
         sizes: Number of values of each model input that is observed.
         where: What messages begin with.
-
-    Raises:
-        ToolError: One is missing, of another size, or not finite.
     """
     if len(sizes) == 1:
         if isinstance(found, Mapping) and len(found) == 1:
@@ -111,11 +102,7 @@ def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F6
 
 
 def one_number(value: object, where: str) -> float:
-    """Return a finite number, which may stand in an array of one.
-
-    Raises:
-        ToolError: It is none.
-    """
+    """Return a finite number, which may stand in an array of one."""
     array = _numbers(value, where)
     if array.size != 1:
         raise ToolError(f"{where}: expected one value, found {described(array)}{_ONE_ROBOT}")

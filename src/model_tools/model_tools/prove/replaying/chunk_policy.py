@@ -45,10 +45,6 @@ class RecordedChunkPolicy:
             limits: Those that were in force.
             clock: Of the controller.
             settings: How chunks were executed.
-
-        Raises:
-            ToolError: The bundle is for other sensors.
-            PolicyError: The settings do not fit the policy.
         """
         contract = bundle.contract
         self.state = RecordedState(state_sizes(contract, leader=settings.handover_s is not None))

@@ -54,10 +54,6 @@ class ShadowedChunks:
             options: Of the back ends.
             mode: What it remembers.
             recorded: Answers of the shadow that ran in the flight, by tick.
-
-        Raises:
-            ToolError: The shadow needs images, and is not the one that ran in the flight.
-            PolicyError: It cannot be opened, or not be compared with the recorded policy.
         """
         self._recording, self._recorded, self._active = recording, recorded, active
         self.ticks, settings = active.ticks, chunk_settings_of(recording)
@@ -104,13 +100,7 @@ class ShadowedChunks:
         )
 
     def _run(self, sensed: Snapshot) -> F64:
-        """Return the chunk that answers an observation: computed, else as recorded.
-
-        Raises:
-            BackendError: It failed, now or in the flight.
-            RobotError: It failed in the flight because of an image.
-            ToolError: It is not in the recording.
-        """
+        """Return the chunk that answers an observation: computed, else as recorded."""
         found = self._inferences.get(sensed.time_ns)
         if found is not None and found.chunk is None:
             raise error_of(found.error)

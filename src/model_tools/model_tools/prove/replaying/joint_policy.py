@@ -61,11 +61,7 @@ class RecordedBackend:
         self.failure, self.ran = "", False
 
     def run(self) -> None:
-        """Keep the inputs, run, replace the outputs by those that were recorded.
-
-        Raises:
-            BackendError: The runtime failed, here or on the robot.
-        """
+        """Keep the inputs, run, replace the outputs by those that were recorded."""
         self.ran = True
         for name, array in self.inputs.items():
             self.built[name][...] = array
@@ -147,11 +143,7 @@ class RecordedJointPolicy:
         return not self._missing_ticks
 
     def sense(self, tick: RecordedTick) -> None:
-        """Prepare the model's run.
-
-        Raises:
-            ToolError: The recorded tensors are not those of the model.
-        """
+        """Prepare the model's run."""
         backend = self._backend
         backend.ran, backend.failure, backend.said = False, "", {}
         if not (tick.ran and self._seeded):

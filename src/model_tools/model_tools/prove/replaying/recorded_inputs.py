@@ -38,11 +38,7 @@ class Recorded:
     """
 
     def __init__(self, bundle: Bundle, info: Info, state: StateVector) -> None:
-        """Find everything by name.
-
-        Raises:
-            ToolError: The bundle is for other joints or sensors.
-        """
+        """Find everything by name."""
         names = bundle.contract.joints.on_robot()
         if sorted(info.joints) != sorted(names):
             raise ToolError(

@@ -96,13 +96,7 @@ class FlightRecording:
     """
 
     def __init__(self, path: Path) -> None:
-        """Find its topics and read what ran; no tick is read yet.
-
-        Raises:
-            ToolError: It is no recording of the flight recorder, one of another version, of
-                several robots, broken, or without ticks.
-            OSError: It cannot be read.
-        """
+        """Find its topics and read what ran; no tick is read yet."""
         if not path.exists():
             raise ToolError(f"{path}: expected a flight recording, found nothing")
         self.path, self._bag = path, Bag(path)
@@ -153,11 +147,7 @@ class FlightRecording:
         return float(self._bag.duration_ns) * 1e-9
 
     def modes(self) -> Iterator[Moded]:
-        """Yield the mode of each tick, without all else.
-
-        Raises:
-            ToolError: The recording is broken.
-        """
+        """Yield the mode of each tick, without all else."""
         for _, message in self._bag.messages(self._tick_topic):
             yield Moded(
                 number=int(message.tick),
@@ -167,21 +157,13 @@ class FlightRecording:
             )
 
     def states(self) -> Iterator[tuple[int, int]]:
-        """Yield number and log time (ns) of each tick before which the state is recorded.
-
-        Raises:
-            ToolError: The recording is broken.
-        """
+        """Yield number and log time (ns) of each tick before which the state is recorded."""
         for topic in self._states:
             for log_ns, message in self._bag.messages(topic):
                 yield int(message.tick), log_ns
 
     def state_before(self, from_s: float) -> int:
-        """Return the number of the last tick up to a time (since the first) with a state.
-
-        Raises:
-            ToolError: There is none, or the recording is broken.
-        """
+        """Return the number of the last tick up to a time (since the first) with a state."""
         until_ns = self.start_ns + round(from_s * 1e9)
         found = [number for number, log_ns in self.states() if log_ns <= until_ns]
         if not found:
@@ -189,21 +171,13 @@ class FlightRecording:
         return found[-1]
 
     def results(self) -> Iterator[InferenceResult]:
-        """Yield the results of the inferences of a chunk policy, in their order.
-
-        Raises:
-            ToolError: The recording is broken.
-        """
+        """Yield the results of the inferences of a chunk policy, in their order."""
         for topic in self._results:
             for _, message in self._bag.messages(topic):
                 yield self._result(message, message)
 
     def shadow_answers(self) -> Iterator[ShadowAnswer]:
-        """Yield what a shadow policy made of ticks, in the order in which it arrived.
-
-        Raises:
-            ToolError: The recording is broken.
-        """
+        """Yield what a shadow policy made of ticks, in the order in which it arrived."""
         inferences = dict[int, list[InferenceResult]]()
         for topic in self._named("shadow_inference", (INFERENCE,)):
             for _, message in self._bag.messages(topic):
@@ -228,9 +202,6 @@ class FlightRecording:
 
         Args:
             first: Number of the first one.
-
-        Raises:
-            ToolError: The recording is broken, or its ticks are not in order.
         """
         for tick, after in pairwise(chain(self._ticks(first), [None])):
             assert tick is not None

@@ -163,10 +163,6 @@ def replay(
         options: Options of back ends, by name.
         from_s: Time since the first tick at which to begin: at the last state of the controller
             that was recorded before.
-
-    Raises:
-        PolicyError: The recording or the bundle cannot be used.
-        OSError: A file cannot be read.
     """
     recording = FlightRecording(path)
     other = bundle_folder(str(given)) if given else None
@@ -214,9 +210,6 @@ def replayed_set(recording: FlightRecording, bundle: SetBundle, opened: ExitStac
         recording: Of the set.
         bundle: The set that ran.
         opened: Takes the models of its members.
-
-    Raises:
-        PolicyError: The recording or a model cannot be used.
     """
     on = _AgainOn(recording, bundle.contract, limits_of(recording), "", {}, opened)
     return _set_again(on, bundle).replayer

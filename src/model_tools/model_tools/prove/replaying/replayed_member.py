@@ -60,11 +60,7 @@ class ReplayedMember:
         self.is_known = False
 
     def ticks(self) -> Iterator[RecordedTick]:
-        """Yield the ticks as they were for the policy; one in which it did not run has no target.
-
-        Raises:
-            ToolError: The recording is broken.
-        """
+        """Yield the ticks as the policy saw them; a tick without a run has no target."""
         for tick in self._recording.ticks():
             self._replayer.step(tick)
             if self._replayer.policy is not self._policy:
@@ -91,11 +87,7 @@ class ReplayedMember:
 
 
 def replayed_chunks(recording: FlightRecording, contract: ChunkContract) -> ReplayedMember:
-    """Return a recorded chunk policy that was alone.
-
-    Raises:
-        ToolError: The recording is broken.
-    """
+    """Return a recorded chunk policy that was alone."""
     info, settings, limits = recording.info, chunk_settings_of(recording), limits_of(recording)
     flown = ChunkBundle(
         path=recording.path, contract=contract, content=info.contract.encode("utf-8")
@@ -118,12 +110,7 @@ def replayed_chunks(recording: FlightRecording, contract: ChunkContract) -> Repl
 
 
 def replayed_member(recording: FlightRecording, name: str) -> ReplayedMember:
-    """Return a member of a recorded set; the models of all its joint policies are run.
-
-    Raises:
-        ToolError: The recording is broken, or the set is not here.
-        PolicyError: A model cannot be opened.
-    """
+    """Return a member of a recorded set; the models of all its joint policies are run."""
     flown: Any = recorded_bundle(recording)
     with ExitStack() as opened:
         replayer = replayed_set(recording, flown, opened)

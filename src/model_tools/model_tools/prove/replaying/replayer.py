@@ -82,9 +82,6 @@ class Replayer:
             tolerances: By stage, see `ReplayStage`; 0 where absent.
             outputs: Where the policy puts what was judged of the outputs.
             seeded: Whether the policy is the recorded one, of which all inputs are recorded.
-
-        Raises:
-            ToolError: The bundle is for other joints, or needs what was not recorded.
         """
         contract = bundle.contract
         first = make(RecordedClock())
@@ -127,12 +124,7 @@ class Replayer:
         return self._robot.policy
 
     def step(self, tick: RecordedTick) -> None:
-        """Replay a tick and compare all of it with what was recorded.
-
-        Raises:
-            BackendError: The model does not run.
-            ToolError: The bundle needs what was not recorded.
-        """
+        """Replay a tick and compare all of it with what was recorded."""
         before = self._before
         if before is None:
             self._began_ns = tick.time_ns

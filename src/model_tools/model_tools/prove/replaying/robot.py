@@ -89,9 +89,6 @@ class ReplayedRobot:
         Args:
             tick: Has the state of that controller.
             whole: Whether what the policy remembered is taken too.
-
-        Raises:
-            ToolError: The state is that of another policy, or of other joints.
         """
         state = tick.goes_on_from
         assert state is not None
@@ -194,12 +191,7 @@ class ReplayedRobot:
         self.policy.state.derive()
 
     def tick(self, tick: RecordedTick) -> None:
-        """Tick the controller, as the robot's was.
-
-        Raises:
-            BackendError: The model does not run.
-            ToolError: The policy observes what was not recorded.
-        """
+        """Tick the controller, as the robot's was."""
         controller, clock = self.controller, self.clock
         clock.press = self._fault(tick)
         clock.now_ns = tick.policy_ns or tick.time_ns

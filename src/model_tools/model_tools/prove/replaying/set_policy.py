@@ -173,11 +173,7 @@ class RecordedSetPolicy:
             chunks.restored(self.controller.inputs)
 
     def sense(self, tick: RecordedTick) -> None:
-        """Prepare the runs of the models.
-
-        Raises:
-            ToolError: The recorded tensors are not those of the models.
-        """
+        """Prepare the runs of the models."""
         if tick.ran:
             self._require_tensors(tick)
         if tick.reason:

@@ -95,11 +95,6 @@ def shadow_flight(
         options: Of the back ends.
         mode: What it remembers.
         member: Of a set, the one that it is compared with; empty for that of the flight.
-
-    Raises:
-        ToolError: The recording is broken, or of a set that is not here or has no such member; or
-            the shadow needs images, and its chunks are not in the recording.
-        PolicyError: The bundle cannot be opened, or not be compared with the recorded policy.
     """
     active, name = _shadowed(recording, member)
     if active.kind != bundle.contract.kind:
@@ -134,21 +129,13 @@ def shadow_flight(
 
 
 def recorded_divergence(recording: FlightRecording) -> Divergence | None:
-    """Return the figures of the shadow that ran in a flight; None where none did.
-
-    Raises:
-        ToolError: The recording is broken.
-    """
+    """Return the figures of the shadow that ran in a flight; None where none did."""
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
     return _summed(_shadowed(recording, "")[0], recorded) if recorded else None
 
 
 def _shadowed(recording: FlightRecording, member: str) -> tuple[Any, str]:
-    """Return the contract of the policy that a shadow is compared with, and its name in a set.
-
-    Raises:
-        ToolError: The recording is of a set that is not here, or has no such member.
-    """
+    """Return the contract of the policy that a shadow is compared with, and its name in a set."""
     if not is_of_set(recording):
         return recorded_contract(recording), ""
     name = member or recording.info.settings.get("shadow.member", "")
@@ -283,11 +270,7 @@ class _ShadowedJoints:
         mode: ShadowMode,
         recorded: Mapping[int, ShadowAnswer],
     ) -> None:
-        """Open the policy.
-
-        Raises:
-            PolicyError: It cannot be opened.
-        """
+        """Open the policy."""
         self._recording, self._active, self._recorded = recording, active, recorded
         self._replayed = replayed
         self.ticks = recording.ticks if replayed is None else replayed.ticks
@@ -305,7 +288,6 @@ class _ShadowedJoints:
         )
 
     def answer(self, tick: RecordedTick, begins: bool, lost: int) -> ShadowAnswer | None:
-        """Return the answer to a tick."""
         assert tick.target is not None
         seen = self._recorded.get(tick.number)
         failed = seen is not None and seen.outcome is ShadowOutcome.FAILED

@@ -54,12 +54,7 @@ _FIXED = ("command_ramp_ns", "blend_ns")
 
 
 def recorded_bundle(recording: FlightRecording) -> Bundle:
-    """Return the bundle that a recording names: where it was, else an installed one.
-
-    Raises:
-        ToolError: None of them is the one that was recorded; says what was found.
-        PolicyError: It is, and is broken.
-    """
+    """Return the bundle that a recording names: where it was, else an installed one."""
     info, found = recording.info, []
     for place in _places(recording):
         files = [file for name in (CONTRACT_FILE, SET_FILE) if (file := place / name).is_file()]
@@ -94,11 +89,7 @@ def is_of_set(recording: FlightRecording) -> bool:
 
 
 def recorded_set(recording: FlightRecording, bundle: Bundle) -> HostedContract:
-    """Return the contract of a set that was recorded, which is complete with its members only.
-
-    Raises:
-        ToolError: The recording is not of this set, or does not have the text that it had.
-    """
+    """Return the contract of a set that was recorded, which is complete with its members only."""
     _require_recorded_text(recording, SET_FILE)
     info = recording.info
     if bundle.sha256 != info.bundle_sha256:
@@ -111,11 +102,7 @@ def recorded_set(recording: FlightRecording, bundle: Bundle) -> HostedContract:
 
 
 def recorded_contract(recording: FlightRecording) -> AnyContract:
-    """Return the contract that was recorded, of one policy.
-
-    Raises:
-        ToolError: It is broken, or not the one whose hash was recorded.
-    """
+    """Return the contract that was recorded, of one policy."""
     _require_recorded_text(recording, CONTRACT_FILE)
     info = recording.info
     with tempfile.TemporaryDirectory() as folder:
@@ -194,11 +181,7 @@ def _behaviour(content: bytes, name: str) -> dict[str, Any]:
 
 
 def chunk_settings_of(recording: FlightRecording) -> ChunkSettings:
-    """Return how chunks were executed.
-
-    Raises:
-        ToolError: A setting is missing, or has a value of another type.
-    """
+    """Return how chunks were executed."""
     where = f"{recording.path}: flight_info: settings: {_CHUNKS}"
     values: dict[str, Any] = {}
     for field in dataclasses.fields(ChunkSettings):
@@ -218,11 +201,7 @@ def chunk_settings_of(recording: FlightRecording) -> ChunkSettings:
 
 
 def command_range_of(recording: FlightRecording) -> VelocityCommand | None:
-    """Return the range to which a trial narrowed velocity commands; None where none did.
-
-    Raises:
-        ToolError: It is no range.
-    """
+    """Return the range to which a trial narrowed velocity commands; None where none did."""
     text = recording.info.settings.get(COMMAND_RANGE)
     if text is None:
         return None
@@ -237,11 +216,7 @@ def command_range_of(recording: FlightRecording) -> VelocityCommand | None:
 
 
 def stricter_limits_of(recording: FlightRecording) -> StricterLimits:
-    """Return how long the joints of a chunk policy in a set may be held, where a parameter says so.
-
-    Raises:
-        ToolError: It is no number.
-    """
+    """Return how long a chunk policy in a set may hold its joints, if a parameter says so."""
     text = recording.info.settings.get(_DAMP_AFTER)
     try:
         return StricterLimits(damp_after_s=None if text is None else float(text))
@@ -253,11 +228,7 @@ def stricter_limits_of(recording: FlightRecording) -> StricterLimits:
 
 
 def limits_of(recording: FlightRecording) -> Limits:
-    """Return the limits that were in force.
-
-    Raises:
-        ToolError: One is missing, or no number.
-    """
+    """Return the limits that were in force."""
     settings = recording.info.settings
     stated = {
         key.removeprefix(_PREFIX): text for key, text in settings.items() if key.startswith(_PREFIX)

@@ -56,11 +56,7 @@ class BpuCompiler:
     }
 
     def precheck(self, orders: Sequence[CompileOrder]) -> None:
-        """Look for the vendor's tool, or for what it made elsewhere; samples come later.
-
-        Raises:
-            ToolError: Options do not fit, or neither is there.
-        """
+        """Look for the vendor's tool, or for what it made elsewhere; samples come later."""
         order, settings = orders[0], _settings(orders[0])
         if "compiled" in order.options:
             folder = Path(order.options["compiled"])
@@ -79,13 +75,7 @@ class BpuCompiler:
         return self.compile_all([order])[0]
 
     def compile_all(self, orders: Sequence[CompileOrder]) -> list[Made]:
-        """Write a workspace of all graphs, and let the vendor's compiler work in it.
-
-        Raises:
-            UnfinishedError: The compiler is not on this machine; the workspace is there.
-            ToolError: The model, the options or the workspace do not fit, or the compiler failed.
-            OSError: Something cannot be written.
-        """
+        """Write a workspace of all graphs, and let the vendor's compiler work in it."""
         order, graphs = orders[0], [graph_of(order) for order in orders]
         settings = _settings(order)
         tool = settings.toolchain.tool
@@ -116,11 +106,7 @@ def graph_of(order: CompileOrder) -> BpuGraph:
 
 
 def _settings(order: CompileOrder) -> BpuSettings:
-    """Return what the options say.
-
-    Raises:
-        ToolError: One of them cannot be.
-    """
+    """Return what the options say."""
     assert order.target is not None
     given, levels = order.options, MARCHES[order.target].levels
     jobs = given.get("jobs", "4")
@@ -162,11 +148,7 @@ def _workspace(
 
 
 def _build(folder: Path, tool: str, *, kept: bool) -> None:
-    """Run the vendor's compiler.
-
-    Raises:
-        ToolError: It failed.
-    """
+    """Run the vendor's compiler."""
     log = folder / BUILD_LOG
     _log.info("bpu: %s is working%s ...", tool, f"; its log is {log}" if kept else "")
     with log.open("wb") as file:
@@ -206,9 +188,6 @@ def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) 
 
     The vendor does not publish its format. A compiled model holds the names of its tensors, which
     the runtime reports, or at least a header, in which numbers leave many bytes zero.
-
-    Raises:
-        ToolError: It is not there, or no compiled model.
     """
     made = result(folder, order.name, settings)
     content = made.read_bytes() if made.is_file() else b""

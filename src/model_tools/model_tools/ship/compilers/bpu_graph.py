@@ -63,11 +63,7 @@ class BpuGraph:
         return self.layout.build.format(self.name)
 
     def check(self) -> None:
-        """Check that the compilers can be given this.
-
-        Raises:
-            ToolError: A tensor or the samples cannot be.
-        """
+        """Check that the compilers can be given this."""
         for spec in self.inputs:
             if spec.dtype != "float32" or len(spec.shape) > AXES or spec.shape[:1] != (1,):
                 raise ToolError(
@@ -115,11 +111,7 @@ class BpuGraph:
 
 
 def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
-    """Write the model as the compiler wants it, proven to be the same function on some samples.
-
-    Raises:
-        ToolError: It cannot be brought to an opset that the compiler reads.
-    """
+    """Write the model as the compiler wants it, proven to be the same function on some samples."""
     if fits(graph, last_opset):
         shutil.copyfile(graph.model, output)
         return
@@ -238,11 +230,7 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Convert it with ONNX's own converter, which knows few ways back.
-
-    Raises:
-        RuntimeError: It knows none for this model.
-    """
+    """Convert it with ONNX's own converter, which knows few ways back."""
     return onnx.version_converter.convert_version(model, opset)
 
 

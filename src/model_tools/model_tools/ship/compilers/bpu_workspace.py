@@ -74,10 +74,6 @@ def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSetti
     For each graph a folder of its name: the model, settings, a script, and calibration samples by
     input, named as its layout says; above them `build_all.sh`, which leaves the results in
     `bpu_output/`, and `workspace.json`, which says what it was all made of.
-
-    Raises:
-        ToolError: A graph cannot be compiled for a BPU, or two have the same name.
-        OSError: Something cannot be written.
     """
     names = [graph.name for graph in graphs]
     if len(set(names)) != len(names) or RESULTS in names or not all(map(_NAME.fullmatch, names)):
@@ -231,11 +227,6 @@ def prepare_workspace(
 
     Returns:
         How many samples were taken.
-
-    Raises:
-        ToolError: There is a workspace; the march is unknown; or dataset or graphs do not fit.
-        PolicyError: The folder is no bundle of a chunk policy, or an encoder does not run.
-        OSError: A file cannot be read or written.
     """
     if march not in MARCHES:
         raise ToolError(f"expected a type among {', '.join(MARCHES)}, found {march!r}")

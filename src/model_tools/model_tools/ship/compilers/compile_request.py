@@ -53,11 +53,7 @@ class CompileRequest:
 
 
 def check(request: CompileRequest, compiler: Compiler) -> None:
-    """Check that the compiler offers what is asked for, with samples where it calibrates.
-
-    Raises:
-        ToolError: It does not.
-    """
+    """Check that the compiler offers what is asked for, with samples where it calibrates."""
     if request.precision not in compiler.precisions:
         now = getattr(compiler, "former_precisions", {}).get(request.precision)
         raise ToolError(
@@ -99,12 +95,7 @@ def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
 
 
 def reference(model: ModelFiles) -> Path:
-    """Return the verified file of a reference model, whose weights are finite.
-
-    Raises:
-        PolicyError: There is none, or it is in another precision or damaged, or some of its
-            weights are in a second file.
-    """
+    """Return the verified file of a reference model, whose weights are finite."""
     entry, file = model.artifact(REFERENCE)
     if entry.precision != REFERENCE_PRECISION:
         raise ToolError(

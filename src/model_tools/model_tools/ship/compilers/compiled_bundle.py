@@ -50,10 +50,6 @@ def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, to
 
     Returns:
         The folder of the new bundle.
-
-    Raises:
-        PolicyError: Something does not fit: compiler, precision, target, samples, bundle, model.
-        OSError: A file cannot be read or written.
     """
     compiler = find_compiler(request.compiler)
     check(request, compiler)
@@ -130,11 +126,7 @@ def _compiled(compiler: Compiler, orders: list[CompileOrder]) -> list[Made]:
 
 
 def _precheck(compiler: Compiler, orders: Sequence[CompileOrder]) -> None:
-    """Let a compiler look at what it can before samples are collected; see `Compiler`.
-
-    Raises:
-        ToolError: Something is missing or does not fit.
-    """
+    """Let a compiler look at what it can before samples are collected; see `Compiler`."""
     look: Callable[[Sequence[CompileOrder]], None] | None = getattr(compiler, "precheck", None)
     if look is not None:
         look(orders)

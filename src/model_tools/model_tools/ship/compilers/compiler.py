@@ -21,20 +21,12 @@ MORE_SAMPLES = "calibrate with more and livelier --samples"
 
 
 def available() -> dict[str, EntryPoint]:
-    """Return the registered compilers by name.
-
-    Raises:
-        ToolError: Two installed packages register the same name.
-    """
+    """Return the registered compilers by name."""
     return registered(GROUP, "compiler", ToolError)
 
 
 def find_compiler(name: str) -> Compiler:
-    """Return a compiler.
-
-    Raises:
-        ToolError: Unknown, registered twice, or its package does not load.
-    """
+    """Return a compiler."""
     known = available()
     if name not in known:
         installed = ", ".join(known) or "none; build and source the workspace"
@@ -135,10 +127,4 @@ class Compiler(Protocol):
     options: Mapping[str, str]
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`, and prove as far as this machine can that it opens.
-
-        Raises:
-            UnfinishedError: The rest is for another machine.
-            ToolError: Package missing, or a model that it cannot compile.
-            PolicyError: What was made does not open, or has other tensors.
-        """
+        """Write `order.output`, and prove as far as this machine can that it opens."""

@@ -49,11 +49,7 @@ class ModelsToCompile(Protocol):
         """Return where a compiled model lies in a bundle, without precision and suffix."""
 
     def require_exact(self, model: Path, precision: str) -> None:
-        """Check that a precision holds what the inputs of a reference model count.
-
-        Raises:
-            ToolError: It does not.
-        """
+        """Check that a precision holds what the inputs of a reference model count."""
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
         """Open what calibrates the models, if anything does.
@@ -64,10 +60,6 @@ class ModelsToCompile(Protocol):
 
         Returns:
             What takes the samples, which may be kept in a folder that it is given.
-
-        Raises:
-            PolicyError: They do not fit, or there are too few.
-            OSError: A file cannot be read.
         """
 
     def golden(self) -> Mapping[str, Tensor] | None:

@@ -36,13 +36,7 @@ class OipCompiler:
     }
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`: rows and what the reference model answers to them.
-
-        Raises:
-            ToolError: An option has no such value.
-            BackendError: The reference does not open, or has other tensors.
-            OSError: The output cannot be written.
-        """
+        """Write `order.output`: rows and what the reference model answers to them."""
         options, tolerance = order.options, _TOLERANCES[order.precision]
         if text := options.get("tolerance", ""):
             try:

@@ -36,13 +36,7 @@ class OnnxCompiler:
     remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output` and open it.
-
-        Raises:
-            ToolError: ONNX Runtime cannot compile this model.
-            OSError: The output cannot be written.
-            BackendError: What was made does not open, or has other tensors.
-        """
+        """Write `order.output` and open it."""
         with refusals_named(order):
             how = (
                 write_fp16(order.model, order.output)

@@ -59,12 +59,7 @@ class RknnCompiler:
     remedies: Mapping[str, str] = REMEDIES
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`, and beside it the model for `rknn_sim`.
-
-        Raises:
-            ToolError: The toolkit is missing, or refuses this model; or it made another one.
-            OSError: A file cannot be written.
-        """
+        """Write `order.output`, and beside it the model for `rknn_sim`."""
         assert order.target is not None  # one of ours
         settings = settings_of(order.precision, order.target, order.options)
         _check_samples(order)

@@ -103,10 +103,6 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
     Returns:
         The result of `convert`, with the toolkit's name and version under `tool`; and what it
         complained of.
-
-    Raises:
-        ToolError: The toolkit failed; says why, and what it said last.
-        BackendError: It is not installed.
     """
     log = folder / _LOG
     python = toolkit_python()
@@ -175,11 +171,7 @@ class RknnSettings:
 
 
 def settings_of(precision: str, target: str, options: Mapping[str, str]) -> RknnSettings:
-    """Return the settings for a precision, chip and options.
-
-    Raises:
-        ToolError: The chip lacks the precision, or an option has no such value.
-    """
+    """Return the settings for a precision, chip and options."""
     chip = "rk3588" if target == "rk3588s" else target
     offered = precisions_of(chip)
     if precision not in offered:

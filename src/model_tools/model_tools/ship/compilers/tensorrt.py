@@ -36,15 +36,7 @@ class TensorRtCompiler:
     remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`, run it with ONNX Runtime, and build an engine where asked to.
-
-        Raises:
-            ToolError: ONNX Runtime cannot make this precision of this model, or an option has none
-                of its values.
-            OSError: The output cannot be written.
-            BackendError: What was made does not open, or has other tensors; or TensorRT, where it
-                shall build, is not here or builds no engine.
-        """
+        """Write `order.output`, run it with ONNX Runtime, and build an engine where asked to."""
         build = order.options.get("build", _CHOICES[0])
         if build not in _CHOICES:
             raise ToolError(

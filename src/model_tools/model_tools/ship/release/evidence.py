@@ -56,10 +56,6 @@ def read_report(release: Release, stage: StageName, robot: str, file: Path, show
         robot: Whose report it is; a report about several robots names them itself.
         file: The report.
         shown: What the release calls it.
-
-    Raises:
-        ToolError: It is no such report, or about another bundle, or the stage is left out.
-        OSError: It cannot be read.
     """
     if stage not in release.asked:
         raise ToolError(

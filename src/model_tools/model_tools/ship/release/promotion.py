@@ -55,10 +55,6 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
         bundle: Its folder, as it is pushed: a later signature changes its digest.
         baseline: Folder or name of the bundle that robots run before; empty for none.
         left_out: Stages without evidence.
-
-    Raises:
-        ToolError: The bundle is not signed, or is no other version for the same robot.
-        PolicyError: A bundle is not whole.
     """
     loaded = load_bundle(bundle)
     if not (bundle / SIGNATURE_FILE).is_file():
@@ -120,10 +116,6 @@ def record(
         reports: Robot and file of each; the newest one of a robot counts.
         attached: More files, such as recordings, of which the SHA-256 is kept.
         by: Who records it; the user if empty.
-
-    Raises:
-        ToolError: The release has ended or is at another stage; a report is about something else.
-        OSError: A file cannot be read or written.
     """
     release = read_release(file)
     _require_open(release, file)
@@ -216,12 +208,7 @@ def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:
 
 
 def promote(file: Path, by: str) -> Release:
-    """Let the next stage begin; return the release as it is then.
-
-    Raises:
-        VerdictError: With everything that is missing.
-        OSError: The file cannot be written.
-    """
+    """Let the next stage begin; return the release as it is then."""
     release = read_release(file)
     found = verdict(release)
     missing = [*found.reasons, *_evidence_problems(release, file)]
@@ -243,12 +230,7 @@ def promote(file: Path, by: str) -> Release:
 
 
 def halt(file: Path, reason: str, by: str = "") -> Release:
-    """Stop a release where it is; no robot gets it any more.
-
-    Raises:
-        ToolError: It has ended, or there is no reason.
-        OSError: The file cannot be written.
-    """
+    """Stop a release where it is; no robot gets it any more."""
     release = read_release(file)
     _require_open(release, file)
     if not reason.strip():
@@ -258,12 +240,7 @@ def halt(file: Path, reason: str, by: str = "") -> Release:
 
 
 def roll_back_release(file: Path, reason: str, by: str = "") -> Release:
-    """Take a release back: its robots are to run the version before it.
-
-    Raises:
-        ToolError: It was taken back before.
-        OSError: The file cannot be written.
-    """
+    """Take a release back: its robots are to run the version before it."""
     release = read_release(file)
     if release.ended is not None and release.ended.event == "rolled_back":
         raise ToolError(f"{file}: expected a release that goes on, found one {_words(release)}")

@@ -204,12 +204,7 @@ class Release:
 
 
 def read_release(file: Path) -> Release:
-    """Return the release in a file.
-
-    Raises:
-        BundleError: With everything that is wrong.
-        ToolError: Something above or in the history was changed after it was written.
-    """
+    """Return the release in a file."""
     return _parsed(read_bytes(file), file)
 
 
@@ -230,12 +225,7 @@ def _parsed(content: bytes, file: Path) -> Release:
 
 
 def write_new_release(release: Release, file: Path) -> None:
-    """Write the file of a release.
-
-    Raises:
-        ToolError: It is there already.
-        OSError: It cannot be written.
-    """
+    """Write the file of a release."""
     if file.exists():
         raise ToolError(f"{file}: expected nothing there yet, found a file; name another --output")
     _write(release, file)
@@ -263,10 +253,6 @@ def add_event(
         robots: Evidence by robot.
         files: SHA-256 of reports and recordings, by file.
         seen: The release as it was when this was decided.
-
-    Raises:
-        ToolError: Another process has changed the file since.
-        OSError: It cannot be written.
     """
     release = read_release(file)
     if release != seen:

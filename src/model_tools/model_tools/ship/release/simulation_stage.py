@@ -40,11 +40,6 @@ def simulate(
         baseline: Folder or name of the bundle before it; empty: against itself.
         robot: What walks.
         report: File to write; one that is there is replaced.
-
-    Raises:
-        ToolError: It is another bundle, or the stage is left out.
-        PolicyError: A bundle is not whole, does not walk, or is of another robot.
-        OSError: The report cannot be written.
     """
     loaded = load_bundle(bundle, kind=JointBundle, instead=_NO_WALK)
     stage = release.stages.simulation

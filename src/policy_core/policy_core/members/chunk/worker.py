@@ -110,7 +110,6 @@ class InlineWorker:
 
     @property
     def alive(self) -> bool:
-        """Return that it is."""
         return True
 
     def ask(self, request: Request) -> None:
