@@ -48,15 +48,15 @@ class DriveState(Protocol):
     """
 
     @property
-    def tick(self) -> int: ...  # noqa: D102  # each is above
+    def tick(self) -> int: ...  # each is above
     @property
-    def joint_pos(self) -> F64: ...  # noqa: D102
+    def joint_pos(self) -> F64: ...
     @property
-    def joint_vel(self) -> F64: ...  # noqa: D102
+    def joint_vel(self) -> F64: ...
     @property
-    def joint_effort(self) -> F64: ...  # noqa: D102
+    def joint_effort(self) -> F64: ...
     @property
-    def temperature_c(self) -> F64: ...  # noqa: D102
+    def temperature_c(self) -> F64: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
