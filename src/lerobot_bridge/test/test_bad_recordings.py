@@ -68,7 +68,7 @@ def refuse(folder: Path, said: Sequence[Said], **given: Any) -> None:
         read_frames(folder, said, **given)
 
 
-@pytest.mark.parametrize("offset_s", [3600.0, 0.8, -0.8, -3600.0])
+@pytest.mark.parametrize("offset_s", [3600.0, -0.8])
 def test_a_topic_of_another_clock_is_named(tmp_path: Path, offset_s: float) -> None:
     """A camera that is stamped with the time since the computer was switched on, say."""
     said = arm_with(
@@ -125,15 +125,13 @@ def interleaved(topic: str, *, late_ms: float, stamp_late_ms: float) -> list[Sai
     ]
 
 
-@pytest.mark.parametrize("topic", [STATES, LEADERS])
-def test_two_publishers_whose_stamps_run_to_and_fro_are_refused(tmp_path: Path, topic: str) -> None:
-    said = arm_with(topic, *interleaved(topic, late_ms=4, stamp_late_ms=-7))
+def test_two_publishers_whose_stamps_run_to_and_fro_are_refused(tmp_path: Path) -> None:
+    said = arm_with(STATES, *interleaved(STATES, late_ms=4, stamp_late_ms=-7))
 
     refuse(tmp_path, said)
 
 
-@pytest.mark.parametrize("topic", [STATES, LEADERS])
-@pytest.mark.parametrize("velocity", [[0.0, 0.0, 0.1], []])
+@pytest.mark.parametrize(("topic", "velocity"), [(STATES, [0.0, 0.0, 0.1]), (LEADERS, [])])
 def test_two_publishers_whose_stamps_go_on_are_refused(
     tmp_path: Path, topic: str, velocity: list[float]
 ) -> None:
@@ -193,10 +191,6 @@ def test_a_log_whose_clock_was_set_back_is_refused(tmp_path: Path) -> None:
 
     with refusal(ToolError):
         EpisodeFrames(mapping, episode_of(tmp_path / "bag"))
-
-
-def test_a_gap_is_named_with_its_topic_and_what_to_do(tmp_path: Path) -> None:
-    refuse(tmp_path, leave_out(say_arm(), IMAGES, 400, 700))
 
 
 @pytest.mark.parametrize(
@@ -348,9 +342,9 @@ def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path
         EpisodeFrames(arm_mapping(), episode)
 
 
-@pytest.mark.parametrize("ahead_s", [30 * 86400, 1_700_000_000])
-def test_a_clock_that_was_set_forward_is_named(tmp_path: Path, ahead_s: int) -> None:
+def test_a_clock_that_was_set_forward_is_named(tmp_path: Path) -> None:
     """As by NTP after the start; frames of the time between would not fit into memory."""
+    ahead_s = 1_700_000_000
     ahead = arm_with(IMAGES, *say_images(times_ns(50, 1000), stamp_ns=START_NS + ahead_s * S))
     for topic in (STATES, LEADERS):
         ahead = [each for each in ahead if each[0] != topic]

@@ -145,31 +145,6 @@ def write_video(
     )
 
 
-def write_animation(
-    trace: Trace, path: Path, *, rate_hz: float = 12.5, width: int = 480, ground: Ground = LEVEL
-) -> None:
-    """Write an animated image of a walk in real time; `.webp` or `.gif`.
-
-    Args:
-        trace: The walk.
-        path: The file to write.
-        rate_hz: Images per second.
-        width: Width of the images; the ratio is 16 to 9.
-        ground: The ground of the walk.
-    """
-    height = width * 9 // 16
-    large = frames(trace, rate_hz=rate_hz, width=2 * width, height=2 * height, ground=ground)
-    first, *rest = [Image.fromarray(frame).resize((width, height)) for frame in large]
-    first.save(
-        path,
-        save_all=True,
-        append_images=rest,
-        duration=round(1000.0 / rate_hz),
-        loop=0,
-        quality=70,
-    )
-
-
 def write_contact_sheet(
     trace: Trace, path: Path, *, robot: LeggedRobot = LITE3, columns: int = 4, rows: int = 3
 ) -> None:

@@ -29,7 +29,7 @@ def swing_in_the_air(model: mujoco.MjModel, damping: float) -> float:
 
 
 @pytest.mark.parametrize("timestep_s", [0.001, 0.005])
-@pytest.mark.parametrize("damping", [1.0, 2.5, 5.0])
+@pytest.mark.parametrize("damping", [1.0, 5.0])
 def test_legs_in_the_air_come_to_rest(damping: float, timestep_s: float) -> None:
     assert swing_in_the_air(build_model(timestep_s=timestep_s), damping) < 0.05
 

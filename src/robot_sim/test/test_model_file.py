@@ -26,8 +26,6 @@ def worldbody(inside: str) -> str:
 
 HOSTILE = {
     "replicate": worldbody(f'<replicate count="10000000000">{PART}</replicate>'),
-    "exponent": worldbody(f'<replicate count="1e10">{PART}</replicate>'),
-    "sign": worldbody(f'<replicate count="+10000000000">{PART}</replicate>'),
     "digits": worldbody(f'<replicate count="{"9" * 400}">{PART}</replicate>'),
     "as a character": worldbody(f'<replicate count="&#49;00000000">{PART}</replicate>'),
     "nested": worldbody(f'<replicate count="1000">{THOUSAND}</replicate>'),

@@ -105,8 +105,7 @@ def hold_ticks(world: ModelWorld, position: Any, ticks: int, stiffness: float = 
         world.step(PERIOD_NS)
 
 
-@pytest.mark.parametrize("angle_rad", [0.0, 0.4])
-@pytest.mark.parametrize("ground_m", [None, 0.0, 0.5])
+@pytest.mark.parametrize(("angle_rad", "ground_m"), [(0.4, None), (0.0, 0.0), (0.4, 0.5)])
 def test_the_robot_stands_on_the_model_s_ground_or_on_one_that_is_added(
     tmp_path: Path, angle_rad: float, ground_m: float | None
 ) -> None:

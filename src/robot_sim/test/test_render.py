@@ -11,7 +11,6 @@ from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.render import (
     FollowingCamera,
-    write_animation,
     write_contact_sheet,
     write_video,
 )
@@ -75,17 +74,6 @@ def test_a_video_that_is_interrupted_leaves_no_file(stance_trace: Trace, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         write_video(stance_trace, tmp_path / "walk.mp4", width=160, height=96, on_image=interrupt)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", ["walk.webp", "walk.gif"])
-def test_an_animation_has_one_image_per_time(
-    stance_trace: Trace, tmp_path: Path, name: str
-) -> None:
-    path = tmp_path / name
-    write_animation(stance_trace, path, rate_hz=10.0, width=160)
-    with Image.open(path) as image:
-        assert image.size == (160, 90)
-        assert getattr(image, "n_frames", 1) > 1
 
 
 def test_a_contact_sheet_holds_all_its_moments(stance_trace: Trace, tmp_path: Path) -> None:

@@ -146,12 +146,8 @@ def test_our_policy_follows_every_command(
     assert max(segment.error) <= 0.04
     assert segment.max_tilt_deg <= 9.8
     assert world.saturated_share <= 0.0006
-
-
-@pytest.mark.real_data
-def test_our_policy_stands_still(our_policy: Path) -> None:
-    segment, _ = walk_segment(OnnxPolicy(our_policy), (0.0, 0.0, 0.0))
-    assert segment.mean_action_change <= 0.002
+    if not any(command):
+        assert segment.mean_action_change <= 0.002
 
 
 @pytest.mark.real_data

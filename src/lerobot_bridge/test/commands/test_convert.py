@@ -38,15 +38,11 @@ def test_without_lerobot_it_says_how_to_get_it(
 @pytest.mark.parametrize(
     ("version", "fits"),
     [
-        ("0.3.3", False),
         ("0.4.3", False),
-        ("0.4.4", True),
         ("0.4.4.post1", True),
         ("0.4.5", False),
         ("0.5.0rc1", False),
-        ("0.6.0", False),
         ("0.6.1", True),
-        ("0.6.2", False),
     ],
 )
 def test_a_lerobot_whose_writer_is_unknown_is_refused_by_its_version(

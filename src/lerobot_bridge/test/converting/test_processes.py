@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +19,7 @@ from testkit.wording import refusal
 
 WORK = """
 import os
-import pathlib
 import signal
-import sys
-import sys
-import time
 from policy_core.errors import RobotError
 
 
@@ -34,10 +29,6 @@ def half(job, tell):
     if job % 2:
         raise RobotError(str(job))
     return job // 2
-
-
-def told(job, tell):
-    return os.getpid(), os.environ["OMP_NUM_THREADS"]
 
 
 def killed(job, tell):
@@ -51,12 +42,6 @@ def full(job, tell):
 def wrong(job, tell):
     raise LookupError("unforeseen")
 
-
-def waits(job, tell):
-    pathlib.Path(job).write_text(str(os.getpid()))
-    if job.endswith("last"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(600)
 """
 
 
@@ -88,17 +73,6 @@ def test_each_job_has_its_result_or_the_reason_why_not(work: Any, tmp_path: Path
     assert "8 halved" in (tmp_path / "log.txt").read_text()
 
 
-def test_each_job_has_a_process_and_one_thread_for_its_mathematics(
-    work: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-
-    found = done(work.told, {"a": 0, "b": 0}, tmp_path)
-
-    assert len({os.getpid(), found["a"][0], found["b"][0]}) == 3
-    assert "OMP_NUM_THREADS" not in os.environ
-
-
 def test_a_process_that_is_killed_is_named_with_the_remedy(work: Any, tmp_path: Path) -> None:
     with refusal(ToolError):
         done(work.killed, {"b": 0}, tmp_path)
@@ -114,12 +88,3 @@ def test_a_full_disk_ends_the_work(work: Any, tmp_path: Path) -> None:
     with refusal(OSError) as found:
         done(work.full, {"a": 0}, tmp_path)
     assert (found.value.errno, found.value.filename) == (28, "file")
-
-
-def test_where_one_fails_the_others_are_ended(work: Any, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="last"):
-        done(work.waits, {name: str(tmp_path / name) for name in ("first", "last")}, tmp_path)
-
-    for file in (tmp_path / name for name in ("first", "last") if (tmp_path / name).exists()):
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(file.read_text()), signal.SIG_DFL)

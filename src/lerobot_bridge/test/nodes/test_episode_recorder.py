@@ -192,31 +192,6 @@ def test_topic_that_dies_in_an_episode_is_reported_at_once(rig: Robot, tmp_path:
     check_wording(*lines_with(rig.log, "/front/image_raw/compressed"))
 
 
-def test_discarded_episode_leaves_nothing(rig: Robot, tmp_path: Path) -> None:
-    rig.recorder(tmp_path)
-    rig.appears()
-    rig.begins()
-    rig.sends_seen(5)
-    rig.request("discard")
-    rig.begins()
-    rig.request("stop")
-    rig.hears("episode_0000: ")
-
-    session = tmp_path / "session"
-    assert sorted(path.name for path in session.iterdir()) == [
-        ".unfinished",
-        "episode_0000",
-        "mapping.yaml",
-    ]
-    assert [*(session / ".unfinished").iterdir()] == []
-    assert [mark.kind for mark in rig.marks] == [
-        EpisodeMark.START,
-        EpisodeMark.DISCARD,
-        EpisodeMark.START,
-        EpisodeMark.STOP,
-    ]
-
-
 def test_what_holds_is_in_each_episode(rig: Robot, tmp_path: Path) -> None:
     recorder = rig.recorder(tmp_path, extra_topics="description").recorder
     rig.appears()

@@ -16,6 +16,7 @@ from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 
 from lerobot_bridge.episode import read_sidecar
+from testkit.ros_time import ns
 from testkit.wording import check_wording, lines_with
 
 from .robot import DEADLINE_S, MAPPING, RELIABLE, Robot, read_episode
@@ -42,10 +43,7 @@ def start_recorder(tmp_path: Path) -> Iterator[Start]:
             **parameters,
         }
         words = [
-            word
-            for name, value in given.items()
-            if value is not None
-            for word in ("-p", f"{name}:={json.dumps(value)}")
+            word for name, value in given.items() for word in ("-p", f"{name}:={json.dumps(value)}")
         ]
         with (tmp_path / "recorder.log").open("ab") as log:
             running.append(
@@ -75,6 +73,7 @@ def begins(robot: Robot) -> None:
 
     A request to a process that was killed, or whose answers find no way yet, is lost.
     """
+    asked_ns = robot.node.get_clock().now().nanoseconds
     robot.statuses.clear()
     client = robot.node.create_client(Trigger, "episode_recorder/start")
     robot.until(client.service_is_ready, "the recorder", sends=True)
@@ -82,7 +81,10 @@ def begins(robot: Robot) -> None:
     client.call_async(Trigger.Request())
     timer = robot.node.create_timer(2.0, lambda: client.call_async(Trigger.Request()))
     robot.until(
-        lambda: robot.statuses and robot.value("state") == "episode",
+        # One from before may still have waited in the queue.
+        lambda: (
+            ns(robot.statuses[-1].header.stamp) > asked_ns and robot.value("state") == "episode"
+        ),
         "an episode to begin",
         sends=True,
     )
@@ -97,39 +99,6 @@ def grows(robot: Robot, to: int = 3) -> None:
         "messages",
         sends=True,
     )
-
-
-@pytest.mark.slow
-def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
-    rig: Robot, start_recorder: Start, tmp_path: Path
-) -> None:
-    session = tmp_path / "session"
-    rig.appears()
-    killed = start_recorder()
-    begins(rig)
-    rig.request("stop")
-    begins(rig)
-    grows(rig)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert read_episode(session / "episode_0000")["/joint_states"]
-    left = (session / ".unfinished" / "episode_0001" / "episode_0001.mcap").read_bytes()
-
-    process = start_recorder()
-    begins(rig)
-    rig.request("stop")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(DEADLINE_S) == 0
-
-    log = (tmp_path / "recorder.log").read_text()
-    check_wording(lines_with(log, ".unfinished/episode_0001")[0])
-    check_wording(lines_with(log, "exist")[-1])
-    assert read_sidecar(session / "episode_0002").number == 2
-    assert sorted(path.name for path in session.glob("episode_*")) == [
-        "episode_0000",
-        "episode_0002",
-    ]
-    assert (session / ".unfinished" / "episode_0001" / "episode_0001.mcap").read_bytes() == left
 
 
 @pytest.mark.slow
@@ -198,10 +167,9 @@ def test_signal_ends_it_and_the_episode_is_kept(
     [
         ({"mapping": "so102"}, "so102"),
         ({"output": "/proc/session"}, "/proc/session"),
-        ({"task": None}, "task"),
         ({"episode_s": -1.0}, "episode_s"),
     ],
-    ids=["mapping", "output", "task", "length"],
+    ids=["mapping", "output", "length"],
 )
 def test_bad_parameters_end_with_status_2(
     parameters: dict[str, object], named: str, start_recorder: Start, tmp_path: Path

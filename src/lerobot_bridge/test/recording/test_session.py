@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -162,17 +161,6 @@ def test_discard_of_an_episode_that_is_over_names_its_folder(
     assert not session_desk.discarded
 
 
-def test_next_does_not_exceed_the_number_of_episodes(session_desk: Desk) -> None:
-    session = RecordingSession(Course(episodes=1, auto=False), session_desk)
-    session.start(0)
-
-    session.next(S)
-
-    assert session.state is State.FINISHED
-    with refusal(RefusedError):
-        session.next(2 * S)
-
-
 def test_discarded_episode_gives_its_number_to_the_next(
     auto: RecordingSession, session_desk: Desk
 ) -> None:
@@ -186,19 +174,6 @@ def test_discarded_episode_gives_its_number_to_the_next(
     assert (Mark.DISCARD, 0, 2 * S) in session_desk.marks
 
 
-def test_finish_keeps_the_episode_and_begins_no_other(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(0)
-    auto.start(0)
-    auto.finish(2 * S)
-    auto.tick(99 * S)
-
-    assert auto.state is State.FINISHED
-    assert [each.number for each in session_desk.kept] == [0]
-    assert session_desk.begun == [0]
-
-
 def test_episodes_of_earlier_times_count(session_desk: Desk) -> None:
     session = RecordingSession(Course(episodes=3, warm_up_s=0), session_desk, number=7, done=2)
     session.start(0)
@@ -206,15 +181,6 @@ def test_episodes_of_earlier_times_count(session_desk: Desk) -> None:
 
     assert session_desk.begun == [7]
     assert session.state is State.FINISHED
-
-
-def test_requests_that_do_not_fit_the_state_are_refused(by_hand: RecordingSession) -> None:
-    for request in (by_hand.stop, by_hand.discard):
-        with refusal(RefusedError):
-            request(0)
-    by_hand.start(0)
-    with refusal(RefusedError):
-        by_hand.start(S)
 
 
 def test_an_episode_waits_until_nothing_is_missing(
@@ -309,18 +275,6 @@ def test_episode_ends_where_its_clock_goes_back_or_leaps(
     assert session_desk.begun == [0, 1]
 
 
-@pytest.mark.parametrize("request_", [RecordingSession.stop, RecordingSession.discard])
-def test_request_finds_an_episode_over_whose_clock_went_back(
-    request_: Callable[[RecordingSession, int], str], by_hand: RecordingSession, session_desk: Desk
-) -> None:
-    by_hand.start(500 * S)
-
-    with refusal(RefusedError):
-        request_(by_hand, S)
-
-    assert (len(session_desk.kept), session_desk.discarded) == (1, 0)
-
-
 @pytest.mark.parametrize("now_s", [1, 600])
 def test_wait_takes_as_long_as_it_would_where_the_clock_jumps(
     now_s: int, auto: RecordingSession, session_desk: Desk
@@ -346,16 +300,3 @@ def test_episode_that_fails_after_its_end_does_not_count(
     assert by_hand.done == 0
     with refusal(RefusedError):
         by_hand.judge(True, 2 * S)
-
-
-def test_episode_that_fails_while_the_next_is_recorded_does_not_end_that(
-    by_hand: RecordingSession, session_desk: Desk
-) -> None:
-    for second in (0, 1):
-        by_hand.start(2 * second * S)
-        by_hand.stop((2 * second + 1) * S)
-    by_hand.start(4 * S)
-
-    by_hand.failed(0)
-
-    assert (by_hand.state, by_hand.number, by_hand.writing) == (State.EPISODE, 2, {1})

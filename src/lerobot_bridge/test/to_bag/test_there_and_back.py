@@ -83,8 +83,7 @@ def assert_same_dataset(
                 )
 
 
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("fps", [30, 7])
+@pytest.mark.parametrize(("kind", "fps"), list(zip(TYPES, (30, 7, 30, 30), strict=True)))
 def test_positions_in_every_unit_and_message(tmp_path: Path, kind: str, fps: int) -> None:
     rng = np.random.default_rng(fps)
     columns: list[dict[str, Tensor]] = [
@@ -118,10 +117,7 @@ def test_positions_in_every_unit_and_message(tmp_path: Path, kind: str, fps: int
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("arguments", [(), ("--storage", "sqlite3", "--compressed")])
-def test_a_dataset_of_lerobot(
-    shared_data: Path, tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
+def test_a_dataset_of_lerobot(shared_data: Path, tmp_path: Path) -> None:
     joints = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
     dataset = shared_data / "act" / "dataset_v3"
 
@@ -145,7 +141,7 @@ def test_a_dataset_of_lerobot(
             },
         },
         tmp_path,
-        *arguments,
+        *("--storage", "sqlite3", "--compressed"),
     )
 
     assert sum(map(len, found)) == 77

@@ -258,7 +258,7 @@ def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToB
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--compressed"], ["--storage", "sqlite3"], ["--storage", "sqlite3", "--compressed"]],
+    [["--compressed"], ["--storage", "sqlite3"]],
 )
 def test_every_storage_holds_the_same(tmp_path: Path, to_bag: ToBag, arguments: list[str]) -> None:
     dataset = dataset_of(tmp_path / "dataset")

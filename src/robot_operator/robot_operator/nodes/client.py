@@ -2,19 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operator's client of policy node and driver: requests modes and commands velocities."""
 
+import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, TypeVar
 
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import PolicyStatus, RobotStatus
 from policy_msgs.srv import LoadBundle, SwitchState
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.node import NodeNameNonExistentError
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node, NodeNameNonExistentError
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import SetBool, Trigger
 
+from policy_inference.nodes.lifecycle import PeerGuard
 from robot_operator.nodes.found import full, namespace_of, require_sole_publisher
-from robot_operator.nodes.participant import Participant
+from robot_operator.nodes.own_node import own_node
 from robot_operator.nodes.services import RobotServices
 from robot_operator.nodes.words import MODES
 from robot_operator.requests import ANSWER_TIMEOUT_S, OperatorError, OperatorRequest
@@ -28,13 +36,25 @@ _CONTROL_WITHIN_S = 90.0
 """A driver lets the legs fold for 60 s at most."""
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
+_LOOK_AROUND_S = 0.1
+P = TypeVar("P", bound="Operator")
 
 
-class Operator(Participant):
+class _OperatorNode(PeerGuard, Node):
+    """A node of a script, which no message of another node ends."""
+
+
+class Operator:
     """A client of one policy node. Use it in a `with` block.
 
     Publishes `cmd_vel` (geometry_msgs/Twist), if it drives, at 20 Hz once a velocity was given,
-    and `estop` (std_msgs/Bool). Subscribes to the policy node's `~/status`.
+    and `estop` (std_msgs/Bool). Subscribes to the policy node's `~/status`. Its methods belong to
+    one thread; messages come in on another.
+
+    Attributes:
+        node: For further entities; their callbacks call `notify`.
+        clock: That of `now_ns`: `/clock` with `use_sim_time`, else the steady one.
+        changed: Held while `wait_until` looks.
     """
 
     def __init__(
@@ -59,13 +79,25 @@ class Operator(Participant):
             watch: Called often while something is waited for; what it raises ends the wait.
         """
         policy_node, driver_node = (name and full(name) for name in (policy_node, driver_node))
-        super().__init__(
-            "operator",
-            namespace=namespace_of(policy_node or driver_node or "/"),
-            use_sim_time=use_sim_time,
-            answer_timeout_s=answer_timeout_s,
-            watch=watch,
+        self.watch, self.changed = watch, threading.Condition()
+        self.answer_timeout_s = answer_timeout_s
+        self._leaving = False
+        self._undo = ExitStack()
+        self.node: Node = self._undo.enter_context(
+            own_node(
+                "operator",
+                kind=_OperatorNode,
+                namespace=namespace_of(policy_node or driver_node or "/"),
+                parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
+            )
         )
+        self.clock = (
+            self.node.get_clock() if use_sim_time else Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._executor = SingleThreadedExecutor(context=self.node.context)
+        self._executor.add_node(self.node)
+        self._spinner = threading.Thread(target=self._spin, name="operator")
+        self._spinner.start()
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
         self._services = RobotServices(self.node, policy_node, driver_node)
@@ -76,6 +108,65 @@ class Operator(Participant):
             self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
         # A timer keeps to its absolute deadlines, on whichever clock.
         self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self.clock)
+
+    def __enter__(self: P) -> P:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the domain."""
+        self._leaving = True
+        self._spinner.join()
+        self._executor.shutdown()
+        self._undo.close()
+
+    @property
+    def now_ns(self) -> int:
+        """The clock that velocities and waits follow."""
+        return int(self.clock.now().nanoseconds)
+
+    def ask(self, service: Any, name: str, request: Any, timeout_s: float) -> tuple[bool, str]:
+        """Call a service whose response has `success` and `message`; return both."""
+        self.wait_until(service.service_is_ready, f"the service '{name}'", self.answer_timeout_s)
+        future = service.call_async(request)
+        future.add_done_callback(lambda _: self.notify())
+        self.wait_until(future.done, f"the answer to '{name}'", timeout_s)
+        response = future.result()
+        return response.success, response.message
+
+    def wait(self, duration_s: float, timeout_s: float = 120.0) -> None:
+        """Let time pass on the clock of `now_ns`."""
+        # Of a simulator that waits for the first command, the clock shows no time yet.
+        self.wait_until(lambda: self.now_ns > 0, "the clock", timeout_s)
+        ends_ns = self.now_ns + round(duration_s * 1e9)
+        self.wait_until(lambda: self.now_ns >= ends_ns, f"{duration_s:g} s to pass", timeout_s)
+
+    def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Wait until something that messages or time bring about is there.
+
+        Args:
+            reached: Looks whether it is there; called at each message.
+            what: What is waited for, in words.
+            timeout_s: How long to wait at most, on the steady clock.
+        """
+        ends_s = time.monotonic() + timeout_s
+        with self.changed:
+            while not self.changed.wait_for(reached, _LOOK_AROUND_S):
+                self.watch()
+                if time.monotonic() > ends_s:
+                    raise OperatorError(
+                        f"operator: expected {what} within {timeout_s:g} s; {self.described()}"
+                    )
+
+    def notify(self) -> None:
+        """Let `wait_until` look again; for callbacks of entities added to `node`."""
+        with self.changed:
+            self.changed.notify_all()
 
     @property
     def status(self) -> PolicyStatus:
@@ -291,6 +382,10 @@ class Operator(Participant):
             return "no status of the policy node has come; does it run, in this ROS_DOMAIN_ID?"
         troubles = [entry.text for entry in self._status.inputs if entry.text]
         return "; ".join([f"the mode is {self.mode} ({self._status.reason})", *troubles])
+
+    def _spin(self) -> None:
+        while not self._leaving:
+            self._executor.spin_once(timeout_sec=_LOOK_AROUND_S)
 
     def _on_status(self, message: PolicyStatus) -> None:
         self._status = message

@@ -4,9 +4,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
@@ -23,6 +23,7 @@ _COMMAND, _JOINT_STATES = "policy_msgs/msg/JointCommand", "sensor_msgs/msg/Joint
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _SECOND_WITHIN_S = 1.0
 _LOOK_AROUND_S = 0.02
+F = TypeVar("F")
 
 
 def the_one(kind: str, timeout_s: float) -> str:
@@ -36,7 +37,12 @@ def the_one(kind: str, timeout_s: float) -> str:
 
 def the_one_or_none(kind: str, timeout_s: float) -> str | None:
     """Return the full name of the one node of a kind, None if there is none within `timeout_s`."""
-    return _alone(kind, _found(kind, timeout_s))
+    names = _look(
+        timeout_s,
+        lambda node: publishing(node, kind),
+        lambda names, unchanged_s: bool(names) and unchanged_s > _SECOND_WITHIN_S,
+    )
+    return _alone(kind, names)
 
 
 @dataclass(frozen=True)
@@ -99,20 +105,13 @@ def look_around(
             complete.
         policy: Full name of the policy node that is meant; None: all count.
     """
-    with _looking() as (node, executor):
-        begins_s = changed_s = time.monotonic()
-        found = FoundNodes()
-        while time.monotonic() < begins_s + timeout_s:
-            executor.spin_once(timeout_sec=_LOOK_AROUND_S)
-            before, found = found, seen(node, policy)
-            if found != before:
-                changed_s = time.monotonic()
-            unchanged_s = time.monotonic() - changed_s
-            if found.is_complete and unchanged_s > _SECOND_WITHIN_S:
-                break
-            if (found.policies or found.drivers) and unchanged_s > incomplete_after_s:
-                break
-        return found
+
+    def is_enough(found: FoundNodes, unchanged_s: float) -> bool:
+        if found.is_complete:
+            return unchanged_s > _SECOND_WITHIN_S
+        return bool(found.policies or found.drivers) and unchanged_s > incomplete_after_s
+
+    return _look(timeout_s, lambda node: seen(node, policy), is_enough)
 
 
 def require_policy(found: FoundNodes, timeout_s: float) -> str:
@@ -184,29 +183,24 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
     return name
 
 
-@contextmanager
-def _looking() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
+def _look(timeout_s: float, look: Callable[[Node], F], is_enough: Callable[[F, float], bool]) -> F:
+    """Return what `look` finds, once it `is_enough` after so many seconds without a change."""
     with own_node("operator_looks_around", silent=True) as node:
         executor = SingleThreadedExecutor(context=node.context)
         executor.add_node(node)
         try:
-            yield node, executor
+            ends_s = timeout_s + (changed_s := time.monotonic())
+            found = look(node)
+            while time.monotonic() < ends_s:
+                executor.spin_once(timeout_sec=_LOOK_AROUND_S)
+                before, found = found, look(node)
+                if found != before:
+                    changed_s = time.monotonic()
+                if is_enough(found, time.monotonic() - changed_s):
+                    break
+            return found
         finally:
             executor.shutdown()
-
-
-def _found(kind: str, timeout_s: float) -> list[str]:
-    """Return the nodes of a kind, a second after the first of them was found."""
-    with _looking() as (node, executor):
-        ends_s = time.monotonic() + timeout_s
-        names: list[str] = []
-        while time.monotonic() < ends_s:
-            executor.spin_once(timeout_sec=_LOOK_AROUND_S)
-            now = publishing(node, kind)
-            if now and not names:
-                ends_s = time.monotonic() + _SECOND_WITHIN_S
-            names = now
-        return names
 
 
 def publishing(node: Node, kind: str) -> list[str]:

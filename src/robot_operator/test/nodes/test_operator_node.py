@@ -177,16 +177,6 @@ def test_damp_and_reset_are_asked_of_policy_and_driver(
     assert sorted(met_robot.asked) == sorted([request_, f"driver: {request_}"])
 
 
-def test_wish_to_move_is_shown_until_it_is_confirmed(operator: Make, met_robot: Robot) -> None:
-    node = operator()
-    node.press("S")
-    check_wording(screen_lines(node)["confirm"])
-    assert met_robot.asked == []
-    met_robot.types(node.press, "s", lambda: met_robot.asked)
-    met_robot.is_asked("stand")
-    assert "confirm" not in screen_lines(node)
-
-
 def test_keys_that_must_be_let_go_are_shown_so(operator: Make, met_robot: Robot) -> None:
     node = operator()
     check_wording(screen_lines(node)["velocity"])
@@ -225,17 +215,6 @@ def test_driver_that_falls_silent_is_shown_so(operator: Make, met_robot: Robot) 
     met_robot.driver = None
     met_robot.until(lambda: node.view().tone is Tone.UNKNOWN, "the driver's silence")
     check_wording(screen_lines(node)["next"], node.view().headline)
-
-
-def test_button_without_the_deadman_is_refused_with_the_remedy(
-    operator: Make, met_robot: Robot
-) -> None:
-    node = operator()
-    meets_joystick(met_robot, node)
-    met_robot.holds(STAND)
-    met_robot.until(lambda: "refused" in screen_lines(node), "the refusal")
-    check_wording(screen_lines(node)["refused"])
-    assert met_robot.asked == []
 
 
 def test_refusal_is_shown_with_its_reason(operator: Make, met_robot: Robot) -> None:

@@ -132,24 +132,19 @@ def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
     assert terminal.shows("[operator_node]: stand:")
 
 
-def test_command_without_an_action_is_the_screen_with_parameters_of_ones_own(
-    open_terminal: Callable[..., Terminal], met_robot: Robot, tmp_path: Path
+def test_command_without_an_action_is_the_screen_of_the_robot_that_is_found_in_its_namespace(
+    open_terminal: Callable[..., Terminal],
+    operator_executor: SingleThreadedExecutor,
+    tmp_path: Path,
 ) -> None:
     parameters = tmp_path / "operator.yaml"
     parameters.write_text("/**/operator_node: {ros__parameters: {key_share: 0.3}}\n")
-    terminal = open_terminal("robot_operator", "--params-file", str(parameters))
-    met_robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
-    met_robot.until(lambda: terminal.shows("keys: 30 %"), "the parameter")
-
-
-def test_robot_in_a_namespace_is_stopped_and_driven_in_it(
-    open_terminal: Callable[..., Terminal], operator_executor: SingleThreadedExecutor
-) -> None:
     robot = Robot(operator_executor, namespace="one")
     robot.has_driver()
-    terminal = open_terminal("robot_operator", "--node", "one/joint_policy_node")
+    terminal = open_terminal("robot_operator", "--params-file", str(parameters))
 
     robot.until(lambda: terminal.shows("take control (t, Enter)"), "the driver on the screen")
+    robot.until(lambda: terminal.shows("keys: 30 %"), "the parameter")
     terminal.type("e")
     robot.until(lambda: True in robot.estops, "the e-stop on the topic")
     robot.is_asked("estop")
@@ -159,7 +154,7 @@ def test_robot_in_a_namespace_is_stopped_and_driven_in_it(
     robot.node.destroy_node()
 
 
-def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
+def test_screen_goes_on_after_bytes_that_are_no_text_and_after_it_was_stopped(
     terminal: Terminal, met_robot: Robot
 ) -> None:
     met_robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
@@ -173,10 +168,6 @@ def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
         terminal.send(typed)
         if request:
             met_robot.is_asked(request)
-
-
-def test_screen_that_was_stopped_goes_on_as_it_was(terminal: Terminal, met_robot: Robot) -> None:
-    met_robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
     for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGSTOP, signal.SIGCONT):
         terminal.process.send_signal(number)
     terminal.type("d")

@@ -99,23 +99,6 @@ def test_leader_s_pose_is_what_the_arm_is_sent_with_the_stamp_of_the_arm_s_own(
     assert command.mode == JointCommand.MODE_STAND
 
 
-def test_demonstrations_can_be_asked_for_one_by_one(led_arms: LedStage) -> None:
-    led_arms.lead(seed=7, drive=True, repeat=False)
-    led_arms.until(
-        lambda: led_arms.times_ns and led_arms.times_ns[-1] > tick_ns(90), "the arm at home"
-    )
-    assert led_arms.marks == []
-
-    assert led_arms.demonstrate().success
-    led_arms.until(lambda: len(led_arms.marks) == 3, "a demonstration")
-
-    led_arms.until(
-        lambda: led_arms.times_ns[-1] > ns(led_arms.marks[-1].stamp) + 3_000_000_000,
-        "three seconds",
-    )
-    assert len(led_arms.marks) == 3
-
-
 def _has(values: list[Any], count: int) -> bool:
     return len(values) >= count
 
