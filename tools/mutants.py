@@ -71,9 +71,7 @@ GROUPS = {
     "observation": Group(
         code=(
             f"{CORE}/observation/rows.py",
-            f"{CORE}/action.py",
             f"{CORE}/observation/state.py",
-            f"{CORE}/observation/phase.py",
             f"{CORE}/members/joint.py",
         ),
         tests=(TESTS,),

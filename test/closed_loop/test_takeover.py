@@ -21,9 +21,9 @@ from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.takeover import Driver
-from policy_core.observation.joint_order import JointOrder
 from policy_inference.backends.registry import open_models
 from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.messages.readers import JointOrder
 from robot_sim.arm_world import ArmWorld
 
 _log = logging.getLogger(__name__)

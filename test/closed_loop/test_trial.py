@@ -42,7 +42,7 @@ class Tried(ControlledPolicy):
         commanded = super().__call__(sensors, command)
         if verdict := self.trial.observe(self.controller.latest_tick):
             with suppress(RefusedError):
-                verdict.carry_out(self.controller, self.controller.stand)
+                self.controller.end_run(verdict, self.controller.stand)
         return commanded
 
 

@@ -27,7 +27,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64, U8
 from policy_core.members.chunk.normalise import Units, resized
 from policy_core.observation.images import decode, frame_of
-from policy_core.observation.joint_order import JointOrder
+from policy_inference.messages.readers import JointOrder
 
 
 class SourceReader:

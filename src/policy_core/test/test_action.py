@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.action import ActionDecoder
 from policy_core.interfaces import F64, JointTargets, Kind
+from policy_core.members.joint import ActionDecoder
 from testkit.kernel.contracts import DEFAULT, contract_of
 
 OUTPUT = (1.0, -2.0, 4.0)

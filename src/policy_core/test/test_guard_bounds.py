@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from policy_core.action import ActionDecoder
 from policy_core.guard.bounds import Rule, TargetBounds
 from policy_core.interfaces import F64
+from policy_core.members.joint import ActionDecoder
 from testkit.kernel.contracts import NOMINAL, contract_of
 
 Vector = tuple[float, float, float]

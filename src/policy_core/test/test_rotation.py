@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policy_core.interfaces import F64
-from policy_core.observation.rotation import gravity_body, tilt_rad
+from policy_core.observation.state import gravity_body, tilt_rad
 from testkit.kernel.contracts import quat_xyzw
 
 ANGLES = [

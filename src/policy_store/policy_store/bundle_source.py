@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from policy_core.bundle.bundle import HOSTED_FILES
-from policy_core.bundle.record import RECORD_FILE
+from policy_core.bundle.store import RECORD_FILE
 from policy_core.errors import PolicyError
 from policy_core.safe_files import open_regular
 from policy_store.durable import errors_renamed

@@ -20,10 +20,10 @@ from policy_core.bundle.bundle import (
     stated_hashes,
 )
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.record import RECORD_FILE
 from policy_core.bundle.set_bundle import parse_hosted
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.store import RECORD_FILE
 from policy_core.errors import PolicyError
 from policy_store.bundle_source import BundleFolder, opened
 from policy_store.durable import (

@@ -15,10 +15,16 @@ from typing import Any
 from policy_core.bundle.bundle import Bundle, hosted_file
 from policy_core.bundle.contract import NAME
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.record import ALGORITHM, RECORD_FILE, REMEDY, require_recorded
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.signature import TrustedKeys
-from policy_core.bundle.store import CURRENT, versions_of
+from policy_core.bundle.store import (
+    ALGORITHM,
+    CURRENT,
+    RECORD_FILE,
+    REMEDY,
+    require_recorded,
+    versions_of,
+)
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError, PolicyError, Problem
 from policy_store.durable import is_hidden, is_locked

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from policy_core.bundle.bundle import HOSTED_FILES
-from policy_core.bundle.record import read_record
 from policy_core.bundle.signature import TrustedKeys, signature_of
 from policy_core.bundle.statements import kept_statements, revoked_versions
-from policy_core.bundle.store import CURRENT, current_version, versions_of
+from policy_core.bundle.store import CURRENT, current_version, read_record, versions_of
 from policy_core.errors import BundleError, PolicyError
 from policy_store.activation import forget, missing, recorded_in, way_back
 from policy_store.durable import (

@@ -21,7 +21,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
-from policy_core.bundle.revocation import kept_file
 from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.signature import TrustedKeys, signature_of
 from policy_core.bundle.statements import (
@@ -34,6 +33,7 @@ from policy_core.bundle.statements import (
     revoked_versions,
     time_of,
 )
+from policy_core.bundle.store import kept_file
 from policy_core.errors import PolicyError
 from policy_store.durable import make_folders, write_text
 

@@ -22,8 +22,8 @@ from policy_core.bundle.contract import Tensor as TensorEntry
 from policy_core.bundle.state_fields import STATE_FIELDS
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Tensor
-from policy_core.observation.joint_order import JointOrder
 from policy_core.safe_files import arrays_problem
+from policy_inference.messages.readers import JointOrder
 
 OBSERVATION = "obs"
 """What an observation is called where there is only one."""

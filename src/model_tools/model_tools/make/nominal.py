@@ -17,13 +17,13 @@ from model_tools.errors import ToolError
 from model_tools.files.row_files import read_rows
 from model_tools.files.terms import term_columns
 from model_tools.make.parity import replayed_rows
-from policy_core.action import ActionDecoder
+from policy_core.bundle.body import Nominal, Statistics
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.expected import Nominal, Statistics
 from policy_core.bundle.terms import term_places
 from policy_core.guard.bounds import TargetBounds
 from policy_core.interfaces import F64, JointTargets, Tensor
+from policy_core.members.joint import ActionDecoder
 from policy_inference.comparison.rows import Rows
 
 NOTED_SHARE, LARGEST_SHARE = 1e-3, 0.05

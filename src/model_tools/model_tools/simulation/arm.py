@@ -20,8 +20,8 @@ from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.observation.images import Frame
-from policy_core.observation.joint_order import JointOrder
 from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.messages.readers import JointOrder
 from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Result
 from robot_sim.arm_expert import ReachJudge
 from robot_sim.arm_model import POLICY_CAMERAS

@@ -23,7 +23,6 @@ from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend, JointTargets, Mode, Tensor
 from policy_core.members.joint import joint_controller
-from policy_core.observation.joint_order import JointOrder
 from policy_core.observation.state import StateVector
 from policy_core.sets.controller import (
     SensedState,
@@ -33,6 +32,7 @@ from policy_core.sets.controller import (
     set_inputs,
 )
 from policy_core.sets.policy import PolicySet
+from policy_inference.messages.readers import JointOrder
 from robot_sim.drives import DriveCommand
 from robot_sim.world import Sensors
 

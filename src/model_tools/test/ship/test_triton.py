@@ -28,8 +28,7 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import open_models
+from policy_inference.backends.registry import OpenedModels, open_models
 from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
 from policy_inference.kinds.chunk import ChunkKind

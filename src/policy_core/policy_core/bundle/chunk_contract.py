@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.body import AnyContract
+from policy_core.bundle.body import AnyContract, ComparisonLimits, Nominal
 from policy_core.bundle.contract import (
     NAME,
     RELATIVE_TOPIC,
@@ -27,7 +27,6 @@ from policy_core.bundle.contract import (
     Safety,
     StandingUp,
 )
-from policy_core.bundle.expected import ComparisonLimits, Nominal
 from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Kind
 

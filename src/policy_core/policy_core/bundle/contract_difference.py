@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.bundle.body import ComparisonLimits, Nominal
 from policy_core.bundle.contract import Action, File, Graph, Joints, Normalisation, Observation
-from policy_core.bundle.expected import ComparisonLimits, Nominal
 from policy_core.bundle.set_contract import HostedContract, MemberContract
 
 _ABSENT = "absent"

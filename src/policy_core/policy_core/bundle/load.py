@@ -25,10 +25,9 @@ from policy_core.bundle.bundle import (
 )
 from policy_core.bundle.contract import NAME
 from policy_core.bundle.kinds import CONTRACT_KINDS, DEFAULT_KIND
-from policy_core.bundle.record import require_recorded
 from policy_core.bundle.resolve import resolve
 from policy_core.bundle.schema import Reader, parse_yaml, read_bytes
-from policy_core.bundle.store import CURRENT, installed_folder, store_root
+from policy_core.bundle.store import CURRENT, installed_folder, require_recorded, store_root
 from policy_core.errors import BundleError, PolicyError, Problem, did_you_mean
 
 if TYPE_CHECKING:  # only one who has keys needs the library that checks signatures

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from policy_core.bundle.body import AnyContract
+from policy_core.bundle.body import AnyContract, Nominal
 from policy_core.bundle.contract import (
     Damp,
     Joints,
@@ -21,8 +21,7 @@ from policy_core.bundle.contract import (
     VelocityCommand,
     Via,
 )
-from policy_core.bundle.expected import Nominal
-from policy_core.bundle.joint_values import matched, per_joint
+from policy_core.bundle.resolve import matched, per_joint
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.set_contract import (
     FIRST_FRAME,

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.body import AnyContract
+from policy_core.bundle.body import AnyContract, Nominal
 from policy_core.bundle.chunk_contract import Camera
 from policy_core.bundle.contract import (
     NAME,
@@ -29,7 +29,6 @@ from policy_core.bundle.contract import (
     StandingUp,
     VelocityCommand,
 )
-from policy_core.bundle.expected import Nominal
 from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Index, Kind
 

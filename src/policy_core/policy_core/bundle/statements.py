@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from policy_core.bundle.contract import NAME, VERSION
-from policy_core.bundle.revocation import FOLDER, REVOKED_TAG, kept_file
 from policy_core.bundle.schema import Reader, entry, parse_yaml, read_bytes
+from policy_core.bundle.store import REVOKED_TAG, STATEMENTS, kept_file
 from policy_core.errors import BundleError, PolicyError
 
 CHANNEL_TAG = "channel-"
@@ -129,7 +129,7 @@ def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]
     Raises:
         PolicyError: One is damaged.
     """
-    folder = model / FOLDER
+    folder = model / STATEMENTS
     return [_kept(file) for file in sorted(folder.glob("*.yaml"))] if folder.is_dir() else []
 
 

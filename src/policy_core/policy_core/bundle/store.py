@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where versions of bundles are installed, and which is in use: `ROOT/NAME/VERSION/`.
+"""Installed bundles: where versions are (`ROOT/NAME/VERSION/`), which is in use, what is revoked.
 
 `policy_store install`, `activate` and `rollback` write this; a version's folder never changes once
 it is there, and the link `ROOT/NAME/current` is switched from one to the other.
@@ -8,12 +8,19 @@ it is there, and the link `ROOT/NAME/current` is switched from one to the other.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from policy_core.bundle.bundle import Bundle, hosted_file
 from policy_core.bundle.contract import NAME, VERSION
-from policy_core.errors import PolicyError
+from policy_core.errors import BundleError, PolicyError, Problem
+from policy_core.safe_files import read_at_most
+
+if TYPE_CHECKING:
+    from policy_core.bundle.set_contract import HostedContract
 
 ROOT_VARIABLE = "POLICY_INFERENCE_MODELS"
 """Environment variable: the root, where it is not the default one."""
@@ -21,6 +28,15 @@ DEFAULT_ROOT = Path("/opt/models")
 CURRENT = "current"
 TRIALS_FILE = "trials.jsonl"
 """Name of the record of a bundle's trials, in `ROOT/NAME`."""
+RECORD_FILE = "model_version.json"
+"""In the folder of a version: what `policy_store install` wrote; without it, it is none."""
+REMEDY = "activate or install another version, and remove this one"
+ALGORITHM = "sha256:"
+"""Before a hash."""
+_LARGEST_BYTES = 1 << 24
+STATEMENTS = "statements"
+"""Beside the versions of a bundle: what a robot has accepted."""
+REVOKED_TAG = "revoked"
 
 
 def store_root() -> Path:
@@ -133,3 +149,139 @@ def _numbers(version: str) -> tuple[tuple[int, ...], bool, str]:
     parts = release.partition("+")[0].split(".")
     numbers = tuple(int(part) for part in parts if part.isdecimal())
     return numbers, not dash, version
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the record of an installed version.
+
+    Raises:
+        BundleError: There is none, or it is none of ours.
+    """
+    file = folder / RECORD_FILE
+    found = ""
+    try:
+        record = json.loads(read_at_most(file, _LARGEST_BYTES))
+        if (
+            not isinstance(record["files"], dict)
+            or not isinstance(record["installed_time"], str)
+            or not _are_backends(record.get("backends"))
+        ):
+            found = "a record with values of other types"
+    except FileNotFoundError:
+        found = "nothing"
+    except OSError as error:
+        found = error.strerror or str(error)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        found = "content that is no such record"
+    if found:
+        raise BundleError(
+            Problem(
+                file=str(file),
+                expected="the record of its installation",
+                found=found,
+                remedy=REMEDY,
+            )
+        )
+    return dict(record)
+
+
+def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dict[str, Any]:
+    """Return the record of a version that is what its folder `NAME/VERSION` and its record say.
+
+    Args:
+        folder: Of the version.
+        contract: As it was read there.
+        sha256: Of the `policy.yaml` or `set.yaml` that was read.
+
+    Raises:
+        BundleError: It is another bundle or version, or was not installed.
+    """
+    asked, file_read = (folder.parent.name, folder.name), hosted_file(contract)
+    record = read_record(folder)
+    recorded = (record.get("model"), record.get("version"), record.get("policy_hash"))
+    checks = (
+        (file_read, (contract.name, contract.version), asked),
+        (RECORD_FILE, recorded[:2], asked),
+        (file_read, (ALGORITHM + sha256,), recorded[2:]),
+    )
+    problems = [
+        Problem(
+            file=str(folder / file),
+            expected=" ".join(map(str, expected)),
+            found=" ".join(map(str, found)),
+            remedy=REMEDY,
+        )
+        for file, found, expected in checks
+        if found != expected
+    ]
+    if problems:
+        raise BundleError(*problems)
+    return record
+
+
+def _are_backends(value: Any) -> bool:
+    """Return whether this names the back ends whose models were installed; null for all."""
+    return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
+
+
+def revocation_of(bundle: Bundle) -> str:
+    """Return that the installed version that a bundle is, or a member of a set, is revoked.
+
+    Returns:
+        In words, with the reason; empty where none is, or the bundle is not installed.
+
+    Raises:
+        PolicyError: The statement that this robot has kept is damaged.
+    """
+    for one in (bundle, *bundle.members.values()):
+        name, version = one.contract.name, one.contract.version
+        folder = one.path.resolve()
+        if (folder.parent.name, folder.name) != (name, version):
+            continue
+        if not kept_file(folder.parent, REVOKED_TAG).exists():
+            continue
+        from policy_core.bundle.statements import revoked_versions
+
+        reason = revoked_versions(folder.parent).get(version)
+        if reason is not None:
+            return (
+                f"{folder}: this version is revoked: {reason}; put another one into use with "
+                f"`policy_store activate {name} VERSION`"
+            )
+    return ""
+
+
+class RevocationWatch:
+    """Looks whether a bundle that runs was revoked; reads the statement when its file changes."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Tie to the bundle; its folder is that of the version, whatever link led to it."""
+        self._bundle = bundle
+        folders = [one.path.resolve().parent for one in (bundle, *bundle.members.values())]
+        self._files = [kept_file(folder, REVOKED_TAG) for folder in folders]
+        self._seen: list[tuple[int, int] | None] = [None for _ in self._files]
+        self._found = ""
+
+    def look(self) -> str:
+        """Return that it is revoked, in words, or that this cannot be known; empty if it is not."""
+        seen = [_stamp(file) for file in self._files]
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._found = revocation_of(self._bundle)
+            except PolicyError as error:
+                self._found = str(error)
+        return self._found
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def kept_file(model: Path, tag: str) -> Path:
+    """Return where a robot keeps the newest statement with a tag."""
+    return model / STATEMENTS / f"{tag}.yaml"

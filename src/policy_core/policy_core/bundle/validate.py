@@ -5,6 +5,7 @@
 import math
 from collections.abc import Collection, Sequence
 
+from policy_core.bundle.body import Nominal
 from policy_core.bundle.contract import (
     MOST_VALUES,
     Action,
@@ -15,7 +16,6 @@ from policy_core.bundle.contract import (
     Term,
     VelocityCommand,
 )
-from policy_core.bundle.expected import Nominal
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.state_fields import STATE_TOPICS
 from policy_core.bundle.terms import TERMS, TermSpec, is_of_anchor, is_of_motion, term_names

@@ -15,7 +15,7 @@ from policy_core.bundle.body import Body
 from policy_core.control.motions import SafeTargets, Stand
 from policy_core.control.prechecks import MotionPrechecks
 from policy_core.control.run import Run
-from policy_core.control.tick import Tick
+from policy_core.control.tick import EndStep, RunVerdict, Tick
 from policy_core.control_state import ControlState, Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RefusedError
 from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT, Rule, StepBound, Trip
@@ -551,6 +551,25 @@ class Controller(Stateful):
             RefusedError: A tick hangs.
         """
         self.request(FADE_COMMAND, lambda: self.command.close(self._clock()))
+
+    def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
+        """Take the step towards the end of a run that an observer asks for, between two ticks.
+
+        Args:
+            verdict: Of the observer.
+            stand: Asks the policy to stand up.
+
+        Raises:
+            RefusedError: It is not possible now.
+        """
+        if verdict.step is EndStep.FADE_COMMAND:
+            self.fade_command()
+        elif verdict.step is EndStep.STAND:
+            stand()
+        elif verdict.step is EndStep.DAMP:
+            self.damp(verdict.reason)
+        else:
+            self.fault(Rule.TRIAL, verdict.reason)
 
     def request(self, name: str, act: Callable[[], None]) -> None:
         """Have something done between two ticks that a recording shows as a request.

@@ -9,8 +9,7 @@ import numpy as np
 
 from policy_core.bundle.body import Body
 from policy_core.observation.freshness import Input
-from policy_core.observation.rotation import tilt_rad
-from policy_core.observation.state import StateVector
+from policy_core.observation.state import StateVector, tilt_rad
 
 _LIMIT_SLACK_RAD = 0.1
 """A leg that rests on its mechanical stop is measured a little beyond it."""

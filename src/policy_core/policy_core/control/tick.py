@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What one tick of a controller did, as one value for those who look on."""
+"""What observers see and answer: one tick of a controller, and how they ask to end a run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import NamedTuple
 
 from policy_core.control_state import ControlState
 from policy_core.guard.bounds import Trip
@@ -116,3 +118,28 @@ class Tick:
         """
         self.targets, self.sequence = targets, sequence
         self.stamp_ns, self.duration_ns, self.missed = stamp_ns, duration_ns, missed
+
+
+class EndStep(Enum):
+    """A step towards the end of a run; the last one ends it."""
+
+    FADE_COMMAND = "fade_command"
+    """The velocity command fades to zero, and no new one is taken before the next run."""
+    STAND = "stand"
+    """The robot stands up, a set after its way back."""
+    DAMP = "damp"
+    """What is commanded after a fault, with nothing latched."""
+    FAULT = "fault"
+    """The fault `trial` is latched."""
+
+
+class RunVerdict(NamedTuple):
+    """How an observer asks its host to end a run; `Controller.end_run` does it.
+
+    Attributes:
+        step: The step to take after this tick.
+        reason: In words.
+    """
+
+    step: EndStep
+    reason: str

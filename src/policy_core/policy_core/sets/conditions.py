@@ -17,8 +17,7 @@ from policy_core.bundle.set_contract import (
     SetContract,
 )
 from policy_core.interfaces import F64, Index
-from policy_core.observation.rotation import tilt_rad
-from policy_core.observation.state import StateVector
+from policy_core.observation.state import StateVector, tilt_rad
 from policy_core.sets.member import MemberPolicy
 
 

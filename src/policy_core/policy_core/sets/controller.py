@@ -17,8 +17,7 @@ from policy_core.guard.limits import Limits
 from policy_core.interfaces import Mode, Policy
 from policy_core.members.chunk.controller import camera_input
 from policy_core.observation.freshness import Input
-from policy_core.observation.rotation import gravity_body
-from policy_core.observation.state import StateVector
+from policy_core.observation.state import StateVector, gravity_body
 from policy_core.sets.chunk_member import ChunkMember
 from policy_core.sets.joint_member import JointMember
 from policy_core.sets.member import JoinedTargets, MemberPolicy

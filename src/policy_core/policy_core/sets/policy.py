@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from policy_core.action import JointRows
 from policy_core.bundle.set_contract import SetContract
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RefusedError
 from policy_core.interfaces import F64
+from policy_core.members.joint import JointRows
 from policy_core.observation.state import StateVector
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 from policy_core.sets.state import CommandingState

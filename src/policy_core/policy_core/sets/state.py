@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policy_core.action import JointRows
 from policy_core.bundle.set_contract import SetContract, Transition, ends_by_itself
 from policy_core.guard.bounds import healthy_of
 from policy_core.interfaces import Index, Kind
+from policy_core.members.joint import JointRows
 from policy_core.observation.state import StateVector
 from policy_core.sets.conditions import EntryCheck
 from policy_core.sets.member import JoinedTargets, MemberPolicy

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from policy_core.bundle.contract import LONGEST_NAME, MOST_JOINTS
-from policy_core.bundle.joint_values import (
+from policy_core.bundle.resolve import (
     LONGEST_PATTERN,
     matched,
     name_pattern,

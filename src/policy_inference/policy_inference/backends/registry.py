@@ -2,24 +2,99 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends by name, found through the entry points of the group `policy_inference.backends`."""
 
+from __future__ import annotations
+
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 from policy_core.bundle.bundle import Bundle, JointBundle, ModelFiles
 from policy_core.bundle.contract import Artifact
 from policy_core.bundle.verified import verified, verified_copy
-from policy_core.errors import BackendError
+from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.entry_points import loaded, registered
 from policy_inference.machine.machine import Finding, Machine
 from policy_inference.processes import PrivateFolder
+
+
+class OpenedModels(Mapping[str, BackendBase]):
+    """Models that belong together, all open on one back end, by their keys in the contract.
+
+    Attributes:
+        skipped: Why each back end before that one in the list did not open.
+    """
+
+    def __init__(self, backends: Mapping[str, BackendBase], skipped: Sequence[str]) -> None:
+        """Take over models that were opened, one or more."""
+        self._backends, self.skipped = dict(backends), tuple(skipped)
+
+    def __getitem__(self, key: str) -> BackendBase:
+        """Return the model that has this key in the contract."""
+        return self._backends[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the keys, in the contract's order."""
+        return iter(self._backends)
+
+    def __len__(self) -> int:
+        """Return how many models there are."""
+        return len(self._backends)
+
+    def __enter__(self) -> OpenedModels:
+        """Return the models, which are closed at the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the models."""
+        self.close()
+
+    @property
+    def first(self) -> BackendBase:
+        """The first model: its runtime and device are those of all."""
+        return next(iter(self._backends.values()))
+
+    @property
+    def name(self) -> str:
+        """Of the back end."""
+        return self.first.name
+
+    @property
+    def runs_on(self) -> str:
+        """Runtime, device and precision as the back end reports them."""
+        return "; ".join(
+            dict.fromkeys(", ".join(backend.details.values()) for backend in self.values())
+        )
+
+    @property
+    def problem(self) -> str:
+        """Why no run can succeed any more; empty where one can."""
+        return next(filter(None, (backend.problem() for backend in self.values())), "")
+
+    def warm_up(self) -> None:
+        """Run each model until its runs are as fast as they get, as `BackendBase.warm_up`.
+
+        Raises:
+            BackendError: A runtime failed; all models are closed then.
+        """
+        try:
+            for backend in self.values():
+                backend.warm_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the models."""
+        for backend in self.values():
+            backend.close()
+
 
 GROUP = "policy_inference.backends"
 _log = logging.getLogger("policy_inference")
@@ -297,3 +372,37 @@ def examined(
             f"`policy_inference self-test BUNDLE --backend {cls.name}` runs it",
         )
     ]
+
+
+def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, metadata.EntryPoint]:
+    """Return the entry points of a group by name.
+
+    Args:
+        group: Name of the group.
+        kind: What one of them is called in messages.
+        error: What to raise.
+    """
+    found: dict[str, metadata.EntryPoint] = {}
+    for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):
+        known = found.setdefault(entry.name, entry)
+        if known.value != entry.value:
+            raise error(
+                f"{kind} {entry.name!r} is registered twice, by {_package(known)} and by "
+                f"{_package(entry)}; uninstall one of the packages"
+            )
+    return found
+
+
+def loaded(entry: metadata.EntryPoint, error: type[PolicyError]) -> Any:
+    """Import what an entry point names."""
+    try:
+        return entry.load()
+    except (Exception, SystemExit) as cause:  # a module of another package may raise anything
+        what = f"{type(cause).__name__}: {cause}"
+        raise error(
+            f"{_package(entry)} does not load: {what}; install a version of the package that fits"
+        ) from cause
+
+
+def _package(entry: metadata.EntryPoint) -> str:
+    return f"{entry.dist.name if entry.dist else 'a package'} ({entry.value})"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.bundle.body import ComparisonLimits
 from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
@@ -19,7 +20,6 @@ from policy_core.bundle.chunk_contract import (
     ChunkContract,
 )
 from policy_core.bundle.contract import Artifact
-from policy_core.bundle.expected import ComparisonLimits
 from policy_core.interfaces import F32, F64, Backend, Tensor
 from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
 from policy_core.members.chunk.normalise import Units, VectorNormaliser

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from math import radians
 from typing import TypeVar
 
-from policy_core.bundle.body import AnyContract
+from policy_core.bundle.body import AnyContract, ClosedLoopLimits, ComparisonLimits
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.expected import ClosedLoopLimits, ComparisonLimits
 from policy_core.errors import BundleError, Problem
 
 _INT8 = ComparisonLimits(rmse=0.1, cosine_min=0.9)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from policy_core.bundle.body import ComparisonLimits
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.expected import ComparisonLimits
 from policy_core.interfaces import F64, Tensor
 from policy_inference.comparison.limits import Check
 

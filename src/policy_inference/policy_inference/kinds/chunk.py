@@ -41,8 +41,7 @@ from policy_core.members.chunk.settings import (
 from policy_core.observation.distribution import DistributionWatch
 from policy_core.observation.images import Frame
 from policy_inference.backends.base import WARM_UP_S, timed_runs
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options, open_models
+from policy_inference.backends.registry import OpenedModels, Options, open_models
 from policy_inference.comparison.chunks import (
     chunk_checks,
     chunk_differences,

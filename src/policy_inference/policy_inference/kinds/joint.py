@@ -20,8 +20,7 @@ from policy_core.interfaces import Backend, Tensor
 from policy_core.members.joint import joint_controller
 from policy_core.observation.distribution import DistributionWatch, watched_inputs
 from policy_core.observation.state import RobotState
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options, open_models
+from policy_inference.backends.registry import OpenedModels, Options, open_models
 from policy_inference.flight.tap import Tap
 from policy_inference.kinds.kind import MemberKind, OpenedMember
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from policy_core.bundle.contract import Artifact
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend, Tensor
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options
+from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 
 if TYPE_CHECKING:  # a node that only runs a policy compares nothing

@@ -15,8 +15,7 @@ from policy_core.guard.limits import Limits, StricterLimits
 from policy_core.latency import LatencyWindow
 from policy_core.observation.distribution import DistributionWatch
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options, parse_options
+from policy_inference.backends.registry import OpenedModels, Options, parse_options
 
 if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs nothing of these
     from policy_core.members.chunk.observation_sync import FrameBuffer

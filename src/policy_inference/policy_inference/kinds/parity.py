@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from policy_core.errors import BackendError
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import artifacts_for
+from policy_inference.backends.registry import OpenedModels, artifacts_for
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
 from policy_inference.kinds.kind import MemberKind

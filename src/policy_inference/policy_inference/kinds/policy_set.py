@@ -21,8 +21,7 @@ from policy_core.sets.controller import (
     set_inputs,
 )
 from policy_core.sets.policy import PolicySet, SetReport
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options
+from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.flight.tap import SetTap
 from policy_inference.kinds.kind import OpenedMember
 from policy_inference.kinds.kinds import kind_of, member_kinds

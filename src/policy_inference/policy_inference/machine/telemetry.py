@@ -7,8 +7,175 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from policy_inference.machine.machine import number_in
+import psutil
+
+from policy_inference.machine.machine import Finding, Machine, number_in
+
+_ZONES = "/sys/class/thermal/thermal_zone*"
+_GUESTS = 8
+"""Place of `guest` in psutil's times, which are part of `user` already (proc_stat(5))."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceClock:
+    """The clock of a device under the kernel's devfreq.
+
+    Attributes:
+        frequency_mhz: At present.
+        highest_mhz: That the device has.
+        lowest_allowed_mhz, highest_allowed_mhz: Between these the governor may choose.
+        governor: Name of what chooses.
+    """
+
+    frequency_mhz: float
+    highest_mhz: float
+    lowest_allowed_mhz: float
+    highest_allowed_mhz: float
+    governor: str
+
+    @property
+    def is_held_high(self) -> bool:
+        """Whether nothing but heat lowers it."""
+        fixed = self.governor == "performance" or self.lowest_allowed_mhz >= self.highest_mhz
+        return fixed and self.highest_allowed_mhz >= self.highest_mhz
+
+
+def device_clock(machine: Machine, folder: Path | None) -> DeviceClock | None:
+    """Return the clock of a folder of devfreq; None where there is none, or it cannot be read.
+
+    Files and units: Linux, Documentation/ABI/testing/sysfs-class-devfreq, Hz.
+    """
+    now = machine.number(folder / "cur_freq") if folder else None
+    if folder is None or now is None:
+        return None
+    allowed = machine.number(folder / "max_freq") or now
+    steps = (machine.text(folder / "available_frequencies") or "").split()
+    highest = max(filter(None, map(number_in, steps)), default=allowed)
+    return DeviceClock(
+        frequency_mhz=now * 1e-6,
+        highest_mhz=highest * 1e-6,
+        lowest_allowed_mhz=(machine.number(folder / "min_freq") or 0.0) * 1e-6,
+        highest_allowed_mhz=allowed * 1e-6,
+        governor=machine.text(folder / "governor") or "",
+    )
+
+
+def clock_values(device: str, clock: DeviceClock | None) -> dict[str, str]:
+    """Return a clock as telemetry of a device."""
+    if clock is None:
+        return {}
+    return {
+        f"{device}_frequency_mhz": f"{clock.frequency_mhz:.0f}",
+        f"{device}_frequency_highest_mhz": f"{clock.highest_mhz:.0f}",
+        f"{device}_governor": clock.governor,
+    }
+
+
+def cpu_clock(machine: Machine, thread: int) -> dict[str, str]:
+    """Return the clock of the core that a thread of this process last ran on, as telemetry.
+
+    Nothing where it cannot be read, as in many virtual machines. Files and units: Linux,
+    Documentation/admin-guide/pm/cpufreq.rst, kHz; the core is field 39 of proc_pid_stat(5).
+
+    Args:
+        machine: Where the kernel's files are.
+        thread: Its number in the kernel.
+    """
+    _, _, fields = (machine.text(f"/proc/self/task/{thread}/stat") or "").rpartition(")")
+    core = next(iter(fields.split()[36:37]), "")  # the first one after the name is field 3
+    folder = machine.path(f"/sys/devices/system/cpu/cpu{core}/cpufreq")
+    now, highest = (
+        machine.number(folder / file) for file in ("scaling_cur_freq", "cpuinfo_max_freq")
+    )
+    if not core or now is None or highest is None:
+        return {}
+    return {
+        "cpu_frequency_mhz": f"{now * 1e-3:.0f}",
+        "cpu_frequency_highest_mhz": f"{highest * 1e-3:.0f}",
+        "cpu_governor": machine.text(folder / "scaling_governor") or "",
+    }
+
+
+def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, str]:
+    """Return the highest temperature of the thermal zones of a device as its telemetry.
+
+    Files and units: Linux, Documentation/ABI/testing/sysfs-class-thermal, millidegrees.
+
+    Args:
+        machine: Where the kernel's files are.
+        device: Name of the device in the key.
+        types: Parts of the zones' types, in lower case.
+    """
+    zones = [
+        zone
+        for zone in machine.glob(_ZONES)
+        if any(part in (machine.text(zone / "type") or "").lower() for part in types)
+    ]
+    return hottest(device, [machine.number(zone / "temp") for zone in zones])
+
+
+def hottest(device: str, millidegrees: list[float | None]) -> dict[str, str]:
+    """Return the highest of some temperatures as telemetry; a sensor that is off has none."""
+    known = [value for value in millidegrees if value is not None and value > 0]
+    return {f"{device}_temperature_c": f"{max(known) * 1e-3:.1f}"} if known else {}
+
+
+def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[Finding]:
+    """Return the finding about a device's clock; none where the clock is not known.
+
+    Args:
+        device: As in the finding's name: `NPU`.
+        clock: The clock.
+        remedy: What holds it at its highest frequency.
+    """
+    if clock is None:
+        return []
+    found = (
+        f"{clock.frequency_mhz:.0f} of {clock.highest_mhz:.0f} MHz, governor "
+        f"{clock.governor or 'not known'}"
+    )
+    if clock.highest_allowed_mhz < clock.highest_mhz:
+        found += f", held below {clock.highest_allowed_mhz:.0f} MHz"
+    if clock.is_held_high:
+        return [Finding(name=f"{device} clock", found=found)]
+    return [
+        Finding.warning(
+            f"{device} clock", found, f"short inferences may run on a slow clock: {remedy}"
+        )
+    ]
+
+
+class Host:
+    """Reads how busy the processor is, how much memory is available, and how hot the processor is.
+
+    psutil reads no thermal zones where the kernel has other sensors, as on a Jetson: they are read
+    here.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        """Count the processor's load from now on."""
+        self._machine = machine
+        self._times = psutil.cpu_times()
+
+    def read(self) -> Mapping[str, str]:
+        """Return load since the last call, memory and temperature, with the unit in the key."""
+        return {
+            **self._load(),
+            "memory_available_mib": f"{psutil.virtual_memory().available / 2**20:.0f}",
+            **temperature_values(self._machine, "cpu", "cpu", "soc", "x86_pkg"),
+        }
+
+    def _load(self) -> dict[str, str]:
+        # psutil.cpu_percent would count since the last call in this thread, by any other code too.
+        before, self._times = self._times, psutil.cpu_times()
+        spent = [now - then for now, then in zip(self._times, before, strict=True)]
+        total = sum(spent[:_GUESTS])
+        idle = self._times.idle - before.idle + self._times.iowait - before.iowait
+        return {"cpu_load_percent": f"{100 * (1 - idle / total):.0f}"} if total > 0 else {}
+
 
 _SILENT_S = 3.0
 """A read that takes so long is reported; those of a healthy device take milliseconds."""

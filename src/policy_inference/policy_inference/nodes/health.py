@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping
 
-from policy_core.bundle.revocation import RevocationWatch
+from policy_core.bundle.store import RevocationWatch
 from policy_core.control.controller import ControllerStatus
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
@@ -12,8 +12,7 @@ from policy_core.latency import LatencyWindow, TickSlowness
 from policy_core.observation.distribution import DistributionWatch
 from policy_inference.backends.base import BackendBase
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.sensors import Host
-from policy_inference.machine.telemetry import TelemetryReader, likely_causes
+from policy_inference.machine.telemetry import Host, TelemetryReader, likely_causes
 from policy_inference.nodes.rclpy_gaps import Logger
 
 

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from policy_core.bundle.load import load_bundle, trusted_keys
-from policy_core.bundle.revocation import revocation_of
-from policy_core.bundle.store import TRIALS_FILE, named_folder
+from policy_core.bundle.store import TRIALS_FILE, named_folder, revocation_of
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import limits_in_force
 from policy_inference.kinds.kind import PolicyKind

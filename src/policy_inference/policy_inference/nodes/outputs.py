@@ -23,7 +23,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
-from policy_inference.messages.command_writer import JointCommandWriter
+from policy_inference.messages.cdr import JointCommandWriter
 from policy_inference.nodes import qos
 
 if TYPE_CHECKING:

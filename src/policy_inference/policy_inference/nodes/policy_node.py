@@ -148,7 +148,7 @@ class PolicyNode(LifecycleBase):
             self._takeover = TakeoverReports(self, policy, self.topics, values)
             add(self._takeover)
         if values.get("run_for_s"):
-            from policy_inference.nodes.run_time import RunTime
+            from policy_inference.nodes.tick_observer import RunTime
 
             add(RunTime(values["run_for_s"]))
         from policy_inference.nodes.flight import NodeRecorder
@@ -513,7 +513,7 @@ class PolicyNode(LifecycleBase):
         if verdict is not None:
             # What is refused now is asked for again after the next tick.
             with suppress(RefusedError):
-                verdict.carry_out(controller, self.policy.stand)
+                controller.end_run(verdict, self.policy.stand)
 
     def _failed(self, error: BaseException) -> None:
         try:

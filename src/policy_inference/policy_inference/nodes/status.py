@@ -14,8 +14,8 @@ from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from policy_core.bundle.revocation import RevocationWatch
 from policy_core.bundle.state_fields import COMMAND
+from policy_core.bundle.store import RevocationWatch
 from policy_core.control.controller import ControllerStatus
 from policy_core.guard.bounds import FIRST_AWAITED
 from policy_core.interfaces import Mode

@@ -14,8 +14,7 @@ from typing import Any
 
 from policy_msgs.msg import PolicyStatus
 
-from policy_core.control.tick import Tick
-from policy_core.control.verdict import RunVerdict
+from policy_core.control.tick import EndStep, RunVerdict, Tick
 from policy_core.interfaces import Mode
 
 
@@ -220,3 +219,23 @@ class _PreparedTogether(Prepared):
 
 def do_nothing() -> None:
     """End the observation of a policy where nothing is left to end."""
+
+
+class RunTime(TickObserver):
+    """Ends a run that has taken as long as was asked for."""
+
+    def __init__(self, run_for_s: float) -> None:
+        """Let each run take so long, s."""
+        self._run_for_ns = round(run_for_s * 1e9)
+        self._ends_ns: int | None = None
+
+    def observe(self, tick: Tick) -> RunVerdict | None:
+        """Return that the run is over, once it is."""
+        if tick.mode not in (Mode.RUN, Mode.HOLD):
+            self._ends_ns = None
+        elif self._ends_ns is None:
+            self._ends_ns = tick.now_ns + self._run_for_ns
+        elif tick.now_ns >= self._ends_ns:
+            ran_s = self._run_for_ns * 1e-9
+            return RunVerdict(EndStep.DAMP, f"ran for {ran_s:g} s, as asked (run_for_s)")
+        return None

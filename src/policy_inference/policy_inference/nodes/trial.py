@@ -16,8 +16,7 @@ from typing import Any
 
 from policy_msgs.msg import PolicyStatus, TrialStatus
 
-from policy_core.control.tick import Tick
-from policy_core.control.verdict import RunVerdict
+from policy_core.control.tick import RunVerdict, Tick
 from policy_core.errors import PolicyError
 from policy_core.interfaces import Mode
 from policy_inference.candidate.running import RunningTrial

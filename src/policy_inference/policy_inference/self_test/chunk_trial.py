@@ -12,7 +12,7 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
 from policy_core.members.chunk.graphs import ChunkGraphs
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.opened_models import OpenedModels
+from policy_inference.backends.registry import OpenedModels
 from policy_inference.comparison.chunks import noise_at, observation_at
 from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.rows import Rows

@@ -16,8 +16,13 @@ from policy_core.bundle.bundle import AnyBundle, Bundle
 from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.registry import NOT_EXAMINED, artifacts_of, available, examined
-from policy_inference.entry_points import loaded
+from policy_inference.backends.registry import (
+    NOT_EXAMINED,
+    artifacts_of,
+    available,
+    examined,
+    loaded,
+)
 from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import examine_ros
 from policy_inference.machine.system import describe_system, examine_system

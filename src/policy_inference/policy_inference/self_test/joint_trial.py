@@ -14,7 +14,7 @@ from policy_core.bundle.state_fields import STATE_FIELDS
 from policy_core.members.joint import JointPolicy
 from policy_core.observation.state import RobotState
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.opened_models import OpenedModels
+from policy_inference.backends.registry import OpenedModels
 from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.rows import Rows
 from policy_inference.self_test.clock import Clock

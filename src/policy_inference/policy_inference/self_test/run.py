@@ -17,10 +17,14 @@ from policy_core.bundle.contract import Artifact
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, PolicyError
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import artifacts_for, available, open_models
+from policy_inference.backends.registry import (
+    OpenedModels,
+    artifacts_for,
+    available,
+    loaded,
+    open_models,
+)
 from policy_inference.comparison.rows import Rows
-from policy_inference.entry_points import loaded
 from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.opening import B

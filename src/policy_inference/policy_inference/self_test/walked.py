@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from math import degrees, isfinite, nan
 from typing import Any
 
+from policy_core.bundle.body import ClosedLoopLimits
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import Artifact
-from policy_core.bundle.expected import ClosedLoopLimits
 from policy_core.errors import BundleError, Problem
 from policy_inference.backends.base import BackendBase
 from policy_inference.comparison.limits import Check, closed_loop_limits, judged_by_walking

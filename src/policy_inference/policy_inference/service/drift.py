@@ -12,8 +12,7 @@ import numpy as np
 
 from policy_core.latency import MedianDrift
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.sensors import cpu_clock
-from policy_inference.machine.telemetry import likely_causes
+from policy_inference.machine.telemetry import cpu_clock, likely_causes
 
 _SMALL_S, _SMALL_SHARE = 500e-6, 0.05
 """Inferences up to the larger of this time and share of the policy's period are not slow."""

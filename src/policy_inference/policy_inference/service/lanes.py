@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from policy_core.action import ActionDecoder, RawAction
 from policy_core.guard.bounds import Rule, joint_limits
 from policy_core.interfaces import F64, Tensor
+from policy_core.members.joint import ActionDecoder, RawAction
 from policy_inference.backends.base import BackendBase
 from policy_inference.service.batching import Axes
 from policy_inference.service.policy import ServedPolicy

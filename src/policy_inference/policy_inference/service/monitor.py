@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 
 from policy_core.errors import BackendError
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.sensors import Host
-from policy_inference.machine.telemetry import TelemetryReader
+from policy_inference.machine.telemetry import Host, TelemetryReader
 from policy_inference.service.connection import Connection
 from policy_inference.service.drift import LatencyDrift
 from policy_inference.service.notify import Notifier

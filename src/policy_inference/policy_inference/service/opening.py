@@ -15,8 +15,7 @@ from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import Tensor
 from policy_inference.backends.base import BackendBase, timed_runs
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options, artifacts_for, open_models
+from policy_inference.backends.registry import OpenedModels, Options, artifacts_for, open_models
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.parity import require_parity

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from policy_core.action import ActionDecoder
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.errors import BackendError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Backend, Index, ShadowMode
-from policy_core.members.joint import JointPolicy
+from policy_core.members.joint import ActionDecoder, JointPolicy
 from policy_core.observation.rows import layout
 from policy_core.observation.state import RobotState, SensedCopy, StateVector
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome

@@ -10,7 +10,7 @@ import pytest
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode
-from policy_inference.candidate.ending import RunEnding
+from policy_inference.candidate.running import RunEnding
 from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import Robot
 from testkit.kernel.walkers import SetRobot
@@ -28,7 +28,7 @@ def show(ending: RunEnding, robot: Robot) -> None:
     if verdict is not None:
         stand = robot.requests.stand if isinstance(robot, SetRobot) else robot.controller.stand
         with suppress(RefusedError):
-            verdict.carry_out(robot.controller, stand)
+            robot.controller.end_run(verdict, stand)
 
 
 def test_walking_robot_slows_down_rests_and_stands() -> None:

@@ -12,11 +12,10 @@ import pytest
 
 from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError
-from policy_inference.backends.registry import available
+from policy_inference.backends.registry import available, loaded
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.commands.main import main
-from policy_inference.entry_points import loaded
 from policy_inference.machine.machine import Finding, Machine
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_core.bundle.body import ComparisonLimits
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import Artifact
-from policy_core.bundle.expected import ComparisonLimits
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError
 from policy_core.interfaces import F64

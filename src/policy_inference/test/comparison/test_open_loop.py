@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.bundle.body import ComparisonLimits
 from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.expected import ComparisonLimits
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError
 from policy_core.interfaces import F32

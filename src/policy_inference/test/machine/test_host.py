@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.sensors import Host
+from policy_inference.machine.telemetry import Host
 
 from ..machine_tree import machine
 

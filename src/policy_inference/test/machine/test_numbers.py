@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from policy_inference.machine.machine import Machine, number_in, version_of
-from policy_inference.machine.sensors import device_clock
-from policy_inference.machine.telemetry import likely_causes
+from policy_inference.machine.telemetry import device_clock, likely_causes
 
 ODD = ["", "²", "5²", "1.2.3", "nan", "inf", "9" * 4400, "busy", "0x10"]
 

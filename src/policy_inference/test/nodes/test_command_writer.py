@@ -11,7 +11,7 @@ from policy_msgs.msg import JointCommand
 from rclpy.serialization import deserialize_message, serialize_message
 
 from policy_core.interfaces import F64
-from policy_inference.messages.command_writer import JointCommandWriter
+from policy_inference.messages.cdr import JointCommandWriter
 from testkit.wording import refusal
 
 ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")

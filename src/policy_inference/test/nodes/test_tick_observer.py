@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from policy_core.control.tick import Tick
-from policy_core.control.verdict import RunEnd, RunVerdict
+from policy_core.control.tick import EndStep, RunVerdict, Tick
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, TickObservers
 from testkit.kernel.robots import Robot
 
@@ -128,9 +127,9 @@ def test_each_sees_a_tick_and_the_first_verdict_counts(
 ) -> None:
     tick = Robot().controller.latest_tick
     assert both.observe(tick) is None
-    parts[1].verdict = RunVerdict(RunEnd.DAMP, "enough")
+    parts[1].verdict = RunVerdict(EndStep.DAMP, "enough")
     assert both.observe(tick) is parts[1].verdict
-    parts[0].verdict = RunVerdict(RunEnd.FAULT, "a gate")
+    parts[0].verdict = RunVerdict(EndStep.FAULT, "a gate")
     assert both.observe(tick) is parts[0].verdict
     assert calls == ["a observe 0", "b observe 0"] * 3
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from policy_core.bundle.bounded_yaml import LARGEST_BYTES
 from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, hosted_file, stated_hashes
-from policy_core.bundle.revocation import REVOKED_TAG
 from policy_core.bundle.set_bundle import parse_hosted
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.signature import TrustedKeys, signature_of
@@ -31,6 +30,7 @@ from policy_core.bundle.statements import (
     kept,
     revoked_versions,
 )
+from policy_core.bundle.store import REVOKED_TAG
 from policy_core.errors import PolicyError
 from policy_store.durable import make_folders, writing
 from policy_store.install import absent_backends, require_expected

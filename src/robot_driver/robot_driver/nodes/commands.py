@@ -12,7 +12,7 @@ from policy_msgs.msg import JointCommand
 from rclpy.node import Node
 
 from policy_core.errors import RobotError
-from policy_core.observation.joint_order import JointOrder
+from policy_inference.messages.readers import JointOrder
 from policy_inference.nodes.one_sender import OneSender
 from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampling import decoder_for

@@ -14,10 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.body import AnyContract
+from policy_core.bundle.body import AnyContract, ComparisonLimits, Nominal
 from policy_core.bundle.bundle import AnyBundle
 from policy_core.bundle.contract import Damp, File, Graph, Joints, Provenance, Safety, StandingUp
-from policy_core.bundle.expected import ComparisonLimits, Nominal
 from policy_core.bundle.kinds import ContractKind
 from policy_core.bundle.load import parse_contract
 from policy_core.bundle.schema import PerJoint, Reader, entry

@@ -26,7 +26,6 @@ from policy_core.members.chunk.controller import camera_input, chunk_timeouts_ns
 from policy_core.members.chunk.normalise import Units
 from policy_core.members.chunk.observation_sync import JOINTS
 from policy_core.observation.images import Image, decode, frame_of
-from policy_core.observation.joint_order import JointOrder
 from policy_core.observation.pairing import (
     Arrival,
     ObservationAssembler,
@@ -37,6 +36,7 @@ from policy_core.observation.ticks import fresh_at
 from policy_inference.messages.readers import (
     COMPRESSED_IMAGE,
     IMAGE,
+    JointOrder,
     JointStateReader,
     VectorReader,
 )

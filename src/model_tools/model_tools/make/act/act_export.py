@@ -32,11 +32,11 @@ from model_tools.make.act.golden_rows import (
 from model_tools.make.act.robots import ActRobot, of_size, read_arm
 from model_tools.make.act.suspicions import suspicions
 from model_tools.make.portable import simplified
+from policy_core.bundle.body import Nominal
 from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, file_entry
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_core.bundle.contract import Graph
-from policy_core.bundle.expected import Nominal
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.resolve import resolve
 from policy_core.bundle.schema import Reader

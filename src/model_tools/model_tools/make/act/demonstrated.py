@@ -14,8 +14,8 @@ from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
 from model_tools.files.observation_sources import joint_places
 from model_tools.make.act.checkpoint_config import ACTION
+from policy_core.bundle.body import Nominal
 from policy_core.bundle.chunk_contract import ChunkContract, JointVector
-from policy_core.bundle.expected import Nominal
 from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import Units
 

@@ -13,7 +13,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.draft import Draft, flow_text, todo
-from policy_core.bundle.joint_values import name_pattern
+from policy_core.bundle.resolve import name_pattern
 
 KINDS = {
     "JointPositionAction": "position",

@@ -15,7 +15,7 @@ from model_tools.errors import ToolError
 from model_tools.files.foreign import load_foreign_yaml, parse_foreign_yaml
 from model_tools.make.importers.draft import TODO, Draft, Path
 from model_tools.make.importers.joints import unlike_pairs
-from policy_core.bundle.joint_values import per_joint
+from policy_core.bundle.resolve import per_joint
 from policy_core.bundle.state_fields import IMU, fields_of
 from policy_core.bundle.terms import TERMS
 from policy_core.interfaces import F64

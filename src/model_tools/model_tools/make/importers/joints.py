@@ -13,7 +13,7 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.robot_file import breadth_first, read_robot
-from policy_core.bundle.joint_values import name_pattern
+from policy_core.bundle.resolve import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01

@@ -14,7 +14,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft
-from policy_core.bundle.joint_values import robot_names
+from policy_core.bundle.resolve import robot_names
 from robot_sim.figures import BodyFigures, figures_file, load_robot
 from robot_sim.model_file import load_spec
 

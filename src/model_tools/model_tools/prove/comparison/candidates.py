@@ -13,8 +13,7 @@ from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
 from policy_core.bundle.bundle import joint_hash
 from policy_core.bundle.contract import Artifact
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options, artifacts_for, open_models
+from policy_inference.backends.registry import OpenedModels, Options, artifacts_for, open_models
 from policy_inference.comparison.chunks import coarsest
 from policy_inference.kinds.opening import B
 

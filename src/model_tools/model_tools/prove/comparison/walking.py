@@ -12,8 +12,8 @@ from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import LITE3, SimulatedRobot, Velocity, WalkCase, steady
+from policy_core.bundle.body import ClosedLoopLimits
 from policy_core.bundle.bundle import REPORT_FOLDER, JointBundle
-from policy_core.bundle.expected import ClosedLoopLimits
 from policy_core.errors import RobotError
 from policy_core.interfaces import Backend
 from policy_inference.comparison.limits import Check

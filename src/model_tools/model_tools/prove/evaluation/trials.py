@@ -42,8 +42,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import open_models
+from policy_inference.backends.registry import OpenedModels, open_models
 from policy_inference.comparison.plain_json import plain
 from policy_inference.kinds.opening import B
 from robot_sim.errors import SimError

@@ -18,8 +18,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.bundle.state_fields import IMU, JOINT_STATES
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Mode, Times
-from policy_core.observation.joint_order import JointOrder
-from policy_inference.messages.readers import stamp_ns
+from policy_inference.messages.readers import JointOrder, stamp_ns
 from policy_inference.messages.wire import JOINT_COMMAND
 
 COMMANDS = "joint_command"

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_tools.files.terms import frames, newest_columns
 from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
-from policy_core.bundle.body import AnyContract, Body
+from policy_core.bundle.body import AnyContract, Body, ComparisonLimits
 from policy_core.bundle.contract import (
     ActionTerm,
     Graph,
@@ -22,7 +22,6 @@ from policy_core.bundle.contract import (
     ReferenceMotion,
     Term,
 )
-from policy_core.bundle.expected import ComparisonLimits
 from policy_core.interfaces import F64
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.terms import TermColumns, term_columns, value_name
+from policy_core.bundle.body import Statistics
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.expected import Statistics
 from policy_core.interfaces import F32, F64, Tensor
 
 _SAME_ACTION, _GRAVITY, JOINT_SLACK_RAD = 1e-3, 0.2, 0.5

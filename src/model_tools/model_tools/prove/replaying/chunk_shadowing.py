@@ -23,8 +23,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, ShadowMode
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.observation_sync import Snapshot
-from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import open_models
+from policy_inference.backends.registry import OpenedModels, open_models
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer
 from policy_inference.shadow.chunk_shadow import ChunkShadow
 

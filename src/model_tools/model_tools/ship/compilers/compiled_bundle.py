@@ -25,7 +25,7 @@ from model_tools.ship.compilers.models_to_compile import (
     Samples,
     models_to_compile,
 )
-from policy_core.bundle.body import AnyContract
+from policy_core.bundle.body import AnyContract, ComparisonLimits
 from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     AnyBundle,
@@ -34,7 +34,6 @@ from policy_core.bundle.bundle import (
     stated_hashes,
 )
 from policy_core.bundle.contract import Artifact, Calibration, File
-from policy_core.bundle.expected import ComparisonLimits
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.verified import sha256_of

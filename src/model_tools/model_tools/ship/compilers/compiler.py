@@ -13,7 +13,7 @@ from typing import Protocol
 from model_tools.errors import ToolError
 from policy_core.bundle.contract import Integers
 from policy_core.interfaces import Tensor, TensorSpec
-from policy_inference.entry_points import loaded, registered
+from policy_inference.backends.registry import loaded, registered
 
 GROUP = "model_tools.compilers"
 MORE_SAMPLES = "calibrate with more and livelier --samples"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.sensors import (
+from policy_inference.machine.telemetry import (
     DeviceClock,
     clock_values,
     device_clock,

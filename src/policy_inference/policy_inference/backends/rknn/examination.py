@@ -18,14 +18,14 @@ from policy_inference.machine.machine import (
     module_found,
     version_of,
 )
-from policy_inference.machine.sensors import (
+from policy_inference.machine.system import in_container
+from policy_inference.machine.telemetry import (
     DeviceClock,
     clock_finding,
     clock_values,
     device_clock,
     temperature_values,
 )
-from policy_inference.machine.system import in_container
 
 LIBRARY, RENDER_NODE = "librknnrt.so", "renderD129"
 PACKAGE = "rknn-toolkit-lite2"

@@ -20,14 +20,14 @@ from policy_inference.machine.machine import (
     module_found,
     version_of,
 )
-from policy_inference.machine.sensors import (
+from policy_inference.machine.system import in_container
+from policy_inference.machine.telemetry import (
     DeviceClock,
     clock_finding,
     clock_values,
     device_clock,
     temperature_values,
 )
-from policy_inference.machine.system import in_container
 
 # A card, a Jetson's GPU by its older and its newer driver, Windows' GPU below WSL 2.
 _DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/*", "/dev/dxg")

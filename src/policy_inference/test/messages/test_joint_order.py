@@ -7,7 +7,7 @@ import pytest
 
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
-from policy_core.observation.joint_order import JointOrder
+from policy_inference.messages.readers import JointOrder
 from testkit.kernel.contracts import JOINTS
 from testkit.wording import refusal
 
