@@ -109,6 +109,7 @@ class Controller(Stateful):
         self._fitness = MotionPrechecks(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._pose_source = self.inputs["joint_states"]
+        # The second of three locks, inside ControlLoop's; see "Locks" in docs/architecture.md.
         self._lock = threading.Lock()
         # A new object at each press, so that a reset does not clear one it has not seen.
         self._estop: tuple[str] | None = None
@@ -219,13 +220,13 @@ class Controller(Stateful):
                     f"load refused: {'; '.join(found)}; move the arm within them first "
                     "(stand, or by hand and damp)"
                 )
-            unknown = self._follow(saved)
+            unknown = self._adopt(saved)
             if not rests and self._last_tick_ns is not None:
                 # As the tick before judged: no message was read since then.
                 self._require_calm(unknown, self._last_tick_ns)
             self.edges = before.edges
 
-    def follow(self, state: ControlState) -> None:
+    def adopt(self, state: ControlState) -> None:
         """Go on where the controller of another policy for the same joints has come to.
 
         All but the policy's memory becomes this one's; a policy that runs goes on as it is.
@@ -235,16 +236,16 @@ class Controller(Stateful):
             RefusedError: A tick hangs.
         """
         with self._between_ticks():
-            self._follow(state.tree)
+            self._adopt(state.tree)
 
-    def _follow(self, saved: Tree) -> list[str]:
+    def _adopt(self, saved: Tree) -> list[str]:
         """Take all but the policy's memory; return the fields that have not been measured."""
         unknown = self.state.take_sensed(saved["state"])
         for name in self.inputs.keys() & saved["inputs"].keys():
             self.inputs[name].restore(saved["inputs"][name])
         self._restore(("command", *self._BODY), saved)
         self.command.open()
-        self._run.follow(saved["run"])
+        self._run.adopt(saved["run"])
         return unknown
 
     def require_rest(self) -> None:

@@ -61,7 +61,7 @@ class Run(Stateful):
         self._bounds.reset(self._stand.pose)
         self._began_ns, self.clipped_ticks = now_ns, 0
 
-    def follow(self, saved: Tree) -> None:
+    def adopt(self, saved: Tree) -> None:
         """Go on as the run of another policy for the same joints, without what that remembers."""
         self._restore(("_bounds", "_began_ns", "clipped_ticks", "targets"), saved)
 

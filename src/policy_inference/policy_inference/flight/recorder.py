@@ -122,7 +122,7 @@ class FlightRecorder:
         )
         self._thread.start()
 
-    def follow(self) -> None:
+    def adopt(self) -> None:
         """Start with what the controller took over; no tick may be running."""
         self.ring.keep_state()
 

@@ -35,9 +35,9 @@ class ChunkReports(TickObserver):
         """Create the publisher."""
         self._node = node
         self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
-        self.follow(policy, None)
+        self.adopt(policy, None)
 
-    def follow(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
+    def adopt(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
         """Report the chunks of another policy from now on."""
         contract, self._policy = policy.bundle.contract, policy
         (self._member,) = policy.chunks

@@ -38,6 +38,7 @@ class ControlLoop:
         self._pacer, self._tick, self._failed = pacer, tick, failed
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        # The outermost of three locks, see "Locks" in docs/architecture.md.
         self._at_work = threading.Lock()
         self._ticked = threading.Event()
         self.ticks = 0

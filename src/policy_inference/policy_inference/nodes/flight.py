@@ -186,7 +186,7 @@ class NodeRecorder(TickObserver):
             "flight.messages_left_out": str(recorder.ring.messages_left_out),
         }
 
-    def follow(self, policy: OpenedPolicy[Any], prepared: PreparedRecorder) -> Callable[[], None]:
+    def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedRecorder) -> Callable[[], None]:
         """Record another policy from now on; return what writes the rest of the one before.
 
         Args:
@@ -197,7 +197,7 @@ class NodeRecorder(TickObserver):
         self._recorder, self._problem = prepared.recorder, prepared.problem
         self._sampled = self._sampled_by(policy)
         if self._recorder is not None:
-            self._recorder.follow()
+            self._recorder.adopt()
         return before.stop if before is not None else do_nothing
 
     def start(self) -> None:

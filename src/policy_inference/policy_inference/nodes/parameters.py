@@ -135,7 +135,7 @@ class ParameterTable:
     ) -> None:
         """Declare; while `is_configured`, changes are refused with that reason."""
         self._node, self._specs, self._is_configured = node, specs, is_configured
-        self._following = False
+        self._adopting = False
         given = node.get_parameters_by_prefix("")
         known = {spec.name for spec in specs}
         self._unknown = [name for name in given if name not in known and not _is_ros(name)]
@@ -170,15 +170,15 @@ class ParameterTable:
             self._node.get_logger().warning(f"{text}; it is ignored")
         return values
 
-    def follow(self, **values: Any) -> None:
+    def adopt(self, **values: Any) -> None:
         """Set parameters to what is in use now, though the node is configured."""
-        self._following = True
+        self._adopting = True
         try:
             self._node.set_parameters(
                 [Parameter(name, value=value) for name, value in values.items()]
             )
         finally:
-            self._following = False
+            self._adopting = False
 
     def _describe(self, unknown: str) -> str:
         """Say what may have been meant."""
@@ -198,7 +198,7 @@ class ParameterTable:
             spec = known.get(parameter.name)
             if spec is None and parameter.name != "use_sim_time":
                 continue
-            if self._is_configured() and not self._following:
+            if self._is_configured() and not self._adopting:
                 return SetParametersResult(
                     successful=False,
                     reason=(

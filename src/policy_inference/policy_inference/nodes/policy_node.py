@@ -78,6 +78,7 @@ class PolicyNode(LifecycleBase):
         super().__init__(name)
         self.table = ParameterTable(self, specs, lambda: self.configured)
         self._closers = ExitStack()
+        # `_publishing` is the innermost of three locks, see "Locks" in docs/architecture.md.
         self._publishing, self._reporting = threading.Lock(), threading.Lock()
         self._estop_pressed = False
         self._hangs = False
@@ -385,15 +386,15 @@ class PolicyNode(LifecycleBase):
             with self.loop.between_ticks():
                 opened.controller.take_over(self.controller)
                 self.policy, self.controller, self.sampler = opened, opened.controller, sampler
-                return self.observer.follow(opened, prepared), before.close
+                return self.observer.adopt(opened, prepared), before.close
         except PolicyError:
             prepared.abandon()
             raise
 
     def switched(self, request: OpenRequest) -> Callable[[], object]:
         """Report on the policy that has taken over; return what ends that on the one before."""
-        end_report = self.reporter.follow(self.policy)
-        self.table.follow(bundle=request.bundle, backend=",".join(request.backends))
+        end_report = self.reporter.adopt(self.policy)
+        self.table.adopt(bundle=request.bundle, backend=",".join(request.backends))
         self._tell(self.policy)
         self.apply_realtime()
         return end_report

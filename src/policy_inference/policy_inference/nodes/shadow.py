@@ -169,7 +169,7 @@ class NodeShadow(TickObserver):
         except PolicyError as error:
             return PreparedShadow(shadowed, None, str(error))
 
-    def follow(self, policy: OpenedPolicy[Any], prepared: PreparedShadow) -> Callable[[], None]:
+    def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedShadow) -> Callable[[], None]:
         """Compare with another policy from now on; return what ends the shadow before."""
         before, self._process = self._process, prepared.process
         if self._process is not None:

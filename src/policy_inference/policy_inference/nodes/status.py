@@ -74,7 +74,7 @@ class StatusReporter:
             self._node.get_logger(),
         )
 
-    def follow(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
+    def adopt(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
         """Report on another policy from now on; return what ends the look at the one before.
 
         That may take a moment, where a driver hangs.

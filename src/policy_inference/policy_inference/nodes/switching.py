@@ -79,7 +79,7 @@ class SwitchReports(TickObserver):
     def __init__(self, policy: OpenedPolicy[Any], logger: Logger) -> None:
         """Observe this set from the next tick on."""
         self._logger = logger
-        self.follow(policy, None)
+        self.adopt(policy, None)
         self._held = frozenset[str]()
 
     def _commanding(self) -> list[OpenedChunks]:
@@ -99,7 +99,7 @@ class SwitchReports(TickObserver):
             found += [f"{member.name}: {each}" for each in member.policy.oscillation.problems]
         return "; ".join(found)
 
-    def follow(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
+    def adopt(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
         """Report on another set from now on."""
         assert policy.switching is not None  # or there is nothing to report
         self._policy, self._switching = policy, policy.switching

@@ -58,9 +58,9 @@ class TakeoverReports(TickObserver):
             values["command_valid_for_s"],
             namespace="leader/",
         )
-        self.follow(policy, None)
+        self.adopt(policy, None)
 
-    def follow(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
+    def adopt(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
         """Report on another policy from now on."""
         assert policy.takeover is not None
         assert policy.takeover.person is not None  # or there is nothing to report

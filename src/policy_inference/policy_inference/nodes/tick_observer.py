@@ -86,7 +86,7 @@ class TickObserver:
         """Return what observes another policy; off the control thread, may read files."""
         return Prepared()
 
-    def follow(self, policy: Any, prepared: Any) -> Callable[[], object]:
+    def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
         """Observe another policy from now on; no tick may be at work.
 
         Args:
@@ -178,10 +178,10 @@ class TickObservers(TickObserver):
             made.pop_all()
         return _PreparedTogether(found)
 
-    def follow(self, policy: Any, prepared: Any) -> Callable[[], object]:
+    def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
         """Observe another policy from now on; return what ends the observation before."""
         ends = [
-            each.follow(policy, part)
+            each.adopt(policy, part)
             for each, part in zip(self._observers, prepared.parts, strict=True)
         ]
         return lambda: [end() for end in ends]

@@ -102,7 +102,7 @@ class NodeTrial(TickObserver):
         """Return the trial of another policy."""
         return PreparedTrial(policy, simulated_time=self._host.simulated_time)
 
-    def follow(self, policy: OpenedPolicy[Any], prepared: PreparedTrial) -> Callable[[], object]:
+    def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedTrial) -> Callable[[], object]:
         """Judge another policy from now on; return what ends the trial of the one before."""
         before, contract = self._running, policy.bundle.contract
         self._use(prepared)

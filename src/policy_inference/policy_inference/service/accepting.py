@@ -73,28 +73,20 @@ class ClientAcceptor:
             listener.close()
 
 
-class ClientLimit:
-    """How many clients there may be at once.
+def no_room(most: int) -> ServiceError:
+    """Return the error for a client that comes when there are as many as are allowed."""
+    return ServiceError(
+        Code.FULL,
+        f"expected at most {most} clients, found as many; end one, or allow more: --clients",
+    )
 
-    Attributes:
-        most: Number of clients.
-        full: Error for a client that finds no room.
-    """
 
-    def __init__(self, most: int) -> None:
-        """Allow so many."""
-        self.most = most
-        self.full = ServiceError(
-            Code.FULL,
-            f"expected at most {most} clients, found as many; end one, or allow more: --clients",
-        )
-
-    def silent(
-        self, clients: Collection[Connection], now_ns: int
-    ) -> tuple[Connection, ServiceError] | None:
-        """Return the client that has been silent longest, and the error for it; None if all ask."""
-        found = min(clients, key=lambda client: client.asked_ns)
-        if found.asked_ns >= 0 and now_ns - found.asked_ns <= IDLE_NS:
-            return None
-        since = "yet" if found.asked_ns < 0 else f"for {IDLE_NS // 1_000_000_000} s"
-        return found, ServiceError(Code.FULL, f"has asked nothing {since}, and others come")
+def longest_silent(
+    clients: Collection[Connection], now_ns: int
+) -> tuple[Connection, ServiceError] | None:
+    """Return the client that has been silent longest, and the error for it; None if all ask."""
+    found = min(clients, key=lambda client: client.asked_ns)
+    if found.asked_ns >= 0 and now_ns - found.asked_ns <= IDLE_NS:
+        return None
+    since = "yet" if found.asked_ns < 0 else f"for {IDLE_NS // 1_000_000_000} s"
+    return found, ServiceError(Code.FULL, f"has asked nothing {since}, and others come")

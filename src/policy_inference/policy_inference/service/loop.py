@@ -17,7 +17,8 @@ from policy_inference.service.accepting import (
     LOOK_NS,
     PAUSE_NS,
     ClientAcceptor,
-    ClientLimit,
+    longest_silent,
+    no_room,
 )
 from policy_inference.service.connection import Connection, Disconnected
 from policy_inference.service.endpoints import Listener
@@ -63,7 +64,7 @@ class ServiceLoop:
             observer: Gets all events.
             clock: Of all time-outs, ns.
         """
-        self._model, self._limit = model, ClientLimit(clients)
+        self._model, self._most_clients = model, clients
         self._observer, self._clock = observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
@@ -235,10 +236,11 @@ class ServiceLoop:
         kind = RawConnection if protocol == "raw" else FramedConnection
         connection: Connection = kind(connected, name, self._model)
         if not self._has_room():
+            error = no_room(self._most_clients)
             with contextlib.suppress(Disconnected):
-                connection.say(self._limit.full)
+                connection.say(error)
             connection.close()
-            self._observer.refused(name, str(self._limit.full))
+            self._observer.refused(name, str(error))
             return
         self._connections[connection.fileno()] = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
@@ -248,9 +250,9 @@ class ServiceLoop:
 
     def _has_room(self) -> bool:
         """Return whether a client can come; ends one that is silent for it."""
-        if len(self._connections) < self._limit.most:
+        if len(self._connections) < self._most_clients:
             return True
-        silent = self._limit.silent(self._connections.values(), self._now_ns)
+        silent = longest_silent(self._connections.values(), self._now_ns)
         if silent is not None:
             self._end(*silent)
         return silent is not None

@@ -32,10 +32,12 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
     """
     contract: Any = bundle.contract
     differences = [*_differences(active, contract)]
-    if contract.kind in _OF_KIND:
-        differences += _OF_KIND[contract.kind](active, sizes, contract)
+    if contract.kind in _KIND_DIFFERENCES:
+        differences += _KIND_DIFFERENCES[contract.kind](active, sizes, contract)
     else:
-        differences.append(("kind", f"one that can be compared: {_named(_OF_KIND)}", contract.kind))
+        differences.append(
+            ("kind", f"one that can be compared: {_named(_KIND_DIFFERENCES)}", contract.kind)
+        )
     if differences:
         raise BundleError(
             *(
@@ -129,7 +131,7 @@ def _of_chunks(
         yield "environment_state", _as_active(expected), f"{outside.topic}, {outside.size} values"
 
 
-_OF_KIND: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator[_Difference]]] = {
+_KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator[_Difference]]] = {
     "joint": _of_joints,
     "chunk": _of_chunks,
 }

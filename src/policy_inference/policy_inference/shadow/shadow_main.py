@@ -30,13 +30,13 @@ from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.joint_shadow import JointShadow
 from policy_inference.shadow.shadow_process import ABOUT
 from policy_inference.shadow.shadowed_member import ShadowQuestion
-from policy_inference.shadow.slots import SLOTS, Slots
+from policy_inference.shadow.tick_slots import SLOTS, TickSlots
 from policy_inference.worker_process import talk_through
 
 if TYPE_CHECKING:
     from policy_core.members.chunk.observation_sync import Snapshot
     from policy_inference.shadow.chunk_shadow import ChunkShadow
-    from policy_inference.shadow.chunk_slots import ChunkSlots
+    from policy_inference.shadow.observation_slots import ObservationSlots
 
 LATE_TICKS = SLOTS // 2
 """So many ticks may wait before the shadow skips some."""
@@ -51,7 +51,7 @@ def main(output: int, order: Mapping[str, Any]) -> None:
     about = Path.cwd() / ABOUT
     sizes = order["state_sizes"]
     os.chdir(order["folder"])  # where relative paths begin
-    slots = Slots(sum(sizes.values()), order["joints"], order["fds"])
+    slots = TickSlots(sum(sizes.values()), order["joints"], order["fds"])
     try:
         active = _contract(Path(order["active"]), order["active_sha256"])
         opened, answer = _opened(order, active, slots)
@@ -81,7 +81,7 @@ def main(output: int, order: Mapping[str, Any]) -> None:
     _serve(answer, slots)
 
 
-def _serve(answer_tick: Answer, slots: Slots) -> None:
+def _serve(answer_tick: Answer, slots: TickSlots) -> None:
     """Answer ticks in their order for ever; the end of the node ends this process."""
     number = waiting = 0
     while True:
@@ -103,7 +103,7 @@ def _contract(folder: Path, sha256: str) -> AnyContract:
 
 
 def _opened(
-    order: Mapping[str, Any], active: Any, slots: Slots
+    order: Mapping[str, Any], active: Any, slots: TickSlots
 ) -> tuple[OpenedPolicy[Any], Answer]:
     """Open a policy as `~/load` does, and prove it; return it, and what answers ticks with it."""
     request, sizes = _request(order["request"]), order["state_sizes"]
@@ -118,7 +118,7 @@ def _opened(
     from policy_core.observation.images import require_size
     from policy_inference.kinds.chunk import ChunkKind
     from policy_inference.shadow.chunk_shadow import ChunkShadow
-    from policy_inference.shadow.chunk_slots import ChunkSlots
+    from policy_inference.shadow.observation_slots import ObservationSlots
 
     settings = ChunkSettings(**order["settings"])
     kind = ChunkKind(settings, simulated_time=order["simulated_time"])
@@ -137,7 +137,7 @@ def _opened(
     return chunks, _answers(
         ChunkShadow(contract, run, chunks.limits, active, sizes, settings, mode),
         slots,
-        ChunkSlots(active, sizes, *order["chunk_fds"]),
+        ObservationSlots(active, sizes, *order["chunk_fds"]),
     )
 
 
@@ -152,17 +152,19 @@ def _proven(
 
 
 def _answers(
-    shadow: JointShadow | ChunkShadow, slots: Slots, chunk_slots: ChunkSlots | None = None
+    shadow: JointShadow | ChunkShadow,
+    slots: TickSlots,
+    observation_slots: ObservationSlots | None = None,
 ) -> Answer:
     def answer(slot: int, late: bool) -> tuple[ShadowAnswer, str]:
         tick, lost, begins = slots.ticks[slot].tolist()
-        chunk = None if chunk_slots is None else chunk_slots.given(slot)
+        chunk = None if observation_slots is None else observation_slots.given(slot)
         question = ShadowQuestion(
             slots.states[slot], slots.commands[slot], bool(begins), lost, chunk
         )
         found = shadow.answer(tick, question, late=late)
-        if chunk_slots is not None:
-            chunk_slots.answer(found.inferences)
+        if observation_slots is not None:
+            observation_slots.answer(found.inferences)
         return found, shadow.problem
 
     return answer

@@ -23,12 +23,12 @@ from policy_inference.backends.child import OPEN_TIMEOUT_S
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.shadowed_member import ShadowQuestion
-from policy_inference.shadow.slots import SLOTS, Slots
+from policy_inference.shadow.tick_slots import SLOTS, TickSlots
 from policy_inference.worker_process import PrivateWorker
 
 if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
     from policy_core.members.chunk.settings import ChunkSettings
-    from policy_inference.shadow.chunk_slots import ChunkSlots
+    from policy_inference.shadow.observation_slots import ObservationSlots
 
 _MOST_ANSWERS = 4
 """So many are taken in a tick: those of a shadow that has caught up must not come all at once."""
@@ -90,9 +90,11 @@ class ShadowProcess:
         """
         sizes = {name: state[name].size for name in state.slices}
         joints = len(active.contract.joints.names)
-        self._slots = Slots(state.flat.size, joints)
-        self._chunk_slots = None if chunks is None else _chunk_slots(active.contract, sizes)
-        chunk_fds = [] if self._chunk_slots is None else [self._chunk_slots.fd]
+        self._slots = TickSlots(state.flat.size, joints)
+        self._observation_slots = (
+            None if chunks is None else _observation_slots(active.contract, sizes)
+        )
+        chunk_fds = [] if self._observation_slots is None else [self._observation_slots.fd]
         order = {
             "request": dataclasses.asdict(request),
             "folder": str(Path.cwd()),
@@ -172,8 +174,8 @@ class ShadowProcess:
         self._numbers[slot] = tick
         slots.states[slot] = question.state
         slots.commands[slot] = question.command
-        if self._chunk_slots is not None and question.chunk is not None:
-            self._chunk_slots.give(slot, question.chunk)
+        if self._observation_slots is not None and question.chunk is not None:
+            self._observation_slots.give(slot, question.chunk)
         self._given += 1
         self._lost_before, self._begins = 0, False
         slots.give()
@@ -198,9 +200,9 @@ class ShadowProcess:
 
     def _answer(self, slot: int) -> ShadowAnswer:
         answer = self._slots.read(slot)
-        if self._chunk_slots is None:
+        if self._observation_slots is None:
             return answer
-        return answer._replace(inferences=self._chunk_slots.answered(slot))
+        return answer._replace(inferences=self._observation_slots.answered(slot))
 
     @property
     def pending(self) -> int:
@@ -230,11 +232,11 @@ class ShadowProcess:
 
     def _close_slots(self) -> None:
         self._slots.close()
-        if self._chunk_slots is not None:
-            self._chunk_slots.close()
+        if self._observation_slots is not None:
+            self._observation_slots.close()
 
 
-def _chunk_slots(active: Any, sizes: Mapping[str, int]) -> ChunkSlots:
-    from policy_inference.shadow.chunk_slots import ChunkSlots
+def _observation_slots(active: Any, sizes: Mapping[str, int]) -> ObservationSlots:
+    from policy_inference.shadow.observation_slots import ObservationSlots
 
-    return ChunkSlots(active, sizes)
+    return ObservationSlots(active, sizes)

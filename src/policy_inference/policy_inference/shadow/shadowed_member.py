@@ -121,7 +121,7 @@ class ShadowedMember:
 
     def _take_chunks(self, chunks: ChunkPolicy, mode: Mode) -> None:
         from policy_inference.shadow.chunk_shadow import ShadowObservation
-        from policy_inference.shadow.chunk_slots import OBSERVATIONS
+        from policy_inference.shadow.observation_slots import OBSERVATIONS
 
         left = self._member is not None and self._member.resets != self._resets
         if mode not in (Mode.RUN, Mode.HOLD) or left:

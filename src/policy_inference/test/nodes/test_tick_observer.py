@@ -45,7 +45,7 @@ class Observer(TickObserver):
             raise ValueError(policy)
         return Noted(self.name, self._calls)
 
-    def follow(self, policy: str, prepared: Noted) -> Callable[[], object]:
+    def adopt(self, policy: str, prepared: Noted) -> Callable[[], object]:
         assert prepared.name == self.name
         self._calls.append(f"{self.name} follows {policy}")
         return lambda: self._calls.append(f"{self.name} ends")
@@ -103,7 +103,7 @@ def test_all_follow_another_policy_with_what_each_has_prepared(
 ) -> None:
     prepared = both.prepared("next")
     prepared.start()
-    end = both.follow("next", prepared)
+    end = both.adopt("next", prepared)
     assert [call.split() for call in calls] == [
         ["a", "starts"],
         ["b", "starts"],

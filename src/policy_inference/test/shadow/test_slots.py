@@ -15,21 +15,21 @@ from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.observation.images import Frame
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
-from policy_inference.shadow.chunk_slots import IMAGE_BYTES, OBSERVATIONS, ChunkSlots
-from policy_inference.shadow.slots import SLOTS, Slots
+from policy_inference.shadow.observation_slots import IMAGE_BYTES, OBSERVATIONS, ObservationSlots
+from policy_inference.shadow.tick_slots import SLOTS, TickSlots
 from testkit.kernel.chunk_contracts import chunk_contract_of
 
 
 @pytest.fixture
-def slots() -> Iterator[Slots]:
+def slots() -> Iterator[TickSlots]:
     """Slots for a state of five values and two joints."""
-    made = Slots(5, 2)
+    made = TickSlots(5, 2)
     yield made
     made.close()
 
 
-def test_answer_is_read_at_the_other_end_as_it_was_written(slots: Slots) -> None:
-    other = Slots(5, 2, slots.fds)
+def test_answer_is_read_at_the_other_end_as_it_was_written(slots: TickSlots) -> None:
+    other = TickSlots(5, 2, slots.fds)
     answer = ShadowAnswer(
         7,
         ShadowOutcome.COMPARED,
@@ -50,8 +50,8 @@ def test_answer_is_read_at_the_other_end_as_it_was_written(slots: Slots) -> None
     assert slots.read(0) == ShadowAnswer(8, ShadowOutcome.NOT_FINITE, rules=("not_finite",))
 
 
-def test_counters_say_how_many_slots_there_are_and_wait_only_when_asked(slots: Slots) -> None:
-    other = Slots(5, 2, slots.fds)
+def test_counters_say_how_many_slots_there_are_and_wait_only_when_asked(slots: TickSlots) -> None:
+    other = TickSlots(5, 2, slots.fds)
     assert (other.given(wait=False), slots.answered(), slots.answered(0.01)) == (0, 0, 0)
     slots.give()
     slots.give()
@@ -66,10 +66,10 @@ SIZES = {"joint_pos": 3, "external:goal": 2}
 
 
 @pytest.fixture
-def both_ends() -> Iterator[tuple[ChunkSlots, ChunkSlots]]:
+def both_ends() -> Iterator[tuple[ObservationSlots, ObservationSlots]]:
     """The end of the node and that of the shadow."""
-    node = ChunkSlots(chunk_contract_of(), SIZES)
-    shadow = ChunkSlots(chunk_contract_of(), SIZES, os.dup(node.fd))
+    node = ObservationSlots(chunk_contract_of(), SIZES)
+    shadow = ObservationSlots(chunk_contract_of(), SIZES, os.dup(node.fd))
     yield node, shadow
     node.close()
     shadow.close()
@@ -95,7 +95,7 @@ def tick(number: int, *seen: ShadowObservation) -> ChunkTick:
 
 
 def test_ticks_observations_and_chunks_come_over_as_they_are(
-    both_ends: tuple[ChunkSlots, ChunkSlots],
+    both_ends: tuple[ObservationSlots, ObservationSlots],
 ) -> None:
     node, shadow = both_ends
     for number in range(3 * OBSERVATIONS):
@@ -133,7 +133,7 @@ def test_ticks_observations_and_chunks_come_over_as_they_are(
 
 
 def test_observations_that_have_no_room_are_missed_and_later_ones_are_not(
-    both_ends: tuple[ChunkSlots, ChunkSlots],
+    both_ends: tuple[ObservationSlots, ObservationSlots],
 ) -> None:
     node, shadow = both_ends
     for number in range(OBSERVATIONS + 1):
@@ -148,14 +148,16 @@ def test_observations_that_have_no_room_are_missed_and_later_ones_are_not(
     assert shadow.given(7).observations[0].sensed.time_ns == 9
 
 
-def test_images_that_are_too_large_are_missed(both_ends: tuple[ChunkSlots, ChunkSlots]) -> None:
+def test_images_that_are_too_large_are_missed(
+    both_ends: tuple[ObservationSlots, ObservationSlots],
+) -> None:
     node, shadow = both_ends
     node.give(0, tick(1, numbered_observation(1, IMAGE_BYTES)))
     assert shadow.given(0).missed
 
 
 def test_observation_that_was_skipped_has_no_result(
-    both_ends: tuple[ChunkSlots, ChunkSlots],
+    both_ends: tuple[ObservationSlots, ObservationSlots],
 ) -> None:
     node, shadow = both_ends
     node.give(0, tick(1, numbered_observation(1)))
@@ -165,7 +167,7 @@ def test_observation_that_was_skipped_has_no_result(
 
 
 def test_what_the_shadow_writes_into_the_memory_costs_the_node_no_time(
-    both_ends: tuple[ChunkSlots, ChunkSlots],
+    both_ends: tuple[ObservationSlots, ObservationSlots],
 ) -> None:
     """As how many observations a tick had: the node would look for as many answers."""
     node, _ = both_ends

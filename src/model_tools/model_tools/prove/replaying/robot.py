@@ -96,7 +96,7 @@ class ReplayedRobot:
             if whole:
                 self.controller.go_on_from(state)
             else:
-                self.controller.follow(self._recorded.in_order(state))
+                self.controller.adopt(self._recorded.in_order(state))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ToolError(
                 f"{self._recorded.policy}: tick {tick.number}: expected a state of its controller, "

@@ -110,7 +110,7 @@ def shadow_flight(
         fields = recording.info.fields.items()
         sizes = {field: part.stop - part.start for field, part in fields}
         require_comparable(active, sizes if replayed is None else replayed.sizes, bundle)
-        asked = _ASKED[active.kind](
+        asked = _SHADOWED_TICKS[active.kind](
             recording, replayed, active, bundle, backends, options, mode, recorded
         )
         opened.callback(asked.close)
@@ -152,7 +152,7 @@ def _replayed(recording: FlightRecording, active: Any, name: str) -> ReplayedMem
     """Return the policy to be replayed; None where the recording has all that it saw and did."""
     if name:
         return replayed_member(recording, name)
-    return _ALONE[active.kind](recording, active)
+    return _REPLAYED_ALONE[active.kind](recording, active)
 
 
 def _summed(active: AnyContract, answers: Mapping[int, ShadowAnswer]) -> Divergence:
@@ -320,11 +320,11 @@ class _ShadowedJoints:
         self._backend.close()
 
 
-_ALONE: Mapping[str, Callable[..., ReplayedMember | None]] = {
+_REPLAYED_ALONE: Mapping[str, Callable[..., ReplayedMember | None]] = {
     "joint": lambda recording, contract: None,
     "chunk": replayed_chunks,
 }
-_ASKED: Mapping[str, Callable[..., ShadowedTicks]] = {
+_SHADOWED_TICKS: Mapping[str, Callable[..., ShadowedTicks]] = {
     "joint": _ShadowedJoints,
     "chunk": ShadowedChunks,
 }

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the shadow of a chunk policy needs beside `slots`: observations, and the chunks it answers.
+"""What the shadow of a chunk policy needs beside `tick_slots`: observations, chunks in answer.
 
-They lie in memory that the two processes share. The counters of `slots` say of which ticks the
+They lie in memory that the two processes share. The counters of `tick_slots` say of which ticks the
 observations and the chunks are there: those that were given, and those that were answered.
 """
 
@@ -20,7 +20,7 @@ from policy_core.observation.images import FRAME_ENCODINGS, Frame
 from policy_inference.backends.shared_arrays import SharedArrays
 from policy_inference.flight.ring import InferenceResult
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
-from policy_inference.shadow.slots import SLOTS
+from policy_inference.shadow.tick_slots import SLOTS
 
 OBSERVATIONS = 4
 """So many may wait for the shadow."""
@@ -32,7 +32,7 @@ _ERROR_BYTES = 256
 _MISSED = -1
 
 
-class ChunkSlots:
+class ObservationSlots:
     """The memory, at either end: `give` and `answered` for one, `given` and `answer` for the other.
 
     Each is called once for a tick, in the order of the ticks.
@@ -90,7 +90,7 @@ class ChunkSlots:
         """Of each tick that was given: what the shadow writes into its memory does not count."""
 
     def give(self, slot: int, asked: ChunkTick) -> None:
-        """Put a tick into a slot of `Slots`; without its observations where there is no room."""
+        """Put a tick into its slot; without its observations where there is no room."""
         seen = asked.observations
         free = OBSERVATIONS - (self._begun - self._ended)
         fits = len(seen) <= free and all(_size(each.sensed) <= IMAGE_BYTES for each in seen)

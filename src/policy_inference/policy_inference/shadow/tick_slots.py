@@ -25,7 +25,7 @@ SLOTS = 64
 _RULES = [rule.value for rule in Rule]
 
 
-class Slots:
+class TickSlots:
     """The memory and its two counters, at either end.
 
     Attributes:
