@@ -9,9 +9,8 @@ from typing import Any
 
 from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
 from policy_inference.kinds.parity import Parity
-from policy_inference.self_test.durations import Durations
+from policy_inference.self_test.measuring import AtRate, Durations
 from policy_inference.self_test.run import SelfTestResult
-from policy_inference.self_test.trial import AtRate
 from policy_inference.self_test.verdict import Verdict
 
 DIGITS = 6

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from policy_core.bundle.bundle import Bundle, JointBundle
-from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import Artifact
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, PolicyError
@@ -29,18 +27,10 @@ from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity, parity
-from policy_inference.self_test.chunk_trial import ChunkTrial
-from policy_inference.self_test.clock import Clock, SteadyClock
-from policy_inference.self_test.durations import Durations
-from policy_inference.self_test.joint_trial import JointTrial
-from policy_inference.self_test.timing import at_rate, back_to_back
-from policy_inference.self_test.trial import AtRate, Trial
+from policy_inference.self_test.measuring import AtRate, Clock, Durations, SteadyClock
+from policy_inference.self_test.trial import TRIALS, Trial, at_rate, back_to_back
 from policy_inference.self_test.verdict import Measured, Verdict, judged
 
-_TRIALS: Mapping[type[Bundle], Callable[[Any, OpenedModels, Rows, Clock], Trial]] = {
-    JointBundle: JointTrial,
-    ChunkBundle: ChunkTrial,
-}
 _log = logging.getLogger("policy_inference")
 
 
@@ -125,7 +115,7 @@ def _test(found: SelfTestResult, clock: Clock) -> None:
             for name, text in model.details.items()
         }
         rows = kind.golden_rows(bundle)
-        trial = _TRIALS[type(bundle)](bundle, models, rows, clock)
+        trial = TRIALS[type(bundle)](bundle, models, rows, clock)
         measured = _measured(found, kind, bundle, trial, models, rows, clock)
     found.verdict = judged(kind, bundle, trial, cls, name, entries, measured)
 

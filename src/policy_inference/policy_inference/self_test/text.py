@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from math import ceil, log10
 
 from policy_inference.kinds.parity import Parity
-from policy_inference.self_test.durations import Durations
+from policy_inference.self_test.measuring import AtRate, Durations
 from policy_inference.self_test.run import SelfTestResult
-from policy_inference.self_test.trial import AtRate
 from policy_inference.self_test.verdict import Verdict
 
 _BAR, _LABEL, _BINS_PER_DECADE = 40, 14, 5

@@ -1,89 +1,48 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a self-test runs and judges of a policy, whatever kind it is."""
+"""What a self-test runs of a policy: as fast as it gets, and as often as a robot needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Any
 
-from policy_core.bundle.contract import Artifact
-from policy_core.interfaces import Backend
+import numpy as np
+
+from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.contract import Artifact, JointContract
+from policy_core.bundle.state_fields import STATE_FIELDS
+from policy_core.members.chunk.graphs import ChunkGraphs
+from policy_core.members.joint import JointPolicy
+from policy_core.observation.state import RobotState
 from policy_inference.backends.base import BackendBase
-from policy_inference.comparison.limits import Check
-from policy_inference.self_test.clock import Clock
-from policy_inference.self_test.durations import Durations
-from policy_inference.self_test.load import DeviceLoad, Usage
+from policy_inference.backends.registry import OpenedModels
+from policy_inference.comparison.chunks import noise_at, observation_at
+from policy_inference.comparison.limits import Check, judged_by_walking
+from policy_inference.comparison.rows import Rows
+from policy_inference.self_test.measuring import (
+    AtRate,
+    Clock,
+    DeviceLoad,
+    Ran,
+    Timed,
+    TimedRuns,
+    usage_of_processes,
+)
+from policy_inference.self_test.walked import walked
 
-
-class Ran(NamedTuple):
-    """One run of a policy.
-
-    `graphs_ns` is the time of each graph by name, where there are several; an encoder once for each
-    camera, together. `is_finite` says whether no output was NaN or infinite.
-    """
-
-    preprocessing_ns: int
-    inference_ns: int
-    is_finite: bool
-    graphs_ns: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TimedRuns:
-    """Runs of a policy, one after another.
-
-    Attributes:
-        inference: The model; of a chunk policy all from images to chunk.
-        preprocessing: What of a run no model took.
-        graphs: Each graph by name, where there are several.
-        not_finite: How many runs gave NaN or infinity.
-    """
-
-    inference: Durations
-    preprocessing: Durations
-    graphs: Mapping[str, Durations]
-    not_finite: int
-
-    @staticmethod
-    def of(ran: Sequence[Ran]) -> TimedRuns:
-        """Return runs, one or more, together."""
-        return TimedRuns(
-            inference=Durations([one.inference_ns for one in ran]),
-            preprocessing=Durations([one.preprocessing_ns for one in ran]),
-            graphs={
-                name: Durations([one.graphs_ns[name] for one in ran]) for name in ran[0].graphs_ns
-            },
-            not_finite=sum(not one.is_finite for one in ran),
-        )
-
-    def __len__(self) -> int:
-        """Return how many runs there were."""
-        return len(self.inference)
+INFERENCE_LIMIT_MS, PREPROCESSING_LIMIT_MS = 5.0, 1.0
+WARM_UP_TICKS = 10
+Entries = Mapping[str, Artifact]
+"""What a back end opened, by the key of the model in the contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AtRate:
-    """Runs as often as a robot needs them, and what was read meanwhile.
-
-    Attributes:
-        runs: The runs.
-        wall_s: How long it took.
-        missed: Runs that were left out, since the one before took too long.
-        load: What the device reported.
-        usage: What each process took, by name; its `peak_bytes` since it began.
-    """
-
-    runs: TimedRuns
-    wall_s: float
-    missed: int
-    load: DeviceLoad
-    usage: Mapping[str, Usage]
-
-
-class Trial(Protocol):
-    """What differs between kinds of policies in a self-test.
+class Trial:
+    """What is run and judged of a policy, of whatever kind it is.
 
     Attributes:
         model: Of which device and process are observed.
@@ -94,6 +53,12 @@ class Trial(Protocol):
         warm_up_ticks: Before those that count: the first call of most numpy functions is slow.
         ticks: What runs at the rate are called.
         not_finite: Name of the figure that counts runs which gave NaN or infinity.
+        runner: Returns what runs the policy on one golden row after another.
+        ticker: Returns what runs the policy as a robot does.
+        latency: Returns the checks of how long runs took, without a pause and at the rate.
+        walking: Returns the checks of the report on walking, where the precision needs one.
+        not_judged: Returns what is not judged of such a policy, and why that is right.
+        remarks: Returns what else the latency means.
     """
 
     model: BackendBase
@@ -104,44 +69,212 @@ class Trial(Protocol):
     warm_up_ticks: int
     ticks: str
     not_finite: str
-
-    def runner(self) -> Callable[[], Ran]:
-        """Return what runs the policy on one golden row after another."""
-
-    def ticker(self) -> Callable[[], Ran]:
-        """Return what runs the policy as a robot does."""
-
-    def walking(
-        self, cls: type[BackendBase], name: str, entries: Mapping[str, Artifact]
-    ) -> Sequence[Check]:
-        """Return the checks of the report on walking, where the precision needs one."""
-
-    def not_judged(self, entries: Mapping[str, Artifact]) -> Sequence[str]:
-        """Return what is not judged of such a policy, and why that is right."""
-
-    def latency(self, quick: TimedRuns, rate: AtRate) -> Sequence[Check]:
-        """Return the checks of how long runs took, without a pause and at the rate."""
-
-    def remarks(self, rate: AtRate) -> Sequence[str]:
-        """Return what else the latency means."""
+    runner: Callable[[], Callable[[], Ran]]
+    ticker: Callable[[], Callable[[], Ran]]
+    latency: Callable[[TimedRuns, AtRate], Sequence[Check]]
+    walking: Callable[[type[BackendBase], str, Entries], Sequence[Check]] = lambda *_: ()
+    not_judged: Callable[[Entries], Sequence[str]] = lambda _: ()
+    remarks: Callable[[AtRate], Sequence[str]] = lambda _: ()
 
 
-class Timed:
-    """A backend that notes when its latest run began and ended, and the time of all together."""
+def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
+    """Return the trial of a joint policy: its model must answer in each period."""
+    model, interval_ns = models.first, bundle.contract.period_ns
 
-    def __init__(self, backend: Backend, clock: Clock) -> None:
-        self.name, self.details = backend.name, backend.details
-        self.inputs, self.outputs = backend.inputs, backend.outputs
-        self._backend, self._clock = backend, clock
-        self.began_ns = self.ended_ns = self.total_ns = 0
+    def runner() -> Callable[[], Ran]:
+        timed, runs = Timed(model, clock), 0
 
-    def run(self) -> None:
-        """Run the backend, and time it."""
-        self.began_ns = self._clock.now_ns()
-        self._backend.run()
-        self.ended_ns = self._clock.now_ns()
-        self.total_ns += self.ended_ns - self.began_ns
+        def run() -> Ran:
+            nonlocal runs
+            for name, values in rows.inputs.items():
+                timed.inputs[name][0] = values[runs % len(rows)]
+            timed.run()
+            runs += 1
+            is_finite = all(np.isfinite(array).all() for array in timed.outputs.values())
+            return Ran(0, timed.ended_ns - timed.began_ns, is_finite, {})
 
-    def close(self) -> None:
-        """Close the backend."""
-        self._backend.close()
+        return run
+
+    def ticker() -> Callable[[], Ran]:
+        """Return what does in a tick what a node does, for a robot that stands still."""
+        state, timed = _standing(bundle.contract), Timed(model, clock)
+        policy = JointPolicy(bundle, timed, state)
+        policy.reset()
+
+        def tick() -> Ran:
+            began_ns = clock.now_ns()
+            state.derive()
+            is_finite = policy.infer()
+            if is_finite:
+                policy.commit()
+            return Ran(timed.began_ns - began_ns, timed.ended_ns - timed.began_ns, is_finite, {})
+
+        return tick
+
+    def walking(cls: type[BackendBase], name: str, entries: Entries) -> Sequence[Check]:
+        (entry,) = entries.values()
+        return walked(bundle, cls, name, entry) if judged_by_walking(entry.precision) else ()
+
+    return Trial(
+        model=model,
+        interval_ns=interval_ns,
+        most_runs=5000,
+        fewest_runs=100,
+        fewest_ticks=10,
+        warm_up_ticks=WARM_UP_TICKS,
+        ticks="ticks",
+        not_finite="ticks with NaN or infinite outputs",
+        runner=runner,
+        ticker=ticker,
+        latency=partial(_joint_latency, interval_ns),
+        walking=walking,
+    )
+
+
+def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
+    """Return the trial of a chunk policy: a chunk must be there before the last is used up."""
+    contract = bundle.contract
+    interval_ns = contract.chunk.steps * contract.period_ns
+
+    def runner() -> Callable[[], Ran]:
+        timed, runs = {key: Timed(model, clock) for key, model in models.items()}, 0
+        graphs = ChunkGraphs(contract, timed)
+        given = [(observation_at(rows, row), noise_at(rows, row)) for row in range(len(rows))]
+
+        def run() -> Ran:
+            nonlocal runs
+            for one in timed.values():
+                one.total_ns = 0
+            began_ns = clock.now_ns()
+            chunk = graphs.run(*given[runs % len(given)])
+            took_ns = clock.now_ns() - began_ns
+            runs += 1
+            graphs_ns = {key.removeprefix("graphs."): one.total_ns for key, one in timed.items()}
+            is_finite = bool(np.isfinite(chunk).all())
+            return Ran(took_ns - sum(graphs_ns.values()), took_ns, is_finite, graphs_ns)
+
+        return run
+
+    return Trial(
+        model=models[f"graphs.{contract.policy_graph}"],
+        interval_ns=interval_ns,
+        most_runs=1000,
+        fewest_runs=5,
+        fewest_ticks=5,
+        warm_up_ticks=0,
+        ticks="chunks",
+        not_finite="chunks with NaN or infinite values",
+        runner=runner,
+        ticker=runner,
+        latency=partial(_chunk_latency, interval_ns),
+        not_judged=_task_not_judged,
+        remarks=partial(_on_ensembling, contract.period_ns),
+    )
+
+
+TRIALS: Mapping[type[Bundle], Callable[[Any, OpenedModels, Rows, Clock], Trial]] = {
+    JointBundle: joint_trial,
+    ChunkBundle: chunk_trial,
+}
+"""By the kind of the policy."""
+
+
+def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
+    """Run a policy without a pause: `most_runs` times, or until the time is over.
+
+    Args:
+        trial: Of the policy.
+        limit_s: Time after which it ends, once there are `fewest_runs`.
+        clock: What times it.
+    """
+    run, ran, end_ns = trial.runner(), list[Ran](), clock.now_ns() + round(limit_s * 1e9)
+    while len(ran) < trial.most_runs:
+        ran.append(run())
+        if clock.now_ns() > end_ns and len(ran) >= trial.fewest_runs:
+            break
+    return TimedRuns.of(ran)
+
+
+def at_rate(trial: Trial, duration_s: float, clock: Clock) -> AtRate:
+    """Run a policy as often as a robot needs it, with an eye on device and processes.
+
+    Args:
+        trial: Of the policy.
+        duration_s: How long; longer where that is less than `fewest_ticks`.
+        clock: What times and paces it.
+    """
+    load, before = DeviceLoad(trial.model.telemetry), usage_of_processes(trial.model)
+    tick, ran, missed = trial.ticker(), list[Ran](), 0
+    for _ in range(trial.warm_up_ticks):
+        tick()
+    start_ns = deadline_ns = clock.now_ns()
+    end_ns = start_ns + round(duration_s * 1e9)
+    while deadline_ns < end_ns or len(ran) < trial.fewest_ticks:
+        clock.sleep_until(deadline_ns)
+        ran.append(tick())
+        load.sample(clock.now_ns())
+        late = max(0, (clock.now_ns() - deadline_ns) // trial.interval_ns)
+        missed += late
+        deadline_ns += (late + 1) * trial.interval_ns
+    wall_s = (clock.now_ns() - start_ns) * 1e-9
+    after = usage_of_processes(trial.model)
+    usage = {each: after[each].since(before[each]) for each in before if each in after}
+    return AtRate(runs=TimedRuns.of(ran), wall_s=wall_s, missed=missed, load=load, usage=usage)
+
+
+def _joint_latency(interval_ns: int, quick: TimedRuns, rate: AtRate) -> Sequence[Check]:
+    period_ms, runs = interval_ns * 1e-6, rate.runs
+    limit_ms = min(INFERENCE_LIMIT_MS, period_ms)
+    figures = {
+        "inference, p99, back to back, ms": (quick.inference, limit_ms),
+        "inference, p99, at the policy's rate, ms": (runs.inference, limit_ms),
+        "preprocessing, p99, ms": (runs.preprocessing, PREPROCESSING_LIMIT_MS),
+        "preprocessing and inference, p99, ms": (
+            runs.preprocessing.plus(runs.inference),
+            period_ms,
+        ),
+    }
+    return [
+        durations.p99_check(what, limit, "the policy's period" if limit == period_ms else "")
+        for what, (durations, limit) in figures.items()
+    ]
+
+
+def _chunk_latency(interval_ns: int, quick: TimedRuns, rate: AtRate) -> Sequence[Check]:
+    limit_is = "the time that a chunk is executed"
+    return [
+        runs.inference.p99_check(what, interval_ns * 1e-6, limit_is, "chunks")
+        for what, runs in (
+            ("a chunk, p99, back to back, ms", quick),
+            ("a chunk, p99, as often as one is needed, ms", rate.runs),
+        )
+    ]
+
+
+def _task_not_judged(entries: Entries) -> Sequence[str]:
+    """Return that nothing is known of the task, where so few bits might fail in it."""
+    if not any(judged_by_walking(entry.precision) for entry in entries.values()):
+        return ()
+    return ("closed loop: how often the task succeeds with this precision is not measured here",)
+
+
+def _on_ensembling(period_ns: int, rate: AtRate) -> Sequence[str]:
+    """Return whether a chunk per period is possible, which nothing else needs."""
+    period_ms = period_ns * 1e-6
+    p99_ms = rate.runs.inference.percentile_s(99) * 1e3
+    word = "possible" if p99_ms <= period_ms else "not possible"
+    return (
+        f"temporal ensembling needs a chunk in each period of {period_ms:.3g} ms: {word} here, "
+        f"p99 {p99_ms:.3g} ms",
+    )
+
+
+def _standing(contract: JointContract) -> RobotState:
+    """Return the state of a robot that stands upright in its default position, at rest."""
+    state = RobotState(contract)
+    state.flat[np.isnan(state.flat)] = 0.0
+    for field in STATE_FIELDS.values():
+        if field.at_rest and field.name in state.slices:
+            state[field.name][:] = field.at_rest
+    state["joint_pos"][:] = contract.joints.default_position
+    return state

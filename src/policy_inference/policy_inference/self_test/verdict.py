@@ -14,9 +14,8 @@ from policy_inference.comparison.limits import Check
 from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity
-from policy_inference.self_test.durations import Durations
-from policy_inference.self_test.load import Series
-from policy_inference.self_test.trial import AtRate, TimedRuns, Trial
+from policy_inference.self_test.measuring import AtRate, Series, TimedRuns
+from policy_inference.self_test.trial import Trial
 
 POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
@@ -117,28 +116,6 @@ def _enough(kind: MemberKind[B], bundle: B, found: Parity) -> Sequence[Check]:
     """Return no check, or raise what `require_enough` does."""
     kind.require_enough(bundle, found.rows)
     return ()
-
-
-def p99(
-    what: str, durations: Durations, limit_ms: float, limit_is: str = "", runs: str = "runs"
-) -> Check:
-    """Return the check of what 99 runs of 100 took, ms.
-
-    Args:
-        what: Name of the figure.
-        durations: Of the runs.
-        limit_ms: What they may take, ms.
-        limit_is: Why that much; empty where it is a limit of its own.
-        runs: What they are called.
-    """
-    median_ms = durations.percentile_s(50) * 1e3
-    reason = f"; the limit is {limit_is}" if limit_is else ""
-    return Check(
-        what=what,
-        value=durations.percentile_s(99) * 1e3,
-        limit=limit_ms,
-        where=f"{len(durations)} {runs}, median {median_ms:.3g} ms{reason}",
-    )
 
 
 def _missed(found: AtRate, ticks: str) -> Check:

@@ -15,8 +15,7 @@ import pytest
 
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.system import describe_system
-from policy_inference.self_test.durations import Durations
-from policy_inference.self_test.load import DeviceLoad, usage_of
+from policy_inference.self_test.measuring import DeviceLoad, Durations, usage_of
 
 from ..machine_tree import machine
 

@@ -16,9 +16,9 @@ import pytest
 
 from policy_inference.commands.output import write_new
 from policy_inference.self_test.document import document
-from policy_inference.self_test.joint_trial import WARM_UP_TICKS
 from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
 from policy_inference.self_test.text import lines
+from policy_inference.self_test.trial import WARM_UP_TICKS
 from testkit.wording import check_wording
 
 from .bundles import ROWS, two_joint_bundle, vendor_arm

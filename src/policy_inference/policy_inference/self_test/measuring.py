@@ -1,0 +1,312 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How long runs take, and what they ask of the machine: load of the device, CPU, memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import psutil
+
+from policy_core.interfaces import F64, Backend
+from policy_inference.backends.base import BackendBase
+from policy_inference.comparison.limits import Check
+from policy_inference.machine.machine import number_in
+from policy_inference.machine.telemetry import read_safely
+
+SAMPLE_NS = 200_000_000
+_LOWEST, _HIGHEST = -7, 2
+"""Powers of ten, s: all that a run of a model may take."""
+
+
+class Clock(Protocol):
+    """A clock that never goes back, and can be waited for."""
+
+    def now_ns(self) -> int:
+        """Return the time, ns."""
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        """Return at that time, or at once where it is over."""
+
+
+class SteadyClock:
+    """The machine's own."""
+
+    def now_ns(self) -> int:
+        """Return the time since some moment in the past, ns."""
+        return time.perf_counter_ns()
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        """Sleep, unless that time is over."""
+        left_ns = deadline_ns - time.perf_counter_ns()
+        if left_ns > 0:
+            time.sleep(left_ns * 1e-9)
+
+
+class Durations:
+    """Durations of single runs, in the order in which they were measured."""
+
+    def __init__(self, durations_ns: Sequence[int] | F64) -> None:
+        """Keep them; there is at least one."""
+        self.each_s: F64 = np.asarray(durations_ns, np.float64) * 1e-9
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.each_s)
+
+    def plus(self, other: Durations) -> Durations:
+        """Return the time of both together, run by run; there are as many."""
+        return Durations((self.each_s + other.each_s) * 1e9)
+
+    def percentile_s(self, percent: float) -> float:
+        """Return what this share of the runs did not exceed, s."""
+        return float(np.percentile(self.each_s, percent))
+
+    def p99_check(
+        self, what: str, limit_ms: float, limit_is: str = "", runs: str = "runs"
+    ) -> Check:
+        """Return the check of what 99 runs of 100 took, ms.
+
+        Args:
+            what: Name of the figure.
+            limit_ms: What they may take, ms.
+            limit_is: Why that much; empty where it is a limit of its own.
+            runs: What they are called.
+        """
+        median_ms = self.percentile_s(50) * 1e3
+        reason = f"; the limit is {limit_is}" if limit_is else ""
+        return Check(
+            what=what,
+            value=self.percentile_s(99) * 1e3,
+            limit=limit_ms,
+            where=f"{len(self)} {runs}, median {median_ms:.3g} ms{reason}",
+        )
+
+    def halves_p50_s(self) -> tuple[float, float]:
+        """Return the medians of the first and of the second half, s; there are at least two."""
+        middle = len(self) // 2
+        return float(np.median(self.each_s[:middle])), float(np.median(self.each_s[middle:]))
+
+    def histogram(self, per_decade: int = 10) -> tuple[list[float], list[int]]:
+        """Return the edges of bins, s, and how many runs are in each, from first to last in use.
+
+        There is one edge more than there are bins; all are equally wide on a logarithmic scale.
+        """
+        edges_s = np.logspace(_LOWEST, _HIGHEST, (_HIGHEST - _LOWEST) * per_decade + 1)
+        counts, _ = np.histogram(np.clip(self.each_s, edges_s[0], edges_s[-1]), edges_s)
+        used = np.flatnonzero(counts)
+        first, end = int(used[0]), int(used[-1]) + 1
+        return edges_s[first : end + 1].tolist(), counts[first:end].tolist()
+
+
+class Ran(NamedTuple):
+    """One run of a policy.
+
+    `graphs_ns` is the time of each graph by name, where there are several; an encoder once for each
+    camera, together. `is_finite` says whether no output was NaN or infinite.
+    """
+
+    preprocessing_ns: int
+    inference_ns: int
+    is_finite: bool
+    graphs_ns: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TimedRuns:
+    """Runs of a policy, one after another.
+
+    Attributes:
+        inference: The model; of a chunk policy all from images to chunk.
+        preprocessing: What of a run no model took.
+        graphs: Each graph by name, where there are several.
+        not_finite: How many runs gave NaN or infinity.
+    """
+
+    inference: Durations
+    preprocessing: Durations
+    graphs: Mapping[str, Durations]
+    not_finite: int
+
+    @staticmethod
+    def of(ran: Sequence[Ran]) -> TimedRuns:
+        """Return runs, one or more, together."""
+        return TimedRuns(
+            inference=Durations([one.inference_ns for one in ran]),
+            preprocessing=Durations([one.preprocessing_ns for one in ran]),
+            graphs={
+                name: Durations([one.graphs_ns[name] for one in ran]) for name in ran[0].graphs_ns
+            },
+            not_finite=sum(not one.is_finite for one in ran),
+        )
+
+    def __len__(self) -> int:
+        """Return how many runs there were."""
+        return len(self.inference)
+
+
+class Timed:
+    """A backend that notes when its latest run began and ended, and the time of all together."""
+
+    def __init__(self, backend: Backend, clock: Clock) -> None:
+        self.name, self.details = backend.name, backend.details
+        self.inputs, self.outputs = backend.inputs, backend.outputs
+        self._backend, self._clock = backend, clock
+        self.began_ns = self.ended_ns = self.total_ns = 0
+
+    def run(self) -> None:
+        """Run the backend, and time it."""
+        self.began_ns = self._clock.now_ns()
+        self._backend.run()
+        self.ended_ns = self._clock.now_ns()
+        self.total_ns += self.ended_ns - self.began_ns
+
+    def close(self) -> None:
+        """Close the backend."""
+        self._backend.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """What a sensor reported in the course of a test; the unit is in its name.
+
+    `first` and `second` are the means of the halves.
+    """
+
+    min: float
+    mean: float
+    max: float
+    first: float
+    second: float
+
+
+class DeviceLoad:
+    """Asks a device for its load, five times a second at most.
+
+    Attributes:
+        unreadable: What was wrong with the latest answer that was none; empty where all were.
+    """
+
+    def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
+        """Keep what is asked, such as `BackendBase.telemetry`."""
+        self._read = read
+        self._samples = list[Mapping[str, str]]()
+        self._next_ns: int | None = None
+        self.unreadable = ""
+
+    def sample(self, now_ns: int) -> None:
+        """Ask, where it is time to."""
+        if self._next_ns is None or now_ns >= self._next_ns:
+            self._next_ns = now_ns + SAMPLE_NS
+            sample, problem = read_safely(self._read)
+            self._samples.append(sample)
+            self.unreadable = f"telemetry: {problem}" if problem else self.unreadable
+
+    def __len__(self) -> int:
+        """Return how often it was asked."""
+        return len(self._samples)
+
+    def series(self) -> dict[str, Series]:
+        """Return what was reported in numbers, by name."""
+        found = dict[str, Series]()
+        for name in self._names():
+            texts = [sample[name] for sample in self._samples if name in sample]
+            values = [value for text in texts if (value := number_in(text)) is not None]
+            if len(values) == len(texts):
+                middle = len(values) // 2
+                found[name] = Series(
+                    min=min(values),
+                    mean=_mean(values),
+                    max=max(values),
+                    first=_mean(values[:middle] or values),
+                    second=_mean(values[middle:]),
+                )
+        return found
+
+    def words(self) -> dict[str, list[str]]:
+        """Return what was reported in words, by name, each word once and in its order."""
+        numbers = self.series()
+        return {
+            name: list(dict.fromkeys(sample[name] for sample in self._samples if name in sample))
+            for name in self._names()
+            if name not in numbers
+        }
+
+    def _names(self) -> list[str]:
+        return sorted({name for sample in self._samples for name in sample})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a process has taken since it began.
+
+    Attributes:
+        cpu_s: Time on a processor, user and system, s.
+        peak_bytes: Largest memory that was resident.
+        preempted: How often the main thread had to leave the processor to another.
+    """
+
+    cpu_s: float
+    peak_bytes: int
+    preempted: int
+
+    def since(self, before: Usage) -> Usage:
+        """Return what was taken since then, and the largest memory of all times."""
+        return Usage(
+            cpu_s=self.cpu_s - before.cpu_s,
+            peak_bytes=self.peak_bytes,
+            preempted=self.preempted - before.preempted,
+        )
+
+
+def usage_of(pid: int) -> Usage | None:
+    """Return what a process has taken; None of one that has ended."""
+    try:
+        process = psutil.Process(pid)
+        times, switches = process.cpu_times(), process.num_ctx_switches()
+        # psutil reports the memory of now; the largest is in /proc alone.
+        peak = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
+    except (psutil.Error, OSError):
+        return None
+    return Usage(
+        cpu_s=times.user + times.system,
+        peak_bytes=int(peak[1]) * 1024 if peak else 0,
+        preempted=switches.involuntary,
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AtRate:
+    """Runs as often as a robot needs them, and what was read meanwhile.
+
+    Attributes:
+        runs: The runs.
+        wall_s: How long it took.
+        missed: Runs that were left out, since the one before took too long.
+        load: What the device reported.
+        usage: What each process took, by name; its `peak_bytes` since it began.
+    """
+
+    runs: TimedRuns
+    wall_s: float
+    missed: int
+    load: DeviceLoad
+    usage: Mapping[str, Usage]
+
+
+def usage_of_processes(backend: BackendBase) -> dict[str, Usage]:
+    """Return what this process and that of the runtime have taken, as far as it can be read."""
+    pids = {os.getpid(): "this"}
+    pids.setdefault(backend.pid, "runtime")
+    return {name: taken for pid, name in pids.items() if (taken := usage_of(pid)) is not None}
