@@ -18,7 +18,16 @@ from tools.setup.ros import Ros, find_ros, without_workspace
 ROOT = Path(__file__).resolve().parents[2]
 
 # What decides the content of install/: Python sources are linked there, not copied.
-_MANIFESTS = ("package.xml", "colcon.pkg", "CMakeLists.txt", "*.msg", "*.srv", "setup.*")
+_MANIFESTS = (
+    "package.xml",
+    "colcon.pkg",
+    "CMakeLists.txt",
+    "*.msg",
+    "*.srv",
+    "setup.*",
+    "*.cpp",
+    "*.hpp",
+)
 _INSTALLED_BY_NAME = ("launch", "config")
 _INTERFACES = "interfaces"
 """Stand-ins for message packages of vendors; COLCON_IGNORE keeps them out of other workspaces."""

@@ -8,6 +8,7 @@ follows from the contract, or is written in each tick before it is read.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,8 @@ class Stateful:
     """Attributes that are replaced where a state is restored."""
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ()
     """Arrays of a fixed shape that others look at too: they keep their address."""
+    PLAN: ClassVar[tuple[str, ...]] = ()
+    """Attributes that follow from contract and limits, and that the native core reads."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of the state; names without their leading underscore."""
@@ -43,6 +46,10 @@ class Stateful:
             name.lstrip("_"): _copied(getattr(self, name))
             for name in (*self.STATE, *self.STATE_IN_PLACE)
         }
+
+    def plan(self) -> dict[str, Any]:
+        """Return what the native core needs of this part; names as in `saved`, None left out."""
+        return {name.lstrip("_"): _planned(getattr(self, name)) for name in self.PLAN}
 
     def restore(self, saved: Tree) -> None:
         """Go on from a state that a part of the same contract has saved.
@@ -79,6 +86,16 @@ def _copied(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"expected a value that can be saved, found {type(value).__name__}")
+
+
+def _planned(value: Any) -> Any:
+    if isinstance(value, Stateful):
+        return value.plan()
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [_planned(each) for each in value]
+    return value
 
 
 def _restored(before: Any, saved: Any) -> Any:

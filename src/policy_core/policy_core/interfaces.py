@@ -128,6 +128,7 @@ class JointTargets(Stateful):
     )
     STATE = ("mode",)
     STATE_IN_PLACE = ("block",)
+    PLAN = ("block",)
 
     def __init__(self, joints: int) -> None:
         """Start with targets that command no torque."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from policy_core.bundle.body import Body
 from policy_core.control.motions import SafeTargets, Stand
@@ -70,6 +70,17 @@ class Controller(Stateful):
         "joint_check",
     )
     STATE = (*_BODY, "state", "inputs", "command", "_run")
+    PLAN = (
+        "limits",
+        "_fitness",
+        "state",
+        "command",
+        "_run",
+        "_stand",
+        "_step",
+        "_safe",
+        "joint_check",
+    )
 
     def __init__(
         self,
@@ -93,7 +104,7 @@ class Controller(Stateful):
             clock: The clock of `now_ns`, read after inference; under simulated time one that
                 stands still within a tick, so that a slow machine changes nothing.
         """
-        self._limits, self._clock = limits, clock
+        self.limits, self._clock = limits, clock
         self._longest_gap_ns = limits.longest_gap_ns
         self.state, self.inputs, self.command = state, inputs, command
         efforts = effort_limit(body, limits)
@@ -103,6 +114,7 @@ class Controller(Stateful):
             body, efforts, state.get("joint_vel"), self._step, limits.state_timeout_ns
         )
         self.latest_tick = Tick(state, inputs, policy.action.command, self.control_state)
+        self.policy = policy
         self._run = Run(body, policy, state, self._stand, limits, efforts, self.latest_tick)
         self._joint_pos = state["joint_pos"]
         self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
@@ -186,6 +198,13 @@ class Controller(Stateful):
         """
         with self._between_ticks():
             return ControlState(tree=self.saved())
+
+    def plan(self) -> dict[str, Any]:
+        """Return what the native core needs, inputs in their order."""
+        return {
+            **super().plan(),
+            "inputs": [each.plan() for each in self.inputs.values()],
+        }
 
     def go_on_from(self, state: ControlState) -> None:
         """Go on, bit for bit, where a controller of the same contract and limits has come to.
@@ -353,7 +372,7 @@ class Controller(Stateful):
             self._held.block[:] = last.block
             self._enter(Mode.HOLD, reason)
         # By the clock, since the inference that failed may itself have taken that long.
-        if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
+        if max(now_ns, self._clock()) - self._hold_began_ns > self.limits.damp_after_ns:
             return self._latch(Rule.HELD_TOO_LONG, reason)
         return self._held
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
+from functools import reduce
 from itertools import accumulate, compress
 
 import numpy as np
@@ -32,6 +34,7 @@ class Stand(Stateful):
 
     STATE = ("_way", "_ends_ns", "_began_ns")
     STATE_IN_PLACE = ("_position",)
+    PLAN = ("targets", "poses", "_durations_ns", "_posed", "_tolerance")
 
     def __init__(self, body: Body, effort_limit: F64) -> None:
         """Prepare targets with the stand gains."""
@@ -54,12 +57,20 @@ class Stand(Stateful):
 
     def begin(self, pose: F64, now_ns: int) -> None:
         """Start from this pose [joints]."""
-        distances = np.linalg.norm((self.poses - self.pose)[:, self._posed], axis=1)
-        nearer = distances < np.linalg.norm((pose - self.pose)[self._posed])
+        measured = self._distance(pose)
+        nearer = np.array([self._distance(via) < measured for via in self.poses])
         nearer[-1] = True
         self._way: F64 = np.vstack((pose, self.poses[nearer]))
         self._ends_ns = list(accumulate(compress(self._durations_ns, nearer)))
         self._began_ns = now_ns
+
+    def _distance(self, pose: F64) -> float:
+        """Return the distance from the stand pose over joints with stiffness.
+
+        Squares are added in the order of the joints, as C++ does it too.
+        """
+        ways = (pose - self.pose)[self._posed].tolist()
+        return math.sqrt(reduce(lambda total, way: total + way * way, ways, 0.0))
 
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the motion was held."""
@@ -108,6 +119,17 @@ class SafeTargets(Stateful):
 
     STATE = ("known", "_sample_ns", "_lost", "_replaced", "_requested")
     STATE_IN_PLACE = ("_position", "_goal", "_commanded", "_measured", "_newest", "_seen")
+    PLAN = (
+        "targets",
+        "_holds",
+        "_low",
+        "_high",
+        "_tolerance",
+        "_turns",
+        "_speed",
+        "_period_ns",
+        "_timeout_ns",
+    )
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from policy_core.bundle.body import Body
+from policy_core.control_state import Stateful
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector, tilt_rad
 
@@ -15,8 +16,10 @@ _LIMIT_SLACK_RAD = 0.1
 """A leg that rests on its mechanical stop is measured a little beyond it."""
 
 
-class MotionPrechecks:
+class MotionPrechecks(Stateful):
     """Judges the measured state; each method says in words what is wrong, "" for nothing."""
+
+    PLAN = ("_low", "_high", "_upright_z")
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ class Run(Stateful):
     """Runs the policy; `targets` are those of the last `update`. What it does is in the tick."""
 
     STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets")
+    PLAN = ("_policy", "_bounds", "targets")
 
     def __init__(
         self,

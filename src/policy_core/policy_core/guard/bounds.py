@@ -70,6 +70,7 @@ class TargetBounds(Stateful):
     """
 
     STATE_IN_PLACE = ("_last",)
+    PLAN = ("_margin", "_is_position", "_is_effort", "_half", "_centre")
     RULES = (Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
 
     def __init__(self, body: Body, action: Command, margin: float) -> None:
@@ -164,6 +165,7 @@ class StepBound(Stateful):
     """
 
     STATE_IN_PLACE = ("_last",)
+    PLAN = ("_stride", "_free_in_run", "_acts")
 
     def __init__(self, body: Body) -> None:
         """Bound nothing before the first command."""

@@ -21,6 +21,7 @@ class CommandFader(Stateful):
     """
 
     STATE = ("_wanted", "_born_ns", "fading", "_closed")
+    PLAN = ("_low", "_high")
 
     def __init__(self, out: F64 | None, trained: VelocityCommand | None, limits: Limits) -> None:
         """Write into `out` [3] at each `update`; None where the policy takes no command."""

@@ -73,6 +73,7 @@ class JointCheck(Stateful):
 
     STATE = ("_believed_ns", "_seen_ns", "_agreeing", "lost", "in_motion", "replaced")
     STATE_IN_PLACE = ("_believed", "_seen")
+    PLAN = ("_turns", "_speed", "_farthest", "_centre", "_half", "_longest_ns", "_needed")
 
     def __init__(self, body: Body, longest_ns: int, clock: Callable[[], int]) -> None:
         """Know no pose.

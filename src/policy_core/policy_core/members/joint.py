@@ -20,7 +20,7 @@ from policy_core.guard.limits import Limits, timeouts_in_force_ns
 from policy_core.interfaces import F64, Backend, JointTargets, Kind, Tensor
 from policy_core.observation.freshness import Input
 from policy_core.observation.rows import ObservationBuilder
-from policy_core.observation.state import RobotState
+from policy_core.observation.state import LAST_OUTPUT, RobotState
 
 
 class RawAction(Stateful):
@@ -68,6 +68,7 @@ class JointRows(Stateful):
 
     STATE: ClassVar[tuple[str, ...]] = ("is_rescaled", "clipped")
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("command", "gains", "healthy")
+    PLAN: ClassVar[tuple[str, ...]] = ("command", "gains", "healthy")
 
     def __init__(self, kinds: Sequence[Kind], stiffness: F64, damping: F64, healthy: F64) -> None:
         """Make the arrays; nothing is commanded yet.
@@ -96,6 +97,11 @@ class JointRows(Stateful):
         self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
         self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(kinds))
 
+    def plan(self) -> dict[str, Any]:
+        """Return the values at the beginning, and the kinds by number."""
+        order = [Kind.POSITION, Kind.VELOCITY, Kind.EFFORT]
+        return {**super().plan(), "kinds": [order.index(kind) for kind in self.kinds]}
+
     def fill(self, targets: JointTargets) -> None:
         """Write the command and the gains of its kinds into the targets."""
         if self._is_kind is not None:
@@ -111,6 +117,17 @@ class ActionDecoder(RawAction, JointRows):
 
     STATE = JointRows.STATE
     STATE_IN_PLACE = ("command", "raw")
+    PLAN = (
+        *JointRows.PLAN,
+        "_source",
+        "_driven",
+        "_scale",
+        "_offset",
+        "_per_scale",
+        "_low",
+        "_high",
+        "_clips",
+    )
 
     def __init__(self, contract: JointContract, output: Tensor) -> None:
         """Turn names into indices, once; `output` is read by each `decode`."""
@@ -166,11 +183,12 @@ class JointPolicy(Stateful):
     """
 
     STATE = ("action", "_remembering", "_recurrent", "_tick", "begins")
+    PLAN = ("action", "_observations")
     change = ""
 
     def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:
         """Tie state, observations, the backend's arrays and the action together."""
-        contract = bundle.contract
+        contract = self._contract = bundle.contract
         self.action = ActionDecoder(contract, backend.outputs[contract.action.output])
         self._state = state
         if bundle.clip is not None:
@@ -193,6 +211,20 @@ class JointPolicy(Stateful):
         self._tick = 0
         self.begins = True
         """Whether history, last action and recurrent state were clean at the last `infer`."""
+
+    def plan(self) -> dict[str, Any]:
+        """Return its parts, with the tensors that each reads or writes."""
+        plan, contract = super().plan(), self._contract
+        plan["action"]["output"] = contract.action.output
+        for name, observation in zip(contract.observations, plan["observations"], strict=True):
+            observation["input"] = name
+        plan["recurrent"] = [
+            {"input": each.input, "output": each.output} for each in contract.state
+        ]
+        plan["last_outputs"] = [
+            {"field": f"{LAST_OUTPUT}{name}", "output": name} for name in self._state.last_outputs
+        ]
+        return plan
 
     def reset(self) -> None:
         """Start clean: history, last action, recurrent state, phase, reference motion."""

@@ -11,8 +11,10 @@ terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from policy_core.bundle.clip import MotionClip
 from policy_core.bundle.contract import Anchor, ReferenceMotion
@@ -65,6 +67,14 @@ class ClipPlayer(Stateful):
         self._measured, self._chain = state, _Chain(motion.anchor, joint_names)
         self._cycle_step = self._step_of_cycle() if self._loops and self._anchors else _Placement()
         self.restart()
+
+    def plan(self) -> dict[str, Any]:
+        """Return the frames, and the way to the anchor."""
+        return {
+            **dataclasses.asdict(self._clip),
+            "loops": self._loops,
+            "chain": self._chain.plan(),
+        }
 
     @property
     def first_pose(self) -> F64:
@@ -176,6 +186,10 @@ class LivePlayer(Stateful):
         )
         self.restart()
 
+    def plan(self) -> dict[str, Any]:
+        """Return the way to the anchor."""
+        return {"chain": self._chain.plan()}
+
     def restart(self) -> None:
         """Put the frame of the next `write` where the robot is then."""
         self._placement, self._is_placed = _Placement(), False
@@ -250,6 +264,18 @@ class _Chain:
             u, v, w = (value / axis_length for value in link.axis)
             joint = None if link.joint is None else joint_names.index(link.joint)
             self._links.append((joint, (x, y, z), _unit(link.quat_xyzw), (u, v, w)))
+
+    def plan(self) -> list[dict[str, Any]]:
+        """Return the links; joint -1: it does not move."""
+        return [
+            {
+                "joint": -1 if joint is None else joint,
+                "position": position,
+                "quat_xyzw": quat,
+                "axis": axis,
+            }
+            for joint, position, quat, axis in self._links
+        ]
 
     def pose(self, base: _Quat, joint_pos: F64) -> tuple[_Quat, _Vector]:
         """Return the anchor's orientation in the world, and its offset from the base there."""

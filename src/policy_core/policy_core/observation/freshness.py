@@ -52,6 +52,8 @@ class Input(Stateful):
         "_seen_wall_ns",
     )
 
+    PLAN = ("name", "timeout_ns", "stops_all")
+
     def __init__(self, name: str, timeout_ns: int | None, *, stops_all: bool = True) -> None:
         """Begin without a message.
 
@@ -197,14 +199,17 @@ class Input(Stateful):
 
     def describe(self, now_ns: int) -> str:
         """Say what is wrong in a few words."""
-        age_ns = self.age_ns(now_ns)
+        return self.described(
+            self.age_ns(now_ns), self.problem, self._refused, self._refused_stamps
+        )
+
+    def described(self, age_ns: int | None, problem: str, refused: int, stamps: str) -> str:
+        """Say what is wrong with a stream of this age, this problem and so many refused stamps."""
         age = "no message" if age_ns is None else f"{age_ns * 1e-6:.0f} ms old"
         if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
             age += f", limit {self.timeout_ns * 1e-6:.0f} ms"
-        stamps = (
-            f"{self._refused} newer messages do not count: their stamps {self._refused_stamps}"
-            if self._refused
-            else ""
+        rejected = (
+            f"{refused} newer messages do not count: their stamps {stamps}" if refused else ""
         )
-        problems = "; ".join(filter(None, [self.problem, stamps]))
+        problems = "; ".join(filter(None, [problem, rejected]))
         return f"{self.name}: {age}" + (f" ({problems})" if problems else "")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,11 @@ class ObservationBuilder(Stateful):
     """
 
     STATE = ("_history",)
+    PLAN = ("_index", "_offset", "_history")
+
+    def plan(self) -> dict[str, Any]:
+        """Return where each value stands, and what is done to it."""
+        return {**super().plan(), **self._scaler.plan(), **self._normaliser.plan()}
 
     def __init__(
         self,
@@ -89,6 +95,11 @@ class _History(Stateful):
 
     STATE = ("_newest", "_empty")
     STATE_IN_PLACE = ("_rings",)
+    PLAN = ("_length", "_repeat_first", "_order")
+
+    def plan(self) -> dict[str, Any]:
+        """Return how many frames there are, and which of their values are taken."""
+        return {**super().plan(), "frame_size": self._frame.size}
 
     def __init__(self, age: Index, column: Index, frame: F64, init: str) -> None:
         self._frame, self._length = frame, int(age.max()) + 1
@@ -132,8 +143,10 @@ def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[I
     return state.slices[field_name(term)].start + places, offset
 
 
-class Scaler:
+class Scaler(Stateful):
     """Scales and clips values as their terms say: value x scale, within low and high."""
+
+    PLAN = ("_scale", "_low", "_high", "_clips")
 
     def __init__(self, scale: F64, low: F64, high: F64) -> None:
         """Take an array [size] of each."""
@@ -203,12 +216,19 @@ def _bounds(term: Term, observation: Observation, scale: F64) -> F64:
     return np.stack([ends.min(axis=0), ends.max(axis=0)])
 
 
-class Normaliser:
+class Normaliser(Stateful):
     """Bounds and normalises a vector in place, as far as the contract says so.
 
     Attributes:
         changes: Whether it does anything.
     """
+
+    PLAN = ("_bound", "_normalised_bound")
+
+    def plan(self) -> dict[str, Any]:
+        """Return the bounds and the statistics."""
+        mean, divisor = self._mean_and_divisor or (None, None)
+        return {**super().plan(), "mean": mean, "divisor": divisor}
 
     def __init__(self, observation: Observation, statistics: tuple[F64, F64] | None = None) -> None:
         """Keep bounds and statistics.

@@ -45,6 +45,7 @@ class Phase(Stateful):
     """
 
     STATE = ("_tick",)
+    PLAN = ("_rate", "_period_s", "_offsets")
 
     def __init__(self, term: Term, out: F64, rate_hz: float, command: F64 | None) -> None:
         """Count from 0.
@@ -61,6 +62,22 @@ class Phase(Stateful):
         self._out, self._command, self._standing = out, command, term.standing
         self.is_commanded = term.standing is not None
         self.restart()
+
+    def plan(self) -> dict[str, Any]:
+        """Return the rate, rad/s, and what it shows while the robot stands."""
+        standing = self._standing
+        if standing is None:
+            return super().plan()
+        phase = standing.phase
+        return {
+            **super().plan(),
+            "standing": {
+                "below": standing.below,
+                "clock": standing.clock,
+                "zero": phase == "zero",
+                "angle": None if phase in (None, "zero") else 2.0 * math.pi * float(phase),
+            },
+        }
 
     def restart(self) -> None:
         """Begin at 0, where RUN begins."""
@@ -90,7 +107,7 @@ class Phase(Stateful):
     def _stands(self) -> bool:
         assert self._standing is not None
         assert self._command is not None
-        return math.sqrt(self._command.dot(self._command)) < self._standing.below
+        return length(self._command) < self._standing.below
 
 
 LAST_OUTPUT = "last_output:"
@@ -155,6 +172,14 @@ class StateVector(Stateful):
         """Take each field from a state of the same fields."""
         for name in self.slices:
             self[name][...] = saved[name]
+
+    def plan(self) -> dict[str, Any]:
+        """Return the fields and their sizes."""
+        return {
+            "names": [*self.slices],
+            "sizes": [each.stop - each.start for each in self.slices.values()],
+            "is_own": False,
+        }
 
     def take_sensed(self, saved: Tree) -> list[str]:
         """Take what was measured from a state of other fields; return those that it has not."""
@@ -281,6 +306,30 @@ class RobotState(StateVector):
         for clock, own in zip(self._clocks, saved[_CLOCKS], strict=True):
             clock.restore(own)
 
+    def plan(self) -> dict[str, Any]:
+        """Return the fields, and the phases among them."""
+        phases = [{"field": name, **phase.plan()} for name, phase in self.phases.items()]
+        plan = {**super().plan(), "is_own": True, "phases": phases}
+        for player in self._clocks[len(phases) :]:
+            plan["motion"] = {**player.plan(), **self._planned_outputs()}
+        return plan
+
+    def _planned_outputs(self) -> dict[str, Any]:
+        """Return the fields that what plays a motion writes, and those of the newest frame."""
+        outputs = dict[str, Any](joints=[], anchors=[])
+        for name, term in self.motions.items():
+            field = TERMS[term.term].field
+            newest = field.replace("motion_", "live_")
+            outputs["anchors" if is_of_anchor(term) else "joints"].append(
+                {
+                    "field": name,
+                    "ahead": term.ahead or 0,
+                    "is_position": field in ("motion_joint_pos", "motion_anchor_pos"),
+                    "newest": newest if newest in self.slices and not is_of_anchor(term) else None,
+                }
+            )
+        return outputs
+
     @property
     def keeps_time(self) -> bool:
         """Whether `advance` changes anything."""
@@ -300,6 +349,7 @@ class SensedCopy:
         """
         self._source = source.flat
         self._parts = list[tuple[Index, F64]]()
+        self._starts = list[int]()
         """Runs of fields that lie one after another in `into`, with their indices in `source`."""
         start, index = 0, np.zeros(0, np.intp)
         for name in into.sensed:
@@ -314,6 +364,14 @@ class SensedCopy:
     def _add(self, into: StateVector, start: int, index: Index) -> None:
         if index.size:
             self._parts.append((index, into.flat[start : start + index.size]))
+            self._starts.append(start)
+
+    def plan(self) -> list[dict[str, Any]]:
+        """Return where each run begins, and where its values are in the source."""
+        return [
+            {"start": start, "index": index}
+            for start, (index, _) in zip(self._starts, self._parts, strict=True)
+        ]
 
     def take(self) -> None:
         """Copy what the source holds now."""
@@ -388,6 +446,12 @@ def gravity_body(quat_xyzw: F64, out: F64) -> None:
     out[0] = scale * (w * y - x * z)
     out[1] = -scale * (w * x + y * z)
     out[2] = scale * (x * x + y * y) - 1.0
+
+
+def length(vector: F64) -> float:
+    """Return the length of a vector [3]; squares are added in their order, as C++ does it too."""
+    x, y, z = vector.tolist()
+    return math.sqrt(x * x + y * y + z * z)
 
 
 def tilt_rad(gravity: F64) -> float:

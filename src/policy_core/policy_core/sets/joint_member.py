@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,10 @@ class JointMember(MemberPolicy):
         self._state = RobotState(contract)
         self._policy = JointPolicy(bundle, backend, self._state)
         self._clock = clock
-        self._live = [inputs[name] for name in self._state.inputs if name in MOTION_TOPICS]
+        live = [name for name in self._state.inputs if name in MOTION_TOPICS]
+        self._live = [inputs[name] for name in live]
+        self._live_places = [[*inputs].index(name) for name in live]
+        self._start = targets.start_of(name)
         self._sensed = SensedCopy(state, self._state, member.places)
         self._last_action = self._state["last_action"]
         self._commanded: F64 = np.zeros(member.places.size)
@@ -55,6 +59,7 @@ class JointMember(MemberPolicy):
         self._lowest: F64 = np.array(within.min if within else (0.0,) * 3)
         self._highest: F64 = np.array(within.max if within else (0.0,) * 3)
         self.motion = self._state.motion
+        self.phase_names = tuple(self._state.phases)
         self.phases = tuple(self._state[name] for name in self._state.phases)
         # One of the set's own rate has no rhythm to keep, and is due in each tick.
         self.watches = member.is_followed and (self._policy.remembers or member.every != 1)
@@ -70,6 +75,25 @@ class JointMember(MemberPolicy):
     def timeouts_ns(contract: JointContract, limits: Limits) -> Mapping[str, int | None]:
         """Return the time-outs of velocity command, external vectors and live motion."""
         return input_timeouts_ns(contract)
+
+    def plan(self) -> dict[str, Any]:
+        """Return its place in the set, its state and its policy."""
+        return {
+            "name": self.name,
+            "start": self._start,
+            "places": self.member.places,
+            "every": self._every,
+            "parts": self._parts,
+            "is_followed": self.member.is_followed,
+            "watches": self.watches,
+            "state": self._state.plan(),
+            "policy": self._policy.plan(),
+            "sensed": self._sensed.plan(),
+            "live": np.array(self._live_places, np.int64),
+            "narrows": self._velocity is not None,
+            "lowest": self._lowest,
+            "highest": self._highest,
+        }
 
     @property
     def state(self) -> StateVector:

@@ -50,6 +50,11 @@ class JoinedTargets:
         """Return the part of a member [its joints]."""
         return self.flat[self._slices[name]]
 
+    def start_of(self, name: str) -> int:
+        """Return where the part of a member begins in `flat`."""
+        start: int = self._slices[name].start
+        return start
+
     def sources(self, contract: SetContract, state: str) -> Index:
         """Return where in `flat` the target of each joint of the set is in a state."""
         found: Index = self._held + np.arange(len(contract.joints.names))
@@ -72,6 +77,7 @@ class MemberPolicy(Stateful, ABC):
         has_answered: Whether it has an answer that is not committed.
         watches: Whether ticks in which others command change what it remembers.
         phases: Phases of the gait, each the sines then the cosines of all feet.
+        phase_names: Their fields in `state`.
         resets: How often it has begun clean. A guest sees from this and the two that follow what a
             tick was for this member.
         own_ticks: Its own ticks since then: those with an answer, and those that it watched.
@@ -82,6 +88,7 @@ class MemberPolicy(Stateful, ABC):
     STATE: ClassVar[tuple[str, ...]] = ("_wait", "has_answered")
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("command",)
     phases: tuple[F64, ...] = ()
+    phase_names: tuple[str, ...] = ()
     frames: Mapping[str, FrameBuffer] = MappingProxyType({})
     motion: ClipPlayer | None = None
     """What it tracks; None for nothing."""

@@ -133,11 +133,11 @@ class PolicySet(Stateful):
         self.members, self._members = members, [*members.values()]
         self._watching = [member for member in self._members if member.watches]
         self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
-        self._states = {
+        self.states = {
             name: CommandingState(name, contract, members, targets, state)
             for name in contract.states
         }
-        self._initial = self._states[contract.initial]
+        self._initial = self.states[contract.initial]
         rows = self._initial.rows
         self.action = JointRows(contract.kinds, rows.gains[0], rows.gains[1], rows.healthy)
         joints = len(contract.joints.names)
@@ -173,6 +173,18 @@ class PolicySet(Stateful):
         self._request: _Request | None = None
         self._refused = self.change = self._entered = ""
 
+    def plan(self) -> dict[str, Any]:
+        """Return members and states; each refers to others by their numbers."""
+        members, states = [*self.members], [*self.states]
+        return {
+            "action": self.action.plan(),
+            "flat": self._flat,
+            "stand": self._stand,
+            "members": [member.plan() for member in self._members],
+            "states": [state.plan(members, states) for state in self.states.values()],
+            "initial": states.index(self._initial.name),
+        }
+
     def saved(self) -> dict[str, Any]:
         """Return a copy of what the set and its members go on from."""
         left, request = self._left, self._request
@@ -186,8 +198,8 @@ class PolicySet(Stateful):
     def restore(self, saved: Tree) -> None:
         """Go on from what a set of the same contract has saved."""
         super().restore(saved)
-        self._state = self._states[saved["state"]]
-        self._left = None if saved["left"] is None else self._states[saved["left"]]
+        self._state = self.states[saved["state"]]
+        self._left = None if saved["left"] is None else self.states[saved["left"]]
         self._request = None if saved["request"] is None else _Request(*saved["request"])
         left = [] if self._left is None else self._left.members
         self._running = [each for each in self._members if each in [*self._state.members, *left]]
@@ -249,7 +261,7 @@ class PolicySet(Stateful):
             raise RefusedError(f"switch to {to} refused: {'; '.join(problems)}")
         if self._request is not None and self._request.to != to:
             self.refusals.append(f"switch to {self._request.to}: {to} was asked for instead")
-        ticks = max(1, round(transition.timeout_s * self._rate_hz)) if waits else 1
+        ticks = state.waiting_ticks[to] if waits else 1
         self._request = _Request(to, "asked for", ticks, transition.timeout_state)
         self._returning, self._refused = False, ""
 
@@ -324,7 +336,7 @@ class PolicySet(Stateful):
         problems = self._problems(request.to)
         if not problems:
             entering = [
-                member for member in self._states[request.to].members if member not in self._running
+                member for member in self.states[request.to].members if member not in self._running
             ]
             if any(member.member.is_followed and not member.is_due for member in entering):
                 return  # it keeps the rhythm of its own ticks, and is due in the next ones
@@ -333,8 +345,8 @@ class PolicySet(Stateful):
                 for member in entering:
                     member.drop_answer()
         if not problems:
-            blend_s = self._state.transition(request.to).blend_s
-            self._enter(self._states[request.to], request.why, blend_s)
+            blend_ticks = self._state.blend_ticks[request.to]
+            self._enter(self.states[request.to], request.why, blend_ticks)
             return
         self._refused = f"switch to {request.to}: {'; '.join(problems)}"
         if request.ticks is not None:
@@ -369,7 +381,7 @@ class PolicySet(Stateful):
 
     def _entering_problems(self, to: str, entering: Sequence[MemberPolicy]) -> list[str]:
         """Run the members that would enter; return why they may not."""
-        state, check = self._states[to], self._state.checks[to]
+        state, check = self.states[to], self._state.checks[to]
         for member in entering:
             member.enter(self.action.command)
             try:
@@ -384,7 +396,7 @@ class PolicySet(Stateful):
             return []
         return check.target_problems(self._flat.take(state.sources))
 
-    def _enter(self, state: CommandingState, why: str, blend_s: float) -> None:
+    def _enter(self, state: CommandingState, why: str, blend_ticks: int) -> None:
         """Let the members of a state command from this tick on."""
         before = self._state
         self._left = before if not self._blend_ticks else None
@@ -396,7 +408,7 @@ class PolicySet(Stateful):
         self._state = state
         left = [] if self._left is None else self._left.members
         self._set_running([*state.members, *left])
-        self._blend_ticks = max(1, round(blend_s * self._rate_hz))
+        self._blend_ticks = blend_ticks
         self._blended_ticks, self._ticks_in_state = 0, 0
         self._request, self._refused, self._step_ratio = None, "", 0.0
         self._switches += 1
@@ -435,18 +447,15 @@ class PolicySet(Stateful):
         name = self._state.stated.fallback
         if name is None:
             return False
-        state = self._states[name]
+        state = self.states[name]
         for member in state.members:
             if member not in self._running:
                 member.enter(self.action.command)
             member.run_now()
-        failed = self._state.name
-        transition = self._state.stated.to.get(name)
+        failed, blend_ticks = self._state.name, self._state.fallback_blend_ticks
         # What was commanded last is where a blend begins: who commanded it has failed.
         self._blend_ticks = 1
-        self._enter(
-            state, f"{failed} failed: {why}", 0.2 if transition is None else transition.blend_s
-        )
+        self._enter(state, f"{failed} failed: {why}", blend_ticks)
         self._fallbacks += 1
         return True
 

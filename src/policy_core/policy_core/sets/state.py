@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from policy_core.members.joint import JointRows
 from policy_core.observation.state import StateVector
 from policy_core.sets.conditions import EntryCheck
 from policy_core.sets.member import JoinedTargets, MemberPolicy
+
+_FALLBACK_BLEND_S = 0.2
+"""Where no transition leads to the fallback."""
 
 
 class CommandingState:
@@ -29,6 +33,9 @@ class CommandingState:
         held: Joints that are held at a position in the stand pose, as indices of the set's.
         held_bounds: How far the target of each may move in a tick, rad: lowest and highest.
         checks: Entry conditions, by the state that a transition leads to.
+        blend_ticks: How long its blend takes, by that state.
+        waiting_ticks: How long its conditions are waited for, by that state.
+        fallback_blend_ticks: How long the blend to the fallback takes.
     """
 
     def __init__(
@@ -78,6 +85,49 @@ class CommandingState:
             for to, transition in self.stated.to.items()
         }
 
+        self.blend_ticks = {
+            to: _ticks(transition.blend_s, contract) for to, transition in self.stated.to.items()
+        }
+        self.waiting_ticks = {
+            to: _ticks(transition.timeout_s, contract) for to, transition in self.stated.to.items()
+        }
+        self.fallback_blend_ticks = self.blend_ticks.get(
+            self.stated.fallback or "", _ticks(_FALLBACK_BLEND_S, contract)
+        )
+
+    def plan(self, members: Sequence[str], states: Sequence[str]) -> dict[str, Any]:
+        """Return what the native core needs, members and states by their numbers."""
+        stated, ends = self.stated, self.stated.ends
+        number: dict[str | None, int] = {name: i for i, name in enumerate(states)}
+        number[None] = -1
+        return {
+            "name": self.name,
+            "members": [members.index(each.name) for each in self.members],
+            "ending": [members.index(member.name) for member, _ in self._ending],
+            "may_stand": stated.stand,
+            "way_back": number[stated.way_back],
+            "fallback": number[stated.fallback],
+            "fallback_blend_ticks": self.fallback_blend_ticks,
+            "ends_to": number[ends.to if ends else None],
+            "ends_after": -1 if self._ends_after is None else self._ends_after,
+            "sources": self.sources,
+            "rows": self.rows.plan(),
+            "held": self.held,
+            "held_low": self.held_bounds[0],
+            "held_high": self.held_bounds[1],
+            "transitions": [
+                {
+                    "to": number[to],
+                    "blend_ticks": self.blend_ticks[to],
+                    "waits": transition.otherwise == "wait",
+                    "ticks": self.waiting_ticks[to],
+                    "timeout_state": number[transition.timeout_state],
+                    "check": self.checks[to].plan(members),
+                }
+                for to, transition in stated.to.items()
+            ],
+        }
+
     def ends_now(self, ticks: int) -> bool:
         """Return whether it ends by itself in this tick.
 
@@ -94,3 +144,7 @@ class CommandingState:
     def transition(self, to: str) -> Transition:
         """Return the transition to another state."""
         return self.stated.to[to]
+
+
+def _ticks(duration_s: float, contract: SetContract) -> int:
+    return max(1, round(duration_s * contract.rate_hz))

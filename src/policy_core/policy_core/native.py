@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the native core says in numbers, in the words and names of the Python core."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from policy_core.control.controller import Controller
+from policy_core.guard.bounds import Rule
+from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
+
+_RULES = tuple(Rule)
+_MOTIONS = ("", "stand", "run")
+_STAMPS = ("", "repeat", "run backward")
+_CLOCKS = ("", "our clock", "the sender's clock")
+_WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
+_FAILED = (LATE, NOT_FINITE)
+_CLIPPING = (Rule.ACTION_CLIP, Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
+_STALE, _MODEL_ERROR = 8, 10
+
+
+class Words:
+    """Makes words of the numbers of one native controller.
+
+    Attributes:
+        texts: Words that the host has given to requests and messages, by their numbers.
+    """
+
+    def __init__(self, controller: Controller, model_error: Callable[[int, int], str]) -> None:
+        """Take names and limits from the Python controller that the plan was made of.
+
+        Args:
+            controller: That one.
+            model_error: Returns what a runtime said, by the member (-1: the only one) and the
+                number of its error.
+        """
+        self.texts = [""]
+        self._limits, self._model_error = controller.limits, model_error
+        self._fields, self._inputs = [*controller.state.slices], [*controller.inputs.values()]
+        policy = controller.policy
+        self._set = policy if isinstance(policy, PolicySet) else None
+        self._members = [*self._set.members] if self._set else []
+        self._states = [*self._set.states] if self._set else []
+
+    def number_of(self, text: str) -> int:
+        """Return the number by which a text is known from now on."""
+        self.texts.append(text)
+        return len(self.texts) - 1
+
+    def tree(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a saved state in the form of `ControlState.tree`."""
+        return {name: self._value(value) for name, value in saved.items()}
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return self.tree(value)
+        if isinstance(value, tuple) and value and isinstance(value[0], str):
+            return self._tagged(*value)
+        return value
+
+    def _tagged(self, tag: str, value: Any) -> Any:
+        match tag:
+            case "reason":
+                return "" if value is None else self.reason(value)
+            case "last":
+                return () if value is None else self._last(value)
+            case "refusal":
+                return self.refusal(value)
+            case "text":
+                return self.texts[max(0, value)]
+            case "estop":
+                return None if value < 0 else (self.texts[value],)
+            case "step":
+                whose, step_ns = value
+                return _step(whose, step_ns)
+            case "stamps":
+                return _STAMPS[value]
+            case "rules":
+                return tuple(rule.value for rule in _rules_of(value))
+            case "counters":
+                return {rule.value: count for rule, count in zip(_RULES, value, strict=True)}
+            case "motion":
+                return _MOTIONS[value]
+            case "state":
+                return self._state(value)
+            case "request":
+                return None if value is None else self._request(*value)
+            case "sequence":
+                return tuple(self.tree(part) for part in value.values())
+        raise ValueError(f"expected a tag of the native core, found {tag!r}")
+
+    def reason(self, numbers: Sequence[Any]) -> str:
+        """Return why the mode is what it is; see `Reason` in guard.hpp."""
+        code, *_, latched_by, recovered, estop, member, _, _, _ = numbers
+        words = self._because(code, numbers)
+        if code == _STALE and member >= 0:
+            words = f"{self._members[member]}: {words}"
+        if latched_by >= 0:
+            words = f"{_RULES[latched_by].value}: {words}"
+        if recovered:
+            words = f"recovered from: {words}"
+        if estop >= 0:
+            words += f"; {Rule.ESTOP.value}: {self.texts[estop]}"
+        return words
+
+    def _because(self, code: int, numbers: Sequence[Any]) -> str:
+        _, text, count, stamps, place, fields, number, rules, *_ = numbers
+        match code:
+            case 0:
+                return self._said(text)
+            case 6:
+                limit_ms = self._limits.longest_gap_ns * 1e-6
+                return f"{number:.0f} ms since the last tick, limit {limit_ms:.0f} ms"
+            case 7:
+                return ", ".join(name for i, name in enumerate(self._fields) if fields >> i & 1)
+            case 8:
+                return self._stale(place, number, text, count, stamps)
+            case 9:
+                return f"tilt {number:.2f} rad, limit {self._limits.max_tilt_rad or 0.0:.2f} rad"
+            case 10:
+                return self._model_error(numbers[11], text)
+            case 13:
+                return f"{number:.1f} ms late"
+            case 14:
+                return f"{count} ticks in a row: " + ", ".join(
+                    rule.value for rule in _rules_of(rules)
+                )
+            case 15:
+                return self._switched(numbers)
+        return {
+            1: "started",
+            2: "reset",
+            3: "standing",
+            4: "standing up",
+            5: "the policy runs",
+            11: "output of the model",
+            12: "target of the policy",
+        }[code]
+
+    def _said(self, number: int) -> str:
+        return self.texts[number]
+
+    def _stale(self, place: int, age_ns: float, problem: int, refused: int, stamps: int) -> str:
+        return self._inputs[place].described(
+            None if math.isnan(age_ns) else int(age_ns),
+            self.texts[problem],
+            refused,
+            _STAMPS[stamps],
+        )
+
+    def _switched(self, numbers: Sequence[Any]) -> str:
+        *_, begin, end, _ = numbers
+        return f"{self._state(begin)} -> {self._state(end)}: {self._why(numbers)}"
+
+    def _why(self, numbers: Sequence[Any]) -> str:
+        *_, member, begin, _, why = numbers
+        if why < len(_WHY):
+            return _WHY[why]
+        failed = f"{self._state(begin)} failed: "
+        if why < len(_WHY) + len(_FAILED):
+            return failed + _FAILED[why - len(_WHY)]
+        if why == len(_WHY) + len(_FAILED):
+            return failed + self._model_error(member, numbers[1])
+        return failed + self.reason((_STALE, *numbers[1:8], -1, False, -1, member, -1, -1, 0))
+
+    def _last(self, numbers: Sequence[Any]) -> tuple[str, ...]:
+        *_, begin, end, _ = numbers
+        return self._states[begin], self._states[end], self._why(numbers)
+
+    def _state(self, number: int) -> str | None:
+        return None if number < 0 else self._states[number]
+
+    def _request(self, to: int, why: int, ticks: int, timeout_state: int) -> tuple[Any, ...]:
+        return (
+            self._states[to],
+            _WHY[why],
+            None if ticks < 0 else ticks,
+            self._state(timeout_state),
+        )
+
+    def refusal(self, found: Mapping[str, Any]) -> str:
+        """Return why a switch does not begin; see `Refusal` in policy_set.hpp."""
+        code, assumed = found["code"], self._set
+        if code == 0 or assumed is None:
+            return ""
+        to, member = self._states[found["to"]], self._members[max(0, found["member"])]
+        match code:
+            case 3:
+                problems = [f"the switch to {self._states[found['other']]} has not ended"]
+            case 4:
+                check = assumed.states[self._states[found["other"]]].checks[to]
+                problems = check.words(found)
+            case 5:
+                problems = [f"{member}: {self._model_error(found['member'], found['failure'][1])}"]
+            case 6:
+                problems = [f"{member}: {member}: {self.reason(found['failure'])}"]
+            case 7:
+                problems = [f"{member}: {NOT_FINITE}"]
+            case _:
+                check = assumed.states[self._states[found["other"]]].checks[to]
+                problems = check.words({"ticks": -1, "off": found["off"]}, "the first target")
+        return f"switch to {to}: {'; '.join(problems)}"
+
+
+def _rules_of(bits: int) -> list[Rule]:
+    return [rule for rule in _CLIPPING if bits >> _RULES.index(rule) & 1]
+
+
+def _step(whose: int, step_ns: int) -> str:
+    if not whose:
+        return ""
+    return f"{_CLOCKS[whose]} was set by {step_ns * 1e-6:+.0f} ms; ages go on without it"

@@ -1,0 +1,398 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+
+// policy_core_native: the native controller for Python, which keeps requests, words and loading.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <deque>
+#include <memory>
+
+#include "policy_core/controller.hpp"
+
+namespace nb = nanobind;
+using namespace policy_core;
+
+namespace {
+
+using View = nb::ndarray<nb::numpy, double, nb::c_contig>;
+
+View view_of(Span span, nb::handle owner) {
+  return View(span.data, {span.size}, owner);
+}
+
+nb::object none() { return nb::none(); }
+
+template <class T>
+nb::object optional(const std::optional<T>& value) {
+  return value ? nb::cast(*value) : none();
+}
+
+/// Words of a reason, as numbers: `policy_core.native` makes a text of them.
+nb::tuple tuple_of(const Reason& reason) {
+  return nb::make_tuple(static_cast<std::int64_t>(reason.code), reason.text, reason.count,
+                        reason.stamps, reason.place, reason.fields, reason.a, reason.rules,
+                        reason.latched_by, reason.recovered, reason.estop, reason.member,
+                        reason.from, reason.to, static_cast<std::int64_t>(reason.why));
+}
+
+Reason reason_of(nb::handle tuple) {
+  Reason reason;
+  reason.code = static_cast<Reason::Code>(nb::cast<std::int64_t>(tuple[0]));
+  reason.text = nb::cast<std::int64_t>(tuple[1]);
+  reason.count = nb::cast<std::int64_t>(tuple[2]);
+  reason.stamps = nb::cast<std::int64_t>(tuple[3]);
+  reason.place = nb::cast<std::int64_t>(tuple[4]);
+  reason.fields = nb::cast<std::uint64_t>(tuple[5]);
+  reason.a = nb::cast<double>(tuple[6]);
+  reason.rules = nb::cast<Rules>(tuple[7]);
+  reason.latched_by = nb::cast<std::int64_t>(tuple[8]);
+  reason.recovered = nb::cast<bool>(tuple[9]);
+  reason.estop = nb::cast<std::int64_t>(tuple[10]);
+  return reason;
+}
+
+using Shape = std::initializer_list<std::size_t>;
+
+nb::object copied(Span span, Shape shape) {
+  auto numpy = nb::module_::import_("numpy");
+  auto array = numpy.attr("array")(view_of(span, nb::handle()), nb::arg("copy") = true);
+  if (shape.size() < 2) return array;
+  nb::list sizes;
+  for (auto size : shape) sizes.append(size);
+  return array.attr("reshape")(sizes);
+}
+
+void fill(Span span, nb::handle value) {
+  auto numpy = nb::module_::import_("numpy");
+  auto flat = nb::cast<nb::ndarray<double, nb::c_contig>>(
+      numpy.attr("ascontiguousarray")(value, "float64"));
+  if (flat.size() != span.size) throw nb::value_error("an array of another size");
+  std::copy(flat.data(), flat.data() + span.size, span.begin());
+}
+
+nb::dict dict_of(const Refusal& r) {
+  nb::dict found;
+  found["code"] = static_cast<std::int64_t>(r.code);
+  found["to"] = r.to;
+  found["other"] = r.other;
+  found["member"] = r.member;
+  found["is_given_up"] = r.is_given_up;
+  found["state"] = r.state;
+  found["failure"] = tuple_of(r.failure);
+  auto& off = const_cast<Numbers&>(r.off);
+  auto& speed = const_cast<Numbers&>(r.speed);
+  found["off"] = copied({off.data(), off.size()}, {});
+  found["speed"] = copied({speed.data(), speed.size()}, {});
+  found["tilt"] = r.tilt;
+  found["body_rate"] = r.body_rate;
+  found["phase"] = r.phase;
+  found["command"] = nb::make_tuple(r.command[0], r.command[1], r.command[2]);
+  found["ticks"] = r.ticks;
+  return found;
+}
+
+/// Writes the state of a controller into dicts, in the form of `ControlState.tree`.
+class Saver {
+ public:
+  explicit Saver(nb::dict into) : into_(into) {}
+  bool restores() const { return false; }
+
+  void value(const char* name, bool& value) { set(name, nb::cast(value)); }
+  void value(const char* name, std::int64_t& value) { set(name, nb::cast(value)); }
+  void value(const char* name, double& value) { set(name, nb::cast(value)); }
+  void vector(const char* name, Vector3& v) { set(name, nb::make_tuple(v[0], v[1], v[2])); }
+  void value(const char* name, Time& value) { set(name, optional(value)); }
+  void value(const char* name, std::optional<std::pair<std::int64_t, std::int64_t>>& value) {
+    set(name, value ? nb::object(nb::make_tuple(value->first, value->second)) : none());
+  }
+  void value(const char* name, Mode& value) {
+    set(name, nb::cast(static_cast<std::int64_t>(value)));
+  }
+  void array(const char* name, Span span, Shape shape = {}) { set(name, copied(span, shape)); }
+  void rows(const char* name, Numbers& values, std::size_t rows, std::size_t columns) {
+    set(name, copied({values.data(), rows * columns}, {rows, columns}));
+  }
+  void integers(const char* name, Integers& values, std::size_t count) {
+    nb::list found;
+    for (std::size_t i = 0; i < count; ++i) found.append(values[i]);
+    set(name, nb::tuple(found));
+  }
+  void reason(const char* name, Reason& reason) { tag(name, "reason", tuple_of(reason)); }
+  void reason(const char* name, std::optional<Reason>& reason) {
+    const bool is_last = std::string(name) == "last";
+    tag(name, is_last ? "last" : "reason", reason ? nb::object(tuple_of(*reason)) : none());
+  }
+  void refusal(const char* name, Refusal& refusal) { tag(name, "refusal", dict_of(refusal)); }
+  void state(const char* name, std::int64_t& state) { tag(name, "state", nb::cast(state)); }
+  void request(const char* name, std::optional<PolicySet::Request>& request) {
+    tag(name, "request",
+        request ? nb::object(nb::make_tuple(request->to, static_cast<std::int64_t>(request->why),
+                                            request->ticks, request->timeout_state))
+                : none());
+  }
+  void text(const char* name, std::int64_t& text) { tag(name, "text", nb::cast(text)); }
+  void step(const char* name, Input::Stepped& whose, std::int64_t& step_ns) {
+    tag(name, "step", nb::make_tuple(static_cast<std::int64_t>(whose), step_ns));
+  }
+  void stamps(const char* name, Input::Refused& value) {
+    tag(name, "stamps", nb::cast(static_cast<std::int64_t>(value)));
+  }
+  void rules(const char* name, Rules& rules) { tag(name, "rules", nb::cast(rules)); }
+  void estop(const char* name, std::atomic<std::int64_t>& text) {
+    tag(name, "estop", nb::cast(text.load()));
+  }
+  void driver(const char* name, std::atomic<std::int64_t>& text) {
+    tag(name, "text", nb::cast(text.load()));
+  }
+  void counters(const char* name, std::array<std::int64_t, kRules>& counters) {
+    nb::list found;
+    for (auto count : counters) found.append(count);
+    tag(name, "counters", nb::tuple(found));
+  }
+  template <class Motion>
+  void motion(const char* name, Motion& motion) {
+    tag(name, "motion", nb::cast(static_cast<std::int64_t>(motion)));
+  }
+  void tensor(const Tensor& tensor) {
+    const auto& raw = tensor.raw();
+    Numbers values(raw.count);
+    tensor.read(values.data());
+    set(raw.name, copied({values.data(), values.size()}, {}));
+  }
+  template <class T>
+  void part(const char* name, T& part) {
+    part.visit(*std::make_unique<Saver>(dict(name)));
+  }
+  template <class T>
+  void part(std::size_t i, T& part) {
+    this->part(std::to_string(i).c_str(), part);
+  }
+  template <class T>
+  void optional_part(const char* name, std::optional<T>& part) {
+    if (part) {
+      this->part(name, *part);
+    } else {
+      set(name, none());
+    }
+  }
+  Saver mapping(const char* name) { return Saver(dict(name)); }
+  Saver sequence(const char* name, std::size_t) {
+    nb::dict parts;
+    tag(name, "sequence", parts);
+    return Saver(parts);
+  }
+
+ private:
+  nb::dict dict(const char* name) {
+    nb::dict part;
+    set(name, part);
+    return part;
+  }
+  void set(const char* name, nb::object value) { into_[name] = value; }
+  /// For `policy_core.native`, which makes words and names of numbers.
+  void tag(const char* name, const char* tag, nb::object value) {
+    set(name, nb::make_tuple(tag, value));
+  }
+
+  nb::dict into_;
+};
+
+class NativeController {
+ public:
+  /// `models`: by member the inputs and outputs by name, and what runs it.
+  NativeController(nb::bytes plan, nb::dict models, nb::object clock)
+      : table_(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
+        clock_(clock) {
+    Models runners;
+    for (auto [name, model] : models) {
+      models_.emplace_back();
+      auto& each = models_.back();
+      each.run = nb::borrow(model[2]);
+      add(nb::cast<nb::dict>(model[0]), each.inputs);
+      add(nb::cast<nb::dict>(model[1]), each.outputs);
+      each.runner = {&each, each.inputs.data(), each.inputs.size(), each.outputs.data(),
+                     each.outputs.size(), [](void* self) -> long {
+                       nb::gil_scoped_acquire lock;
+                       return nb::cast<long>(static_cast<Model*>(self)->run());
+                     },
+                     nullptr};
+      runners.emplace_back(nb::cast<std::string>(name), &each.runner);
+    }
+    controller_ = std::make_unique<Controller>(
+        table_, runners,
+        [](void* self) -> std::int64_t {
+          nb::gil_scoped_acquire lock;
+          return nb::cast<std::int64_t>(static_cast<NativeController*>(self)->clock_());
+        },
+        this);
+  }
+
+  Controller& controller() { return *controller_; }
+
+  /// What it refers to, for the garbage collector: models and clock often refer to its owner.
+  template <class Visit>
+  int traverse(Visit visit) {
+    if (int stop = visit(clock_.ptr())) return stop;
+    for (auto& model : models_) {
+      if (int stop = visit(model.run.ptr())) return stop;
+    }
+    return 0;
+  }
+
+  void clear() {
+    clock_.reset();
+    for (auto& model : models_) model.run.reset();
+  }
+
+ private:
+  void add(nb::dict arrays, std::vector<policy_core_tensor>& tensors) {
+    for (auto [key, value] : arrays) {
+      names_.push_back(nb::cast<std::string>(key));
+      auto array = nb::cast<nb::ndarray<nb::c_contig, nb::device::cpu>>(value);
+      const bool is_float = array.dtype() == nb::dtype<float>();
+      if (!is_float && array.dtype() != nb::dtype<double>()) {
+        throw nb::value_error("expected tensors of float32 or float64");
+      }
+      kept_.push_back(value.inc_ref().ptr() ? nb::borrow(value) : nb::object());
+      tensors.push_back({names_.back().c_str(), array.data(), array.size(),
+                         is_float ? POLICY_CORE_FLOAT32 : POLICY_CORE_FLOAT64});
+    }
+  }
+
+  struct Model {
+    nb::object run;
+    std::vector<policy_core_tensor> inputs, outputs;
+    policy_core_runner runner{};
+  };
+
+  Table table_;
+  nb::object clock_;
+  std::deque<std::string> names_;
+  std::deque<nb::object> kept_;
+  std::deque<Model> models_;
+  std::unique_ptr<Controller> controller_;
+};
+
+nb::tuple problem_of(const JointCheck::Problem& p) {
+  return nb::make_tuple(static_cast<std::int64_t>(p.code), p.place, p.is_velocity, p.found, p.low,
+                        p.high, p.count, p.needed);
+}
+
+nb::dict problems_of(const Controller::Problems& p) {
+  nb::dict found;
+  found["any"] = p.any();
+  found["latched"] = p.latched;
+  found["pressed"] = p.pressed;
+  found["wrong_mode"] = p.wrong_mode;
+  found["inputs"] = p.inputs;
+  found["not_finite"] = p.not_finite;
+  found["outside"] = p.outside;
+  found["held"] = p.held;
+  found["far_off"] = p.far_off;
+  found["tilt_rad"] = p.tilt_rad;
+  return found;
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!nb::inst_ready(self)) return 0;
+  return nb::inst_ptr<NativeController>(self)->traverse(
+      [&](PyObject* each) { return each ? visit(each, arg) : 0; });
+}
+
+int clear(PyObject* self) {
+  if (nb::inst_ready(self)) nb::inst_ptr<NativeController>(self)->clear();
+  return 0;
+}
+
+PyType_Slot kSlots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+                        {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                        {0, nullptr}};
+
+}  // namespace
+
+NB_MODULE(policy_core_native, m) {
+  // A test that fails keeps what it has made until the interpreter ends.
+  nb::set_leak_warnings(false);
+  nb::exception<PlanError>(m, "PlanError", PyExc_ValueError);
+  nb::class_<NativeController>(m, "NativeController", nb::type_slots(kSlots))
+      .def(nb::init<nb::bytes, nb::dict, nb::object>())
+      .def("start", [](NativeController& n) { n.controller().start(); })
+      .def("tick",
+           [](NativeController& n, std::int64_t now_ns, std::int64_t deadline_ns) -> nb::object {
+             const auto& result = n.controller().tick(now_ns, deadline_ns);
+             if (!result.targets) return none();
+             auto& block = result.targets->block();
+             return nb::make_tuple(static_cast<std::int64_t>(result.targets->mode),
+                                   copied({block.data(), block.size()},
+                                          {6, result.targets->joints()}));
+           })
+      .def("flat", [](nb::handle self) {
+        auto& flat = nb::cast<NativeController&>(self).controller().state().flat();
+        return view_of({flat.data(), flat.size()}, self);
+      })
+      .def("target", [](NativeController& n) {
+        auto& t = const_cast<Numbers&>(n.controller().target());
+        return copied({t.data(), t.size()}, {});
+      })
+      .def("is_new", [](NativeController& n, std::size_t i, Time stamp, std::int64_t now) {
+        return n.controller().input(i).is_new(stamp, now);
+      }, nb::arg(), nb::arg().none(), nb::arg())
+      .def("accept", [](NativeController& n, std::size_t i, std::int64_t now, Time stamp,
+                        std::int64_t ros) { n.controller().input(i).accept(now, stamp, ros); },
+           nb::arg(), nb::arg(), nb::arg().none(), nb::arg())
+      .def("reject", [](NativeController& n, std::size_t i, std::int64_t problem) {
+        n.controller().input(i).reject(problem);
+      })
+      .def("judge", [](NativeController& n, nb::ndarray<double, nb::c_contig> position,
+                       nb::object velocity, std::int64_t now) {
+        Span speed;
+        if (!velocity.is_none()) {
+          auto array = nb::cast<nb::ndarray<double, nb::c_contig>>(velocity);
+          speed = {array.data(), array.size()};
+        }
+        return problem_of(n.controller().joint_check().judge(
+            {position.data(), position.size()}, speed, now));
+      }, nb::arg(), nb::arg().none(), nb::arg())
+      .def("set_command", [](NativeController& n, double x, double y, double z, std::int64_t born) {
+        return n.controller().command().set({x, y, z}, born);
+      })
+      .def("stand", [](NativeController& n) { return problems_of(n.controller().stand()); })
+      .def("run", [](NativeController& n) { return problems_of(n.controller().run()); })
+      .def("damp", [](NativeController& n, std::int64_t t) { return n.controller().damp(t); })
+      .def("stop", [](NativeController& n, std::int64_t t) { n.controller().stop(t); })
+      .def("reset", [](NativeController& n) { n.controller().reset(); })
+      .def("fade_command", [](NativeController& n) { n.controller().fade_command(); })
+      .def("press_estop", [](NativeController& n, std::int64_t t) {
+        n.controller().press_estop(t);
+      })
+      .def("driver_stopped", [](NativeController& n, std::int64_t t) {
+        n.controller().driver_stopped(t);
+      })
+      .def("fault", [](NativeController& n, std::int64_t rule, std::int64_t t) {
+        n.controller().fault(static_cast<Rule>(rule), t);
+      })
+      .def("ask", [](NativeController& n, std::int64_t to) {
+        return dict_of(n.controller().policy_set()->ask(to));
+      })
+      .def("go_back", [](NativeController& n) { n.controller().policy_set()->go_back(); })
+      .def("stop_set", [](NativeController& n) { n.controller().policy_set()->stop(); })
+      .def("may_stand", [](NativeController& n) {
+        return n.controller().policy_set()->may_stand();
+      })
+      .def("pop_refusal", [](NativeController& n) -> nb::object {
+        const auto* found = n.controller().policy_set()->pop_refusal();
+        return found ? nb::object(dict_of(*found)) : none();
+      })
+      .def("reason", [](NativeController& n) { return tuple_of(n.controller().reason()); })
+      .def("saved", [](NativeController& n) {
+        nb::dict tree;
+        Saver saver(tree);
+        n.controller().visit(saver);
+        return tree;
+      });
+}

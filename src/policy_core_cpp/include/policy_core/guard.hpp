@@ -1,0 +1,245 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "policy_core/input.hpp"
+#include "policy_core/table.hpp"
+#include "policy_core/vector.hpp"
+
+namespace policy_core {
+
+enum class Mode : std::int64_t { kDamp, kStand, kReady, kRun, kHold };
+
+/// The rules of the guard, in the order of `policy_core.guard.bounds.Rule`.
+enum class Rule : std::int64_t {
+  kEstop,
+  kNotFinite,
+  kStaleState,
+  kHeldTooLong,
+  kStaleCommand,
+  kBadCommand,
+  kInferenceError,
+  kInferenceLate,
+  kNoTarget,
+  kAttitude,
+  kClock,
+  kInternal,
+  kDriver,
+  kActionClip,
+  kRelativeTarget,
+  kTargetSpeed,
+  kEffort,
+  kTargetStep,
+  kClippedTooLong,
+  kPositionLimit,
+  kTrial,
+};
+constexpr std::size_t kRules = 21;
+
+/// A set of rules.
+using Rules = std::uint32_t;
+constexpr Rules bit(Rule rule) { return Rules{1} << static_cast<int>(rule); }
+
+/// Why the mode is what it is, without words: `policy_core_native` makes them of it.
+struct Reason {
+  enum class Code : std::int64_t {
+    kText,          ///< text: a number by which the host knows the words
+    kStarted,
+    kReset,
+    kStanding,
+    kStandingUp,
+    kRuns,
+    kGap,           ///< a: ms since the last tick
+    kFields,        ///< fields: those that are not finite
+    kStale,         ///< place: input; a: its age in ns, NaN before the first; text: its problem;
+                    ///< count: messages since then that do not count; stamps: why
+    kTilt,          ///< a: rad
+    kModelError,    ///< text: number of the runner's error
+    kModelOutput,
+    kPolicyTarget,
+    kLate,          ///< a: ms
+    kClipped,       ///< rules: those that acted in the last tick
+    kSwitched,      ///< from, to: states of a set; why, and what has failed in the fields of its code
+  };
+  /// Why a set has switched.
+  enum class Why : std::int64_t {
+    kAskedFor,
+    kWayBack,
+    kEnded,
+    kWaited,
+    kLate,       ///< the state before has failed
+    kNotFinite,
+    kModelError,
+    kStale,
+  };
+
+  Code code = Code::kStarted;
+  std::int64_t text = 0, count = 0, stamps = 0, place = 0;
+  /// The member of a set, or -1.
+  std::int64_t member = -1;
+  std::int64_t from = -1, to = -1;
+  Why why = Why::kAskedFor;
+  std::uint64_t fields = 0;
+  double a = 0.0;
+  Rules rules = 0;
+  /// The rule that latched it, or -1.
+  std::int64_t latched_by = -1;
+  /// Whether it is what a HOLD has recovered from.
+  bool recovered = false;
+  /// Text of an e-stop that was pressed while it was latched, or -1.
+  std::int64_t estop = -1;
+};
+
+/// Targets of one tick: rows of `block` [6, joints], as of `policy_core.interfaces.JointTargets`.
+class Targets {
+ public:
+  explicit Targets(std::size_t joints) : joints_(joints), block_(6 * joints, 0.0) {}
+
+  Mode mode = Mode::kDamp;
+  Span position() noexcept { return row(0); }
+  Span velocity() noexcept { return row(1); }
+  Span effort() noexcept { return row(2); }
+  Span stiffness() noexcept { return row(3); }
+  Span damping() noexcept { return row(4); }
+  Span effort_limit() noexcept { return row(5); }
+  Span row(std::size_t i) noexcept { return {block_.data() + i * joints_, joints_}; }
+  Numbers& block() noexcept { return block_; }
+  const Numbers& block() const noexcept { return block_; }
+  std::size_t joints() const noexcept { return joints_; }
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.value("mode", mode);
+    v.array("block", {block_.data(), block_.size()}, {6, joints_});
+  }
+
+ private:
+  std::size_t joints_;
+  Numbers block_;
+};
+
+/// What a policy commands in a tick: a value per joint, of its kind, and gains that fit the kinds.
+class Command {
+ public:
+  /// Kinds per joint: 0 position, 1 velocity, 2 effort.
+  explicit Command(const Part& plan);
+
+  std::size_t joints() const noexcept { return kinds_.size(); }
+  /// Whether a joint is commanded to a position.
+  bool is_posed(std::size_t joint) const noexcept { return kinds_[joint] == 0; }
+  /// Writes command and gains into targets.
+  void fill(Targets& targets) const noexcept;
+
+  Numbers command;
+  /// Stiffness, then damping [2, joints].
+  Numbers gains;
+  /// Largest torque demand, then step, of a healthy run [2, joints]; infinite where not known.
+  Numbers healthy;
+  /// Whether the last `commit` changed `gains` or `healthy`.
+  bool is_rescaled = false;
+  Rules clipped = 0;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.value("is_rescaled", is_rescaled);
+    v.rules("clipped", clipped);
+    v.array("command", {command.data(), command.size()});
+    v.array("gains", {gains.data(), gains.size()}, {2, joints()});
+    v.array("healthy", {healthy.data(), healthy.size()}, {2, joints()});
+  }
+
+ private:
+  Integers kinds_;
+  bool all_posed_;
+};
+
+/// Bounds of a command: torque, step, limit of the joint; in this order.
+class TargetBounds {
+ public:
+  TargetBounds(const Part& plan, const Command& action);
+
+  void rescale() noexcept;
+  void reset(const Numbers& pose) noexcept;
+  /// Clips `command` in place; returns the rules that changed it.
+  Rules apply(Numbers& command, Span joint_pos, Span joint_vel) noexcept;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.array("last", {centre_.data() + joints_, joints_});
+    if (v.restores()) rescale();
+  }
+
+ private:
+  double margin_;
+  const Command& action_;
+  std::size_t joints_;
+  std::vector<bool> is_position_, is_effort_;
+  Numbers half_, centre_, of_velocity_, per_unit_;
+};
+
+/// How far a commanded position may be from that of the tick before.
+class StepBound {
+ public:
+  explicit StepBound(const Part& plan);
+
+  void forget() noexcept;
+  double within(std::size_t joint, double position) const noexcept {
+    return fminimum(fmaximum(position, last_[joint] - stride_[joint]),
+                    last_[joint] + stride_[joint]);
+  }
+  void apply(Targets& targets) noexcept;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.array("last", {last_.data(), last_.size()});
+  }
+
+ private:
+  Numbers stride_, last_;
+  std::vector<bool> free_in_run_;
+  bool acts_;
+};
+
+/// The newest velocity command, clipped to the trained range; faded out when it is too old.
+class CommandFader {
+ public:
+  CommandFader(const Part& plan, std::int64_t timeout_ns, std::int64_t ramp_ns, Span out);
+
+  void reset() noexcept;
+  /// Takes a new command; false for one that is not finite, which is not taken.
+  bool set(const std::array<double, 3>& velocity, std::int64_t born_ns) noexcept;
+  void close(std::int64_t now_ns) noexcept;
+  void open() noexcept { closed_ = false; }
+  /// Writes the command of this tick; true in the tick in which it begins to fade.
+  bool update(std::int64_t now_ns) noexcept;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.array("wanted", {wanted_.data(), wanted_.size()});
+    v.value("born_ns", born_ns_);
+    v.value("fading", fading_);
+    v.value("closed", closed_);
+    if (v.restores()) {
+      for (std::size_t i = 0; i < 3; ++i) wanted_[i] = clip(wanted_[i], low_[i], high_[i]);
+    }
+  }
+
+ private:
+  Numbers low_, high_;
+  std::int64_t timeout_ns_, ramp_ns_;
+  Span out_;
+  Numbers wanted_;
+  Time born_ns_;
+  bool fading_ = false, closed_ = false;
+};
+
+/// Why an input is too old to act on.
+Reason stale_reason(const Input& input, std::size_t place, std::int64_t now_ns) noexcept;
+
+std::vector<bool> flags(const Part& plan, const std::string& name, std::size_t size);
+
+}  // namespace policy_core

@@ -1,0 +1,78 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "policy_core/input.hpp"
+#include "policy_core/table.hpp"
+#include "policy_core/vector.hpp"
+
+namespace policy_core {
+
+/// A position on the turn nearest to another one, rad; `turn` is 0 for a joint that does not turn
+/// on and on.
+inline double nearest_turn(double position, double to, double turn) noexcept {
+  constexpr double kTurnRad = 2.0 * 3.141592653589793;
+  return position - turn * std::nearbyint((position - to) / kTurnRad);
+}
+
+/// Judges samples of the joints; the rules are those of `policy_core.guard.joint_check`.
+class JointCheck {
+ public:
+  /// What is wrong with a sample.
+  struct Problem {
+    enum class Code : std::int64_t {
+      kNone,
+      kBeyond,      ///< place: joint; is_velocity; found, low, high
+      kUnconfirmed, ///< count of `needed` samples agree
+      kJump,        ///< place: joint; found, low: the pose believed last
+    } code = Code::kNone;
+    std::size_t place = 0;
+    bool is_velocity = false;
+    double found = 0.0, low = 0.0, high = 0.0;
+    std::int64_t count = 0, needed = 0;
+  };
+
+  explicit JointCheck(const Part& plan);
+
+  void forget() noexcept;
+  /// Judges positions, rad, and velocities, rad/s (an empty span: nothing uses them) at a time, ns.
+  Problem judge(Span position, Span velocity, std::int64_t now_ns) noexcept;
+
+  bool lost = true;
+  bool in_motion = false;
+  std::int64_t replaced = 0;
+  /// The newest sample, if it is within bounds but not believed yet.
+  const Numbers* doubted() const noexcept { return agreeing_ ? &seen_ : nullptr; }
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.value("believed_ns", believed_ns_);
+    v.value("seen_ns", seen_ns_);
+    v.value("agreeing", agreeing_);
+    v.value("lost", lost);
+    v.value("in_motion", in_motion);
+    v.value("replaced", replaced);
+    v.array("believed", {believed_.data(), believed_.size()});
+    v.array("seen", {seen_.data(), seen_.size()});
+  }
+
+ private:
+  double reached(std::size_t joint, std::int64_t since_ns) const noexcept;
+  double way(std::size_t joint, double to, double begin) const noexcept {
+    return std::fabs(nearest_turn(to, begin, turns_[joint]) - begin);
+  }
+  void believe(Span position, std::int64_t now_ns) noexcept;
+  Problem beyond(Span position, Span velocity) const noexcept;
+  Problem confirm(Span position, std::int64_t since_ns, std::int64_t gap_ns,
+                  std::int64_t now_ns) noexcept;
+
+  Numbers turns_, speed_, farthest_, centre_, half_;
+  std::int64_t longest_ns_, needed_;
+  Time believed_ns_;
+  std::int64_t seen_ns_ = 0, agreeing_ = 0;
+  Numbers believed_, seen_;
+};
+
+}  // namespace policy_core

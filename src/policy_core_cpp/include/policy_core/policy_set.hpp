@@ -1,0 +1,282 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "policy_core/input.hpp"
+#include "policy_core/joint_policy.hpp"
+#include "policy_core/policy.hpp"
+#include "policy_core/state.hpp"
+
+namespace policy_core {
+
+/// The clock that is read after inference, ns; under simulated time it stands still in a tick.
+using ReadClock = std::int64_t (*)(void* context);
+
+/// What each member of a set runs on, by its name; one with an empty name for a policy alone.
+using Models = std::vector<std::pair<std::string, const policy_core_runner*>>;
+
+/// Throws PlanError where there is none of this name.
+const policy_core_runner& model_of(const Models& models, const std::string& name);
+
+/// A joint policy as a member of a set; the twin of `policy_core.sets.joint_member`.
+class JointMember {
+ public:
+  JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
+              const Models& models, Numbers& targets);
+
+  void reset() noexcept;
+  bool is_due() const noexcept { return wait_ <= 0; }
+  void run_now() noexcept { wait_ = 0; }
+  void drop_answer() noexcept { has_answered_ = false; }
+  /// Begins to command, after what the set commanded last [joints of the set].
+  void enter(const Numbers& command) noexcept;
+  void follow(const Numbers& command) noexcept;
+  Policy::Answer infer(std::int64_t now_ns) noexcept;
+  const Numbers& first_target() noexcept { return policy_.decoder().decode(); }
+  Rules commit() noexcept;
+  void rest() noexcept;
+
+  const std::string& name() const noexcept { return name_; }
+  Span command() noexcept { return command_; }
+  bool has_answered() const noexcept { return has_answered_; }
+  bool is_followed() const noexcept { return is_followed_; }
+  bool watches() const noexcept { return watches_; }
+  bool has_ended() const noexcept { return motion_ && motion_->has_ended(); }
+  Span phases(const std::string& field) noexcept { return state_.find(field); }
+  const Reason& failure() const noexcept { return failure_; }
+  std::int64_t resets = 0, own_ticks = 0, answers = 0;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.value("wait", wait_);
+    v.value("has_answered", has_answered_);
+    v.array("command", command_);
+    v.part("state", state_);
+    v.part("policy", policy_);
+  }
+
+ private:
+  void look() noexcept;
+  void pass() noexcept;
+
+  std::string name_;
+  Span command_;
+  Integers places_;
+  std::int64_t every_, parts_;
+  bool is_followed_, watches_;
+  RobotState state_;
+  JointPolicy policy_;
+  ReferenceMotion* motion_;
+  std::vector<std::pair<Integers, std::size_t>> sensed_parts_;
+  const Numbers& sensed_;
+  std::vector<std::pair<const Input*, std::size_t>> live_;
+  Span last_action_, velocity_;
+  Numbers commanded_, lowest_, highest_;
+  std::int64_t wait_ = 0;
+  bool has_answered_ = false;
+  Reason failure_;
+};
+
+/// Why a switch was refused, or waits.
+struct Refusal {
+  enum class Code : std::int64_t {
+    kNone,
+    kSame,        ///< the state is `to` already
+    kNoTransition,
+    kBlending,    ///< the switch to `other` has not ended
+    kConditions,
+    kModelError,  ///< of a member; text: number of the runner's error
+    kStale,       ///< of a member, see `failure`
+    kNotFinite,   ///< of a member
+    kFirstTarget,
+    kInstead,     ///< `other` was asked for instead
+  };
+  Code code = Code::kNone;
+  std::int64_t to = -1, other = -1, member = -1;
+  /// Whether the request is given up; from then on `state` goes on.
+  bool is_given_up = false;
+  std::int64_t state = -1;
+  Reason failure;
+  /// What does not hold; NaN for what does: distance from the pose and speed [joints]; tilt, rad;
+  /// angular velocity, rad/s; vx, vy, yaw rate; gait phase; ticks in the state.
+  Numbers off, speed;
+  double tilt = 0.0, body_rate = 0.0, phase = 0.0;
+  std::array<double, 3> command{};
+  std::int64_t ticks = -1;
+};
+
+/// Judges the entry conditions of one transition.
+class EntryCheck {
+ public:
+  EntryCheck(const Part& plan, RobotState& state,
+             std::vector<std::unique_ptr<JointMember>>& members);
+
+  bool needs_target() const noexcept { return needs_target_; }
+  /// Writes what does not hold; returns whether all holds, less the first target.
+  bool holds(std::int64_t ticks, Refusal& found) noexcept;
+  bool target_holds(const Numbers& target, Refusal& found) noexcept;
+
+ private:
+  bool near(const Numbers& pose, Refusal& found) noexcept;
+
+  std::int64_t ticks_;
+  bool needs_target_;
+  Integers joints_, posed_;
+  Numbers pose_, within_, speed_, command_limit_;
+  std::optional<double> tilt_, body_rate_;
+  std::optional<std::pair<double, double>> gait_;
+  Span joint_pos_, joint_vel_, gravity_, rate_, command_, phases_;
+};
+
+/// A state of a set, with everything that a switch needs made beforehand.
+struct CommandingState {
+  struct Transition {
+    std::int64_t to, blend_ticks, ticks, timeout_state;
+    bool waits;
+    EntryCheck check;
+  };
+
+  std::string name;
+  std::vector<JointMember*> members;
+  std::int64_t way_back, fallback, fallback_blend_ticks, ends_to, ends_after;
+  bool may_stand;
+  std::vector<JointMember*> ending;
+  Integers sources, held;
+  Numbers held_low, held_high, gains, healthy;
+  std::vector<Transition> transitions;
+
+  bool has(const JointMember* member) const noexcept;
+  Transition* transition(std::int64_t to) noexcept;
+  bool ends_now(std::int64_t ticks) const noexcept;
+};
+
+/// Several policies behind one controller; the twin of `policy_core.sets.policy.PolicySet`.
+class PolicySet : public Policy {
+ public:
+  PolicySet(const Part& plan, RobotState& state, std::vector<Input>& inputs, const Models& models,
+            ReadClock clock, void* context);
+
+  void reset() noexcept override;
+  void pause(std::int64_t) noexcept override {}
+  Answer infer() noexcept override;
+  Numbers& commit() noexcept override;
+  Command& action() noexcept override { return action_; }
+  bool begins() const noexcept override { return begins_; }
+  const Reason* change() const noexcept override { return change_ ? &*change_ : nullptr; }
+
+  /// Asks for a state by its number; why not, or `kNone`. Between two ticks.
+  const Refusal& ask(std::int64_t to) noexcept;
+  void go_back() noexcept;
+  void stop() noexcept;
+  bool may_stand() const noexcept { return state_->may_stand && blend_ticks_ == 0; }
+
+  std::int64_t state() const noexcept { return number(state_); }
+  std::int64_t asked() const noexcept { return request_ ? request_->to : -1; }
+  bool is_blending() const noexcept { return blend_ticks_ > 0; }
+  const Refusal& refused() const noexcept { return refused_; }
+  const std::optional<Reason>& last() const noexcept { return last_; }
+  std::int64_t switches() const noexcept { return switches_; }
+  std::int64_t fallbacks() const noexcept { return fallbacks_; }
+  double step_ratio() const noexcept { return step_ratio_; }
+  /// Takes the oldest request that was not granted in a tick; null where there is none.
+  const Refusal* pop_refusal() noexcept;
+  std::vector<std::unique_ptr<JointMember>>& members() noexcept { return members_; }
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.part("action", action_);
+    v.value("begins", begins_);
+    v.reason("change", change_);
+    auto members = v.mapping("members");
+    for (auto& member : members_) members.part(member->name().c_str(), *member);
+    v.part("from", from_);
+    v.value("blend_ticks", blend_ticks_);
+    v.value("blended_ticks", blended_ticks_);
+    v.value("settled", settled_);
+    v.value("ticks", ticks_);
+    v.value("ticks_in_state", ticks_in_state_);
+    v.value("unanswered", unanswered_);
+    v.value("returning", returning_);
+    v.refusal("refused", refused_);
+    v.reason("entered", entered_);
+    v.value("switches", switches_);
+    v.value("fallbacks", fallbacks_);
+    v.reason("last", last_);
+    v.value("step_ratio", step_ratio_);
+    v.value("infer_ns", infer_ns_);
+    v.value("left_ns", left_ns_);
+    auto state = number(state_), left = number(left_);
+    v.state("state", state);
+    v.state("left", left);
+    v.request("request", request_);
+    if (v.restores()) go_on_in(state, left);
+  }
+
+  struct Request {
+    std::int64_t to;
+    Reason::Why why;
+    /// So many ticks more; -1: until its conditions hold.
+    std::int64_t ticks;
+    std::int64_t timeout_state;
+  };
+
+ private:
+  std::int64_t number(const CommandingState* state) const noexcept {
+    return state ? state - states_.data() : -1;
+  }
+  CommandingState& at(std::int64_t state) noexcept {
+    return states_[static_cast<std::size_t>(state)];
+  }
+  void go_on_in(std::int64_t state, std::int64_t left) noexcept;
+  bool is_running(const JointMember* member) const noexcept;
+  void decide() noexcept;
+  bool own_request(Request& request) noexcept;
+  void give_up(const Request& request) noexcept;
+  bool conditions_hold(std::int64_t to) noexcept;
+  bool may_enter(std::int64_t to) noexcept;
+  void enter(std::int64_t to, const Reason& why, std::int64_t blend_ticks) noexcept;
+  void freeze() noexcept;
+  void bound_held() noexcept;
+  void set_running() noexcept;
+  void settle() noexcept;
+  bool fall_back(Reason why) noexcept;
+  void act_on_lateness() noexcept;
+  void leave_out() noexcept;
+  Answer run() noexcept;
+  Answer infer_all() noexcept;
+  void infer_left() noexcept;
+  void blend() noexcept;
+  static void clear(Refusal& refusal) noexcept;
+  Refusal& note(const Refusal& refusal) noexcept;
+
+  ReadClock clock_;
+  void* context_;
+  Numbers flat_, stand_;
+  std::vector<std::unique_ptr<JointMember>> members_;
+  std::vector<CommandingState> states_;
+  CommandingState* initial_;
+  CommandingState* state_;
+  CommandingState* left_ = nullptr;
+  Command action_, from_;
+  Numbers before_, first_targets_;
+  std::int64_t now_ns_ = 0, infer_ns_ = 0, left_ns_ = 0;
+  std::int64_t blend_ticks_ = 0, blended_ticks_ = 0, ticks_ = 0, ticks_in_state_ = 0;
+  bool settled_ = false, unanswered_ = false, returning_ = false, begins_ = true;
+  std::optional<Request> request_;
+  Refusal refused_, found_;
+  std::array<Refusal, 16> refusals_;
+  std::size_t refusals_begin_ = 0, refusals_count_ = 0;
+  std::optional<Reason> change_, entered_, last_;
+  std::int64_t switches_ = 0, fallbacks_ = 0;
+  double step_ratio_ = 0.0;
+};
+
+}  // namespace policy_core

@@ -1,0 +1,51 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Arithmetic as NumPy does it, one value after the other: what is compared bit by bit with the
+// Python core must round at the same places. The library is compiled with -ffp-contract=off.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+namespace policy_core {
+
+/// An array that another object owns.
+struct Span {
+  double* data = nullptr;
+  std::size_t size = 0;
+
+  double& operator[](std::size_t i) const { return data[i]; }
+  double* begin() const { return data; }
+  double* end() const { return data + size; }
+};
+
+/// np.maximum and np.minimum: NaN wins.
+inline double maximum(double a, double b) noexcept {
+  return std::isnan(a) ? a : (std::isnan(b) || a < b ? b : a);
+}
+inline double minimum(double a, double b) noexcept {
+  return std::isnan(a) ? a : (std::isnan(b) || b < a ? b : a);
+}
+
+/// np.clip.
+inline double clip(double value, double low, double high) noexcept {
+  return minimum(maximum(value, low), high);
+}
+
+/// np.fmax and np.fmin: NaN loses.
+inline double fmaximum(double a, double b) noexcept { return std::isnan(a) ? b : (b > a ? b : a); }
+inline double fminimum(double a, double b) noexcept { return std::isnan(a) ? b : (b < a ? b : a); }
+
+/// Whether the sum of the squares is finite, as `math.isfinite(x.dot(x))`.
+template <class Values>
+bool is_finite(const Values& values) noexcept {
+  double sum = 0.0;
+  for (double value : values) sum += value * value;
+  return std::isfinite(sum);
+}
+
+inline double seconds(std::int64_t ns) noexcept { return static_cast<double>(ns) * 1e-9; }
+
+}  // namespace policy_core

@@ -1,0 +1,281 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#include "policy_core/joint_policy.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace policy_core {
+namespace {
+
+const policy_core_tensor* find(const policy_core_tensor* tensors, std::size_t count,
+                               const std::string& name, std::size_t size) {
+  const auto* found = std::find_if(tensors, tensors + count, [&](const policy_core_tensor& each) {
+    return name == each.name;
+  });
+  if (found == tensors + count) {
+    throw PlanError("model: expected the tensor " + name + ", found no such one");
+  }
+  if (size && found->count != size) {
+    throw PlanError("model: " + name + ": expected " + std::to_string(size) + " values, found " +
+                    std::to_string(found->count));
+  }
+  return found;
+}
+
+std::size_t bytes_of(const policy_core_tensor& tensor) {
+  return tensor.count * (tensor.dtype == POLICY_CORE_FLOAT32 ? sizeof(float) : sizeof(double));
+}
+
+void check_places(const Integers& places, std::size_t size, const char* what) {
+  for (auto place : places) {
+    if (place < 0 || static_cast<std::size_t>(place) >= size) {
+      throw PlanError(std::string("plan: ") + what + ": expected a place below " +
+                      std::to_string(size) + ", found " + std::to_string(place));
+    }
+  }
+}
+
+}  // namespace
+
+Tensor Tensor::input(const policy_core_runner& runner, const std::string& name, std::size_t size) {
+  Tensor tensor;
+  tensor.tensor_ = find(runner.inputs, runner.input_count, name, size);
+  return tensor;
+}
+
+Tensor Tensor::output(const policy_core_runner& runner, const std::string& name,
+                      std::size_t size) {
+  Tensor tensor;
+  tensor.tensor_ = find(runner.outputs, runner.output_count, name, size);
+  return tensor;
+}
+
+void Tensor::write(const double* values) const noexcept {
+  if (tensor_->dtype == POLICY_CORE_FLOAT32) {
+    auto* data = static_cast<float*>(tensor_->data);
+    for (std::size_t i = 0; i < tensor_->count; ++i) data[i] = static_cast<float>(values[i]);
+  } else {
+    std::copy(values, values + tensor_->count, static_cast<double*>(tensor_->data));
+  }
+}
+
+void Tensor::read(double* values) const noexcept {
+  if (tensor_->dtype == POLICY_CORE_FLOAT32) {
+    const auto* data = static_cast<const float*>(tensor_->data);
+    std::copy(data, data + tensor_->count, values);
+  } else {
+    const auto* data = static_cast<const double*>(tensor_->data);
+    std::copy(data, data + tensor_->count, values);
+  }
+}
+
+bool Tensor::is_finite() const noexcept {
+  for (std::size_t i = 0; i < tensor_->count; ++i) {
+    const bool is = tensor_->dtype == POLICY_CORE_FLOAT32
+                        ? std::isfinite(static_cast<const float*>(tensor_->data)[i])
+                        : std::isfinite(static_cast<const double*>(tensor_->data)[i]);
+    if (!is) return false;
+  }
+  return true;
+}
+
+void Tensor::copy_from(const Tensor& other) const noexcept {
+  std::memcpy(tensor_->data, other.tensor_->data, bytes_of(*tensor_));
+}
+
+History::History(const Part& plan)
+    : length_(static_cast<std::size_t>(plan.integer("length"))),
+      frame_size_(static_cast<std::size_t>(plan.integer("frame_size"))),
+      repeats_first_(plan.flag("repeat_first")),
+      order_(plan.integers("order")),
+      rings_(2 * length_ * frame_size_),
+      vector_(order_.size()) {
+  check_places(order_, length_ * frame_size_, "history.order");
+  reset();
+}
+
+void History::reset() noexcept {
+  std::fill(rings_.begin(), rings_.end(), 0.0);
+  newest_ = 0;
+  empty_ = true;
+}
+
+void History::write(const Numbers& frame) noexcept {
+  const auto newest = static_cast<std::size_t>(newest_);
+  for (std::size_t place = 0; place < 2 * length_; ++place) {
+    const bool is_newest = place % length_ == newest;
+    if (!is_newest && !(empty_ && repeats_first_)) continue;
+    std::copy(frame.begin(), frame.end(),
+              rings_.begin() + static_cast<std::ptrdiff_t>(place * frame_size_));
+  }
+  const double* window = rings_.data() + (newest + 1) * frame_size_;
+  for (std::size_t i = 0; i < order_.size(); ++i) vector_[i] = window[order_[i]];
+}
+
+void History::advance() noexcept {
+  empty_ = false;
+  newest_ = (newest_ + 1) % static_cast<std::int64_t>(length_);
+}
+
+ObservationBuilder::ObservationBuilder(const Part& plan, RobotState& state,
+                                       const policy_core_runner& runner)
+    : flat_(state.flat()),
+      index_(plan.integers("index")),
+      offset_(plan.numbers("offset", static_cast<std::int64_t>(index_.size()))),
+      scale_(plan.numbers("scale", static_cast<std::int64_t>(index_.size()))),
+      low_(plan.numbers("low", static_cast<std::int64_t>(index_.size()))),
+      high_(plan.numbers("high", static_cast<std::int64_t>(index_.size()))),
+      frame_(index_.size()),
+      clips_(plan.flag("clips")) {
+  check_places(index_, flat_.size(), "observation.index");
+  if (plan.has_part("history")) history_.emplace(plan.at("history"));
+  const auto size = history_ ? history_->vector().size() : frame_.size();
+  if (plan.has("bound")) bound_ = plan.number("bound");
+  if (plan.has("mean")) {
+    mean_ = plan.numbers("mean", static_cast<std::int64_t>(size));
+    divisor_ = plan.numbers("divisor", static_cast<std::int64_t>(size));
+  }
+  if (plan.has("normalised_bound")) normalised_bound_ = plan.number("normalised_bound");
+  out_ = Tensor::input(runner, plan.text("input"), size);
+}
+
+void ObservationBuilder::reset() noexcept {
+  if (history_) history_->reset();
+}
+
+void ObservationBuilder::advance() noexcept {
+  if (history_) history_->advance();
+}
+
+void ObservationBuilder::write() noexcept {
+  for (std::size_t i = 0; i < frame_.size(); ++i) {
+    frame_[i] = (flat_[static_cast<std::size_t>(index_[i])] - offset_[i]) * scale_[i];
+    if (clips_) frame_[i] = clip(frame_[i], low_[i], high_[i]);
+  }
+  if (history_) history_->write(frame_);
+  auto& vector = history_ ? history_->vector() : frame_;
+  normalise(vector);
+  out_.write(vector.data());
+}
+
+void ObservationBuilder::normalise(Numbers& vector) const noexcept {
+  for (std::size_t i = 0; i < vector.size(); ++i) {
+    if (bound_) vector[i] = clip(vector[i], -*bound_, *bound_);
+    if (mean_.empty()) continue;
+    vector[i] = (vector[i] - mean_[i]) / divisor_[i];
+    if (normalised_bound_) vector[i] = clip(vector[i], -*normalised_bound_, *normalised_bound_);
+  }
+}
+
+ActionDecoder::ActionDecoder(const Part& plan, const policy_core_runner& runner)
+    : Command(plan),
+      raw(plan.numbers("low").size()),
+      output_(Tensor::output(runner, plan.text("output"), raw.size())),
+      source_(plan.integers("source", static_cast<std::int64_t>(joints()))),
+      driven_(plan.integers("driven", static_cast<std::int64_t>(raw.size()))),
+      scale_(plan.numbers("scale", static_cast<std::int64_t>(joints()))),
+      offset_(plan.numbers("offset", static_cast<std::int64_t>(joints()))),
+      per_scale_(plan.numbers("per_scale", static_cast<std::int64_t>(joints()))),
+      low_(plan.numbers("low")),
+      high_(plan.numbers("high", static_cast<std::int64_t>(raw.size()))),
+      clips_(plan.flag("clips")) {
+  check_places(source_, raw.size(), "action.source");
+  check_places(driven_, joints(), "action.driven");
+}
+
+bool ActionDecoder::read() noexcept {
+  output_.read(raw.data());
+  return policy_core::is_finite(raw);
+}
+
+Numbers& ActionDecoder::decode() noexcept {
+  if (clips_) {
+    bool acts = false;
+    for (std::size_t i = 0; i < raw.size(); ++i) {
+      acts = acts || clip(raw[i], low_[i], high_[i]) != raw[i];
+    }
+    clipped = acts ? bit(Rule::kActionClip) : 0;
+  }
+  for (std::size_t i = 0; i < command.size(); ++i) {
+    const auto place = static_cast<std::size_t>(source_[i]);
+    const double value = clips_ ? clip(raw[place], low_[place], high_[place]) : raw[place];
+    command[i] = value * scale_[i] + offset_[i];
+  }
+  return command;
+}
+
+void ActionDecoder::raw_of(const Numbers& commanded, Span into) noexcept {
+  for (std::size_t i = 0; i < into.size; ++i) {
+    const auto joint = static_cast<std::size_t>(driven_[i]);
+    into[i] = (commanded[joint] - offset_[joint]) * per_scale_[joint];
+  }
+}
+
+JointPolicy::JointPolicy(const Part& plan, RobotState& state, const policy_core_runner& runner)
+    : action_(plan.at("action"), runner), state_(state), runner_(runner) {
+  for (const auto& observation : plan.list("observations")) {
+    observations_.emplace_back(observation, state, runner);
+  }
+  for (auto& observation : observations_) {
+    if (observation.remembers()) remembering_.push_back(&observation);
+  }
+  for (const auto& pair : plan.list("recurrent")) {
+    auto input = Tensor::input(runner, pair.text("input"), 0);
+    auto output = Tensor::output(runner, pair.text("output"), input.size());
+    if (input.raw().dtype != output.raw().dtype) throw PlanError("model: state of two types");
+    recurrent_.emplace_back(input, output);
+  }
+  for (const auto& pair : plan.list("last_outputs")) {
+    const auto field = state.find(pair.text("field"));
+    last_outputs_.emplace_back(field, Tensor::output(runner, pair.text("output"), field.size));
+  }
+  failure_.code = Reason::Code::kModelError;
+  last_action_ = state.find("last_action");
+  if (last_action_.size != action_.raw.size()) throw PlanError("plan: last_action of another size");
+}
+
+void JointPolicy::reset() noexcept {
+  tick_ = 0;
+  state_.restart();
+  for (auto& [input, output] : recurrent_) {
+    std::memset(input.raw().data, 0, bytes_of(input.raw()));
+  }
+  for (auto* observation : remembering_) observation->reset();
+}
+
+JointPolicy::Answer JointPolicy::infer() noexcept {
+  begins_ = tick_ == 0;
+  for (auto& observation : observations_) observation.write();
+  failure_.text = runner_.run(runner_.context);
+  if (failure_.text != 0) return Answer::kError;
+  if (!action_.read()) return Answer::kNotFinite;
+  for (const auto& [input, output] : recurrent_) {
+    if (!output.is_finite()) return Answer::kNotFinite;
+  }
+  for (const auto& [field, output] : last_outputs_) {
+    if (!output.is_finite()) return Answer::kNotFinite;
+  }
+  return Answer::kFinite;
+}
+
+Numbers& JointPolicy::commit() noexcept {
+  std::copy(action_.raw.begin(), action_.raw.end(), last_action_.begin());
+  for (const auto& [input, output] : recurrent_) input.copy_from(output);
+  for (const auto& [field, output] : last_outputs_) output.read(field.data);
+  next();
+  return action_.decode();
+}
+
+void JointPolicy::watch() noexcept {
+  for (auto* observation : remembering_) observation->write();
+  next();
+}
+
+void JointPolicy::next() noexcept {
+  ++tick_;
+  state_.advance();
+  for (auto* observation : remembering_) observation->advance();
+}
+
+}  // namespace policy_core

@@ -1,0 +1,545 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Python controller and the native one of its plan, which get the very same samples."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.set_bundle import SetBundle
+from policy_core.bundle.set_contract import SetContract, tracks_clip
+from policy_core.errors import BackendError, RefusedError
+from policy_core.guard.bounds import Rule
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode, Tensor, TensorSpec
+from policy_core.members.joint import joint_controller
+from policy_core.native import Words
+from policy_core.plan import plan_bytes
+from policy_core.sets.controller import SensedState, policy_set_of, set_controller, set_inputs
+from testkit.kernel.contracts import MOTION, NOMINAL, bundle_of, clip_of, contract_of
+from testkit.kernel.walkers import resolved
+
+_BROKE = "the runtime failed"
+_RULES = tuple(Rule)
+
+
+class RandomModel:
+    """A small network of random weights that fails when told to; two of a seed are equal."""
+
+    name = "random"
+
+    def __init__(self, contract: JointContract, seed: int, spend: Callable[[], None]) -> None:
+        self.inputs: Mapping[str, Tensor] = _tensors(contract.model.inputs)
+        self.outputs: Mapping[str, Tensor] = _tensors(contract.model.outputs)
+        self.details: Mapping[str, str] = {}
+        self.fails = self.gives_nan = False
+        self.gain, self._spend = 1.0, spend
+        size = sum(tensor.size for tensor in self.inputs.values())
+        random_numbers = np.random.default_rng(seed)
+        self._weights = {
+            name: (0.05 * random_numbers.normal(size=(tensor.size, size))).astype(np.float32)
+            for name, tensor in self.outputs.items()
+        }
+
+    def run(self) -> None:
+        self._spend()
+        if self.fails:
+            raise BackendError(_BROKE)
+        seen = np.concatenate([tensor.reshape(-1) for tensor in self.inputs.values()])
+        seen = np.nan_to_num(seen.astype(np.float32))
+        for name, tensor in self.outputs.items():
+            flat = tensor.reshape(-1)
+            flat[:] = self.gain * np.tanh(self._weights[name] @ seen)
+            if self.gives_nan:
+                flat[0] = math.nan
+
+    def number(self) -> int:
+        """Run for the native core: 0, or the number of the error."""
+        try:
+            self.run()
+        except BackendError:
+            return 1
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+def _tensors(specs: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {
+        name: TensorSpec(name=name, shape=tuple(spec.shape)).empty() for name, spec in specs.items()
+    }
+
+
+class Twins:
+    """Both controllers; `tick` raises AssertionError where a bit of targets or state differs."""
+
+    def __init__(
+        self, native: Any, contract: Any, seed: int, members: Mapping[str, JointContract] = {}
+    ) -> None:
+        self.now_ns, self._late_ns = 10_000_000_000, 0
+        self.spends_ns, self.slow = 0, ""
+        self.contract, self.models = contract, dict[str, tuple[RandomModel, RandomModel]]()
+        for i, (name, each) in enumerate((members or {"": contract}).items()):
+            spend = self._spender(name)
+            self.models[name] = (
+                RandomModel(each, seed + 1000 * i, spend),
+                RandomModel(each, seed + 1000 * i, spend),
+            )
+        limits = limits_in_force(contract, StricterLimits())
+        backends = {name: python for name, (python, _) in self.models.items()}
+        if isinstance(contract, SetContract):
+            bundle = SetBundle(
+                path=Path(),
+                contract=contract,
+                content=b"",
+                members={
+                    name: bundle_of(each, clip=clip_of(10) if tracks_clip(each) else None)
+                    for name, each in members.items()
+                },
+            )
+            state = SensedState(contract, limits)
+            inputs = set_inputs(contract, state, limits)
+            self.policy_set = policy_set_of(bundle, backends, state, inputs, self.clock)
+            self.python = set_controller(
+                contract, self.policy_set, state, inputs, limits, self.clock
+            )
+        else:
+            clip = clip_of(40, turn_rad=1.0, step_m=0.01) if contract.motion else None
+            self.python = joint_controller(
+                bundle_of(contract, clip=clip), backends[""], limits, self.clock
+            )
+        self.words = Words(self.python, lambda member, number: _BROKE)
+        self.native = native.NativeController(
+            plan_bytes(self.python.plan(), bytes(32)),
+            {
+                name: (each.inputs, each.outputs, each.number)
+                for name, (_, each) in self.models.items()
+            },
+            self.clock,
+        )
+        self._flat = self.native.flat()
+        self._inputs = [*self.python.inputs]
+
+    def clock(self) -> int:
+        return self.now_ns + self._late_ns
+
+    def _spender(self, name: str) -> Callable[[], None]:
+        def spend() -> None:
+            if self.slow in ("", name):
+                self._late_ns += self.spends_ns
+
+        return spend
+
+    def write(self, field: str, values: F64) -> None:
+        place = self.python.state.slices[field]
+        self.python.state.flat[place] = self._flat[place] = values
+
+    def is_new(self, name: str, stamp_ns: int | None) -> bool:
+        python = self.python.inputs[name].is_new(stamp_ns, self.now_ns)
+        assert self.native.is_new(self._inputs.index(name), stamp_ns, self.now_ns) == python
+        return python
+
+    def accept(self, name: str, stamp_ns: int | None, ros_now_ns: int) -> None:
+        self.python.inputs[name].accept(self.now_ns, stamp_ns, ros_now_ns)
+        self.native.accept(self._inputs.index(name), self.now_ns, stamp_ns, ros_now_ns)
+
+    def believe(self, name: str, position: F64, velocity: F64 | None) -> bool:
+        """Judge a sample of the joints; reject it where it cannot be true."""
+        problem = self.python.joint_check.problem(position, velocity)
+        code, *_ = self.native.judge(position, velocity, self.now_ns)
+        assert bool(code) == bool(problem)
+        if problem:
+            self.python.inputs[name].reject(problem)
+            self.native.reject(self._inputs.index(name), self.words.number_of(problem))
+        return not problem
+
+    def command(self, velocity: tuple[float, float, float]) -> None:
+        taken = self.python.command.set(velocity, self.now_ns)
+        assert self.native.set_command(*velocity, self.now_ns) == taken
+
+    def ask(self, name: str, *arguments: Any) -> None:
+        """Ask both for what a method of both is called; they grant it, or refuse it."""
+        granted = True
+        try:
+            getattr(self.python, name)(*arguments)
+        except RefusedError:
+            granted = False
+        answer = getattr(self.native, name)(*map(self._number, arguments))
+        if isinstance(answer, dict):
+            answer = not answer["any"]
+        assert answer in (None, granted), name
+
+    def _number(self, argument: Any) -> int:
+        if isinstance(argument, Rule):
+            return _RULES.index(argument)
+        return self.words.number_of(argument)
+
+    def press_estop(self, why: str) -> None:
+        self.python.estop(why)
+        self.native.press_estop(self.words.number_of(why))
+
+    def switch(self, to: str) -> None:
+        granted = True
+        try:
+            self.policy_set.ask(to)
+        except RefusedError:
+            granted = False
+        code = self.native.ask([*self.policy_set.states].index(to))["code"]
+        assert (code == 0) == granted
+
+    def go_back(self) -> None:
+        self.policy_set.go_back()
+        self.native.go_back()
+
+    def stop_set(self) -> None:
+        self.policy_set.stop()
+        self.native.stop_set()
+
+    def tick(self) -> None:
+        deadline_ns = self.now_ns + self.contract.period_ns
+        self._late_ns = 0
+        python = self.python.tick(self.now_ns, deadline_ns)
+        self._late_ns = 0
+        native = self.native.tick(self.now_ns, deadline_ns)
+        self._late_ns = 0
+        assert (python is None) == (native is None)
+        if python is not None:
+            mode, block = native
+            assert mode == python.mode
+            _require_equal("targets", python.block, block)
+        _require_equal("", self.python.saved(), self.words.tree(self.native.saved()))
+
+
+def _require_equal(path: str, python: Any, native: Any) -> None:
+    """Raise AssertionError where two states differ in a bit, except in those of a NaN."""
+    if isinstance(python, Mapping):
+        assert python.keys() == native.keys(), path
+        for name, value in python.items():
+            _require_equal(f"{path}.{name}", value, native[name])
+    elif isinstance(python, np.ndarray):
+        expected, found = (
+            np.asarray(each, np.float64).reshape(python.shape) for each in (python, native)
+        )
+        differs = (expected.view(np.int64) != found.view(np.int64)) & ~(
+            np.isnan(expected) & np.isnan(found)
+        )
+        assert not differs.any(), (path, np.argwhere(differs)[0], expected, found)
+    elif isinstance(python, tuple) and any(isinstance(each, Mapping) for each in python):
+        assert len(python) == len(native), path
+        for i, each in enumerate(python):
+            _require_equal(f"{path}.{i}", each, native[i])
+    else:
+        assert python == native, (path, python, native)
+
+
+_WALKER: tuple[Mapping[str, object], ...] = (
+    {"term": "base_ang_vel", "scale": 0.25},
+    {"term": "projected_gravity"},
+    {"term": "velocity_command"},
+    {"term": "joint_pos_rel"},
+    {"term": "joint_vel", "scale": 0.05, "clip": [-5.0, 5.0]},
+    {"term": "last_action"},
+)
+_ACTIONS: tuple[list[Mapping[str, object]], ...] = (
+    [
+        {
+            "joints": ["hip", "knee", "ankle"],
+            "kind": "position",
+            "scale": 0.5,
+            "offset": "default_position",
+            "clip": [-0.8, 0.8],
+        }
+    ],
+    [
+        {"joints": ["ankle", "hip"], "kind": "position", "scale": 0.3, "offset": 0.1},
+        {"joints": ["knee"], "kind": "velocity", "scale": 2.0},
+    ],
+    [
+        {"joints": ["knee"], "kind": "effort", "scale": 3.0},
+        {"joints": ["ankle", "hip"], "kind": "position", "scale": 0.3, "offset": 0.1},
+    ],
+)
+_CHAIN = [
+    {"position_m": [0.1, 0.2, 0.3], "joint": "hip", "axis": [0, 1, 1]},
+    {"position_m": [0, 0.1, 0], "quat_xyzw": [0.1, 0.2, 0.3, 0.9]},
+]
+
+
+def random_contract(draw: random.Random) -> JointContract:
+    """Return a contract with terms, history, bounds, motions and fault behaviour at random."""
+
+    def likely(share: float) -> bool:
+        return draw.random() < share
+
+    terms = [*_WALKER]
+    changes: dict[str, object] = {
+        "safety.on_fault": draw.choice(["damp", "hold_measured", "torque_off"])
+    }
+    if likely(0.5):
+        changes["nominal"] = {**NOMINAL, "target_step": draw.choice([0.02, 0.2])}
+    if likely(0.3):
+        changes["stand.via"] = [{"position": [0.2, 0.3, -0.3], "duration_s": 0.1}]
+    if likely(0.5):
+        standing = draw.choice(
+            [
+                {},
+                {"standing": {"below": 0.1, "phase": "zero"}},
+                {"standing": {"below": 0.1, "phase": 0.5, "clock": "restarts"}},
+                {"standing": {"below": 0.1, "clock": "stops"}},
+            ]
+        )
+        terms.append({"term": "phase", "period_s": 0.6, "offsets": [0.0, 0.5], **standing})
+    if likely(0.5):
+        anchor = {"anchor": {"body": "trunk", "chain": _CHAIN if likely(0.5) else []}}
+        changes["motion"] = {**MOTION, "at_end": draw.choice(["hold", "loop"]), **anchor}
+        motions: list[Mapping[str, object]] = [
+            {"term": "motion_joint_pos"},
+            {"term": "motion_joint_vel", "ahead": 3},
+            {"term": "motion_anchor_ori_b"},
+            {"term": "motion_anchor_pos_b", "ahead": 2},
+        ]
+        terms += draw.sample(motions, 2)
+    observation: dict[str, object] = {
+        "terms": terms,
+        "order": draw.choice(["clip_then_scale", "scale_then_clip"]),
+    }
+    if likely(0.5):
+        observation["history"] = {
+            "length": draw.choice([2, 5]),
+            "layout": draw.choice(["per_term", "per_frame"]),
+            "order": draw.choice(["oldest_first", "newest_first"]),
+            "init": draw.choice(["zero", "repeat"]),
+        }
+    if likely(0.3):
+        observation["clip"] = draw.choice([1.0, 5.0])
+    changes["observations"] = {"obs": observation}
+    changes["action.terms"] = draw.choice(_ACTIONS)
+    if likely(0.2):  # a hip that turns on and on
+        changes["joints.position_min"] = [-20.0, -1.5, -1.5]
+        changes["joints.position_max"] = [20.0, 1.5, 1.5]
+    return contract_of(changes)
+
+
+def random_set(draw: random.Random) -> tuple[SetContract, dict[str, JointContract]]:
+    """Return a set of three walkers with conditions, blends and fallbacks at random."""
+    fault = draw.choice(["damp", "hold_measured"])
+
+    def member(name: str) -> JointContract:
+        terms = [*_WALKER]
+        changes: dict[str, object] = {"name": name, "safety.on_fault": fault}
+        changes["nominal"] = {**NOMINAL, "target_step": draw.choice([0.05, 0.2])}
+        if draw.random() < 0.5:
+            terms.append({"term": "phase", "period_s": 0.6, "offsets": [0.0, 0.5]})
+        if draw.random() < 0.3:
+            changes["motion"] = dict(MOTION)
+            terms.append({"term": "motion_joint_pos"})
+        if draw.random() < 0.3:
+            changes |= {"joints.stiffness": 50.0, "joints.damping": 2.0}
+        changes["observations"] = {"obs": {"terms": terms}}
+        return contract_of(changes)
+
+    def transition() -> dict[str, object]:
+        when: dict[str, object] = {}
+        if draw.random() < 0.3:
+            when["pose"] = draw.choice(["stand", "first_target"])
+            when["pose_within"] = draw.choice([0.2, 0.5])
+        for key, values in (
+            ("joint_speed", (0.1, 0.3)),
+            ("tilt_rad", (0.1,)),
+            ("body_rate_rad_s", (2.0,)),
+            ("command", ([0.5, 0.5, 0.5],)),
+            ("time_in_state_s", (0.3,)),
+        ):
+            if draw.random() < 0.2:
+                when[key] = draw.choice(values)
+        waits = {"otherwise": "wait", "timeout_s": 0.3} if draw.random() < 0.5 else {}
+        return {"blend_s": draw.choice([0.0, 0.1, 0.3]), "when": when, **waits}
+
+    def fallback(*states: str) -> dict[str, object]:
+        return {"fallback": draw.choice(states)} if draw.random() < 0.5 else {}
+
+    members = {name: member(name) for name in ("walk", "crouch", "bow")}
+    ends = {"ends": {"after_s": 0.8, "to": "crouch"}} if draw.random() < 0.5 else {}
+    raw = {
+        "schema_version": 1,
+        "kind": "set",
+        "name": "gaits",
+        "version": "1.0.0",
+        "members": {name: {"bundle": f"../{name}", "sha256": "0" * 64} for name in members},
+        "initial": "walk",
+        "states": {
+            "walk": {
+                "members": ["walk"],
+                "stand": True,
+                "to": {"crouch": transition(), "bow": transition()},
+            },
+            "crouch": {
+                "members": ["crouch"],
+                "way_back": "walk",
+                "to": {"walk": transition(), "bow": transition()},
+                **fallback("walk"),
+            },
+            "bow": {
+                "members": ["bow"],
+                "way_back": "crouch",
+                "to": {"walk": transition(), "crouch": transition()},
+                **fallback("walk", "crouch"),
+                **ends,
+            },
+        },
+    }
+    contract, problems = resolved(raw, members)
+    assert contract is not None, problems
+    return contract, members
+
+
+class RandomRobot:
+    """Moves twins through samples, requests and faults at random.
+
+    Attributes:
+        modes: Modes in which they have been.
+        rules: Rules that have latched a fault or begun a HOLD.
+    """
+
+    def __init__(self, twins: Twins, seed: int) -> None:
+        self._twins, self._draw = twins, random.Random(seed)
+        self._noise = np.random.default_rng(seed)
+        self._position: F64 = twins.contract.joints.default_position.copy()
+        self._wall_ns, self._silent = 1_700_000_000_000_000_000, dict[str, int]()
+        self.modes, self.rules = set[Mode](), set[Rule]()
+
+    def live(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self._pass_time()
+            self._break_models()
+            for name in self._twins.python.inputs:
+                self._send(name)
+            self._ask()
+            self._twins.tick()
+            self.modes.add(self._twins.python.mode)
+            if trip := self._twins.python.latest_tick.trip:
+                self.rules.add(trip.rule)
+
+    def _happens(self, share: float) -> bool:
+        return self._draw.random() < share
+
+    def _pass_time(self) -> None:
+        period_ns = self._twins.contract.period_ns
+        gap_ns = period_ns
+        if self._happens(0.004):
+            gap_ns = self._draw.choice([-period_ns, 10 * period_ns, 40 * period_ns])
+        self._twins.now_ns += gap_ns
+        if self._happens(0.01):
+            self._wall_ns += self._draw.choice([-1, 1]) * self._draw.randint(1, 2_000_000_000)
+
+    def _break_models(self) -> None:
+        twins, draw = self._twins, self._draw
+        for python, native in twins.models.values():
+            python.fails = native.fails = self._happens(0.8 if python.fails else 0.01)
+            python.gives_nan = native.gives_nan = self._happens(0.001)
+            python.gain = native.gain = draw.choice([1.0, 1.0, 1.0, 3.0])
+        twins.spends_ns = 2 * twins.contract.period_ns if self._happens(0.01) else 0
+        twins.slow = draw.choice(["", *twins.models])
+
+    def _send(self, name: str) -> None:
+        twins = self._twins
+        if self._silent.get(name, 0) > 0:
+            self._silent[name] -= 1
+            return
+        if self._happens(0.004):
+            self._silent[name] = self._draw.choice([2, 5, 30])
+            return
+        now_ns = twins.now_ns + self._wall_ns
+        if name == "cmd_vel":
+            if self._happens(0.6):
+                self._send_command()
+                twins.accept(name, None, now_ns)
+            return
+        stamp_ns = now_ns - self._draw.randint(0, 3_000_000)
+        if self._happens(0.01):
+            stamp_ns -= 500_000_000
+        if not twins.is_new(name, stamp_ns):
+            return
+        if name == "joint_states":
+            if not self._send_joints(name):
+                return
+        elif name == "imu/data":
+            self._send_imu()
+        elif name == "odom":
+            twins.write("pos_world", self._noise.normal(size=3))
+        twins.accept(name, stamp_ns, now_ns)
+
+    def _send_command(self) -> None:
+        if self._happens(0.3):
+            self._twins.command((0.0, 0.0, 0.0))
+        elif self._happens(0.01):
+            self._twins.command((math.nan, 0.0, 0.0))
+        else:
+            vx, vy, wz = self._noise.uniform(-1.2, 1.2, 3).tolist()
+            self._twins.command((vx, vy, wz))
+
+    def _send_joints(self, name: str) -> bool:
+        twins, noise = self._twins, self._noise
+        targets, joints = twins.python.latest_tick.targets, self._position.size
+        if targets is not None and twins.python.mode is not Mode.DAMP:
+            step = np.clip(targets.position - self._position, -0.1, 0.1)
+            self._position = self._position + step * (targets.stiffness > 0.0)
+        if self._happens(0.01):
+            self._position = self._position + 0.5 * noise.normal(size=joints)
+        position = self._position + 0.002 * noise.normal(size=joints)
+        if self._happens(0.01):
+            position = position + self._draw.choice([0.1, 1.0, 5.0]) * noise.normal(size=joints)
+        velocity = 0.1 * noise.normal(size=joints)
+        if self._happens(0.003):
+            velocity[0] = self._draw.choice([math.nan, 500.0])
+        if self._happens(0.003):
+            position[1] = math.nan
+        if not twins.believe(name, position, velocity):
+            return False
+        twins.write("joint_pos", position)
+        twins.write("joint_vel", velocity)
+        return True
+
+    def _send_imu(self) -> None:
+        quat = np.array([0.0, 0.0, 0.0, 1.0]) + 0.05 * self._noise.normal(size=4)
+        if self._happens(0.004):
+            quat = np.array([0.8, 0.0, 0.0, 0.3])
+        self._twins.write("quat_xyzw", quat)
+        self._twins.write("ang_vel_body", self._noise.normal(size=3))
+
+    def _ask(self) -> None:
+        twins, mode = self._twins, self._twins.python.mode
+        if mode is Mode.DAMP and self._happens(0.1):
+            twins.ask("reset")
+            twins.ask("stand")
+        if mode is Mode.READY and self._happens(0.3):
+            twins.ask("run")
+        if hasattr(twins, "policy_set"):
+            self._ask_set(mode)
+        if self._happens(0.004):
+            twins.ask("damp", "asked for")
+        if self._happens(0.002):
+            twins.ask("fade_command")
+        if self._happens(0.002):
+            twins.ask("fault", Rule.TRIAL, "a trial has ended")
+        if self._happens(0.003):
+            twins.press_estop("somebody pressed it")
+        if self._happens(0.003):
+            twins.ask("driver_stopped", "the driver stopped")
+
+    def _ask_set(self, mode: Mode) -> None:
+        twins = self._twins
+        if mode is Mode.RUN and self._happens(0.1):
+            twins.switch(self._draw.choice([*twins.contract.states]))
+        if self._happens(0.01):
+            twins.go_back()
+        if mode not in (Mode.RUN, Mode.HOLD):
+            twins.stop_set()
