@@ -52,7 +52,7 @@ from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
 from policy_inference.nodes.status import Reported, StatusReporter
-from policy_inference.nodes.tick_observer import Prepared, TickObservers
+from policy_inference.nodes.tick_observer import Prepared, RunTime, TickObservers
 
 if TYPE_CHECKING:  # a node without takeovers needs nothing of it
     from policy_inference.nodes.takeover import TakeoverReports
@@ -149,8 +149,6 @@ class PolicyNode(LifecycleBase):
             self._takeover = TakeoverReports(self, policy, self.topics, values)
             add(self._takeover)
         if values.get("run_for_s"):
-            from policy_inference.nodes.tick_observer import RunTime
-
             add(RunTime(values["run_for_s"]))
         from policy_inference.nodes.flight import NodeRecorder
 
