@@ -20,12 +20,11 @@ from policy_inference.service.accepting import (
     longest_silent,
     no_room,
 )
-from policy_inference.service.connection import Connection, Disconnected
+from policy_inference.service.connection import Connection, Disconnected, RawConnection
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError
-from policy_inference.service.raw import RawConnection
 from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.spinning import Spinning
 

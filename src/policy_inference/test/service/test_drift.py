@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from policy_inference.machine.machine import Machine
-from policy_inference.service.drift import LatencyDrift
+from policy_inference.service.monitor import LatencyDrift
 from testkit.wording import check_wording
 
 FAST_NS, SLOW_NS = 800_000, 2_000_000
