@@ -39,18 +39,6 @@ def arm_root(tmp_path: Path, arms: Callable[[str], Path]) -> Path:
     return root
 
 
-def test_a_name_opens_the_version_in_use_with_all_its_graphs(
-    arm_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("POLICY_INFERENCE_MODELS", str(arm_root))
-
-    bundle = load_bundle(ARM, kind=ChunkBundle)
-    bundle.verify()
-
-    assert bundle.path == arm_root / ARM / "1.1.0"
-    assert list(bundle.contract.graphs) == list(GRAPHS)
-
-
 def test_record_has_the_hash_of_every_graph(arm_root: Path) -> None:
     record = json.loads((arm_root / ARM / "1.0.0/model_version.json").read_text("utf-8"))
 

@@ -51,9 +51,6 @@ class KilledCommand:
 
 
 COMMANDS = {
-    "install the first": KilledCommand(
-        words="install 1.0.0", allowed={None: []}, done=None, on_empty_root=True
-    ),
     "install and activate the first": KilledCommand(
         words="install 1.0.0 --activate",
         allowed={None: [], "1.0.0": []},
@@ -66,9 +63,6 @@ COMMANDS = {
     ),
     "activate the oldest": KilledCommand(
         words="activate tiny 1.0.0", allowed={**BEFORE, "1.0.0": ["1.2.0", "1.1.0"]}, done="1.0.0"
-    ),
-    "activate the one before": KilledCommand(
-        words="activate tiny 1.1.0", allowed={**BEFORE, "1.1.0": ["1.2.0", "1.0.0"]}, done="1.1.0"
     ),
     "activate after a rollback": KilledCommand(
         words="activate tiny 1.2.0",

@@ -87,20 +87,6 @@ def test_first_version_is_installed_and_not_in_use_unless_asked(
     assert verify_problems(tmp_path / "a/b") == []
 
 
-def test_installation_says_which_version_the_name_means(
-    tmp_path: Path, make_version: MakeVersion, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def install(version: str) -> None:
-        capsys.readouterr()
-        assert tool("install", make_version(version), "--root", tmp_path) == 0
-        check_wording(capsys.readouterr().out.splitlines()[-1])
-
-    install("1.0.0")
-    assert tool("activate", f"{NAME}@1.0.0", "--root", tmp_path) == 0
-    install("1.0.0")
-    install("1.1.0")
-
-
 def test_record_says_what_was_installed(tmp_path: Path, make_version: MakeVersion) -> None:
     bundle = make_version(
         "2.0.0",
@@ -580,7 +566,6 @@ def open_folder() -> Iterator[Path]:
     "args",
     [
         ("install",),
-        ("activate", NAME, "1.0.0"),
         ("rollback", NAME),
         ("prune", NAME, "--keep", "0", "--force"),
     ],
