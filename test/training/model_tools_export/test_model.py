@@ -28,7 +28,7 @@ def left(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()} - {"checkpoint.pt", "cfg.yaml"}
 
 
-@pytest.mark.parametrize("opset", range(11, 19))
+@pytest.mark.parametrize("opset", [11, 13, 15, 18])
 @pytest.mark.parametrize("kind", ["mlp", "lstm", "gru"])
 def test_every_opset_gives_the_same_function(export: Exporter, kind: str, opset: int) -> None:
     content, config = layouts.state_dict()[0], CONFIG
@@ -151,16 +151,15 @@ def test_what_is_there_is_replaced_only_by_force(export: Exporter) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-@pytest.mark.parametrize("normaliser", ["bake", "keep"])
 def test_a_failing_or_interrupted_simplifier_leaves_nothing(
-    export: Exporter, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], normaliser: str
+    export: Exporter, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def fail(_: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
         raise error("in the middle")
 
     monkeypatch.setattr(onnxsim, "simplify", fail)
     with pytest.raises((ToolError, KeyboardInterrupt)):
-        export(layouts.rsl_rl_3()[0], {**CONFIG, "normaliser": normaliser})
+        export(layouts.rsl_rl_3()[0], {**CONFIG, "normaliser": "keep"})
     assert left(export.folder) == set()
 
 
