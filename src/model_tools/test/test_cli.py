@@ -54,17 +54,6 @@ def test_help_loads_nothing_heavy() -> None:
     assert [line for line in loaded if not line.endswith(" []")] == []
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_help_of_a_group_names_its_verbs(group: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        cli.main([group, "--help"])
-
-    shown = capsys.readouterr().out
-    assert shown.startswith(f"usage: model_tools {group} ")
-    verbs = [verb.split()[1] for verb in cli.COMMANDS if verb.startswith(f"{group} ")]
-    assert all(verb in shown for verb in verbs)
-
-
 @pytest.mark.parametrize(
     ("words", "usage"),
     [("release nwe", "release"), ("compare one other --rews data", "compare")],

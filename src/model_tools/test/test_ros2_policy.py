@@ -11,7 +11,6 @@ from importlib.metadata import entry_points
 import pytest
 
 from policy_store.ros2_policy import PolicyCommand
-from testkit.wording import check_wording, lines_with
 
 
 def ros2(words: Sequence[str]) -> int:
@@ -36,18 +35,5 @@ def test_without_a_verb_all_of_them_are_listed(capsys: pytest.CaptureFixture[str
         assert f"\n  {verb} " in text
 
 
-@pytest.mark.parametrize("verb", [["self-test"], ["inspect"], ["fleet", "status"]])
-def test_help_is_that_of_the_verb(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        ros2([*verb, "--help"])
-    assert f"{' '.join(verb)} [-h]" in capsys.readouterr().out
-
-
 def test_exit_status_is_that_of_the_verb() -> None:
     assert ros2(["inspect", "no_such_bundle"]) == 4
-
-
-def test_verb_with_a_typing_error_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        ros2(["insp"])
-    check_wording(*lines_with(capsys.readouterr().err, "did you mean"))

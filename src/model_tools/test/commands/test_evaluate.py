@@ -50,14 +50,6 @@ def test_an_evaluation_writes_results_summary_and_page_and_goes_on(
     assert (other / "report.html").read_bytes() == (output / "report.html").read_bytes()
 
 
-def test_a_folder_with_other_files_is_left_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    words = ["evaluate", str(BUNDLE), "--plan", str(plan_file(tmp_path))]
-    assert main([*words, "--output", str(tmp_path)]) == 4
-    check_wording(caplog.messages[-1])
-
-
 def test_ray_that_is_not_installed_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import argparse
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,8 +10,6 @@ import pytest
 import yaml
 
 from model_tools import cli
-from model_tools.commands import import_policy
-from model_tools.make.importers.joints import ORDERS
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with
@@ -74,11 +71,3 @@ def test_a_checkpoint_is_answered_with_the_command_that_exports_it(
     args[0 if place == "SOURCE" else args.index("--model") + 1] = str(file)
     assert run_import(*args) == 4
     check_wording(caplog.messages[-1])
-
-
-def test_the_orders_of_the_command_are_those_that_are_known() -> None:
-    parser = argparse.ArgumentParser()
-    import_policy.add_arguments(parser)
-    for order in ORDERS:
-        known = parser.parse_args(["s", "--output", "o", "--joint-order", order])
-        assert known.joint_order == order

@@ -83,11 +83,6 @@ def test_a_training_s_motion_gets_names_and_the_policy_s_rate(tmp_path: Path) ->
     assert clip["body_names"].tolist() == ["trunk", "foot"]
 
 
-def test_names_inside_a_file_are_taken(tmp_path: Path) -> None:
-    named = {"joint_names": np.array(JOINTS), "body_names": np.array(["trunk", "foot"])}
-    check_clip(clip_of(npz(tmp_path / "walk.npz", **named)))
-
-
 @pytest.mark.parametrize("header", ["", "x,y,z,qx,qy,qz,qw,hip,knee"])
 def test_a_csv_has_the_base_then_the_joints(tmp_path: Path, header: str) -> None:
     names = () if header else ("--joints", "hip,knee")

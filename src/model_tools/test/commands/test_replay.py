@@ -70,19 +70,6 @@ def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
     assert json.loads(capsys.readouterr().out)["ticks"] == 200
 
 
-@pytest.mark.slow
-def test_an_output_that_exists_is_replaced_only_if_asked(
-    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    arguments = ["replay", str(fall), "--output", str(tmp_path / "report")]
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "replay.json").write_text("{}", "utf-8")
-    assert cli.main(arguments) == 4
-    assert "--force" in caplog.text
-    assert cli.main([*arguments, "--force"]) == 0
-    assert "timeline" in (tmp_path / "report" / "replay.json").read_text("utf-8")
-
-
 def test_another_robots_policy_is_an_error(
     fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -54,7 +54,7 @@ def test_an_output_is_there_at_the_end_and_nothing_else(new_output: Make, tmp_pa
     assert names(tmp_path / "a") == ["out"]
 
 
-@pytest.mark.parametrize("cause", [ToolError, KeyboardInterrupt, SystemExit, MemoryError])
+@pytest.mark.parametrize("cause", [ToolError, KeyboardInterrupt])
 def test_what_fails_leaves_nothing_behind(
     new_output: Make, tmp_path: Path, cause: type[BaseException]
 ) -> None:

@@ -20,21 +20,6 @@ from policy_inference.comparison.rows import Rows
 
 from ..tiny_bundle import columns, make_bundle
 
-OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
-
-
-def test_terms_stand_one_after_another() -> None:
-    contract = load_bundle(OURS, kind=JointBundle).contract
-
-    assert columns(contract, "obs") == {
-        "base_ang_vel": slice(0, 3),
-        "projected_gravity": slice(3, 6),
-        "velocity_command": slice(6, 9),
-        "joint_pos_rel": slice(9, 21),
-        "joint_vel": slice(21, 33),
-        "last_action": slice(33, 45),
-    }
-
 
 def test_terms_of_one_name_are_distinguished_by_their_place(tmp_path: Path) -> None:
     make_bundle(tmp_path, last="{term: joint_pos, joints: [knee, hip]}")

@@ -113,12 +113,3 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, F32]
     np.savez(file, allow_pickle=False, **arrays)
     with refusal(ToolError):
         read_rows(file, 3, 2)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, share: float) -> None:
-    file = tmp_path / "rows.npz"
-    np.savez(file, obs=ROWS)
-    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    with refusal(ToolError):
-        read_rows(file, 3, 2)

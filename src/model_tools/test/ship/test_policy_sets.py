@@ -12,9 +12,8 @@ import pytest
 
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, bundle_folder, load_bundle
 from policy_core.bundle.set_bundle import SetBundle
-from policy_core.bundle.store import ROOT_VARIABLE, current_version
+from policy_core.bundle.store import ROOT_VARIABLE
 from policy_core.errors import BundleError
-from policy_store.trial_record import newest_trial
 from testkit.store import make_keys, tool, tool_refused
 from testkit.wording import refusal
 
@@ -98,17 +97,3 @@ def test_signature_of_a_set_covers_its_members_and_nothing_else(
     assert not (root / SET / "1.0.0/second/notes.txt").exists()
     assert (root / SET / "1.0.0/second/policy.onnx").is_file()
     assert tool("verify", SET, "current", "--root", root) == 0
-
-
-def test_set_goes_on_trial_and_the_version_before_stays_in_use(
-    gathered_set: Path, tmp_path: Path
-) -> None:
-    root, trial = tmp_path / "models", tmp_path / "trial.yaml"
-    trial.write_text("run_time_s: 60\n")
-    assert tool("install", gathered_set, "--activate", "--root", root) == 0
-    newest = newer_set(gathered_set, "1.1.0")
-    assert tool("install", newest, "--trial", trial, "--root", root) == 0
-    found = newest_trial(root / SET)
-    assert found is not None
-    assert (found.version, found.version_before, found.nodes_take_it) == ("1.1.0", "1.0.0", True)
-    assert current_version(root / SET) == "1.0.0"

@@ -182,7 +182,7 @@ def test_parts_may_be_written_in_any_order(
     assert BagSource(tiny, bag).count == 401
 
 
-@pytest.mark.parametrize("period_ms", [2, 5, 20, 25])
+@pytest.mark.parametrize("period_ms", [5, 25])
 def test_one_robot_is_read(tiny: JointBundle, tmp_path: Path, period_ms: int) -> None:
     bag = write_bag(tmp_path / "bag", swinging(every(period_ms, 1000, 21000)))
 

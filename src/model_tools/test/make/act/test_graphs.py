@@ -85,9 +85,11 @@ def answer(models: dict[str, onnx.ModelProto], config: dict[str, Any]) -> tuple[
 @pytest.mark.parametrize(
     ("case", "opset"),
     [
-        *((case, 19) for case in CASES if "resnet" not in case),
-        *(pytest.param(case, 19, marks=pytest.mark.slow) for case in CASES if "resnet" in case),
-        *(pytest.param(case, 11, marks=pytest.mark.slow) for case in CASES if "resnet" not in case),
+        *((case, 19) for case in CASES),
+        ("as LeRobot's default", 11),
+        ("normalised before", 11),
+        ("gelu", 11),
+        ("glu", 11),
     ],
 )
 def test_graphs_are_the_network(tmp_path: Path, case: str, opset: int) -> None:

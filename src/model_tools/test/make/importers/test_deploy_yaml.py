@@ -317,13 +317,6 @@ def test_a_file_with_the_joints_of_a_known_robot_and_more_is_no_known_robot(
         drafted(wheels, joints=robot_file(urdf(*legs)))
 
 
-def test_a_file_with_one_order_alone_needs_no_word(
-    drafted: MakeDraft, robot_file: WriteRobot
-) -> None:
-    draft = drafted({"joint_ids_map": [0, 1]}, joints=robot_file(urdf(["hip", "knee"])))
-    assert draft.find("joints.names") == ["hip", "knee"]
-
-
 def test_gains_whose_order_the_file_leaves_open_are_asked_for(drafted: MakeDraft) -> None:
     # As of a G1 with 23 joints: as many gains as joints, and numbers of motors beyond them.
     todos = drafted({"joint_ids_map": [0, 15]}).todos()

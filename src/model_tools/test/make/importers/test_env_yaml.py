@@ -176,11 +176,6 @@ def test_a_motion_command_is_the_reference_s_positions_and_velocities(
     assert draft.find("motion.anchor") is None
 
 
-LISTED = ENV.replace("joint_names: .*\n", "joint_names: [knee, hip]\n").replace(
-    "preserve_order: false", "preserve_order: true"
-)
-
-
 def test_joints_that_are_listed_everywhere_need_no_order_from_the_user(
     request_for: MakeRequest,
 ) -> None:

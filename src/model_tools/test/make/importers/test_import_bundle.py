@@ -106,15 +106,6 @@ def test_a_wrong_answer_is_refused_and_leaves_nothing_behind(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_bundle_that_is_there_is_replaced_only_when_asked(
-    request_: ImportRequest, tmp_path: Path
-) -> None:
-    import_bundle(request_, tmp_path / "bundle")
-    with refusal(ToolError):
-        import_bundle(request_, tmp_path / "bundle")
-    import_bundle(request_, tmp_path / "bundle", force=True)
-
-
 def split_model(tmp_path: Path) -> Path:
     """Write a model whose weights are in a second file, policy.onnx.data; return its folder."""
     folder = tmp_path / "split"
@@ -204,18 +195,6 @@ def test_names_that_the_robot_file_does_not_have_are_refused(
     answers = [*ANSWERS, f"joints.robot_names={answer}"]
     with refusal(ToolError):
         make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
-
-
-@pytest.mark.parametrize(
-    "model",
-    [b"\x08\x08\x12\x07pyto", b""],
-)
-def test_a_model_that_was_cut_off_is_refused(
-    request_: ImportRequest, tmp_path: Path, model: bytes
-) -> None:
-    (tmp_path / "policy.onnx").write_bytes(model)
-    with refusal(ToolError):
-        make_draft(request_)
 
 
 def test_a_fixed_batch_of_more_than_one_is_refused(request_: ImportRequest, tmp_path: Path) -> None:

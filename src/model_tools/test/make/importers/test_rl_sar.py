@@ -11,12 +11,10 @@ import pytest
 import yaml
 
 from model_tools.errors import ToolError
-from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
-from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.load import load_bundle
+from model_tools.make.importers.import_bundle import ImportRequest, make_draft
 from testkit.wording import refusal
 
-from .conftest import ANSWERS, WriteRobot
+from .conftest import WriteRobot
 from .small_models import save_policy
 from .small_runs import urdf
 
@@ -118,26 +116,6 @@ def test_frames_begin_with_zeros_in_the_order_of_the_file(
     expected = {"length": 2, "layout": layout, "order": order, "init": "zero"}
     assert draft.find("observations.obs.history") == expected
     assert draft.find("observations.obs.clip") == 50.0
-
-
-def test_answers_and_a_robot_make_a_bundle_of_it(tmp_path: Path) -> None:
-    """Wheels have no limits in the robot's file, and get ones that no drive reaches."""
-    asked = rover_request(tmp_path)
-    robot = tmp_path / "robot.urdf"
-    legs, wheels = ([[name] for name in ROBOT if kind in name] for kind in ("hip", "wheel"))
-    ends = "lower='-3.0' upper='3.0' "
-    text = urdf(*legs).removesuffix("</robot>") + urdf(*wheels).replace(ends, "").partition("\n")[2]
-    robot.write_text(text, "utf-8")
-    stated = ("joints.", "stand.stiffness", "stand.damping")
-    answers = [
-        *(answer for answer in ANSWERS if not answer.startswith(stated)),
-        "velocity_command.min=[-1, -1, -1]",
-        "velocity_command.max=[1, 1, 1]",
-    ]
-    asked = ImportRequest(source=asked.source, model=asked.model, robot=robot, answers=answers)
-    import_bundle(asked, tmp_path / "bundle")
-    joints = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.joints
-    assert joints.position_min.tolist() == [-3.0, -1e6, -3.0, -1e6]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,6 @@ from model_tools.prove.calibration.calibration_report import Calibrated
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_inference.testing.disks import small_disk
-from testkit.store import killed
 from testkit.wording import check_wording, refusal
 
 from ...tiny_bundle import make_bundle, observations
@@ -98,12 +97,6 @@ def test_drawn_rows_do_not_look_as_if_they_followed_each_other(
         apart = np.diff(np.rint(arrays["time"] / 0.02)) > 1
     assert len(rows) == 40
     assert rows.breaks == tuple((np.flatnonzero(apart) + 1).tolist())
-
-
-def test_the_same_rows_make_the_same_file(calib: Calibrate, tmp_path: Path) -> None:
-    calib("first.npz", samples=50)
-    calib("second.npz", samples=50)
-    assert (tmp_path / "first.npz").read_bytes() == (tmp_path / "second.npz").read_bytes()
 
 
 def test_an_npy_holds_the_one_input(calib: Calibrate, tiny: JointBundle, tmp_path: Path) -> None:
@@ -187,59 +180,10 @@ def test_an_npy_of_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
         calibrate(tiny, [made_rows()], request, silent(), lambda _: None)
 
 
-@pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "rknn")])
-def test_nothing_is_replaced_unless_asked_for(
-    calib: Calibrate, tmp_path: Path, output: str, form: str | None
-) -> None:
-    calib(output, form=form)
-    with refusal(ToolError):
-        calib(output, made_rows(50), form=form)
-    calib(output, made_rows(50), form=form, force=True)
-    if form is None:
-        with np.load(tmp_path / output) as arrays:
-            assert len(arrays["obs"]) == 50
-    else:
-        assert len((tmp_path / output / "dataset.txt").read_text("utf-8").splitlines()) == 50
-
-
 def test_a_source_without_rows_is_refused(calib: Calibrate, tmp_path: Path) -> None:
     with refusal(ToolError):
         calib("calib.npz", made_rows(0, begins=()))
     assert [file.name for file in tmp_path.iterdir()] == ["tiny"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "bpu_npy")])
-@pytest.mark.forks
-def test_wherever_it_is_killed_the_output_is_the_old_or_the_new_one(
-    calib: Calibrate, tmp_path: Path, output: str, form: str | None
-) -> None:
-    def count() -> int:
-        if form is not None:
-            return len(list((tmp_path / output / "samples" / "0_obs").iterdir()))
-        with np.load(tmp_path / output) as arrays:
-            [count] = {len(arrays[name]) for name in ("obs", "actions", "time", "episode")}
-            return int(count)
-
-    calib(output, made_rows(40), form=form)
-
-    def replace() -> int:
-        calib(output, made_rows(50), form=form, force=True)
-        return 0
-
-    seen = set[int]()
-    operation = 1
-    while killed(operation, replace):
-        # A folder cannot be exchanged at once: between two moves the old one is beside it.
-        if not (tmp_path / output).exists():
-            [old] = tmp_path.glob(f".{output}.*/{output}.replaced")
-            old.rename(tmp_path / output)
-        seen.add(count())
-        operation += 5  # not each, which would take long
-    assert seen <= {40, 50}
-    assert 40 in seen
-    assert count() == 50
-    assert operation > 4
 
 
 def test_an_interrupted_run_leaves_nothing(calib: Calibrate, tmp_path: Path) -> None:

@@ -269,13 +269,6 @@ def test_policies_that_are_not_the_same_are_not_compared(
         compared_chunks(ref_arm, other_graph(tmp_path / "other", same_function, **changes))
 
 
-def test_same_files_on_the_same_back_end_are_refused(ref_arm: Path, tmp_path: Path) -> None:
-    same = write_chunk_bundle(tmp_path / "same", sizes=SIZES)
-
-    with refusal(ToolError):
-        compared_chunks(ref_arm, same)
-
-
 def test_what_chunk_policies_cannot_be_compared_with_is_refused(
     ref_arm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -312,24 +305,6 @@ def test_report_is_written_kept_and_inspected(
     rows = dict(inspect_path(same).rows)
     assert rows["report onnx"].endswith(" hold")
     assert compare_chunks(ref_arm, same, "--record") == 4  # is there already
-
-
-def test_kept_report_about_other_graphs_is_said(ref_arm: Path, tmp_path: Path) -> None:
-    same = other_graph(tmp_path / "same", same_function)
-    assert compare_chunks(ref_arm, same, "--record") == 0
-    contract = yaml.safe_load((same / "policy.yaml").read_text("utf-8"))
-    reports = {file.name: file.read_bytes() for file in (same / "reports").iterdir()}
-
-    other = other_graph(
-        tmp_path / "other",
-        with_constant("ramp", lambda ramp: ramp * 2),
-        reports=contract["reports"],
-    )
-    (other / "reports").mkdir()
-    for name, content in reports.items():
-        (other / "reports" / name).write_bytes(content)
-
-    check_wording(*lines_with(inspect_path(other).suspicions, "model"))
 
 
 def test_dataset_is_compared_with_what_the_reference_says(tmp_path: Path) -> None:

@@ -319,15 +319,6 @@ def test_nothing_to_compare_on_is_refused(reference: Path, tmp_path: Path) -> No
         compared(reference, again(reference, tmp_path / "same"))
 
 
-@pytest.mark.parametrize(("edit", "status"), [(len, 0), (knee_shifted, 1)])
-def test_the_exit_status_says_whether_all_limits_hold(
-    reference: Path, tmp_path: Path, edit: Shift, status: int
-) -> None:
-    other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
-
-    assert compare_command(reference, other) == status
-
-
 def report_of(reference: Path, tmp_path: Path, edit: Shift) -> Path:
     other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
     output = tmp_path / "report"

@@ -182,18 +182,6 @@ def test_an_emergency_stop_and_what_is_asked_for_after_it_are_computed_again(
     replayed_from_every_state(flight.save(tmp_path / "flown"))
 
 
-def test_missing_ticks_are_counted_and_what_follows_is_judged(
-    tmp_path: Path, tiny_arm: ChunkBundle
-) -> None:
-    flight = ArmFlight(tiny_arm).runs(90)
-    lost = range(flight.ticks - 60, flight.ticks - 55)
-
-    path = flight.save(tmp_path / "flown")
-    path = remade(path, "policy_tick", lambda tick: None if tick.tick in lost else tick)
-    found = alike(path)
-    assert found.replayer.coverage.lost == 5
-
-
 def late_ones(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return what changes the inferences of a run that has been going on."""
     return lambda each: change(each) if each.tick > 60 and each.steps else each

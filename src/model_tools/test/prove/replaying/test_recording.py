@@ -26,25 +26,12 @@ from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import make_bundle
 from .small_flights import SmallFlight, remade, rewritten
 from .small_policies import alike
-from .test_set_replay import FlightWithArm, set_with_arm
 
 OLD_TICK = """
 builtin_interfaces/Time stamp
 uint64 tick
 int64 time_ns
 uint8 mode
-"""
-OLD_INFERENCE = """
-builtin_interfaces/Time stamp
-uint64 tick
-int64 observation_ns
-int64 asked_ns
-int64 began_ns
-int64 ended_ns
-float64[] state
-string error
-uint32 steps
-float64[] data
 """
 
 
@@ -138,13 +125,6 @@ def test_messages_that_lack_or_contradict_something_are_refused(flown: Path, cas
 
 def test_ticks_of_another_version_are_refused(flown: Path) -> None:
     refused(rewritten(flown, lambda _, m: m, definitions={"policy_msgs/msg/PolicyTick": OLD_TICK}))
-
-
-def test_a_set_of_before_results_named_their_chunk_policy_is_refused(tmp_path: Path) -> None:
-    flight = FlightWithArm(set_with_arm(tmp_path), mode="synchronous")
-    flight.stand_and_run()
-    old = {"policy_msgs/msg/ChunkInference": OLD_INFERENCE}
-    refused(rewritten(flight.save(tmp_path / "flown"), lambda _, m: m, definitions=old))
 
 
 @pytest.mark.parametrize(

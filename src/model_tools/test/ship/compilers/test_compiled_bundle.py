@@ -69,28 +69,6 @@ def bundle_outputs(bundle: JointBundle, obs: F32) -> F32:
         backend.close()
 
 
-def save_gru_policy(file: Path) -> None:
-    """Save a GRU of 4 units and a layer after it, from obs [1, 1, 6] to actions [1, 1, 1, 2]."""
-    random = np.random.default_rng(0)
-    constants = [
-        onnx.numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
-        for name, shape in {"w": (1, 12, 6), "r": (1, 12, 4), "out": (4, 2)}.items()
-    ]
-    values = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name, shape in {"obs": (1, 1, 6), "actions": (1, 1, 1, 2)}.items()
-    ]
-    nodes = [
-        helper.make_node("GRU", ["obs", "w", "r"], ["y"], hidden_size=4),
-        helper.make_node("MatMul", ["y", "out"], ["actions"]),
-    ]
-    graph = helper.make_graph(nodes, "gru", values[:1], values[1:], constants)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
-        str(file),
-    )
-
-
 @pytest.mark.parametrize(
     ("precision", "calibrated", "tolerance"), [("int8", True, 0.05), ("fp16", False, 0.002)]
 )
@@ -240,16 +218,6 @@ def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path)
     ).close()
 
 
-def test_layers_that_stay_in_float32_are_said(tmp_path: Path) -> None:
-    """ONNX Runtime has no Q/DQ form of recurrent layers."""
-    save_gru_policy(tmp_path / "gru.onnx")
-    rows = np.random.default_rng(0).normal(size=(40, 1, 6)).astype(np.float32)
-
-    how = quantise(tmp_path / "gru.onnx", tmp_path / "int8.onnx", {"obs": rows})
-
-    check_wording(how)
-
-
 @pytest.mark.parametrize("opset", [11, 13, 18])
 def test_models_of_older_and_newer_opsets_compile(
     compile_tiny: Compile, tmp_path: Path, opset: int
@@ -301,10 +269,7 @@ def test_a_truncated_file_or_too_few_samples_are_refused(
 
 UNFIT: dict[str, dict[str, np.ndarray]] = {
     "another name": {"observation": np.zeros((40, 6))},
-    "five values": {"obs": np.zeros((40, 5))},
-    "no rows": {"obs": np.zeros((0, 6))},
     "not finite": {"obs": np.full((40, 6), np.nan)},
-    "text": {"obs": np.full((40, 6), "a")},
 }
 
 
@@ -362,19 +327,6 @@ def test_an_output_inside_the_bundle_is_refused(compile_tiny: Compile, tiny_sour
     with refusal(ToolError):
         compile_tiny(output=tiny_source / "int8")
     assert not (tiny_source / "int8").exists()
-
-
-def test_a_bundle_that_is_there_is_replaced_only_by_force(
-    compile_tiny: Compile, tmp_path: Path
-) -> None:
-    compile_tiny()
-    (tmp_path / "made" / "note.bin").touch()
-
-    with refusal(ToolError):
-        compile_tiny()
-    compile_tiny(force=True)
-
-    assert not (tmp_path / "made" / "note.bin").exists()
 
 
 def test_a_failing_runtime_leaves_nothing_behind(

@@ -11,7 +11,6 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.ship.compilers.compiler import GROUP, available, find_compiler, remedy
-from model_tools.ship.compilers.onnx import OnnxCompiler
 from policy_inference.testing.bundles import register
 from testkit.wording import refusal
 
@@ -27,10 +26,6 @@ def register_compilers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Insta
         register(tmp_path, distribution, GROUP, compilers)
 
     return apply
-
-
-def test_onnx_is_registered_by_the_installed_package() -> None:
-    assert isinstance(find_compiler("onnx"), OnnxCompiler)
 
 
 def test_two_packages_with_one_name_are_refused(register_compilers: Install) -> None:

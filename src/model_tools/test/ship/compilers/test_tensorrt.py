@@ -81,7 +81,7 @@ def test_every_version_builds_an_engine_of_it(
     backend.close()
 
 
-@pytest.mark.parametrize("precision", TOLERANCES)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_contract_says_that_the_file_is_portable(
     compile_tensorrt: Compile, tmp_path: Path, precision: str
 ) -> None:

@@ -516,23 +516,6 @@ def test_two_that_write_at_once_lose_nothing(proposal: Candidate) -> None:
         add_event(proposal.file, "halted", "simulation", "me", seen=seen)
 
 
-def test_full_disk_leaves_the_release_as_it_was(
-    proposal: Candidate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = proposal.file.read_bytes()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("policy_core.safe_files.os.fsync", full)
-    assert proposal.prove("simulation", proposal.simulation()) == 4
-    assert proposal.file.read_bytes() == before
-    assert sorted(path.name for path in proposal.folder.iterdir()) == [
-        "simulation_r1.json",
-        proposal.file.name,
-    ]
-
-
 def test_release_that_ended_takes_no_evidence(
     proposal: Candidate, capsys: pytest.CaptureFixture[str]
 ) -> None:

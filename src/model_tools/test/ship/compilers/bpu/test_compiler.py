@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 
 from model_tools.errors import ToolError, UnfinishedError
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from testkit.store import tool
@@ -179,20 +177,6 @@ def test_workspace_that_more_processes_compiled_is_taken(
     compile_bpu(compiled=folder)
 
 
-def test_workspace_that_is_there_is_replaced_only_by_force(
-    compile_bpu: Compile, begun_work: Path
-) -> None:
-    (begun_work / "policy/model_output").mkdir()
-    (begun_work / "policy/model_output/compiler.log").touch()
-
-    with refusal(ToolError):
-        compile_bpu(workspace=begun_work)
-    assert (begun_work / "policy/model_output/compiler.log").exists()
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=begun_work, force=True)
-    assert not (begun_work / "policy/model_output").exists()
-
-
 def test_folder_with_files_of_the_user_is_neither_taken_nor_replaced(
     compile_bpu: Compile, begun_work: Path, tmp_path: Path
 ) -> None:
@@ -239,29 +223,6 @@ def test_what_the_tools_do_not_have_is_refused(
 ) -> None:
     with refusal(ToolError):
         compile_bpu(target, **dict(one.split("=") for one in options.split()))
-
-
-def test_recurrent_states_are_calibrated_too(
-    few_rows: Path, put_on_path: Tool, tmp_path: Path
-) -> None:
-    put_on_path("hb_mapper")
-    source = make_bundle(tmp_path / "recurrent", recurrent=True)
-
-    request = CompileRequest(
-        compiler="bpu",
-        bundle=source,
-        precision="int8",
-        target="bayes-e",
-        rows=few_rows,
-        samples=512,
-        output=tmp_path / "made",
-        options={"workspace": str(tmp_path / "work")},
-    )
-    bundle = load_bundle(compile_bundle(request), kind=JointBundle)
-
-    folders = sorted(folder.name for folder in (tmp_path / "work/policy/calibration").iterdir())
-    assert folders == ["0_obs", "1_h_in"]
-    assert "bpu" in bundle.contract.model.artifacts
 
 
 def test_command_ends_with_a_status_of_its_own_where_the_rest_is_for_another_machine(

@@ -23,7 +23,6 @@ from model_tools.files.bpu_files import MARCHES, RECORD
 from model_tools.ship.compilers.bpu_graph import BpuGraph
 from model_tools.ship.compilers.bpu_workspace import (
     BpuSettings,
-    result,
     write_workspace,
 )
 from policy_core.interfaces import TensorSpec
@@ -112,7 +111,7 @@ def test_samples_are_those_that_were_given_in_their_order(
         np.testing.assert_array_equal(read(file).reshape(4, 2, 3), sample)
 
 
-@pytest.mark.parametrize("opset", [9, 11, 13, 17, 20])
+@pytest.mark.parametrize("opset", [9, 13, 20])
 @pytest.mark.parametrize("march", ["bayes-e", "nash-e"])
 def test_model_in_the_workspace_is_the_same_function_of_four_axes(
     write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, opset: int
@@ -199,20 +198,6 @@ def test_softmax_over_another_axis_than_the_last_is_not_taken_for_the_old_one(
     prepared = onnxruntime.InferenceSession(str(folder / "policy" / "policy.onnx"))
     (found,) = prepared.run(None, {"image": image})
     np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
-
-
-def test_scripts_compile_every_graph_and_collect_the_results(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, put_on_path: Callable[..., None]
-) -> None:
-    put_on_path("hb_compile")
-    graphs, given = [mlp_graph(tmp_path), transformer_graph(tmp_path)], bpu_settings("nash-p")
-    folder = write_bpu_graphs(graphs, given)
-
-    subprocess.run([str(folder / "build_all.sh")], check=True, capture_output=True)
-
-    for one in graphs:
-        made = result(folder, one.name, given).read_text("utf-8")
-        assert "hb_compile" in made
 
 
 def test_scripts_stop_at_the_first_graph_that_fails(
