@@ -2,14 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """LeRobot's ACT: made, trained on cached image features, saved as any user's checkpoint."""
 
-import logging
-import math
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
@@ -18,11 +14,11 @@ from torch import Tensor, nn
 
 from robot_sim.arm_world import IMAGE_SIZE, JOINTS
 from tools.train_arm.frames import ACTION, CUBE, IMAGES, STATE, Frames, Statistics
+from tools.train_arm.learning import learn
 from tools.train_arm.narrow import NarrowResNet, widened
 
 CHUNK = 60
-_BATCH, _RATE, _WARM, _DECAY = 32, 5e-4, 100, 1e-4
-_log = logging.getLogger("train_arm")
+_BATCH, _RATE, _WARM = 32, 5e-4, 100
 
 
 def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
@@ -77,28 +73,14 @@ def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[l
     if backbone is not None:
         policy.model.backbone = _CachedFeatureMap(backbone.conv1.weight.shape[0] * 8)
     learned = [value for value in policy.parameters() if value.requires_grad]
-    optimiser = torch.optim.AdamW(learned, lr=_RATE, weight_decay=_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: min(
-            (step + 1) / _WARM, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0))
-        ),
-    )
-    random, curve, losses = np.random.default_rng(seed), [], []
+    random = np.random.default_rng(seed)
+
+    def loss() -> tuple[Tensor, Tensor]:
+        total, _ = policy.forward(frames.batch(random, _BATCH))
+        return total, total
+
     policy.train()
-    began = time.monotonic()
-    for step in range(1, steps + 1):
-        loss, _ = policy.forward(frames.batch(random, _BATCH))
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(learned, 10.0)
-        optimiser.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-        if step % 200 == 0 or step == steps:
-            curve.append([step, float(np.mean(losses))])
-            losses.clear()
-            _log.info("policy: step %d, L1 %.4f, %.0f s", *curve[-1], time.monotonic() - began)
+    curve = learn(learned, loss, name="policy, L1", steps=steps, rate=_RATE, warm=_WARM, clip=10.0)
     if backbone is not None:
         policy.model.backbone = backbone
     policy.eval()

@@ -3,13 +3,12 @@
 """Trains an image encoder to find the cube."""
 
 import logging
-import math
-import time
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tools.train_arm.learning import learn
 from tools.train_arm.narrow import WIDTHS, NarrowResNet
 from tools.train_arm.scenes import CAMERAS, Scenes, random_scenes
 
@@ -59,33 +58,22 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
     pool, unseen = random_scenes(scenes, seed), random_scenes(1000, seed + 1)
     _log.info("encoder: %d scenes rendered", scenes)
     random, locator = np.random.default_rng(seed), Locator()
-    optimiser = torch.optim.AdamW(locator.parameters(), lr=_RATE, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / _WARM) * _cosine(step / steps)
+
+    def loss() -> tuple[Tensor, Tensor]:
+        total = _loss(locator, pool, np.sort(random.choice(scenes, _BATCH, replace=False)))
+        return total, total
+
+    curve = learn(
+        list(locator.parameters()),
+        loss,
+        name="encoder, front and wrist error in m",
+        steps=steps,
+        rate=_RATE,
+        warm=_WARM,
+        clip=5.0,
+        measure=lambda: _errors(locator, unseen),
     )
-    curve, began = [], time.monotonic()
-    for step in range(1, steps + 1):
-        rows = np.sort(random.choice(scenes, _BATCH, replace=False))
-        loss = _loss(locator, pool, rows)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(locator.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-        if step % 200 == 0 or step == steps:
-            curve.append([step, *_errors(locator, unseen)])
-            _log.info(
-                "encoder: step %d, front %.1f mm, wrist %.1f mm, %.0f s",
-                step,
-                1e3 * curve[-1][1],
-                1e3 * curve[-1][2],
-                time.monotonic() - began,
-            )
     return locator.encoder.eval(), curve
-
-
-def _cosine(part: float) -> float:
-    return 0.5 * (1.0 + math.cos(math.pi * min(part, 1.0)))
 
 
 def _loss(locator: Locator, scenes: Scenes, rows: np.ndarray) -> Tensor:

@@ -7,15 +7,13 @@ noise - actions at x = t noise + (1 - t) actions, where t = 1 is noise, as in Sm
 """
 
 import json
-import logging
-import math
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from diffusers.training_utils import EMAModel
 from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
 from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
@@ -25,6 +23,7 @@ from torch import Tensor, nn
 
 from robot_sim.arm_world import IMAGE_SIZE, JOINTS
 from tools.train_arm.frames import ACTION, CUBE, IMAGES, STATE, Frames, Statistics
+from tools.train_arm.learning import learn
 from tools.train_arm.narrow import NarrowResNet, widened
 
 Kind = Literal["diffusion", "flow"]
@@ -34,8 +33,7 @@ OBJECTIVE = "objective"
 """Key of config.json: `flow_matching` for a flow, as LeRobot's multi_task_dit calls it."""
 TIME_SCALE = 100.0
 """The network gets the time of a flow, 0 to 1, times this: the range of LeRobot's timesteps."""
-_BATCH, _RATE, _WARM, _DECAY, _AVERAGED = 64, 1e-3, 100, 1e-4, 0.998
-_log = logging.getLogger("train_arm")
+_BATCH, _RATE, _WARM, _AVERAGED = 64, 1e-3, 100, 0.998
 
 
 def observations(kind: Kind) -> int:
@@ -104,41 +102,25 @@ def train(
     if sees:
         backbone = policy.diffusion.rgb_encoder.backbone
         policy.diffusion.rgb_encoder.backbone = _CachedFeatures(policy.diffusion.rgb_encoder.pool)
-    optimiser = torch.optim.AdamW(
-        [*learned, *(guess.parameters() if guess else ())], lr=_RATE, weight_decay=_DECAY
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: min(
-            (step + 1) / _WARM, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0))
-        ),
-    )
-    random, curve, losses = np.random.default_rng(seed), [], []
-    averages = [value.detach().clone() for value in learned]
-    began = time.monotonic()
-    for step in range(1, steps + 1):
+    random, average = np.random.default_rng(seed), EMAModel(learned, decay=_AVERAGED)
+
+    def loss() -> tuple[Tensor, Tensor]:
         batch = frames.batch(random, _BATCH)
-        loss = _loss(policy, kind, batch)
-        losses.append(float(loss.detach()))
-        if guess is not None:
-            loss = loss + _miss(policy, guess, batch)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(learned, 1.0)
-        optimiser.step()
-        schedule.step()
-        kept = min(_AVERAGED, step / (step + 10.0))
-        for average, value in zip(averages, learned, strict=True):
-            average.lerp_(value.detach(), 1.0 - kept)
-        if step % 200 == 0 or step == steps:
-            curve.append([step, float(np.mean(losses))])
-            losses.clear()
-            _log.info(
-                "policy: step %d, squared error %.5f, %.0f s", *curve[-1], time.monotonic() - began
-            )
-    with torch.no_grad():
-        for average, value in zip(averages, learned, strict=True):
-            value.copy_(average)
+        found = _loss(policy, kind, batch)
+        return found if guess is None else found + _miss(policy, guess, batch), found
+
+    curve = learn(
+        learned,
+        loss,
+        name="policy, squared error",
+        steps=steps,
+        rate=_RATE,
+        warm=_WARM,
+        clip=1.0,
+        beside=guess.parameters() if guess else (),
+        after_step=lambda: average.step(learned),
+    )
+    average.copy_to(learned)
     if sees:
         policy.diffusion.rgb_encoder.backbone = backbone
     policy.eval()

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How every network here learns: AdamW, warm-up and cosine of the learning rate, bounded gradients.
+
+Not LeRobot's `lerobot-train`: it reads images from a dataset and runs the backbone in every update.
+Here a frozen encoder has made its features once, so that a CPU needs minutes.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from diffusers.optimization import get_cosine_schedule_with_warmup
+from torch import Tensor, nn
+
+_EACH = 200
+_log = logging.getLogger("train_arm")
+
+
+def learn(
+    learned: Sequence[nn.Parameter],
+    loss: Callable[[], tuple[Tensor, Tensor]],
+    *,
+    name: str,
+    steps: int,
+    rate: float,
+    warm: int,
+    clip: float,
+    beside: Iterable[nn.Parameter] = (),
+    after_step: Callable[[], None] = lambda: None,
+    measure: Callable[[], list[float]] | None = None,
+) -> list[list[float]]:
+    """Lower `loss`, which returns that of a new batch and what of it the curve shows.
+
+    Returns:
+        A row for 200 updates: the step, and the mean since the row before or what `measure` finds.
+    """
+    optimiser = torch.optim.AdamW([*learned, *beside], lr=rate, weight_decay=1e-4)
+    schedule = get_cosine_schedule_with_warmup(optimiser, warm, steps)
+    curve, losses, began = list[list[float]](), list[float](), time.monotonic()
+    for step in range(1, steps + 1):
+        total, shown = loss()
+        losses.append(float(shown.detach()))
+        optimiser.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(learned, clip)
+        optimiser.step()
+        schedule.step()
+        after_step()
+        if step % _EACH == 0 or step == steps:
+            values = [float(np.mean(losses))] if measure is None else measure()
+            curve.append([step, *values])
+            losses.clear()
+            said = ", ".join(f"{value:.5f}" for value in values)
+            _log.info("%s: step %d, %s, %.0f s", name, step, said, time.monotonic() - began)
+    return curve
