@@ -359,13 +359,6 @@ def test_a_clock_that_was_set_forward_is_named(tmp_path: Path) -> None:
         frames.refuse_gaps()
 
 
-def test_motion_is_not_made_faster_by_a_slow_topic(tmp_path: Path) -> None:
-    said = [*leave_out(say_arm(4000), IMAGES, 0, 5000), *say_images(times_ns(100, 4000))]
-    camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
-
-    refuse(tmp_path, said, mapping=arm_mapping(cameras={"front": camera}))
-
-
 def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Path) -> None:
     said = [
         break_image(each) if i % 2 else each

@@ -99,33 +99,6 @@ def test_a_report_says_what_a_recording_has(arm_mapping_file: Path, tmp_path: Pa
     }
 
 
-@pytest.fixture
-def check_words(arm_mapping_file: Path, tmp_path: Path) -> list[str]:
-    """What checks a session with one episode, and writes `report.json` beside it."""
-    session = tmp_path / "session"
-    write_rosbag(session / "one", say_arm(1000))
-    report = str(tmp_path / "report.json")
-    return ["check", "--mapping", str(arm_mapping_file), str(session), "--output", report]
-
-
-def test_a_report_that_cannot_be_written_is_said_before_the_work(
-    check_words: list[str],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    report = tmp_path / "report.json"
-    report.write_text("precious", "utf-8")
-
-    assert main(check_words) == 4
-
-    check_wording(caplog.messages[-1])
-    assert not capsys.readouterr().out
-    assert report.read_text("utf-8") == "precious"
-    assert main([*check_words, "--force"]) == 0
-    assert json.loads(report.read_text("utf-8"))["episodes"]
-
-
 def test_what_would_be_left_out_is_the_exit_status(
     arm_mapping_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,8 +14,8 @@ import yaml
 
 from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema, shipped
 
-from .mapping_cases import MAPPING, MISSING, rolling_arm_with
-from .test_mapping import OF_ONE_FIELD, REQUIRED, SECTIONS, Case
+from .mapping_cases import MAPPING, rolling_arm_with
+from .test_mapping import OF_ONE_FIELD, Case
 
 SCHEMA = MAPPINGS / "mapping.schema.json"
 
@@ -57,27 +57,6 @@ def test_wrong_value_is_marked_at_its_place(
     assert message.partition(":")[0] in _places_of_errors(
         mapping_validator.iter_errors(rolling_arm_with(**changes))
     )
-
-
-@pytest.mark.parametrize("key", REQUIRED)
-def test_missing_key_is_marked(
-    mapping_validator: jsonschema.Draft202012Validator, key: str
-) -> None:
-    errors = mapping_validator.iter_errors(rolling_arm_with(**{key: MISSING}))
-
-    (error,) = errors
-    assert error.validator == "required"
-    assert repr(key.rpartition("/")[2]) in error.message
-
-
-@pytest.mark.parametrize("section", SECTIONS)
-def test_unknown_key_is_marked(
-    mapping_validator: jsonschema.Draft202012Validator, section: str
-) -> None:
-    (error,) = mapping_validator.iter_errors(rolling_arm_with(**{f"{section}surprise": 1}))
-
-    assert error.validator == "additionalProperties"
-    assert "surprise" in error.message
 
 
 def _places_of_errors(errors: Iterable[jsonschema.ValidationError]) -> Iterator[str]:

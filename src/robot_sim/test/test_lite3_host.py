@@ -82,21 +82,24 @@ def _quat_of_rpy(rpy: np.ndarray) -> np.ndarray:
 
 class TestFolding:
     @pytest.mark.parametrize("pose", ["lying", "standing"])
-    def test_legs_are_folded_within_seven_seconds_and_stay(self, pose: Pose) -> None:
+    def test_legs_fold_slowly_within_seven_seconds_and_stay_until_the_first_command(
+        self, pose: Pose
+    ) -> None:
         robot = Robot(pose=pose)
         if pose == "standing":
             robot.run(1.0)
         robot.send(wire.request(wire.FOLD))
-        for state in (robot.run(7.0), robot.run(2.0)):
-            np.testing.assert_allclose(state.joint_pos, FOLDED_RAD, atol=0.1)
-            assert np.abs(state.joint_vel).max() < 0.1
-        assert robot.happened == ["folding"]
-
-    def test_legs_move_slowly(self, lying_host: Robot) -> None:
-        lying_host.run(0.5)
-        lying_host.send(wire.request(wire.FOLD))
-        fastest = max(np.abs(lying_host.run(0.01).joint_vel).max() for _ in range(600))
+        fastest = max(np.abs(robot.run(0.01).joint_vel).max() for _ in range(700))
         assert fastest < 1.0
+        np.testing.assert_allclose(robot.run(0.01).joint_pos, FOLDED_RAD, atol=0.1)
+        state = robot.run(2.0)
+        np.testing.assert_allclose(state.joint_pos, FOLDED_RAD, atol=0.1)
+        assert np.abs(state.joint_vel).max() < 0.1
+        assert robot.happened == ["folding"]
+        robot.send(wire.request(wire.TAKE_CONTROL))
+        np.testing.assert_allclose(robot.run(0.5).joint_pos, FOLDED_RAD, atol=0.1)
+        state = robot.run(1.0, wire.damping_command(5.0))
+        assert np.abs(state.joint_effort).max() < 1.0
 
     def test_nothing_folds_while_a_host_has_control(self, host_in_control: Robot) -> None:
         host_in_control.send(wire.request(wire.FOLD))
@@ -104,14 +107,6 @@ class TestFolding:
         host_in_control.run(0.5, wire.damping_command(5.0))
         assert host_in_control.happened == ["control_taken"]
         assert host_in_control.host.ignored["not_in_control"] == 2
-
-    def test_folded_legs_stay_until_the_first_command(self, lying_host: Robot) -> None:
-        lying_host.send(wire.request(wire.FOLD))
-        lying_host.run(7.0)
-        lying_host.send(wire.request(wire.TAKE_CONTROL))
-        np.testing.assert_allclose(lying_host.run(0.5).joint_pos, FOLDED_RAD, atol=0.1)
-        state = lying_host.run(1.0, wire.damping_command(5.0))
-        assert np.abs(state.joint_effort).max() < 1.0
 
 
 class TestControl:
@@ -275,13 +270,3 @@ class TestFaultsOfTheRobot:
         frame = lying_host.host.step()
         assert frame is not None
         assert wire.read_state(frame) is wire.Oddity.NOT_FINITE
-
-    def test_pushes_and_dead_motors_act(self) -> None:
-        robot = Robot(pose="standing")
-        robot.host.adopt(
-            Lite3FaultPlan(Lite3Fault.parse_all(["push:left+0.1=100", "motor_off:FL_Knee_joint"]))
-        )
-        robot.send(wire.request(wire.TAKE_CONTROL))
-        state = robot.run(0.1, holding_frame(LITE3.standing_rad))
-        assert state.joint_effort[LITE3.joint_names.index("FL_Knee_joint")] == 0.0
-        assert robot.host.world.sense().lin_vel_body[1] < -0.1

@@ -343,13 +343,6 @@ class TestFaults:
             assert np.isnan(state[path[0]][path[1]]).any(), text
             assert messages.crc(state) == int(state["crc"])
 
-    def test_joints_in_another_order(self) -> None:
-        right, wrong = Unitree().run(0.01), go2_of_faults("order:joint_states").run(0.01)
-        assert not np.allclose(right["motor_state"]["q"], wrong["motor_state"]["q"])
-        assert np.allclose(
-            np.sort(right["motor_state"]["q"]), np.sort(wrong["motor_state"]["q"]), atol=1e-3
-        )
-
     def test_a_motor_that_is_off_says_so_and_is_limp(self) -> None:
         state = go2_of_faults("motor_off:FL_calf_joint").run(0.1)
         motors = state["motor_state"]

@@ -318,8 +318,3 @@ def test_latencies_out_of_range_are_refused(latency_ns: int) -> None:
 def test_a_world_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
     with refusal(SimError):
         World(**options)
-
-
-def test_an_unknown_joint_is_refused() -> None:
-    with refusal(SimError):
-        World().motor_off("tail")

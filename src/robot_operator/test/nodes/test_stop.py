@@ -211,10 +211,6 @@ def policy_and_driver(world: World) -> None:
     world.driver()
 
 
-def driver_alone(world: World) -> None:
-    world.driver()
-
-
 def deaf_driver(world: World) -> None:
     world.policy("joint_policy_node")
     world.node("deaf").create_publisher(RobotStatus, "~/status", _LATCHED).publish(
@@ -233,16 +229,14 @@ def policy_that_runs_on(world: World) -> None:
 @pytest.mark.parametrize(
     ("there", "words", "status", "said"),
     [
-        (lambda world: world.policy("act_policy_node"), "estop --timeout 30", 0, "/act_policy"),
         (policy_and_driver, "damp --timeout 30", 0, "/joint_policy_node"),
-        (driver_alone, "estop --timeout 30", 0, "/some_driver"),
         (policy_that_runs_on, "damp --timeout 3", 1, "yet"),
         pytest.param(deaf_driver, "estop --timeout 3", 1, "hardware", marks=pytest.mark.slow),
         pytest.param(
             World.resting_driver, "damp --timeout 30", 0, "/some_driver", marks=pytest.mark.slow
         ),
     ],
-    ids=["no robot", "obeyed", "driver alone", "runs on", "deaf driver", "no policy"],
+    ids=["obeyed", "runs on", "deaf driver", "no policy"],
 )
 def test_whether_all_have_obeyed_is_said_with_what_is_missing(
     empty_domain: World, there: Callable[[World], object], words: str, status: int, said: str

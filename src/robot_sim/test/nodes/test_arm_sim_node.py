@@ -188,15 +188,6 @@ def test_an_episode_that_takes_too_long_has_failed(simulated_arm: ArmStage) -> N
     check_wording(*lines_with(simulated_arm.log, "reached"))
 
 
-def test_silence_in_real_time_damps_the_drives(simulated_arm: ArmStage) -> None:
-    simulated_arm.run()
-    simulated_arm.listen()
-    simulated_arm.until(lambda: len(simulated_arm.images["front"]) > 2, "images")
-    assert not simulated_arm.node.world.damped  # the servos hold until the first command
-    simulated_arm.send(arm_message(0, SO101.home_rad, JointCommand.MODE_STAND))
-    simulated_arm.until(lambda: simulated_arm.node.world.damped, "the command and its end")
-
-
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [

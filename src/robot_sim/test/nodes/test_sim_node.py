@@ -231,11 +231,6 @@ class TestRealTime:
         sim_stage.until(lambda: not node.world.damped, "drives that follow")
         sim_stage.until(lambda: node.world.damped, "drives that damp")
 
-    def test_node_ends_after_its_duration(self, sim_stage: Stage) -> None:
-        node = sim_stage.run(duration_s=0.2)
-        sim_stage.ends()
-        assert node.world.time_ns == 200 * MS
-
 
 @pytest.mark.parametrize(
     "parameters",
