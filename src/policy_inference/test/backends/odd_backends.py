@@ -35,7 +35,6 @@ class Odd(BackendBase):
     options: Mapping[str, str] = {
         "factor": "what inputs are multiplied by",
         "trace": "file that is made when it is closed",
-        "pid": "file that its number is written to when it is opened",
     }
 
     def _open(
@@ -50,10 +49,6 @@ class Odd(BackendBase):
             sys.stderr.write("\x1b[2Jno firmware\n")
             sys.stderr.flush()
             os._exit(3)
-        if "pid" in self._given:
-            Path(self._given["pid"]).write_text(str(os.getpid()), "utf-8")
-        if self._deed == "open for ever":
-            keep_lock()
         runtime = LONG if self._deed == "boast" else "odd"
         return [OBS], [ACTIONS], {"runtime": runtime, "device": "none"}
 
@@ -78,9 +73,6 @@ class Odd(BackendBase):
             keep_lock()
         if self._deed == "boast":
             raise BackendError(f"odd: {LONG}")
-        if self._deed == "talk":
-            sys.stdout.write("x" * 1_000_000 + "the end")
-            sys.stdout.flush()
 
     def _close(self) -> None:
         if "trace" in self._given:

@@ -4,13 +4,9 @@
 
 import os
 import re
-import select
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -160,63 +156,6 @@ def test_closing_ends_a_child_that_hangs(
 
     with pytest.raises(ProcessLookupError):
         os.kill(backend.pid, 0)
-
-
-def test_a_child_that_talks_much_costs_no_memory_and_does_not_hang(start_odd: Start) -> None:
-    backend = start_odd("talk")
-    backend.inputs["obs"][:] = 1.0
-    backend.run()
-    os.kill(backend.pid, signal.SIGKILL)
-    has_ended(backend.pid)
-
-    assert len(backend.problem()) < 3000
-    assert backend.problem().endswith("the end")
-
-
-def test_a_child_has_a_folder_of_its_own_which_goes_with_it(start_odd: Start) -> None:
-    backend = start_odd("work")
-    folder = Path(f"/proc/{backend.pid}/cwd").readlink()
-    environment = Path(f"/proc/{backend.pid}/environ").read_bytes().split(b"\0")
-    (folder / "litter").touch()
-
-    assert f"TMPDIR={folder}".encode() in environment
-    assert folder.stat().st_mode & 0o777 == 0o700
-
-    backend.close()
-    assert not folder.exists()
-
-
-@pytest.mark.parametrize("blocked", [set[signal.Signals](), signal.valid_signals()])
-@pytest.mark.parametrize("deed", ["open for ever", "work"])
-def test_a_child_ends_with_its_parent_even_while_it_opens(
-    tmp_path: Path, start_odd: Start, deed: str, blocked: set[signal.Signals]
-) -> None:
-    (tmp_path / "model").write_text(deed, "utf-8")
-    pids = tmp_path / "pids"
-    os.mkfifo(pids)
-    program = (
-        "from odd_backends import ACTIONS, OBS, Odd\n"
-        "from pathlib import Path\n"
-        "from policy_inference.backends.child import ChildBackend\n"
-        f"backend = ChildBackend(Odd, Path({str(tmp_path / 'model')!r}), [OBS], [ACTIONS], "
-        f"options={{'pid': {str(pids)!r}}})\n"
-        "import signal\n"
-        "signal.pause()\n"
-    )
-    # What a process leaves that is killed, goes with the test.
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        preexec_fn=partial(signal.pthread_sigmask, signal.SIG_BLOCK, blocked),
-    )
-    pid = int(pids.read_text())  # once it is opening
-    ended = os.pidfd_open(pid)
-    try:
-        parent.kill()
-        parent.wait()
-        assert select.select([ended], [], [], 10.0)[0], "the child has lived on"
-    finally:
-        os.close(ended)
 
 
 def test_closing_lets_the_child_release_its_runtime(start_odd: Start, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 from policy_msgs.msg import JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
-from sensor_msgs.msg import Image
 
 from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
@@ -21,7 +19,7 @@ from policy_inference.nodes.act_policy_node import ActPolicyNode
 from testkit.ros_time import ns
 from testkit.wording import check_wording
 
-from .arm import FRONT, Arm, seen_positions
+from .arm import Arm, seen_positions
 from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, SIZES, STEPS, write_colours
 from .harness import SPOILT, Logged, StageOf, status_of_input
 
@@ -120,33 +118,8 @@ class TestBadInput:
         check_wording(said, back)
         assert [each.text for each in arm.logged()].count(said) == 1
 
-    def test_nan_in_the_middle_of_a_chunk_is_a_fault_before_any_step_of_it(
-        self, start_arm: Start
-    ) -> None:
-        arm = start_arm(mode="synchronous").runs()
-        arm.colours["front"] = (0, 0, 0)
-        arm.until(lambda: is_held(arm.tick()), "the measured pose")
-        status = arm.reported(lambda status: status.latched, "a latched fault")
-
-        assert status.reason.startswith("not_finite: output")
-        ran = [command for command in arm.commands if command.mode == Mode.RUN]
-        assert min(command.position[0] for command in ran) >= FRONT[0] / 255 - 1e-6
-        assert all(math.isfinite(value) for chunk in arm.chunks for value in chunk.data)
-
 
 class TestModes:
-    def test_synchronous_holds_while_a_chunk_is_computed_and_says_so(
-        self, start_arm: Start
-    ) -> None:
-        arm = start_arm(mode="synchronous", simulated_latency_s=0.1).runs()
-
-        modes = [arm.tick().mode for _ in range(STEPS + 1)]
-
-        assert modes == [Mode.RUN] * (STEPS - 1) + [Mode.HOLD] * 2
-        check_wording(arm.reported(lambda status: status.mode == Mode.HOLD, "HOLD").reason)
-        # No error is the one until the first chunk.
-        check_wording(arm.hears("HOLD: ", level="INFO"), arm.hears("HOLD: ", level="ERROR"))
-
     @pytest.mark.parametrize(
         "parameters",
         [
@@ -232,13 +205,6 @@ class TestReports:
         arm.until(lambda: len(arm.diagnostics) > before + 1, "diagnostics")
         check_wording(arm.diagnostics[-1].status[0].message)
 
-    def test_second_publisher_on_a_camera_refuses_motion(self, start_arm: Start) -> None:
-        arm = start_arm()
-        arm.is_met()
-        arm.is_joined_by_publisher(arm.node, Image, "front/image_raw")
-
-        arm.refusal("stand")
-
 
 class TestLeaving:
     def test_node_that_ends_holds_the_measured_pose(
@@ -251,13 +217,6 @@ class TestLeaving:
         arm_stage.nodes[0].halt()
 
         arm.until(lambda: is_held(arm.commands[-1], 0.1), "the measured pose")
-
-    def test_estop_holds_at_once(self, start_arm: Start) -> None:
-        arm = start_arm().runs()
-
-        assert arm.ask("estop").message == "DAMP"
-        arm.until(lambda: is_held(arm.commands[-1]), "the measured pose")
-        assert is_held(arm.tick())
 
     def test_inference_that_wants_to_leave_is_a_fault_and_runs_again_after_a_reset(
         self, start_arm: Start, arm_stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

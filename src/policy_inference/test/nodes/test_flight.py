@@ -24,7 +24,7 @@ from ..flight.flying import Messages, read_flight, visible
 from ..flight.stalling import RECORDERS, StalledDisk, stalled_disk
 from .bundles import PERIOD_NS, STAND, write_bundle
 from .colour_bundle import JOINTS, SIZE
-from .harness import NAN, Robot, Stage, is_damp
+from .harness import NAN, Robot, is_damp
 from .kinds import CHUNK, IN_USE, JOINT, Kind
 
 pytestmark = pytest.mark.ros
@@ -255,7 +255,6 @@ def test_recorder_that_cannot_work_is_reported_and_the_policy_runs(
     partner.refusal("record")
 
 
-@both_kinds
 def test_recorder_that_is_off_says_so(start_recorded: Start, partner: Robot, flights: Path) -> None:
     node = start_recorded(flight__duration_s=0.0)
     partner.runs()
@@ -263,13 +262,6 @@ def test_recorder_that_is_off_says_so(start_recorded: Start, partner: Robot, fli
     assert "/contact_forces" not in [s.topic_name for s in node.subscriptions]
     node.trigger_deactivate()
     assert not flights.exists()
-
-
-def test_inactive_node_records_nothing(
-    node_stage: Stage, bundle_in_use: Path, flights: Path
-) -> None:
-    node_stage.node(bundle=str(bundle_in_use), flight__folder=str(flights)).trigger_configure()
-    node_stage.robot.refusal("record")
 
 
 def test_other_outputs_are_recorded_as_joint_commands(
@@ -296,7 +288,6 @@ def test_other_outputs_are_recorded_as_joint_commands(
     np.testing.assert_allclose(message.position, STAND)
 
 
-@both_kinds
 def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(
     recorded_run: Robot, flights: Path, tmp_path: Path, kind: Kind
 ) -> None:
@@ -399,16 +390,6 @@ class TestStalledDisk:
         start_recorded()
         partner.runs()
         assert flight_disk.waits.is_set()
-        assert flight_disk.threads == RECORDERS
-
-    def test_another_policy_is_loaded(
-        self, recorded_run: Robot, flight_disk: StalledDisk, tmp_path: Path
-    ) -> None:
-        recorded_run.request("damp")
-        flight_disk.stall()
-        recorded_run.request("record")
-        recorded_run.loads(JOINT.write(tmp_path / "other", "2.0.0"))
-        recorded_run.runs()
         assert flight_disk.threads == RECORDERS
 
 

@@ -14,13 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_msgs.srv import LoadBundle
-from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.qos import QoSProfile
 
 from policy_core.interfaces import Mode
 from policy_inference.testing.process import children, open_descriptors
-from testkit.edits import MISSING
 from testkit.wording import check_wording
 
 from .bundles import CONTRACT, write_bundle, write_version
@@ -79,26 +75,6 @@ def range_of_commands(robot: Robot) -> tuple[float, float]:
     return min(found), max(found)
 
 
-@pytest.mark.slow
-def test_every_one_of_a_thousand_requests_at_once_is_answered(
-    lockstep: Robot, next_version: Path
-) -> None:
-    # The answers, too, wait for their reader: a client's own depth is its own business.
-    client = lockstep.node.create_client(
-        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=2000)
-    )
-    lockstep.until(client.service_is_ready, "the service load")
-    request = LoadBundle.Request(bundle=str(next_version), backend="slow")
-    answers = [client.call_async(request) for _ in range(1000)]
-    lockstep.until(lambda: sum(answer.done() for answer in answers) == 999, "999 refusals")
-    Slow.goes_on.set()
-    loaded = lockstep.finishes(next(a for a in answers if not a.done()), "the load")
-    assert loaded.success, loaded.message
-    said = Counter(answer.result().message for answer in answers if answer.result() is not loaded)
-    assert [*said.values()] == [999]
-    check_wording(*said)
-
-
 class TestLoad:
     @every_kind
     def test_in_damp_the_new_policy_stands_up_and_runs(
@@ -127,16 +103,6 @@ class TestLoad:
         standing_robot.until(lambda: standing_robot.tick().mode == Mode.RUN, "RUN")
         status = standing_robot.reported(lambda s: s.bundle_version == "1.3.0", "the new version")
         assert status.bundle == str(next_version)
-
-    @pytest.mark.parametrize("kind", [CHUNK], ids=str)
-    def test_chunks_of_the_new_policy_are_published(
-        self, standing_robot: Any, next_version: Path
-    ) -> None:
-        standing_robot.loads(next_version)
-        standing_robot.request("run")
-        standing_robot.until(lambda: standing_robot.tick() and standing_robot.chunks, "a chunk")
-        position = standing_robot.commands[-1].position
-        assert standing_robot.chunks[-1].data[:4].tolist() == pytest.approx(list(position), abs=0.1)
 
     def test_status_parameters_and_log_tell_the_new_one_at_once(
         self, activate: Activate, partner: Robot, next_version: Path
@@ -167,23 +133,6 @@ class TestLoad:
         )
         assert status.fallback.startswith("rknn: ")
         check_wording(status.fallback, lockstep.hears("'rknn'"))
-
-    def test_in_real_time(self, activate: Activate, partner: Robot, next_version: Path) -> None:
-        activate(trigger="joint_states")
-        partner.until(lambda: partner.commands, "a command")
-        partner.loads(next_version)
-        sequence = partner.commands[-1].sequence
-        partner.until(lambda: partner.commands[-1].sequence > sequence, "another command")
-        assert partner.reported(lambda status: status.bundle == str(next_version), "it").ticks > 0
-
-    def test_in_a_process_of_its_own(self, standing_robot: Robot, next_version: Path) -> None:
-        standing_robot.loads(next_version, "apart")
-        standing_robot.tick()
-        standing_robot.request("run")
-        standing_robot.tick()
-        status = standing_robot.newest()
-        assert (status.backend, status.mode) == ("apart", Mode.RUN)
-        assert "child" in status.runs_on
 
     def test_limits_stay_tightened(
         self, activate: Activate, partner: Robot, next_version: Path
@@ -264,13 +213,6 @@ class TestMeanwhile:
         lockstep.until(Slow.closed.is_set, "the new backend to be closed")
         assert_as_before(lockstep, bundle_in_use, Mode.DAMP)
 
-    def test_node_that_is_shut_down_answers(
-        self, lockstep_node: Any, lockstep: Robot, next_version: Path
-    ) -> None:
-        answer = opens_slowly(lockstep, next_version)
-        assert lockstep_node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
-        assert not lockstep.finishes(answer, "the answer").success
-
 
 def with_joints(*names: str) -> Mapping[str, object]:
     return {"joints.names": [*names], "action.terms": [{**TERM, "joints": [*names]}]}
@@ -280,7 +222,6 @@ TERMS = CONTRACT["observations"]["obs"]["terms"]
 UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
     "rate": (JOINT, {"rate_hz": 100}),
     "joints": (JOINT, with_joints("left", "middle")),
-    "order": (JOINT, with_joints("right", "left")),
     "inputs": (
         JOINT,
         {
@@ -292,8 +233,6 @@ UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
     "golden": (JOINT, {"model.golden": None}),
     "loosened": (JOINT, {"safety.max_tilt_rad": 0.5}),
     "rate of chunks": (CHUNK, {"rate_hz": 25}),
-    "names of an arm": (CHUNK, {"joints.robot_names": {".*": "{name}_joint"}}),
-    "golden of chunks": (CHUNK, {"golden": MISSING}),
     "rate of a set": (SET, {"rate_hz": 100}),
 }
 NOT_WHOLE: Mapping[str, Callable[[Path], object]] = {
@@ -326,20 +265,18 @@ class TestRefused:
         assert not Slow.began.is_set()
         assert_as_before(robot, bundle_in_use, Mode.READY)
 
-    @every_kind
     def test_other_golden_rows(
         self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
     ) -> None:
         standing_robot.load_refusal(kind.write(tmp_path / "wrong", "2.0.0", wrong=True))
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
-    @every_kind
     def test_running_policy(self, lockstep: Robot, next_version: Path) -> None:
         lockstep.runs()
         lockstep.load_refusal(next_version)
         assert lockstep.tick().mode == Mode.RUN
 
-    @every_kind
+    @pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
     def test_policy_of_another_kind(
         self, standing_robot: Robot, tmp_path: Path, kind: Kind
     ) -> None:

@@ -8,14 +8,12 @@ import pytest
 from policy_msgs.msg import PolicyStatus
 from std_msgs.msg import String
 
-from policy_inference.nodes.policy_set_node import PolicySetNode
 from testkit.wording import check_wording
 
-from .harness import Activate, StageOf
+from .harness import Activate
 from .kinds import SET, GaitRobot, Kind
 
 pytestmark = [pytest.mark.ros, pytest.mark.parametrize("kind", [SET], ids=str)]
-Stage = StageOf[GaitRobot, PolicySetNode]
 
 
 @pytest.fixture
@@ -68,9 +66,3 @@ def test_a_load_during_a_blend_is_refused_and_the_blend_goes_on(
     walking_set.load_refusal(kind.write(tmp_path / "other", "2.0.0"))
     walking_set.ticks(6)
     assert walking_set.tick().stiffness[0] == 50.0
-
-
-def test_a_member_that_computes_something_else_here_is_refused_at_configure(
-    node_stage: Stage, tmp_path: Path, kind: Kind
-) -> None:
-    node_stage.refuses(bundle=str(kind.write(tmp_path / "wrong", "1.0.0", wrong=True)))

@@ -4,7 +4,6 @@
 
 import ctypes
 import os
-import re
 import resource
 import select
 import signal
@@ -20,11 +19,9 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from policy_msgs.srv import LoadBundle
 from rclpy.qos import QoSProfile
-from std_srvs.srv import Trigger
 
 from policy_core.interfaces import Mode
 from policy_inference.backends.registry import GROUP
-from policy_inference.nodes.settings import PARAMETERS
 from policy_inference.testing.bundles import register
 from testkit.wording import check_wording
 
@@ -139,7 +136,6 @@ def block_signals() -> None:
 @pytest.mark.parametrize(
     ("numbers", "before"),
     [
-        ([signal.SIGINT], None),
         ([signal.SIGTERM], block_signals),  # as some parent processes do
         ([signal.SIGINT, signal.SIGTERM], None),
     ],
@@ -234,23 +230,6 @@ def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
     assert status == 0
     assert is_damp(partner.commands[-1])
     assert [each for each in logged_in(output) if "disk" in each.text or "not written" in each.text]
-    assert "Traceback" not in output
-
-
-@pytest.mark.slow
-def test_signal_ends_a_policy_one_of_whose_callbacks_does_not_return(
-    start_node: Start, partner: Robot, bundle_in_use: Path, hanging_backend: Hanging
-) -> None:
-    hangs = hanging_backend("policy_inference.nodes.status", "StatusReporter.problems")
-    process = start_node(f"bundle:={bundle_in_use}", "backend:=hanging", "use_sim_time:=true")
-    stand = partner.node.create_client(Trigger, "joint_policy_node/stand")
-    partner.until(stand.service_is_ready, "the service stand")
-    stand.call_async(Trigger.Request())
-    partner.until(hangs.is_file, "the callback to hang")
-    process.send_signal(signal.SIGTERM)
-    status, output = ended(process)
-    assert status == 2
-    check_wording(next(each.text for each in logged_in(output) if "callback" in each.text))
     assert "Traceback" not in output
 
 
@@ -452,14 +431,6 @@ def test_bad_input_ends_with_status_2_and_one_clear_line_each(
         assert len(said) == len(output.splitlines())
         check_wording(*(each.text for each in said))
     assert partner.commands == []
-
-
-def test_help_tells_the_parameters_and_starts_nothing() -> None:
-    done = subprocess.run(
-        ["joint_policy_node", "--help"], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0
-    assert {spec.name for spec in PARAMETERS} <= set(re.findall(r"[\w.]+", done.stdout))
 
 
 INTERRUPTED = """

@@ -45,9 +45,6 @@ class TestMotion:
 
 
 class TestRefusals:
-    def test_run_before_stand(self, lockstep: Robot) -> None:
-        lockstep.refusal("run")
-
     def test_node_of_the_same_name(self, lockstep: Robot) -> None:
         lockstep.tick()
         twin = Node("joint_policy_node", use_global_arguments=False)
@@ -92,14 +89,6 @@ class TestRefusals:
         lockstep.is_joined_by_publisher(lockstep_node, JointCommand, "joint_command")
         lockstep.tick()
         lockstep.refusal("stand")
-
-    def test_all_reasons_to_refuse_are_said(
-        self, lockstep_node: JointPolicyNode, lockstep: Robot
-    ) -> None:
-        lockstep.is_joined_by_publisher(lockstep_node, JointState, "joint_states")
-        lockstep.silent = {"imu/data"}
-        lockstep.ticks(5)
-        lockstep.refusal("run")
 
 
 class TestEstop:

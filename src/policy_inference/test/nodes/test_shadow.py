@@ -295,7 +295,6 @@ def test_node_is_not_configured_with_a_bundle_that_cannot_be_compared(
     node_stage.refuses(bundle=str(bundle_in_use), shadow_bundle=str(other))
 
 
-@both_kinds
 def test_shadow_must_compute_what_its_golden_rows_say(
     node_stage: StageOf[Any, Any], bundle_in_use: Path, tmp_path: Path, kind: Kind
 ) -> None:
@@ -304,7 +303,6 @@ def test_shadow_must_compute_what_its_golden_rows_say(
 
 
 class TestLoad:
-    @both_kinds
     def test_shadow_goes_on_beside_the_policy_that_was_loaded(
         self, activate: Activate, partner: Robot, moved: Path, kind: Kind
     ) -> None:

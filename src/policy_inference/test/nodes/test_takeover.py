@@ -50,11 +50,6 @@ class LedArm(Arm):
         ):
             self._listen(message, topic, into, every_one)
 
-    def leads_on(self, topic: str) -> None:
-        """Publish the leader's pose on another topic."""
-        self.node.destroy_publisher(self._leader)
-        self._leader = self.node.create_publisher(JointState, topic, 10)
-
     def send(self) -> None:
         """Publish the sensors, and the leader's pose."""
         super().send()
@@ -199,15 +194,6 @@ def test_no_person_drives_after_the_end_of_a_node(start_led: Start) -> None:
     arm = start_led().hands_over()
     arm.started.trigger_deactivate()
     arm.until(lambda: not arm.person_drives, "an end of the intervention")
-
-
-@pytest.mark.parametrize(
-    "start_led", [["--ros-args", "-r", "leader/joint_states:=hand/joint_states"]], indirect=True
-)
-def test_a_leader_may_have_another_topic(start_led: Start) -> None:
-    arm = start_led()
-    arm.leads_on("hand/joint_states")
-    assert arm.hands_over().person_drives
 
 
 class TestRefusals:

@@ -111,13 +111,6 @@ class TestCapture:
             UsbCapture(camera_request(compressed=True))
         assert shot_of(UsbCapture(camera_request())).data.shape == (480, 640, 3)
 
-    def test_broken_image_is_left_out(self, camera: Device) -> None:
-        capture = UsbCapture(camera_request())
-        camera.broken_reads, camera.instead = 2, [None]
-
-        assert [capture.shoot() for _ in range(3)] == [None] * 3
-        assert capture.shoot() is not None
-
     @pytest.mark.parametrize("shape", [(480, 640), (240, 320, 3), (480, 640, 4)])
     def test_image_of_another_shape_than_agreed_is_refused(
         self, camera: Device, shape: tuple[int, ...]

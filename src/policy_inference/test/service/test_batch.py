@@ -104,15 +104,6 @@ def test_robots_of_several_sessions_are_answered_as_alone(
         np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
-def test_targets_of_several_robots_are_those_of_each(serve_batch: Serve) -> None:
-    model = serve_batch(linear_model)
-    session, alone = (session_of(model, rows=rows, answer=Answer.TARGET) for rows in (4, 1))
-    observations = np.random.default_rng(4).normal(size=(4, OBS))
-    together = ask_alone(model, session, *observations)
-    for target, row in zip(together, observations, strict=True):
-        np.testing.assert_allclose(target, ask_alone(model, alone, row), rtol=1e-5, atol=1e-6)
-
-
 def test_inferences_are_as_few_as_the_batch_allows(
     serve_batch: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

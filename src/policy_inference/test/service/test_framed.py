@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The framed protocol over a Unix socket: greeting, answers, and each error that is named."""
 
-import itertools
 import struct
 from pathlib import Path
 
@@ -181,18 +180,6 @@ def test_the_rest_of_a_frame_must_follow_within_100_ms(service: Service, size: i
 
     assert receive_error(client) is Code.TOO_LATE
     assert closed_by_service(client)
-
-
-def test_time_outs_end_in_the_order_in_which_they_began(service: Service) -> None:
-    clients = [service.welcomed() for _ in range(3)]
-    for client in clients:
-        client.sendall(b"\x50")
-        service.settle()
-        service.after(30)
-    for late, on_time in itertools.pairwise(clients):
-        service.after(25)
-        assert receive_error(late) is Code.TOO_LATE
-        assert not closed_by_service(on_time)
 
 
 @pytest.mark.parametrize("when", ["at once", "during the answer", "with HELLO"])

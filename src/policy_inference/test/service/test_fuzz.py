@@ -164,14 +164,6 @@ class Attack(RuleBasedStateMachine):
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             self.clients[number].recv(1 << 16)
 
-    @rule(
-        number=st.integers(0, CLIENTS - 1),
-        how=st.sampled_from([socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR]),
-    )
-    def shut_down(self, number: int, how: int) -> None:
-        with contextlib.suppress(OSError):
-            self.clients[number].shutdown(how)
-
     @rule(number=st.integers(0, CLIENTS - 1))
     def vanish(self, number: int) -> None:
         self.clients[number].close()

@@ -15,17 +15,15 @@ from pathlib import Path
 import pytest
 
 from policy_inference.service.accepting import LOOK_NS
-from policy_inference.service.protocol import Code, Type
+from policy_inference.service.protocol import Code
 from testkit.wording import check_wording
 
 from .lockstep import (
     MS,
     Service,
     closed_by_service,
-    observation_frame,
     random_observation,
     receive_error,
-    receive_frame,
     require_action,
     serving,
 )
@@ -67,36 +65,6 @@ def test_without_descriptors_the_loop_does_not_spin_and_recovers(service: Servic
     service.settle()
 
     require_answered(service, late)
-
-
-def test_a_flood_of_connections_is_let_in_a_few_at_a_time(tmp_path: Path) -> None:
-    with serving(tmp_path, clients=8) as service:
-        good = service.connect()
-        service.settle()
-        flood = [service.connect(path) for path in (service.raw, service.framed) * 50]
-        for _ in range(20):
-            before = len(service.notes.refusals)
-            require_answered(service, good)
-            assert len(service.notes.refusals) - before <= 8
-        service.settle()
-
-        turned_away = len(service.notes.refusals) + len(service.notes.ended)
-        assert turned_away == len(flood) - 7
-
-
-def test_silent_unknown_clients_keep_no_other_out(tmp_path: Path) -> None:
-    with serving(tmp_path, clients=3) as service:
-        good = service.welcomed()
-        silent = [service.connect(service.framed) for _ in range(5)]
-        service.settle()
-        late = service.welcomed()
-
-        for client in (good, late):
-            client.sendall(observation_frame(random_observation()))
-            service.settle()
-            assert receive_frame(client)[0].type == Type.ACTION
-        assert receive_error(silent[0]) is Code.FULL
-        assert closed_by_service(silent[0])
 
 
 @pytest.mark.parametrize("endpoint", ["raw", "framed"])

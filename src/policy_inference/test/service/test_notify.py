@@ -38,12 +38,6 @@ def test_ready_alive_status_and_stopping_reach_systemd(manager: tuple[socket.soc
     assert heard == ["READY=1\nSTATUS=serves lite3_walk", "WATCHDOG=1", "STATUS=slow", "STOPPING=1"]
 
 
-def test_without_systemd_nothing_happens() -> None:
-    with closing(Notifier({})) as notifier:
-        notifier.ready("serves")
-        assert notifier.watchdog_s is None
-
-
 def test_a_manager_that_does_not_read_delays_nothing(manager: tuple[socket.socket, str]) -> None:
     listening, address = manager
     with closing(Notifier({"NOTIFY_SOCKET": address})) as notifier:

@@ -45,17 +45,6 @@ def distances(answers: list[ShadowAnswer]) -> np.ndarray[Any, np.dtype[np.float6
 
 
 @pytest.mark.parametrize("how", SETTINGS)
-def test_free_shadow_with_the_same_chunks_asks_for_the_same_targets(how: str) -> None:
-    shadowed = ShadowedArm(SETTINGS[how], ShadowMode.FREE)
-
-    shadowed.tick(60)
-
-    assert len(shadowed.answers) > 30
-    assert {*outcome_names(shadowed.answers)} == {"COMPARED"}
-    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
-
-
-@pytest.mark.parametrize("how", SETTINGS)
 def test_what_every_chunk_has_more_is_the_distance_whole(how: str) -> None:
     shadowed = ShadowedArm(SETTINGS[how], ShadowMode.FREE)
     shadowed.offset = np.array([0.01, 0.02, 0.04])

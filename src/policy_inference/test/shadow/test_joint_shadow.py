@@ -54,20 +54,6 @@ def assert_equal_targets(answers: list[ShadowAnswer]) -> None:
         np.testing.assert_array_equal(answer.target, answer.active_target)
 
 
-@pytest.mark.parametrize("mode", ShadowMode)
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_shadow_with_the_same_model_asks_for_the_same_targets(
-    mode: ShadowMode, memory: str
-) -> None:
-    shadowed = Shadowed(MEMORIES[memory], mode).runs()
-
-    shadowed.tick(30)
-
-    assert len(shadowed.answers) == 30
-    assert_equal_targets(shadowed.answers)
-    np.testing.assert_array_equal(shadowed.backend.seen, shadowed.active.seen)
-
-
 def test_followed_shadow_of_another_model_is_asked_the_same_and_a_free_one_is_not() -> None:
     followed, free = (Shadowed(HISTORY, mode, rounds=0.25).runs() for mode in ShadowMode)
 
