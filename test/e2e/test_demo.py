@@ -85,16 +85,6 @@ def test_a_demo_whose_node_dies_says_why_and_leaves_no_results_of_an_earlier_one
     assert not any((tmp_path / name).read_bytes() == b"earlier" for name in earlier & left)
 
 
-def test_a_bundle_that_does_not_fit_costs_no_results_of_an_earlier_demo(tmp_path: Path) -> None:
-    (tmp_path / "summary.json").write_text("earlier")
-    process = start_demo(tmp_path, "--bundle", "go2_walk")
-    output, _ = process.communicate()
-    assert process.returncode == 4
-    assert "FL_calf_joint" in output
-    assert "--robot go2" in output
-    assert (tmp_path / "summary.json").read_text() == "earlier"
-
-
 @pytest.mark.slow
 def test_ctrl_c_ends_the_demo_and_its_nodes(tmp_path: Path) -> None:
     process = start_demo(tmp_path, "--seconds", "1000")

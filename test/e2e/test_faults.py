@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import pytest
 from policy_msgs.msg import JointCommand
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
 
 from robot_sim.nodes.messages import nanoseconds
 
@@ -22,8 +20,7 @@ STATE_TIMEOUT_NS, DAMP_AFTER_NS = 2 * PERIOD_NS, 100 * MS
 STANDING_M = 0.2
 
 
-@pytest.mark.parametrize("stream", ["joint_states", "imu"])
-@pytest.mark.parametrize("kind", ["freeze", "drop"])
+@pytest.mark.parametrize(("kind", "stream"), [("freeze", "imu"), ("drop", "joint_states")])
 def test_a_dead_sensor_is_held_over_then_damped(walker: Rig, kind: str, stream: str) -> None:
     start_ns = walker.fail(f"{kind}:{stream}")
     walker.wait_for_latched_damp()
@@ -34,8 +31,7 @@ def test_a_dead_sensor_is_held_over_then_damped(walker: Rig, kind: str, stream: 
     assert "held_too_long" in walker.counters
 
 
-@pytest.mark.parametrize("duration_ms", [20, 60, 100])
-@pytest.mark.parametrize("stream", ["joint_states", "imu"])
+@pytest.mark.parametrize(("stream", "duration_ms"), [("joint_states", 20), ("imu", 100)])
 def test_a_short_gap_in_a_sensor_is_walked_over(walker: Rig, stream: str, duration_ms: int) -> None:
     walker.fail(f"drop:{stream}+{duration_ms / 1e3}")
     walker.operator.wait(2.0)
@@ -45,7 +41,7 @@ def test_a_short_gap_in_a_sensor_is_walked_over(walker: Rig, stream: str, durati
 
 @pytest.mark.parametrize(
     "field",
-    ["joint_states.velocity", "joint_states.position", "imu.orientation", "imu.angular_velocity"],
+    ["joint_states.velocity", "imu.orientation"],
 )
 def test_a_value_that_is_not_finite_damps_at_once(walker: Rig, field: str) -> None:
     start_ns = walker.fail(f"nan:{field}+0.02")
@@ -69,7 +65,7 @@ def test_dead_motors_of_both_front_legs_end_in_damp(walker: Rig) -> None:
     assert walker.counters.keys() & {"attitude", "clipped_too_long"}
 
 
-@pytest.mark.parametrize("side", ["front", "rear", "left", "right"])
+@pytest.mark.parametrize("side", ["front", "left"])
 def test_a_push_is_survived(walker: Rig, side: str) -> None:
     walker.fail(f"push:{side}+0.1=100")
     walker.operator.wait(2.5)
@@ -86,48 +82,12 @@ def test_noise_and_latency_are_walked_through(walker: Rig) -> None:
     assert walker.height_m > STANDING_M
 
 
-def test_a_latched_fault_refuses_motion_until_reset(walker: Rig) -> None:
-    walker.fail("nan:joint_states.velocity+0.02")
-    walker.wait_for_latched_damp()
-    agreed, message = walker.operator.request("stand")
-    assert not agreed
-    assert "not_finite" in message
-    assert "reset" in message
-    walker.operator.demand("reset")
-    assert walker.operator.request("run")[0] is False
-
-
-def test_the_emergency_stop_by_topic_damps_and_latches(walker: Rig) -> None:
-    button = walker.operator.node.create_publisher(Bool, "estop", 1)
-    walker.wait_until(lambda: button.get_subscription_count() >= 1, "someone who listens to estop")
-    button.publish(Bool(data=True))
-    walker.wait_for_latched_damp()
-    assert walker.operator.request("stand")[0] is False
-
-
 def test_a_silent_velocity_command_lets_the_robot_stop(walker: Rig) -> None:
     walker.operator.let_go()
     walker.wait_until(lambda: "stale_command" in walker.counters, "a stale velocity command")
     walker.operator.wait(2.0)
     assert walker.operator.mode == "RUN"
     assert abs(walker.forward_mps) < 0.05
-
-
-def test_two_publishers_of_joint_states_refuse_run(walker: Rig) -> None:
-    walker.operator.demand("damp")
-    walker.operator.demand("stand")
-    walker.operator.wait_for_mode("READY")
-    walker.operator.node.create_publisher(JointState, "joint_states", 1)
-    seen = {"joint_states": 1}
-
-    def doubled() -> bool:
-        seen.update({entry.name: entry.publishers for entry in walker.operator.status.inputs})
-        return seen["joint_states"] == 2
-
-    walker.wait_until(doubled, "the second publisher to be seen")
-    agreed, message = walker.operator.request("run")
-    assert not agreed
-    assert "joint_states: 2" in message
 
 
 def test_a_second_policy_node_does_not_make_the_robot_fall(walker: Rig) -> None:

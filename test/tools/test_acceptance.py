@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_tools.files.contract_text import set_section
 from model_tools.prove.replaying.replay import Judgement
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import WalkCase, WalkLimits, mixed, push_from, steady
@@ -23,12 +22,10 @@ from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError
 from policy_core.interfaces import Backend, Tensor
 from policy_inference.backends.registry import open_backend
-from robot_sim.faults import Fault
-from robot_sim.ground import Ground
 from testkit.wording import check_wording, lines_with, refusal
 from tools.acceptance.__main__ import main
 from tools.acceptance.accept import PAGE, RECORDING, REPORT, record, replay_recording, try_recorded
-from tools.acceptance.cases import all_cases, mixed_cases, push_cases
+from tools.acceptance.cases import all_cases, mixed_cases
 from tools.acceptance.figures import read_figures, write_figures
 from tools.acceptance.tables import cases_table, gates_table
 
@@ -85,15 +82,6 @@ def test_every_limit_can_fail_a_walk(
     assert try_case(walk_bundle, backend, case)[0].passed is False
 
 
-def test_a_case_begins_when_the_policy_takes_over(
-    walk_bundle: JointBundle, backend: Backend
-) -> None:
-    case = dataclasses.replace(SHORT, schedule=steady(0.0, 0.0, 0.0), duration_s=1.0)
-    _, trace = try_case(walk_bundle, backend, case)
-    assert trace.time_s[0] < walk_bundle.contract.stand.longest_s + 0.1
-    assert len(trace.time_s) == 50
-
-
 def test_a_robot_that_does_not_get_up_has_failed_unmeasured(
     walk_bundle: JointBundle, backend: Backend, tmp_path: Path
 ) -> None:
@@ -138,51 +126,6 @@ def test_a_robot_that_only_stands_does_not_follow_mixed_commands(
     assert outcome.passed is False
 
 
-def test_a_controller_that_leaves_run_ends_the_walk(
-    walk_bundle: JointBundle, backend: Backend
-) -> None:
-    lost = Still(backend)
-    np.copyto(lost.outputs["action"], np.nan)
-    outcome, _ = try_case(walk_bundle, lost, SHORT)
-    assert not outcome.survived
-    assert outcome.survived_s < 0.1
-    assert outcome.stopped_by
-
-
-def test_a_case_without_limits_is_only_measured(walk_bundle: JointBundle, backend: Backend) -> None:
-    case = dataclasses.replace(
-        SHORT,
-        limits=None,
-        ground=Ground(slope_rad=0.05),
-        payload_kg=1.0,
-        schedule=steady(0.8, 0.0, 0.0),
-        latency_ms=10,
-    )
-    outcome, trace = try_case(walk_bundle, backend, case)
-    assert outcome.passed is None
-    assert trace.pos_world[-1, 2] > trace.pos_world[100, 2] + 0.02
-
-
-def test_mixed_commands_jump_everywhere_and_stop_now_and_then() -> None:
-    schedule = mixed(600.0, seed=2)
-    times, commands = [time_s for time_s, _ in schedule], np.array([c for _, c in schedule])
-    assert times == [4.0 * i for i in range(150)]
-    assert (~commands.any(axis=1)).mean() == pytest.approx(0.1)
-    assert (commands.min(axis=0) < -0.75).all()
-    assert (commands.max(axis=0) > 0.75).all()
-    assert mixed(600.0, seed=2) == schedule != mixed(600.0, seed=1)
-
-
-def test_names_are_unique_and_pushes_come_from_four_sides() -> None:
-    names = [case.name for case in all_cases()]
-    assert len(set(names)) == len(names)
-    sides = {fault.target for case in push_cases() for fault in case.faults}
-    assert sides == {"front", "rear", "left", "right"}
-    front = Fault(kind="push", target="front", start_s=9.0, duration_s=0.1, value=100.0)
-    assert push_cases()[0].faults_from(4.0) == [front]
-    assert all_cases()[0].faults_from(4.0) == []
-
-
 def outcomes() -> list[WalkOutcome]:
     found = [
         WalkOutcome(
@@ -220,12 +163,6 @@ def test_the_gates_are_a_table_with_a_column_per_policy() -> None:
     assert by_gate["mixed 10 minutes, survived"] == ("1 of 1", "1 of 1")
 
 
-def test_the_cases_are_a_table_that_marks_what_did_not_hold() -> None:
-    _, _, *rows = cells(cases_table(outcomes()))
-    assert len(rows) == len(all_cases())
-    assert rows[4][:3] == ["pushed from front at 0 m/s", "**no**", "5.4 of 10"]
-
-
 def test_a_file_that_holds_no_figures_is_refused(tmp_path: Path) -> None:
     for text in ("", "[]", "{}", '{"outcomes": [{"a": 1}]}', '{"outcomes": 3}'):
         (tmp_path / "figures.json").write_text(text, "utf-8")
@@ -256,20 +193,6 @@ def test_every_policy_has_a_column_of_its_own(
     assert all(str(folder) in head for folder in folders)
     check_wording(*lines_with(caplog.messages, "accepted"))
     check_wording(*lines_with(caplog.messages, "replayed"))
-
-
-def test_recording_keeps_the_reports_of_other_artifacts(tmp_path: Path) -> None:
-    folder = shutil.copytree(OURS, tmp_path / "bundle")
-    contract = folder / "policy.yaml"
-    known = load_bundle(OURS, kind=JointBundle).contract
-    text = contract.read_text("utf-8")
-    for key, entries in (("model.artifacts", known.model.artifacts), ("reports", known.reports)):
-        stated = dataclasses.asdict(entries["onnx"]).items()
-        entry = {name: value for name, value in stated if value}
-        text = set_section(text, key, {"onnx": entry, "rknn": dict(entry)})
-    contract.write_text(text, "utf-8")
-    record(folder, outcomes())
-    assert set(load_bundle(folder, kind=JointBundle).contract.reports) == {"onnx", "rknn"}
 
 
 def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:

@@ -25,19 +25,6 @@ def test_a_diagram_is_drawn_from_its_text_of_today(file: Path) -> None:
     assert tags.count("path") == len(arrows) + 1  # and the tip of all arrows
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("| a: A | b: B |\na -> c", "a -> c: expected a box, found c"),
-        ("| a: A |\na => a", "expected a row with | or an arrow a -> b, found 'a => a'"),
-    ],
-)
-def test_a_diagram_with_a_typing_error_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match="expected") as raised:
-        draw(text)
-    assert str(raised.value) == said
-
-
 def test_pages_beside_the_folder_are_part_of_the_site_and_files_are_named(tmp_path: Path) -> None:
     write_sources(tmp_path / "source")
     index = (tmp_path / "source" / "index.md").read_text("utf-8")

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from robot_operator.requests import OperatorError
-from testkit.wording import refusal
 from tools.estop_delay import measure
 
 pytestmark = pytest.mark.ros
@@ -66,8 +64,3 @@ def test_a_robot_that_stopped_by_itself_is_no_try() -> None:
 
     assert len(delays_ms) == 2
     assert min(delays_ms) >= 0.0
-
-
-def test_a_machine_on_which_no_robot_walks_on_is_an_error() -> None:
-    with refusal(OperatorError):
-        measure(Robot([False] * 3), 2, busy=0)  # type: ignore[arg-type]  # a double

@@ -14,8 +14,6 @@ from policy_core.bundle.load import load_bundle
 from tools.quantisation_study import Figures, study
 
 CONTRACT = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_deeprobotics"
-FIGURES = {"rollout": (0.060, 0.949), "N(0, 1)": (0.166, 0.539), "zeros": (0.740, -0.386)}
-"""RMSE and smallest cosine as they were first measured with this policy and rollout."""
 
 pytestmark = pytest.mark.real_data
 
@@ -35,12 +33,7 @@ def found(lite3_copy: Path, lite3_data: Path) -> list[Figures]:
 
 @pytest.mark.slow
 def test_a_rollout_calibrates_better_than_noise_and_noise_than_zeros(found: list[Figures]) -> None:
-    assert [one.calibration for one in found] == list(FIGURES)
+    assert [one.calibration for one in found] == ["rollout", "N(0, 1)", "zeros"]
     rmse, cosine = zip(*(one.medians for one in found), strict=True)
     assert list(rmse) == sorted(rmse)
     assert list(cosine) == sorted(cosine, reverse=True)
-
-
-def test_the_figures_are_those_that_limits_were_made_from(found: list[Figures]) -> None:
-    for one in found:
-        assert one.medians == pytest.approx(FIGURES[one.calibration], rel=0.25)

@@ -6,17 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from tools.tutorial_images import LINES, drawn, in_terminal, page_commands
-
-
-def test_an_image_shows_the_command_and_the_first_lines_and_loads_nothing() -> None:
-    image = drawn("policy_store list", "".join(f"row{number}\n" for number in range(LINES + 2)))
-    assert "policy_store" in image
-    assert f"row{LINES - 1}<" in image
-    assert f"row{LINES}<" not in image
-    assert "2&#160;lines&#160;more" in image
-    assert "url(http" not in image
-    assert "cdnjs" not in image
+from tools.tutorial_images import in_terminal, page_commands
 
 
 def test_a_command_runs_in_a_terminal_as_wide_as_the_image() -> None:

@@ -20,7 +20,6 @@ from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand, PolicyStatus
 from sensor_msgs.msg import Imu, JointState
 
-from policy_inference.nodes.outputs import OUTPUTS
 from robot_sim.figures import load_robot
 from robot_sim.nodes.messages import odometry_message
 from robot_sim.urdf import BASE, write_urdf
@@ -60,13 +59,6 @@ def test_a_path_is_a_field_of_a_topic(path: str) -> None:
         assert index is None or not isinstance(message, (str, float, int))
 
 
-def test_every_panel_has_its_place() -> None:
-    layout = json.loads(LAYOUT.read_text("utf-8"))
-    assert sorted(re.findall(r'"(\w+!\w+)"', json.dumps(layout["layout"]))) == sorted(
-        layout["configById"]
-    )
-
-
 def test_the_robot_is_shown_where_its_messages_have_it() -> None:
     frame = odometry_message(World().sense(), Time()).child_frame_id
     assert frame == BASE
@@ -77,8 +69,3 @@ def test_the_robot_is_shown_where_its_messages_have_it() -> None:
     assert manager["Global Options"]["Fixed Frame"] == frame
     assert model["Description Topic"]["Value"] == DESCRIPTION
     assert f"<link name={frame!r}".replace("'", '"') in write_urdf(load_robot("lite3"))
-
-
-def test_the_command_is_that_of_the_usual_output() -> None:
-    topic, message, _ = OUTPUTS["joint_command"]
-    assert TOPICS[f"/{topic}"] is message

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,18 +20,13 @@ from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, install_torch
 from tools.setup.environment import (
     FOLDER,
-    Origin,
     ensure_environment,
-    known_lock,
     lock_file,
-    locked,
-    read_origin,
 )
 from tools.setup.host import SetupError, run
 from tools.setup.layer import ensure_layer
 from tools.setup.lock import LOCKS, PYTHONS, Lock
-from tools.setup.ros import Ros, find_ros, without_workspace
-from tools.setup.wheels import write_local_setup
+from tools.setup.ros import Ros, find_ros
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,29 +74,11 @@ def test_a_sourced_ros_is_preferred_unless_it_is_this_or_another_checkout(tmp_pa
         found(other)
 
 
-def test_search_paths_lose_what_the_workspace_put_there(tmp_path: Path) -> None:
-    env = {"PYTHONPATH": f"{tmp_path}/build/robot_sim:/opt/ros/jazzy/lib", "HOME": "/home/me"}
-    cleaned = without_workspace(env, tmp_path)
-    assert cleaned["PYTHONPATH"] == "/opt/ros/jazzy/lib"
-    assert cleaned["HOME"] == "/home/me"
-
-
 def test_a_foreign_environment_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
     with refusal(SetupError):
         ensure_environment(tmp_path, Ros(distro="jazzy", prefix=None))
     assert (tmp_path / "precious").exists()
-
-
-def test_an_origin_is_read_back_from_the_environment_it_describes(tmp_path: Path) -> None:
-    text = '{"python": "3.12", "distro": "kilted", "ros_prefix": ""}'
-    (tmp_path / "workspace-origin.json").write_text(text)
-    assert read_origin(tmp_path) == Origin(python="3.12", distro="kilted", ros_prefix="")
-
-
-def test_a_failed_command_is_named_with_its_status() -> None:
-    with refusal(SetupError):
-        run(["false"])
 
 
 def test_a_stamp_is_outdated_by_a_new_content_and_by_a_new_file(tmp_path: Path) -> None:
@@ -115,15 +90,6 @@ def test_a_stamp_is_outdated_by_a_new_content_and_by_a_new_file(tmp_path: Path) 
     assert not stamp.matches(tmp_path, stamp.digest([manifest, tmp_path / "setup.py"]))
     manifest.write_text("2")
     assert not stamp.matches(tmp_path, stamp.digest([manifest]))
-
-
-def test_sourcing_the_wheels_twice_names_them_once(tmp_path: Path) -> None:
-    write_local_setup(tmp_path, "kilted")
-    script = f'. "{tmp_path}/local_setup.sh"; . "{tmp_path}/local_setup.sh"'
-    command = ["sh", "-c", f'{script}; echo "$ROS_DISTRO $AMENT_PREFIX_PATH"']
-    env = {"AMENT_PREFIX_PATH": "/opt/other", "PATH": "/usr/bin:/bin"}
-    result = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == f"kilted {tmp_path}:/opt/other"
 
 
 def every_lock() -> list[object]:
@@ -223,17 +189,6 @@ def pip_from(folder: Path, target: Path) -> list[str]:
     return [*pip, "--find-links", str(folder), "--target", str(target)]
 
 
-def test_pip_refuses_a_file_whose_hash_is_another_one(tmp_path: Path) -> None:
-    wheel(tmp_path, "wrong", "1.0")
-    lock = tmp_path / "lock.txt"
-    lock.write_text(f"wrong==1.0 --hash=sha256:{'0' * 64}\n")
-    command = [*pip_from(tmp_path, tmp_path / "target"), *locked(lock)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode != 0
-    assert "HASHES" in found.stderr
-    assert not (tmp_path / "target").exists()
-
-
 def test_another_pytorch_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in the place of the one for CPUs nor of that for CUDA."""
     for version in ("2.13.0", "2.13.0+cpu"):
@@ -254,34 +209,12 @@ def test_another_pytorch_is_not_installed(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "target").exists()
 
 
-def test_a_package_without_a_wheel_is_built_with_what_is_there(tmp_path: Path) -> None:
-    """With no index to fetch from, pip's own way of building fails."""
-    (tmp_path / "setup.py").write_text(
-        "from setuptools import setup; setup(name='built', version='1.0', py_modules=['built'])"
-    )
-    (tmp_path / "built.py").touch()
-    with tarfile.open(tmp_path / "built-1.0.tar.gz", "w:gz") as archive:
-        for name in ("setup.py", "built.py"):
-            archive.add(tmp_path / name, f"built-1.0/{name}")
-    digest = hashlib.sha256((tmp_path / "built-1.0.tar.gz").read_bytes()).hexdigest()
-    lock = tmp_path / "lock.txt"
-    lock.write_text(f"built==1.0 --hash=sha256:{digest}\n")
-    command = [*pip_from(tmp_path, tmp_path / "target"), *locked(lock)]
-    subprocess.run(command, check=True, capture_output=True)
-    assert (tmp_path / "target" / "built.py").is_file()
-
-
 def test_pytorch_for_cpus_is_pinned_as_the_other_one_is() -> None:
     text = FOR_CPU.read_text().replace(" \\\n", " ")
     (entry,) = [line for line in text.splitlines() if line[0] != "#"]
     assert re.fullmatch(r"torch==[\d.]+\+cpu( +--hash=sha256:[0-9a-f]{64})+", entry)
     version = entry.partition("+")[0]
     assert all(f"{version} " in lock_file("pytorch", python).read_text() for python in PYTHONS)
-
-
-def test_a_python_without_a_lock_is_named_with_those_that_have_one() -> None:
-    with refusal(SetupError):
-        known_lock("rknn", "3.13")
 
 
 def required_packages(lock: Lock, python: str) -> set[str]:
@@ -331,11 +264,3 @@ def test_a_layer_has_what_is_below_it(
     lock.write_text("# nothing else\n")
     ensure_layer(venv, base, "nothing")
     assert (venv / "pyvenv.cfg").stat().st_mtime_ns > made
-
-
-def test_a_foreign_folder_does_not_become_a_layer(base: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "precious").touch()
-    with refusal(SetupError):
-        ensure_layer(tmp_path / "mine", base, "torch")
-    assert (tmp_path / "mine" / "precious").exists()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,18 +71,6 @@ def test_a_foreign_folder_is_left_alone(
     assert not noted_commands
 
 
-def test_another_checkouts_environment_behind_a_link_is_left_alone(
-    tmp_path: Path, noted_commands: Commands
-) -> None:
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / ".made-by-setup-lerobot").touch()
-    (tmp_path / "venv").symlink_to(tmp_path / "theirs")
-
-    with refusal(SetupError):
-        ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
-    assert not noted_commands
-
-
 def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
     tmp_path: Path, noted_commands: Commands
 ) -> None:
@@ -112,21 +99,6 @@ def test_ros_comes_along_with_lerobot_where_it_comes_from_wheels(
     names = {entry.split("==")[0] for entry in entries}
     assert {"ros-jazzy-rclpy", "ros-jazzy-sensor-msgs"} <= names
     assert all(entry.startswith("ros-") and "--hash=sha256:" in entry for entry in entries)
-
-
-def test_an_environment_with_the_plugins_of_another_checkout_is_made_again(
-    tmp_path: Path, noted_commands: Commands, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
-    moved = tuple(
-        Path(shutil.copytree(plugin, tmp_path / plugin.name)) for plugin in lerobot.PLUGINS
-    )
-    monkeypatch.setattr(lerobot, "PLUGINS", moved)
-    noted_commands.clear()
-
-    ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
-
-    assert [words[-1] for words in noted_commands[-2:]] == [str(plugin) for plugin in moved]
 
 
 def test_the_toolkit_is_installed_once_behind_what_it_needs_and_again_for_another_python(

@@ -137,15 +137,6 @@ def test_the_same_seed_gives_the_same_robots(trained_robot: TrainedRobot) -> Non
     assert np.abs(first - other).max() > 0.1
 
 
-def test_a_beginner_sees_exactly_and_an_expert_with_noise(trained_robot: TrainedRobot) -> None:
-    for difficulty, largest in ((0.0, 0.0), (1.0, 0.06)):
-        step = environment(trained_robot, difficulty=difficulty).step(STILL)
-        noise = np.abs(step.obs - step.critic_obs[:, : COMMAND.obs_size])
-        assert step.critic_obs.shape == (COUNT, COMMAND.critic_size)
-        assert noise.max() <= largest
-        assert (noise.max() > 0.0) == (largest > 0.0)
-
-
 def test_a_robot_that_falls_is_reported_and_starts_again(trained_robot: TrainedRobot) -> None:
     made = environment(trained_robot)
     fallen = 0
@@ -157,28 +148,6 @@ def test_a_robot_that_falls_is_reported_and_starts_again(trained_robot: TrainedR
         upright = step.critic_obs[step.terminated, 5]
         assert (upright < -0.9).all()
     assert fallen >= COUNT
-
-
-def test_episodes_end_with_their_time_which_is_no_fall(trained_robot: TrainedRobot) -> None:
-    made = environment(trained_robot)
-    ends = np.zeros(COUNT)
-    for _ in range(TASK.episode_ticks):
-        step = made.step(STILL)
-        assert not (step.truncated & step.terminated).any()
-        ends += step.truncated | step.terminated
-    assert (ends >= 1).all()
-
-
-def test_dynamics_are_drawn_again_and_robots_on_ground_that_moved_start_again(
-    trained_robot: TrainedRobot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tools.train_walk.environment.RANDOMISE_TICKS", 2)
-    made = environment(trained_robot, difficulty=1.0)
-    rough = round(TASK.disturbances.tile_share * COUNT)
-    before, after = made.step(STILL), made.step(STILL)
-    friction = COMMAND.obs_size + 13
-    assert (before.critic_obs[:, friction] != after.critic_obs[:, friction]).all()
-    assert (after.truncated | after.terminated)[-rough:].all()
 
 
 def handing_over(share: float) -> Task:

@@ -101,25 +101,6 @@ def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
     np.testing.assert_allclose(robots.qpos[0, :3], sensed.pos_world, atol=0.01)
 
 
-def test_joints_with_friction_lag_and_stop_before_their_targets() -> None:
-    """In free fall, so that the joints carry nothing."""
-    nothing, dry, viscous = 0, 1, 2
-    robots = made_robots(
-        count=3,
-        joint_friction_nm=np.array([0.0, 0.6, 0.0]),
-        joint_damping=np.array([0.0, 0.0, 1.0]),
-    )
-    stand(robots, height_m=5.0)
-    target = np.tile(LITE3.standing_rad + 0.1, (3, DECIMATION, 1))
-    robots.step(target)
-    moved = np.abs(robots.qvel[:, 6:]).mean(axis=1)
-    assert moved[viscous] < 0.9 * moved[nothing]
-    for _ in range(20):
-        robots.step(target)
-    missing = np.abs(robots.qpos[:, 7:] - target[:, 0]).mean(axis=1)
-    assert missing[dry] > 2.0 * missing[nothing]
-
-
 def test_robots_do_not_depend_on_each_other_or_on_threads() -> None:
     together = made_robots(rough=2, step_m=0.03)
     alone = Robots(ROBOT, COUNT, rough=2, terrains=2, threads=1)
@@ -128,16 +109,6 @@ def test_robots_do_not_depend_on_each_other_or_on_threads() -> None:
     for robots in (together, alone):
         hold(robots, 20)
     np.testing.assert_array_equal(together.qpos, alone.qpos)
-
-
-def test_gravity_aslant_is_a_slope_on_which_robots_slide_or_lean() -> None:
-    angle_rad = 0.2
-    aslant = np.array([np.sin(angle_rad), 0.0, -np.cos(angle_rad)])
-    robots = made_robots(
-        gravity_unit=np.stack([DOWN, aslant, DOWN, aslant]), friction=np.full(4, 0.05)
-    )
-    hold(robots, 15)
-    assert (robots.qpos[[1, 3], 0] > robots.qpos[[0, 2], 0] + 0.02).all()
 
 
 def test_tiles_carry_robots_and_are_where_the_heights_say() -> None:
@@ -156,13 +127,3 @@ def test_tiles_carry_robots_and_are_where_the_heights_say() -> None:
     weight_n = 9.81 * float(build_model().body_mass.sum())
     upward_n = float(robots.foot_force_n[3].mean(axis=0).sum())
     assert upward_n == pytest.approx(weight_n, rel=0.3)
-
-
-def test_a_robot_that_leaves_its_tiles_is_taken_back_by_a_period() -> None:
-    robots = made_robots(rough=2, step_m=0.02)
-    robots.qpos[:, 0] = [3.0, -3.0, 3.0, -3.0]
-    points = robots.qpos[:, None, :2].copy()
-    before = robots.ground_m(points)
-    robots.wrap()
-    np.testing.assert_allclose(robots.qpos[:, 0], [3.0, -3.0, 3.0 - PERIOD_M, PERIOD_M - 3.0])
-    np.testing.assert_array_equal(robots.ground_m(robots.qpos[:, None, :2]), before)
