@@ -93,18 +93,6 @@ def test_details_and_errors_of_any_length_arrive(start_odd: Start) -> None:
     assert backend.details["runtime"] == "\u00e9" * 20_000
 
 
-def test_a_run_that_fails_leaves_the_next_one_possible(start_odd: Start) -> None:
-    backend = start_odd("fail")
-    backend.inputs["obs"][:] = 1.0
-
-    with refusal(BackendError):
-        backend.run()
-    backend.inputs["obs"][:] = 4.0
-    backend.run()
-
-    np.testing.assert_array_equal(backend.outputs["actions"], [[8.0, 8.0]])
-
-
 def test_a_child_that_dies_is_known_and_an_error_of_this_run_and_of_every_later_one(
     start_odd: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,9 @@ import pytest
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import BackendError, BundleError
+from policy_core.errors import BackendError
 from policy_core.interfaces import F32
 from policy_inference.backends.registry import GROUP, artifact_for, available, open_backend
-from policy_inference.machine.machine import Machine
 from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
 from testkit.wording import check_wording, refusal
@@ -88,19 +87,6 @@ def test_model_is_opened_as_the_contract_describes_it(registry_bundle: JointBund
     backend.close()
 
 
-def test_what_is_questionable_on_this_machine_is_said_when_it_is_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(Machine, "cpu_flags", lambda _: frozenset({"avx2"}))
-    folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "onnx", "int8")
-
-    open_backend(load_bundle(folder, kind=JointBundle), ["onnx"])[0].close()
-
-    (warning,) = caplog.records
-    assert warning.levelname == "WARNING"
-    check_wording(warning.message)
-
-
 @pytest.mark.parametrize(
     "names", [["tensorflow"], ["onnx", "onxx", "tensorflow"], []], ids=lambda names: ",".join(names)
 )
@@ -133,15 +119,6 @@ def test_list_of_which_none_opens_gives_every_reason(
     register_backends("npu-backend", npu="vendor_backend:VendorBackend")
     with refusal(BackendError):
         open_backend(registry_bundle, names)
-
-
-def test_missing_model_ends_the_list(
-    registry_bundle: JointBundle, register_backends: Install
-) -> None:
-    register_backends("gone-backend", gone=ONNX)
-
-    with refusal(BundleError):
-        open_backend(registry_bundle, ["gone", "onnx"])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.rknn import backend as rknn
 from policy_inference.backends.rknn.backend import RknnBackend
-from policy_inference.backends.rknn.vendor_log import VendorLog
 from policy_inference.testing.case import Array
 from policy_inference.testing.models import save, save_linear
 from testkit.wording import check_wording, refusal
@@ -153,17 +152,6 @@ def test_reason_of_a_failure_and_its_remedy_are_reported(
         open_rknn()
 
 
-def test_what_the_library_prints_while_opening_is_in_the_log(
-    open_rknn: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(Board, "printed", "I RKNN: information\n")
-
-    with caplog.at_level("INFO", "policy_inference"):
-        open_rknn()
-
-    assert any(message.endswith("RKNN: information") for message in caplog.messages)
-
-
 @pytest.mark.parametrize(
     "results",
     [
@@ -186,18 +174,6 @@ def test_a_runtime_that_gives_something_else_than_the_contract_says_is_refused_w
     more_axes = [np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1)]
     monkeypatch.setattr(RKNNLite, "inference", lambda *_, **__: more_axes)
     np.testing.assert_array_equal(open_rknn().outputs["actions"], [[0, 1, 2]])
-
-
-def test_several_models_log_each_line_once(open_rknn: Start) -> None:
-    one, other, third = open_rknn(), open_rknn(), open_rknn()
-
-    handlers = logging.getLogger("acuityLogger").handlers
-    streams = [handler for handler in handlers if type(handler) is logging.StreamHandler]
-
-    assert len(streams) == 1
-    for backend in (one, other, third):
-        backend.close()
-    assert not any(isinstance(handler, VendorLog) for handler in handlers)
 
 
 def test_an_older_runtime_is_run_without_what_it_lacks(

@@ -48,26 +48,3 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "rknn_lite.py", line 1, 
 )
 def test_words_become_cause_and_remedy(said: str) -> None:
     check_wording(explain("init_runtime", -1, f"Catch exception!\n{TRACEBACK}Exception: {said}"))
-
-
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        "W RKNN: query RKNN_QUERY_INPUT_DYNAMIC_RANGE error, rknn model is static shape type",
-        "Query dynamic range failed. Ret code: RKNN_ERR_MODEL_INVALID. (If it is a static shape "
-        "RKNN model, please ignore the above warning message.)",
-        "W RKNN: Current driver version: 0.8.2, recommend to upgrade the driver to: >= 0.8.8",
-    ],
-)
-def test_what_the_library_always_says_is_no_cause(harmless: str) -> None:
-    cause = "RKNN_ERR_MALLOC_FAIL"
-
-    assert explain("init_runtime", -1, f"{harmless}\n{cause}\n{harmless}") == explain(
-        "init_runtime", -1, cause
-    )
-
-
-def test_the_last_words_are_without_information() -> None:
-    said = "E RKNN: the reason\n" + "I RKNN: Runtime Information\n" * 9
-
-    check_wording(explain("init_runtime", -1, said))

@@ -66,16 +66,6 @@ def test_the_description_behind_the_compiled_part_is_read(rknn_path: Path) -> No
     )
 
 
-def test_several_inputs_keep_the_models_order(rknn_path: Path) -> None:
-    tensors = [
-        {"tensor_id": i, "url": name, "size": [1], "dtype": {"qnt_type": ""}}
-        for i, name in enumerate(["second", "first"])
-    ]
-    graph = [{"left": "input", "left_tensor_id": 1 - i, "right_tensor_id": i} for i in range(2)]
-    rknn_path.write_bytes(content({**DESCRIPTION, "norm_tensor": tensors, "graph": graph}))
-    assert list(read_rknn(rknn_path).inputs) == ["first", "second"]
-
-
 def test_a_file_cut_off_anywhere_is_refused(rknn_path: Path) -> None:
     whole = content()
     for length in range(1, len(whole), 3):

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -15,12 +14,10 @@ import pytest
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.child import ChildBackend
 from testkit.wording import refusal
 
-from .odd_backends import ACTIONS, OBS, Noted
+from .odd_backends import ACTIONS, OBS
 
-ENOUGH_S = 1e9
 Log = Callable[[], str]
 
 
@@ -103,22 +100,3 @@ def test_failure_in_the_warm_up_closes_the_model(open_large: Callable[[float], L
         backend.warm_up()
     with refusal(BackendError):
         backend.run()
-
-
-def test_model_in_a_process_of_its_own_warms_up_as_its_class_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = Path(__file__).parents[len(__name__.split(".")) - 1]
-    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    file, trace = tmp_path / "model", tmp_path / "trace"
-    file.write_text("", "utf-8")
-
-    with closing(
-        ChildBackend(Noted, file, [OBS], [ACTIONS], options={"trace": str(trace)})
-    ) as backend:
-        opening = len(trace.read_text("utf-8").splitlines())
-        backend.warm_up(ENOUGH_S)
-
-        # One in the child, one through its pipes.
-        assert opening == 2
-        assert len(trace.read_text("utf-8").splitlines()) == opening + Noted.warm_up_runs - 1

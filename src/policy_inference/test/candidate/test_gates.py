@@ -64,15 +64,6 @@ def test_only_compared_ticks_count_for_distances_and_only_runs_for_durations() -
     assert divergence.duration_max_s == pytest.approx(3e-3)
 
 
-def test_before_the_first_tick_all_is_zero() -> None:
-    divergence = Divergence(JOINTS, np.ones(2))
-
-    np.testing.assert_array_equal(
-        [divergence.mean, divergence.rms, divergence.max], np.zeros((3, 2))
-    )
-    assert divergence.beyond_limits_share == divergence.duration_mean_s == 0.0
-
-
 TICKS, JOINTS = 3000, ("hip", "knee")
 EQUAL = ExpectedDistance()
 RANDOM = np.random.default_rng(3)

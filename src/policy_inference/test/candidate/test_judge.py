@@ -88,13 +88,6 @@ def test_only_run_time_counts() -> None:
     assert not robot.judge.running
 
 
-def test_time_of_earlier_runs_counts() -> None:
-    robot = Tried(counts={"run_time_s": 9.99, "ticks": 500})
-    robot.run(2)
-    assert robot.judge.time_is_up
-    assert robot.judge.counts["ticks"] == 502
-
-
 def test_good_run_breaks_nothing() -> None:
     robot = Robot().run()
     judge = TrialJudge(

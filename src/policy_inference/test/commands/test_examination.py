@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verb `self-test` where it examines only, on this machine."""
 
-import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -167,37 +165,6 @@ def test_back_end_that_says_nothing_of_itself_is_not_said_to_run(
     assert examined([WALK, "--backend", "rknn_sim"]) == 1
     shown = printed(capsys)
     check_wording(*lines_with(shown, "self-test"), shown[-1])
-
-
-def test_findings_are_written_to_a_file_which_does_not_tell_whose_home_it_comes_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The user's name is often that of the folder; here Python's own path is below it."""
-    home = Path(sys.executable).parent
-    monkeypatch.setenv("HOME", str(home))
-    file = tmp_path / "examination.json"
-
-    assert examined([WALK, "--output", str(file)]) == 0
-    found = json.loads(file.read_text("utf-8"))
-    assert found["schema_version"] == 2
-    assert found["can_run"] == ["onnx"]
-    assert found["cannot_run"] == ["rknn_sim", "tensorrt"]
-    assert found["bundle"]["name"] == "lite3_walk"
-    assert [entry["severity"] for entry in found["findings"]["onnx"]] == ["ok", "ok"]
-    assert str(home) not in file.read_text("utf-8")
-
-
-def test_file_that_is_there_is_replaced_with_force_only(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "examination.json"
-    file.write_text("mine")
-
-    assert examined([WALK, "--output", str(file)]) == 4
-    assert (file.read_text(), "--force" in caplog.text) == ("mine", True)
-    assert not capsys.readouterr().out  # said before anything is looked at
-    assert examined([WALK, "--output", str(file), "--force"]) == 0
-    assert json.loads(file.read_text("utf-8"))["can_run"] == ["onnx"]
 
 
 @pytest.mark.parametrize(

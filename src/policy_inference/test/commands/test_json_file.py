@@ -59,30 +59,11 @@ def test_what_a_link_points_at_is_written_with_force_only(tmp_path: Path, there:
     assert json.loads(target.read_text()) == {}
 
 
-def test_longest_name_is_written_and_a_longer_one_refused_before(tmp_path: Path) -> None:
-    longest = os.pathconf(tmp_path, "PC_NAME_MAX")
-    file = tmp_path / "n".ljust(longest, "n")
-    refuse_unwritable(file, force=False)
-    assert not file.exists()
-    write_new(file, {}, force=False)
-
-    assert json.loads(file.read_text()) == {}
-    with pytest.raises(OSError, match="too long"):
-        refuse_unwritable(tmp_path / "n".ljust(longest + 1, "n"), force=False)
-
-
 @pytest.mark.parametrize("folder", ["file", "nowhere"])
 def test_folder_that_is_none_is_refused_before(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("")
     with refusal(PolicyError):
         refuse_unwritable(tmp_path / folder / "a.json", force=False)
-
-
-def test_text_that_is_no_utf_8_and_values_that_are_no_json_are_kept_as_text(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    write_new(file, {os.fsdecode(b"caf\xe9"): Path("a/b")}, force=False)
-
-    assert json.loads(file.read_text("utf-8")) == {"caf\\udce9": "a/b"}
 
 
 def test_data_that_is_no_json_leaves_what_was_there(tmp_path: Path) -> None:

@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,21 +78,6 @@ def test_what_cannot_be_is_refused_before_anything_is_measured_or_written(
     assert not list(Path().glob("*.json"))
 
 
-def test_a_report_is_replaced_by_force_alone(
-    two_joints: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = Path("mine.json")
-    file.write_text("precious", "utf-8")
-
-    assert run_self_test(two_joints, "--output", "mine.json") == 4
-    assert file.read_text("utf-8") == "precious"
-    check_wording(caplog.messages[-1])
-
-    run_self_test(two_joints, "--output", "mine.json", "--force")
-    assert read("mine.json")["error"] is None
-    assert sorted(path.name for path in Path().iterdir()) == ["mine.json", "two_joints"]
-
-
 def test_file_that_comes_meanwhile_is_kept_and_the_findings_are_shown(
     two_joints: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,19 +93,6 @@ def test_file_that_comes_meanwhile_is_kept_and_the_findings_are_shown(
 
     assert file.read_text("utf-8") == "precious"
     assert capsys.readouterr().out.splitlines()[-1].startswith("verdict")
-
-
-def test_terminal_without_the_characters_of_a_message_shows_them_escaped(
-    two_joints: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", terminal)
-    file = os.fsdecode(b"ven\xe9.json")
-
-    run_self_test(two_joints, "--output", file)
-
-    terminal.seek(0)
-    assert "ven\\udce9.json:" in terminal.read()
 
 
 @pytest.mark.parametrize("words", [[], ["--backend", "onnx,rknn"]], ids=["none", "two"])

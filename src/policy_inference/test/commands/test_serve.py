@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -162,36 +161,6 @@ def test_systemd_hears_when_clients_are_answered_and_when_that_ends(
                 assert process.wait(60) == 0
             finally:
                 process.kill()
-
-
-def test_a_log_without_a_reader_delays_neither_answers_nor_the_end(
-    served_bundle: Path, tmp_path: Path
-) -> None:
-    path, notify = tmp_path / "raw.sock", tmp_path / "notify"
-    reading, writing = os.pipe()
-    os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
-    words = f"-m policy_inference.commands.main serve --bundle {served_bundle} --socket {path}"
-    command = [sys.executable, *words.split()]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(notify))
-        manager.settimeout(60)
-        with subprocess.Popen(
-            command, stderr=writing, env={**os.environ, "NOTIFY_SOCKET": str(notify)}
-        ) as process:
-            try:
-                assert manager.recv(4096).startswith(b"READY=1")
-                for _ in range(3):
-                    with socket.socket(socket.AF_UNIX) as client:
-                        client.settimeout(60)
-                        client.connect(str(path))
-                        client.sendall(bytes(4 * 15))
-                        assert len(client.recv(8)) == 8
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(60) == 0
-            finally:
-                process.kill()
-                os.close(reading)
-                os.close(writing)
 
 
 def test_what_only_tls_and_metrics_need_is_not_imported() -> None:

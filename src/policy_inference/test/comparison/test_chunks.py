@@ -10,7 +10,6 @@ import pytest
 from policy_core.bundle.body import ComparisonLimits
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
-from policy_core.bundle.contract import Artifact
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError
 from policy_core.interfaces import F64
@@ -19,7 +18,6 @@ from policy_inference.comparison.chunks import (
     chunk_checks,
     chunk_differences,
     chunk_limits,
-    coarsest,
     features_checks,
     rad_difference,
     swapped_check,
@@ -117,24 +115,6 @@ def test_features_are_measured_by_channel_and_their_direction_is_judged(
     assert difference.worst == (1, "channel 2")
     check_wording(check.what)
     assert not check
-
-
-@pytest.mark.parametrize(
-    ("precisions", "counts"),
-    [
-        (("fp32", "fp32"), "fp32"),
-        (("int8", "int16"), "int8"),
-        (("fp32", "fp16"), "fp16"),
-        (("int8", "int3"), "int3"),
-    ],
-)
-def test_coarsest_precision_counts(precisions: tuple[str, ...], counts: str) -> None:
-    entries = {
-        str(i): Artifact(file="a", sha256="0" * 64, precision=precision)
-        for i, precision in enumerate(precisions)
-    }
-
-    assert coarsest(entries) == counts
 
 
 def test_limits_of_an_unknown_precision_must_be_stated(

@@ -59,10 +59,6 @@ def stamps(path: Path) -> list[int]:
     return [log_ns for log_ns, _, _ in read_flight(path)["policy_tick"]]
 
 
-def stamps_and_numbers(path: Path) -> dict[int, int]:
-    return {log_ns: message.tick for log_ns, message, _ in read_flight(path)["policy_tick"]}
-
-
 def begin_of(robot: Recorded) -> int:
     """Return the number of the tick at which a recording begins that is caused now.
 
@@ -76,38 +72,6 @@ def begin_of(robot: Recorded) -> int:
 
 def stamp_ns(robot: Recorded, number: int) -> int:
     return robot.now_ns + STAMP_OFFSET_NS - (robot.ring.end - 1 - number) * PERIOD_NS
-
-
-def test_fault_is_recorded_with_ticks_before_and_after(flown_robot: Recorded) -> None:
-    flown_robot.tick(joint_vel=NAN)
-    fault_ns = flown_robot.now_ns + STAMP_OFFSET_NS
-    first_ns = stamp_ns(flown_robot, begin_of(flown_robot))
-    for _ in range(AFTER):
-        flown_robot.tick(joint_vel=STILL)
-    (path,) = flown_robot.recordings()
-    assert causes([path]) == ["not_finite"]
-    assert stamps(path) == [*range(first_ns, fault_ns + AFTER * PERIOD_NS + 1, PERIOD_NS)]
-    (log_ns, state, _), *_ = read_flight(path)["control_state"]
-    assert (log_ns, state.tick) == (first_ns, stamps_and_numbers(path)[first_ns])
-
-
-def test_head_says_what_ran_and_why_it_is_written(flown_robot: Recorded, tmp_path: Path) -> None:
-    flown_robot.tick(joint_vel=NAN)
-    (path,) = flown_robot.recordings()
-    ((_, info, _),) = read_flight(path)["flight_info"]
-    assert info.reason == "not_finite: joint_vel"
-    assert (info.bundle_name, info.bundle_version, info.backend) == ("walker", "1.0.0", "scripted")
-    assert info.bundle == str(tmp_path / "bundle")
-    assert info.contract == "name: walker\n"
-    settings = {entry.key: entry.value for entry in info.settings}
-    assert settings["limits.max_tilt_rad"] == "1.0"
-    assert settings["system.kernel"] == os.uname().release
-    state = flown_robot.controller.state
-    assert info.inputs == [*flown_robot.controller.inputs]
-    assert info.joints == [*flown_robot.contract.joints.names]
-    assert dict(zip(info.state_fields, info.state_sizes.tolist(), strict=True)) == {
-        name: part.stop - part.start for name, part in state.slices.items()
-    }
 
 
 def test_nothing_of_the_ring_is_missing_in_the_file(flown_robot: Recorded) -> None:
@@ -177,35 +141,6 @@ def test_fault_that_no_tick_ends_is_recorded(flown_robot: Recorded) -> None:
     flown_robot.recorder.watch()
     (path,) = flown_robot.recordings()
     assert causes([path]) == ["internal"]
-
-
-def test_fault_of_before_the_start_is_not_recorded(flown_robot: Recorded) -> None:
-    flown_robot.recorder.stop()
-    flown_robot.controller.estop("pressed while nobody looked")
-    flown_robot.controller.tick(flown_robot.now_ns, flown_robot.now_ns + PERIOD_NS)
-    flown_robot.recorder.start()
-    flown_robot.tick()
-    assert flown_robot.recordings() == []
-
-
-@pytest.mark.parametrize("ends", [True, False])
-def test_whole_run_has_the_present_ring_and_everything_until_its_end_or_the_stop(
-    flown_robot: Recorded, ends: bool
-) -> None:
-    first_ns = stamp_ns(flown_robot, begin_of(flown_robot))
-    place = flown_robot.recorder.begin_run("by a test")
-    for _ in range(30):
-        flown_robot.tick()
-    if ends:
-        assert flown_robot.recorder.end_run() == place
-    last_ns = flown_robot.now_ns + STAMP_OFFSET_NS
-    flown_robot.tick()
-    assert flown_robot.recordings() == [place]
-    assert stamps(place)[0] == first_ns
-    assert last_ns + (not ends) * PERIOD_NS in stamps(place)
-    assert set(np.diff(stamps(place))) == {PERIOD_NS}
-    ((_, info, _),) = read_flight(place)["flight_info"]
-    check_wording(info.reason)
 
 
 def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> None:
@@ -372,21 +307,6 @@ class TestTrouble:
                     os.seteuid(0)
                 assert problem.startswith(f"{wanted}: ")
                 check_wording(problem.removeprefix(str(folder)))
-
-    def test_recording_after_trouble_clears_it(self, tmp_path: Path) -> None:
-        folder = tmp_path / "file"
-        folder.write_text("mine", "utf-8")
-        robot = Recorded(tmp_path, folder=folder)
-        robot.run(3)
-        until(lambda: robot.recorder.problem)
-        check_wording(robot.recorder.problem)
-        assert folder.read_text("utf-8") == "mine"
-        folder.unlink()
-        until(lambda: not robot.recorder.problem)
-        place = robot.recorder.request()
-        robot.recorder.stop()
-        assert robot.recorder.problem == ""
-        assert robot.recorder.last == place
 
     def test_definitions_that_are_not_there(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

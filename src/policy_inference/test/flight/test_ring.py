@@ -116,15 +116,6 @@ def test_recurrent_inputs_are_those_that_the_model_was_given() -> None:
     np.testing.assert_array_equal(flyer.newest().outputs["next_memory"], [[7.0, 8.0]])
 
 
-def test_only_the_first_tick_of_a_run_begins() -> None:
-    flyer = Flyer()
-    flyer.run(3)
-    flyer.controller.damp()
-    flyer.run(2)
-    ticks, _ = flyer.ring.copies(0, flyer.ring.end)
-    assert [t.moment.begins for t in ticks if t.moment.asked] == [True, False, False, True, False]
-
-
 def test_target_is_what_the_bounds_left_before_blending() -> None:
     flyer = Flyer({"nominal": NOMINAL, "safety.margin": 1.0})
     flyer.run(1)

@@ -14,7 +14,6 @@ from policy_core.members.chunk.worker import Outcome, Request
 from policy_inference.kinds.chunk_worker import ThreadWorker
 from testkit.kernel.arms import Arm
 from testkit.waiting import until
-from testkit.wording import check_wording
 
 TIMEOUT_S = 20.0
 
@@ -184,27 +183,3 @@ def test_a_finished_answer_keeps_the_worker_busy_until_it_is_taken(
         assert worker.busy
     outcome_of(worker)
     assert not worker.busy
-
-
-def test_a_controller_goes_on_ticking_while_its_worker_computes() -> None:
-    # Simulated time passes while the test waits for the thread.
-    arm = Arm({"safety.damp_after_s": 3600.0}, inline=False, mode="synchronous")
-    may_end = threading.Semaphore(0)
-
-    def answer(run: int) -> float:
-        assert may_end.acquire(timeout=TIMEOUT_S)
-        return 0.25
-
-    arm.answer = answer
-    arm.run()
-    for _ in range(3):
-        assert arm.tick()[0] == 0.0
-        assert arm.is_in(Mode.HOLD)
-    check_wording(arm.reason)
-    may_end.release()
-    until(lambda: arm.transformer.runs == 1 and arm.tick()[0] == 0.25)
-    assert arm.is_in(Mode.RUN)
-    arm.follow(4)
-    assert arm.transformer.runs == 1
-    may_end.release(10)
-    arm.runtime.close()

@@ -90,11 +90,3 @@ def test_power_is_the_sum_of_the_rails_where_a_module_measures_no_total(tmp_path
     found = TensorRtBackend.read_device(machine(tmp_path, tree_with(ORIN, AGX_RAILS)))
 
     assert found["power_w"] == "9.40"
-
-
-def test_newest_values_are_read_each_time(tmp_path: Path) -> None:
-    board = machine(tmp_path, RK3588)
-    RknnBackend.read_device(board)
-    machine(tmp_path, {"/sys/class/devfreq/fdab0000.npu/cur_freq": "300000000"})
-
-    assert RknnBackend.read_device(board)["npu_frequency_mhz"] == "300"

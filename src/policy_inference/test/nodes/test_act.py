@@ -21,7 +21,7 @@ from testkit.wording import check_wording
 
 from .arm import Arm, seen_positions
 from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, SIZES, STEPS, write_colours
-from .harness import SPOILT, Logged, StageOf, status_of_input
+from .harness import SPOILT, StageOf, status_of_input
 
 pytestmark = pytest.mark.ros
 
@@ -240,20 +240,6 @@ class TestLeaving:
         runs_in_real_time(arm)
         arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN again")
         assert not arm_stage.nodes[0].policy.problem
-
-    def test_what_opening_takes_is_logged_before_a_graph_runs(
-        self, start_arm: Start, arm_stage: ArmStage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        logged, run = list[list[Logged]](), OnnxBackend.run
-
-        def look(backend: OnnxBackend) -> None:
-            logged.append(arm_stage.robot.logged())
-            run(backend)
-
-        monkeypatch.setattr(OnnxBackend, "run", look)
-        start_arm()
-
-        check_wording(next(each.text for each in logged[0] if "trial" in each.text))
 
     def test_run_that_hangs_in_a_graph_is_left_behind(
         self, start_arm: Start, arm_stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -383,15 +383,6 @@ class TestStalledDisk:
         recorded_run.until(lambda: recorded_run.ask("record").success, "another recording")
         assert flight_disk.threads == RECORDERS
 
-    def test_node_configures_activates_and_runs(
-        self, start_recorded: Start, partner: Robot, flight_disk: StalledDisk
-    ) -> None:
-        flight_disk.stall()
-        start_recorded()
-        partner.runs()
-        assert flight_disk.waits.is_set()
-        assert flight_disk.threads == RECORDERS
-
 
 def test_modes_of_a_fault_are_called_as_in_the_message() -> None:
     assert FAULT_MODES == {

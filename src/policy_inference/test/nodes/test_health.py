@@ -15,7 +15,6 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.machine import telemetry
 from policy_inference.machine.machine import Machine
-from policy_inference.nodes.control_loop import ControlLoop
 from testkit.wording import check_wording
 
 from .bundles import PERIOD_NS, write_bundle
@@ -41,25 +40,6 @@ def test_what_machine_and_device_tell_is_in_status_and_diagnostics(
     assert told.items() <= found.items()
     assert float(found["memory_available_mib"]) > 0
     assert told.items() <= partner.told().items()
-
-
-def test_machine_that_keeps_ticks_waiting_is_named_as_long_as_the_fault_is_latched(
-    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    late = {"late_s": 0.035}
-    monkeypatch.setattr(ControlLoop, "late_s", property(lambda _: late["late_s"]))
-    activate(use_sim_time=True)
-    partner.runs()
-    busy = "too busy"
-    partner.diagnosed(lambda d: busy in d.message)
-    found = partner.reported(lambda s: partner.tick() and busy in s.reason, "a busy machine")
-    check_wording(found.reason)
-    partner.request("estop")
-    late["late_s"] = 0.0
-    partner.statuses.clear()
-    partner.reported(lambda s: partner.tick() and s.latched and busy in s.reason, "a latched fault")
-    partner.request("reset")
-    partner.reported(lambda s: partner.tick() and not s.latched and busy not in s.reason, "a reset")
 
 
 def test_device_that_cannot_be_read_is_logged_once_and_disturbs_nothing(

@@ -143,20 +143,6 @@ def test_node_that_is_activated_again_starts_in_damp_and_counts_from_zero(
     assert lockstep.tick().mode == Mode.STAND
 
 
-def test_time_between_configure_and_activate_counts_neither_as_missed_nor_as_slow(
-    node_stage: Stage, bundle_in_use: Path
-) -> None:
-    node, robot = node_stage.node(bundle=str(bundle_in_use), use_sim_time=True), node_stage.robot
-    node.trigger_configure()
-    for _ in range(100):
-        robot.show_time()
-    node.trigger_activate()
-    robot.is_met()
-    status = robot.reported(lambda s: s.ticks > 0, "a status")
-    assert status.ticks_missed == 0
-    assert not robot.logged("WARN")
-
-
 def test_rounds_of_transitions_leave_neither_entities_nor_threads(
     node_stage: Stage, bundle_in_use: Path
 ) -> None:

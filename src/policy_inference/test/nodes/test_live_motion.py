@@ -150,16 +150,6 @@ def test_frames_that_come_ever_later_are_not_tracked(tracker: TrackingRobot) -> 
     tracker.hears(f"HOLD: {JOINTS_TOPIC}: ")
 
 
-def test_two_senders_of_a_motion_are_refused(
-    tracking_stage: TrackingStage, tracking_node: JointPolicyNode
-) -> None:
-    robot = tracking_stage.robot
-    robot.is_met()
-    robot.is_joined_by_publisher(tracking_node, JointState, JOINTS_TOPIC)
-    robot.tick()
-    robot.refusal("stand")
-
-
 def test_a_robot_does_not_stand_up_without_the_motion(
     tracking_stage: TrackingStage, tracking_node: JointPolicyNode
 ) -> None:

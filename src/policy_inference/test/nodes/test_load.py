@@ -214,14 +214,9 @@ class TestMeanwhile:
         assert_as_before(lockstep, bundle_in_use, Mode.DAMP)
 
 
-def with_joints(*names: str) -> Mapping[str, object]:
-    return {"joints.names": [*names], "action.terms": [{**TERM, "joints": [*names]}]}
-
-
 TERMS = CONTRACT["observations"]["obs"]["terms"]
 UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
     "rate": (JOINT, {"rate_hz": 100}),
-    "joints": (JOINT, with_joints("left", "middle")),
     "inputs": (
         JOINT,
         {
@@ -230,7 +225,6 @@ UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
         },
     ),
     "on_fault": (JOINT, {"safety.on_fault": "torque_off"}),
-    "golden": (JOINT, {"model.golden": None}),
     "loosened": (JOINT, {"safety.max_tilt_rad": 0.5}),
     "rate of chunks": (CHUNK, {"rate_hz": 25}),
     "rate of a set": (SET, {"rate_hz": 100}),
@@ -238,7 +232,6 @@ UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
 NOT_WHOLE: Mapping[str, Callable[[Path], object]] = {
     "other model": lambda folder: (folder / "policy.onnx").write_bytes(b"else"),
     "other rows": lambda folder: (folder / "golden.npz").write_bytes(b"else"),
-    "no yaml": lambda folder: (folder / "policy.yaml").write_text("kind: [", "utf-8"),
 }
 
 

@@ -8,8 +8,6 @@ import resource
 import select
 import signal
 import subprocess
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,6 @@ from typing import Any
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from policy_msgs.srv import LoadBundle
-from rclpy.qos import QoSProfile
 
 from policy_core.interfaces import Mode
 from policy_inference.backends.registry import GROUP
@@ -159,27 +155,6 @@ def test_signals_end_a_running_policy_with_the_fault_command(
     assert "Traceback" not in output
 
 
-def test_log_that_is_not_read_stops_nothing(
-    start_node: Start, partner: Robot, bundle_in_use: Path
-) -> None:
-    process = start_node(f"bundle:={bundle_in_use}", "use_sim_time:=true")
-    partner.runs()
-    client = partner.node.create_client(
-        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=1000)
-    )
-    partner.until(client.service_is_ready, "the service load")
-    asked = LoadBundle.Request(bundle=str(bundle_in_use))
-    # An error in the log for each, which is more than twice what a pipe takes.
-    answers = [client.call_async(asked) for _ in range(1000)]
-    partner.until(lambda: all(answer.done() for answer in answers), "the answers")
-    assert partner.tick().mode == Mode.RUN
-    process.send_signal(signal.SIGTERM)
-    partner.until(lambda: is_damp(partner.commands[-1]), "the fault command")
-    status, output = ended(process)
-    refused = Counter(each.text for each in logged_in(output) if each.level == "ERROR")
-    assert (status, [*refused.values()]) == (0, [1000])
-
-
 def test_log_whose_pump_is_killed_is_a_problem_in_the_status_and_stops_nothing(
     start_node: Start, partner: Robot, bundle_in_use: Path
 ) -> None:
@@ -197,24 +172,6 @@ def test_log_whose_pump_is_killed_is_a_problem_in_the_status_and_stops_nothing(
     partner.until(lambda: is_damp(partner.commands[-1]), "the fault command")
 
 
-def test_node_that_nohup_started_outlives_its_terminal(
-    start_node: Start, partner: Robot, bundle_in_use: Path
-) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = start_node(f"bundle:={bundle_in_use}", "use_sim_time:=true")
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    partner.runs()
-
-    process.send_signal(signal.SIGHUP)
-    modes = {partner.tick().mode for _ in range(20)}
-
-    assert modes == {Mode.RUN}
-    process.send_signal(signal.SIGTERM)
-    assert ended(process)[0] == 0
-
-
 @pytest.mark.slow
 def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
     start_node: Start, partner: Robot, bundle_in_use: Path, hanging_backend: Hanging
@@ -230,23 +187,6 @@ def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
     assert status == 0
     assert is_damp(partner.commands[-1])
     assert [each for each in logged_in(output) if "disk" in each.text or "not written" in each.text]
-    assert "Traceback" not in output
-
-
-def test_signal_ends_a_policy_whose_status_report_does_not_return(
-    start_node: Start, partner: Robot, bundle_in_use: Path, hanging_backend: Hanging
-) -> None:
-    hangs = hanging_backend("policy_inference.nodes.status", "StatusReporter.report")
-    process = start_node(f"bundle:={bundle_in_use}", "backend:=hanging", "use_sim_time:=true")
-    partner.until(hangs.is_file, "the report to hang")
-    partner.is_met()
-    last = partner.commands[-1].sequence
-    process.send_signal(signal.SIGTERM)
-    status, output = ended(process)
-    partner.until(lambda: partner.commands[-1].sequence > last, "the fault command")
-    assert status == 0
-    assert is_damp(partner.commands[-1])
-    check_wording(next(each.text for each in logged_in(output) if "report" in each.text))
     assert "Traceback" not in output
 
 
@@ -283,27 +223,6 @@ def test_control_thread_runs_before_all_others_and_these_before_the_machine(
         ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)),
     )
     assert set(thread_priorities(process.pid)) == {(os.SCHED_OTHER, 0)}
-
-
-def test_control_thread_alone_keeps_to_its_core(
-    start_node: Start, partner: Robot, bundle_in_use: Path
-) -> None:
-    allowed = os.sched_getaffinity(0)
-    if len(allowed) < 2:
-        pytest.skip("this machine has one core")
-    last = max(allowed)
-    process = start_node(
-        f"bundle:={bundle_in_use}", "use_sim_time:=true", f"realtime.cpus:='{last}'"
-    )
-    partner.runs()
-    found = [
-        os.sched_getaffinity(int(thread.name))
-        for thread in Path(f"/proc/{process.pid}/task").iterdir()
-    ]
-    assert found.count({last}) == 1
-    assert found.count(allowed) == len(found) - 1
-    process.send_signal(signal.SIGTERM)
-    assert f"realtime.cpus {last}" in ended(process)[1]
 
 
 def forbid_real_time() -> None:
@@ -431,29 +350,3 @@ def test_bad_input_ends_with_status_2_and_one_clear_line_each(
         assert len(said) == len(output.splitlines())
         check_wording(*(each.text for each in said))
     assert partner.commands == []
-
-
-INTERRUPTED = """
-import os, signal, sys
-
-class Interrupts:
-    def find_spec(self, name, path=None, target=None):
-        if name == "{while_importing}":
-            os.kill(os.getpid(), signal.SIGINT)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a test may be started without
-sys.meta_path.insert(0, Interrupts())
-from policy_inference.nodes.start import {command}
-{command}()
-"""
-
-
-@pytest.mark.parametrize(
-    ("command", "while_importing"), [("joint_policy_node", "rclpy"), ("usb_camera", "numpy")]
-)
-def test_interruption_while_modules_are_imported_ends_the_process_without_a_word(
-    command: str, while_importing: str
-) -> None:
-    code = INTERRUPTED.format(command=command, while_importing=while_importing)
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=DEADLINE_S)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")

@@ -35,7 +35,6 @@ class TestInputs:
         [
             ("velocity", ()),
             ("names", ("left", "other")),
-            ("quat_xyzw", (0.0,) * 4),
             ("spoilt", {"joint_states": SPOILT["truncated"]}),
         ],
     )
@@ -54,8 +53,6 @@ class TestInputs:
         ("name", "spoilt"),
         [
             ("joint_states", "not UTF-8"),
-            ("joint_states", "of other lengths"),
-            ("imu/data", "marked big-endian"),
             ("imu/data", "empty"),
         ],
     )

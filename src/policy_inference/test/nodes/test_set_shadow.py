@@ -5,7 +5,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from policy_msgs.msg import JointCommand
 
@@ -52,17 +51,6 @@ def test_shadow_is_compared_while_its_member_runs(
     # A tick in which a free shadow is late has no target of its own, which it remembers.
     is_late = bool(found.skipped or found.lost)
     assert not any(found.max) or (mode == "free" and is_late)
-
-
-def test_other_targets_of_the_member_are_a_distance(
-    activate: Activate, partner: GaitRobot, tmp_path: Path
-) -> None:
-    moved = JOINT.write(tmp_path / "moved", "2.0.0", moved=True)
-    activate(use_sim_time=True, shadow_bundle=str(moved), shadow_member="walk")
-    partner.runs()
-    moves_sensors(partner, JOINT, WALKS)
-    found = shadow_of(partner, lambda shadow: shadow.compared, "an answer")
-    assert np.all(np.array(found.max) > 0.0)
 
 
 @pytest.mark.parametrize("member", ["", "trot"])

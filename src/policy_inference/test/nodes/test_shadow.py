@@ -94,7 +94,7 @@ class TestDistance:
         assert [one.partition(":")[0] for one in differences] == ["action.scale"]
         assert float(values["shadow.gain_error_largest"]) > 0.0
 
-    @pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "ensemble"])
+    @pytest.mark.parametrize("mode", ["asynchronous", "ensemble"])
     @pytest.mark.parametrize("kind", [CHUNK], ids=str)
     def test_greater_targets_of_chunks_are_a_distance_in_rad(
         self, activate: Activate, partner: Any, moved: Path, mode: str
@@ -215,8 +215,8 @@ def assert_recorded_chunks(read: Mapping[str, list[Any]]) -> None:
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [
-        *((JOINT, fault) for fault in FAULTS),
-        *((CHUNK, fault) for fault in ("nan", "slow", "SIGSTOP", "garbage")),
+        *((JOINT, fault) for fault in ("SIGSTOP", "nan", "segfault", "garbage", "cuts")),
+        *((CHUNK, fault) for fault in ("slow", "garbage")),
     ],
     ids=str,
 )

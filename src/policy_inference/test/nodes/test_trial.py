@@ -279,18 +279,6 @@ def test_version_is_put_on_trial_while_the_node_is_at_work(
     falls_back(partner)
 
 
-def test_load_of_the_same_trial_goes_on_with_it(on_trial: Robot, two_versions: Path) -> None:
-    on_trial.runs()
-    on_trial.request("damp")
-    on_trial.tick()
-    on_trial.until(lambda: trial_on_record(two_versions).runner is None, "the end in the record")
-    on_trial.loads("two_joints")
-    assert reported_trial(on_trial).state == "open"
-    on_trial.loads("two_joints")
-    on_trial.runs()
-    assert reported_trial(on_trial).run_time_s > trial_on_record(two_versions).run_time_s
-
-
 def test_version_whose_content_is_not_that_of_the_trial_is_refused(
     node_stage: Stage, two_versions: Path, put_on_trial: Begin
 ) -> None:

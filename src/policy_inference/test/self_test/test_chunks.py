@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from policy_core.bundle.verified import sha256_of
-from policy_inference.commands.main import main
 from policy_inference.self_test.document import document
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording
 
 from .bundles import vendor_arm
@@ -123,17 +121,3 @@ def test_golden_rows_that_are_all_the_same_are_not_judged(test: Test, tmp_path: 
     )
 
     check_wording(missing_evidence(test(folder)))
-
-
-def test_the_command_tests_onnx_for_real(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, report = write_chunk_bundle(tmp_path / "arm"), tmp_path / "report.json"
-
-    main(["self-test", "--backend", "onnx", "--seconds", "1", "--output", str(report), str(folder)])
-
-    told = json.loads(report.read_text("utf-8"))
-    assert told["error"] is None
-    assert told["parity"]["outputs"]["Actions"]["max_abs"] < 1e-5
-    assert told["at_rate"]["wall_s"] > 0.8
-    assert "of which" in capsys.readouterr().out

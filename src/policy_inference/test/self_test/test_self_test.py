@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -390,18 +389,6 @@ def test_load_is_read_five_times_a_second_while_the_policy_runs(
     assert load["max"] - load["min"] == pytest.approx(1.8, abs=0.02)
     assert load["first"] < load["mean"] < load["second"]
     assert told["words"] == {"npu_governor": ["performance"]}
-
-
-def test_a_runtime_with_a_process_of_its_own_is_measured_there(
-    test: Test, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = Path(__file__).resolve().parents[4]
-    monkeypatch.setenv("PYTHONPATH", f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-
-    found = test(two_joint_bundle(tmp_path / "bundle", backend="apart"), "apart", duration_s=0.2)
-
-    assert found, found.error
-    assert set(report_figures(found)["at_rate"]["processes"]) == {"this", "runtime"}
 
 
 def test_the_report_does_not_name_its_user(

@@ -18,7 +18,7 @@ from onnx import helper
 
 from policy_core.errors import BackendError
 from policy_inference.service.opening import ServeRequest, open_served
-from policy_inference.service.protocol import Answer, Code
+from policy_inference.service.protocol import Code
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, weights
 from testkit.wording import refusal
@@ -116,27 +116,6 @@ def test_inferences_are_as_few_as_the_batch_allows(
     model.infer([session_of(model, rows=4), session_of(model)])
 
     assert seen == [1, 4, 4, 4, 4, 1]
-
-
-@pytest.mark.parametrize("answer", list(Answer))
-def test_a_client_gets_its_own_answer_wherever_it_is_in_an_inference(
-    serve_batch: Serve, answer: Answer
-) -> None:
-    model = serve_batch(linear_model)
-    sessions = [session_of(model, rows=rows, answer=answer) for rows in (1, 2, 1)]
-    random = np.random.default_rng(6)
-    for session in sessions:
-        session.observation[:] = random.normal(size=session.observation.shape)
-    alone = [ask_alone(model, session, *session.observation) for session in sessions]
-
-    for order in ((0, 1, 2), (2, 0, 1), (1,), (0,), (1, 0), (2, 1, 0)):
-        for session in sessions:
-            session.answer[:] = math.nan
-        model.infer([sessions[number] for number in order])
-        for number in order:
-            np.testing.assert_allclose(
-                sessions[number].answer.squeeze(), alone[number], rtol=1e-5, atol=1e-6
-            )
 
 
 def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(

@@ -74,19 +74,6 @@ def test_each_row_is_answered_with_the_sequence_and_stamp_of_the_request(
     )
 
 
-def test_a_frame_may_come_byte_by_byte(service: Service) -> None:
-    client = service.connect(service.framed)
-    for byte in frame(Type.HELLO, Hello().pack()):
-        client.sendall(bytes([byte]))
-        service.settle()
-    assert receive_frame(client)[0].type == Type.WELCOME
-    for byte in observation_frame(random_observation()):
-        client.sendall(bytes([byte]))
-        service.settle()
-
-    assert receive_frame(client)[0].type == Type.ACTION
-
-
 @pytest.mark.parametrize(
     ("hello", "code"),
     [
@@ -115,9 +102,7 @@ NO_HELLO = [
     _ROW,
     b"GET / HTTP/1.1\r\nHost: here\r\nUser-Agent: me\r\n\r\n",
     frame(Type.OBSERVATION, _ROW, rows=1),
-    frame(Type.WELCOME, _HELLO),
     frame(Type.HELLO, _HELLO[:-1]),
-    frame(Type.HELLO, _HELLO + b"x"),
     frame(Type.HELLO, _HELLO, flags=1),
     frame(Type.HELLO, b"x" * 309),
     frame(Type.HELLO, _HELLO[:44] + b"\x09\0" + _HELLO[46:]),
@@ -127,11 +112,9 @@ NO_OBSERVATION = [
     frame(Type.HELLO, _HELLO),
     frame(Type.ACTION, _ROW, rows=1),
     frame(Type.OBSERVATION, _ROW, rows=0),
-    frame(Type.OBSERVATION, _ROW, rows=2),
     frame(Type.OBSERVATION, _ROW * 3, rows=3),
     frame(Type.OBSERVATION, _ROW[:-4], rows=1),
     frame(Type.OBSERVATION, _ROW, rows=1, flags=RESET | 2),
-    HEADER.pack(MAGIC, VERSION, 77, 0, 0, 0, 0, 0, 0),
     b"x" * 100,
 ]
 OTHER_VERSION = struct.pack("<IBB", MAGIC, VERSION + 1, Type.HELLO) + bytes(34)

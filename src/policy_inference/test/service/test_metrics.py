@@ -180,18 +180,3 @@ def test_half_a_request_keeps_no_other_from_its_answer(metrics_endpoint: Metrics
         assert ("slow",) in scraped_samples(metrics_endpoint)
         halves[-1].sendall(b"\r\n")
         assert halves[-1].recv(15) == b"HTTP/1.0 200 OK"
-
-
-@pytest.mark.parametrize(
-    "said",
-    [b"\0" * 100, b"GET /metrics\r\n\r\n", b"A" * 100_000, b"POST /metrics HTTP/1.1\r\n\r\n"],
-)
-def test_what_is_no_request_leaves_the_server_as_it_was(
-    metrics_endpoint: MetricsServer, said: bytes
-) -> None:
-    with connect_scraper(metrics_endpoint) as odd:
-        with contextlib.suppress(OSError):  # it may be cut off before it has ended
-            odd.sendall(said)
-            odd.shutdown(socket.SHUT_WR)
-
-        assert ("slow",) in scraped_samples(metrics_endpoint)

@@ -191,22 +191,6 @@ def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_ans
     assert len(log_lines(caplog, "normalisation mismatch")) == 5
 
 
-def test_a_client_that_left_is_not_judged(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
-    clients = [watch.service.connect() for _ in range(2)]
-    watch.service.settle()
-    for number in range(LOOKS):
-        watch.service.after(EVERY_MS)
-        for client in clients:
-            client.sendall((trained(number) * 100).tobytes())
-        watch.service.loop.step(0)
-    for client in clients:
-        client.close()
-    watch.service.settle()
-
-    assert len(log_lines(caplog, ": disconnected: ")) == 2
-    assert len(log_lines(caplog, "normalisation mismatch")) == 1
-
-
 def test_a_model_that_can_run_no_more_ends_the_service_without_a_request(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

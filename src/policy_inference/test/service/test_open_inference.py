@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -213,26 +210,6 @@ def test_option_of_the_other_protocols_is_refused(
 
     assert main(given) == 2
     check_wording(caplog.messages[-1])
-
-
-def test_command_serves_each_model_of_a_bundle_until_sigterm() -> None:
-    graphs = ("VisionEncoder", "TransformerLayers")
-    names = [f"so101_reach_BPU_ACTPolicy_{graph}" for graph in graphs]
-    command = [sys.executable, "-m", "policy_inference.commands.main", "serve"]
-    arguments = ["--bundle", str(BUNDLES / "so101_reach"), "--open-inference", "127.0.0.1:0"]
-    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        lines = list[str]()
-        while "ready" not in (line := process.stderr.readline()):
-            assert line, lines
-            lines.append(line)
-        where = next(line for line in lines if "Open Inference Protocol" in line)
-        port = int(where.partition("127.0.0.1:")[2].partition(":")[0])
-        with asking(port) as ask_server:
-            assert all(ask_server("ModelReady", name=name).ready for name in names)
-        process.send_signal(signal.SIGTERM)
-        process.stderr.read()
-        assert process.wait(20.0) == 0
 
 
 def test_every_method_of_the_protocol_is_served(ask_server: Ask) -> None:

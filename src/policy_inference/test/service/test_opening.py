@@ -86,20 +86,6 @@ def test_request_that_names_no_joint_policy_is_refused(open_request: Any, tmp_pa
         open_request(model=tmp_path / "policy.onnx")
 
 
-def test_bundle_whose_golden_rows_hold_is_served(
-    open_request: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = open_request(bundle=str(write_version(tmp_path / "bundle", "1.0.0")))
-
-    values = np.linspace(-1.0, 1.0, 15)
-    np.testing.assert_allclose(
-        ask_alone(model, session_of(model), values),
-        values @ weights(15, 2),
-        rtol=1e-5,
-    )
-    assert not caplog.records
-
-
 def test_model_that_computes_something_else_than_the_golden_rows_is_named(
     open_request: Any, tmp_path: Path
 ) -> None:

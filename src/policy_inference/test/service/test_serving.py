@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +15,10 @@ from onnx import TensorProto, helper
 from policy_core.errors import BundleError
 from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import RobotState
-from policy_inference.backends.child import ChildBackend
-from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
-from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, save_sum, weights
-from policy_inference.testing.process import has_ended
 from testkit.kernel.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
-from testkit.kernel.memory import ALLOWED_BYTES, held_bytes
 from testkit.wording import check_wording, refusal
 
 from .serving_models import RECURRENT, ask_alone, save_counting, save_first, serve_file, session_of
@@ -289,28 +281,6 @@ def test_inference_that_fails_is_a_problem_with_the_back_ends_reason(tmp_path: P
     assert model.counters["inference_error"] == 2
 
 
-def test_runtime_that_has_died_is_known_to_the_service(tmp_path: Path) -> None:
-    contract = observed(TERMS)
-    backend = ChildBackend(
-        OnnxBackend,
-        save_linear(tmp_path / "m.onnx", 3, 3),
-        contract.model.input_specs,
-        contract.model.output_specs,
-    )
-    model = ServedModel(policy_of(bundle_of(contract)), backend)
-    session = session_of(model)
-    assert model.problem == ""
-
-    os.kill(backend.pid, signal.SIGKILL)
-    has_ended(backend.pid)
-    model.infer([session])
-
-    assert session.problem is not None
-    assert session.problem.code is Code.INFERENCE_FAILED
-    assert "status -9" in model.problem
-    model.close()
-
-
 @pytest.fixture
 def recurrent(tmp_path: Path) -> Any:
     """A model whose answer is the sum of the observation and twice the inferences before."""
@@ -367,26 +337,3 @@ def test_more_robots_in_a_frame_than_the_batch_refused(tmp_path: Path) -> None:
         with refusal(ServiceError) as got:
             model.require_offered(Hello(rows=rows))
         assert got.value.code is Code.NOT_OFFERED
-
-
-def test_serving_does_not_grow_memory(tmp_path: Path) -> None:
-    model = serve_acting(tmp_path, clip=[-1.0, 1.0])
-    session = session_of(model, answer=Answer.TARGET, scaling=ObservationScaling.PHYSICAL)
-    session.observation[0] = [0.1, 2.0, 0.3]
-
-    def serve_many() -> None:
-        for _ in range(1000):
-            session.restarts = True
-            model.infer([session])
-
-    tracemalloc.start()
-    try:
-        serve_many()
-        before = held_bytes()
-        serve_many()
-        grown = held_bytes() - before
-    finally:
-        tracemalloc.stop()
-
-    assert model.counters["action_clip"] == 2000
-    assert grown <= ALLOWED_BYTES

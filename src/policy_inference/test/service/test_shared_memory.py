@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.service.protocol import HEADER, Code, ServiceError, Welcome
+from policy_inference.service.protocol import Code, ServiceError, Welcome
 from policy_inference.service.shared_memory import WAKE, ClientMemory, ServiceMemory
 from testkit.wording import refusal
 
@@ -169,24 +169,6 @@ def test_the_client_may_seal_the_memory_against_the_loss_of_pages(
     assert copied == REQUEST
     service_end.answer(ANSWER)
     assert client_end.answered()
-
-
-def test_a_request_that_was_seen_before_its_ring_is_no_fault(
-    service_end: ServiceMemory, client_end: ClientMemory
-) -> None:
-    for _ in range(1000):
-        client_end.request(REQUEST)
-        assert service_end.take(private())
-        service_end.answer(ANSWER)
-        assert not service_end.take(private())
-
-
-def test_an_error_fits_beside_a_small_answer(
-    service_end: ServiceMemory, client_end: ClientMemory
-) -> None:
-    client_end.request(REQUEST)
-    service_end.answer(bytes(HEADER.size + 512))
-    assert len(client_end.take()) >= HEADER.size + 512
 
 
 def serve_in_bursts(service_end: ServiceMemory, connection: socket.socket, rounds: int) -> None:

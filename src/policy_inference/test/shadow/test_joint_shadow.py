@@ -80,16 +80,6 @@ def test_followed_shadow_is_compared_again_when_its_history_is_whole(
     assert_equal_targets(after[frames:])
 
 
-def test_free_shadow_goes_on_after_a_loss_with_what_it_has() -> None:
-    shadowed = Shadowed(HISTORY, ShadowMode.FREE).runs()
-    shadowed.tick(6)
-    shadowed.tick(5, lost=True)
-
-    shadowed.tick(10)
-
-    assert outcome_names(shadowed.answers) == ["COMPARED"] * 16
-
-
 def test_joints_in_another_order_with_other_names_and_scales_are_the_same_robot() -> None:
     # Scales and offsets are such that no target can be equal by chance.
     shadowed = Shadowed(shadow=PERMUTED).runs()

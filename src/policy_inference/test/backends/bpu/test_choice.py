@@ -3,23 +3,16 @@
 """Which of the BPU's runtimes opens a file, and in which process."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
-from policy_core.interfaces import F32
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
-from policy_inference.backends.registry import GROUP, open_backend
-from policy_inference.testing.bundles import register, write_contract
-from policy_inference.testing.models import save_linear, weights
+from policy_inference.testing.models import save_linear
 from testkit.wording import check_wording, refusal
 
 from .cases import compiled_for_bpu
@@ -96,49 +89,3 @@ def test_with_neither_the_packages_of_every_board_are_named(
     assert message.startswith("bpu: hbm_runtime: ")
     for package in ("hobot-dnn`", "hobot-spdev`", "hobot-dnn-rdkx5`", "hobot_dnn"):
         assert package in message
-
-
-@pytest.fixture
-def open_bundle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., BackendBase]]:
-    """Open a bundle with a BPU file by the name `bpu`, registered as setup.py does."""
-    register(
-        tmp_path / "site", "boards", GROUP, {"bpu": "policy_inference.backends.bpu.hbm:BpuBackend"}
-    )
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    with ExitStack() as stack:
-
-        def apply(suffix: str, target: str) -> BackendBase:
-            model = save_linear(tmp_path / "policy.onnx", 2, 1)
-            file = compiled_for_bpu(model, suffix, march=target)
-            write_contract(file, "bpu", "int8", target)
-            backend, _ = open_backend(load_bundle(tmp_path, kind=JointBundle), ["bpu"])
-            return stack.enter_context(closing(backend))
-
-        yield apply
-
-
-@pytest.mark.parametrize(
-    ("names", "suffix", "target"),
-    [([HBM, PYEASY], ".hbm", "nash-e"), ([HBM], ".bin", "bayes-e"), ([PYEASY], ".bin", "bayes-e")],
-)
-def test_both_runtimes_run_in_another_process(
-    open_bundle: Callable[..., BackendBase],
-    only_runtimes: Installed,
-    names: list[str],
-    suffix: str,
-    target: str,
-) -> None:
-    """One ends the process where a run fails, one keeps Python's lock."""
-    only_runtimes(*names)
-
-    backend = open_bundle(suffix, target)
-    backend.inputs["obs"][:] = [[1.0, 2.0]]
-    backend.run()
-
-    actions: F32 = backend.outputs["actions"].astype(np.float32)
-    expected: F32 = np.array([[1.0, 2.0]], np.float32) @ weights(2, 1)
-    np.testing.assert_allclose(actions, expected, atol=1e-6)
-    assert backend.name == "bpu"
-    assert backend.details["process"].startswith("child ")

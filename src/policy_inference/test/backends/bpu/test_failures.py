@@ -3,7 +3,6 @@
 """Options of the BPU's back end, and every failure of its runtimes that is known."""
 
 import json
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,22 +24,6 @@ from .cases import compiled_for_bpu
 Open = Callable[..., BackendBase]
 Board = Callable[..., None]
 APART = partial(ChildBackend, BpuBackend)
-
-
-@pytest.mark.parametrize("value", ["method", "text"])
-def test_version_is_reported_where_it_is_a_method_and_where_it_is_a_text(
-    open_file: Open, linear: Path, bpu_board: Board, value: str
-) -> None:
-    bpu_board(version=value)
-
-    details = open_file(compiled_for_bpu(linear), target="nash-e").details
-
-    assert details == {
-        "runtime": "hbm_runtime 1.2.3",
-        "model": "policy",
-        "device": "BPU nash-e",
-        "precision": "int8",
-    }
 
 
 def test_core_and_priority_are_set_once_as_the_defaults_of_the_model(
@@ -211,18 +194,3 @@ def test_output_may_lack_axes_of_one_and_no_others(
             open_file(file)
         return
     np.testing.assert_array_equal(open_file(file).outputs["actions"], [[0.0, 1.0, 2.0]])
-
-
-def test_what_the_library_writes_while_opening_is_kept_in_the_log(
-    open_file: Open,
-    linear: Path,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    with caplog.at_level("INFO", "policy_inference"):
-        open_file(compiled_for_bpu(linear))
-
-    assert any("[BPU_PLAT]BPU" in message for message in caplog.messages)
-    assert capfd.readouterr().err == ""
-    os.write(2, b"afterwards")
-    assert capfd.readouterr().err == "afterwards"

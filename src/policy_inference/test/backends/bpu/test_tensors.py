@@ -4,7 +4,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -128,48 +127,11 @@ def test_values_beyond_the_range_saturate_and_do_not_wrap(open_file: Open, linea
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_scales_of_a_tensor_that_is_float_already_do_not_count(
-    open_file: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = compiled_for_bpu(linear)
-    import hbm_runtime  # type: ignore[import-not-found]  # the double
-
-    scaled = SimpleNamespace(
-        quant_type=hbm_runtime.hbDNNQuantiType.SCALE,
-        axis=-1,
-        scale=np.array([0.5]),
-        zero_point=np.array([0]),
-    )
-    monkeypatch.setitem(
-        hbm_runtime._DESCRIBED,
-        "quants",
-        lambda tensors: {tensor.name: scaled for tensor in tensors},
-    )
-    backend = open_file(file)
-    obs = np.arange(5, dtype=np.float32)[np.newaxis]
-
-    found = ran(backend, obs=obs)["actions"]
-
-    np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
-
-
 def test_scales_that_do_not_fit_their_axis_are_refused(open_file: Open, linear: Path) -> None:
     special = {"obs": {"dtype": "int8", "scale": [0.1, 0.2], "axis": 1}}
 
     with refusal(BackendError):
         open_file(compiled_for_bpu(linear, tensors=special))
-
-
-def test_runtime_that_describes_no_padding_has_none(
-    open_file: Open, linear: Path, bpu_board: Callable[..., None]
-) -> None:
-    bpu_board(old=True)
-    backend = open_file(compiled_for_bpu(linear, ".bin"), cls=PyeasyBackend, target="bayes")
-    obs = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]], np.float32)
-
-    found = ran(backend, obs=obs)["actions"]
-
-    np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
 
 
 def test_release_that_casts_inputs_to_bytes_is_refused(

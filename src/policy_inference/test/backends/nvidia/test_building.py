@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.testing.case import ACTIONS, OBS
 from policy_inference.testing.models import save, save_linear
-from testkit.wording import check_wording, refusal
+from testkit.wording import refusal
 
 from .conftest import Install, Open
 from .flavours import FLAVOURS
@@ -174,18 +173,6 @@ def test_an_output_whose_size_is_another_when_it_runs_is_refused(
         open_trt(file, inputs=[obs], outputs=[actions])
 
 
-def test_all_that_the_parser_says_is_reported(
-    install_gpu: Install, open_trt: Open, tmp_path: Path
-) -> None:
-    install_gpu("8.5")
-    file = save_integers(tmp_path / "shifted.onnx", shift=3)
-
-    with refusal(BackendError) as caught:
-        open_trt(file, "int8")
-
-    assert str(caught.value).count("symmetric") == 2
-
-
 def test_a_build_that_fails_says_what_tensorrt_said(
     install_gpu: Install, open_trt: Open, cache: Path
 ) -> None:
@@ -195,31 +182,6 @@ def test_a_build_that_fails_says_what_tensorrt_said(
     with refusal(BackendError):
         open_trt()
     assert not list(cache.glob("*.plan*"))
-
-
-def test_building_is_reported_in_the_log(
-    install_gpu: Install, open_trt: Open, caplog: pytest.LogCaptureFixture
-) -> None:
-    install_gpu()
-
-    with caplog.at_level(logging.INFO, "policy_inference"):
-        open_trt()
-
-    check_wording(*caplog.messages)
-
-
-def test_timings_are_kept_for_the_next_build(
-    install_gpu: Install, open_trt: Open, cache: Path, tmp_path: Path
-) -> None:
-    install_gpu()
-    open_trt()
-    (timings,) = cache.glob("timings-*.cache")
-    timings.write_bytes(b"of Orin, from before")
-
-    open_trt(save_linear(tmp_path / "other.onnx", 5, 3, batch="batch"))
-
-    assert timings.name == "timings-10-3-0-Orin-8-7.cache"
-    assert timings.read_bytes() == b"of Orin, from before"
 
 
 def test_timings_that_tensorrt_refuses_are_measured_again(

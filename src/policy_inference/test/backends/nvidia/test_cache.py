@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -14,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from policy_core.errors import BackendError
-from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
+from policy_inference.backends.tensorrt.cache import PlanCache
 from policy_inference.backends.tensorrt.sidecar import Fingerprint
-from policy_inference.testing.models import save_linear
 from testkit.wording import check_wording, refusal
 
 from .conftest import FROM_CACHE, Install, Open
@@ -76,31 +74,6 @@ def test_an_engine_of_another_machine_is_built_again_with_the_reason(
 
     assert gpu.calls.count("build") == 1
     check_wording(caplog.messages[0])
-
-
-@pytest.mark.parametrize("options", [{"workspace_mib": "8"}, {"precision": "fp16"}, {}], ids=str)
-def test_other_settings_or_another_model_in_its_place_are_built_again(
-    install_gpu: Install, open_trt: Open, linear: Path, options: dict[str, str]
-) -> None:
-    install_gpu()
-    open_trt()
-    if not options:
-        save_linear(linear, 5, 3, batch="batch")
-
-    with refusal(BackendError):
-        open_trt(build="no", **options)
-
-
-def test_engines_of_two_machines_live_side_by_side(install_gpu: Install, open_trt: Open) -> None:
-    """A home folder may be shared, by machines or by containers."""
-    install_gpu()
-    open_trt()
-    install_gpu("8.6")
-    open_trt()
-    gpu = install_gpu()
-
-    assert open_trt().details["engine"] == FROM_CACHE
-    assert "build" not in gpu.calls
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Fingerprint)])
@@ -196,26 +169,3 @@ def test_two_that_build_at_once_build_once(install_gpu: Install, open_trt: Open)
 
     assert gpu.calls.count("build") == 1
     assert sorted(text.split()[0] for text in details) == ["built", "from"]
-
-
-def test_the_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for given in ("", "relative"):
-        monkeypatch.setenv("XDG_CACHE_HOME", given)
-        assert cache_folder() == tmp_path / ".cache" / "policy_inference" / "tensorrt"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == tmp_path / ".cache" / "policy_inference" / "tensorrt"
-
-
-def test_what_was_built_and_how_stands_beside_the_plan(
-    install_gpu: Install, open_trt: Open, cache: Path, linear: Path
-) -> None:
-    install_gpu()
-    open_trt()
-
-    (sidecar,) = cache.glob("*.plan.json")
-    told = json.loads(sidecar.read_text("utf-8"))
-
-    assert told["source"] == str(linear)
-    assert told["fingerprint"]["tensorrt"] == "10.3.0"
-    check_wording(told["fingerprint"]["flags"])

@@ -9,12 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from policy_core.errors import BackendError
-from policy_core.interfaces import TensorSpec
-from policy_inference.testing.models import save_sum
 from testkit.wording import check_wording, refusal
 
 from .cases import built_plan
@@ -104,31 +101,6 @@ def test_a_gpu_that_is_lost_is_an_error_of_the_run(
     check_wording(caplog.messages[-1])
 
 
-@pytest.mark.parametrize("cuda", CUDAS)
-def test_a_run_that_cannot_be_enqueued_is_reported_with_tensorrts_words(
-    install_gpu: Install, open_trt: Open, cuda: str
-) -> None:
-    gpu = install_gpu(cuda=cuda)
-    backend = open_trt(cuda_graph="no")
-    gpu.failing["execute_async_v3"] = "cudaErrorLaunchFailure"
-
-    with refusal(BackendError):
-        backend.run()
-    del gpu.failing["execute_async_v3"]
-    backend.run()
-
-
-def test_a_type_that_an_older_version_narrows_is_named(
-    install_gpu: Install, open_trt: Open, tmp_path: Path
-) -> None:
-    """Up to 8.6 there is no int64: the parser casts, and the engine takes int32."""
-    install_gpu("8.6")
-    file = save_sum(tmp_path / "steps.onnx", {"step": "int64"}, size=3)
-
-    with refusal(BackendError):
-        open_trt(file, inputs=[TensorSpec(name="step", shape=(1, 3), dtype="int64")])
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -199,19 +171,3 @@ def test_a_file_of_another_kind_or_a_plan_without_its_json_is_refused(
     plan.with_name(f"{plan.name}.json").unlink()
     with refusal(BackendError):
         open_trt(plan)
-
-
-def test_outputs_can_be_read_after_close(install_gpu: Install, open_trt: Open) -> None:
-    """Page-locked memory that went away under an array would end the process."""
-    gpu = install_gpu()
-    backend = open_trt()
-    backend.inputs["obs"][:] = 1.0
-    backend.run()
-    outputs = backend.outputs["actions"]
-
-    backend.close()
-
-    assert np.isfinite(outputs).all()
-    assert not gpu.memory
-    assert not gpu.streams
-    assert gpu.calls.count("cudaGraphExecDestroy") == 1

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,51 +22,6 @@ from testkit.wording import check_wording, refusal
 from .conftest import FROM_CACHE, Install, Open
 
 CUDAS = ("cuda-python", "cuda-python of old", "pycuda")
-
-
-def on_a_thread(work: Callable[[], None]) -> None:
-    """Run it on a thread of its own; raise what it raised."""
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  raised below
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-
-
-@pytest.mark.parametrize("cuda", CUDAS)
-def test_opened_on_one_thread_run_on_another_closed_on_a_third(
-    install_gpu: Install, open_trt: Open, linear: Path, cuda: str
-) -> None:
-    """As a node does: configure, control loop, clean-up; and configured anew, another loop."""
-    gpu = install_gpu(cuda=cuda)
-    backends: list[TensorRtBackend] = []
-    on_a_thread(lambda: backends.append(open_trt()))
-    (backend,) = backends
-    for value in (1.0, -2.0):
-        backend.inputs["obs"][:] = value
-        on_a_thread(backend.run)
-        assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
-    on_a_thread(backend.close)
-
-    assert not gpu.memory
-    assert not any(gpu.contexts.values())  # pycuda aborts a process whose thread ends with one
-
-
-@pytest.mark.parametrize("cuda", CUDAS)
-def test_arrays_are_page_locked(install_gpu: Install, open_trt: Open, cuda: str) -> None:
-    gpu = install_gpu(cuda=cuda)
-    backend = open_trt()
-    arrays = [*backend.inputs.values(), *backend.outputs.values()]
-
-    assert {array.ctypes.data for array in arrays} == set(gpu.pinned)
 
 
 def test_page_locked_memory_is_freed_with_its_arrays(install_gpu: Install, linear: Path) -> None:
@@ -201,14 +154,6 @@ def test_a_model_that_cannot_be_recorded_runs_without_a_graph(
     assert "synchronises" not in str(caught.value)
 
 
-def test_pycuda_has_no_graphs_and_says_so(install_gpu: Install, open_trt: Open) -> None:
-    install_gpu(cuda="pycuda")
-
-    check_wording(open_trt().details["cuda_graph"])
-    with refusal(BackendError):
-        open_trt(cuda_graph="yes")
-
-
 def test_arrays_of_the_caller_are_used_where_they_are_given(
     install_gpu: Install, linear: Path
 ) -> None:
@@ -228,25 +173,3 @@ def test_arrays_of_the_caller_are_used_where_they_are_given(
     backend.close()
 
     assert_close({"actions": block["actions"]}, reference(linear, {"obs": block["obs"]}), 0.0)
-
-
-@pytest.mark.parametrize("cuda", ["cuda-python", "pycuda"])
-def test_details_tell_what_runs_it(install_gpu: Install, open_trt: Open, cuda: str) -> None:
-    install_gpu("8.5", cuda=cuda)
-
-    details = open_trt().details
-
-    assert details["precision"] == "fp32"
-    check_wording(details["runtime"], details["device"], details["cuda"])
-
-
-def test_what_tensorrt_warns_of_is_in_the_log(
-    install_gpu: Install, open_trt: Open, caplog: pytest.LogCaptureFixture
-) -> None:
-    gpu = install_gpu("8.6")
-    gpu.warning = "lazy"
-
-    with caplog.at_level(logging.DEBUG, "policy_inference"):
-        open_trt()
-
-    assert ("policy_inference", logging.WARNING, "TensorRT: lazy") in caplog.record_tuples

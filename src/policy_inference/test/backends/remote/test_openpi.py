@@ -310,18 +310,6 @@ def test_server_that_ends_is_an_error_at_once_and_is_used_again(
         until(lambda: run_succeeds(backend))
 
 
-def test_other_policy_after_a_restart_is_refused(
-    open_openpi: Open, openpi_server: OpenpiServer
-) -> None:
-    backend = open_openpi()
-    openpi_server.close()
-    run_succeeds(backend)
-
-    with closing(OpenpiServer({"policy": "reach", "version": 4}, port=openpi_server.port)):
-        until(lambda: "version: expected 3, found 4" in backend.problem())
-        assert not run_succeeds(backend)
-
-
 def test_policy_that_its_server_does_not_name_needs_an_option(
     open_openpi: Open, artifact_file: Path
 ) -> None:
@@ -358,12 +346,3 @@ def test_artifact_that_makes_no_sense_is_refused(
 def test_endpoint_that_is_none_is_refused(open_openpi: Open, endpoint: str) -> None:
     with refusal(BackendError):
         open_openpi(endpoint=endpoint)
-
-
-def test_proxy_of_the_environment_is_not_used(
-    open_openpi: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("ws_proxy", "http://127.0.0.1:9")
-
-    assert run_succeeds(open_openpi())
