@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from policy_msgs.msg import JointCommand
+from std_msgs.msg import Bool
 
 from robot_sim.nodes.messages import nanoseconds
 
@@ -80,6 +81,14 @@ def test_noise_and_latency_are_walked_through(walker: Rig) -> None:
     walker.operator.wait(3.0)
     assert walker.operator.mode == "RUN"
     assert walker.height_m > STANDING_M
+
+
+def test_the_emergency_stop_by_topic_damps_and_latches(walker: Rig) -> None:
+    button = walker.operator.node.create_publisher(Bool, "estop", 1)
+    walker.wait_until(lambda: button.get_subscription_count() >= 1, "someone who listens to estop")
+    button.publish(Bool(data=True))
+    walker.wait_for_latched_damp()
+    assert walker.operator.request("stand")[0] is False
 
 
 def test_a_silent_velocity_command_lets_the_robot_stop(walker: Rig) -> None:

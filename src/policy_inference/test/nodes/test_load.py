@@ -258,6 +258,7 @@ class TestRefused:
         assert not Slow.began.is_set()
         assert_as_before(robot, bundle_in_use, Mode.READY)
 
+    @pytest.mark.parametrize("kind", [SET], ids=str)
     def test_other_golden_rows(
         self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
     ) -> None:

@@ -119,9 +119,7 @@ class TestDistance:
     @pytest.mark.parametrize(
         ("kind", "mode", "transport"),
         [
-            pytest.param(JOINT, "followed", "", id="joint followed"),
             pytest.param(JOINT, "free", "", id="joint free"),
-            pytest.param(CHUNK, "free", "raw", id="chunk free"),
             pytest.param(CHUNK, "free", "compressed", id="chunk free compressed"),
         ],
     )
@@ -215,7 +213,7 @@ def assert_recorded_chunks(read: Mapping[str, list[Any]]) -> None:
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [
-        *((JOINT, fault) for fault in ("SIGSTOP", "nan", "segfault", "garbage", "cuts")),
+        *((JOINT, fault) for fault in ("SIGSTOP", "nan", "segfault", "garbage", "answers", "cuts")),
         *((CHUNK, fault) for fault in ("slow", "garbage")),
     ],
     ids=str,

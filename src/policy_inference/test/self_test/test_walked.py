@@ -71,6 +71,7 @@ NO_REPORT: dict[str, dict[str, Any]] = {
     "falls only": {"closed_loop_checks": walking_checks()[:1]},
     "infinite limit": checks_with(limit=float("inf")),
     "limit that is no number": checks_with(limit="1"),
+    "value that is no number": checks_with(value=False),
     "side that is none": checks_with(at_least=0),
     "place that is no text": checks_with(where=1),
 }

@@ -11,13 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testkit.kernel.contracts import TERMS_OF_A_WALKER
-
 from .shadowed import HISTORY, PHASE, Shadowed, outcome_names
 from .shadowed_arm import SETTINGS, ShadowedArm
 
 JOINT: Mapping[str, Mapping[str, object]] = {
-    "no memory": {"observations.obs.terms": list(TERMS_OF_A_WALKER)},
     "history": HISTORY,
     "phase": PHASE,
 }
