@@ -68,24 +68,6 @@ def test_joints_in_another_order_fail_the_demo_and_the_contract_is_suspected(
 
 
 @pytest.mark.slow
-def test_a_demo_whose_node_dies_says_why_and_leaves_no_results_of_an_earlier_one(
-    tmp_path: Path,
-) -> None:
-    earlier = {"summary.json", "plots.png", "contact_sheet.png", "walk.mp4", "trace.npz"}
-    for name in (*earlier, "mine.txt"):
-        (tmp_path / name).write_text("earlier")
-    process = start_demo(tmp_path, "--backend", "nosuch")
-    output, _ = process.communicate()
-    assert process.returncode == 4
-    assert "joint_policy_node:" in output
-    assert "status 2" in output
-    assert "found 'nosuch'" in output
-    left = {path.name for path in tmp_path.iterdir()}
-    assert "mine.txt" in left
-    assert not any((tmp_path / name).read_bytes() == b"earlier" for name in earlier & left)
-
-
-@pytest.mark.slow
 def test_ctrl_c_ends_the_demo_and_its_nodes(tmp_path: Path) -> None:
     process = start_demo(tmp_path, "--seconds", "1000")
     assert process.stdout is not None

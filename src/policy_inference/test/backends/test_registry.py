@@ -6,16 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
-from policy_core.interfaces import F32
 from policy_inference.backends.registry import GROUP, artifact_for, available, open_backend
 from policy_inference.testing.bundles import register, write_contract
-from policy_inference.testing.models import save_linear, weights
+from policy_inference.testing.models import save_linear
 from testkit.wording import check_wording, refusal
 
 ONNX = "policy_inference.backends.onnx:OnnxBackend"
@@ -73,18 +71,6 @@ def registry_bundle(tmp_path: Path) -> JointBundle:
         write_contract(file, name, precision)
     gone.unlink()
     return load_bundle(tmp_path, kind=JointBundle)
-
-
-def test_model_is_opened_as_the_contract_describes_it(registry_bundle: JointBundle) -> None:
-    backend, reasons = open_backend(registry_bundle, ["onnx"])
-    backend.inputs["obs"][:] = [[1.0, 2.0]]
-
-    backend.run()
-
-    assert (backend.name, reasons) == ("onnx", ())
-    actions: F32 = backend.outputs["actions"].astype(np.float32)
-    np.testing.assert_allclose(actions, backend.inputs["obs"].astype(np.float32) @ weights(2, 1))
-    backend.close()
 
 
 @pytest.mark.parametrize(

@@ -165,16 +165,3 @@ def test_back_end_that_says_nothing_of_itself_is_not_said_to_run(
     assert examined([WALK, "--backend", "rknn_sim"]) == 1
     shown = printed(capsys)
     check_wording(*lines_with(shown, "self-test"), shown[-1])
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["--backend", "onnx,rkn"],
-        ["--backend", ""],
-        ["no/such/bundle"],
-    ],
-)
-def test_wrong_arguments_are_named(args: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    assert examined([*args]) == 4
-    check_wording(caplog.messages[-1])

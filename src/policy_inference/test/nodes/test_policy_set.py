@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node of a policy set: switches by service, the way back, what it reports and refuses."""
 
-from pathlib import Path
-
 import pytest
 from policy_msgs.msg import PolicyStatus
 from std_msgs.msg import String
@@ -11,7 +9,7 @@ from std_msgs.msg import String
 from testkit.wording import check_wording
 
 from .harness import Activate
-from .kinds import SET, GaitRobot, Kind
+from .kinds import SET, GaitRobot
 
 pytestmark = [pytest.mark.ros, pytest.mark.parametrize("kind", [SET], ids=str)]
 
@@ -56,13 +54,3 @@ def test_a_switch_by_topic_is_made_or_its_refusal_is_logged(walking_set: GaitRob
     topic.publish(String(data="crouch"))
     walking_set.until(lambda: walking_set.tick().stiffness[0] == 50.0, "the gains of crouch")
     walking_set.reported(lambda status: status.policy_set[0].state == "crouch", "the state")
-
-
-def test_a_load_during_a_blend_is_refused_and_the_blend_goes_on(
-    walking_set: GaitRobot, tmp_path: Path, kind: Kind
-) -> None:
-    walking_set.switch("crouch")
-    walking_set.ticks(2)
-    walking_set.load_refusal(kind.write(tmp_path / "other", "2.0.0"))
-    walking_set.ticks(6)
-    assert walking_set.tick().stiffness[0] == 50.0

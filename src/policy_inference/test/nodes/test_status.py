@@ -16,7 +16,6 @@ from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from testkit.wording import check_wording
 
-from .bundles import RATE_HZ
 from .harness import Activate, Robot, counters, is_damp, status_of_input
 
 pytestmark = pytest.mark.ros
@@ -43,18 +42,6 @@ def test_status_says_why_another_back_end_does_not_run(activate: Activate, partn
     assert status.backend == "onnx"
     assert status.fallback.startswith("rknn: ")
     check_wording(status.fallback)
-
-
-def test_status_says_how_it_runs(lockstep: Robot) -> None:
-    lockstep.runs()
-    status = lockstep.reported(
-        lambda s: lockstep.tick() and s.rate_reached_hz > 0, "a measured rate"
-    )
-    assert status.rate_hz == RATE_HZ
-    assert status.rate_reached_hz == pytest.approx(RATE_HZ, rel=0.05)
-    assert 0.0 < status.latency_p50_s <= status.latency_p99_s <= status.latency_max_s < 1.0
-    assert status.ticks > RATE_HZ
-    assert status.ticks_missed == 0
 
 
 def test_every_rule_of_the_guard_has_a_counter_in_their_order(lockstep: Robot) -> None:
@@ -139,15 +126,6 @@ def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) ->
 
 
 class TestDiagnostics:
-    def test_healthy_node_is_ok_and_names_its_mode(self, lockstep: Robot) -> None:
-        lockstep.runs()
-        found = lockstep.diagnosed(lambda d: d.message == "RUN")
-        assert found.level == DiagnosticStatus.OK
-        assert found.name == "/joint_policy_node: policy"
-        values = {value.key: value.value for value in found.values}
-        assert (values["mode"], values["backend"], values["rate_hz"]) == ("RUN", "onnx", "50")
-        assert {f"guard.{rule.value}" for rule in Rule} <= set(values)
-
     def test_old_input_is_a_warning_while_nothing_moves(self, lockstep: Robot) -> None:
         lockstep.diagnostics.clear()
         lockstep.diagnosed(lambda d: d.message == "DAMP")

@@ -84,34 +84,6 @@ def trained(number: int) -> F32:
     return values
 
 
-def test_requests_make_no_lines_and_are_counted(
-    watch: Watch, caplog: pytest.LogCaptureFixture
-) -> None:
-    client = watch.service.connect()
-    watch.ask(client, trained(0))
-    before = len(caplog.messages)
-    for number in range(100):
-        watch.ask(client, trained(number))
-
-    assert len(caplog.messages) == before
-    counts = watch.monitor.counts
-    assert sum(counts.latency_ns["raw"].counts) == sum(counts.rows.counts) == 101
-
-
-def test_a_client_that_comes_back_is_known_and_how_long_it_was_away(
-    watch: Watch, caplog: pytest.LogCaptureFixture
-) -> None:
-    watch.service.connect().close()
-    watch.service.settle()
-    watch.service.after(2500)
-    watch.service.connect()
-    watch.service.settle()
-
-    check_wording(*log_lines(caplog, " connected"))
-    assert watch.monitor.counts.accepted["raw"] == 2
-    assert watch.monitor.counts.connected["raw"] == 1
-
-
 def test_a_client_that_comes_and_goes_all_the_time_cannot_fill_the_journal(
     watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -129,18 +129,6 @@ def test_a_client_that_takes_no_answers_is_sent_away(service: Service) -> None:
     check_wording(*service.notes.ended)
 
 
-def test_clients_that_are_ready_together_share_an_inference(service: Service) -> None:
-    clients = [service.connect() for _ in range(5)]
-    service.settle()
-    for seed, client in enumerate(clients):
-        client.sendall(random_observation(seed).tobytes())
-    service.loop.step(0)
-
-    assert service.model.together == 5
-    for seed, client in enumerate(clients):
-        require_action(client, seed)
-
-
 def test_tcp_is_answered_too(tmp_path: Path) -> None:
     with serving(tmp_path, EndpointOptions(tcp=("127.0.0.1", 0))) as service:
         (listener,) = service.listeners

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from policy_core.errors import BundleError
 from policy_core.observation.rows import ObservationBuilder
@@ -147,29 +147,6 @@ def test_several_inputs_take_their_parts_of_the_observation_in_the_contracts_ord
     assert session.problem is not None
     assert session.problem.code is Code.OBSERVATION_NOT_FINITE
     assert "65504" in str(session.problem)
-
-
-def test_whole_numbers_reach_an_input_of_whole_numbers(tmp_path: Path) -> None:
-    contract = contract_of(
-        {
-            "observations": {"obs": {"terms": TERMS}, "tick": {"terms": [{"term": "tick"}]}},
-            "model.inputs.tick": {"shape": [1, 1], "dtype": "int64"},
-        }
-    )
-    nodes = [
-        helper.make_node("Cast", ["tick"], ["time"], to=TensorProto.FLOAT),
-        helper.make_node("Add", ["obs", "time"], ["actions"]),
-    ]
-    file = save(
-        tmp_path / "m.onnx",
-        nodes,
-        {"obs": (1, 3), "tick": (1, 1)},
-        {"actions": (1, 3)},
-        dtypes={"tick": "int64"},
-    )
-    model = serve_file(contract, file)
-
-    assert ask_alone(model, session_of(model), [0.5, 0.0, 0.0, 7.0]).tolist() == [7.5, 7.0, 7.0]
 
 
 def acting(kind: str = "position", **term: Any) -> Any:
