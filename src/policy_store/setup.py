@@ -23,7 +23,14 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={"": ["py.typed"]},
     zip_safe=False,
-    install_requires=["setuptools", "cryptography", "numpy", "policy_core", "PyYAML"],
+    install_requires=[
+        "setuptools",
+        "cryptography",
+        "numpy",
+        "policy_core",
+        "PyYAML",
+        "urllib3>=2.1",
+    ],
     # With `test`, `colcon test` runs pytest; without it, unittest, which finds nothing.
     # `completion`: what a shell asks when Tab is pressed. rich, which shows the tables of other
     # packages' verbs, comes with those.

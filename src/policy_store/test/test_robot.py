@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What runs as root on a robot needs NumPy, YAML and cryptography beside Python, nothing else."""
+"""What runs as root on a robot needs NumPy, YAML, cryptography and urllib3 beside Python."""
 
 from __future__ import annotations
 

@@ -288,7 +288,7 @@ def killed(at: int, act: Callable[[], int]) -> bool:
 
 ON_ROBOT = {
     *("policy_store", "policy_core"),
-    *("numpy", "yaml", "_yaml", "cryptography", "_cffi_backend"),
+    *("numpy", "yaml", "_yaml", "cryptography", "_cffi_backend", "urllib3"),
 }
 CHILD = """
 import importlib.abc, os, sys

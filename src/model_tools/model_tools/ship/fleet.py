@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from model_tools.errors import ToolError
 from policy_core.bundle.schema import load_yaml
 from policy_core.errors import PolicyError, printable
-from policy_store.registry.http_access import fetch
+from policy_store.registry.connection import exchange, within
 
 HEALTHY, BAD, UNKNOWN = "healthy", "bad", "unknown"
 EXIT_STATUS = {HEALTHY: 0, BAD: 1, UNKNOWN: ToolError.exit_status}
@@ -408,7 +408,17 @@ def _parsed(text: str) -> Iterator[Sample]:
 
 
 def _fetch(url: str, largest_bytes: int) -> bytes:
+    def get() -> bytes:
+        with exchange("GET", url, timeout_s=_WITHIN_S) as answer:
+            if answer.status == 200:
+                return answer.body(largest_bytes)
+            place = answer.headers.get("Location")
+        more = f", which leads to {place[:200]}; name that URL" if place else ""
+        raise NoAnswerError(f"{url}: expected an answer, found status {answer.status}{more}")
+
     try:
-        return fetch(url, _WITHIN_S, largest_bytes)
+        return within(_WITHIN_S, get)
+    except TimeoutError as error:
+        raise NoAnswerError(f"{url}: expected an answer, found {error}") from error
     except PolicyError as error:
         raise NoAnswerError(str(error)) from error

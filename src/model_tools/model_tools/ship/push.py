@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlencode, urlsplit
 
 from model_tools.errors import ToolError
@@ -22,10 +21,9 @@ from policy_core.bundle.statements import (
     RevocationStatement,
     parse_statement,
 )
-from policy_core.safe_files import reading
 from policy_store.registry.access import RegistryAccess, RegistryError
 from policy_store.registry.client import Progress, RegistryRepository
-from policy_store.registry.connection import RequestBody, joined
+from policy_store.registry.connection import Content, joined
 from policy_store.registry.manifest import (
     ALGORITHM,
     BUNDLE_TYPE,
@@ -46,9 +44,6 @@ from policy_store.statements import (
     require_begun,
     require_newer,
 )
-
-Content = bytes | Path
-"""Of a layer to push: in memory, or a file."""
 
 
 class PushRepository(RegistryRepository):
@@ -86,11 +81,10 @@ class PushRepository(RegistryRepository):
             self._retried(partial(self._upload, layer, content))
             done += layer.size_bytes
             progress(done, total)
-        body = RequestBody(size_bytes=len(manifest), open=lambda: BytesIO(manifest))
         headers, url = {"Content-Type": MANIFEST_TYPE}, f"{self._at}/manifests/{tag}"
 
         def put() -> None:
-            with self._connection.request("PUT", url, (201,), headers=headers, body=body):
+            with self._connection.request("PUT", url, (201,), headers=headers, body=manifest):
                 pass
 
         self._retried(put)
@@ -105,15 +99,10 @@ class PushRepository(RegistryRepository):
         with self._connection.request("POST", f"{self._at}/blobs/uploads/", (202,)) as answer:
             place = urlsplit(joined(answer.url, answer.headers.get("Location") or ""))
         query = "&".join(filter(None, (place.query, urlencode({"digest": layer.digest}))))
-        body = RequestBody(size_bytes=layer.size_bytes, open=lambda: _opened(content))
         headers = {"Content-Type": "application/octet-stream"}
         url = place._replace(query=query).geturl()
-        with self._connection.request("PUT", url, (201,), headers=headers, body=body):
+        with self._connection.request("PUT", url, (201,), headers=headers, body=content):
             pass
-
-
-def _opened(content: Content) -> IO[bytes]:
-    return BytesIO(content) if isinstance(content, bytes) else reading(content)
 
 
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:

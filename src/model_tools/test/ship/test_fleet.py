@@ -238,21 +238,29 @@ def hello_requests(asked: socket.socket) -> None:
 @contextmanager
 def odd_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
     """Give the port of a server that answers each connection in its own way."""
-    threads = list[threading.Thread]()
+    accepted = list[socket.socket]()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
             with suppress(OSError):
                 while True:
-                    connected, _ = listening.accept()
-                    with connected:
+                    accepted.append(listening.accept()[0])
+                    with accepted[-1] as connected:
                         answer(connected)
 
-        threads.append(threading.Thread(target=serve))
-        threads[0].start()
+        thread = threading.Thread(target=serve)
+        thread.start()
         yield listening.getsockname()[1]
         listening.shutdown(socket.SHUT_RDWR)
-    threads[0].join()
+        end_all(accepted)
+        thread.join()
+
+
+def end_all(connections: list[socket.socket]) -> None:
+    """End connections that a client, which has given up, may still hold."""
+    for connected in connections:
+        with suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize("answer", [head, hello_requests])

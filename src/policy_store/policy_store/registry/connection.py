@@ -1,24 +1,34 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP to a registry that may be hostile: proxies, TLS, credentials, redirects, limits.
+"""HTTP to a registry that may be hostile: credentials, redirects, sizes, the time of a body.
 
-`http.client` of the standard library: a robot needs no other package, and nothing follows a
-redirect, sends a password or reads a body that this module did not decide on. Each request has a
-connection of its own, so that no answer can be taken for that of another request.
+urllib3 connects, through a proxy and with TLS. It follows no redirect, repeats nothing and decodes
+nothing, so that no password is sent and no body is read that this module did not decide on.
 """
 
 from __future__ import annotations
 
-import http.client
+import base64
 import json
 import re
 import ssl
+import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
-from typing import IO
-from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
+import urllib3
+from urllib3.exceptions import HTTPError, SSLError
+
+from policy_core.errors import PolicyError
+from policy_core.safe_files import reading
 from policy_store.hosts import is_loopback
 from policy_store.registry.access import (
     PASSWORD_VARIABLE,
@@ -28,67 +38,144 @@ from policy_store.registry.access import (
     UnavailableError,
     credentials,
 )
-from policy_store.registry.http_access import Deadline, basic, open_http, tls_context
 
 MOST_REDIRECTS = 5
 SLOWEST_BYTES_PER_S = 1000
-"""Of a body; one that comes slower is cut off."""
+"""Of a body on average, after the first time-out; one that comes slower is cut off."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
-_DEADLINE = 4
-"""Time for the way to the registry, time for an answer's head, and window in which the speed of a
-body is judged, each in time-outs."""
+_HEAD = 4
+"""Time for the way to the registry and the head of an answer, in time-outs."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAVAILABLE = (408, 425, 429)
 _PORTS = {"http": 80, "https": 443}
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 """What OpenSSL 3.0, and newer ones, call the answer of a server that speaks plain HTTP."""
+T = TypeVar("T")
+Content = bytes | Path
+"""Of a request to send: in memory, or a file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestBody:
-    """What is sent: opened again for each attempt."""
+class HttpAnswer:
+    """Status and headers of an answer; the body is read when it is asked for."""
 
-    size_bytes: int
-    open: Callable[[], IO[bytes]]
-
-
-class RegistryAnswer:
-    """An answer whose status was expected."""
-
-    def __init__(
-        self, url: str, response: http.client.HTTPResponse, deadline: Deadline, timeout_s: float
-    ) -> None:
+    def __init__(self, url: str, response: urllib3.BaseHTTPResponse, timeout_s: float) -> None:
         """Take the response; its body is not read yet."""
         self.url, self.status, self.headers = url, response.status, response.headers
-        self._response, self._deadline, self._timeout_s = response, deadline, timeout_s
+        self._response, self._timeout_s = response, timeout_s
 
     def blocks(self, limit_bytes: int) -> Iterator[bytes]:
         """Yield the body."""
-        read, window_s = 0, _DEADLINE * self._timeout_s
-        with _network_errors(self.url), ExitStack() as window:
-            window.enter_context(self._deadline.within(window_s))
-            ends = SLOWEST_BYTES_PER_S * window_s
-            while block := self._response.read1(_BLOCK):
+        read, begun = 0, time.monotonic()
+        with _network_errors(self.url):
+            while block := within(self._timeout_s, lambda: self._response.read1(_BLOCK)):
                 read += len(block)
                 if read > limit_bytes:
                     raise RegistryError(
                         f"{self.url}: expected at most {limit_bytes} bytes, found more"
                     )
-                if read >= ends:  # fast enough: the next window begins
-                    window.close()
-                    window.enter_context(self._deadline.within(window_s))
-                    ends = read + SLOWEST_BYTES_PER_S * window_s
+                if time.monotonic() - begun > self._timeout_s + read / SLOWEST_BYTES_PER_S:
+                    raise TimeoutError(f"only {read} bytes so far")
                 yield block
-        stated = self.headers.get("Content-Length")
-        if self._deadline.is_over or (_is_size(stated) and int(stated or "") != read):
-            raise UnavailableError(
-                f"{self.url}: expected {stated or 'all'} bytes in time, found that the body ended "
-                f"after {read}; try again"
-            )
 
     def body(self, limit_bytes: int) -> bytes:
         """Return the whole body, as `blocks`."""
         return b"".join(self.blocks(limit_bytes))
+
+
+@contextmanager
+def exchange(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: Content | None = None,
+    context: ssl.SSLContext | None = None,
+    timeout_s: float,
+) -> Iterator[HttpAnswer]:
+    """Send a request on a connection of its own, and give the answer, whatever its status.
+
+    Args:
+        method: Of HTTP.
+        url: Absolute.
+        headers: Of the request.
+        body: What is sent.
+        context: Whose certificates are believed; None for those of the system.
+        timeout_s: Longest wait for a connection and for each read and write, s.
+    """
+    sent, size_bytes = dict(headers or {}), 0
+    if body is not None:
+        size_bytes = len(body) if isinstance(body, bytes) else body.stat().st_size
+        sent["Content-Length"] = str(size_bytes)
+    with _network_errors(url):
+        send = partial(
+            _http_to(url, context).request,
+            method,
+            url,
+            headers=sent,
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=timeout_s,
+        )
+        longest_s = _HEAD * timeout_s + size_bytes / SLOWEST_BYTES_PER_S
+        with reading(body) if isinstance(body, Path) else nullcontext(body) as content:
+            response = within(longest_s, lambda: send(body=content))
+    with closing(response):
+        yield HttpAnswer(url, response, timeout_s)
+
+
+def within(seconds: float, act: Callable[[], T]) -> T:
+    """Return what a function returns, or raise TimeoutError when the time is over.
+
+    urllib3 bounds single waits only: a head, trailers or a TLS handshake that comes byte by byte
+    would never end. The thread that reads it is left behind.
+    """
+    done = Future[T]()
+
+    def run() -> None:
+        try:
+            done.set_result(act())
+        except BaseException as error:  # noqa: BLE001  # the caller raises it
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return done.result(seconds)
+    except FutureTimeoutError as error:  # on Python 3.10 not the built-in one
+        raise TimeoutError("no end in time") from error
+
+
+def _http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
+    """Return what sends requests to a server, through the environment's proxy if there is one."""
+    parts = urllib3.util.parse_url(url)
+    host = (parts.host or "").strip("[]")
+    proxy = urllib.request.getproxies().get(parts.scheme or "")
+    if not proxy or is_loopback(host) or urllib.request.proxy_bypass(host):
+        return urllib3.PoolManager(ssl_context=context)
+    place = urllib3.util.parse_url(proxy)
+    if place.scheme not in (None, "http", "https"):
+        raise PolicyError(
+            f"{parts.scheme}_proxy: expected http://HOST:PORT, found a proxy of the kind "
+            f"{place.scheme!r}"
+        )
+    login = None
+    if place.auth:
+        login = urllib3.make_headers(proxy_basic_auth=unquote(place.auth))
+    where = place._replace(scheme=place.scheme or "http", auth=None).url
+    return urllib3.ProxyManager(where, proxy_headers=login, ssl_context=context)
+
+
+def tls_context(ca: Path) -> ssl.SSLContext:
+    """Return the authorities of the system, and those of a file."""
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca)
+    except (OSError, ssl.SSLError) as error:
+        raise PolicyError(
+            f"{ca}: expected certificate authorities in PEM, found: {error.strerror or error}"
+        ) from error
+    return context
 
 
 class RegistryConnection:
@@ -106,7 +193,7 @@ class RegistryConnection:
         self._is_plain = not is_secure and (local or access.insecure_http)
         self._access, self._host = access, host
         self._authorization = dict[str, str]()
-        self._context = tls_context(access.ca)
+        self._context = None if access.ca is None else tls_context(access.ca)
 
     @property
     def base(self) -> str:
@@ -121,8 +208,8 @@ class RegistryConnection:
         expected: tuple[int, ...],
         *,
         headers: Mapping[str, str] | None = None,
-        body: RequestBody | None = None,
-    ) -> Iterator[RegistryAnswer]:
+        body: Content | None = None,
+    ) -> Iterator[HttpAnswer]:
         """Send a request, follow redirects, and answer one demand for credentials.
 
         Args:
@@ -151,42 +238,29 @@ class RegistryConnection:
 
     @contextmanager
     def _exchange(
-        self, method: str, url: str, headers: dict[str, str], body: RequestBody | None
-    ) -> Iterator[RegistryAnswer]:
-        parts = self._checked(url)
+        self, method: str, url: str, headers: dict[str, str], body: Content | None
+    ) -> Iterator[HttpAnswer]:
+        self._require_allowed(url)
         # By origin: what another host gets after a redirect has no credentials in it.
         if authorization := self._authorization.get(_origin(url)):
             headers["Authorization"] = authorization
-        headers |= {"Accept-Encoding": "identity", "Connection": "close"}
-        window_s = _DEADLINE * self._access.timeout_s
-        with closing(Deadline()) as deadline, ExitStack() as opened:
-            with _network_errors(url):
-                with deadline.within(window_s):
-                    connection, target = open_http(
-                        parts, headers, self._context, self._access.timeout_s, deadline
-                    )
-                opened.callback(connection.close)
-                deadline.require()
-                if body is None:
-                    connection.request(method, target, headers=headers)
-                else:
-                    headers["Content-Length"] = str(body.size_bytes)
-                    with body.open() as stream:
-                        connection.request(method, target, body=stream, headers=headers)
-                with deadline.within(window_s):
-                    response = connection.getresponse()
-                deadline.require()  # headers that were cut off look like all there are
-            yield RegistryAnswer(url, response, deadline, self._access.timeout_s)
+        with exchange(
+            method,
+            url,
+            headers=headers,
+            body=body,
+            context=self._context,
+            timeout_s=self._access.timeout_s,
+        ) as answer:
+            yield answer
 
-    def _checked(self, url: str) -> SplitResult:
-        """Return the parts of a URL that may be asked."""
+    def _require_allowed(self, url: str) -> None:
         with suppress(ValueError):
             parts = urlsplit(url)
             plain = parts.scheme == "http" and self._is_plain
             allowed = plain and (self._access.insecure_http or is_loopback(parts.hostname or ""))
             if parts.hostname and not parts.username and (parts.scheme == "https" or allowed):
-                _ = parts.port  # may raise a ValueError
-                return parts
+                return
         raise RegistryError(
             f"{self._host}: expected URLs with https (http is for the loopback interface, or with "
             f"--insecure-http), found {url[:200]!r}"
@@ -197,7 +271,7 @@ class RegistryConnection:
         scheme, _, rest = challenge.partition(" ")
         login = credentials(self._host)
         if scheme.lower() == "basic" and login is not None:
-            return basic(*login)
+            return _basic(*login)
         if scheme.lower() == "bearer":
             return f"Bearer {self._token(rest, login)}"
         raise RegistryError(
@@ -209,7 +283,7 @@ class RegistryConnection:
         found = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         query = urlencode({key: found[key] for key in ("service", "scope") if key in found})
         realm = found.get("realm", "")
-        headers = {} if login is None else {"Authorization": basic(*login)}
+        headers = {} if login is None else {"Authorization": _basic(*login)}
         with self._exchange("GET", f"{realm}?{query}", headers, None) as answer:
             if answer.status != 200:
                 raise _unexpected(answer, "GET", (200,))
@@ -234,9 +308,8 @@ def joined(base: str, location: str) -> str:
     return url
 
 
-def _is_size(text: str | None) -> bool:
-    """Return whether a header states a size; Python refuses to read thousands of digits."""
-    return re.fullmatch(r"[0-9]{1,18}", text or "") is not None
+def _basic(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def _origin(url: str) -> str:
@@ -244,7 +317,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS.get(parts.scheme)}"
 
 
-def _unexpected(answer: RegistryAnswer, method: str, expected: tuple[int, ...]) -> RegistryError:
+def _unexpected(answer: HttpAnswer, method: str, expected: tuple[int, ...]) -> RegistryError:
     status = answer.status
     kind = UnavailableError if status >= 500 or status in _UNAVAILABLE else RegistryError
     remedies = {
@@ -263,24 +336,25 @@ def _unexpected(answer: RegistryAnswer, method: str, expected: tuple[int, ...]) 
 def _network_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except ssl.SSLCertVerificationError as error:
-        raise RegistryError(
-            f"{url}: expected a certificate that an authority of this machine signed, found: "
-            f"{error.verify_message}; name its authority with --ca"
-        ) from error
-    except ssl.SSLError as error:
-        if error.reason in _NO_TLS:
+    except SSLError as error:
+        cause = error.args[0]
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise RegistryError(
+                f"{url}: expected a certificate that an authority of this machine signed, found: "
+                f"{cause.verify_message}; name its authority with --ca"
+            ) from error
+        if getattr(cause, "reason", "") in _NO_TLS:
             raise RegistryError(
                 f"{url}: expected TLS, found that the registry speaks plain HTTP: --insecure-http "
                 "allows that (on the loopback interface: name it without https://)"
             ) from error
         raise _unavailable(url, error) from error
-    except (OSError, http.client.HTTPException, UnicodeError) as error:  # also of a host's name
+    except (OSError, HTTPError, UnicodeError) as error:  # also of a host's name
         raise _unavailable(url, error) from error
 
 
 def _unavailable(url: str, error: Exception) -> UnavailableError:
-    found = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    found = str(error) or type(error).__name__
     return UnavailableError(
         f"{url}: expected an answer, found: {found[:200]}; check network, proxy and registry"
     )

@@ -164,6 +164,7 @@ def test_way_to_a_registry_that_never_ends_is_given_up(
     by_proxy: bool, pull: Pull, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy that never ends its answer; TLS messages that mean nothing, without end."""
+    accepted = list[socket.socket]()
     sent = (b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.02)
     if not by_proxy:
         sent = (b"", b"\x16\x03\x03\x00\x04\x00\x00\x00\x00" * 1000, 0.0)
@@ -171,8 +172,8 @@ def test_way_to_a_registry_that_never_ends_is_given_up(
     def serve() -> None:
         with suppress(OSError):
             while True:
-                connected, _ = listening.accept()
-                with connected, suppress(OSError):
+                accepted.append(listening.accept()[0])
+                with accepted[-1] as connected, suppress(OSError):
                     connected.settimeout(1.0)  # the kernel notices after minutes that it has gone
                     connected.sendall(sent[0])
                     while True:
@@ -180,8 +181,7 @@ def test_way_to_a_registry_that_never_ends_is_given_up(
                         time.sleep(sent[2])  # is what is tried here
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=serve)
-        thread.start()
+        threading.Thread(target=serve, daemon=True).start()
         place = f"127.0.0.1:{listening.getsockname()[1]}"
         if by_proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"http://{place}")
@@ -191,7 +191,9 @@ def test_way_to_a_registry_that_never_ends_is_given_up(
             pull(f"https://{place}/{NAME}:1.0.0", access=IMPATIENT)
         assert time.monotonic() - begun < 30
         listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        for connected in accepted:  # the client has given up, and may still hold them
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
 
 
 def test_registry_that_is_overloaded_for_a_moment_is_asked_again(
