@@ -180,15 +180,18 @@ class Fleet:
     ) -> subprocess.CompletedProcess[str]:
         """Run `model_tools` with these arguments."""
         command = [sys.executable, "-m", "model_tools", *map(str, words)]
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_WITHIN_S,
-            env={**os.environ, MARK: self._mark, **(environment or {})},
-        )
         shown = " ".join(["model_tools", *map(str, words)])
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND_WITHIN_S,
+                env={**os.environ, MARK: self._mark, **(environment or {})},
+            )
+        except subprocess.TimeoutExpired:
+            raise SimError(f"{shown}: expected an end within {_COMMAND_WITHIN_S:g} s") from None
         with self._log, (self.folder / "commands.log").open("a", encoding="utf-8") as log:
             log.write(f"$ {shown}\n{done.stdout}{done.stderr}status {done.returncode}\n\n")
         if done.returncode not in accepted:
