@@ -22,7 +22,6 @@ from matplotlib.figure import Figure as Drawing
 from bench.figures import Figure, Summary
 from bench.preprocessing import HEIGHT, SCALING, WIDTH, frames, plain
 from bench.processes import ROOT, BenchError
-from model_tools.files.drawing import COLOURS, STYLE
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import parse_contract
@@ -333,12 +332,12 @@ def _write(ours: ArmMotion, baseline: ArmMotion) -> None:
     _OUT.mkdir(parents=True, exist_ok=True)
     summary = {"asynchronous": ours.summary(), "synchronous": baseline.summary()}
     (_OUT / "chunks.json").write_text(json.dumps(summary, indent=2) + "\n")
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context({"axes.grid": True, "legend.frameon": False, "font.size": 9.0}):
         drawing = Drawing(figsize=(10.0, 4.6), layout="constrained")
         position, interval = drawing.subplots(2, 1, sharex=True)
         for trace, name, colour in (
-            (baseline, "queue that computes when it is empty", COLOURS[1]),
-            (ours, "asynchronous", COLOURS[0]),
+            (baseline, "queue that computes when it is empty", "C1"),
+            (ours, "asynchronous", "C0"),
         ):
             shown = trace.time_s < _SHOWN_S
             position.step(

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from model_tools.files.row_files import read_rows
 from model_tools.prove.calibration.calibration_files import FEWEST
@@ -34,6 +32,8 @@ from policy_core.interfaces import Tensor
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.comparison.open_loop import Difference, difference
 from policy_inference.comparison.rows import Rows, evenly, play
+from policy_store.report import Table
+from policy_store.report_terminal import print_parts
 
 DRAWS = 9
 _log = logging.getLogger("quantisation_study")
@@ -120,18 +120,11 @@ def _outputs(bundle: JointBundle, file: Path, rows: Samples) -> dict[str, Tensor
 
 def table(found: Sequence[Figures], rows: int) -> Table:
     """Return the figures as a table."""
-    shown = Table(title=f"int8, calibrated on {rows} rows, on the rows held back")
-    for column in ("calibration", "RMSE", "smallest cosine", "range of RMSE"):
-        shown.add_column(column)
-    for one in found:
-        rmse, cosine = one.medians
-        shown.add_row(
-            one.calibration,
-            f"{rmse:.3f}",
-            f"{cosine:.3f}",
-            f"{min(one.rmse):.3f} to {max(one.rmse):.3f}" if len(one.rmse) > 1 else "",
-        )
-    return shown
+    return Table(
+        title=f"int8, calibrated on {rows} rows, on the rows held back",
+        header=("calibration", "RMSE", "smallest cosine", "RMSE, least", "RMSE, largest"),
+        rows=[(one.calibration, *one.medians, min(one.rmse), max(one.rmse)) for one in found],
+    )
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -158,7 +151,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (PolicyError, OSError) as error:
         _log.error("quantisation_study: %s", error)
         return 1
-    Console().print(table(found, given.rows))
+    print_parts([table(found, given.rows)])
     return 0
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from model_tools.prove.recorded_flight import RecordedPolicy
 from model_tools.prove.replaying.recording import FlightRecording
-from model_tools.prove.replaying.shadowing import shadow_document, shadow_flight
+from model_tools.prove.replaying.shadowing import shadow_figures, shadow_flight
 from model_tools.ship.release.evidence import read_report
 from model_tools.ship.release.promotion import new_release, verdict
 from model_tools.ship.release.release_file import Release, RobotEvidence, ShadowStage
@@ -129,7 +129,7 @@ def shadowed(
     found = shadow_flight(FlightRecording(flight), loaded, ["onnx"], {}, ShadowMode.FOLLOWED)
     report = bundle.with_suffix(".json")
     flown = {"bundle_sha256": load_bundle(SHIPPED).sha256, "backend": "onnx"}
-    report.write_text(json.dumps(flown | {"shadow": shadow_document(found)}), "utf-8")
+    report.write_text(json.dumps(flown | {"shadow": shadow_figures(found)}), "utf-8")
     stage = ShadowStage(min_minutes=0.5, **limits)
     accepting = dataclasses.replace(
         release,

@@ -15,10 +15,10 @@ from model_tools.errors import ToolError
 from model_tools.files.bags.bag import METADATA
 from model_tools.files.contract_text import keep_report
 from model_tools.files.outputs import new_file, new_folder
+from model_tools.files.report_page import write_page
 from model_tools.prove.evaluation.pool import LocalPool, NotDone
 from model_tools.prove.replaying.replay import ReplayedFlight, replay
-from model_tools.prove.replaying.replay_page import write_html
-from model_tools.prove.replaying.replay_report import write_json
+from model_tools.prove.replaying.replay_report import replay_report
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import LITE3, SimulatedRobot, WalkCase
 from policy_core.bundle.bundle import REPORT_FOLDER, JointBundle
@@ -63,9 +63,11 @@ def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
         What came of it; true where the commands are the same.
     """
     found = replay(folder / RECORDING, bundle, "", {})
-    for name, write in ((REPLAYED, write_json), (PAGE, write_html)):
-        with new_file(folder / name, force=True) as growing:
-            write(found, growing)
+    report = replay_report(found)
+    with new_file(folder / REPLAYED, force=True) as growing:
+        report.write_json(growing)
+    with new_file(folder / PAGE, force=True) as growing:
+        write_page(report, growing)
     return found
 
 

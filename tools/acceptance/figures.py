@@ -14,7 +14,7 @@ from model_tools.files.outputs import new_file
 from model_tools.prove.trial import WalkOutcome
 from policy_core.bundle.contract import JointContract
 from policy_core.errors import PolicyError
-from policy_inference.comparison.plain_json import plain
+from policy_store.report import plain
 
 DIGITS = 4
 _UNITS = {

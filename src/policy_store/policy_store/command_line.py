@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import enum
 import gc
 import json
 import logging
@@ -18,16 +17,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
-from pathlib import Path, PurePath
-from typing import Any, Generic, NoReturn, Protocol, TextIO, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TextIO, TypeVar
 
 from policy_core.errors import PolicyError, did_you_mean, printable
 from policy_store.signals import SIGNALLED, signals_interrupt, unblock_signals
 
+if TYPE_CHECKING:
+    from policy_store.report import Part
+
 DocumentT_co = TypeVar("DocumentT_co", covariant=True)
 BUNDLE = "bundle"
-_WIDTH = 200
-"""Columns of a table that goes into a file or a pipe, so that a log has whole lines."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +36,14 @@ class CommandResult(Generic[DocumentT_co]):
 
     Attributes:
         document: For programs: a dataclass or a mapping, of the types of JSON, paths and enums.
-        text: The same for people: lines, and tables of rich.
+        text: The same for people: lines, and other parts of a report.
         status: Exit status of the command.
         error: What failed once the result was there. It is logged after the result, and its status
             is that of the command.
     """
 
     document: DocumentT_co
-    text: Sequence[object] = ()
+    text: Sequence[Part] = ()
     status: int = 0
     error: PolicyError | OSError | None = None
 
@@ -234,49 +234,18 @@ def show(text: str, to: TextIO | None = None) -> None:
 
 def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
     """Print a result to standard output: its document alone, or its text."""
+    from policy_store.report import plain
+
     if as_json:
-        show(json.dumps(_plain(result.document), indent=2, allow_nan=False))
+        show(json.dumps(plain(result.document), indent=2, allow_nan=False))
         return
     for part in result.text:
         if isinstance(part, str):
             show(part)
         else:
-            _show_table(part)
+            from policy_store.report_terminal import print_parts
 
-
-def _show_table(part: object) -> None:
-    from rich.console import Console
-    from rich.segment import Segment
-    from rich.text import Text
-
-    class Shown:
-        """The same, with escapes in its texts as `show` has them."""
-
-        def __rich_console__(self, console: Any, options: Any) -> Iterator[Segment]:
-            for text, style, control in console.render(part, options):
-                yield Segment(printable(text), style, control)
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    # A line is left to the terminal to wrap, so that commands in it can be copied.
-    console.print(Shown(), highlight=False, soft_wrap=isinstance(part, Text))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value in the types of JSON, which has no NaN: null is not measured."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {field.name: _plain(getattr(value, field.name)) for field in fields}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+            print_parts([part])
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def inspected_checkpoint(inspected_file: Path, content: object) -> InspectionRep
 
 
 def row_values(report: InspectionReport, name: str) -> list[str]:
-    return [value for key, value in report.rows if key == name]
+    return [str(value) for key, value in report.rows if key == name]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import logging
 import os
 import re
@@ -82,10 +81,12 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """
     from lerobot_bridge.converting.convert import Conversion, ConversionSettings, convert
     from lerobot_bridge.converting.parts_folder import parts_of
-    from lerobot_bridge.converting.report import document, lines, write_html
+    from lerobot_bridge.converting.report import conversion_report
     from lerobot_bridge.episodes import find_episodes
     from model_tools.commands.arguments import progress_bar
     from model_tools.files.outputs import new_file
+    from model_tools.files.report_page import write_page
+    from policy_store.report import Report
 
     require_lerobot()
     output: Path = given.output
@@ -107,8 +108,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         force=given.force,
     )
 
-    def report(done: Conversion) -> dict[str, object]:
-        return document(done, mapping, skipped)
+    def report(done: Conversion) -> Report:
+        return conversion_report(output.name, done, mapping, skipped)
 
     place = nullcontext() if given.report is None else new_file(given.report, force=given.force)
     with place as file:  # first: a report that cannot be written ends the command before the work
@@ -118,22 +119,22 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
                 mapping,
                 output,
                 settings,
-                report,
+                lambda done: report(done).document,
                 lambda part, total: show(round(1000 * part), 1000 * total),
             )
-        said = report(done)
+        made = report(done)
         if file is not None and file.suffix == ".html":
-            write_html(said, output.name, file)
+            write_page(made, file)
         elif file is not None:
-            file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
-    text = [*lines(said), f"dataset in {output}"]
+            made.write_json(file)
+    text = [*made.parts, f"dataset in {output}"]
     failed = bool(done.refused) and not given.allow_left_out
     if failed:
         text.append(
             f"{len(done.refused)} of {len(found.episodes)} episodes were left out; "
             f"{parts_of(output)} keeps the others for the next attempt"
         )
-    return CommandResult(document=said, text=text, status=1 if failed else 0)
+    return CommandResult(document=made.document, text=text, status=1 if failed else 0)
 
 
 def _check_place(report: Path, output: Path) -> None:

@@ -54,20 +54,18 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         Errors, correlation and delay of all episodes, and of each.
     """
-    from lerobot_bridge.open_loop import report
-    from lerobot_bridge.open_loop.html import write_html
+    from lerobot_bridge.open_loop.report import open_loop_report
     from model_tools.files.outputs import new_file
+    from model_tools.files.report_page import write_page
 
     # Opened first: an output that cannot be written is found before the work, not after.
     output = nullcontext() if given.output is None else new_file(given.output, force=given.force)
     with output as page:
-        found = _replayed(given)
+        report = open_loop_report(_replayed(given))
         if page is not None:
-            write_html(found, page)
-    text: list[object] = [report.table(found), *report.sentences(found)]
-    if given.output is not None:
-        text.append(f"report in {given.output}")
-    return CommandResult(document=report.document(found), text=text)
+            write_page(report, page)
+    where = [] if given.output is None else [f"report in {given.output}"]
+    return CommandResult(document=report.document, text=[*report.parts, *where])
 
 
 def _replayed(given: argparse.Namespace) -> Replayed:

@@ -1,28 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a conversion: as JSON beside the data, as lines of text, as one HTML file."""
+"""The report of a conversion: the episodes of the dataset, and what was left out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from html import escape
-from pathlib import Path
 from typing import Any
 
 from lerobot_bridge.converting.convert import Conversion
 from lerobot_bridge.mapping import RobotMapping
-from model_tools.files.html_page import panel, table, write_page
-
-_WORDS = ("episode", "task", "recording", "success", "why", "warning", "missing messages")
+from policy_store.report import Note, Part, Report, Section, Table, Tone, Verdict
 
 
-def document(
-    found: Conversion, mapping: RobotMapping, skipped: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return the whole report, for JSON.
+def conversion_report(
+    name: str, found: Conversion, mapping: RobotMapping, skipped: Mapping[str, str]
+) -> Report:
+    """Return the report.
 
     Args:
+        name: Of the dataset.
         found: The result of the conversion.
         mapping: The mapping that was used.
         skipped: Parts of recordings that are not episodes, and why.
@@ -49,7 +46,7 @@ def document(
                 }
             )
             index += 1
-    return {
+    values = {
         "schema_version": 1,
         "robot_type": mapping.robot_type,
         "rate_hz": mapping.rate_hz,
@@ -61,67 +58,28 @@ def document(
         ],
         "skipped": [{"name": name, "why": why} for name, why in skipped.items()],
     }
+    return Report(title=name, values=values, digits=17, parts=list(_parts(episodes, values)))
 
 
-def lines(said: Mapping[str, Any]) -> list[str]:
-    """Return a report as lines: the content of the dataset, and what was left out."""
-    frames = sum(each["frames"] for each in said["episodes"])
-    text = [
-        f"{len(said['episodes'])} episodes, {frames} frames, "
-        f"{frames / said['rate_hz']:.1f} s at {said['rate_hz']} Hz"
-    ]
-    for each in said["episodes"]:
+def _parts(episodes: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Iterator[Part]:
+    frames, rate_hz = sum(each["frames"] for each in episodes), values["rate_hz"]
+    yield f"{len(episodes)} episodes, {frames} frames, {frames / rate_hz:.1f} s at {rate_hz} Hz"
+    for each in episodes:
         if each["frames_left_out"]:
-            text.append(f"{each['name']}: {_missing(each)}")
-        text += [f"{each['name']}: warning: {warning}" for warning in each["warnings"]]
-    text += [f"left out: {each['why']}" for each in said["episodes_left_out"]]
-    return text + [f"skipped: {each['name']}: {each['why']}" for each in said["skipped"]]
-
-
-def write_html(said: Mapping[str, Any], title: str, file: Path) -> None:
-    """Write a report as one page."""
-    rows = [
-        [
-            str(each["episode_index"]),
-            each["name"],
-            each["task"],
-            _verdict(each["success"]),
-            str(each["frames"]),
-            f"{each['seconds']:.1f}",
-            _missing(each),
-        ]
-        for each in said["episodes"]
-    ]
-    body = [
-        f"<h1>{escape(title)}</h1><p>{escape(lines(said)[0])}</p>",
-        panel(
-            table(
-                ["#", "episode", "task", "success", "frames", "s", "missing messages"], rows, _WORDS
-            )
-        ),
-    ]
-    warnings = [
-        [each["name"], warning] for each in said["episodes"] for warning in each["warnings"]
-    ]
-    if warnings:
-        body += ["<h2>Warnings</h2>", panel(table(["episode", "warning"], warnings, _WORDS))]
-    for head, key in (("Left out", "episodes_left_out"), ("Skipped", "skipped")):
-        if said[key]:
-            body += [
-                f"<h2>{head}</h2>",
-                panel(
-                    table(
-                        ["episode", "why"],
-                        [[each["name"], each["why"]] for each in said[key]],
-                        _WORDS,
-                    )
-                ),
-            ]
-    write_page(file, title, body)
-
-
-def _verdict(success: bool | None) -> str:
-    return {True: "yes", False: "no", None: ""}[success]
+            yield Note(Verdict("missing", Tone.WARN), f"{each['name']}: {_missing(each)}")
+        for warning in each["warnings"]:
+            yield Note(Verdict("warning", Tone.WARN), f"{each['name']}: {warning}")
+    for each in values["episodes_left_out"]:
+        yield Note(Verdict("left out", Tone.BAD), each["why"])
+    for each in values["skipped"]:
+        yield Note(Verdict("skipped", Tone.PLAIN), f"{each['name']}: {each['why']}")
+    keys = ("episode_index", "name", "task", "frames", "seconds")
+    success = {True: "yes", False: "no", None: ""}
+    table = Table(
+        header=("#", "episode", "task", "frames", "s", "success"),
+        rows=[(*(each[key] for key in keys), success[each["success"]]) for each in episodes],
+    )
+    yield Section(title="Episodes", parts=[table], is_folded=True)
 
 
 def _missing(each: Mapping[str, Any]) -> str:

@@ -1,43 +1,43 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a replay of a dataset: a table and sentences on the terminal, and JSON."""
+"""The report of a replay of a dataset: errors by joint, and what was recorded and predicted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+import numpy as np
 
-from lerobot_bridge.open_loop.figures import JointErrors, PredictionErrors
+from lerobot_bridge.open_loop.figures import PredictionErrors
 from lerobot_bridge.open_loop.predict import Predicted
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
-from policy_inference.comparison.plain_json import plain
-
-DIGITS = 6
-WORDS = ("joint", "unit", "episode", "task")
-"""Heads of columns with words."""
-UNITS = {"radians": "rad", "degrees": "deg", "range_m100_100": "-100..100", "range_0_100": "0..100"}
-"""Units of joints, as tables write them."""
-_HEAD = (
-    "joint",
-    "unit",
-    "mean",
-    "p95",
-    "max",
-    "max rad",
-    "correlation",
-    "mean rad",
-    "p95 rad",
-    "worst at",
+from policy_store.report import (
+    Chart,
+    Facts,
+    Note,
+    Plot,
+    Report,
+    Section,
+    Series,
+    Table,
+    Tone,
+    Verdict,
 )
-_NARROW = _HEAD.index("mean rad")
-"""Columns for which a terminal has room."""
-UNMEASURED = "-: recorded or predicted values of the joint do not change"
+
+_DRAWN = 12
+"""Number of episodes with plots, those with the largest errors: a browser must open the page."""
+_UNITS = {
+    "radians": "rad",
+    "degrees": "deg",
+    "range_m100_100": "-100..100",
+    "range_0_100": "0..100",
+}
+_UNMEASURED = "-: recorded or predicted values of the joint do not change"
 _CLEARLY = 0.8
 """Largest share of the error that a significant shift leaves."""
 
@@ -74,29 +74,111 @@ class Replayed:
         return sum(int(one.compared.sum()) for one in self.episodes)
 
 
-def number(value: float) -> str:
-    """Return a figure as tables show it; a dash where it could not be measured."""
-    return f"{value:.3g}" if math.isfinite(value) else "-"
+def open_loop_report(found: Replayed) -> Report:
+    """Return the errors of predicted actions against those that were recorded."""
+    contract = found.bundle.contract
+    precisions = ", ".join(dict.fromkeys(one.precision for one in found.artifacts))
+    facts = Facts(
+        title=contract.name,
+        rows=[
+            ("version", contract.version),
+            ("back end", f"{found.backend}, {precisions}"),
+            ("chunk", f"{contract.chunk.size} steps, a new one every {found.every}"),
+            ("rate, Hz", contract.rate_hz),
+        ],
+    )
+    step = Chart(
+        title="mean error by step of the chunk, in standard deviations of the actions",
+        series=[Series(label="", y=found.all.by_step)],
+        x_label="step",
+    )
+    return Report(
+        title=f"{contract.name} against {found.dataset.resolve().name}",
+        values=_values(found),
+        parts=[
+            facts,
+            _joints(found.all),
+            *_sentences(found),
+            *(Note(Verdict("beyond the limits", Tone.WARN), line) for line in found.all.strange),
+            *([Plot(charts=[step], row_in=1.8)] if found.every > 1 else []),
+            Section(title="Mean error by episode", parts=[_episodes(found)], is_folded=True),
+            *_courses(found),
+        ],
+    )
 
 
-def joint_rows(figures: PredictionErrors) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Return head and rows of the table of joints."""
-    return _HEAD, [_row(one) for one in figures.joints]
+def _joints(figures: PredictionErrors) -> Table:
+    header = ("joint", "unit", "mean", "p95", "max", "correlation", "mean rad", "p95 rad")
+    return Table(
+        header=(*header, "max rad", "worst at"),
+        rows=[
+            (
+                one.name,
+                _UNITS[one.unit],
+                one.error.mean,
+                one.error.p95,
+                one.error.largest,
+                one.correlation,
+                one.error_rad.mean,
+                one.error_rad.p95,
+                one.error_rad.largest,
+                "{}, frame {}".format(*one.worst),
+            )
+            for one in figures.joints
+        ],
+    )
 
 
-def table(found: Replayed) -> Table:
-    """Return the errors by joint."""
-    head, rows = joint_rows(found.all)
-    shown = Table()
-    for name in head[:_NARROW]:
-        shown.add_column(name, justify="left" if name in WORDS else "right")
-    for row in rows:
-        shown.add_row(*row[:_NARROW])
-    return shown
+def _episodes(found: Replayed) -> Table:
+    names = [joint.name for joint in found.all.joints]
+    return Table(
+        header=("episode", "task", "frames", *names, "lag, frames"),
+        rows=[
+            (
+                one.episode.index,
+                "; ".join(one.episode.tasks),
+                int(one.compared.sum()),
+                *(joint.error.mean for joint in figures.joints),
+                None if figures.lag is None else figures.lag.frames,
+            )
+            for one, figures in zip(found.episodes, found.each, strict=True)
+        ],
+    )
 
 
-def sentences(found: Replayed) -> list[str]:
-    """Return the results as sentences, then the suspicious values."""
+def _courses(found: Replayed) -> Iterator[Section]:
+    """Yield recorded and predicted actions of the episodes with the largest errors."""
+    worst = sorted(zip(found.episodes, found.each, strict=True), key=_error, reverse=True)
+    for one, figures in worst[:_DRAWN]:
+        times_s = np.arange(len(one.actions)) / found.bundle.contract.rate_hz
+        begins = list(one.begins)
+        charts = []
+        for i, joint in enumerate(figures.joints):
+            predicted = one.predicted[:, i]
+            series = [
+                Series(label="recorded", x=times_s, y=one.actions[:, i], tone=Tone.PLAIN),
+                Series(label="predicted", x=times_s, y=predicted),
+            ]
+            if len(begins) < len(one.actions):
+                begun = Series(
+                    label="chunk begins", kind="points", x=times_s[begins], y=predicted[begins]
+                )
+                series.append(begun)
+            title = f"{joint.name}, {_UNITS[joint.unit]}"
+            charts.append(Chart(title=title, series=series, x_label="s"))
+        yield Section(
+            title=f"episode {one.episode.index}: {'; '.join(one.episode.tasks)}",
+            parts=[Plot(charts=charts, columns=min(2, len(charts)), row_in=2.0)],
+            is_folded=True,
+        )
+
+
+def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
+    """Return the error by which episodes are ordered, in rad, the unit of all joints."""
+    return sum(joint.error_rad.mean for joint in pair[1].joints)
+
+
+def _sentences(found: Replayed) -> list[str]:
     lag, fps = found.all.lag, found.bundle.contract.rate_hz
     said = [f"{len(found.episodes)} episodes, {found.frames} frames, a chunk every {found.every}"]
     if found.left_out:
@@ -106,71 +188,56 @@ def sentences(found: Replayed) -> list[str]:
     elif lag.error > _CLEARLY * lag.error_unshifted or lag.frames == 0:
         said.append(
             "predicted actions are neither early nor late: mean error "
-            f"{number(lag.error_unshifted)} standard deviations of the actions"
+            f"{_number(lag.error_unshifted)} standard deviations of the actions"
         )
     else:
         when = "later" if lag.frames > 0 else "earlier"
         said.append(
             f"predicted actions fit best those recorded {abs(lag.frames)} frames {when} "
-            f"({abs(lag.frames) / fps:.3g} s): mean error {number(lag.error)} instead of "
-            f"{number(lag.error_unshifted)} standard deviations of the actions"
+            f"({abs(lag.frames) / fps:.3g} s): mean error {_number(lag.error)} instead of "
+            f"{_number(lag.error_unshifted)} standard deviations of the actions"
         )
     if lag is not None and lag.error >= lag.error_of_mean:
         said.append(
             "the predicted actions do not follow the recorded ones: the mean of these would have "
-            f"an error of {number(lag.error_of_mean)}; are cameras swapped, or is the dataset of "
+            f"an error of {_number(lag.error_of_mean)}; are cameras swapped, or is the dataset of "
             "another task or robot?"
         )
     if any(math.isnan(one.correlation) for one in found.all.joints):
-        said.append(UNMEASURED)
-    return [*said, *found.all.strange]
+        said.append(_UNMEASURED)
+    return said
 
 
-def document(found: Replayed) -> dict[str, Any]:
-    """Return all figures in the types of JSON; what could not be measured is null."""
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "-"
+
+
+def _values(found: Replayed) -> dict[str, Any]:
     contract = found.bundle.contract
-    rounded: dict[str, Any] = plain(
-        {
-            "dataset": str(found.dataset),
-            "bundle": str(found.bundle.path),
-            "bundle_sha256": found.bundle.sha256,
-            "policy": contract.name,
-            "version": contract.version,
-            "backend": found.backend,
-            "precisions": [one.precision for one in found.artifacts],
-            "every": found.every,
-            "rate_hz": contract.rate_hz,
-            "frames": found.frames,
-            "frames_left_out": found.left_out,
-            **_figures(found.all),
-            "episodes": [
-                {
-                    "episode": one.episode.index,
-                    "tasks": list(one.episode.tasks),
-                    "frames": int(one.compared.sum()),
-                    "chunks": len(one.begins),
-                    **_figures(figures),
-                }
-                for one, figures in zip(found.episodes, found.each, strict=True)
-            ],
-        },
-        DIGITS,
-    )
-    return rounded
-
-
-def _row(one: JointErrors) -> list[str]:
-    figures = (
-        one.error.mean,
-        one.error.p95,
-        one.error.largest,
-        one.error_rad.largest,
-        one.correlation,
-        one.error_rad.mean,
-        one.error_rad.p95,
-    )
-    episode, frame = one.worst
-    return [one.name, UNITS[one.unit], *map(number, figures), f"{episode}, frame {frame}"]
+    return {
+        "dataset": str(found.dataset),
+        "bundle": str(found.bundle.path),
+        "bundle_sha256": found.bundle.sha256,
+        "policy": contract.name,
+        "version": contract.version,
+        "backend": found.backend,
+        "precisions": [one.precision for one in found.artifacts],
+        "every": found.every,
+        "rate_hz": contract.rate_hz,
+        "frames": found.frames,
+        "frames_left_out": found.left_out,
+        **_figures(found.all),
+        "episodes": [
+            {
+                "episode": one.episode.index,
+                "tasks": list(one.episode.tasks),
+                "frames": int(one.compared.sum()),
+                "chunks": len(one.begins),
+                **_figures(figures),
+            }
+            for one, figures in zip(found.episodes, found.each, strict=True)
+        ],
+    }
 
 
 def _figures(figures: PredictionErrors) -> dict[str, Any]:

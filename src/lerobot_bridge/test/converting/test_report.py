@@ -1,19 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a conversion, as one HTML page."""
+"""The report of a conversion, by episode."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lerobot_bridge.converting.convert import Conversion
-from lerobot_bridge.converting.report import document, write_html
+from lerobot_bridge.converting.report import conversion_report
 from lerobot_bridge.episode import Episode
+from policy_store.report import Note, Tone
 
 from ..bags import arm_mapping
 
 
-def test_the_page_shows_warnings_and_what_was_left_out(tmp_path: Path) -> None:
+def test_the_report_has_warnings_and_what_was_left_out() -> None:
     made = {
         "parts": [["part_000", 20], ["part_001", 10]],
         "too_short": 0,
@@ -26,10 +27,8 @@ def test_the_page_shows_warnings_and_what_was_left_out(tmp_path: Path) -> None:
         refused=[(Episode(bag=Path("two"), task="wave"), "two publishers")],
     )
 
-    write_html(document(found, arm_mapping(), {}), "cubes", tmp_path / "report.html")
+    report = conversion_report("cubes", found, arm_mapping(), {})
 
-    page = (tmp_path / "report.html").read_text()
-    assert page.count("values &lt;&gt;") == 1
-    assert "repeated" in page
-    assert "two publishers" in page
-    assert "<h2>Skipped" not in page
+    assert [each["frames"] for each in report.document["episodes"]] == [20, 10]
+    notes = [part for part in report.parts if isinstance(part, Note)]
+    assert [note.verdict.tone for note in notes] == [Tone.WARN, Tone.WARN, Tone.BAD]

@@ -211,8 +211,7 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[C
     )
     from model_tools.prove.calibration.calibration_report import (
         Calibrated,
-        coverage_document,
-        table,
+        calibration_report,
     )
     from policy_core.errors import PolicyError
 
@@ -238,17 +237,18 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[C
         force=given.force,
         allow_poor=given.allow_poor,
     )
-    shown = list[Calibrated]()
+    kept = list[Calibrated]()
     error: PolicyError | OSError | None = None
     try:
         with progress_bar("rows") as progress:
-            calibrate(bundle, _sources(given, bundle, selection), request, progress, shown.append)
+            calibrate(bundle, _sources(given, bundle, selection), request, progress, kept.append)
     except (PolicyError, OSError) as failed:
-        if not shown:
+        if not kept:
             raise
         error = failed  # what the samples cover is shown nevertheless
-    [found] = shown
-    text: list[object] = [table(found)]
+    [found] = kept
+    report = calibration_report(found)
+    text = [*report.parts]
     if given.report is not None:
         text.append(f"report in {given.report}")
     if error is None:
@@ -257,7 +257,7 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[C
         document=CalibrateResult(
             output=given.output if error is None else None,
             report=given.report,
-            coverage=coverage_document(found),
+            coverage=report.document,
         ),
         text=text,
         error=error,

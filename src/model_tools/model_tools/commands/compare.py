@@ -82,15 +82,12 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         As comparison.json.
     """
+    from model_tools.files.report_page import write_page
     from model_tools.prove.comparison.candidates import candidates
     from model_tools.prove.comparison.compare import compare
     from model_tools.prove.comparison.comparison_report import (
-        comparison_document,
-        failures,
+        comparison_report,
         record,
-        report_of,
-        write_html,
-        write_json,
     )
     from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_core.errors import LateRunError, PolicyError
@@ -105,11 +102,11 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             found = compare(artifacts, given.rows, walk_s, dict(given.topic), robot)
         except LateRunError as late:
             raise LateRunError(f"{late}; --run-timeout allows longer runs") from late
-        report = report_of(found)
+        report = comparison_report(found)
         if folder is not None:
-            write_json(found, folder / JSON_FILE)
-            write_html(found, folder / HTML_FILE)
-    text: list[object] = [*report.tables(found), *failures(found)]
+            report.write_json(folder / JSON_FILE)
+            write_page(report, folder / HTML_FILE)
+    text = list(report.parts)
     if given.output is not None:
         text.append(f"report in {given.output}")
     error: PolicyError | OSError | None = None
@@ -119,8 +116,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         except (PolicyError, OSError) as failed:  # what was compared is shown nevertheless
             error = failed
     return CommandResult(
-        document=comparison_document(found),
-        text=[*text, *report.warnings(found), *_remedies(found)],
+        document=report.document,
+        text=[*text, *_remedies(found)],
         status=0 if all(found) else 1,
         error=error,
     )

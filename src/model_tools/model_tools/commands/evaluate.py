@@ -27,8 +27,6 @@ from model_tools.commands.arguments import number_above_0, progress_bar
 from policy_store.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from model_tools.prove.evaluation.evaluate import Evaluated, Watch
     from model_tools.prove.evaluation.plan import Plan
     from model_tools.prove.evaluation.pool import TaskPool
@@ -86,10 +84,11 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         As summary.json.
     """
+    from model_tools.files.report_page import write_page
     from model_tools.prove.evaluation.evaluate import evaluate, evaluated_policies, trial_store
-    from model_tools.prove.evaluation.evaluation_page import write_evaluation_page
+    from model_tools.prove.evaluation.evaluation_report import evaluation_report
     from model_tools.prove.evaluation.plan import load_plan
-    from model_tools.prove.evaluation.summary import holds, summary_of, write_summary
+    from model_tools.prove.evaluation.summary import holds
     from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_inference.backends.registry import parse_options
 
@@ -103,12 +102,13 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         with _live(plan, policies) as watch:
             found = evaluate(plan, policies, store, pool, watch)
         _note_speed(len(store.rows) - before, time.monotonic() - began_s)
-        write_summary(found, given.output / SUMMARY)
         with progress_bar("videos of the worst trials") as shown:
-            write_evaluation_page(found, given.output / PAGE, given.videos, shown)
+            report = evaluation_report(found, given.videos, shown)
+        report.write_json(given.output / SUMMARY)
+        write_page(report, given.output / PAGE)
     return CommandResult(
-        document=summary_of(found),
-        text=[results_table(found), *_sentences(found), f"report in {given.output}"],
+        document=report.document,
+        text=[*report.parts, f"report in {given.output}"],
         status=0 if holds(found) else 1,
     )
 
@@ -146,6 +146,9 @@ def _live(plan: Plan, policies: list[EvaluatedPolicy]) -> Iterator[Watch]:
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from model_tools.prove.evaluation.evaluation_report import results_table
+    from policy_store.report_terminal import rendered
+
     console, total = Console(stderr=True), len(plan) * len(policies)
     shown_s = logged_s = time.monotonic()
     _log.info("trials: %d", total)
@@ -160,52 +163,12 @@ def _live(plan: Plan, policies: list[EvaluatedPolicy]) -> Iterator[Watch]:
             if console.is_terminal and (now_s - shown_s >= _SHOWN_EACH_S or done == total):
                 shown_s = now_s
                 bar.update(task, completed=done)
-                live.update(Group(bar, results_table(found)), refresh=True)
+                live.update(Group(bar, *rendered([results_table(found)])), refresh=True)
             elif not console.is_terminal and now_s - logged_s >= _LOGGED_EACH_S:
                 logged_s = now_s
                 _log.info("%d of %d trials", done, total)
 
         yield watch
-
-
-def results_table(found: Evaluated) -> Table:
-    """Return the rates of success so far."""
-    from rich.table import Table
-
-    from model_tools.prove.evaluation.statistics import wilson
-
-    table = Table()
-    for name in ("policy", "trials", "succeeded", "rate, %", "interval of 95 %"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
-    for policy in found.policies:
-        successes, trials = found.successes(policy)
-        low, high = wilson(successes, trials)
-        table.add_row(
-            policy.label,
-            f"{trials}",
-            f"{successes}",
-            f"{100 * successes / trials:.1f}" if trials else "-",
-            f"{100 * low:.1f} to {100 * high:.1f}",
-        )
-    return table
-
-
-def _sentences(found: Evaluated) -> Iterator[str]:
-    from model_tools.prove.evaluation.statistics import mcnemar
-
-    first = found.policies[0]
-    for other in found.policies[1:]:
-        better, worse, pairs = found.discordant(first, other)
-        yield (
-            f"{first.label} against {other.label}: {pairs} pairs, {better} to {worse}, "
-            f"p = {mcnemar(better, worse):.3g} (McNemar)"
-        )
-    if found.stopped_early:
-        yield f"stopped early, since the answer is certain: trials {len(found.tasks)}"
-    reasons = dict.fromkeys(
-        found.not_done[task.key] for task in found.tasks if task.key in found.not_done
-    )
-    yield from (f"trials without a result: {reason}" for reason in reasons)
 
 
 def _note_speed(trials: int, seconds: float) -> None:

@@ -26,8 +26,8 @@ from policy_store.command_line import CommandResult, seconds
 
 if TYPE_CHECKING:
     from model_tools.ship.fleet import FleetReading, FleetRobot
+    from policy_store.report import Report
 
-_HEADS = ("robot", "runs", "stage", "health", "since", "RUN", "reasons")
 _POLLED_EVERY_S = 1.0
 
 
@@ -96,11 +96,15 @@ def run(given: argparse.Namespace) -> CommandResult[FleetResult]:
             if time.monotonic() >= ends_s:
                 raise
         time.sleep(_POLLED_EVERY_S)
+    result = FleetResult(health=worst(states), robots=states)
+    report = _report(result)
     if given.html:
-        _write_html(given.html, states)
+        from model_tools.files.report_page import write_page
+
+        write_page(report, given.html)
     return CommandResult(
-        document=FleetResult(health=worst(states), robots=states),
-        text=_table(states),
+        document=result,
+        text=report.parts,
         status=EXIT_STATUS[worst(states)],
     )
 
@@ -111,50 +115,31 @@ def _read(prometheus: str | None, robots: dict[str, str] | None) -> FleetReading
     return read_prometheus(prometheus, robots or ()) if prometheus else read_robots(robots or {})
 
 
-def _row(state: FleetRobot) -> tuple[str, ...]:
-    since = "-"
-    if state.since_s is not None:
-        since = datetime.fromtimestamp(state.since_s, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
-    return (
-        state.robot,
-        state.policy or "-",
-        state.stage,
-        state.health,
-        since,
-        f"{state.run_s:.0f} s",
-        "; ".join(state.reasons),
-    )
+def _report(result: FleetResult) -> Report:
+    from policy_store.report import Report, Table, Tone, Verdict
 
-
-def _table(states: Sequence[FleetRobot]) -> list[str]:
-    if not states:
-        return ["no robots: nothing is known of any"]
-    rows = [_HEADS, *map(_row, states)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def _write_html(file: Path, states: Sequence[FleetRobot]) -> None:
-    from html import escape
-
-    from model_tools.files.html_page import facts, tag, write_page
-
-    kinds = {"healthy": "good", "bad": "bad", "unknown": "warn"}
-    cards = list[str]()
-    for state in states:
-        kind, (_, runs, stage, health, since, run, _) = kinds[state.health], _row(state)
-        shown = facts([("runs", runs), ("stage", stage), ("since", since), ("RUN", run)])
-        reasons = "".join(f"<li>{escape(text)}</li>" for text in state.reasons)
-        cards.append(
-            f'<div class="card {kind}"><b>{escape(state.robot)}</b> {tag(health, kind)}{shown}'
-            f"<ul>{reasons}</ul></div>"
+    tones = {"healthy": Tone.GOOD, "bad": Tone.BAD, "unknown": Tone.WARN}
+    rows = [
+        (
+            one.robot,
+            one.policy or None,
+            one.stage,
+            Verdict(one.health, tones[one.health]),
+            None if one.since_s is None else _date(one.since_s),
+            round(one.run_s),
+            "; ".join(one.reasons),
         )
-    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
-    write_page(
-        file,
-        "Fleet",
-        [
-            f"<h1>Fleet</h1><p>{len(states)} robots, {made}</p>",
-            f'<div class="cards">{"".join(cards)}</div>',
+        for one in result.robots
+    ]
+    header = ("robot", "runs", "stage", "health", "since", "RUN, s", "reasons")
+    return Report(
+        title=f"Fleet, {_date(time.time())}",
+        values={},
+        parts=[
+            Table(header=header, rows=rows) if rows else "no robots: nothing is known of any",
         ],
     )
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -19,9 +19,8 @@ from model_tools.commands.arguments import add_topics
 from policy_store.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from model_tools.prove.identification.identify import Estimate, Identified
+    from policy_store.report import Table
 
 FIGURES, FACTORS = "identified.json", "factors.yaml"
 
@@ -54,40 +53,48 @@ def run(given: argparse.Namespace) -> CommandResult[Identified]:
 
 
 def _tables(found: Identified) -> list[Table]:
-    from rich.table import Table
+    from policy_store.report import Table
 
-    drives = Table(
-        "joint",
-        "delay, ms",
-        "stiffness, N m/rad",
-        "commanded",
-        "damping, N m s/rad",
-        "commanded",
-        "friction, N m",
-        "residual, N m",
-    )
-    for drive in found.drives:
-        drives.add_row(
-            drive.joint,
-            _shown(drive.delay_s, 1e3),
-            _shown(drive.stiffness),
-            f"{drive.commanded_stiffness:.3g}",
-            _shown(drive.damping),
-            f"{drive.commanded_damping:.3g}",
-            _shown(drive.friction_nm),
-            f"{drive.residual_nm:.2g}",
+    head = ("joint", "delay, ms", "stiffness, N m/rad", "commanded", "damping, N m s/rad")
+    tables = [
+        Table(
+            header=(*head, "commanded", "friction, N m", "residual, N m"),
+            rows=[
+                (
+                    drive.joint,
+                    _shown(drive.delay_s, 1e3),
+                    _shown(drive.stiffness),
+                    drive.commanded_stiffness,
+                    _shown(drive.damping),
+                    drive.commanded_damping,
+                    _shown(drive.friction_nm),
+                    drive.residual_nm,
+                )
+                for drive in found.drives
+            ],
+        ),
+        Table(
+            header=("input", "rate, Hz", "jitter, ms", "longest gap, ms", "age in the log, ms"),
+            rows=[
+                (
+                    each.name,
+                    each.rate_hz,
+                    1e3 * each.jitter_s,
+                    1e3 * each.longest_s,
+                    1e3 * each.age_s,
+                )
+                for each in found.rates
+            ],
+        ),
+    ]
+    if found.imu is not None:
+        rows = (
+            ("gyroscope to orientation", *map(_shown, found.imu.gyroscope)),
+            ("accelerometer to orientation", *map(_shown, found.imu.accelerometer), None),
+            ("mean tilt of the body", *map(_shown, found.imu.tilt), None),
         )
-    inputs = Table("input", "rate, Hz", "jitter, ms", "longest gap, ms", "age in the log, ms")
-    for each in found.rates:
-        times = (each.jitter_s, each.longest_s, each.age_s)
-        inputs.add_row(each.name, f"{each.rate_hz:.1f}", *(f"{1e3 * time:.2f}" for time in times))
-    if found.imu is None:
-        return [drives, inputs]
-    imu = Table("IMU, degrees", "about x", "about y", "about z")
-    imu.add_row("gyroscope to orientation", *map(_shown, found.imu.gyroscope))
-    imu.add_row("accelerometer to orientation", *map(_shown, found.imu.accelerometer), "-")
-    imu.add_row("mean tilt of the body", *map(_shown, found.imu.tilt), "-")
-    return [drives, inputs, imu]
+        tables.append(Table(header=("IMU, degrees", "about x", "about y", "about z"), rows=rows))
+    return tables
 
 
 def _shown(found: Estimate, scale: float = 1.0) -> str:

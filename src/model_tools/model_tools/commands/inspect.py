@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     """Show it; the status is 1 where it cannot be used, and 0 where it is only suspicious."""
-    from model_tools.prove.inspect.inspection import report_text
+    from model_tools.prove.inspect.inspection import inspection_parts
     from model_tools.prove.inspect.registry import inspect_path
     from policy_core.bundle.bundle import CONTRACT_FILE
     from policy_core.bundle.load import bundle_folder
@@ -51,5 +51,5 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
         path = path.parent  # a contract without the files that it names shows little
     report = inspect_path(path)
     return CommandResult(
-        document=report, text=list(report_text(report)), status=1 if report.problems else 0
+        document=report, text=inspection_parts(report), status=1 if report.problems else 0
     )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from model_tools.prove.replaying.replay import ReplayedFlight
     from model_tools.prove.replaying.shadowing import ShadowedFlight
+    from policy_store.report import Report
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
 _OF_EACH = ("bundle", "mode", "member", "backend", "backend_option", "from_s")
@@ -101,23 +102,18 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     if len(given.recording) > 1:
         return _run_several(given)
     (given.recording,) = given.recording
-    from model_tools.prove.replaying import replay_report
-    from model_tools.prove.replaying.shadowing import shadow_line, shadow_table
+    from model_tools.prove.replaying.replay_report import replay_report
 
     # Opened first: an output that cannot be written is found before the work, not after.
     with _output(given, JSON_FILE, HTML_FILE) as folder:
         found, shadow = _replayed(given)
+        report = replay_report(found, shadow)
         if folder is not None:
-            _write(found, shadow, folder)
-    text: list[object] = [*replay_report.lines(found), replay_report.table(found)]
-    if shadow is not None:
-        text += [shadow_table(shadow), shadow_line(shadow.divergence)]
-        text += [f"contract: {one}" for one in shadow.differences]
-    if given.output is not None:
-        text.append(f"report in {given.output}")
+            _write(report, folder)
+    where = [] if given.output is None else [f"report in {given.output}"]
     return CommandResult(
-        document=replay_report.document(found) | _figures_of(shadow),
-        text=[*text, replay_report.verdict(found)],
+        document=report.document,
+        text=[*report.parts[:-1], *where, report.parts[-1]],
         status=0 if found else 1,
     )
 
@@ -165,13 +161,13 @@ def _run_several(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 def _replay_one(given: argparse.Namespace) -> dict[str, Any]:
     """Replay a recording, write its report, and return how it ended; runs in another process."""
-    from model_tools.prove.replaying import replay_report
+    from model_tools.prove.replaying.replay_report import replay_report, verdict
 
     found, shadow = _replayed(given)
     if given.output is not None:
         given.output.mkdir()
-        _write(found, shadow, given.output)
-    return {"same": bool(found), "verdict": replay_report.verdict(found)}
+        _write(replay_report(found, shadow), given.output)
+    return {"same": bool(found), "verdict": verdict(found)}
 
 
 def _output(given: argparse.Namespace, *owned: str) -> AbstractContextManager[Path | None]:
@@ -207,15 +203,8 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     return found, shadow_flight(recording, bundle, backends, options, mode, given.member)
 
 
-def _write(found: ReplayedFlight, shadow: ShadowedFlight | None, folder: Path) -> None:
-    from model_tools.prove.replaying import replay_report
-    from model_tools.prove.replaying.replay_page import write_html
+def _write(report: Report, folder: Path) -> None:
+    from model_tools.files.report_page import write_page
 
-    replay_report.write_json(found, folder / JSON_FILE, _figures_of(shadow))
-    write_html(found, folder / HTML_FILE, shadow)
-
-
-def _figures_of(shadow: ShadowedFlight | None) -> dict[str, Any]:
-    from model_tools.prove.replaying.shadowing import shadow_document
-
-    return {} if shadow is None else {"shadow": shadow_document(shadow)}
+    report.write_json(folder / JSON_FILE)
+    write_page(report, folder / HTML_FILE)

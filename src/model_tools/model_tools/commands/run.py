@@ -89,11 +89,11 @@ def run(given: argparse.Namespace) -> CommandResult[RunResult]:
     from rich.progress import track
 
     from model_tools.files.outputs import new_file
-    from model_tools.prove.comparison.comparison_report import DIGITS
-    from model_tools.prove.local_loop.judged import artifacts, judged_table, run_and_judge
+    from model_tools.prove.local_loop.judged import artifacts, rollout_facts, run_and_judge
     from policy_core.bundle.load import bundle_folder
     from policy_inference.backends.registry import parse_options
-    from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
+    from policy_inference.comparison.plain_json import check_figures, difference_figures
+    from policy_store.report import checks_table, plain
 
     if given.steps < 1:
         raise ToolError(f"--steps: expected 1 or more, found {given.steps}")
@@ -127,8 +127,8 @@ def run(given: argparse.Namespace) -> CommandResult[RunResult]:
         reference=judged.reference.bundle.path,
         steps=len(judged.rollout.reward),
         returns=judged.rollout.returns.tolist(),
-        difference=plain(difference_figures(judged.difference), DIGITS),
-        checks=plain(check_figures(judged.checks), DIGITS),
+        difference=plain(difference_figures(judged.difference), 6),
+        checks=plain(check_figures(judged.checks), 6),
         holds=bool(judged),
         latency_p50_s=judged.latency.p50_s,
         latency_p99_s=judged.latency.p99_s,
@@ -136,6 +136,10 @@ def run(given: argparse.Namespace) -> CommandResult[RunResult]:
     )
     return CommandResult(
         document=result,
-        text=[judged_table(judged), *([f"rows in {given.output}"] if given.output else ())],
+        text=[
+            rollout_facts(judged),
+            checks_table(judged.checks),
+            *([f"rows in {given.output}"] if given.output else ()),
+        ],
         status=0 if judged else 1,
     )

@@ -23,9 +23,8 @@ from model_tools.commands.arguments import number_above_0, progress_bar
 from policy_store.command_line import CommandResult, add_bundle
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from model_tools.prove.set_check import SetTransitionResult
+    from policy_store.report import Table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,23 +72,25 @@ def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult
 
 
 def _table(found: Sequence[SetTransitionResult]) -> Table:
-    from rich.table import Table
+    from policy_store.report import Table
 
-    table = Table()
-    table.add_column("transition")
-    for name in ("tried", "made", "failed", "fails at most, %", "tilt, rad", "step"):
-        table.add_column(name, justify="right")
-    for one in found:
-        table.add_row(
-            str(one.edge),
-            f"{one.tries}",
-            f"{one.granted}",
-            f"{one.failed}",
-            f"{100 * one.fails_at_most:.0f}" if one.granted else "-",
-            f"{one.tilt_rad:.2f}" if one.granted else "-",
-            f"{one.step_ratio:.2f}" if one.granted else "-",
-        )
-    return table
+    return Table(
+        header=("transition", "tried", "made", "failed", "fails at most, %", "tilt, rad", "step"),
+        rows=[
+            (
+                str(one.edge),
+                one.tries,
+                one.granted,
+                one.failed,
+                *(
+                    (100 * one.fails_at_most, one.tilt_rad, one.step_ratio)
+                    if one.granted
+                    else (None, None, None)
+                ),
+            )
+            for one in found
+        ],
+    )
 
 
 def _sentences(found: Sequence[SetTransitionResult]) -> Iterator[str]:

@@ -4,23 +4,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
-
-
-def plain(value: Any, digits: int) -> Any:
-    """Round figures to what is meant by them; null is not measured, as JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: plain(entry, digits) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry, digits) for entry in value]
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
-    return value
 
 
 def difference_figures(found: Difference) -> dict[str, Any]:

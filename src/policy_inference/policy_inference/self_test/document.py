@@ -7,11 +7,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
+from policy_inference.comparison.plain_json import check_figures, difference_figures
 from policy_inference.kinds.parity import Parity
 from policy_inference.self_test.measuring import AtRate, Durations
 from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.verdict import Verdict
+from policy_store.report import plain
 
 DIGITS = 6
 

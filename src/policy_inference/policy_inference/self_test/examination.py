@@ -26,6 +26,7 @@ from policy_inference.backends.registry import (
 from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import examine_ros
 from policy_inference.machine.system import describe_system, examine_system
+from policy_store.report import Cell, Part, Table, Verdict
 
 SCHEMA_VERSION = 2
 CAN_RUN, CANNOT_RUN = "can run", "cannot run"
@@ -77,21 +78,23 @@ class Examination:
             **{result.replace(" ", "_"): list(names) for result, names in self.results.items()},
         }
 
-    def text(self) -> Iterator[object]:
+    def text(self) -> Iterator[Part]:
         """Yield a table for each group, and which back ends can run."""
-        from rich.table import Table
-        from rich.text import Text
-
         for group, findings in self.findings.items():
-            table = Table.grid(padding=(0, 2, 0, 0))
-            for one in findings:
-                mark = "ERROR" if one.severity is Severity.ERROR else one.severity.value
-                table.add_row(Text(f"  {mark:<7}"), Text(one.name), Text(one.found))
-                if one.remedy:
-                    table.add_row("", "", Text(f"-> {one.remedy}"))
-            yield from (group, table, "")
+            yield Table(
+                title=group,
+                header=("result", "what", "found"),
+                rows=[row for one in findings for row in _rows(one)],
+            )
         shown = (f"{word}: {', '.join(names)}" for word, names in self.results.items() if names)
         yield "; ".join(shown) or f"{CANNOT_RUN}: no back end is registered for this bundle"
+
+
+def _rows(one: Finding) -> Iterator[tuple[Cell, ...]]:
+    is_error = one.severity is Severity.ERROR
+    yield Verdict.of(not is_error, one.severity.value, "ERROR"), one.name, one.found
+    if one.remedy:
+        yield "", "", f"-> {one.remedy}"
 
 
 def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> Examination:

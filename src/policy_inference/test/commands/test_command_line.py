@@ -12,8 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from rich.table import Table
-from rich.text import Text
 
 from policy_store.command_line import (
     CommandParser,
@@ -22,6 +20,7 @@ from policy_store.command_line import (
     show,
     show_result,
 )
+from policy_store.report import Table
 from testkit.wording import check_wording, lines_with
 
 INTERRUPTED = """
@@ -167,10 +166,10 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    table = Table("robot", "reason")
-    table.add_row("r1", "\x1b]52;c;cm0=\x07\x1b[2Jready\x9b0m")
+    row = ("r1", "\x1b]52;c;cm0=\x07\x1b[2Jready\x9b0m")
+    table = Table(header=("robot", "reason"), rows=[row])
 
-    show_result(CommandResult(document={}, text=[table, Text("\x1b[2J")]), as_json=False)
+    show_result(CommandResult(document={}, text=[table, "\x1b[2J"]), as_json=False)
 
     out = capsys.readouterr().out
     assert r"\x1b[2Jready\x9b0m" in out

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from rich.markup import escape
-from rich.table import Table
 
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import CHECKPOINT_SHA256, OBS_STATS
@@ -33,6 +31,7 @@ from model_tools.make.parity import (
 from model_tools.make.portable import refuse_custom_operators, simplified
 from policy_core.bundle.verified import sha256_of
 from policy_core.interfaces import F32
+from policy_store.report import Facts
 
 PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
 CONTRACT_STD_FLOOR = 1e-3
@@ -208,35 +207,26 @@ def _remedy(policy: CheckpointPolicy) -> str:
     )
 
 
-def export_facts(request: ExportRequest, exported: ExportedModel) -> Table:
-    """Return what was made as a table."""
-    table = Table(show_header=False, box=None)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in _lines(request, exported):
-        table.add_row(escape(name), escape(value))
-    return table
-
-
-def _lines(request: ExportRequest, exported: ExportedModel) -> list[tuple[str, str]]:
+def export_facts(request: ExportRequest, exported: ExportedModel) -> Facts:
+    """Return what was made."""
     config, policy, graph = request.config, exported.policy, exported.model.graph
     rnn = config.rnn
-    return [
-        ("format", request.checkpoint.format),
-        ("layers", ", ".join(policy.layers) or "as the program has them"),
-        *(
-            [("recurrent", f"{rnn.num_layers} x {rnn.type} {rnn.hidden_size}, {rnn.position}")]
-            if rnn
-            else []
-        ),
-        ("activation", config.activation or "as the program has them"),
-        ("normaliser", _normaliser(config, policy)),
-        ("inputs", ", ".join(map(_tensor, graph.input))),
-        ("outputs", ", ".join(map(_tensor, graph.output))),
-        ("opset", str(exported.model.opset_import[0].version)),
-        *(("difference", f"{name}: {one}") for name, one in exported.differences.items()),
-        *(("written", str(path)) for path in exported.written),
-    ]
+    recurrent = f"{rnn.num_layers} x {rnn.type} {rnn.hidden_size}, {rnn.position}" if rnn else None
+    return Facts(
+        title="",
+        rows=[
+            ("format", request.checkpoint.format),
+            ("layers", ", ".join(policy.layers) or "as the program has them"),
+            *([("recurrent", recurrent)] if recurrent else []),
+            ("activation", config.activation or "as the program has them"),
+            ("normaliser", _normaliser(config, policy)),
+            ("inputs", ", ".join(map(_tensor, graph.input))),
+            ("outputs", ", ".join(map(_tensor, graph.output))),
+            ("opset", exported.model.opset_import[0].version),
+            *(("difference", f"{name}: {one}") for name, one in exported.differences.items()),
+            *(("written", str(path)) for path in exported.written),
+        ],
+    )
 
 
 def _normaliser(config: ExportConfig, policy: CheckpointPolicy) -> str:

@@ -21,7 +21,7 @@ from model_tools.prove.calibration.calibration_report import (
     HTML_FILE,
     JSON_FILE,
     Calibrated,
-    write_json,
+    calibration_report,
 )
 from model_tools.prove.calibration.collection import Collection
 from model_tools.prove.calibration.measure import measure
@@ -94,12 +94,11 @@ def calibrate(
             found = Calibrated(name=name, bundle=bundle, coverage=coverage, verdict=judge(coverage))
             if folder is not None:
                 # Takes as long to import as a thousand rows take to make.
-                from model_tools.prove.calibration.calibration_page import (
-                    write_html,
-                )
+                from model_tools.files.report_page import write_page
 
-                write_json(found, folder / JSON_FILE)
-                write_html(found, folder / HTML_FILE)
+                report = calibration_report(found)
+                report.write_json(folder / JSON_FILE)
+                write_page(report, folder / HTML_FILE)
         show(found)
         if not request.allow_poor:
             refuse_poor(name, found.verdict)

@@ -1,18 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What rows cover and what that is worth: on the terminal, and all figures as JSON."""
+"""The report on rows to calibrate with: what they cover, and what that is worth."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
 from model_tools.prove.calibration.coverage import (
     MOST_COMMANDS,
@@ -21,14 +18,28 @@ from model_tools.prove.calibration.coverage import (
     StatedAgreement,
     TermCoverage,
 )
-from model_tools.prove.calibration.verdict import CalibrationVerdict
+from model_tools.prove.calibration.verdict import CalibrationVerdict, is_gap
 from policy_core.bundle.bundle import JointBundle
-from policy_inference.comparison.plain_json import plain
+from policy_store.report import (
+    Cell,
+    Chart,
+    Facts,
+    Note,
+    Part,
+    Plot,
+    Report,
+    Section,
+    Series,
+    Table,
+    Tone,
+    Verdict,
+)
 
 JSON_FILE, HTML_FILE = "coverage.json", "coverage.html"
-DIGITS = 6
 _FIGURES = ("lowest", "highest", "mean", "std")
-_COLOURS = {"usable": "bold green", "usable, with gaps": "bold yellow", "not usable": "bold red"}
+_TONES = {"usable": Tone.GOOD, "usable, with gaps": Tone.WARN, "not usable": Tone.BAD}
+_SMALL, _BESIDE = 4, 3
+"""Terms with so few values stand side by side, so many of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,29 +52,34 @@ class Calibrated:
     verdict: CalibrationVerdict
 
 
-def table(found: Calibrated) -> Table:
-    """Return the figures of the whole, and the verdict, as a table without heads."""
-    drawn = Table(show_header=False, box=None)
-    drawn.add_column(style="bold", no_wrap=True)
-    drawn.add_column(overflow="fold")
-    for name, value in facts(found.coverage):
-        drawn.add_row(name, escape(value))
-    verdict = found.verdict
-    drawn.add_row("verdict", f"[{_COLOURS[verdict.words]}]{verdict.words}[/]")
-    for kind, lines in (
-        ("[red]problem[/]", verdict.problems),
-        ("[yellow]gap[/]", verdict.warnings),
-        ("note", verdict.notes),
-    ):
-        for line in lines:
-            drawn.add_row(kind, escape(line))
-    return drawn
+def calibration_report(found: Calibrated) -> Report:
+    """Return what the rows cover, and the verdict."""
+    coverage, verdict = found.coverage, found.verdict
+    return Report(
+        title=f"{found.bundle.contract.name}: rows to calibrate with",
+        values=_values(found),
+        parts=[
+            Facts(
+                title=found.name,
+                rows=list(_facts(coverage)),
+                verdict=Verdict(verdict.words, _TONES[verdict.words]),
+            ),
+            *(Note(Verdict("problem", Tone.BAD), line) for line in verdict.problems),
+            *(Note(Verdict("gap", Tone.WARN), line) for line in verdict.warnings),
+            *(Note(Verdict("note", Tone.PLAIN), line) for line in verdict.notes),
+            _directions(coverage.directions),
+            Section(
+                title="Observations, as the model gets them, and the range of a healthy run",
+                parts=list(_observations(coverage.terms)),
+            ),
+        ],
+    )
 
 
-def facts(found: RowCoverage) -> Iterator[tuple[str, str]]:
-    """Yield what is counted, in words."""
-    yield "rows", f"{found.rows}, {found.different} different"
-    yield "from first to last", f"{found.span_s:.1f} s"
+def _facts(found: RowCoverage) -> Iterator[tuple[str, Cell]]:
+    yield "rows", found.rows
+    yield "different rows", found.different
+    yield "from first to last, s", found.span_s
     for name, share in (
         ("stands still", found.still),
         ("tilted too far", found.tilted),
@@ -71,25 +87,67 @@ def facts(found: RowCoverage) -> Iterator[tuple[str, str]]:
         ("far from healthy", found.far),
     ):
         if share is not None:
-            yield name, f"{share:.1%} of the rows" if share else "in none of the rows"
+            yield f"{name}, % of the rows", 100.0 * share
     if found.commands is not None:
-        least = "or more " if found.commands == MOST_COMMANDS else ""
-        yield "commands", f"{found.commands} {least}different"
-    for way in found.directions:
-        yield way.words, reach(way)
+        least = " or more" if found.commands == MOST_COMMANDS else ""
+        yield f"different commands{least}", found.commands
 
 
-def reach(way: Direction) -> str:
-    """Return how far a direction was commanded."""
-    if not way.share:
-        return f"never, of {way.trained:g} {way.unit}"
-    return f"up to {way.reached:.2g} of {way.trained:g} {way.unit}, in {way.share:.1%} of the rows"
+def _directions(found: Sequence[Direction]) -> Table:
+    head = ("command", "unit", "trained to", "rows reach", "% of the rows", "verdict")
+    rows = [
+        (
+            way.words,
+            way.unit,
+            way.trained,
+            way.reached,
+            100.0 * way.share,
+            Verdict("gap", Tone.WARN) if is_gap(way) else Verdict("covered", Tone.GOOD),
+        )
+        for way in found
+    ]
+    return Table(header=head, rows=rows)
 
 
-def coverage_document(found: Calibrated) -> dict[str, Any]:
-    """Return all figures in the types of JSON; what the rows do not tell is null."""
+def _observations(terms: Sequence[TermCoverage]) -> Iterator[Part]:
+    """Yield how often each value was there; small terms stand side by side."""
+    for name, group in groupby(terms, key=lambda term: term.input):
+        own = list(group)
+        small = [term for term in own if len(term.names) <= _SMALL]
+        if small:
+            yield Plot(charts=[_chart(name, term) for term in small], columns=_BESIDE)
+        for term in own:
+            if term not in small:
+                yield Plot(charts=[_chart(name, term)])
+        tables = [_figures(term) for term in own]
+        yield Section(title=f"All figures of {name}", parts=tables, is_folded=True)
+
+
+def _chart(name: str, term: TermCoverage) -> Chart:
+    violin = Series(
+        label="rows", kind="violin", y=term.histogram, low=term.floor, high=term.ceiling
+    )
+    series = [violin]
+    if (healthy := term.healthy) is not None:
+        low, high = healthy.lowest, healthy.highest
+        series.insert(0, Series(label="healthy run", kind="range", y=low, low=low, high=high))
+    return Chart(title=f"{name} {term.name}", series=series, names=term.names)
+
+
+def _figures(term: TermCoverage) -> Table:
+    columns = {key: getattr(term, key) for key in _FIGURES}
+    if term.healthy is not None:
+        columns["healthy, lowest"], columns["healthy, highest"] = (
+            term.healthy.lowest,
+            term.healthy.highest,
+        )
+    rows = zip(term.names, *(each.tolist() for each in columns.values()), strict=True)
+    return Table(title=term.name, header=(term.input, *columns), rows=list(rows))
+
+
+def _values(found: Calibrated) -> dict[str, Any]:
     coverage, verdict = found.coverage, found.verdict
-    document = {
+    return {
         "source": found.name,
         "bundle": found.bundle.contract.name,
         "bundle_sha256": found.bundle.sha256,
@@ -111,14 +169,6 @@ def coverage_document(found: Calibrated) -> dict[str, Any]:
         },
         "terms": list(map(_term, coverage.terms)),
     }
-    rounded: dict[str, Any] = plain(document, DIGITS)
-    return rounded
-
-
-def write_json(found: Calibrated, file: Path) -> None:
-    """Write all figures."""
-    text = json.dumps(coverage_document(found), indent=1, allow_nan=False)
-    file.write_text(f"{text}\n", "utf-8")
 
 
 def _agreement(found: StatedAgreement) -> dict[str, Any]:

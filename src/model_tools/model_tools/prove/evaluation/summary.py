@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from model_tools.prove.evaluation.evaluate import Evaluated, succeeded
@@ -25,7 +23,7 @@ from model_tools.prove.evaluation.trials import (
     TrialTask,
     shown_conditions,
 )
-from policy_inference.comparison.plain_json import plain
+from policy_store.report import plain
 
 HALF_WIDTH = 0.02
 """`trials_needed` is for a rate that is known to within so much."""
@@ -55,12 +53,6 @@ def summary_of(found: Evaluated) -> dict[str, Any]:
     }
     rounded: dict[str, Any] = plain(document, DIGITS)
     return rounded
-
-
-def write_summary(found: Evaluated, file: Path) -> None:
-    """Write all figures; what could not be measured is null, as JSON has no NaN."""
-    text = json.dumps(summary_of(found), indent=1, allow_nan=False)
-    file.write_text(f"{text}\n", "utf-8")
 
 
 def holds(found: Evaluated) -> bool:

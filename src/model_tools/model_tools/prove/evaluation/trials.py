@@ -43,8 +43,8 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from policy_inference.backends.registry import OpenedModels, open_models
-from policy_inference.comparison.plain_json import plain
 from policy_inference.kinds.opening import B
+from policy_store.report import plain
 from robot_sim.errors import SimError
 from robot_sim.faults import TARGETS, Fault
 from robot_sim.figures import figures_file

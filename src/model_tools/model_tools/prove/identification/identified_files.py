@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import yaml
 
 from model_tools.prove.identification.identify import Estimate, Identified
-from policy_inference.comparison.plain_json import plain
+from policy_store.report import plain
 
 _DIGITS = 5
 _MOST_LATENCY_MS = 40.0

@@ -25,9 +25,9 @@ from model_tools.make.importers.draft import (
     open_questions,
     other_problems,
 )
-from model_tools.prove.inspect.chunk_contract_rows import describe_chunk_contract, oddities
-from model_tools.prove.inspect.contract_rows import describe_contract
-from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
+from model_tools.prove.inspect.chunk_oddities import oddities
+from model_tools.prove.inspect.contract_tables import contract_tables
+from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, Bundle, model_sha256, stated_hashes
 from policy_core.bundle.chunk_contract import ChunkContract
@@ -38,6 +38,7 @@ from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError, Problem
 from policy_core.interfaces import F64
+from policy_store.report import Table
 
 KIND, SET_KIND = "bundle folder", "policy set"
 _STATISTICS = "obs_stats.npz"
@@ -69,7 +70,7 @@ def inspect_set(path: Path) -> InspectionReport:
     if contract.silence_s is not None:
         report.row("stands up", f"after {contract.silence_s:g} s without a velocity command")
     report.tables.append(
-        ReportTable(
+        Table(
             title="members",
             header=("member", "bundle", "rate", "commands", "starts"),
             rows=[
@@ -85,7 +86,7 @@ def inspect_set(path: Path) -> InspectionReport:
         )
     )
     report.tables.append(
-        ReportTable(
+        Table(
             title="states",
             header=("state", "members", "leads to", "way back", "fallback"),
             rows=[
@@ -133,8 +134,15 @@ def inspect(path: Path) -> InspectionReport:
         describe_draft(path / CONTRACT_FILE, error.problems, report)
         return report
     report.values["sha256"] = sha256_of(path / CONTRACT_FILE)
-    describe, suspect = _BY_KIND[contract.kind]
-    describe(contract, report)
+    suspect, maker = _BY_KIND[contract.kind]
+    report.row("name", f"{contract.name} {contract.version}")
+    if contract.golden is None:
+        report.row(
+            "golden rows", f"none: nothing to prove other artifacts with; {maker} makes them"
+        )
+    if contract.nominal is None:
+        report.row("nominal", "none: only the contract's limits guard")
+    report.tables.extend(contract_tables(contract))
     describe_reports(contract, path, report)
     _judge_files(contract, path, report)
     _suspect_limits(contract, report)
@@ -256,17 +264,11 @@ def _suspect_chunk_policy(
         report.suspicions.extend(oddities(contract, path))
 
 
-_BY_KIND: Mapping[
-    str,
-    tuple[
-        Callable[[Any, InspectionReport], None],
-        Callable[[Any, Path, _Models, InspectionReport], None],
-    ],
-] = {
-    "joint": (describe_contract, _suspect_joint_policy),
-    "chunk": (describe_chunk_contract, _suspect_chunk_policy),
+_BY_KIND: Mapping[str, tuple[Callable[[Any, Path, _Models, InspectionReport], None], str]] = {
+    "joint": (_suspect_joint_policy, "`complete`"),
+    "chunk": (_suspect_chunk_policy, "`export act`"),
 }
-"""What describes a contract, and what notes suspicions about it and its models."""
+"""What notes suspicions about a contract and its models, and what makes golden rows."""
 
 
 def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:

@@ -5,27 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
-
-from policy_core.errors import printable
+from policy_store.report import Cell, Facts, Note, Part, Table, Tone, Verdict
 
 _LONGEST, _SHOWN = 2000, 80
 """Characters: names of 60 joints are shown, what is longer has only its beginning shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportTable:
-    """Several values of each of many things, such as joints: a row for each."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +34,8 @@ class InspectionReport:
     problems: list[str] = field(default_factory=list)
     suspicions: list[str] = field(default_factory=list)
     values: dict[str, object] = field(default_factory=dict)
-    rows: list[tuple[str, str]] = field(default_factory=list)
-    tables: list[ReportTable] = field(default_factory=list)
+    rows: list[tuple[str, Cell]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     def row(self, name: str, value: object) -> None:
         """Add a row; of a long text, as a robot's description in metadata is, only the size."""
@@ -86,45 +72,16 @@ def _as_written(text: str) -> str:
     return content if isinstance(content, str) else text
 
 
-def report_text(report: InspectionReport) -> Iterator[Table | Text]:
-    """Yield the report for the terminal: the verdict, tables, then what is suspicious."""
-    yield Text.from_markup(_verdict(report))
-    for text in report.problems:
-        yield Text.from_markup(f"[red]refused[/red] {_plain(text)}")
-    title = _plain(f"{report.kind}: {report.path}")
-    if report.rows:
-        table = Table(title=title, show_header=False, title_justify="left")
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in report.rows:
-            table.add_row(_plain(name), _plain(value))
-        yield table
-    else:
-        yield Text.from_markup(title)
-    for part in report.tables:
-        yield Text.from_markup(f"[italic]{_plain(part.title)}[/italic]")
-        yield _grid(part)
-    for text in report.suspicions:
-        yield Text.from_markup(f"[yellow]suspicious[/yellow] {_plain(text)}")
-
-
-def _verdict(report: InspectionReport) -> str:
+def inspection_parts(report: InspectionReport) -> list[Part]:
+    """Return the verdict, what was found, and what is suspicious."""
     suspicious = f"{len(report.suspicions) or 'nothing'} suspicious"
-    if report.problems:
-        return f"[red]not usable[/red]: {len(report.problems)} refused, {suspicious}"
-    colour = "yellow" if report.suspicions else "green"
-    return f"[{colour}]usable[/{colour}]: {suspicious}"
-
-
-def _grid(part: ReportTable) -> Table:
-    grid = Table()
-    for name in part.header:
-        grid.add_column(_plain(name), overflow="fold")
-    for row in part.rows:
-        grid.add_row(*map(_plain, row))
-    return grid
-
-
-def _plain(text: str) -> str:
-    """Return a text of a file that may be anyone's, which changes neither style nor terminal."""
-    return escape(printable(text))
+    refused = f"{len(report.problems)} refused, " if report.problems else ""
+    tone = Tone.BAD if report.problems else Tone.WARN if report.suspicions else Tone.GOOD
+    word = "not usable" if report.problems else "usable"
+    return [
+        Note(Verdict(word, tone), f"{refused}{suspicious}"),
+        *(Note(Verdict("refused", Tone.BAD), text) for text in report.problems),
+        Facts(title=f"{report.kind}: {report.path}", rows=report.rows),
+        *report.tables,
+        *(Note(Verdict("suspicious", Tone.WARN), text) for text in report.suspicions),
+    ]

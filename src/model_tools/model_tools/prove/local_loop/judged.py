@@ -4,18 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.candidates import Candidate, candidate
 from model_tools.prove.comparison.compare import measure_latency
-from model_tools.prove.comparison.report_parts import VERDICT, number
 from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.local_loop.agreement import warn_of_unusual
 from model_tools.prove.local_loop.environment import opened
@@ -26,10 +23,10 @@ from policy_core.latency import Latency
 from policy_inference.backends.registry import Options
 from policy_inference.comparison.limits import Check, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, joints, judge
+from policy_store.report import Facts, Verdict
 
 REFERENCE_BACKEND, REFERENCE_PRECISION = "onnx", "fp32"
 LISTED = 8
-_COLOURS = {True: "green", False: "bold red"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,27 +107,28 @@ def run_and_judge(
     )
 
 
-def judged_table(judged: JudgedRollout) -> Table:
-    """Return what was found as a table."""
-    table = Table(show_header=False, box=None)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _lines(judged):
-        table.add_row(name, value)
-    return table
-
-
-def _lines(judged: JudgedRollout) -> Iterator[tuple[str, str]]:
-    rollout, latency = judged.rollout, judged.latency
-    yield "environment", escape(judged.environment)
-    yield "model", escape(_artifact(judged.model))
-    yield "compared with", escape(_reference(judged))
-    yield "observations", _observations(judged.model)
-    yield "steps", str(len(rollout.reward))
-    yield "episodes", _episodes(rollout)
-    yield "return", _returns(rollout)
-    yield from _figures(judged)
-    yield "latency", f"p50 {latency.p50_s * 1e6:.1f} us, p99 {latency.p99_s * 1e6:.1f} us"
+def rollout_facts(judged: JudgedRollout) -> Facts:
+    """Return what was found, with the limits."""
+    rollout, latency, found = judged.rollout, judged.latency, judged.difference
+    step, joint = found.worst
+    worst = f"{found.max_abs:.4g} at step {step}, action {found.names.index(joint)} ({joint})"
+    return Facts(
+        title=judged.environment,
+        verdict=Verdict.of(judged),
+        rows=[
+            ("model", _artifact(judged.model)),
+            ("compared with", _reference(judged)),
+            ("observations", _observations(judged.model)),
+            ("steps", len(rollout.reward)),
+            ("episodes", _episodes(rollout)),
+            ("return", _returns(rollout)),
+            ("largest error", worst),
+            ("mean absolute error", found.mae),
+            ("RMSE", found.rmse),
+            ("smallest cosine", float(found.cosine.min())),
+            ("latency, us", f"p50 {latency.p50_s * 1e6:.1f}, p99 {latency.p99_s * 1e6:.1f}"),
+        ],
+    )
 
 
 def _artifact(model: Candidate[JointBundle]) -> str:
@@ -166,7 +164,7 @@ def _observations(model: Candidate[JointBundle]) -> str:
             if part is not None
         ]
         said.append(f"{name}: {', '.join(done) or 'as given'}")
-    return escape("; ".join(said))
+    return "; ".join(said)
 
 
 def _episodes(rollout: Rollout) -> str:
@@ -178,32 +176,9 @@ def _episodes(rollout: Rollout) -> str:
 def _returns(rollout: Rollout) -> str:
     returns = rollout.returns
     whole = returns[: rollout.ended.sum()]
-    mean = f"; mean of those that ended {number(float(whole.mean()))}" if len(whole) else ""
-    return _list([number(one) for one in returns]) + mean
+    mean = f"; mean of those that ended {whole.mean():.4g}" if len(whole) else ""
+    return _list([f"{one:.4g}" for one in returns]) + mean
 
 
 def _list(entries: Sequence[str]) -> str:
     return ", ".join(entries[:LISTED]) + (", ..." if len(entries) > LISTED else "")
-
-
-def _figures(judged: JudgedRollout) -> Iterator[tuple[str, str]]:
-    found, checks = judged.difference, {check.what: check for check in judged.checks}
-    step, joint = found.worst
-    where = f" at step {step}, action {found.names.index(joint)} ({joint})"
-    for what, value, place in (
-        ("largest error", found.max_abs, escape(where)),
-        ("mean absolute error", found.mae, ""),
-        ("RMSE", found.rmse, ""),
-        ("smallest cosine", float(found.cosine.min()), ""),
-    ):
-        check = checks.get(what)
-        yield (
-            what,
-            number(value)
-            + place
-            + (
-                ""
-                if check is None
-                else f", {check.bound}: [{_COLOURS[bool(check)]}]{VERDICT[bool(check)]}[/]"
-            ),
-        )

@@ -1,21 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay shows: lines and a table on the terminal, and all figures as JSON."""
+"""The report of a replay: what happened in the flight, and whether it was computed right."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from model_tools.prove.replaying.flight import Edge
+from model_tools.prove.replaying.flight_charts import flight_sections, overview, targets_plot
 from model_tools.prove.replaying.replay import Judgement, ReplayedFlight
+from model_tools.prove.replaying.shadowing import (
+    ShadowedFlight,
+    recorded_divergence,
+    shadow_figures,
+    shadow_parts,
+)
 from model_tools.prove.replaying.stages import (
     COMMAND,
     GUARD,
@@ -26,10 +28,21 @@ from model_tools.prove.replaying.stages import (
     Departure,
     ReplayStage,
 )
-from policy_inference.comparison.plain_json import check_figures, plain
+from policy_inference.comparison.plain_json import check_figures
+from policy_store.report import (
+    Cell,
+    Facts,
+    Part,
+    Report,
+    Section,
+    Table,
+    Tone,
+    Verdict,
+    checks_table,
+    plain,
+)
 
-DIGITS = 9
-WHAT = {
+_COMPUTED = {
     "state": "sensors' messages and own past -> state",
     "inputs": "state -> model's inputs",
     "outputs": "inputs -> model's outputs",
@@ -37,6 +50,28 @@ WHAT = {
     "command": "target -> joint command",
     "guard": "state and ages -> mode",
 }
+
+
+def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -> Report:
+    """Return what came of a replay, with what another policy made of the flight as a shadow."""
+    info, flight = found.recording.info, found.flight
+    settings = Table(header=("setting", "value"), rows=list(info.settings.items()))
+    return Report(
+        title=f"{info.policy}: {_headline(found)}",
+        values=plain(_values(found), 9)
+        | ({} if shadow is None else {"shadow": shadow_figures(shadow)}),
+        digits=17,  # the figures of a shadow are those that a node counts
+        parts=[
+            _flown(found),
+            overview(flight),
+            _timeline(flight.edges),
+            *flight_sections(flight),
+            Section(title="Computed again", parts=list(_replayed(found))),
+            *_shadows(found, shadow),
+            Section(title="Settings", parts=[settings], is_folded=True),
+            verdict(found),
+        ],
+    )
 
 
 def verdict(found: ReplayedFlight) -> str:
@@ -53,7 +88,7 @@ def verdict(found: ReplayedFlight) -> str:
         command = found.replayer.stages[COMMAND]
         return (
             f"another policy: the command differs in {command.differing} of {command.judged} "
-            f"ticks that could be compared, of {ticks(found)} in all"
+            f"ticks that could be compared, of {len(found.flight.time_s)} in all"
         )
     again = (
         "bit for bit"
@@ -82,104 +117,148 @@ def compared(found: ReplayedFlight) -> str:
     return text
 
 
-def ticks(found: ReplayedFlight) -> int:
-    """Return the number of ticks."""
-    return len(found.flight.time_s)
+def _headline(found: ReplayedFlight) -> str:
+    trip, span_s = found.flight.trip, float(found.flight.time_s[-1])
+    if trip is None:
+        return f"{span_s:.1f} s without a fault"
+    return f"{trip.mode.name} at {trip.time_s:.2f} s of {span_s:.1f} s - {trip.reason}"
 
 
-def lines(found: ReplayedFlight) -> list[str]:
-    """Return what ran, what happened and what came of it."""
-    info, replayer, flight = found.recording.info, found.replayer, found.flight
-    modes = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in flight.seconds_by_mode.items())
-    text = [
-        f"{found.recording.path}: {info.policy} on {info.backend} ({info.host}), "
-        f"{ticks(found)} ticks: {modes}",
-        f"recorded because: {info.reason}",
-        f"replayed with {found.bundle.path} on {found.backend}; judged: "
-        f"{found.judgement.value} ({found.because})",
-        *(
-            f"{edge.time_s:9.3f} s  {edge.mode.name:5}  {edge.reason}"
-            f"{'   <-- here' if edge is flight.trip else ''}"
-            for edge in flight.edges
-        ),
+def _flown(found: ReplayedFlight) -> Facts:
+    info, flight, shown = found.recording.info, found.flight, figures(found)
+    rows: list[tuple[str, Cell]] = [
+        ("recording", str(found.recording.path)),
+        ("policy", info.policy),
+        ("bundle", f"{info.bundle}, SHA-256 {info.bundle_sha256[:16]}..."),
+        ("back end", f"{info.backend} on {info.runs_on}"),
+        ("host", info.host),
+        ("recorded because", info.reason),
+        ("ticks", len(flight.time_s)),
+        *((f"in {name}, s", seconds) for name, seconds in flight.seconds_by_mode.items()),
+        ("largest roll, degrees", shown["largest_roll_deg"]),
+        ("largest pitch, degrees", shown["largest_pitch_deg"]),
+        ("tick, p99, ms", 1e3 * shown["duration_s"]["p99"]),
+        ("guard", counted(found) or "changed nothing"),
+    ]
+    if torque := _largest_of(shown["largest_torque_share"]):
+        rows.append((f"largest torque, % of the limit, {torque[0]}", 100 * torque[1]))
+    if age := _largest_of(shown["largest_age_s"]):
+        rows.append((f"oldest input, ms, {age[0]}", 1e3 * age[1]))
+    trip = flight.trip
+    word = Verdict("no fault", Tone.GOOD) if trip is None else Verdict(trip.mode.name, Tone.BAD)
+    return Facts(title="flight", rows=rows, verdict=word)
+
+
+def _largest_of(values: dict[str, float]) -> tuple[str, float] | None:
+    known = {name: value for name, value in values.items() if np.isfinite(value)}
+    return max(known.items(), key=lambda item: item[1], default=None)
+
+
+def _timeline(edges: tuple[Edge, ...]) -> Table:
+    rows = [
+        (f"{one.time_s:.3f}", one.tick, one.mode.name, one.reason, "the guard" if one.trip else "")
+        for one in edges
+    ]
+    return Table(header=("s", "tick", "mode", "reason", "took over"), rows=rows)
+
+
+def _replayed(found: ReplayedFlight) -> Iterator[Part]:
+    judged = found.judgement is not Judgement.WHAT_IF
+    failed = "not the same" if found.differs else "not proven" if found.unproven else "not allowed"
+    tone = Tone.BAD if not found else Tone.GOOD if judged else Tone.WARN
+    word = failed if not found else "same" if judged else "what if"
+    rows: list[tuple[str, Cell]] = [
+        ("with", str(found.bundle.path)),
+        ("back end", f"{found.backend} on {found.runs_on}"),
+        ("judged", f"{found.judgement.value} ({found.because})"),
     ]
     if found.tightened:
-        text.append(f"tightened: {'; '.join(found.tightened)}")
-    if counts := counted(replayer.rules, replayer.dropped, replayer.coverage.lost):
-        text.append(counts)
+        rows.append(("tightened", "; ".join(found.tightened)))
     if found.first:
         within = " (within the limits)" if found.judgement is Judgement.LIMITS and found else ""
-        text.append(f"first difference{within}: {found.first}")
-    return text
+        rows.append(("first difference", f"{found.first}{within}"))
+    yield Facts(title="computed again", rows=rows, verdict=Verdict(word, tone))
+    yield Table(
+        header=("stage", "computed again", "judged", "not judged", "differ", "largest", "mean"),
+        rows=[
+            (
+                name,
+                _COMPUTED[name],
+                stage.judged,
+                stage.not_judged,
+                stage.differing,
+                stage.largest,
+                stage.mean,
+            )
+            for name, stage in found.replayer.stages.items()
+        ],
+    )
+    if found.replayer.stages[TARGET].differing:
+        yield targets_plot(found.flight, found.replayer.targets)
+    yield checks_table(found.checks)
 
 
-def counted(rules: Counter[str], dropped: Counter[str], lost: int) -> str:
+def _shadows(found: ReplayedFlight, shadow: ShadowedFlight | None) -> Iterator[Section]:
+    """Yield the divergence of a shadow that ran in the flight, and of the one that is given."""
+    flown = recorded_divergence(found.recording)
+    if flown is not None:
+        name = found.recording.info.settings.get("shadow.bundle_name", "")
+        yield Section(title=f"Shadow in the flight: {name}", parts=shadow_parts(flown))
+    if shadow is not None:
+        contract = shadow.bundle.contract
+        yield Section(
+            title=f"As a shadow: {contract.name} {contract.version}, {shadow.mode.value}",
+            parts=[
+                *shadow_parts(shadow.divergence),
+                *(f"contract: {one}" for one in shadow.differences),
+            ],
+        )
+
+
+def counted(found: ReplayedFlight) -> str:
     """Return in words what the guard did, and what was lost; empty where nothing."""
-    said = [f"{rule} in {count} ticks" for rule, count in rules.items()]
-    said += [f"answer dropped in {count} ticks ({cause})" for cause, count in dropped.items()]
+    replayer, lost = found.replayer, found.replayer.coverage.lost
+    said = [f"{rule} in {count} ticks" for rule, count in replayer.rules.items()]
+    said += [f"answer dropped in {count} ticks ({why})" for why, count in replayer.dropped.items()]
     return "; ".join(said + ([f"{lost} ticks are not in the recording"] if lost else []))
 
 
-def table(found: ReplayedFlight) -> Table:
-    """Return the stages with their figures."""
-    shown = Table()
-    shown.add_column("stage")
-    for name in ("judged", "not judged", "differ", "largest", "mean"):
-        shown.add_column(name, justify="right")
-    for name, stage in found.replayer.stages.items():
-        colour = "bold red" if stage.differing and name in found.judged_stages else "default"
-        shown.add_row(
-            name,
-            str(stage.judged),
-            str(stage.not_judged),
-            f"[{colour}]{stage.differing}[/]",
-            f"{stage.largest:.3g}",
-            f"{stage.mean:.3g}",
-        )
-    return shown
-
-
-def document(found: ReplayedFlight) -> dict[str, Any]:
-    """Return all figures in the types of JSON."""
+def _values(found: ReplayedFlight) -> dict[str, Any]:
     info, flight, replayer = found.recording.info, found.flight, found.replayer
-    shown: dict[str, Any] = plain(
-        {
-            "recording": str(found.recording.path),
-            "reason": info.reason,
-            "policy": info.bundle_name,
-            "version": info.bundle_version,
-            "bundle_sha256": info.bundle_sha256,
-            "backend": info.backend,
-            "runs_on": info.runs_on,
-            "host": info.host,
-            "settings": dict(info.settings),
-            "ticks": ticks(found),
-            "seconds_by_mode": flight.seconds_by_mode,
-            "timeline": list(map(_edge, flight.edges)),
-            "replayed": {
-                "bundle": str(found.bundle.path),
-                "bundle_sha256": found.bundle.sha256,
-                "backend": found.backend,
-                "runs_on": found.runs_on,
-                "judged": found.judgement.name.lower(),
-                "because": found.because,
-                "unproven": found.unproven,
-                "compared": compared(found),
-                "broken_limits": list(found.broken),
-                "tightened": list(found.tightened),
-                "same": bool(found) if found.judgement is not Judgement.WHAT_IF else None,
-                "first_difference": _departure(found.first),
-                "stages": {name: _stage(stage) for name, stage in replayer.stages.items()},
-                "checks": check_figures(found.checks),
-            },
-            "guard": dict(replayer.rules),
-            "dropped": dict(replayer.dropped),
-            "lost_ticks": replayer.coverage.lost,
-            "figures": figures(found),
+    return {
+        "recording": str(found.recording.path),
+        "reason": info.reason,
+        "policy": info.bundle_name,
+        "version": info.bundle_version,
+        "bundle_sha256": info.bundle_sha256,
+        "backend": info.backend,
+        "runs_on": info.runs_on,
+        "host": info.host,
+        "settings": dict(info.settings),
+        "ticks": len(found.flight.time_s),
+        "seconds_by_mode": flight.seconds_by_mode,
+        "timeline": list(map(_edge, flight.edges)),
+        "replayed": {
+            "bundle": str(found.bundle.path),
+            "bundle_sha256": found.bundle.sha256,
+            "backend": found.backend,
+            "runs_on": found.runs_on,
+            "judged": found.judgement.name.lower(),
+            "because": found.because,
+            "unproven": found.unproven,
+            "compared": compared(found),
+            "broken_limits": list(found.broken),
+            "tightened": list(found.tightened),
+            "same": bool(found) if found.judgement is not Judgement.WHAT_IF else None,
+            "first_difference": _departure(found.first),
+            "stages": {name: _stage(stage) for name, stage in replayer.stages.items()},
+            "checks": check_figures(found.checks),
         },
-        DIGITS,
-    )
-    return shown
+        "guard": dict(replayer.rules),
+        "dropped": dict(replayer.dropped),
+        "lost_ticks": replayer.coverage.lost,
+        "figures": figures(found),
+    }
 
 
 def figures(found: ReplayedFlight) -> dict[str, Any]:
@@ -199,14 +278,6 @@ def figures(found: ReplayedFlight) -> dict[str, Any]:
             "max": _largest(flight.duration_s),
         },
     }
-
-
-def write_json(
-    found: ReplayedFlight, file: Path, more: Mapping[str, Any] = MappingProxyType({})
-) -> None:
-    """Write all figures, and more of them by name."""
-    figures = document(found) | dict(more)
-    file.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def _edge(edge: Edge) -> dict[str, Any]:

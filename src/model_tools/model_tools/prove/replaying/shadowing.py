@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from rich.table import Table
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.chunk_shadowing import ShadowedChunks
@@ -37,12 +36,12 @@ from policy_core.interfaces import F64, Index, Mode, ShadowMode
 from policy_core.observation.rows import layout
 from policy_inference.backends.registry import open_backend
 from policy_inference.candidate.shadow_figures import systematic_share
-from policy_inference.comparison.plain_json import plain
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.joint_shadow import JointShadow
 from policy_inference.shadow.shadowed_member import ShadowQuestion
+from policy_store.report import Part, Table, plain
 
 _DIGITS = 17
 _MOST_TICKS = 20_000
@@ -331,35 +330,19 @@ _SHADOWED_TICKS: Mapping[str, Callable[..., ShadowedTicks]] = {
 """By the kind of the policy."""
 
 
-def shadow_table(found: ShadowedFlight) -> Table:
-    """Return the distance of the targets by joint."""
-    contract = found.bundle.contract
-    table = Table(title=f"{contract.name} {contract.version} as a shadow, {found.mode.value}")
-    for column in SHADOW_COLUMNS:
-        table.add_column(column, justify="left" if column == "joint" else "right")
-    for row in shadow_rows(found.divergence):
-        table.add_row(*row)
-    return table
-
-
-SHADOW_COLUMNS = ("joint", "mean", "RMS", "largest", "largest in steps", "gain", "correlation")
-
-
-def shadow_rows(divergence: Divergence) -> list[list[str]]:
-    """Return a row for each joint, by `SHADOW_COLUMNS`."""
+def shadow_parts(divergence: Divergence) -> list[Part]:
+    """Return the distance of the targets by joint, and a sentence."""
     steps = divergence.in_steps(divergence.max)
-    return [
-        [
-            joint,
-            f"{divergence.mean[index]:.4g}",
-            f"{divergence.rms[index]:.4g}",
-            f"{divergence.max[index]:.4g}",
-            "" if steps is None else f"{steps[index]:.3g}",
-            f"{divergence.gain[index]:.4f}",
-            f"{divergence.correlation[index]:.5f}",
-        ]
-        for index, joint in enumerate(divergence.joints)
-    ]
+    columns = {
+        "mean": divergence.mean,
+        "RMS": divergence.rms,
+        "largest": divergence.max,
+        **({} if steps is None else {"largest in steps": steps}),
+        "gain": divergence.gain,
+        "correlation": divergence.correlation,
+    }
+    rows = zip(divergence.joints, *(each.tolist() for each in columns.values()), strict=True)
+    return [Table(header=("joint", *columns), rows=list(rows)), shadow_line(divergence)]
 
 
 def shadow_line(divergence: Divergence) -> str:
@@ -376,7 +359,7 @@ def shadow_line(divergence: Divergence) -> str:
     )
 
 
-def shadow_document(found: ShadowedFlight) -> dict[str, Any]:
+def shadow_figures(found: ShadowedFlight) -> dict[str, Any]:
     """Return the figures for JSON."""
     return {
         "bundle": str(found.bundle.path),

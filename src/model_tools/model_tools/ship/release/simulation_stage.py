@@ -21,7 +21,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import bundle_folder, load_bundle
 from policy_core.safe_files import whole_file
 from policy_inference.comparison.limits import Check, closed_loop_limits
-from policy_inference.comparison.plain_json import plain
+from policy_store.report import plain
 
 _DIGITS = 6
 

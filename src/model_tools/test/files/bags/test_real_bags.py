@@ -118,7 +118,7 @@ def test_a_healthy_recording_shows_its_topics_and_nothing_suspicious(
     report = inspect_path(lite3_data / bag)
 
     rows = dict(report.rows)
-    assert {"4001", "200.0"} <= {*rows["/joint_states"].split()}
+    assert {"4001", "200.0"} <= {*str(rows["/joint_states"]).split()}
     assert rows["/imu/data frame"] == "imu_link"
     assert report.suspicions == []
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.candidates import Candidate, candidates
 from model_tools.prove.comparison.compare import Compared, compare
-from model_tools.prove.comparison.comparison_report import record
+from model_tools.prove.comparison.comparison_report import comparison_report, record
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import LateRunError
 from policy_inference.comparison.rows import evenly
+from policy_store.report import Part, Section, Table, Verdict
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...small_bag import every, joint_states, write_bag
@@ -341,17 +342,30 @@ def test_figures_that_are_not_numbers_are_null_in_the_json(reference: Path, tmp_
     assert actions["each"]["hip"]["mae"] < 1e-6
 
 
-def test_the_page_says_what_fails_and_needs_nothing_from_elsewhere(
+def tables_of(found: Sequence[Compared]) -> list[Table]:
+    """Return all tables of the report."""
+
+    def inside(parts: Sequence[Part]) -> Iterator[Table]:
+        for part in parts:
+            if isinstance(part, Table):
+                yield part
+            elif isinstance(part, Section):
+                yield from inside(part.parts)
+
+    return list(inside(comparison_report(found).parts))
+
+
+def test_the_report_has_models_outputs_errors_by_joint_and_limits(
     reference: Path, tmp_path: Path
 ) -> None:
-    page = (report_of(reference, tmp_path, knee_shifted) / "comparison.html").read_text("utf-8")
+    found = compared(reference, make_bundle(tmp_path / "shifted", edit=knee_shifted))
 
-    assert not re.search(r"https?:|<script|<link|@import|url\((?!#)|src=", page)
-    assert page.count("<svg") == page.count("</svg>") >= 3
-    used = re.findall(r'(?:xlink:href="#|clip-path="url\(#)([^")]+)', page)
-    assert used
-    assert set(used) <= set(re.findall(r'\bid="([^"]+)"', page))
-    check_wording(*re.findall(r"\d+ of \d+ hold [^<]*|worst in \w+", page))
+    models, outputs, by_joint, *limits = tables_of(found)
+    assert [row[0] for row in models.rows] == [one.candidate.label for one in found]
+    assert [row[-1] for row in models.rows] == [Verdict.of(True), Verdict.of(False)]
+    assert outputs.rows[1][2] == pytest.approx(0.25)
+    assert [row[0] for row in by_joint.rows] == ["hip", "knee"]
+    assert [len(table.rows) for table in limits] == [1, 1]
 
 
 def test_walks_are_on_the_terminal_and_in_the_report(
@@ -376,7 +390,7 @@ def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
     still = standing_still(tmp_path / "still")
     same = again(still, tmp_path / "same")
     assert compare_command(still, same, "--closed-loop", "--seconds", 2.5) == 0
-    check_wording(*lines_with(capsys.readouterr().out, "itself"))
+    check_wording(*lines_with(capsys.readouterr().out, "itself is poor"))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from model_tools.errors import ToolError
-from model_tools.prove.inspect.inspection import report_text
+from model_tools.prove.inspect.inspection import inspection_parts
 from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
 from policy_core.errors import PolicyError
 from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
@@ -109,7 +109,7 @@ def test_a_changed_file_is_shown_or_refused(
         path = file.parents[FOLDERS[file.name] - 1] if file.name in FOLDERS else file
         file.write_bytes(data.draw(changed_bytes(file.read_bytes())))
         with suppress(PolicyError), bounded(cpu_s=5):
-            list(report_text(inspect_path(path)))
+            inspection_parts(inspect_path(path))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from model_tools.prove.replaying.replay import replay
-from model_tools.prove.replaying.replay_report import document, lines, verdict
+from model_tools.prove.replaying.replay_report import replay_report, verdict
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.guard.limits import StricterLimits
-from testkit.wording import check_wording, lines_with
+from testkit.wording import check_wording
 
 from .small_flights import SmallFlight, remade, rewritten
 from .small_policies import SEEING, alike, counts_of, differing, reworded, seeing
@@ -43,7 +43,7 @@ def test_too_little_of_a_recording_is_not_proven(
     found = replay(remade(flown, topic, change), None, "", {})
     assert not found
     assert not differing(found)
-    assert document(found)["replayed"]["same"] is False
+    assert replay_report(found).document["replayed"]["same"] is False
     assert counts_of(found)["command"] == commands
     check_wording(verdict(found))
 
@@ -118,4 +118,5 @@ def test_limits_that_an_operator_has_tightened_are_reported_and_fine(
     flight = SmallFlight(tiny_policy, StricterLimits(effort_scale=0.5))
     flight.stand_and_run(10)
     found = alike(flight.save(tmp_path / "flown"))
-    check_wording(*lines_with(lines(found), "tightened"))
+    assert found.tightened
+    check_wording(*found.tightened)

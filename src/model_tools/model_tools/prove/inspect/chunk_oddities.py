@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy's contract as rows of a table, and what is odd about it though it holds."""
+"""What is odd about the contract of a chunk policy though it holds."""
 
 from __future__ import annotations
 
@@ -10,164 +10,24 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.prove.inspect.contract_rows import (
-    describe_artifacts,
-    describe_body,
-    describe_proof,
-)
-from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
     GOLDEN_STATE,
-    Camera,
     ChunkContract,
-    JointUnit,
     JointVector,
-    Pairing,
     Scaling,
 )
-from policy_core.bundle.contract import Graph
-from policy_core.bundle.contract import Tensor as TensorEntry
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError
 from policy_core.interfaces import F64, Tensor
 from policy_core.members.chunk.normalise import Units
 
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of the channels, with which LeRobot trains by default."""
 _RANGES = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}
 _BEYOND, _SMALL = 1.0, 4.0
 """What a predicted value may lie outside its range; what is little in degrees, and not in rad."""
 _CHANNELS = ("red", "green", "blue")
-
-
-def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -> None:
-    """Add a row for each part of a contract."""
-    report.row("name", f"{contract.name} {contract.version}")
-    report.row("kind", "chunk policy: cameras and joints in, chunks of targets out")
-    chunk, rate_hz = contract.chunk, contract.rate_hz
-    ensemble = (
-        ""
-        if chunk.ensemble_coeff is None
-        else (f"; ensembling with exp(-{chunk.ensemble_coeff:g} i)")
-    )
-    report.row("rate", f"{rate_hz:g} Hz")
-    report.row(
-        "chunk",
-        f"{chunk.size} steps, {chunk.size / rate_hz:.3g} s; {chunk.steps} are "
-        f"executed, {chunk.steps / rate_hz:.3g} s{ensemble}",
-    )
-    if (denoising := contract.denoising) is not None:
-        several = (
-            f"; {denoising.observations} successive observations"
-            if denoising.observations > 1
-            else ""
-        )
-        once = f"; {denoising.condition} runs once for a chunk" if denoising.condition else ""
-        report.row(
-            "denoising", f"{denoising.method}, {denoising.steps} steps a chunk{several}{once}"
-        )
-    if contract.prompt:
-        report.row("prompt", f"{contract.prompt} (in the graphs; another needs another export)")
-    report.row("pairing", _pairing(contract.pairing))
-    for name, camera in contract.cameras.items():
-        report.row(f"camera {name}", _camera(name, camera))
-        report.row(f"statistics {name}", _scaling(camera.normalisation))
-    if contract.state is not None:
-        report.row(contract.state.feature, _vector(contract.state))
-    if outside := contract.environment_state:
-        report.row(
-            outside.feature,
-            f"{outside.size} values from the topic {outside.topic} -> "
-            f"{outside.tensor}; {_scaling(outside.normalisation)}",
-        )
-    report.row(contract.action.feature, _vector(contract.action))
-    for joint, unit in contract.units.items():
-        report.row(f"unit {joint}", f"{_unit(unit)}; {_spread(contract, joint)}")
-    describe_body(contract, report)
-    step = contract.action.max_relative_target
-    report.row("largest step", "not stated" if step is None else f"{step} rad")
-    for name, graph in contract.graphs.items():
-        _describe_graph(name, graph, report)
-    describe_proof(contract, report, maker="`export act`")
-
-
-def _pairing(pairing: Pairing) -> str:
-    if pairing.rule == "newest":
-        return "newest: the newest image of each camera, the newest measurements"
-    return (
-        "frame_time: images and measurements of one time; frames at most "
-        f"{pairing.tolerance_s:g} s apart"
-    )
-
-
-def _camera(name: str, camera: Camera) -> str:
-    way = camera.tensor if camera.encoder is None else f"{camera.encoder} -> {camera.tensor}"
-    others = "stretched" if camera.resize else "refused"
-    frozen = camera.camera_frozen_s
-    held = (
-        "a frozen one is a warning alone"
-        if frozen is None
-        else f"held when frozen for {frozen:g} s"
-    )
-    return (
-        f"{camera.width} x {camera.height} from {name}/image_raw -> {way}; {camera.feature}; "
-        f"other sizes are {others}; too old after {camera.timeout_s:g} s; {held}"
-    )
-
-
-def _scaling(scaling: Scaling) -> str:
-    shown = {
-        key: values
-        for key in ("mean", "std", "min", "max")
-        if (values := getattr(scaling, key)) is not None
-    }
-    if (scaling.mean, scaling.std) == _IMAGENET:
-        return "mean_std: those of ImageNet"
-    if len(next(iter(shown.values()), ())) > 4:
-        return scaling.mode  # the numbers stand with the joints
-    numbers = "; ".join(
-        f"{key} {', '.join(f'{value:g}' for value in values)}" for key, values in shown.items()
-    )
-    return f"{scaling.mode}: {numbers}" if numbers else scaling.mode
-
-
-def _vector(vector: JointVector) -> str:
-    return f"{', '.join(vector.joints)} ({vector.tensor}); {vector.normalisation.mode}"
-
-
-def _unit(unit: JointUnit) -> str:
-    if unit.low_rad is not None:
-        low = -100 if unit.unit == "range_m100_100" else 0
-        return f"{low} at {unit.low_rad:g} rad, 100 at {unit.high_rad:g} rad"
-    return f"{unit.unit}, {'0' if unit.sign == 1 else 'reversed, 0'} at {unit.zero_rad:g} rad"
-
-
-def _spread(contract: ChunkContract, joint: str) -> str:
-    """Return what the statistics say of a joint, in the policy's unit."""
-    said = list[str]()
-    for what, vector in (("state", contract.state), ("action", contract.action)):
-        if vector is None or joint not in vector.joints:
-            continue
-        i, scaling = vector.joints.index(joint), vector.normalisation
-        if scaling.mean and scaling.std:
-            said.append(f"{what} {scaling.mean[i]:.3g} ± {scaling.std[i]:.3g}")
-        elif scaling.min and scaling.max:
-            said.append(f"{what} {scaling.min[i]:.3g} to {scaling.max[i]:.3g}")
-    return ", ".join(said) or "no statistics"
-
-
-def _describe_graph(name: str, graph: Graph, report: InspectionReport) -> None:
-    report.row(f"graph {name}", f"{_tensors(graph.inputs)} -> {_tensors(graph.outputs)}")
-    describe_artifacts(graph, report)
-
-
-def _tensors(tensors: Mapping[str, TensorEntry]) -> str:
-    return ", ".join(
-        f"{name} {tensor.dtype}{list(tensor.shape)}" for name, tensor in tensors.items()
-    )
 
 
 def oddities(contract: ChunkContract, folder: Path) -> Iterator[str]:

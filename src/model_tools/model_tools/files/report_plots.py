@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plots of reports as SVG that stands inside an HTML page, all in one style."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+
+from policy_core.interfaces import F64
+from policy_store.report import Chart, Plot, Series, Tone
+
+_INK, _GREY, _GRID, _BAD = "#1f2933", "#7b8794", "#e4e7eb", "#b3261e"
+_COLOURS = ("#2563a8", "#d9730d", "#2f8f5b", "#8a4fbf", "#c2334d", "#5b7083")
+_GROUND = {
+    Tone.PLAIN: "#dfe7f1",
+    Tone.GOOD: "#cfe9d9",
+    Tone.WARN: "#f6dba8",
+    Tone.BAD: "#e8b4b0",
+}
+_WIDTH_IN, _MOST_POINTS, _HALF_WIDTH = 10.0, 1500, 0.4
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "text.color": _INK,
+    "text.parse_math": False,  # names of joints may have dollar signs
+    "axes.edgecolor": _GREY,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.0,
+}
+# What refers to other sites, and would make a browser ask whether it may.
+_OUTSIDE = re.compile(
+    r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>| xmlns(:\w+)?=\"[^\"]*\"", re.DOTALL
+)
+
+
+def svg(plot: Plot, salt: str) -> str:
+    """Return a drawing, with a legend of its labels.
+
+    The salt keeps the ids of several drawings in one page apart.
+    """
+    rows = -(-len(plot.charts) // plot.columns)
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": salt}):
+        drawn = Figure(figsize=(_WIDTH_IN, plot.row_in * rows + 0.4), layout="constrained")
+        places = drawn.subplots(rows, plot.columns, squeeze=False).ravel()
+        labels = dict.fromkeys(
+            series.label
+            for chart in plot.charts
+            for series in chart.series
+            if series.tone is None and series.kind != "range"
+        )
+        colours = dict(zip(labels, (_COLOURS[i % len(_COLOURS)] for i in count()), strict=False))
+        for axes, chart in zip(places, plot.charts, strict=False):
+            _draw(axes, chart, colours)
+        for unused in places[len(plot.charts) :]:
+            unused.set_visible(False)
+        handles = {
+            label: handle
+            for axes in places
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        if handles:
+            drawn.legend(
+                handles.values(), handles, loc="outside upper right", ncols=min(len(handles), 6)
+            )
+        text = io.StringIO()
+        drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    return _OUTSIDE.sub("", text.getvalue()).strip()
+
+
+def _draw(axes: Axes, chart: Chart, colours: dict[str, str]) -> None:
+    beside = [one for one in chart.series if one.kind in ("bar", "points")]
+    width = 0.8 / max(1, len(beside))
+    for start, end, name, tone in chart.spans:
+        axes.axvspan(start, end, color=_GROUND[tone], linewidth=0)
+        axes.text((start + end) / 2, 0.5, name, ha="center", va="center", clip_on=True)
+    for series in chart.series:
+        colour = colours.get(series.label, _GREY) if series.tone is None else _tone(series.tone)
+        if chart.names:
+            shift = (beside.index(series) - (len(beside) - 1) / 2) * width if beside else 0.0
+            places = np.arange(len(chart.names)) + shift
+            _draw_named(axes, series, places, width, colour)
+        else:
+            _draw_line(axes, series, colour)
+    for place in chart.marks:
+        axes.axvline(place, color=_BAD, linewidth=1.0)
+    if chart.names:
+        many = sum(map(len, chart.names)) > 60
+        names: dict[str, Any] = {"rotation": 30, "ha": "right"} if many else {}
+        axes.set_xticks(range(len(chart.names)), chart.names, **names)
+        axes.grid(visible=False, axis="x")
+    if chart.is_log and any((_finite(one.y) > 0.0).any() for one in chart.series):
+        axes.set_yscale("log")
+        # Else its numbers are formulas of TeX, which the style shows as they are written.
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter())
+    if chart.spans and not chart.series:
+        axes.set(ylim=(0.0, 1.0), yticks=[])
+    axes.set_title(chart.title)
+    axes.set_xlabel(chart.x_label)
+
+
+def _tone(tone: Tone) -> str:
+    return _BAD if tone is Tone.BAD else _GREY
+
+
+def _draw_line(axes: Axes, series: Series, colour: str) -> None:
+    y = _finite(series.y)
+    x = np.asarray(range(len(y)) if series.x is None else series.x, np.float64)
+    style = "." if series.kind == "points" else "--" if series.tone is Tone.BAD else "-"
+    if series.kind == "line":
+        x, y = _thinned(x, y)
+    axes.plot(x, y, style, color=colour, label=series.label or None, markersize=4)
+
+
+def _draw_named(
+    axes: Axes, series: Series, places: npt.NDArray[Any], width: float, colour: str
+) -> None:
+    """Draw a value at each name: a bar, a point, each with its interval; a range; a histogram."""
+    y, label = _finite(series.y), series.label or None
+    low, high = (y if end is None else _finite(end) for end in (series.low, series.high))
+    if series.kind == "range":
+        axes.bar(places, high - low, 2.2 * _HALF_WIDTH, low, color=_GRID, label=label)
+        axes.use_sticky_edges = False  # of the bars, at which they would end the axis
+        return
+    if series.kind == "violin":
+        for place, counts, least, most in zip(places, y, low, high, strict=True):
+            ends = np.repeat(np.linspace(least, most, len(counts) + 1), 2)[1:-1]
+            # Roots, so that rare values are seen beside the many about zero.
+            half = np.repeat(np.sqrt(counts / max(counts.max(), 1.0)) * _HALF_WIDTH, 2)
+            axes.fill_betweenx(ends, place - half, place + half, color=colour, linewidth=0.6)
+        return
+    if series.kind == "bar":
+        axes.bar(places, y, 0.9 * width, color=colour, label=label)
+    else:
+        axes.plot(places, y, "o", color=colour, markersize=4, label=label)
+    if series.low is not None or series.high is not None:
+        axes.errorbar(places, y, np.maximum([y - low, high - y], 0.0), fmt="none", ecolor=colour)
+
+
+def _thinned(x: F64, y: F64) -> tuple[F64, F64]:
+    """Return a line; of very many points the least and largest of each span, which look alike."""
+    if len(x) <= _MOST_POINTS:
+        return x, y
+    span = -(-2 * len(x) // _MOST_POINTS)
+    count = len(x) // span
+    kept = y[: count * span].reshape(count, span)
+    low = np.min(kept, axis=1, initial=np.inf, where=np.isfinite(kept))
+    high = np.max(kept, axis=1, initial=-np.inf, where=np.isfinite(kept))
+    ends = np.stack([low, high], axis=1).reshape(-1)
+    return np.repeat(x[: count * span : span], 2), _finite(ends)
+
+
+def _finite(values: npt.ArrayLike | Sequence[Any]) -> F64:
+    """Return NaN, which is a gap, for infinities, which have no place in a drawing."""
+    array = np.asarray(values, np.float64)
+    return np.where(np.isfinite(array), array, np.nan)

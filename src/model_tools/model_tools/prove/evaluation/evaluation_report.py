@@ -1,0 +1,285 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of an evaluation: rates with intervals, differences, factors, the worst trials to see.
+
+Nothing in it depends on when or where the trials ran.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.prove.evaluation.evaluate import Evaluated, succeeded
+from model_tools.prove.evaluation.plan import ARM
+from model_tools.prove.evaluation.statistics import mcnemar, wilson
+from model_tools.prove.evaluation.summary import holds, summary_of, worst
+from model_tools.prove.evaluation.trials import (
+    DIGITS,
+    EvaluatedPolicy,
+    TrialTask,
+    ground_of,
+    repeat_reach,
+    repeat_walk,
+    shown_conditions,
+)
+from model_tools.simulation.arm import arm_image_size
+from model_tools.simulation.robot import SimulatedRobot
+from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_store.report import (
+    Cell,
+    Chart,
+    Media,
+    Part,
+    Plot,
+    Report,
+    Section,
+    Series,
+    Table,
+    Verdict,
+)
+from robot_sim.arm_render import write_episodes
+from robot_sim.errors import SimError
+from robot_sim.render import frames
+from robot_sim.video import write_frames
+
+VIDEO_S = 4.0
+"""Length of a video: the end of a trial is what is of interest."""
+_RATE_HZ, _WIDTH, _HEIGHT = 6.0, 320, 176
+"""Of a video: an image takes 0.1 s of a core where no GPU renders."""
+_UNITS = {
+    "survived_s": "time on its feet in RUN, s",
+    "error_vx": "error of vx, m/s",
+    "error_vy": "error of vy, m/s",
+    "error_wz": "error of the yaw rate, rad/s",
+    "tilt_deg": "largest tilt, degrees",
+    "torque_rms_nm": "torque of the drives, root mean square, N m",
+    "power_w": "mechanical power of the drives, W",
+    "energy_j": "work of the drives, J",
+    "torque_limit_share": "share of samples at the torque limit",
+    "action_change": "mean |change of the output per tick|",
+    "altered_share": "share of ticks that the guard altered",
+    "took_s": "time of the reach, s",
+    "closest_m": "smallest distance of tip and goal, m",
+}
+
+
+def evaluation_report(
+    found: Evaluated,
+    videos: int,
+    on_video: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Return what was found.
+
+    Args:
+        found: The trials.
+        videos: How many of the worst trials are run once more and shown; a machine that cannot
+            render shows none, and the report says why.
+        on_video: Called with the number of videos that are done, and of all.
+
+    Raises:
+        PolicyError: A trial that is to be shown does not run here.
+    """
+    summary = summary_of(found)
+    return Report(
+        title=f"Evaluation on {found.plan.robot}",
+        values=summary,
+        digits=DIGITS,
+        parts=[
+            results_table(found),
+            *_sentences(found),
+            "Intervals are of 95 %: Wilson's for rates, bootstrapped for means. Policies are "
+            "compared under the same conditions and seeds.",
+            *_differences(summary["differences"]),
+            *_factors(found, summary["policies"]),
+            Section(title="Figures", parts=[_figures(summary["policies"])]),
+            Section(
+                title="The worst trials",
+                parts=[
+                    _worst_table(found, worst(found, 10)),
+                    *_videos(found, worst(found, videos), on_video),
+                ],
+            ),
+        ],
+    )
+
+
+def results_table(found: Evaluated) -> Table:
+    """Return the rates of success so far."""
+    required, rows = found.plan.required_success, list[tuple[Cell, ...]]()
+    for policy in found.policies:
+        successes, trials = found.successes(policy)
+        low, high = wilson(successes, trials)
+        rate = 100.0 * successes / trials if trials else None
+        judged = () if required is None else (required, Verdict.of(low >= required))
+        rows.append((policy.label, trials, successes, rate, 100.0 * low, 100.0 * high, *judged))
+    head = ("policy", "trials", "succeeded", "rate, %", "from, %", "to, %")
+    return Table(header=head if required is None else (*head, "required", "verdict"), rows=rows)
+
+
+def _sentences(found: Evaluated) -> Iterator[str]:
+    first = found.policies[0]
+    for other in found.policies[1:]:
+        better, worse, pairs = found.discordant(first, other)
+        yield (
+            f"{first.label} against {other.label}: {pairs} pairs, {better} to {worse}, "
+            f"p = {mcnemar(better, worse):.3g} (McNemar)"
+        )
+    if found.stopped_early:
+        yield f"stopped early, since the answer is certain: trials {len(found.tasks)}"
+    if not holds(found):
+        reasons = (found.not_done.get(task.key) for task in found.tasks)
+        yield from (f"trials without a result: {one}" for one in dict.fromkeys(reasons) if one)
+
+
+def _differences(differences: Sequence[dict[str, Any]]) -> Iterator[Part]:
+    for each in differences:
+        needed = each["pairs_needed"]
+        yield Section(
+            title=f"{each['policy']} against {each['against']}",
+            parts=[
+                "Nothing was seen that more pairs could show."
+                if needed is None
+                else f"A difference of this size needs {needed} pairs.",
+                Table(
+                    header=("figure", "mean difference", "low", "high", "pairs"),
+                    rows=[
+                        (_UNITS.get(name, name), *values.values())
+                        for name, values in each["figures"].items()
+                        if values["measured"]
+                    ],
+                ),
+            ],
+        )
+
+
+def _factors(found: Evaluated, policies: Sequence[dict[str, Any]]) -> Iterator[Part]:
+    """Yield the rate of success by the value of each factor."""
+    if not found.plan.varied:
+        return
+    charts, rows = list[Chart](), list[tuple[Cell, ...]]()
+    for name in found.plan.varied:
+        series = list[Series]()
+        for policy in policies:
+            rates = policy["by_factor"][name]
+            shares = [
+                (
+                    100.0 * rate["successes"] / max(1, rate["trials"]),
+                    100.0 * rate["success_low"],
+                    100.0 * rate["success_high"],
+                )
+                for rate in rates.values()
+            ]
+            rows += [
+                (policy["policy"], name, value, rate["trials"], *share)
+                for (value, rate), share in zip(rates.items(), shares, strict=True)
+            ]
+            share, low, high = zip(*shares, strict=True)
+            series.append(
+                Series(label=policy["policy"], kind="points", y=share, low=low, high=high)
+            )
+        names = list(policies[0]["by_factor"][name])
+        charts.append(Chart(title=f"{name}: success, %", series=series, names=names))
+    head = ("policy", "factor", "value", "trials", "rate, %", "from, %", "to, %")
+    yield Section(
+        title="Success by factor",
+        parts=[
+            Plot(charts=charts, columns=min(2, len(charts))),
+            Section(title="As a table", parts=[Table(header=head, rows=rows)], is_folded=True),
+        ],
+    )
+
+
+def _figures(policies: Sequence[dict[str, Any]]) -> Table:
+    return Table(
+        header=("figure", "policy", "mean", "low", "high", "trials"),
+        rows=[
+            (_UNITS.get(name, name), policy["policy"], *policy["figures"][name].values())
+            for name in policies[0]["figures"]
+            for policy in policies
+            if policy["figures"].get(name, {}).get("measured")
+        ],
+    )
+
+
+def _worst_table(found: Evaluated, tasks: Sequence[TrialTask]) -> Table:
+    names = [name for name in _UNITS if tasks and name in found.rows[tasks[0].key].figures][:5]
+    return Table(
+        header=("policy", "trial", "ended", *names),
+        rows=[
+            (
+                task.policy.label,
+                shown_conditions(task, found.plan.varied),
+                _ended(found, task),
+                *(found.rows[task.key].figures[name] for name in names),
+            )
+            for task in tasks
+        ],
+    )
+
+
+def _ended(found: Evaluated, task: TrialTask) -> str:
+    row = found.rows[task.key]
+    if succeeded(row, found.plan.success):
+        return "succeeded"
+    return row.stopped_by or ("beyond the limits" if row.held else "not reached")
+
+
+def _videos(
+    found: Evaluated, tasks: Sequence[TrialTask], on_video: Callable[[int, int], None]
+) -> Iterator[Part]:
+    for number, task in enumerate(tasks):
+        on_video(number, len(tasks))
+        title = (
+            f"{task.policy.label}: {shown_conditions(task, found.plan.varied)}: "
+            f"{_ended(found, task)}"
+        )
+        try:
+            yield Media(title=title, content=_video(task), mime="video/mp4")
+        except SimError as error:
+            yield f"No videos: {error}"
+            return
+    on_video(len(tasks), len(tasks))
+
+
+def _video(task: TrialTask) -> bytes:
+    """Run a trial once more, and return its end as H.264 in MP4.
+
+    Raises:
+        SimError: Neither EGL nor OSMesa works on this machine.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trial.mp4"
+        if task.robot == ARM:
+            outcome = repeat_reach(task)
+            write_episodes(outcome.trace, file, image_size=_image_size(task.policy))
+        else:
+            _, trace = repeat_walk(task)
+            end = trace.rows(
+                slice(int(np.searchsorted(trace.time_s, trace.time_s[-1] - VIDEO_S)), None)
+            )
+            write_frames(
+                frames(
+                    end,
+                    robot=SimulatedRobot(figures=task.robot).body,
+                    rate_hz=_RATE_HZ,
+                    width=_WIDTH,
+                    height=_HEIGHT,
+                    ground=ground_of(task),
+                ),
+                file,
+                total=0,
+                rate_hz=_RATE_HZ,
+                width=_WIDTH,
+                height=_HEIGHT,
+            )
+        return file.read_bytes()
+
+
+def _image_size(policy: EvaluatedPolicy) -> tuple[int, int]:
+    return arm_image_size(load_bundle(policy.folder, kind=ChunkBundle))

@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The result of a tool as one value: figures for programs, and facts, tables and plots for people.
+
+A tool says what it found. Layout and number formats are those of the renderers: `document` for
+JSON, `report_terminal` for a terminal, `model_tools.files.report_page` for an HTML page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+class Tone(enum.Enum):
+    """How a reader should take a word or a line of a plot."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A word in the colour of its tone."""
+
+    text: str
+    tone: Tone
+
+    @staticmethod
+    def of(holds: object, good: str = "holds", bad: str = "fails") -> Verdict:
+        """Return one of two words, green or red."""
+        return Verdict(good, Tone.GOOD) if holds else Verdict(bad, Tone.BAD)
+
+
+Cell = str | float | Verdict | None
+"""A number is shown with four digits; None and NaN as a dash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line after a coloured word, such as a problem."""
+
+    verdict: Verdict
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Names and values of one thing: a card on a page.
+
+    Attributes:
+        title: The thing.
+        rows: Names and values, in order.
+        verdict: What it is worth, if it was judged.
+    """
+
+    title: str
+    rows: Sequence[tuple[str, Cell]]
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Values of many things, a row for each. Columns of numbers are aligned on the right."""
+
+    title: str = ""
+    header: tuple[str, ...]
+    rows: Sequence[Sequence[Cell]]
+
+    def is_numeric(self, column: int) -> bool:
+        """Return whether a column has numbers, and no words."""
+        cells = [row[column] for row in self.rows]
+        return not any(isinstance(cell, (str, Verdict)) for cell in cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Series:
+    """Values of one thing in a chart.
+
+    Attributes:
+        label: In the legend; empty for none.
+        y: [points]; of a `violin` counts [names, bins] from `low` to `high`.
+        x: [points], or None where the chart has names.
+        kind: How it is drawn. A `range` goes from `low` to `high`.
+        low, high: Ends of an interval about each value [points].
+        tone: None for a colour of its own; PLAIN is grey, as what was expected, BAD a limit.
+    """
+
+    label: str = ""
+    y: ArrayLike
+    x: ArrayLike | None = None
+    kind: Literal["line", "bar", "points", "range", "violin"] = "line"
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
+    tone: Tone | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chart:
+    """Series over a common axis.
+
+    Attributes:
+        title: With the unit of the values.
+        series: In the order in which they are drawn.
+        x_label: With the unit.
+        names: Of the values on the axis, such as joints; empty for numbers.
+        is_log: Whether decades are equally high.
+        spans: Start, end, name and tone of coloured ground.
+        marks: Places of vertical lines, where something happened.
+    """
+
+    title: str
+    series: Sequence[Series]
+    x_label: str = ""
+    names: Sequence[str] = ()
+    is_log: bool = False
+    spans: Sequence[tuple[float, float, str, Tone]] = ()
+    marks: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plot:
+    """Charts in `columns` columns, row by row; on pages only."""
+
+    charts: Sequence[Chart]
+    columns: int = 1
+    row_in: float = 2.4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """An image or a video with its MIME type; on pages only."""
+
+    title: str
+    content: bytes
+    mime: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Section:
+    """Parts under a heading; folded ones are closed on a page, and not on a terminal."""
+
+    title: str
+    parts: Sequence[Part]
+    is_folded: bool = False
+
+
+Part = str | Note | Facts | Table | Plot | Media | Section
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Report:
+    """What a tool found.
+
+    Attributes:
+        title: Of the page.
+        values: For programs.
+        parts: For people.
+        digits: Significant digits of the numbers in JSON.
+    """
+
+    title: str
+    values: Mapping[str, Any]
+    parts: Sequence[Part]
+    digits: int = 6
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The values in the types of JSON; what could not be measured is null."""
+        document: dict[str, Any] = plain(self.values, self.digits)
+        return document
+
+    def write_json(self, file: Path) -> None:
+        """Write the values."""
+        text = json.dumps(self.document, indent=1, allow_nan=False)
+        file.write_text(f"{text}\n", "utf-8")
+
+
+def plain(value: Any, digits: int = 17) -> Any:
+    """Return a value in the types of JSON, its numbers rounded; NaN is null: not measured."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: plain(getattr(value, field.name), digits) for field in fields}
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry, digits) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry, digits) for entry in value]
+    if hasattr(value, "tolist"):  # an array or a number of numpy
+        return plain(value.tolist(), digits)
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
+
+
+def cell_text(cell: Cell) -> str:
+    """Return a cell as people read it."""
+    if isinstance(cell, Verdict):
+        return cell.text
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return "-"
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+class AnyCheck(Protocol):
+    """A figure against its limit, as `comparison.limits.Check`."""
+
+    @property
+    def what(self) -> str:
+        """Name of the figure, with unit."""
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+
+    @property
+    def where(self) -> str:
+        """Where the worst was found."""
+
+    @property
+    def bound(self) -> str:
+        """The limit in words."""
+
+    def __bool__(self) -> bool:
+        """Return whether it holds."""
+
+
+def checks_table(checks: Iterable[AnyCheck], title: str = "") -> Table:
+    """Return figures with their limits, and whether these hold."""
+    return Table(
+        title=title,
+        header=("figure", "found", "limit", "where", "verdict"),
+        rows=[(one.what, one.value, one.bound, one.where, Verdict.of(one)) for one in checks],
+    )

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a report on a terminal, drawn by rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from policy_core.errors import printable
+from policy_store.report import (
+    Cell,
+    Facts,
+    Note,
+    Part,
+    Section,
+    Table,
+    Tone,
+    Verdict,
+)
+from policy_store.report import cell_text as shown
+
+_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe, so that a log has whole lines."""
+_STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARN: "yellow", Tone.BAD: "bold red"}
+
+
+def print_parts(parts: Sequence[Part]) -> None:
+    """Print what a terminal can show of them."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    for part in rendered(parts):
+        # A line is left to the terminal to wrap, so that commands in it can be copied.
+        console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+
+
+def rendered(parts: Sequence[Part]) -> Iterator[RenderableType]:
+    """Yield what rich draws; no name in it commands the terminal."""
+    for part in parts:
+        if isinstance(part, str):
+            yield Text(printable(part))
+        elif isinstance(part, Note):
+            yield Text.assemble(_cell(part.verdict), ": ", printable(part.text))
+        elif isinstance(part, Facts):
+            yield from _facts(part)
+        elif isinstance(part, Table) and part.rows:
+            yield from _heading(part.title)
+            yield _table(part)
+        elif isinstance(part, Section) and not part.is_folded:
+            inside = list(rendered(part.parts))
+            if inside:
+                yield from (*_heading(part.title), *inside)
+
+
+def _facts(part: Facts) -> Iterator[RenderableType]:
+    title = Text(printable(part.title), style="bold")
+    if part.verdict is not None:
+        title = Text.assemble(title, " ", _cell(part.verdict))
+    if title.plain:
+        yield title
+    grid = Grid(show_header=False, box=None)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in part.rows:
+        grid.add_row(printable(name), _cell(value))
+    yield grid
+
+
+def _table(part: Table) -> Grid:
+    grid = Grid(box=box.ROUNDED)
+    for column, name in enumerate(part.header):
+        justify = "right" if part.is_numeric(column) else "left"
+        grid.add_column(Text(printable(name)), justify=justify, overflow="fold")  # type: ignore[arg-type]  # a Literal
+    for row in part.rows:
+        grid.add_row(*map(_cell, row))
+    return grid
+
+
+def _heading(title: str) -> Iterator[Text]:
+    if title:
+        yield Text(printable(title), style="italic")
+
+
+def _cell(cell: Cell) -> Text:
+    style = _STYLES[cell.tone] if isinstance(cell, Verdict) else ""
+    return Text(printable(shown(cell)), style=style)
