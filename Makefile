@@ -94,7 +94,7 @@ coverage: setup  ## Line and branch coverage of the kernel by its own tests
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
 
-test-cpp: setup  ## Build and test the C++ client, as released and with sanitizers; needs doctest-dev
+test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs doctest-dev
 # Into a log: compilers and doctest say much where nothing is wrong.
 	@$(IN_WORKSPACE) for sanitizer in "" address,undefined thread; do \
 	  folder=build/policy_client_test/$${sanitizer:-release}; mkdir -p $$folder; \
@@ -103,7 +103,12 @@ test-cpp: setup  ## Build and test the C++ client, as released and with sanitize
 	      -DPOLICY_CLIENT_SERVICE_PYTHON="$$(command -v python)" && \
 	    cmake --build $$folder --parallel; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
 	  grep 'policy_client:' $$folder/build.log; \
-	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
+	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; \
+	  folder=build/policy_core_test/$${sanitizer:-release}; mkdir -p $$folder; \
+	  { cmake -S src/policy_core_cpp -B $$folder -DPOLICY_CORE_TESTS=ON -DPOLICY_CORE_SANITIZE=$$sanitizer \
+	      -DPython_EXECUTABLE="$$(command -v python)" && \
+	    cmake --build $$folder --parallel --target tick_check; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
+	  (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m pytest -n $(CORES) --dist worksteal $(SHORT) test/training $(PYTEST_ARGS)

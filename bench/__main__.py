@@ -39,6 +39,7 @@ def main() -> int:
         evaluation,
         jitter,
         lite3,
+        native_tick,
         nodes,
         preprocessing,
         remote,
@@ -51,6 +52,7 @@ def main() -> int:
     described, figures = machine(), list[Figure]()
     parts: list[tuple[str, Callable[[], list[Figure]]]] = [
         ("a tick without ROS", tick.measure),
+        ("a tick in C++", native_tick.measure),
         ("a process of its own", child.measure),
         ("the service", service.measure),
         ("four robots in one inference", batch.measure),

@@ -19,7 +19,8 @@ _CLOCKS = ("", "our clock", "the sender's clock")
 _WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
 _FAILED = (LATE, NOT_FINITE)
 _CLIPPING = (Rule.ACTION_CLIP, Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
-_STALE, _MODEL_ERROR = 8, 10
+_TEXT, _STALE, _MODEL_ERROR = 0, 8, 10
+_STEP_TEXT, _REFUSAL_TEXT = 3, 10
 
 
 class Words:
@@ -54,6 +55,66 @@ class Words:
         """Return a saved state in the form of `ControlState.tree`."""
         return {name: self._value(value) for name, value in saved.items()}
 
+    def numbers(self, tree: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a `ControlState.tree` in the form of what the native core saves.
+
+        Args:
+            tree: It; what has words becomes numbers for them.
+            saved: What the native core saves now, for its form.
+        """
+        return {name: self._number(tree[name], before) for name, before in saved.items()}
+
+    def _number(self, value: Any, before: Any) -> Any:
+        if isinstance(before, dict):
+            return self.numbers(value, before)
+        if not (isinstance(before, tuple) and before and isinstance(before[0], str)):
+            return value
+        tag, inside = before
+        match tag:
+            case "reason":
+                return tag, self._saved_reason(value) if value else None
+            case "last":
+                if not value:
+                    return tag, None
+                begin, end, why = value
+                return tag, self._saved_reason(why, self._place(begin), self._place(end))
+            case "refusal":
+                code = _REFUSAL_TEXT if value else 0
+                return tag, {"code": code, "text": self.number_of(value) if value else 0}
+            case "text":
+                return tag, self.number_of(value) if value else 0
+            case "estop":
+                return tag, -1 if value is None else self.number_of(value[0])
+            case "step":
+                return tag, (_STEP_TEXT, self.number_of(value)) if value else (0, 0)
+            case "stamps":
+                return tag, _STAMPS.index(value)
+            case "rules":
+                return tag, sum(1 << _RULES.index(Rule(name)) for name in value)
+            case "counters":
+                return tag, tuple(value[rule.value] for rule in _RULES)
+            case "motion":
+                return tag, _MOTIONS.index(value)
+            case "state":
+                return tag, self._place(value)
+            case "request":
+                if value is None:
+                    return tag, None
+                to, why, ticks, timeout_state = value
+                ticks = -1 if ticks is None else ticks
+                places = self._place(to), self._place(timeout_state)
+                return tag, (places[0], _WHY.index(why), ticks, places[1])
+        parts = zip(value, inside.values(), strict=True)
+        return tag, {str(i): self.numbers(*pair) for i, pair in enumerate(parts)}
+
+    def _saved_reason(self, text: str, begin: int = -1, end: int = -1) -> tuple[Any, ...]:
+        """Return a reason whose words are known by a number."""
+        number = self.number_of(text)
+        return (_TEXT, number, 0, 0, 0, 0, 0.0, 0, -1, False, -1, -1, begin, end, 0)
+
+    def _place(self, state: str | None) -> int:
+        return -1 if state is None else self._states.index(state)
+
     def _value(self, value: Any) -> Any:
         if isinstance(value, dict):
             return self.tree(value)
@@ -75,7 +136,7 @@ class Words:
                 return None if value < 0 else (self.texts[value],)
             case "step":
                 whose, step_ns = value
-                return _step(whose, step_ns)
+                return self.texts[step_ns] if whose == _STEP_TEXT else _step(whose, step_ns)
             case "stamps":
                 return _STAMPS[value]
             case "rules":
@@ -157,6 +218,8 @@ class Words:
 
     def _why(self, numbers: Sequence[Any]) -> str:
         *_, member, begin, _, why = numbers
+        if numbers[0] == _TEXT:
+            return self._said(numbers[1])
         if why < len(_WHY):
             return _WHY[why]
         failed = f"{self._state(begin)} failed: "
@@ -186,6 +249,8 @@ class Words:
         code, assumed = found["code"], self._set
         if code == 0 or assumed is None:
             return ""
+        if code == _REFUSAL_TEXT:
+            return self._said(found["failure"][1])
         to, member = self._states[found["to"]], self._members[max(0, found["member"])]
         match code:
             case 3:

@@ -8,10 +8,12 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include <chrono>
 #include <deque>
 #include <memory>
 
 #include "policy_core/controller.hpp"
+#include "policy_core/onnx_runner.hpp"
 
 namespace nb = nanobind;
 using namespace policy_core;
@@ -52,6 +54,10 @@ Reason reason_of(nb::handle tuple) {
   reason.latched_by = nb::cast<std::int64_t>(tuple[8]);
   reason.recovered = nb::cast<bool>(tuple[9]);
   reason.estop = nb::cast<std::int64_t>(tuple[10]);
+  reason.member = nb::cast<std::int64_t>(tuple[11]);
+  reason.from = nb::cast<std::int64_t>(tuple[12]);
+  reason.to = nb::cast<std::int64_t>(tuple[13]);
+  reason.why = static_cast<Reason::Why>(nb::cast<std::int64_t>(tuple[14]));
   return reason;
 }
 
@@ -116,7 +122,7 @@ class Saver {
   void rows(const char* name, Numbers& values, std::size_t rows, std::size_t columns) {
     set(name, copied({values.data(), rows * columns}, {rows, columns}));
   }
-  void integers(const char* name, Integers& values, std::size_t count) {
+  void integers(const char* name, Integers& values, std::size_t& count) {
     nb::list found;
     for (std::size_t i = 0; i < count; ++i) found.append(values[i]);
     set(name, nb::tuple(found));
@@ -201,9 +207,159 @@ class Saver {
   nb::dict into_;
 };
 
+/// Replaces the state of a controller by one in the form that a `Saver` writes.
+///
+/// Throws KeyError, TypeError or ValueError where it is that of another controller.
+class Restorer {
+ public:
+  explicit Restorer(nb::object from) : from_(std::move(from)) {}
+  bool restores() const { return true; }
+
+  template <class T>
+  void value(const char* name, T& value) {
+    value = nb::cast<T>(get(name));
+  }
+  void value(const char* name, Time& value) {
+    const auto found = get(name);
+    value = found.is_none() ? Time() : Time(nb::cast<std::int64_t>(found));
+  }
+  void value(const char* name, std::optional<std::pair<std::int64_t, std::int64_t>>& value) {
+    const auto found = get(name);
+    value.reset();
+    if (!found.is_none()) {
+      value = {nb::cast<std::int64_t>(found[0]), nb::cast<std::int64_t>(found[1])};
+    }
+  }
+  void value(const char* name, Mode& value) {
+    value = static_cast<Mode>(nb::cast<std::int64_t>(get(name)));
+  }
+  void vector(const char* name, Vector3& v) {
+    const auto found = get(name);
+    for (std::size_t i = 0; i < 3; ++i) v[i] = nb::cast<double>(found[i]);
+  }
+  void array(const char* name, Span span, Shape = {}) { fill(span, get(name)); }
+  void rows(const char* name, Numbers& values, std::size_t rows, std::size_t columns) {
+    const auto found = get(name);
+    rows = nb::len(found);
+    if (rows * columns > values.size()) throw nb::value_error("expected fewer rows");
+    fill({values.data(), rows * columns}, found);
+  }
+  void integers(const char* name, Integers& values, std::size_t& count) {
+    const auto found = get(name);
+    count = nb::len(found);
+    if (count > values.size()) throw nb::value_error("expected fewer values");
+    for (std::size_t i = 0; i < count; ++i) values[i] = nb::cast<std::int64_t>(found[i]);
+  }
+  void reason(const char* name, Reason& reason) { reason = reason_of(tagged(name)); }
+  void reason(const char* name, std::optional<Reason>& reason) {
+    const auto found = tagged(name);
+    reason = found.is_none() ? std::nullopt : std::optional<Reason>(reason_of(found));
+  }
+  void refusal(const char* name, Refusal& refusal) {
+    refusal.code = static_cast<Refusal::Code>(nb::cast<std::int64_t>(tagged(name)["code"]));
+    refusal.failure.text = nb::cast<std::int64_t>(tagged(name)["text"]);
+  }
+  void state(const char* name, std::int64_t& state) { state = number(name); }
+  void request(const char* name, std::optional<PolicySet::Request>& request) {
+    const auto found = tagged(name);
+    request.reset();
+    if (found.is_none()) return;
+    request = {nb::cast<std::int64_t>(found[0]),
+               static_cast<Reason::Why>(nb::cast<std::int64_t>(found[1])),
+               nb::cast<std::int64_t>(found[2]), nb::cast<std::int64_t>(found[3])};
+  }
+  void text(const char* name, std::int64_t& text) { text = number(name); }
+  void step(const char* name, Input::Stepped& whose, std::int64_t& step_ns) {
+    const auto found = tagged(name);
+    whose = static_cast<Input::Stepped>(nb::cast<std::int64_t>(found[0]));
+    step_ns = nb::cast<std::int64_t>(found[1]);
+  }
+  void stamps(const char* name, Input::Refused& value) {
+    value = static_cast<Input::Refused>(number(name));
+  }
+  void rules(const char* name, Rules& rules) { rules = static_cast<Rules>(number(name)); }
+  void estop(const char* name, std::atomic<std::int64_t>& text) { text.store(number(name)); }
+  void driver(const char* name, std::atomic<std::int64_t>& text) {
+    const auto found = number(name);
+    text.store(found == 0 ? -1 : found);
+  }
+  void counters(const char* name, std::array<std::int64_t, kRules>& counters) {
+    const auto found = tagged(name);
+    for (std::size_t i = 0; i < kRules; ++i) counters[i] = nb::cast<std::int64_t>(found[i]);
+  }
+  template <class Motion>
+  void motion(const char* name, Motion& motion) {
+    motion = static_cast<Motion>(number(name));
+  }
+  void tensor(const Tensor& tensor) {
+    Numbers values(tensor.size());
+    fill({values.data(), values.size()}, get(tensor.raw().name));
+    tensor.write(values.data());
+  }
+  template <class T>
+  void part(const char* name, T& part) {
+    Restorer inside(get(name));
+    part.visit(inside);
+  }
+  template <class T>
+  void part(std::size_t i, T& part) {
+    this->part(std::to_string(i).c_str(), part);
+  }
+  template <class T>
+  void optional_part(const char* name, std::optional<T>& part) {
+    if (part) this->part(name, *part);
+  }
+  Restorer mapping(const char* name) { return Restorer(get(name)); }
+  Restorer sequence(const char* name, std::size_t) { return Restorer(tagged(name)); }
+
+ private:
+  nb::object get(const char* name) { return from_[name]; }
+  nb::object tagged(const char* name) { return get(name)[1]; }
+  std::int64_t number(const char* name) { return nb::cast<std::int64_t>(tagged(name)); }
+
+  nb::object from_;
+};
+
+std::int64_t steady_ns() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+/// A model in ONNX Runtime, without Python from one call to the next.
+class OnnxModel {
+ public:
+  OnnxModel(const std::string& library, nb::bytes model)
+      : onnx_(library, static_cast<const std::uint8_t*>(model.data()), model.size()) {}
+
+  const policy_core_runner& runner() const { return onnx_.runner(); }
+  const char* error() const { return onnx_.error(); }
+  bool run() {
+    nb::gil_scoped_release unlocked;
+    return runner().run(runner().context) == 0;
+  }
+
+ private:
+  OnnxRunner onnx_;
+};
+
+nb::dict arrays_of(const policy_core_tensor* tensors, std::size_t count, nb::handle owner) {
+  nb::dict arrays;
+  for (const auto* each = tensors; each != tensors + count; ++each) {
+    if (each->dtype == POLICY_CORE_FLOAT32) {
+      arrays[each->name] = nb::ndarray<nb::numpy, float, nb::c_contig>(
+          static_cast<float*>(each->data), {each->count}, owner);
+    } else {
+      arrays[each->name] = nb::ndarray<nb::numpy, double, nb::c_contig>(
+          static_cast<double*>(each->data), {each->count}, owner);
+    }
+  }
+  return arrays;
+}
+
 class NativeController {
  public:
-  /// `models`: by member the inputs and outputs by name, and what runs it.
+  /// `models`: by member an `OnnxModel`, or the inputs and outputs by name and what runs it, which
+  /// returns 0 or the number of its error. `clock`: None is the steady clock.
   NativeController(nb::bytes plan, nb::dict models, nb::object clock)
       : table_(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
         clock_(clock) {
@@ -211,6 +367,11 @@ class NativeController {
     for (auto [name, model] : models) {
       models_.emplace_back();
       auto& each = models_.back();
+      if (nb::isinstance<OnnxModel>(model)) {
+        each.run = nb::borrow(model);
+        runners.emplace_back(nb::cast<std::string>(name), &nb::cast<OnnxModel&>(model).runner());
+        continue;
+      }
       each.run = nb::borrow(model[2]);
       add(nb::cast<nb::dict>(model[0]), each.inputs);
       add(nb::cast<nb::dict>(model[1]), each.outputs);
@@ -225,6 +386,7 @@ class NativeController {
     controller_ = std::make_unique<Controller>(
         table_, runners,
         [](void* self) -> std::int64_t {
+          if (static_cast<NativeController*>(self)->clock_.is_none()) return steady_ns();
           nb::gil_scoped_acquire lock;
           return nb::cast<std::int64_t>(static_cast<NativeController*>(self)->clock_());
         },
@@ -319,9 +481,28 @@ NB_MODULE(policy_core_native, m) {
   // A test that fails keeps what it has made until the interpreter ends.
   nb::set_leak_warnings(false);
   nb::exception<PlanError>(m, "PlanError", PyExc_ValueError);
+  nb::class_<OnnxModel>(m, "OnnxModel")
+      .def(nb::init<const std::string&, nb::bytes>())
+      .def("run", &OnnxModel::run)
+      .def_prop_ro("error", &OnnxModel::error)
+      .def_prop_ro("inputs", [](nb::handle self) {
+        const auto& runner = nb::cast<OnnxModel&>(self).runner();
+        return arrays_of(runner.inputs, runner.input_count, self);
+      })
+      .def_prop_ro("outputs", [](nb::handle self) {
+        const auto& runner = nb::cast<OnnxModel&>(self).runner();
+        return arrays_of(runner.outputs, runner.output_count, self);
+      });
   nb::class_<NativeController>(m, "NativeController", nb::type_slots(kSlots))
-      .def(nb::init<nb::bytes, nb::dict, nb::object>())
+      .def(nb::init<nb::bytes, nb::dict, nb::object>(), nb::arg(), nb::arg(), nb::arg().none())
       .def("start", [](NativeController& n) { n.controller().start(); })
+      .def("step",
+           // A tick of which nothing but the mode is returned, without the interpreter's lock.
+           [](NativeController& n, std::int64_t now_ns, std::int64_t deadline_ns) {
+             nb::gil_scoped_release unlocked;
+             return static_cast<std::int64_t>(
+                 n.controller().tick(now_ns, deadline_ns).mode);
+           })
       .def("tick",
            [](NativeController& n, std::int64_t now_ns, std::int64_t deadline_ns) -> nb::object {
              const auto& result = n.controller().tick(now_ns, deadline_ns);
@@ -389,6 +570,10 @@ NB_MODULE(policy_core_native, m) {
         return found ? nb::object(dict_of(*found)) : none();
       })
       .def("reason", [](NativeController& n) { return tuple_of(n.controller().reason()); })
+      .def("restore", [](NativeController& n, nb::object saved) {
+        Restorer restorer(saved);
+        n.controller().visit(restorer);
+      })
       .def("saved", [](NativeController& n) {
         nb::dict tree;
         Saver saver(tree);

@@ -18,8 +18,8 @@ class Input {
  public:
   /// What is wrong with stamps that do not count.
   enum class Refused : std::int64_t { kNone, kRepeat, kBackward };
-  /// Whose clock was set last.
-  enum class Stepped : std::int64_t { kNone, kOurs, kSenders };
+  /// Whose clock was set last; `kText`: the step is the number of words that were saved.
+  enum class Stepped : std::int64_t { kNone, kOurs, kSenders, kText };
 
   explicit Input(const Part& plan);
 

@@ -29,8 +29,8 @@ class Stand {
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v.rows("way", way_, parts_ + 1, targets.joints());
     v.integers("ends_ns", ends_ns_, parts_);
+    v.rows("way", way_, parts_ + 1, targets.joints());
     v.value("began_ns", began_ns_);
     v.array("position", targets.position());
   }

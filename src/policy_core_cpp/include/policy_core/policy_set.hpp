@@ -98,6 +98,7 @@ struct Refusal {
     kNotFinite,   ///< of a member
     kFirstTarget,
     kInstead,     ///< `other` was asked for instead
+    kText,        ///< failure.text: words that were saved
   };
   Code code = Code::kNone;
   std::int64_t to = -1, other = -1, member = -1;

@@ -15,6 +15,7 @@ import numpy as np
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract, tracks_clip
+from policy_core.control_state import ControlState
 from policy_core.errors import BackendError, RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import StricterLimits, limits_in_force
@@ -116,6 +117,8 @@ class Twins:
             self.python = joint_controller(
                 bundle_of(contract, clip=clip), backends[""], limits, self.clock
             )
+        if native is None:
+            return
         self.words = Words(self.python, lambda member, number: _BROKE)
         self.native = native.NativeController(
             plan_bytes(self.python.plan(), bytes(32)),
@@ -202,6 +205,12 @@ class Twins:
     def stop_set(self) -> None:
         self.policy_set.stop()
         self.native.stop_set()
+
+    def hand_over(self) -> None:
+        """Save the state of the native controller, and go on from it in both."""
+        tree = self.words.tree(self.native.saved())
+        self.python.go_on_from(ControlState(tree=tree))
+        self.native.restore(self.words.numbers(tree, self.native.saved()))
 
     def tick(self) -> None:
         deadline_ns = self.now_ns + self.contract.period_ns
@@ -401,6 +410,12 @@ def random_set(draw: random.Random) -> tuple[SetContract, dict[str, JointContrac
     return contract, members
 
 
+def random_plan(made: JointContract | tuple[SetContract, dict[str, JointContract]]) -> bytes:
+    """Return the plan of a random contract or set."""
+    contract, members = made if isinstance(made, tuple) else (made, {})
+    return plan_bytes(Twins(None, contract, 0, members).python.plan(), bytes(32))
+
+
 class RandomRobot:
     """Moves twins through samples, requests and faults at random.
 
@@ -423,6 +438,8 @@ class RandomRobot:
             for name in self._twins.python.inputs:
                 self._send(name)
             self._ask()
+            if self._happens(0.02):
+                self._twins.hand_over()
             self._twins.tick()
             self.modes.add(self._twins.python.mode)
             if trip := self._twins.python.latest_tick.trip:
