@@ -375,7 +375,7 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
     text = page.read_text("utf-8")
 
     assert "<title>small_arm" in text
-    assert text.count("<details") == 12
+    assert text.count("<summary>episode ") == 12
     assert all(word in text for word in ("shoulder_pan, deg", "gripper, 0..100", "chunk begins"))
     assert "http" not in text
 
