@@ -5,22 +5,102 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Any, NamedTuple
 
-from policy_core.control.controller import Controller
+from policy_core.control.controller import (
+    MODEL_OUTPUT,
+    POLICY_TARGET,
+    RESET,
+    RUNS,
+    STANDING,
+    STANDING_UP,
+    STARTED,
+    Controller,
+    clipped_words,
+    gap_words,
+    late_words,
+)
+from policy_core.control.prechecks import tilt_words
 from policy_core.guard.bounds import Rule
+from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
 from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
 _STAMPS = ("", "repeat", "run backward")
-_CLOCKS = ("", "our clock", "the sender's clock")
+_CLOCKS = ("", OUR_CLOCK, SENDERS_CLOCK)
 _WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
 _FAILED = (LATE, NOT_FINITE)
 _CLIPPING = (Rule.ACTION_CLIP, Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
-_TEXT, _STALE, _MODEL_ERROR = 0, 8, 10
-_STEP_TEXT, _REFUSAL_TEXT = 3, 10
+_STEP_TEXT = 3
+
+
+class Code(IntEnum):
+    """`Reason::Code` of guard.hpp."""
+
+    TEXT = 0
+    STARTED = 1
+    RESET = 2
+    STANDING = 3
+    STANDING_UP = 4
+    RUNS = 5
+    GAP = 6
+    FIELDS = 7
+    STALE = 8
+    TILT = 9
+    MODEL_ERROR = 10
+    MODEL_OUTPUT = 11
+    POLICY_TARGET = 12
+    LATE = 13
+    CLIPPED = 14
+    SWITCHED = 15
+
+
+_PLAIN = {
+    Code.STARTED: STARTED,
+    Code.RESET: RESET,
+    Code.STANDING: STANDING,
+    Code.STANDING_UP: STANDING_UP,
+    Code.RUNS: RUNS,
+    Code.MODEL_OUTPUT: MODEL_OUTPUT,
+    Code.POLICY_TARGET: POLICY_TARGET,
+}
+"""Words of reasons without numbers."""
+
+
+class RefusalCode(IntEnum):
+    """`Refusal::Code` of policy_set.hpp, those that a set remembers."""
+
+    NONE = 0
+    BLENDING = 3
+    CONDITIONS = 4
+    MODEL_ERROR = 5
+    STALE = 6
+    NOT_FINITE = 7
+    FIRST_TARGET = 8
+    TEXT = 10
+
+
+class Reason(NamedTuple):
+    """`Reason` of guard.hpp, where its fields are described; `number` is its `count`."""
+
+    code: int
+    text: int = 0
+    number: int = 0
+    stamps: int = 0
+    place: int = 0
+    fields: int = 0
+    a: float = 0.0
+    rules: int = 0
+    latched_by: int = -1
+    recovered: bool = False
+    estop: int = -1
+    member: int = -1
+    begin: int = -1
+    end: int = -1
+    why: int = 0
 
 
 class Words:
@@ -72,14 +152,15 @@ class Words:
         tag, inside = before
         match tag:
             case "reason":
-                return tag, self._saved_reason(value) if value else None
+                return tag, Reason(Code.TEXT, self.number_of(value)) if value else None
             case "last":
                 if not value:
                     return tag, None
                 begin, end, why = value
-                return tag, self._saved_reason(why, self._place(begin), self._place(end))
+                said = Reason(Code.TEXT, self.number_of(why))
+                return tag, said._replace(begin=self._place(begin), end=self._place(end))
             case "refusal":
-                code = _REFUSAL_TEXT if value else 0
+                code = RefusalCode.TEXT if value else RefusalCode.NONE
                 return tag, {"code": code, "text": self.number_of(value) if value else 0}
             case "text":
                 return tag, self.number_of(value) if value else 0
@@ -101,16 +182,14 @@ class Words:
                 if value is None:
                     return tag, None
                 to, why, ticks, timeout_state = value
-                ticks = -1 if ticks is None else ticks
-                places = self._place(to), self._place(timeout_state)
-                return tag, (places[0], _WHY.index(why), ticks, places[1])
+                return tag, (
+                    self._place(to),
+                    _WHY.index(why),
+                    -1 if ticks is None else ticks,
+                    self._place(timeout_state),
+                )
         parts = zip(value, inside.values(), strict=True)
         return tag, {str(i): self.numbers(*pair) for i, pair in enumerate(parts)}
-
-    def _saved_reason(self, text: str, begin: int = -1, end: int = -1) -> tuple[Any, ...]:
-        """Return a reason whose words are known by a number."""
-        number = self.number_of(text)
-        return (_TEXT, number, 0, 0, 0, 0, 0.0, 0, -1, False, -1, -1, begin, end, 0)
 
     def _place(self, state: str | None) -> int:
         return -1 if state is None else self._states.index(state)
@@ -125,9 +204,9 @@ class Words:
     def _tagged(self, tag: str, value: Any) -> Any:
         match tag:
             case "reason":
-                return "" if value is None else self.reason(value)
+                return "" if value is None else self.reason(Reason(*value))
             case "last":
-                return () if value is None else self._last(value)
+                return () if value is None else self._last(Reason(*value))
             case "refusal":
                 return self.refusal(value)
             case "text":
@@ -136,7 +215,9 @@ class Words:
                 return None if value < 0 else (self.texts[value],)
             case "step":
                 whose, step_ns = value
-                return self.texts[step_ns] if whose == _STEP_TEXT else _step(whose, step_ns)
+                if whose == _STEP_TEXT:
+                    return self.texts[step_ns]
+                return step_words(_CLOCKS[whose], step_ns) if whose else ""
             case "stamps":
                 return _STAMPS[value]
             case "rules":
@@ -153,85 +234,62 @@ class Words:
                 return tuple(self.tree(part) for part in value.values())
         raise ValueError(f"expected a tag of the native core, found {tag!r}")
 
-    def reason(self, numbers: Sequence[Any]) -> str:
-        """Return why the mode is what it is; see `Reason` in guard.hpp."""
-        code, *_, latched_by, recovered, estop, member, _, _, _ = numbers
-        words = self._because(code, numbers)
-        if code == _STALE and member >= 0:
-            words = f"{self._members[member]}: {words}"
-        if latched_by >= 0:
-            words = f"{_RULES[latched_by].value}: {words}"
-        if recovered:
+    def reason(self, found: Reason) -> str:
+        """Return why the mode is what it is."""
+        words = self._because(found)
+        if found.code == Code.STALE and found.member >= 0:
+            words = f"{self._members[found.member]}: {words}"
+        if found.latched_by >= 0:
+            words = f"{_RULES[found.latched_by].value}: {words}"
+        if found.recovered:
             words = f"recovered from: {words}"
-        if estop >= 0:
-            words += f"; {Rule.ESTOP.value}: {self.texts[estop]}"
+        if found.estop >= 0:
+            words += f"; {Rule.ESTOP.value}: {self.texts[found.estop]}"
         return words
 
-    def _because(self, code: int, numbers: Sequence[Any]) -> str:
-        _, text, count, stamps, place, fields, number, rules, *_ = numbers
-        match code:
-            case 0:
-                return self._said(text)
-            case 6:
-                limit_ms = self._limits.longest_gap_ns * 1e-6
-                return f"{number:.0f} ms since the last tick, limit {limit_ms:.0f} ms"
-            case 7:
-                return ", ".join(name for i, name in enumerate(self._fields) if fields >> i & 1)
-            case 8:
-                return self._stale(place, number, text, count, stamps)
-            case 9:
-                return f"tilt {number:.2f} rad, limit {self._limits.max_tilt_rad or 0.0:.2f} rad"
-            case 10:
-                return self._model_error(numbers[11], text)
-            case 13:
-                return f"{number:.1f} ms late"
-            case 14:
-                return f"{count} ticks in a row: " + ", ".join(
-                    rule.value for rule in _rules_of(rules)
+    def _because(self, found: Reason) -> str:
+        match Code(found.code):
+            case Code.TEXT:
+                return self.texts[found.text]
+            case Code.GAP:
+                return gap_words(found.a, self._limits)
+            case Code.FIELDS:
+                names = enumerate(self._fields)
+                return ", ".join(name for i, name in names if found.fields >> i & 1)
+            case Code.STALE:
+                return self._inputs[found.place].described(
+                    None if math.isnan(found.a) else int(found.a),
+                    self.texts[found.text],
+                    found.number,
+                    _STAMPS[found.stamps],
                 )
-            case 15:
-                return self._switched(numbers)
-        return {
-            1: "started",
-            2: "reset",
-            3: "standing",
-            4: "standing up",
-            5: "the policy runs",
-            11: "output of the model",
-            12: "target of the policy",
-        }[code]
+            case Code.TILT:
+                return tilt_words(found.a, self._limits.max_tilt_rad or 0.0)
+            case Code.MODEL_ERROR:
+                return self._model_error(found.member, found.text)
+            case Code.LATE:
+                return late_words(found.a)
+            case Code.CLIPPED:
+                return clipped_words(_rules_of(found.rules))
+            case Code.SWITCHED:
+                begin, end = self._state(found.begin), self._state(found.end)
+                return f"{begin} -> {end}: {self._why(found)}"
+            case plain:
+                return _PLAIN[plain]
 
-    def _said(self, number: int) -> str:
-        return self.texts[number]
+    def _why(self, found: Reason) -> str:
+        if found.code == Code.TEXT:
+            return self.texts[found.text]
+        if found.why < len(_WHY):
+            return _WHY[found.why]
+        failed, kind = f"{self._state(found.begin)} failed: ", found.why - len(_WHY)
+        if kind < len(_FAILED):
+            return failed + _FAILED[kind]
+        code = Code.MODEL_ERROR if kind == len(_FAILED) else Code.STALE
+        return failed + self.reason(found._replace(code=code))
 
-    def _stale(self, place: int, age_ns: float, problem: int, refused: int, stamps: int) -> str:
-        return self._inputs[place].described(
-            None if math.isnan(age_ns) else int(age_ns),
-            self.texts[problem],
-            refused,
-            _STAMPS[stamps],
-        )
-
-    def _switched(self, numbers: Sequence[Any]) -> str:
-        *_, begin, end, _ = numbers
-        return f"{self._state(begin)} -> {self._state(end)}: {self._why(numbers)}"
-
-    def _why(self, numbers: Sequence[Any]) -> str:
-        *_, member, begin, _, why = numbers
-        if numbers[0] == _TEXT:
-            return self._said(numbers[1])
-        if why < len(_WHY):
-            return _WHY[why]
-        failed = f"{self._state(begin)} failed: "
-        if why < len(_WHY) + len(_FAILED):
-            return failed + _FAILED[why - len(_WHY)]
-        if why == len(_WHY) + len(_FAILED):
-            return failed + self._model_error(member, numbers[1])
-        return failed + self.reason((_STALE, *numbers[1:8], -1, False, -1, member, -1, -1, 0))
-
-    def _last(self, numbers: Sequence[Any]) -> tuple[str, ...]:
-        *_, begin, end, _ = numbers
-        return self._states[begin], self._states[end], self._why(numbers)
+    def _last(self, found: Reason) -> tuple[str, ...]:
+        return self._states[found.begin], self._states[found.end], self._why(found)
 
     def _state(self, number: int) -> str | None:
         return None if number < 0 else self._states[number]
@@ -246,35 +304,31 @@ class Words:
 
     def refusal(self, found: Mapping[str, Any]) -> str:
         """Return why a switch does not begin; see `Refusal` in policy_set.hpp."""
-        code, assumed = found["code"], self._set
-        if code == 0 or assumed is None:
+        code, policy = RefusalCode(found["code"]), self._set
+        if code is RefusalCode.NONE or policy is None:
             return ""
-        if code == _REFUSAL_TEXT:
-            return self._said(found["failure"][1])
-        to, member = self._states[found["to"]], self._members[max(0, found["member"])]
+        failure = Reason(*found["failure"])
+        if code is RefusalCode.TEXT:
+            return self.texts[failure.text]
+        to, other = self._states[found["to"]], self._states[found["other"]]
+        place = found["member"]
+        member = self._members[place] if place >= 0 else ""
         match code:
-            case 3:
-                problems = [f"the switch to {self._states[found['other']]} has not ended"]
-            case 4:
-                check = assumed.states[self._states[found["other"]]].checks[to]
-                problems = check.words(found)
-            case 5:
-                problems = [f"{member}: {self._model_error(found['member'], found['failure'][1])}"]
-            case 6:
-                problems = [f"{member}: {member}: {self.reason(found['failure'])}"]
-            case 7:
+            case RefusalCode.BLENDING:
+                problems = [f"the switch to {other} has not ended"]
+            case RefusalCode.CONDITIONS:
+                problems = policy.states[other].checks[to].words(found)
+            case RefusalCode.MODEL_ERROR:
+                problems = [f"{member}: {self._model_error(place, failure.text)}"]
+            case RefusalCode.STALE:
+                problems = [f"{member}: {member}: {self.reason(failure)}"]
+            case RefusalCode.NOT_FINITE:
                 problems = [f"{member}: {NOT_FINITE}"]
             case _:
-                check = assumed.states[self._states[found["other"]]].checks[to]
-                problems = check.words({"ticks": -1, "off": found["off"]}, "the first target")
+                off = {"ticks": -1, "off": found["off"]}
+                problems = policy.states[other].checks[to].words(off, "the first target")
         return f"switch to {to}: {'; '.join(problems)}"
 
 
 def _rules_of(bits: int) -> list[Rule]:
     return [rule for rule in _CLIPPING if bits >> _RULES.index(rule) & 1]
-
-
-def _step(whose: int, step_ns: int) -> str:
-    if not whose:
-        return ""
-    return f"{_CLOCKS[whose]} was set by {step_ns * 1e-6:+.0f} ms; ages go on without it"

@@ -35,13 +35,6 @@ void take(const Numbers& flat, const Integers& places, Numbers& into) noexcept {
 
 std::size_t joints_of(const Part& plan) { return plan.numbers("stand").size(); }
 
-Refusal empty_refusal(std::size_t joints) {
-  Refusal refusal;
-  refusal.off.assign(joints, kNan);
-  refusal.speed.assign(joints, kNan);
-  return refusal;
-}
-
 }  // namespace
 
 const policy_core_runner& model_of(const Models& models, const std::string& name) {
@@ -83,8 +76,6 @@ JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input
 void JointMember::reset() noexcept {
   wait_ = 0;
   has_answered_ = false;
-  ++resets;
-  own_ticks = 0;
   policy_.reset();
 }
 
@@ -121,8 +112,6 @@ Rules JointMember::commit() noexcept {
     std::copy(command.begin(), command.end(), command_.begin());
     clipped = policy_.action().clipped;
     has_answered_ = false;
-    ++own_ticks;
-    ++answers;
   }
   pass();
   return clipped;
@@ -132,7 +121,6 @@ void JointMember::rest() noexcept {
   if (is_due()) {
     look();
     policy_.watch();
-    ++own_ticks;
   }
   pass();
 }
@@ -204,8 +192,7 @@ bool EntryCheck::holds(std::int64_t ticks, Refusal& found) noexcept {
     }
   }
   if (body_rate_ && rate_.size) {
-    const double rate =
-        std::sqrt(rate_[0] * rate_[0] + rate_[1] * rate_[1] + rate_[2] * rate_[2]);
+    const double rate = length(rate_);
     if (!(rate <= *body_rate_)) {
       found.body_rate = rate;
       holds = false;
@@ -276,9 +263,11 @@ PolicySet::PolicySet(const Part& plan, RobotState& state, std::vector<Input>& in
       action_(plan.at("action")),
       from_(plan.at("action")),
       before_(joints_of(plan)),
-      first_targets_(joints_of(plan)),
-      refused_(empty_refusal(joints_of(plan))),
-      found_(refused_) {
+      first_targets_(joints_of(plan)) {
+  refused_.off.resize(before_.size());
+  refused_.speed.resize(before_.size());
+  clear(refused_);
+  found_ = refused_;
   refusals_.fill(refused_);
   std::fill(from_.command.begin(), from_.command.end(), 0.0);
   for (const auto& member : plan.list("members")) {
@@ -434,6 +423,15 @@ Numbers& PolicySet::commit() noexcept {
   return action_.command;
 }
 
+std::int64_t PolicySet::place_of(const JointMember* member) const noexcept {
+  std::int64_t place = 0;
+  for (const auto& each : members_) {
+    if (each.get() == member) return place;
+    ++place;
+  }
+  return -1;
+}
+
 void PolicySet::decide() noexcept {
   Request request;
   if (request_) {
@@ -504,32 +502,30 @@ bool PolicySet::may_enter(std::int64_t to) noexcept {
   auto& check = state_->transition(to)->check;
   clear(found_);
   found_.other = number(state_);
-  const auto refuse = [&](Refusal::Code code, std::size_t member) {
+  const auto refuse = [&](Refusal::Code code, const JointMember* member) {
     found_.code = code;
     found_.to = to;
-    found_.member = static_cast<std::int64_t>(member);
+    found_.member = member ? place_of(member) : -1;
     return false;
   };
   for (auto* member : state.members) {
     if (is_running(member)) continue;
-    std::size_t place = 0;
-    while (members_[place].get() != member) ++place;
     member->enter(action_.command);
     const auto answer = member->infer(now_ns_);
     if (answer == Answer::kError || answer == Answer::kNoTarget) {
       found_.failure = member->failure();
       return refuse(answer == Answer::kError ? Refusal::Code::kModelError : Refusal::Code::kStale,
-                    place);
+                    member);
     }
-    if (answer == Answer::kNotFinite) return refuse(Refusal::Code::kNotFinite, place);
+    if (answer == Answer::kNotFinite) return refuse(Refusal::Code::kNotFinite, member);
     const auto& target = member->first_target();
-    if (!is_finite(target)) return refuse(Refusal::Code::kNotFinite, place);
+    if (!is_finite(target)) return refuse(Refusal::Code::kNotFinite, member);
     std::copy(target.begin(), target.end(), member->command().begin());
   }
   if (!check.needs_target()) return true;
   take(flat_, state.sources, first_targets_);
   if (check.target_holds(first_targets_, found_)) return true;
-  return refuse(Refusal::Code::kFirstTarget, 0);
+  return refuse(Refusal::Code::kFirstTarget, nullptr);
 }
 
 void PolicySet::enter(std::int64_t to, const Reason& why, std::int64_t blend_ticks) noexcept {
@@ -631,9 +627,7 @@ Policy::Answer PolicySet::infer_all() noexcept {
     if (answer == Answer::kFinite) continue;
     if (answer != Answer::kNotFinite) {
       failure_ = member->failure();
-      std::int64_t place = 0;
-      while (members_[static_cast<std::size_t>(place)].get() != member) ++place;
-      failure_.member = place;
+      failure_.member = place_of(member);
     }
     return answer;
   }

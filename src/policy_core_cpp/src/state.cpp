@@ -60,9 +60,7 @@ void Phase::write() noexcept {
 }
 
 bool Phase::stands() const noexcept {
-  double sum = 0.0;
-  for (double value : command_) sum += value * value;
-  return std::sqrt(sum) < below_;
+  return length(command_) < below_;
 }
 
 RobotState::RobotState(const Part& plan)

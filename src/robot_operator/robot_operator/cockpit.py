@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Protocol
 
 
-class Tone(Enum):
-    """How serious the state of the robot is, for the colour of the headline."""
+class RobotCondition(Enum):
+    """How the robot is, for the colour of the headline."""
 
     AT_REST = "at rest"
     MOVING = "moving"
@@ -22,7 +22,7 @@ class View:
     """All that a screen shows."""
 
     headline: str
-    tone: Tone
+    condition: RobotCondition
     lines: Sequence[tuple[str, str]]
     """Name and value of each."""
     news: Sequence[str]

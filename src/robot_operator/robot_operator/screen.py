@@ -16,7 +16,7 @@ from textual.events import Key
 from textual.widgets import Static
 
 from policy_core.errors import printable
-from robot_operator.cockpit import Cockpit, Tone
+from robot_operator.cockpit import Cockpit, RobotCondition
 
 _REFRESH_HZ = 10.0
 _NARROWEST = 40
@@ -123,8 +123,8 @@ class Screen(App[None]):
     def _show(self) -> None:
         view, width = self._cockpit.view(), max(self.size.width, _NARROWEST)
         self._put(self._headline, view.headline)
-        for tone in Tone:
-            self._headline.set_class(tone is view.tone, tone.name.lower())
+        for condition in RobotCondition:
+            self._headline.set_class(condition is view.condition, condition.name.lower())
         self._put(self._state, "\n".join(_table(view.lines, width)))
         # The newest are at the bottom, whole: what was refused has its remedy at the end.
         news = [row for text in view.news for row in textwrap.wrap(text, width)]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 from textual.pilot import Pilot as Hands
 
-from robot_operator.cockpit import Tone, View
+from robot_operator.cockpit import RobotCondition, View
 from robot_operator.keys import ASKING
 from robot_operator.screen import Screen
 
@@ -35,7 +35,12 @@ class Recorded:
         self.news = ["12:00:00  the oldest", "12:00:01  the newest"]
 
     def view(self) -> View:
-        return View(headline=self.headline, tone=Tone.MOVING, lines=self.lines, news=self.news)
+        return View(
+            headline=self.headline,
+            condition=RobotCondition.MOVING,
+            lines=self.lines,
+            news=self.news,
+        )
 
     def press(self, key: str) -> None:
         self.keys.append(key)

@@ -29,6 +29,26 @@ from policy_core.observation.state import StateVector
 FADE_COMMAND = "fade_command"
 """What recordings call this request."""
 _LOCK_TIMEOUT_S = 0.5
+STARTED, RESET = "started", "reset"
+STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
+MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"
+"""Reasons, which the native core has by number."""
+
+
+def gap_words(gap_ms: float, limits: Limits) -> str:
+    """Return that the last tick is too long ago, or in the future."""
+    limit_ms = limits.longest_gap_ns * 1e-6
+    return f"{gap_ms:.0f} ms since the last tick, limit {limit_ms:.0f} ms"
+
+
+def late_words(late_ms: float) -> str:
+    """Return how late an answer of the model came."""
+    return f"{late_ms:.1f} ms late"
+
+
+def clipped_words(acted: Sequence[Rule]) -> str:
+    """Return which rules have changed the command for too long."""
+    return f"{CLIPPED_TICKS_LIMIT} ticks in a row: " + ", ".join(rule.value for rule in acted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +149,7 @@ class Controller(Stateful):
         self._driver_stopped = ""
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
-        self._reason, self._latched = "started", False
+        self._reason, self._latched = STARTED, False
         self._granted_since = list[tuple[str, int]]()
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
@@ -147,7 +167,7 @@ class Controller(Stateful):
         With `hold_measured` nothing is commanded before `damp` or `stand`.
         """
         if not self._latched:
-            self._reason = "started"
+            self._reason = STARTED
         self._granted_since.clear()
         self._driver_stopped = ""
         self._safe.forget()
@@ -308,8 +328,7 @@ class Controller(Stateful):
         if not 0 <= gap_ns <= self._longest_gap_ns:
             return self._latch(
                 Rule.CLOCK,
-                f"{gap_ns * 1e-6:.0f} ms since the last tick, limit "
-                f"{self._longest_gap_ns * 1e-6:.0f} ms",
+                gap_words(gap_ns * 1e-6, self.limits),
             )
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
@@ -322,7 +341,7 @@ class Controller(Stateful):
         if self.mode in (Mode.RUN, Mode.HOLD):
             return self._run_policy(now_ns, deadline_ns)
         if self._stand.update(now_ns) and self.mode is Mode.STAND:
-            self._enter(Mode.READY, "standing")
+            self._enter(Mode.READY, STANDING)
         return self._take("stand")
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
@@ -336,21 +355,21 @@ class Controller(Stateful):
         except NoTargetError as error:
             return self._hold(now_ns, Rule.NO_TARGET, str(error))
         if not finite:
-            return self._latch(Rule.NOT_FINITE, "output of the model")
+            return self._latch(Rule.NOT_FINITE, MODEL_OUTPUT)
         late_ns = self._clock() - deadline_ns
         if late_ns > 0:
-            return self._hold(now_ns, Rule.INFERENCE_LATE, f"{late_ns * 1e-6:.1f} ms late")
+            return self._hold(now_ns, Rule.INFERENCE_LATE, late_words(late_ns * 1e-6))
         if self.mode is Mode.HOLD:
             self._resume(now_ns)
         acted = self._run.update(now_ns)
         for rule in acted:
             self._count(rule)
         if not self._run.is_finite:
-            return self._latch(Rule.NOT_FINITE, "target of the policy")
+            return self._latch(Rule.NOT_FINITE, POLICY_TARGET)
         if self._run.clipped_ticks >= CLIPPED_TICKS_LIMIT:
             return self._latch(
                 Rule.CLIPPED_TOO_LONG,
-                f"{CLIPPED_TICKS_LIMIT} ticks in a row: " + ", ".join(rule.value for rule in acted),
+                clipped_words(acted),
             )
         if change := self._run.change:
             self._enter(Mode.RUN, change)
@@ -475,7 +494,7 @@ class Controller(Stateful):
             self._act_on_estop()
             if self._latched and self._estop is pressed:
                 self._estop, self._latched, self._estop_noted = None, False, False
-                self._enter(Mode.DAMP, "reset")
+                self._enter(Mode.DAMP, RESET)
                 self._granted_since.append(("reset", self._clock()))
 
     def damp(self, reason: str = "asked for") -> None:
@@ -539,7 +558,7 @@ class Controller(Stateful):
                 self._safe.see(self._joint_pos, self._pose_source.measured_ns)
                 self._safe.capture()
             self._stand.begin(self._safe.start_of(self._joint_pos), now_ns)
-            self._enter(Mode.STAND, "standing up")
+            self._enter(Mode.STAND, STANDING_UP)
             self._granted_since.append(("stand", now_ns))
 
     def run(self, problems: Sequence[str] = ()) -> None:
@@ -561,7 +580,7 @@ class Controller(Stateful):
             self._require_fit("RUN", found, now_ns)
             self._run.begin(now_ns)
             self.command.open()
-            self._enter(Mode.RUN, "the policy runs")
+            self._enter(Mode.RUN, RUNS)
             self._granted_since.append(("run", now_ns))
 
     def fade_command(self) -> None:

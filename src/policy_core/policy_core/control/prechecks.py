@@ -16,6 +16,11 @@ _LIMIT_SLACK_RAD = 0.1
 """A leg that rests on its mechanical stop is measured a little beyond it."""
 
 
+def tilt_words(tilt: float, limit: float) -> str:
+    """Return how far the body is tilted, rad."""
+    return f"tilt {tilt:.2f} rad, limit {limit:.2f} rad"
+
+
 class MotionPrechecks(Stateful):
     """Judges the measured state; each method says in words what is wrong, "" for nothing."""
 
@@ -59,11 +64,7 @@ class MotionPrechecks(Stateful):
         if self._gravity.item(2) < self._upright_z:
             return ""
         tilt = tilt_rad(self._gravity)
-        return (
-            f"tilt {tilt:.2f} rad, limit {self._max_tilt_rad:.2f} rad"
-            if tilt > self._max_tilt_rad
-            else ""
-        )
+        return tilt_words(tilt, self._max_tilt_rad) if tilt > self._max_tilt_rad else ""
 
     def problems(self, now_ns: int) -> list[str]:
         """Return all reasons to refuse leaving DAMP or READY."""

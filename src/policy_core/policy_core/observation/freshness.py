@@ -16,6 +16,14 @@ _DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
 clock is ahead may slew back by 1/8 (chrony's fastest correction is 1/12)."""
 
 
+OUR_CLOCK, SENDERS_CLOCK = "our clock", "the sender's clock"
+
+
+def step_words(whose: str, step_ns: int) -> str:
+    """Return that a clock was set, in words."""
+    return f"{whose} was set by {step_ns * 1e-6:+.0f} ms; ages go on without it"
+
+
 class Input(Stateful):
     """Age of one input.
 
@@ -145,7 +153,7 @@ class Input(Stateful):
         """Return how old a message was when it came."""
         before_ns, since_ns, ahead_ns = self._stamp_ns, now_ns - self._came_ns, self._ahead_ns
         if before_ns is not None and abs(wall_ns - self._seen_wall_ns) > _NOTED_STEP_NS:
-            self._note("our clock", wall_ns - self._seen_wall_ns)
+            self._note(OUR_CLOCK, wall_ns - self._seen_wall_ns)
         self._seen_wall_ns = wall_ns
         header_ns = self._header_age_ns(now_ns - stamp_ns, wall_ns)
         agrees = _SOONEST_NS <= header_ns <= _LATEST_NS
@@ -178,10 +186,10 @@ class Input(Stateful):
             self._restarted_ns, self._restarts = now_ns, False
         elif jump_ns <= _NOTED_STEP_NS:
             return
-        self._note("the sender's clock", jump_ns)
+        self._note(SENDERS_CLOCK, jump_ns)
 
     def _note(self, whose: str, step_ns: int) -> None:
-        self.clock_step = f"{whose} was set by {step_ns * 1e-6:+.0f} ms; ages go on without it"
+        self.clock_step = step_words(whose, step_ns)
 
     def reject(self, problem: str) -> None:
         """Note a message that cannot be used; the age goes on growing."""

@@ -52,7 +52,6 @@ class JointMember {
   bool has_ended() const noexcept { return motion_ && motion_->has_ended(); }
   Span phases(const std::string& field) noexcept { return state_.find(field); }
   const Reason& failure() const noexcept { return failure_; }
-  std::int64_t resets = 0, own_ticks = 0, answers = 0;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -238,6 +237,7 @@ class PolicySet : public Policy {
   }
   void go_on_in(std::int64_t state, std::int64_t left) noexcept;
   bool is_running(const JointMember* member) const noexcept;
+  std::int64_t place_of(const JointMember* member) const noexcept;
   void decide() noexcept;
   bool own_request(Request& request) noexcept;
   void give_up(const Request& request) noexcept;

@@ -46,6 +46,11 @@ bool is_finite(const Values& values) noexcept {
   return std::isfinite(sum);
 }
 
+/// The length of a vector [3].
+inline double length(Span v) noexcept {
+  return std::sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
+}
+
 inline double seconds(std::int64_t ns) noexcept { return static_cast<double>(ns) * 1e-9; }
 
 }  // namespace policy_core

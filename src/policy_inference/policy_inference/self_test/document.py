@@ -11,7 +11,7 @@ from policy_inference.comparison.plain_json import check_figures, difference_fig
 from policy_inference.kinds.parity import Parity
 from policy_inference.self_test.measuring import AtRate, Durations
 from policy_inference.self_test.run import SelfTestResult
-from policy_inference.self_test.verdict import Verdict
+from policy_inference.self_test.verdict import SelfTestVerdict
 from policy_store.report import plain
 
 DIGITS = 6
@@ -98,7 +98,7 @@ def _durations(durations: Durations) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
+def _verdict(verdict: SelfTestVerdict | None) -> dict[str, Any] | None:
     if verdict is None:
         return None
     return {

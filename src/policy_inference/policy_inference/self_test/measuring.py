@@ -174,7 +174,7 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class SensorCourse:
     """What a sensor reported in the course of a test; the unit is in its name.
 
     `first` and `second` are the means of the halves.
@@ -213,15 +213,15 @@ class DeviceLoad:
         """Return how often it was asked."""
         return len(self._samples)
 
-    def series(self) -> dict[str, Series]:
+    def series(self) -> dict[str, SensorCourse]:
         """Return what was reported in numbers, by name."""
-        found = dict[str, Series]()
+        found = dict[str, SensorCourse]()
         for name in self._names():
             texts = [sample[name] for sample in self._samples if name in sample]
             values = [value for text in texts if (value := number_in(text)) is not None]
             if len(values) == len(texts):
                 middle = len(values) // 2
-                found[name] = Series(
+                found[name] = SensorCourse(
                     min=min(values),
                     mean=_mean(values),
                     max=max(values),

@@ -29,7 +29,7 @@ from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity, parity
 from policy_inference.self_test.measuring import AtRate, Clock, Durations, SteadyClock
 from policy_inference.self_test.trial import TRIALS, Trial, at_rate, back_to_back
-from policy_inference.self_test.verdict import Measured, Verdict, judged
+from policy_inference.self_test.verdict import Measured, SelfTestVerdict, judged
 
 _log = logging.getLogger("policy_inference")
 
@@ -72,7 +72,7 @@ class SelfTestResult:
     graphs: Mapping[str, Durations] = field(default_factory=dict)
     at_rate: AtRate | None = None
     parity_again: Parity | None = None
-    verdict: Verdict | None = None
+    verdict: SelfTestVerdict | None = None
     error: str = ""
     trace: str = ""
 

@@ -11,7 +11,7 @@ from math import ceil, log10
 from policy_inference.kinds.parity import Parity
 from policy_inference.self_test.measuring import AtRate, Durations
 from policy_inference.self_test.run import SelfTestResult
-from policy_inference.self_test.verdict import Verdict
+from policy_inference.self_test.verdict import SelfTestVerdict
 
 _BAR, _LABEL, _BINS_PER_DECADE = 40, 14, 5
 
@@ -92,7 +92,7 @@ def _histogram(durations: Durations) -> Iterator[str]:
             yield _line(f"{edge_s * 1e3:11.2g} ms", f"{bar} {count}")
 
 
-def _verdict(verdict: Verdict) -> Iterator[str]:
+def _verdict(verdict: SelfTestVerdict) -> Iterator[str]:
     for check in verdict.checks:
         if not check:
             yield _line("fails", str(check))

@@ -14,7 +14,7 @@ from policy_inference.comparison.limits import Check
 from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity
-from policy_inference.self_test.measuring import AtRate, Series, TimedRuns
+from policy_inference.self_test.measuring import AtRate, SensorCourse, TimedRuns
 from policy_inference.self_test.trial import Trial
 
 POWER_LIMIT_W = 10.0
@@ -25,7 +25,7 @@ _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class SelfTestVerdict:
     """The result; its truth value says whether all limits hold, and all that decides is judged.
 
     Attributes:
@@ -60,7 +60,7 @@ def judged(
     name: str,
     entries: Mapping[str, Artifact],
     found: Measured,
-) -> Verdict:
+) -> SelfTestVerdict:
     """Hold what was measured against the limits.
 
     Args:
@@ -109,7 +109,7 @@ def judged(
         if not rails:
             left_out.append("power: this machine does not tell it")
         left_out += trial.remarks(rate)
-    return Verdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
+    return SelfTestVerdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
 
 
 def _enough(kind: MemberKind[B], bundle: B, found: Parity) -> Sequence[Check]:
@@ -152,7 +152,7 @@ def _causes(found: AtRate) -> str:
     )
 
 
-def _changes(series: dict[str, Series], units: tuple[str, ...]) -> str:
+def _changes(series: dict[str, SensorCourse], units: tuple[str, ...]) -> str:
     return (
         ", ".join(
             f"{name} {one.first:g} to {one.second:g}"
@@ -162,7 +162,7 @@ def _changes(series: dict[str, Series], units: tuple[str, ...]) -> str:
     )
 
 
-def _power(series: dict[str, Series]) -> list[Check]:
+def _power(series: dict[str, SensorCourse]) -> list[Check]:
     """Return the check of the mean power, where it is reported.
 
     Of several rails the largest is taken: boards that measure their input have it among them.
@@ -181,5 +181,5 @@ def _power(series: dict[str, Series]) -> list[Check]:
     ]
 
 
-def _in_units(series: dict[str, Series], units: tuple[str, ...]) -> dict[str, Series]:
+def _in_units(series: dict[str, SensorCourse], units: tuple[str, ...]) -> dict[str, SensorCourse]:
     return {name: one for name, one in series.items() if name.rpartition("_")[2] in units}

@@ -13,7 +13,7 @@ from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from sensor_msgs.msg import BatteryState
 
 from policy_core.errors import printable
-from robot_operator.cockpit import Tone, View
+from robot_operator.cockpit import RobotCondition, View
 from robot_operator.keys import CONFIRM, keys_of
 from robot_operator.nodes.words import (
     STATES,
@@ -127,7 +127,7 @@ def view_of(
         lines = [("reason", policy.reason), *lines, *_policy_lines(policy)]
     if rivals:
         lines.insert(0, ("cmd_vel", f"others command velocities too: {', '.join(rivals)}"))
-    return View(headline=headline, tone=_tone(seen), lines=lines, news=news.newest)
+    return View(headline=headline, condition=_condition(seen), lines=lines, news=news.newest)
 
 
 def _policy_lines(policy: PolicyStatus) -> Lines:
@@ -175,12 +175,12 @@ def _pilot_lines(pilot: Pilot | None, now_ns: int) -> Lines:
     ]
 
 
-def _tone(seen: Seen) -> Tone:
+def _condition(seen: Seen) -> RobotCondition:
     if seen.policy is None or seen.unfollowed == _GONE:
-        return Tone.UNKNOWN
+        return RobotCondition.UNKNOWN
     if seen.policy.latched:
-        return Tone.FAULT
+        return RobotCondition.FAULT
     if seen.driver is not None and seen.driver.state == RobotStatus.TAKING:
-        return Tone.MOVING
+        return RobotCondition.MOVING
     damped = seen.policy.mode == JointCommand.MODE_DAMP or seen.unfollowed
-    return Tone.AT_REST if damped else Tone.MOVING
+    return RobotCondition.AT_REST if damped else RobotCondition.MOVING

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import BatteryState, Joy
 
-from robot_operator.cockpit import Tone
+from robot_operator.cockpit import RobotCondition
 from robot_operator.nodes.operator_node import OperatorNode
 from testkit.wording import check_wording, lines_with
 
@@ -158,7 +158,7 @@ def test_estop_goes_out_as_service_and_topic_and_reset_ends_both(
     node.press("e")
     met_robot.is_asked("estop")
     met_robot.until(lambda: met_robot.estops == [True], "the e-stop's topic")
-    met_robot.until(lambda: node.view().tone is Tone.FAULT, "the fault")
+    met_robot.until(lambda: node.view().condition is RobotCondition.FAULT, "the fault")
     assert screen_lines(node)["next"] == "reset (c)"
     node.press("c")
     met_robot.is_asked("reset")
@@ -204,7 +204,7 @@ def test_robot_that_does_not_follow_is_shown_so_and_neither_stood_up_nor_driven(
     met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
     view = node.view()
     check_wording(view.headline)
-    assert view.tone is Tone.AT_REST
+    assert view.condition is RobotCondition.AT_REST
     assert screen_lines(node)["next"] == "damp (d)"
 
 
@@ -213,7 +213,7 @@ def test_driver_that_falls_silent_is_shown_so(operator: Make, met_robot: Robot) 
     node = operator()
     meets_driver(met_robot, node)
     met_robot.driver = None
-    met_robot.until(lambda: node.view().tone is Tone.UNKNOWN, "the driver's silence")
+    met_robot.until(lambda: node.view().condition is RobotCondition.UNKNOWN, "the driver's silence")
     check_wording(screen_lines(node)["next"], node.view().headline)
 
 

@@ -7,32 +7,31 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.set_bundle import SetBundle
-from policy_core.bundle.set_contract import SetContract, tracks_clip
+from policy_core.bundle.set_contract import SetContract
+from policy_core.control.controller import Controller
 from policy_core.control_state import ControlState
 from policy_core.errors import BackendError, RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import StricterLimits, limits_in_force
-from policy_core.interfaces import F64, Mode, Tensor, TensorSpec
+from policy_core.interfaces import F64, Backend, Mode, Tensor, TensorSpec
 from policy_core.members.joint import joint_controller
 from policy_core.native import Words
 from policy_core.plan import plan_bytes
-from policy_core.sets.controller import SensedState, policy_set_of, set_controller, set_inputs
+from policy_core.sets.policy import PolicySet
 from testkit.kernel.contracts import MOTION, NOMINAL, bundle_of, clip_of, contract_of
-from testkit.kernel.walkers import resolved
+from testkit.kernel.walkers import opened_set, resolved
 
 _BROKE = "the runtime failed"
 _RULES = tuple(Rule)
 
 
 class RandomModel:
-    """A small network of random weights that fails when told to; two of a seed are equal."""
+    """A small network of random weights, which a test lets fail; two of a seed are equal."""
 
     name = "random"
 
@@ -79,6 +78,20 @@ def _tensors(specs: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
+def _python_controller(
+    contract: Any,
+    members: Mapping[str, JointContract],
+    backends: Mapping[str, Backend],
+    clock: Callable[[], int],
+) -> Controller:
+    limits = limits_in_force(contract, StricterLimits())
+    if isinstance(contract, SetContract):
+        _, controller = opened_set(contract, members, backends, limits, clock)
+        return controller
+    clip = clip_of(40, turn_rad=1.0, step_m=0.01) if contract.motion else None
+    return joint_controller(bundle_of(contract, clip=clip), backends[""], limits, clock)
+
+
 class Twins:
     """Both controllers; `tick` raises AssertionError where a bit of targets or state differs."""
 
@@ -94,31 +107,9 @@ class Twins:
                 RandomModel(each, seed + 1000 * i, spend),
                 RandomModel(each, seed + 1000 * i, spend),
             )
-        limits = limits_in_force(contract, StricterLimits())
         backends = {name: python for name, (python, _) in self.models.items()}
-        if isinstance(contract, SetContract):
-            bundle = SetBundle(
-                path=Path(),
-                contract=contract,
-                content=b"",
-                members={
-                    name: bundle_of(each, clip=clip_of(10) if tracks_clip(each) else None)
-                    for name, each in members.items()
-                },
-            )
-            state = SensedState(contract, limits)
-            inputs = set_inputs(contract, state, limits)
-            self.policy_set = policy_set_of(bundle, backends, state, inputs, self.clock)
-            self.python = set_controller(
-                contract, self.policy_set, state, inputs, limits, self.clock
-            )
-        else:
-            clip = clip_of(40, turn_rad=1.0, step_m=0.01) if contract.motion else None
-            self.python = joint_controller(
-                bundle_of(contract, clip=clip), backends[""], limits, self.clock
-            )
-        if native is None:
-            return
+        self.python = _python_controller(contract, members, backends, self.clock)
+        self.policy_set: Any = self.python.policy
         self.words = Words(self.python, lambda member, number: _BROKE)
         self.native = native.NativeController(
             plan_bytes(self.python.plan(), bytes(32)),
@@ -412,8 +403,9 @@ def random_set(draw: random.Random) -> tuple[SetContract, dict[str, JointContrac
 
 def random_plan(made: JointContract | tuple[SetContract, dict[str, JointContract]]) -> bytes:
     """Return the plan of a random contract or set."""
-    contract, members = made if isinstance(made, tuple) else (made, {})
-    return plan_bytes(Twins(None, contract, 0, members).python.plan(), bytes(32))
+    contract, members = made if isinstance(made, tuple) else (made, {"": made})
+    backends = {name: RandomModel(each, 0, lambda: None) for name, each in members.items()}
+    return plan_bytes(_python_controller(contract, members, backends, lambda: 0).plan(), bytes(32))
 
 
 class RandomRobot:
@@ -539,7 +531,7 @@ class RandomRobot:
             twins.ask("stand")
         if mode is Mode.READY and self._happens(0.3):
             twins.ask("run")
-        if hasattr(twins, "policy_set"):
+        if isinstance(twins.policy_set, PolicySet):
             self._ask_set(mode)
         if self._happens(0.004):
             twins.ask("damp", "asked for")
@@ -548,7 +540,7 @@ class RandomRobot:
         if self._happens(0.002):
             twins.ask("fault", Rule.TRIAL, "a trial has ended")
         if self._happens(0.003):
-            twins.press_estop("somebody pressed it")
+            twins.press_estop("the operator pressed it")
         if self._happens(0.003):
             twins.ask("driver_stopped", "the driver stopped")
 

@@ -2,18 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy sets of walkers without files, and a robot in simulated time that one of them drives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from policy_core.bundle.body import AnyContract
+from policy_core.bundle.contract import JointContract
 from policy_core.bundle.resolve_set import resolve_set
 from policy_core.bundle.schema import Reader
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract, SetFile, tracks_clip
 from policy_core.bundle.validate_set import validate_set
-from policy_core.guard.limits import StricterLimits, limits_in_force
-from policy_core.interfaces import F64, Mode
+from policy_core.control.controller import Controller
+from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Backend, Mode
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
@@ -21,6 +23,7 @@ from policy_core.sets.controller import (
     set_controller,
     set_inputs,
 )
+from policy_core.sets.policy import PolicySet
 from testkit.edits import with_edits
 from testkit.kernel.contracts import NOMINAL, bundle_of, clip_of, contract_of
 from testkit.kernel.robots import Robot, ScriptedBackend
@@ -59,6 +62,29 @@ def resolved(
     return contract, [str(each).removeprefix("set.yaml: ") for each in reader.problems]
 
 
+def opened_set(
+    contract: SetContract,
+    members: Mapping[str, JointContract],
+    backends: Mapping[str, Backend],
+    limits: Limits,
+    clock: Callable[[], int],
+) -> tuple[PolicySet, Controller]:
+    """Return a set and its controller; a member that tracks a clip has `clip_of(10)`."""
+    bundle = SetBundle(
+        path=Path(),
+        contract=contract,
+        content=b"",
+        members={
+            name: bundle_of(each, clip=clip_of(10) if tracks_clip(each) else None)
+            for name, each in members.items()
+        },
+    )
+    state = SensedState(contract, limits)
+    inputs = set_inputs(contract, state, limits)
+    policy = policy_set_of(bundle, backends, state, inputs, clock)
+    return policy, set_controller(contract, policy, state, inputs, limits, clock)
+
+
 class SetRobot(Robot):
     """Feeds the controller of a set; its members' back ends return what a test sets.
 
@@ -77,22 +103,12 @@ class SetRobot(Robot):
         contract, problems = resolved(with_edits(WALK_AND_CROUCH, changes), contracts)
         assert contract is not None, problems
         self.set_contract = contract
-        bundle = SetBundle(
-            path=Path(),
-            contract=contract,
-            content=b"",
-            members={
-                name: bundle_of(each, clip=clip_of(10) if tracks_clip(each) else None)
-                for name, each in contracts.items()
-            },
-        )
         self.backends = {name: ScriptedBackend(each) for name, each in contracts.items()}
         self.now_ns = 1_000_000_000
         limits = limits_in_force(contract, stricter_limits or StricterLimits())
-        state = SensedState(contract, limits)
-        inputs = set_inputs(contract, state, limits)
-        self.policy = policy_set_of(bundle, self.backends, state, inputs, self.clock)
-        self.controller = set_controller(contract, self.policy, state, inputs, limits, self.clock)
+        self.policy, self.controller = opened_set(
+            contract, contracts, self.backends, limits, self.clock
+        )
         self.requests = SetRequests(contract, self.controller, self.policy)
         self.sensed = dict(SENSED)
 
