@@ -37,7 +37,7 @@ _CLIPPING = (Rule.ACTION_CLIP, Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMI
 _STEP_TEXT = 3
 
 
-class Code(IntEnum):
+class ReasonCode(IntEnum):
     """`Reason::Code` of guard.hpp."""
 
     TEXT = 0
@@ -59,13 +59,13 @@ class Code(IntEnum):
 
 
 _PLAIN = {
-    Code.STARTED: STARTED,
-    Code.RESET: RESET,
-    Code.STANDING: STANDING,
-    Code.STANDING_UP: STANDING_UP,
-    Code.RUNS: RUNS,
-    Code.MODEL_OUTPUT: MODEL_OUTPUT,
-    Code.POLICY_TARGET: POLICY_TARGET,
+    ReasonCode.STARTED: STARTED,
+    ReasonCode.RESET: RESET,
+    ReasonCode.STANDING: STANDING,
+    ReasonCode.STANDING_UP: STANDING_UP,
+    ReasonCode.RUNS: RUNS,
+    ReasonCode.MODEL_OUTPUT: MODEL_OUTPUT,
+    ReasonCode.POLICY_TARGET: POLICY_TARGET,
 }
 """Words of reasons without numbers."""
 
@@ -152,12 +152,12 @@ class Words:
         tag, inside = before
         match tag:
             case "reason":
-                return tag, Reason(Code.TEXT, self.number_of(value)) if value else None
+                return tag, Reason(ReasonCode.TEXT, self.number_of(value)) if value else None
             case "last":
                 if not value:
                     return tag, None
                 begin, end, why = value
-                said = Reason(Code.TEXT, self.number_of(why))
+                said = Reason(ReasonCode.TEXT, self.number_of(why))
                 return tag, said._replace(begin=self._place(begin), end=self._place(end))
             case "refusal":
                 code = RefusalCode.TEXT if value else RefusalCode.NONE
@@ -237,7 +237,7 @@ class Words:
     def reason(self, found: Reason) -> str:
         """Return why the mode is what it is."""
         words = self._because(found)
-        if found.code == Code.STALE and found.member >= 0:
+        if found.code == ReasonCode.STALE and found.member >= 0:
             words = f"{self._members[found.member]}: {words}"
         if found.latched_by >= 0:
             words = f"{_RULES[found.latched_by].value}: {words}"
@@ -248,44 +248,44 @@ class Words:
         return words
 
     def _because(self, found: Reason) -> str:
-        match Code(found.code):
-            case Code.TEXT:
+        match ReasonCode(found.code):
+            case ReasonCode.TEXT:
                 return self.texts[found.text]
-            case Code.GAP:
+            case ReasonCode.GAP:
                 return gap_words(found.a, self._limits)
-            case Code.FIELDS:
+            case ReasonCode.FIELDS:
                 names = enumerate(self._fields)
                 return ", ".join(name for i, name in names if found.fields >> i & 1)
-            case Code.STALE:
+            case ReasonCode.STALE:
                 return self._inputs[found.place].described(
                     None if math.isnan(found.a) else int(found.a),
                     self.texts[found.text],
                     found.number,
                     _STAMPS[found.stamps],
                 )
-            case Code.TILT:
+            case ReasonCode.TILT:
                 return tilt_words(found.a, self._limits.max_tilt_rad or 0.0)
-            case Code.MODEL_ERROR:
+            case ReasonCode.MODEL_ERROR:
                 return self._model_error(found.member, found.text)
-            case Code.LATE:
+            case ReasonCode.LATE:
                 return late_words(found.a)
-            case Code.CLIPPED:
+            case ReasonCode.CLIPPED:
                 return clipped_words(_rules_of(found.rules))
-            case Code.SWITCHED:
+            case ReasonCode.SWITCHED:
                 begin, end = self._state(found.begin), self._state(found.end)
                 return f"{begin} -> {end}: {self._why(found)}"
             case plain:
                 return _PLAIN[plain]
 
     def _why(self, found: Reason) -> str:
-        if found.code == Code.TEXT:
+        if found.code == ReasonCode.TEXT:
             return self.texts[found.text]
         if found.why < len(_WHY):
             return _WHY[found.why]
         failed, kind = f"{self._state(found.begin)} failed: ", found.why - len(_WHY)
         if kind < len(_FAILED):
             return failed + _FAILED[kind]
-        code = Code.MODEL_ERROR if kind == len(_FAILED) else Code.STALE
+        code = ReasonCode.MODEL_ERROR if kind == len(_FAILED) else ReasonCode.STALE
         return failed + self.reason(found._replace(code=code))
 
     def _last(self, found: Reason) -> tuple[str, ...]:
