@@ -27,6 +27,8 @@ from testkit.kernel.robots import (
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording
 
+pytestmark = pytest.mark.both_cores
+
 
 def test_inference_that_raises_holds_recovers_and_damps_if_it_goes_on(strider: Robot) -> None:
     last = strider.commanded()

@@ -5,6 +5,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
@@ -27,6 +28,12 @@ View view_of(Span span, nb::handle owner) {
 }
 
 nb::object none() { return nb::none(); }
+
+Span span_of(nb::handle array) {
+  if (array.is_none()) return {};
+  auto flat = nb::cast<nb::ndarray<double, nb::c_contig>>(array);
+  return {flat.data(), flat.size()};
+}
 
 template <class T>
 nb::object optional(const std::optional<T>& value) {
@@ -212,7 +219,8 @@ class Saver {
 /// Throws KeyError, TypeError or ValueError where it is that of another controller.
 class Restorer {
  public:
-  explicit Restorer(nb::object from) : from_(std::move(from)) {}
+  /// `all`: with the press of an e-stop and a driver that stopped, which belong to other threads.
+  Restorer(nb::object from, bool all) : from_(std::move(from)), all_(all) {}
   bool restores() const { return true; }
 
   template <class T>
@@ -278,8 +286,11 @@ class Restorer {
     value = static_cast<Input::Refused>(number(name));
   }
   void rules(const char* name, Rules& rules) { rules = static_cast<Rules>(number(name)); }
-  void estop(const char* name, std::atomic<std::int64_t>& text) { text.store(number(name)); }
+  void estop(const char* name, std::atomic<std::int64_t>& text) {
+    if (all_) text.store(number(name));
+  }
   void driver(const char* name, std::atomic<std::int64_t>& text) {
+    if (!all_) return;
     const auto found = number(name);
     text.store(found == 0 ? -1 : found);
   }
@@ -298,7 +309,7 @@ class Restorer {
   }
   template <class T>
   void part(const char* name, T& part) {
-    Restorer inside(get(name));
+    Restorer inside(get(name), all_);
     part.visit(inside);
   }
   template <class T>
@@ -309,8 +320,8 @@ class Restorer {
   void optional_part(const char* name, std::optional<T>& part) {
     if (part) this->part(name, *part);
   }
-  Restorer mapping(const char* name) { return Restorer(get(name)); }
-  Restorer sequence(const char* name, std::size_t) { return Restorer(tagged(name)); }
+  Restorer mapping(const char* name) { return Restorer(get(name), all_); }
+  Restorer sequence(const char* name, std::size_t) { return Restorer(tagged(name), all_); }
 
  private:
   nb::object get(const char* name) { return from_[name]; }
@@ -318,7 +329,22 @@ class Restorer {
   std::int64_t number(const char* name) { return nb::cast<std::int64_t>(tagged(name)); }
 
   nb::object from_;
+  bool all_;
 };
+
+template <class Part>
+nb::dict saved(Part& part) {
+  nb::dict tree;
+  Saver saver(tree);
+  part.visit(saver);
+  return tree;
+}
+
+template <class Part>
+void restore(Part& part, nb::object saved, bool all = false) {
+  Restorer restorer(std::move(saved), all);
+  part.visit(restorer);
+}
 
 std::int64_t steady_ns() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -359,10 +385,12 @@ nb::dict arrays_of(const policy_core_tensor* tensors, std::size_t count, nb::han
 class NativeController {
  public:
   /// `models`: by member an `OnnxModel`, or the inputs and outputs by name and what runs it, which
-  /// returns 0 or the number of its error. `clock`: None is the steady clock.
-  NativeController(nb::bytes plan, nb::dict models, nb::object clock)
+  /// returns 0 or the number of its error. `clock`: None is the steady clock. `memory`: of the
+  /// fields of the state; None: its own.
+  NativeController(nb::bytes plan, nb::dict models, nb::object clock, nb::object memory)
       : table_(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
-        clock_(clock) {
+        clock_(clock),
+        memory_(memory) {
     Models runners;
     for (auto [name, model] : models) {
       models_.emplace_back();
@@ -390,10 +418,34 @@ class NativeController {
           nb::gil_scoped_acquire lock;
           return nb::cast<std::int64_t>(static_cast<NativeController*>(self)->clock_());
         },
-        this);
+        this, span_of(memory));
+    const auto joints = controller_->target().size();
+    sent_.assign(6 * joints, 0.0);
+    target_.assign(joints, 0.0);
   }
 
   Controller& controller() { return *controller_; }
+
+  /// Ticks; what was sent and asked for is in `sent` and `target` afterwards.
+  const TickResult& tick(std::int64_t now_ns, std::int64_t deadline_ns) noexcept {
+    const auto& result = controller_->tick(now_ns, deadline_ns);
+    if (result.targets) copy(result.targets->block(), sent_);
+    if (result.taken) copy(controller_->target(), target_);
+    return result;
+  }
+
+  /// Copies what is commanded after a fault; false where that is not known.
+  bool take_safe() noexcept {
+    const auto* safe = controller_->safe_targets();
+    if (safe) copy(const_cast<Targets*>(safe)->block(), safe_of());
+    return safe;
+  }
+  Numbers& sent() { return sent_; }
+  Numbers& target() { return target_; }
+  Numbers& safe_of() {
+    safe_.resize(sent_.size());
+    return safe_;
+  }
 
   /// What it refers to, for the garbage collector: models and clock often refer to its owner.
   template <class Visit>
@@ -411,6 +463,10 @@ class NativeController {
   }
 
  private:
+  static void copy(const Numbers& from, Numbers& into) noexcept {
+    std::copy(from.begin(), from.end(), into.begin());
+  }
+
   void add(nb::dict arrays, std::vector<policy_core_tensor>& tensors) {
     for (auto [key, value] : arrays) {
       names_.push_back(nb::cast<std::string>(key));
@@ -432,7 +488,8 @@ class NativeController {
   };
 
   Table table_;
-  nb::object clock_;
+  nb::object clock_, memory_;
+  Numbers sent_, target_, safe_;
   std::deque<std::string> names_;
   std::deque<nb::object> kept_;
   std::deque<Model> models_;
@@ -494,7 +551,8 @@ NB_MODULE(policy_core_native, m) {
         return arrays_of(runner.outputs, runner.output_count, self);
       });
   nb::class_<NativeController>(m, "NativeController", nb::type_slots(kSlots))
-      .def(nb::init<nb::bytes, nb::dict, nb::object>(), nb::arg(), nb::arg(), nb::arg().none())
+      .def(nb::init<nb::bytes, nb::dict, nb::object, nb::object>(), nb::arg("plan"),
+           nb::arg("models"), nb::arg("clock").none(), nb::arg("memory").none() = nb::none())
       .def("start", [](NativeController& n) { n.controller().start(); })
       .def("step",
            // A tick of which nothing but the mode is returned, without the interpreter's lock.
@@ -513,9 +571,129 @@ NB_MODULE(policy_core_native, m) {
                                           {6, result.targets->joints()}));
            })
       .def("flat", [](nb::handle self) {
-        auto& flat = nb::cast<NativeController&>(self).controller().state().flat();
-        return view_of({flat.data(), flat.size()}, self);
+        return view_of(nb::cast<NativeController&>(self).controller().state().flat(), self);
       })
+      .def("advance",
+           // A tick whose targets are in `sent`: their mode, or -1 where nothing is sent; the
+           // controller's mode; how many changes of mode and trips there were; asked, begins, taken;
+           // blend; ticks in a row that were clipped.
+           [](NativeController& n, std::int64_t now_ns, std::int64_t deadline_ns) {
+             const auto& r = n.tick(now_ns, deadline_ns);
+             return nb::make_tuple(
+                 r.targets ? static_cast<std::int64_t>(r.targets->mode) : std::int64_t{-1},
+                 static_cast<std::int64_t>(r.mode), n.controller().edge_count(),
+                 n.controller().trip_count(), r.asked, r.begins, r.taken, r.blend, r.clipped_ticks);
+           })
+      .def_prop_ro("sent", [](nb::handle self) {
+        auto& sent = nb::cast<NativeController&>(self).sent();
+        return view_of({sent.data(), sent.size()}, self);
+      })
+      .def_prop_ro("asked_for", [](nb::handle self) {
+        auto& target = nb::cast<NativeController&>(self).target();
+        return view_of({target.data(), target.size()}, self);
+      })
+      .def("safe", [](nb::handle self) -> nb::object {
+        auto& n = nb::cast<NativeController&>(self);
+        if (!n.take_safe()) return none();
+        return copied({n.safe_of().data(), n.safe_of().size()}, {});
+      })
+      .def_prop_ro("silence", [](NativeController& n) {
+        // Whether something is commanded after a fault, and whether that was ever asked for.
+        return nb::make_tuple(n.controller().safe_targets() != nullptr,
+                              n.controller().was_asked_for_a_pose());
+      })
+      .def("pop_edge", [](NativeController& n) -> nb::object {
+        Edge edge;
+        if (!n.controller().pop_edge(edge)) return none();
+        return nb::make_tuple(static_cast<std::int64_t>(edge.mode), tuple_of(edge.reason),
+                              edge.at_ns);
+      })
+      .def_prop_ro("trip", [](NativeController& n) -> nb::object {
+        const auto& trip = n.controller().trip();
+        if (!trip) return none();
+        return nb::make_tuple(static_cast<std::int64_t>(trip->rule), tuple_of(trip->reason),
+                              trip->latched);
+      })
+      .def_prop_ro("counters", [](NativeController& n) {
+        nb::list found;
+        for (auto count : n.controller().counters()) found.append(count);
+        return found;
+      })
+      .def_prop_ro("latched", [](NativeController& n) { return n.controller().latched(); })
+      .def_prop_ro("estop_noted", [](NativeController& n) { return n.controller().estop_noted(); })
+      .def_prop_ro("pressed", [](NativeController& n) { return n.controller().pressed(); })
+      .def("forget_press", [](NativeController& n, std::int64_t text) {
+        n.controller().forget_press(text);
+      })
+      .def("reject_command", [](NativeController& n) { n.controller().reject_command(); })
+      // Of the set: number of its state, whether it blends, what is asked for, what was refused,
+      // switches, fallbacks, the last switch, its largest step.
+      .def("set_report", [](NativeController& n) {
+        const auto& set = *n.controller().policy_set();
+        return nb::make_tuple(set.state(), set.is_blending(), set.asked(), dict_of(set.refused()),
+                              set.switches(), set.fallbacks(),
+                              set.last() ? nb::object(tuple_of(*set.last())) : none(),
+                              set.step_ratio());
+      })
+      .def("set_state", [](NativeController& n) { return n.controller().policy_set()->state(); })
+      // Inputs, joint check and command by themselves.
+      .def("input_report", [](NativeController& n, std::size_t i) {
+        const auto& input = n.controller().input(i);
+        return nb::make_tuple(input.problem(), optional(input.measured_ns()), input.refused(),
+                              static_cast<std::int64_t>(input.refused_stamps()),
+                              static_cast<std::int64_t>(input.stepped()), input.step_ns());
+      })
+      .def("age_ns", [](NativeController& n, std::size_t i, std::int64_t now_ns) {
+        return optional(n.controller().input(i).age_ns(now_ns));
+      })
+      .def("is_stale", [](NativeController& n, std::size_t i, std::int64_t now_ns) {
+        return n.controller().input(i).is_stale(now_ns);
+      })
+      .def("saved_input", [](NativeController& n, std::size_t i) {
+        return saved(n.controller().input(i));
+      })
+      .def("restore_input", [](NativeController& n, std::size_t i, nb::object tree) {
+        restore(n.controller().input(i), tree);
+      })
+      .def("reset_input", [](NativeController& n, std::size_t i) {
+        n.controller().input(i).reset();
+      })
+      .def("saved_command", [](NativeController& n) { return saved(n.controller().command()); })
+      .def("restore_command", [](NativeController& n, nb::object tree) {
+        restore(n.controller().command(), tree);
+      })
+      .def("open_command", [](NativeController& n) { n.controller().command().open(); })
+      .def("close_command", [](NativeController& n, std::int64_t now_ns) {
+        n.controller().command().close(now_ns);
+      })
+      .def("narrow_command", [](NativeController& n, std::array<double, 3> low,
+                                std::array<double, 3> high) {
+        n.controller().command().narrow(low, high);
+      })
+      .def("saved_joint_check", [](NativeController& n) {
+        return saved(n.controller().joint_check());
+      })
+      .def("restore_joint_check", [](NativeController& n, nb::object tree) {
+        restore(n.controller().joint_check(), tree);
+      })
+      .def("forget_joints", [](NativeController& n) { n.controller().joint_check().forget(); })
+      .def("believe_joints", [](NativeController& n, nb::object position, std::int64_t now_ns) {
+        n.controller().joint_check().believe_now(span_of(position), now_ns);
+      })
+      .def("doubted", [](NativeController& n) -> nb::object {
+        const auto* found = n.controller().joint_check().doubted();
+        if (!found) return none();
+        return copied({const_cast<double*>(found->data()), found->size()}, {});
+      })
+      .def_prop_rw("in_motion",
+                   [](NativeController& n) { return n.controller().joint_check().in_motion; },
+                   [](NativeController& n, bool in_motion) {
+                     n.controller().joint_check().in_motion = in_motion;
+                   })
+      .def_prop_ro("joints_lost",
+                   [](NativeController& n) { return n.controller().joint_check().lost; })
+      .def_prop_ro("joints_replaced",
+                   [](NativeController& n) { return n.controller().joint_check().replaced; })
       .def("target", [](NativeController& n) {
         auto& t = const_cast<Numbers&>(n.controller().target());
         return copied({t.data(), t.size()}, {});
@@ -570,14 +748,8 @@ NB_MODULE(policy_core_native, m) {
         return found ? nb::object(dict_of(*found)) : none();
       })
       .def("reason", [](NativeController& n) { return tuple_of(n.controller().reason()); })
-      .def("restore", [](NativeController& n, nb::object saved) {
-        Restorer restorer(saved);
-        n.controller().visit(restorer);
-      })
-      .def("saved", [](NativeController& n) {
-        nb::dict tree;
-        Saver saver(tree);
-        n.controller().visit(saver);
-        return tree;
-      });
+      .def("restore", [](NativeController& n, nb::object tree, bool all) {
+        restore(n.controller(), tree, all);
+      }, nb::arg("tree"), nb::arg("all") = true)
+      .def("saved", [](NativeController& n) { return saved(n.controller()); });
 }

@@ -128,7 +128,7 @@ ObservationBuilder::ObservationBuilder(const Part& plan, RobotState& state,
       high_(plan.numbers("high", static_cast<std::int64_t>(index_.size()))),
       frame_(index_.size()),
       clips_(plan.flag("clips")) {
-  check_places(index_, flat_.size(), "observation.index");
+  check_places(index_, flat_.size, "observation.index");
   if (plan.has_part("history")) history_.emplace(plan.at("history"));
   const auto size = history_ ? history_->vector().size() : frame_.size();
   if (plan.has("bound")) bound_ = plan.number("bound");

@@ -126,7 +126,7 @@ void JointMember::rest() noexcept {
 }
 
 void JointMember::look() noexcept {
-  auto& flat = state_.flat();
+  const auto flat = state_.flat();
   for (const auto& [index, start] : sensed_parts_) {
     for (std::size_t i = 0; i < index.size(); ++i) {
       flat[start + i] = sensed_[static_cast<std::size_t>(index[i])];

@@ -165,10 +165,15 @@ class JointCheck(Stateful):
         found, centre, half = (
             each[row, joint] for each in (self._sample, self._centre, self._half)
         )
-        return (
-            f"{self._names[joint]} at {found:.3g} {('rad', 'rad/s')[row]}, expected within "
-            f"[{centre - half:.3g}, {centre + half:.3g}]"
-        )
+        low, high = centre - half, centre + half
+        return self._beyond_words(joint, found, low, high, is_velocity=row == 1)
+
+    def _beyond_words(
+        self, joint: int, found: float, low: float, high: float, *, is_velocity: bool
+    ) -> str:
+        unit = "rad/s" if is_velocity else "rad"
+        expected = f"expected within [{low:.3g}, {high:.3g}]"
+        return f"{self._names[joint]} at {found:.3g} {unit}, {expected}"
 
     def _reached(self, since_ns: int) -> F64:
         """Return how far joints can have moved in a time [joints], rad; it grows with the time."""
@@ -200,9 +205,15 @@ class JointCheck(Stateful):
             self.replaced += not self.lost
             return self._believe(position, now_ns)
         if self._believed_ns is None:
-            return f"{self._agreeing} of {self._needed} samples that agree"
+            return self._unconfirmed_words(self._agreeing)
         joint = int(jump.argmax())
+        return self._jump_words(joint, position[joint], self._believed[joint])
+
+    def _unconfirmed_words(self, agreeing: int) -> str:
+        return f"{agreeing} of {self._needed} samples that agree"
+
+    def _jump_words(self, joint: int, found: float, before: float) -> str:
         return (
-            f"{self._names[joint]} at {position[joint]:.3g} rad, {self._believed[joint]:.3g} "
-            "just before: it cannot move that fast"
+            f"{self._names[joint]} at {found:.3g} rad, {before:.3g} just before: it cannot move "
+            "that fast"
         )

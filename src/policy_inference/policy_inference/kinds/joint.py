@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_core.bundle.contract import Artifact
+from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, Problem
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend, Tensor
@@ -22,6 +23,7 @@ from policy_core.observation.distribution import DistributionWatch, watched_inpu
 from policy_core.observation.state import RobotState
 from policy_inference.backends.registry import OpenedModels, Options, open_models
 from policy_inference.flight.tap import Tap
+from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import MemberKind, OpenedMember
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
@@ -58,6 +60,7 @@ class JointKind(MemberKind[JointBundle]):
         models = _opened_models(request, options, bundle, limits)
         models.warm_up()
         tap = Tap(models.first)
+        native = native_controller(request.loop, {"": tap}, bundle.sha256)
         return OpenedPolicy(
             request=request,
             bundle=bundle,
@@ -65,7 +68,13 @@ class JointKind(MemberKind[JointBundle]):
             models=models,
             tap=tap,
             watch=DistributionWatch(watched_inputs(bundle.contract, models.first.inputs)),
-            controller=joint_controller(bundle, tap, limits, clock),
+            controller=joint_controller(
+                bundle,
+                tap,
+                limits,
+                clock,
+                make=lambda *arguments: native(*arguments) or Controller(*arguments),
+            ),
         )
 
     def open_member(
