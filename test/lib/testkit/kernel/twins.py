@@ -214,16 +214,16 @@ class Twins:
         if python is not None:
             mode, block = native
             assert mode == python.mode
-            _require_equal("targets", python.block, block)
-        _require_equal("", self.python.saved(), self.words.tree(self.native.saved()))
+            require_equal("targets", python.block, block)
+        require_equal("", self.python.saved(), self.words.tree(self.native.saved()))
 
 
-def _require_equal(path: str, python: Any, native: Any) -> None:
+def require_equal(path: str, python: Any, native: Any) -> None:
     """Raise AssertionError where two states differ in a bit, except in those of a NaN."""
     if isinstance(python, Mapping):
         assert python.keys() == native.keys(), path
         for name, value in python.items():
-            _require_equal(f"{path}.{name}", value, native[name])
+            require_equal(f"{path}.{name}", value, native[name])
     elif isinstance(python, np.ndarray):
         expected, found = (
             np.asarray(each, np.float64).reshape(python.shape) for each in (python, native)
@@ -235,7 +235,7 @@ def _require_equal(path: str, python: Any, native: Any) -> None:
     elif isinstance(python, tuple) and any(isinstance(each, Mapping) for each in python):
         assert len(python) == len(native), path
         for i, each in enumerate(python):
-            _require_equal(f"{path}.{i}", each, native[i])
+            require_equal(f"{path}.{i}", each, native[i])
     else:
         assert python == native, (path, python, native)
 
