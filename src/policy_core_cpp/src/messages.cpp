@@ -187,7 +187,7 @@ class JointsReader final : public MessageReader {
     for (auto place : places_) has_all_ = has_all_ && place != kNowhere;
     is_swapped_ = cdr.is_swapped();
     const auto* end = cdr.here();
-    // A longer head is read anew each time: memory is not asked for here.
+    // A longer head is not kept, and its names are found in each message.
     if (cdr.ok() && static_cast<std::size_t>(end - begin) <= kHeadBytes) head_.assign(begin, end);
   }
 

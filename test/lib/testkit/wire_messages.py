@@ -4,11 +4,37 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+
+_FIELDS = (
+    "base_ang_vel",
+    "base_lin_vel",
+    "base_pos",
+    "base_quat_xyzw",
+    "velocity_command",
+    "joint_pos",
+    "joint_vel",
+    "motion_joint_pos",
+    "motion_joint_vel",
+    "motion_anchor_ori_b",
+)
+ALL_INPUTS: Mapping[str, object] = {
+    "observations": {
+        "obs": {
+            "terms": [
+                *({"term": field} for field in _FIELDS),
+                {"term": "external", "topic": "scan", "size": 3},
+            ]
+        }
+    },
+    "motion": {"live": {"timeout_s": 0.1}, "anchor": {"body": "trunk", "chain": []}},
+}
+"""Changes of a contract that give it every input that a joint policy may have."""
 
 
 class CdrWriter:
@@ -67,7 +93,7 @@ class RandomMessages:
         if self._happens(0.03):
             at = 4 * self._draw.randrange(1, len(data) // 4)
             struct.pack_into("<I", spoilt, at, self._draw.choice([0, 1, 2**31, 2**32 - 1]))
-        if self._happens(0.03):
+        if self._happens(0.08):
             del spoilt[self._draw.randrange(len(data)) :]
         return bytes(spoilt)
 
@@ -79,10 +105,9 @@ class RandomMessages:
         return numbers
 
     def _rotation(self) -> list[float]:
-        quat = np.array(self._numbers(4))
-        length = 1.0 if self._happens(0.1) else np.sqrt(quat @ quat)
-        rotation: list[float] = (quat / length).tolist()
-        return [0.0] * 4 if self._happens(0.03) else rotation
+        quat = self._numbers(4)
+        length = self._draw.choice([0.5, 2.0]) if self._happens(0.1) else math.hypot(*quat)
+        return [0.0] * 4 if self._happens(0.03) else [value / length for value in quat]
 
     def _text(self) -> bytes:
         if self._happens(0.01):
@@ -100,9 +125,13 @@ class RandomMessages:
             names[self._draw.randrange(len(names))] = self._draw.choice([*names, b"other"])
         if self._happens(0.02):
             self._position = self._position + 0.5 * self._noise.normal(size=count)
-        known = dict(zip(self._names, self._position + 1e-3 * self._noise.normal(size=count)))
-        position = [known.get(name, 7.0) for name in names]
-        arrays = [position, self._numbers(len(names)), self._numbers(len(names))]
+        position = self._position + 1e-3 * self._noise.normal(size=count)
+        known = dict(zip(self._names, position.tolist(), strict=True))
+        arrays = [
+            [known.get(name, 7.0) for name in names],
+            self._numbers(len(names)),
+            self._numbers(len(names)),
+        ]
         if self._happens(0.03):
             arrays[0][0] = self._draw.choice([np.nan, 100.0, 1e300])
         if self._happens(0.05):

@@ -9,7 +9,7 @@ reads the wire itself, by the `plan` of a reader.
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -95,7 +95,10 @@ class MessageReader(Protocol):
 
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Of a JointState, with their names instead of the numbers."""
-_REQUIRED = {require_orientation: "orientation", require_pose: "pose"}
+_REQUIRED: Mapping[Callable[[Any], None], str] = {
+    require_orientation: "orientation",
+    require_pose: "pose",
+}
 """Names of what a message must give, for the native core."""
 
 
