@@ -107,7 +107,7 @@ test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs d
 	  folder=build/policy_core_test/$${sanitizer:-release}; mkdir -p $$folder; \
 	  { cmake -S src/policy_core_cpp -B $$folder -DPOLICY_CORE_TESTS=ON -DPOLICY_CORE_SANITIZE=$$sanitizer \
 	      -DPython_EXECUTABLE="$$(command -v python)" && \
-	    cmake --build $$folder --parallel --target tick_check; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
+	    cmake --build $$folder --parallel --target tick_check message_check; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
 	  (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch

@@ -25,6 +25,7 @@ from policy_core.control.controller import (
 )
 from policy_core.control.prechecks import tilt_words
 from policy_core.guard.bounds import Rule
+from policy_core.guard.joint_check import beyond_words, jump_words, unconfirmed_words
 from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
 from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
 
@@ -104,6 +105,19 @@ class Reason(NamedTuple):
     why: int = 0
 
 
+class JointProblem(NamedTuple):
+    """`JointCheck::Problem` of joint_check.hpp; `number` is its `count`."""
+
+    code: int
+    place: int
+    is_velocity: bool
+    found: float
+    low: float
+    high: float
+    number: int
+    needed: int
+
+
 class Words:
     """Makes words of the numbers of one native controller.
 
@@ -122,6 +136,7 @@ class Words:
         """
         self.texts, self._numbers, self._numbering = [""], dict[str, int](), threading.Lock()
         self._limits, self._model_error = controller.limits, model_error
+        self._joints = controller.joint_check.names
         self._fields, self._inputs = [*controller.state.slices], [*controller.inputs.values()]
         policy = controller.policy
         self._set = policy if isinstance(policy, PolicySet) else None
@@ -260,6 +275,19 @@ class Words:
         if found.estop >= 0:
             words += f"; {Rule.ESTOP.value}: {self.texts[found.estop]}"
         return words
+
+    def joint_problem(self, problem: JointProblem) -> str:
+        """Return why a sample of the joints cannot be true, empty where it is believed."""
+        code, place, is_velocity, found, low, high, agreeing, needed = problem
+        match code:
+            case 0:
+                return ""
+            case 1:
+                return beyond_words(self._joints[place], found, low, high, is_velocity)
+            case 2:
+                return unconfirmed_words(agreeing, needed)
+            case _:
+                return jump_words(self._joints[place], found, low)
 
     def _because(self, found: Reason) -> str:
         match ReasonCode(found.code):

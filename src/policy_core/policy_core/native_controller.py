@@ -19,7 +19,7 @@ from policy_core.guard.command import CommandFader
 from policy_core.guard.joint_check import JointCheck
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Backend, JointTargets, Mode, Policy
-from policy_core.native import STAMPS, Reason, Words
+from policy_core.native import STAMPS, JointProblem, Reason, Words
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 from policy_core.plan import plan_bytes
@@ -27,8 +27,6 @@ from policy_core.sets.member import MemberPolicy
 from policy_core.sets.policy import PolicySet, SetReport
 
 _MODES, _RULES = tuple(Mode), tuple(Rule)
-_BEYOND, _UNCONFIRMED = 1, 2
-"""Codes of `JointCheck::Problem` in joint_check.hpp; the third is a jump."""
 
 
 class _Model:
@@ -425,16 +423,8 @@ class NativeJointCheck(JointCheck):
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
         """Judge a sample; see `JointCheck.problem`."""
-        code, joint, is_velocity, found, low, high, count, _ = self._native.judge(
-            position, velocity, self._clock()
-        )
-        if not code:
-            return ""
-        if code == _BEYOND:
-            return self._beyond_words(joint, found, low, high, is_velocity=is_velocity)
-        if code == _UNCONFIRMED:
-            return self._unconfirmed_words(count)
-        return self._jump_words(joint, found, low)
+        found = self._native.judge(position, velocity, self._clock())
+        return self._words.joint_problem(JointProblem(*found))
 
     @property
     def doubted(self) -> F64 | None:

@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "policy_core/controller.hpp"
+#include "policy_core/messages.hpp"
 #include "policy_core/onnx_runner.hpp"
 
 namespace nb = nanobind;
@@ -425,6 +426,7 @@ class NativeController {
   }
 
   Controller& controller() { return *controller_; }
+  Part plan() const { return Part(table_); }
 
   /// Ticks; what was sent and asked for is in `sent` and `target` afterwards.
   const TickResult& tick(std::int64_t now_ns, std::int64_t deadline_ns) noexcept {
@@ -500,6 +502,49 @@ nb::tuple problem_of(const JointCheck::Problem& p) {
   return nb::make_tuple(static_cast<std::int64_t>(p.code), p.place, p.is_velocity, p.found, p.low,
                         p.high, p.count, p.needed);
 }
+
+/// The reader `place` of the part `messages` of a controller's plan.
+class NativeReader {
+ public:
+  NativeReader(NativeController& native, std::size_t place, std::int64_t problem)
+      : reader_(MessageReader::open(native.plan().at("messages").at(std::to_string(place)),
+                                    native.controller(), problem)) {}
+
+  std::int64_t take(nb::bytes data, std::int64_t now_ns, std::int64_t ros_now_ns, bool repeated) {
+    return static_cast<std::int64_t>(
+        reader_->take(static_cast<const std::uint8_t*>(data.data()), data.size(),
+                      {now_ns, ros_now_ns, repeated}));
+  }
+  nb::bytes refused() const {
+    return nb::bytes(reader_->refused().data(), reader_->refused().size());
+  }
+  nb::tuple joint_problem() const { return problem_of(reader_->joint_problem()); }
+
+ private:
+  std::unique_ptr<MessageReader> reader_;
+};
+
+/// An encoder of a plan that has nothing else.
+class NativeEncoder {
+ public:
+  NativeEncoder(nb::bytes plan, std::size_t joints)
+      : encoder_(Part(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
+                 joints),
+        targets_(joints) {}
+
+  nb::bytes encode(nb::ndarray<double, nb::c_contig> block, std::int64_t mode,
+                   std::int64_t stamp_ns, std::uint64_t sequence) {
+    if (block.size() != targets_.block().size()) throw nb::value_error("targets of other joints");
+    std::copy(block.data(), block.data() + block.size(), targets_.block().begin());
+    targets_.mode = static_cast<Mode>(mode);
+    const auto& message = encoder_.encode(targets_, stamp_ns, sequence);
+    return nb::bytes(message.data(), message.size());
+  }
+
+ private:
+  CommandEncoder encoder_;
+  Targets targets_;
+};
 
 nb::dict problems_of(const Controller::Problems& p) {
   nb::dict found;
@@ -752,4 +797,12 @@ NB_MODULE(policy_core_native, m) {
         restore(n.controller(), tree, all);
       }, nb::arg("tree"), nb::arg("all") = true)
       .def("saved", [](NativeController& n) { return saved(n.controller()); });
+  nb::class_<NativeReader>(m, "NativeReader")
+      .def(nb::init<NativeController&, std::size_t, std::int64_t>(), nb::keep_alive<1, 2>())
+      .def("take", &NativeReader::take)
+      .def("refused", &NativeReader::refused)
+      .def("joint_problem", &NativeReader::joint_problem);
+  nb::class_<NativeEncoder>(m, "NativeEncoder")
+      .def(nb::init<nb::bytes, std::size_t>())
+      .def("encode", &NativeEncoder::encode);
 }

@@ -10,23 +10,9 @@
 #include <fstream>
 #include <iterator>
 #include <random>
-#include <utility>
 
+#include "allocations.hpp"
 #include "policy_core/controller.hpp"
-
-namespace {
-thread_local bool counting = false;
-thread_local long allocations = 0;
-}  // namespace
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-// Of the whole process, C and C++ alike; a sanitizer has its own.
-extern "C" void* __libc_malloc(std::size_t size);
-extern "C" void* malloc(std::size_t size) {
-  if (counting) ++allocations;
-  return __libc_malloc(size);
-}
-#endif
 
 namespace {
 
@@ -106,19 +92,6 @@ void ask(Controller& controller, std::mt19937& random) {
   if (auto* set = controller.policy_set(); set && controller.mode() == Mode::kRun && chance > 950) {
     set->ask(static_cast<std::int64_t>(chance % 3));
   }
-}
-
-/// Whether an allocation is counted where there is no sanitizer.
-bool counts() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return true;
-#else
-  counting = true;
-  void* volatile one = std::malloc(1);
-  counting = false;
-  std::free(one);
-  return std::exchange(allocations, 0) == 1;
-#endif
 }
 
 }  // namespace

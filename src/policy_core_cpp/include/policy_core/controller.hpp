@@ -75,6 +75,8 @@ class Controller {
   JointCheck& joint_check() noexcept { return joint_check_; }
   CommandFader& command() noexcept { return command_; }
   void reject_command() noexcept { count(Rule::kBadCommand); }
+  /// The time of its clock, ns: that of the ticks, which goes on within one.
+  std::int64_t now() const noexcept { return clock_(context_); }
 
   // Requests, between two ticks. Why a motion would be refused is in `problems`.
   struct Problems {
@@ -137,7 +139,6 @@ class Controller {
  private:
   enum class Motion : std::int64_t { kNone, kStand, kRun };
 
-  std::int64_t now() const noexcept { return clock_(context_); }
   Targets* step(std::int64_t now_ns, std::int64_t deadline_ns, std::int64_t gap_ns) noexcept;
   Targets* run_policy(std::int64_t now_ns, std::int64_t deadline_ns) noexcept;
   Rules update_run(std::int64_t now_ns) noexcept;

@@ -12,7 +12,13 @@ from policy_core.bundle.state_fields import COMMAND, TWIST_STAMPED, velocity_of
 from policy_core.control.controller import Controller
 from policy_core.errors import RobotError
 from policy_core.observation.freshness import Input
-from policy_inference.messages.readers import MessageReader, message_types, stamp_ns, state_reader
+from policy_inference.messages.readers import (
+    MessageReader,
+    message_types,
+    stamp_ns,
+    state_reader,
+    velocity_plan,
+)
 from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampling import Sampled, SampleGroup, message_class
 
@@ -94,6 +100,14 @@ class Sampler:
         else:
             entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
             self._controller.command.set(velocity, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
+
+    def plan(self) -> list[dict[str, Any]]:
+        """Return what the native core needs to sample the same, in the order of `sample`."""
+        plans = [{"input": entry.name, **reader.plan()} for entry, _, reader in self._states]
+        if self._command:
+            entry, sampled = self._command
+            plans.append({"input": entry.name, **velocity_plan(sampled.type_name)})
+        return plans
 
     def restart(self) -> None:
         """Forget ages, stamps and pose, after the clock was reset."""
