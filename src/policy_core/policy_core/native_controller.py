@@ -4,21 +4,30 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from policy_core.bundle.body import Body
 from policy_core.bundle.contract import VelocityCommand
-from policy_core.control.controller import Controller, ControllerStatus
+from policy_core.control.controller import (
+    LOCK_TIMEOUT_S,
+    TICK_HANGS,
+    Controller,
+    ControllerStatus,
+)
 from policy_core.control.motions import silence_words
+from policy_core.control.tick import Tick
 from policy_core.control_state import ControlState, Tree
-from policy_core.errors import BackendError
+from policy_core.errors import BackendError, RefusedError
 from policy_core.guard.bounds import Rule, Trip
 from policy_core.guard.command import CommandFader
 from policy_core.guard.joint_check import JointCheck
 from policy_core.guard.limits import Limits
-from policy_core.interfaces import F64, Backend, JointTargets, Mode, Policy
+from policy_core.interfaces import F64, Backend, JointTargets, Mode, Policy, Tensor
 from policy_core.native import STAMPS, JointProblem, Reason, Words
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
@@ -27,19 +36,31 @@ from policy_core.sets.member import MemberPolicy
 from policy_core.sets.policy import PolicySet, SetReport
 
 _MODES, _RULES = tuple(Mode), tuple(Rule)
+_STATUS_LOCK_S = 0.02
 
 
 class _Model:
     """Runs a backend for the native core, which knows an error by the number of its words."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
-        self.backend, self._number_of = backend, number_of
+        self._backend, self._number_of = backend, number_of
         self.raised: BaseException | None = None
         """What nobody expected; the tick raises it again."""
+        self.seen = tuple(
+            {name: np.zeros_like(array) for name, array in arrays.items()}
+            for arrays in (backend.inputs, backend.outputs)
+        )
+        """Copies of inputs and outputs, as of the tick that is shown."""
+
+    def native(self) -> Any:
+        """Return what the native core runs."""
+        open_native = getattr(self._backend, "native_model", None)
+        model = open_native() if open_native is not None else None
+        return model or (self._backend.inputs, self._backend.outputs, self.run)
 
     def run(self) -> int:
         try:
-            self.backend.run()
+            self._backend.run()
         except BackendError as error:
             return self._number_of(str(error))
         except BaseException as error:  # noqa: BLE001  # none may pass through C++
@@ -48,11 +69,43 @@ class _Model:
         return 0
 
 
+class TickRecord(NamedTuple):
+    """What the native core tells of a tick, besides arrays; see `Record` in host.hpp."""
+
+    number: int
+    now_ns: int
+    stamp_ns: int
+    duration_ns: int
+    missed: int
+    late_ns: int
+    mode: int
+    reason: tuple[Any, ...] | None
+    edges: int
+    trips: int
+    trip: tuple[int, tuple[Any, ...], bool] | None
+    asked: bool
+    begins: bool
+    taken: bool
+    has_run: bool
+    answered: bool
+    blend: float
+    clipped_ticks: int
+    sent_mode: int
+    sequence: int
+    refused: int
+    doubted: int
+    born_ns: tuple[int | None, ...]
+    measured_ns: tuple[int | None, ...]
+    wire: tuple[bytes | None, ...]
+    snapshot: bytes | None
+
+
 class NativeController(Controller):
     """A controller that ticks in C++, bit for bit as `Controller` does.
 
     What a tick changes is in the native core; what requests look at is copied from there before
     each of them and back after it, between two ticks. The fields of the state are one memory.
+    Ticks are shown by `latest_tick` as copies, so that they may go on meanwhile.
     """
 
     _COPIED = (
@@ -72,6 +125,8 @@ class NativeController(Controller):
         "state",
         "_run",
     )
+    _native: Any = None
+    _is_copied = False
 
     def __init__(
         self,
@@ -85,7 +140,6 @@ class NativeController(Controller):
         *,
         models: Mapping[str, Backend],
         sha256: bytes,
-        asked: Callable[[], None] | None = None,
     ) -> None:
         """Tie the parts together, as `Controller` does, and open the plan of it.
 
@@ -99,7 +153,6 @@ class NativeController(Controller):
             clock: The clock of `now_ns`.
             models: Opened model of each member of a set, by its name; of a policy alone by "".
             sha256: Of the bundle [32].
-            asked: Called after each tick in which the policy was asked for a target.
 
         Raises:
             ImportError: There is no native core.
@@ -107,118 +160,182 @@ class NativeController(Controller):
         """
         import policy_core_native
 
-        live = {name: NativeInput(each) for name, each in inputs.items()}
+        live = self.live = {name: NativeInput(each) for name, each in inputs.items()}
+        """The inputs, whose ages are in the native core."""
         super().__init__(body, policy, state, live, command, limits, clock)
-        words = self._words = Words(self, lambda member, number: words.texts[number])
+        words = self.words = Words(self, lambda member, number: words.texts[number])
         self._models = {name: _Model(each, words.number_of) for name, each in models.items()}
-        self._native = native = policy_core_native.NativeController(
+        native = policy_core_native.NativeController(
             plan_bytes(self.plan(), sha256),
-            {
-                name: (each.backend.inputs, each.backend.outputs, each.run)
-                for name, each in self._models.items()
-            },
+            {name: each.native() for name, each in self._models.items()},
             clock,
             state.flat,
+            slots=_shown_ticks(body.period_ns),
+            sources=len(live),
         )
         for place, entry in enumerate(live.values()):
             entry.join(native, place, words)
         self.command = NativeCommand(command, native, words)
         self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, clock, native, words)
         self._sent, self._fault = (JointTargets(len(body.joints.names)) for _ in range(2))
-        self._native_sent, self._native_target = native.sent, native.asked_for
-        self._edges = self._trips = 0
-        self._asked = asked
         self.policy_set = (
             NativeSet(policy, native, words) if isinstance(policy, PolicySet) else None
         )
         """The set that runs, as it is now; None for a policy alone."""
+        self.asked: Callable[[bool], None] | None = None
+        """Called with each tick in which the policy was asked: whether it has answered."""
+        self.runs_ahead = False
+        """Whether ticks go on while one of them is shown."""
+        self._shown = StateVector(
+            {name: place.stop - place.start for name, place in state.slices.items()}
+        )
+        self._shown_inputs = {
+            name: Input(name, each.timeout_ns, stops_all=each.stops_all)
+            for name, each in live.items()
+        }
+        self.latest_tick = Tick(
+            self._shown, self._shown_inputs, self.latest_tick.target.copy(), self._state_of_tick
+        )
+        self._granted = deque[tuple[int, tuple[tuple[str, int], ...], str]]()
+        """Since which tick requests were granted, and the reason of the mode since then."""
+        self._edges = self._trips = 0
+        self._snapshot_bytes: bytes | None = None
+        seen = [each.seen for each in self._models.values()]
+        native.mirror(
+            self._shown.flat,
+            self.latest_tick.target,
+            self._sent.block,
+            [array for inputs, _ in seen for array in inputs.values()],
+            [array for _, outputs in seen for array in outputs.values()],
+        )
+        self._native = native
+
+    @property
+    def native(self) -> Any:
+        """The controller of policy_core_native, for a loop."""
+        return self._native
+
+    @property
+    def seen(self) -> Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
+        """Inputs and outputs of each model in the tick that is shown; they keep their address."""
+        return {name: (each.seen[0], each.seen[1]) for name, each in self._models.items()}
+
+    @property
+    def mode(self) -> Mode:
+        """What it is doing now."""
+        if self._is_copied or self._native is None:
+            return self._mode
+        number: int = self._native.mode
+        return _MODES[number]
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
 
     def start(self) -> None:
         """Begin in DAMP; see `Controller.start`."""
-        self._copy_from_native()
-        super().start()
-        self._native.driver_stopped(-1)
-        self._copy_to_native()
+        with self._between_ticks():
+            super().start()
+            self._native.driver_stopped(-1)
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
         """Return the targets of this tick; see `Controller.tick`."""
-        with self._lock:
-            tick = self.latest_tick
-            tick.now_ns, tick.granted = now_ns, ()
-            if self._granted_since:
-                tick.granted = tuple(self._granted_since)
-                self._granted_since.clear()
-            (
-                sent,
-                mode,
-                edges,
-                trips,
-                tick.asked,
-                tick.begins,
-                tick.taken,
-                tick.blend,
-                tick.clipped_ticks,
-            ) = self._native.advance(now_ns, next_deadline_ns)
-            tick.mode = self.mode = _MODES[mode]
-            if edges != self._edges or trips != self._trips:
-                self._note(edges, trips)
-            if tick.taken:
-                tick.target[:] = self._native_target
-            if tick.asked and self._asked is not None:
-                self._asked()
-            targets = None
-            if sent >= 0:
-                targets = self._sent
-                targets.block.reshape(-1)[:] = self._native_sent
-                targets.mode = _MODES[sent]
-            if self.policy_set is not None:
-                self.policy_set.take_refusals()
-            tick.reason, tick.targets = self._reason, targets
-            for model in self._models.values():
-                if model.raised is not None:
-                    raised, model.raised = model.raised, None
-                    raise raised
-            return targets
+        with self._locked():
+            self._native.advance(now_ns, next_deadline_ns)
+        self.show_next()
+        return self.latest_tick.targets
 
-    def _note(self, edges: int, trips: int) -> None:
+    def show_next(self) -> TickRecord | None:
+        """Show the next tick in `latest_tick`; None where there is none."""
+        found = self._native.pop()
+        if found is None:
+            return None
+        record, tick = TickRecord(*found), self.latest_tick
+        granted = list[tuple[str, int]]()
+        while self._granted and self._granted[0][0] <= record.number:
+            _, requests, tick.reason = self._granted.popleft()
+            granted += requests
+        tick.now_ns, tick.granted, tick.mode = record.now_ns, tuple(granted), _MODES[record.mode]
+        tick.asked, tick.begins, tick.taken = record.asked, record.begins, record.taken
+        tick.blend, tick.clipped_ticks = record.blend, record.clipped_ticks
+        if record.reason is not None:
+            self._note(record)
+        tick.targets = None
+        if record.sent_mode >= 0:
+            tick.targets, self._sent.mode = self._sent, _MODES[record.sent_mode]
+        for entry, born_ns, measured_ns in zip(
+            self._shown_inputs.values(), record.born_ns, record.measured_ns, strict=True
+        ):
+            entry.show(born_ns, measured_ns)
+        self._snapshot_bytes = record.snapshot
+        if record.asked and self.asked is not None:
+            self.asked(record.answered if record.has_run else record.taken)
+        if self.policy_set is not None:
+            with self._locked():
+                self.policy_set.take_refusals()
+        for model in self._models.values():
+            if model.raised is not None:
+                raised, model.raised = model.raised, None
+                raise raised
+        return record
+
+    def _note(self, record: TickRecord) -> None:
         """Make words of the changes of mode and of the rule that tripped last."""
-        while (edge := self._native.pop_edge()) is not None:
-            mode, reason, at_ns = edge
-            self._reason = self._words.reason(Reason(*reason))
-            self.edges.append((_MODES[mode], self._reason, at_ns))
-        if trips != self._trips:
-            rule, reason, latched = self._native.trip
-            words = self._words.reason(Reason(*reason))
+        assert record.reason is not None
+        self.latest_tick.reason = self.words.reason(Reason(*record.reason))
+        if record.edges != self._edges:
+            with self._locked():
+                while (edge := self._native.pop_edge()) is not None:
+                    mode, reason, at_ns = edge
+                    words = self.words.reason(Reason(*reason))
+                    self.edges.append((_MODES[mode], words, at_ns))
+        if record.trip is not None and record.trips != self._trips:
+            rule, reason, latched = record.trip
+            words = self.words.reason(Reason(*reason))
             self.latest_tick.trip = Trip(rule=_RULES[rule], reason=words, latched=latched)
-        self._edges, self._trips = edges, trips
+        self._edges, self._trips = record.edges, record.trips
+
+    @contextmanager
+    def _locked(self, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Keep ticks out."""
+        if not self._native.lock(round(timeout_s * 1e9)):
+            raise RefusedError(TICK_HANGS)
+        try:
+            yield
+        finally:
+            self._native.unlock()
 
     @contextmanager
     def _between_ticks(self) -> Iterator[None]:
-        with super()._between_ticks():
+        with self._locked():
             self._copy_from_native()
+            self._is_copied = True
             try:
                 yield
             finally:
                 self._copy_to_native()
+                self._is_copied = False
 
     def _copy_from_native(self) -> None:
-        self._restore(self._COPIED, self._words.tree(self._native.saved()))
+        self._restore(self._COPIED, self.words.tree(self._native.saved()))
+        self._reason = self.words.reason(Reason(*self._native.reason()))
 
     def _copy_to_native(self) -> None:
         saved = self._native.saved()
         tree = self._saved((*self._COPIED, "_reason"))
-        saved |= self._words.numbers(tree, {name: saved[name] for name in tree})
+        saved |= self.words.numbers(tree, {name: saved[name] for name in tree})
         self._native.restore(saved, all=False)
+        self._granted.append((self._native.ticks, tuple(self._granted_since), self._reason))
+        self._granted_since.clear()
         if self._estop is not None and self._native.pressed < 0:
-            self._native.press_estop(self._words.number_of(self._estop[0]))
+            self._native.press_estop(self.words.number_of(self._estop[0]))
         if self._driver_stopped:  # of a controller whose state was taken over
             self.driver_stopped(self._driver_stopped)
             self._driver_stopped = ""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of all that it goes on from, between two ticks."""
-        tree = self._words.tree(self._native.saved())
-        return {**tree, "reason": self._reason, "estop": self._estop}
+        return {**self.words.tree(self._native.saved()), "estop": self._estop}
 
     def restore(self, saved: Tree) -> None:
         """Go on from what a controller of the same contract and limits has saved."""
@@ -227,21 +344,33 @@ class NativeController(Controller):
 
     def control_state(self) -> ControlState:
         """Return a copy of all that the control path goes on from; see `Controller`."""
-        with super()._between_ticks():
+        with self._locked():
             return ControlState(tree=self.saved())
+
+    def _state_of_tick(self) -> ControlState | None:
+        """Return the state after the tick that is shown; None where that was not kept."""
+        if not self.runs_ahead:
+            return self.control_state()
+        if self._snapshot_bytes is None:
+            return None
+        return ControlState(tree=self.words.tree(self._native.tree_of(self._snapshot_bytes)))
 
     def take_over(self, before: Controller) -> None:
         """Go on where another controller has come to; see `Controller.take_over`."""
-        super().take_over(before)
-        self._copy_to_native()
+        self._is_copied = True
+        try:
+            super().take_over(before)
+            self._copy_to_native()
+        finally:
+            self._is_copied = False
 
     def driver_stopped(self, reason: str) -> None:
         """Enter DAMP with the next tick; see `Controller.driver_stopped`."""
-        self._native.driver_stopped(self._words.number_of(reason))
+        self._native.driver_stopped(self.words.number_of(reason))
 
     def estop(self, reason: str) -> JointTargets | None:
         """Ask for DAMP without waiting for a tick; see `Controller.estop`."""
-        self._native.press_estop(self._words.number_of(reason))
+        self._native.press_estop(self.words.number_of(reason))
         return super().estop(reason)
 
     def reset(self) -> None:
@@ -266,6 +395,8 @@ class NativeController(Controller):
     def snapshot(self) -> ControllerStatus:
         """Return mode, reason and counters; see `Controller.snapshot`."""
         native = self._native
+        with suppress(RefusedError), self._locked(_STATUS_LOCK_S):  # a tick may hang
+            self._reason = self.words.reason(Reason(*native.reason()))
         known, requested = native.silence
         return self._snapshot(
             native.counters,
@@ -273,6 +404,11 @@ class NativeController(Controller):
             latched=native.latched,
             estop_noted=native.estop_noted,
         )
+
+
+def _shown_ticks(period_ns: int) -> int:
+    """Return how many ticks may wait to be shown: those of a second."""
+    return max(64, min(1024, 1_000_000_000 // period_ns))
 
 
 class NativeInput(Input):
@@ -288,8 +424,9 @@ class NativeInput(Input):
 
     def join(self, native: Any, place: int, words: Words) -> None:
         """Go on as input number `place` of a native controller."""
-        self._place, self._words, self._number = place, words, words.new_number()
-        self._native = native
+        self._place, self._words, self._native = place, words, native
+        self.number = words.new_number()
+        """By which the native core knows what is wrong with the last message."""
 
     def reset(self) -> None:
         """Forget what came."""
@@ -306,8 +443,12 @@ class NativeInput(Input):
 
     def reject(self, problem: str) -> None:
         """Note a message that cannot be used; the age goes on growing."""
-        self._words.texts[self._number] = problem
-        self._native.reject(self._place, self._number)
+        self.say(problem)
+        self._native.reject(self._place, self.number)
+
+    def say(self, problem: str) -> None:
+        """Say what is wrong with a message that the native core has refused."""
+        self._words.texts[self.number] = problem
 
     def age_ns(self, now_ns: int) -> int | None:
         """Return the age, None before the first usable message."""

@@ -14,8 +14,11 @@
 #include <memory>
 
 #include "policy_core/controller.hpp"
+#include "policy_core/host.hpp"
+#include "policy_core/loop.hpp"
 #include "policy_core/messages.hpp"
 #include "policy_core/onnx_runner.hpp"
+#include "policy_core/snapshot.hpp"
 
 namespace nb = nanobind;
 using namespace policy_core;
@@ -388,7 +391,9 @@ class NativeController {
   /// `models`: by member an `OnnxModel`, or the inputs and outputs by name and what runs it, which
   /// returns 0 or the number of its error. `clock`: None is the steady clock. `memory`: of the
   /// fields of the state; None: its own.
-  NativeController(nb::bytes plan, nb::dict models, nb::object clock, nb::object memory)
+  /// `slots`: how many ticks are kept for `pop`; `sources`: of messages.
+  NativeController(nb::bytes plan, nb::dict models, nb::object clock, nb::object memory,
+                   std::size_t slots, std::size_t sources)
       : table_(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
         clock_(clock),
         memory_(memory) {
@@ -412,42 +417,86 @@ class NativeController {
                      nullptr};
       runners.emplace_back(nb::cast<std::string>(name), &each.runner);
     }
-    controller_ = std::make_unique<Controller>(
+    host_ = std::make_unique<Host>(
         table_, runners,
         [](void* self) -> std::int64_t {
-          if (static_cast<NativeController*>(self)->clock_.is_none()) return steady_ns();
+          if (static_cast<NativeController*>(self)->is_steady_) return steady_ns();
           nb::gil_scoped_acquire lock;
           return nb::cast<std::int64_t>(static_cast<NativeController*>(self)->clock_());
         },
-        this, span_of(memory));
-    const auto joints = controller_->target().size();
-    sent_.assign(6 * joints, 0.0);
-    target_.assign(joints, 0.0);
+        this, span_of(memory), slots, sources);
+    is_steady_ = clock.is_none();
+    names_of_ = runners;
   }
 
-  Controller& controller() { return *controller_; }
+  Controller& controller() { return host_->controller(); }
+  Host& host() { return *host_; }
+  /// Reads the steady clock from now on, without Python.
+  void use_steady_clock() { is_steady_ = true; }
+
+  /// Copies each record that `pop` takes into these arrays.
+  void mirror(nb::object state, nb::object target, nb::object block, nb::list inputs,
+              nb::list outputs) {
+    state_ = span_of(state);
+    target_ = span_of(target);
+    block_ = span_of(block);
+    kept_.push_back(nb::make_tuple(state, target, block, inputs, outputs));
+    inputs_ = bytes_of(inputs);
+    outputs_ = bytes_of(outputs);
+  }
+
+  nb::object pop() {
+    const auto* r = host_->oldest();
+    if (!r) return none();
+    copy(r->state, state_);
+    if (r->taken) copy(r->target, target_);
+    if (r->sent_mode >= 0) copy(r->block, block_);
+    if (r->has_run) copy(r->inputs, inputs_);
+    if (r->answered) copy(r->outputs, outputs_);
+    nb::list born, measured, wire;
+    for (const auto& time : r->born_ns) born.append(optional(time));
+    for (const auto& time : r->measured_ns) measured.append(optional(time));
+    for (const auto& place : r->places) {
+      wire.append(place.size
+                      ? nb::object(nb::bytes(r->wire.data() + place.begin, place.size))
+                      : none());
+    }
+    const bool is_other = r->edges != edges_seen_;
+    edges_seen_ = r->edges;
+    nb::tuple found = nb::make_tuple(
+        r->number, r->due.now_ns, r->due.stamp_ns, r->duration_ns, r->due.missed, r->due.late_ns,
+        static_cast<std::int64_t>(r->mode), is_other ? nb::object(tuple_of(r->reason)) : none(),
+        r->edges, r->trips,
+        r->trips ? nb::object(nb::make_tuple(static_cast<std::int64_t>(r->trip.rule),
+                                             tuple_of(r->trip.reason), r->trip.latched))
+                 : none(),
+        r->asked, r->begins, r->taken, r->has_run, r->answered, r->blend, r->clipped_ticks,
+        r->sent_mode, r->sequence, r->refused, r->doubted, nb::tuple(born), nb::tuple(measured),
+        nb::tuple(wire),
+        r->snapshot_bytes ? nb::object(nb::bytes(r->snapshot.data(), r->snapshot_bytes)) : none());
+    host_->drop();
+    return found;
+  }
+
+  /// The state that a snapshot holds, as a Saver writes it.
+  nb::dict tree_of(nb::bytes snapshot) {
+    if (!scratch_) {
+      Models idle;
+      for (const auto& [name, model] : names_of_) {
+        scratch_models_.push_back(std::make_unique<IdleModel>(*model));
+        idle.emplace_back(name, &scratch_models_.back()->runner);
+      }
+      scratch_ = std::make_unique<Controller>(
+          table_, idle, [](void*) -> std::int64_t { return 0; }, nullptr);
+    }
+    Snapshot<true>::Bytes bytes{static_cast<const std::uint8_t*>(snapshot.data()),
+                                snapshot.size()};
+    Snapshot<true> reader(bytes);
+    scratch_->visit(reader);
+    return saved(*scratch_);
+  }
+
   Part plan() const { return Part(table_); }
-
-  /// Ticks; what was sent and asked for is in `sent` and `target` afterwards.
-  const TickResult& tick(std::int64_t now_ns, std::int64_t deadline_ns) noexcept {
-    const auto& result = controller_->tick(now_ns, deadline_ns);
-    if (result.targets) copy(result.targets->block(), sent_);
-    if (result.taken) copy(controller_->target(), target_);
-    return result;
-  }
-
-  /// Copies what is commanded after a fault; false where that is not known.
-  bool take_safe() noexcept {
-    const auto* safe = controller_->safe_targets();
-    if (safe) copy(const_cast<Targets*>(safe)->block(), safe_of());
-    return safe;
-  }
-  Numbers& sent() { return sent_; }
-  Numbers& target() { return target_; }
-  Numbers& safe_of() {
-    safe_.resize(sent_.size());
-    return safe_;
-  }
 
   /// What it refers to, for the garbage collector: models and clock often refer to its owner.
   template <class Visit>
@@ -465,8 +514,48 @@ class NativeController {
   }
 
  private:
-  static void copy(const Numbers& from, Numbers& into) noexcept {
-    std::copy(from.begin(), from.end(), into.begin());
+  struct Bytes {
+    std::uint8_t* data;
+    std::size_t size;
+  };
+  /// Has tensors like those of another one, and never runs.
+  struct IdleModel {
+    explicit IdleModel(const policy_core_runner& other) : runner(other) {
+      add(other.inputs, other.input_count, inputs);
+      add(other.outputs, other.output_count, outputs);
+      runner.inputs = inputs.data();
+      runner.outputs = outputs.data();
+    }
+    void add(const policy_core_tensor* from, std::size_t count,
+             std::vector<policy_core_tensor>& into) {
+      for (std::size_t i = 0; i < count; ++i) {
+        arrays.emplace_back(from[i].count);
+        into.push_back(from[i]);
+        into.back().data = arrays.back().data();
+      }
+    }
+    std::deque<Numbers> arrays;
+    std::vector<policy_core_tensor> inputs, outputs;
+    policy_core_runner runner;
+  };
+
+  static void copy(const Numbers& from, Span into) noexcept {
+    std::copy_n(from.begin(), std::min(from.size(), into.size), into.begin());
+  }
+  static void copy(const std::vector<std::uint8_t>& from, const std::vector<Bytes>& into) noexcept {
+    const auto* at = from.data();
+    for (const auto& each : into) {
+      std::memcpy(each.data, at, each.size);
+      at += each.size;
+    }
+  }
+  static std::vector<Bytes> bytes_of(nb::list arrays) {
+    std::vector<Bytes> found;
+    for (auto each : arrays) {
+      auto array = nb::cast<nb::ndarray<nb::c_contig, nb::device::cpu>>(each);
+      found.push_back({static_cast<std::uint8_t*>(array.data()), array.nbytes()});
+    }
+    return found;
   }
 
   void add(nb::dict arrays, std::vector<policy_core_tensor>& tensors) {
@@ -491,11 +580,17 @@ class NativeController {
 
   Table table_;
   nb::object clock_, memory_;
-  Numbers sent_, target_, safe_;
+  std::atomic<bool> is_steady_{false};
+  Models names_of_;
+  Span state_, target_, block_;
+  std::vector<Bytes> inputs_, outputs_;
+  std::int64_t edges_seen_ = -1;
+  std::vector<std::unique_ptr<IdleModel>> scratch_models_;
+  std::unique_ptr<Controller> scratch_;
   std::deque<std::string> names_;
   std::deque<nb::object> kept_;
   std::deque<Model> models_;
-  std::unique_ptr<Controller> controller_;
+  std::unique_ptr<Host> host_;
 };
 
 nb::tuple problem_of(const JointCheck::Problem& p) {
@@ -544,6 +639,64 @@ class NativeEncoder {
  private:
   CommandEncoder encoder_;
   Targets targets_;
+};
+
+/// A loop over rcl, whose functions, subscriptions and publisher are given by their addresses.
+class NativeLoop {
+ public:
+  NativeLoop(nb::tuple middleware, nb::list subscriptions, std::uintptr_t publisher,
+             nb::bytes encoder, std::size_t joints, std::int64_t period_ns) {
+    Middleware rcl{};
+    rcl.take = reinterpret_cast<Middleware::Take>(address(middleware[0]));
+    rcl.publish = reinterpret_cast<Middleware::Publish>(address(middleware[1]));
+    rcl.reset_error = reinterpret_cast<void (*)()>(address(middleware[2]));
+    rcl.free_message =
+        reinterpret_cast<int (*)(Middleware::Message*)>(address(middleware[3]));
+    for (std::size_t i = 0; i < rcl.allocator.size(); ++i) {
+      rcl.allocator[i] = reinterpret_cast<void*>(address(middleware[4 + i]));
+    }
+    std::vector<const void*> pointers;
+    for (auto each : subscriptions) pointers.push_back(reinterpret_cast<void*>(address(each)));
+    const auto plan =
+        Table::parse(static_cast<const std::uint8_t*>(encoder.data()), encoder.size());
+    loop_ = std::make_unique<Loop>(rcl, std::move(pointers), reinterpret_cast<void*>(publisher),
+                                   std::make_unique<CommandEncoder>(Part(plan), joints), period_ns);
+  }
+
+  Loop& loop() { return *loop_; }
+
+  /// Samples for a controller, by the plan of its readers; `readers`: place of the subscription
+  /// and number of the problem of each.
+  void host(NativeController& native, nb::bytes plan, nb::list readers) {
+    auto sampled = std::make_shared<Loop::Sampled>();
+    auto table = std::make_unique<Table>(
+        Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size()));
+    sampled->host = &native.host();
+    std::size_t number = 0;
+    for (auto each : readers) {
+      sampled->readers.emplace_back(
+          nb::cast<std::size_t>(each[0]),
+          MessageReader::open(Part(*table).at("messages").at(std::to_string(number++)),
+                              native.controller(), nb::cast<std::int64_t>(each[1])));
+    }
+    tables_.push_back(std::move(table));
+    sampled_ = sampled;
+    loop_->host(std::move(sampled));
+  }
+
+  /// The message of a reader that was refused last, and why joints were doubted last.
+  nb::tuple problem(std::size_t reader) {
+    const auto& found = *sampled_->readers.at(reader).second;
+    return nb::make_tuple(nb::bytes(found.refused().data(), found.refused().size()),
+                          problem_of(found.joint_problem()));
+  }
+
+ private:
+  static std::uintptr_t address(nb::handle number) { return nb::cast<std::uintptr_t>(number); }
+
+  std::deque<std::unique_ptr<Table>> tables_;
+  std::shared_ptr<Loop::Sampled> sampled_;
+  std::unique_ptr<Loop> loop_;
 };
 
 nb::dict problems_of(const Controller::Problems& p) {
@@ -596,8 +749,9 @@ NB_MODULE(policy_core_native, m) {
         return arrays_of(runner.outputs, runner.output_count, self);
       });
   nb::class_<NativeController>(m, "NativeController", nb::type_slots(kSlots))
-      .def(nb::init<nb::bytes, nb::dict, nb::object, nb::object>(), nb::arg("plan"),
-           nb::arg("models"), nb::arg("clock").none(), nb::arg("memory").none() = nb::none())
+      .def(nb::init<nb::bytes, nb::dict, nb::object, nb::object, std::size_t, std::size_t>(),
+           nb::arg("plan"), nb::arg("models"), nb::arg("clock").none(),
+           nb::arg("memory").none() = nb::none(), nb::arg("slots") = 2, nb::arg("sources") = 0)
       .def("start", [](NativeController& n) { n.controller().start(); })
       .def("step",
            // A tick of which nothing but the mode is returned, without the interpreter's lock.
@@ -619,28 +773,30 @@ NB_MODULE(policy_core_native, m) {
         return view_of(nb::cast<NativeController&>(self).controller().state().flat(), self);
       })
       .def("advance",
-           // A tick whose targets are in `sent`: their mode, or -1 where nothing is sent; the
-           // controller's mode; how many changes of mode and trips there were; asked, begins, taken;
-           // blend; ticks in a row that were clipped.
+           // A tick for a host that samples and sends itself.
            [](NativeController& n, std::int64_t now_ns, std::int64_t deadline_ns) {
-             const auto& r = n.tick(now_ns, deadline_ns);
-             return nb::make_tuple(
-                 r.targets ? static_cast<std::int64_t>(r.targets->mode) : std::int64_t{-1},
-                 static_cast<std::int64_t>(r.mode), n.controller().edge_count(),
-                 n.controller().trip_count(), r.asked, r.begins, r.taken, r.blend, r.clipped_ticks);
+             n.host().begin({now_ns, deadline_ns, 0});
+             n.host().tick();
+             n.host().end(0, -1);
            })
-      .def_prop_ro("sent", [](nb::handle self) {
-        auto& sent = nb::cast<NativeController&>(self).sent();
-        return view_of({sent.data(), sent.size()}, self);
+      .def("mirror", &NativeController::mirror)
+      .def("pop", &NativeController::pop)
+      .def("tree_of", &NativeController::tree_of)
+      .def("use_steady_clock", &NativeController::use_steady_clock)
+      .def_prop_ro("ticks", [](NativeController& n) { return n.host().ticks(); })
+      .def_prop_ro("lost", [](NativeController& n) { return n.host().lost(); })
+      .def_prop_ro("mode", [](NativeController& n) {
+        return static_cast<std::int64_t>(n.controller().mode());
       })
-      .def_prop_ro("asked_for", [](nb::handle self) {
-        auto& target = nb::cast<NativeController&>(self).target();
-        return view_of({target.data(), target.size()}, self);
+      .def("lock", [](NativeController& n, std::int64_t timeout_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.host().mutex().try_lock_for(std::chrono::nanoseconds(timeout_ns));
       })
-      .def("safe", [](nb::handle self) -> nb::object {
-        auto& n = nb::cast<NativeController&>(self);
-        if (!n.take_safe()) return none();
-        return copied({n.safe_of().data(), n.safe_of().size()}, {});
+      .def("unlock", [](NativeController& n) { n.host().mutex().unlock(); })
+      .def("safe", [](NativeController& n) -> nb::object {
+        auto* safe = n.controller().safe_targets();
+        if (!safe) return none();
+        return copied({safe->block().data(), safe->block().size()}, {});
       })
       .def_prop_ro("silence", [](NativeController& n) {
         // Whether something is commanded after a fault, and whether that was ever asked for.
@@ -802,6 +958,32 @@ NB_MODULE(policy_core_native, m) {
       .def("take", &NativeReader::take)
       .def("refused", &NativeReader::refused)
       .def("joint_problem", &NativeReader::joint_problem);
+  nb::class_<NativeLoop>(m, "NativeLoop")
+      .def(nb::init<nb::tuple, nb::list, std::uintptr_t, nb::bytes, std::size_t, std::int64_t>())
+      .def("host", &NativeLoop::host)
+      .def("start", [](NativeLoop& n) { n.loop().start(); })
+      .def("stop", [](NativeLoop& n, std::int64_t timeout_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.loop().stop(timeout_ns);
+      })
+      .def("lock", [](NativeLoop& n, std::int64_t timeout_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.loop().mutex().try_lock_for(std::chrono::nanoseconds(timeout_ns));
+      })
+      .def("unlock", [](NativeLoop& n) { n.loop().mutex().unlock(); })
+      .def("send_safe", [](NativeLoop& n, std::int64_t stamp_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.loop().send_safe(stamp_ns);
+      })
+      .def("wait", [](NativeLoop& n, std::int64_t timeout_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.loop().wait(timeout_ns);
+      })
+      .def("problem", &NativeLoop::problem)
+      .def_prop_ro("thread_id", [](NativeLoop& n) { return n.loop().thread_id(); })
+      .def_prop_ro("ticks", [](NativeLoop& n) { return n.loop().ticks(); })
+      .def_prop_ro("missed", [](NativeLoop& n) { return n.loop().missed(); })
+      .def_prop_ro("ticked_ns", [](NativeLoop& n) { return n.loop().ticked_ns(); });
   nb::class_<NativeEncoder>(m, "NativeEncoder")
       .def(nb::init<nb::bytes, std::size_t>())
       .def("encode", &NativeEncoder::encode);

@@ -28,7 +28,8 @@ from policy_core.observation.state import StateVector
 
 FADE_COMMAND = "fade_command"
 """What recordings call this request."""
-_LOCK_TIMEOUT_S = 0.5
+LOCK_TIMEOUT_S = 0.5
+TICK_HANGS = "a tick has not returned; the backend hangs"
 STARTED, RESET = "started", "reset"
 STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
 MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"
@@ -473,8 +474,8 @@ class Controller(Stateful):
     @contextmanager
     def _between_ticks(self) -> Iterator[None]:
         """Keep ticks out; a tick that hangs in the runtime must not hang the caller too."""
-        if not self._lock.acquire(timeout=_LOCK_TIMEOUT_S):
-            raise RefusedError("a tick has not returned; the backend hangs")
+        if not self._lock.acquire(timeout=LOCK_TIMEOUT_S):
+            raise RefusedError(TICK_HANGS)
         try:
             yield
         finally:

@@ -86,6 +86,7 @@ class CommandEncoder {
  public:
   /// Throws PlanError where the plan is not one of an output with so many joints.
   CommandEncoder(const Part& plan, std::size_t joints);
+  std::size_t joints() const noexcept { return joints_; }
 
   /// The message of these targets; the next call overwrites it. `stamp_ns`: of the samples.
   const std::vector<std::uint8_t>& encode(const Targets& targets, std::int64_t stamp_ns,

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Backend, Tensor
 
 if TYPE_CHECKING:  # one that is not recorded needs no ring
+    from policy_core.native_controller import NativeController
     from policy_core.sets.policy import PolicySet
     from policy_inference.flight.ring import Ring
     from policy_inference.flight.worker_tap import WorkerTap
@@ -50,74 +51,35 @@ class Tap:
         self._backend.close()
 
 
-class NativeSetTap:
-    """Models of the members of a set, which show each run to a ring, while C++ runs the set.
+class NativeTap:
+    """Shows the ticks of a policy that runs in C++ to a ring.
 
-    The arrays are as those of `SetTap`.
-
-    Attributes:
-        models: What each member runs on, by its name.
+    The arrays are those of all models, of members of a set by MEMBER.TENSOR; of a member that does
+    not run in a tick they are of an earlier one.
     """
 
-    def __init__(self, backends: Mapping[str, Backend]) -> None:
-        """Wrap the opened model of each member; they stay the caller's to close."""
-        self.models = {name: _MemberTap(each, self._show) for name, each in backends.items()}
-        self.inputs, self.outputs = _joined(backends)
+    def __init__(self, controller: NativeController) -> None:
+        """Show what this controller shows."""
+        seen = controller.seen
+        self.inputs, self.outputs = (
+            {f"{name}.{tensor}".lstrip("."): array for name, tensor, array in each}
+            for each in (
+                [(name, *item) for name, (given, _) in seen.items() for item in given.items()],
+                [(name, *item) for name, (_, made) in seen.items() for item in made.items()],
+            )
+        )
         self._ring: Ring | None = None
-        self._has_run = False
+        controller.asked = self._asked
 
     def show(self, ring: Ring | None) -> None:
         """Show each run to this ring from now on; None: no longer."""
         self._ring = ring
 
-    def _show(self, has_answered: bool) -> None:
+    def _asked(self, has_answered: bool) -> None:
         if self._ring is not None:
-            self._has_run = True
             self._ring.take_inputs()
             if has_answered:
                 self._ring.take_outputs()
-
-    def asked(self) -> None:
-        """Show a tick in which the set was asked; in some no member has to run."""
-        if not self._has_run:
-            self._show(True)
-        self._has_run = False
-
-
-class _MemberTap:
-    def __init__(self, backend: Backend, show: Callable[[bool], None]) -> None:
-        self._backend, self._show = backend, show
-        self.name, self.details = backend.name, backend.details
-        self.inputs, self.outputs = backend.inputs, backend.outputs
-
-    def run(self) -> None:
-        try:
-            self._backend.run()
-        except BaseException:
-            self._show(False)
-            raise
-        self._show(True)
-
-    def close(self) -> None:
-        self._backend.close()
-
-
-def _joined(
-    backends: Mapping[str, Backend],
-) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-    """Return the inputs and the outputs of all, by MEMBER.TENSOR."""
-    inputs, outputs = (
-        {
-            f"{name}.{tensor}": array
-            for name, arrays in found.items()
-            for tensor, array in arrays.items()
-        }
-        for found in (
-            {name: each.inputs for name, each in backends.items()},
-            {name: each.outputs for name, each in backends.items()},
-        )
-    )
-    return inputs, outputs
 
 
 class SetTap(Stateful):
@@ -142,7 +104,16 @@ class SetTap(Stateful):
         """
         self._policy, self._workers = policy, workers
         self.action = policy.action
-        self.inputs, self.outputs = _joined(backends)
+        self.inputs: Mapping[str, Tensor] = {
+            f"{name}.{tensor}": array
+            for name, backend in backends.items()
+            for tensor, array in backend.inputs.items()
+        }
+        self.outputs: Mapping[str, Tensor] = {
+            f"{name}.{tensor}": array
+            for name, backend in backends.items()
+            for tensor, array in backend.outputs.items()
+        }
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from policy_core.control.controller import Controller
 from policy_core.interfaces import Backend
+from policy_core.native_controller import NativeController
 
 NATIVE, PYTHON = "native", "python"
 """Values of the parameter `realtime.loop`."""
@@ -17,26 +17,21 @@ _log = logging.getLogger("policy_inference")
 
 
 def native_controller(
-    loop: str, models: Mapping[str, Backend], sha256: str, asked: Callable[[], None] | None = None
-) -> Callable[..., Controller | None]:
+    loop: str, models: Mapping[str, Backend], sha256: str
+) -> Callable[..., NativeController | None]:
     """Return what makes a controller in C++; it returns None, and says why, where that cannot be.
 
     Args:
         loop: `NATIVE`; otherwise none is made.
         models: As for `NativeController`.
         sha256: Of the bundle.
-        asked: As for `NativeController`.
     """
 
-    def make(*arguments: Any) -> Controller | None:
+    def make(*arguments: Any) -> NativeController | None:
         if loop != NATIVE:
             return None
-        from policy_core.native_controller import NativeController
-
         try:
-            return NativeController(
-                *arguments, models=models, sha256=bytes.fromhex(sha256), asked=asked
-            )
+            return NativeController(*arguments, models=models, sha256=bytes.fromhex(sha256))
         except (ImportError, ValueError) as error:
             _log.warning("ticks in Python: %s", error)
             return None

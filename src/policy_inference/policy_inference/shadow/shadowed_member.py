@@ -158,4 +158,4 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
         policy_set = cast("PolicySet", policy.switching.policy_set)
         return ShadowedMember.in_set(policy.switching.bundle, policy_set, name)
     chunks = policy.chunks[0].policy if policy.chunks else None
-    return ShadowedMember(policy.bundle, policy.controller.state, chunks)
+    return ShadowedMember(policy.bundle, policy.controller.latest_tick.state, chunks)

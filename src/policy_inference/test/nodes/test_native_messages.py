@@ -78,7 +78,7 @@ class MessageTwins:
             },
             self._twins.clock,
         )
-        self._problems = {each["input"]: self._words.number_of("") for each in plan}
+        self._problems = {each["input"]: self._words.new_number() for each in plan}
         self.readers = {
             name: native.NativeReader(self.native, place, problem)
             for place, (name, problem) in enumerate(self._problems.items())
