@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Bytes to state, targets to bytes. Messages are CDR (OMG DDS-RTPS 2.5, clause 10), plain and of
-// either byte order: as any ROS middleware takes and publishes them.
+// Bytes to state, targets to bytes. Messages are plain CDR (OMG DDS-RTPS 2.5, clause 10), read in
+// either byte order and written little-endian.
 
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +29,8 @@ struct SampleTime {
 /// Writes the messages of one input into a controller's state: all values of one, or none.
 ///
 /// The twin of `policy_inference.messages.readers` and of the node's sampler: the same messages
-/// are accepted, and the same bits written. `take` allocates nothing and throws nothing.
+/// are accepted, and the same bits written. All methods belong to the thread that ticks; `take`
+/// allocates nothing and throws nothing.
 class MessageReader {
  public:
   enum class Verdict : std::int64_t {
