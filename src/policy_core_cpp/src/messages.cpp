@@ -190,19 +190,19 @@ class JointsReader final : public MessageReader {
     if (cdr.ok() && static_cast<std::size_t>(end - begin) <= kHeadBytes) head_.assign(begin, end);
   }
 
-  Verdict judge() noexcept override {
+  MessageVerdict judge() noexcept override {
     for (auto* array : {&position_, &velocity_}) {
       if (!array->out.size) continue;
-      if (!has_all_ || array->found.size != count_) return Verdict::kRefused;
+      if (!has_all_ || array->found.size != count_) return MessageVerdict::kRefused;
       for (std::size_t i = 0; i < places_.size(); ++i) array->taken[i] = array->found[places_[i]];
-      if (!is_checked_ && !is_finite(array->taken)) return Verdict::kRefused;
+      if (!is_checked_ && !is_finite(array->taken)) return MessageVerdict::kRefused;
     }
-    if (!is_checked_) return Verdict::kAccepted;
+    if (!is_checked_) return MessageVerdict::kAccepted;
     joint_problem_ = controller_.joint_check().judge(
         {position_.taken.data(), position_.taken.size()},
         {velocity_.taken.data(), velocity_.taken.size()}, controller_.now());
-    return joint_problem_.code == JointCheck::Problem::Code::kNone ? Verdict::kAccepted
-                                                                   : Verdict::kDoubted;
+    return joint_problem_.code == JointCheck::Problem::Code::kNone ? MessageVerdict::kAccepted
+                                                                   : MessageVerdict::kDoubted;
   }
 
   void write(std::int64_t) noexcept override {
@@ -278,7 +278,7 @@ class RobotReader final : public NumbersReader {
  private:
   enum class Required { kNothing, kOrientation, kPose };
 
-  Verdict judge() noexcept override {
+  MessageVerdict judge() noexcept override {
     bool fits = true;
     if (required_ == Required::kOrientation) {
       // First the orientation, then its covariance. The guard acts on what is not finite.
@@ -288,7 +288,7 @@ class RobotReader final : public NumbersReader {
       for (std::size_t i = 0; i < 3; ++i) fits = fits && std::isfinite(number(i));
       fits = fits && is_unit(norm_at(3));
     }
-    return fits ? Verdict::kAccepted : Verdict::kRefused;
+    return fits ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
   }
 
   /// The length of the quaternion that begins at a number.
@@ -320,11 +320,11 @@ class VelocityReader final : public NumbersReader {
   }
 
  private:
-  Verdict judge() noexcept override {
+  MessageVerdict judge() noexcept override {
     for (std::size_t i = 0; i < 3; ++i) {
-      if (!std::isfinite(used(i))) return Verdict::kRefused;
+      if (!std::isfinite(used(i))) return MessageVerdict::kRefused;
     }
-    return Verdict::kAccepted;
+    return MessageVerdict::kAccepted;
   }
 
   void write(std::int64_t now_ns) noexcept override {
@@ -354,8 +354,8 @@ class VectorReader final : public MessageReader {
     return cdr.ok();
   }
 
-  Verdict judge() noexcept override {
-    return found_.size == out_.size ? Verdict::kAccepted : Verdict::kRefused;
+  MessageVerdict judge() noexcept override {
+    return found_.size == out_.size ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
   }
 
   void write(std::int64_t) noexcept override {
@@ -397,16 +397,16 @@ Span MessageReader::field(const std::string& name) {
   return found;
 }
 
-MessageReader::Verdict MessageReader::take(const std::uint8_t* data, std::size_t size,
-                                           const SampleTime& time) noexcept {
+MessageVerdict MessageReader::take(const std::uint8_t* data, std::size_t size,
+                                   const SampleTime& time) noexcept {
   Cdr cdr(data, size);
-  auto verdict = Verdict::kRefused;
+  auto verdict = MessageVerdict::kRefused;
   if (decode(cdr)) {
     const bool is_new = input_.is_new(stamp_ns_, time.now_ns);
-    if (!is_new && !(is_state_ && time.repeated)) return Verdict::kNotNew;
+    if (!is_new && !(is_state_ && time.repeated)) return MessageVerdict::kNotNew;
     verdict = judge();
   }
-  if (verdict == Verdict::kAccepted) {
+  if (verdict == MessageVerdict::kAccepted) {
     input_.accept(time.now_ns, stamp_ns_, time.ros_now_ns);
     write(time.now_ns);
   } else {

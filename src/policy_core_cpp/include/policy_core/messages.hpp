@@ -26,6 +26,14 @@ struct SampleTime {
   bool repeated = false;    ///< simulated time stands still: a sample may come again
 };
 
+/// What became of a message.
+enum class MessageVerdict : std::int64_t {
+  kAccepted,
+  kNotNew,   ///< by its stamp: `Input::refused_stamps`
+  kRefused,  ///< the bytes are in `MessageReader::refused`
+  kDoubted,  ///< the joints cannot be there: `MessageReader::joint_problem`
+};
+
 /// Writes the messages of one input into a controller's state: all values of one, or none.
 ///
 /// The twin of `policy_inference.messages.readers` and of the node's sampler: the same messages
@@ -33,13 +41,6 @@ struct SampleTime {
 /// allocates nothing and throws nothing.
 class MessageReader {
  public:
-  enum class Verdict : std::int64_t {
-    kAccepted,
-    kNotNew,   ///< by its stamp: `Input::refused_stamps`
-    kRefused,  ///< the bytes are in `refused`
-    kDoubted,  ///< the joints cannot be there: `joint_problem`
-  };
-
   /// Reads the plan of a reader; `problem` is for `Input::reject`.
   ///
   /// Throws PlanError where the plan is of an unknown kind, or of another controller.
@@ -48,7 +49,7 @@ class MessageReader {
   virtual ~MessageReader() = default;
 
   /// Takes the newest message: `size` bytes, those that name the encoding first.
-  Verdict take(const std::uint8_t* data, std::size_t size, const SampleTime& time) noexcept;
+  MessageVerdict take(const std::uint8_t* data, std::size_t size, const SampleTime& time) noexcept;
 
   Input& input() noexcept { return input_; }
   /// The bytes refused last; none where they were more than 64 KiB. Python makes words of them.
@@ -64,7 +65,7 @@ class MessageReader {
   /// Finds stamp and values; whether the message can be read.
   virtual bool decode(Cdr& cdr) noexcept = 0;
   /// Whether its values may be written.
-  virtual Verdict judge() noexcept = 0;
+  virtual MessageVerdict judge() noexcept = 0;
   /// Writes them, after the input has accepted them.
   virtual void write(std::int64_t now_ns) noexcept = 0;
   /// Has the controller notice a message that cannot be used.
