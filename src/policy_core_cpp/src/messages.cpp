@@ -61,7 +61,7 @@ struct Values {
 
 }  // namespace
 
-/// Takes values off a message. Behind its end all are zero or empty, and `ok` is false.
+/// Takes values off a message. Past its end all are zero or empty, and `ok` is false.
 class Cdr {
  public:
   Cdr(const std::uint8_t* data, std::size_t size) noexcept : data_(data), size_(size) {
@@ -70,7 +70,6 @@ class Cdr {
   }
 
   bool ok() const noexcept { return ok_; }
-  bool is_swapped() const noexcept { return is_swapped_; }
   const std::uint8_t* here() const noexcept { return data_ + at_; }
   void fail() noexcept { ok_ = false; }
 
@@ -139,8 +138,8 @@ class JointsReader final : public MessageReader {
         names_(plan.texts("names")),
         places_(names_.size()),
         is_checked_(plan.flag("is_checked")) {
-    open(plan, "position", position_);
-    open(plan, "velocity", velocity_);
+    bind(plan, "position", position_);
+    bind(plan, "velocity", velocity_);
     if (is_checked_ && !position_.out.size) throw PlanError("plan: joints without positions");
     head_.reserve(kHeadBytes);
   }
@@ -152,7 +151,7 @@ class JointsReader final : public MessageReader {
     Values<double> found;
   };
 
-  void open(const Part& plan, const char* name, Array& array) {
+  void bind(const Part& plan, const char* name, Array& array) {
     if (!plan.has(name)) return;
     array.out = field(plan.text(name));
     if (array.out.size != names_.size()) throw PlanError("plan: expected a value for each joint");
@@ -161,7 +160,7 @@ class JointsReader final : public MessageReader {
 
   bool decode(Cdr& cdr) noexcept override {
     stamp_ns_ = cdr.stamp();
-    if (head_.empty() || is_swapped_ != cdr.is_swapped() || !cdr.skip(head_)) find_names(cdr);
+    if (head_.empty() || !cdr.skip(head_)) find_names(cdr);
     position_.found = cdr.array<double>();
     velocity_.found = cdr.array<double>();
     return cdr.ok();
@@ -185,25 +184,25 @@ class JointsReader final : public MessageReader {
       }
     }
     for (auto place : places_) has_all_ = has_all_ && place != kNowhere;
-    is_swapped_ = cdr.is_swapped();
     const auto* end = cdr.here();
-    // A longer head is not kept, and its names are found in each message.
+    // A longer head is not kept, and its names are found in each message. One that is kept is never
+    // met in the other byte order: its lengths would be 64 KiB and more.
     if (cdr.ok() && static_cast<std::size_t>(end - begin) <= kHeadBytes) head_.assign(begin, end);
   }
 
-  Verdict judge() noexcept override {
+  MessageVerdict judge() noexcept override {
     for (auto* array : {&position_, &velocity_}) {
       if (!array->out.size) continue;
-      if (!has_all_ || array->found.size != count_) return Verdict::kRefused;
+      if (!has_all_ || array->found.size != count_) return MessageVerdict::kRefused;
       for (std::size_t i = 0; i < places_.size(); ++i) array->taken[i] = array->found[places_[i]];
-      if (!is_checked_ && !is_finite(array->taken)) return Verdict::kRefused;
+      if (!is_checked_ && !is_finite(array->taken)) return MessageVerdict::kRefused;
     }
-    if (!is_checked_) return Verdict::kAccepted;
+    if (!is_checked_) return MessageVerdict::kAccepted;
     joint_problem_ = controller_.joint_check().judge(
         {position_.taken.data(), position_.taken.size()},
         {velocity_.taken.data(), velocity_.taken.size()}, controller_.now());
-    return joint_problem_.code == JointCheck::Problem::Code::kNone ? Verdict::kAccepted
-                                                                   : Verdict::kDoubted;
+    return joint_problem_.code == JointCheck::Problem::Code::kNone ? MessageVerdict::kAccepted
+                                                                   : MessageVerdict::kDoubted;
   }
 
   void write(std::int64_t) noexcept override {
@@ -215,7 +214,7 @@ class JointsReader final : public MessageReader {
   static constexpr auto kNowhere = static_cast<std::size_t>(-1);
   std::vector<std::string> names_;
   std::vector<std::size_t> places_;
-  bool is_checked_, has_all_ = false, is_swapped_ = false;
+  bool is_checked_, has_all_ = false;
   std::size_t count_ = 0;
   std::vector<std::uint8_t> head_;
   Array position_, velocity_;
@@ -279,24 +278,26 @@ class RobotReader final : public NumbersReader {
  private:
   enum class Required { kNothing, kOrientation, kPose };
 
-  Verdict judge() noexcept override {
-    const bool is_pose = required_ == Required::kPose;
-    // A pose begins with the position, an Imu with the orientation and then its covariance.
-    const std::size_t first = is_pose ? 3 : 0;
+  MessageVerdict judge() noexcept override {
+    bool fits = true;
+    if (required_ == Required::kOrientation) {
+      // First the orientation, then its covariance. The guard acts on what is not finite.
+      const double norm = norm_at(0);
+      fits = number(4) != -1.0 && (is_unit(norm) || !std::isfinite(norm));
+    } else if (required_ == Required::kPose) {
+      for (std::size_t i = 0; i < 3; ++i) fits = fits && std::isfinite(number(i));
+      fits = fits && is_unit(norm_at(3));
+    }
+    return fits ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
+  }
+
+  /// The length of the quaternion that begins at a number.
+  double norm_at(std::size_t first) const noexcept {
     double squares = 0.0;
     for (std::size_t i = first; i < first + 4; ++i) squares += number(i) * number(i);
-    const double norm = std::sqrt(squares);
-    const bool is_unit = kShortest < norm && norm < kLongest;
-    bool fits = true;
-    if (is_pose) {
-      fits = is_unit;
-      for (std::size_t i = 0; i < first; ++i) fits = fits && std::isfinite(number(i));
-    } else if (required_ == Required::kOrientation) {
-      // The guard acts on what is not finite.
-      fits = number(4) != -1.0 && (is_unit || !std::isfinite(norm));
-    }
-    return fits ? Verdict::kAccepted : Verdict::kRefused;
+    return std::sqrt(squares);
   }
+  static bool is_unit(double norm) noexcept { return kShortest < norm && norm < kLongest; }
 
   void write(std::int64_t) noexcept override {
     std::size_t i = 0;
@@ -319,11 +320,11 @@ class VelocityReader final : public NumbersReader {
   }
 
  private:
-  Verdict judge() noexcept override {
+  MessageVerdict judge() noexcept override {
     for (std::size_t i = 0; i < 3; ++i) {
-      if (!std::isfinite(used(i))) return Verdict::kRefused;
+      if (!std::isfinite(used(i))) return MessageVerdict::kRefused;
     }
-    return Verdict::kAccepted;
+    return MessageVerdict::kAccepted;
   }
 
   void write(std::int64_t now_ns) noexcept override {
@@ -353,8 +354,8 @@ class VectorReader final : public MessageReader {
     return cdr.ok();
   }
 
-  Verdict judge() noexcept override {
-    return found_.size == out_.size ? Verdict::kAccepted : Verdict::kRefused;
+  MessageVerdict judge() noexcept override {
+    return found_.size == out_.size ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
   }
 
   void write(std::int64_t) noexcept override {
@@ -396,16 +397,16 @@ Span MessageReader::field(const std::string& name) {
   return found;
 }
 
-MessageReader::Verdict MessageReader::take(const std::uint8_t* data, std::size_t size,
-                                           const SampleTime& time) noexcept {
+MessageVerdict MessageReader::take(const std::uint8_t* data, std::size_t size,
+                                   const SampleTime& time) noexcept {
   Cdr cdr(data, size);
-  auto verdict = Verdict::kRefused;
+  auto verdict = MessageVerdict::kRefused;
   if (decode(cdr)) {
     const bool is_new = input_.is_new(stamp_ns_, time.now_ns);
-    if (!is_new && !(is_state_ && time.repeated)) return Verdict::kNotNew;
+    if (!is_new && !(is_state_ && time.repeated)) return MessageVerdict::kNotNew;
     verdict = judge();
   }
-  if (verdict == Verdict::kAccepted) {
+  if (verdict == MessageVerdict::kAccepted) {
     input_.accept(time.now_ns, stamp_ns_, time.ros_now_ns);
     write(time.now_ns);
   } else {

@@ -111,7 +111,7 @@ class RandomMessages:
 
     def _text(self) -> bytes:
         if self._happens(0.01):
-            return b"x" * 40_000
+            return b"x" * 20_000
         if self._happens(0.02):
             return self._draw.choice([b"\xff", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80"])
         return self._draw.choice([b"base", b"base", b"", "prüfstand €𝄞".encode()])

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Bytes to state, targets to bytes. Messages are CDR (OMG DDS-RTPS 2.5, clause 10), plain and of
-// either byte order: as any ROS middleware takes and publishes them.
+// Bytes to state, targets to bytes. Messages are plain CDR (OMG DDS-RTPS 2.5, clause 10), read in
+// either byte order and written little-endian.
 
 #include <cstddef>
 #include <cstdint>
@@ -26,19 +26,21 @@ struct SampleTime {
   bool repeated = false;    ///< simulated time stands still: a sample may come again
 };
 
+/// What became of a message.
+enum class MessageVerdict : std::int64_t {
+  kAccepted,
+  kNotNew,   ///< by its stamp: `Input::refused_stamps`
+  kRefused,  ///< the bytes are in `MessageReader::refused`
+  kDoubted,  ///< the joints cannot be there: `MessageReader::joint_problem`
+};
+
 /// Writes the messages of one input into a controller's state: all values of one, or none.
 ///
 /// The twin of `policy_inference.messages.readers` and of the node's sampler: the same messages
-/// are accepted, and the same bits written. `take` allocates nothing and throws nothing.
+/// are accepted, and the same bits written. All methods belong to the thread that ticks; `take`
+/// allocates nothing and throws nothing.
 class MessageReader {
  public:
-  enum class Verdict : std::int64_t {
-    kAccepted,
-    kNotNew,   ///< by its stamp: `Input::refused_stamps`
-    kRefused,  ///< the bytes are in `refused`
-    kDoubted,  ///< the joints cannot be there: `joint_problem`
-  };
-
   /// Reads the plan of a reader; `problem` is for `Input::reject`.
   ///
   /// Throws PlanError where the plan is of an unknown kind, or of another controller.
@@ -47,7 +49,7 @@ class MessageReader {
   virtual ~MessageReader() = default;
 
   /// Takes the newest message: `size` bytes, those that name the encoding first.
-  Verdict take(const std::uint8_t* data, std::size_t size, const SampleTime& time) noexcept;
+  MessageVerdict take(const std::uint8_t* data, std::size_t size, const SampleTime& time) noexcept;
 
   Input& input() noexcept { return input_; }
   /// The bytes refused last; none where they were more than 64 KiB. Python makes words of them.
@@ -63,7 +65,7 @@ class MessageReader {
   /// Finds stamp and values; whether the message can be read.
   virtual bool decode(Cdr& cdr) noexcept = 0;
   /// Whether its values may be written.
-  virtual Verdict judge() noexcept = 0;
+  virtual MessageVerdict judge() noexcept = 0;
   /// Writes them, after the input has accepted them.
   virtual void write(std::int64_t now_ns) noexcept = 0;
   /// Has the controller notice a message that cannot be used.

@@ -23,7 +23,7 @@ from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import decoder_for, message_class
 from testkit.kernel.contracts import contract_of
 from testkit.kernel.twins import Twins, require_equal
-from testkit.wire_messages import ALL_INPUTS, RandomMessages
+from testkit.wire_messages import ALL_INPUTS, CdrWriter, RandomMessages
 
 native = pytest.importorskip("policy_core_native", reason="the native core is not built")
 pytestmark = pytest.mark.ros
@@ -181,6 +181,23 @@ def test_either_byte_order_is_read(command: str) -> None:
             verdict = twins.take(name, messages.make(kind, twins.now_ns + 10**18))
             # The pose of the joints is confirmed first.
             assert verdict == ACCEPTED or (name, verdict) == ("joint_states", DOUBTED)
+
+
+def test_the_same_names_are_utf_8() -> None:
+    twins, draw = MessageTwins.of_all(), random.Random(0)
+    first = bytes.fromhex("41 80 c1 c2 df e0 e1 ed ef f0 f1 f4 f5")
+    more = bytes.fromhex("41 7f 80 8f 90 9f a0 bf c0")
+    verdicts = set[int]()
+    for i in range(1500):
+        name = bytes([draw.choice(first), *draw.choices(more, k=draw.randrange(4))])
+        names = [name, *(joint.encode() for joint in NAMES)]
+        cdr = CdrWriter().stamp(i + 1).text(b"").put("I", len(names))
+        for each in names:
+            cdr.text(each)
+        for _ in range(3):
+            cdr.array("d", [0.0] * len(names))
+        verdicts.add(twins.take("joint_states", cdr.message()))
+    assert verdicts == {ACCEPTED, DOUBTED, REFUSED}
 
 
 @pytest.mark.parametrize("encoding", ["0002", "0003", "0006", "0007", "0101"])
