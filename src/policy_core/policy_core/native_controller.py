@@ -15,6 +15,7 @@ from policy_core.bundle.body import Body
 from policy_core.bundle.contract import VelocityCommand
 from policy_core.control.controller import (
     LOCK_TIMEOUT_S,
+    RESTART,
     TICK_HANGS,
     Controller,
     ControllerStatus,
@@ -22,7 +23,7 @@ from policy_core.control.controller import (
 from policy_core.control.motions import silence_words
 from policy_core.control.tick import Tick
 from policy_core.control_state import ControlState, Tree
-from policy_core.errors import BackendError, RefusedError
+from policy_core.errors import BackendError, PolicyError, RefusedError
 from policy_core.guard.bounds import Rule, Trip
 from policy_core.guard.command import CommandFader
 from policy_core.guard.joint_check import JointCheck
@@ -189,6 +190,8 @@ class NativeController(Controller):
         self._shown = StateVector(
             {name: place.stop - place.start for name, place in state.slices.items()}
         )
+        self.seen_state: F64 = np.zeros_like(state.flat)
+        """The fields of the state as the policy saw them in the tick that is shown."""
         self._shown_inputs = {
             name: Input(name, each.timeout_ns, stops_all=each.stops_all)
             for name, each in live.items()
@@ -202,6 +205,7 @@ class NativeController(Controller):
         self._snapshot_bytes: bytes | None = None
         seen = [each.seen for each in self._models.values()]
         native.mirror(
+            self.seen_state,
             self._shown.flat,
             self.latest_tick.target,
             self._sent.block,
@@ -234,9 +238,12 @@ class NativeController(Controller):
 
     def start(self) -> None:
         """Begin in DAMP; see `Controller.start`."""
-        with self._between_ticks():
-            super().start()
-            self._native.driver_stopped(-1)
+        try:
+            with self._between_ticks():
+                super().start()
+                self._native.driver_stopped(-1)
+        except RefusedError as error:
+            raise PolicyError(RESTART) from error
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
         """Return the targets of this tick; see `Controller.tick`."""
@@ -505,8 +512,6 @@ class NativeInput(Input):
 class NativeCommand(CommandFader):
     """The velocity command in a native core."""
 
-    fading = False
-
     def __init__(self, command: CommandFader, native: Any, words: Words) -> None:
         """Command in this native controller, with the bounds of another one."""
         self._low, self._high = command._low, command._high
@@ -520,6 +525,10 @@ class NativeCommand(CommandFader):
         """Clip commands to this range as well."""
         super().narrow(within)
         self._native.narrow_command(self._low, self._high)
+
+    def update(self, now_ns: int) -> bool:
+        """Write the command of this tick; see `CommandFader.update`."""
+        return bool(self._native.update_command(now_ns))
 
     def close(self, now_ns: int) -> None:
         """Fade to zero from now on; see `CommandFader.close`."""

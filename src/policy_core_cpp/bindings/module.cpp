@@ -435,12 +435,13 @@ class NativeController {
   void use_steady_clock() { is_steady_ = true; }
 
   /// Copies each record that `pop` takes into these arrays.
-  void mirror(nb::object state, nb::object target, nb::object block, nb::list inputs,
+  void mirror(nb::object seen, nb::object state, nb::object target, nb::object block, nb::list inputs,
               nb::list outputs) {
+    seen_ = span_of(seen);
     state_ = span_of(state);
     target_ = span_of(target);
     block_ = span_of(block);
-    kept_.push_back(nb::make_tuple(state, target, block, inputs, outputs));
+    kept_.push_back(nb::make_tuple(seen, state, target, block, inputs, outputs));
     inputs_ = bytes_of(inputs);
     outputs_ = bytes_of(outputs);
   }
@@ -448,6 +449,7 @@ class NativeController {
   nb::object pop() {
     const auto* r = host_->oldest();
     if (!r) return none();
+    copy(r->seen, seen_);
     copy(r->state, state_);
     if (r->taken) copy(r->target, target_);
     if (r->sent_mode >= 0) copy(r->block, block_);
@@ -582,7 +584,7 @@ class NativeController {
   nb::object clock_, memory_;
   std::atomic<bool> is_steady_{false};
   Models names_of_;
-  Span state_, target_, block_;
+  Span seen_, state_, target_, block_;
   std::vector<Bytes> inputs_, outputs_;
   std::int64_t edges_seen_ = -1;
   std::vector<std::unique_ptr<IdleModel>> scratch_models_;
@@ -862,6 +864,9 @@ NB_MODULE(policy_core_native, m) {
       .def("saved_command", [](NativeController& n) { return saved(n.controller().command()); })
       .def("restore_command", [](NativeController& n, nb::object tree) {
         restore(n.controller().command(), tree);
+      })
+      .def("update_command", [](NativeController& n, std::int64_t now_ns) {
+        return n.controller().command().update(now_ns);
       })
       .def("open_command", [](NativeController& n) { n.controller().command().open(); })
       .def("close_command", [](NativeController& n, std::int64_t now_ns) {

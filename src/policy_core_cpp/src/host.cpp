@@ -50,6 +50,7 @@ Host::Host(const Table& plan, const Models& models, ReadClock clock, void* conte
   slots_.resize(std::max<std::size_t>(slots, 1));
   for (auto& record : slots_) {
     record.state.resize(controller_->state().flat().size);
+    record.seen.resize(record.state.size());
     record.target.resize(joints);
     record.block.resize(6 * joints);
     record.inputs.resize(inputs);
@@ -69,7 +70,7 @@ long Host::run(void* context) noexcept {
   const auto& inner = *noted.inner;
   if (!record.has_run) {
     const auto state = noted.host->controller_->state().flat();
-    std::copy(state.begin(), state.end(), record.state.begin());
+    std::copy(state.begin(), state.end(), record.seen.begin());
   }
   record.has_run = true;
   note(inner.inputs, inner.input_count, record.inputs.data() + noted.input_at);
@@ -127,10 +128,9 @@ void Host::end(std::int64_t duration_ns, std::int64_t sequence) noexcept {
     const auto& target = controller_->target();
     std::copy(target.begin(), target.end(), record.target.begin());
   }
-  if (!record.has_run) {
-    const auto state = controller_->state().flat();
-    std::copy(state.begin(), state.end(), record.state.begin());
-  }
+  const auto state = controller_->state().flat();
+  std::copy(state.begin(), state.end(), record.state.begin());
+  if (!record.has_run) record.seen = record.state;
   for (std::size_t i = 0; i < record.born_ns.size(); ++i) {
     record.born_ns[i] = controller_->input(i).born_ns();
     record.measured_ns[i] = controller_->input(i).measured_ns();

@@ -114,8 +114,8 @@ void Loop::sample(Host& host, const DueTick& due) noexcept {
       host.keep(place, message_.buffer, message_.length);
       const auto verdict =
           reader->take(message_.buffer, message_.length, {due.now_ns, due.stamp_ns});
-      if (verdict == MessageReader::Verdict::kRefused) host.record().refused |= bit;
-      if (verdict == MessageReader::Verdict::kDoubted) host.record().doubted |= bit;
+      if (verdict == MessageVerdict::kRefused) host.record().refused |= bit;
+      if (verdict == MessageVerdict::kDoubted) host.record().doubted |= bit;
     } else {
       middleware_.reset_error();
     }

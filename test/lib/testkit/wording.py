@@ -139,7 +139,8 @@ def _matches(expected: str, text: str) -> bool:
 def _key(item: pytest.Item) -> Key:
     folder = next((each for each in item.path.parents if each.name == "test"), item.path.parent)
     # Both cores say the same.
-    test = re.sub(r"\[(python|native)-?", "[", item.nodeid.partition("::")[2]).replace("[]", "")
+    test = re.sub(r"\[(python|native)-", "[", item.nodeid.partition("::")[2])
+    test = re.sub(r"\[(python|native)\]$", "", test)
     return folder / FILE, str(item.path.relative_to(folder)), test
 
 

@@ -30,6 +30,7 @@ FADE_COMMAND = "fade_command"
 """What recordings call this request."""
 LOCK_TIMEOUT_S = 0.5
 TICK_HANGS = "a tick has not returned; the backend hangs"
+RESTART = "a tick still hangs in the backend; restart the process"
 STARTED, RESET = "started", "reset"
 STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
 MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"

@@ -40,8 +40,9 @@ struct Record {
   std::int64_t sent_mode = -1, sequence = -1;
   /// Bits: readers whose message could not be read, and whose joints were doubted.
   std::uint64_t refused = 0, doubted = 0;
-  /// Fields of the state as the policy saw them; what it asked for; what was sent, [6, joints].
-  Numbers state, target, block;
+  /// Fields of the state as the policy saw them, and after the tick; what it asked for; what was
+  /// sent, [6, joints].
+  Numbers seen, state, target, block;
   /// Of all models in their order, as given and as answered.
   std::vector<std::uint8_t> inputs, outputs;
   /// By input: when its newest message was born and measured.

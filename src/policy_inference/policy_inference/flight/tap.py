@@ -30,6 +30,7 @@ class Tap:
         self.inputs: Mapping[str, Tensor] = backend.inputs
         self.outputs: Mapping[str, Tensor] = backend.outputs
         self.details = backend.details
+        self.state: F64 | None = None
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
@@ -60,6 +61,7 @@ class NativeTap:
 
     def __init__(self, controller: NativeController) -> None:
         """Show what this controller shows."""
+        self.state: F64 | None = controller.seen_state
         seen = controller.seen
         self.inputs, self.outputs = (
             {f"{name}.{tensor}".lstrip("."): array for name, tensor, array in each}
@@ -103,6 +105,7 @@ class SetTap(Stateful):
             workers: Of its chunk policies.
         """
         self._policy, self._workers = policy, workers
+        self.state: F64 | None = None
         self.action = policy.action
         self.inputs: Mapping[str, Tensor] = {
             f"{name}.{tensor}": array

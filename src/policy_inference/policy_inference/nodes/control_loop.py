@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Protocol
 
+from policy_core.control.controller import RESTART, TICK_HANGS
 from policy_core.errors import PolicyError, RefusedError
 from policy_inference.nodes.pacing import DueTick, Pacer
 
@@ -50,7 +51,7 @@ class ControlLoop:
     def start(self) -> None:
         """Start ticking, and counting."""
         if self._thread is not None and self._thread.is_alive():
-            raise PolicyError("a tick still hangs in the backend; restart the process")
+            raise PolicyError(RESTART)
         self.ticks = self.missed = 0
         self._worst_late_ns = self._worst_ns = 0
         self._ticked_ns = time.monotonic_ns()
@@ -82,7 +83,7 @@ class ControlLoop:
     def between_ticks(self) -> Iterator[None]:
         """Keep the next tick waiting, for microseconds."""
         if not self._at_work.acquire(timeout=_TICK_WITHIN_S):
-            raise RefusedError("a tick has not returned; the backend hangs")
+            raise RefusedError(TICK_HANGS)
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rclpy.publisher import Publisher
 
-from policy_core.control.controller import TICK_HANGS
+from policy_core.control.controller import RESTART, TICK_HANGS
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.native import JointProblem
 from policy_core.native_controller import NativeController, TickRecord
@@ -77,6 +77,7 @@ class NativeLoop:
         # Before that of the loop: one thread at a time shows ticks.
         self._showing = threading.RLock()
         self._thread: threading.Thread | None = None
+        self._hangs = False
         self._ended_ns = self._worst_late_ns = self._worst_ns = 0
 
     def host(self, controller: NativeController, sampler: Sampler) -> None:
@@ -102,8 +103,8 @@ class NativeLoop:
 
     def start(self) -> None:
         """Start ticking, and counting."""
-        if self._thread is not None and self._thread.is_alive():
-            raise PolicyError("a tick still hangs in the backend; restart the process")
+        if self._hangs:
+            raise PolicyError(RESTART)
         assert self._controller is not None
         self._stop.clear()
         self._worst_late_ns = self._worst_ns = 0
@@ -120,6 +121,7 @@ class NativeLoop:
         self._shown.set()  # for who awaits a tick that will not come
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
+        self._hangs = not has_ended
         if not has_ended:
             _hanging.append((self._loop, self._controller, self._entities))
         elif self._controller is not None:
@@ -129,7 +131,7 @@ class NativeLoop:
 
     def close(self) -> None:
         """Let go of subscriptions and publisher; after `stop`."""
-        if all(self._loop is not loop for loop, *_ in _hanging):
+        if not self._hangs:
             del self._loop
             self._entities.close()
 
