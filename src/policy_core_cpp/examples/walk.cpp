@@ -42,10 +42,10 @@ int main(int count, char** arguments) try {
       const bool is_believed = problem.code == JointCheck::Problem::Code::kNone;
       if (input.is_new(now_ns, now_ns) && is_believed) input.accept(now_ns, now_ns, now_ns);
     }
-    std::copy_n(sensors.joint_pos, 12, position.begin());
-    std::copy_n(sensors.joint_vel, 12, velocity.begin());
-    std::copy_n(sensors.quat_xyzw, 4, quat.begin());
-    std::copy_n(sensors.ang_vel_body, 3, gyro.begin());
+    std::copy_n(sensors.joint_pos, position.size, position.begin());
+    std::copy_n(sensors.joint_vel, velocity.size, velocity.begin());
+    std::copy_n(sensors.quat_xyzw, quat.size, quat.begin());
+    std::copy_n(sensors.ang_vel_body, gyro.size, gyro.begin());
     controller.command().set(sensors.velocity_command, now_ns);
     if (controller.mode() == Mode::kDamp) controller.stand();  // refused until it may
     if (controller.mode() == Mode::kReady) controller.run();

@@ -37,6 +37,12 @@ void take(const Numbers& flat, const Integers& places, Numbers& into) noexcept {
 
 std::size_t joints_of(const Part& plan) { return plan.numbers("stand").size(); }
 
+void check_joints(const std::string& whose, std::size_t found, std::size_t expected) {
+  if (found == expected) return;
+  throw PlanError("plan: " + whose + ": expected " + std::to_string(expected) +
+                  " joints, found " + std::to_string(found));
+}
+
 /// So many values of an array from a place on.
 Span part_of(Numbers& values, std::int64_t start, std::size_t size) {
   if (size > values.size() || start > static_cast<std::int64_t>(values.size() - size)) {
@@ -72,9 +78,7 @@ JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input
       lowest_(plan.numbers("lowest", 3)),
       highest_(plan.numbers("highest", 3)) {
   command_ = part_of(targets, plan.count("start"), places_.size());
-  if (policy_.action().joints() != places_.size()) {
-    throw PlanError("plan: a member with another number of joints");
-  }
+  check_joints(name_, policy_.action().joints(), places_.size());
   for (const auto& part : plan.list("sensed")) {
     const auto& index = part.places("index", sensed_.size());
     const auto into = part_of(state_.flat(), part.count("start"), index.size());
@@ -266,7 +270,9 @@ CommandingState::Transition* CommandingState::transition(std::int64_t to) noexce
 
 void CommandingState::check_transitions() {
   const auto check = [&](std::int64_t to) {
-    if (to >= 0 && !transition(to)) throw PlanError("plan: " + name + ": a missing transition");
+    if (to < 0 || transition(to)) return;
+    throw PlanError("plan: states: " + name + ": expected a transition to state " +
+                    std::to_string(to) + ", to which it goes on, found none");
   };
   check(way_back);
   check(ends_to);
@@ -291,7 +297,7 @@ PolicySet::PolicySet(const Part& plan, RobotState& state, std::vector<Input>& in
       from_(plan.at("action")),
       before_(joints_of(plan)),
       first_targets_(joints_of(plan)) {
-  if (action_.joints() != before_.size()) throw PlanError("plan: a set with other joints");
+  check_joints("action", action_.joints(), before_.size());
   refused_.off.resize(before_.size());
   refused_.speed.resize(before_.size());
   clear(refused_);

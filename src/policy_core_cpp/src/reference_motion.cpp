@@ -127,7 +127,9 @@ ReferenceMotion::ReferenceMotion(const Part& plan, const Fields& fields) : ancho
   if (plan.has("joint_pos")) {
     joint_pos_ = plan.numbers("joint_pos");
     if (!joints_count_ || joint_pos_.empty() || joint_pos_.size() % joints_count_) {
-      throw PlanError("plan: a reference motion of other joints");
+      throw PlanError("plan: motion.joint_pos: expected frames of " +
+                      std::to_string(joints_count_) + " joints, found " +
+                      std::to_string(joint_pos_.size()) + " values");
     }
     joint_vel_ = plan.numbers("joint_vel", static_cast<std::int64_t>(joint_pos_.size()));
     last_ = static_cast<std::int64_t>(joint_pos_.size() / joints_count_) - 1;
@@ -140,14 +142,14 @@ ReferenceMotion::ReferenceMotion(const Part& plan, const Fields& fields) : ancho
     joints_.push_back({part.flag("is_position"), part.integer("ahead", 0, kFarthestAhead),
                        fields(part.text("field")), newest});
     if (joints_.back().out.size != joints_count_ || newest.size > joints_count_) {
-      throw PlanError("plan: joints of a reference motion of another size");
+      throw PlanError("plan: motion.joints: expected fields with a value per joint");
     }
   }
   for (const auto& part : plan.list("anchors")) {
     anchors_.push_back({part.flag("is_position"), part.integer("ahead", 0, kFarthestAhead),
                         fields(part.text("field"))});
     if (anchors_.back().out.size != (anchors_.back().is_position ? 3u : 6u)) {
-      throw PlanError("plan: an anchor of a reference motion of another size");
+      throw PlanError("plan: motion.anchors: expected fields of 3 (position) or 6 values");
     }
   }
   live_pos_ = fields("live_anchor_pos");

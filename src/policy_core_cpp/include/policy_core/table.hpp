@@ -20,7 +20,7 @@ class PlanError : public std::runtime_error {
 using Numbers = std::vector<double>;
 using Integers = std::vector<std::int64_t>;
 
-/// Of an integer in a plan, either way: sums of them and products of two times do not overflow.
+/// Of an integer in a plan, either way: sums of thousands of them do not overflow.
 constexpr std::int64_t kLargestInteger = 1'000'000'000'000'000;
 /// Of the arrays whose size a plan states as a number: 8 MiB of float64.
 constexpr std::int64_t kMostValues = 1 << 20;
