@@ -94,7 +94,7 @@ int main(int count, char** arguments) try {
   const RandomModels models(table, seed);
   std::mt19937 random(seed);
   if (is_refused(plan, models, random)) return 1;
-  const auto step = 1 + plan.size() / 6000;
+  const auto step = plan.size() < 6000 ? 1 : plan.size() / 1000;
   for (std::size_t size = 0; size < plan.size(); size += step) {
     if (!is_refused({plan.begin(), plan.begin() + static_cast<std::ptrdiff_t>(size)}, models,
                     random)) {
