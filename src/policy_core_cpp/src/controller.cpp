@@ -45,7 +45,8 @@ std::uint64_t bit_of(std::size_t place) { return place < 64 ? std::uint64_t{1} <
 
 }  // namespace
 
-Controller::Controller(const Table& table, const Models& models, ReadClock clock, void* context)
+Controller::Controller(const Table& table, const Models& models, ReadClock clock, void* context,
+                       Span memory)
     : clock_(clock),
       context_(context),
       longest_gap_ns_(Part(table).count("limits.state_timeout_ns") +
@@ -54,7 +55,7 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
       blend_ns_(Part(table).count("limits.blend_ns")),
       low_(Part(table).numbers("fitness.low")),
       high_(Part(table).numbers("fitness.high", static_cast<std::int64_t>(low_.size()))),
-      state_(Part(table).at("state")),
+      state_(Part(table).at("state"), memory),
       inputs_(inputs_of(Part(table))),
       command_(Part(table).at("command"), Part(table).count("limits.command_timeout_ns"),
                Part(table).count("limits.command_ramp_ns"), state_.find("velocity_command")),
@@ -241,7 +242,7 @@ Targets* Controller::hold(std::int64_t now_ns, Rule rule, const Reason& reason) 
     count(rule);
     held_mode_ = mode_;
     hold_began_ns_ = held_until_ns_ = now_ns;
-    trip_ = {rule, reason, false};
+    trip(rule, reason, false);
     // Before a motion has commanded anything, what was commanded last is the safe one.
     const auto& last = commanded_by_ == Motion::kStand ? stand_.targets
                        : commanded_by_ == Motion::kRun ? run_targets_
@@ -275,7 +276,7 @@ Targets* Controller::latch(Rule rule, const Reason& reason) noexcept {
   if (!latched_) {
     count(rule);
     latched_ = true;
-    trip_ = {rule, reason, true};
+    trip(rule, reason, true);
     auto why = reason;
     why.latched_by = static_cast<std::int64_t>(rule);
     enter_damp(why);
@@ -292,19 +293,25 @@ void Controller::enter(Mode mode, const Reason& reason) noexcept {
   mode_ = mode;
   reason_ = reason;
   joint_check_.in_motion = mode != Mode::kDamp;
-  edges_[(edges_begin_ + edges_count_) % edges_.size()] = {mode, reason, now()};
-  if (edges_count_ < edges_.size()) {
-    ++edges_count_;
+  ++edge_count_;
+  edges_[(edges_begin_ + edges_kept_) % edges_.size()] = {mode, reason, now()};
+  if (edges_kept_ < edges_.size()) {
+    ++edges_kept_;
   } else {
     edges_begin_ = (edges_begin_ + 1) % edges_.size();
   }
 }
 
+void Controller::trip(Rule rule, const Reason& reason, bool latched) noexcept {
+  ++trip_count_;
+  trip_ = {rule, reason, latched};
+}
+
 bool Controller::pop_edge(Edge& edge) noexcept {
-  if (edges_count_ == 0) return false;
+  if (edges_kept_ == 0) return false;
   edge = edges_[edges_begin_];
   edges_begin_ = (edges_begin_ + 1) % edges_.size();
-  --edges_count_;
+  --edges_kept_;
   return true;
 }
 
@@ -327,7 +334,7 @@ void Controller::act_on_driver() noexcept {
   const auto text = driver_stopped_.exchange(-1, std::memory_order_acq_rel);
   if (text < 0 || mode_ == Mode::kDamp) return;
   count(Rule::kDriver);
-  trip_ = {Rule::kDriver, said(text), false};
+  trip(Rule::kDriver, said(text), false);
   auto reason = said(text);
   reason.latched_by = static_cast<std::int64_t>(Rule::kDriver);
   enter_damp(reason);

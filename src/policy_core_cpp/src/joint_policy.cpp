@@ -116,7 +116,7 @@ void History::advance() noexcept {
 ObservationBuilder::ObservationBuilder(const Part& plan, RobotState& state,
                                        const policy_core_runner& runner)
     : flat_(state.flat()),
-      index_(plan.places("index", flat_.size())),
+      index_(plan.places("index", flat_.size)),
       offset_(plan.numbers("offset", static_cast<std::int64_t>(index_.size()))),
       scale_(plan.numbers("scale", static_cast<std::int64_t>(index_.size()))),
       low_(plan.numbers("low", static_cast<std::int64_t>(index_.size()))),

@@ -44,12 +44,12 @@ void check_joints(const std::string& whose, std::size_t found, std::size_t expec
 }
 
 /// So many values of an array from a place on.
-Span part_of(Numbers& values, std::int64_t start, std::size_t size) {
-  if (size > values.size() || start > static_cast<std::int64_t>(values.size() - size)) {
+Span part_of(Span values, std::int64_t start, std::size_t size) {
+  if (size > values.size || start > static_cast<std::int64_t>(values.size - size)) {
     throw PlanError("plan: expected " + std::to_string(size) + " values from the place " +
-                    std::to_string(start) + " on, found " + std::to_string(values.size()));
+                    std::to_string(start) + " on, found " + std::to_string(values.size));
   }
-  return {values.data() + start, size};
+  return {values.data + start, size};
 }
 
 }  // namespace
@@ -77,10 +77,10 @@ JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input
       commanded_(places_.size()),
       lowest_(plan.numbers("lowest", 3)),
       highest_(plan.numbers("highest", 3)) {
-  command_ = part_of(targets, plan.count("start"), places_.size());
+  command_ = part_of({targets.data(), targets.size()}, plan.count("start"), places_.size());
   check_joints(name_, policy_.action().joints(), places_.size());
   for (const auto& part : plan.list("sensed")) {
-    const auto& index = part.places("index", sensed_.size());
+    const auto& index = part.places("index", sensed_.size);
     const auto into = part_of(state_.flat(), part.count("start"), index.size());
     sensed_parts_.emplace_back(index, into);
   }

@@ -65,7 +65,7 @@ bool Phase::stands() const noexcept {
   return length(command_) < below_;
 }
 
-RobotState::RobotState(const Part& plan)
+RobotState::RobotState(const Part& plan, Span memory)
     : names_(plan.texts("names")), is_own_(plan.flag("is_own")) {
   std::size_t end = 0;
   for (auto size : plan.integers("sizes", static_cast<std::int64_t>(names_.size()))) {
@@ -77,7 +77,12 @@ RobotState::RobotState(const Part& plan)
     sizes_.push_back(static_cast<std::size_t>(size));
     end += sizes_.back();
   }
-  flat_.assign(end, std::numeric_limits<double>::quiet_NaN());
+  flat_ = memory;
+  if (!flat_.data) {
+    own_memory_.assign(end, std::numeric_limits<double>::quiet_NaN());
+    flat_ = {own_memory_.data(), end};
+  }
+  if (flat_.size != end) throw PlanError("plan: state: memory of another size");
   const auto command = find("velocity_command", 3);
   std::fill(command.begin(), command.end(), 0.0);
   for (const auto& phase : plan.list("phases")) {

@@ -6,56 +6,16 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <utility>
 
+#include "allocations.hpp"
 #include "random_life.hpp"
-
-namespace {
-thread_local bool counting = false;
-thread_local long allocations = 0;
-}  // namespace
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#endif
-#define NONBLOCKING
-#if defined(__has_feature)
-#if __has_feature(realtime_sanitizer)
-#define SANITIZED
-#undef NONBLOCKING
-#define NONBLOCKING [[clang::nonblocking]]
-#endif
-#endif
-
-#ifndef SANITIZED
-// Of the whole process, C and C++ alike; a sanitizer has its own.
-extern "C" void* __libc_malloc(std::size_t size);
-extern "C" void* malloc(std::size_t size) {
-  if (counting) ++allocations;
-  return __libc_malloc(size);
-}
-#endif
 
 namespace {
 
 using namespace policy_core;
 
-/// A tick in which RealtimeSanitizer, where the program has it, allows no call that may block.
 const TickResult& tick(Controller& controller) NONBLOCKING {
   return controller.tick(now_ns, now_ns + kPeriodNs);
-}
-
-/// Whether an allocation is counted where there is no sanitizer.
-bool counts() {
-#ifdef SANITIZED
-  return true;
-#else
-  counting = true;
-  void* volatile one = std::malloc(1);
-  counting = false;
-  std::free(one);
-  return std::exchange(allocations, 0) == 1;
-#endif
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ class ObservationBuilder {
  private:
   void normalise(Numbers& vector) const noexcept;
 
-  const Numbers& flat_;
+  Span flat_;
   Integers index_;
   Numbers offset_, scale_, low_, high_, frame_;
   bool clips_;

@@ -75,7 +75,7 @@ class JointMember {
   JointPolicy policy_;
   ReferenceMotion* motion_;
   std::vector<std::pair<Integers, Span>> sensed_parts_;
-  const Numbers& sensed_;
+  Span sensed_;
   std::vector<std::pair<const Input*, std::size_t>> live_;
   Span last_action_, velocity_;
   Numbers commanded_, lowest_, highest_;

@@ -71,6 +71,7 @@ class OnnxBackend(BackendBase):
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
         self._session, version = self._load(file)
+        self._file = file
         details = {"runtime": f"onnxruntime {version}", "device": "CPU, 1 thread"}
         return *_tensors(file, self._session), details
 
@@ -114,6 +115,22 @@ class OnnxBackend(BackendBase):
                     f"{file}: not a model that ONNX Runtime {onnxruntime.__version__} loads: "
                     + str(error).replace(place, str(file))
                 ) from error
+
+    def native_model(self) -> Any:
+        """Return the model on the native core's ONNX Runtime; None where that cannot be.
+
+        That is the library of the same package, and gives the same bits.
+        """
+        import onnxruntime
+        from policy_core_native import OnnxModel
+
+        found = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"))
+        dtypes = {array.dtype.name for array in (*self.inputs.values(), *self.outputs.values())}
+        if not found or not dtypes <= {"float32", "float64"}:
+            return None
+        model = read_at_most(self._file, LARGEST_BYTES)
+        require_whole(self._file, model)
+        return OnnxModel(str(found[0]), model)
 
     def _bind(self) -> None:
         self._binding: Any = self._session.io_binding()

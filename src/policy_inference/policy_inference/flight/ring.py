@@ -204,11 +204,14 @@ class Ring:
 
     def keep_state(self) -> None:
         """Keep the state that the tick to come goes on from, between two ticks."""
+        state = self._control_state()
+        if state is None:
+            self._state_due = self.end  # one of the next ticks has it
+            return
         while self._states and self._states[0][0] < self.end - self.size:
             self._states.popleft()
         if self._states and self._states[-1][0] == self.end:
             self._states.pop()
-        state = self._control_state()
         self._states.append((self.end, state))
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 

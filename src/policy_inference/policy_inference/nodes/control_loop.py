@@ -6,8 +6,9 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
+from typing import Protocol
 
 from policy_core.errors import PolicyError, RefusedError
 from policy_inference.nodes.pacing import DueTick, Pacer
@@ -39,7 +40,7 @@ class ControlLoop:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         # The outermost of three locks, see "Locks" in docs/architecture.md.
-        self._at_work = threading.Lock()
+        self._at_work = threading.RLock()
         self._ticked = threading.Event()
         self.ticks = 0
         self.missed = 0
@@ -86,6 +87,10 @@ class ControlLoop:
             yield
         finally:
             self._at_work.release()
+
+    def exchanging(self) -> AbstractContextManager[None]:
+        """Keep the next tick waiting while another policy takes over."""
+        return self.between_ticks()
 
     def silent_s(self) -> float:
         """Return the time since the last tick on the steady clock, s.
@@ -138,6 +143,44 @@ class ControlLoop:
             self._worst_late_ns, self._worst_ns = late_ns, tick.now_ns
 
 
+class Loop(Protocol):
+    """What of a loop its node and its reports look at; see `ControlLoop`."""
+
+    @property
+    def ticks(self) -> int:
+        """How many there were since `start`."""
+
+    @property
+    def missed(self) -> int:
+        """At how many deadlines no tick could start since `start`."""
+
+    @property
+    def late_s(self) -> float:
+        """How late a tick of the last seconds began at most, s."""
+
+    @property
+    def thread_id(self) -> int:
+        """What the kernel calls the control thread, once it was started."""
+
+    def start(self) -> None:
+        """Start ticking, and counting."""
+
+    def stop(self, timeout_s: float = 1.0) -> bool:
+        """Stop ticking; return False where a tick hangs."""
+
+    def between_ticks(self) -> AbstractContextManager[None]:
+        """Keep the next tick waiting, for microseconds."""
+
+    def exchanging(self) -> AbstractContextManager[None]:
+        """Keep the next tick waiting while another policy takes over."""
+
+    def silent_s(self) -> float:
+        """Return the time since the last tick on the steady clock, s."""
+
+    def await_tick(self, timeout_s: float) -> bool:
+        """Wait for the end of the next tick, or of the loop; return whether it came."""
+
+
 class BetweenTicks:
     """Works and collects garbage at a rate, each time right after a tick, on its own thread.
 
@@ -146,7 +189,7 @@ class BetweenTicks:
     """
 
     def __init__(
-        self, loop: ControlLoop, tick_s: float, period_s: float, work: Callable[[], None]
+        self, loop: Loop, tick_s: float, period_s: float, work: Callable[[], None]
     ) -> None:
         """Prepare.
 

@@ -88,7 +88,8 @@ def _python_controller(
     if isinstance(contract, SetContract):
         _, controller = opened_set(contract, members, backends, limits, clock)
         return controller
-    clip = clip_of(40, turn_rad=1.0, step_m=0.01) if contract.motion else None
+    has_clip = contract.motion is not None and contract.motion.clip is not None
+    clip = clip_of(40, turn_rad=1.0, step_m=0.01) if has_clip else None
     return joint_controller(bundle_of(contract, clip=clip), backends[""], limits, clock)
 
 
@@ -214,16 +215,16 @@ class Twins:
         if python is not None:
             mode, block = native
             assert mode == python.mode
-            _require_equal("targets", python.block, block)
-        _require_equal("", self.python.saved(), self.words.tree(self.native.saved()))
+            require_equal("targets", python.block, block)
+        require_equal("", self.python.saved(), self.words.tree(self.native.saved()))
 
 
-def _require_equal(path: str, python: Any, native: Any) -> None:
+def require_equal(path: str, python: Any, native: Any) -> None:
     """Raise AssertionError where two states differ in a bit, except in those of a NaN."""
     if isinstance(python, Mapping):
         assert python.keys() == native.keys(), path
         for name, value in python.items():
-            _require_equal(f"{path}.{name}", value, native[name])
+            require_equal(f"{path}.{name}", value, native[name])
     elif isinstance(python, np.ndarray):
         expected, found = (
             np.asarray(each, np.float64).reshape(python.shape) for each in (python, native)
@@ -235,7 +236,7 @@ def _require_equal(path: str, python: Any, native: Any) -> None:
     elif isinstance(python, tuple) and any(isinstance(each, Mapping) for each in python):
         assert len(python) == len(native), path
         for i, each in enumerate(python):
-            _require_equal(f"{path}.{i}", each, native[i])
+            require_equal(f"{path}.{i}", each, native[i])
     else:
         assert python == native, (path, python, native)
 
@@ -403,9 +404,16 @@ def random_set(draw: random.Random) -> tuple[SetContract, dict[str, JointContrac
 
 def random_plan(made: JointContract | tuple[SetContract, dict[str, JointContract]]) -> bytes:
     """Return the plan of a random contract or set."""
+    return plan_bytes(unasked_controller(made).plan(), bytes(32))
+
+
+def unasked_controller(
+    made: JointContract | tuple[SetContract, dict[str, JointContract]],
+) -> Controller:
+    """Return a controller that no test lets tick."""
     contract, members = made if isinstance(made, tuple) else (made, {"": made})
     backends = {name: RandomModel(each, 0, lambda: None) for name, each in members.items()}
-    return plan_bytes(_python_controller(contract, members, backends, lambda: 0).plan(), bytes(32))
+    return _python_controller(contract, members, backends, lambda: 0)
 
 
 class RandomRobot:
