@@ -49,16 +49,16 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
                        Span memory)
     : clock_(clock),
       context_(context),
-      longest_gap_ns_(Part(table).integer("limits.state_timeout_ns") +
-                      Part(table).integer("limits.damp_after_ns")),
-      damp_after_ns_(Part(table).integer("limits.damp_after_ns")),
-      blend_ns_(Part(table).integer("limits.blend_ns")),
+      longest_gap_ns_(Part(table).count("limits.state_timeout_ns") +
+                      Part(table).count("limits.damp_after_ns")),
+      damp_after_ns_(Part(table).count("limits.damp_after_ns")),
+      blend_ns_(Part(table).count("limits.blend_ns")),
       low_(Part(table).numbers("fitness.low")),
-      high_(Part(table).numbers("fitness.high")),
+      high_(Part(table).numbers("fitness.high", static_cast<std::int64_t>(low_.size()))),
       state_(Part(table).at("state"), memory),
       inputs_(inputs_of(Part(table))),
-      command_(Part(table).at("command"), Part(table).integer("limits.command_timeout_ns"),
-               Part(table).integer("limits.command_ramp_ns"), state_.find("velocity_command")),
+      command_(Part(table).at("command"), Part(table).count("limits.command_timeout_ns"),
+               Part(table).count("limits.command_ramp_ns"), state_.find("velocity_command")),
       joint_(joint_policy_of(Part(table), state_, models)),
       set_(joint_ ? nullptr
                   : std::make_unique<PolicySet>(Part(table).at("run.policy"), state_, inputs_,
@@ -78,9 +78,10 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
   pose_source_ = static_cast<std::size_t>(source - inputs_.begin());
   const auto joints = low_.size();
   joint_pos_ = state_.find("joint_pos");
-  joint_vel_ = state_.find("joint_vel");
+  joint_vel_ = state_.find("joint_vel", joints);
   if (joint_pos_.size != joints || stand_.targets.joints() != joints ||
-      safe_.targets.joints() != joints || policy_->action().joints() != joints) {
+      safe_.targets.joints() != joints || policy_->action().joints() != joints ||
+      step_.joints() != joints || joint_check_.joints() != joints) {
     throw PlanError("plan: parts with different numbers of joints");
   }
   if (joint_vel_.size == 0) {

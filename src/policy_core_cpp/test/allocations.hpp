@@ -10,7 +10,20 @@
 inline thread_local bool counting = false;
 inline thread_local long allocations = 0;
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#endif
+/// After a function's parameters: RealtimeSanitizer allows it no call that may block.
+#define NONBLOCKING
+#if defined(__has_feature)
+#if __has_feature(realtime_sanitizer)
+#define SANITIZED
+#undef NONBLOCKING
+#define NONBLOCKING [[clang::nonblocking]]
+#endif
+#endif
+
+#ifndef SANITIZED
 // Of the whole process, C and C++ alike; a sanitizer has its own.
 extern "C" void* __libc_malloc(std::size_t size);
 extern "C" void* malloc(std::size_t size) {
@@ -21,7 +34,7 @@ extern "C" void* malloc(std::size_t size) {
 
 /// Whether an allocation is counted where there is no sanitizer.
 inline bool counts() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SANITIZED
   return true;
 #else
   counting = true;

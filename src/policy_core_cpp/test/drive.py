@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs tick_check on plans of random contracts: `drive.py TICK_CHECK CONTRACTS`."""
+"""Runs a check on plans of random contracts and sets: `drive.py CHECK CONTRACTS REPEATS`."""
 
 import random
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 from testkit.kernel.twins import random_contract, random_plan, random_set
 
 
-def main(program: str, contracts: int) -> int:
+def main(program: str, contracts: int, repeats: str) -> int:
     """Return 0 if every contract of both kinds passes."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -19,7 +19,7 @@ def main(program: str, contracts: int) -> int:
         for seed in range(contracts):
             for made in (random_contract, random_set):
                 file.write_bytes(random_plan(made(random.Random(seed))))
-                command = [program, str(file), str(seed), "2000"]
+                command = [program, str(file), str(seed), repeats]
                 found = subprocess.run(command, check=False, capture_output=True, text=True)
                 if found.returncode:
                     failed += 1
@@ -28,4 +28,4 @@ def main(program: str, contracts: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

@@ -186,6 +186,8 @@ class StepBound {
  public:
   explicit StepBound(const Part& plan);
 
+  std::size_t joints() const noexcept { return stride_.size(); }
+
   void forget() noexcept;
   double within(std::size_t joint, double position) const noexcept {
     return fminimum(fmaximum(position, last_[joint] - stride_[joint]),

@@ -36,6 +36,8 @@ class JointCheck {
 
   explicit JointCheck(const Part& plan);
 
+  std::size_t joints() const noexcept { return turns_.size(); }
+
   void forget() noexcept;
   /// Judges positions, rad, and velocities, rad/s (an empty span: nothing uses them) at a time, ns.
   Problem judge(Span position, Span velocity, std::int64_t now_ns) noexcept;

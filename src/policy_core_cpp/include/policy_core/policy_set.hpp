@@ -30,7 +30,7 @@ const policy_core_runner& model_of(const Models& models, const std::string& name
 class JointMember {
  public:
   JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
-              const Models& models, Numbers& targets);
+              const Models& models, Numbers& targets, std::size_t joints);
 
   void reset() noexcept;
   bool is_due() const noexcept { return wait_ <= 0; }
@@ -67,14 +67,14 @@ class JointMember {
   void pass() noexcept;
 
   std::string name_;
-  Span command_;
   Integers places_;
+  Span command_;
   std::int64_t every_, parts_;
   bool is_followed_, watches_;
   RobotState state_;
   JointPolicy policy_;
   ReferenceMotion* motion_;
-  std::vector<std::pair<Integers, std::size_t>> sensed_parts_;
+  std::vector<std::pair<Integers, Span>> sensed_parts_;
   Span sensed_;
   std::vector<std::pair<const Input*, std::size_t>> live_;
   Span last_action_, velocity_;
@@ -117,7 +117,7 @@ struct Refusal {
 class EntryCheck {
  public:
   EntryCheck(const Part& plan, RobotState& state,
-             std::vector<std::unique_ptr<JointMember>>& members);
+             std::vector<std::unique_ptr<JointMember>>& members, std::size_t joints);
 
   bool needs_target() const noexcept { return needs_target_; }
   /// Writes what does not hold; returns whether all holds, less the first target.
@@ -155,6 +155,8 @@ struct CommandingState {
 
   bool has(const JointMember* member) const noexcept;
   Transition* transition(std::int64_t to) noexcept;
+  /// Throws PlanError where it goes on to a state without a transition to it.
+  void check_transitions();
   bool ends_now(std::int64_t ticks) const noexcept;
 };
 

@@ -53,6 +53,8 @@ class RobotState {
   Span field(std::size_t place) noexcept { return {flat_.data + starts_[place], sizes_[place]}; }
   /// A field by its name; empty where the contract does not need it.
   Span find(const std::string& name) noexcept;
+  /// The same; throws PlanError where the plan has it with another size.
+  Span find(const std::string& name, std::size_t size);
   Span flat() noexcept { return flat_; }
 
   /// Resets what is the policy's own: last action and outputs, clocks, number of ticks.
