@@ -3,13 +3,15 @@
 """The baselines: each the least that does the same job, as one would write it in an hour.
 
 `python -m bench.baselines <name>` runs one: `echo`, `callbacks`, `lifecycle` (nodes, until
-SIGINT) or `sleep <seconds> <priority>` (prints the start of each turn in ns).
+SIGINT), `sleep <seconds> <priority>` (prints the start of each turn in ns) or
+`join <participants> <seconds>` (prints how many received a command).
 """
 
 import os
 import sys
 import time
 from array import array
+from collections import deque
 
 import rclpy
 from policy_msgs.msg import JointCommand
@@ -17,12 +19,15 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Imu, JointState
 
 from policy_inference.nodes import qos
+from policy_inference.nodes.rclpy_gaps import take_message
 
 PERIOD_NS = 20_000_000
 JOINTS = 12
+_PRESENT = 10
 
 
 def _prebuilt_command() -> JointCommand:
@@ -73,11 +78,48 @@ def sleep_loop(seconds: float, priority: int) -> None:
     sys.stdout.write(" ".join(map(str, began_ns)))
 
 
+def join(participants: int, seconds: float, args: list[str]) -> None:
+    """Let participants with ROS' usual settings join one after the other, and leave after 4 s.
+
+    Print how many received a command.
+    """
+    usual = [name for name in os.environ if name.startswith(("FASTRTPS_", "FASTDDS_"))]
+    for name in usual:
+        del os.environ[name]
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    present: deque[tuple[Node, Subscription[JointCommand]]] = deque()
+    heard = 0
+    began_s = time.monotonic()
+    for number in range(participants + _PRESENT):
+        time.sleep(max(0.0, began_s + number * seconds / participants - time.monotonic()))
+        if number < participants:
+            context = rclpy.Context()
+            rclpy.init(context=context, args=args)
+            node = Node(f"participant_{number}", context=context, enable_rosout=False)
+            present.append(
+                (
+                    node,
+                    node.create_subscription(
+                        JointCommand, "joint_command", lambda _: None, qos.COMMAND
+                    ),
+                )
+            )
+        if number >= _PRESENT:
+            node, subscription = present.popleft()
+            heard += take_message(subscription.handle, JointCommand) is not None
+            node.destroy_node()
+            rclpy.shutdown(context=node.context)
+    sys.stdout.write(str(heard))
+
+
 def main() -> None:
     """Run the baseline that the first argument names."""
     name, *arguments = sys.argv[1:]
     if name == "sleep":
         sleep_loop(float(arguments[0]), int(arguments[1]))
+        return
+    if name == "join":
+        join(int(arguments[0]), float(arguments[1]), arguments[2:])
         return
     rclpy.init(args=arguments)
     try:

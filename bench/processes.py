@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from policy_inference.machine.middleware import fast_dds_without_shared_memory
+
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
 _END_TIMEOUT_S = 10.0
@@ -96,6 +98,7 @@ def keep_to_machine() -> None:
         os.environ["ROS_LOCALHOST_ONLY"] = "1"
     else:
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.update(fast_dds_without_shared_memory(os.environ))  # baselines as our nodes
 
 
 def policy_node(**parameters: str) -> list[str]:

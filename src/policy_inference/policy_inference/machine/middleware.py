@@ -29,6 +29,13 @@ _DEFAULT_RMW = "rmw_fastrtps_cpp"
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 _CHOICES = (_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
 """Variables by which a user chooses which computers find the nodes."""
+_FAST_DDS = (
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+    "FASTDDS_DEFAULT_PROFILES_FILE",
+    "FASTDDS_BUILTIN_TRANSPORTS",
+)
+"""Variables by which a user configures Fast DDS."""
+_PROFILES = Path(__file__).parent
 _ON_THIS_COMPUTER = ("sim", "lite3_emulator", "go2_emulator", "so101_emulator")
 
 
@@ -68,6 +75,32 @@ def discovery_of(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
     if robot not in _ON_THIS_COMPUTER or any(environment.get(name) for name in _CHOICES):
         return {}
     return {_RANGE: "LOCALHOST"}
+
+
+def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with which Fast DDS uses UDP alone, unless the user has configured it.
+
+    Over shared memory, the first message to a process that joins may wait 0.33 s for its port, and
+    every `publish` of this process waits with it (eProsima/Fast-DDS#6535). For the range LOCALHOST
+    `rmw_fastrtps` always adds shared memory, so a profile with the same reach replaces that range.
+
+    Args:
+        environment: Variables that are set, before the first node of this process is made.
+    """
+    rmw = environment.get("RMW_IMPLEMENTATION") or _DEFAULT_RMW
+    if not rmw.startswith("rmw_fastrtps") or any(environment.get(name) for name in _FAST_DDS):
+        return {}
+    # Humble and Jazzy know the first name alone; from Kilted on every process warns of it.
+    profiles = _FAST_DDS[environment.get("ROS_DISTRO", "jazzy") not in ("humble", "jazzy")]
+    if environment.get("ROS_LOCALHOST_ONLY") != "1" and environment.get(_RANGE) != "LOCALHOST":
+        return {profiles: str(_PROFILES / "fast_dds_udp.xml")}
+    if environment.get("ROS_STATIC_PEERS"):
+        return {}
+    return {
+        profiles: str(_PROFILES / "fast_dds_loopback.xml"),
+        _RANGE: "SYSTEM_DEFAULT",
+        "ROS_LOCALHOST_ONLY": "",
+    }
 
 
 def require_port(text: str) -> int:

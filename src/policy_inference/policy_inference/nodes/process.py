@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a node as a process that leaves the robot safe when it is asked to end."""
 
+import os
 import resource
 import signal
 import socket
@@ -21,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from policy_core.errors import PolicyError
 from policy_inference.log_pump import pump_log
+from policy_inference.machine.middleware import fast_dds_without_shared_memory
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_store.signals import INTERRUPTING, end_now
@@ -100,6 +102,7 @@ def run_node(
         return 2
     if foreground is wait_for_end:  # what shows a screen takes care of its terminal itself
         pump_log()
+    os.environ.update(fast_dds_without_shared_memory(os.environ))
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()

@@ -15,6 +15,7 @@ from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import (
     discovery_of,
     examine_ros,
+    fast_dds_without_shared_memory,
     require_joystick_package,
     require_known_arguments,
     require_port,
@@ -155,6 +156,35 @@ def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose() -> 
             assert discovery_of(robot, {name: "0"}) == {}
     for robot in ("lite3", "go2", "g1", "none"):
         assert discovery_of(robot, {}) == {}
+
+
+def test_fast_dds_uses_no_shared_memory_and_reaches_who_it_reached() -> None:
+    for environment in ({}, {"ROS_DISTRO": "humble"}, {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}):
+        (name, profiles) = fast_dds_without_shared_memory(environment).popitem()
+        assert name == "FASTRTPS_DEFAULT_PROFILES_FILE"
+        assert Path(profiles).name == "fast_dds_udp.xml"
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" in fast_dds_without_shared_memory(
+        {"ROS_DISTRO": "kilted"}
+    )
+    for here in ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, {"ROS_LOCALHOST_ONLY": "1"}):
+        variables = fast_dds_without_shared_memory(here)
+        assert Path(variables["FASTRTPS_DEFAULT_PROFILES_FILE"]).name == "fast_dds_loopback.xml"
+        assert variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SYSTEM_DEFAULT"
+        assert not variables["ROS_LOCALHOST_ONLY"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
+        {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"},
+        {"FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"},
+        {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"},
+        {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_STATIC_PEERS": "192.168.1.20"},
+    ],
+)
+def test_what_the_user_configured_stays(environment: dict[str, str]) -> None:
+    assert fast_dds_without_shared_memory(environment) == {}
 
 
 def test_more_threads_than_cores_are_a_warning(

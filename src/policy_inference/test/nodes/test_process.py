@@ -333,6 +333,19 @@ def test_node_without_autostart_waits_for_its_transitions(
     assert (state, ended(process)[0]) == ("unconfigured", 0)
 
 
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_node_uses_no_shared_memory_of_fast_dds_unless_the_user_configured_it(
+    start_node: Start, partner: Robot, monkeypatch: pytest.MonkeyPatch, is_configured: bool
+) -> None:
+    if not is_configured:  # as the tests of this process are
+        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+            monkeypatch.delenv(name, raising=False)
+    process = start_node("autostart:=false")
+    assert partner.read(GetState, "joint_policy_node/get_state").current_state.label
+    maps = Path(f"/proc/{process.pid}/maps").read_text()
+    assert ("/dev/shm/fast" in maps) is is_configured
+
+
 def test_bad_input_ends_with_status_2_and_one_clear_line_each(
     start_node: Start, partner: Robot, bundle_in_use: Path
 ) -> None:

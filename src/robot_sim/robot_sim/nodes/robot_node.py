@@ -10,6 +10,7 @@ later on, the drives damp, and the world runs on in real time until a command co
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -32,6 +33,7 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
+from policy_inference.machine.middleware import fast_dds_without_shared_memory
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.one_sender import OneSender
 from policy_inference.nodes.rclpy_gaps import Logger
@@ -267,6 +269,7 @@ def run_node(
     try:
         given = remove_ros_args([name, *args] if args is not None else sys.argv)
         _refuse_arguments(name, given, parameters, doc)
+        os.environ.update(fast_dds_without_shared_memory(os.environ))
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
     except (SimError, RuntimeError, ParameterException) as error:
