@@ -86,9 +86,8 @@ class TickRecord(NamedTuple):
     trip: tuple[int, tuple[Any, ...], bool] | None
     asked: bool
     begins: bool
-    taken: bool
-    has_run: bool
     answered: bool
+    taken: bool
     blend: float
     clipped_ticks: int
     sent_mode: int
@@ -276,7 +275,7 @@ class NativeController(Controller):
             entry.show(born_ns, measured_ns)
         self._snapshot_bytes = record.snapshot
         if record.asked and self.asked is not None:
-            self.asked(record.answered if record.has_run else record.taken)
+            self.asked(record.answered)
         if self.policy_set is not None:
             with self._locked():
                 self.policy_set.take_refusals()

@@ -453,7 +453,7 @@ class NativeController {
     copy(r->state, state_);
     if (r->taken) copy(r->target, target_);
     if (r->sent_mode >= 0) copy(r->block, block_);
-    if (r->has_run) copy(r->inputs, inputs_);
+    if (r->asked) copy(r->inputs, inputs_);
     if (r->answered) copy(r->outputs, outputs_);
     nb::list born, measured, wire;
     for (const auto& time : r->born_ns) born.append(optional(time));
@@ -472,7 +472,7 @@ class NativeController {
         r->trips ? nb::object(nb::make_tuple(static_cast<std::int64_t>(r->trip.rule),
                                              tuple_of(r->trip.reason), r->trip.latched))
                  : none(),
-        r->asked, r->begins, r->taken, r->has_run, r->answered, r->blend, r->clipped_ticks,
+        r->asked, r->begins, r->answered, r->taken, r->blend, r->clipped_ticks,
         r->sent_mode, r->sequence, r->refused, r->doubted, nb::tuple(born), nb::tuple(measured),
         nb::tuple(wire),
         r->snapshot_bytes ? nb::object(nb::bytes(r->snapshot.data(), r->snapshot_bytes)) : none());

@@ -171,6 +171,10 @@ Targets* Controller::run_policy(std::int64_t now_ns, std::int64_t deadline_ns) n
   result_.asked = true;
   const auto answer = policy_->infer();
   result_.begins = policy_->begins();
+  if (asked_) {
+    asked_(asked_context_,
+           answer == Policy::Answer::kFinite || answer == Policy::Answer::kNotFinite);
+  }
   if (answer == Policy::Answer::kError) {
     return hold(now_ns, Rule::kInferenceError, policy_->failure());
   }

@@ -112,6 +112,14 @@ class Controller {
     driver_stopped_.store(text, std::memory_order_release);
   }
 
+  /// Has a function called in each tick in which the policy was asked, before its answer is taken:
+  /// with whether it has answered.
+  using Asked = void (*)(void* context, bool has_answered);
+  void on_asked(Asked asked, void* context) noexcept {
+    asked_ = asked;
+    asked_context_ = context;
+  }
+
   /// Null where nothing is known that could be commanded after a fault.
   Targets* safe_targets() noexcept { return safe_.known ? &safe_.targets : nullptr; }
   bool was_asked_for_a_pose() const noexcept { return safe_.requested; }
@@ -160,6 +168,8 @@ class Controller {
 
   ReadClock clock_;
   void* context_;
+  Asked asked_ = nullptr;
+  void* asked_context_ = nullptr;
   std::int64_t longest_gap_ns_, damp_after_ns_, blend_ns_;
   std::optional<double> max_tilt_rad_;
   double upright_z_ = 0.0;
