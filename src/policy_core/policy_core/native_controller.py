@@ -46,7 +46,7 @@ class _Model:
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
         self.raised: BaseException | None = None
-        """What nobody expected; the tick raises it again."""
+        """An error of no back end; the tick raises it again."""
         self.seen = tuple(
             {name: np.zeros_like(array) for name, array in arrays.items()}
             for arrays in (backend.inputs, backend.outputs)
@@ -71,7 +71,7 @@ class _Model:
 
 
 class TickRecord(NamedTuple):
-    """What the native core tells of a tick, besides arrays; see `Record` in host.hpp."""
+    """A tick of the native core, without its arrays; see `Record` in host.hpp."""
 
     number: int
     now_ns: int
