@@ -129,6 +129,7 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) python -m pytest --python-loop test/e2e test/closed_loop $(PYTEST_ARGS)
 
 sbom: setup  ## Name every package of the locks for this Python, with its hashes, as CycloneDX in out/sbom
 # By the locks, since pip installs nothing else (a test holds environments to them), and they know hashes.

@@ -20,6 +20,7 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_core.native import JointProblem
 from policy_core.native_controller import NativeController, TickRecord
 from policy_core.plan import plan_bytes
+from policy_inference.kinds.cores import NATIVE
 from policy_inference.nodes.rclpy_gaps import rcl_functions
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled
@@ -33,6 +34,8 @@ _hanging = list[Any]()
 
 class NativeLoop:
     """Ticks a native controller at absolute deadlines; as `ControlLoop`, where time is real."""
+
+    name = NATIVE
 
     def __init__(
         self,
