@@ -103,13 +103,14 @@ Targets* Host::tick() noexcept {
   record.taken = result.taken;
   record.blend = result.blend;
   record.clipped_ticks = result.clipped_ticks;
-  record.sent_mode = -1;
-  if (result.targets) {
-    record.sent_mode = static_cast<std::int64_t>(result.targets->mode);
-    std::copy(result.targets->block().begin(), result.targets->block().end(),
-              record.block.begin());
-  }
+  note_sent(result.targets);
   return result.targets;
+}
+
+void Host::note_sent(Targets* targets) noexcept {
+  auto& record = this->record();
+  record.sent_mode = targets ? static_cast<std::int64_t>(targets->mode) : -1;
+  if (targets) std::copy(targets->block().begin(), targets->block().end(), record.block.begin());
 }
 
 void Host::end(std::int64_t duration_ns, std::int64_t sequence) noexcept {

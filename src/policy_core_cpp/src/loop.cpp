@@ -54,6 +54,11 @@ void Loop::start() {
   ticks_ = missed_ = 0;
   thread_id_ = 0;
   ticked_ns_ = read(CLOCK_MONOTONIC);
+  {
+    const std::lock_guard sending(sending_);
+    sequence_ = 0;
+    note_safe();
+  }
   thread_ = std::thread([this] { run(); });
   while (thread_id_.load() == 0) std::this_thread::yield();
 }
@@ -123,14 +128,20 @@ void Loop::sample(Host& host, const DueTick& due) noexcept {
   }
 }
 
-std::int64_t Loop::send(Targets* targets, std::int64_t stamp_ns) noexcept {
-  auto& controller = sampled_->host->controller();
-  const std::lock_guard sending(sending_);
-  auto* safe = controller.safe_targets();
+void Loop::note_safe() noexcept {
+  auto* safe = sampled_->host->controller().safe_targets();
   is_safe_known_ = safe;
   if (safe) std::copy(safe->block().begin(), safe->block().end(), safe_.block().begin());
-  // After an e-stop nothing but the fault command goes out.
-  if (controller.estop_pressed()) targets = safe ? &safe_ : nullptr;
+}
+
+std::int64_t Loop::send(Targets* targets, std::int64_t stamp_ns) noexcept {
+  const std::lock_guard sending(sending_);
+  note_safe();
+  // After an e-stop nothing but the fault command goes out, though it was pressed after the tick.
+  if (sampled_->host->controller().estop_pressed()) {
+    targets = is_safe_known_ ? &safe_ : nullptr;
+    sampled_->host->note_sent(targets);
+  }
   return targets ? publish(*targets, stamp_ns) : -1;
 }
 

@@ -78,6 +78,8 @@ class Host {
   Record& record() noexcept { return slots_[made_.load(std::memory_order_relaxed) % slots_.size()]; }
   /// Ticks; the targets to send, which the next tick overwrites, or null.
   Targets* tick() noexcept;
+  /// Notes what is sent instead of what the tick returned.
+  void note_sent(Targets* targets) noexcept;
   /// Ends the record: the other thread may have it.
   void end(std::int64_t duration_ns, std::int64_t sequence) noexcept;
 

@@ -73,6 +73,7 @@ class Loop {
   void run() noexcept;
   void tick(const DueTick& due) noexcept;
   void sample(Host& host, const DueTick& due) noexcept;
+  void note_safe() noexcept;
   std::int64_t send(Targets* targets, std::int64_t stamp_ns) noexcept;
   std::int64_t publish(const Targets& targets, std::int64_t stamp_ns) noexcept;
 

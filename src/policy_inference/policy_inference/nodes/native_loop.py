@@ -153,10 +153,11 @@ class NativeLoop:
         """Keep the next tick waiting, once all before have been shown."""
         with self._showing, self.between_ticks():
             self._show_all()
-            if self._controller is not None:
-                self._controller.runs_ahead = False
-            yield
-            if self._controller is not None:
+            assert self._controller is not None
+            self._controller.runs_ahead = False
+            try:
+                yield
+            finally:
                 self._controller.runs_ahead = True
 
     def send_safe(self, stamp_ns: int) -> int | None:
