@@ -11,6 +11,8 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from policy_core.control.controller import (
+    MEMBER_LATE,
+    MEMBER_NOT_FINITE,
     MODEL_OUTPUT,
     POLICY_TARGET,
     RESET,
@@ -27,14 +29,13 @@ from policy_core.control.prechecks import tilt_words
 from policy_core.guard.bounds import Rule
 from policy_core.guard.joint_check import beyond_words, jump_words, unconfirmed_words
 from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
-from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
 STAMPS = ("", "repeat", "run backward")
 _CLOCKS = ("", OUR_CLOCK, SENDERS_CLOCK)
 _WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
-_FAILED = (LATE, NOT_FINITE)
+_FAILED = (MEMBER_LATE, MEMBER_NOT_FINITE)
 _CLIPPING = (Rule.ACTION_CLIP, Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
 _STEP_TEXT = 3
 
@@ -139,7 +140,8 @@ class Words:
         self._joints = controller.joint_check.names
         self._fields, self._inputs = [*controller.state.slices], [*controller.inputs.values()]
         policy = controller.policy
-        self._set = policy if isinstance(policy, PolicySet) else None
+        # Of a set, without what a policy alone does not need.
+        self._set: Any = policy if hasattr(policy, "states") else None
         self._members = [*self._set.members] if self._set else []
         self._states = [*self._set.states] if self._set else []
 
@@ -366,7 +368,7 @@ class Words:
             case RefusalCode.STALE:
                 problems = [f"{member}: {member}: {self.reason(failure)}"]
             case RefusalCode.NOT_FINITE:
-                problems = [f"{member}: {NOT_FINITE}"]
+                problems = [f"{member}: {MEMBER_NOT_FINITE}"]
             case _:
                 off = {"ticks": -1, "off": found["off"]}
                 problems = policy.states[other].checks[to].words(off, "the first target")
