@@ -139,7 +139,7 @@ class Words:
         self._limits, self._model_error = controller.limits, model_error
         self._joints = controller.joint_check.names
         self._fields, self._inputs = [*controller.state.slices], [*controller.inputs.values()]
-        policy = controller.policy
+        policy: Any = controller.policy
         # Of a set, without what a policy alone does not need.
         self._set: Any = policy if hasattr(policy, "states") else None
         self._members = [*self._set.members] if self._set else []
