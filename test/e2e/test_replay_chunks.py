@@ -24,9 +24,9 @@ _EPISODE_S = 120.0
     ("mode", "lockstep", "states"),
     [
         ("asynchronous", True, "some"),
-        pytest.param("synchronous", True, "each", marks=pytest.mark.slow),
+        ("synchronous", True, "each"),
         pytest.param(
-            "asynchronous", False, "each", marks=[pytest.mark.slow, pytest.mark.real_time]
+            "asynchronous", False, "each", marks=[pytest.mark.acceptance, pytest.mark.real_time]
         ),
     ],
 )
