@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The baselines: each the least that does the same job, as one would write it in an hour.
+"""The baselines in Python: each the least that does the same job, as one would write it in an hour.
 
-`python -m bench.baselines <name>` runs one: `echo`, `callbacks`, `lifecycle` (nodes, until
-SIGINT) or `sleep <seconds> <priority>` (prints the start of each turn in ns).
+`python -m bench.baselines <name>` runs one until SIGINT: `echo`, `callbacks` or `lifecycle`, which
+are nodes, or `load`, which keeps a core and the disk busy.
 """
 
 import os
 import sys
-import time
+import tempfile
 from array import array
 
+import numpy as np
 import rclpy
 from policy_msgs.msg import JointCommand
 from rclpy.executors import ExternalShutdownException
@@ -23,6 +24,7 @@ from policy_inference.nodes import qos
 
 PERIOD_NS = 20_000_000
 JOINTS = 12
+_MEMORY_BYTES, _READS_PER_WRITE = 1 << 26, 100
 
 
 def _prebuilt_command() -> JointCommand:
@@ -60,25 +62,23 @@ def lifecycle() -> Node:
     return node
 
 
-def sleep_loop(seconds: float, priority: int) -> None:
-    """Sleep until absolute deadlines; print when each turn began, steady clock, ns."""
-    if priority:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-    began_ns: list[int] = []
-    deadline_ns = time.monotonic_ns()
-    for _ in range(round(seconds * 1e9 / PERIOD_NS)):
-        deadline_ns += PERIOD_NS
-        time.sleep(max(0, deadline_ns - time.monotonic_ns()) * 1e-9)
-        began_ns.append(time.monotonic_ns())
-    sys.stdout.write(" ".join(map(str, began_ns)))
+def load() -> None:
+    """Read more memory than caches hold, write a file and wait for the disk, again and again."""
+    memory = np.ones(_MEMORY_BYTES // 8)
+    with tempfile.TemporaryFile() as file:
+        while True:
+            for _ in range(_READS_PER_WRITE):
+                memory.sum()
+            file.seek(0)
+            file.write(memory.data)
+            os.fsync(file.fileno())
 
 
 def main() -> None:
     """Run the baseline that the first argument names."""
     name, *arguments = sys.argv[1:]
-    if name == "sleep":
-        sleep_loop(float(arguments[0]), int(arguments[1]))
-        return
+    if name == "load":
+        load()
     rclpy.init(args=arguments)
     try:
         rclpy.spin({"echo": echo, "callbacks": callbacks, "lifecycle": lifecycle}[name]())

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy_core/loop.hpp"
 
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -90,6 +91,7 @@ bool Loop::stop(std::int64_t timeout_ns) {
 }
 
 void Loop::run() noexcept {
+  pthread_setname_np(pthread_self(), "control");  // for `top -H`
   thread_id_ = static_cast<std::int64_t>(syscall(SYS_gettid));
   deadline_ns_ = read(CLOCK_MONOTONIC);
   while (!stop_.load()) {

@@ -223,7 +223,8 @@ class NativeLoop:
         record = controller.show_next()
         if record is None:
             return False
-        self._note_problems(controller, record)
+        if record.refused or record.doubted:
+            self._note_problems(controller, record)
         for sampled, wire in zip(self._topics, record.wire, strict=False):
             sampled.wire = wire
         late_ns = min(record.late_ns, max(0, record.now_ns - self._ended_ns))
