@@ -41,7 +41,7 @@ _PERIOD_NS, _PERIOD_S = 33_333_333, 1 / 30
 _SIZE, _STEPS, _INFERENCE_S, _FAST_S = 100, 50, 0.3, 0.02
 _DURATION_S, _SHOWN_S = 20.0, 8.0
 _CAMERAS = ("laptop", "phone")
-_REPETITIONS, _CHUNKS = 5, 10
+_REPETITIONS, _CHUNKS = 5, 5
 _OUT = ROOT / "out" / "bench"
 
 

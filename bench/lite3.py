@@ -30,9 +30,9 @@ from lite3_driver.wire import COMMAND_BYTES, JOINT_NAMES, STATE_BYTES, damping_c
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
-_BLOCKS, _CALLS = 5, 100
+_BLOCKS, _CALLS = 3, 100
 _PERIOD_NS = 20_000_000
-_GAPS_NS = 10_000_000_000
+_GAPS_NS = 5_000_000_000
 _PATIENCE_S = 20.0
 _LOOKED_AT_NS = 1_000_000_000
 """A robot that is to be taken has to be still for a while."""

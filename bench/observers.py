@@ -29,7 +29,7 @@ from policy_inference.shadow.shadow_process import ShadowProcess
 from policy_inference.shadow.shadowed_member import ShadowQuestion
 
 _NAMESPACE, _RING_TICKS = "/observed", 1150
-_BLOCKS, _BLOCK_S = 12, 1.0
+_BLOCKS, _BLOCK_S = 40, 0.3
 _WIRE = (b"joint_states", b"imu/data", None)
 
 

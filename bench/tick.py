@@ -23,6 +23,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode
 from policy_core.native_controller import NativeController
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
 from policy_inference.kinds.cores import NATIVE
 from policy_inference.kinds.joint import JointKind
@@ -31,7 +32,7 @@ from policy_inference.kinds.opening import B, OpenRequest
 from policy_inference.kinds.policy_set import SetKind
 
 _PERIOD_S = 0.02
-_BLOCKS, _PROTOCOL_BLOCKS, _HOT_CALLS, _TURNS = 10, 40, 500, 50
+_BLOCKS, _PROTOCOL_BLOCKS, _HOT_CALLS, _TURNS = 10, 40, 500, 30
 _MEMBERS = {"walk": "lite3_walk", "crouch": "lite3_crouch", "low": "lite3_crouch"}
 REQUEST = OpenRequest(
     bundle=str(BUNDLE),
@@ -117,6 +118,7 @@ def measure() -> list[Figure]:
     """Measure back to back and at 50 Hz, in turn with the C API's bare call."""
     bundle = load_bundle(BUNDLE, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
+    assert isinstance(backend, OnnxBackend)
     bare, tick = backend.native_model(), NativeTick(JointKind(), bundle)
     with tempfile.TemporaryDirectory() as folder:
         of_three = NativeTick(SetKind(), _set_of_three(Path(folder)))

@@ -36,10 +36,10 @@ from unitree_driver import wire
 from unitree_driver.figures import GO2
 from unitree_driver.wire import TOPIC_NAMES, RobotTopic, ServiceResponse
 
-_BLOCKS, _CALLS = 5, 100
+_BLOCKS, _CALLS = 3, 100
 _STATE_NS, _CALL_NS = 2_000_000, 20_000_000
 _TICKS = 2
-_GAPS_NS = 10_000_000_000
+_GAPS_NS = 5_000_000_000
 _PATIENCE_S = 30.0
 _LOOKED_AT_NS = 1_500_000_000
 """A robot that is to be taken has to be still for a while."""
