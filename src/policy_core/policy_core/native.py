@@ -23,8 +23,23 @@ from policy_core.control.controller import (
     late_words,
 )
 from policy_core.control.prechecks import tilt_words
-from policy_core.guard.bounds import Rule
+from policy_core.guard.bounds import FIRST_AWAITED, Rule
+from policy_core.guard.joint_check import beyond_words, jump_words
+from policy_core.members.chunk.observation_sync import frozen_words
+from policy_core.members.chunk.policy import ChunkPolicy, no_step_words, slow_words
+from policy_core.members.chunk.takeover import (
+    HANDS_BACK,
+    PERSON_DRIVES,
+    POLICY_DRIVES,
+    TAKES_OVER,
+    WAS_HELD,
+    Driver,
+    PersonTakeover,
+    dropped_out_words,
+    frozen_leader_words,
+)
 from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
+from policy_core.observation.pairing import apart_words, no_frame_words
 from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
 
 _RULES = tuple(Rule)
@@ -33,7 +48,16 @@ _STAMPS = ("", "repeat", "run backward")
 _CLOCKS = ("", OUR_CLOCK, SENDERS_CLOCK)
 _WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
 _FAILED = (LATE, NOT_FINITE)
-_CLIPPING = (Rule.ACTION_CLIP, Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
+_CLIPPING = (
+    Rule.ACTION_CLIP,
+    Rule.RELATIVE_TARGET,
+    Rule.TARGET_SPEED,
+    Rule.EFFORT,
+    Rule.TARGET_STEP,
+    Rule.POSITION_LIMIT,
+)
+_INFERENCE_ERRORS = ("BackendError", "RobotError", "NoTargetError")
+_DRIVERS = tuple(driver.value for driver in Driver)
 _STEP_TEXT = 3
 
 
@@ -56,6 +80,21 @@ class ReasonCode(IntEnum):
     LATE = 13
     CLIPPED = 14
     SWITCHED = 15
+    FIRST_AWAITED = 16
+    NO_STEP_LEFT = 17
+    SLOW_INFERENCE = 18
+    NO_FRAME = 19
+    FRAMES_APART = 20
+    FROZEN_CAMERA = 21
+    LEADER_SILENT = 22
+    LEADER_BEYOND = 23
+    LEADER_JUMP = 24
+    LEADER_WAS_FROZEN = 25
+    ARM_WAS_HELD = 26
+    PERSON_TAKES_OVER = 27
+    PERSON_DRIVES = 28
+    PERSON_HANDS_BACK = 29
+    POLICY_DRIVES = 30
 
 
 _PLAIN = {
@@ -66,6 +105,12 @@ _PLAIN = {
     ReasonCode.RUNS: RUNS,
     ReasonCode.MODEL_OUTPUT: MODEL_OUTPUT,
     ReasonCode.POLICY_TARGET: POLICY_TARGET,
+    ReasonCode.FIRST_AWAITED: FIRST_AWAITED,
+    ReasonCode.ARM_WAS_HELD: WAS_HELD,
+    ReasonCode.PERSON_TAKES_OVER: TAKES_OVER,
+    ReasonCode.PERSON_DRIVES: PERSON_DRIVES,
+    ReasonCode.PERSON_HANDS_BACK: HANDS_BACK,
+    ReasonCode.POLICY_DRIVES: POLICY_DRIVES,
 }
 """Words of reasons without numbers."""
 
@@ -101,6 +146,9 @@ class Reason(NamedTuple):
     begin: int = -1
     end: int = -1
     why: int = 0
+    b: float = 0.0
+    c: float = 0.0
+    is_drop_out: bool = False
 
 
 class Words:
@@ -125,6 +173,11 @@ class Words:
         self._set = policy if isinstance(policy, PolicySet) else None
         self._members = [*self._set.members] if self._set else []
         self._states = [*self._set.states] if self._set else []
+        self._person = policy if isinstance(policy, PersonTakeover) else None
+        self._chunks = dict[int, ChunkPolicy]()
+        alone = self._person.policy if self._person else policy
+        if isinstance(alone, ChunkPolicy):
+            self._chunks[-1] = alone
 
     def number_of(self, text: str) -> int:
         """Return the number by which a text is known from now on."""
@@ -176,6 +229,19 @@ class Words:
                 return tag, tuple(value[rule.value] for rule in _RULES)
             case "motion":
                 return tag, _MOTIONS.index(value)
+            case "driver":
+                return tag, _DRIVERS.index(value)
+            case "plain":
+                return tag, value
+            case "blind":
+                said = Reason(ReasonCode.TEXT, self.number_of(value or ""))
+                return tag, None if value is None else said
+            case "failure":
+                if value is None:
+                    return tag, None
+                kind, text = value
+                said = Reason(ReasonCode.TEXT, self.number_of(text))
+                return tag, (_INFERENCE_ERRORS.index(kind), said)
             case "state":
                 return tag, self._place(value)
             case "request":
@@ -226,6 +292,17 @@ class Words:
                 return {rule.value: count for rule, count in zip(_RULES, value, strict=True)}
             case "motion":
                 return _MOTIONS[value]
+            case "driver":
+                return _DRIVERS[value]
+            case "plain":
+                return value
+            case "blind":
+                return None if value is None else self.reason(Reason(*value))
+            case "failure":
+                if value is None:
+                    return None
+                kind, found = value
+                return _INFERENCE_ERRORS[kind], self.reason(Reason(*found))
             case "state":
                 return self._state(value)
             case "request":
@@ -237,6 +314,8 @@ class Words:
     def reason(self, found: Reason) -> str:
         """Return why the mode is what it is."""
         words = self._because(found)
+        if found.is_drop_out:
+            words = dropped_out_words(words)
         if found.code == ReasonCode.STALE and found.member >= 0:
             words = f"{self._members[found.member]}: {words}"
         if found.latched_by >= 0:
@@ -257,12 +336,7 @@ class Words:
                 names = enumerate(self._fields)
                 return ", ".join(name for i, name in names if found.fields >> i & 1)
             case ReasonCode.STALE:
-                return self._inputs[found.place].described(
-                    None if math.isnan(found.a) else int(found.a),
-                    self.texts[found.text],
-                    found.number,
-                    _STAMPS[found.stamps],
-                )
+                return self._stale(found)
             case ReasonCode.TILT:
                 return tilt_words(found.a, self._limits.max_tilt_rad or 0.0)
             case ReasonCode.MODEL_ERROR:
@@ -274,8 +348,46 @@ class Words:
             case ReasonCode.SWITCHED:
                 begin, end = self._state(found.begin), self._state(found.end)
                 return f"{begin} -> {end}: {self._why(found)}"
+            case ReasonCode.NO_STEP_LEFT:
+                return no_step_words(found.a)
+            case ReasonCode.SLOW_INFERENCE:
+                return slow_words(found.a, found.number)
+            case ReasonCode.NO_FRAME | ReasonCode.FRAMES_APART | ReasonCode.FROZEN_CAMERA:
+                return self._unseen(found)
+            case ReasonCode.LEADER_SILENT | ReasonCode.LEADER_BEYOND | ReasonCode.LEADER_JUMP:
+                return self._leader(found)
+            case ReasonCode.LEADER_WAS_FROZEN:
+                return frozen_leader_words(found.a, found.b)
             case plain:
                 return _PLAIN[plain]
+
+    def _stale(self, found: Reason) -> str:
+        return self._inputs[found.place].described(
+            _age_ns(found), self.texts[found.text], found.number, _STAMPS[found.stamps]
+        )
+
+    def _unseen(self, found: Reason) -> str:
+        """Return why a chunk policy does not see."""
+        sync = self._chunks[found.member].sync
+        camera = sync.cameras[found.place]
+        match found.code:
+            case ReasonCode.NO_FRAME:
+                return no_frame_words(camera)
+            case ReasonCode.FRAMES_APART:
+                return apart_words(camera, found.a, sync.tolerance_ns)
+        return f"{camera}: {frozen_words(found.number, found.a)}"
+
+    def _leader(self, found: Reason) -> str:
+        """Return why the leader's pose is not known."""
+        assert self._person is not None
+        if found.code == ReasonCode.LEADER_SILENT:
+            return self._person.silent_words(_age_ns(found), self._stale(found))
+        joint = self._person.joint_names[found.place]
+        if found.code == ReasonCode.LEADER_BEYOND:
+            words = beyond_words(joint, found.a, found.b, found.c)
+        else:
+            words = jump_words(joint, found.a, found.b)
+        return self._person.judged_words(words, begins=bool(found.number))
 
     def _why(self, found: Reason) -> str:
         if found.code == ReasonCode.TEXT:
@@ -328,6 +440,10 @@ class Words:
                 off = {"ticks": -1, "off": found["off"]}
                 problems = policy.states[other].checks[to].words(off, "the first target")
         return f"switch to {to}: {'; '.join(problems)}"
+
+
+def _age_ns(found: Reason) -> int | None:
+    return None if math.isnan(found.a) else int(found.a)
 
 
 def _rules_of(bits: int) -> list[Rule]:

@@ -12,6 +12,7 @@
 #include <deque>
 #include <memory>
 
+#include "chunk_trees.hpp"
 #include "policy_core/controller.hpp"
 #include "policy_core/onnx_runner.hpp"
 
@@ -38,7 +39,8 @@ nb::tuple tuple_of(const Reason& reason) {
   return nb::make_tuple(static_cast<std::int64_t>(reason.code), reason.text, reason.count,
                         reason.stamps, reason.place, reason.fields, reason.a, reason.rules,
                         reason.latched_by, reason.recovered, reason.estop, reason.member,
-                        reason.from, reason.to, static_cast<std::int64_t>(reason.why));
+                        reason.from, reason.to, static_cast<std::int64_t>(reason.why),
+                        reason.b, reason.c, reason.is_drop_out);
 }
 
 Reason reason_of(nb::handle tuple) {
@@ -58,6 +60,9 @@ Reason reason_of(nb::handle tuple) {
   reason.from = nb::cast<std::int64_t>(tuple[12]);
   reason.to = nb::cast<std::int64_t>(tuple[13]);
   reason.why = static_cast<Reason::Why>(nb::cast<std::int64_t>(tuple[14]));
+  reason.b = nb::cast<double>(tuple[15]);
+  reason.c = nb::cast<double>(tuple[16]);
+  reason.is_drop_out = nb::cast<bool>(tuple[17]);
   return reason;
 }
 
@@ -162,6 +167,35 @@ class Saver {
   template <class Motion>
   void motion(const char* name, Motion& motion) {
     tag(name, "motion", nb::cast(static_cast<std::int64_t>(motion)));
+  }
+  template <class T>
+  void plain(const char* name, T& value) {
+    tag(name, "plain", tree_of(value));
+  }
+  void some(const char* name, Numbers& values, std::size_t& size) {
+    tag(name, "plain", copied({values.data(), size}, {}));
+  }
+  void some(const char* name, ChunkRequest& request, bool& is_there) {
+    tag(name, "plain", is_there ? nb::object(tree_of(request)) : none());
+  }
+  void some(const char* name, std::optional<Reason>& reason) {
+    tag(name, "blind", reason ? nb::object(tuple_of(*reason)) : none());
+  }
+  void some(const char* name, std::optional<ChunkPolicy::Failure>& failure) {
+    tag(name, "failure",
+        failure ? nb::object(nb::make_tuple(static_cast<std::int64_t>(failure->first),
+                                            tuple_of(failure->second)))
+                : none());
+  }
+  void steps(const Ring<ObservationSync::Step>& steps, ObservationSync::Step& newest,
+             bool& has_newest) {
+    nb::list found(tree_of(steps));
+    if (has_newest) found.append(tree_of(newest));
+    tag("steps", "plain", nb::tuple(found));
+    set("has_newest", nb::cast(has_newest));
+  }
+  void driver(const char* name, PersonTakeover::Driver& driver) {
+    tag(name, "driver", nb::cast(static_cast<std::int64_t>(driver)));
   }
   void tensor(const Tensor& tensor) {
     const auto& raw = tensor.raw();
@@ -291,6 +325,36 @@ class Restorer {
   void motion(const char* name, Motion& motion) {
     motion = static_cast<Motion>(number(name));
   }
+  template <class T>
+  void plain(const char* name, T& value) {
+    take(value, tagged(name));
+  }
+  void some(const char* name, Numbers& values, std::size_t& size) {
+    size = copy_into(values.data(), values.size(), tagged(name));
+  }
+  void some(const char* name, ChunkRequest& request, bool& is_there) {
+    const auto found = tagged(name);
+    is_there = !found.is_none();
+    if (is_there) take(request, found);
+  }
+  void some(const char* name, std::optional<Reason>& why) { reason(name, why); }
+  void some(const char* name, std::optional<ChunkPolicy::Failure>& failure) {
+    const auto found = tagged(name);
+    failure.reset();
+    if (found.is_none()) return;
+    failure = {static_cast<ChunkOutcome::Kind>(nb::cast<std::int64_t>(found[0])),
+               reason_of(found[1])};
+  }
+  void steps(Ring<ObservationSync::Step>& steps, ObservationSync::Step& newest,
+             bool& has_newest) {
+    nb::list found(tagged("steps"));
+    has_newest = nb::cast<bool>(get("has_newest"));
+    if (has_newest) take(newest, found.attr("pop")());
+    take(steps, found);
+  }
+  void driver(const char* name, PersonTakeover::Driver& driver) {
+    driver = static_cast<PersonTakeover::Driver>(number(name));
+  }
   void tensor(const Tensor& tensor) {
     Numbers values(tensor.size());
     fill({values.data(), values.size()}, get(tensor.raw().name));
@@ -395,6 +459,24 @@ class NativeController {
 
   Controller& controller() { return *controller_; }
 
+  /// Throws ValueError where there is no chunk policy of this name; a policy alone has none.
+  ChunkPolicy& chunks(const std::string& member) {
+    auto* found = controller_->chunk_policy(member);
+    if (!found) throw nb::value_error("expected the name of a chunk policy");
+    return *found;
+  }
+
+  /// Has `asked` called within the tick after each request of a chunk policy.
+  void on_request(const std::string& member, nb::object asked) {
+    asked_.push_back(std::move(asked));
+    auto& exchange = chunks(member).exchange();
+    exchange.context = &asked_.back();
+    exchange.asked = [](void* self) {
+      nb::gil_scoped_acquire lock;
+      (*static_cast<nb::object*>(self))();
+    };
+  }
+
   /// What it refers to, for the garbage collector: models and clock often refer to its owner.
   template <class Visit>
   int traverse(Visit visit) {
@@ -402,12 +484,16 @@ class NativeController {
     for (auto& model : models_) {
       if (int stop = visit(model.run.ptr())) return stop;
     }
+    for (auto& asked : asked_) {
+      if (int stop = visit(asked.ptr())) return stop;
+    }
     return 0;
   }
 
   void clear() {
     clock_.reset();
     for (auto& model : models_) model.run.reset();
+    for (auto& asked : asked_) asked.reset();
   }
 
  private:
@@ -436,6 +522,7 @@ class NativeController {
   std::deque<std::string> names_;
   std::deque<nb::object> kept_;
   std::deque<Model> models_;
+  std::deque<nb::object> asked_;
   std::unique_ptr<Controller> controller_;
 };
 
@@ -568,6 +655,40 @@ NB_MODULE(policy_core_native, m) {
       .def("pop_refusal", [](NativeController& n) -> nb::object {
         const auto* found = n.controller().policy_set()->pop_refusal();
         return found ? nb::object(dict_of(*found)) : none();
+      })
+      .def("add_frame", [](NativeController& n, const std::string& member, std::size_t camera,
+                           nb::ndarray<const std::uint8_t, nb::c_contig> data, std::int64_t time) {
+        return n.chunks(member).sync().frames(camera).add(data.data(), data.size(), time);
+      })
+      .def("clear_frames", [](NativeController& n, const std::string& member, std::size_t camera) {
+        n.chunks(member).sync().frames(camera).clear();
+      })
+      .def("on_request", &NativeController::on_request)
+      .def("fetch", [](NativeController& n, const std::string& member) {
+        return fetched(n.chunks(member));
+      })
+      .def("hand_over", [](NativeController& n, const std::string& member, std::int64_t began,
+                           std::int64_t ended, nb::object chunk, std::int64_t kind,
+                           std::int64_t text) {
+        hand_over(n.chunks(member), began, ended, chunk, kind, text);
+      }, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg())
+      .def("pop_chunk", [](NativeController& n, const std::string& member) -> nb::object {
+        TakenChunk taken;
+        if (!n.chunks(member).pop_chunk(taken)) return none();
+        return nb::make_tuple(taken.sequence, taken.time_ns, taken.first_tick, taken.tick);
+      })
+      .def("swings", [](NativeController& n, const std::string& member) {
+        const auto& swings = n.chunks(member).swings();
+        return nb::make_tuple(tree_of(swings.values), swings.count);
+      })
+      .def("take_over", [](NativeController& n) {
+        return static_cast<std::int64_t>(n.controller().person()->take_over(n.controller().mode()));
+      })
+      .def("hand_back", [](NativeController& n) {
+        return static_cast<std::int64_t>(n.controller().person()->hand_back(n.controller().mode()));
+      })
+      .def("leader_problem", [](NativeController& n) {
+        return tuple_of(n.controller().person()->failure());
       })
       .def("reason", [](NativeController& n) { return tuple_of(n.controller().reason()); })
       .def("restore", [](NativeController& n, nb::object saved) {

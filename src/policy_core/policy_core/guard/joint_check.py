@@ -54,6 +54,18 @@ def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
     return nearest
 
 
+def beyond_words(name: str, found: float, low: float, high: float, unit: str = "rad") -> str:
+    """Return that a joint is beyond what it can be."""
+    return f"{name} at {found:.3g} {unit}, expected within [{low:.3g}, {high:.3g}]"
+
+
+def jump_words(name: str, found_rad: float, believed_rad: float) -> str:
+    """Return that a joint is further from the pose believed last than it can have moved."""
+    return (
+        f"{name} at {found_rad:.3g} rad, {believed_rad:.3g} just before: it cannot move that fast"
+    )
+
+
 class JointCheck(Stateful):
     """Judges samples of the joints, one after the other.
 
@@ -165,10 +177,8 @@ class JointCheck(Stateful):
         found, centre, half = (
             each[row, joint] for each in (self._sample, self._centre, self._half)
         )
-        return (
-            f"{self._names[joint]} at {found:.3g} {('rad', 'rad/s')[row]}, expected within "
-            f"[{centre - half:.3g}, {centre + half:.3g}]"
-        )
+        low, high = centre - half, centre + half
+        return beyond_words(self._names[joint], found, low, high, ("rad", "rad/s")[row])
 
     def _reached(self, since_ns: int) -> F64:
         """Return how far joints can have moved in a time [joints], rad; it grows with the time."""
@@ -202,7 +212,4 @@ class JointCheck(Stateful):
         if self._believed_ns is None:
             return f"{self._agreeing} of {self._needed} samples that agree"
         joint = int(jump.argmax())
-        return (
-            f"{self._names[joint]} at {position[joint]:.3g} rad, {self._believed[joint]:.3g} "
-            "just before: it cannot move that fast"
-        )
+        return jump_words(self._names[joint], position[joint], self._believed[joint])

@@ -20,6 +20,7 @@
 #include "policy_core/runner.h"
 #include "policy_core/state.hpp"
 #include "policy_core/table.hpp"
+#include "policy_core/takeover.hpp"
 
 namespace policy_core {
 
@@ -116,6 +117,13 @@ class Controller {
   const Numbers& target() const noexcept { return policy_->action().command; }
   /// The set that runs; null for a policy alone.
   PolicySet* policy_set() noexcept { return set_.get(); }
+  /// The chunk policy of a member; of no name the one that runs by itself. Null for another kind.
+  ChunkPolicy* chunk_policy(const std::string& member) noexcept {
+    if (!member.empty()) return nullptr;
+    return person_ ? &person_->policy() : chunk_.get();
+  }
+  /// How a person takes over; null where none may.
+  PersonTakeover* person() noexcept { return person_.get(); }
   /// Takes the oldest change of mode that was not taken; false where there is none.
   bool pop_edge(Edge& edge) noexcept;
 
@@ -143,6 +151,7 @@ class Controller {
   void bound(Targets* targets) noexcept;
   std::optional<Reason> stale(std::int64_t now_ns) const noexcept;
   double tilt_beyond() noexcept;
+  Policy* make_policy(const Part& plan, const Models& models);
   Problems problems(std::int64_t now_ns) noexcept;
 
   ReadClock clock_;
@@ -160,6 +169,8 @@ class Controller {
   CommandFader command_;
   std::unique_ptr<JointPolicy> joint_;
   std::unique_ptr<PolicySet> set_;
+  std::unique_ptr<ChunkPolicy> chunk_;
+  std::unique_ptr<PersonTakeover> person_;
   Policy* policy_;
   Stand stand_;
   StepBound step_;
@@ -209,6 +220,8 @@ void Controller::visit(Visitor& v) {
   auto run = v.mapping("run");
   if (joint_) run.part("policy", *joint_);
   if (set_) run.part("policy", *set_);
+  if (chunk_) run.part("policy", *chunk_);
+  if (person_) run.part("policy", *person_);
   run.part("bounds", bounds_);
   run.value("began_ns", run_began_ns_);
   run.value("clipped_ticks", clipped_ticks_);

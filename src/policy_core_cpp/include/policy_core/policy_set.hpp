@@ -17,9 +17,6 @@
 
 namespace policy_core {
 
-/// The clock that is read after inference, ns; under simulated time it stands still in a tick.
-using ReadClock = std::int64_t (*)(void* context);
-
 /// What each member of a set runs on, by its name; one with an empty name for a policy alone.
 using Models = std::vector<std::pair<std::string, const policy_core_runner*>>;
 

@@ -29,6 +29,19 @@ _EXPECTED = (BackendError, RobotError, NoTargetError)
 """How an inference may fail; the steps that are left are executed nevertheless."""
 
 
+def slow_words(took_ms: float, passed: int) -> str:
+    """Return that a chunk came after so many steps, so that none of it is left."""
+    return (
+        f"inference takes {took_ms:.0f} ms: when the "
+        f"chunk came, {passed} steps had passed, which is all that is executed of one"
+    )
+
+
+def no_step_words(took_ms: float) -> str:
+    """Return that a chunk has ended before the next one came."""
+    return f"no step is left, and the next chunk is not there yet: inference takes {took_ms:.0f} ms"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InferredChunk:
     """What an inference gave, for observers, which only read it.
@@ -62,8 +75,9 @@ class ChunkPolicy(Stateful):
         "_executed",
         "_now_ns",
         "_took_ns",
-        "_sync",
+        "sync",
     )
+    PLAN = ("action", "oscillation", "sync", "_queue", "_delay", "_period_ns", "_size")
     change = ""
 
     def __init__(
@@ -95,7 +109,8 @@ class ChunkPolicy(Stateful):
         """How long inferences took: decoding and all graphs."""
         self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
         """Whether the arm swings about one position."""
-        self._queue, self._worker, self._sync = queue, worker, sync
+        self.sync = sync
+        self._queue, self._worker, self._size = queue, worker, contract.chunk.size
         self._joint_pos, self._clock = joint_pos, clock
         self._delay = ExecutedDelay(math.ceil(expected_s * contract.rate_hz))
         self._period_ns = contract.period_ns
@@ -114,7 +129,7 @@ class ChunkPolicy(Stateful):
         """Number of the last tick in which a target was asked for; steps are counted by it."""
         self._now_ns = 0
         self._executed.clear()
-        self._sync.forget_steps()
+        self.sync.forget_steps()
         self._blind: NoTargetError | None = None
         self._failure: BackendError | RobotError | NoTargetError | None = None
         self._under_way: Request | None = None
@@ -154,7 +169,7 @@ class ChunkPolicy(Stateful):
     def stand_by(self) -> int:
         """Observe in a tick that a person decides, and drop what arrives; return its time, ns."""
         self._now_ns = self._clock()
-        self._sync.record_state(self._now_ns)
+        self.sync.record_state(self._now_ns)
         self._collect()
         return self._now_ns
 
@@ -178,9 +193,9 @@ class ChunkPolicy(Stateful):
         self._now_ns = self._clock()
         self.tick = max(self.tick, self._ticks.number(self._now_ns))
         self.begins = not self._executed
-        self._sync.record_state(self._now_ns)
+        self.sync.record_state(self._now_ns)
         # No step of a chunk is executed blindly, however many are left.
-        self._sync.require_sight()
+        self.sync.require_sight()
         if not self.begins:
             self.oscillation.add(self._joint_pos, self.action.command)
         finite = self._collect()
@@ -205,7 +220,7 @@ class ChunkPolicy(Stateful):
     def _ask(self) -> None:
         self._blind = None
         try:
-            sensed = self._sync.snapshot(self._now_ns)
+            sensed = self.sync.snapshot(self._now_ns)
         except NoTargetError as error:
             self._blind = error
         else:
@@ -257,10 +272,7 @@ class ChunkPolicy(Stateful):
             self._delay.add(passed)
         self._queue.add(chunk, first_tick, self.tick, self.action.target)
         if self._queue.left(self.tick) == 0:
-            self._failure = NoTargetError(
-                f"inference takes {(outcome.ended_ns - outcome.began_ns) * 1e-6:.0f} ms: when the "
-                f"chunk came, {passed} steps had passed, which is all that is executed of one"
-            )
+            self._failure = NoTargetError(slow_words(self._took_ns * 1e-6, passed))
         self.chunks.append(
             InferredChunk(
                 sequence=self._sequence,
@@ -296,10 +308,7 @@ class ChunkPolicy(Stateful):
             return NoTargetError(str(failure))
         if not self._executed:
             return NoTargetError(FIRST_AWAITED)
-        return NoTargetError(
-            f"no step is left, and the next chunk is not there yet: inference "
-            f"takes {self._took_ns * 1e-6:.0f} ms"
-        )
+        return NoTargetError(no_step_words(self._took_ns * 1e-6))
 
 
 def _error_saved(
@@ -324,6 +333,7 @@ class ChunkCommand(Stateful):
 
     STATE = ("clipped",)
     STATE_IN_PLACE = ("command",)
+    PLAN = ("command", "gains", "healthy", "_joints", "_stride", "_reach", "_pose")
 
     def __init__(self, contract: ChunkContract) -> None:
         """Turn names into indices, once."""
@@ -342,6 +352,10 @@ class ChunkCommand(Stateful):
         self._reach: F64 | None = None
         if action.max_relative_target is not None:
             self._reach = action.max_relative_target
+
+    def plan(self) -> dict[str, Any]:
+        """Return joints and bounds; all joints are positions."""
+        return {**super().plan(), "kinds": [0] * len(self.kinds)}
 
     @property
     def target(self) -> F64:
