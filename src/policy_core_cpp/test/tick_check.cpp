@@ -3,13 +3,17 @@
 
 // tick_check PLAN SEED TICKS: drives a controller through samples, requests and faults at random.
 // Ends with 1 where a tick allocates or commands what is not finite; sanitizers find the rest.
+// Chunks come from a thread, while ticks go on.
 
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "policy_core/controller.hpp"
@@ -33,6 +37,8 @@ namespace {
 using namespace policy_core;
 
 std::int64_t now_ns = 10'000'000'000, late_ns = 0;
+constexpr std::int64_t kPeriodNs = 20'000'000;
+constexpr auto kPause = std::chrono::microseconds(20);
 
 /// Answers with numbers at random, and fails now and then.
 struct Model {
@@ -75,12 +81,56 @@ struct Model {
   }
 };
 
+/// Answers with chunks at random, some of which are errors, in a thread of its own.
+class Inference {
+ public:
+  Inference(ChunkPolicy& policy, unsigned seed)
+      : request_(policy.request_like()), thread_([this, &policy, seed] {
+          compute(policy.exchange(), seed);
+        }) {}
+  ~Inference() {
+    ends_ = true;
+    thread_.join();
+  }
+
+ private:
+  void compute(ChunkExchange& exchange, unsigned seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<double> value(0.0, 0.02);
+    while (!ends_) {
+      if (!exchange.fetch(request_)) {
+        std::this_thread::sleep_for(kPause);
+        continue;
+      }
+      auto& answer = exchange.answer();
+      answer.began_ns = answer.ended_ns = request_.asked_ns;
+      answer.kind = random() % 20 ? ChunkOutcome::Kind::kChunk : ChunkOutcome::Kind::kRobotError;
+      answer.chunk.count = answer.chunk.capacity();
+      for (auto& each : answer.chunk.values) each = value(random);
+      exchange.hand_over();
+    }
+  }
+
+  ChunkRequest request_;
+  std::atomic<bool> ends_{false};
+  std::thread thread_;
+};
+
+void see(ChunkPolicy& policy, std::mt19937& random) {
+  std::array<std::uint8_t, 144> image{};
+  image[0] = static_cast<std::uint8_t>(random() % 3);
+  for (std::size_t i = 0; i < policy.sync().cameras(); ++i) {
+    policy.sync().frames(i).add(image.data(), image.size(), now_ns - kPeriodNs * (random() % 3));
+  }
+}
+
 void sample(Controller& controller, std::mt19937& random, const Numbers& pose) {
   std::normal_distribution<double> noise(0.0, 0.01);
   auto& state = controller.state();
   const auto position = state.find("joint_pos");
   for (std::size_t i = 0; i < position.size; ++i) position[i] = pose[i] + noise(random);
-  for (const auto* name : {"joint_vel", "ang_vel_body", "quat_xyzw", "pos_world"}) {
+  for (const auto* name : {"joint_vel", "ang_vel_body", "quat_xyzw", "pos_world", "external:goal",
+                           "leader_joint_pos"}) {
     for (auto& value : state.find(name)) value = noise(random);
   }
   const auto quat = state.find("quat_xyzw");
@@ -105,6 +155,10 @@ void ask(Controller& controller, std::mt19937& random) {
   if (chance == 4) controller.damp(1);
   if (auto* set = controller.policy_set(); set && controller.mode() == Mode::kRun && chance > 950) {
     set->ask(static_cast<std::int64_t>(chance % 3));
+  }
+  if (auto* person = controller.person()) {
+    if (chance > 970) person->take_over(controller.mode());
+    if (chance < 20) person->hand_back(controller.mode());
   }
 }
 
@@ -138,7 +192,8 @@ int main(int count, char** arguments) {
     models.emplace_back().open(member.at("policy"), seed + 1);
     runners.emplace_back(member.text("name"), &models.back().runner);
   }
-  if (models.empty()) {
+  const bool is_chunk = policy.has_part("queue") || policy.has_part("check");
+  if (models.empty() && !is_chunk) {
     models.emplace_back().open(policy, seed + 1);
     runners.emplace_back("", &models.back().runner);
   }
@@ -148,14 +203,21 @@ int main(int count, char** arguments) {
   const auto joints = controller.target().size();
   const Numbers pose(poses.end() - static_cast<std::ptrdiff_t>(joints), poses.end());
   std::mt19937 random(seed);
+  auto* chunks = controller.chunk_policy("");
+  std::optional<Inference> inference;
+  if (chunks) inference.emplace(*chunks, seed);
   long ran = 0;
   for (int i = 0; i < std::atoi(arguments[3]); ++i) {
-    now_ns += 20'000'000;
+    now_ns += kPeriodNs;
     late_ns = 0;
     sample(controller, random, pose);
+    if (chunks) {
+      see(*chunks, random);
+      std::this_thread::sleep_for(kPause);
+    }
     ask(controller, random);
     counting = true;
-    const auto& result = controller.tick(now_ns, now_ns + 20'000'000);
+    const auto& result = controller.tick(now_ns, now_ns + kPeriodNs);
     counting = false;
     ran += result.mode == Mode::kRun;
     if (!result.targets) continue;

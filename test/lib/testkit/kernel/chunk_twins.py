@@ -354,13 +354,13 @@ class RandomArm(RandomRobot):
         self._twins.inferences.see(camera, frame, self._twins.now_ns - late_ns)
 
     def _move_leader(self) -> None:
-        if self._happens(0.005):
+        if self._happens(0.008):
             self._still = round(7.0 * self._twins.contract.rate_hz)
         self._still -= 1
-        if self._still > 0:
-            return
         if self._still == 0:
             self._leader = self._leader + 0.55
+        if self._still >= 0:
+            return
         step = np.clip(self._position - self._leader, -0.1, 0.1)
         self._leader = self._leader + step + 0.01 * self._noise.normal(size=step.size)
         if self._happens(0.01):
