@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from policy_core.control.controller import (
     MODEL_OUTPUT,
@@ -25,22 +25,25 @@ from policy_core.control.controller import (
 from policy_core.control.prechecks import tilt_words
 from policy_core.guard.bounds import FIRST_AWAITED, Rule
 from policy_core.guard.joint_check import beyond_words, jump_words
-from policy_core.members.chunk.observation_sync import frozen_words
-from policy_core.members.chunk.policy import ChunkPolicy, no_step_words, slow_words
-from policy_core.members.chunk.takeover import (
+from policy_core.members.chunk.words import (
     HANDS_BACK,
     PERSON_DRIVES,
     POLICY_DRIVES,
     TAKES_OVER,
     WAS_HELD,
-    Driver,
-    PersonTakeover,
     dropped_out_words,
     frozen_leader_words,
+    frozen_words,
+    held_words,
+    no_step_words,
+    slow_words,
 )
 from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
 from policy_core.observation.pairing import apart_words, no_frame_words
 from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
+
+if TYPE_CHECKING:  # a joint policy sees no images
+    from policy_core.members.chunk.controller import ChunkRuntime
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
@@ -57,7 +60,6 @@ _CLIPPING = (
     Rule.POSITION_LIMIT,
 )
 _INFERENCE_ERRORS = ("BackendError", "RobotError", "NoTargetError")
-_DRIVERS = tuple(driver.value for driver in Driver)
 _STEP_TEXT = 3
 
 
@@ -149,6 +151,8 @@ class Reason(NamedTuple):
     b: float = 0.0
     c: float = 0.0
     is_drop_out: bool = False
+    held_s: float = math.nan
+    failed: int = 0
 
 
 class Words:
@@ -158,13 +162,19 @@ class Words:
         texts: Words that the host has given to requests and messages, by their numbers.
     """
 
-    def __init__(self, controller: Controller, model_error: Callable[[int, int], str]) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        model_error: Callable[[int, int], str],
+        chunks: ChunkRuntime | None = None,
+    ) -> None:
         """Take names and limits from the Python controller that the plan was made of.
 
         Args:
             controller: That one.
             model_error: Returns what a runtime said, by the member (-1: the only one) and the
                 number of its error.
+            chunks: Parts of a chunk policy that runs alone.
         """
         self.texts = [""]
         self._limits, self._model_error = controller.limits, model_error
@@ -173,11 +183,13 @@ class Words:
         self._set = policy if isinstance(policy, PolicySet) else None
         self._members = [*self._set.members] if self._set else []
         self._states = [*self._set.states] if self._set else []
-        self._person = policy if isinstance(policy, PersonTakeover) else None
-        self._chunks = dict[int, ChunkPolicy]()
-        alone = self._person.policy if self._person else policy
-        if isinstance(alone, ChunkPolicy):
-            self._chunks[-1] = alone
+        self._person = chunks.requests.person if chunks else None
+        self._drivers = [each.value for each in type(self._person.driver)] if self._person else []
+        self._chunks = {-1: chunks.policy} if chunks else {}
+        members = self._set.members.values() if self._set else ()
+        for number, member in enumerate(members):
+            if member.chunk_policy is not None:
+                self._chunks[number] = member.chunk_policy
 
     def number_of(self, text: str) -> int:
         """Return the number by which a text is known from now on."""
@@ -230,7 +242,7 @@ class Words:
             case "motion":
                 return tag, _MOTIONS.index(value)
             case "driver":
-                return tag, _DRIVERS.index(value)
+                return tag, self._drivers.index(value)
             case "plain":
                 return tag, value
             case "blind":
@@ -293,7 +305,7 @@ class Words:
             case "motion":
                 return _MOTIONS[value]
             case "driver":
-                return _DRIVERS[value]
+                return self._drivers[value]
             case "plain":
                 return value
             case "blind":
@@ -313,17 +325,25 @@ class Words:
 
     def reason(self, found: Reason) -> str:
         """Return why the mode is what it is."""
-        words = self._because(found)
-        if found.is_drop_out:
-            words = dropped_out_words(words)
-        if found.code == ReasonCode.STALE and found.member >= 0:
-            words = f"{self._members[found.member]}: {words}"
+        words = self._failure(found)
         if found.latched_by >= 0:
             words = f"{_RULES[found.latched_by].value}: {words}"
         if found.recovered:
             words = f"recovered from: {words}"
         if found.estop >= 0:
             words += f"; {Rule.ESTOP.value}: {self.texts[found.estop]}"
+        return words
+
+    def _failure(self, found: Reason) -> str:
+        words = self._because(found)
+        if found.code == ReasonCode.SWITCHED:
+            return words
+        if found.is_drop_out:
+            return dropped_out_words(words)
+        if not math.isnan(found.held_s):
+            return held_words(self._members[found.member], found.held_s, words)
+        if found.code == ReasonCode.STALE and found.member >= 0:
+            return f"{self._members[found.member]}: {words}"
         return words
 
     def _because(self, found: Reason) -> str:
@@ -397,8 +417,7 @@ class Words:
         failed, kind = f"{self._state(found.begin)} failed: ", found.why - len(_WHY)
         if kind < len(_FAILED):
             return failed + _FAILED[kind]
-        code = ReasonCode.MODEL_ERROR if kind == len(_FAILED) else ReasonCode.STALE
-        return failed + self.reason(found._replace(code=code))
+        return failed + self._failure(found._replace(code=found.failed))
 
     def _last(self, found: Reason) -> tuple[str, ...]:
         return self._states[found.begin], self._states[found.end], self._why(found)
@@ -430,10 +449,8 @@ class Words:
                 problems = [f"the switch to {other} has not ended"]
             case RefusalCode.CONDITIONS:
                 problems = policy.states[other].checks[to].words(found)
-            case RefusalCode.MODEL_ERROR:
-                problems = [f"{member}: {self._model_error(place, failure.text)}"]
-            case RefusalCode.STALE:
-                problems = [f"{member}: {member}: {self.reason(failure)}"]
+            case RefusalCode.MODEL_ERROR | RefusalCode.STALE:
+                problems = [f"{member}: {self._failure(failure)}"]
             case RefusalCode.NOT_FINITE:
                 problems = [f"{member}: {NOT_FINITE}"]
             case _:

@@ -53,9 +53,9 @@ inline nb::object tree_of(const Rows& rows) {
   return array_of(rows[0], rows.count, rows.columns);
 }
 inline void take(Rows& rows, nb::handle saved) {
-  rows.count = saved.is_none()
-                   ? 0
-                   : copy_into(rows[0], rows.values.size(), saved) / rows.columns;
+  const auto values = saved.is_none() ? 0 : copy_into(rows[0], rows.values.size(), saved);
+  if (values % rows.columns) throw nb::value_error("expected rows of another length");
+  rows.count = values / rows.columns;
 }
 
 template <class A, class B>
@@ -189,13 +189,14 @@ inline nb::object fetched(ChunkPolicy& policy) {
 /// words.
 inline void hand_over(ChunkPolicy& policy, std::int64_t began_ns, std::int64_t ended_ns,
                       nb::object chunk, std::int64_t kind, std::int64_t text) {
+  if (!policy.exchange().is_computing()) throw nb::value_error("expected a fetched request");
   auto& answer = policy.exchange().answer();
+  take(answer.chunk, chunk);
   answer.began_ns = began_ns;
   answer.ended_ns = ended_ns;
   answer.kind = chunk.is_none() ? static_cast<ChunkOutcome::Kind>(kind)
                                 : ChunkOutcome::Kind::kChunk;
   answer.text = text;
-  take(answer.chunk, chunk);
   policy.exchange().hand_over();
 }
 

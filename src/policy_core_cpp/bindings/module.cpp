@@ -40,7 +40,8 @@ nb::tuple tuple_of(const Reason& reason) {
                         reason.stamps, reason.place, reason.fields, reason.a, reason.rules,
                         reason.latched_by, reason.recovered, reason.estop, reason.member,
                         reason.from, reason.to, static_cast<std::int64_t>(reason.why),
-                        reason.b, reason.c, reason.is_drop_out);
+                        reason.b, reason.c, reason.is_drop_out, reason.held_s,
+                        static_cast<std::int64_t>(reason.failed));
 }
 
 Reason reason_of(nb::handle tuple) {
@@ -63,6 +64,8 @@ Reason reason_of(nb::handle tuple) {
   reason.b = nb::cast<double>(tuple[15]);
   reason.c = nb::cast<double>(tuple[16]);
   reason.is_drop_out = nb::cast<bool>(tuple[17]);
+  reason.held_s = nb::cast<double>(tuple[18]);
+  reason.failed = static_cast<Reason::Code>(nb::cast<std::int64_t>(tuple[19]));
   return reason;
 }
 
@@ -466,10 +469,23 @@ class NativeController {
     return *found;
   }
 
+  /// As `chunks`.
+  FrameBuffer& frames(const std::string& member, std::size_t camera) {
+    auto& sync = chunks(member).sync();
+    if (camera >= sync.cameras()) throw nb::index_error("expected the number of a camera");
+    return sync.frames(camera);
+  }
+
+  /// Throws ValueError where no person may take over.
+  PersonTakeover& person() {
+    if (!controller_->person()) throw nb::value_error("expected a policy with takeover");
+    return *controller_->person();
+  }
+
   /// Has `asked` called within the tick after each request of a chunk policy.
   void on_request(const std::string& member, nb::object asked) {
-    asked_.push_back(std::move(asked));
     auto& exchange = chunks(member).exchange();
+    asked_.push_back(std::move(asked));
     exchange.context = &asked_.back();
     exchange.asked = [](void* self) {
       nb::gil_scoped_acquire lock;
@@ -658,10 +674,10 @@ NB_MODULE(policy_core_native, m) {
       })
       .def("add_frame", [](NativeController& n, const std::string& member, std::size_t camera,
                            nb::ndarray<const std::uint8_t, nb::c_contig> data, std::int64_t time) {
-        return n.chunks(member).sync().frames(camera).add(data.data(), data.size(), time);
+        return n.frames(member, camera).add(data.data(), data.size(), time);
       })
       .def("clear_frames", [](NativeController& n, const std::string& member, std::size_t camera) {
-        n.chunks(member).sync().frames(camera).clear();
+        n.frames(member, camera).clear();
       })
       .def("on_request", &NativeController::on_request)
       .def("fetch", [](NativeController& n, const std::string& member) {
@@ -682,13 +698,13 @@ NB_MODULE(policy_core_native, m) {
         return nb::make_tuple(tree_of(swings.values), swings.count);
       })
       .def("take_over", [](NativeController& n) {
-        return static_cast<std::int64_t>(n.controller().person()->take_over(n.controller().mode()));
+        return static_cast<std::int64_t>(n.person().take_over(n.controller().mode()));
       })
       .def("hand_back", [](NativeController& n) {
-        return static_cast<std::int64_t>(n.controller().person()->hand_back(n.controller().mode()));
+        return static_cast<std::int64_t>(n.person().hand_back(n.controller().mode()));
       })
       .def("leader_problem", [](NativeController& n) {
-        return tuple_of(n.controller().person()->failure());
+        return tuple_of(n.person().failure());
       })
       .def("reason", [](NativeController& n) { return tuple_of(n.controller().reason()); })
       .def("restore", [](NativeController& n, nb::object saved) {

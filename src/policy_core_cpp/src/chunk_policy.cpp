@@ -10,12 +10,7 @@ namespace {
 
 using Code = Reason::Code;
 
-Reason because(Code code, std::int64_t ns = 0) {
-  Reason reason;
-  reason.code = code;
-  reason.a = static_cast<double>(ns) * 1e-6;
-  return reason;
-}
+double milliseconds(std::int64_t ns) { return static_cast<double>(ns) * 1e-6; }
 
 bool all_finite(const double* begin, const double* end) {
   return std::all_of(begin, end, [](double value) { return std::isfinite(value); });
@@ -64,10 +59,11 @@ void ChunkCommand::set(const Numbers& target, Span joint_pos) noexcept {
 }
 
 ChunkPolicy::ChunkPolicy(const Part& plan, RobotState& state, const std::vector<Input>& inputs,
-                         ReadClock clock, void* context)
+                         ReadClock clock, void* context, std::int64_t member)
     : target(plan.at("action").integers("joints").size()),
       clock_(clock),
       context_(context),
+      member_(member),
       action_(plan.at("action")),
       size_(static_cast<std::size_t>(plan.integer("size"))),
       period_ns_(plan.integer("period_ns")),
@@ -118,7 +114,10 @@ ChunkPolicy::Answer ChunkPolicy::infer() noexcept {
   begins_ = executed_.empty();
   sync_.record_state(now_ns_);
   // No step of a chunk is executed blindly, however many are left.
-  if (!sync_.has_sight(failure_)) return Answer::kNoTarget;
+  if (!sync_.has_sight(failure_)) {
+    failure_.member = member_;
+    return Answer::kNoTarget;
+  }
   if (!begins_) {
     const auto joints = joint_pos_.size, ticks = swings_.values.size() / (2 * joints);
     auto row = swings_.values.begin() +
@@ -151,6 +150,7 @@ void ChunkPolicy::ask() noexcept {
   Reason why;
   auto& request = under_way_;
   if (!sync_.snapshot(now_ns_, request.sensed, request.earlier, why)) {
+    why.member = member_;
     blind_ = why;
     return;
   }
@@ -181,9 +181,7 @@ bool ChunkPolicy::take(const ChunkOutcome& outcome) noexcept {
   took_ns_ = outcome.ended_ns - outcome.began_ns;
   inference_failure_.reset();
   if (outcome.kind != ChunkOutcome::Kind::kChunk) {
-    auto said = because(Code::kText);
-    said.text = outcome.text;
-    inference_failure_ = {outcome.kind, said};
+    inference_failure_ = {outcome.kind, said(outcome.text)};
     return true;
   }
   const auto& chunk = outcome.chunk;
@@ -193,7 +191,7 @@ bool ChunkPolicy::take(const ChunkOutcome& outcome) noexcept {
   action_.read(last_target_);
   queue_.add(chunk, tick_ - steps, tick_, last_target_);
   if (queue_.left(tick_) == 0) {
-    auto slow = because(Code::kSlowInference, took_ns_);
+    auto slow = because(Code::kSlowInference, milliseconds(took_ns_));
     slow.count = steps;
     inference_failure_ = {ChunkOutcome::Kind::kNoTarget, slow};
   }
@@ -223,7 +221,7 @@ ChunkPolicy::Answer ChunkPolicy::nothing() noexcept {
   } else if (executed_.empty()) {
     failure_ = because(Code::kFirstAwaited);
   } else {
-    failure_ = because(Code::kNoStepLeft, took_ns_);
+    failure_ = because(Code::kNoStepLeft, milliseconds(took_ns_));
   }
   return answer;
 }

@@ -11,24 +11,6 @@ namespace {
 constexpr std::int64_t kClippedTicksLimit = 10;
 using Code = Reason::Code;
 
-Reason because(Code code) {
-  Reason reason;
-  reason.code = code;
-  return reason;
-}
-
-Reason because(Code code, double a) {
-  auto reason = because(code);
-  reason.a = a;
-  return reason;
-}
-
-Reason said(std::int64_t text) {
-  auto reason = because(Code::kText);
-  reason.text = text;
-  return reason;
-}
-
 std::vector<Input> inputs_of(const Part& plan) {
   std::vector<Input> inputs;
   for (const auto& input : plan.list("inputs")) inputs.emplace_back(input);

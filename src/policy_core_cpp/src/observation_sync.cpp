@@ -31,12 +31,10 @@ const Recent& nearest(const Ring<Recent>& recent, std::int64_t time_ns) {
   return *found;
 }
 
-void write(Reason& why, Code code, std::size_t place, double a, std::int64_t count = 0) {
-  why = Reason();
-  why.code = code;
-  why.place = static_cast<std::int64_t>(place);
-  why.a = a;
-  why.count = count;
+Reason unseen(Code code, std::size_t camera, double a = 0.0) {
+  auto why = because(code, a);
+  why.place = static_cast<std::int64_t>(camera);
+  return why;
 }
 
 }  // namespace
@@ -149,7 +147,8 @@ bool ObservationSync::has_sight(Reason& why) const noexcept {
   for (std::size_t i = 0; i < frames_.size(); ++i) {
     const auto& buffer = frames_[i];
     if (!buffer.is_frozen()) continue;
-    write(why, Code::kFrozenCamera, i, buffer.moved_rad(), buffer.equal_frames());
+    why = unseen(Code::kFrozenCamera, i, buffer.moved_rad());
+    why.count = buffer.equal_frames();
     return false;
   }
   return true;
@@ -175,7 +174,7 @@ bool ObservationSync::observe(std::int64_t now_ns, Snapshot& into, Reason& why) 
   auto time_ns = now_ns;
   for (std::size_t i = 0; i < frames_.size(); ++i) {
     if (frames_[i].recent().empty()) {
-      write(why, Code::kNoFrame, i, 0.0);
+      why = unseen(Code::kNoFrame, i);
       return false;
     }
     time_ns = std::min(time_ns, newest_ns(frames_[i].recent()));
@@ -185,7 +184,7 @@ bool ObservationSync::observe(std::int64_t now_ns, Snapshot& into, Reason& why) 
     const auto& frame = by_frame_time_ ? nearest(recent, time_ns) : recent.back();
     const auto apart_ns = std::llabs(frame.time_ns - time_ns);
     if (by_frame_time_ && apart_ns > tolerance_ns_) {
-      write(why, Code::kFramesApart, i, static_cast<double>(apart_ns) * 1e-6);
+      why = unseen(Code::kFramesApart, i, static_cast<double>(apart_ns) * 1e-6);
       return false;
     }
     into.frames[i] = frame.frame;

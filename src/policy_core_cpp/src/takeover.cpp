@@ -13,12 +13,6 @@ constexpr std::int64_t kRestsTicks = 10;
 constexpr double kStillS = 5.0;
 using Code = Reason::Code;
 
-Reason because(Code code) {
-  Reason reason;
-  reason.code = code;
-  return reason;
-}
-
 }  // namespace
 
 PersonTakeover::PersonTakeover(const Part& plan, RobotState& state,
@@ -170,9 +164,9 @@ bool PersonTakeover::begin_judging(std::int64_t now_ns) noexcept {
 bool PersonTakeover::judge(std::int64_t now_ns, bool begins) noexcept {
   using Found = JointCheck::Problem::Code;
   const auto problem = check_.judge(leader_pos_, {}, now_ns);
-  failure_ = because(problem.code == Found::kBeyond ? Code::kLeaderBeyond : Code::kLeaderJump);
+  failure_ = because(problem.code == Found::kBeyond ? Code::kLeaderBeyond : Code::kLeaderJump,
+                     problem.found);
   failure_.place = static_cast<std::int64_t>(problem.place);
-  failure_.a = problem.found;
   failure_.b = problem.low;
   failure_.c = problem.high;
   failure_.count = begins;
@@ -222,8 +216,7 @@ void PersonTakeover::watch_still() noexcept {
     off_rad = maximum(off_rad, std::fabs(leader_pos_[joint] - seen_[joint]));
   }
   if (still_s() > kStillS && off_rad > tolerance_rad_) {
-    auto frozen = because(Code::kLeaderWasFrozen);
-    frozen.a = still_s();
+    auto frozen = because(Code::kLeaderWasFrozen, still_s());
     frozen.b = off_rad;
     rest(frozen);
   }

@@ -145,7 +145,7 @@ void sample(Controller& controller, std::mt19937& random, const Numbers& pose) {
   }
 }
 
-void ask(Controller& controller, std::mt19937& random) {
+void ask(Controller& controller, std::mt19937& random, std::int64_t states) {
   const auto chance = random() % 1000;
   if (controller.mode() == Mode::kDamp) controller.reset();
   if (controller.mode() == Mode::kDamp) controller.stand();
@@ -154,7 +154,7 @@ void ask(Controller& controller, std::mt19937& random) {
   if (chance == 3) controller.driver_stopped(1);
   if (chance == 4) controller.damp(1);
   if (auto* set = controller.policy_set(); set && controller.mode() == Mode::kRun && chance > 950) {
-    set->ask(static_cast<std::int64_t>(chance % 3));
+    set->ask(static_cast<std::int64_t>(chance) % states);
   }
   if (auto* person = controller.person()) {
     if (chance > 970) person->take_over(controller.mode());
@@ -188,7 +188,12 @@ int main(int count, char** arguments) {
   std::deque<Model> models;
   Models runners;
   const auto policy = plan.at("run").at("policy");
+  std::string arm;
   for (const auto& member : policy.list("members")) {
+    if (member.at("policy").has_part("queue")) {
+      arm = member.text("name");
+      continue;
+    }
     models.emplace_back().open(member.at("policy"), seed + 1);
     runners.emplace_back(member.text("name"), &models.back().runner);
   }
@@ -203,9 +208,10 @@ int main(int count, char** arguments) {
   const auto joints = controller.target().size();
   const Numbers pose(poses.end() - static_cast<std::ptrdiff_t>(joints), poses.end());
   std::mt19937 random(seed);
-  auto* chunks = controller.chunk_policy("");
+  auto* chunks = controller.chunk_policy(arm);
   std::optional<Inference> inference;
   if (chunks) inference.emplace(*chunks, seed);
+  const auto states = static_cast<std::int64_t>(policy.list("states").size());
   long ran = 0;
   for (int i = 0; i < std::atoi(arguments[3]); ++i) {
     now_ns += kPeriodNs;
@@ -215,7 +221,7 @@ int main(int count, char** arguments) {
       see(*chunks, random);
       std::this_thread::sleep_for(kPause);
     }
-    ask(controller, random);
+    ask(controller, random, states);
     counting = true;
     const auto& result = controller.tick(now_ns, now_ns + kPeriodNs);
     counting = false;

@@ -9,7 +9,13 @@ import pytest
 
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
-from testkit.kernel.chunk_twins import ChunkTwins, RandomArm, random_chunk_policy
+from testkit.kernel.chunk_twins import (
+    ArmedSetTwins,
+    ChunkTwins,
+    RandomArm,
+    random_armed_set,
+    random_chunk_policy,
+)
 from testkit.kernel.twins import RandomRobot, Twins, random_contract, random_set
 
 native = pytest.importorskip("policy_core_native", reason="the native core is not built")
@@ -29,7 +35,14 @@ def _chunks(seed: int) -> RandomRobot:
     return RandomArm(ChunkTwins(native, random_chunk_policy(random.Random(seed)), seed), seed)
 
 
-@pytest.mark.parametrize("make", [_policy, _set, _chunks])
+def _armed_set(seed: int) -> RandomRobot:
+    return RandomArm(ArmedSetTwins(native, random_armed_set(random.Random(seed)), seed), seed)
+
+
+_MAKE = pytest.mark.parametrize("make", [_policy, _set, _chunks, _armed_set])
+
+
+@_MAKE
 @pytest.mark.parametrize("seed", range(8))
 def test_a_random_contract_and_a_random_life_are_equal_bit_for_bit(
     make: Callable[[int], RandomRobot], seed: int
@@ -37,8 +50,19 @@ def test_a_random_contract_and_a_random_life_are_equal_bit_for_bit(
     make(seed).live(TICKS)
 
 
+@_MAKE
+@pytest.mark.parametrize("seed", range(4))
+def test_other_controllers_take_up_a_life_from_its_state(
+    make: Callable[[int], RandomRobot], seed: int
+) -> None:
+    robot, other = make(seed), make(seed)
+    robot.live(60 + 40 * seed)
+    other.go_on_from(robot)
+    other.live(50)
+
+
 @pytest.mark.acceptance
-@pytest.mark.parametrize("make", [_policy, _set, _chunks])
+@_MAKE
 @pytest.mark.parametrize("hundred", range(10))
 def test_a_thousand_random_contracts_of_each_kind_are_equal(
     make: Callable[[int], RandomRobot], hundred: int

@@ -63,6 +63,8 @@ class ChunkExchange {
   // For who computes.
   /// Takes the request that was asked for; false where there is none, or the last outcome waits.
   bool fetch(ChunkRequest& into) noexcept;
+  /// Whether a request was fetched and not answered.
+  bool is_computing() const noexcept { return computes_; }
   /// What to write before `hand_over`: kind, text, times, chunk. The rest is there.
   ChunkOutcome& answer() noexcept { return outcome_; }
   void hand_over() noexcept;

@@ -55,8 +55,9 @@ struct Swings {
 /// Executes chunks that a host computes; the twin of `policy_core.members.chunk.policy`.
 class ChunkPolicy : public Policy {
  public:
+  /// `member`: its number in a set, which its failures have; -1 for one alone.
   ChunkPolicy(const Part& plan, RobotState& state, const std::vector<Input>& inputs,
-              ReadClock clock, void* context);
+              ReadClock clock, void* context, std::int64_t member = -1);
 
   void reset() noexcept override;
   void pause(std::int64_t duration_ns) noexcept override { ticks_.pause(duration_ns); }
@@ -112,6 +113,7 @@ class ChunkPolicy : public Policy {
 
   ReadClock clock_;
   void* context_;
+  std::int64_t member_;
   ChunkCommand action_;
   std::size_t size_;
   std::int64_t period_ns_, expected_delay_;

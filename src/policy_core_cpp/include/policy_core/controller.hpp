@@ -119,6 +119,10 @@ class Controller {
   PolicySet* policy_set() noexcept { return set_.get(); }
   /// The chunk policy of a member; of no name the one that runs by itself. Null for another kind.
   ChunkPolicy* chunk_policy(const std::string& member) noexcept {
+    for (std::size_t i = 0; set_ && i < set_->members().size(); ++i) {
+      auto& each = *set_->members()[i];
+      if (each.name() == member && each.as_chunk()) return &each.as_chunk()->policy();
+    }
     if (!member.empty()) return nullptr;
     return person_ ? &person_->policy() : chunk_.get();
   }

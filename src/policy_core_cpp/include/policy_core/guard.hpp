@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "policy_core/input.hpp"
@@ -88,8 +89,7 @@ struct Reason {
     kWaited,
     kLate,       ///< the state before has failed
     kNotFinite,
-    kModelError,
-    kStale,
+    kFailed,
   };
 
   Code code = Code::kStarted;
@@ -98,6 +98,8 @@ struct Reason {
   std::int64_t member = -1;
   std::int64_t from = -1, to = -1;
   Why why = Why::kAskedFor;
+  /// Of `Why::kFailed`: what `code` was, with its fields.
+  Code failed = Code::kText;
   std::uint64_t fields = 0;
   double a = 0.0, b = 0.0, c = 0.0;
   Rules rules = 0;
@@ -109,7 +111,14 @@ struct Reason {
   std::int64_t estop = -1;
   /// Whether the leader has dropped out for it.
   bool is_drop_out = false;
+  /// For how long the joints of a member of a set were held for it, s; NaN: they were not.
+  double held_s = std::numeric_limits<double>::quiet_NaN();
 };
+
+/// A reason of this code, with its number `a`.
+Reason because(Reason::Code code, double a = 0.0) noexcept;
+/// A reason whose words the host knows by this number.
+Reason said(std::int64_t text) noexcept;
 
 /// Targets of one tick: rows of `block` [6, joints], as of `policy_core.interfaces.JointTargets`.
 class Targets {

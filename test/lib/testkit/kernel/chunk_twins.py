@@ -7,11 +7,16 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.set_bundle import SetBundle
+from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.state_fields import LEADER, LEADER_POS
+from policy_core.control.controller import Controller
 from policy_core.errors import BackendError, NoTargetError, RefusedError, RobotError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
@@ -22,9 +27,16 @@ from policy_core.members.chunk.worker import Outcome, Request
 from policy_core.native import Words
 from policy_core.observation.images import Frame
 from policy_core.plan import plan_bytes
+from policy_core.sets.chunk_member import ChunkRunner
+from policy_core.sets.controller import SensedState, policy_set_of, set_controller, set_inputs
+from policy_core.sets.policy import PolicySet
+from testkit.edits import MISSING, with_edits
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of, chunk_contract_of
+from testkit.kernel.contracts import NOMINAL, bundle_of, contract_of
+from testkit.kernel.legs_and_arm import SET
 from testkit.kernel.noise import FLOW, denoising_changes
-from testkit.kernel.twins import RandomRobot, Twins, require_equal
+from testkit.kernel.twins import BROKE, RandomModel, RandomRobot, Twins, require_equal
+from testkit.kernel.walkers import WALK_AND_CROUCH, resolved
 
 _FAILED: tuple[Callable[[str], Exception], ...] = (BackendError, RobotError, NoTargetError)
 Computed = tuple[F64 | None, int]
@@ -104,14 +116,14 @@ class Inferences:
         self._draw, self._size, self._actions = draw, policy.plan()["size"], policy.target.size
         self.at_once, self.is_running, self._began_ns = False, False, 0
         self._frames: dict[str, list[Frame]] = {name: [] for name in policy.sync.frames}
-        self._buffers = policy.sync.frames
+        self._buffers, self.cameras = policy.sync.frames, [*policy.sync.frames]
         worker.asked = self._answer_python
         twins.native.on_request(member, self._answer_native)
 
     def see(self, camera: str, frame: Frame, time_ns: int) -> None:
         self._frames[camera].append(frame)
         self._buffers[camera].add(frame, time_ns)
-        place = [*self._frames].index(camera)
+        place = self.cameras.index(camera)
         pixels = np.frombuffer(frame.data, np.uint8)
         number = self._twins.native.add_frame(self._member, place, pixels, time_ns)
         assert number == len(self._frames[camera])
@@ -119,7 +131,7 @@ class Inferences:
     def forget(self, camera: str) -> None:
         """Forget the frames of a camera, as after a clock reset."""
         self._buffers[camera].clear()
-        self._twins.native.clear_frames(self._member, [*self._frames].index(camera))
+        self._twins.native.clear_frames(self._member, self.cameras.index(camera))
 
     def begin(self) -> None:
         """Begin what is asked for, if there is anything, for both."""
@@ -184,7 +196,12 @@ def _copied(computed: Computed) -> Computed:
 
 
 class ChunkTwins(Twins):
-    """Both controllers of a chunk policy alone."""
+    """Both controllers of a chunk policy alone.
+
+    Attributes:
+        inferences: Where its chunks come from.
+        person: Who may take over; None for nobody.
+    """
 
     def __init__(
         self, native: Any, made: tuple[dict[str, object], dict[str, Any]], seed: int
@@ -195,7 +212,8 @@ class ChunkTwins(Twins):
         worker = WaitingWorker()
         self.runtime = chunk_runtime(changes, settings, worker, self.clock)
         self.python, self.policy_set = self.runtime.controller, None
-        self.words = Words(self.python, lambda member, number: "")
+        self.person = self.runtime.requests.person
+        self.words = Words(self.python, lambda member, number: "", self.runtime)
         self.native = native.NativeController(
             plan_bytes(self.python.plan(), bytes(32)), {}, self.clock
         )
@@ -295,6 +313,89 @@ def random_chunk_policy(draw: random.Random) -> tuple[dict[str, object], dict[st
     return changes, settings
 
 
+ArmedSet = tuple[SetContract, JointContract, dict[str, object], dict[str, Any]]
+"""A set, its legs, and changes and settings of its arm."""
+
+
+class ArmedSetTwins(Twins):
+    """Both controllers of a set of a joint policy and a chunk policy.
+
+    Attributes:
+        inferences: Where the chunks of the arm come from.
+    """
+
+    def __init__(self, native: Any, made: ArmedSet, seed: int) -> None:
+        self.contract, legs = made[:2]
+        self.now_ns, self._late_ns, self.spends_ns, self.slow = 10_000_000_000, 0, 0, ""
+        model, twin = (RandomModel(legs, seed, self._spender("legs")) for _ in range(2))
+        self.models = {"legs": (model, twin)}
+        worker = WaitingWorker()
+        self.policy_set, self.python = armed_set(made, model, worker, self.clock)
+        self.words = Words(self.python, lambda member, number: BROKE)
+        self.native = native.NativeController(
+            plan_bytes(self.python.plan(), bytes(32)),
+            {"legs": (twin.inputs, twin.outputs, twin.number)},
+            self.clock,
+        )
+        self._flat, self._inputs = self.native.flat(), [*self.python.inputs]
+        arm = self.policy_set.members["arm"].policy
+        self.inferences = Inferences(self, "arm", worker, arm, random.Random(seed))
+
+
+def armed_set(
+    made: ArmedSet, model: RandomModel, worker: WaitingWorker, clock: Callable[[], int]
+) -> tuple[PolicySet, Controller]:
+    """Return a set with an arm that can be ticked, and its controller."""
+    contract, legs, changes, settings = made
+    arm = chunk_bundle_of(changes)
+    bundle = SetBundle(
+        path=Path(), contract=contract, content=b"", members={"legs": bundle_of(legs), "arm": arm}
+    )
+    limits = limits_in_force(contract, StricterLimits())
+    state = SensedState(contract, limits)
+    inputs = set_inputs(contract, state, limits)
+    runner = ChunkRunner(
+        worker=worker,
+        settings=ChunkSettings(**settings),
+        expected_s=0.2,
+        longest_hold_ns=round(arm.contract.safety.damp_after_s * 1e9),
+    )
+    policy = policy_set_of(bundle, {"legs": model, "arm": runner}, state, inputs, clock)
+    return policy, set_controller(contract, policy, state, inputs, limits, clock)
+
+
+def random_armed_set(draw: random.Random) -> ArmedSet:
+    """Return a set of legs and an arm, with blends, a fallback and the arm's settings at random."""
+    legs = contract_of({"safety.blend_s": 0.0, "nominal": NOMINAL})
+    changes, settings = random_chunk_policy(draw)
+    for key in ("handover_s", "leader_tolerance_rad"):
+        settings.pop(key, None)
+    changes |= {
+        "rate_hz": draw.choice([10, 25]),
+        "safety.on_fault": "damp",
+        "safety.damp_after_s": draw.choice([0.1, 1.0]),
+    }
+    blend_s = draw.choice([0.0, 0.1, 0.3])
+    raw = {
+        **SET,
+        "states.both.to.alone.blend_s": blend_s,
+        "states.alone.to.both.blend_s": blend_s,
+    }
+    if draw.random() < 0.3:
+        raw["states.both.fallback"] = MISSING
+    contract, problems = resolved(
+        with_edits(WALK_AND_CROUCH, raw), {"legs": legs, "arm": chunk_contract_of(changes)}
+    )
+    assert contract is not None, problems
+    return contract, legs, changes, settings
+
+
+def random_armed_plan(made: ArmedSet) -> bytes:
+    """Return the plan of a random set with an arm."""
+    model = RandomModel(made[1], 0, lambda: None)
+    return plan_bytes(armed_set(made, model, WaitingWorker(), lambda: 0)[1].plan(), bytes(32))
+
+
 def random_chunk_plan(made: tuple[dict[str, object], dict[str, Any]]) -> bytes:
     """Return the plan of a random chunk policy."""
     controller = chunk_runtime(*made, WaitingWorker(), lambda: 0).controller
@@ -304,9 +405,9 @@ def random_chunk_plan(made: tuple[dict[str, object], dict[str, Any]]) -> bytes:
 class RandomArm(RandomRobot):
     """Moves the twins of a chunk policy through samples, chunks, requests and faults at random."""
 
-    _twins: ChunkTwins
+    _twins: ChunkTwins | ArmedSetTwins
 
-    def __init__(self, twins: ChunkTwins, seed: int) -> None:
+    def __init__(self, twins: ChunkTwins | ArmedSetTwins, seed: int) -> None:
         super().__init__(twins, seed)
         self._leader: F64 = self._position.copy()
         self._freezes = self._still = self._pixel = 0
@@ -314,6 +415,7 @@ class RandomArm(RandomRobot):
         twins.inferences.at_once = self._happens(0.3)
 
     def _break_models(self) -> None:
+        super()._break_models()
         inferences = self._twins.inferences
         if self._happens(self._speed):
             inferences.begin()
@@ -325,7 +427,7 @@ class RandomArm(RandomRobot):
 
     def _send_other(self, name: str) -> None:
         twins = self._twins
-        for camera in twins.runtime.frames:
+        for camera in twins.inferences.cameras:
             if name == camera_input(camera):
                 self._send_frame(camera)
         if name == "goal":
@@ -371,7 +473,7 @@ class RandomArm(RandomRobot):
     def _ask(self) -> None:
         super()._ask()
         twins = self._twins
-        if twins.runtime.requests.person is None:
+        if isinstance(twins, ArmedSetTwins) or twins.person is None:
             return
         if self._happens(0.05):
             twins.request("take_over")

@@ -26,7 +26,7 @@ from policy_core.sets.policy import PolicySet
 from testkit.kernel.contracts import MOTION, NOMINAL, bundle_of, clip_of, contract_of
 from testkit.kernel.walkers import opened_set, resolved
 
-_BROKE = "the runtime failed"
+BROKE = "the runtime failed"
 _RULES = tuple(Rule)
 
 
@@ -51,7 +51,7 @@ class RandomModel:
     def run(self) -> None:
         self._spend()
         if self.fails:
-            raise BackendError(_BROKE)
+            raise BackendError(BROKE)
         seen = np.concatenate([tensor.reshape(-1) for tensor in self.inputs.values()])
         seen = np.nan_to_num(seen.astype(np.float32))
         for name, tensor in self.outputs.items():
@@ -110,7 +110,7 @@ class Twins:
         backends = {name: python for name, (python, _) in self.models.items()}
         self.python = _python_controller(contract, members, backends, self.clock)
         self.policy_set: Any = self.python.policy
-        self.words = Words(self.python, lambda member, number: _BROKE)
+        self.words = Words(self.python, lambda member, number: BROKE)
         self.native = native.NativeController(
             plan_bytes(self.python.plan(), bytes(32)),
             {
@@ -199,9 +199,13 @@ class Twins:
 
     def hand_over(self) -> None:
         """Save the state of the native controller, and go on from it in both."""
-        tree = self.words.tree(self.native.saved())
+        self.go_on_from(self.words.tree(self.native.saved()))
+
+    def go_on_from(self, tree: Mapping[str, Any]) -> None:
+        """Go on from a state of a controller of the same contract."""
         self.python.go_on_from(ControlState(tree=tree))
         self.native.restore(self.words.numbers(tree, self.native.saved()))
+        require_equal("", self.python.saved(), self.words.tree(self.native.saved()))
 
     def tick(self) -> None:
         deadline_ns = self.now_ns + self.contract.period_ns
@@ -436,6 +440,12 @@ class RandomRobot:
             self.modes.add(self._twins.python.mode)
             if trip := self._twins.python.latest_tick.trip:
                 self.rules.add(trip.rule)
+
+    def go_on_from(self, other: RandomRobot) -> None:
+        """Go on in the life of another robot of the same contract, with the state as it is kept."""
+        text, arrays = other._twins.python.control_state().encoded()
+        self._twins.now_ns, self._wall_ns = other._twins.now_ns, other._wall_ns
+        self._twins.go_on_from(ControlState.decoded(text, arrays).tree)
 
     def _happens(self, share: float) -> bool:
         return self._draw.random() < share

@@ -17,6 +17,7 @@ from policy_core.bundle.state_fields import LEADER_POS
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import NoTargetError
 from policy_core.interfaces import F64, U8
+from policy_core.members.chunk.words import frozen_words
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import Frame
 from policy_core.observation.pairing import ObservationAssembler, RecentMessages
@@ -29,15 +30,6 @@ _COMPARED = 1000
 The noise of a real camera changes most of them from frame to frame."""
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
 """So many equal frames, while a joint moves so far, are not what a camera sees."""
-
-
-def frozen_words(equal: int, moved_rad: float) -> str:
-    """Return that so many equal images came while a joint moved so far."""
-    return (
-        f"expected images that change while the robot moves, found {equal} "
-        f"equal ones while a joint moved by {moved_rad:.2f} rad; is the camera or "
-        "its driver frozen?"
-    )
 
 
 class FrameBuffer(Stateful):

@@ -20,6 +20,7 @@ from policy_core.members.chunk.observation_sync import ObservationSync, Snapshot
 from policy_core.members.chunk.oscillation import Oscillation
 from policy_core.members.chunk.queue import ChunkQueue, RealTimeQueue, TickCounter
 from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps
+from policy_core.members.chunk.words import no_step_words, slow_words
 from policy_core.members.chunk.worker import Outcome, Request, Worker
 
 _CHUNKS = 16
@@ -27,19 +28,6 @@ _CHUNKS = 16
 
 _EXPECTED = (BackendError, RobotError, NoTargetError)
 """How an inference may fail; the steps that are left are executed nevertheless."""
-
-
-def slow_words(took_ms: float, passed: int) -> str:
-    """Return that a chunk came after so many steps, so that none of it is left."""
-    return (
-        f"inference takes {took_ms:.0f} ms: when the "
-        f"chunk came, {passed} steps had passed, which is all that is executed of one"
-    )
-
-
-def no_step_words(took_ms: float) -> str:
-    """Return that a chunk has ended before the next one came."""
-    return f"no step is left, and the next chunk is not there yet: inference takes {took_ms:.0f} ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

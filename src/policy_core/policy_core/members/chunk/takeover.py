@@ -29,6 +29,15 @@ from policy_core.guard.joint_check import JointCheck
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, JointTargets, Mode
 from policy_core.members.chunk.policy import ChunkCommand, ChunkPolicy
+from policy_core.members.chunk.words import (
+    HANDS_BACK,
+    PERSON_DRIVES,
+    POLICY_DRIVES,
+    TAKES_OVER,
+    WAS_HELD,
+    dropped_out_words,
+    frozen_leader_words,
+)
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
@@ -49,26 +58,6 @@ _BEYOND_ARM_RAD = 1.0
 _STILL_S = 5.0
 """After so long without the smallest change, a leader that is elsewhere at once did not get there
 in a hand: its driver repeated an old pose under new stamps."""
-
-
-TAKES_OVER = "a person takes over: the arm rests until the leader matches"
-PERSON_DRIVES, POLICY_DRIVES = "a person drives", "the policy drives"
-HANDS_BACK = "the person hands back to the policy"
-WAS_HELD = "the arm was held, and rests until the leader matches again"
-"""Reasons, which the native core has by number."""
-
-
-def dropped_out_words(problem: str) -> str:
-    """Return that the leader's pose is not known any more."""
-    return f"the leader has dropped out: {problem}"
-
-
-def frozen_leader_words(still_s: float, off_rad: float) -> str:
-    """Return that a leader was still for so long, and is so far away at once."""
-    return (
-        f"the leader was still for {still_s:.0f} s and moved {off_rad:.2f} rad at "
-        "once: was its driver frozen? The arm rests until it matches again"
-    )
 
 
 class Driver(Enum):
