@@ -32,7 +32,7 @@ def _set(seed: int) -> RandomRobot:
 
 
 def _chunks(seed: int) -> RandomRobot:
-    return RandomArm(ChunkTwins(native, random_chunk_policy(random.Random(seed)), seed), seed)
+    return RandomArm(ChunkTwins(native, random_chunk_policy(random.Random(seed))), seed)
 
 
 def _armed_set(seed: int) -> RandomRobot:

@@ -72,7 +72,8 @@ struct Reason {
     kFramesApart,   ///< place: camera; a: ms
     kFrozenCamera,  ///< place: camera; count: equal frames; a: rad
     kLeaderSilent,  ///< as kStale
-    kLeaderBeyond,  ///< place: joint; a, b, c: found, low, high, rad; count: 1 where it is judged first
+    kLeaderBeyond,  ///< place: joint; a, b, c: found, low, high, rad; count: 1 for the first that
+                    ///< is judged
     kLeaderJump,    ///< place: joint; a, b: found and before, rad; count as above
     kLeaderWasFrozen,  ///< a: s; b: rad
     kArmWasHeld,

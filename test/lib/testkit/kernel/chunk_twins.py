@@ -105,15 +105,10 @@ class Inferences:
     """Computes the chunks of one policy for both twins, from one request after the other."""
 
     def __init__(
-        self,
-        twins: Twins,
-        member: str,
-        worker: WaitingWorker,
-        policy: ChunkPolicy,
-        draw: random.Random,
+        self, twins: Twins, member: str, worker: WaitingWorker, policy: ChunkPolicy
     ) -> None:
         self._twins, self._member, self._worker = twins, member, worker
-        self._draw, self._size, self._actions = draw, policy.plan()["size"], policy.target.size
+        self._size, self._actions = policy.plan()["size"], policy.target.size
         self.at_once, self.is_running, self._began_ns = False, False, 0
         self._frames: dict[str, list[Frame]] = {name: [] for name in policy.sync.frames}
         self._buffers, self.cameras = policy.sync.frames, [*policy.sync.frames]
@@ -203,9 +198,7 @@ class ChunkTwins(Twins):
         person: Who may take over; None for nobody.
     """
 
-    def __init__(
-        self, native: Any, made: tuple[dict[str, object], dict[str, Any]], seed: int
-    ) -> None:
+    def __init__(self, native: Any, made: tuple[dict[str, object], dict[str, Any]]) -> None:
         changes, settings = made
         self.now_ns, self._late_ns, self.spends_ns, self.slow = 10_000_000_000, 0, 0, ""
         self.models, self.contract = {}, chunk_contract_of(changes)
@@ -218,7 +211,7 @@ class ChunkTwins(Twins):
             plan_bytes(self.python.plan(), bytes(32)), {}, self.clock
         )
         self._flat, self._inputs = self.native.flat(), [*self.python.inputs]
-        self.inferences = Inferences(self, "", worker, self.runtime.policy, random.Random(seed))
+        self.inferences = Inferences(self, "", worker, self.runtime.policy)
 
     def request(self, name: str) -> None:
         """Ask both for `take_over` or `hand_back`."""
@@ -339,7 +332,7 @@ class ArmedSetTwins(Twins):
         )
         self._flat, self._inputs = self.native.flat(), [*self.python.inputs]
         arm = self.policy_set.members["arm"].policy
-        self.inferences = Inferences(self, "arm", worker, arm, random.Random(seed))
+        self.inferences = Inferences(self, "arm", worker, arm)
 
 
 def armed_set(
