@@ -58,6 +58,14 @@ void ChunkCommand::set(const Numbers& target, Span joint_pos) noexcept {
   }
 }
 
+void Swings::add(Span measured, const Numbers& command) noexcept {
+  const auto row = 2 * measured.size, rows = values.size() / row;
+  auto* into = values.data() + static_cast<std::size_t>(count) % rows * row;
+  into = std::copy(measured.begin(), measured.end(), into);
+  std::copy(command.begin(), command.end(), into);
+  ++count;
+}
+
 ChunkPolicy::ChunkPolicy(const Part& plan, RobotState& state, const std::vector<Input>& inputs,
                          ReadClock clock, void* context, std::int64_t member)
     : target(plan.at("action").integers("joints").size()),
@@ -118,15 +126,7 @@ ChunkPolicy::Answer ChunkPolicy::infer() noexcept {
     failure_.member = member_;
     return Answer::kNoTarget;
   }
-  if (!begins_) {
-    const auto joints = joint_pos_.size, ticks = swings_.values.size() / (2 * joints);
-    auto row = swings_.values.begin() +
-               static_cast<std::ptrdiff_t>(static_cast<std::size_t>(swings_.count) % ticks * 2 *
-                                           joints);
-    row = std::copy(joint_pos_.begin(), joint_pos_.end(), row);
-    std::copy(action_.command.begin(), action_.command.end(), row);
-    ++swings_.count;
-  }
+  if (!begins_) swings_.add(joint_pos_, action_.command);
   bool is_finite = collect();
   if (is_finite && queue_.wants_chunk(tick_) && !exchange_.is_busy()) {
     ask();

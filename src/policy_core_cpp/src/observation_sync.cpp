@@ -53,7 +53,7 @@ std::int64_t FrameBuffer::add(const std::uint8_t* data, std::size_t size,
   }
   content_.size = compared;
   repeats_ = is_equal ? repeats_ + 1 : 0;
-  if (!changed_ns_ || !repeats_still()) changed_ns_ = time_ns;
+  if (!changed_ns_ || !is_repeating()) changed_ns_ = time_ns;
   repeated_s_ = seconds(time_ns - *changed_ns_);
   return count_;
 }
@@ -70,7 +70,7 @@ void FrameBuffer::note_joints(Span joint_pos) noexcept {
   }
 }
 
-bool FrameBuffer::repeats_still() const noexcept {
+bool FrameBuffer::is_repeating() const noexcept {
   return repeats_ >= kFrozenFrames && moved_rad_ >= kFrozenRad;
 }
 

@@ -50,6 +50,8 @@ struct Swings {
   /// Measured, then commanded before [ticks, 2, joints], rad; row `count` % ticks is written next.
   Numbers values;
   std::int64_t count = 0;
+
+  void add(Span measured, const Numbers& command) noexcept;
 };
 
 /// Executes chunks that a host computes; the twin of `policy_core.members.chunk.policy`.

@@ -43,7 +43,7 @@ class FrameBuffer {
   /// Takes a new frame of so many bytes, taken at a time, ns; returns its number.
   std::int64_t add(const std::uint8_t* data, std::size_t size, std::int64_t time_ns) noexcept;
   void note_joints(Span joint_pos) noexcept;
-  bool is_frozen() const noexcept { return repeated_s_ > frozen_s_ && repeats_still(); }
+  bool is_frozen() const noexcept { return repeated_s_ > frozen_s_ && is_repeating(); }
   void clear() noexcept;
 
   std::int64_t equal_frames() const noexcept { return repeats_ + 1; }
@@ -69,7 +69,7 @@ class FrameBuffer {
   }
 
  private:
-  bool repeats_still() const noexcept;
+  bool is_repeating() const noexcept;
 
   double frozen_s_;
   Ring<Recent> recent_{3};

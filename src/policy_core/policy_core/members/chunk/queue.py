@@ -115,7 +115,7 @@ class _Plan(Stateful, ABC):
             steps: How many steps of a chunk may be executed.
             refill_threshold: Share of them below which the next chunk is asked for.
         """
-        self._steps, self._refill_below = steps, refill_threshold * steps
+        self._steps, self._refill_below = steps, float(refill_threshold * steps)
         self.reset()
 
     def reset(self) -> None:

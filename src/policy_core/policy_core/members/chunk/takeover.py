@@ -142,7 +142,7 @@ class PersonTakeover(Stateful):
                 a person gets the arm.
         """
         self.action: ChunkCommand = policy.action
-        self.tolerance_rad = tolerance_rad
+        self.tolerance_rad = float(tolerance_rad)
         self.policy, self._leader, self._timeout_ns = policy, leader, limits.state_timeout_ns
         self._clock = clock
         names = self.joint_names = contract.joints.names
