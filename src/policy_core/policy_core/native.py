@@ -404,7 +404,7 @@ class Words:
             return self._person.silent_words(_age_ns(found), self._stale(found))
         joint = self._person.joint_names[found.place]
         if found.code == ReasonCode.LEADER_BEYOND:
-            words = beyond_words(joint, found.a, found.b, found.c)
+            words = beyond_words(joint, found.a, found.b, found.c, is_velocity=False)
         else:
             words = jump_words(joint, found.a, found.b)
         return self._person.judged_words(words, begins=bool(found.number))

@@ -54,16 +54,20 @@ def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
     return nearest
 
 
-def beyond_words(name: str, found: float, low: float, high: float, unit: str = "rad") -> str:
-    """Return that a joint is beyond what it can be."""
-    return f"{name} at {found:.3g} {unit}, expected within [{low:.3g}, {high:.3g}]"
+def beyond_words(joint: str, found: float, low: float, high: float, is_velocity: bool) -> str:
+    """Describe a joint that is beyond what it can be, rad or rad/s."""
+    unit = "rad/s" if is_velocity else "rad"
+    return f"{joint} at {found:.3g} {unit}, expected within [{low:.3g}, {high:.3g}]"
 
 
-def jump_words(name: str, found_rad: float, believed_rad: float) -> str:
-    """Return that a joint is further from the pose believed last than it can have moved."""
-    return (
-        f"{name} at {found_rad:.3g} rad, {believed_rad:.3g} just before: it cannot move that fast"
-    )
+def unconfirmed_words(agreeing: int, needed: int) -> str:
+    """Describe a first pose that too few samples have confirmed."""
+    return f"{agreeing} of {needed} samples that agree"
+
+
+def jump_words(joint: str, found: float, believed: float) -> str:
+    """Describe a joint that cannot have come where it is, rad."""
+    return f"{joint} at {found:.3g} rad, {believed:.3g} just before: it cannot move that fast"
 
 
 class JointCheck(Stateful):
@@ -77,6 +81,7 @@ class JointCheck(Stateful):
     samples that follow on each other; never while the robot moves.
 
     Attributes:
+        names: Of the joints.
         lost: Whether the source was silent, and no sample has been believed since.
         in_motion: Whether the robot is commanded to move; its controller says so.
         replaced: How often a pose was believed that none led to though the source was never
@@ -96,7 +101,7 @@ class JointCheck(Stateful):
                 as one to move in, but for wheels (joints without `stand.stiffness`).
             clock: Of the ticks.
         """
-        joints, self._names = body.joints, body.joints.names
+        joints, self.names = body.joints, body.joints.names
         self._turns = turns_of(joints)
         low = joints.position_min - _BEYOND_LIMIT_RAD
         high = joints.position_max + _BEYOND_LIMIT_RAD
@@ -108,7 +113,7 @@ class JointCheck(Stateful):
         # Rows, each |sample - centre| <= half width: position, velocity, way from the pose believed
         # last, as far as joints come in no time at all: nearly always that is enough, and one
         # comparison for all of them is what a tick can afford.
-        self._sample: F64 = np.zeros((3, len(self._names)))
+        self._sample: F64 = np.zeros((3, len(self.names)))
         self._positions, self._velocity = self._sample[::2], self._sample[1]
         self._centre = np.stack([(low + high) / 2.0, np.zeros_like(low), np.full_like(low, np.nan)])
         fastest = _SPEED_FACTOR / _REACH_FACTOR * self._speed
@@ -177,8 +182,7 @@ class JointCheck(Stateful):
         found, centre, half = (
             each[row, joint] for each in (self._sample, self._centre, self._half)
         )
-        low, high = centre - half, centre + half
-        return beyond_words(self._names[joint], found, low, high, ("rad", "rad/s")[row])
+        return beyond_words(self.names[joint], found, centre - half, centre + half, row == 1)
 
     def _reached(self, since_ns: int) -> F64:
         """Return how far joints can have moved in a time [joints], rad; it grows with the time."""
@@ -210,6 +214,6 @@ class JointCheck(Stateful):
             self.replaced += not self.lost
             return self._believe(position, now_ns)
         if self._believed_ns is None:
-            return f"{self._agreeing} of {self._needed} samples that agree"
+            return unconfirmed_words(self._agreeing, self._needed)
         joint = int(jump.argmax())
-        return jump_words(self._names[joint], position[joint], self._believed[joint])
+        return jump_words(self.names[joint], position[joint], self._believed[joint])
