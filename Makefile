@@ -32,6 +32,9 @@ DEMO_SET_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(SWITCHES),--switche
 DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
   $(if $(INTERRUPTIONS),--interruptions $(INTERRUPTIONS)) --output out/demo-fleet
 
+# RealtimeSanitizer came with Clang 20.
+RTSAN_CXX ?= $(lastword $(wildcard /usr/bin/clang++-2?))
+
 # Tests: by this Python, of this marker, with these options, in this folder (or in all that belong to
 # the workspace). First on all cores, and two more at a time, since those over ROS mostly wait; then
 # those that go by the clock, alone. Status 5: there is no such test.
@@ -94,7 +97,7 @@ coverage: setup  ## Line and branch coverage of the kernel by its own tests
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
 
-test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs doctest-dev
+test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs doctest-dev, uses clang-22 (RealtimeSanitizer)
 # Into a log: compilers and doctest say much where nothing is wrong.
 	@$(IN_WORKSPACE) for sanitizer in "" address,undefined thread; do \
 	  folder=build/policy_client_test/$${sanitizer:-release}; mkdir -p $$folder; \
@@ -103,11 +106,14 @@ test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs d
 	      -DPOLICY_CLIENT_SERVICE_PYTHON="$$(command -v python)" && \
 	    cmake --build $$folder --parallel; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
 	  grep 'policy_client:' $$folder/build.log; \
-	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; \
+	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done; \
+	for sanitizer in "" address,undefined thread $(if $(RTSAN_CXX),realtime); do \
 	  folder=build/policy_core_test/$${sanitizer:-release}; mkdir -p $$folder; \
 	  { cmake -S src/policy_core_cpp -B $$folder -DPOLICY_CORE_TESTS=ON -DPOLICY_CORE_SANITIZE=$$sanitizer \
+	      -DPOLICY_CORE_EXAMPLES=$$([ "$$sanitizer" ] && echo OFF || echo ON) \
+	      $$([ "$$sanitizer" != realtime ] || echo -DCMAKE_CXX_COMPILER=$(RTSAN_CXX)) \
 	      -DPython_EXECUTABLE="$$(command -v python)" && \
-	    cmake --build $$folder --parallel --target tick_check; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
+	    cmake --build $$folder --parallel --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
 	  (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch
@@ -123,6 +129,7 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) python -m pytest --python-loop test/e2e test/closed_loop $(PYTEST_ARGS)
 
 sbom: setup  ## Name every package of the locks for this Python, with its hashes, as CycloneDX in out/sbom
 # By the locks, since pip installs nothing else (a test holds environments to them), and they know hashes.

@@ -42,10 +42,10 @@ class Stateful:
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of the state; names without their leading underscore."""
-        return {
-            name.lstrip("_"): _copied(getattr(self, name))
-            for name in (*self.STATE, *self.STATE_IN_PLACE)
-        }
+        return self._saved((*self.STATE, *self.STATE_IN_PLACE))
+
+    def _saved(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name.lstrip("_"): _copied(getattr(self, name)) for name in names}
 
     def plan(self) -> dict[str, Any]:
         """Return what the native core needs of this part; names as in `saved`, None left out."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ from policy_core.control.controller import (
 )
 from policy_core.control.prechecks import tilt_words
 from policy_core.guard.bounds import FIRST_AWAITED, Rule
-from policy_core.guard.joint_check import beyond_words, jump_words
+from policy_core.guard.joint_check import beyond_words, jump_words, unconfirmed_words
 from policy_core.members.chunk.words import (
     HANDS_BACK,
     PERSON_DRIVES,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:  # a joint policy sees no images
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
-_STAMPS = ("", "repeat", "run backward")
+STAMPS = ("", "repeat", "run backward")
 _CLOCKS = ("", OUR_CLOCK, SENDERS_CLOCK)
 _WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
 _FAILED = (LATE, NOT_FINITE)
@@ -155,11 +156,25 @@ class Reason(NamedTuple):
     failed: int = 0
 
 
+class JointProblem(NamedTuple):
+    """`JointCheck::Problem` of joint_check.hpp; `number` is its `count`."""
+
+    code: int
+    place: int
+    is_velocity: bool
+    found: float
+    low: float
+    high: float
+    number: int
+    needed: int
+
+
 class Words:
     """Makes words of the numbers of one native controller.
 
     Attributes:
         texts: Words that the host has given to requests and messages, by their numbers.
+        members: Names of the members of the set; none of a policy alone.
     """
 
     def __init__(
@@ -176,8 +191,9 @@ class Words:
                 number of its error.
             chunks: Parts of a chunk policy that runs alone.
         """
-        self.texts = [""]
+        self.texts, self._numbers, self._numbering = [""], dict[str, int](), threading.Lock()
         self._limits, self._model_error = controller.limits, model_error
+        self._joints = controller.joint_check.names
         self._fields, self._inputs = [*controller.state.slices], [*controller.inputs.values()]
         policy = controller.policy
         self._set = policy if isinstance(policy, PolicySet) else None
@@ -192,9 +208,18 @@ class Words:
                 self._chunks[number] = member.chunk_policy
 
     def number_of(self, text: str) -> int:
-        """Return the number by which a text is known from now on."""
-        self.texts.append(text)
-        return len(self.texts) - 1
+        """Return the number by which a text is known from now on; from any thread."""
+        with self._numbering:
+            number = self._numbers.setdefault(text, len(self.texts))
+            if number == len(self.texts):
+                self.texts.append(text)
+            return number
+
+    def new_number(self) -> int:
+        """Return a number whose text the caller sets in `texts`, again and again."""
+        with self._numbering:
+            self.texts.append("")
+            return len(self.texts) - 1
 
     def tree(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Return a saved state in the form of `ControlState.tree`."""
@@ -234,7 +259,7 @@ class Words:
             case "step":
                 return tag, (_STEP_TEXT, self.number_of(value)) if value else (0, 0)
             case "stamps":
-                return tag, _STAMPS.index(value)
+                return tag, STAMPS.index(value)
             case "rules":
                 return tag, sum(1 << _RULES.index(Rule(name)) for name in value)
             case "counters":
@@ -284,7 +309,7 @@ class Words:
             case "reason":
                 return "" if value is None else self.reason(Reason(*value))
             case "last":
-                return () if value is None else self._last(Reason(*value))
+                return () if value is None else self.last_switch(Reason(*value))
             case "refusal":
                 return self.refusal(value)
             case "text":
@@ -292,12 +317,9 @@ class Words:
             case "estop":
                 return None if value < 0 else (self.texts[value],)
             case "step":
-                whose, step_ns = value
-                if whose == _STEP_TEXT:
-                    return self.texts[step_ns]
-                return step_words(_CLOCKS[whose], step_ns) if whose else ""
+                return self.clock_step(*value)
             case "stamps":
-                return _STAMPS[value]
+                return STAMPS[value]
             case "rules":
                 return tuple(rule.value for rule in _rules_of(value))
             case "counters":
@@ -323,6 +345,12 @@ class Words:
                 return tuple(self.tree(part) for part in value.values())
         raise ValueError(f"expected a tag of the native core, found {tag!r}")
 
+    def clock_step(self, whose: int, step_ns: int) -> str:
+        """Return that a clock was set; empty where none was."""
+        if whose == _STEP_TEXT:
+            return self.texts[step_ns]
+        return step_words(_CLOCKS[whose], step_ns) if whose else ""
+
     def reason(self, found: Reason) -> str:
         """Return why the mode is what it is."""
         words = self._failure(found)
@@ -333,6 +361,19 @@ class Words:
         if found.estop >= 0:
             words += f"; {Rule.ESTOP.value}: {self.texts[found.estop]}"
         return words
+
+    def joint_problem(self, problem: JointProblem) -> str:
+        """Return why a sample of the joints cannot be true, empty where it is believed."""
+        code, place, is_velocity, found, low, high, agreeing, needed = problem
+        match code:
+            case 0:
+                return ""
+            case 1:
+                return beyond_words(self._joints[place], found, low, high, is_velocity)
+            case 2:
+                return unconfirmed_words(agreeing, needed)
+            case _:
+                return jump_words(self._joints[place], found, low)
 
     def _failure(self, found: Reason) -> str:
         words = self._because(found)
@@ -383,7 +424,7 @@ class Words:
 
     def _stale(self, found: Reason) -> str:
         return self._inputs[found.place].described(
-            _age_ns(found), self.texts[found.text], found.number, _STAMPS[found.stamps]
+            _age_ns(found), self.texts[found.text], found.number, STAMPS[found.stamps]
         )
 
     def _unseen(self, found: Reason) -> str:
@@ -419,7 +460,8 @@ class Words:
             return failed + _FAILED[kind]
         return failed + self._failure(found._replace(code=found.failed))
 
-    def _last(self, found: Reason) -> tuple[str, ...]:
+    def last_switch(self, found: Reason) -> tuple[str, ...]:
+        """Return the last switch of a set: from, to, why."""
         return self._states[found.begin], self._states[found.end], self._why(found)
 
     def _state(self, number: int) -> str | None:

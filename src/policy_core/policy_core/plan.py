@@ -16,8 +16,16 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from policy_core.errors import BundleError, Problem
 
 MAGIC = b"POLPLAN1"
+"""The last byte is the version: this program reads no other."""
+_SHA256_BYTES = 32
+_NUMBERS = {b"d": "<f8", b"q": "<i8"}
+
+PlanValue = npt.NDArray[np.float64] | npt.NDArray[np.int64] | tuple[str, ...]
 
 
 def plan_bytes(plan: Mapping[str, Any], sha256: bytes) -> bytes:
@@ -33,6 +41,63 @@ def plan_bytes(plan: Mapping[str, Any], sha256: bytes) -> bytes:
         type_code, count, content = _encoded(name, value)
         parts += [_text(name), type_code, struct.pack("<Q", count), content]
     return b"".join(parts)
+
+
+def read_plan(
+    content: bytes, file: object, sha256: bytes | None = None
+) -> tuple[bytes, dict[str, PlanValue]]:
+    """Return the SHA-256 of the bundle that a plan was made of [32], and its values by name.
+
+    Args:
+        content: Of the plan's file.
+        file: Its name, for errors.
+        sha256: Of the `policy.yaml` (`set.yaml`) that the plan must be of [32]; None takes any.
+
+    Raises:
+        BundleError: It is no plan, one of another version, damaged, or of another bundle.
+    """
+
+    def problem(expected: str, found: str, key: str = "") -> BundleError:
+        remedy = "make it again: model_tools inspect BUNDLE --plan --output FILE"
+        return BundleError(
+            Problem(file=str(file), key=key, expected=expected, found=found, remedy=remedy)
+        )
+
+    if (magic := content[: len(MAGIC)]) != MAGIC:
+        raise problem(f"a plan of version {MAGIC[-1:].decode()}", repr(magic))
+    name, place = "", len(MAGIC)
+
+    def take(size: int) -> bytes:
+        nonlocal place
+        place += size
+        if place > len(content):
+            raise problem(f"at least {place} bytes", f"{len(content)} bytes", name)
+        return content[place - size : place]
+
+    def text() -> str:
+        (size,) = struct.unpack("<I", take(4))
+        try:
+            return take(size).decode()
+        except UnicodeDecodeError as error:
+            raise problem("UTF-8", str(error), name) from error
+
+    found_sha256, values = take(_SHA256_BYTES), dict[str, PlanValue]()
+    if sha256 not in (None, found_sha256):
+        raise problem(f"a plan of the bundle {sha256.hex()}", f"one of {found_sha256.hex()}")
+    (values_left,) = struct.unpack("<I", take(4))
+    for _ in range(values_left):
+        name = ""
+        name = text()
+        type_code, (count,) = take(1), struct.unpack("<Q", take(8))
+        if type_code in _NUMBERS:
+            values[name] = np.frombuffer(take(8 * count), _NUMBERS[type_code])
+        elif type_code == b"s":
+            values[name] = tuple(text() for _ in range(count))
+        else:
+            raise problem("the type d, q or s", repr(type_code), name)
+    if place != len(content):
+        raise problem(f"{place} bytes", f"{len(content)} bytes")
+    return found_sha256, values
 
 
 def _flat(prefix: str, tree: Any) -> Iterator[tuple[str, Any]]:

@@ -29,6 +29,8 @@ from testkit.kernel.noise import DDIM, FLOW, denoising_changes
 from testkit.kernel.robots import BOTH, Robot, ScriptedBackend
 from testkit.kernel.walkers import SetRobot
 
+pytestmark = pytest.mark.both_cores
+
 Step = tuple[str, Any]
 
 

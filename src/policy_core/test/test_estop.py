@@ -14,6 +14,8 @@ from testkit.kernel.contracts import quat_xyzw
 from testkit.kernel.robots import BOTH, UPRIGHT, Robot, Targets, assert_safe
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 PATIENCE_S = 30.0
 """How long a test waits for a thread that should come at once, before it fails."""
 

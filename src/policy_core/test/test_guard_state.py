@@ -24,6 +24,8 @@ from testkit.kernel.robots import (
 )
 from testkit.wording import check_wording
 
+pytestmark = pytest.mark.both_cores
+
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from testkit.kernel.seen import ARM, MADE_UP, NEEDED, OTHER, TRUE, Seen
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 SLOW: Mapping[str, object] = {**ARM, "joints.velocity_limit": 1.0}
 STRIDE_RAD = 1.0 * PERIOD_NS * 1e-9
 TURNS: Mapping[str, object] = {

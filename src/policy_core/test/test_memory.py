@@ -10,6 +10,8 @@ from testkit.kernel.contracts import NOMINAL
 from testkit.kernel.memory import ALLOWED_BYTES, held_bytes
 from testkit.kernel.robots import PERIOD_NS, Robot
 
+pytestmark = pytest.mark.both_cores
+
 TICKS = 2000
 
 

@@ -12,6 +12,8 @@ from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import BOTH, PERIOD_NS, Robot, Targets, assert_safe, silence_inputs
 from testkit.wording import check_wording
 
+pytestmark = pytest.mark.both_cores
+
 CROUCH = (0.4, 1.2, -1.3)
 TILTED = quat_xyzw(1.2, 0.0, 0.0)
 MIXED_KINDS = [

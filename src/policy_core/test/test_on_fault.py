@@ -34,6 +34,8 @@ from testkit.kernel.robots import (
 )
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 
 def test_hold_measured_holds_the_pose_of_the_fault_with_the_stand_gains() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"}).run(3)

@@ -10,6 +10,8 @@ from policy_core.observation.state import RobotState
 from testkit.kernel.contracts import DEFAULT, bundle_of, contract_of
 from testkit.kernel.robots import UPRIGHT, ScriptedBackend
 
+pytestmark = pytest.mark.both_cores
+
 RECURRENT = {
     "model.inputs": {"h_in": {"shape": [1, 2]}, "count_in": {"shape": [1], "dtype": "int64"}},
     "model.outputs.h_out": {"shape": [1, 2]},

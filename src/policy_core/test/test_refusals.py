@@ -9,6 +9,8 @@ from testkit.kernel.contracts import JOINTS, quat_xyzw
 from testkit.kernel.robots import PERIOD_NS, Robot
 from testkit.wording import refusal
 
+pytestmark = pytest.mark.both_cores
+
 TILTED = quat_xyzw(1.2, 0.0, 0.0)
 
 

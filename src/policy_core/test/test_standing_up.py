@@ -9,6 +9,8 @@ from policy_core.interfaces import Mode
 from testkit.kernel.contracts import DEFAULT
 from testkit.kernel.robots import BOTH, Robot
 
+pytestmark = pytest.mark.both_cores
+
 FOLDED = (0.4, 1.4, -1.4)
 DRAWN_IN, HALF_UP = (0.0, 1.2, -1.2), (0.1, 0.8, -0.7)
 VIA = [

@@ -18,6 +18,8 @@ from testkit.kernel.contracts import DEFAULT, TERMS_OF_A_WALKER
 from testkit.kernel.robots import BOTH, MS, STALE_AFTER, Robot, assert_safe, silence_inputs
 from testkit.wording import refusal
 
+pytestmark = pytest.mark.both_cores
+
 MOVED = (0.1, 0.4, -0.6)
 VIA = [{"position": [0.0, 0.6, -0.9], "duration_s": 0.1}]
 

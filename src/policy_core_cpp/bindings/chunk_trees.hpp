@@ -90,7 +90,7 @@ inline void take(FrameBuffer::Content& content, nb::handle saved) {
   std::copy(bytes.c_str(), bytes.c_str() + bytes.size(), content.bytes.begin());
 }
 
-inline nb::dict tree_of(const Snapshot& sensed) {
+inline nb::dict tree_of(const SensedValues& sensed) {
   nb::dict fields, found;
   nb::list cameras;
   for (const auto& name : sensed.names->cameras) cameras.append(name.c_str());
@@ -106,7 +106,7 @@ inline nb::dict tree_of(const Snapshot& sensed) {
   found["earlier"] = nb::tuple();
   return found;
 }
-inline void take(Snapshot& sensed, nb::handle saved) {
+inline void take(SensedValues& sensed, nb::handle saved) {
   sensed.time_ns = nb::cast<std::int64_t>(saved["time_ns"]);
   std::fill(sensed.frames.begin(), sensed.frames.end(), 0);
   double* values = sensed.fields.data();
@@ -174,7 +174,7 @@ inline nb::object fetched(ChunkPolicy& policy) {
   if (!policy.exchange().fetch(request)) return nb::none();
   auto found = tree_of(request);
   nb::list frames;
-  const auto add = [&](const Snapshot& sensed) {
+  const auto add = [&](const SensedValues& sensed) {
     nb::list numbers;
     for (auto number : sensed.frames) numbers.append(number);
     frames.append(nb::tuple(numbers));

@@ -5,6 +5,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
@@ -14,7 +15,11 @@
 
 #include "chunk_trees.hpp"
 #include "policy_core/controller.hpp"
+#include "policy_core/host.hpp"
+#include "policy_core/loop.hpp"
+#include "policy_core/messages.hpp"
 #include "policy_core/onnx_runner.hpp"
+#include "policy_core/snapshot.hpp"
 
 namespace nb = nanobind;
 using namespace policy_core;
@@ -28,6 +33,12 @@ View view_of(Span span, nb::handle owner) {
 }
 
 nb::object none() { return nb::none(); }
+
+Span span_of(nb::handle array) {
+  if (array.is_none()) return {};
+  auto flat = nb::cast<nb::ndarray<double, nb::c_contig>>(array);
+  return {flat.data(), flat.size()};
+}
 
 template <class T>
 nb::object optional(const std::optional<T>& value) {
@@ -249,7 +260,8 @@ class Saver {
 /// Throws KeyError, TypeError or ValueError where it is that of another controller.
 class Restorer {
  public:
-  explicit Restorer(nb::object from) : from_(std::move(from)) {}
+  /// `all`: with the press of an e-stop and a driver that stopped, which belong to other threads.
+  Restorer(nb::object from, bool all) : from_(std::move(from)), all_(all) {}
   bool restores() const { return true; }
 
   template <class T>
@@ -315,8 +327,11 @@ class Restorer {
     value = static_cast<Input::Refused>(number(name));
   }
   void rules(const char* name, Rules& rules) { rules = static_cast<Rules>(number(name)); }
-  void estop(const char* name, std::atomic<std::int64_t>& text) { text.store(number(name)); }
+  void estop(const char* name, std::atomic<std::int64_t>& text) {
+    if (all_) text.store(number(name));
+  }
   void driver(const char* name, std::atomic<std::int64_t>& text) {
+    if (!all_) return;
     const auto found = number(name);
     text.store(found == 0 ? -1 : found);
   }
@@ -365,7 +380,7 @@ class Restorer {
   }
   template <class T>
   void part(const char* name, T& part) {
-    Restorer inside(get(name));
+    Restorer inside(get(name), all_);
     part.visit(inside);
   }
   template <class T>
@@ -376,8 +391,8 @@ class Restorer {
   void optional_part(const char* name, std::optional<T>& part) {
     if (part) this->part(name, *part);
   }
-  Restorer mapping(const char* name) { return Restorer(get(name)); }
-  Restorer sequence(const char* name, std::size_t) { return Restorer(tagged(name)); }
+  Restorer mapping(const char* name) { return Restorer(get(name), all_); }
+  Restorer sequence(const char* name, std::size_t) { return Restorer(tagged(name), all_); }
 
  private:
   nb::object get(const char* name) { return from_[name]; }
@@ -385,7 +400,22 @@ class Restorer {
   std::int64_t number(const char* name) { return nb::cast<std::int64_t>(tagged(name)); }
 
   nb::object from_;
+  bool all_;
 };
+
+template <class Part>
+nb::dict saved(Part& part) {
+  nb::dict tree;
+  Saver saver(tree);
+  part.visit(saver);
+  return tree;
+}
+
+template <class Part>
+void restore(Part& part, nb::object saved, bool all = false) {
+  Restorer restorer(std::move(saved), all);
+  part.visit(restorer);
+}
 
 std::int64_t steady_ns() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -426,10 +456,14 @@ nb::dict arrays_of(const policy_core_tensor* tensors, std::size_t count, nb::han
 class NativeController {
  public:
   /// `models`: by member an `OnnxModel`, or the inputs and outputs by name and what runs it, which
-  /// returns 0 or the number of its error. `clock`: None is the steady clock.
-  NativeController(nb::bytes plan, nb::dict models, nb::object clock)
+  /// returns 0 or the number of its error. `clock`: None is the steady clock. `memory`: of the
+  /// fields of the state; None: its own.
+  /// `slots`: how many ticks are kept for `pop`; `sources`: of messages.
+  NativeController(nb::bytes plan, nb::dict models, nb::object clock, nb::object memory,
+                   std::size_t slots, std::size_t sources)
       : table_(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
-        clock_(clock) {
+        clock_(clock),
+        memory_(memory) {
     Models runners;
     for (auto [name, model] : models) {
       models_.emplace_back();
@@ -450,21 +484,92 @@ class NativeController {
                      nullptr};
       runners.emplace_back(nb::cast<std::string>(name), &each.runner);
     }
-    controller_ = std::make_unique<Controller>(
+    host_ = std::make_unique<Host>(
         table_, runners,
         [](void* self) -> std::int64_t {
-          if (static_cast<NativeController*>(self)->clock_.is_none()) return steady_ns();
+          if (static_cast<NativeController*>(self)->is_steady_) return steady_ns();
           nb::gil_scoped_acquire lock;
           return nb::cast<std::int64_t>(static_cast<NativeController*>(self)->clock_());
         },
-        this);
+        this, span_of(memory), slots, sources);
+    is_steady_ = clock.is_none();
+    names_of_ = runners;
   }
 
-  Controller& controller() { return *controller_; }
+  Controller& controller() { return host_->controller(); }
+  Host& host() { return *host_; }
+  /// Reads the steady clock from now on, without Python.
+  void use_steady_clock() { is_steady_ = true; }
+
+  /// Copies each record that `pop` takes into these arrays.
+  void mirror(nb::object seen, nb::object state, nb::object target, nb::object block, nb::list inputs,
+              nb::list outputs) {
+    seen_ = span_of(seen);
+    state_ = span_of(state);
+    target_ = span_of(target);
+    block_ = span_of(block);
+    kept_.push_back(nb::make_tuple(seen, state, target, block, inputs, outputs));
+    inputs_ = bytes_of(inputs);
+    outputs_ = bytes_of(outputs);
+  }
+
+  nb::object pop() {
+    const auto* r = host_->oldest();
+    if (!r) return none();
+    copy(r->seen, seen_);
+    copy(r->state, state_);
+    if (r->taken) copy(r->target, target_);
+    if (r->sent_mode >= 0) copy(r->block, block_);
+    if (r->asked) copy(r->inputs, inputs_);
+    if (r->answered) copy(r->outputs, outputs_);
+    nb::list born, measured, wire;
+    for (const auto& time : r->born_ns) born.append(optional(time));
+    for (const auto& time : r->measured_ns) measured.append(optional(time));
+    for (const auto& place : r->places) {
+      wire.append(place.size
+                      ? nb::object(nb::bytes(r->wire.data() + place.begin, place.size))
+                      : none());
+    }
+    const bool is_other = r->edges != edges_seen_;
+    edges_seen_ = r->edges;
+    nb::tuple found = nb::make_tuple(
+        r->number, r->due.now_ns, r->due.stamp_ns, r->duration_ns, r->due.missed, r->due.late_ns,
+        static_cast<std::int64_t>(r->mode), is_other ? nb::object(tuple_of(r->reason)) : none(),
+        r->edges, r->trips,
+        r->trips ? nb::object(nb::make_tuple(static_cast<std::int64_t>(r->trip.rule),
+                                             tuple_of(r->trip.reason), r->trip.latched))
+                 : none(),
+        r->asked, r->begins, r->answered, r->taken, r->blend, r->clipped_ticks,
+        r->sent_mode, r->sequence, r->refused, r->doubted, nb::tuple(born), nb::tuple(measured),
+        nb::tuple(wire),
+        r->snapshot_bytes ? nb::object(nb::bytes(r->snapshot.data(), r->snapshot_bytes)) : none());
+    host_->drop();
+    return found;
+  }
+
+  /// The state that a snapshot holds, as a Saver writes it.
+  nb::dict tree_of(nb::bytes snapshot) {
+    if (!scratch_) {
+      Models idle;
+      for (const auto& [name, model] : names_of_) {
+        scratch_models_.push_back(std::make_unique<IdleModel>(*model));
+        idle.emplace_back(name, &scratch_models_.back()->runner);
+      }
+      scratch_ = std::make_unique<Controller>(
+          table_, idle, [](void*) -> std::int64_t { return 0; }, nullptr);
+    }
+    Snapshot<true>::Bytes bytes{static_cast<const std::uint8_t*>(snapshot.data()),
+                                snapshot.size()};
+    Snapshot<true> reader(bytes);
+    scratch_->visit(reader);
+    return saved(*scratch_);
+  }
+
+  Part plan() const { return Part(table_); }
 
   /// Throws ValueError where there is no chunk policy of this name; a policy alone has none.
   ChunkPolicy& chunks(const std::string& member) {
-    auto* found = controller_->chunk_policy(member);
+    auto* found = controller().chunk_policy(member);
     if (!found) throw nb::value_error("expected the name of a chunk policy");
     return *found;
   }
@@ -478,8 +583,9 @@ class NativeController {
 
   /// Throws ValueError where no person may take over.
   PersonTakeover& person() {
-    if (!controller_->person()) throw nb::value_error("expected a policy with takeover");
-    return *controller_->person();
+    auto* found = controller().person();
+    if (!found) throw nb::value_error("expected a policy with takeover");
+    return *found;
   }
 
   /// Has `asked` called within the tick after each request of a chunk policy.
@@ -513,6 +619,50 @@ class NativeController {
   }
 
  private:
+  struct Bytes {
+    std::uint8_t* data;
+    std::size_t size;
+  };
+  /// Has tensors like those of another one, and never runs.
+  struct IdleModel {
+    explicit IdleModel(const policy_core_runner& other) : runner(other) {
+      add(other.inputs, other.input_count, inputs);
+      add(other.outputs, other.output_count, outputs);
+      runner.inputs = inputs.data();
+      runner.outputs = outputs.data();
+    }
+    void add(const policy_core_tensor* from, std::size_t count,
+             std::vector<policy_core_tensor>& into) {
+      for (std::size_t i = 0; i < count; ++i) {
+        arrays.emplace_back(from[i].count);
+        into.push_back(from[i]);
+        into.back().data = arrays.back().data();
+      }
+    }
+    std::deque<Numbers> arrays;
+    std::vector<policy_core_tensor> inputs, outputs;
+    policy_core_runner runner;
+  };
+
+  static void copy(const Numbers& from, Span into) noexcept {
+    std::copy_n(from.begin(), std::min(from.size(), into.size), into.begin());
+  }
+  static void copy(const std::vector<std::uint8_t>& from, const std::vector<Bytes>& into) noexcept {
+    const auto* at = from.data();
+    for (const auto& each : into) {
+      std::memcpy(each.data, at, each.size);
+      at += each.size;
+    }
+  }
+  static std::vector<Bytes> bytes_of(nb::list arrays) {
+    std::vector<Bytes> found;
+    for (auto each : arrays) {
+      auto array = nb::cast<nb::ndarray<nb::c_contig, nb::device::cpu>>(each);
+      found.push_back({static_cast<std::uint8_t*>(array.data()), array.nbytes()});
+    }
+    return found;
+  }
+
   void add(nb::dict arrays, std::vector<policy_core_tensor>& tensors) {
     for (auto [key, value] : arrays) {
       names_.push_back(nb::cast<std::string>(key));
@@ -534,18 +684,126 @@ class NativeController {
   };
 
   Table table_;
-  nb::object clock_;
+  nb::object clock_, memory_;
+  std::atomic<bool> is_steady_{false};
+  Models names_of_;
+  Span seen_, state_, target_, block_;
+  std::vector<Bytes> inputs_, outputs_;
+  std::int64_t edges_seen_ = -1;
+  std::vector<std::unique_ptr<IdleModel>> scratch_models_;
+  std::unique_ptr<Controller> scratch_;
   std::deque<std::string> names_;
   std::deque<nb::object> kept_;
   std::deque<Model> models_;
   std::deque<nb::object> asked_;
-  std::unique_ptr<Controller> controller_;
+  std::unique_ptr<Host> host_;
 };
 
 nb::tuple problem_of(const JointCheck::Problem& p) {
   return nb::make_tuple(static_cast<std::int64_t>(p.code), p.place, p.is_velocity, p.found, p.low,
                         p.high, p.count, p.needed);
 }
+
+/// The reader `place` of the part `messages` of a controller's plan.
+class NativeReader {
+ public:
+  NativeReader(NativeController& native, std::size_t place, std::int64_t problem)
+      : reader_(MessageReader::open(native.plan().at("messages").at(std::to_string(place)),
+                                    native.controller(), problem)) {}
+
+  std::int64_t take(nb::bytes data, std::int64_t now_ns, std::int64_t ros_now_ns, bool repeated) {
+    return static_cast<std::int64_t>(
+        reader_->take(static_cast<const std::uint8_t*>(data.data()), data.size(),
+                      {now_ns, ros_now_ns, repeated}));
+  }
+  nb::bytes refused() const {
+    return nb::bytes(reader_->refused().data(), reader_->refused().size());
+  }
+  nb::tuple joint_problem() const { return problem_of(reader_->joint_problem()); }
+
+ private:
+  std::unique_ptr<MessageReader> reader_;
+};
+
+/// An encoder of a plan that has nothing else.
+class NativeEncoder {
+ public:
+  NativeEncoder(nb::bytes plan, std::size_t joints)
+      : encoder_(Part(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
+                 joints),
+        targets_(joints) {}
+
+  nb::bytes encode(nb::ndarray<double, nb::c_contig> block, std::int64_t mode,
+                   std::int64_t stamp_ns, std::uint64_t sequence) {
+    if (block.size() != targets_.block().size()) throw nb::value_error("targets of other joints");
+    std::copy(block.data(), block.data() + block.size(), targets_.block().begin());
+    targets_.mode = static_cast<Mode>(mode);
+    const auto& message = encoder_.encode(targets_, stamp_ns, sequence);
+    return nb::bytes(message.data(), message.size());
+  }
+
+ private:
+  CommandEncoder encoder_;
+  Targets targets_;
+};
+
+/// A loop over rcl, whose functions, subscriptions and publisher are given by their addresses.
+class NativeLoop {
+ public:
+  NativeLoop(nb::tuple middleware, nb::list subscriptions, std::uintptr_t publisher,
+             nb::bytes encoder, std::size_t joints, std::int64_t period_ns) {
+    Middleware rcl{};
+    rcl.take = reinterpret_cast<Middleware::Take>(address(middleware[0]));
+    rcl.publish = reinterpret_cast<Middleware::Publish>(address(middleware[1]));
+    rcl.reset_error = reinterpret_cast<void (*)()>(address(middleware[2]));
+    rcl.free_message =
+        reinterpret_cast<int (*)(Middleware::Message*)>(address(middleware[3]));
+    for (std::size_t i = 0; i < rcl.allocator.size(); ++i) {
+      rcl.allocator[i] = reinterpret_cast<void*>(address(middleware[4 + i]));
+    }
+    std::vector<const void*> pointers;
+    for (auto each : subscriptions) pointers.push_back(reinterpret_cast<void*>(address(each)));
+    const auto plan =
+        Table::parse(static_cast<const std::uint8_t*>(encoder.data()), encoder.size());
+    loop_ = std::make_unique<Loop>(rcl, std::move(pointers), reinterpret_cast<void*>(publisher),
+                                   std::make_unique<CommandEncoder>(Part(plan), joints), period_ns);
+  }
+
+  Loop& loop() { return *loop_; }
+
+  /// Samples for a controller, by the plan of its readers; `readers`: place of the subscription
+  /// and number of the problem of each.
+  void host(NativeController& native, nb::bytes plan, nb::list readers) {
+    auto sampled = std::make_shared<Loop::Sampled>();
+    auto table = std::make_unique<Table>(
+        Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size()));
+    sampled->host = &native.host();
+    std::size_t number = 0;
+    for (auto each : readers) {
+      sampled->readers.emplace_back(
+          nb::cast<std::size_t>(each[0]),
+          MessageReader::open(Part(*table).at("messages").at(std::to_string(number++)),
+                              native.controller(), nb::cast<std::int64_t>(each[1])));
+    }
+    tables_.push_back(std::move(table));
+    sampled_ = sampled;
+    loop_->host(std::move(sampled));
+  }
+
+  /// The message of a reader that was refused last, and why joints were doubted last.
+  nb::tuple problem(std::size_t reader) {
+    const auto& found = *sampled_->readers.at(reader).second;
+    return nb::make_tuple(nb::bytes(found.refused().data(), found.refused().size()),
+                          problem_of(found.joint_problem()));
+  }
+
+ private:
+  static std::uintptr_t address(nb::handle number) { return nb::cast<std::uintptr_t>(number); }
+
+  std::deque<std::unique_ptr<Table>> tables_;
+  std::shared_ptr<Loop::Sampled> sampled_;
+  std::unique_ptr<Loop> loop_;
+};
 
 nb::dict problems_of(const Controller::Problems& p) {
   nb::dict found;
@@ -597,7 +855,9 @@ NB_MODULE(policy_core_native, m) {
         return arrays_of(runner.outputs, runner.output_count, self);
       });
   nb::class_<NativeController>(m, "NativeController", nb::type_slots(kSlots))
-      .def(nb::init<nb::bytes, nb::dict, nb::object>(), nb::arg(), nb::arg(), nb::arg().none())
+      .def(nb::init<nb::bytes, nb::dict, nb::object, nb::object, std::size_t, std::size_t>(),
+           nb::arg("plan"), nb::arg("models"), nb::arg("clock").none(),
+           nb::arg("memory").none() = nb::none(), nb::arg("slots") = 2, nb::arg("sources") = 0)
       .def("start", [](NativeController& n) { n.controller().start(); })
       .def("step",
            // A tick of which nothing but the mode is returned, without the interpreter's lock.
@@ -616,9 +876,134 @@ NB_MODULE(policy_core_native, m) {
                                           {6, result.targets->joints()}));
            })
       .def("flat", [](nb::handle self) {
-        auto& flat = nb::cast<NativeController&>(self).controller().state().flat();
-        return view_of({flat.data(), flat.size()}, self);
+        return view_of(nb::cast<NativeController&>(self).controller().state().flat(), self);
       })
+      .def("advance",
+           // A tick for a host that samples and sends itself.
+           [](NativeController& n, std::int64_t now_ns, std::int64_t deadline_ns) {
+             n.host().begin({now_ns, deadline_ns, 0});
+             n.host().tick();
+             n.host().end(0, -1);
+           })
+      .def("mirror", &NativeController::mirror)
+      .def("pop", &NativeController::pop)
+      .def("tree_of", &NativeController::tree_of)
+      .def("use_steady_clock", &NativeController::use_steady_clock)
+      .def_prop_ro("ticks", [](NativeController& n) { return n.host().ticks(); })
+      .def_prop_ro("lost", [](NativeController& n) { return n.host().lost(); })
+      .def_prop_ro("mode", [](NativeController& n) {
+        return static_cast<std::int64_t>(n.controller().mode());
+      })
+      .def("lock", [](NativeController& n, std::int64_t timeout_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.host().mutex().try_lock_for(std::chrono::nanoseconds(timeout_ns));
+      })
+      .def("unlock", [](NativeController& n) { n.host().mutex().unlock(); })
+      .def("safe", [](NativeController& n) -> nb::object {
+        auto* safe = n.controller().safe_targets();
+        if (!safe) return none();
+        return copied({safe->block().data(), safe->block().size()}, {});
+      })
+      .def_prop_ro("silence", [](NativeController& n) {
+        // Whether something is commanded after a fault, and whether that was ever asked for.
+        return nb::make_tuple(n.controller().safe_targets() != nullptr,
+                              n.controller().was_asked_for_a_pose());
+      })
+      .def("pop_edge", [](NativeController& n) -> nb::object {
+        Edge edge;
+        if (!n.controller().pop_edge(edge)) return none();
+        return nb::make_tuple(static_cast<std::int64_t>(edge.mode), tuple_of(edge.reason),
+                              edge.at_ns);
+      })
+      .def_prop_ro("trip", [](NativeController& n) -> nb::object {
+        const auto& trip = n.controller().trip();
+        if (!trip) return none();
+        return nb::make_tuple(static_cast<std::int64_t>(trip->rule), tuple_of(trip->reason),
+                              trip->latched);
+      })
+      .def_prop_ro("counters", [](NativeController& n) {
+        nb::list found;
+        for (auto count : n.controller().counters()) found.append(count);
+        return found;
+      })
+      .def_prop_ro("latched", [](NativeController& n) { return n.controller().latched(); })
+      .def_prop_ro("estop_noted", [](NativeController& n) { return n.controller().estop_noted(); })
+      .def_prop_ro("pressed", [](NativeController& n) { return n.controller().pressed(); })
+      .def("forget_press", [](NativeController& n, std::int64_t text) {
+        n.controller().forget_press(text);
+      })
+      .def("reject_command", [](NativeController& n) { n.controller().reject_command(); })
+      // Of the set: number of its state, whether it blends, what is asked for, what was refused,
+      // switches, fallbacks, the last switch, its largest step.
+      .def("set_report", [](NativeController& n) {
+        const auto& set = *n.controller().policy_set();
+        return nb::make_tuple(set.state(), set.is_blending(), set.asked(), dict_of(set.refused()),
+                              set.switches(), set.fallbacks(),
+                              set.last() ? nb::object(tuple_of(*set.last())) : none(),
+                              set.step_ratio());
+      })
+      .def("set_state", [](NativeController& n) { return n.controller().policy_set()->state(); })
+      // Inputs, joint check and command by themselves.
+      .def("input_report", [](NativeController& n, std::size_t i) {
+        const auto& input = n.controller().input(i);
+        return nb::make_tuple(input.problem(), optional(input.measured_ns()), input.refused(),
+                              static_cast<std::int64_t>(input.refused_stamps()),
+                              static_cast<std::int64_t>(input.stepped()), input.step_ns());
+      })
+      .def("age_ns", [](NativeController& n, std::size_t i, std::int64_t now_ns) {
+        return optional(n.controller().input(i).age_ns(now_ns));
+      })
+      .def("is_stale", [](NativeController& n, std::size_t i, std::int64_t now_ns) {
+        return n.controller().input(i).is_stale(now_ns);
+      })
+      .def("saved_input", [](NativeController& n, std::size_t i) {
+        return saved(n.controller().input(i));
+      })
+      .def("restore_input", [](NativeController& n, std::size_t i, nb::object tree) {
+        restore(n.controller().input(i), tree);
+      })
+      .def("reset_input", [](NativeController& n, std::size_t i) {
+        n.controller().input(i).reset();
+      })
+      .def("saved_command", [](NativeController& n) { return saved(n.controller().command()); })
+      .def("restore_command", [](NativeController& n, nb::object tree) {
+        restore(n.controller().command(), tree);
+      })
+      .def("update_command", [](NativeController& n, std::int64_t now_ns) {
+        return n.controller().command().update(now_ns);
+      })
+      .def("open_command", [](NativeController& n) { n.controller().command().open(); })
+      .def("close_command", [](NativeController& n, std::int64_t now_ns) {
+        n.controller().command().close(now_ns);
+      })
+      .def("narrow_command", [](NativeController& n, std::array<double, 3> low,
+                                std::array<double, 3> high) {
+        n.controller().command().narrow(low, high);
+      })
+      .def("saved_joint_check", [](NativeController& n) {
+        return saved(n.controller().joint_check());
+      })
+      .def("restore_joint_check", [](NativeController& n, nb::object tree) {
+        restore(n.controller().joint_check(), tree);
+      })
+      .def("forget_joints", [](NativeController& n) { n.controller().joint_check().forget(); })
+      .def("believe_joints", [](NativeController& n, nb::object position, std::int64_t now_ns) {
+        n.controller().joint_check().believe_now(span_of(position), now_ns);
+      })
+      .def("doubted", [](NativeController& n) -> nb::object {
+        const auto* found = n.controller().joint_check().doubted();
+        if (!found) return none();
+        return copied({const_cast<double*>(found->data()), found->size()}, {});
+      })
+      .def_prop_rw("in_motion",
+                   [](NativeController& n) { return n.controller().joint_check().in_motion; },
+                   [](NativeController& n, bool in_motion) {
+                     n.controller().joint_check().in_motion = in_motion;
+                   })
+      .def_prop_ro("joints_lost",
+                   [](NativeController& n) { return n.controller().joint_check().lost; })
+      .def_prop_ro("joints_replaced",
+                   [](NativeController& n) { return n.controller().joint_check().replaced; })
       .def("target", [](NativeController& n) {
         auto& t = const_cast<Numbers&>(n.controller().target());
         return copied({t.data(), t.size()}, {});
@@ -707,14 +1092,42 @@ NB_MODULE(policy_core_native, m) {
         return tuple_of(n.person().failure());
       })
       .def("reason", [](NativeController& n) { return tuple_of(n.controller().reason()); })
-      .def("restore", [](NativeController& n, nb::object saved) {
-        Restorer restorer(saved);
-        n.controller().visit(restorer);
+      .def("restore", [](NativeController& n, nb::object tree, bool all) {
+        restore(n.controller(), tree, all);
+      }, nb::arg("tree"), nb::arg("all") = true)
+      .def("saved", [](NativeController& n) { return saved(n.controller()); });
+  nb::class_<NativeReader>(m, "NativeReader")
+      .def(nb::init<NativeController&, std::size_t, std::int64_t>(), nb::keep_alive<1, 2>())
+      .def("take", &NativeReader::take)
+      .def("refused", &NativeReader::refused)
+      .def("joint_problem", &NativeReader::joint_problem);
+  nb::class_<NativeLoop>(m, "NativeLoop")
+      .def(nb::init<nb::tuple, nb::list, std::uintptr_t, nb::bytes, std::size_t, std::int64_t>())
+      .def("host", &NativeLoop::host)
+      .def("start", [](NativeLoop& n) { n.loop().start(); })
+      .def("stop", [](NativeLoop& n, std::int64_t timeout_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.loop().stop(timeout_ns);
       })
-      .def("saved", [](NativeController& n) {
-        nb::dict tree;
-        Saver saver(tree);
-        n.controller().visit(saver);
-        return tree;
-      });
+      .def("lock", [](NativeLoop& n, std::int64_t timeout_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.loop().mutex().try_lock_for(std::chrono::nanoseconds(timeout_ns));
+      })
+      .def("unlock", [](NativeLoop& n) { n.loop().mutex().unlock(); })
+      .def("send_safe", [](NativeLoop& n, std::int64_t stamp_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.loop().send_safe(stamp_ns);
+      })
+      .def("wait", [](NativeLoop& n, std::int64_t timeout_ns) {
+        nb::gil_scoped_release unlocked;
+        return n.loop().wait(timeout_ns);
+      })
+      .def("problem", &NativeLoop::problem)
+      .def_prop_ro("thread_id", [](NativeLoop& n) { return n.loop().thread_id(); })
+      .def_prop_ro("ticks", [](NativeLoop& n) { return n.loop().ticks(); })
+      .def_prop_ro("missed", [](NativeLoop& n) { return n.loop().missed(); })
+      .def_prop_ro("ticked_ns", [](NativeLoop& n) { return n.loop().ticked_ns(); });
+  nb::class_<NativeEncoder>(m, "NativeEncoder")
+      .def(nb::init<nb::bytes, std::size_t>())
+      .def("encode", &NativeEncoder::encode);
 }

@@ -7,15 +7,17 @@
 namespace policy_core {
 
 ChunkMember::ChunkMember(const Part& plan, RobotState& sensed, const std::vector<Input>& inputs,
-                         Numbers& targets, std::int64_t number, std::int64_t& asked_ns)
-    : Member(plan, sensed, targets),
+                         Numbers& targets, std::size_t joints, std::int64_t number,
+                         std::int64_t& asked_ns)
+    : Member(plan, sensed, targets, joints),
       policy_(
           plan.at("policy"), state_, inputs,
           [](void* context) { return *static_cast<std::int64_t*>(context); }, &asked_ns, number),
-      longest_hold_ns_(plan.integer("longest_hold_ns")) {
-  for (auto place : plan.integers("cameras")) {
+      longest_hold_ns_(plan.count("longest_hold_ns")) {
+  check_joints_of(policy_);
+  for (auto place : plan.places("cameras", inputs.size())) {
     const auto at = static_cast<std::size_t>(place);
-    cameras_.emplace_back(&inputs.at(at), at);
+    cameras_.emplace_back(&inputs[at], at);
   }
   reset();
 }

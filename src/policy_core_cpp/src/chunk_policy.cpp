@@ -8,6 +8,8 @@
 namespace policy_core {
 namespace {
 
+/// Of a chunk, as its contract may state.
+constexpr std::int64_t kMostSteps = 10'000;
 using Code = Reason::Code;
 
 double milliseconds(std::int64_t ns) { return static_cast<double>(ns) * 1e-6; }
@@ -25,13 +27,13 @@ ChunkRequest request_like(const ObservationSync& sync, const Rows& chunk_like) {
 
 ChunkCommand::ChunkCommand(const Part& plan)
     : Command(plan),
-      joints_(plan.integers("joints")),
+      joints_(plan.places("joints", joints())),
       stride_(plan.numbers("stride", static_cast<std::int64_t>(joints_.size()))),
       pose_(plan.numbers("pose", static_cast<std::int64_t>(joints()))) {
   if (plan.has("reach")) {
     reach_ = plan.numbers("reach", static_cast<std::int64_t>(joints_.size()));
   }
-  for (auto place : joints_) static_cast<void>(command.at(static_cast<std::size_t>(place)));
+  if (joints_.empty()) throw PlanError("plan: action: expected joints, found none");
 }
 
 void ChunkCommand::read(Numbers& target) const noexcept {
@@ -73,10 +75,10 @@ ChunkPolicy::ChunkPolicy(const Part& plan, RobotState& state, const std::vector<
       context_(context),
       member_(member),
       action_(plan.at("action")),
-      size_(static_cast<std::size_t>(plan.integer("size"))),
-      period_ns_(plan.integer("period_ns")),
-      expected_delay_(plan.integer("delay.expected")),
-      joint_pos_(state.find("joint_pos")),
+      size_(static_cast<std::size_t>(plan.integer("size", 1, kMostSteps))),
+      period_ns_(plan.integer("period_ns", 1, kLargestInteger)),
+      expected_delay_(plan.count("delay.expected")),
+      joint_pos_(state.find("joint_pos", action_.joints())),
       sync_(plan.at("sync"), state, inputs),
       queue_(plan.at("queue"), size_, target.size()),
       under_way_(policy_core::request_like(sync_, Rows(size_, target.size()))),
@@ -84,8 +86,11 @@ ChunkPolicy::ChunkPolicy(const Part& plan, RobotState& state, const std::vector<
       ticks_(period_ns_),
       last_target_(target.size()),
       executed_(2 * size_) {
-  const auto ticks = static_cast<std::size_t>(plan.integer("oscillation.ticks"));
-  swings_.values.resize(ticks * 2 * joint_pos_.size);
+  if (!joint_pos_.size) throw PlanError("plan: state: expected joint_pos");
+  const auto row = 2 * joint_pos_.size;
+  const auto ticks = plan.integer("oscillation.ticks", 1, kMostValues);
+  check_size("oscillation", ticks, row);
+  swings_.values.resize(static_cast<std::size_t>(ticks) * row);
   action_.read(target);
 }
 

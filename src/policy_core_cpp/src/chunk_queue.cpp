@@ -3,6 +3,7 @@
 #include "policy_core/chunk_queue.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace policy_core {
@@ -19,6 +20,12 @@ std::int64_t clipped(std::int64_t row, std::size_t count) {
 
 std::size_t at(std::int64_t place) { return static_cast<std::size_t>(place); }
 
+/// As many values as so many chunks have, which a plan may ask for.
+std::size_t chunks(std::size_t count, std::size_t size, std::size_t actions) {
+  check_size("queue", static_cast<std::int64_t>(count * size), actions);
+  return count;
+}
+
 }  // namespace
 
 void Rows::take(const Rows& other, std::size_t first, std::size_t rows) noexcept {
@@ -27,13 +34,10 @@ void Rows::take(const Rows& other, std::size_t first, std::size_t rows) noexcept
 }
 
 ChunkQueue::ChunkQueue(const Part& plan, std::size_t size, std::size_t actions)
-    : kind_(plan.text("kind") == "synchronous"    ? Kind::kSynchronous
-            : plan.text("kind") == "asynchronous" ? Kind::kAsynchronous
-            : plan.text("kind") == "rtc"          ? Kind::kRealTime
-                                                  : Kind::kEnsemble),
+    : kind_(kind_of(plan.text("kind"))),
       is_gripper_(actions),
       queue_(kind_ == Kind::kSynchronous ? kQueuedChunks * size : 1, Numbers(actions)),
-      said_(kind_ == Kind::kEnsemble ? size : 1, {0, Rows(size, actions)}),
+      said_(chunks(kind_ == Kind::kEnsemble ? size : 1, size, actions), {0, Rows(size, actions)}),
       means_(said_.capacity()),
       plan_(size, actions),
       new_(size, actions) {
@@ -42,12 +46,21 @@ ChunkQueue::ChunkQueue(const Part& plan, std::size_t size, std::size_t actions)
     oldest_first_ = plan.flag("oldest_first");
     return;
   }
-  steps_ = at(plan.integer("steps"));
+  steps_ = at(plan.integer("steps", 1, static_cast<std::int64_t>(size)));
   if (has_plan()) refill_below_ = plan.number("refill_below");
   if (kind_ != Kind::kAsynchronous) return;
   shares_ = plan.numbers("shares");
-  for (auto place : plan.integers("grippers")) is_gripper_.at(at(place)) = true;
+  for (auto place : plan.places("grippers", actions)) is_gripper_[at(place)] = true;
   realigns_ = plan.flag("realign");
+}
+
+ChunkQueue::Kind ChunkQueue::kind_of(const std::string& name) {
+  constexpr std::array<const char*, 4> kNames = {"synchronous", "asynchronous", "rtc", "ensemble"};
+  const auto found = std::find(kNames.begin(), kNames.end(), name);
+  if (found == kNames.end()) {
+    throw PlanError("plan: queue.kind: expected the mode of a chunk policy, found " + name);
+  }
+  return static_cast<Kind>(found - kNames.begin());
 }
 
 void ChunkQueue::reset() noexcept {

@@ -21,19 +21,20 @@ std::uint64_t bit_of(std::size_t place) { return place < 64 ? std::uint64_t{1} <
 
 }  // namespace
 
-Controller::Controller(const Table& table, const Models& models, ReadClock clock, void* context)
+Controller::Controller(const Table& table, const Models& models, ReadClock clock, void* context,
+                       Span memory)
     : clock_(clock),
       context_(context),
-      longest_gap_ns_(Part(table).integer("limits.state_timeout_ns") +
-                      Part(table).integer("limits.damp_after_ns")),
-      damp_after_ns_(Part(table).integer("limits.damp_after_ns")),
-      blend_ns_(Part(table).integer("limits.blend_ns")),
+      longest_gap_ns_(Part(table).count("limits.state_timeout_ns") +
+                      Part(table).count("limits.damp_after_ns")),
+      damp_after_ns_(Part(table).count("limits.damp_after_ns")),
+      blend_ns_(Part(table).count("limits.blend_ns")),
       low_(Part(table).numbers("fitness.low")),
-      high_(Part(table).numbers("fitness.high")),
-      state_(Part(table).at("state")),
+      high_(Part(table).numbers("fitness.high", static_cast<std::int64_t>(low_.size()))),
+      state_(Part(table).at("state"), memory),
       inputs_(inputs_of(Part(table))),
-      command_(Part(table).at("command"), Part(table).integer("limits.command_timeout_ns"),
-               Part(table).integer("limits.command_ramp_ns"), state_.find("velocity_command")),
+      command_(Part(table).at("command"), Part(table).count("limits.command_timeout_ns"),
+               Part(table).count("limits.command_ramp_ns"), state_.find("velocity_command")),
       policy_(make_policy(Part(table).at("run.policy"), models)),
       stand_(Part(table).at("stand")),
       step_(Part(table).at("step")),
@@ -49,9 +50,10 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
   pose_source_ = static_cast<std::size_t>(source - inputs_.begin());
   const auto joints = low_.size();
   joint_pos_ = state_.find("joint_pos");
-  joint_vel_ = state_.find("joint_vel");
+  joint_vel_ = state_.find("joint_vel", joints);
   if (joint_pos_.size != joints || stand_.targets.joints() != joints ||
-      safe_.targets.joints() != joints || policy_->action().joints() != joints) {
+      safe_.targets.joints() != joints || policy_->action().joints() != joints ||
+      step_.joints() != joints || joint_check_.joints() != joints) {
     throw PlanError("plan: parts with different numbers of joints");
   }
   if (joint_vel_.size == 0) {
@@ -158,6 +160,10 @@ Targets* Controller::run_policy(std::int64_t now_ns, std::int64_t deadline_ns) n
   result_.asked = true;
   const auto answer = policy_->infer();
   result_.begins = policy_->begins();
+  if (asked_) {
+    asked_(asked_context_,
+           answer == Policy::Answer::kFinite || answer == Policy::Answer::kNotFinite);
+  }
   if (answer == Policy::Answer::kError) {
     return hold(now_ns, Rule::kInferenceError, policy_->failure());
   }
@@ -229,7 +235,7 @@ Targets* Controller::hold(std::int64_t now_ns, Rule rule, const Reason& reason) 
     count(rule);
     held_mode_ = mode_;
     hold_began_ns_ = held_until_ns_ = now_ns;
-    trip_ = {rule, reason, false};
+    trip(rule, reason, false);
     // Before a motion has commanded anything, what was commanded last is the safe one.
     const auto& last = commanded_by_ == Motion::kStand ? stand_.targets
                        : commanded_by_ == Motion::kRun ? run_targets_
@@ -263,7 +269,7 @@ Targets* Controller::latch(Rule rule, const Reason& reason) noexcept {
   if (!latched_) {
     count(rule);
     latched_ = true;
-    trip_ = {rule, reason, true};
+    trip(rule, reason, true);
     auto why = reason;
     why.latched_by = static_cast<std::int64_t>(rule);
     enter_damp(why);
@@ -280,19 +286,25 @@ void Controller::enter(Mode mode, const Reason& reason) noexcept {
   mode_ = mode;
   reason_ = reason;
   joint_check_.in_motion = mode != Mode::kDamp;
-  edges_[(edges_begin_ + edges_count_) % edges_.size()] = {mode, reason, now()};
-  if (edges_count_ < edges_.size()) {
-    ++edges_count_;
+  ++edge_count_;
+  edges_[(edges_begin_ + edges_kept_) % edges_.size()] = {mode, reason, now()};
+  if (edges_kept_ < edges_.size()) {
+    ++edges_kept_;
   } else {
     edges_begin_ = (edges_begin_ + 1) % edges_.size();
   }
 }
 
+void Controller::trip(Rule rule, const Reason& reason, bool latched) noexcept {
+  ++trip_count_;
+  trip_ = {rule, reason, latched};
+}
+
 bool Controller::pop_edge(Edge& edge) noexcept {
-  if (edges_count_ == 0) return false;
+  if (edges_kept_ == 0) return false;
   edge = edges_[edges_begin_];
   edges_begin_ = (edges_begin_ + 1) % edges_.size();
-  --edges_count_;
+  --edges_kept_;
   return true;
 }
 
@@ -315,7 +327,7 @@ void Controller::act_on_driver() noexcept {
   const auto text = driver_stopped_.exchange(-1, std::memory_order_acq_rel);
   if (text < 0 || mode_ == Mode::kDamp) return;
   count(Rule::kDriver);
-  trip_ = {Rule::kDriver, said(text), false};
+  trip(Rule::kDriver, said(text), false);
   auto reason = said(text);
   reason.latched_by = static_cast<std::int64_t>(Rule::kDriver);
   enter_damp(reason);

@@ -174,6 +174,14 @@ bool CommandFader::set(const std::array<double, 3>& velocity, std::int64_t born_
   return true;
 }
 
+void CommandFader::narrow(const std::array<double, 3>& low,
+                          const std::array<double, 3>& high) noexcept {
+  for (std::size_t i = 0; i < 3; ++i) {
+    low_[i] = std::max(low_[i], low[i]);
+    high_[i] = std::min(high_[i], high[i]);
+  }
+}
+
 void CommandFader::close(std::int64_t now_ns) noexcept {
   closed_ = fading_ = true;
   if (born_ns_) born_ns_ = std::min(*born_ns_, now_ns - timeout_ns_);

@@ -19,7 +19,7 @@ bool agrees_with(std::int64_t age_ns) { return kSoonestNs <= age_ns && age_ns <=
 }  // namespace
 
 Input::Input(const Part& plan) : name_(plan.text("name")), stops_all_(plan.flag("stops_all")) {
-  if (plan.has("timeout_ns")) timeout_ns_ = plan.integer("timeout_ns");
+  if (plan.has("timeout_ns")) timeout_ns_ = plan.count("timeout_ns");
 }
 
 void Input::reset() noexcept {

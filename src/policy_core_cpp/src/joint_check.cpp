@@ -16,12 +16,12 @@ constexpr double kNoiseRad = 0.02;
 
 JointCheck::JointCheck(const Part& plan)
     : turns_(plan.numbers("turns")),
-      speed_(plan.numbers("speed")),
-      farthest_(plan.numbers("farthest")),
-      centre_(plan.numbers("centre")),
-      half_(plan.numbers("half")),
-      longest_ns_(plan.integer("longest_ns")),
-      needed_(plan.integer("needed")),
+      speed_(plan.numbers("speed", static_cast<std::int64_t>(turns_.size()))),
+      farthest_(plan.numbers("farthest", static_cast<std::int64_t>(turns_.size()))),
+      centre_(plan.numbers("centre", static_cast<std::int64_t>(3 * turns_.size()))),
+      half_(plan.numbers("half", static_cast<std::int64_t>(3 * turns_.size()))),
+      longest_ns_(plan.count("longest_ns")),
+      needed_(plan.count("needed")),
       believed_(turns_.size()),
       seen_(turns_.size()) {
   forget();

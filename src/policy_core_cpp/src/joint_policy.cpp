@@ -16,7 +16,7 @@ const policy_core_tensor* find(const policy_core_tensor* tensors, std::size_t co
   if (found == tensors + count) {
     throw PlanError("model: expected the tensor " + name + ", found no such one");
   }
-  if (size && found->count != size) {
+  if (size != kAnySize && found->count != size) {
     throw PlanError("model: " + name + ": expected " + std::to_string(size) + " values, found " +
                     std::to_string(found->count));
   }
@@ -25,15 +25,6 @@ const policy_core_tensor* find(const policy_core_tensor* tensors, std::size_t co
 
 std::size_t bytes_of(const policy_core_tensor& tensor) {
   return tensor.count * (tensor.dtype == POLICY_CORE_FLOAT32 ? sizeof(float) : sizeof(double));
-}
-
-void check_places(const Integers& places, std::size_t size, const char* what) {
-  for (auto place : places) {
-    if (place < 0 || static_cast<std::size_t>(place) >= size) {
-      throw PlanError(std::string("plan: ") + what + ": expected a place below " +
-                      std::to_string(size) + ", found " + std::to_string(place));
-    }
-  }
 }
 
 }  // namespace
@@ -84,14 +75,16 @@ void Tensor::copy_from(const Tensor& other) const noexcept {
   std::memcpy(tensor_->data, other.tensor_->data, bytes_of(*tensor_));
 }
 
-History::History(const Part& plan)
-    : length_(static_cast<std::size_t>(plan.integer("length"))),
-      frame_size_(static_cast<std::size_t>(plan.integer("frame_size"))),
+History::History(const Part& plan, std::size_t frame_size)
+    : length_(static_cast<std::size_t>(plan.integer("length", 1, kMostValues))),
+      frame_size_(frame_size),
       repeats_first_(plan.flag("repeat_first")),
-      order_(plan.integers("order")),
-      rings_(2 * length_ * frame_size_),
+      order_(plan.places("order", length_ * frame_size_)),
       vector_(order_.size()) {
-  check_places(order_, length_ * frame_size_, "history.order");
+  const auto size = static_cast<std::int64_t>(frame_size);
+  plan.integer("frame_size", size, size);
+  check_size("history", static_cast<std::int64_t>(length_), frame_size_);
+  rings_.resize(2 * length_ * frame_size_);
   reset();
 }
 
@@ -121,15 +114,14 @@ void History::advance() noexcept {
 ObservationBuilder::ObservationBuilder(const Part& plan, RobotState& state,
                                        const policy_core_runner& runner)
     : flat_(state.flat()),
-      index_(plan.integers("index")),
+      index_(plan.places("index", flat_.size)),
       offset_(plan.numbers("offset", static_cast<std::int64_t>(index_.size()))),
       scale_(plan.numbers("scale", static_cast<std::int64_t>(index_.size()))),
       low_(plan.numbers("low", static_cast<std::int64_t>(index_.size()))),
       high_(plan.numbers("high", static_cast<std::int64_t>(index_.size()))),
       frame_(index_.size()),
       clips_(plan.flag("clips")) {
-  check_places(index_, flat_.size(), "observation.index");
-  if (plan.has_part("history")) history_.emplace(plan.at("history"));
+  if (plan.has_part("history")) history_.emplace(plan.at("history"), frame_.size());
   const auto size = history_ ? history_->vector().size() : frame_.size();
   if (plan.has("bound")) bound_ = plan.number("bound");
   if (plan.has("mean")) {
@@ -172,17 +164,14 @@ ActionDecoder::ActionDecoder(const Part& plan, const policy_core_runner& runner)
     : Command(plan),
       raw(plan.numbers("low").size()),
       output_(Tensor::output(runner, plan.text("output"), raw.size())),
-      source_(plan.integers("source", static_cast<std::int64_t>(joints()))),
-      driven_(plan.integers("driven", static_cast<std::int64_t>(raw.size()))),
+      source_(plan.places("source", raw.size(), static_cast<std::int64_t>(joints()))),
+      driven_(plan.places("driven", joints(), static_cast<std::int64_t>(raw.size()))),
       scale_(plan.numbers("scale", static_cast<std::int64_t>(joints()))),
       offset_(plan.numbers("offset", static_cast<std::int64_t>(joints()))),
       per_scale_(plan.numbers("per_scale", static_cast<std::int64_t>(joints()))),
       low_(plan.numbers("low")),
       high_(plan.numbers("high", static_cast<std::int64_t>(raw.size()))),
-      clips_(plan.flag("clips")) {
-  check_places(source_, raw.size(), "action.source");
-  check_places(driven_, joints(), "action.driven");
-}
+      clips_(plan.flag("clips")) {}
 
 bool ActionDecoder::read() noexcept {
   output_.read(raw.data());
@@ -221,7 +210,7 @@ JointPolicy::JointPolicy(const Part& plan, RobotState& state, const policy_core_
     if (observation.remembers()) remembering_.push_back(&observation);
   }
   for (const auto& pair : plan.list("recurrent")) {
-    auto input = Tensor::input(runner, pair.text("input"), 0);
+    auto input = Tensor::input(runner, pair.text("input"), kAnySize);
     auto output = Tensor::output(runner, pair.text("output"), input.size());
     if (input.raw().dtype != output.raw().dtype) throw PlanError("model: state of two types");
     recurrent_.emplace_back(input, output);

@@ -26,6 +26,9 @@ Stand::Stand(const Part& plan)
       posed_(flags(plan, "posed", tolerance_.size())) {
   const auto joints = tolerance_.size(), poses = durations_ns_.size();
   if (poses == 0 || poses_.size() != poses * joints) throw PlanError("plan: stand without poses");
+  for (auto duration_ns : durations_ns_) {
+    if (duration_ns < 0) throw PlanError("plan: stand.durations_ns: expected 0 ns or more");
+  }
   take(targets, plan.at("targets"));
   pose_.assign(poses_.end() - static_cast<std::ptrdiff_t>(joints), poses_.end());
   way_.resize((poses + 1) * joints);
@@ -79,12 +82,12 @@ SafeTargets::SafeTargets(const Part& plan, StepBound& step, Span joint_vel)
       joint_vel_(joint_vel),
       holds_(plan.flag("holds")),
       low_(plan.numbers("low")),
-      high_(plan.numbers("high")),
-      tolerance_(plan.numbers("tolerance")),
-      turns_(plan.numbers("turns")),
-      speed_(plan.numbers("speed")),
-      period_ns_(plan.integer("period_ns")),
-      timeout_ns_(plan.integer("timeout_ns")),
+      high_(plan.numbers("high", static_cast<std::int64_t>(low_.size()))),
+      tolerance_(plan.numbers("tolerance", static_cast<std::int64_t>(low_.size()))),
+      turns_(plan.numbers("turns", static_cast<std::int64_t>(low_.size()))),
+      speed_(plan.numbers("speed", static_cast<std::int64_t>(low_.size()))),
+      period_ns_(plan.count("period_ns")),
+      timeout_ns_(plan.count("timeout_ns")),
       goal_(low_.size()),
       commanded_(low_.size()),
       measured_(low_.size()),

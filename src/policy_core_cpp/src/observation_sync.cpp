@@ -11,6 +11,8 @@ namespace {
 
 // Each with its reason in `policy_core.members.chunk.observation_sync` and `observation.pairing`.
 constexpr std::size_t kCompared = 1000, kValues = 32;
+/// Observations before the newest one, far more than a policy gets.
+constexpr std::int64_t kMostEarlier = 1000;
 constexpr std::int64_t kFrozenFrames = 10;
 constexpr double kFrozenRad = 0.1;
 using Code = Reason::Code;
@@ -87,28 +89,33 @@ ObservationSync::ObservationSync(const Part& plan, RobotState& state,
     : names_{plan.texts("cameras"), plan.texts("fields"), {}},
       joint_pos_(state.find("joint_pos")),
       by_frame_time_(plan.flag("by_frame_time")),
-      tolerance_ns_(plan.integer("tolerance_ns")),
-      period_ns_(plan.integer("period_ns")),
+      tolerance_ns_(plan.count("tolerance_ns")),
+      period_ns_(plan.count("period_ns")),
       steps_(0) {
   const auto& frozen_s =
       plan.numbers("frozen_s", static_cast<std::int64_t>(names_.cameras.size()));
   for (double limit_s : frozen_s) frames_.emplace_back(limit_s, joint_pos_.size);
-  const auto& places =
-      plan.integers("inputs", static_cast<std::int64_t>(names_.fields.size()));
+  const auto& places = plan.places("inputs", inputs.size(),
+                                   static_cast<std::int64_t>(names_.fields.size()));
+  std::size_t size = 0;
   for (std::size_t i = 0; i < places.size(); ++i) {
     const auto values = state.find(names_.fields[i]);
     if (!values.size) throw PlanError("plan: state: expected " + names_.fields[i]);
     names_.sizes.push_back(values.size);
+    size += values.size;
+    check_size("sync.fields", kValues, size);
     Recent like;
     like.values.resize(values.size);
-    fields_.push_back({values, &inputs.at(static_cast<std::size_t>(places[i])),
+    fields_.push_back({values, &inputs[static_cast<std::size_t>(places[i])],
                        Ring<Recent>(kValues, like)});
   }
   newest_.sensed = snapshot_like();
-  steps_ = Ring<Step>(static_cast<std::size_t>(plan.integer("earlier")), newest_);
+  const auto earlier = plan.integer("earlier", 0, kMostEarlier);
+  check_size("sync.earlier", earlier, size);
+  steps_ = Ring<Step>(static_cast<std::size_t>(earlier), newest_);
 }
 
-Snapshot ObservationSync::snapshot_like() const {
+SensedValues ObservationSync::snapshot_like() const {
   std::size_t size = 0;
   for (auto each : names_.sizes) size += each;
   return {&names_, 0, Integers(names_.cameras.size()), Numbers(size)};
@@ -154,8 +161,8 @@ bool ObservationSync::has_sight(Reason& why) const noexcept {
   return true;
 }
 
-bool ObservationSync::snapshot(std::int64_t now_ns, Snapshot& newest,
-                               std::vector<Snapshot>& earlier, Reason& why) noexcept {
+bool ObservationSync::snapshot(std::int64_t now_ns, SensedValues& newest,
+                               std::vector<SensedValues>& earlier, Reason& why) noexcept {
   if (steps_.capacity() && has_newest_ && newest_.tick_ns == now_ns) {
     newest = newest_.sensed;
   } else if (!observe(now_ns, newest, why)) {
@@ -170,7 +177,7 @@ bool ObservationSync::snapshot(std::int64_t now_ns, Snapshot& newest,
   return true;
 }
 
-bool ObservationSync::observe(std::int64_t now_ns, Snapshot& into, Reason& why) const noexcept {
+bool ObservationSync::observe(std::int64_t now_ns, SensedValues& into, Reason& why) const noexcept {
   auto time_ns = now_ns;
   for (std::size_t i = 0; i < frames_.size(); ++i) {
     if (frames_[i].recent().empty()) {

@@ -9,6 +9,8 @@ namespace policy_core {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+/// Those that failed in a tick are bits.
+constexpr std::size_t kMostStates = 64;
 using Why = Reason::Why;
 
 /// A switch for a reason, without its states.
@@ -36,6 +38,21 @@ void take(const Numbers& flat, const Integers& places, Numbers& into) noexcept {
 
 std::size_t joints_of(const Part& plan) { return plan.numbers("stand").size(); }
 
+void check_joints(const std::string& whose, std::size_t found, std::size_t expected) {
+  if (found == expected) return;
+  throw PlanError("plan: " + whose + ": expected " + std::to_string(expected) +
+                  " joints, found " + std::to_string(found));
+}
+
+/// So many values of an array from a place on.
+Span part_of(Span values, std::int64_t start, std::size_t size) {
+  if (size > values.size || start > static_cast<std::int64_t>(values.size - size)) {
+    throw PlanError("plan: expected " + std::to_string(size) + " values from the place " +
+                    std::to_string(start) + " on, found " + std::to_string(values.size));
+  }
+  return {values.data + start, size};
+}
+
 }  // namespace
 
 const policy_core_runner& model_of(const Models& models, const std::string& name) {
@@ -45,19 +62,24 @@ const policy_core_runner& model_of(const Models& models, const std::string& name
   throw PlanError("plan: expected a model of the member " + name);
 }
 
-Member::Member(const Part& plan, RobotState& sensed, Numbers& targets)
+Member::Member(const Part& plan, RobotState& sensed, Numbers& targets, std::size_t joints)
     : name_(plan.text("name")),
-      command_{targets.data() + plan.integer("start"), plan.integers("places").size()},
-      places_(plan.integers("places")),
+      places_(plan.places("places", joints)),
       state_(plan.at("state")),
-      every_(plan.integer("every")),
-      parts_(plan.integer("parts")),
+      every_(plan.integer("every", 1, kLargestInteger)),
+      parts_(plan.integer("parts", 1, every_)),
       is_followed_(plan.flag("is_followed")),
       sensed_(sensed.flat()) {
+  command_ = part_of({targets.data(), targets.size()}, plan.count("start"), places_.size());
   for (const auto& part : plan.list("sensed")) {
-    sensed_parts_.emplace_back(part.integers("index"),
-                               static_cast<std::size_t>(part.integer("start")));
+    const auto& index = part.places("index", sensed_.size);
+    const auto into = part_of(state_.flat(), part.count("start"), index.size());
+    sensed_parts_.emplace_back(index, into);
   }
+}
+
+void Member::check_joints_of(Policy& policy) const {
+  check_joints(name_, policy.action().joints(), places_.size());
 }
 
 void Member::reset() noexcept {
@@ -74,10 +96,9 @@ void Member::enter(const Numbers& command) noexcept {
 }
 
 void Member::look() noexcept {
-  auto& flat = state_.flat();
-  for (const auto& [index, start] : sensed_parts_) {
+  for (const auto& [index, into] : sensed_parts_) {
     for (std::size_t i = 0; i < index.size(); ++i) {
-      flat[start + i] = sensed_[static_cast<std::size_t>(index[i])];
+      into[i] = sensed_[static_cast<std::size_t>(index[i])];
     }
   }
 }
@@ -88,8 +109,8 @@ void Member::pass() noexcept {
 }
 
 JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
-                         const Models& models, Numbers& targets)
-    : Member(plan, sensed, targets),
+                         const Models& models, Numbers& targets, std::size_t joints)
+    : Member(plan, sensed, targets, joints),
       watches_(plan.flag("watches")),
       policy_(plan.at("policy"), state_, model_of(models, name_)),
       motion_(state_.motion()),
@@ -97,9 +118,10 @@ JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input
       commanded_(places_.size()),
       lowest_(plan.numbers("lowest", 3)),
       highest_(plan.numbers("highest", 3)) {
-  for (auto place : plan.integers("live")) {
+  check_joints_of(policy_);
+  for (auto place : plan.places("live", inputs.size())) {
     const auto at = static_cast<std::size_t>(place);
-    live_.emplace_back(&inputs.at(at), at);
+    live_.emplace_back(&inputs[at], at);
   }
   if (plan.flag("narrows")) velocity_ = state_.find("velocity_command");
   reset();
@@ -162,27 +184,31 @@ void JointMember::look() noexcept {
 }
 
 EntryCheck::EntryCheck(const Part& plan, RobotState& state,
-                       std::vector<std::unique_ptr<Member>>& members)
+                       std::vector<std::unique_ptr<Member>>& members, std::size_t joints)
     : ticks_(plan.integer("ticks")),
       needs_target_(plan.flag("needs_target")),
-      joints_(plan.integers("joints")),
-      posed_(plan.integers("posed")),
-      within_(plan.numbers("within")),
-      joint_pos_(state.find("joint_pos")),
-      joint_vel_(state.find("joint_vel")),
+      joints_(plan.places("joints", joints)),
+      posed_(plan.places("posed", joints)),
+      within_(plan.numbers("within", static_cast<std::int64_t>(joints))),
+      joint_pos_(state.find("joint_pos", joints)),
+      joint_vel_(state.find("joint_vel", joints)),
       gravity_(state.find("gravity_body")),
-      rate_(state.find("ang_vel_body")),
+      rate_(state.find("ang_vel_body", 3)),
       command_(state.find("velocity_command")) {
-  if (plan.has("pose")) pose_ = plan.numbers("pose");
-  if (plan.has("joint_speed")) speed_ = plan.numbers("joint_speed");
+  const auto size = static_cast<std::int64_t>(joints);
+  if (plan.has("pose")) pose_ = plan.numbers("pose", size);
+  if (plan.has("joint_speed")) {
+    speed_ = plan.numbers("joint_speed", size);
+    if (!joint_vel_.size) throw PlanError("plan: state: expected joint_vel");
+  }
   if (plan.has("command")) command_limit_ = plan.numbers("command", 3);
   if (plan.has("tilt_rad")) tilt_ = plan.number("tilt_rad");
   if (plan.has("body_rate_rad_s")) body_rate_ = plan.number("body_rate_rad_s");
   if (plan.has("gait_phase")) {
     const auto& gait = plan.numbers("gait_phase", 2);
     gait_ = {gait[0], gait[1]};
-    phases_ = members.at(static_cast<std::size_t>(plan.integer("phase_member")))
-                  ->phases(plan.text("phase_field"));
+    phases_ = members[plan.place("phase_member", members.size())]->phases(plan.text("phase_field"));
+    if (phases_.size < 2) throw PlanError("plan: expected a phase, found no such field");
   }
 }
 
@@ -264,6 +290,17 @@ CommandingState::Transition* CommandingState::transition(std::int64_t to) noexce
   return nullptr;
 }
 
+void CommandingState::check_transitions() {
+  const auto check = [&](std::int64_t to) {
+    if (to < 0 || transition(to)) return;
+    throw PlanError("plan: states: " + name + ": expected a transition to state " +
+                    std::to_string(to) + ", to which it goes on, found none");
+  };
+  check(way_back);
+  check(ends_to);
+  for (const auto& each : transitions) check(each.timeout_state);
+}
+
 bool CommandingState::ends_now(std::int64_t ticks) const noexcept {
   if (ends_to < 0) return false;
   if (ends_after >= 0) return ticks >= ends_after;
@@ -282,6 +319,7 @@ PolicySet::PolicySet(const Part& plan, RobotState& state, std::vector<Input>& in
       from_(plan.at("action")),
       before_(joints_of(plan)),
       first_targets_(joints_of(plan)) {
+  check_joints("action", action_.joints(), before_.size());
   refused_.off.resize(before_.size());
   refused_.speed.resize(before_.size());
   clear(refused_);
@@ -289,47 +327,54 @@ PolicySet::PolicySet(const Part& plan, RobotState& state, std::vector<Input>& in
   refusals_.fill(refused_);
   std::fill(from_.command.begin(), from_.command.end(), 0.0);
   for (const auto& member : plan.list("members")) {
-    const auto number = static_cast<std::int64_t>(members_.size());
     if (member.at("policy").has_part("queue")) {
-      members_.push_back(std::make_unique<ChunkMember>(member, state, inputs, flat_, number,
-                                                       now_ns_));
+      const auto number = static_cast<std::int64_t>(members_.size());
+      members_.push_back(std::make_unique<ChunkMember>(member, state, inputs, flat_,
+                                                       before_.size(), number, now_ns_));
     } else {
-      members_.push_back(std::make_unique<JointMember>(member, state, inputs, models, flat_));
+      members_.push_back(
+          std::make_unique<JointMember>(member, state, inputs, models, flat_, before_.size()));
     }
   }
   const auto named = [&](const Part& part, const char* name) {
     std::vector<Member*> found;
-    for (auto place : part.integers(name)) {
-      found.push_back(members_.at(static_cast<std::size_t>(place)).get());
+    for (auto place : part.places(name, members_.size())) {
+      found.push_back(members_[static_cast<std::size_t>(place)].get());
     }
     return found;
   };
   const auto joints = static_cast<std::int64_t>(before_.size());
-  for (const auto& part : plan.list("states")) {
+  const auto parts = plan.list("states");
+  if (parts.size() > kMostStates) throw PlanError("plan: expected at most 64 states");
+  const auto last = static_cast<std::int64_t>(parts.size()) - 1;
+  for (const auto& part : parts) {
+    const auto held = static_cast<std::int64_t>(part.integers("held").size());
     CommandingState each{part.text("name"),
                          named(part, "members"),
-                         part.integer("way_back"),
-                         part.integer("fallback"),
-                         part.integer("fallback_blend_ticks"),
-                         part.integer("ends_to"),
+                         part.integer("way_back", -1, last),
+                         part.integer("fallback", -1, last),
+                         part.count("fallback_blend_ticks"),
+                         part.integer("ends_to", -1, last),
                          part.integer("ends_after"),
                          part.flag("may_stand"),
                          named(part, "ending"),
-                         part.integers("sources", joints),
-                         part.integers("held"),
-                         part.numbers("held_low"),
-                         part.numbers("held_high"),
+                         part.places("sources", flat_.size(), joints),
+                         part.places("held", before_.size()),
+                         part.numbers("held_low", held),
+                         part.numbers("held_high", held),
                          part.numbers("rows.gains", 2 * joints),
                          part.numbers("rows.healthy", 2 * joints),
                          {}};
     for (const auto& to : part.list("transitions")) {
-      each.transitions.push_back({to.integer("to"), to.integer("blend_ticks"), to.integer("ticks"),
-                                  to.integer("timeout_state"), to.flag("waits"),
-                                  EntryCheck(to.at("check"), state, members_)});
+      each.transitions.push_back({to.integer("to", 0, last), to.count("blend_ticks"),
+                                  to.integer("ticks"), to.integer("timeout_state", -1, last),
+                                  to.flag("waits"),
+                                  EntryCheck(to.at("check"), state, members_, before_.size())});
     }
+    each.check_transitions();
     states_.push_back(std::move(each));
   }
-  initial_ = state_ = &states_.at(static_cast<std::size_t>(plan.integer("initial")));
+  initial_ = state_ = &states_[plan.place("initial", states_.size())];
   reset();
 }
 

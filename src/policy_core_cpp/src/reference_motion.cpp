@@ -9,6 +9,8 @@ namespace policy_core {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+/// Ticks; a clip of one frame begins again as often.
+constexpr std::int64_t kFarthestAhead = 1 << 16;
 
 Quaternion product(const Quaternion& a, const Quaternion& b) noexcept {
   const auto [ax, ay, az, aw] = a;
@@ -93,6 +95,7 @@ bool Placement::is_finite() const noexcept {
 
 Anchor::Anchor(const Part& plan, const Fields& fields)
     : quat_(fields("quat_xyzw")), joint_pos_(fields("joint_pos")), base_(fields("pos_world")) {
+  if (base_.size && base_.size != 3) throw PlanError("plan: state: pos_world: expected 3 values");
   for (const auto& link : plan.list("chain")) {
     const auto joint = link.integer("joint");
     if (joint >= static_cast<std::int64_t>(joint_pos_.size)) {
@@ -123,6 +126,11 @@ ReferenceMotion::ReferenceMotion(const Part& plan, const Fields& fields) : ancho
   joints_count_ = fields("joint_pos").size;
   if (plan.has("joint_pos")) {
     joint_pos_ = plan.numbers("joint_pos");
+    if (!joints_count_ || joint_pos_.empty() || joint_pos_.size() % joints_count_) {
+      throw PlanError("plan: motion.joint_pos: expected frames of " +
+                      std::to_string(joints_count_) + " joints, found " +
+                      std::to_string(joint_pos_.size()) + " values");
+    }
     joint_vel_ = plan.numbers("joint_vel", static_cast<std::int64_t>(joint_pos_.size()));
     last_ = static_cast<std::int64_t>(joint_pos_.size() / joints_count_) - 1;
     loops_ = plan.flag("loops");
@@ -131,17 +139,24 @@ ReferenceMotion::ReferenceMotion(const Part& plan, const Fields& fields) : ancho
   }
   for (const auto& part : plan.list("joints")) {
     const auto newest = part.has("newest") ? fields(part.text("newest")) : Span{};
-    joints_.push_back({part.flag("is_position"), part.integer("ahead"), fields(part.text("field")),
-                       newest});
+    joints_.push_back({part.flag("is_position"), part.integer("ahead", 0, kFarthestAhead),
+                       fields(part.text("field")), newest});
+    if (joints_.back().out.size != joints_count_ || newest.size > joints_count_) {
+      throw PlanError("plan: motion.joints: expected fields with a value per joint");
+    }
   }
   for (const auto& part : plan.list("anchors")) {
-    anchors_.push_back(
-        {part.flag("is_position"), part.integer("ahead"), fields(part.text("field"))});
+    anchors_.push_back({part.flag("is_position"), part.integer("ahead", 0, kFarthestAhead),
+                        fields(part.text("field"))});
+    if (anchors_.back().out.size != (anchors_.back().is_position ? 3u : 6u)) {
+      throw PlanError("plan: motion.anchors: expected fields of 3 (position) or 6 values");
+    }
   }
   live_pos_ = fields("live_anchor_pos");
   live_quat_ = fields("live_anchor_quat_xyzw");
   if (!anchors_.empty()) {
     const auto frames = static_cast<std::size_t>(last_ + 1);
+    if (fields("quat_xyzw").size != 4) throw PlanError("plan: state: expected quat_xyzw");
     const bool is_there = is_clip() ? anchor_pos_.size() == 3 * frames &&
                                           anchor_quat_.size() == 4 * frames
                                     : live_pos_.size == 3 && live_quat_.size == 4;

@@ -14,7 +14,9 @@ Phase::Phase(const Part& plan, Span out, Span command)
       out_(out),
       command_(command),
       is_commanded_(plan.has_part("standing")) {
-  if (out.size != 2 * offsets_.size() || (is_commanded_ && command.size != 3)) throw PlanError("plan: a phase of another size");
+  if (out.size != 2 * offsets_.size() || (is_commanded_ && command.size != 3)) {
+    throw PlanError("plan: state: phases: expected sin and cos per foot, and a velocity command");
+  }
   if (is_commanded_) {
     const auto standing = plan.at("standing");
     below_ = standing.number("below");
@@ -63,16 +65,25 @@ bool Phase::stands() const noexcept {
   return length(command_) < below_;
 }
 
-RobotState::RobotState(const Part& plan)
+RobotState::RobotState(const Part& plan, Span memory)
     : names_(plan.texts("names")), is_own_(plan.flag("is_own")) {
   std::size_t end = 0;
   for (auto size : plan.integers("sizes", static_cast<std::int64_t>(names_.size()))) {
+    if (size < 0 || size > kMostValues - static_cast<std::int64_t>(end)) {
+      throw PlanError("plan: state.sizes: expected 0 to " + std::to_string(kMostValues) +
+                      " in all, found " + std::to_string(size));
+    }
     starts_.push_back(end);
     sizes_.push_back(static_cast<std::size_t>(size));
     end += sizes_.back();
   }
-  flat_.assign(end, std::numeric_limits<double>::quiet_NaN());
-  const auto command = find("velocity_command");
+  flat_ = memory;
+  if (!flat_.data) {
+    own_memory_.assign(end, std::numeric_limits<double>::quiet_NaN());
+    flat_ = {own_memory_.data(), end};
+  }
+  if (flat_.size != end) throw PlanError("plan: state: memory of another size");
+  const auto command = find("velocity_command", 3);
   std::fill(command.begin(), command.end(), 0.0);
   for (const auto& phase : plan.list("phases")) {
     phases_.push_back(std::make_unique<Phase>(phase, find(phase.text("field")), command));
@@ -88,8 +99,9 @@ RobotState::RobotState(const Part& plan)
     if (name.rfind("last_output:", 0) == 0) own_.push_back(find(name));
   }
   tick_ = find("tick");
-  gravity_ = find("gravity_body");
-  quat_ = find("quat_xyzw");
+  gravity_ = find("gravity_body", 3);
+  quat_ = find("quat_xyzw", 4);
+  if (gravity_.size && !quat_.size) throw PlanError("plan: state: expected quat_xyzw");
   restart();
 }
 
@@ -97,6 +109,15 @@ Span RobotState::find(const std::string& name) noexcept {
   const auto found = std::find(names_.begin(), names_.end(), name);
   if (found == names_.end()) return {};
   return field(static_cast<std::size_t>(found - names_.begin()));
+}
+
+Span RobotState::find(const std::string& name, std::size_t size) {
+  const auto found = find(name);
+  if (found.data && found.size != size) {
+    throw PlanError("plan: state: " + name + ": expected " + std::to_string(size) +
+                    " values, found " + std::to_string(found.size));
+  }
+  return found;
 }
 
 void RobotState::restart() noexcept {

@@ -3,6 +3,8 @@
 #include "policy_core/table.hpp"
 
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 namespace policy_core {
 namespace {
@@ -10,6 +12,13 @@ namespace {
 constexpr char kMagic[8] = {'P', 'O', 'L', 'P', 'L', 'A', 'N', '1'};
 constexpr std::size_t kDigestBytes = 32;
 constexpr std::uint64_t kLargestCount = 1u << 28;
+
+void check_range(const std::string& name, std::int64_t value, std::int64_t low,
+                 std::int64_t high) {
+  if (low <= value && value <= high) return;
+  throw PlanError("plan: " + name + ": expected " + std::to_string(low) + " to " +
+                  std::to_string(high) + ", found " + std::to_string(value));
+}
 
 /// Takes values off the bytes, little-endian as all machines that run this are.
 class Bytes {
@@ -60,6 +69,24 @@ class Bytes {
 
 }  // namespace
 
+void check_size(const std::string& name, std::int64_t rows, std::size_t columns) {
+  if (columns == 0 || rows <= kMostValues / static_cast<std::int64_t>(columns)) return;
+  throw PlanError("plan: " + name + ": expected at most " + std::to_string(kMostValues) +
+                  " values, found " + std::to_string(rows) + " times " + std::to_string(columns));
+}
+
+Table Table::open(const std::string& path, const std::string& digest) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw PlanError(path + ": expected a plan, found no file that can be read");
+  const std::vector<char> content{std::istreambuf_iterator<char>(file), {}};
+  auto table = parse(reinterpret_cast<const std::uint8_t*>(content.data()), content.size());
+  if (table.digest() != digest) {
+    throw PlanError(path + ": expected a plan of the bundle " + digest + ", found one of " +
+                    table.digest() + "; make it again of this bundle");
+  }
+  return table;
+}
+
 Table Table::parse(const std::uint8_t* data, std::size_t size) {
   Bytes bytes(data, size);
   if (size < sizeof kMagic || std::memcmp(bytes.take(sizeof kMagic), kMagic, sizeof kMagic) != 0) {
@@ -79,7 +106,9 @@ Table Table::parse(const std::uint8_t* data, std::size_t size) {
     if (type == 'd') {
       table.values_[std::move(name)] = bytes.array<double>(length);
     } else if (type == 'q') {
-      table.values_[std::move(name)] = bytes.array<std::int64_t>(length);
+      auto values = bytes.array<std::int64_t>(length);
+      for (auto value : values) check_range(name, value, -kLargestInteger, kLargestInteger);
+      table.values_[std::move(name)] = std::move(values);
     } else if (type == 's') {
       std::vector<std::string> texts;
       for (std::uint64_t j = 0; j < length; ++j) texts.push_back(bytes.text());
@@ -130,6 +159,28 @@ const Integers& Part::integers(const std::string& name, std::int64_t size) const
   if (size >= 0 && static_cast<std::int64_t>(found.size()) != size) {
     throw PlanError("plan: " + prefix_ + name + ": expected " + std::to_string(size) +
                     " integers, found " + std::to_string(found.size()));
+  }
+  return found;
+}
+
+std::int64_t Part::integer(const std::string& name, std::int64_t low, std::int64_t high) const {
+  const auto found = integer(name);
+  check_range(prefix_ + name, found, low, high);
+  return found;
+}
+
+std::int64_t Part::count(const std::string& name) const {
+  return integer(name, 0, kLargestInteger);
+}
+
+std::size_t Part::place(const std::string& name, std::size_t below) const {
+  return static_cast<std::size_t>(integer(name, 0, static_cast<std::int64_t>(below) - 1));
+}
+
+const Integers& Part::places(const std::string& name, std::size_t below, std::int64_t size) const {
+  const auto& found = integers(name, size);
+  for (auto place : found) {
+    check_range(prefix_ + name, place, 0, static_cast<std::int64_t>(below) - 1);
   }
   return found;
 }

@@ -24,8 +24,8 @@ PersonTakeover::PersonTakeover(const Part& plan, RobotState& state,
       check_(plan.at("check")),
       bounds_(plan.at("bounds"), action_),
       places_(action_.places()),
-      timeout_ns_(plan.integer("timeout_ns")),
-      blend_ticks_(plan.integer("blend_ticks")),
+      timeout_ns_(plan.count("timeout_ns")),
+      blend_ticks_(plan.integer("blend_ticks", 1, kLargestInteger)),
       rate_hz_(plan.number("rate_hz")),
       tolerance_rad_(plan.number("tolerance_rad")),
       joint_pos_(state.find("joint_pos")),
@@ -42,6 +42,9 @@ PersonTakeover::PersonTakeover(const Part& plan, RobotState& state,
   leader_place_ = static_cast<std::size_t>(leader - inputs.begin());
   if (leader_pos_.size != joint_pos_.size) {
     throw PlanError("plan: state: expected leader_joint_pos");
+  }
+  if (check_.joints() != joint_pos_.size) {
+    throw PlanError("plan: parts with different numbers of joints");
   }
   // Finite before the first message: whether one came, the input says.
   seen_ = action_.pose();

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs tick_check on plans of random contracts: `drive.py TICK_CHECK CONTRACTS`."""
+"""Runs a check on plans of random contracts and sets: `drive.py CHECK CONTRACTS REPEATS`."""
 
 import random
 import subprocess
@@ -33,7 +33,7 @@ def _armed_set(draw: random.Random) -> bytes:
     return random_armed_plan(random_armed_set(draw))
 
 
-def main(program: str, contracts: int) -> int:
+def main(program: str, contracts: int, repeats: str) -> int:
     """Return 0 if every contract of each kind passes."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +41,7 @@ def main(program: str, contracts: int) -> int:
         for seed in range(contracts):
             for made in (_policy, _set, _chunks, _armed_set):
                 file.write_bytes(made(random.Random(seed)))
-                command = [program, str(file), str(seed), "2000"]
+                command = [program, str(file), str(seed), repeats]
                 found = subprocess.run(command, check=False, capture_output=True, text=True)
                 if found.returncode:
                     failed += 1
@@ -50,4 +50,4 @@ def main(program: str, contracts: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

@@ -3,10 +3,12 @@
 """Show what is in a bundle, a model, a checkpoint or a file of data, and what is suspicious.
 
     model_tools inspect my_bundle
+    model_tools inspect my_bundle --plan --output my_bundle.polplan
 
 Knows folders: bundles, LeRobot checkpoints and datasets; rosbag2 recordings; models: ONNX, RKNN,
 TensorRT engines; checkpoints of torch.save (needs PyTorch) and TorchScript programs, which are not
-loaded; YAML of a training run; arrays: npz, npy, safetensors. The content decides, not the name.
+loaded; YAML of a training run; arrays: npz, npy, safetensors; plans of the native core. The
+content decides, not the name.
 """
 
 from __future__ import annotations
@@ -29,6 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file or folder of one of these kinds, or the name of an installed bundle",
         type=Path,
     )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="show the plan of the bundle: what the native core needs of it",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file for that plan")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
@@ -49,7 +58,26 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
             ) from error
     if path.name == CONTRACT_FILE and path.is_file():
         path = path.parent  # a contract without the files that it names shows little
-    report = inspect_path(path)
+    if given.plan:
+        report = _planned(path, given)
+    elif given.output is not None:
+        raise ToolError("--output: expected --plan beside it, found none; it is the plan's file")
+    else:
+        report = inspect_path(path)
     return CommandResult(
         document=report, text=inspection_parts(report), status=1 if report.problems else 0
     )
+
+
+def _planned(path: Path, given: argparse.Namespace) -> InspectionReport:
+    """Return the values of the plan of a bundle, and write it where that is asked for."""
+    from model_tools.files.outputs import new_file
+    from model_tools.prove.inspect.plans import plan_of, plan_report
+    from policy_core.bundle.bundle import Bundle
+    from policy_core.bundle.load import load_bundle
+
+    content = plan_of(load_bundle(path, kind=Bundle))
+    if given.output is not None:
+        with new_file(given.output, force=given.force) as file:
+            file.write_bytes(content)
+    return plan_report(path, content)

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import IO
 
 from model_tools.errors import ToolError
+from policy_core.plan import MAGIC as PLAN_MAGIC
 from policy_inference.backends.rknn_file import MAGIC as RKNN_MAGIC
 
 PROGRAM = ".torchscript"
-_MAGIC = {RKNN_MAGIC: ".rknn", b"\x93NUMPY": ".npy"}
+PLAN_SUFFIX = ".polplan"
+"""Of a plan of the native core; TensorRT's engines are called .plan too."""
+_MAGIC = {RKNN_MAGIC: ".rknn", b"\x93NUMPY": ".npy", PLAN_MAGIC[:-1]: PLAN_SUFFIX}
 _STAND_INS = {
     b"version https://git-lfs": "a pointer of Git LFS; run git lfs pull",
     b"<!doctype html": "a web page; download the file itself",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,7 +28,9 @@ from policy_core.observation.state import StateVector
 
 FADE_COMMAND = "fade_command"
 """What recordings call this request."""
-_LOCK_TIMEOUT_S = 0.5
+LOCK_TIMEOUT_S = 0.5
+TICK_HANGS = "a tick has not returned; the backend hangs"
+RESTART = "a tick still hangs in the backend; restart the process"
 STARTED, RESET = "started", "reset"
 STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
 MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"
@@ -473,8 +475,8 @@ class Controller(Stateful):
     @contextmanager
     def _between_ticks(self) -> Iterator[None]:
         """Keep ticks out; a tick that hangs in the runtime must not hang the caller too."""
-        if not self._lock.acquire(timeout=_LOCK_TIMEOUT_S):
-            raise RefusedError("a tick has not returned; the backend hangs")
+        if not self._lock.acquire(timeout=LOCK_TIMEOUT_S):
+            raise RefusedError(TICK_HANGS)
         try:
             yield
         finally:
@@ -635,17 +637,25 @@ class Controller(Stateful):
 
     def snapshot(self) -> ControllerStatus:
         """Return mode, reason and counters; never blocks, so a tick may fall in between."""
-        counters = {rule.value: count for rule, count in self._counters.items()}
-        if self._estop is not None and not self._estop_noted:
+        return self._snapshot(
+            self._counters.values(),
+            self._safe.silence,
+            latched=self._latched,
+            estop_noted=self._estop_noted,
+        )
+
+    def _snapshot(
+        self, counts: Iterable[int], silence: str, *, latched: bool, estop_noted: bool
+    ) -> ControllerStatus:
+        mode, reason = self.mode, self._reason
+        if self._estop is not None and not estop_noted:
             # Pressed, and not seen by a tick yet: one may hang.
             mode, reason, latched = Mode.DAMP, f"{Rule.ESTOP.value}: {self._estop[0]}", True
-        else:
-            mode, reason, latched = self.mode, self._reason, self._latched
         return ControllerStatus(
             mode=mode,
-            reason="; ".join(filter(None, [reason, self._safe.silence])),
+            reason="; ".join(filter(None, [reason, silence])),
             latched=latched,
-            counters=counters,
+            counters=dict(zip([rule.value for rule in Rule], counts, strict=True)),
         )
 
 

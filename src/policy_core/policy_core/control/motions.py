@@ -107,6 +107,15 @@ class Stand(Stateful):
         return [self._names[i] for i in far]
 
 
+def silence_words(*, known: bool, requested: bool) -> str:
+    """Return why nothing is commanded; empty where something is."""
+    if known:
+        return ""
+    if not requested:
+        return "nothing is commanded before damp or stand"
+    return "nothing is commanded until the joints' pose is believed"
+
+
 class SafeTargets(Stateful):
     """What is commanded in DAMP, by the contract's `on_fault`; `targets` always say so.
 
@@ -187,11 +196,7 @@ class SafeTargets(Stateful):
     @property
     def silence(self) -> str:
         """Why nothing is commanded, in words; empty where something is."""
-        if self.known:
-            return ""
-        if not self._requested:
-            return "nothing is commanded before damp or stand"
-        return "nothing is commanded until the joints' pose is believed"
+        return silence_words(known=self.known, requested=self._requested)
 
     def note(self, commanded: JointTargets) -> None:
         """Take down what is commanded in a motion."""

@@ -24,8 +24,8 @@ class Tick:
     Attributes:
         state: What was measured and what the policy made of it.
         inputs: Ages of what fills the state, by topic.
-        control_state: Returns a copy of all that the controller goes on from, between two ticks;
-            RefusedError: a tick hangs.
+        control_state: Returns a copy of all that the controller goes on from after this tick; None
+            where that was not kept and ticks have gone on. RefusedError: a tick hangs.
         now_ns: Time of the tick, on the clock of ages and motions.
         mode: At the end of the tick, whatever was asked for since.
         reason: Of that mode, in words.
@@ -76,7 +76,7 @@ class Tick:
         state: StateVector,
         inputs: Mapping[str, Input],
         target: F64,
-        control_state: Callable[[], ControlState],
+        control_state: Callable[[], ControlState | None],
     ) -> None:
         """Show a controller that has not ticked yet.
 

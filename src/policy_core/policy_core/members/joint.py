@@ -340,6 +340,7 @@ def joint_controller(
     limits: Limits,
     clock: Callable[[], int],
     state: RobotState | None = None,
+    make: Callable[..., Controller] = Controller,
 ) -> Controller:
     """Return the controller of a joint policy.
 
@@ -349,6 +350,7 @@ def joint_controller(
         limits: Limits in force.
         clock: As for `Controller`.
         state: What is measured comes into it; None makes one.
+        make: Makes it of the arguments of `Controller`.
     """
     contract = bundle.contract
     state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)
@@ -356,4 +358,4 @@ def joint_controller(
     inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
     command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
     policy = JointPolicy(bundle, backend, state)
-    return Controller(contract, policy, state, inputs, command, limits, clock)
+    return make(contract, policy, state, inputs, command, limits, clock)

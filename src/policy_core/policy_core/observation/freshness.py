@@ -191,6 +191,10 @@ class Input(Stateful):
     def _note(self, whose: str, step_ns: int) -> None:
         self.clock_step = step_words(whose, step_ns)
 
+    def show(self, born_ns: int | None, measured_ns: int | None) -> None:
+        """Have the age of another one, for who looks at it later."""
+        self._born_ns, self.measured_ns = born_ns, measured_ns
+
     def reject(self, problem: str) -> None:
         """Note a message that cannot be used; the age goes on growing."""
         self.problem = problem

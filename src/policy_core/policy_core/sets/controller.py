@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract
@@ -126,6 +126,7 @@ def set_controller(
     inputs: Mapping[str, Input],
     limits: Limits,
     clock: Callable[[], int],
+    make: Callable[..., Controller] = Controller,
 ) -> Controller:
     """Return the controller of a policy set.
 
@@ -136,15 +137,33 @@ def set_controller(
         inputs: As `set_inputs` returns them.
         limits: Limits in force.
         clock: As for `Controller`.
+        make: Makes it of the arguments of `Controller`.
     """
     command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
-    return Controller(contract, policy, state, inputs, command, limits, clock)
+    return make(contract, policy, state, inputs, command, limits, clock)
+
+
+class RunningSet(Protocol):
+    """What is asked of a `PolicySet`, whichever core runs it."""
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the robot may stand up now, by the stand motion."""
+
+    def ask(self, to: str) -> None:
+        """Ask for a switch; see `PolicySet.ask`."""
+
+    def go_back(self) -> None:
+        """Go to a state from which the robot may stand up."""
+
+    def stop(self) -> None:
+        """End what is asked for, and the blend."""
 
 
 class SetRequests:
     """What a person or a node asks of a policy set that runs."""
 
-    def __init__(self, contract: SetContract, controller: Controller, policy: PolicySet) -> None:
+    def __init__(self, contract: SetContract, controller: Controller, policy: RunningSet) -> None:
         """Ask this controller and its set."""
         self._controller, self._policy = controller, policy
         self._silence_ns = None if contract.silence_s is None else round(contract.silence_s * 1e9)

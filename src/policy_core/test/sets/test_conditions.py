@@ -13,6 +13,8 @@ from testkit.kernel.walkers import SetRobot
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 PHASE = {
     "observations": {"obs": {"terms": [*TERMS_OF_A_WALKER, {"term": "phase", "period_s": 0.4}]}}
 }

@@ -12,6 +12,8 @@ from testkit.kernel.walkers import CROUCH, TRANSITION, Changes, SetRobot
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 FRAMES = 10
 TERMS = [{"term": "motion_joint_pos"}, {"term": "motion_anchor_ori_b"}]
 LEVEL = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]

@@ -16,6 +16,8 @@ from testkit.kernel.robots import BOTH, Targets, assert_safe, fail
 from testkit.kernel.walkers import SetRobot
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 BLEND_TICKS = 5
 SMALL_STEPS = {"nominal": {**NOMINAL, "target_step": 0.02}}
 

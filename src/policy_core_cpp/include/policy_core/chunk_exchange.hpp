@@ -13,9 +13,9 @@ namespace policy_core {
 
 /// Asks for the chunk that answers what was sensed.
 struct ChunkRequest {
-  Snapshot sensed;
+  SensedValues sensed;
   /// Of the steps before, the oldest first, where the policy gets several observations.
-  std::vector<Snapshot> earlier;
+  std::vector<SensedValues> earlier;
   /// Of the run that asks; an outcome for another one is of no use.
   std::int64_t generation = 0;
   std::int64_t asked_ns = 0;

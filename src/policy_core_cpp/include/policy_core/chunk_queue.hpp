@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -62,6 +63,7 @@ class ChunkQueue {
  private:
   enum class Kind { kSynchronous, kAsynchronous, kRealTime, kEnsemble };
 
+  static Kind kind_of(const std::string& name);
   bool has_plan() const noexcept {
     return kind_ == Kind::kAsynchronous || kind_ == Kind::kRealTime;
   }

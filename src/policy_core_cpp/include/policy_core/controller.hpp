@@ -59,7 +59,9 @@ struct Trip {
 class Controller {
  public:
   /// Throws PlanError where plan and models do not fit. Both must outlive the controller.
-  Controller(const Table& plan, const Models& models, ReadClock clock, void* context);
+  /// `memory`: as for `RobotState`.
+  Controller(const Table& plan, const Models& models, ReadClock clock, void* context,
+             Span memory = {});
   Controller(const Controller&) = delete;
 
   /// Begins in DAMP, with nothing known of the robot; for each activation.
@@ -74,6 +76,8 @@ class Controller {
   JointCheck& joint_check() noexcept { return joint_check_; }
   CommandFader& command() noexcept { return command_; }
   void reject_command() noexcept { count(Rule::kBadCommand); }
+  /// The time of its clock, ns: that of the ticks, which goes on within one.
+  std::int64_t now() const noexcept { return clock_(context_); }
 
   // Requests, between two ticks. Why a motion would be refused is in `problems`.
   struct Problems {
@@ -100,9 +104,21 @@ class Controller {
   // From any thread.
   /// Has the next tick latch the e-stop; the number by which the host knows why.
   void press_estop(std::int64_t text) noexcept { pressed_.store(text, std::memory_order_release); }
-  bool estop_pressed() const noexcept { return pressed_.load(std::memory_order_acquire) >= 0; }
+  bool estop_pressed() const noexcept { return pressed() >= 0; }
+  /// The number that it was pressed with; -1: it is not.
+  std::int64_t pressed() const noexcept { return pressed_.load(std::memory_order_acquire); }
+  /// Forgets a press, unless there was another one since.
+  void forget_press(std::int64_t text) noexcept { pressed_.compare_exchange_strong(text, -1); }
   void driver_stopped(std::int64_t text) noexcept {
     driver_stopped_.store(text, std::memory_order_release);
+  }
+
+  /// Has a function called in each tick in which the policy was asked, before its answer is taken:
+  /// with whether it has answered.
+  using Asked = void (*)(void* context, bool has_answered);
+  void on_asked(Asked asked, void* context) noexcept {
+    asked_ = asked;
+    asked_context_ = context;
   }
 
   /// Null where nothing is known that could be commanded after a fault.
@@ -111,6 +127,10 @@ class Controller {
   Mode mode() const noexcept { return mode_; }
   const Reason& reason() const noexcept { return reason_; }
   bool latched() const noexcept { return latched_; }
+  bool estop_noted() const noexcept { return estop_noted_; }
+  /// How many changes of mode there were, and rules that tripped.
+  std::int64_t edge_count() const noexcept { return edge_count_; }
+  std::int64_t trip_count() const noexcept { return trip_count_; }
   const std::array<std::int64_t, kRules>& counters() const noexcept { return counters_; }
   const std::optional<Trip>& trip() const noexcept { return trip_; }
   /// What the policy asks for after the guard's bounds, before it is blended in [joints].
@@ -131,14 +151,14 @@ class Controller {
   /// Takes the oldest change of mode that was not taken; false where there is none.
   bool pop_edge(Edge& edge) noexcept;
 
-  /// Shows all that it goes on from to a visitor, which reads or replaces it.
+  /// Shows all that it goes on from to a visitor, which reads or replaces it; the press of an
+  /// e-stop and a driver that stopped belong to other threads, and a visitor may leave them.
   template <class Visitor>
   void visit(Visitor& v);
 
  private:
   enum class Motion : std::int64_t { kNone, kStand, kRun };
 
-  std::int64_t now() const noexcept { return clock_(context_); }
   Targets* step(std::int64_t now_ns, std::int64_t deadline_ns, std::int64_t gap_ns) noexcept;
   Targets* run_policy(std::int64_t now_ns, std::int64_t deadline_ns) noexcept;
   Rules update_run(std::int64_t now_ns) noexcept;
@@ -150,6 +170,7 @@ class Controller {
   void enter(Mode mode, const Reason& reason) noexcept;
   void enter_damp(const Reason& reason) noexcept;
   void count(Rule rule) noexcept { ++counters_[static_cast<std::size_t>(rule)]; }
+  void trip(Rule rule, const Reason& reason, bool latched) noexcept;
   bool act_on_estop() noexcept;
   void act_on_driver() noexcept;
   void bound(Targets* targets) noexcept;
@@ -160,6 +181,8 @@ class Controller {
 
   ReadClock clock_;
   void* context_;
+  Asked asked_ = nullptr;
+  void* asked_context_ = nullptr;
   std::int64_t longest_gap_ns_, damp_after_ns_, blend_ns_;
   std::optional<double> max_tilt_rad_;
   double upright_z_ = 0.0;
@@ -195,7 +218,8 @@ class Controller {
   std::optional<Trip> trip_;
   TickResult result_;
   std::array<Edge, 128> edges_{};
-  std::size_t edges_begin_ = 0, edges_count_ = 0;
+  std::size_t edges_begin_ = 0, edges_kept_ = 0;
+  std::int64_t edge_count_ = 0, trip_count_ = 0;
 };
 
 template <class Visitor>

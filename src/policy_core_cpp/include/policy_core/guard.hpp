@@ -213,6 +213,8 @@ class StepBound {
  public:
   explicit StepBound(const Part& plan);
 
+  std::size_t joints() const noexcept { return stride_.size(); }
+
   void forget() noexcept;
   double within(std::size_t joint, double position) const noexcept {
     return fminimum(fmaximum(position, last_[joint] - stride_[joint]),
@@ -239,6 +241,8 @@ class CommandFader {
   void reset() noexcept;
   /// Takes a new command; false for one that is not finite, which is not taken.
   bool set(const std::array<double, 3>& velocity, std::int64_t born_ns) noexcept;
+  /// Clips commands to this range as well.
+  void narrow(const std::array<double, 3>& low, const std::array<double, 3>& high) noexcept;
   void close(std::int64_t now_ns) noexcept;
   void open() noexcept { closed_ = false; }
   /// Writes the command of this tick; true in the tick in which it begins to fade.

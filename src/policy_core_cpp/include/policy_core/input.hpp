@@ -38,6 +38,9 @@ class Input {
   bool stops_all() const noexcept { return stops_all_; }
   std::int64_t problem() const noexcept { return problem_; }
   Time measured_ns() const noexcept { return measured_ns_; }
+  Time born_ns() const noexcept { return born_ns_; }
+  Stepped stepped() const noexcept { return stepped_; }
+  std::int64_t step_ns() const noexcept { return step_ns_; }
   std::int64_t refused() const noexcept { return refused_; }
   Refused refused_stamps() const noexcept { return refused_stamps_; }
 

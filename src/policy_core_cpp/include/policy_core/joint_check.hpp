@@ -36,10 +36,18 @@ class JointCheck {
 
   explicit JointCheck(const Part& plan);
 
+  std::size_t joints() const noexcept { return turns_.size(); }
+
   void forget() noexcept;
   /// Judges positions, rad, and velocities, rad/s (an empty span: nothing uses them) at a time, ns.
   Problem judge(Span position, Span velocity, std::int64_t now_ns) noexcept;
   void believe(Span position, std::int64_t now_ns) noexcept;
+
+  /// Believes this pose as of now.
+  void believe_now(Span position, std::int64_t now_ns) noexcept {
+    seen_ns_ = now_ns;
+    believe(position, now_ns);
+  }
 
   bool lost = true;
   bool in_motion = false;

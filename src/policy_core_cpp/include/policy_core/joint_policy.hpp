@@ -15,11 +15,13 @@
 
 namespace policy_core {
 
+constexpr std::size_t kAnySize = static_cast<std::size_t>(-1);
+
 /// A model's input or output, read and written as float64.
 class Tensor {
  public:
   Tensor() = default;
-  /// Throws PlanError where the runner has no such tensor, or not of this size (0: of any size).
+  /// Throws PlanError where the runner has no such tensor, or not of this size.
   static Tensor input(const policy_core_runner& runner, const std::string& name, std::size_t size);
   static Tensor output(const policy_core_runner& runner, const std::string& name,
                        std::size_t size);
@@ -38,7 +40,8 @@ class Tensor {
 /// The latest frames of an observation.
 class History {
  public:
-  explicit History(const Part& plan);
+  /// Of frames of this size.
+  History(const Part& plan, std::size_t frame_size);
 
   void reset() noexcept;
   void write(const Numbers& frame) noexcept;
@@ -79,7 +82,7 @@ class ObservationBuilder {
  private:
   void normalise(Numbers& vector) const noexcept;
 
-  const Numbers& flat_;
+  Span flat_;
   Integers index_;
   Numbers offset_, scale_, low_, high_, frame_;
   bool clips_;

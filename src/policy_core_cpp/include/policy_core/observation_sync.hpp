@@ -22,7 +22,7 @@ struct SensedNames {
 
 /// What was sensed at `time_ns`: by camera the number of its frame, counted from 1, which the host
 /// knows (0: a frame of a restored state, whose image is not known); then all fields in one array.
-struct Snapshot {
+struct SensedValues {
   const SensedNames* names = nullptr;
   std::int64_t time_ns = 0;
   Integers frames;
@@ -91,14 +91,14 @@ class ObservationSync {
   ObservationSync(const ObservationSync&) = delete;
 
   /// A snapshot and a list of those before it, with the memory that they need.
-  Snapshot snapshot_like() const;
+  SensedValues snapshot_like() const;
   std::size_t earlier() const noexcept { return steps_.capacity(); }
 
   void record_state(std::int64_t now_ns) noexcept;
   /// Whether all cameras see; else why not.
   bool has_sight(Reason& why) const noexcept;
   /// Writes the newest observation, and those of the steps before it; else why there is none.
-  bool snapshot(std::int64_t now_ns, Snapshot& newest, std::vector<Snapshot>& earlier,
+  bool snapshot(std::int64_t now_ns, SensedValues& newest, std::vector<SensedValues>& earlier,
                 Reason& why) noexcept;
   void forget_steps() noexcept;
   FrameBuffer& frames(std::size_t camera) noexcept { return frames_[camera]; }
@@ -107,7 +107,7 @@ class ObservationSync {
   /// An observation, and the time of its tick.
   struct Step {
     std::int64_t tick_ns = 0;
-    Snapshot sensed;
+    SensedValues sensed;
   };
 
   template <class Visitor>
@@ -132,7 +132,7 @@ class ObservationSync {
   };
 
   void record_step(std::int64_t now_ns) noexcept;
-  bool observe(std::int64_t now_ns, Snapshot& into, Reason& why) const noexcept;
+  bool observe(std::int64_t now_ns, SensedValues& into, Reason& why) const noexcept;
 
   SensedNames names_;
   std::vector<FrameBuffer> frames_;

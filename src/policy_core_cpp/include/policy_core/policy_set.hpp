@@ -30,7 +30,8 @@ class ChunkMember;
 /// `policy_core.sets.member.MemberPolicy`.
 class Member {
  public:
-  Member(const Part& plan, RobotState& sensed, Numbers& targets);
+  /// `targets`: of all members; `joints`: how many the set has.
+  Member(const Part& plan, RobotState& sensed, Numbers& targets, std::size_t joints);
   virtual ~Member() = default;
 
   virtual void reset() noexcept;
@@ -58,6 +59,8 @@ class Member {
   const Reason& failure() const noexcept { return failure_; }
 
  protected:
+  /// Throws PlanError where its policy has another number of joints.
+  void check_joints_of(Policy& policy) const;
   /// Brings what the set senses into its own state.
   void look() noexcept;
   /// Goes on to the next tick of the set.
@@ -74,15 +77,15 @@ class Member {
  private:
   std::int64_t every_, parts_;
   bool is_followed_;
-  std::vector<std::pair<Integers, std::size_t>> sensed_parts_;
-  const Numbers& sensed_;
+  std::vector<std::pair<Integers, Span>> sensed_parts_;
+  Span sensed_;
 };
 
 /// A joint policy as a member of a set; the twin of `policy_core.sets.joint_member`.
 class JointMember : public Member {
  public:
   JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
-              const Models& models, Numbers& targets);
+              const Models& models, Numbers& targets, std::size_t joints);
 
   void reset() noexcept override;
   void follow(const Numbers& command) noexcept override;
@@ -118,7 +121,8 @@ class ChunkMember : public Member {
  public:
   /// `asked_ns`: when the members are asked, the same for all in a tick; outlives the member.
   ChunkMember(const Part& plan, RobotState& sensed, const std::vector<Input>& inputs,
-              Numbers& targets, std::int64_t number, std::int64_t& asked_ns);
+              Numbers& targets, std::size_t joints, std::int64_t number,
+              std::int64_t& asked_ns);
 
   void reset() noexcept override;
   void enter(const Numbers& command) noexcept override;
@@ -186,7 +190,7 @@ struct Refusal {
 class EntryCheck {
  public:
   EntryCheck(const Part& plan, RobotState& state,
-             std::vector<std::unique_ptr<Member>>& members);
+             std::vector<std::unique_ptr<Member>>& members, std::size_t joints);
 
   bool needs_target() const noexcept { return needs_target_; }
   /// Writes what does not hold; returns whether all holds, less the first target.
@@ -224,6 +228,8 @@ struct CommandingState {
 
   bool has(const Member* member) const noexcept;
   Transition* transition(std::int64_t to) noexcept;
+  /// Throws PlanError where it goes on to a state without a transition to it.
+  void check_transitions();
   bool ends_now(std::int64_t ticks) const noexcept;
 };
 

@@ -28,6 +28,8 @@ class Ring {
     begin_ = (begin_ + 1) % capacity();
     --size_;
   }
+  /// A value with the memory that each has; the capacity is not 0.
+  T& like() noexcept { return values_[0]; }
   T& operator[](std::size_t i) noexcept { return at(i); }
   const T& operator[](std::size_t i) const noexcept { return const_cast<Ring*>(this)->at(i); }
   T& back() noexcept { return at(size_ - 1); }

@@ -45,14 +45,17 @@ class Phase : public Clock {
 /// The newest values of named fields in one array; SI units. NaN until they are written.
 class RobotState {
  public:
-  explicit RobotState(const Part& plan);
+  /// `memory`: where the fields are, of a host that writes and reads them too; null: its own.
+  explicit RobotState(const Part& plan, Span memory = {});
 
   const std::vector<std::string>& names() const noexcept { return names_; }
   /// A field by its place in `names`.
-  Span field(std::size_t place) noexcept { return {flat_.data() + starts_[place], sizes_[place]}; }
+  Span field(std::size_t place) noexcept { return {flat_.data + starts_[place], sizes_[place]}; }
   /// A field by its name; empty where the contract does not need it.
   Span find(const std::string& name) noexcept;
-  Numbers& flat() noexcept { return flat_; }
+  /// The same; throws PlanError where the plan has it with another size.
+  Span find(const std::string& name, std::size_t size);
+  Span flat() noexcept { return flat_; }
 
   /// Resets what is the policy's own: last action and outputs, clocks, number of ticks.
   void restart() noexcept;
@@ -80,7 +83,8 @@ class RobotState {
  private:
   std::vector<std::string> names_;
   std::vector<std::size_t> starts_, sizes_;
-  Numbers flat_;
+  Numbers own_memory_;
+  Span flat_;
   /// Whether it is a policy's, which has clocks and a last action; else it is that of a set.
   bool is_own_;
   std::vector<std::unique_ptr<Phase>> phases_;

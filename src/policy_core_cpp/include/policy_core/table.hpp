@@ -20,10 +20,22 @@ class PlanError : public std::runtime_error {
 using Numbers = std::vector<double>;
 using Integers = std::vector<std::int64_t>;
 
+/// Of an integer in a plan, either way: sums of thousands of them do not overflow.
+constexpr std::int64_t kLargestInteger = 1'000'000'000'000'000;
+/// Of the arrays whose size a plan states as a number: 8 MiB of float64.
+constexpr std::int64_t kMostValues = 1 << 20;
+
+/// Throws PlanError where an array that a plan states as a number of rows has too many values.
+void check_size(const std::string& name, std::int64_t rows, std::size_t columns);
+
 /// Named arrays of numbers and texts, as `policy_core.plan` writes them: read once, when a plan is
 /// opened. Names have dots: `run.bounds.margin`.
 class Table {
  public:
+  /// Reads the file of a plan. `digest` is the SHA-256 of the bundle's `policy.yaml` (`set.yaml`),
+  /// 64 hex digits. Throws PlanError if there is no such file, it is damaged, or it was made of
+  /// another bundle.
+  static Table open(const std::string& path, const std::string& digest);
   /// Reads a plan. Throws PlanError if it is damaged or of another version.
   static Table parse(const std::uint8_t* data, std::size_t size);
 
@@ -55,6 +67,12 @@ class Part {
   const std::vector<std::string>& texts(const std::string& name) const;
   double number(const std::string& name) const { return numbers(name, 1)[0]; }
   std::int64_t integer(const std::string& name) const { return integers(name, 1)[0]; }
+  std::int64_t integer(const std::string& name, std::int64_t low, std::int64_t high) const;
+  /// A number of ticks or ns.
+  std::int64_t count(const std::string& name) const;
+  /// An index of an array of this size; several of them, in an array of `size` as for `integers`.
+  std::size_t place(const std::string& name, std::size_t below) const;
+  const Integers& places(const std::string& name, std::size_t below, std::int64_t size = -1) const;
   bool flag(const std::string& name) const { return integer(name) != 0; }
   const std::string& text(const std::string& name) const;
   /// The parts `0`, `1`, ... below a name.

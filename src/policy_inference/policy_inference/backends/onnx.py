@@ -16,6 +16,9 @@ from policy_core.safe_files import read_at_most
 from policy_inference.backends.base import BackendBase
 from policy_inference.machine.machine import Finding, Machine
 
+_NATIVE_BYTES = 2**25
+"""A model of more is no joint policy that ticks in C++, and is not kept for that."""
+
 
 class OnnxBackend(BackendBase):
     """One CPU thread that never spins, bound to fixed numpy buffers; sums that never saturate.
@@ -70,13 +73,14 @@ class OnnxBackend(BackendBase):
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        self._session, version = self._load(file)
+        self._session, version, model = self._load(file)
+        self._model = model if len(model) <= _NATIVE_BYTES else None
         details = {"runtime": f"onnxruntime {version}", "device": "CPU, 1 thread"}
         return *_tensors(file, self._session), details
 
     @staticmethod
-    def _load(file: Path) -> tuple[Any, str]:
-        """Return a session over the file, and the version of ONNX Runtime."""
+    def _load(file: Path) -> tuple[Any, str, bytes]:
+        """Return a session over the file, the version of ONNX Runtime, and the model."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -106,14 +110,29 @@ class OnnxBackend(BackendBase):
         # a copy, while no other thread runs (100 MB: up to 98 ms instead of 5).
         with _in_memory(model) as place:
             try:
-                return onnxruntime.InferenceSession(
+                session = onnxruntime.InferenceSession(
                     place, options, providers=["CPUExecutionProvider"]
-                ), onnxruntime.__version__
+                )
             except Exception as error:  # the runtime's exceptions share no other base
                 raise BackendError(
                     f"{file}: not a model that ONNX Runtime {onnxruntime.__version__} loads: "
                     + str(error).replace(place, str(file))
                 ) from error
+        return session, onnxruntime.__version__, model
+
+    def native_model(self) -> Any:
+        """Return the model on the native core's ONNX Runtime; None where that cannot be.
+
+        That is the library of the same package, and gives the same bits.
+        """
+        import onnxruntime
+        from policy_core_native import OnnxModel
+
+        found = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"))
+        dtypes = {array.dtype.name for array in (*self.inputs.values(), *self.outputs.values())}
+        if not found or self._model is None or not dtypes <= {"float32", "float64"}:
+            return None
+        return OnnxModel(str(found[0]), self._model)
 
     def _bind(self) -> None:
         self._binding: Any = self._session.io_binding()
@@ -129,7 +148,7 @@ class OnnxBackend(BackendBase):
             raise BackendError(f"onnx: {error}") from error
 
     def _close(self) -> None:
-        self._session = self._binding = None
+        self._session = self._binding = self._model = None
 
 
 @contextmanager

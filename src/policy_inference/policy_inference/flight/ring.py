@@ -141,6 +141,10 @@ class PolicyTap(Protocol):
     """Passes on what a policy runs on, and shows it to a ring."""
 
     @property
+    def state(self) -> F64 | None:
+        """The fields of the state as the policy saw them; None: as they are when it runs."""
+
+    @property
     def inputs(self) -> Mapping[str, Tensor]:
         """Arrays that each run is given; they keep their address."""
 
@@ -171,7 +175,8 @@ class Ring:
         """
         self._state_every, self._control_state = state_every, tick.control_state
         self._inputs = [*tick.inputs.values()]
-        self._flat, target = tick.state.flat, tick.target
+        self._flat = tick.state.flat if tap.state is None else tap.state
+        target = tick.target
         self._moments: list[Moment | None] = [None] * size
         self._state: F64 = _touched((size, self._flat.size))
         self._target: F64 = _touched((size, target.size))
@@ -204,11 +209,14 @@ class Ring:
 
     def keep_state(self) -> None:
         """Keep the state that the tick to come goes on from, between two ticks."""
+        state = self._control_state()
+        if state is None:
+            self._state_due = self.end  # one of the next ticks has it
+            return
         while self._states and self._states[0][0] < self.end - self.size:
             self._states.popleft()
         if self._states and self._states[-1][0] == self.end:
             self._states.pop()
-        state = self._control_state()
         self._states.append((self.end, state))
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 

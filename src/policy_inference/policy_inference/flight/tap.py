@@ -11,6 +11,7 @@ from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Backend, Tensor
 
 if TYPE_CHECKING:  # one that is not recorded needs no ring
+    from policy_core.native_controller import NativeController
     from policy_core.sets.policy import PolicySet
     from policy_inference.flight.ring import Ring
     from policy_inference.flight.worker_tap import WorkerTap
@@ -29,6 +30,7 @@ class Tap:
         self.inputs: Mapping[str, Tensor] = backend.inputs
         self.outputs: Mapping[str, Tensor] = backend.outputs
         self.details = backend.details
+        self.state: F64 | None = None
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
@@ -48,6 +50,38 @@ class Tap:
     def close(self) -> None:
         """Close the backend."""
         self._backend.close()
+
+
+class NativeTap:
+    """Shows the ticks of a policy that runs in C++ to a ring.
+
+    The arrays are those of all models, of members of a set by MEMBER.TENSOR; of a member that does
+    not run in a tick they are of an earlier one.
+    """
+
+    def __init__(self, controller: NativeController) -> None:
+        """Show what this controller shows."""
+        self.state: F64 | None = controller.seen_state
+        seen = controller.seen
+        self.inputs, self.outputs = (
+            {f"{name}.{tensor}".lstrip("."): array for name, tensor, array in each}
+            for each in (
+                [(name, *item) for name, (given, _) in seen.items() for item in given.items()],
+                [(name, *item) for name, (_, made) in seen.items() for item in made.items()],
+            )
+        )
+        self._ring: Ring | None = None
+        controller.asked = self._asked
+
+    def show(self, ring: Ring | None) -> None:
+        """Show each run to this ring from now on; None: no longer."""
+        self._ring = ring
+
+    def _asked(self, has_answered: bool) -> None:
+        if self._ring is not None:
+            self._ring.take_inputs()
+            if has_answered:
+                self._ring.take_outputs()
 
 
 class SetTap(Stateful):
@@ -71,6 +105,7 @@ class SetTap(Stateful):
             workers: Of its chunk policies.
         """
         self._policy, self._workers = policy, workers
+        self.state: F64 | None = None
         self.action = policy.action
         self.inputs: Mapping[str, Tensor] = {
             f"{name}.{tensor}": array

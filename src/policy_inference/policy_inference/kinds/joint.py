@@ -14,14 +14,17 @@ import numpy.typing as npt
 
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_core.bundle.contract import Artifact
+from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, Problem
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend, Tensor
 from policy_core.members.joint import joint_controller
+from policy_core.native_controller import NativeController
 from policy_core.observation.distribution import DistributionWatch, watched_inputs
 from policy_core.observation.state import RobotState
 from policy_inference.backends.registry import OpenedModels, Options, open_models
-from policy_inference.flight.tap import Tap
+from policy_inference.flight.tap import NativeTap, Tap
+from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import MemberKind, OpenedMember
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
@@ -57,15 +60,24 @@ class JointKind(MemberKind[JointBundle]):
         """Open the model of a bundle that was loaded."""
         models = _opened_models(request, options, bundle, limits)
         models.warm_up()
-        tap = Tap(models.first)
+        python_tap = Tap(models.first)
+        native = native_controller(request.loop, {"": models.first}, bundle.sha256)
+        controller = joint_controller(
+            bundle,
+            python_tap,
+            limits,
+            clock,
+            make=lambda *arguments: native(*arguments) or Controller(*arguments),
+        )
+        tap = NativeTap(controller) if isinstance(controller, NativeController) else python_tap
         return OpenedPolicy(
             request=request,
             bundle=bundle,
             limits=limits,
             models=models,
             tap=tap,
-            watch=DistributionWatch(watched_inputs(bundle.contract, models.first.inputs)),
-            controller=joint_controller(bundle, tap, limits, clock),
+            watch=DistributionWatch(watched_inputs(bundle.contract, tap.inputs)),
+            controller=controller,
         )
 
     def open_member(

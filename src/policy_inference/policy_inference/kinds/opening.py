@@ -16,6 +16,7 @@ from policy_core.latency import LatencyWindow
 from policy_core.observation.distribution import DistributionWatch
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import OpenedModels, Options, parse_options
+from policy_inference.kinds.cores import NATIVE, PYTHON
 
 if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs nothing of these
     from policy_core.members.chunk.observation_sync import FrameBuffer
@@ -42,6 +43,7 @@ class OpenRequest:
         options: Of backends.
         stricter_limits: Operating limits.
         output: Kind of message that its targets are published as.
+        loop: Whether it ticks in C++ where it can, see `kinds.cores`.
         shadow_backends: Back ends of the policy that runs beside it, if there is one.
         trial: Of the version that is to run, where it is on trial.
     """
@@ -52,6 +54,7 @@ class OpenRequest:
     options: Options
     stricter_limits: StricterLimits
     output: str
+    loop: str = PYTHON
     shadow_backends: Sequence[str] = ()
     trial: VersionTrial | None = None
 
@@ -77,6 +80,8 @@ class OpenRequest:
             public_key=values["public_key"],
             backends=_listed(values["backend"]),
             output=values["output"],
+            # What a shadow looks at in a member is known in Python alone.
+            loop=PYTHON if values.get("shadow_member") else values["realtime.loop"],
             shadow_backends=_listed(values.get("shadow_backend", "")),
             options=parse_options(_listed(values["backend_options"])),
             stricter_limits=StricterLimits(
@@ -148,6 +153,13 @@ class OpenedPolicy(Generic[B]):
     def backend(self) -> BackendBase:
         """The first model; its runtime and device are those of all."""
         return self.models.first
+
+    @property
+    def core(self) -> str:
+        """Which core computes its ticks, as `realtime.loop` calls it."""
+        from policy_core.native_controller import NativeController
+
+        return NATIVE if isinstance(self.controller, NativeController) else PYTHON
 
     @property
     def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:

@@ -9,9 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from policy_core.bundle.set_bundle import SetBundle
+from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, Problem, RefusedError
 from policy_core.guard.limits import Limits
 from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.native_controller import NativeController, NativeSet
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
@@ -22,7 +24,9 @@ from policy_core.sets.controller import (
 )
 from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.registry import OpenedModels, Options
-from policy_inference.flight.tap import SetTap
+from policy_inference.flight.ring import PolicyTap
+from policy_inference.flight.tap import NativeTap, SetTap
+from policy_inference.kinds.cores import PYTHON, native_controller
 from policy_inference.kinds.kind import OpenedMember
 from policy_inference.kinds.kinds import kind_of, member_kinds
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
@@ -39,7 +43,7 @@ class Switching:
     """
 
     bundle: SetBundle
-    policy_set: PolicySet
+    policy_set: PolicySet | NativeSet
     requests: SetRequests
 
     @property
@@ -117,12 +121,25 @@ class SetKind:
         chunks = [
             each.chunks(policy_set.members[name]) for name, each in opened.items() if each.chunks
         ]
-        tap = SetTap(
-            policy_set,
-            {name: each.recorded for name, each in opened.items() if each.recorded is not None},
-            [each.worker for each in chunks],
+        models = {name: each.recorded for name, each in opened.items() if each.recorded}
+        set_tap = SetTap(policy_set, models, [each.worker for each in chunks])
+        # Chunk policies tick in Python.
+        native = native_controller(PYTHON if chunks else request.loop, models, bundle.sha256)
+        controller = set_controller(
+            bundle.contract,
+            set_tap,
+            state,
+            inputs,
+            limits,
+            clock,
+            make=lambda body, policy, *rest: (
+                native(body, policy_set, *rest) or Controller(body, policy, *rest)
+            ),
         )
-        controller = set_controller(bundle.contract, tap, state, inputs, limits, clock)
+        tap: PolicyTap = set_tap
+        running: PolicySet | NativeSet = policy_set
+        if isinstance(controller, NativeController) and controller.policy_set is not None:
+            tap, running = NativeTap(controller), controller.policy_set
         return OpenedPolicy(
             request=request,
             bundle=bundle,
@@ -133,8 +150,8 @@ class SetKind:
             chunks=chunks,
             switching=Switching(
                 bundle=bundle,
-                policy_set=policy_set,
-                requests=SetRequests(bundle.contract, controller, policy_set),
+                policy_set=running,
+                requests=SetRequests(bundle.contract, controller, running),
             ),
         )
 

@@ -11,9 +11,13 @@ rclpy takes a command apart field by field for each publication: 7 us with warm 
 """
 
 import struct
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from policy_core.bundle.state_fields import IMU, MOTION_ANCHOR, ODOMETRY, TWIST, TWIST_STAMPED
 from policy_core.interfaces import F64
 
 PLAIN_LITTLE_ENDIAN = b"\x00\x01"
@@ -137,3 +141,60 @@ class JointCommandWriter:
         _NUMBERS.pack_into(self._message, START, sec, nanosec, sequence)
         _MODE.pack_into(self._message, self._mode_at, mode)
         return bytes(self._message)
+
+
+class WireLayout(NamedTuple):
+    """How a message of strings and then float64 numbers alone lies on the wire.
+
+    Attributes:
+        is_stamped: Whether it begins with a stamp.
+        strings: How many strings precede the numbers.
+        size: How many numbers there must be.
+        places: The message, with the place of each number instead of the number.
+    """
+
+    is_stamped: bool
+    strings: int
+    size: int
+    places: SimpleNamespace
+
+    def plan(self) -> dict[str, Any]:
+        """Return all but the places."""
+        return {"is_stamped": self.is_stamped, "strings": self.strings, "size": self.size}
+
+
+def _vector(first: int) -> SimpleNamespace:
+    return SimpleNamespace(x=first, y=first + 1, z=first + 2)
+
+
+def _rotation(first: int) -> SimpleNamespace:
+    return SimpleNamespace(x=first, y=first + 1, z=first + 2, w=first + 3)
+
+
+def _pose(first: int) -> SimpleNamespace:
+    return SimpleNamespace(position=_vector(first), orientation=_rotation(first + 3))
+
+
+def _twist(first: int) -> SimpleNamespace:
+    return SimpleNamespace(linear=_vector(first), angular=_vector(first + 3))
+
+
+# Covariances have 9 numbers in an Imu and 36 in an Odometry. What follows the angular velocity of
+# an Imu is not looked at.
+LAYOUTS: Mapping[str, WireLayout] = {
+    IMU.types[0]: WireLayout(
+        True, 1, 16, SimpleNamespace(orientation=_rotation(0), angular_velocity=_vector(4 + 9))
+    ),
+    ODOMETRY.types[0]: WireLayout(
+        True,
+        2,
+        2 * 36 + 7 + 6,
+        SimpleNamespace(
+            pose=SimpleNamespace(pose=_pose(0)), twist=SimpleNamespace(twist=_twist(7 + 36))
+        ),
+    ),
+    MOTION_ANCHOR.types[0]: WireLayout(True, 1, 7, SimpleNamespace(pose=_pose(0))),
+    TWIST: WireLayout(False, 0, 6, _twist(0)),
+    TWIST_STAMPED: WireLayout(True, 1, 6, SimpleNamespace(twist=_twist(0))),
+}
+"""By ROS type."""

@@ -3,12 +3,14 @@
 """Messages into the robot's state: of the joints, of the whole robot, and external vectors.
 
 No ROS package is needed: a message is any object with the attributes of the ROS type that the
-reader names, whether rclpy, a decoder of the wire or a reader of bags made it.
+reader names, whether rclpy, a decoder of the wire or a reader of bags made it. The native core
+reads the wire itself, by the `plan` of a reader.
 """
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,11 +22,15 @@ from policy_core.bundle.state_fields import (
     STATE_TOPICS,
     StateTopic,
     fields_of,
+    require_orientation,
+    require_pose,
+    velocity_of,
 )
 from policy_core.errors import RobotError
 from policy_core.guard.joint_check import JointCheck
 from policy_core.interfaces import F64
 from policy_core.observation.state import EXTERNAL, StateVector
+from policy_inference.messages.cdr import LAYOUTS
 
 
 class JointOrder:
@@ -32,7 +38,7 @@ class JointOrder:
 
     def __init__(self, names: Sequence[str]) -> None:
         """Keep the contract's joints, as the robot calls them."""
-        self._names = tuple(names)
+        self.names = tuple(names)
         self._found: list[str] | None = None
         self._index = np.zeros(0, dtype=np.intp)
 
@@ -56,7 +62,7 @@ class JointOrder:
         values.take(self._index, None, out, "clip")
 
     def _indices(self, names: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-        counts = {name: list(names).count(name) for name in self._names}
+        counts = {name: list(names).count(name) for name in self.names}
         missing = [name for name, count in counts.items() if count == 0]
         doubled = [name for name, count in counts.items() if count > 1]
         found = [
@@ -68,7 +74,7 @@ class JointOrder:
             found.append(f"the message has {', '.join(names) or 'none'}")
         if found:
             raise RobotError("expected each joint once, found " + "; ".join(found))
-        return np.array([list(names).index(name) for name in self._names], dtype=np.intp)
+        return np.array([list(names).index(name) for name in self.names], dtype=np.intp)
 
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -82,6 +88,24 @@ class MessageReader(Protocol):
 
     def read(self, message: Any) -> None:
         """Write the message's values; nothing is written where it does not fit."""
+
+    def plan(self) -> dict[str, Any]:
+        """Return what the native core needs to read the same from the wire."""
+
+
+_ARRAYS = SimpleNamespace(position="position", velocity="velocity")
+"""Of a JointState, with their names instead of the numbers."""
+_REQUIRED: Mapping[Callable[[Any], None], str] = {
+    require_orientation: "orientation",
+    require_pose: "pose",
+}
+"""Names of what a message must give, for the native core."""
+
+
+def velocity_plan(message: str) -> dict[str, Any]:
+    """Return what the native core needs to read velocity commands of a ROS type."""
+    layout = LAYOUTS[message]
+    return {"kind": "velocity", **layout.plan(), "places": velocity_of(layout.places)}
 
 
 def stamp_ns(message: Any) -> int | None:
@@ -130,6 +154,16 @@ class JointStateReader:
         if self._velocity is not None:
             self._velocity[...] = self._read_velocity
 
+    def plan(self) -> dict[str, Any]:
+        """Return names and fields; the native core has its own check."""
+        return {
+            "kind": "joints",
+            "names": self._order.names,
+            "is_checked": True,
+            "position": "joint_pos",
+            "velocity": None if self._velocity is None else "joint_vel",
+        }
+
 
 class OtherJointsReader:
     """sensor_msgs/JointState of joints other than the robot's: a live motion's, a leader's."""
@@ -158,6 +192,11 @@ class OtherJointsReader:
         for _, out, taken in self._fields:
             out[:] = taken
 
+    def plan(self) -> dict[str, Any]:
+        """Return names, and the field of each array."""
+        fields = {str(field.read(_ARRAYS)): field.name for field, *_ in self._fields if field.read}
+        return {"kind": "joints", "names": self._order.names, "is_checked": False, **fields}
+
 
 class RobotReader:
     """A message whose fields are of the whole robot, such as sensor_msgs/Imu."""
@@ -165,12 +204,12 @@ class RobotReader:
     def __init__(self, topic: StateTopic, state: StateVector) -> None:
         """Write to those of the topic's fields that the contract needs."""
         self.message = topic.types[0]
-        needed = [field for field in fields_of(topic.name) if field.name in state.slices]
-        self._required = [field.require for field in needed if field.require]
+        self._needed = [field for field in fields_of(topic.name) if field.name in state.slices]
+        self._required = [field.require for field in self._needed if field.require]
         # Numbers are packed into the memory of a field in a third of the time of an assignment.
         self._fields = [
             (struct.Struct(f"{field.size}d").pack_into, state[field.name].data, field.read)
-            for field in needed
+            for field in self._needed
             if field.read
         ]
 
@@ -181,6 +220,18 @@ class RobotReader:
         for write, memory, values in self._fields:
             write(memory, 0, *values(message))
 
+    def plan(self) -> dict[str, Any]:
+        """Return fields, and the place of each of their values."""
+        layout = LAYOUTS[self.message]
+        reads = {field.name: field.read for field in self._needed if field.read}
+        return {
+            "kind": "robot",
+            **layout.plan(),
+            "fields": [*reads],
+            "places": [place for read in reads.values() for place in read(layout.places)],
+            "required": "".join(_REQUIRED[require] for require in self._required),
+        }
+
 
 class VectorReader:
     """std_msgs/Float32MultiArray: an external vector."""
@@ -189,13 +240,18 @@ class VectorReader:
 
     def __init__(self, topic: str, state: StateVector) -> None:
         """Write to the field of the external term."""
-        self._field = state[f"{EXTERNAL}{topic}"]
+        self._name = f"{EXTERNAL}{topic}"
+        self._field = state[self._name]
 
     def read(self, message: Any) -> None:
         """Write all values."""
         if len(message.data) != self._field.size:
             raise RobotError(f"expected {self._field.size} values, found {len(message.data)}")
         self._field[:] = message.data
+
+    def plan(self) -> dict[str, Any]:
+        """Return the field."""
+        return {"kind": "vector", "field": self._name}
 
 
 def message_types(name: str) -> tuple[str, ...]:

@@ -6,10 +6,13 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
+from typing import Protocol
 
+from policy_core.control.controller import RESTART, TICK_HANGS
 from policy_core.errors import PolicyError, RefusedError
+from policy_inference.kinds.cores import PYTHON
 from policy_inference.nodes.pacing import DueTick, Pacer
 
 _TICK_WITHIN_S = 0.5
@@ -23,6 +26,8 @@ _uncollected = set["ControlLoop"]()
 
 class ControlLoop:
     """Runs `tick` whenever the pacer says so, on a thread of its own."""
+
+    name = PYTHON
 
     def __init__(
         self, pacer: Pacer, tick: Callable[[DueTick], None], failed: Callable[[BaseException], None]
@@ -39,7 +44,7 @@ class ControlLoop:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         # The outermost of three locks, see "Locks" in docs/architecture.md.
-        self._at_work = threading.Lock()
+        self._at_work = threading.RLock()
         self._ticked = threading.Event()
         self.ticks = 0
         self.missed = 0
@@ -49,7 +54,7 @@ class ControlLoop:
     def start(self) -> None:
         """Start ticking, and counting."""
         if self._thread is not None and self._thread.is_alive():
-            raise PolicyError("a tick still hangs in the backend; restart the process")
+            raise PolicyError(RESTART)
         self.ticks = self.missed = 0
         self._worst_late_ns = self._worst_ns = 0
         self._ticked_ns = time.monotonic_ns()
@@ -81,11 +86,15 @@ class ControlLoop:
     def between_ticks(self) -> Iterator[None]:
         """Keep the next tick waiting, for microseconds."""
         if not self._at_work.acquire(timeout=_TICK_WITHIN_S):
-            raise RefusedError("a tick has not returned; the backend hangs")
+            raise RefusedError(TICK_HANGS)
         try:
             yield
         finally:
             self._at_work.release()
+
+    def exchanging(self) -> AbstractContextManager[None]:
+        """Keep the next tick waiting while another policy takes over."""
+        return self.between_ticks()
 
     def silent_s(self) -> float:
         """Return the time since the last tick on the steady clock, s.
@@ -138,6 +147,47 @@ class ControlLoop:
             self._worst_late_ns, self._worst_ns = late_ns, tick.now_ns
 
 
+class Loop(Protocol):
+    """What of a loop its node and its reports look at; see `ControlLoop`."""
+
+    name: str
+    """What `realtime.loop` calls it."""
+
+    @property
+    def ticks(self) -> int:
+        """How many there were since `start`."""
+
+    @property
+    def missed(self) -> int:
+        """At how many deadlines no tick could start since `start`."""
+
+    @property
+    def late_s(self) -> float:
+        """How late a tick of the last seconds began at most, s."""
+
+    @property
+    def thread_id(self) -> int:
+        """What the kernel calls the control thread, once it was started."""
+
+    def start(self) -> None:
+        """Start ticking, and counting."""
+
+    def stop(self, timeout_s: float = 1.0) -> bool:
+        """Stop ticking; return False where a tick hangs."""
+
+    def between_ticks(self) -> AbstractContextManager[None]:
+        """Keep the next tick waiting, for microseconds."""
+
+    def exchanging(self) -> AbstractContextManager[None]:
+        """Keep the next tick waiting while another policy takes over."""
+
+    def silent_s(self) -> float:
+        """Return the time since the last tick on the steady clock, s."""
+
+    def await_tick(self, timeout_s: float) -> bool:
+        """Wait for the end of the next tick, or of the loop; return whether it came."""
+
+
 class BetweenTicks:
     """Works and collects garbage at a rate, each time right after a tick, on its own thread.
 
@@ -146,7 +196,7 @@ class BetweenTicks:
     """
 
     def __init__(
-        self, loop: ControlLoop, tick_s: float, period_s: float, work: Callable[[], None]
+        self, loop: Loop, tick_s: float, period_s: float, work: Callable[[], None]
     ) -> None:
         """Prepare.
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
-from policy_inference.messages.cdr import JointCommandWriter
+from policy_inference.messages.cdr import PLAIN_LITTLE_ENDIAN, JointCommandWriter
 from policy_inference.nodes import qos
 
 if TYPE_CHECKING:
@@ -173,6 +174,30 @@ OUTPUTS: dict[str, tuple[str, type[Any], Callable[..., Builder]]] = {
     "joint_state": ("joint_state_command", JointState, _joint_state),
 }
 """Kinds of output: relative topic, message type, maker of the message."""
+
+_MARK = -1.2345678e-300
+"""A target that shows where targets are in a message."""
+
+
+def encoder_plan(kind: str, contract: HostedContract, valid_for_s: float) -> dict[str, Any]:
+    """Return what the native core needs to make the messages of an output; see `Output`."""
+    *_, make = OUTPUTS[kind]
+    targets = JointTargets(len(contract.joints.names))
+    targets.block[...] = _MARK
+    message = make(contract, valid_for_s, count())(targets, 0)
+    data = message if isinstance(message, bytes) else bytes(serialize_message(message))
+    if data[:2] != PLAIN_LITTLE_ENDIAN:
+        raise PolicyError(
+            f"output {kind!r}: expected plain little-endian CDR, found the encoding "
+            f"{data[:2].hex()}; use another RMW_IMPLEMENTATION than "
+            f"{get_rmw_implementation_identifier()}"
+        )
+    return {
+        "kind": kind,
+        "message": np.frombuffer(data, np.uint8),
+        "values_at": data.index(struct.pack("<d", _MARK)),
+        "damp_mode": FAULT_MODES[OnFault(contract.safety.on_fault)],
+    }
 
 
 def _zeros(names: Sequence[str]) -> array[float]:

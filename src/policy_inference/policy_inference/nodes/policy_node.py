@@ -34,17 +34,19 @@ from policy_core.control.controller import Controller
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import JointTargets, Mode
+from policy_core.native_controller import NativeController
 from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
-from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
+from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop, Loop
 from policy_inference.nodes.driver_watch import DriverWatch
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import STOPS, LoadService
+from policy_inference.nodes.native_loop import NativeLoop
 from policy_inference.nodes.opening import has_trials, open_policy
-from policy_inference.nodes.outputs import Output
+from policy_inference.nodes.outputs import Output, encoder_plan
 from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import full_name
@@ -202,7 +204,9 @@ class PolicyNode(LifecycleBase):
         )
         self._closers.callback(self.driver.close)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
-        self.loop = ControlLoop(self._pacer, self.tick, self._failed)
+        self.loop: Loop = self._native_loop(values) or ControlLoop(
+            self._pacer, self.tick, self._failed
+        )
         self.observer = TickObservers()
         self._closers.callback(lambda: self.observer.close())
         self._attach_observers(policy, group, values)
@@ -240,6 +244,29 @@ class PolicyNode(LifecycleBase):
             )
         for member in policy.chunks:
             self.get_logger().info(str(member))
+
+    def _native_loop(self, values: Mapping[str, Any]) -> NativeLoop | None:
+        """Return a loop in C++, where the policy ticks there at deadlines of the steady clock."""
+        controller, pacer = self.controller, self._pacer
+        if not isinstance(controller, NativeController) or not isinstance(pacer, TimerPacer):
+            return None
+        contract = self.policy.bundle.contract
+        try:
+            loop = NativeLoop(
+                [*self.topics.values()],
+                self._output.publisher,
+                encoder_plan(values["output"], contract, values["command_valid_for_s"]),
+                len(contract.joints.names),
+                contract.period_ns,
+                self._show,
+                self._failed,
+            )
+            loop.host(controller, self.sampler)
+        except (OSError, ValueError) as error:  # another middleware, a message of another kind
+            self.get_logger().warning(f"the loop runs in Python: {error}")
+            return None
+        self._closers.callback(loop.close)
+        return loop
 
     def now_ns(self) -> int:
         """Return the time on the clock of ticks, ns."""
@@ -381,13 +408,23 @@ class PolicyNode(LifecycleBase):
         before, sampler = self.policy, self._sampler_of(opened)
         prepared.start()
         try:
-            with self.loop.between_ticks():
+            with self.loop.exchanging():
                 opened.controller.take_over(self.controller)
+                if isinstance(self.loop, NativeLoop):
+                    self._host(self.loop, opened.controller, sampler)
                 self.policy, self.controller, self.sampler = opened, opened.controller, sampler
                 return self.observer.adopt(opened, prepared), before.close
         except PolicyError:
             prepared.abandon()
             raise
+
+    def _host(self, loop: NativeLoop, controller: Controller, sampler: Sampler) -> None:
+        if not isinstance(controller, NativeController):
+            raise RefusedError(
+                "load refused: the native loop cannot tick this policy, the log says why; start "
+                "the node with realtime.loop:=python"
+            )
+        loop.host(controller, sampler)
 
     def switched(self, request: OpenRequest) -> Callable[[], object]:
         """Report on the policy that has taken over; return what ends that on the one before."""
@@ -497,22 +534,26 @@ class PolicyNode(LifecycleBase):
         self.sampler.sample(due)
         controller = self.controller
         sent, sequence = self._publish(controller.tick(due.now_ns, due.next_deadline_ns))
-        duration_ns = time.monotonic_ns() - began_ns
-        self.policy.latency.add(duration_ns)
-        tick = controller.latest_tick
-        tick.send(
+        controller.latest_tick.send(
             sent,
             sequence,
             stamp_ns=due.ros_now_ns,
-            duration_ns=duration_ns,
+            duration_ns=time.monotonic_ns() - began_ns,
             missed=due.missed,
         )
+        self._show()
+
+    def _show(self) -> None:
+        """Show the latest tick to observers, and do what they ask for."""
+        controller, policy = self.controller, self.policy
+        tick = controller.latest_tick
+        policy.latency.add(tick.duration_ns)
         verdict = self.observer.observe(tick)
-        self.policy.go_on(due.now_ns)
-        if verdict is not None:
-            # What is refused now is asked for again after the next tick.
-            with suppress(RefusedError):
-                controller.end_run(verdict, self.policy.stand)
+        # What is refused now is asked for again after the next tick.
+        with suppress(RefusedError), self.loop.between_ticks():
+            policy.go_on(tick.now_ns)
+            if verdict is not None:
+                controller.end_run(verdict, policy.stand)
 
     def _failed(self, error: BaseException) -> None:
         try:
@@ -528,9 +569,13 @@ class PolicyNode(LifecycleBase):
     def _publish(self, targets: JointTargets | None) -> tuple[JointTargets | None, int | None]:
         """Publish, from any thread; after an e-stop nothing but the fault command goes out.
 
+        Beside a loop in C++, which sends all else, it is the fault command alone.
+
         Returns:
             What was sent, and the number of the command.
         """
+        if isinstance(self.loop, NativeLoop):
+            return targets, self.loop.send_safe(time.time_ns())
         with self._publishing:
             if self.controller.estop_pressed:
                 targets = self.controller.safe_targets()

@@ -171,6 +171,24 @@ def take_with_sender(handle: Any) -> tuple[bytes, bytes] | None:
         rcutils.rcutils_uint8_array_fini(ctypes.byref(data))
 
 
+def rcl_functions() -> tuple[int, ...]:
+    """Return the addresses of what takes and publishes bytes, as `Middleware` in loop.hpp has them.
+
+    They are those of rcl_take_serialized_message, rcl_publish_serialized_message,
+    rcutils_reset_error, rcutils_uint8_array_fini, and of the five of the default allocator.
+    """
+    rcl, rcutils = _libraries()
+    functions = (
+        rcl.rcl_take_serialized_message,
+        rcl.rcl_publish_serialized_message,
+        rcutils.rcutils_reset_error,
+        rcutils.rcutils_uint8_array_fini,
+    )
+    addresses = [ctypes.cast(each, ctypes.c_void_p).value or 0 for each in functions]
+    allocator = rcutils.rcutils_get_default_allocator().entries
+    return (*addresses, *(each or 0 for each in allocator))
+
+
 def never_called(_: object) -> None:
     """Fail: the callback of a subscription whose messages no executor may take."""
     raise AssertionError("an executor took a message of a subscription that a thread reads")

@@ -12,7 +12,14 @@ from policy_core.bundle.state_fields import COMMAND, TWIST_STAMPED, velocity_of
 from policy_core.control.controller import Controller
 from policy_core.errors import RobotError
 from policy_core.observation.freshness import Input
-from policy_inference.messages.readers import MessageReader, message_types, stamp_ns, state_reader
+from policy_core.observation.state import StateVector
+from policy_inference.messages.readers import (
+    MessageReader,
+    message_types,
+    stamp_ns,
+    state_reader,
+    velocity_plan,
+)
 from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampling import Sampled, SampleGroup, message_class
 
@@ -47,7 +54,7 @@ class Sampler:
             controller: Whose state is written.
             names: Joints of its contract, as the robot calls them.
         """
-        self._controller = controller
+        self._controller, self._topics, self._names = controller, topics, names
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []
         self._command: tuple[Input, Sampled[Any]] | None = None
         for name in topics:
@@ -85,9 +92,7 @@ class Sampler:
             message = sampled.take()
             if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
                 return
-            velocity = velocity_of(message)
-            if not all(map(math.isfinite, velocity)):
-                raise RobotError("expected finite numbers, found NaN or infinite ones")
+            velocity = _finite_velocity(message)
         except RobotError as error:
             entry.reject(str(error))
             self._controller.reject_command()
@@ -95,8 +100,42 @@ class Sampler:
             entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
             self._controller.command.set(velocity, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
 
+    def plan(self) -> list[dict[str, Any]]:
+        """Return what the native core needs to sample the same, in the order of `sample`."""
+        plans = [{"input": entry.name, **reader.plan()} for entry, _, reader in self._states]
+        if self._command:
+            entry, sampled = self._command
+            plans.append({"input": entry.name, **velocity_plan(sampled.type_name)})
+        return plans
+
+    def why_refused(self, name: str, data: bytes) -> str:
+        """Return why a message of an input cannot be used; it is written nowhere.
+
+        Args:
+            name: Of the input.
+            data: The message, on the wire.
+        """
+        sampled, state = self._topics[name], self._controller.state
+        try:
+            message = sampled.decode(data)
+            if name == COMMAND:
+                _finite_velocity(message)
+            else:
+                sizes = {field: each.stop - each.start for field, each in state.slices.items()}
+                state_reader(name, self._names, StateVector(sizes)).read(message)
+        except RobotError as error:
+            return str(error)
+        return f"{name}: a message that could not be used"
+
     def restart(self) -> None:
         """Forget ages, stamps and pose, after the clock was reset."""
         self._controller.joint_check.forget()
         for entry in self._controller.inputs.values():
             entry.reset()
+
+
+def _finite_velocity(message: Any) -> tuple[float, float, float]:
+    velocity = velocity_of(message)
+    if not all(map(math.isfinite, velocity)):
+        raise RobotError("expected finite numbers, found NaN or infinite ones")
+    return velocity

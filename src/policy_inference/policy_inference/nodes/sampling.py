@@ -33,6 +33,7 @@ class Sampled(Generic[M]):
         topic, resolved_topic: As it was given, and its full name.
         type_name: Of the message: `sensor_msgs/msg/Imu`.
         handle: The subscription's, for wait sets.
+        decode: Reads its messages; RobotError: the bytes are none.
         refused: Why its messages may not be used; empty where they may.
         wire: The bytes of what the last `take` returned; None where that was nothing, or could
             not be read or used.
@@ -54,7 +55,7 @@ class Sampled(Generic[M]):
         self.type_name = _type_name(message)
         self.refused = ""
         self.wire: bytes | None = None
-        self._decode: Callable[[bytes], M] = decoder_for(message)
+        self.decode: Callable[[bytes], M] = decoder_for(message)
         self._held: tuple[bytes, M | RobotError] | None = None
         self.subscription = node.create_subscription(
             message, topic, never_called, profile, callback_group=group
@@ -89,7 +90,7 @@ class Sampled(Generic[M]):
         if data is None:
             return None
         try:
-            return data, self._decode(data)
+            return data, self.decode(data)
         except RobotError as error:
             return data, error
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from policy_core.guard.limits import StricterLimits
 from policy_core.interfaces import ShadowMode
+from policy_inference.kinds.cores import NATIVE, PYTHON
 from policy_inference.nodes.outputs import OUTPUTS
 from policy_inference.nodes.parameters import REALTIME, Spec
 
@@ -60,6 +61,13 @@ POLICY = (
         choices=tuple(OUTPUTS),
         doc="Kind of message that is published",
     ),
+)
+LOOP = Spec(
+    name="realtime.loop",
+    type=str,
+    default=NATIVE,
+    choices=(NATIVE, PYTHON),
+    doc="Whether ticks run in C++, where that is built and can run the policy, or in Python",
 )
 SHADOW = (
     Spec(
@@ -156,6 +164,6 @@ TICKS = (
     ),
     valid_for(0.1),
 )
-ALL_NODES = (*_REPORTS, *REALTIME, *_FLIGHT, *_SAFETY)
+ALL_NODES = (*_REPORTS, *REALTIME, LOOP, *_FLIGHT, *_SAFETY)
 PARAMETERS = (*TICKS, *SHADOW, *ALL_NODES)
 """Of the joint policy node."""

@@ -22,7 +22,7 @@ from policy_core.interfaces import Mode
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos
-from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.control_loop import Loop
 from policy_inference.nodes.health import Health
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
@@ -44,7 +44,7 @@ class Reported:
     policy: OpenedPolicy[Any]
     topics: Mapping[str, Sampled[Any]]
     """Subscription of each input."""
-    loop: ControlLoop
+    loop: Loop
     pacer: Pacer
     observer: TickObserver
     senders_problem: Callable[[], str]
@@ -301,6 +301,8 @@ class StatusReporter:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
             **dict(diagnostic_values(POLICY, status)),
+            "loop": self._reported.loop.name,
+            "core": self._reported.policy.core,
             "drifted_terms": ", ".join(self._health.drifted),
             **({"revoked": self._health.revoked} if self._health.revoked else {}),
             **self._health.telemetry,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from policy_core.bundle.bundle import AnyBundle
 from policy_core.control.tick import Tick
@@ -154,6 +154,8 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
             f"{', '.join(members) or 'none of a policy that is alone'}; found {name or 'none'}"
         )
     if policy.switching is not None:
-        return ShadowedMember.in_set(policy.switching.bundle, policy.switching.policy_set, name)
+        # That of a set with a shadow, see `OpenRequest.of`.
+        policy_set = cast("PolicySet", policy.switching.policy_set)
+        return ShadowedMember.in_set(policy.switching.bundle, policy_set, name)
     chunks = policy.chunks[0].policy if policy.chunks else None
-    return ShadowedMember(policy.bundle, policy.controller.state, chunks)
+    return ShadowedMember(policy.bundle, policy.controller.latest_tick.state, chunks)

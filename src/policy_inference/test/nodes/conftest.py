@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import pytest
 
 from policy_core.bundle.store import CURRENT, ROOT_VARIABLE
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
 from .arm import Arm
@@ -113,3 +114,9 @@ def start_arm(arm_stage: StageOf[Arm, ActPolicyNode], tmp_path: Path) -> Callabl
         return arm_stage.robot
 
     return start_one
+
+
+@pytest.fixture
+def python_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that run in Python, where a test can replace what they do."""
+    monkeypatch.setattr(OnnxBackend, "native_model", lambda _: None)

@@ -90,6 +90,7 @@ def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("python_models")
 def test_slow_ticks_are_warned_of_once_with_what_the_device_tells(
     activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -222,7 +222,7 @@ def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
 
     node = node_stage.node(bundle=str(bundle_in_use))
     before = entities(node)
-    monkeypatch.setattr(policy_node, "ControlLoop", break_down)
+    monkeypatch.setattr(policy_node, "BetweenTicks", break_down)
     assert node.trigger_configure() is FAILURE
     node_stage.robot.hears("Traceback", "break_down", "from deep inside", level="ERROR")
     assert entities(node) == before

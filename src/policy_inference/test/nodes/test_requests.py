@@ -193,6 +193,7 @@ class TestEstop:
         lockstep.reported(lambda status: status.latched, "the e-stop")
         check_wording(lockstep.hears("estop: expected"))
 
+    @pytest.mark.usefixtures("python_models")
     def test_damps_while_a_tick_hangs_in_the_backend(
         self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
     ) -> None:

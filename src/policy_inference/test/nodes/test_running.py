@@ -174,6 +174,7 @@ class TestTicks:
         lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
 
+    @pytest.mark.usefixtures("python_models")
     def test_backend_that_fails_holds_then_damps(
         self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -187,6 +188,7 @@ class TestTicks:
         assert found[-1] == Mode.DAMP
         lockstep.hears("the device is gone")
 
+    @pytest.mark.usefixtures("python_models")
     def test_node_ends_although_a_tick_hangs(
         self, lockstep_node: JointPolicyNode, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
     ) -> None:

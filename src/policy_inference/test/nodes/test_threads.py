@@ -13,12 +13,13 @@ import pytest
 from .harness import Activate
 from .kinds import CHUNK, JOINT, SET, Kind
 
-_ALWAYS = ["between ticks", "control", "telemetry"]
+_ALWAYS = ["between ticks", "telemetry"]
 CASES: Mapping[str, tuple[Kind, Mapping[str, object], list[str]]] = {
-    "joint policy": (JOINT, {"flight.duration_s": 0.0}, []),
-    "recorded": (JOINT, {"flight.duration_s": 1.0}, ["flight recorder"]),
-    "chunk policy": (CHUNK, {"flight.duration_s": 0.0}, ["inference"]),
-    "set": (SET, {"flight.duration_s": 0.0}, []),
+    "joint policy": (JOINT, {"flight.duration_s": 0.0}, ["ticks"]),
+    "in Python": (JOINT, {"flight.duration_s": 0.0, "realtime.loop": "python"}, ["control"]),
+    "recorded": (JOINT, {"flight.duration_s": 1.0}, ["flight recorder", "ticks"]),
+    "chunk policy": (CHUNK, {"flight.duration_s": 0.0}, ["control", "inference"]),
+    "set": (SET, {"flight.duration_s": 0.0}, ["ticks"]),
 }
 
 

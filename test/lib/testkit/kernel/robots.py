@@ -15,6 +15,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, JointTargets, Mode, OnFault, Tensor
 from policy_core.members.joint import joint_controller
 from testkit.kernel.contracts import DEFAULT, bundle_of, contract_of, quat_xyzw
+from testkit.kernel.cores import maker
 
 MS = 1_000_000
 PERIOD_NS = 20 * MS
@@ -89,7 +90,11 @@ class Robot:
         self.now_ns = 1_000_000_000
         limits = limits_in_force(self.contract, stricter_limits or StricterLimits())
         self.controller = joint_controller(
-            bundle_of(self.contract), self.backend, limits, lambda: self.now_ns
+            bundle_of(self.contract),
+            self.backend,
+            limits,
+            lambda: self.now_ns,
+            make=maker({"": self.backend}),
         )
         self.sensed: dict[str, Sequence[float]] = {
             "joint_pos": DEFAULT,

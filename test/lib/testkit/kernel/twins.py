@@ -88,7 +88,8 @@ def _python_controller(
     if isinstance(contract, SetContract):
         _, controller = opened_set(contract, members, backends, limits, clock)
         return controller
-    clip = clip_of(40, turn_rad=1.0, step_m=0.01) if contract.motion else None
+    has_clip = contract.motion is not None and contract.motion.clip is not None
+    clip = clip_of(40, turn_rad=1.0, step_m=0.01) if has_clip else None
     return joint_controller(bundle_of(contract, clip=clip), backends[""], limits, clock)
 
 
@@ -407,9 +408,16 @@ def random_set(draw: random.Random) -> tuple[SetContract, dict[str, JointContrac
 
 def random_plan(made: JointContract | tuple[SetContract, dict[str, JointContract]]) -> bytes:
     """Return the plan of a random contract or set."""
+    return plan_bytes(unasked_controller(made).plan(), bytes(32))
+
+
+def unasked_controller(
+    made: JointContract | tuple[SetContract, dict[str, JointContract]],
+) -> Controller:
+    """Return a controller that no test lets tick."""
     contract, members = made if isinstance(made, tuple) else (made, {"": made})
     backends = {name: RandomModel(each, 0, lambda: None) for name, each in members.items()}
-    return plan_bytes(_python_controller(contract, members, backends, lambda: 0).plan(), bytes(32))
+    return _python_controller(contract, members, backends, lambda: 0)
 
 
 class RandomRobot:

@@ -26,6 +26,7 @@ from policy_core.sets.controller import (
 from policy_core.sets.policy import PolicySet
 from testkit.edits import with_edits
 from testkit.kernel.contracts import NOMINAL, bundle_of, clip_of, contract_of
+from testkit.kernel.cores import maker
 from testkit.kernel.robots import Robot, ScriptedBackend
 
 Changes = Mapping[str, object]
@@ -82,7 +83,10 @@ def opened_set(
     state = SensedState(contract, limits)
     inputs = set_inputs(contract, state, limits)
     policy = policy_set_of(bundle, backends, state, inputs, clock)
-    return policy, set_controller(contract, policy, state, inputs, limits, clock)
+    controller = set_controller(
+        contract, policy, state, inputs, limits, clock, make=maker(backends)
+    )
+    return getattr(controller, "policy_set", policy), controller
 
 
 class SetRobot(Robot):

@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 from model_tools.errors import ToolError
 from model_tools.files.file_types import refuse_stand_in
-from model_tools.prove.inspect import bundles, data_files, lerobot_files, models, recordings
+from model_tools.prove.inspect import (
+    bundles,
+    data_files,
+    lerobot_files,
+    models,
+    plans,
+    recordings,
+)
 from model_tools.prove.inspect.inspection import InspectionReport
 
 
@@ -34,6 +41,7 @@ INSPECTORS = (
     Inspector(bundles.KIND, bundles.recognise, bundles.inspect),
     Inspector(bundles.SET_KIND, bundles.is_set, bundles.inspect_set),
     Inspector(recordings.KIND, recordings.recognise, recordings.inspect),
+    Inspector(plans.KIND, plans.is_plan, plans.inspect_plan),
     Inspector(models.ONNX, models.is_onnx, models.inspect_onnx),
     Inspector(data_files.RUN_FILE, data_files.is_run_file, data_files.inspect_run_file),
     Inspector(models.CHECKPOINT, models.is_checkpoint, models.inspect_checkpoint),

@@ -1,0 +1,669 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The native core behind the Python controller: ticks in C++, requests and words in Python."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from policy_core.bundle.body import Body
+from policy_core.bundle.contract import VelocityCommand
+from policy_core.control.controller import (
+    LOCK_TIMEOUT_S,
+    RESTART,
+    TICK_HANGS,
+    Controller,
+    ControllerStatus,
+)
+from policy_core.control.motions import silence_words
+from policy_core.control.tick import Tick
+from policy_core.control_state import ControlState, Tree
+from policy_core.errors import BackendError, PolicyError, RefusedError
+from policy_core.guard.bounds import Rule, Trip
+from policy_core.guard.command import CommandFader
+from policy_core.guard.joint_check import JointCheck
+from policy_core.guard.limits import Limits
+from policy_core.interfaces import F64, Backend, JointTargets, Mode, Policy, Tensor
+from policy_core.native import STAMPS, JointProblem, Reason, Words
+from policy_core.observation.freshness import Input
+from policy_core.observation.state import StateVector
+from policy_core.plan import plan_bytes
+from policy_core.sets.member import MemberPolicy
+from policy_core.sets.policy import PolicySet, SetReport
+
+_MODES, _RULES = tuple(Mode), tuple(Rule)
+_STATUS_LOCK_S = 0.02
+
+
+class _Model:
+    """Runs a backend for the native core, which knows an error by the number of its words."""
+
+    def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
+        self._backend, self._number_of = backend, number_of
+        self.raised: BaseException | None = None
+        """An error of no back end; the tick raises it again."""
+        self.seen = tuple(
+            {name: np.zeros_like(array) for name, array in arrays.items()}
+            for arrays in (backend.inputs, backend.outputs)
+        )
+        """Copies of inputs and outputs, as of the tick that is shown."""
+
+    def native(self) -> Any:
+        """Return what the native core runs."""
+        open_native = getattr(self._backend, "native_model", None)
+        model = open_native() if open_native is not None else None
+        return model or (self._backend.inputs, self._backend.outputs, self.run)
+
+    def run(self) -> int:
+        try:
+            self._backend.run()
+        except BackendError as error:
+            return self._number_of(str(error))
+        except BaseException as error:  # noqa: BLE001  # none may pass through C++
+            self.raised = error
+            return self._number_of(str(error) or type(error).__name__)
+        return 0
+
+
+class TickRecord(NamedTuple):
+    """A tick of the native core, without its arrays; see `Record` in host.hpp."""
+
+    number: int
+    now_ns: int
+    stamp_ns: int
+    duration_ns: int
+    missed: int
+    late_ns: int
+    mode: int
+    reason: tuple[Any, ...] | None
+    edges: int
+    trips: int
+    trip: tuple[int, tuple[Any, ...], bool] | None
+    asked: bool
+    begins: bool
+    answered: bool
+    taken: bool
+    blend: float
+    clipped_ticks: int
+    sent_mode: int
+    sequence: int
+    refused: int
+    doubted: int
+    born_ns: tuple[int | None, ...]
+    measured_ns: tuple[int | None, ...]
+    wire: tuple[bytes | None, ...]
+    snapshot: bytes | None
+
+
+class NativeController(Controller):
+    """A controller that ticks in C++, bit for bit as `Controller` does.
+
+    What a tick changes is in the native core; what requests look at is copied from there before
+    each of them and back after it, between two ticks. The fields of the state are one memory.
+    Ticks are shown by `latest_tick` as copies, so that they may go on meanwhile.
+    """
+
+    _COPIED = (
+        "mode",
+        "_latched",
+        "_estop_noted",
+        "_counters",
+        "_last_tick_ns",
+        "_commanded_by",
+        "_stand",
+        "_safe",
+        "_step",
+        "_held",
+        "_held_mode",
+        "_hold_began_ns",
+        "_held_until_ns",
+        "state",
+        "_run",
+    )
+    _native: Any = None
+    _is_copied = False
+
+    def __init__(
+        self,
+        body: Body,
+        policy: Policy,
+        state: StateVector,
+        inputs: Mapping[str, Input],
+        command: CommandFader,
+        limits: Limits,
+        clock: Callable[[], int],
+        *,
+        models: Mapping[str, Backend],
+        sha256: bytes,
+    ) -> None:
+        """Tie the parts together, as `Controller` does, and open the plan of it.
+
+        Args:
+            body: As for `Controller`, as are the following.
+            policy: What runs in RUN.
+            state: What is measured.
+            inputs: Ages, by topic.
+            command: Of the velocity.
+            limits: Limits in force.
+            clock: The clock of `now_ns`.
+            models: Opened model of each member of a set, by its name; of a policy alone by "".
+            sha256: Of the bundle [32].
+
+        Raises:
+            ImportError: There is no native core.
+            ValueError: It cannot run this policy.
+        """
+        import policy_core_native
+
+        live = self.live = {name: NativeInput(each) for name, each in inputs.items()}
+        """The inputs, whose ages are in the native core."""
+        super().__init__(body, policy, state, live, command, limits, clock)
+        words = self.words = Words(self, lambda member, number: words.texts[number])
+        self._models = {name: _Model(each, words.number_of) for name, each in models.items()}
+        native = policy_core_native.NativeController(
+            plan_bytes(self.plan(), sha256),
+            {name: each.native() for name, each in self._models.items()},
+            clock,
+            state.flat,
+            slots=_shown_ticks(body.period_ns),
+            sources=len(live),
+        )
+        for place, entry in enumerate(live.values()):
+            entry.join(native, place, words)
+        self.command = NativeCommand(command, native, words)
+        self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, clock, native, words)
+        self._sent, self._fault = (JointTargets(len(body.joints.names)) for _ in range(2))
+        self.policy_set = (
+            NativeSet(policy, native, words) if isinstance(policy, PolicySet) else None
+        )
+        """The set that runs, as it is now; None for a policy alone."""
+        self.asked: Callable[[bool], None] | None = None
+        """Called with each tick in which the policy was asked: whether it has answered."""
+        self.runs_ahead = False
+        """Whether ticks go on while one of them is shown."""
+        self._shown = StateVector(
+            {name: place.stop - place.start for name, place in state.slices.items()}
+        )
+        self.seen_state: F64 = np.zeros_like(state.flat)
+        """The fields of the state as the policy saw them in the tick that is shown."""
+        self._shown_inputs = {
+            name: Input(name, each.timeout_ns, stops_all=each.stops_all)
+            for name, each in live.items()
+        }
+        self.latest_tick = Tick(
+            self._shown, self._shown_inputs, self.latest_tick.target.copy(), self._state_of_tick
+        )
+        self._granted = deque[tuple[int, tuple[tuple[str, int], ...], str]]()
+        """Since which tick requests were granted, and the reason of the mode since then."""
+        self._edges = self._trips = 0
+        self._snapshot_bytes: bytes | None = None
+        seen = [each.seen for each in self._models.values()]
+        native.mirror(
+            self.seen_state,
+            self._shown.flat,
+            self.latest_tick.target,
+            self._sent.block,
+            [array for inputs, _ in seen for array in inputs.values()],
+            [array for _, outputs in seen for array in outputs.values()],
+        )
+        self._native = native
+
+    @property
+    def native(self) -> Any:
+        """The controller of policy_core_native, for a loop."""
+        return self._native
+
+    @property
+    def seen(self) -> Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
+        """Inputs and outputs of each model in the tick that is shown; they keep their address."""
+        return {name: (each.seen[0], each.seen[1]) for name, each in self._models.items()}
+
+    @property
+    def mode(self) -> Mode:
+        """What it is doing now."""
+        if self._is_copied or self._native is None:
+            return self._mode
+        number: int = self._native.mode
+        return _MODES[number]
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+
+    def start(self) -> None:
+        """Begin in DAMP; see `Controller.start`."""
+        try:
+            with self._between_ticks():
+                super().start()
+                self._native.driver_stopped(-1)
+        except RefusedError as error:
+            raise PolicyError(RESTART) from error
+
+    def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
+        """Return the targets of this tick; see `Controller.tick`."""
+        with self._locked():
+            self._native.advance(now_ns, next_deadline_ns)
+        self.show_next()
+        return self.latest_tick.targets
+
+    def show_next(self) -> TickRecord | None:
+        """Show the next tick in `latest_tick`; None where there is none."""
+        found = self._native.pop()
+        if found is None:
+            return None
+        record, tick = TickRecord(*found), self.latest_tick
+        granted = list[tuple[str, int]]()
+        while self._granted and self._granted[0][0] <= record.number:
+            _, requests, tick.reason = self._granted.popleft()
+            granted += requests
+        tick.now_ns, tick.granted, tick.mode = record.now_ns, tuple(granted), _MODES[record.mode]
+        tick.asked, tick.begins, tick.taken = record.asked, record.begins, record.taken
+        tick.blend, tick.clipped_ticks = record.blend, record.clipped_ticks
+        if record.reason is not None:
+            self._note(record)
+        tick.targets = None
+        if record.sent_mode >= 0:
+            tick.targets, self._sent.mode = self._sent, _MODES[record.sent_mode]
+        for entry, born_ns, measured_ns in zip(
+            self._shown_inputs.values(), record.born_ns, record.measured_ns, strict=True
+        ):
+            entry.show(born_ns, measured_ns)
+        self._snapshot_bytes = record.snapshot
+        if record.asked and self.asked is not None:
+            self.asked(record.answered)
+        if self.policy_set is not None:
+            with self._locked():
+                self.policy_set.take_refusals()
+        for model in self._models.values():
+            if model.raised is not None:
+                raised, model.raised = model.raised, None
+                raise raised
+        return record
+
+    def _note(self, record: TickRecord) -> None:
+        """Make words of the changes of mode and of the rule that tripped last."""
+        assert record.reason is not None
+        self.latest_tick.reason = self.words.reason(Reason(*record.reason))
+        if record.edges != self._edges:
+            with self._locked():
+                while (edge := self._native.pop_edge()) is not None:
+                    mode, reason, at_ns = edge
+                    words = self.words.reason(Reason(*reason))
+                    self.edges.append((_MODES[mode], words, at_ns))
+        if record.trip is not None and record.trips != self._trips:
+            rule, reason, latched = record.trip
+            words = self.words.reason(Reason(*reason))
+            self.latest_tick.trip = Trip(rule=_RULES[rule], reason=words, latched=latched)
+        self._edges, self._trips = record.edges, record.trips
+
+    @contextmanager
+    def _locked(self, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Keep ticks out."""
+        if not self._native.lock(round(timeout_s * 1e9)):
+            raise RefusedError(TICK_HANGS)
+        try:
+            yield
+        finally:
+            self._native.unlock()
+
+    @contextmanager
+    def _between_ticks(self) -> Iterator[None]:
+        with self._locked():
+            self._copy_from_native()
+            self._is_copied = True
+            try:
+                yield
+            finally:
+                self._copy_to_native()
+                self._is_copied = False
+
+    def _copy_from_native(self) -> None:
+        self._restore(self._COPIED, self.words.tree(self._native.saved()))
+        self._reason = self.words.reason(Reason(*self._native.reason()))
+
+    def _copy_to_native(self) -> None:
+        saved = self._native.saved()
+        tree = self._saved((*self._COPIED, "_reason"))
+        saved |= self.words.numbers(tree, {name: saved[name] for name in tree})
+        self._native.restore(saved, all=False)
+        self._granted.append((self._native.ticks, tuple(self._granted_since), self._reason))
+        self._granted_since.clear()
+        if self._estop is not None and self._native.pressed < 0:
+            self._native.press_estop(self.words.number_of(self._estop[0]))
+        if self._driver_stopped:  # of a controller whose state was taken over
+            self.driver_stopped(self._driver_stopped)
+            self._driver_stopped = ""
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of all that it goes on from, between two ticks."""
+        return {**self.words.tree(self._native.saved()), "estop": self._estop}
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from what a controller of the same contract and limits has saved."""
+        super().restore(saved)
+        self._copy_to_native()
+
+    def control_state(self) -> ControlState:
+        """Return a copy of all that the control path goes on from; see `Controller`."""
+        with self._locked():
+            return ControlState(tree=self.saved())
+
+    def _state_of_tick(self) -> ControlState | None:
+        """Return the state after the tick that is shown; None where that was not kept."""
+        if not self.runs_ahead:
+            return self.control_state()
+        if self._snapshot_bytes is None:
+            return None
+        return ControlState(tree=self.words.tree(self._native.tree_of(self._snapshot_bytes)))
+
+    def take_over(self, before: Controller) -> None:
+        """Go on where another controller has come to; see `Controller.take_over`."""
+        self._is_copied = True
+        try:
+            super().take_over(before)
+            self._copy_to_native()
+        finally:
+            self._is_copied = False
+
+    def driver_stopped(self, reason: str) -> None:
+        """Enter DAMP with the next tick; see `Controller.driver_stopped`."""
+        self._native.driver_stopped(self.words.number_of(reason))
+
+    def estop(self, reason: str) -> JointTargets | None:
+        """Ask for DAMP without waiting for a tick; see `Controller.estop`."""
+        self._native.press_estop(self.words.number_of(reason))
+        return super().estop(reason)
+
+    def reset(self) -> None:
+        """Clear a latched fault and the e-stop; see `Controller.reset`."""
+        pressed = self._native.pressed
+        super().reset()
+        if self._estop is None:
+            self._native.forget_press(pressed)
+
+    def reject_command(self) -> None:
+        """Count a velocity command that was not finite and is ignored."""
+        self._native.reject_command()
+
+    def safe_targets(self) -> JointTargets | None:
+        """Return what is commanded after a fault; None where that is not known yet."""
+        block = self._native.safe()
+        if block is None:
+            return None
+        self._fault.block.reshape(-1)[:] = block
+        return self._fault
+
+    def snapshot(self) -> ControllerStatus:
+        """Return mode, reason and counters; see `Controller.snapshot`."""
+        native = self._native
+        with suppress(RefusedError), self._locked(_STATUS_LOCK_S):  # a tick may hang
+            self._reason = self.words.reason(Reason(*native.reason()))
+        known, requested = native.silence
+        return self._snapshot(
+            native.counters,
+            silence_words(known=known, requested=requested),
+            latched=native.latched,
+            estop_noted=native.estop_noted,
+        )
+
+
+def _shown_ticks(period_ns: int) -> int:
+    """Return how many ticks may wait to be shown: those of a second."""
+    return max(64, min(1024, 1_000_000_000 // period_ns))
+
+
+class NativeInput(Input):
+    """An input whose ages are in a native core, once it has joined one."""
+
+    _native: Any = None
+    _step: tuple[int, int] = (0, 0)
+    _step_words = ""
+
+    def __init__(self, entry: Input) -> None:
+        """Have the name and the limit of another one."""
+        super().__init__(entry.name, entry.timeout_ns, stops_all=entry.stops_all)
+
+    def join(self, native: Any, place: int, words: Words) -> None:
+        """Go on as input number `place` of a native controller."""
+        self._place, self._words, self._native = place, words, native
+        self.number = words.new_number()
+        """By which the native core knows what is wrong with the last message."""
+
+    def reset(self) -> None:
+        """Forget what came."""
+        if self._native is not None:
+            self._native.reset_input(self._place)
+
+    def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
+        """Return whether a message is a new one; see `Input.is_new`."""
+        return bool(self._native.is_new(self._place, stamp_ns, now_ns))
+
+    def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
+        """Note a new, usable message; see `Input.accept`."""
+        self._native.accept(self._place, now_ns, stamp_ns, ros_now_ns)
+
+    def reject(self, problem: str) -> None:
+        """Note a message that cannot be used; the age goes on growing."""
+        self.say(problem)
+        self._native.reject(self._place, self.number)
+
+    def say(self, problem: str) -> None:
+        """Say what is wrong with a message that the native core has refused."""
+        self._words.texts[self.number] = problem
+
+    def age_ns(self, now_ns: int) -> int | None:
+        """Return the age, None before the first usable message."""
+        age_ns: int | None = self._native.age_ns(self._place, now_ns)
+        return age_ns
+
+    def is_stale(self, now_ns: int) -> bool:
+        """Return whether the input is too old to act on."""
+        return bool(self._native.is_stale(self._place, now_ns))
+
+    def describe(self, now_ns: int) -> str:
+        """Say what is wrong in a few words."""
+        problem, _, refused, stamps, *_ = self._native.input_report(self._place)
+        return self.described(
+            self.age_ns(now_ns), self._words.texts[problem], refused, STAMPS[stamps]
+        )
+
+    @property
+    def problem(self) -> str:  # type: ignore[override]
+        """What is wrong with the last message; empty where nothing is."""
+        number: int = self._native.input_report(self._place)[0]
+        return self._words.texts[number]
+
+    @property
+    def measured_ns(self) -> int | None:  # type: ignore[override]
+        """When the content of the newest message was measured; see `Input`."""
+        measured_ns: int | None = self._native.input_report(self._place)[1]
+        return measured_ns
+
+    @property
+    def clock_step(self) -> str:  # type: ignore[override]
+        """The latest step of a clock, in words; a new object for each."""
+        *_, whose, step_ns = self._native.input_report(self._place)
+        if (whose, step_ns) != self._step:
+            self._step = whose, step_ns
+            self._step_words = self._words.clock_step(whose, step_ns)
+        return self._step_words
+
+    @property
+    def repeats(self) -> int:  # type: ignore[override]
+        """None of a message that is not an image."""
+        return 0
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of all that it remembers."""
+        return self._words.tree(self._native.saved_input(self._place))
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from what an input has saved."""
+        numbers = self._words.numbers(saved, self._native.saved_input(self._place))
+        self._native.restore_input(self._place, numbers)
+
+
+class NativeCommand(CommandFader):
+    """The velocity command in a native core."""
+
+    def __init__(self, command: CommandFader, native: Any, words: Words) -> None:
+        """Command in this native controller, with the bounds of another one."""
+        self._low, self._high = command._low, command._high
+        self._native, self._words = native, words
+
+    def set(self, velocity: tuple[float, float, float], born_ns: int) -> bool:
+        """Take a new command; return False for one that is not finite, which is not taken."""
+        return bool(self._native.set_command(*velocity, born_ns))
+
+    def narrow(self, within: VelocityCommand) -> None:
+        """Clip commands to this range as well."""
+        super().narrow(within)
+        self._native.narrow_command(self._low, self._high)
+
+    def update(self, now_ns: int) -> bool:
+        """Write the command of this tick; see `CommandFader.update`."""
+        return bool(self._native.update_command(now_ns))
+
+    def close(self, now_ns: int) -> None:
+        """Fade to zero from now on; see `CommandFader.close`."""
+        self._native.close_command(now_ns)
+
+    def open(self) -> None:
+        """Take commands again."""
+        self._native.open_command()
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of all that it remembers."""
+        return self._words.tree(self._native.saved_command())
+
+    def restore(self, saved: Tree) -> None:
+        """Go on with the command of another policy, clipped to what this one was trained for."""
+        numbers = self._words.numbers(saved, self._native.saved_command())
+        self._native.restore_command(numbers)
+
+
+class NativeJointCheck(JointCheck):
+    """The judge of the joints' samples in a native core."""
+
+    _native: Any = None
+
+    def __init__(
+        self, body: Body, longest_ns: int, clock: Callable[[], int], native: Any, words: Words
+    ) -> None:
+        """Judge in this native controller; arguments as for `JointCheck`."""
+        super().__init__(body, longest_ns, clock)
+        self._native, self._words = native, words
+
+    def forget(self) -> None:
+        """Believe no pose until it is confirmed."""
+        if self._native is None:
+            super().forget()
+        else:
+            self._native.forget_joints()
+
+    def believe(self, position: F64, now_ns: int) -> None:
+        """Believe this pose [joints], rad, as of now."""
+        self._native.believe_joints(position, now_ns)
+
+    def problem(self, position: F64, velocity: F64 | None) -> str:
+        """Judge a sample; see `JointCheck.problem`."""
+        found = self._native.judge(position, velocity, self._clock())
+        return self._words.joint_problem(JointProblem(*found))
+
+    @property
+    def doubted(self) -> F64 | None:
+        """The newest sample [joints], rad, if it is within bounds but not believed yet."""
+        doubted: F64 | None = self._native.doubted()
+        return doubted
+
+    @property
+    def in_motion(self) -> bool:
+        """Whether the robot is commanded to move; its controller says so."""
+        return bool(self._native.in_motion)
+
+    @in_motion.setter
+    def in_motion(self, in_motion: bool) -> None:
+        if self._native is not None:
+            self._native.in_motion = in_motion
+
+    @property
+    def lost(self) -> bool:
+        """Whether the source was silent, and no sample has been believed since."""
+        return bool(self._native.joints_lost)
+
+    @lost.setter
+    def lost(self, lost: bool) -> None:
+        """Only of one that has no native core yet."""
+
+    @property
+    def replaced(self) -> int:
+        """How often a pose was believed that none led to; see `JointCheck`."""
+        return int(self._native.joints_replaced)
+
+    @replaced.setter
+    def replaced(self, replaced: int) -> None:
+        """Only of one that has no native core yet."""
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of all that it remembers."""
+        return self._words.tree(self._native.saved_joint_check())
+
+    def restore(self, saved: Tree) -> None:
+        """Go on from what another one has saved."""
+        numbers = self._words.numbers(saved, self._native.saved_joint_check())
+        self._native.restore_joint_check(numbers)
+
+
+class NativeSet:
+    """A policy set that runs in a native core, as its host sees it; see `PolicySet`.
+
+    `ask` and `go_back` belong in `Controller.request`, `stop` between two ticks.
+    """
+
+    def __init__(self, policy: PolicySet, native: Any, words: Words) -> None:
+        """Show this set, which the controller copies to and from the native core."""
+        self._policy, self._native, self._words = policy, native, words
+        self.members, self.states, self.refusals = policy.members, policy.states, policy.refusals
+        self._names = [*policy.states]
+        self.ask, self.go_back = policy.ask, policy.go_back
+
+    def stop(self) -> None:
+        """End what is asked for, and the blend: the robot does something else."""
+        self._native.stop_set()
+
+    def take_refusals(self) -> None:
+        """Make words of the requests that the last tick did not grant."""
+        while (refusal := self._native.pop_refusal()) is not None:
+            words = self._words.refusal(refusal)
+            self.refusals.append(f"{words}; {self._names[refusal['state']]} goes on")
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the robot may stand up now, by the stand motion."""
+        return bool(self._native.may_stand())
+
+    def commands(self, member: MemberPolicy) -> bool:
+        """Return whether a member is one of the state that commands."""
+        return member in self.states[self._names[self._native.set_state()]].members
+
+    @property
+    def report(self) -> SetReport:
+        """What the set has come to."""
+        state, is_blending, asked, refused, switches, fallbacks, last, step_ratio = (
+            self._native.set_report()
+        )
+        return SetReport(
+            state=self._names[state],
+            is_blending=is_blending,
+            asked="" if asked < 0 else self._names[asked],
+            refused=self._words.refusal(refused),
+            switches=switches,
+            fallbacks=fallbacks,
+            last=() if last is None else self._words.last_switch(Reason(*last)),
+            step_ratio=step_ratio,
+        )

@@ -1,0 +1,60 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+
+// walk PLAN DIGEST MODEL LIBRARY: stands up, then walks. Sensors of a Lite3 come on the standard
+// input, targets of its drives go to the standard output, once per tick; lite3.py is the robot.
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+
+#include "policy_core/controller.hpp"
+#include "policy_core/onnx_runner.hpp"
+
+using namespace policy_core;
+
+struct {
+  std::int64_t time_ns;
+  double joint_pos[12], joint_vel[12], quat_xyzw[4], ang_vel_body[3];
+  std::array<double, 3> velocity_command;
+} sensors;
+
+int main(int count, char** arguments) try {
+  if (count != 5) throw PlanError("usage: walk PLAN DIGEST MODEL LIBRARY");
+  const auto plan = Table::open(arguments[1], arguments[2]);
+  std::ifstream file(arguments[3], std::ios::binary);
+  const std::vector<std::uint8_t> model{std::istreambuf_iterator<char>(file), {}};
+  const OnnxRunner onnx(arguments[4], model.data(), model.size());
+  const auto clock = [](void*) { return sensors.time_ns; };  // on hardware the steady clock
+  Controller controller(plan, {{"", &onnx.runner()}}, clock, nullptr);
+  auto& state = controller.state();
+  const auto position = state.find("joint_pos", 12), velocity = state.find("joint_vel", 12);
+  const auto quat = state.find("quat_xyzw", 4), gyro = state.find("ang_vel_body", 3);
+  const auto period_ns = Part(plan).integer("safe.period_ns");
+  controller.start();
+  while (std::fread(&sensors, sizeof sensors, 1, stdin) == 1) {
+    const auto now_ns = sensors.time_ns;
+    const auto problem =
+        controller.joint_check().judge({sensors.joint_pos, 12}, {sensors.joint_vel, 12}, now_ns);
+    for (std::size_t i = 0; i < controller.input_count(); ++i) {
+      auto& input = controller.input(i);
+      const bool is_believed = problem.code == JointCheck::Problem::Code::kNone;
+      if (input.is_new(now_ns, now_ns) && is_believed) input.accept(now_ns, now_ns, now_ns);
+    }
+    std::copy_n(sensors.joint_pos, position.size, position.begin());
+    std::copy_n(sensors.joint_vel, velocity.size, velocity.begin());
+    std::copy_n(sensors.quat_xyzw, quat.size, quat.begin());
+    std::copy_n(sensors.ang_vel_body, gyro.size, gyro.begin());
+    controller.command().set(sensors.velocity_command, now_ns);
+    if (controller.mode() == Mode::kDamp) controller.stand();  // refused until it may
+    if (controller.mode() == Mode::kReady) controller.run();
+    const auto& result = controller.tick(now_ns, now_ns + period_ns);
+    if (!result.targets) throw PlanError("no targets: the fault behaviour needs a pose first");
+    std::fwrite(result.targets->block().data(), sizeof(double), 6 * 12, stdout);
+    std::fflush(stdout);
+  }
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s\n", error.what());
+  return 1;
+}

@@ -1,0 +1,99 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <semaphore.h>
+
+#include "policy_core/host.hpp"
+#include "policy_core/messages.hpp"
+
+namespace policy_core {
+
+/// The functions of rcl that a loop calls, by their addresses: nothing of ROS is needed to build.
+struct Middleware {
+  /// rmw_serialized_message_t; the last five are its rcutils_allocator_t.
+  struct Message {
+    std::uint8_t* buffer;
+    std::size_t length, capacity;
+    std::array<void*, 5> allocator;
+  };
+  using Take = int (*)(const void* subscription, Message* message, void* info, void* allocation);
+  using Publish = int (*)(const void* publisher, const Message* message, void* allocation);
+
+  Take take;                            ///< rcl_take_serialized_message
+  Publish publish;                      ///< rcl_publish_serialized_message
+  void (*reset_error)();                ///< rcutils_reset_error
+  int (*free_message)(Message*);        ///< rcutils_uint8_array_fini
+  std::array<void*, 5> allocator;       ///< of rcutils_get_default_allocator
+};
+
+/// Ticks a host at absolute deadlines of the steady clock, on a thread of its own: takes the newest
+/// messages, ticks, publishes the targets. A deadline that cannot be kept is left out.
+class Loop {
+ public:
+  /// What is sampled for a host: readers of some of the subscriptions, by their places.
+  struct Sampled {
+    Host* host = nullptr;
+    std::vector<std::pair<std::size_t, std::unique_ptr<MessageReader>>> readers;
+  };
+
+  /// `subscriptions`, `publisher`: rcl_subscription_t and rcl_publisher_t, which outlive this.
+  Loop(const Middleware& middleware, std::vector<const void*> subscriptions, const void* publisher,
+       std::unique_ptr<CommandEncoder> encoder, std::int64_t period_ns);
+  ~Loop();
+  Loop(const Loop&) = delete;
+
+  /// Has it tick this host from now on; between two ticks, or before `start`.
+  void host(std::shared_ptr<Sampled> sampled) noexcept;
+  void start();
+  /// False where a tick hangs, so that its thread cannot be ended.
+  bool stop(std::int64_t timeout_ns);
+  std::recursive_timed_mutex& mutex() noexcept { return mutex_; }
+
+  /// Sends what is commanded after a fault, from any thread; its number, or -1 where none is known.
+  std::int64_t send_safe(std::int64_t stamp_ns) noexcept;
+  /// Waits for the next tick's end; false where none came.
+  bool wait(std::int64_t timeout_ns) noexcept;
+
+  std::int64_t thread_id() const noexcept { return thread_id_.load(); }
+  std::int64_t ticks() const noexcept { return ticks_.load(std::memory_order_relaxed); }
+  std::int64_t missed() const noexcept { return missed_.load(std::memory_order_relaxed); }
+  /// When the last tick ended, on the steady clock.
+  std::int64_t ticked_ns() const noexcept { return ticked_ns_.load(std::memory_order_relaxed); }
+
+ private:
+  void run() noexcept;
+  void tick(const DueTick& due) noexcept;
+  void sample(Host& host, const DueTick& due) noexcept;
+  void note_safe() noexcept;
+  std::int64_t send(Targets* targets, std::int64_t stamp_ns) noexcept;
+  std::int64_t publish(const Targets& targets, std::int64_t stamp_ns) noexcept;
+
+  Middleware middleware_;
+  std::vector<const void*> subscriptions_;
+  const void* publisher_;
+  std::unique_ptr<CommandEncoder> encoder_;
+  std::int64_t period_ns_;
+  Middleware::Message message_{};
+  std::shared_ptr<Sampled> sampled_;
+  std::recursive_timed_mutex mutex_;
+  /// The innermost: what is sent, its number, and what would be sent after a fault.
+  std::mutex sending_;
+  std::int64_t sequence_ = 0;
+  Targets safe_;
+  bool is_safe_known_ = false;
+  sem_t ticked_;
+  std::atomic<bool> stop_{false}, ended_{true};
+  std::atomic<std::int64_t> thread_id_{0}, ticks_{0}, missed_{0}, ticked_ns_{0};
+  std::thread thread_;
+};
+
+}  // namespace policy_core

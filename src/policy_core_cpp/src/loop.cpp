@@ -1,0 +1,166 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#include "policy_core/loop.hpp"
+
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace policy_core {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+/// So often a loop that waits for its deadline looks whether it should stop.
+constexpr std::int64_t kSliceNs = 50'000'000;
+
+std::int64_t read(clockid_t clock) noexcept {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+timespec timespec_of(std::int64_t ns) noexcept {
+  return {static_cast<time_t>(ns / kSecond), static_cast<long>(ns % kSecond)};
+}
+
+}  // namespace
+
+Loop::Loop(const Middleware& middleware, std::vector<const void*> subscriptions,
+           const void* publisher, std::unique_ptr<CommandEncoder> encoder, std::int64_t period_ns)
+    : middleware_(middleware),
+      subscriptions_(std::move(subscriptions)),
+      publisher_(publisher),
+      encoder_(std::move(encoder)),
+      period_ns_(period_ns),
+      safe_(encoder_->joints()) {
+  message_.allocator = middleware_.allocator;
+  sem_init(&ticked_, 0, 0);
+}
+
+Loop::~Loop() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+  middleware_.free_message(&message_);
+  sem_destroy(&ticked_);
+}
+
+void Loop::host(std::shared_ptr<Sampled> sampled) noexcept { sampled_ = std::move(sampled); }
+
+void Loop::start() {
+  stop_ = ended_ = false;
+  ticks_ = missed_ = 0;
+  thread_id_ = 0;
+  ticked_ns_ = read(CLOCK_MONOTONIC);
+  {
+    const std::lock_guard sending(sending_);
+    sequence_ = 0;
+    note_safe();
+  }
+  thread_ = std::thread([this] { run(); });
+  while (thread_id_.load() == 0) std::this_thread::yield();
+}
+
+bool Loop::stop(std::int64_t timeout_ns) {
+  stop_ = true;
+  sem_post(&ticked_);
+  const auto end_ns = read(CLOCK_MONOTONIC) + timeout_ns;
+  while (!ended_.load() && read(CLOCK_MONOTONIC) < end_ns) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  if (!ended_.load()) return false;
+  if (thread_.joinable()) thread_.join();
+  return true;
+}
+
+void Loop::run() noexcept {
+  thread_id_ = static_cast<std::int64_t>(syscall(SYS_gettid));
+  auto deadline_ns = read(CLOCK_MONOTONIC);
+  while (!stop_.load()) {
+    auto now_ns = read(CLOCK_MONOTONIC);
+    if (now_ns < deadline_ns) {
+      const auto until = timespec_of(std::min(deadline_ns, now_ns + kSliceNs));
+      clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
+      now_ns = read(CLOCK_MONOTONIC);
+      if (now_ns < deadline_ns) continue;
+    }
+    const auto late_ns = now_ns - deadline_ns, missed = late_ns / period_ns_;
+    deadline_ns += (missed + 1) * period_ns_;
+    tick({now_ns, deadline_ns, read(CLOCK_REALTIME), missed, late_ns});
+  }
+  ended_ = true;
+}
+
+void Loop::tick(const DueTick& due) noexcept {
+  {
+    const std::lock_guard between(mutex_);
+    if (stop_.load()) return;
+    auto& host = *sampled_->host;
+    const std::lock_guard requests(host.mutex());
+    host.begin(due);
+    sample(host, due);
+    auto* targets = host.tick();
+    const auto sequence = send(targets, due.stamp_ns);
+    host.end(read(CLOCK_MONOTONIC) - due.now_ns, sequence);
+  }
+  ticks_.fetch_add(1, std::memory_order_relaxed);
+  missed_.fetch_add(due.missed, std::memory_order_relaxed);
+  ticked_ns_.store(read(CLOCK_MONOTONIC), std::memory_order_relaxed);
+  sem_post(&ticked_);
+}
+
+void Loop::sample(Host& host, const DueTick& due) noexcept {
+  std::array<std::uint8_t, 256> info;  // rmw_message_info_t has 112
+  std::uint64_t bit = 1;
+  for (auto& [place, reader] : sampled_->readers) {
+    if (middleware_.take(subscriptions_[place], &message_, info.data(), nullptr) == 0) {
+      host.keep(place, message_.buffer, message_.length);
+      const auto verdict =
+          reader->take(message_.buffer, message_.length, {due.now_ns, due.stamp_ns});
+      if (verdict == MessageVerdict::kRefused) host.record().refused |= bit;
+      if (verdict == MessageVerdict::kDoubted) host.record().doubted |= bit;
+    } else {
+      middleware_.reset_error();
+    }
+    bit <<= 1;
+  }
+}
+
+void Loop::note_safe() noexcept {
+  auto* safe = sampled_->host->controller().safe_targets();
+  is_safe_known_ = safe;
+  if (safe) std::copy(safe->block().begin(), safe->block().end(), safe_.block().begin());
+}
+
+std::int64_t Loop::send(Targets* targets, std::int64_t stamp_ns) noexcept {
+  const std::lock_guard sending(sending_);
+  note_safe();
+  // After an e-stop nothing but the fault command goes out, though it was pressed after the tick.
+  if (sampled_->host->controller().estop_pressed()) {
+    targets = is_safe_known_ ? &safe_ : nullptr;
+    sampled_->host->note_sent(targets);
+  }
+  return targets ? publish(*targets, stamp_ns) : -1;
+}
+
+std::int64_t Loop::send_safe(std::int64_t stamp_ns) noexcept {
+  const std::lock_guard sending(sending_);
+  return is_safe_known_ ? publish(safe_, stamp_ns) : -1;
+}
+
+std::int64_t Loop::publish(const Targets& targets, std::int64_t stamp_ns) noexcept {
+  const auto& bytes = encoder_->encode(targets, stamp_ns, static_cast<std::uint64_t>(sequence_));
+  const Middleware::Message message{const_cast<std::uint8_t*>(bytes.data()), bytes.size(),
+                                    bytes.size(), middleware_.allocator};
+  if (middleware_.publish(publisher_, &message, nullptr) != 0) middleware_.reset_error();
+  return sequence_++;
+}
+
+bool Loop::wait(std::int64_t timeout_ns) noexcept {
+  const auto until = timespec_of(read(CLOCK_REALTIME) + timeout_ns);
+  return sem_timedwait(&ticked_, &until) == 0;
+}
+
+}  // namespace policy_core

@@ -1,0 +1,246 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The control loop in C++: sampling, ticks and commands without the interpreter's lock.
+
+A thread of Python shows each tick to its observers a little later; ticks do not wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from rclpy.publisher import Publisher
+
+from policy_core.control.controller import RESTART, TICK_HANGS
+from policy_core.errors import PolicyError, RefusedError
+from policy_core.native import JointProblem
+from policy_core.native_controller import NativeController, TickRecord
+from policy_core.plan import plan_bytes
+from policy_inference.kinds.cores import NATIVE
+from policy_inference.nodes.rclpy_gaps import rcl_functions
+from policy_inference.nodes.sampler import Sampler
+from policy_inference.nodes.sampling import Sampled
+
+_LOCK_TIMEOUT_NS = 500_000_000
+_WAIT_NS = 50_000_000
+_LATENESS_KEPT_NS = 2_000_000_000
+_hanging = list[Any]()
+"""Loops whose thread hangs in a back end: what it uses must stay."""
+
+
+class NativeLoop:
+    """Ticks a native controller at absolute deadlines; as `ControlLoop`, where time is real."""
+
+    name = NATIVE
+
+    def __init__(
+        self,
+        topics: Sequence[Sampled[Any]],
+        publisher: Publisher,
+        encoder: Any,
+        joints: int,
+        period_ns: int,
+        ticked: Callable[[], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Prepare; `host` comes before the first tick.
+
+        Args:
+            topics: Subscriptions whose newest messages are taken at each tick.
+            publisher: Of the commands.
+            encoder: Plan of their messages, see `outputs.encoder_plan`.
+            joints: Number of them.
+            period_ns: Time between two ticks.
+            ticked: Shows the tick in the controller's `latest_tick`; on one thread of Python.
+            failed: Called there with what that raised; raises nothing itself.
+        """
+        from policy_core_native import NativeLoop as Loop
+
+        self._topics, self._ticked, self._failed = topics, ticked, failed
+        # rclpy must not destroy what the thread uses.
+        self._entities = ExitStack()
+        for handle in (*(sampled.handle for sampled in topics), publisher.handle):
+            self._entities.enter_context(handle)
+        self._loop = Loop(
+            rcl_functions(),
+            [sampled.handle.pointer for sampled in topics],
+            publisher.handle.pointer,
+            plan_bytes(encoder, bytes(32)),
+            joints,
+            period_ns,
+        )
+        self._controller: NativeController | None = None
+        self._sampler: Sampler | None = None
+        self._stop = threading.Event()
+        self._shown = threading.Event()
+        # Before that of the loop: one thread at a time shows ticks.
+        self._showing = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._hangs = False
+        self._ended_ns = self._worst_late_ns = self._worst_ns = 0
+
+    def host(self, controller: NativeController, sampler: Sampler) -> None:
+        """Tick this controller from now on; between two ticks, or before the first.
+
+        Args:
+            controller: What ticks.
+            sampler: What brings messages into it, by its plan.
+
+        Raises:
+            ValueError: One of them cannot be read in C++.
+        """
+        inputs = sampler.plan()
+        places = {sampled.topic: place for place, sampled in enumerate(self._topics)}
+        entries = [controller.live[each["input"]] for each in inputs]
+        self._loop.host(
+            controller.native,
+            plan_bytes({"messages": inputs}, bytes(32)),
+            [(places[entry.name], entry.number) for entry in entries],
+        )
+        controller.native.use_steady_clock()
+        self._controller, self._sampler, self._entries = controller, sampler, entries
+
+    def start(self) -> None:
+        """Start ticking, and counting."""
+        if self._hangs:
+            raise PolicyError(RESTART)
+        assert self._controller is not None
+        self._stop.clear()
+        self._worst_late_ns = self._worst_ns = 0
+        self._ended_ns = time.monotonic_ns()
+        self._controller.runs_ahead = True
+        self._loop.start()
+        self._thread = threading.Thread(target=self._serve, name="ticks", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> bool:
+        """Stop ticking; return False where a tick hangs, so that its thread cannot be ended."""
+        has_ended = bool(self._loop.stop(round(timeout_s * 1e9)))
+        self._stop.set()
+        self._shown.set()  # for who awaits a tick that will not come
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        self._hangs = not has_ended
+        if not has_ended:
+            _hanging.append((self._loop, self._controller, self._entities))
+        elif self._controller is not None:
+            self._show_all()
+            self._controller.runs_ahead = False
+        return has_ended
+
+    def close(self) -> None:
+        """Let go of subscriptions and publisher; after `stop`."""
+        if not self._hangs:
+            del self._loop
+            self._entities.close()
+
+    @contextmanager
+    def between_ticks(self) -> Iterator[None]:
+        """Keep the next tick waiting, for microseconds."""
+        if not self._loop.lock(_LOCK_TIMEOUT_NS):
+            raise RefusedError(TICK_HANGS)
+        try:
+            yield
+        finally:
+            self._loop.unlock()
+
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """Keep the next tick waiting, once all before have been shown."""
+        with self._showing, self.between_ticks():
+            self._show_all()
+            assert self._controller is not None
+            self._controller.runs_ahead = False
+            try:
+                yield
+            finally:
+                self._controller.runs_ahead = True
+
+    def send_safe(self, stamp_ns: int) -> int | None:
+        """Send what is commanded after a fault, from any thread; return the command's number."""
+        number = int(self._loop.send_safe(stamp_ns))
+        return number if number >= 0 else None
+
+    def silent_s(self) -> float:
+        """Return the time since the last tick on the steady clock, s; long where one hangs."""
+        return (time.monotonic_ns() - int(self._loop.ticked_ns)) * 1e-9
+
+    @property
+    def late_s(self) -> float:
+        """How late a tick of the last seconds began at most, s, less what the tick before took."""
+        return self._worst_late_ns * 1e-9
+
+    @property
+    def thread_id(self) -> int:
+        """What the kernel calls the control thread, once it was started."""
+        return int(self._loop.thread_id)
+
+    @property
+    def ticks(self) -> int:
+        """How many there were since `start`."""
+        return int(self._loop.ticks)
+
+    @property
+    def missed(self) -> int:
+        """At how many deadlines no tick could start since `start`."""
+        return int(self._loop.missed)
+
+    def await_tick(self, timeout_s: float) -> bool:
+        """Wait until the next tick was shown, or the loop ends; return whether it came."""
+        self._shown.clear()
+        return self._stop.is_set() or self._shown.wait(timeout_s)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            if self._loop.wait(_WAIT_NS):
+                with self._showing:
+                    self._show_all()
+
+    def _show_all(self) -> None:
+        while True:
+            try:
+                if not self._show_next():
+                    return
+            except BaseException as error:  # noqa: BLE001  # after any error the robot must be safe
+                self._failed(error)
+
+    def _show_next(self) -> bool:
+        controller = self._controller
+        assert controller is not None
+        record = controller.show_next()
+        if record is None:
+            return False
+        self._note_problems(controller, record)
+        for sampled, wire in zip(self._topics, record.wire, strict=False):
+            sampled.wire = wire
+        late_ns = min(record.late_ns, max(0, record.now_ns - self._ended_ns))
+        if late_ns >= self._worst_late_ns or record.now_ns - self._worst_ns > _LATENESS_KEPT_NS:
+            self._worst_late_ns, self._worst_ns = late_ns, record.now_ns
+        self._ended_ns = record.now_ns + record.duration_ns
+        controller.latest_tick.send(
+            controller.latest_tick.targets if record.sequence >= 0 else None,
+            record.sequence if record.sequence >= 0 else None,
+            stamp_ns=record.stamp_ns,
+            duration_ns=record.duration_ns,
+            missed=record.missed,
+        )
+        self._ticked()
+        self._shown.set()
+        return True
+
+    def _note_problems(self, controller: NativeController, record: TickRecord) -> None:
+        """Make words of the messages that could not be used."""
+        for place, entry in enumerate(self._entries):
+            if not (record.refused | record.doubted) >> place & 1:
+                continue
+            with self.between_ticks():
+                data, doubted = self._loop.problem(place)
+            assert self._sampler is not None
+            if record.doubted >> place & 1:
+                entry.say(controller.words.joint_problem(JointProblem(*doubted)))
+            else:
+                entry.say(self._sampler.why_refused(entry.name, data))
