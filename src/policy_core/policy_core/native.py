@@ -11,6 +11,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from policy_core.control.controller import (
+    MEMBER_LATE,
+    MEMBER_NOT_FINITE,
     MODEL_OUTPUT,
     POLICY_TARGET,
     RESET,
@@ -40,10 +42,8 @@ from policy_core.members.chunk.words import (
     slow_words,
 )
 from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
-from policy_core.observation.pairing import apart_words, no_frame_words
-from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
 
-if TYPE_CHECKING:  # a joint policy sees no images
+if TYPE_CHECKING:
     from policy_core.members.chunk.controller import ChunkRuntime
 
 _RULES = tuple(Rule)
@@ -51,7 +51,7 @@ _MOTIONS = ("", "stand", "run")
 STAMPS = ("", "repeat", "run backward")
 _CLOCKS = ("", OUR_CLOCK, SENDERS_CLOCK)
 _WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
-_FAILED = (LATE, NOT_FINITE)
+_FAILED = (MEMBER_LATE, MEMBER_NOT_FINITE)
 _CLIPPING = (
     Rule.ACTION_CLIP,
     Rule.RELATIVE_TARGET,
@@ -195,8 +195,9 @@ class Words:
         self._limits, self._model_error = controller.limits, model_error
         self._joints = controller.joint_check.names
         self._fields, self._inputs = [*controller.state.slices], [*controller.inputs.values()]
-        policy = controller.policy
-        self._set = policy if isinstance(policy, PolicySet) else None
+        policy: Any = controller.policy
+        # Of a set, without what a policy alone does not need.
+        self._set: Any = policy if hasattr(policy, "states") else None
         self._members = [*self._set.members] if self._set else []
         self._states = [*self._set.states] if self._set else []
         self._person = chunks.requests.person if chunks else None
@@ -429,6 +430,9 @@ class Words:
 
     def _unseen(self, found: Reason) -> str:
         """Return why a chunk policy does not see."""
+        # A joint policy sees nothing, and loads nothing of images.
+        from policy_core.observation.pairing import apart_words, no_frame_words
+
         sync = self._chunks[found.member].sync
         camera = sync.cameras[found.place]
         match found.code:
@@ -494,7 +498,7 @@ class Words:
             case RefusalCode.MODEL_ERROR | RefusalCode.STALE:
                 problems = [f"{member}: {self._failure(failure)}"]
             case RefusalCode.NOT_FINITE:
-                problems = [f"{member}: {NOT_FINITE}"]
+                problems = [f"{member}: {MEMBER_NOT_FINITE}"]
             case _:
                 off = {"ticks": -1, "off": found["off"]}
                 problems = policy.states[other].checks[to].words(off, "the first target")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -33,8 +33,10 @@ from policy_core.native import STAMPS, JointProblem, Reason, Words
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 from policy_core.plan import plan_bytes
-from policy_core.sets.member import MemberPolicy
-from policy_core.sets.policy import PolicySet, SetReport
+
+if TYPE_CHECKING:  # a policy alone needs nothing of sets
+    from policy_core.sets.native_set import NativeSet
+    from policy_core.sets.policy import PolicySet
 
 _MODES, _RULES = tuple(Mode), tuple(Rule)
 _STATUS_LOCK_S = 0.02
@@ -178,10 +180,12 @@ class NativeController(Controller):
         self.command = NativeCommand(command, native, words)
         self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, clock, native, words)
         self._sent, self._fault = (JointTargets(len(body.joints.names)) for _ in range(2))
-        self.policy_set = (
-            NativeSet(policy, native, words) if isinstance(policy, PolicySet) else None
-        )
+        self.policy_set: NativeSet | None = None
         """The set that runs, as it is now; None for a policy alone."""
+        if hasattr(policy, "states"):
+            from policy_core.sets.native_set import NativeSet
+
+            self.policy_set = NativeSet(cast("PolicySet", policy), native, words)
         self.asked: Callable[[bool], None] | None = None
         """Called with each tick in which the policy was asked: whether it has answered."""
         self.runs_ahead = False
@@ -617,53 +621,3 @@ class NativeJointCheck(JointCheck):
         """Go on from what another one has saved."""
         numbers = self._words.numbers(saved, self._native.saved_joint_check())
         self._native.restore_joint_check(numbers)
-
-
-class NativeSet:
-    """A policy set that runs in a native core, as its host sees it; see `PolicySet`.
-
-    `ask` and `go_back` belong in `Controller.request`, `stop` between two ticks.
-    """
-
-    def __init__(self, policy: PolicySet, native: Any, words: Words) -> None:
-        """Show this set, which the controller copies to and from the native core."""
-        self._policy, self._native, self._words = policy, native, words
-        self.members, self.states, self.refusals = policy.members, policy.states, policy.refusals
-        self._names = [*policy.states]
-        self.ask, self.go_back = policy.ask, policy.go_back
-
-    def stop(self) -> None:
-        """End what is asked for, and the blend: the robot does something else."""
-        self._native.stop_set()
-
-    def take_refusals(self) -> None:
-        """Make words of the requests that the last tick did not grant."""
-        while (refusal := self._native.pop_refusal()) is not None:
-            words = self._words.refusal(refusal)
-            self.refusals.append(f"{words}; {self._names[refusal['state']]} goes on")
-
-    @property
-    def may_stand(self) -> bool:
-        """Whether the robot may stand up now, by the stand motion."""
-        return bool(self._native.may_stand())
-
-    def commands(self, member: MemberPolicy) -> bool:
-        """Return whether a member is one of the state that commands."""
-        return member in self.states[self._names[self._native.set_state()]].members
-
-    @property
-    def report(self) -> SetReport:
-        """What the set has come to."""
-        state, is_blending, asked, refused, switches, fallbacks, last, step_ratio = (
-            self._native.set_report()
-        )
-        return SetReport(
-            state=self._names[state],
-            is_blending=is_blending,
-            asked="" if asked < 0 else self._names[asked],
-            refused=self._words.refusal(refused),
-            switches=switches,
-            fallbacks=fallbacks,
-            last=() if last is None else self._words.last_switch(Reason(*last)),
-            step_ratio=step_ratio,
-        )

@@ -55,6 +55,7 @@ void Loop::start() {
   thread_id_ = 0;
   ticked_ns_ = read(CLOCK_MONOTONIC);
   {
+    const std::lock_guard requests(sampled_->host->mutex());
     const std::lock_guard sending(sending_);
     sequence_ = 0;
     note_safe();

@@ -189,7 +189,7 @@ class Snapshot {
     for (std::size_t i = 0; i < count; ++i) all(kReads ? ring.push() : ring[i]);
   }
   void raw(void* value, std::size_t size) {
-    if (bytes_->used + size <= bytes_->size) {
+    if (size > 0 && bytes_->used + size <= bytes_->size) {
       if constexpr (kReads) {
         std::memcpy(value, bytes_->data + bytes_->used, size);
       } else {

@@ -13,7 +13,7 @@ from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, Problem, RefusedError
 from policy_core.guard.limits import Limits
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.native_controller import NativeController, NativeSet
+from policy_core.native_controller import NativeController
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
@@ -22,6 +22,7 @@ from policy_core.sets.controller import (
     set_controller,
     set_inputs,
 )
+from policy_core.sets.native_set import NativeSet
 from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.flight.ring import PolicyTap
