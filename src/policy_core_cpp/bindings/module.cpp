@@ -750,8 +750,10 @@ class NativeEncoder {
 /// A loop over rcl, whose functions, subscriptions and publisher are given by their addresses.
 class NativeLoop {
  public:
+  /// `trigger`, `wait_set`: as in `Loop::Trigger`; 0: deadlines start ticks.
   NativeLoop(nb::tuple middleware, nb::list subscriptions, std::uintptr_t publisher,
-             nb::bytes encoder, std::size_t joints, std::int64_t period_ns) {
+             nb::bytes encoder, std::size_t joints, std::int64_t period_ns, std::size_t trigger,
+             std::uintptr_t wait_set) {
     Middleware rcl{};
     rcl.take = reinterpret_cast<Middleware::Take>(address(middleware[0]));
     rcl.publish = reinterpret_cast<Middleware::Publish>(address(middleware[1]));
@@ -761,12 +763,16 @@ class NativeLoop {
     for (std::size_t i = 0; i < rcl.allocator.size(); ++i) {
       rcl.allocator[i] = reinterpret_cast<void*>(address(middleware[4 + i]));
     }
+    rcl.clear = reinterpret_cast<int (*)(void*)>(address(middleware[9]));
+    rcl.add = reinterpret_cast<Middleware::Add>(address(middleware[10]));
+    rcl.wait = reinterpret_cast<Middleware::Wait>(address(middleware[11]));
     std::vector<const void*> pointers;
     for (auto each : subscriptions) pointers.push_back(reinterpret_cast<void*>(address(each)));
     const auto plan =
         Table::parse(static_cast<const std::uint8_t*>(encoder.data()), encoder.size());
     loop_ = std::make_unique<Loop>(rcl, std::move(pointers), reinterpret_cast<void*>(publisher),
-                                   std::make_unique<CommandEncoder>(Part(plan), joints), period_ns);
+                                   std::make_unique<CommandEncoder>(Part(plan), joints), period_ns,
+                                   Loop::Trigger{trigger, reinterpret_cast<void*>(wait_set)});
   }
 
   Loop& loop() { return *loop_; }
@@ -1102,7 +1108,8 @@ NB_MODULE(policy_core_native, m) {
       .def("refused", &NativeReader::refused)
       .def("joint_problem", &NativeReader::joint_problem);
   nb::class_<NativeLoop>(m, "NativeLoop")
-      .def(nb::init<nb::tuple, nb::list, std::uintptr_t, nb::bytes, std::size_t, std::int64_t>())
+      .def(nb::init<nb::tuple, nb::list, std::uintptr_t, nb::bytes, std::size_t, std::int64_t,
+                    std::size_t, std::uintptr_t>())
       .def("host", &NativeLoop::host)
       .def("start", [](NativeLoop& n) { n.loop().start(); })
       .def("stop", [](NativeLoop& n, std::int64_t timeout_ns) {

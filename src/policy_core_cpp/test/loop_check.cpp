@@ -73,6 +73,14 @@ Middleware middleware() {
   };
   found.reset_error = [] {};
   found.free_message = [](Middleware::Message*) { return 0; };
+  found.clear = [](void*) { return 0; };
+  found.add = [](void*, const void*, std::size_t*) { return 0; };
+  // A message, nothing, and an error take turns.
+  found.wait = [](void*, std::int64_t) {
+    static std::atomic<int> waits{0};
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+    return waits++ % 3;
+  };
   return found;
 }
 
@@ -91,8 +99,13 @@ int main(int count, char** arguments) {
   RandomModels models(table, seed);
   Host host(table, models.runners, steady, nullptr, {}, 64, 0);
   const auto joints = host.controller().target().size();
-  Loop loop(middleware(), {}, nullptr,
-            std::make_unique<CommandEncoder>(Part(output_plan(joints)), joints), 1'000'000);
+  const void* subscription = nullptr;
+  const void** ready = &subscription;
+  subscription = &ready;
+  // Every other seed has a trigger.
+  Loop loop(middleware(), {subscription}, nullptr,
+            std::make_unique<CommandEncoder>(Part(output_plan(joints)), joints), 1'000'000,
+            {0, seed % 2 ? &ready : nullptr});
   auto sampled = std::make_shared<Loop::Sampled>();
   sampled->host = &host;
   loop.host(sampled);

@@ -21,7 +21,7 @@ from policy_core.native import JointProblem
 from policy_core.native_controller import NativeController, TickRecord
 from policy_core.plan import plan_bytes
 from policy_inference.kinds.cores import NATIVE
-from policy_inference.nodes.rclpy_gaps import rcl_functions
+from policy_inference.nodes.rclpy_gaps import MessageWaitSet, rcl_functions
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled
 
@@ -33,7 +33,7 @@ _hanging = list[Any]()
 
 
 class NativeLoop:
-    """Ticks a native controller at absolute deadlines; as `ControlLoop`, where time is real."""
+    """Ticks a native controller by timer or trigger; as `ControlLoop`, where time is real."""
 
     name = NATIVE
 
@@ -44,6 +44,7 @@ class NativeLoop:
         encoder: Any,
         joints: int,
         period_ns: int,
+        trigger: tuple[Sampled[Any], MessageWaitSet] | None,
         ticked: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -55,6 +56,8 @@ class NativeLoop:
             encoder: Plan of their messages, see `outputs.encoder_plan`.
             joints: Number of them.
             period_ns: Time between two ticks.
+            trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and what
+                waits for one message; None: deadlines start ticks.
             ticked: Shows the tick in the controller's `latest_tick`; on one thread of Python.
             failed: Called there with what that raised; raises nothing itself.
         """
@@ -65,6 +68,10 @@ class NativeLoop:
         self._entities = ExitStack()
         for handle in (*(sampled.handle for sampled in topics), publisher.handle):
             self._entities.enter_context(handle)
+        place, wait_set = 0, 0
+        if trigger is not None:
+            place = self._topics.index(trigger[0])
+            wait_set = self._entities.enter_context(trigger[1].address())
         self._loop = Loop(
             rcl_functions(),
             [sampled.handle.pointer for sampled in topics],
@@ -72,6 +79,8 @@ class NativeLoop:
             plan_bytes(encoder, bytes(32)),
             joints,
             period_ns,
+            place,
+            wait_set,
         )
         self._controller: NativeController | None = None
         self._sampler: Sampler | None = None

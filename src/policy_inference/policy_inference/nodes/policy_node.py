@@ -49,7 +49,7 @@ from policy_inference.nodes.opening import has_trials, open_policy
 from policy_inference.nodes.outputs import Output, encoder_plan
 from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
-from policy_inference.nodes.rclpy_gaps import full_name
+from policy_inference.nodes.rclpy_gaps import MessageWaitSet, full_name
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
@@ -246,11 +246,13 @@ class PolicyNode(LifecycleBase):
             self.get_logger().info(str(member))
 
     def _native_loop(self, values: Mapping[str, Any]) -> NativeLoop | None:
-        """Return a loop in C++, where the policy ticks there at deadlines of the steady clock."""
+        """Return a loop in C++, where the policy ticks there and time is real."""
         controller, pacer = self.controller, self._pacer
-        if not isinstance(controller, NativeController) or not isinstance(pacer, TimerPacer):
+        if not isinstance(controller, NativeController) or isinstance(pacer, SimulatedPacer):
             return None
-        contract = self.policy.bundle.contract
+        contract, trigger = self.policy.bundle.contract, None
+        if isinstance(pacer, TriggerPacer):
+            trigger = pacer.trigger, MessageWaitSet(self, 1)
         try:
             loop = NativeLoop(
                 [*self.topics.values()],
@@ -258,6 +260,7 @@ class PolicyNode(LifecycleBase):
                 encoder_plan(values["output"], contract, values["command_valid_for_s"]),
                 len(contract.joints.names),
                 contract.period_ns,
+                trigger,
                 self._show,
                 self._failed,
             )
