@@ -8,7 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from policy_core.control.controller import (
     MEMBER_LATE,
@@ -42,9 +42,6 @@ from policy_core.members.chunk.words import (
     slow_words,
 )
 from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
-
-if TYPE_CHECKING:
-    from policy_core.members.chunk.controller import ChunkRuntime
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
@@ -181,7 +178,6 @@ class Words:
         self,
         controller: Controller,
         model_error: Callable[[int, int], str],
-        chunks: ChunkRuntime | None = None,
     ) -> None:
         """Take names and limits from the Python controller that the plan was made of.
 
@@ -189,7 +185,6 @@ class Words:
             controller: That one.
             model_error: Returns what a runtime said, by the member (-1: the only one) and the
                 number of its error.
-            chunks: Parts of a chunk policy that runs alone.
         """
         self.texts, self._numbers, self._numbering = [""], dict[str, int](), threading.Lock()
         self._limits, self._model_error = controller.limits, model_error
@@ -200,13 +195,12 @@ class Words:
         self._set: Any = policy if hasattr(policy, "states") else None
         self._members = [*self._set.members] if self._set else []
         self._states = [*self._set.states] if self._set else []
-        self._person = chunks.requests.person if chunks else None
-        self._drivers = [each.value for each in type(self._person.driver)] if self._person else []
-        self._chunks = {-1: chunks.policy} if chunks else {}
-        members = self._set.members.values() if self._set else ()
-        for number, member in enumerate(members):
-            if member.chunk_policy is not None:
-                self._chunks[number] = member.chunk_policy
+        self._person: Any = policy if hasattr(policy, "driver") else None
+        self._drivers = [each.value for each in type(policy.driver)] if self._person else []
+        runs = enumerate(self._set.members.values()) if self._set else [(-1, policy)]
+        self._chunks: dict[int, Any] = {
+            place: getattr(each, "chunk_policy", None) for place, each in runs
+        }
 
     def number_of(self, text: str) -> int:
         """Return the number by which a text is known from now on; from any thread."""
@@ -444,15 +438,14 @@ class Words:
 
     def _leader(self, found: Reason) -> str:
         """Return why the leader's pose is not known."""
-        assert self._person is not None
         if found.code == ReasonCode.LEADER_SILENT:
-            return self._person.silent_words(_age_ns(found), self._stale(found))
+            return str(self._person.silent_words(_age_ns(found), self._stale(found)))
         joint = self._person.joint_names[found.place]
         if found.code == ReasonCode.LEADER_BEYOND:
             words = beyond_words(joint, found.a, found.b, found.c, is_velocity=False)
         else:
             words = jump_words(joint, found.a, found.b)
-        return self._person.judged_words(words, begins=bool(found.number))
+        return str(self._person.judged_words(words, begins=bool(found.number)))
 
     def _why(self, found: Reason) -> str:
         if found.code == ReasonCode.TEXT:

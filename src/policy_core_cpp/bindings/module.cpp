@@ -123,8 +123,10 @@ nb::dict dict_of(const Refusal& r) {
 /// Writes the state of a controller into dicts, in the form of `ControlState.tree`.
 class Saver {
  public:
-  explicit Saver(nb::dict into) : into_(into) {}
+  /// `whole`: with what chunk policies alone look at.
+  Saver(nb::dict into, bool whole) : into_(into), whole_(whole) {}
   bool restores() const { return false; }
+  bool is_whole() const { return whole_; }
 
   void value(const char* name, bool& value) { set(name, nb::cast(value)); }
   void value(const char* name, std::int64_t& value) { set(name, nb::cast(value)); }
@@ -219,7 +221,7 @@ class Saver {
   }
   template <class T>
   void part(const char* name, T& part) {
-    part.visit(*std::make_unique<Saver>(dict(name)));
+    part.visit(*std::make_unique<Saver>(dict(name), whole_));
   }
   template <class T>
   void part(std::size_t i, T& part) {
@@ -233,11 +235,11 @@ class Saver {
       set(name, none());
     }
   }
-  Saver mapping(const char* name) { return Saver(dict(name)); }
+  Saver mapping(const char* name) { return Saver(dict(name), whole_); }
   Saver sequence(const char* name, std::size_t) {
     nb::dict parts;
     tag(name, "sequence", parts);
-    return Saver(parts);
+    return Saver(parts, whole_);
   }
 
  private:
@@ -253,6 +255,7 @@ class Saver {
   }
 
   nb::dict into_;
+  bool whole_;
 };
 
 /// Replaces the state of a controller by one in the form that a `Saver` writes.
@@ -260,9 +263,11 @@ class Saver {
 /// Throws KeyError, TypeError or ValueError where it is that of another controller.
 class Restorer {
  public:
-  /// `all`: with the press of an e-stop and a driver that stopped, which belong to other threads.
+  /// `all`: with the press of an e-stop and a driver that stopped, which belong to other threads,
+  /// and with what chunk policies alone look at.
   Restorer(nb::object from, bool all) : from_(std::move(from)), all_(all) {}
   bool restores() const { return true; }
+  bool is_whole() const { return all_; }
 
   template <class T>
   void value(const char* name, T& value) {
@@ -404,9 +409,9 @@ class Restorer {
 };
 
 template <class Part>
-nb::dict saved(Part& part) {
+nb::dict saved(Part& part, bool whole = true) {
   nb::dict tree;
-  Saver saver(tree);
+  Saver saver(tree, whole);
   part.visit(saver);
   return tree;
 }
@@ -588,15 +593,26 @@ class NativeController {
     return *found;
   }
 
-  /// Has `asked` called within the tick after each request of a chunk policy.
-  void on_request(const std::string& member, nb::object asked) {
-    auto& exchange = chunks(member).exchange();
-    asked_.push_back(std::move(asked));
-    exchange.context = &asked_.back();
-    exchange.asked = [](void* self) {
+  /// Has `told` called within the tick with each event of an exchange, and the time of the tick.
+  void on_event(const std::string& member, nb::object told) {
+    auto& policy = chunks(member);
+    listeners_.push_back({&policy, std::move(told)});
+    policy.exchange().context = &listeners_.back();
+    policy.exchange().told = [](void* self, ChunkExchange::Event event) {
       nb::gil_scoped_acquire lock;
-      (*static_cast<nb::object*>(self))();
+      const auto& [policy, told] = *static_cast<Listener*>(self);
+      told(static_cast<std::int64_t>(event), policy->now_ns());
     };
+  }
+
+  /// What a chunk policy, its member or its takeover has come to, without what it alone looks at.
+  nb::dict saved_chunks(const std::string& name) {
+    auto& policy = chunks(name);
+    for (std::size_t i = 0; !name.empty() && i < controller().policy_set()->members().size(); ++i) {
+      auto& member = *controller().policy_set()->members()[i];
+      if (member.name() == name) return saved(*member.as_chunk(), false);
+    }
+    return controller().person() ? saved(*controller().person(), false) : saved(policy, false);
   }
 
   /// What it refers to, for the garbage collector: models and clock often refer to its owner.
@@ -606,8 +622,8 @@ class NativeController {
     for (auto& model : models_) {
       if (int stop = visit(model.run.ptr())) return stop;
     }
-    for (auto& asked : asked_) {
-      if (int stop = visit(asked.ptr())) return stop;
+    for (auto& listener : listeners_) {
+      if (int stop = visit(listener.told.ptr())) return stop;
     }
     return 0;
   }
@@ -615,7 +631,7 @@ class NativeController {
   void clear() {
     clock_.reset();
     for (auto& model : models_) model.run.reset();
-    for (auto& asked : asked_) asked.reset();
+    for (auto& listener : listeners_) listener.told.reset();
   }
 
  private:
@@ -677,6 +693,11 @@ class NativeController {
     }
   }
 
+  struct Listener {
+    ChunkPolicy* policy;
+    nb::object told;
+  };
+
   struct Model {
     nb::object run;
     std::vector<policy_core_tensor> inputs, outputs;
@@ -695,7 +716,7 @@ class NativeController {
   std::deque<std::string> names_;
   std::deque<nb::object> kept_;
   std::deque<Model> models_;
-  std::deque<nb::object> asked_;
+  std::deque<Listener> listeners_;
   std::unique_ptr<Host> host_;
 };
 
@@ -949,6 +970,7 @@ NB_MODULE(policy_core_native, m) {
                               set.step_ratio());
       })
       .def("set_state", [](NativeController& n) { return n.controller().policy_set()->state(); })
+      .def("asked_ns", [](NativeController& n) { return n.controller().policy_set()->asked_ns(); })
       // Inputs, joint check and command by themselves.
       .def("input_report", [](NativeController& n, std::size_t i) {
         const auto& input = n.controller().input(i);
@@ -967,6 +989,9 @@ NB_MODULE(policy_core_native, m) {
       })
       .def("restore_input", [](NativeController& n, std::size_t i, nb::object tree) {
         restore(n.controller().input(i), tree);
+      })
+      .def("note_repeats", [](NativeController& n, std::size_t i, std::int64_t repeats) {
+        n.controller().input(i).note_repeats(repeats);
       })
       .def("reset_input", [](NativeController& n, std::size_t i) {
         n.controller().input(i).reset();
@@ -1063,14 +1088,42 @@ NB_MODULE(policy_core_native, m) {
         const auto* found = n.controller().policy_set()->pop_refusal();
         return found ? nb::object(dict_of(*found)) : none();
       })
+      // Its number, and that of the oldest one that may still be asked for.
       .def("add_frame", [](NativeController& n, const std::string& member, std::size_t camera,
                            nb::ndarray<const std::uint8_t, nb::c_contig> data, std::int64_t time) {
-        return n.frames(member, camera).add(data.data(), data.size(), time);
+        const auto number = n.frames(member, camera).add(data.data(), data.size(), time);
+        return nb::make_tuple(number, n.chunks(member).sync().oldest_frame(camera));
+      })
+      .def("frame_report", [](NativeController& n, const std::string& member, std::size_t camera) {
+        const auto& frames = n.frames(member, camera);
+        return nb::make_tuple(frames.equal_frames(), frames.moved_rad(), frames.is_repeating(),
+                              frames.is_frozen());
+      })
+      .def("frame_content", [](NativeController& n, const std::string& member,
+                               std::size_t camera) {
+        const auto& content = n.frames(member, camera).content();
+        return nb::bytes(content.bytes.data(), content.size);
       })
       .def("clear_frames", [](NativeController& n, const std::string& member, std::size_t camera) {
         n.frames(member, camera).clear();
       })
-      .def("on_request", &NativeController::on_request)
+      .def("on_event", &NativeController::on_event)
+      .def("saved_chunks", &NativeController::saved_chunks)
+      .def("restore_chunks", [](NativeController& n, const std::string& member, nb::object tree) {
+        restore(n.chunks(member), tree, true);
+      })
+      .def("reset_chunks", [](NativeController& n, const std::string& member) {
+        n.chunks(member).reset();
+      })
+      .def("generation", [](NativeController& n, const std::string& member) {
+        return n.chunks(member).generation();
+      })
+      .def("chunks_left", [](NativeController& n, const std::string& member) {
+        return n.chunks(member).left();
+      })
+      .def("give_up", [](NativeController& n, const std::string& member) {
+        n.chunks(member).exchange().give_up();
+      })
       .def("fetch", [](NativeController& n, const std::string& member) {
         return fetched(n.chunks(member));
       })
@@ -1101,7 +1154,8 @@ NB_MODULE(policy_core_native, m) {
       .def("restore", [](NativeController& n, nb::object tree, bool all) {
         restore(n.controller(), tree, all);
       }, nb::arg("tree"), nb::arg("all") = true)
-      .def("saved", [](NativeController& n) { return saved(n.controller()); });
+      .def("saved", [](NativeController& n, bool whole) { return saved(n.controller(), whole); },
+           nb::arg("whole") = true);
   nb::class_<NativeReader>(m, "NativeReader")
       .def(nb::init<NativeController&, std::size_t, std::int64_t>(), nb::keep_alive<1, 2>())
       .def("take", &NativeReader::take)

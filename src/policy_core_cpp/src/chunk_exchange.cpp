@@ -15,16 +15,26 @@ bool ChunkExchange::is_busy() const noexcept {
 }
 
 void ChunkExchange::ask(const ChunkRequest& request) noexcept {
-  forget();
+  drop_request();
   // Only where a state is restored, between two ticks, can it be read at this moment.
   while (slot_ == Slot::kRead) {
   }
   request_ = request;
   slot_ = Slot::kFull;
-  if (asked) asked(context);
+  tell(Event::kAsked);
 }
 
 void ChunkExchange::forget() noexcept {
+  drop_request();
+  tell(Event::kForgotten);
+}
+
+const ChunkOutcome* ChunkExchange::outcome() noexcept {
+  if (!finished_) tell(Event::kAwaited);
+  return finished_ ? &outcome_ : nullptr;
+}
+
+void ChunkExchange::drop_request() noexcept {
   auto full = Slot::kFull;
   slot_.compare_exchange_strong(full, Slot::kEmpty);
 }

@@ -145,6 +145,16 @@ void ObservationSync::record_step(std::int64_t now_ns) noexcept {
   if (!has_newest_) forget_steps();
 }
 
+std::int64_t ObservationSync::oldest_frame(std::size_t camera) const noexcept {
+  const auto& recent = frames_[camera].recent();
+  auto oldest = has_newest_ ? newest_.sensed.frames[camera] : recent.back().frame;
+  for (std::size_t i = 0; i < recent.size(); ++i) oldest = std::min(oldest, recent[i].frame);
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    oldest = std::min(oldest, steps_[i].sensed.frames[camera]);
+  }
+  return oldest;
+}
+
 void ObservationSync::forget_steps() noexcept {
   steps_.clear();
   has_newest_ = false;

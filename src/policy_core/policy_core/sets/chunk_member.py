@@ -20,6 +20,7 @@ from policy_core.members.chunk.controller import (
     chunk_timeouts_ns,
     state_sizes,
 )
+from policy_core.members.chunk.observation_sync import FrameBuffer
 from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.words import held_words
@@ -77,7 +78,7 @@ class ChunkMember(MemberPolicy):
         self.runner, self._clock = runner, clock
         own = self._state = StateVector(state_sizes(contract))
         self._sensed = SensedCopy(state, own, member.places)
-        self.policy, self.frames = chunk_policy_of(
+        self.policy = chunk_policy_of(
             contract, runner.worker, own, inputs, clock, runner.settings, runner.expected_s
         )
         self._cameras = [inputs[camera_input(camera)] for camera in contract.cameras]
@@ -98,6 +99,11 @@ class ChunkMember(MemberPolicy):
     def chunk_policy(self) -> ChunkPolicy:
         """Itself."""
         return self.policy
+
+    @property
+    def frames(self) -> Mapping[str, FrameBuffer]:  # type: ignore[override]
+        """By camera: where new frames go."""
+        return self.policy.sync.frames
 
     @property
     def state(self) -> StateVector:

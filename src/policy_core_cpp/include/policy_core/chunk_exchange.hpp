@@ -54,10 +54,10 @@ class ChunkExchange {
   bool is_busy() const noexcept;
   /// Asks; a request that was not fetched gives way.
   void ask(const ChunkRequest& request) noexcept;
-  /// Drops the request that was not fetched.
+  /// What was asked for is of no use any more; drops the request that was not fetched.
   void forget() noexcept;
   /// The outcome that is there, until `drop`; null for none.
-  const ChunkOutcome* outcome() const noexcept { return finished_ ? &outcome_ : nullptr; }
+  const ChunkOutcome* outcome() noexcept;
   void drop() noexcept { finished_ = false; }
 
   // For who computes.
@@ -68,11 +68,24 @@ class ChunkExchange {
   /// What to write before `hand_over`: kind, text, times, chunk. The rest is there.
   ChunkOutcome& answer() noexcept { return outcome_; }
   void hand_over() noexcept;
-  /// Called within the tick after each request: to wake a thread, or to answer at once.
-  void (*asked)(void* context) = nullptr;
+  /// Will not answer what was fetched.
+  void give_up() noexcept { computes_ = false; }
+
+  enum class Event : std::int64_t {
+    kAsked,    ///< there is a request
+    kAwaited,  ///< an outcome is looked for, and there is none yet
+    kForgotten,
+  };
+  /// Called within the tick: to wake a thread, or to fetch and answer there.
+  void (*told)(void* context, Event event) = nullptr;
   void* context = nullptr;
 
  private:
+  void tell(Event event) noexcept {
+    if (told) told(context, event);
+  }
+  void drop_request() noexcept;
+
   enum class Slot { kEmpty, kFull, kRead };
 
   std::atomic<Slot> slot_{Slot::kEmpty};

@@ -76,6 +76,11 @@ class ChunkPolicy : public Policy {
   ChunkExchange& exchange() noexcept { return exchange_; }
   ObservationSync& sync() noexcept { return sync_; }
   const Swings& swings() const noexcept { return swings_; }
+  /// The number of the run, and for how many ticks from the last one on there are targets.
+  std::int64_t generation() const noexcept { return generation_; }
+  std::int64_t left() const noexcept { return queue_.left(tick_); }
+  /// When it was asked last.
+  std::int64_t now_ns() const noexcept { return now_ns_; }
   /// Takes the oldest chunk that was accepted and not taken; false where there is none.
   bool pop_chunk(TakenChunk& chunk) noexcept;
   const ChunkRequest& request_like() const noexcept { return under_way_; }
@@ -89,18 +94,19 @@ class ChunkPolicy : public Policy {
     v.array("target", {target.data(), target.size()});
     v.value("begins", begins_);
     v.value("tick", tick_);
+    v.value("generation", generation_);
+    v.value("sequence", sequence_);
+    v.value("now_ns", now_ns_);
+    v.value("took_ns", took_ns_);
+    v.some("blind", blind_);
+    v.some("failure", inference_failure_);
+    if (!v.is_whole()) return;
     v.part("queue", queue_);
     auto delay = v.mapping("delay");
     delay.plain("lately", lately_);
     v.part("ticks", ticks_);
-    v.value("generation", generation_);
-    v.value("sequence", sequence_);
     v.plain("executed", executed_);
-    v.value("now_ns", now_ns_);
-    v.value("took_ns", took_ns_);
     v.part("sync", sync_);
-    v.some("blind", blind_);
-    v.some("failure", inference_failure_);
     v.some("under_way", under_way_, is_under_way_);
     if (v.restores() && is_under_way_) exchange_.ask(under_way_);
   }

@@ -152,7 +152,8 @@ class Controller {
   bool pop_edge(Edge& edge) noexcept;
 
   /// Shows all that it goes on from to a visitor, which reads or replaces it; the press of an
-  /// e-stop and a driver that stopped belong to other threads, and a visitor may leave them.
+  /// e-stop and a driver that stopped belong to other threads, and a visitor may leave them. One
+  /// that is not `is_whole` is not shown what a chunk policy alone looks at.
   template <class Visitor>
   void visit(Visitor& v);
 

@@ -47,6 +47,8 @@ class FrameBuffer {
   void clear() noexcept;
 
   std::int64_t equal_frames() const noexcept { return repeats_ + 1; }
+  /// Whether its frames are not to be believed, however short that has lasted.
+  bool is_repeating() const noexcept;
   double moved_rad() const noexcept { return moved_rad_; }
   const Ring<Recent>& recent() const noexcept { return recent_; }
 
@@ -55,6 +57,7 @@ class FrameBuffer {
     std::size_t size = 0;
     std::array<std::uint8_t, 2000> bytes{};
   };
+  const Content& content() const noexcept { return content_; }
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -69,8 +72,6 @@ class FrameBuffer {
   }
 
  private:
-  bool is_repeating() const noexcept;
-
   double frozen_s_;
   Ring<Recent> recent_{3};
   std::int64_t count_ = 0;
@@ -103,6 +104,9 @@ class ObservationSync {
   void forget_steps() noexcept;
   FrameBuffer& frames(std::size_t camera) noexcept { return frames_[camera]; }
   std::size_t cameras() const noexcept { return frames_.size(); }
+  /// The number of the oldest frame of a camera that a request may still have; 0: one of a state
+  /// that was restored.
+  std::int64_t oldest_frame(std::size_t camera) const noexcept;
 
   /// An observation, and the time of its tick.
   struct Step {

@@ -261,6 +261,8 @@ class PolicySet : public Policy {
   std::int64_t switches() const noexcept { return switches_; }
   std::int64_t fallbacks() const noexcept { return fallbacks_; }
   double step_ratio() const noexcept { return step_ratio_; }
+  /// When the members were asked last.
+  std::int64_t asked_ns() const noexcept { return now_ns_; }
   /// Takes the oldest request that was not granted in a tick; null where there is none.
   const Refusal* pop_refusal() noexcept;
   std::vector<std::unique_ptr<Member>>& members() noexcept { return members_; }

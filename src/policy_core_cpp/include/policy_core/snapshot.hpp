@@ -34,6 +34,7 @@ class Snapshot {
 
   explicit Snapshot(Bytes& bytes) : bytes_(&bytes) {}
   bool restores() const { return kReads; }
+  bool is_whole() const { return true; }
 
   template <class T>
   void value(const char*, T& value) {

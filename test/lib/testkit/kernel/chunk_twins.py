@@ -21,6 +21,7 @@ from policy_core.errors import BackendError, NoTargetError, RefusedError, RobotE
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
 from policy_core.members.chunk.controller import ChunkRuntime, camera_input, chunk_controller
+from policy_core.members.chunk.native_chunks import ExchangeEvent
 from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Outcome, Request
@@ -113,7 +114,7 @@ class Inferences:
         self._frames: dict[str, list[Frame]] = {name: [] for name in policy.sync.frames}
         self._buffers, self.cameras = policy.sync.frames, [*policy.sync.frames]
         worker.asked = self._answer_python
-        twins.native.on_request(member, self._answer_native)
+        twins.native.on_event(member, self._answer_native)
 
     def see(self, camera: str, frame: Frame, time_ns: int) -> None:
         self._frames[camera].append(frame)
@@ -121,7 +122,7 @@ class Inferences:
         place = self.cameras.index(camera)
         pixels = np.frombuffer(frame.data, np.uint8)
         number = self._twins.native.add_frame(self._member, place, pixels, time_ns)
-        assert number == len(self._frames[camera])
+        assert number[0] == len(self._frames[camera])
 
     def forget(self, camera: str) -> None:
         """Forget the frames of a camera, as after a clock reset."""
@@ -163,8 +164,10 @@ class Inferences:
             now_ns = request.asked_ns
             self._worker.finish(self._computed(now_ns), now_ns, now_ns)
 
-    def _answer_native(self) -> None:
-        if self.at_once and (request := self._twins.native.fetch(self._member)):
+    def _answer_native(self, event: int, now_ns: int) -> None:
+        if not self.at_once or event != ExchangeEvent.ASKED:
+            return
+        if request := self._twins.native.fetch(self._member):
             now_ns = request["asked_ns"]
             self._hand_over(self._computed(now_ns), now_ns, now_ns)
 
@@ -206,7 +209,7 @@ class ChunkTwins(Twins):
         self.runtime = chunk_runtime(changes, settings, worker, self.clock)
         self.python, self.policy_set = self.runtime.controller, None
         self.person = self.runtime.requests.person
-        self.words = Words(self.python, lambda member, number: "", self.runtime)
+        self.words = Words(self.python, lambda member, number: "")
         self.native = native.NativeController(
             plan_bytes(self.python.plan(), bytes(32)), {}, self.clock
         )

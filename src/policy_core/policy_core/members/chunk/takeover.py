@@ -83,6 +83,7 @@ class PersonTakeover(Stateful):
             action [actions]; what has to become smaller than the tolerance.
         begins, change: As of `Policy`.
         policy: Drives until a person takes over.
+        leader: The input with the leader's pose.
         joint_names: Of the arm and of its leader.
         joints: Those of the actions.
         tolerance_rad: Largest distance of a joint of the leader from the arm's command at which a
@@ -132,6 +133,7 @@ class PersonTakeover(Stateful):
         Args:
             contract: Of the policy.
             policy: Drives until a person takes over.
+        leader: The input with the leader's pose.
             state: Has `joint_pos` and `LEADER_POS` [joints], rad.
             leader: Age of the leader's pose; older than the time-out of the state it counts as
                 lost.
@@ -143,7 +145,7 @@ class PersonTakeover(Stateful):
         """
         self.action: ChunkCommand = policy.action
         self.tolerance_rad = float(tolerance_rad)
-        self.policy, self._leader, self._timeout_ns = policy, leader, limits.state_timeout_ns
+        self.policy, self.leader, self._timeout_ns = policy, leader, limits.state_timeout_ns
         self._clock = clock
         names = self.joint_names = contract.joints.names
         self.joints = contract.action.joints
@@ -168,6 +170,11 @@ class PersonTakeover(Stateful):
         self._target: F64 = policy.action.target
         self._from: F64 = self._target
         self._ticks = 0
+
+    @property
+    def chunk_policy(self) -> ChunkPolicy:
+        """What executes chunks, as of a member of a set."""
+        return self.policy
 
     @property
     def person_drives(self) -> bool:
@@ -201,10 +208,10 @@ class PersonTakeover(Stateful):
 
     def leader_problem(self, now_ns: int) -> str:
         """Return why the leader's pose is not known; empty where it is."""
-        age_ns = self._leader.age_ns(now_ns)
+        age_ns = self.leader.age_ns(now_ns)
         if age_ns is not None and age_ns <= self._timeout_ns:
             return ""
-        return self.silent_words(age_ns, self._leader.describe(now_ns))
+        return self.silent_words(age_ns, self.leader.describe(now_ns))
 
     def silent_words(self, age_ns: int | None, described: str) -> str:
         """Return that a leader of this age, which its input describes so, is too old."""
@@ -213,7 +220,7 @@ class PersonTakeover(Stateful):
 
     def judged_words(self, problem: str, *, begins: bool = False) -> str:
         """Return that the leader cannot have this pose; `begins`: of the first that is judged."""
-        return f"{self._leader.name}: {problem}" + ("; is it in rad?" if begins else "")
+        return f"{self.leader.name}: {problem}" + ("; is it in rad?" if begins else "")
 
     def leader_pose(self, now_ns: int) -> F64 | None:
         """Return the leader's pose [joints], rad; None where it is not known or cannot be one.
