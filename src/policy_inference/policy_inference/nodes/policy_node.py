@@ -250,6 +250,8 @@ class PolicyNode(LifecycleBase):
         controller, pacer = self.controller, self._pacer
         if not isinstance(controller, NativeController) or isinstance(pacer, SimulatedPacer):
             return None
+        if self.policy.chunks:  # Python brings the images, and asks for chunks within the ticks
+            return None
         contract, trigger = self.policy.bundle.contract, None
         if isinstance(pacer, TriggerPacer):
             trigger = pacer.trigger, MessageWaitSet(self, 1)

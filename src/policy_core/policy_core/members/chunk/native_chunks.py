@@ -61,13 +61,15 @@ class NativeChunks:
             for place, (camera, buffer) in enumerate(policy.sync.frames.items())
         }
         policy.sync.frames = self._frames
+        self._rest = policy.saved()
+        """What is in the native core alone, as the Python policy has it: it looks at none of it."""
         native.on_event(name, self._told)
 
     def complete(self, saved: Tree) -> Tree:
         """Add to what is saved of the owner between two ticks what is in the native core alone."""
         if self._owner is self._policy:
-            return {**self._policy.saved(), **saved}
-        return {**saved, "policy": {**self._policy.saved(), **saved["policy"]}}
+            return {**self._rest, **saved}
+        return {**saved, "policy": {**self._rest, **saved["policy"]}}
 
     def restore(self, saved: Tree, form: Tree) -> None:
         """Have the native core go on from a saved state of the owner.
