@@ -35,7 +35,7 @@ from policy_core.observation.state import StateVector
 from policy_core.plan import plan_bytes
 
 if TYPE_CHECKING:  # a joint policy alone needs nothing of sets and chunks
-    from policy_core.members.chunk.native_chunks import NativeChunks
+    from policy_core.native_chunks import NativeChunks
     from policy_core.sets.native_set import NativeSet
     from policy_core.sets.policy import PolicySet
 
@@ -439,7 +439,7 @@ def _native_chunks(
     for name, owner in owners.items():
         if getattr(owner, "chunk_policy", None) is None:
             continue
-        from policy_core.members.chunk import native_chunks
+        from policy_core import native_chunks
 
         found[name] = native_chunks.NativeChunks(name, owner, owner.chunk_policy, native, words)
         if hasattr(owner, "leader"):

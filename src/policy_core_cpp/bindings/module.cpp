@@ -593,15 +593,15 @@ class NativeController {
     return *found;
   }
 
-  /// Has `told` called within the tick with each event of an exchange, and the time of the tick.
-  void on_event(const std::string& member, nb::object told) {
+  /// Has `notify` called within the tick with each event of an exchange, and the time of the tick.
+  void on_event(const std::string& member, nb::object notify) {
     auto& policy = chunks(member);
-    listeners_.push_back({&policy, std::move(told)});
+    listeners_.push_back({&policy, std::move(notify)});
     policy.exchange().context = &listeners_.back();
-    policy.exchange().told = [](void* self, ChunkExchange::Event event) {
+    policy.exchange().notify = [](void* self, ChunkExchange::Event event) {
       nb::gil_scoped_acquire lock;
-      const auto& [policy, told] = *static_cast<Listener*>(self);
-      told(static_cast<std::int64_t>(event), policy->now_ns());
+      const auto& [policy, notify] = *static_cast<Listener*>(self);
+      notify(static_cast<std::int64_t>(event), policy->now_ns());
     };
   }
 
@@ -623,7 +623,7 @@ class NativeController {
       if (int stop = visit(model.run.ptr())) return stop;
     }
     for (auto& listener : listeners_) {
-      if (int stop = visit(listener.told.ptr())) return stop;
+      if (int stop = visit(listener.notify.ptr())) return stop;
     }
     return 0;
   }
@@ -631,7 +631,7 @@ class NativeController {
   void clear() {
     clock_.reset();
     for (auto& model : models_) model.run.reset();
-    for (auto& listener : listeners_) listener.told.reset();
+    for (auto& listener : listeners_) listener.notify.reset();
   }
 
  private:
@@ -695,7 +695,7 @@ class NativeController {
 
   struct Listener {
     ChunkPolicy* policy;
-    nb::object told;
+    nb::object notify;
   };
 
   struct Model {

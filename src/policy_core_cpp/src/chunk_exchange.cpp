@@ -21,16 +21,16 @@ void ChunkExchange::ask(const ChunkRequest& request) noexcept {
   }
   request_ = request;
   slot_ = Slot::kFull;
-  tell(Event::kAsked);
+  send(Event::kAsked);
 }
 
 void ChunkExchange::forget() noexcept {
   drop_request();
-  tell(Event::kForgotten);
+  send(Event::kForgotten);
 }
 
 const ChunkOutcome* ChunkExchange::outcome() noexcept {
-  if (!finished_) tell(Event::kAwaited);
+  if (!finished_) send(Event::kAwaited);
   return finished_ ? &outcome_ : nullptr;
 }
 

@@ -77,12 +77,12 @@ class ChunkExchange {
     kForgotten,
   };
   /// Called within the tick: to wake a thread, or to fetch and answer there.
-  void (*told)(void* context, Event event) = nullptr;
+  void (*notify)(void* context, Event event) = nullptr;
   void* context = nullptr;
 
  private:
-  void tell(Event event) noexcept {
-    if (told) told(context, event);
+  void send(Event event) noexcept {
+    if (notify) notify(context, event);
   }
   void drop_request() noexcept;
 

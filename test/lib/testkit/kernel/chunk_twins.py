@@ -21,11 +21,11 @@ from policy_core.errors import BackendError, NoTargetError, RefusedError, RobotE
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode
 from policy_core.members.chunk.controller import ChunkRuntime, camera_input, chunk_controller
-from policy_core.members.chunk.native_chunks import ExchangeEvent
 from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Outcome, Request
 from policy_core.native import Words
+from policy_core.native_chunks import ExchangeEvent
 from policy_core.observation.images import Frame
 from policy_core.plan import plan_bytes
 from policy_core.sets.chunk_member import ChunkRunner

@@ -31,7 +31,7 @@ class ExchangeEvent(IntEnum):
 class NativeChunks:
     """Stands between a chunk policy in a native core and its worker, within the ticks.
 
-    The worker is asked, looked at and told to forget when `ChunkPolicy` would do so. After each
+    The worker is asked, looked at and made to forget when `ChunkPolicy` would do so. After each
     tick the Python policy has what others read of it.
 
     Attributes:
@@ -63,7 +63,7 @@ class NativeChunks:
         policy.sync.frames = self._frames
         self._rest = policy.saved()
         """What is in the native core alone, as the Python policy has it: it looks at none of it."""
-        native.on_event(name, self._told)
+        native.on_event(name, self._notice)
 
     def complete(self, saved: Tree) -> Tree:
         """Add to what is saved of the owner between two ticks what is in the native core alone."""
@@ -91,7 +91,7 @@ class NativeChunks:
         joints = self._policy.action.command.size
         self._policy.oscillation.take(values.reshape(-1, 2, joints), count)
 
-    def _told(self, event: int, now_ns: int) -> None:
+    def _notice(self, event: int, now_ns: int) -> None:
         try:
             if event == ExchangeEvent.ASKED:
                 self._ask()
