@@ -107,7 +107,8 @@ class NativeController(Controller):
     """A controller that ticks in C++, bit for bit as `Controller` does.
 
     What a tick changes is in the native core; what requests look at is copied from there before
-    each of them and back after it, between two ticks. The fields of the state are one memory.
+    each of them and back after it, between two ticks, without what a chunk policy alone remembers.
+    The fields of the state are one memory.
     Ticks are shown by `latest_tick` as copies, so that they may go on meanwhile.
     """
 
@@ -283,10 +284,11 @@ class NativeController(Controller):
         self._snapshot_bytes = record.snapshot
         if record.asked and self.asked is not None:
             self.asked(record.answered)
-        with self._locked():
-            if self.policy_set is not None:
+        if self.policy_set is not None:
+            with self._locked():
                 self.policy_set.take_refusals()
-            for chunks in self._chunks.values():
+        for chunks in self._chunks.values():
+            with self._locked():
                 chunks.show()
         runs: list[_Model | NativeChunks] = [*self._models.values(), *self._chunks.values()]
         for each in runs:

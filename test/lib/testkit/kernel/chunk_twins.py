@@ -121,8 +121,8 @@ class Inferences:
         self._buffers[camera].add(frame, time_ns)
         place = self.cameras.index(camera)
         pixels = np.frombuffer(frame.data, np.uint8)
-        number = self._twins.native.add_frame(self._member, place, pixels, time_ns)
-        assert number[0] == len(self._frames[camera])
+        number, _ = self._twins.native.add_frame(self._member, place, pixels, time_ns)
+        assert number == len(self._frames[camera])
 
     def forget(self, camera: str) -> None:
         """Forget the frames of a camera, as after a clock reset."""
