@@ -34,7 +34,8 @@ from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 from policy_core.plan import plan_bytes
 
-if TYPE_CHECKING:  # a policy alone needs nothing of sets
+if TYPE_CHECKING:  # a joint policy alone needs nothing of sets and chunks
+    from policy_core.native_chunks import NativeChunks
     from policy_core.sets.native_set import NativeSet
     from policy_core.sets.policy import PolicySet
 
@@ -106,7 +107,8 @@ class NativeController(Controller):
     """A controller that ticks in C++, bit for bit as `Controller` does.
 
     What a tick changes is in the native core; what requests look at is copied from there before
-    each of them and back after it, between two ticks. The fields of the state are one memory.
+    each of them and back after it, between two ticks, without what a chunk policy alone remembers.
+    The fields of the state are one memory.
     Ticks are shown by `latest_tick` as copies, so that they may go on meanwhile.
     """
 
@@ -186,6 +188,7 @@ class NativeController(Controller):
             from policy_core.sets.native_set import NativeSet
 
             self.policy_set = NativeSet(cast("PolicySet", policy), native, words)
+        self._chunks = _native_chunks(policy, live, native, words)
         self.asked: Callable[[bool], None] | None = None
         """Called with each tick in which the policy was asked: whether it has answered."""
         self.runs_ahead = False
@@ -277,15 +280,20 @@ class NativeController(Controller):
             self._shown_inputs.values(), record.born_ns, record.measured_ns, strict=True
         ):
             entry.show(born_ns, measured_ns)
+            entry.repeats = self.live[entry.name].repeats
         self._snapshot_bytes = record.snapshot
         if record.asked and self.asked is not None:
             self.asked(record.answered)
         if self.policy_set is not None:
             with self._locked():
                 self.policy_set.take_refusals()
-        for model in self._models.values():
-            if model.raised is not None:
-                raised, model.raised = model.raised, None
+        for chunks in self._chunks.values():
+            with self._locked():
+                chunks.show()
+        runs: list[_Model | NativeChunks] = [*self._models.values(), *self._chunks.values()]
+        for each in runs:
+            if each.raised is not None:
+                raised, each.raised = each.raised, None
                 raise raised
         return record
 
@@ -327,11 +335,15 @@ class NativeController(Controller):
                 self._is_copied = False
 
     def _copy_from_native(self) -> None:
-        self._restore(self._COPIED, self.words.tree(self._native.saved()))
+        tree = self.words.tree(self._native.saved(False))
+        for name, chunks in self._chunks.items():
+            owners, key = _owners(tree, name)
+            owners[key] = chunks.complete(owners[key])
+        self._restore(self._COPIED, tree)
         self._reason = self.words.reason(Reason(*self._native.reason()))
 
     def _copy_to_native(self) -> None:
-        saved = self._native.saved()
+        saved = self._native.saved(False)
         tree = self._saved((*self._COPIED, "_reason"))
         saved |= self.words.numbers(tree, {name: saved[name] for name in tree})
         self._native.restore(saved, all=False)
@@ -351,6 +363,10 @@ class NativeController(Controller):
         """Go on from what a controller of the same contract and limits has saved."""
         super().restore(saved)
         self._copy_to_native()
+        form = self._native.saved() if self._chunks else {}
+        for name, chunks in self._chunks.items():
+            (found, key), (like, _) = _owners(saved, name), _owners(form, name)
+            chunks.restore(found[key], like[key])
 
     def control_state(self) -> ControlState:
         """Return a copy of all that the control path goes on from; see `Controller`."""
@@ -416,6 +432,28 @@ class NativeController(Controller):
         )
 
 
+def _native_chunks(
+    policy: Any, inputs: Mapping[str, Input], native: Any, words: Words
+) -> dict[str, NativeChunks]:
+    """Return by member what brings chunks to a policy; that of no name is alone."""
+    owners = policy.members if hasattr(policy, "members") else {"": policy}
+    found: dict[str, NativeChunks] = {}
+    for name, owner in owners.items():
+        if getattr(owner, "chunk_policy", None) is None:
+            continue
+        from policy_core import native_chunks
+
+        found[name] = native_chunks.NativeChunks(name, owner, owner.chunk_policy, native, words)
+        if hasattr(owner, "leader"):
+            owner.leader = inputs[owner.leader.name]
+    return found
+
+
+def _owners(tree: Any, name: str) -> tuple[Any, str]:
+    """Return where in a saved controller that is which has chunks, and its key there."""
+    return (tree["run"]["policy"]["members"], name) if name else (tree["run"], "policy")
+
+
 def _shown_ticks(period_ns: int) -> int:
     """Return how many ticks may wait to be shown: those of a second."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
@@ -425,6 +463,7 @@ class NativeInput(Input):
     """An input whose ages are in a native core, once it has joined one."""
 
     _native: Any = None
+    _repeats = 0
     _step: tuple[int, int] = (0, 0)
     _step_words = ""
 
@@ -440,6 +479,7 @@ class NativeInput(Input):
 
     def reset(self) -> None:
         """Forget what came."""
+        self._repeats = 0
         if self._native is not None:
             self._native.reset_input(self._place)
 
@@ -477,10 +517,15 @@ class NativeInput(Input):
         )
 
     @property
-    def problem(self) -> str:  # type: ignore[override]
+    def problem(self) -> str:
         """What is wrong with the last message; empty where nothing is."""
         number: int = self._native.input_report(self._place)[0]
         return self._words.texts[number]
+
+    @problem.setter
+    def problem(self, problem: str) -> None:
+        if problem:
+            self.reject(problem)
 
     @property
     def measured_ns(self) -> int | None:  # type: ignore[override]
@@ -498,9 +543,15 @@ class NativeInput(Input):
         return self._step_words
 
     @property
-    def repeats(self) -> int:  # type: ignore[override]
-        """None of a message that is not an image."""
-        return 0
+    def repeats(self) -> int:
+        """How many of a camera's messages before the newest had the same image."""
+        return self._repeats
+
+    @repeats.setter
+    def repeats(self, repeats: int) -> None:
+        if repeats != self._repeats:
+            self._repeats = repeats
+            self._native.note_repeats(self._place, repeats)
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of all that it remembers."""

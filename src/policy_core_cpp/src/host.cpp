@@ -58,8 +58,7 @@ Host::Host(const Table& plan, const Models& models, ReadClock clock, void* conte
     record.measured_ns.resize(controller_->input_count());
     record.wire.resize(sources ? kWireBytes : 0);
     record.places.resize(sources);
-    // Optional values take room once they are there.
-    record.snapshot.resize(2 * bytes.used + 4096);
+    record.snapshot.resize(bytes.used);
   }
 }
 

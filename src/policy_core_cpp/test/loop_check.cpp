@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <thread>
 
 #include "policy_core/loop.hpp"
@@ -125,6 +126,8 @@ int main(int count, char** arguments) {
   std::thread person([&] {
     std::mt19937 random(seed);
     const Numbers pose = stand_pose(table, host.controller());
+    std::optional<RandomChunks> answers;
+    if (auto* chunks = chunks_of(host.controller())) answers.emplace(*chunks, seed);
     while (!ends) {
       {
         const std::lock_guard between(loop.mutex());
@@ -133,6 +136,7 @@ int main(int count, char** arguments) {
         sample(host.controller(), random, pose);
         ask(host.controller(), random);
       }
+      if (answers) answers->answer();
       if (random() % 50 == 0) {
         host.controller().press_estop(1);
         loop.send_safe(now_ns);

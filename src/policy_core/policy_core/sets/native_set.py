@@ -35,6 +35,12 @@ class NativeSet:
             self.refusals.append(f"{words}; {self._names[refusal['state']]} goes on")
 
     @property
+    def asked_ns(self) -> int:
+        """When the members were asked last."""
+        asked_ns: int = self._native.asked_ns()
+        return asked_ns
+
+    @property
     def may_stand(self) -> bool:
         """Whether the robot may stand up now, by the stand motion."""
         return bool(self._native.may_stand())

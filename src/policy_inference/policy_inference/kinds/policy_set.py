@@ -27,7 +27,7 @@ from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.flight.ring import PolicyTap
 from policy_inference.flight.tap import NativeTap, SetTap
-from policy_inference.kinds.cores import PYTHON, native_controller
+from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import OpenedMember
 from policy_inference.kinds.kinds import kind_of, member_kinds
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
@@ -124,8 +124,7 @@ class SetKind:
         ]
         models = {name: each.recorded for name, each in opened.items() if each.recorded}
         set_tap = SetTap(policy_set, models, [each.worker for each in chunks])
-        # Chunk policies tick in Python.
-        native = native_controller(PYTHON if chunks else request.loop, models, bundle.sha256)
+        native = native_controller(request.loop, models, bundle.sha256)
         controller = set_controller(
             bundle.contract,
             set_tap,
@@ -140,7 +139,7 @@ class SetKind:
         tap: PolicyTap = set_tap
         running: PolicySet | NativeSet = policy_set
         if isinstance(controller, NativeController) and controller.policy_set is not None:
-            tap, running = NativeTap(controller), controller.policy_set
+            tap, running = NativeTap(controller, set_tap.workers), controller.policy_set
         return OpenedPolicy(
             request=request,
             bundle=bundle,

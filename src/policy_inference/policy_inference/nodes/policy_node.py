@@ -65,6 +65,15 @@ _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
 _REPORTED_WITHIN_S = 1.0
 
 
+def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
+    """Return the controller of a policy whose ticks need nothing of Python; None for others.
+
+    To a chunk policy Python brings images, and it asks for chunks within the ticks.
+    """
+    controller = policy.controller
+    return controller if isinstance(controller, NativeController) and not policy.chunks else None
+
+
 class PolicyNode(LifecycleBase):
     """Thin adapter: sample, tick the controller, publish, report."""
 
@@ -247,8 +256,8 @@ class PolicyNode(LifecycleBase):
 
     def _native_loop(self, values: Mapping[str, Any]) -> NativeLoop | None:
         """Return a loop in C++, where the policy ticks there and time is real."""
-        controller, pacer = self.controller, self._pacer
-        if not isinstance(controller, NativeController) or isinstance(pacer, SimulatedPacer):
+        controller, pacer = _alone_in_cpp(self.policy), self._pacer
+        if controller is None or isinstance(pacer, SimulatedPacer):
             return None
         contract, trigger = self.policy.bundle.contract, None
         if isinstance(pacer, TriggerPacer):
@@ -414,15 +423,16 @@ class PolicyNode(LifecycleBase):
             with self.loop.exchanging():
                 opened.controller.take_over(self.controller)
                 if isinstance(self.loop, NativeLoop):
-                    self._host(self.loop, opened.controller, sampler)
+                    self._host(self.loop, opened, sampler)
                 self.policy, self.controller, self.sampler = opened, opened.controller, sampler
                 return self.observer.adopt(opened, prepared), before.close
         except PolicyError:
             prepared.abandon()
             raise
 
-    def _host(self, loop: NativeLoop, controller: Controller, sampler: Sampler) -> None:
-        if not isinstance(controller, NativeController):
+    def _host(self, loop: NativeLoop, opened: OpenedPolicy[Any], sampler: Sampler) -> None:
+        controller = _alone_in_cpp(opened)
+        if controller is None:
             raise RefusedError(
                 "load refused: the native loop cannot tick this policy, the log says why; start "
                 "the node with realtime.loop:=python"
