@@ -81,18 +81,19 @@ lint: setup  ## Style, types, import rules, plain English
 test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k guard")
 	@$(call tests,$(IN_WORKSPACE) python,not slow,--quick)
 
-# In CI, of a slow test with parameters only the first case.
+# Tracing takes the time that tests with made-up files are allowed.
+TRACED := $(filter-out %/test_fuzz.py,$(wildcard $(addprefix src/policy_core/test/,test_*.py */test_*.py)))
+# In CI, of a slow test with parameters only the first case. The kernel's tests run once, traced.
 SHORT :=
 test-all: SHORT := --short
 test-all: setup  ## All but the long tests and those of PyTorch, RKNN and LeRobot, as CI runs them
-	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,$(SHORT))) || status=$$?; \
+	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,$(SHORT) $(TRACED:%=--ignore %))) || status=$$?; \
 	for target in coverage test-cpp; do \
 	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
 
-# Tracing takes the time that tests with made-up files are allowed.
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
-	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q -m "not slow" --ignore src/policy_core/test/bundle/test_fuzz.py \
-	  --cov policy_core --cov-branch --cov-report term src/policy_core/test
+	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q -m "not acceptance" \
+	  --cov policy_core --cov-branch --cov-report term $(TRACED)
 
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
@@ -129,6 +130,7 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) python -m pytest --python-loop test/e2e test/closed_loop $(PYTEST_ARGS)
 
 sbom: setup  ## Name every package of the locks for this Python, with its hashes, as CycloneDX in out/sbom
 # By the locks, since pip installs nothing else (a test holds environments to them), and they know hashes.

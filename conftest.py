@@ -7,6 +7,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -56,6 +58,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="of each slow test with parameters only the first case",
     )
+    parser.addoption(
+        "--python-loop",
+        action="store_true",
+        help="without the native core, so that all ticks run in Python",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,8 +78,18 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+    if config.option.python_loop:
+        _hide_native_core()
     if config.option.quick and importlib.util.find_spec("hypothesis"):
         settings.load_profile("quick")
+
+
+def _hide_native_core() -> None:
+    """Have its import fail, here and in processes that are started."""
+    folder = tempfile.mkdtemp(prefix="python_loop_")
+    Path(folder, "policy_core_native.py").write_text('raise ImportError("hidden by --python-loop")')
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
 
 
 @pytest.hookimpl(trylast=True)  # `-m` has chosen before, and only what is left is counted

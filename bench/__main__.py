@@ -1,25 +1,51 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python -m bench`: measure, print a table, write out/bench/summary.json."""
+"""Command `python -m bench [PART ...]`: measure, print a table, write out/bench/summary.json."""
 
 import argparse
 import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from importlib import import_module
 
 from bench.figures import Figure, machine, table
 from bench.processes import ROOT, BenchError, keep_to_machine
 
 _SUMMARY = ROOT / "out" / "bench" / "summary.json"
+_PARTS = {
+    "tick": "a tick in C++",
+    "observers": "ticks that are observed",
+    "nodes": "start, round trip, processor time",
+    "jitter": "ticks at 1 kHz with priority",
+    "churn": "participants that join and leave",
+    "child": "a process of its own",
+    "service": "the service",
+    "batch": "four robots in one inference",
+    "shared_memory": "shared memory with the service",
+    "remote": "a model on a server",
+    "calibrate": "rows from a recording of an hour",
+    "preprocessing": "images into the back end's buffers",
+    "chunks": "chunks that take 300 ms",
+    "convert": "a recording to a dataset",
+    "evaluation": "a trial of an evaluation",
+    "lite3": "the driver of the Lite3",
+    "unitree": "the driver of the Go2",
+}
+"""What is measured, by the module that does."""
 _log = logging.getLogger("bench")
 
 
 def main() -> int:
-    """Measure all figures; a figure that cannot be had is reported and left out."""
+    """Measure all figures, or some; one that cannot be had is reported and left out."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="of each row of jitter")
+    parser.add_argument(
+        "parts", nargs="*", choices=_PARTS, default=_PARTS, help="what to measure (default: all)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="of each row of jitter (default %(default)g)"
+    )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if shutil.which("joint_policy_node") is None:
@@ -29,55 +55,17 @@ def main() -> int:
         )
         return 1
     keep_to_machine()
-    # Only now: the modules below need ROS.
-    from bench import (
-        batch,
-        calibrate,
-        child,
-        chunks,
-        churn,
-        convert,
-        evaluation,
-        jitter,
-        lite3,
-        native_tick,
-        nodes,
-        preprocessing,
-        remote,
-        service,
-        shared_memory,
-        tick,
-        unitree,
-    )
-
     described, figures = machine(), list[Figure]()
-    parts: list[tuple[str, Callable[[], list[Figure]]]] = [
-        ("a tick without ROS", tick.measure),
-        ("a tick in C++", native_tick.measure),
-        ("a process of its own", child.measure),
-        ("the service", service.measure),
-        ("four robots in one inference", batch.measure),
-        ("shared memory with the service", shared_memory.measure),
-        ("a model on a server", remote.measure),
-        ("start", lambda: [nodes.start()]),
-        ("round trip", lambda: [nodes.roundtrip()]),
-        ("processor time", lambda: [nodes.processor_time()]),
-        *jitter.rows(given.seconds or jitter.SECONDS),
-        ("participants that join and leave", churn.measure),
-        ("rows from a recording of an hour", calibrate.measure),
-        ("images into the back end's buffers", preprocessing.measure),
-        ("chunks that take 300 ms", chunks.measure),
-        ("a recording to a dataset", convert.measure),
-        ("a trial of an evaluation", evaluation.measure),
-        ("the driver of the Lite3", lite3.measure),
-        ("the driver of the Go2", unitree.measure),
-    ]
-    for what, measure in parts:
-        _log.info("measuring %s ...", what)
+    for part in given.parts:
+        _log.info("measuring %s ...", _PARTS[part])
+        began_s = time.monotonic()
+        # Only now: most modules need ROS.
+        measure = import_module(f"bench.{part}").measure
         try:
-            figures += measure()
+            figures += measure(given.seconds) if part == "jitter" else measure()
         except BenchError as error:
-            _log.error("bench: %s: %s", what, error)
+            _log.error("bench: %s: %s", part, error)
+        _log.info("took %.0f s", time.monotonic() - began_s)
     _write(described, figures)
     _log.info("\n%s\n\nwritten to %s", table(figures), _SUMMARY.relative_to(ROOT))
     return 0

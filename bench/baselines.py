@@ -1,18 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The baselines: each the least that does the same job, as one would write it in an hour.
+"""The baselines in Python: each the least that does the same job, as one would write it in an hour.
 
-`python -m bench.baselines <name>` runs one: `echo`, `callbacks`, `lifecycle` (nodes, until
-SIGINT), `sleep <seconds> <priority>` (prints the start of each turn in ns) or
-`join <participants> <seconds>` (prints how many received a command).
+`python -m bench.baselines <name>` runs one until SIGINT: `echo`, `callbacks` or `lifecycle`, which
+are nodes, or `load`, which keeps a core and the disk busy. `join <participants> <seconds>` ends by
+itself, and prints how many received a command.
 """
 
 import os
 import sys
+import tempfile
 import time
 from array import array
 from collections import deque
 
+import numpy as np
 import rclpy
 from policy_msgs.msg import JointCommand
 from rclpy.executors import ExternalShutdownException
@@ -28,6 +30,7 @@ from policy_inference.nodes.rclpy_gaps import take_message
 PERIOD_NS = 20_000_000
 JOINTS = 12
 _PRESENT = 10
+_MEMORY_BYTES, _READS_PER_WRITE = 1 << 26, 100
 
 
 def _prebuilt_command() -> JointCommand:
@@ -65,17 +68,16 @@ def lifecycle() -> Node:
     return node
 
 
-def sleep_loop(seconds: float, priority: int) -> None:
-    """Sleep until absolute deadlines; print when each turn began, steady clock, ns."""
-    if priority:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-    began_ns: list[int] = []
-    deadline_ns = time.monotonic_ns()
-    for _ in range(round(seconds * 1e9 / PERIOD_NS)):
-        deadline_ns += PERIOD_NS
-        time.sleep(max(0, deadline_ns - time.monotonic_ns()) * 1e-9)
-        began_ns.append(time.monotonic_ns())
-    sys.stdout.write(" ".join(map(str, began_ns)))
+def load() -> None:
+    """Read more memory than caches hold, write a file and wait for the disk, again and again."""
+    memory = np.ones(_MEMORY_BYTES // 8)
+    with tempfile.TemporaryFile() as file:
+        while True:
+            for _ in range(_READS_PER_WRITE):
+                memory.sum()
+            file.seek(0)
+            file.write(memory.data)
+            os.fsync(file.fileno())
 
 
 def join(participants: int, seconds: float, args: list[str]) -> None:
@@ -115,9 +117,8 @@ def join(participants: int, seconds: float, args: list[str]) -> None:
 def main() -> None:
     """Run the baseline that the first argument names."""
     name, *arguments = sys.argv[1:]
-    if name == "sleep":
-        sleep_loop(float(arguments[0]), int(arguments[1]))
-        return
+    if name == "load":
+        load()
     if name == "join":
         join(int(arguments[0]), float(arguments[1]), arguments[2:])
         return

@@ -2,18 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Four robots in one request to the service, against four requests one after another."""
 
-import hashlib
-import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import onnx
-import yaml
 
 from bench.figures import Figure, alternated, timed
-from bench.processes import BUNDLE, BenchError
+from bench.processes import BUNDLE, BenchError, copied_bundle
 from bench.service import serving
 from policy_core.errors import PolicyError
 from policy_inference.service.client import PolicyClient, connect
@@ -62,14 +59,8 @@ def _compare(four: PolicyClient, one: PolicyClient) -> Figure:
 
 def _for_several(folder: Path) -> Path:
     """Copy the bundle, and open the first axis of the model's tensors."""
-    shutil.copytree(BUNDLE, folder)
-    file, contract_file = folder / "policy.onnx", folder / "policy.yaml"
-    model = onnx.load(file)
+    model = onnx.load(BUNDLE / "policy.onnx")
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "robots"
     del model.graph.value_info[:]
-    onnx.save(model, file)
-    contract = yaml.safe_load(contract_file.read_text("utf-8"))
-    contract["model"]["artifacts"]["onnx"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    contract_file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
-    return folder
+    return copied_bundle(folder, {}, model.SerializeToString())

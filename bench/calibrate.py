@@ -28,7 +28,7 @@ from model_tools.files.row_files import BagSource
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 
-_HOURS, _RATE_HZ, _SAMPLES, _REPETITIONS, _PATIENCE_S = 1.0, 200, 2048, 3, 300.0
+_HOURS, _RATE_HZ, _SAMPLES, _REPETITIONS, _PATIENCE_S = 1.0, 200, 2048, 1, 300.0
 _START_NS, _LATE_NS = 1_700_000_000_000_000_000, 300_000
 _STAMP, _STAMP_AT = struct.Struct("<iI"), 4
 _JOINT_STATE, _IMU = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu"

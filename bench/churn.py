@@ -1,14 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether commands keep coming while other participants join and leave.
-
-`python -m bench.churn` measures these rows alone.
-"""
+"""Whether commands keep coming while other participants join and leave."""
 
 import logging
 import os
-import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +18,13 @@ from policy_msgs.msg import JointCommand
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from bench.figures import Figure, Summary, table
+from bench.figures import Figure, Summary
 from bench.nodes import stream_sensors
 from bench.processes import (
     BUNDLE,
     BenchError,
     baseline,
     in_namespace,
-    keep_to_machine,
     policy_node,
     running,
 )
@@ -73,6 +69,7 @@ def _measure(rate_hz: int) -> Figure:
     return Figure(
         name=f"churn_{rate_hz}_gap_ms",
         unit="ms",
+        wanted=2000.0 / rate_hz,
         ours=[Summary(value=beside_ms)],
         baseline=[Summary(value=alone_ms)],
     )
@@ -106,19 +103,10 @@ def _longest_gap_ms(robot: UprightRobot, commands: Any) -> float:
     """Return the longest time between two commands that arrive while sensors stream, ms."""
     while take_message(commands, JointCommand):
         pass
-    stream_sensors(robot, _SECONDS + _LEAVE_S)
-    arrived_ns = list[int]()
+    stream_sensors([robot], _SECONDS + _LEAVE_S)
+    # What comes later is of a node without sensors.
+    ended_ns, arrived_ns = time.time_ns(), list[int]()
     while taken := take_message(commands, JointCommand):
-        arrived_ns.append(taken[1]["received_timestamp"])
+        if taken[1]["received_timestamp"] <= ended_ns:
+            arrived_ns.append(taken[1]["received_timestamp"])
     return float(np.diff(arrived_ns).max()) * 1e-6
-
-
-def main() -> None:
-    """Measure these rows alone."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    keep_to_machine()
-    _log.info("%s", table(measure()))
-
-
-if __name__ == "__main__":
-    main()

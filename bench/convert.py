@@ -5,12 +5,11 @@
 The baseline of the time is LeRobot's own way for a script: each image becomes a PNG, and a video
 of them when the episode is saved; the recording is read with rosbags' AnyReader. The videos are the
 same. The baseline of the memory is a quarter of the recording, that of the whole command is how
-long the recording is. `python -m bench.convert 600` measures one of ten minutes,
-`python -m bench.convert <what> <recording>` is one run in a process of its own, with LeRobot.
+long the recording is. `python -m bench.convert <what> <recording>` is one run in a process of its
+own, with LeRobot.
 """
 
 import json
-import logging
 import resource
 import shutil
 import sys
@@ -26,7 +25,7 @@ import yaml
 from rosbags.highlevel import AnyReader
 
 from bench.demonstration import RATE_HZ, mapping_content, write_demonstration
-from bench.figures import Figure, Summary, table
+from bench.figures import Figure, Summary
 from bench.processes import ROOT, BenchError, running
 from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.episode import Episode
@@ -35,19 +34,19 @@ from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.values import SourceReader
 
-_SIZE, _LONG_S, _SHARE, _REPETITIONS = (480, 640), 60.0, 4, 3
+_SIZE, _LONG_S, _SHARE, _REPETITIONS = (480, 640), 40.0, 4, 1
 _PATIENCE_S = 3600.0
 _PYTHON = ROOT / ".venv-lerobot" / "bin" / "python"
 
 
-def measure(long_s: float = _LONG_S, repetitions: int = _REPETITIONS) -> list[Figure]:
-    """Measure a recording of this length, and a quarter of it in turns with the baseline."""
+def measure() -> list[Figure]:
+    """Measure a recording, and one of a quarter of its length in turns with the baseline."""
     if not _PYTHON.exists():
         raise BenchError(f"expected LeRobot's environment, found no {_PYTHON}; make setup-lerobot")
     with tempfile.TemporaryDirectory() as folder:
-        long = write_demonstration(Path(folder, "long"), long_s, size=_SIZE)
-        short = write_demonstration(Path(folder, "short"), long_s / _SHARE, size=_SIZE)
-        turns = [(_run("ours", short), _run("lerobot", short)) for _ in range(repetitions)]
+        long = write_demonstration(Path(folder, "long"), _LONG_S, size=_SIZE)
+        short = write_demonstration(Path(folder, "short"), _LONG_S / _SHARE, size=_SIZE)
+        turns = [(_run("ours", short), _run("lerobot", short)) for _ in range(_REPETITIONS)]
         whole, command = _run("ours", long), _run("command", long)
     ours, theirs = ([turn[side] for turn in turns] for side in (0, 1))
     return [
@@ -63,7 +62,7 @@ def measure(long_s: float = _LONG_S, repetitions: int = _REPETITIONS) -> list[Fi
             unit="s",
             wanted=1.0,
             ours=[Summary(value=command[0])],
-            baseline=[Summary(value=long_s)],
+            baseline=[Summary(value=_LONG_S)],
         ),
         Figure(
             name="convert_memory_ratio",
@@ -169,10 +168,6 @@ _WHAT = {"ours": _ours, "lerobot": _lerobot, "command": _command}
 
 
 def _main(words: list[str]) -> None:
-    if words[0] not in _WHAT:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-        logging.getLogger("bench").info("%s", table(measure(float(words[0]), 1)))
-        return
     folder = Path(tempfile.mkdtemp())
     try:
         run = _WHAT[words[0]](Path(words[1]), folder)

@@ -38,16 +38,18 @@ def summarise(samples: Sequence[float] | npt.NDArray[np.float64]) -> Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure of the bench; one pair of summaries per repetition, ours beside the baseline's."""
+    """A figure of the bench; one pair of summaries per repetition, ours beside the baseline's.
+
+    Its name says what its value is: `..._ratio` of both, `..._added_...` for ours less the
+    baseline's, otherwise ours.
+    """
 
     name: str
     unit: str
     ours: Sequence[Summary]
     baseline: Sequence[Summary]
     wanted: float | None = None
-    """Highest wanted value; None where nothing is wanted, and the value is ours."""
-    added: bool = False
-    """Whether the value is ours less the baseline's; else it is the ratio of both."""
+    """Highest wanted value."""
 
     @property
     def ratios(self) -> list[float]:
@@ -57,17 +59,23 @@ class Figure:
     @property
     def value(self) -> float:
         """What the figure's name promises: the median ratio, difference, or value of ours."""
-        if self.added:
+        if "_added_" in self.name:
             return median(a.value - b.value for a, b in zip(self.ours, self.baseline, strict=True))
-        if self.wanted is not None:
+        if self.name.endswith("_ratio"):
             return median(self.ratios)
         return median(summary.value for summary in self.ours)
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the value is as wanted; None where nothing is wanted."""
+        return None if self.wanted is None else self.value <= self.wanted
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that was measured, less the single samples."""
         return {
             "value": self.value,
             "wanted": self.wanted,
+            "is_met": self.is_met,
             "unit": self.unit,
             "ours": _side(self.ours),
             "baseline": _side(self.baseline),
@@ -83,7 +91,6 @@ def alternated(
     blocks: int,
     wanted: float | None,
     unit: str = "us",
-    added: bool = False,
 ) -> Figure:
     """Measure both in blocks that take turns, each first in every other turn.
 
@@ -99,7 +106,6 @@ def alternated(
         ours=sides[ours],
         baseline=sides[baseline],
         wanted=wanted,
-        added=added,
     )
 
 
@@ -118,7 +124,6 @@ def in_turns(
     wanted: float,
     period_s: float = 0.0,
     before: Callable[[], object] = lambda: None,
-    added: bool = False,
 ) -> Figure:
     """Measure two calls that take turns, as in `in_turns_us`, so that both find cold caches."""
     found = [
@@ -126,7 +131,7 @@ def in_turns(
         for _ in range(blocks)
     ]
     through, beside = zip(*found, strict=True)
-    return Figure(name=name, unit="us", ours=through, baseline=beside, wanted=wanted, added=added)
+    return Figure(name=name, unit="us", ours=through, baseline=beside, wanted=wanted)
 
 
 def _side(summaries: Sequence[Summary]) -> dict[str, float]:
@@ -144,7 +149,15 @@ def table(figures: Iterable[Figure]) -> str:
     The first line says how fast this processor is, so that tables of different ones compare.
     """
     rows = [
-        ("figure", "value", "wanted", "ours (p99, p99.9)", "baseline (p99, p99.9)", "ratio (range)")
+        (
+            "figure",
+            "value",
+            "wanted",
+            "met",
+            "ours (p99, p99.9)",
+            "baseline (p99, p99.9)",
+            "ratio (range)",
+        )
     ]
     for figure in figures:
         ratios = figure.ratios
@@ -156,6 +169,7 @@ def table(figures: Iterable[Figure]) -> str:
                 figure.name,
                 _number(figure.value),
                 "" if figure.wanted is None else f"<= {figure.wanted:g}",
+                {None: "", True: "yes", False: "no"}[figure.is_met],
                 _cell(_side(figure.ours), figure.unit),
                 _cell(_side(figure.baseline), figure.unit),
                 compared,

@@ -7,7 +7,6 @@ a command frame. Gaps stand beside a Python loop that sleeps until its deadlines
 `python -m bench.lite3` measures these figures alone; with more words it is a baseline.
 """
 
-import logging
 import socket
 import sys
 import time
@@ -24,16 +23,16 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
-from bench.figures import Figure, Summary, summarise, table
+from bench.figures import Figure, Summary, summarise
 from bench.lite3_host import FOLDED_RAD, BenchHost
 from bench.processes import BenchError, Child, running
 from lite3_driver.wire import COMMAND_BYTES, JOINT_NAMES, STATE_BYTES, damping_command
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
-_BLOCKS, _CALLS = 5, 100
+_BLOCKS, _CALLS = 3, 100
 _PERIOD_NS = 20_000_000
-_GAPS_NS = 10_000_000_000
+_GAPS_NS = 5_000_000_000
 _PATIENCE_S = 20.0
 _LOOKED_AT_NS = 1_000_000_000
 """A robot that is to be taken has to be still for a while."""
@@ -225,9 +224,9 @@ def measure() -> list[Figure]:
     """Measure latencies at 500 Hz, and gaps there and at 1000 Hz."""
     with _echoing() as answered, _rig(500.0) as rig:
         ways = {
-            "lite3_state_us": rig.state,
-            "lite3_command_us": rig.command,
-            "lite3_loop_us": rig.loop,
+            "lite3_state_added_us": rig.state,
+            "lite3_command_added_us": rig.command,
+            "lite3_loop_added_us": rig.loop,
             "echo": answered,
         }
         took: dict[str, list[Summary]] = {name: [] for name in ways}
@@ -240,7 +239,7 @@ def measure() -> list[Figure]:
     baseline = took.pop("echo")
     return [
         *(
-            Figure(name=name, unit="us", ours=ours, baseline=baseline, added=True)
+            Figure(name=name, unit="us", ours=ours, baseline=baseline)
             for name, ours in took.items()
         ),
         *(
@@ -295,15 +294,11 @@ def _baseline(what: str, client: socket.socket, *words: str) -> list[str]:
 
 
 def _main(words: list[str]) -> None:
-    if words:
-        what, port, *rest = words
-        if what == "echo":
-            echo(int(port))
-        else:
-            pace(int(port), *map(float, rest))
-        return
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.info("%s", table(measure()))
+    what, port, *rest = words
+    if what == "echo":
+        echo(int(port))
+    else:
+        pace(int(port), *map(float, rest))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Child processes of the bench: the node that is measured, or the baseline in its place."""
 
+import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from policy_inference.machine.middleware import fast_dds_without_shared_memory
 
@@ -106,6 +111,18 @@ def policy_node(**parameters: str) -> list[str]:
     parameters = {"bundle": str(BUNDLE), **parameters}
     settings = [("-p", f"{name}:={value}") for name, value in parameters.items()]
     return ["joint_policy_node", "--ros-args", *(word for pair in settings for word in pair)]
+
+
+def copied_bundle(folder: Path, changed: Mapping[str, Any], model: bytes = b"") -> Path:
+    """Copy the bundle with other entries in its contract, and another model where one is given."""
+    shutil.copytree(BUNDLE, folder)
+    contract_file = folder / "policy.yaml"
+    contract = yaml.safe_load(contract_file.read_text("utf-8")) | changed
+    if model:
+        (folder / "policy.onnx").write_bytes(model)
+        contract["model"]["artifacts"]["onnx"]["sha256"] = hashlib.sha256(model).hexdigest()
+    contract_file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+    return folder
 
 
 def baseline(name: str, *arguments: str) -> list[str]:

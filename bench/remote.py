@@ -8,7 +8,6 @@ measures these figures alone; with a folder more it is the servers.
 """
 
 import json
-import logging
 import signal
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import numpy.typing as npt
 import yaml
 from onnx import TensorProto, helper, save
 
-from bench.figures import Figure, in_turns, table
+from bench.figures import Figure, in_turns
 from bench.processes import BenchError, running
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
@@ -243,8 +242,4 @@ def _model(file: Path, inputs: list[TensorSpec], output: TensorSpec) -> Path:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        serve(Path(sys.argv[1]))
-    else:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-        logging.getLogger("bench").info("%s", table(measure()))
+    serve(Path(sys.argv[1]))

@@ -6,9 +6,10 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import rclpy
-from policy_msgs.msg import JointCommand
+from policy_msgs.msg import JointCommand, PolicyStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -20,11 +21,20 @@ from std_srvs.srv import Trigger
 from bench.processes import BUNDLE, BenchError, Child
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
 _PERIOD_S = 0.005
 _PATIENCE_S = 20.0
 _FOLLOWED = (JointCommand.MODE_STAND, JointCommand.MODE_READY, JointCommand.MODE_RUN)
+
+
+class Command(NamedTuple):
+    """What of a command is looked at."""
+
+    stamp_ns: int
+    sequence: int
+    mode: int
 
 
 class UprightRobot:
@@ -51,8 +61,10 @@ class UprightRobot:
             JointState, "joint_states", qos_profile_sensor_data
         )
         self._inertia: Publisher = node.create_publisher(Imu, "imu/data", qos_profile_sensor_data)
-        self._commands = Sampled(node, SampleGroup(), JointCommand, "joint_command")
+        group = SampleGroup()
+        self._commands = Sampled(node, group, JointCommand, "joint_command", qos.COMMANDS)
         self._arrivals = Arrivals(node, [self._commands])
+        self._status = Sampled(node, group, PolicyStatus, "joint_policy_node/status", qos.STATUS)
         self._clients = {
             name: node.create_client(Trigger, f"joint_policy_node/{name}")
             for name in ("stand", "run")
@@ -78,28 +90,48 @@ class UprightRobot:
         """Publish what `imu` returned."""
         self._inertia.publish(message)
 
-    def take(self) -> JointCommand | None:
+    def take(self) -> Command | None:
         """Return the newest command that was not taken yet, and follow it."""
-        command = self._commands.take()
-        if command is not None and command.mode in _FOLLOWED:
-            self._joint_states.position = array("d", command.position)
-        return command
+        return next(reversed(self.take_all()), None)
+
+    def take_all(self) -> list[Command]:
+        """Return the commands that were not taken yet, the oldest first, and follow the newest."""
+        commands, newest = list[Command](), None
+        while (message := self._commands.take()) is not None:
+            stamp, newest = message.stamp, message
+            stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+            commands.append(Command(stamp_ns, message.sequence, message.mode))
+        if newest is not None and newest.mode in _FOLLOWED:
+            self._joint_states.position = array("d", newest.position)
+        return commands
+
+    def await_status(self, child: Child | None = None) -> PolicyStatus:
+        """Publish sensors until a new status comes."""
+        self._status.take()
+        found = list[PolicyStatus]()
+
+        def has_come() -> bool:
+            found.extend(filter(None, [self._status.take()]))
+            return bool(found)
+
+        self._publish_until(has_come, "a status", child)
+        return found[0]
 
     def wait_for_command(self, timeout_ns: int) -> bool:
         """Return whether a command is there to take, after at most this time."""
         return bool(self._arrivals.wait(timeout_ns))
 
-    def await_commands(self, child: Child) -> None:
+    def await_commands(self, child: Child | None = None) -> None:
         """Publish sensors until commands come back."""
         self._publish_until(lambda: self.take() is not None, "a command", child)
 
-    def bring_to_run(self, child: Child) -> None:
+    def bring_to_run(self, child: Child | None = None) -> None:
         """Stand up and let the policy run, by the node's services."""
         self.await_commands(child)
         self._bring_to(JointCommand.MODE_READY, "stand", child)
         self._bring_to(JointCommand.MODE_RUN, "run", child)
 
-    def _bring_to(self, mode: int, service: str, child: Child) -> None:
+    def _bring_to(self, mode: int, service: str, child: Child | None) -> None:
         """Ask until the node agrees, since it refuses before sensors have arrived."""
         client = self._clients[service]
         self._publish_until(client.service_is_ready, f"service {service}", child)
@@ -115,12 +147,13 @@ class UprightRobot:
 
     def _mode(self) -> int | None:
         command = self.take()
-        return None if command is None else int(command.mode)
+        return None if command is None else command.mode
 
-    def _publish_until(self, condition: Callable[[], bool], what: str, child: Child) -> None:
+    def _publish_until(self, condition: Callable[[], bool], what: str, child: Child | None) -> None:
         give_up_s = time.monotonic() + _PATIENCE_S
         while not condition():
-            child.check()
+            if child is not None:
+                child.check()
             if time.monotonic() > give_up_s:
                 raise BenchError(f"waited {_PATIENCE_S} s for {what}")
             self.publish_imu(self.imu())

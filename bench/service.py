@@ -6,10 +6,9 @@ The baseline is a Python process that answers each 180 bytes with 48. The model'
 such an echo takes longer that runs the model before it answers, on one core, where nothing else
 varies: across cores a process that computes between two requests is even woken faster than one
 that sleeps. It is taken off ours.
-`python -m bench.service` measures these figures alone; with a word more it is the baseline.
+`python -m bench.service <what> <path>` is the baseline.
 """
 
-import logging
 import os
 import socket
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.figures import Figure, summarise, table
+from bench.figures import Figure, summarise
 from bench.processes import BUNDLE, BenchError, Child, running
 from bench.tick import BareCall
 from bench.timing import timed_us
@@ -147,20 +146,5 @@ def _figure(
     )
 
 
-def _main(words: list[str]) -> None:
-    if words:
-        what, path = words
-        echo(path, _ECHOES[what]())
-        return
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    from bench import batch, shared_memory
-
-    for part in (measure, batch.measure, shared_memory.measure):
-        try:
-            logging.info("%s", table(part()))
-        except BenchError as error:
-            logging.error("bench: %s", error)
-
-
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    echo(sys.argv[2], _ECHOES[sys.argv[1]]())

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a tick costs without ROS: from numpy sensor arrays to numpy command, against inference.
+"""What a tick in C++ costs without ROS, from the state to the targets, against inference alone.
 
-The baseline is ONNX Runtime alone, called on bound buffers with the options of our backend.
+The baseline is the C API of ONNX Runtime, called on bound buffers with the options of our back end.
 """
 
 import tempfile
@@ -18,131 +18,76 @@ from bench.processes import BUNDLE, BenchError
 from policy_core.bundle.bundle import SET_FILE, JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
+from policy_core.bundle.state_fields import COMMAND
 from policy_core.guard.limits import StricterLimits, limits_in_force
-from policy_core.interfaces import Mode, ShadowMode
+from policy_core.interfaces import Mode
+from policy_core.native_controller import NativeController
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
-from policy_inference.flight.ring import Ring
+from policy_inference.kinds.cores import NATIVE
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B, OpenRequest
 from policy_inference.kinds.policy_set import SetKind
-from policy_inference.shadow.shadow_process import ShadowProcess
-from policy_inference.shadow.shadowed_member import ShadowQuestion
 
-_PERIOD_S, _RING_TICKS = 0.02, 1150
-_WIRE = (b"joint_states", b"imu/data", None)
-_BLOCKS, _PROTOCOL_BLOCKS, _HOT_CALLS, _TURNS = 10, 40, 500, 50
+_PERIOD_S = 0.02
+_BLOCKS, _PROTOCOL_BLOCKS, _HOT_CALLS, _TURNS = 10, 40, 500, 30
 _MEMBERS = {"walk": "lite3_walk", "crouch": "lite3_crouch", "low": "lite3_crouch"}
-_REQUEST = OpenRequest(
+REQUEST = OpenRequest(
     bundle=str(BUNDLE),
     public_key="",
     backends=["onnx"],
     options={},
     stricter_limits=StricterLimits(),
     output="joint_command",
+    loop=NATIVE,
 )
-_OTHER_MEMORY = np.ones(1 << 20)
-"""8 MB."""
 
 
-class WholeTick:
-    """A controller in RUN that is fed from numpy arrays; time moves by one period per tick."""
+class NativeTick:
+    """A native controller in RUN; time moves by one period per tick."""
 
-    def __init__(
-        self,
-        kind: PolicyKind[B],
-        bundle: B,
-        *,
-        recorded: bool = False,
-        shadowed: JointBundle | None = None,
-    ) -> None:
-        """Open a bundle and let it stand up.
-
-        Args:
-            kind: Of the bundle.
-            bundle: A joint policy, or a set of them.
-            recorded: Whether the flight recorder's ring keeps each tick.
-            shadowed: The same bundle, where a shadow of it is asked about each tick.
-        """
+    def __init__(self, kind: PolicyKind[B], bundle: B) -> None:
+        """Open a bundle, and let it stand up on a robot that is where it is commanded to be."""
         contract = bundle.contract
         self._now_ns, self._period_ns = 0, contract.period_ns
         limits = limits_in_force(contract, StricterLimits())
-        opened = kind.open(_REQUEST, {}, bundle, limits, self._clock)
-        self._requests = opened.switching.requests if opened.switching else None
-        self._controller = opened.controller
-        self._models = opened.models
-        self._ring = (
-            Ring(self._controller.latest_tick, opened.tap, _RING_TICKS) if recorded else None
-        )
-        opened.tap.show(self._ring)
-        self._shadow = (
-            ShadowProcess(_REQUEST, shadowed, self._controller.state, ShadowMode.FOLLOWED)
-            if shadowed is not None
-            else None
-        )
-        if self._shadow is not None:
-            self._shadow.start()
-        names, state = contract.joints.on_robot(), self._controller.state
-        self._sensors = [
-            (state["joint_pos"], contract.stand.position),
-            (state["joint_vel"], np.zeros(len(names))),
-            (state["quat_xyzw"], np.array([0.0, 0.0, 0.0, 1.0])),
-            (state["ang_vel_body"], np.zeros(3)),
-        ]
-        self._inputs = [self._controller.inputs[name] for name in ("joint_states", "imu/data")]
-        self._command = np.zeros((6, len(names)))
-        self._stand_up()
-
-    def _clock(self) -> int:
-        return self._now_ns
-
-    def _stand_up(self) -> None:
+        opened = kind.open(REQUEST, {}, bundle, limits, lambda: self._now_ns)
+        controller = opened.controller
+        if not isinstance(controller, NativeController):
+            raise BenchError("policy_core_native is not built")
+        self._native, self.close = controller.native, opened.models.close
+        self._inputs = [place for place, name in enumerate(controller.inputs) if name != COMMAND]
+        state = controller.state
+        state.flat[:] = 0.0
+        state["joint_pos"][:] = contract.stand.position
+        state["quat_xyzw"][:] = 0.0, 0.0, 0.0, 1.0
         self()
-        self._controller.stand()
-        for _ in range(1000):
-            self()
-            if self._controller.mode is Mode.READY:
-                break
+        controller.stand()
+        while self() == Mode.STAND:
+            pass
+        targets = controller.tick(self._now_ns, self._now_ns + self._period_ns)
+        assert targets is not None
         # Joints at their commanded positions never need too much torque.
-        self._sensors[0] = (self._sensors[0][0], self._command[0])
-        self._controller.run()
+        state["joint_pos"][:] = targets.block[0]
+        controller.run()
         for _ in range(100):
             self()
         self.check()
 
-    def __call__(self) -> None:
-        """Take the sensors up, tick, and take the command."""
+    def __call__(self) -> int:
+        """Tick with inputs that are new; return the mode."""
         self._now_ns = now_ns = self._now_ns + self._period_ns
-        for field, values in self._sensors:
-            field[:] = values
-        for entry in self._inputs:
-            entry.accept(now_ns, now_ns, now_ns)
-        targets = self._controller.tick(now_ns, now_ns + self._period_ns)
-        assert targets is not None
-        self._command[:] = targets.block
-        if self._requests is not None:
-            self._requests.tick(now_ns)
-        if self._ring is not None:
-            tick = self._controller.latest_tick
-            tick.send(targets, 0, stamp_ns=now_ns, duration_ns=0)
-            self._ring.record(tick, _WIRE)
-        if self._shadow is not None:
-            self._shadow.take()
-            tick = self._controller.latest_tick
-            if tick.mode is Mode.RUN:
-                self._shadow.give(0, ShadowQuestion(tick.state.flat, tick.target, tick.begins))
-
-    def close(self) -> None:
-        """End the shadow, and close the models."""
-        if self._shadow is not None:
-            self._shadow.close()
-        self._models.close()
+        for place in self._inputs:
+            self._native.accept(place, now_ns, now_ns, now_ns)
+        mode: int = self._native.step(now_ns, now_ns + self._period_ns)
+        return mode
 
     def check(self) -> None:
         """Raise BenchError if the policy does not run any more."""
-        snapshot = self._controller.snapshot()
-        if snapshot.mode is not Mode.RUN:
-            raise BenchError(f"expected mode RUN, found {snapshot.mode.name}: {snapshot.reason}")
+        if (mode := self()) != Mode.RUN:
+            raise BenchError(f"expected mode RUN, found {Mode(mode).name}")
 
 
 class BareCall:
@@ -170,35 +115,25 @@ class BareCall:
 
 
 def measure() -> list[Figure]:
-    """Measure back to back, with empty caches and at 50 Hz, in turn with the baseline."""
-    bundle, bare = load_bundle(BUNDLE, kind=JointBundle), BareCall()
-    kind = JointKind()
-    tick, recorded = WholeTick(kind, bundle), WholeTick(kind, bundle, recorded=True)
-    shadowed = WholeTick(kind, bundle, shadowed=bundle)
+    """Measure back to back and at 50 Hz, in turn with the C API's bare call."""
+    bundle = load_bundle(BUNDLE, kind=JointBundle)
+    backend, _ = open_backend(bundle, ["onnx"])
+    assert isinstance(backend, OnnxBackend)
+    bare, tick = backend.native_model(), NativeTick(JointKind(), bundle)
     with tempfile.TemporaryDirectory() as folder:
-        of_three = WholeTick(SetKind(), _set_of_three(Path(folder)))
+        of_three = NativeTick(SetKind(), _set_of_three(Path(folder)))
     hot = partial(alternated, blocks=_BLOCKS)
-    cold = partial(in_turns, blocks=_BLOCKS, turns=_TURNS)
-    paced = partial(cold, period_s=_PERIOD_S)
+    paced = partial(in_turns, blocks=_BLOCKS, turns=_TURNS, period_s=_PERIOD_S)
     figures = [
-        _protocol(bare),
-        hot("tick_hot_ratio", timed(_HOT_CALLS, tick), timed(_HOT_CALLS, bare.run), wanted=4.0),
-        cold("tick_cold_ratio", tick, bare.run, wanted=4.0, before=_empty_caches),
-        paced("tick_paced_ratio", tick, bare.run, wanted=2.5),
-        hot(
-            "flight_added_hot_us",
-            timed(_HOT_CALLS, recorded),
-            timed(_HOT_CALLS, tick),
-            wanted=5.0,
-            added=True,
-        ),
-        paced("flight_added_paced_us", recorded, tick, wanted=25.0, added=True),
-        paced("shadow_added_paced_us", shadowed, tick, wanted=25.0, added=True),
+        _protocol(backend),
+        hot("tick_hot_ratio", timed(_HOT_CALLS, tick), timed(_HOT_CALLS, bare.run), wanted=1.5),
+        paced("tick_paced_ratio", tick, bare.run, wanted=1.3),
         paced("set_paced_ratio", of_three, tick, wanted=1.1),
     ]
-    for each in (tick, recorded, shadowed, of_three):
+    for each in (tick, of_three):
         each.check()
         each.close()
+    backend.close()
     return figures
 
 
@@ -229,17 +164,12 @@ def _set_of_three(folder: Path) -> SetBundle:
     return load_bundle(folder, kind=SetBundle)
 
 
-def _protocol(bare: BareCall) -> Figure:
-    """What the protocol adds to the runtime's call."""
-    backend, _ = open_backend(load_bundle(BUNDLE, kind=JointBundle), ["onnx"])
-    ours, baseline = timed(_HOT_CALLS, backend.run), timed(_HOT_CALLS, bare.run)
-    figure = alternated(
-        "protocol_added_us", ours, baseline, blocks=_PROTOCOL_BLOCKS, wanted=2.0, added=True
+def _protocol(backend: BackendBase) -> Figure:
+    """What the protocol of back ends adds to the runtime's call in Python."""
+    return alternated(
+        "protocol_added_us",
+        timed(_HOT_CALLS, backend.run),
+        timed(_HOT_CALLS, BareCall().run),
+        blocks=_PROTOCOL_BLOCKS,
+        wanted=2.0,
     )
-    backend.close()
-    return figure
-
-
-def _empty_caches() -> None:
-    """Work on other memory, more of it than the caches of a core hold."""
-    _OTHER_MEMORY.sum()

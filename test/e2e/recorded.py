@@ -9,7 +9,7 @@ from typing import Any
 
 from model_tools.prove.replaying.replay import ReplayedFlight
 from testkit.recordings import whole_recordings
-from testkit.replays import replayed_from_every_state
+from testkit.replays import replayed_from_states
 
 from .rig import Rig
 
@@ -24,8 +24,8 @@ def asked_to_record(rig: Rig, service: type[Any], name: str, request: Any) -> Pa
     return Path(future.result().message.partition(" ")[2])
 
 
-def replayed_exactly(rig: Rig, before: set[Path]) -> ReplayedFlight:
-    """Wait for a new recording and replay it from each of its states."""
+def replayed_exactly(rig: Rig, before: set[Path], states: str = "some") -> ReplayedFlight:
+    """Wait for a new recording and replay it; see `replayed_from_states`."""
     rig.wait_until(lambda: whole_recordings() - before, "a recording")
     (path,) = whole_recordings() - before
-    return replayed_from_every_state(path)
+    return replayed_from_states(path, states)

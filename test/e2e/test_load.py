@@ -47,7 +47,10 @@ def assert_it_walks(rig: Rig, version: str) -> None:
 
 
 @pytest.mark.slow
-def test_standing_robot_gets_another_version_and_does_not_move(walker: Rig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("states", ["some", "each"])
+def test_standing_robot_gets_another_version_and_does_not_move(
+    walker: Rig, tmp_path: Path, states: str
+) -> None:
     walker.operator.demand("stand")
     walker.operator.wait_for_mode("READY")
     walker.wait_for_commanded(JointCommand.MODE_READY)
@@ -73,9 +76,9 @@ def test_standing_robot_gets_another_version_and_does_not_move(walker: Rig, tmp_
     walker.operator.demand("run")
     assert_it_walks(walker, NEWEST)
     # The recorder of the version before ends with it.
-    assert replayed_exactly(walker, before_load).recording.info.bundle_version != NEWEST
+    assert replayed_exactly(walker, before_load, states).recording.info.bundle_version != NEWEST
     before = whole_recordings()
     asked_to_record(walker, Trigger, "record", Trigger.Request())
-    found = replayed_exactly(walker, before)
+    found = replayed_exactly(walker, before, states)
     assert found.recording.info.bundle_version == NEWEST
     assert found.replayer.stages["command"].judged > 100

@@ -133,8 +133,10 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
         assert shown_mode(printed("run")) == "RUN"
         assert shown_mode(printed("drive", "-0.5", "0", "0.1", "--seconds", "2")) == "RUN"
         inputs = [entry.name for entry in rig.operator.status.inputs]
-        lines = [line.split()[0] for line in printed("status").splitlines()]
-        assert lines == [
+        assert "-request" in printed("record")
+        shown = printed("status")
+        assert "lite3_walk 0.2.1" in shown
+        assert [line.split()[0] for line in shown.splitlines()] == [
             "mode",
             "reason",
             "runs",
@@ -145,8 +147,6 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
             "machine",
             "driver",
         ]
-        assert "-request" in printed("record")
-        assert "lite3_walk 0.2.1" in printed("status")
         refused = operate("load", "lite3_walk")
         assert refused.returncode == 1
         assert "load refused" in refused.stderr

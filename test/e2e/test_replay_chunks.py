@@ -12,7 +12,7 @@ from examples.demos.arm_operator import ArmOperator
 from examples.demos.runner import Processes
 from policy_core.interfaces import Mode
 from testkit.recordings import recorded_runs, whole_recordings
-from testkit.replays import replayed_from_every_state
+from testkit.replays import replayed_from_states
 
 pytestmark = pytest.mark.ros
 
@@ -21,14 +21,18 @@ _EPISODE_S = 120.0
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mode", "lockstep"),
+    ("mode", "lockstep", "states"),
     [
-        ("asynchronous", True),
-        pytest.param("synchronous", True, marks=pytest.mark.slow),
-        pytest.param("asynchronous", False, marks=[pytest.mark.slow, pytest.mark.real_time]),
+        ("asynchronous", True, "some"),
+        ("synchronous", True, "each"),
+        pytest.param(
+            "asynchronous", False, "each", marks=[pytest.mark.acceptance, pytest.mark.real_time]
+        ),
     ],
 )
-def test_an_episode_of_an_arm_is_replayed(tmp_path: Path, mode: str, lockstep: bool) -> None:
+def test_an_episode_of_an_arm_is_replayed(
+    tmp_path: Path, mode: str, lockstep: bool, states: str
+) -> None:
     before = whole_recordings()
     with Processes() as nodes:
         nodes.start("arm_sim_node", {"lockstep": lockstep}, tmp_path / "arm.log")
@@ -49,7 +53,7 @@ def test_an_episode_of_an_arm_is_replayed(tmp_path: Path, mode: str, lockstep: b
             operator.record_run(on=False)
             operator.wait_until(lambda: bool(recorded_runs(before)), "a recording", 10.0)
     (path,) = recorded_runs(before)
-    found = replayed_from_every_state(path)
+    found = replayed_from_states(path, states)
     stages = found.replayer.stages
     assert stages["target"].judged == (found.flight.mode == Mode.RUN).sum() > 30
     assert stages["inputs"].judged > 0

@@ -16,7 +16,7 @@ from rosbags.highlevel import AnyReader
 from lerobot_bridge.episode import PolicyRan, read_sidecar
 from policy_core.bundle.load import bundle_folder, load_bundle
 from testkit.recordings import recorded_runs, whole_recordings
-from testkit.replays import replayed_from_every_state
+from testkit.replays import replayed_from_states
 
 from .taken_over import RATE_HZ, TakenOver, taken_over
 
@@ -100,7 +100,7 @@ def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> No
         operator.wait_until(lambda: bool(recorded_runs(before)), "a recording", 10.0)
     assert_whole(corrected, 2)
     (path,) = recorded_runs(before)
-    replayed_from_every_state(path)
+    replayed_from_states(path, "each")
 
 
 @pytest.mark.acceptance

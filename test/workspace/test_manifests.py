@@ -27,6 +27,7 @@ ROSDEP_KEYS = {
     "hypothesis": "python3-hypothesis",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
+    "policy_core_native": "policy_core_cpp",
     "prometheus_client": "python3-prometheus-client",
     "psutil": "python3-psutil",
     "pytest": "python3-pytest",

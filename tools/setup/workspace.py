@@ -26,6 +26,7 @@ _MANIFESTS = (
     "*.srv",
     "setup.*",
     "*.cpp",
+    "*.h",
     "*.hpp",
 )
 _INSTALLED_BY_NAME = ("launch", "config")

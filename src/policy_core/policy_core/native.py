@@ -11,6 +11,8 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from policy_core.control.controller import (
+    MEMBER_LATE,
+    MEMBER_NOT_FINITE,
     MODEL_OUTPUT,
     POLICY_TARGET,
     RESET,
@@ -24,18 +26,38 @@ from policy_core.control.controller import (
     late_words,
 )
 from policy_core.control.prechecks import tilt_words
-from policy_core.guard.bounds import Rule
+from policy_core.guard.bounds import FIRST_AWAITED, Rule
 from policy_core.guard.joint_check import beyond_words, jump_words, unconfirmed_words
+from policy_core.members.chunk.words import (
+    HANDS_BACK,
+    PERSON_DRIVES,
+    POLICY_DRIVES,
+    TAKES_OVER,
+    WAS_HELD,
+    dropped_out_words,
+    frozen_leader_words,
+    frozen_words,
+    held_words,
+    no_step_words,
+    slow_words,
+)
 from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
-from policy_core.sets.policy import LATE, NOT_FINITE, PolicySet
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
 STAMPS = ("", "repeat", "run backward")
 _CLOCKS = ("", OUR_CLOCK, SENDERS_CLOCK)
 _WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
-_FAILED = (LATE, NOT_FINITE)
-_CLIPPING = (Rule.ACTION_CLIP, Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
+_FAILED = (MEMBER_LATE, MEMBER_NOT_FINITE)
+_CLIPPING = (
+    Rule.ACTION_CLIP,
+    Rule.RELATIVE_TARGET,
+    Rule.TARGET_SPEED,
+    Rule.EFFORT,
+    Rule.TARGET_STEP,
+    Rule.POSITION_LIMIT,
+)
+_INFERENCE_ERRORS = ("BackendError", "RobotError", "NoTargetError")
 _STEP_TEXT = 3
 
 
@@ -58,6 +80,21 @@ class ReasonCode(IntEnum):
     LATE = 13
     CLIPPED = 14
     SWITCHED = 15
+    FIRST_AWAITED = 16
+    NO_STEP_LEFT = 17
+    SLOW_INFERENCE = 18
+    NO_FRAME = 19
+    FRAMES_APART = 20
+    FROZEN_CAMERA = 21
+    LEADER_SILENT = 22
+    LEADER_BEYOND = 23
+    LEADER_JUMP = 24
+    LEADER_WAS_FROZEN = 25
+    ARM_WAS_HELD = 26
+    PERSON_TAKES_OVER = 27
+    PERSON_DRIVES = 28
+    PERSON_HANDS_BACK = 29
+    POLICY_DRIVES = 30
 
 
 _PLAIN = {
@@ -68,6 +105,12 @@ _PLAIN = {
     ReasonCode.RUNS: RUNS,
     ReasonCode.MODEL_OUTPUT: MODEL_OUTPUT,
     ReasonCode.POLICY_TARGET: POLICY_TARGET,
+    ReasonCode.FIRST_AWAITED: FIRST_AWAITED,
+    ReasonCode.ARM_WAS_HELD: WAS_HELD,
+    ReasonCode.PERSON_TAKES_OVER: TAKES_OVER,
+    ReasonCode.PERSON_DRIVES: PERSON_DRIVES,
+    ReasonCode.PERSON_HANDS_BACK: HANDS_BACK,
+    ReasonCode.POLICY_DRIVES: POLICY_DRIVES,
 }
 """Words of reasons without numbers."""
 
@@ -103,6 +146,11 @@ class Reason(NamedTuple):
     begin: int = -1
     end: int = -1
     why: int = 0
+    b: float = 0.0
+    c: float = 0.0
+    is_drop_out: bool = False
+    held_s: float = math.nan
+    failed: int = 0
 
 
 class JointProblem(NamedTuple):
@@ -126,7 +174,11 @@ class Words:
         members: Names of the members of the set; none of a policy alone.
     """
 
-    def __init__(self, controller: Controller, model_error: Callable[[int, int], str]) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        model_error: Callable[[int, int], str],
+    ) -> None:
         """Take names and limits from the Python controller that the plan was made of.
 
         Args:
@@ -138,10 +190,17 @@ class Words:
         self._limits, self._model_error = controller.limits, model_error
         self._joints = controller.joint_check.names
         self._fields, self._inputs = [*controller.state.slices], [*controller.inputs.values()]
-        policy = controller.policy
-        self._set = policy if isinstance(policy, PolicySet) else None
+        policy: Any = controller.policy
+        # Of a set, without what a policy alone does not need.
+        self._set: Any = policy if hasattr(policy, "states") else None
         self._members = [*self._set.members] if self._set else []
         self._states = [*self._set.states] if self._set else []
+        self._person: Any = policy if hasattr(policy, "driver") else None
+        self._drivers = [each.value for each in type(policy.driver)] if self._person else []
+        runs = enumerate(self._set.members.values()) if self._set else [(-1, policy)]
+        self._chunks: dict[int, Any] = {
+            place: getattr(each, "chunk_policy", None) for place, each in runs
+        }
 
     def number_of(self, text: str) -> int:
         """Return the number by which a text is known from now on; from any thread."""
@@ -202,6 +261,19 @@ class Words:
                 return tag, tuple(value[rule.value] for rule in _RULES)
             case "motion":
                 return tag, _MOTIONS.index(value)
+            case "driver":
+                return tag, self._drivers.index(value)
+            case "plain":
+                return tag, value
+            case "blind":
+                said = Reason(ReasonCode.TEXT, self.number_of(value or ""))
+                return tag, None if value is None else said
+            case "failure":
+                if value is None:
+                    return tag, None
+                kind, text = value
+                said = Reason(ReasonCode.TEXT, self.number_of(text))
+                return tag, (_INFERENCE_ERRORS.index(kind), said)
             case "state":
                 return tag, self._place(value)
             case "request":
@@ -249,6 +321,17 @@ class Words:
                 return {rule.value: count for rule, count in zip(_RULES, value, strict=True)}
             case "motion":
                 return _MOTIONS[value]
+            case "driver":
+                return self._drivers[value]
+            case "plain":
+                return value
+            case "blind":
+                return None if value is None else self.reason(Reason(*value))
+            case "failure":
+                if value is None:
+                    return None
+                kind, found = value
+                return _INFERENCE_ERRORS[kind], self.reason(Reason(*found))
             case "state":
                 return self._state(value)
             case "request":
@@ -265,9 +348,7 @@ class Words:
 
     def reason(self, found: Reason) -> str:
         """Return why the mode is what it is."""
-        words = self._because(found)
-        if found.code == ReasonCode.STALE and found.member >= 0:
-            words = f"{self._members[found.member]}: {words}"
+        words = self._failure(found)
         if found.latched_by >= 0:
             words = f"{_RULES[found.latched_by].value}: {words}"
         if found.recovered:
@@ -289,6 +370,18 @@ class Words:
             case _:
                 return jump_words(self._joints[place], found, low)
 
+    def _failure(self, found: Reason) -> str:
+        words = self._because(found)
+        if found.code == ReasonCode.SWITCHED:
+            return words
+        if found.is_drop_out:
+            return dropped_out_words(words)
+        if not math.isnan(found.held_s):
+            return held_words(self._members[found.member], found.held_s, words)
+        if found.code == ReasonCode.STALE and found.member >= 0:
+            return f"{self._members[found.member]}: {words}"
+        return words
+
     def _because(self, found: Reason) -> str:
         match ReasonCode(found.code):
             case ReasonCode.TEXT:
@@ -299,12 +392,7 @@ class Words:
                 names = enumerate(self._fields)
                 return ", ".join(name for i, name in names if found.fields >> i & 1)
             case ReasonCode.STALE:
-                return self._inputs[found.place].described(
-                    None if math.isnan(found.a) else int(found.a),
-                    self.texts[found.text],
-                    found.number,
-                    STAMPS[found.stamps],
-                )
+                return self._stale(found)
             case ReasonCode.TILT:
                 return tilt_words(found.a, self._limits.max_tilt_rad or 0.0)
             case ReasonCode.MODEL_ERROR:
@@ -316,8 +404,48 @@ class Words:
             case ReasonCode.SWITCHED:
                 begin, end = self._state(found.begin), self._state(found.end)
                 return f"{begin} -> {end}: {self._why(found)}"
+            case ReasonCode.NO_STEP_LEFT:
+                return no_step_words(found.a)
+            case ReasonCode.SLOW_INFERENCE:
+                return slow_words(found.a, found.number)
+            case ReasonCode.NO_FRAME | ReasonCode.FRAMES_APART | ReasonCode.FROZEN_CAMERA:
+                return self._unseen(found)
+            case ReasonCode.LEADER_SILENT | ReasonCode.LEADER_BEYOND | ReasonCode.LEADER_JUMP:
+                return self._leader(found)
+            case ReasonCode.LEADER_WAS_FROZEN:
+                return frozen_leader_words(found.a, found.b)
             case plain:
                 return _PLAIN[plain]
+
+    def _stale(self, found: Reason) -> str:
+        return self._inputs[found.place].described(
+            _age_ns(found), self.texts[found.text], found.number, STAMPS[found.stamps]
+        )
+
+    def _unseen(self, found: Reason) -> str:
+        """Return why a chunk policy does not see."""
+        # A joint policy sees nothing, and loads nothing of images.
+        from policy_core.observation.pairing import apart_words, no_frame_words
+
+        sync = self._chunks[found.member].sync
+        camera = sync.cameras[found.place]
+        match found.code:
+            case ReasonCode.NO_FRAME:
+                return no_frame_words(camera)
+            case ReasonCode.FRAMES_APART:
+                return apart_words(camera, found.a, sync.tolerance_ns)
+        return f"{camera}: {frozen_words(found.number, found.a)}"
+
+    def _leader(self, found: Reason) -> str:
+        """Return why the leader's pose is not known."""
+        if found.code == ReasonCode.LEADER_SILENT:
+            return str(self._person.silent_words(_age_ns(found), self._stale(found)))
+        joint = self._person.joint_names[found.place]
+        if found.code == ReasonCode.LEADER_BEYOND:
+            words = beyond_words(joint, found.a, found.b, found.c, is_velocity=False)
+        else:
+            words = jump_words(joint, found.a, found.b)
+        return str(self._person.judged_words(words, begins=bool(found.number)))
 
     def _why(self, found: Reason) -> str:
         if found.code == ReasonCode.TEXT:
@@ -327,8 +455,7 @@ class Words:
         failed, kind = f"{self._state(found.begin)} failed: ", found.why - len(_WHY)
         if kind < len(_FAILED):
             return failed + _FAILED[kind]
-        code = ReasonCode.MODEL_ERROR if kind == len(_FAILED) else ReasonCode.STALE
-        return failed + self.reason(found._replace(code=code))
+        return failed + self._failure(found._replace(code=found.failed))
 
     def last_switch(self, found: Reason) -> tuple[str, ...]:
         """Return the last switch of a set: from, to, why."""
@@ -361,16 +488,18 @@ class Words:
                 problems = [f"the switch to {other} has not ended"]
             case RefusalCode.CONDITIONS:
                 problems = policy.states[other].checks[to].words(found)
-            case RefusalCode.MODEL_ERROR:
-                problems = [f"{member}: {self._model_error(place, failure.text)}"]
-            case RefusalCode.STALE:
-                problems = [f"{member}: {member}: {self.reason(failure)}"]
+            case RefusalCode.MODEL_ERROR | RefusalCode.STALE:
+                problems = [f"{member}: {self._failure(failure)}"]
             case RefusalCode.NOT_FINITE:
-                problems = [f"{member}: {NOT_FINITE}"]
+                problems = [f"{member}: {MEMBER_NOT_FINITE}"]
             case _:
                 off = {"ticks": -1, "off": found["off"]}
                 problems = policy.states[other].checks[to].words(off, "the first target")
         return f"switch to {to}: {'; '.join(problems)}"
+
+
+def _age_ns(found: Reason) -> int | None:
+    return None if math.isnan(found.a) else int(found.a)
 
 
 def _rules_of(bits: int) -> list[Rule]:

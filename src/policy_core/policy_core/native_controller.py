@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -33,8 +33,11 @@ from policy_core.native import STAMPS, JointProblem, Reason, Words
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 from policy_core.plan import plan_bytes
-from policy_core.sets.member import MemberPolicy
-from policy_core.sets.policy import PolicySet, SetReport
+
+if TYPE_CHECKING:  # a joint policy alone needs nothing of sets and chunks
+    from policy_core.native_chunks import NativeChunks
+    from policy_core.sets.native_set import NativeSet
+    from policy_core.sets.policy import PolicySet
 
 _MODES, _RULES = tuple(Mode), tuple(Rule)
 _STATUS_LOCK_S = 0.02
@@ -46,7 +49,7 @@ class _Model:
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
         self.raised: BaseException | None = None
-        """What nobody expected; the tick raises it again."""
+        """An error of no back end; the tick raises it again."""
         self.seen = tuple(
             {name: np.zeros_like(array) for name, array in arrays.items()}
             for arrays in (backend.inputs, backend.outputs)
@@ -71,7 +74,7 @@ class _Model:
 
 
 class TickRecord(NamedTuple):
-    """What the native core tells of a tick, besides arrays; see `Record` in host.hpp."""
+    """A tick of the native core, without its arrays; see `Record` in host.hpp."""
 
     number: int
     now_ns: int
@@ -86,9 +89,8 @@ class TickRecord(NamedTuple):
     trip: tuple[int, tuple[Any, ...], bool] | None
     asked: bool
     begins: bool
-    taken: bool
-    has_run: bool
     answered: bool
+    taken: bool
     blend: float
     clipped_ticks: int
     sent_mode: int
@@ -105,7 +107,8 @@ class NativeController(Controller):
     """A controller that ticks in C++, bit for bit as `Controller` does.
 
     What a tick changes is in the native core; what requests look at is copied from there before
-    each of them and back after it, between two ticks. The fields of the state are one memory.
+    each of them and back after it, between two ticks, without what a chunk policy alone remembers.
+    The fields of the state are one memory.
     Ticks are shown by `latest_tick` as copies, so that they may go on meanwhile.
     """
 
@@ -179,10 +182,13 @@ class NativeController(Controller):
         self.command = NativeCommand(command, native, words)
         self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, clock, native, words)
         self._sent, self._fault = (JointTargets(len(body.joints.names)) for _ in range(2))
-        self.policy_set = (
-            NativeSet(policy, native, words) if isinstance(policy, PolicySet) else None
-        )
+        self.policy_set: NativeSet | None = None
         """The set that runs, as it is now; None for a policy alone."""
+        if hasattr(policy, "states"):
+            from policy_core.sets.native_set import NativeSet
+
+            self.policy_set = NativeSet(cast("PolicySet", policy), native, words)
+        self._chunks = _native_chunks(policy, live, native, words)
         self.asked: Callable[[bool], None] | None = None
         """Called with each tick in which the policy was asked: whether it has answered."""
         self.runs_ahead = False
@@ -274,15 +280,20 @@ class NativeController(Controller):
             self._shown_inputs.values(), record.born_ns, record.measured_ns, strict=True
         ):
             entry.show(born_ns, measured_ns)
+            entry.repeats = self.live[entry.name].repeats
         self._snapshot_bytes = record.snapshot
         if record.asked and self.asked is not None:
-            self.asked(record.answered if record.has_run else record.taken)
+            self.asked(record.answered)
         if self.policy_set is not None:
             with self._locked():
                 self.policy_set.take_refusals()
-        for model in self._models.values():
-            if model.raised is not None:
-                raised, model.raised = model.raised, None
+        for chunks in self._chunks.values():
+            with self._locked():
+                chunks.show()
+        runs: list[_Model | NativeChunks] = [*self._models.values(), *self._chunks.values()]
+        for each in runs:
+            if each.raised is not None:
+                raised, each.raised = each.raised, None
                 raise raised
         return record
 
@@ -324,11 +335,15 @@ class NativeController(Controller):
                 self._is_copied = False
 
     def _copy_from_native(self) -> None:
-        self._restore(self._COPIED, self.words.tree(self._native.saved()))
+        tree = self.words.tree(self._native.saved(False))
+        for name, chunks in self._chunks.items():
+            owners, key = _owners(tree, name)
+            owners[key] = chunks.complete(owners[key])
+        self._restore(self._COPIED, tree)
         self._reason = self.words.reason(Reason(*self._native.reason()))
 
     def _copy_to_native(self) -> None:
-        saved = self._native.saved()
+        saved = self._native.saved(False)
         tree = self._saved((*self._COPIED, "_reason"))
         saved |= self.words.numbers(tree, {name: saved[name] for name in tree})
         self._native.restore(saved, all=False)
@@ -348,6 +363,10 @@ class NativeController(Controller):
         """Go on from what a controller of the same contract and limits has saved."""
         super().restore(saved)
         self._copy_to_native()
+        form = self._native.saved() if self._chunks else {}
+        for name, chunks in self._chunks.items():
+            (found, key), (like, _) = _owners(saved, name), _owners(form, name)
+            chunks.restore(found[key], like[key])
 
     def control_state(self) -> ControlState:
         """Return a copy of all that the control path goes on from; see `Controller`."""
@@ -413,6 +432,28 @@ class NativeController(Controller):
         )
 
 
+def _native_chunks(
+    policy: Any, inputs: Mapping[str, Input], native: Any, words: Words
+) -> dict[str, NativeChunks]:
+    """Return by member what brings chunks to a policy; that of no name is alone."""
+    owners = policy.members if hasattr(policy, "members") else {"": policy}
+    found: dict[str, NativeChunks] = {}
+    for name, owner in owners.items():
+        if getattr(owner, "chunk_policy", None) is None:
+            continue
+        from policy_core import native_chunks
+
+        found[name] = native_chunks.NativeChunks(name, owner, owner.chunk_policy, native, words)
+        if hasattr(owner, "leader"):
+            owner.leader = inputs[owner.leader.name]
+    return found
+
+
+def _owners(tree: Any, name: str) -> tuple[Any, str]:
+    """Return where in a saved controller that is which has chunks, and its key there."""
+    return (tree["run"]["policy"]["members"], name) if name else (tree["run"], "policy")
+
+
 def _shown_ticks(period_ns: int) -> int:
     """Return how many ticks may wait to be shown: those of a second."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
@@ -422,6 +463,7 @@ class NativeInput(Input):
     """An input whose ages are in a native core, once it has joined one."""
 
     _native: Any = None
+    _repeats = 0
     _step: tuple[int, int] = (0, 0)
     _step_words = ""
 
@@ -437,6 +479,7 @@ class NativeInput(Input):
 
     def reset(self) -> None:
         """Forget what came."""
+        self._repeats = 0
         if self._native is not None:
             self._native.reset_input(self._place)
 
@@ -474,10 +517,15 @@ class NativeInput(Input):
         )
 
     @property
-    def problem(self) -> str:  # type: ignore[override]
+    def problem(self) -> str:
         """What is wrong with the last message; empty where nothing is."""
         number: int = self._native.input_report(self._place)[0]
         return self._words.texts[number]
+
+    @problem.setter
+    def problem(self, problem: str) -> None:
+        if problem:
+            self.reject(problem)
 
     @property
     def measured_ns(self) -> int | None:  # type: ignore[override]
@@ -495,9 +543,15 @@ class NativeInput(Input):
         return self._step_words
 
     @property
-    def repeats(self) -> int:  # type: ignore[override]
-        """None of a message that is not an image."""
-        return 0
+    def repeats(self) -> int:
+        """How many of a camera's messages before the newest had the same image."""
+        return self._repeats
+
+    @repeats.setter
+    def repeats(self, repeats: int) -> None:
+        if repeats != self._repeats:
+            self._repeats = repeats
+            self._native.note_repeats(self._place, repeats)
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of all that it remembers."""
@@ -618,53 +672,3 @@ class NativeJointCheck(JointCheck):
         """Go on from what another one has saved."""
         numbers = self._words.numbers(saved, self._native.saved_joint_check())
         self._native.restore_joint_check(numbers)
-
-
-class NativeSet:
-    """A policy set that runs in a native core, as its host sees it; see `PolicySet`.
-
-    `ask` and `go_back` belong in `Controller.request`, `stop` between two ticks.
-    """
-
-    def __init__(self, policy: PolicySet, native: Any, words: Words) -> None:
-        """Show this set, which the controller copies to and from the native core."""
-        self._policy, self._native, self._words = policy, native, words
-        self.members, self.states, self.refusals = policy.members, policy.states, policy.refusals
-        self._names = [*policy.states]
-        self.ask, self.go_back = policy.ask, policy.go_back
-
-    def stop(self) -> None:
-        """End what is asked for, and the blend: the robot does something else."""
-        self._native.stop_set()
-
-    def take_refusals(self) -> None:
-        """Make words of the requests that the last tick did not grant."""
-        while (refusal := self._native.pop_refusal()) is not None:
-            words = self._words.refusal(refusal)
-            self.refusals.append(f"{words}; {self._names[refusal['state']]} goes on")
-
-    @property
-    def may_stand(self) -> bool:
-        """Whether the robot may stand up now, by the stand motion."""
-        return bool(self._native.may_stand())
-
-    def commands(self, member: MemberPolicy) -> bool:
-        """Return whether a member is one of the state that commands."""
-        return member in self.states[self._names[self._native.set_state()]].members
-
-    @property
-    def report(self) -> SetReport:
-        """What the set has come to."""
-        state, is_blending, asked, refused, switches, fallbacks, last, step_ratio = (
-            self._native.set_report()
-        )
-        return SetReport(
-            state=self._names[state],
-            is_blending=is_blending,
-            asked="" if asked < 0 else self._names[asked],
-            refused=self._words.refusal(refused),
-            switches=switches,
-            fallbacks=fallbacks,
-            last=() if last is None else self._words.last_switch(Reason(*last)),
-            step_ratio=step_ratio,
-        )

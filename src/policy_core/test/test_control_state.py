@@ -21,6 +21,7 @@ from policy_core.guard.joint_check import JointCheck
 from policy_core.interfaces import F64, OnFault
 from policy_core.members.chunk.worker import Request
 from policy_core.observation.freshness import Input
+from policy_inference.testing.fuzzing import examples
 from testkit.kernel.arms import PERIOD_NS as ARM_PERIOD_NS
 from testkit.kernel.arms import Arm
 from testkit.kernel.contracts import DEFAULT, NOMINAL, contract_of
@@ -97,7 +98,7 @@ class Walker:
 
     def tick(self, silent: tuple[str, ...]) -> object:
         targets = self.robot.tick(silent=silent)
-        return status_of(self.controller, None if targets is None else vars(targets))
+        return status_of(self.controller, targets and bits_of(vars(targets)))
 
     def requests(self) -> dict[str, Callable[[], object]]:
         controller = self.controller
@@ -188,7 +189,7 @@ class ChunkArm:
             self.controller.state[LEADER_POS][:] = np.add(arm.joint_pos, 0.02)
             leader.accept(arm.now_ns)
         targets = self.controller.tick(arm.now_ns, arm.now_ns + ARM_PERIOD_NS)
-        return status_of(self.controller, None if targets is None else targets.block.copy())
+        return status_of(self.controller, targets and targets.block.tobytes())
 
 
 def chunk_of(request: Request) -> F64:
@@ -207,9 +208,13 @@ def asked(request: Callable[[], object]) -> str:
     return ""
 
 
-def status_of(controller: Controller, targets: object) -> object:
+def bits_of(arrays: Mapping[str, F64]) -> object:
+    return {name: array.tobytes() for name, array in arrays.items()}
+
+
+def status_of(controller: Controller, bits: object) -> object:
     status = controller.snapshot()
-    return repr(targets), status.mode, status.reason, status.latched, status.counters
+    return bits, status.mode, status.reason, status.latched, status.counters
 
 
 HISTORY: dict[str, object] = {"observations.obs.history": {"length": 4}, "nominal": NOMINAL}
@@ -268,8 +273,9 @@ LED: list[Step] = [*RUNNING, ("ask", "crouch"), *[("wait", 0)] * 4]
 """A person is about to drive, or a set has switched."""
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", MACHINES)
-@settings(max_examples=60)
+@examples(0.4)
 @given(start=st.sampled_from([[], RUNNING, LED]), before=STEPS, after=STEPS)
 def test_restored_controller_goes_on_bit_for_bit(
     name: str, start: list[Step], before: list[Step], after: list[Step]

@@ -13,6 +13,7 @@
 #include <deque>
 #include <memory>
 
+#include "chunk_trees.hpp"
 #include "policy_core/controller.hpp"
 #include "policy_core/host.hpp"
 #include "policy_core/loop.hpp"
@@ -49,7 +50,9 @@ nb::tuple tuple_of(const Reason& reason) {
   return nb::make_tuple(static_cast<std::int64_t>(reason.code), reason.text, reason.count,
                         reason.stamps, reason.place, reason.fields, reason.a, reason.rules,
                         reason.latched_by, reason.recovered, reason.estop, reason.member,
-                        reason.from, reason.to, static_cast<std::int64_t>(reason.why));
+                        reason.from, reason.to, static_cast<std::int64_t>(reason.why),
+                        reason.b, reason.c, reason.is_drop_out, reason.held_s,
+                        static_cast<std::int64_t>(reason.failed));
 }
 
 Reason reason_of(nb::handle tuple) {
@@ -69,6 +72,11 @@ Reason reason_of(nb::handle tuple) {
   reason.from = nb::cast<std::int64_t>(tuple[12]);
   reason.to = nb::cast<std::int64_t>(tuple[13]);
   reason.why = static_cast<Reason::Why>(nb::cast<std::int64_t>(tuple[14]));
+  reason.b = nb::cast<double>(tuple[15]);
+  reason.c = nb::cast<double>(tuple[16]);
+  reason.is_drop_out = nb::cast<bool>(tuple[17]);
+  reason.held_s = nb::cast<double>(tuple[18]);
+  reason.failed = static_cast<Reason::Code>(nb::cast<std::int64_t>(tuple[19]));
   return reason;
 }
 
@@ -115,8 +123,10 @@ nb::dict dict_of(const Refusal& r) {
 /// Writes the state of a controller into dicts, in the form of `ControlState.tree`.
 class Saver {
  public:
-  explicit Saver(nb::dict into) : into_(into) {}
+  /// `whole`: with what chunk policies alone look at.
+  Saver(nb::dict into, bool whole) : into_(into), whole_(whole) {}
   bool restores() const { return false; }
+  bool is_whole() const { return whole_; }
 
   void value(const char* name, bool& value) { set(name, nb::cast(value)); }
   void value(const char* name, std::int64_t& value) { set(name, nb::cast(value)); }
@@ -174,6 +184,35 @@ class Saver {
   void motion(const char* name, Motion& motion) {
     tag(name, "motion", nb::cast(static_cast<std::int64_t>(motion)));
   }
+  template <class T>
+  void plain(const char* name, T& value) {
+    tag(name, "plain", tree_of(value));
+  }
+  void some(const char* name, Numbers& values, std::size_t& size) {
+    tag(name, "plain", copied({values.data(), size}, {}));
+  }
+  void some(const char* name, ChunkRequest& request, bool& is_there) {
+    tag(name, "plain", is_there ? nb::object(tree_of(request)) : none());
+  }
+  void some(const char* name, std::optional<Reason>& reason) {
+    tag(name, "blind", reason ? nb::object(tuple_of(*reason)) : none());
+  }
+  void some(const char* name, std::optional<ChunkPolicy::Failure>& failure) {
+    tag(name, "failure",
+        failure ? nb::object(nb::make_tuple(static_cast<std::int64_t>(failure->first),
+                                            tuple_of(failure->second)))
+                : none());
+  }
+  void steps(const Ring<ObservationSync::Step>& steps, ObservationSync::Step& newest,
+             bool& has_newest) {
+    nb::list found(tree_of(steps));
+    if (has_newest) found.append(tree_of(newest));
+    tag("steps", "plain", nb::tuple(found));
+    set("has_newest", nb::cast(has_newest));
+  }
+  void driver(const char* name, PersonTakeover::Driver& driver) {
+    tag(name, "driver", nb::cast(static_cast<std::int64_t>(driver)));
+  }
   void tensor(const Tensor& tensor) {
     const auto& raw = tensor.raw();
     Numbers values(raw.count);
@@ -182,7 +221,7 @@ class Saver {
   }
   template <class T>
   void part(const char* name, T& part) {
-    part.visit(*std::make_unique<Saver>(dict(name)));
+    part.visit(*std::make_unique<Saver>(dict(name), whole_));
   }
   template <class T>
   void part(std::size_t i, T& part) {
@@ -196,11 +235,11 @@ class Saver {
       set(name, none());
     }
   }
-  Saver mapping(const char* name) { return Saver(dict(name)); }
+  Saver mapping(const char* name) { return Saver(dict(name), whole_); }
   Saver sequence(const char* name, std::size_t) {
     nb::dict parts;
     tag(name, "sequence", parts);
-    return Saver(parts);
+    return Saver(parts, whole_);
   }
 
  private:
@@ -216,6 +255,7 @@ class Saver {
   }
 
   nb::dict into_;
+  bool whole_;
 };
 
 /// Replaces the state of a controller by one in the form that a `Saver` writes.
@@ -223,9 +263,11 @@ class Saver {
 /// Throws KeyError, TypeError or ValueError where it is that of another controller.
 class Restorer {
  public:
-  /// `all`: with the press of an e-stop and a driver that stopped, which belong to other threads.
+  /// `all`: with the press of an e-stop and a driver that stopped, which belong to other threads,
+  /// and with what chunk policies alone look at.
   Restorer(nb::object from, bool all) : from_(std::move(from)), all_(all) {}
   bool restores() const { return true; }
+  bool is_whole() const { return all_; }
 
   template <class T>
   void value(const char* name, T& value) {
@@ -306,6 +348,36 @@ class Restorer {
   void motion(const char* name, Motion& motion) {
     motion = static_cast<Motion>(number(name));
   }
+  template <class T>
+  void plain(const char* name, T& value) {
+    take(value, tagged(name));
+  }
+  void some(const char* name, Numbers& values, std::size_t& size) {
+    size = copy_into(values.data(), values.size(), tagged(name));
+  }
+  void some(const char* name, ChunkRequest& request, bool& is_there) {
+    const auto found = tagged(name);
+    is_there = !found.is_none();
+    if (is_there) take(request, found);
+  }
+  void some(const char* name, std::optional<Reason>& why) { reason(name, why); }
+  void some(const char* name, std::optional<ChunkPolicy::Failure>& failure) {
+    const auto found = tagged(name);
+    failure.reset();
+    if (found.is_none()) return;
+    failure = {static_cast<ChunkOutcome::Kind>(nb::cast<std::int64_t>(found[0])),
+               reason_of(found[1])};
+  }
+  void steps(Ring<ObservationSync::Step>& steps, ObservationSync::Step& newest,
+             bool& has_newest) {
+    nb::list found(tagged("steps"));
+    has_newest = nb::cast<bool>(get("has_newest"));
+    if (has_newest) take(newest, found.attr("pop")());
+    take(steps, found);
+  }
+  void driver(const char* name, PersonTakeover::Driver& driver) {
+    driver = static_cast<PersonTakeover::Driver>(number(name));
+  }
   void tensor(const Tensor& tensor) {
     Numbers values(tensor.size());
     fill({values.data(), values.size()}, get(tensor.raw().name));
@@ -337,9 +409,9 @@ class Restorer {
 };
 
 template <class Part>
-nb::dict saved(Part& part) {
+nb::dict saved(Part& part, bool whole = true) {
   nb::dict tree;
-  Saver saver(tree);
+  Saver saver(tree, whole);
   part.visit(saver);
   return tree;
 }
@@ -453,7 +525,7 @@ class NativeController {
     copy(r->state, state_);
     if (r->taken) copy(r->target, target_);
     if (r->sent_mode >= 0) copy(r->block, block_);
-    if (r->has_run) copy(r->inputs, inputs_);
+    if (r->asked) copy(r->inputs, inputs_);
     if (r->answered) copy(r->outputs, outputs_);
     nb::list born, measured, wire;
     for (const auto& time : r->born_ns) born.append(optional(time));
@@ -472,7 +544,7 @@ class NativeController {
         r->trips ? nb::object(nb::make_tuple(static_cast<std::int64_t>(r->trip.rule),
                                              tuple_of(r->trip.reason), r->trip.latched))
                  : none(),
-        r->asked, r->begins, r->taken, r->has_run, r->answered, r->blend, r->clipped_ticks,
+        r->asked, r->begins, r->answered, r->taken, r->blend, r->clipped_ticks,
         r->sent_mode, r->sequence, r->refused, r->doubted, nb::tuple(born), nb::tuple(measured),
         nb::tuple(wire),
         r->snapshot_bytes ? nb::object(nb::bytes(r->snapshot.data(), r->snapshot_bytes)) : none());
@@ -500,6 +572,49 @@ class NativeController {
 
   Part plan() const { return Part(table_); }
 
+  /// Throws ValueError where there is no chunk policy of this name; a policy alone has none.
+  ChunkPolicy& chunks(const std::string& member) {
+    auto* found = controller().chunk_policy(member);
+    if (!found) throw nb::value_error("expected the name of a chunk policy");
+    return *found;
+  }
+
+  /// As `chunks`.
+  FrameBuffer& frames(const std::string& member, std::size_t camera) {
+    auto& sync = chunks(member).sync();
+    if (camera >= sync.cameras()) throw nb::index_error("expected the number of a camera");
+    return sync.frames(camera);
+  }
+
+  /// Throws ValueError where no person may take over.
+  PersonTakeover& person() {
+    auto* found = controller().person();
+    if (!found) throw nb::value_error("expected a policy with takeover");
+    return *found;
+  }
+
+  /// Has `notify` called within the tick with each event of an exchange, and the time of the tick.
+  void on_event(const std::string& member, nb::object notify) {
+    auto& policy = chunks(member);
+    listeners_.push_back({&policy, std::move(notify)});
+    policy.exchange().context = &listeners_.back();
+    policy.exchange().notify = [](void* self, ChunkExchange::Event event) {
+      nb::gil_scoped_acquire lock;
+      const auto& [policy, notify] = *static_cast<Listener*>(self);
+      notify(static_cast<std::int64_t>(event), policy->now_ns());
+    };
+  }
+
+  /// What a chunk policy, its member or its takeover has come to, without what it alone looks at.
+  nb::dict saved_chunks(const std::string& name) {
+    auto& policy = chunks(name);
+    for (std::size_t i = 0; !name.empty() && i < controller().policy_set()->members().size(); ++i) {
+      auto& member = *controller().policy_set()->members()[i];
+      if (member.name() == name) return saved(*member.as_chunk(), false);
+    }
+    return controller().person() ? saved(*controller().person(), false) : saved(policy, false);
+  }
+
   /// What it refers to, for the garbage collector: models and clock often refer to its owner.
   template <class Visit>
   int traverse(Visit visit) {
@@ -507,12 +622,16 @@ class NativeController {
     for (auto& model : models_) {
       if (int stop = visit(model.run.ptr())) return stop;
     }
+    for (auto& listener : listeners_) {
+      if (int stop = visit(listener.notify.ptr())) return stop;
+    }
     return 0;
   }
 
   void clear() {
     clock_.reset();
     for (auto& model : models_) model.run.reset();
+    for (auto& listener : listeners_) listener.notify.reset();
   }
 
  private:
@@ -574,6 +693,11 @@ class NativeController {
     }
   }
 
+  struct Listener {
+    ChunkPolicy* policy;
+    nb::object notify;
+  };
+
   struct Model {
     nb::object run;
     std::vector<policy_core_tensor> inputs, outputs;
@@ -592,6 +716,7 @@ class NativeController {
   std::deque<std::string> names_;
   std::deque<nb::object> kept_;
   std::deque<Model> models_;
+  std::deque<Listener> listeners_;
   std::unique_ptr<Host> host_;
 };
 
@@ -646,8 +771,10 @@ class NativeEncoder {
 /// A loop over rcl, whose functions, subscriptions and publisher are given by their addresses.
 class NativeLoop {
  public:
+  /// `trigger`, `wait_set`: as in `Loop::Trigger`; 0: deadlines start ticks.
   NativeLoop(nb::tuple middleware, nb::list subscriptions, std::uintptr_t publisher,
-             nb::bytes encoder, std::size_t joints, std::int64_t period_ns) {
+             nb::bytes encoder, std::size_t joints, std::int64_t period_ns, std::size_t trigger,
+             std::uintptr_t wait_set) {
     Middleware rcl{};
     rcl.take = reinterpret_cast<Middleware::Take>(address(middleware[0]));
     rcl.publish = reinterpret_cast<Middleware::Publish>(address(middleware[1]));
@@ -657,12 +784,16 @@ class NativeLoop {
     for (std::size_t i = 0; i < rcl.allocator.size(); ++i) {
       rcl.allocator[i] = reinterpret_cast<void*>(address(middleware[4 + i]));
     }
+    rcl.clear = reinterpret_cast<int (*)(void*)>(address(middleware[9]));
+    rcl.add = reinterpret_cast<Middleware::Add>(address(middleware[10]));
+    rcl.wait = reinterpret_cast<Middleware::Wait>(address(middleware[11]));
     std::vector<const void*> pointers;
     for (auto each : subscriptions) pointers.push_back(reinterpret_cast<void*>(address(each)));
     const auto plan =
         Table::parse(static_cast<const std::uint8_t*>(encoder.data()), encoder.size());
     loop_ = std::make_unique<Loop>(rcl, std::move(pointers), reinterpret_cast<void*>(publisher),
-                                   std::make_unique<CommandEncoder>(Part(plan), joints), period_ns);
+                                   std::make_unique<CommandEncoder>(Part(plan), joints), period_ns,
+                                   Loop::Trigger{trigger, reinterpret_cast<void*>(wait_set)});
   }
 
   Loop& loop() { return *loop_; }
@@ -839,6 +970,7 @@ NB_MODULE(policy_core_native, m) {
                               set.step_ratio());
       })
       .def("set_state", [](NativeController& n) { return n.controller().policy_set()->state(); })
+      .def("asked_ns", [](NativeController& n) { return n.controller().policy_set()->asked_ns(); })
       // Inputs, joint check and command by themselves.
       .def("input_report", [](NativeController& n, std::size_t i) {
         const auto& input = n.controller().input(i);
@@ -857,6 +989,9 @@ NB_MODULE(policy_core_native, m) {
       })
       .def("restore_input", [](NativeController& n, std::size_t i, nb::object tree) {
         restore(n.controller().input(i), tree);
+      })
+      .def("note_repeats", [](NativeController& n, std::size_t i, std::int64_t repeats) {
+        n.controller().input(i).note_repeats(repeats);
       })
       .def("reset_input", [](NativeController& n, std::size_t i) {
         n.controller().input(i).reset();
@@ -953,18 +1088,82 @@ NB_MODULE(policy_core_native, m) {
         const auto* found = n.controller().policy_set()->pop_refusal();
         return found ? nb::object(dict_of(*found)) : none();
       })
+      // Its number, and that of the oldest one that may still be asked for.
+      .def("add_frame", [](NativeController& n, const std::string& member, std::size_t camera,
+                           nb::ndarray<const std::uint8_t, nb::c_contig> data, std::int64_t time) {
+        const auto number = n.frames(member, camera).add(data.data(), data.size(), time);
+        return nb::make_tuple(number, n.chunks(member).sync().oldest_frame(camera));
+      })
+      .def("frame_report", [](NativeController& n, const std::string& member, std::size_t camera) {
+        const auto& frames = n.frames(member, camera);
+        return nb::make_tuple(frames.equal_frames(), frames.moved_rad(), frames.is_repeating(),
+                              frames.is_frozen());
+      })
+      .def("frame_content", [](NativeController& n, const std::string& member,
+                               std::size_t camera) {
+        const auto& content = n.frames(member, camera).content();
+        return nb::bytes(content.bytes.data(), content.size);
+      })
+      .def("clear_frames", [](NativeController& n, const std::string& member, std::size_t camera) {
+        n.frames(member, camera).clear();
+      })
+      .def("on_event", &NativeController::on_event)
+      .def("saved_chunks", &NativeController::saved_chunks)
+      .def("restore_chunks", [](NativeController& n, const std::string& member, nb::object tree) {
+        restore(n.chunks(member), tree, true);
+      })
+      .def("reset_chunks", [](NativeController& n, const std::string& member) {
+        n.chunks(member).reset();
+      })
+      .def("generation", [](NativeController& n, const std::string& member) {
+        return n.chunks(member).generation();
+      })
+      .def("chunks_left", [](NativeController& n, const std::string& member) {
+        return n.chunks(member).left();
+      })
+      .def("give_up", [](NativeController& n, const std::string& member) {
+        n.chunks(member).exchange().give_up();
+      })
+      .def("fetch", [](NativeController& n, const std::string& member) {
+        return fetched(n.chunks(member));
+      })
+      .def("hand_over", [](NativeController& n, const std::string& member, std::int64_t began,
+                           std::int64_t ended, nb::object chunk, std::int64_t kind,
+                           std::int64_t text) {
+        hand_over(n.chunks(member), began, ended, chunk, kind, text);
+      }, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg())
+      .def("pop_chunk", [](NativeController& n, const std::string& member) -> nb::object {
+        TakenChunk taken;
+        if (!n.chunks(member).pop_chunk(taken)) return none();
+        return nb::make_tuple(taken.sequence, taken.time_ns, taken.first_tick, taken.tick);
+      })
+      .def("swings", [](NativeController& n, const std::string& member) {
+        const auto& swings = n.chunks(member).swings();
+        return nb::make_tuple(tree_of(swings.values), swings.count);
+      })
+      .def("take_over", [](NativeController& n) {
+        return static_cast<std::int64_t>(n.person().take_over(n.controller().mode()));
+      })
+      .def("hand_back", [](NativeController& n) {
+        return static_cast<std::int64_t>(n.person().hand_back(n.controller().mode()));
+      })
+      .def("leader_problem", [](NativeController& n) {
+        return tuple_of(n.person().failure());
+      })
       .def("reason", [](NativeController& n) { return tuple_of(n.controller().reason()); })
       .def("restore", [](NativeController& n, nb::object tree, bool all) {
         restore(n.controller(), tree, all);
       }, nb::arg("tree"), nb::arg("all") = true)
-      .def("saved", [](NativeController& n) { return saved(n.controller()); });
+      .def("saved", [](NativeController& n, bool whole) { return saved(n.controller(), whole); },
+           nb::arg("whole") = true);
   nb::class_<NativeReader>(m, "NativeReader")
       .def(nb::init<NativeController&, std::size_t, std::int64_t>(), nb::keep_alive<1, 2>())
       .def("take", &NativeReader::take)
       .def("refused", &NativeReader::refused)
       .def("joint_problem", &NativeReader::joint_problem);
   nb::class_<NativeLoop>(m, "NativeLoop")
-      .def(nb::init<nb::tuple, nb::list, std::uintptr_t, nb::bytes, std::size_t, std::int64_t>())
+      .def(nb::init<nb::tuple, nb::list, std::uintptr_t, nb::bytes, std::size_t, std::int64_t,
+                    std::size_t, std::uintptr_t>())
       .def("host", &NativeLoop::host)
       .def("start", [](NativeLoop& n) { n.loop().start(); })
       .def("stop", [](NativeLoop& n, std::int64_t timeout_ns) {

@@ -11,34 +11,10 @@ namespace {
 constexpr std::int64_t kClippedTicksLimit = 10;
 using Code = Reason::Code;
 
-Reason because(Code code) {
-  Reason reason;
-  reason.code = code;
-  return reason;
-}
-
-Reason because(Code code, double a) {
-  auto reason = because(code);
-  reason.a = a;
-  return reason;
-}
-
-Reason said(std::int64_t text) {
-  auto reason = because(Code::kText);
-  reason.text = text;
-  return reason;
-}
-
 std::vector<Input> inputs_of(const Part& plan) {
   std::vector<Input> inputs;
   for (const auto& input : plan.list("inputs")) inputs.emplace_back(input);
   return inputs;
-}
-
-std::unique_ptr<JointPolicy> joint_policy_of(const Part& plan, RobotState& state,
-                                             const Models& models) {
-  if (plan.has_part("run.policy.states")) return nullptr;
-  return std::make_unique<JointPolicy>(plan.at("run.policy"), state, model_of(models, ""));
 }
 
 std::uint64_t bit_of(std::size_t place) { return place < 64 ? std::uint64_t{1} << place : 0; }
@@ -59,11 +35,7 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
       inputs_(inputs_of(Part(table))),
       command_(Part(table).at("command"), Part(table).count("limits.command_timeout_ns"),
                Part(table).count("limits.command_ramp_ns"), state_.find("velocity_command")),
-      joint_(joint_policy_of(Part(table), state_, models)),
-      set_(joint_ ? nullptr
-                  : std::make_unique<PolicySet>(Part(table).at("run.policy"), state_, inputs_,
-                                                models, clock, context)),
-      policy_(joint_ ? static_cast<Policy*>(joint_.get()) : set_.get()),
+      policy_(make_policy(Part(table).at("run.policy"), models)),
       stand_(Part(table).at("stand")),
       step_(Part(table).at("step")),
       safe_(Part(table).at("safe"), step_, state_.find("joint_vel")),
@@ -97,6 +69,23 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
   run_targets_.block() =
       plan.numbers("run.targets.block", static_cast<std::int64_t>(6 * joints));
   held_.mode = Mode::kHold;
+}
+
+Policy* Controller::make_policy(const Part& plan, const Models& models) {
+  if (plan.has_part("states")) {
+    set_ = std::make_unique<PolicySet>(plan, state_, inputs_, models, clock_, context_);
+    return set_.get();
+  }
+  if (plan.has_part("check")) {
+    person_ = std::make_unique<PersonTakeover>(plan, state_, inputs_, clock_, context_);
+    return person_.get();
+  }
+  if (plan.has_part("queue")) {
+    chunk_ = std::make_unique<ChunkPolicy>(plan, state_, inputs_, clock_, context_);
+    return chunk_.get();
+  }
+  joint_ = std::make_unique<JointPolicy>(plan, state_, model_of(models, ""));
+  return joint_.get();
 }
 
 void Controller::start() noexcept {
@@ -171,6 +160,10 @@ Targets* Controller::run_policy(std::int64_t now_ns, std::int64_t deadline_ns) n
   result_.asked = true;
   const auto answer = policy_->infer();
   result_.begins = policy_->begins();
+  if (asked_) {
+    asked_(asked_context_,
+           answer == Policy::Answer::kFinite || answer == Policy::Answer::kNotFinite);
+  }
   if (answer == Policy::Answer::kError) {
     return hold(now_ns, Rule::kInferenceError, policy_->failure());
   }

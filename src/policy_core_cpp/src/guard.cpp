@@ -13,17 +13,28 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
+Reason because(Reason::Code code, double a) noexcept {
+  Reason reason;
+  reason.code = code;
+  reason.a = a;
+  return reason;
+}
+
+Reason said(std::int64_t text) noexcept {
+  auto reason = because(Reason::Code::kText);
+  reason.text = text;
+  return reason;
+}
+
 std::vector<bool> flags(const Part& plan, const std::string& name, std::size_t size) {
   const auto& found = plan.integers(name, static_cast<std::int64_t>(size));
   return {found.begin(), found.end()};
 }
 
 Reason stale_reason(const Input& input, std::size_t place, std::int64_t now_ns) noexcept {
-  Reason reason;
-  reason.code = Reason::Code::kStale;
   const auto age_ns = input.age_ns(now_ns);
+  auto reason = because(Reason::Code::kStale, age_ns ? static_cast<double>(*age_ns) : kNan);
   reason.place = static_cast<std::int64_t>(place);
-  reason.a = age_ns ? static_cast<double>(*age_ns) : kNan;
   reason.text = input.problem();
   reason.count = input.refused();
   reason.stamps = static_cast<std::int64_t>(input.refused_stamps());

@@ -19,30 +19,29 @@ std::size_t bytes_of(const policy_core_tensor& tensor) {
   return tensor.count * (tensor.dtype == POLICY_CORE_FLOAT32 ? sizeof(float) : sizeof(double));
 }
 
-void note(const policy_core_tensor* tensors, std::size_t count, std::uint8_t* into) noexcept {
+std::uint8_t* note(const policy_core_tensor* tensors, std::size_t count,
+                   std::uint8_t* into) noexcept {
   for (const auto* each = tensors; each != tensors + count; ++each) {
     std::memcpy(into, each->data, bytes_of(*each));
     into += bytes_of(*each);
   }
+  return into;
 }
 
 }  // namespace
 
 Host::Host(const Table& plan, const Models& models, ReadClock clock, void* context, Span memory,
-           std::size_t slots, std::size_t sources) {
-  Models noting;
+           std::size_t slots, std::size_t sources)
+    : controller_(std::make_unique<Controller>(plan, models, clock, context, memory)) {
   std::size_t inputs = 0, outputs = 0;
   for (const auto& [name, model] : models) {
-    noted_.push_back({this, model, *model, inputs, outputs});
-    auto& noted = noted_.back();
-    noted.runner.context = &noted;
-    noted.runner.run = run;
-    noting.emplace_back(name, &noted.runner);
-    inner_.push_back(model);
+    models_.push_back(model);
     for (std::size_t i = 0; i < model->input_count; ++i) inputs += bytes_of(model->inputs[i]);
     for (std::size_t i = 0; i < model->output_count; ++i) outputs += bytes_of(model->outputs[i]);
   }
-  controller_ = std::make_unique<Controller>(plan, noting, clock, context, memory);
+  controller_->on_asked(
+      [](void* self, bool has_answered) { static_cast<Host*>(self)->note_asked(has_answered); },
+      this);
   const auto joints = controller_->target().size();
   Snapshot<false>::Bytes bytes{nullptr, 0};
   Snapshot<false> snapshot(bytes);
@@ -59,32 +58,27 @@ Host::Host(const Table& plan, const Models& models, ReadClock clock, void* conte
     record.measured_ns.resize(controller_->input_count());
     record.wire.resize(sources ? kWireBytes : 0);
     record.places.resize(sources);
-    // Optional values take room once they are there.
-    record.snapshot.resize(2 * bytes.used + 4096);
+    record.snapshot.resize(bytes.used);
   }
 }
 
-long Host::run(void* context) noexcept {
-  auto& noted = *static_cast<Noted*>(context);
-  auto& record = noted.host->record();
-  const auto& inner = *noted.inner;
-  if (!record.has_run) {
-    const auto state = noted.host->controller_->state().flat();
-    std::copy(state.begin(), state.end(), record.seen.begin());
-  }
-  record.has_run = true;
-  note(inner.inputs, inner.input_count, record.inputs.data() + noted.input_at);
-  const auto error = inner.run(inner.context);
-  record.answered = error == 0;
-  if (!error) note(inner.outputs, inner.output_count, record.outputs.data() + noted.output_at);
-  return error;
+void Host::note_asked(bool has_answered) noexcept {
+  auto& record = this->record();
+  const auto state = controller_->state().flat();
+  std::copy(state.begin(), state.end(), record.seen.begin());
+  auto* inputs = record.inputs.data();
+  for (const auto* model : models_) inputs = note(model->inputs, model->input_count, inputs);
+  record.answered = has_answered;
+  if (!has_answered) return;
+  auto* outputs = record.outputs.data();
+  for (const auto* model : models_) outputs = note(model->outputs, model->output_count, outputs);
 }
 
 void Host::begin(const DueTick& due) noexcept {
   auto& record = this->record();
   record.number = ticks_++;
   record.due = due;
-  record.has_run = record.answered = false;
+  record.answered = false;
   record.refused = record.doubted = 0;
   std::fill(record.places.begin(), record.places.end(), Record::Place{0, 0});
 }
@@ -108,13 +102,14 @@ Targets* Host::tick() noexcept {
   record.taken = result.taken;
   record.blend = result.blend;
   record.clipped_ticks = result.clipped_ticks;
-  record.sent_mode = -1;
-  if (result.targets) {
-    record.sent_mode = static_cast<std::int64_t>(result.targets->mode);
-    std::copy(result.targets->block().begin(), result.targets->block().end(),
-              record.block.begin());
-  }
+  note_sent(result.targets);
   return result.targets;
+}
+
+void Host::note_sent(Targets* targets) noexcept {
+  auto& record = this->record();
+  record.sent_mode = targets ? static_cast<std::int64_t>(targets->mode) : -1;
+  if (targets) std::copy(targets->block().begin(), targets->block().end(), record.block.begin());
 }
 
 void Host::end(std::int64_t duration_ns, std::int64_t sequence) noexcept {
@@ -130,7 +125,7 @@ void Host::end(std::int64_t duration_ns, std::int64_t sequence) noexcept {
   }
   const auto state = controller_->state().flat();
   std::copy(state.begin(), state.end(), record.state.begin());
-  if (!record.has_run) record.seen = record.state;
+  if (!record.asked) record.seen = record.state;
   for (std::size_t i = 0; i < record.born_ns.size(); ++i) {
     record.born_ns[i] = controller_->input(i).born_ns();
     record.measured_ns[i] = controller_->input(i).measured_ns();

@@ -82,7 +82,7 @@ double JointCheck::reached(std::size_t joint, std::int64_t since_ns) const noexc
 
 void JointCheck::believe(Span position, std::int64_t now_ns) noexcept {
   std::copy(position.begin(), position.end(), believed_.begin());
-  believed_ns_ = now_ns;
+  believed_ns_ = seen_ns_ = now_ns;
   agreeing_ = 0;
   lost = false;
 }

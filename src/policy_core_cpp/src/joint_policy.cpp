@@ -83,9 +83,7 @@ History::History(const Part& plan, std::size_t frame_size)
       vector_(order_.size()) {
   const auto size = static_cast<std::int64_t>(frame_size);
   plan.integer("frame_size", size, size);
-  if (static_cast<std::int64_t>(length_) * size > kMostValues) {
-    throw PlanError("plan: history: expected at most " + std::to_string(kMostValues) + " values");
-  }
+  check_size("history", static_cast<std::int64_t>(length_), frame_size_);
   rings_.resize(2 * length_ * frame_size_);
   reset();
 }

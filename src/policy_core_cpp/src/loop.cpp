@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy_core/loop.hpp"
 
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,8 +14,9 @@ namespace policy_core {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-/// So often a loop that waits for its deadline looks whether it should stop.
+/// So often a loop that waits looks whether it should stop.
 constexpr std::int64_t kSliceNs = 50'000'000;
+constexpr int kTimeout = 2;  // RCL_RET_TIMEOUT
 
 std::int64_t read(clockid_t clock) noexcept {
   timespec now{};
@@ -26,17 +28,27 @@ timespec timespec_of(std::int64_t ns) noexcept {
   return {static_cast<time_t>(ns / kSecond), static_cast<long>(ns % kSecond)};
 }
 
+void sleep_until(std::int64_t ns) noexcept {
+  const auto until = timespec_of(ns);
+  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
+}
+
+/// The first subscription of a rcl_wait_set_t, which begins with them; null: no message is there.
+const void* ready_in(void* wait_set) noexcept { return **static_cast<const void***>(wait_set); }
+
 }  // namespace
 
 Loop::Loop(const Middleware& middleware, std::vector<const void*> subscriptions,
-           const void* publisher, std::unique_ptr<CommandEncoder> encoder, std::int64_t period_ns)
+           const void* publisher, std::unique_ptr<CommandEncoder> encoder, std::int64_t period_ns,
+           Trigger trigger)
     : middleware_(middleware),
       subscriptions_(std::move(subscriptions)),
       publisher_(publisher),
       encoder_(std::move(encoder)),
       period_ns_(period_ns),
+      trigger_(trigger),
       safe_(encoder_->joints()) {
-  message_.allocator = middleware_.allocator;
+  message_.allocator = held_.allocator = middleware_.allocator;
   sem_init(&ticked_, 0, 0);
 }
 
@@ -44,6 +56,7 @@ Loop::~Loop() {
   stop_ = true;
   if (thread_.joinable()) thread_.join();
   middleware_.free_message(&message_);
+  middleware_.free_message(&held_);
   sem_destroy(&ticked_);
 }
 
@@ -54,6 +67,13 @@ void Loop::start() {
   ticks_ = missed_ = 0;
   thread_id_ = 0;
   ticked_ns_ = read(CLOCK_MONOTONIC);
+  {
+    const std::lock_guard between(mutex_);
+    const std::lock_guard requests(sampled_->host->mutex());
+    const std::lock_guard sending(sending_);
+    sequence_ = 0;
+    note_safe();
+  }
   thread_ = std::thread([this] { run(); });
   while (thread_id_.load() == 0) std::this_thread::yield();
 }
@@ -71,21 +91,58 @@ bool Loop::stop(std::int64_t timeout_ns) {
 }
 
 void Loop::run() noexcept {
+  pthread_setname_np(pthread_self(), "control");  // for `top -H`
   thread_id_ = static_cast<std::int64_t>(syscall(SYS_gettid));
-  auto deadline_ns = read(CLOCK_MONOTONIC);
+  deadline_ns_ = read(CLOCK_MONOTONIC);
   while (!stop_.load()) {
-    auto now_ns = read(CLOCK_MONOTONIC);
-    if (now_ns < deadline_ns) {
-      const auto until = timespec_of(std::min(deadline_ns, now_ns + kSliceNs));
-      clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
-      now_ns = read(CLOCK_MONOTONIC);
-      if (now_ns < deadline_ns) continue;
+    const auto now_ns = read(CLOCK_MONOTONIC);
+    if (now_ns < deadline_ns_) {
+      sleep_until(std::min(deadline_ns_, now_ns + kSliceNs));
+    } else {
+      // At the latest a period after the deadline: a dead input must not stop the guard.
+      const bool has_arrived = trigger_.wait_set && arrives(deadline_ns_ + period_ns_);
+      tick(due(has_arrived));
     }
-    const auto late_ns = now_ns - deadline_ns, missed = late_ns / period_ns_;
-    deadline_ns += (missed + 1) * period_ns_;
-    tick({now_ns, deadline_ns, read(CLOCK_REALTIME), missed, late_ns});
   }
   ended_ = true;
+}
+
+DueTick Loop::due(bool has_arrived) noexcept {
+  const auto now_ns = read(CLOCK_MONOTONIC), stamp_ns = read(CLOCK_REALTIME);
+  const auto late_ns = now_ns - deadline_ns_;
+  if (!trigger_.wait_set) {
+    const auto missed = late_ns / period_ns_;
+    deadline_ns_ += (missed + 1) * period_ns_;
+    return {now_ns, deadline_ns_, stamp_ns, missed, late_ns};
+  }
+  // A tick without a message comes a period late, and uses up that deadline only.
+  const auto missed = std::max<std::int64_t>(0, late_ns / period_ns_ - (has_arrived ? 0 : 1));
+  if (has_arrived && late_ns > period_ns_ / 2) {
+    // Half a period before the messages, so that their jitter does not make a tick wait for the
+    // one after.
+    deadline_ns_ = now_ns + period_ns_ / 2;
+  } else {
+    deadline_ns_ += (missed + 1) * period_ns_;
+  }
+  // What is less than a period is the wait for the message.
+  return {now_ns, now_ns + period_ns_, stamp_ns, missed, missed * period_ns_};
+}
+
+bool Loop::arrives(std::int64_t until_ns) noexcept {
+  // What came before the deadline is not the message that is waited for.
+  is_held_ |= take(trigger_.place, held_);
+  for (auto now_ns = read(CLOCK_MONOTONIC); now_ns < until_ns && !stop_.load();
+       now_ns = read(CLOCK_MONOTONIC)) {
+    const auto end_ns = std::min(until_ns, now_ns + kSliceNs);
+    middleware_.clear(trigger_.wait_set);
+    middleware_.add(trigger_.wait_set, subscriptions_[trigger_.place], nullptr);
+    const auto status = middleware_.wait(trigger_.wait_set, end_ns - now_ns);
+    if (status == 0 && ready_in(trigger_.wait_set)) return true;
+    if (status == 0 || status == kTimeout) continue;
+    middleware_.reset_error();
+    sleep_until(end_ns);
+  }
+  return false;
 }
 
 void Loop::tick(const DueTick& due) noexcept {
@@ -106,31 +163,45 @@ void Loop::tick(const DueTick& due) noexcept {
   sem_post(&ticked_);
 }
 
-void Loop::sample(Host& host, const DueTick& due) noexcept {
+bool Loop::take(std::size_t place, Middleware::Message& message) noexcept {
   std::array<std::uint8_t, 256> info;  // rmw_message_info_t has 112
+  if (middleware_.take(subscriptions_[place], &message, info.data(), nullptr) == 0) return true;
+  middleware_.reset_error();
+  return false;
+}
+
+void Loop::sample(Host& host, const DueTick& due) noexcept {
   std::uint64_t bit = 1;
   for (auto& [place, reader] : sampled_->readers) {
-    if (middleware_.take(subscriptions_[place], &message_, info.data(), nullptr) == 0) {
-      host.keep(place, message_.buffer, message_.length);
+    const auto* message = take(place, message_)                   ? &message_
+                          : is_held_ && place == trigger_.place ? &held_
+                                                                : nullptr;
+    if (message) {
+      host.keep(place, message->buffer, message->length);
       const auto verdict =
-          reader->take(message_.buffer, message_.length, {due.now_ns, due.stamp_ns});
+          reader->take(message->buffer, message->length, {due.now_ns, due.stamp_ns});
       if (verdict == MessageVerdict::kRefused) host.record().refused |= bit;
       if (verdict == MessageVerdict::kDoubted) host.record().doubted |= bit;
-    } else {
-      middleware_.reset_error();
     }
     bit <<= 1;
   }
+  is_held_ = false;
+}
+
+void Loop::note_safe() noexcept {
+  auto* safe = sampled_->host->controller().safe_targets();
+  is_safe_known_ = safe;
+  if (safe) std::copy(safe->block().begin(), safe->block().end(), safe_.block().begin());
 }
 
 std::int64_t Loop::send(Targets* targets, std::int64_t stamp_ns) noexcept {
-  auto& controller = sampled_->host->controller();
   const std::lock_guard sending(sending_);
-  auto* safe = controller.safe_targets();
-  is_safe_known_ = safe;
-  if (safe) std::copy(safe->block().begin(), safe->block().end(), safe_.block().begin());
-  // After an e-stop nothing but the fault command goes out.
-  if (controller.estop_pressed()) targets = safe ? &safe_ : nullptr;
+  note_safe();
+  // After an e-stop nothing but the fault command goes out, though it was pressed after the tick.
+  if (sampled_->host->controller().estop_pressed()) {
+    targets = is_safe_known_ ? &safe_ : nullptr;
+    sampled_->host->note_sent(targets);
+  }
   return targets ? publish(*targets, stamp_ns) : -1;
 }
 

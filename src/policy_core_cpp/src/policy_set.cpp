@@ -24,7 +24,8 @@ Reason switched(Why why) {
 /// A switch since a member failed.
 Reason switched(const Reason& failure) {
   auto reason = failure;
-  reason.why = failure.code == Reason::Code::kStale ? Why::kStale : Why::kModelError;
+  reason.why = Why::kFailed;
+  reason.failed = failure.code;
   reason.code = Reason::Code::kSwitched;
   return reason;
 }
@@ -61,29 +62,63 @@ const policy_core_runner& model_of(const Models& models, const std::string& name
   throw PlanError("plan: expected a model of the member " + name);
 }
 
-JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
-                         const Models& models, Numbers& targets, std::size_t joints)
+Member::Member(const Part& plan, RobotState& sensed, Numbers& targets, std::size_t joints)
     : name_(plan.text("name")),
       places_(plan.places("places", joints)),
+      state_(plan.at("state")),
       every_(plan.integer("every", 1, kLargestInteger)),
       parts_(plan.integer("parts", 1, every_)),
       is_followed_(plan.flag("is_followed")),
-      watches_(plan.flag("watches")),
-      state_(plan.at("state")),
-      policy_(plan.at("policy"), state_, model_of(models, name_)),
-      motion_(state_.motion()),
-      sensed_(sensed.flat()),
-      last_action_(state_.find("last_action")),
-      commanded_(places_.size()),
-      lowest_(plan.numbers("lowest", 3)),
-      highest_(plan.numbers("highest", 3)) {
+      sensed_(sensed.flat()) {
   command_ = part_of({targets.data(), targets.size()}, plan.count("start"), places_.size());
-  check_joints(name_, policy_.action().joints(), places_.size());
   for (const auto& part : plan.list("sensed")) {
     const auto& index = part.places("index", sensed_.size);
     const auto into = part_of(state_.flat(), part.count("start"), index.size());
     sensed_parts_.emplace_back(index, into);
   }
+}
+
+void Member::check_joints_of(Policy& policy) const {
+  check_joints(name_, policy.action().joints(), places_.size());
+}
+
+void Member::reset() noexcept {
+  wait_ = 0;
+  has_answered_ = false;
+}
+
+void Member::enter(const Numbers& command) noexcept {
+  if (is_followed_) {
+    follow(command);
+  } else {
+    reset();
+  }
+}
+
+void Member::look() noexcept {
+  for (const auto& [index, into] : sensed_parts_) {
+    for (std::size_t i = 0; i < index.size(); ++i) {
+      into[i] = sensed_[static_cast<std::size_t>(index[i])];
+    }
+  }
+}
+
+void Member::pass() noexcept {
+  if (wait_ <= 0) wait_ += every_;
+  wait_ -= parts_;
+}
+
+JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
+                         const Models& models, Numbers& targets, std::size_t joints)
+    : Member(plan, sensed, targets, joints),
+      watches_(plan.flag("watches")),
+      policy_(plan.at("policy"), state_, model_of(models, name_)),
+      motion_(state_.motion()),
+      last_action_(state_.find("last_action")),
+      commanded_(places_.size()),
+      lowest_(plan.numbers("lowest", 3)),
+      highest_(plan.numbers("highest", 3)) {
+  check_joints_of(policy_);
   for (auto place : plan.places("live", inputs.size())) {
     const auto at = static_cast<std::size_t>(place);
     live_.emplace_back(&inputs[at], at);
@@ -93,17 +128,8 @@ JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input
 }
 
 void JointMember::reset() noexcept {
-  wait_ = 0;
-  has_answered_ = false;
+  Member::reset();
   policy_.reset();
-}
-
-void JointMember::enter(const Numbers& command) noexcept {
-  if (is_followed_) {
-    follow(command);
-  } else {
-    reset();
-  }
 }
 
 void JointMember::follow(const Numbers& command) noexcept {
@@ -122,6 +148,11 @@ Policy::Answer JointMember::infer(std::int64_t now_ns) noexcept {
   failure_ = policy_.failure();
   has_answered_ = has_answered_ || answer != Policy::Answer::kError;
   return answer;
+}
+
+Span JointMember::first_target() noexcept {
+  auto& found = policy_.decoder().decode();
+  return {found.data(), found.size()};
 }
 
 Rules JointMember::commit() noexcept {
@@ -145,24 +176,15 @@ void JointMember::rest() noexcept {
 }
 
 void JointMember::look() noexcept {
-  for (const auto& [index, into] : sensed_parts_) {
-    for (std::size_t i = 0; i < index.size(); ++i) {
-      into[i] = sensed_[static_cast<std::size_t>(index[i])];
-    }
-  }
+  Member::look();
   for (std::size_t i = 0; i < velocity_.size; ++i) {
     velocity_[i] = clip(velocity_[i], lowest_[i], highest_[i]);
   }
   state_.derive_own();
 }
 
-void JointMember::pass() noexcept {
-  if (wait_ <= 0) wait_ += every_;
-  wait_ -= parts_;
-}
-
 EntryCheck::EntryCheck(const Part& plan, RobotState& state,
-                       std::vector<std::unique_ptr<JointMember>>& members, std::size_t joints)
+                       std::vector<std::unique_ptr<Member>>& members, std::size_t joints)
     : ticks_(plan.integer("ticks")),
       needs_target_(plan.flag("needs_target")),
       joints_(plan.places("joints", joints)),
@@ -257,7 +279,7 @@ bool EntryCheck::near(const Numbers& pose, Refusal& found) noexcept {
   return is_near;
 }
 
-bool CommandingState::has(const JointMember* member) const noexcept {
+bool CommandingState::has(const Member* member) const noexcept {
   return std::find(members.begin(), members.end(), member) != members.end();
 }
 
@@ -282,7 +304,7 @@ void CommandingState::check_transitions() {
 bool CommandingState::ends_now(std::int64_t ticks) const noexcept {
   if (ends_to < 0) return false;
   if (ends_after >= 0) return ticks >= ends_after;
-  return std::all_of(ending.begin(), ending.end(), [](const JointMember* member) {
+  return std::all_of(ending.begin(), ending.end(), [](const Member* member) {
     return member->is_due() && member->has_ended();
   });
 }
@@ -305,11 +327,17 @@ PolicySet::PolicySet(const Part& plan, RobotState& state, std::vector<Input>& in
   refusals_.fill(refused_);
   std::fill(from_.command.begin(), from_.command.end(), 0.0);
   for (const auto& member : plan.list("members")) {
-    members_.push_back(
-        std::make_unique<JointMember>(member, state, inputs, models, flat_, before_.size()));
+    if (member.at("policy").has_part("queue")) {
+      const auto number = static_cast<std::int64_t>(members_.size());
+      members_.push_back(std::make_unique<ChunkMember>(member, state, inputs, flat_,
+                                                       before_.size(), number, now_ns_));
+    } else {
+      members_.push_back(
+          std::make_unique<JointMember>(member, state, inputs, models, flat_, before_.size()));
+    }
   }
   const auto named = [&](const Part& part, const char* name) {
-    std::vector<JointMember*> found;
+    std::vector<Member*> found;
     for (auto place : part.places(name, members_.size())) {
       found.push_back(members_[static_cast<std::size_t>(place)].get());
     }
@@ -372,8 +400,14 @@ void PolicySet::go_on_in(std::int64_t state, std::int64_t left) noexcept {
   left_ = left < 0 ? nullptr : &at(left);
 }
 
-bool PolicySet::is_running(const JointMember* member) const noexcept {
+bool PolicySet::is_running(const Member* member) const noexcept {
   return state_->has(member) || (left_ && left_->has(member));
+}
+
+void PolicySet::pause(std::int64_t duration_ns) noexcept {
+  for (auto& member : members_) {
+    if (is_running(member.get())) member->pause(duration_ns);
+  }
 }
 
 const Refusal& PolicySet::ask(std::int64_t to) noexcept {
@@ -464,7 +498,7 @@ Numbers& PolicySet::commit() noexcept {
   return action_.command;
 }
 
-std::int64_t PolicySet::place_of(const JointMember* member) const noexcept {
+std::int64_t PolicySet::place_of(const Member* member) const noexcept {
   std::int64_t place = 0;
   for (const auto& each : members_) {
     if (each.get() == member) return place;
@@ -543,7 +577,7 @@ bool PolicySet::may_enter(std::int64_t to) noexcept {
   auto& check = state_->transition(to)->check;
   clear(found_);
   found_.other = number(state_);
-  const auto refuse = [&](Refusal::Code code, const JointMember* member) {
+  const auto refuse = [&](Refusal::Code code, const Member* member) {
     found_.code = code;
     found_.to = to;
     found_.member = member ? place_of(member) : -1;
@@ -555,13 +589,14 @@ bool PolicySet::may_enter(std::int64_t to) noexcept {
     const auto answer = member->infer(now_ns_);
     if (answer == Answer::kError || answer == Answer::kNoTarget) {
       found_.failure = member->failure();
+      found_.failure.member = place_of(member);
       return refuse(answer == Answer::kError ? Refusal::Code::kModelError : Refusal::Code::kStale,
                     member);
     }
     if (answer == Answer::kNotFinite) return refuse(Refusal::Code::kNotFinite, member);
-    const auto& target = member->first_target();
+    const auto target = member->first_target(), command = member->command();
     if (!is_finite(target)) return refuse(Refusal::Code::kNotFinite, member);
-    std::copy(target.begin(), target.end(), member->command().begin());
+    for (std::size_t i = 0; i < target.size; ++i) command[i] = target[i];
   }
   if (!check.needs_target()) return true;
   take(flat_, state.sources, first_targets_);

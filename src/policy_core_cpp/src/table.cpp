@@ -69,6 +69,12 @@ class Bytes {
 
 }  // namespace
 
+void check_size(const std::string& name, std::int64_t rows, std::size_t columns) {
+  if (columns == 0 || rows <= kMostValues / static_cast<std::int64_t>(columns)) return;
+  throw PlanError("plan: " + name + ": expected at most " + std::to_string(kMostValues) +
+                  " values, found " + std::to_string(rows) + " times " + std::to_string(columns));
+}
+
 Table Table::open(const std::string& path, const std::string& digest) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw PlanError(path + ": expected a plan, found no file that can be read");

@@ -8,17 +8,39 @@ import sys
 import tempfile
 from pathlib import Path
 
+from testkit.kernel.chunk_twins import (
+    random_armed_plan,
+    random_armed_set,
+    random_chunk_plan,
+    random_chunk_policy,
+)
 from testkit.kernel.twins import random_contract, random_plan, random_set
 
 
+def _policy(draw: random.Random) -> bytes:
+    return random_plan(random_contract(draw))
+
+
+def _set(draw: random.Random) -> bytes:
+    return random_plan(random_set(draw))
+
+
+def _chunks(draw: random.Random) -> bytes:
+    return random_chunk_plan(random_chunk_policy(draw))
+
+
+def _armed_set(draw: random.Random) -> bytes:
+    return random_armed_plan(random_armed_set(draw))
+
+
 def main(program: str, contracts: int, repeats: str) -> int:
-    """Return 0 if every contract of both kinds passes."""
+    """Return 0 if every contract of each kind passes."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "plan")
         for seed in range(contracts):
-            for made in (random_contract, random_set):
-                file.write_bytes(random_plan(made(random.Random(seed))))
+            for made in (_policy, _set, _chunks, _armed_set):
+                file.write_bytes(made(random.Random(seed)))
                 command = [program, str(file), str(seed), repeats]
                 found = subprocess.run(command, check=False, capture_output=True, text=True)
                 if found.returncode:

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "random_life.hpp"
 
@@ -69,10 +70,13 @@ bool is_refused(const Plan& plan, const RandomModels& models, std::mt19937& rand
   const auto table = Table::parse(plan.data(), plan.size());
   Controller controller(table, models.runners, read_clock, nullptr);
   const auto pose = stand_pose(table, controller);
+  std::optional<RandomChunks> answers;
+  if (auto* chunks = chunks_of(controller)) answers.emplace(*chunks, 1);
   controller.start();
   for (int i = 0; i < 50; ++i) {
     live(controller, random, pose);
     controller.tick(now_ns, now_ns + kPeriodNs);
+    if (answers) answers->answer();
   }
   return false;
 } catch (const PlanError&) {

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A controller with models that answer at random, and what drives it through a random life.
+// A controller with models and chunks that answer at random, and what drives it through a random
+// life.
 
 #include <cmath>
 #include <deque>
@@ -60,12 +61,56 @@ struct Model {
   }
 };
 
+/// The chunk policy of a controller; null where there is none.
+inline ChunkPolicy* chunks_of(Controller& controller) {
+  if (auto* alone = controller.chunk_policy("")) return alone;
+  auto* set = controller.policy_set();
+  for (std::size_t i = 0; set && i < set->members().size(); ++i) {
+    if (auto* member = set->members()[i]->as_chunk()) return &member->policy();
+  }
+  return nullptr;
+}
+
+/// Answers the requests of a chunk policy at random, some with errors.
+class RandomChunks {
+ public:
+  RandomChunks(ChunkPolicy& policy, unsigned seed)
+      : exchange_(policy.exchange()), request_(policy.request_like()), random_(seed) {}
+
+  /// Answers the request that waits; false where there is none.
+  bool answer() {
+    if (!exchange_.fetch(request_)) return false;
+    std::normal_distribution<double> value(0.0, 0.02);
+    auto& answer = exchange_.answer();
+    answer.began_ns = answer.ended_ns = request_.asked_ns;
+    answer.kind = random_() % 20 ? ChunkOutcome::Kind::kChunk : ChunkOutcome::Kind::kRobotError;
+    answer.chunk.count = answer.chunk.capacity();
+    for (auto& each : answer.chunk.values) each = value(random_);
+    exchange_.hand_over();
+    return true;
+  }
+
+ private:
+  ChunkExchange& exchange_;
+  ChunkRequest request_;
+  std::mt19937 random_;
+};
+
+inline void see(ChunkPolicy& policy, std::mt19937& random) {
+  std::array<std::uint8_t, 144> image{};
+  image[0] = static_cast<std::uint8_t>(random() % 3);
+  for (std::size_t i = 0; i < policy.sync().cameras(); ++i) {
+    policy.sync().frames(i).add(image.data(), image.size(), now_ns - kPeriodNs * (random() % 3));
+  }
+}
+
 inline void sample(Controller& controller, std::mt19937& random, const Numbers& pose) {
   std::normal_distribution<double> noise(0.0, 0.01);
   auto& state = controller.state();
   const auto position = state.find("joint_pos");
   for (std::size_t i = 0; i < position.size; ++i) position[i] = pose[i] + noise(random);
-  for (const auto* name : {"joint_vel", "ang_vel_body", "quat_xyzw", "pos_world"}) {
+  for (const auto* name : {"joint_vel", "ang_vel_body", "quat_xyzw", "pos_world", "external:goal",
+                           "leader_joint_pos"}) {
     for (auto& value : state.find(name)) value = noise(random);
   }
   const auto quat = state.find("quat_xyzw");
@@ -78,6 +123,7 @@ inline void sample(Controller& controller, std::mt19937& random, const Numbers& 
       controller.input(i).accept(now_ns, now_ns, now_ns);
     }
   }
+  if (auto* chunks = chunks_of(controller)) see(*chunks, random);
 }
 
 inline void ask(Controller& controller, std::mt19937& random) {
@@ -89,11 +135,15 @@ inline void ask(Controller& controller, std::mt19937& random) {
   if (chance == 3) controller.driver_stopped(1);
   if (chance == 4) controller.damp(1);
   if (auto* set = controller.policy_set(); set && controller.mode() == Mode::kRun && chance > 950) {
-    set->ask(static_cast<std::int64_t>(chance % 3));
+    set->ask(static_cast<std::int64_t>(chance % 4));
+  }
+  if (auto* person = controller.person()) {
+    if (chance > 970) person->take_over(controller.mode());
+    if (chance < 20) person->hand_back(controller.mode());
   }
 }
 
-/// The models of a plan; they must outlive what runs on them.
+/// The models of a plan, none of chunk policies; they must outlive what runs on them.
 struct RandomModels {
   std::deque<Model> models;
   Models runners;
@@ -101,10 +151,11 @@ struct RandomModels {
   RandomModels(const Table& table, unsigned seed) {
     const auto policy = Part(table).at("run").at("policy");
     for (const auto& member : policy.list("members")) {
+      if (member.at("policy").has_part("queue")) continue;
       models.emplace_back().open(member.at("policy"), seed + 1);
       runners.emplace_back(member.text("name"), &models.back().runner);
     }
-    if (!models.empty()) return;
+    if (!models.empty() || policy.has_part("queue") || policy.has_part("check")) return;
     models.emplace_back().open(policy, seed + 1);
     runners.emplace_back("", &models.back().runner);
   }

@@ -29,6 +29,11 @@ from policy_core.observation.state import StateVector
 FADE_COMMAND = "fade_command"
 """What recordings call this request."""
 LOCK_TIMEOUT_S = 0.5
+MEMBER_LATE, MEMBER_NOT_FINITE = (
+    "inference came too late",
+    "an output of the model is not finite",
+)
+"""Why a set leaves a member."""
 TICK_HANGS = "a tick has not returned; the backend hangs"
 RESTART = "a tick still hangs in the backend; restart the process"
 STARTED, RESET = "started", "reset"

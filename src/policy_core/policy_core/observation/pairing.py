@@ -100,8 +100,27 @@ class PairedMessages(NamedTuple):
     messages: Mapping[str, Any]
 
 
+def no_frame_words(name: str) -> str:
+    """Return that an input with images has none."""
+    return f"{name}: no frame"
+
+
+def apart_words(name: str, apart_ms: float, tolerance_ns: int) -> str:
+    """Return how far the best frame of an input is from those of the others."""
+    return (
+        f"{name}: its frame nearest to the other cameras' is {apart_ms:.0f} ms "
+        f"away, expected at most {tolerance_ns * 1e-6:.0f} ms (pairing.tolerance_s)"
+    )
+
+
 class ObservationAssembler:
-    """Messages with their times in, those of one observation out; see `Pairing` for the rule."""
+    """Messages with their times in, those of one observation out; see `Pairing` for the rule.
+
+    Attributes:
+        by_frame_time: Whether the rule is frame_time.
+        tolerance_ns: How far frames of one observation may be apart.
+        inputs: The messages of each input.
+    """
 
     def __init__(
         self,
@@ -118,8 +137,8 @@ class ObservationAssembler:
             others: Names of the inputs that are measured again and again.
             held: Names of the inputs whose newest message counts under each rule.
         """
-        self._by_frame_time = pairing.rule == "frame_time"
-        self._tolerance_ns = round(pairing.tolerance_s * 1e9)
+        self.by_frame_time = pairing.rule == "frame_time"
+        self.tolerance_ns = round(pairing.tolerance_s * 1e9)
         self._cameras = {name: RecentMessages(_FRAMES) for name in cameras}
         self._others = {
             **{name: RecentMessages(_VALUES) for name in others},
@@ -141,7 +160,7 @@ class ObservationAssembler:
         for name, recent in self._others.items():
             if recent.newest_ns is None:
                 raise NoTargetError(f"{name}: no message")
-        if not self._by_frame_time:
+        if not self.by_frame_time:
             return PairedMessages(now_ns, {name: each.newest for name, each in self.inputs.items()})
         frames = {
             name: self._frame(name, recent, frames_ns) for name, recent in self._cameras.items()
@@ -155,7 +174,7 @@ class ObservationAssembler:
         for name, recent in self._cameras.items():
             newest_ns = recent.newest_ns
             if newest_ns is None:
-                raise NoTargetError(f"{name}: no frame")
+                raise NoTargetError(no_frame_words(name))
             time_ns = min(time_ns, newest_ns)
         return time_ns
 
@@ -163,11 +182,8 @@ class ObservationAssembler:
         """Return the frame of a camera, which is of about this time."""
         frame_ns, frame = recent.nearest(time_ns)
         apart_ns = abs(frame_ns - time_ns)
-        if apart_ns > self._tolerance_ns:
-            raise NoTargetError(
-                f"{name}: its frame nearest to the other cameras' is {apart_ns * 1e-6:.0f} ms "
-                f"away, expected at most {self._tolerance_ns * 1e-6:.0f} ms (pairing.tolerance_s)"
-            )
+        if apart_ns > self.tolerance_ns:
+            raise NoTargetError(apart_words(name, apart_ns * 1e-6, self.tolerance_ns))
         return frame
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
@@ -19,8 +20,10 @@ from policy_core.members.chunk.controller import (
     chunk_timeouts_ns,
     state_sizes,
 )
+from policy_core.members.chunk.observation_sync import FrameBuffer
 from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.words import held_words
 from policy_core.members.chunk.worker import Worker
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import SensedCopy, StateVector
@@ -75,10 +78,11 @@ class ChunkMember(MemberPolicy):
         self.runner, self._clock = runner, clock
         own = self._state = StateVector(state_sizes(contract))
         self._sensed = SensedCopy(state, own, member.places)
-        self.policy, self.frames = chunk_policy_of(
+        self.policy = chunk_policy_of(
             contract, runner.worker, own, inputs, clock, runner.settings, runner.expected_s
         )
         self._cameras = [inputs[camera_input(camera)] for camera in contract.cameras]
+        self._inputs = [*inputs]
         self.reset()
 
     @staticmethod
@@ -97,9 +101,25 @@ class ChunkMember(MemberPolicy):
         return self.policy
 
     @property
+    def frames(self) -> Mapping[str, FrameBuffer]:  # type: ignore[override]
+        """By camera: where new frames go."""
+        return self.policy.sync.frames
+
+    @property
     def state(self) -> StateVector:
         """What it senses beside its cameras."""
         return self._state
+
+    def plan(self) -> dict[str, Any]:
+        """Return its place in the set, its state and its policy."""
+        return {
+            **super().plan(),
+            "state": self._state.plan(),
+            "policy": self.policy.plan(),
+            "sensed": self._sensed.plan(),
+            "cameras": [self._inputs.index(camera.name) for camera in self._cameras],
+            "longest_hold_ns": self.runner.longest_hold_ns,
+        }
 
     def reset(self) -> None:
         """Start clean, in the stand pose; chunks that are being computed are of no use."""
@@ -172,4 +192,4 @@ class ChunkMember(MemberPolicy):
         self.held = why
         held_ns = now_ns - self._held_since_ns
         if held_ns > self.runner.longest_hold_ns:
-            raise NoTargetError(f"{self.name}: joints held for {held_ns * 1e-9:.1f} s: {why}")
+            raise NoTargetError(held_words(self.name, held_ns * 1e-9, why))

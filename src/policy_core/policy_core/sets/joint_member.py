@@ -50,7 +50,6 @@ class JointMember(MemberPolicy):
         live = [name for name in self._state.inputs if name in MOTION_TOPICS]
         self._live = [inputs[name] for name in live]
         self._live_places = [[*inputs].index(name) for name in live]
-        self._start = targets.start_of(name)
         self._sensed = SensedCopy(state, self._state, member.places)
         self._last_action = self._state["last_action"]
         self._commanded: F64 = np.zeros(member.places.size)
@@ -79,12 +78,7 @@ class JointMember(MemberPolicy):
     def plan(self) -> dict[str, Any]:
         """Return its place in the set, its state and its policy."""
         return {
-            "name": self.name,
-            "start": self._start,
-            "places": self.member.places,
-            "every": self._every,
-            "parts": self._parts,
-            "is_followed": self.member.is_followed,
+            **super().plan(),
             "watches": self.watches,
             "state": self._state.plan(),
             "policy": self._policy.plan(),

@@ -120,6 +120,7 @@ class MemberPolicy(Stateful, ABC):
         self._every, self._parts = member.every.numerator, member.every.denominator
         self._wait = 0
         """Time until its next tick, in parts of a tick of the set; it is due where none is left."""
+        self._start = targets.start_of(name)
         self.has_answered = self.watches = False
         self.resets = self.own_ticks = self.answers = 0
 
@@ -142,6 +143,17 @@ class MemberPolicy(Stateful, ABC):
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
         """Return the time-outs of its inputs that have one of their own; None is never too old."""
+
+    def plan(self) -> dict[str, Any]:
+        """Return its place in the set."""
+        return {
+            "name": self.name,
+            "start": self._start,
+            "places": self.member.places,
+            "every": self._every,
+            "parts": self._parts,
+            "is_followed": self.member.is_followed,
+        }
 
     def reset(self) -> None:
         """Start clean, as for a new run."""

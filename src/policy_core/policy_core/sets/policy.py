@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from policy_core.bundle.set_contract import SetContract
+from policy_core.control.controller import MEMBER_LATE, MEMBER_NOT_FINITE
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RefusedError
 from policy_core.interfaces import F64
@@ -26,9 +27,6 @@ from policy_core.members.joint import JointRows
 from policy_core.observation.state import StateVector
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 from policy_core.sets.state import CommandingState
-
-LATE = "inference came too late"
-NOT_FINITE = "an output of the model is not finite"
 
 
 class SetReport(NamedTuple):
@@ -390,7 +388,7 @@ class PolicySet(Stateful):
                 return [f"{member.name}: {error}"]
             target = member.first_target() if finite else None
             if target is None or not math.isfinite(target.dot(target)):
-                return [f"{member.name}: {NOT_FINITE}"]
+                return [f"{member.name}: {MEMBER_NOT_FINITE}"]
             member.command[:] = target
         if not check.needs_target:
             return []
@@ -468,7 +466,7 @@ class PolicySet(Stateful):
         if self._left is not None and (is_left or self._state.stated.fallback is None):
             self._leave_out()
         else:
-            self._fall_back(LATE)
+            self._fall_back(MEMBER_LATE)
 
     def _leave_out(self) -> None:
         """Do the rest of a blend without the members that are left, which need not answer."""
@@ -498,7 +496,7 @@ class PolicySet(Stateful):
                 if failed is not None:
                     raise failed
                 return False
-            self._fall_back(str(failed or NOT_FINITE))
+            self._fall_back(str(failed or MEMBER_NOT_FINITE))
 
     def _infer_all(self) -> bool:
         """Run the members that are due; return whether all that the state needs are finite.

@@ -15,6 +15,8 @@ from testkit.kernel.arms import Arm
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH
 from testkit.kernel.messages import plain
 
+pytestmark = pytest.mark.both_cores
+
 LIMIT_S = 1.0
 NOTICED_TICKS, LIMIT_TICKS = 12, 10
 """Ten equal frames are noticed; so many ticks pass in LIMIT_S."""

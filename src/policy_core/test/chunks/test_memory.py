@@ -8,6 +8,8 @@ from policy_core.interfaces import Mode
 from testkit.kernel.arms import Arm, ramp
 from testkit.kernel.memory import held_bytes
 
+pytestmark = pytest.mark.both_cores
+
 TICKS, ALLOWED_BYTES = 1000, 2900
 """Less than three bytes per tick: a plan, its predecessor and integers take others' place."""
 

@@ -9,6 +9,8 @@ from testkit.kernel.arms import Arm
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording
 
+pytestmark = pytest.mark.both_cores
+
 NAMES = ("pan", "lift")
 PERIOD_NS = 33_333_333
 TIME_S = np.arange(120) * PERIOD_NS * 1e-9

@@ -17,6 +17,8 @@ from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.messages import encoded_image, plain
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 LATE_S = 0.3
 """Inference of three periods."""
 

@@ -22,6 +22,8 @@ from testkit.kernel.arms import PERIOD_NS, Arm
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.noise import CONDITIONED, DDIM, FLOW, denoising_changes
 
+pytestmark = pytest.mark.both_cores
+
 
 class FlowArm(Arm):
     """An arm whose flow policy aims at a constant pose, another one for each chunk."""

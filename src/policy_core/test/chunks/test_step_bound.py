@@ -19,6 +19,8 @@ from testkit.kernel.arms import PERIOD_NS, Arm
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.robots import fail
 
+pytestmark = pytest.mark.both_cores
+
 STRIDE = np.array([0.1, 0.05, 0.18])
 """What `velocity_limit` allows in a tick [joints], rad."""
 ARM: Mapping[str, object] = {

@@ -19,6 +19,8 @@ from testkit.kernel.arms import MS, PERIOD_NS, Arm, ramp
 from testkit.kernel.chunk_contracts import STEPS, chunk_contract_of
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 STRIDE = 0.1
 """What `velocity_limit` allows in a tick, rad."""
 SLOW: Mapping[str, object] = {"joints.velocity_limit": 1.0}

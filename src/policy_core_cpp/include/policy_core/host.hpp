@@ -4,7 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -31,9 +31,8 @@ struct Record {
   /// How many changes of mode and trips there were; the last trip.
   std::int64_t edges = 0, trips = 0;
   Trip trip{};
-  bool asked = false, begins = false, taken = false;
-  /// Whether a model ran, and whether the last one that ran did not fail.
-  bool has_run = false, answered = false;
+  /// Whether the policy was asked, was clean then, has answered; whether the answer was taken.
+  bool asked = false, begins = false, answered = false, taken = false;
   double blend = 0.0;
   std::int64_t clipped_ticks = 0;
   /// The mode of the targets that were sent, and the number of the command; -1: there is none.
@@ -79,6 +78,8 @@ class Host {
   Record& record() noexcept { return slots_[made_.load(std::memory_order_relaxed) % slots_.size()]; }
   /// Ticks; the targets to send, which the next tick overwrites, or null.
   Targets* tick() noexcept;
+  /// Notes what is sent instead of what the tick returned.
+  void note_sent(Targets* targets) noexcept;
   /// Ends the record: the other thread may have it.
   void end(std::int64_t duration_ns, std::int64_t sequence) noexcept;
 
@@ -90,22 +91,12 @@ class Host {
   std::int64_t ticks() const noexcept { return ticks_; }
   /// Ticks without a record.
   std::int64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
-  const std::vector<const policy_core_runner*>& models() const noexcept { return inner_; }
 
  private:
-  /// A model that notes what it is given and what it answers.
-  struct Noted {
-    Host* host;
-    const policy_core_runner* inner;
-    policy_core_runner runner;
-    std::size_t input_at, output_at;
-  };
-
-  static long run(void* noted) noexcept;
+  void note_asked(bool has_answered) noexcept;
   void keep_snapshot(Record& record) noexcept;
 
-  std::deque<Noted> noted_;
-  std::vector<const policy_core_runner*> inner_;
+  std::vector<const policy_core_runner*> models_;
   std::unique_ptr<Controller> controller_;
   std::recursive_timed_mutex mutex_;
   std::vector<Record> slots_;

@@ -30,6 +30,8 @@ class Input {
   void accept(std::int64_t now_ns, Time stamp_ns, std::int64_t ros_now_ns) noexcept;
   /// Notes a message that cannot be used, for a reason that its owner knows by this number, > 0.
   void reject(std::int64_t problem) noexcept { problem_ = problem; }
+  /// Notes how many of a camera's messages before the newest had the same image.
+  void note_repeats(std::int64_t repeats) noexcept { repeats_ = repeats; }
   Time age_ns(std::int64_t now_ns) const noexcept;
   bool is_stale(std::int64_t now_ns) const noexcept;
 

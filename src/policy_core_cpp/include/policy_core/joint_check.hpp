@@ -41,6 +41,7 @@ class JointCheck {
   void forget() noexcept;
   /// Judges positions, rad, and velocities, rad/s (an empty span: nothing uses them) at a time, ns.
   Problem judge(Span position, Span velocity, std::int64_t now_ns) noexcept;
+  void believe(Span position, std::int64_t now_ns) noexcept;
 
   /// Believes this pose as of now.
   void believe_now(Span position, std::int64_t now_ns) noexcept {
@@ -71,7 +72,6 @@ class JointCheck {
   double way(std::size_t joint, double to, double begin) const noexcept {
     return std::fabs(nearest_turn(to, begin, turns_[joint]) - begin);
   }
-  void believe(Span position, std::int64_t now_ns) noexcept;
   Problem beyond(Span position, Span velocity) const noexcept;
   Problem confirm(Span position, std::int64_t since_ns, std::int64_t gap_ns,
                   std::int64_t now_ns) noexcept;

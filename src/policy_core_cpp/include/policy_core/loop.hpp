@@ -27,27 +27,39 @@ struct Middleware {
   };
   using Take = int (*)(const void* subscription, Message* message, void* info, void* allocation);
   using Publish = int (*)(const void* publisher, const Message* message, void* allocation);
+  using Add = int (*)(void* wait_set, const void* subscription, std::size_t* place);
+  using Wait = int (*)(void* wait_set, std::int64_t timeout_ns);
 
   Take take;                            ///< rcl_take_serialized_message
   Publish publish;                      ///< rcl_publish_serialized_message
   void (*reset_error)();                ///< rcutils_reset_error
   int (*free_message)(Message*);        ///< rcutils_uint8_array_fini
   std::array<void*, 5> allocator;       ///< of rcutils_get_default_allocator
+  int (*clear)(void* wait_set);         ///< rcl_wait_set_clear
+  Add add;                              ///< rcl_wait_set_add_subscription
+  Wait wait;                            ///< rcl_wait
 };
 
 /// Ticks a host at absolute deadlines of the steady clock, on a thread of its own: takes the newest
 /// messages, ticks, publishes the targets. A deadline that cannot be kept is left out.
 class Loop {
  public:
+  /// A subscription, by its place, whose first message after a deadline starts the tick, and a
+  /// rcl_wait_set_t for it alone. Null: deadlines start ticks.
+  struct Trigger {
+    std::size_t place = 0;
+    void* wait_set = nullptr;
+  };
   /// What is sampled for a host: readers of some of the subscriptions, by their places.
   struct Sampled {
     Host* host = nullptr;
     std::vector<std::pair<std::size_t, std::unique_ptr<MessageReader>>> readers;
   };
 
-  /// `subscriptions`, `publisher`: rcl_subscription_t and rcl_publisher_t, which outlive this.
+  /// `subscriptions`, `publisher`: rcl_subscription_t and rcl_publisher_t; like the wait set they
+  /// outlive this.
   Loop(const Middleware& middleware, std::vector<const void*> subscriptions, const void* publisher,
-       std::unique_ptr<CommandEncoder> encoder, std::int64_t period_ns);
+       std::unique_ptr<CommandEncoder> encoder, std::int64_t period_ns, Trigger trigger);
   ~Loop();
   Loop(const Loop&) = delete;
 
@@ -71,8 +83,12 @@ class Loop {
 
  private:
   void run() noexcept;
+  DueTick due(bool has_arrived) noexcept;
+  bool arrives(std::int64_t until_ns) noexcept;
+  bool take(std::size_t place, Middleware::Message& message) noexcept;
   void tick(const DueTick& due) noexcept;
   void sample(Host& host, const DueTick& due) noexcept;
+  void note_safe() noexcept;
   std::int64_t send(Targets* targets, std::int64_t stamp_ns) noexcept;
   std::int64_t publish(const Targets& targets, std::int64_t stamp_ns) noexcept;
 
@@ -80,8 +96,10 @@ class Loop {
   std::vector<const void*> subscriptions_;
   const void* publisher_;
   std::unique_ptr<CommandEncoder> encoder_;
-  std::int64_t period_ns_;
-  Middleware::Message message_{};
+  std::int64_t period_ns_, deadline_ns_ = 0;
+  Trigger trigger_;
+  Middleware::Message message_{}, held_{};
+  bool is_held_ = false;
   std::shared_ptr<Sampled> sampled_;
   std::recursive_timed_mutex mutex_;
   /// The innermost: what is sent, its number, and what would be sent after a fault.

@@ -6,6 +6,9 @@
 
 namespace policy_core {
 
+/// The clock that is read after inference, ns; under simulated time it stands still in a tick.
+using ReadClock = std::int64_t (*)(void* context);
+
 /// What the control path runs in each tick of RUN.
 class Policy {
  public:

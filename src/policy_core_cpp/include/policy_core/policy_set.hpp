@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "policy_core/chunk_policy.hpp"
 #include "policy_core/input.hpp"
 #include "policy_core/joint_policy.hpp"
 #include "policy_core/policy.hpp"
@@ -17,41 +18,83 @@
 
 namespace policy_core {
 
-/// The clock that is read after inference, ns; under simulated time it stands still in a tick.
-using ReadClock = std::int64_t (*)(void* context);
-
 /// What each member of a set runs on, by its name; one with an empty name for a policy alone.
 using Models = std::vector<std::pair<std::string, const policy_core_runner*>>;
 
 /// Throws PlanError where there is none of this name.
 const policy_core_runner& model_of(const Models& models, const std::string& name);
 
-/// A joint policy as a member of a set; the twin of `policy_core.sets.joint_member`.
-class JointMember {
- public:
-  JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
-              const Models& models, Numbers& targets, std::size_t joints);
+class ChunkMember;
 
-  void reset() noexcept;
+/// A policy of a set, which commands its joints at its own rate; the twin of
+/// `policy_core.sets.member.MemberPolicy`.
+class Member {
+ public:
+  /// `targets`: of all members; `joints`: how many the set has.
+  Member(const Part& plan, RobotState& sensed, Numbers& targets, std::size_t joints);
+  virtual ~Member() = default;
+
+  virtual void reset() noexcept;
+  /// Begins to command, after what the set commanded last [joints of the set].
+  virtual void enter(const Numbers& command) noexcept;
+  virtual void follow(const Numbers& command) noexcept = 0;
+  virtual void pause(std::int64_t) noexcept {}
+  virtual Policy::Answer infer(std::int64_t now_ns) noexcept = 0;
+  virtual Span first_target() noexcept = 0;
+  virtual Rules commit() noexcept = 0;
+  virtual void rest() noexcept { pass(); }
+  virtual bool watches() const noexcept { return false; }
+  virtual bool has_ended() const noexcept { return false; }
+  /// Itself, where it is of this kind.
+  virtual ChunkMember* as_chunk() noexcept { return nullptr; }
+
   bool is_due() const noexcept { return wait_ <= 0; }
   void run_now() noexcept { wait_ = 0; }
   void drop_answer() noexcept { has_answered_ = false; }
-  /// Begins to command, after what the set commanded last [joints of the set].
-  void enter(const Numbers& command) noexcept;
-  void follow(const Numbers& command) noexcept;
-  Policy::Answer infer(std::int64_t now_ns) noexcept;
-  const Numbers& first_target() noexcept { return policy_.decoder().decode(); }
-  Rules commit() noexcept;
-  void rest() noexcept;
-
   const std::string& name() const noexcept { return name_; }
   Span command() noexcept { return command_; }
   bool has_answered() const noexcept { return has_answered_; }
   bool is_followed() const noexcept { return is_followed_; }
-  bool watches() const noexcept { return watches_; }
-  bool has_ended() const noexcept { return motion_ && motion_->has_ended(); }
   Span phases(const std::string& field) noexcept { return state_.find(field); }
   const Reason& failure() const noexcept { return failure_; }
+
+ protected:
+  /// Throws PlanError where its policy has another number of joints.
+  void check_joints_of(Policy& policy) const;
+  /// Brings what the set senses into its own state.
+  void look() noexcept;
+  /// Goes on to the next tick of the set.
+  void pass() noexcept;
+
+  std::string name_;
+  Span command_;
+  Integers places_;
+  RobotState state_;
+  std::int64_t wait_ = 0;
+  bool has_answered_ = false;
+  Reason failure_;
+
+ private:
+  std::int64_t every_, parts_;
+  bool is_followed_;
+  std::vector<std::pair<Integers, Span>> sensed_parts_;
+  Span sensed_;
+};
+
+/// A joint policy as a member of a set; the twin of `policy_core.sets.joint_member`.
+class JointMember : public Member {
+ public:
+  JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
+              const Models& models, Numbers& targets, std::size_t joints);
+
+  void reset() noexcept override;
+  void follow(const Numbers& command) noexcept override;
+  Policy::Answer infer(std::int64_t now_ns) noexcept override;
+  Span first_target() noexcept override;
+  Rules commit() noexcept override;
+  void rest() noexcept override;
+  bool watches() const noexcept override { return watches_; }
+  bool has_ended() const noexcept override { return motion_ && motion_->has_ended(); }
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -64,24 +107,54 @@ class JointMember {
 
  private:
   void look() noexcept;
-  void pass() noexcept;
 
-  std::string name_;
-  Integers places_;
-  Span command_;
-  std::int64_t every_, parts_;
-  bool is_followed_, watches_;
-  RobotState state_;
+  bool watches_;
   JointPolicy policy_;
   ReferenceMotion* motion_;
-  std::vector<std::pair<Integers, Span>> sensed_parts_;
-  Span sensed_;
   std::vector<std::pair<const Input*, std::size_t>> live_;
   Span last_action_, velocity_;
   Numbers commanded_, lowest_, highest_;
-  std::int64_t wait_ = 0;
-  bool has_answered_ = false;
-  Reason failure_;
+};
+
+/// A chunk policy as a member of a set; the twin of `policy_core.sets.chunk_member`.
+class ChunkMember : public Member {
+ public:
+  /// `asked_ns`: when the members are asked, the same for all in a tick; outlives the member.
+  ChunkMember(const Part& plan, RobotState& sensed, const std::vector<Input>& inputs,
+              Numbers& targets, std::size_t joints, std::int64_t number,
+              std::int64_t& asked_ns);
+
+  void reset() noexcept override;
+  void enter(const Numbers& command) noexcept override;
+  void follow(const Numbers& command) noexcept override;
+  void pause(std::int64_t duration_ns) noexcept override;
+  Policy::Answer infer(std::int64_t now_ns) noexcept override;
+  /// What it goes on from: its first step is as near as its speed limits.
+  Span first_target() noexcept override { return command_; }
+  Rules commit() noexcept override;
+  ChunkMember* as_chunk() noexcept override { return this; }
+  ChunkPolicy& policy() noexcept { return policy_; }
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.value("wait", wait_);
+    v.value("has_answered", has_answered_);
+    v.array("command", command_);
+    v.part("policy", policy_);
+    v.reason("held", held_);
+    v.value("held_since_ns", held_since_ns_);
+    v.value("held_until_ns", held_until_ns_);
+  }
+
+ private:
+  Policy::Answer ask(std::int64_t now_ns) noexcept;
+
+  ChunkPolicy policy_;
+  std::vector<std::pair<const Input*, std::size_t>> cameras_;
+  std::int64_t longest_hold_ns_;
+  /// Why its joints are held; none where they are not.
+  std::optional<Reason> held_;
+  std::int64_t held_since_ns_ = 0, held_until_ns_ = 0;
 };
 
 /// Why a switch was refused, or waits.
@@ -117,7 +190,7 @@ struct Refusal {
 class EntryCheck {
  public:
   EntryCheck(const Part& plan, RobotState& state,
-             std::vector<std::unique_ptr<JointMember>>& members, std::size_t joints);
+             std::vector<std::unique_ptr<Member>>& members, std::size_t joints);
 
   bool needs_target() const noexcept { return needs_target_; }
   /// Writes what does not hold; returns whether all holds, less the first target.
@@ -145,15 +218,15 @@ struct CommandingState {
   };
 
   std::string name;
-  std::vector<JointMember*> members;
+  std::vector<Member*> members;
   std::int64_t way_back, fallback, fallback_blend_ticks, ends_to, ends_after;
   bool may_stand;
-  std::vector<JointMember*> ending;
+  std::vector<Member*> ending;
   Integers sources, held;
   Numbers held_low, held_high, gains, healthy;
   std::vector<Transition> transitions;
 
-  bool has(const JointMember* member) const noexcept;
+  bool has(const Member* member) const noexcept;
   Transition* transition(std::int64_t to) noexcept;
   /// Throws PlanError where it goes on to a state without a transition to it.
   void check_transitions();
@@ -167,7 +240,7 @@ class PolicySet : public Policy {
             ReadClock clock, void* context);
 
   void reset() noexcept override;
-  void pause(std::int64_t) noexcept override {}
+  void pause(std::int64_t duration_ns) noexcept override;
   Answer infer() noexcept override;
   Numbers& commit() noexcept override;
   Command& action() noexcept override { return action_; }
@@ -188,9 +261,11 @@ class PolicySet : public Policy {
   std::int64_t switches() const noexcept { return switches_; }
   std::int64_t fallbacks() const noexcept { return fallbacks_; }
   double step_ratio() const noexcept { return step_ratio_; }
+  /// When the members were asked last.
+  std::int64_t asked_ns() const noexcept { return now_ns_; }
   /// Takes the oldest request that was not granted in a tick; null where there is none.
   const Refusal* pop_refusal() noexcept;
-  std::vector<std::unique_ptr<JointMember>>& members() noexcept { return members_; }
+  std::vector<std::unique_ptr<Member>>& members() noexcept { return members_; }
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -198,7 +273,13 @@ class PolicySet : public Policy {
     v.value("begins", begins_);
     v.reason("change", change_);
     auto members = v.mapping("members");
-    for (auto& member : members_) members.part(member->name().c_str(), *member);
+    for (auto& member : members_) {
+      if (auto* chunk = member->as_chunk()) {
+        members.part(member->name().c_str(), *chunk);
+      } else {
+        members.part(member->name().c_str(), static_cast<JointMember&>(*member));
+      }
+    }
     v.part("from", from_);
     v.value("blend_ticks", blend_ticks_);
     v.value("blended_ticks", blended_ticks_);
@@ -238,8 +319,8 @@ class PolicySet : public Policy {
     return states_[static_cast<std::size_t>(state)];
   }
   void go_on_in(std::int64_t state, std::int64_t left) noexcept;
-  bool is_running(const JointMember* member) const noexcept;
-  std::int64_t place_of(const JointMember* member) const noexcept;
+  bool is_running(const Member* member) const noexcept;
+  std::int64_t place_of(const Member* member) const noexcept;
   void decide() noexcept;
   bool own_request(Request& request) noexcept;
   void give_up(const Request& request) noexcept;
@@ -263,7 +344,7 @@ class PolicySet : public Policy {
   ReadClock clock_;
   void* context_;
   Numbers flat_, stand_;
-  std::vector<std::unique_ptr<JointMember>> members_;
+  std::vector<std::unique_ptr<Member>> members_;
   std::vector<CommandingState> states_;
   CommandingState* initial_;
   CommandingState* state_;

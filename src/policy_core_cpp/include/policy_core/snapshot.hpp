@@ -16,6 +16,7 @@
 #include "policy_core/input.hpp"
 #include "policy_core/joint_policy.hpp"
 #include "policy_core/policy_set.hpp"
+#include "policy_core/takeover.hpp"
 
 namespace policy_core {
 
@@ -25,7 +26,7 @@ template <bool kReads>
 class Snapshot {
  public:
   /// Bytes, and how many of them are used: more than `size` where there was no room, and then
-  /// nothing of them counts.
+  /// nothing of them counts. Without `data`, as many as it will ever need.
   struct Bytes {
     std::conditional_t<kReads, const std::uint8_t, std::uint8_t>* data;
     std::size_t size, used = 0;
@@ -33,6 +34,7 @@ class Snapshot {
 
   explicit Snapshot(Bytes& bytes) : bytes_(&bytes) {}
   bool restores() const { return kReads; }
+  bool is_whole() const { return true; }
 
   template <class T>
   void value(const char*, T& value) {
@@ -47,11 +49,10 @@ class Snapshot {
     raw(span.data, span.size * sizeof(double));
   }
   void rows(const char*, Numbers& values, std::size_t rows, std::size_t columns) {
-    raw(values.data(), rows * columns * sizeof(double));
+    raw(values.data(), (counts() ? values.size() : rows * columns) * sizeof(double));
   }
   void integers(const char*, Integers& values, std::size_t& count) {
-    value("", count);
-    raw(values.data(), count * sizeof(std::int64_t));
+    raw(values.data(), counted(count, values.size()) * sizeof(std::int64_t));
   }
   void reason(const char*, Reason& reason) { raw(&reason, sizeof reason); }
   void reason(const char*, std::optional<Reason>& reason) { optional(reason); }
@@ -82,10 +83,31 @@ class Snapshot {
   void rules(const char*, Rules& rules) { value("", rules); }
   void estop(const char*, std::atomic<std::int64_t>& text) { atomic(text); }
   void driver(const char*, std::atomic<std::int64_t>& text) { atomic(text); }
+  void driver(const char*, PersonTakeover::Driver& driver) { value("", driver); }
   void counters(const char*, std::array<std::int64_t, kRules>& counters) { value("", counters); }
   template <class Motion>
   void motion(const char*, Motion& motion) {
     value("", motion);
+  }
+  template <class T>
+  void plain(const char*, T& value) {
+    all(value);
+  }
+  void some(const char*, Numbers& values, std::size_t& size) {
+    raw(values.data(), counted(size, values.size()) * sizeof(double));
+  }
+  void some(const char*, ChunkRequest& request, bool& is_there) {
+    value("", is_there);
+    if (is_there || counts()) all(request);
+  }
+  template <class T>
+  void some(const char*, std::optional<T>& found) {
+    optional(found);
+  }
+  void steps(Ring<ObservationSync::Step>& steps, ObservationSync::Step& newest, bool& has_newest) {
+    all(steps);
+    value("", has_newest);
+    all(newest);
   }
   void tensor(const Tensor& tensor) {
     raw(tensor.raw().data, tensor.raw().count *
@@ -108,8 +130,67 @@ class Snapshot {
   Snapshot sequence(const char*, std::size_t) { return *this; }
 
  private:
+  bool counts() const noexcept { return !bytes_->data; }
+  /// A number of values that are there, of which there may be so many.
+  std::size_t counted(std::size_t& count, std::size_t capacity) {
+    value("", count);
+    return counts() ? capacity : count;
+  }
+  template <class T>
+  void all(T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    raw(&value, sizeof value);
+  }
+  void all(Numbers& values) { raw(values.data(), values.size() * sizeof(double)); }
+  template <class A, class B>
+  void all(std::pair<A, B>& pair) {
+    all(pair.first);
+    all(pair.second);
+  }
+  void all(Rows& rows) {
+    raw(rows.values.data(), counted(rows.count, rows.capacity()) * rows.columns * sizeof(double));
+  }
+  void all(Recent& recent) {
+    all(recent.time_ns);
+    all(recent.frame);
+    all(recent.values);
+  }
+  void all(FrameBuffer::Content& content) {
+    raw(content.bytes.data(), counted(content.size, content.bytes.size()));
+  }
+  void all(SensedValues& sensed) {
+    all(sensed.time_ns);
+    raw(sensed.frames.data(), sensed.frames.size() * sizeof(std::int64_t));
+    all(sensed.fields);
+  }
+  void all(ObservationSync::Step& step) {
+    all(step.tick_ns);
+    all(step.sensed);
+  }
+  void all(ChunkRequest& request) {
+    all(request.sensed);
+    for (auto& each : request.earlier) all(each);
+    all(request.generation);
+    all(request.asked_ns);
+    all(request.planned);
+    all(request.delay);
+  }
+  template <class T>
+  void all(Ring<T>& ring) {
+    auto count = ring.size();
+    if (counts()) {
+      // All have the memory of the first.
+      const auto used = bytes_->used;
+      if (ring.capacity()) all(ring.like());
+      bytes_->used = used + ring.capacity() * (bytes_->used - used) + sizeof count;
+      return;
+    }
+    value("", count);
+    if (kReads) ring.clear();
+    for (std::size_t i = 0; i < count; ++i) all(kReads ? ring.push() : ring[i]);
+  }
   void raw(void* value, std::size_t size) {
-    if (bytes_->used + size <= bytes_->size) {
+    if (size > 0 && bytes_->used + size <= bytes_->size) {
       if constexpr (kReads) {
         std::memcpy(value, bytes_->data + bytes_->used, size);
       } else {
@@ -122,12 +203,14 @@ class Snapshot {
   void optional(std::optional<T>& found) {
     bool is_there = found.has_value();
     value("", is_there);
-    if (!is_there) {
+    if (counts()) {
+      bytes_->used += sizeof *found;
+    } else if (!is_there) {
       found.reset();
-      return;
+    } else {
+      if (!found) found.emplace();
+      raw(&*found, sizeof *found);
     }
-    if (!found) found.emplace();
-    raw(&*found, sizeof *found);
   }
   void atomic(std::atomic<std::int64_t>& found) {
     auto copy = found.load();

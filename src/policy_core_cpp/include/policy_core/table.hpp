@@ -25,6 +25,9 @@ constexpr std::int64_t kLargestInteger = 1'000'000'000'000'000;
 /// Of the arrays whose size a plan states as a number: 8 MiB of float64.
 constexpr std::int64_t kMostValues = 1 << 20;
 
+/// Throws PlanError where an array that a plan states as a number of rows has too many values.
+void check_size(const std::string& name, std::int64_t rows, std::size_t columns);
+
 /// Named arrays of numbers and texts, as `policy_core.plan` writes them: read once, when a plan is
 /// opened. Names have dots: `run.bounds.margin`.
 class Table {

@@ -59,8 +59,9 @@ class NativeTap:
     not run in a tick they are of an earlier one.
     """
 
-    def __init__(self, controller: NativeController) -> None:
-        """Show what this controller shows."""
+    def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:
+        """Show what this controller shows, and what arrives at the workers of a set."""
+        self._set, self._workers = controller.policy_set, workers
         self.state: F64 | None = controller.seen_state
         seen = controller.seen
         self.inputs, self.outputs = (
@@ -76,10 +77,15 @@ class NativeTap:
     def show(self, ring: Ring | None) -> None:
         """Show each run to this ring from now on; None: no longer."""
         self._ring = ring
+        for worker in self._workers:
+            worker.show(ring)
 
     def _asked(self, has_answered: bool) -> None:
         if self._ring is not None:
-            self._ring.take_inputs()
+            if self._workers and self._set is not None:
+                self._ring.take_time(self._set.asked_ns)
+            else:
+                self._ring.take_inputs()
             if has_answered:
                 self._ring.take_outputs()
 
@@ -104,7 +110,7 @@ class SetTap(Stateful):
             backends: Opened model of each joint policy; they stay the caller's to close.
             workers: Of its chunk policies.
         """
-        self._policy, self._workers = policy, workers
+        self._policy, self.workers = policy, workers
         self.state: F64 | None = None
         self.action = policy.action
         self.inputs: Mapping[str, Tensor] = {
@@ -122,7 +128,7 @@ class SetTap(Stateful):
     def show(self, ring: Ring | None) -> None:
         """Show each tick to this ring from now on; None: no longer."""
         self._ring = ring
-        for worker in self._workers:
+        for worker in self.workers:
             worker.show(ring)
 
     @property
@@ -151,7 +157,7 @@ class SetTap(Stateful):
         try:
             finite = self._policy.infer()
         finally:
-            if self._workers:
+            if self.workers:
                 ring.take_time(self._policy.asked_ns)
             else:
                 ring.take_inputs()

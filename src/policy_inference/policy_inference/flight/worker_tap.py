@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policy_core.interfaces import Tensor
+from policy_core.interfaces import F64, Tensor
 from policy_core.members.chunk.worker import Outcome, Request, Worker
 from policy_inference.flight.ring import InferenceResult, Ring
 
@@ -28,6 +28,7 @@ class WorkerTap:
             member: Name of the policy in a set, whose own tap notes times; empty where it is alone.
         """
         self._worker, self._member = worker, member
+        self.state: F64 | None = None
         self.inputs: Mapping[str, Tensor] = {}
         self.outputs: Mapping[str, Tensor] = {}
         self._ring: Ring | None = None

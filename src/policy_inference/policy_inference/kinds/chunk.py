@@ -19,6 +19,7 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_core.bundle.contract import Artifact
 from policy_core.bundle.state_fields import LEADER
+from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, PolicyError, Problem
 from policy_core.guard.limits import Limits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
@@ -55,6 +56,7 @@ from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import MemberKind, OpenedMember
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
@@ -102,7 +104,6 @@ class OpenedChunks:
         contract: Of the policy.
         inference: What computes its chunks.
         policy: What executes them.
-        frames: By camera: where new frames go.
         settings: How chunks are executed.
         member: Its place in a set; None where it is alone.
     """
@@ -111,7 +112,6 @@ class OpenedChunks:
     contract: ChunkContract
     inference: OpenedInference
     policy: ChunkPolicy
-    frames: Mapping[str, FrameBuffer]
     settings: ChunkSettings
     member: ChunkMember | None = None
 
@@ -119,6 +119,11 @@ class OpenedChunks:
     def worker(self) -> WorkerTap:
         """What computes the chunks."""
         return self.inference.worker
+
+    @property
+    def frames(self) -> Mapping[str, FrameBuffer]:
+        """By camera: where new frames go."""
+        return self.policy.sync.frames
 
     @property
     def images(self) -> Sequence[str]:
@@ -192,6 +197,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         inference = self.open_inference(request, options, bundle, limits, clock)
         with ExitStack() as opened:
             opened.callback(inference.close)
+            native = native_controller(request.loop, {}, bundle.sha256)
             runtime = chunk_controller(
                 bundle,
                 inference.worker,
@@ -199,8 +205,11 @@ class ChunkKind(MemberKind[ChunkBundle]):
                 clock,
                 self._settings,
                 expected_s=inference.expected_s,
+                make=lambda *arguments: native(*arguments) or Controller(*arguments),
             )
             opened.pop_all()
+        # As the policy sees it: what observers see is of the end of the tick.
+        inference.worker.state = runtime.controller.state.flat
         contract = bundle.contract
         observing = inference.models[f"graphs.{contract.observing_graph}"]
         return OpenedPolicy(
@@ -217,7 +226,6 @@ class ChunkKind(MemberKind[ChunkBundle]):
                     contract=contract,
                     inference=inference,
                     policy=runtime.policy,
-                    frames=runtime.frames,
                     settings=self._settings,
                 )
             ],
@@ -253,7 +261,6 @@ class ChunkKind(MemberKind[ChunkBundle]):
                 contract=bundle.contract,
                 inference=inference,
                 policy=member.policy,
-                frames=member.frames,
                 settings=self._settings,
                 member=member,
             )

@@ -16,7 +16,7 @@ from policy_core.latency import LatencyWindow
 from policy_core.observation.distribution import DistributionWatch
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import OpenedModels, Options, parse_options
-from policy_inference.kinds.cores import PYTHON
+from policy_inference.kinds.cores import NATIVE, PYTHON
 
 if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs nothing of these
     from policy_core.members.chunk.observation_sync import FrameBuffer
@@ -153,6 +153,13 @@ class OpenedPolicy(Generic[B]):
     def backend(self) -> BackendBase:
         """The first model; its runtime and device are those of all."""
         return self.models.first
+
+    @property
+    def core(self) -> str:
+        """Which core computes its ticks, as `realtime.loop` calls it."""
+        from policy_core.native_controller import NativeController
+
+        return NATIVE if isinstance(self.controller, NativeController) else PYTHON
 
     @property
     def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:

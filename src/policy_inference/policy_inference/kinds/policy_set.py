@@ -13,7 +13,7 @@ from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, Problem, RefusedError
 from policy_core.guard.limits import Limits
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.native_controller import NativeController, NativeSet
+from policy_core.native_controller import NativeController
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
@@ -22,11 +22,12 @@ from policy_core.sets.controller import (
     set_controller,
     set_inputs,
 )
+from policy_core.sets.native_set import NativeSet
 from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.flight.ring import PolicyTap
 from policy_inference.flight.tap import NativeTap, SetTap
-from policy_inference.kinds.cores import PYTHON, native_controller
+from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import OpenedMember
 from policy_inference.kinds.kinds import kind_of, member_kinds
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
@@ -123,8 +124,7 @@ class SetKind:
         ]
         models = {name: each.recorded for name, each in opened.items() if each.recorded}
         set_tap = SetTap(policy_set, models, [each.worker for each in chunks])
-        # Chunk policies tick in Python.
-        native = native_controller(PYTHON if chunks else request.loop, models, bundle.sha256)
+        native = native_controller(request.loop, models, bundle.sha256)
         controller = set_controller(
             bundle.contract,
             set_tap,
@@ -139,7 +139,7 @@ class SetKind:
         tap: PolicyTap = set_tap
         running: PolicySet | NativeSet = policy_set
         if isinstance(controller, NativeController) and controller.policy_set is not None:
-            tap, running = NativeTap(controller), controller.policy_set
+            tap, running = NativeTap(controller, set_tap.workers), controller.policy_set
         return OpenedPolicy(
             request=request,
             bundle=bundle,

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from policy_core.control.controller import RESTART, TICK_HANGS
 from policy_core.errors import PolicyError, RefusedError
+from policy_inference.kinds.cores import PYTHON
 from policy_inference.nodes.pacing import DueTick, Pacer
 
 _TICK_WITHIN_S = 0.5
@@ -25,6 +26,8 @@ _uncollected = set["ControlLoop"]()
 
 class ControlLoop:
     """Runs `tick` whenever the pacer says so, on a thread of its own."""
+
+    name = PYTHON
 
     def __init__(
         self, pacer: Pacer, tick: Callable[[DueTick], None], failed: Callable[[BaseException], None]
@@ -146,6 +149,9 @@ class ControlLoop:
 
 class Loop(Protocol):
     """What of a loop its node and its reports look at; see `ControlLoop`."""
+
+    name: str
+    """What `realtime.loop` calls it."""
 
     @property
     def ticks(self) -> int:

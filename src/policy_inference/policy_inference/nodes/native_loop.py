@@ -20,7 +20,8 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_core.native import JointProblem
 from policy_core.native_controller import NativeController, TickRecord
 from policy_core.plan import plan_bytes
-from policy_inference.nodes.rclpy_gaps import rcl_functions
+from policy_inference.kinds.cores import NATIVE
+from policy_inference.nodes.rclpy_gaps import MessageWaitSet, rcl_functions
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled
 
@@ -32,7 +33,9 @@ _hanging = list[Any]()
 
 
 class NativeLoop:
-    """Ticks a native controller at absolute deadlines; as `ControlLoop`, where time is real."""
+    """Ticks a native controller by timer or trigger; as `ControlLoop`, where time is real."""
+
+    name = NATIVE
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class NativeLoop:
         encoder: Any,
         joints: int,
         period_ns: int,
+        trigger: tuple[Sampled[Any], MessageWaitSet] | None,
         ticked: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -52,6 +56,8 @@ class NativeLoop:
             encoder: Plan of their messages, see `outputs.encoder_plan`.
             joints: Number of them.
             period_ns: Time between two ticks.
+            trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and what
+                waits for one message; None: deadlines start ticks.
             ticked: Shows the tick in the controller's `latest_tick`; on one thread of Python.
             failed: Called there with what that raised; raises nothing itself.
         """
@@ -62,6 +68,10 @@ class NativeLoop:
         self._entities = ExitStack()
         for handle in (*(sampled.handle for sampled in topics), publisher.handle):
             self._entities.enter_context(handle)
+        place, wait_set = 0, 0
+        if trigger is not None:
+            place = self._topics.index(trigger[0])
+            wait_set = self._entities.enter_context(trigger[1].address())
         self._loop = Loop(
             rcl_functions(),
             [sampled.handle.pointer for sampled in topics],
@@ -69,6 +79,8 @@ class NativeLoop:
             plan_bytes(encoder, bytes(32)),
             joints,
             period_ns,
+            place,
+            wait_set,
         )
         self._controller: NativeController | None = None
         self._sampler: Sampler | None = None
@@ -150,10 +162,11 @@ class NativeLoop:
         """Keep the next tick waiting, once all before have been shown."""
         with self._showing, self.between_ticks():
             self._show_all()
-            if self._controller is not None:
-                self._controller.runs_ahead = False
-            yield
-            if self._controller is not None:
+            assert self._controller is not None
+            self._controller.runs_ahead = False
+            try:
+                yield
+            finally:
                 self._controller.runs_ahead = True
 
     def send_safe(self, stamp_ns: int) -> int | None:
@@ -210,7 +223,8 @@ class NativeLoop:
         record = controller.show_next()
         if record is None:
             return False
-        self._note_problems(controller, record)
+        if record.refused or record.doubted:
+            self._note_problems(controller, record)
         for sampled, wire in zip(self._topics, record.wire, strict=False):
             sampled.wire = wire
         late_ns = min(record.late_ns, max(0, record.now_ns - self._ended_ns))

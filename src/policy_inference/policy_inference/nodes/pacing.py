@@ -107,7 +107,7 @@ class TriggerPacer:
                 there is time, so that a tick need not.
         """
         self._period_ns = period_ns
-        self._trigger = trigger
+        self.trigger = trigger
         self._arrivals = arrivals
         self._deadline_ns = 0
 
@@ -128,7 +128,7 @@ class TriggerPacer:
             for sampled in ready:
                 sampled.hold()
             ready = self._arrivals.wait(min(latest_ns - time.monotonic_ns(), _SLICE_NS))
-            if self._trigger in ready:
+            if self.trigger in ready:
                 return self._tick(time.monotonic_ns(), arrived=True)
         return self._tick(time.monotonic_ns(), arrived=False)
 

@@ -49,7 +49,7 @@ from policy_inference.nodes.opening import has_trials, open_policy
 from policy_inference.nodes.outputs import Output, encoder_plan
 from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
-from policy_inference.nodes.rclpy_gaps import full_name
+from policy_inference.nodes.rclpy_gaps import MessageWaitSet, full_name
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
@@ -63,6 +63,15 @@ _LEAVING_TIMES = 3
 _NOT_ACTIVE = "the node is not active; activate it first"
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
 _REPORTED_WITHIN_S = 1.0
+
+
+def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
+    """Return the controller of a policy whose ticks need nothing of Python; None for others.
+
+    To a chunk policy Python brings images, and it asks for chunks within the ticks.
+    """
+    controller = policy.controller
+    return controller if isinstance(controller, NativeController) and not policy.chunks else None
 
 
 class PolicyNode(LifecycleBase):
@@ -246,11 +255,13 @@ class PolicyNode(LifecycleBase):
             self.get_logger().info(str(member))
 
     def _native_loop(self, values: Mapping[str, Any]) -> NativeLoop | None:
-        """Return a loop in C++, where the policy ticks there at deadlines of the steady clock."""
-        controller, pacer = self.controller, self._pacer
-        if not isinstance(controller, NativeController) or not isinstance(pacer, TimerPacer):
+        """Return a loop in C++, where the policy ticks there and time is real."""
+        controller, pacer = _alone_in_cpp(self.policy), self._pacer
+        if controller is None or isinstance(pacer, SimulatedPacer):
             return None
-        contract = self.policy.bundle.contract
+        contract, trigger = self.policy.bundle.contract, None
+        if isinstance(pacer, TriggerPacer):
+            trigger = pacer.trigger, MessageWaitSet(self, 1)
         try:
             loop = NativeLoop(
                 [*self.topics.values()],
@@ -258,6 +269,7 @@ class PolicyNode(LifecycleBase):
                 encoder_plan(values["output"], contract, values["command_valid_for_s"]),
                 len(contract.joints.names),
                 contract.period_ns,
+                trigger,
                 self._show,
                 self._failed,
             )
@@ -411,15 +423,16 @@ class PolicyNode(LifecycleBase):
             with self.loop.exchanging():
                 opened.controller.take_over(self.controller)
                 if isinstance(self.loop, NativeLoop):
-                    self._host(self.loop, opened.controller, sampler)
+                    self._host(self.loop, opened, sampler)
                 self.policy, self.controller, self.sampler = opened, opened.controller, sampler
                 return self.observer.adopt(opened, prepared), before.close
         except PolicyError:
             prepared.abandon()
             raise
 
-    def _host(self, loop: NativeLoop, controller: Controller, sampler: Sampler) -> None:
-        if not isinstance(controller, NativeController):
+    def _host(self, loop: NativeLoop, opened: OpenedPolicy[Any], sampler: Sampler) -> None:
+        controller = _alone_in_cpp(opened)
+        if controller is None:
             raise RefusedError(
                 "load refused: the native loop cannot tick this policy, the log says why; start "
                 "the node with realtime.loop:=python"

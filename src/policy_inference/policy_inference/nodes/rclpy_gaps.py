@@ -8,7 +8,8 @@ as bytes when it needs them. `test_rclpy_gaps.py` names the versions of rclpy th
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -67,6 +68,12 @@ class MessageWaitSet:
             most: Number of them.
         """
         self._wait_set = rclpy_implementation.WaitSet(most, 0, 0, 0, 0, 0, node.context.handle)
+
+    @contextmanager
+    def address(self) -> Iterator[int]:
+        """Keep the `rcl_wait_set_t` for as long as the context is open; yield its address."""
+        with self._wait_set:
+            yield self._wait_set.pointer
 
     def wait(self, handles: Iterable[Any], timeout_ns: int) -> list[int]:
         """Return the `pointer` of each handle for which a message is there.
@@ -175,18 +182,25 @@ def rcl_functions() -> tuple[int, ...]:
     """Return the addresses of what takes and publishes bytes, as `Middleware` in loop.hpp has them.
 
     They are those of rcl_take_serialized_message, rcl_publish_serialized_message,
-    rcutils_reset_error, rcutils_uint8_array_fini, and of the five of the default allocator.
+    rcutils_reset_error, rcutils_uint8_array_fini, of the five of the default allocator, and of
+    rcl_wait_set_clear, rcl_wait_set_add_subscription and rcl_wait.
     """
     rcl, rcutils = _libraries()
-    functions = (
-        rcl.rcl_take_serialized_message,
-        rcl.rcl_publish_serialized_message,
-        rcutils.rcutils_reset_error,
-        rcutils.rcutils_uint8_array_fini,
-    )
-    addresses = [ctypes.cast(each, ctypes.c_void_p).value or 0 for each in functions]
     allocator = rcutils.rcutils_get_default_allocator().entries
-    return (*addresses, *(each or 0 for each in allocator))
+    return (
+        _address(rcl.rcl_take_serialized_message),
+        _address(rcl.rcl_publish_serialized_message),
+        _address(rcutils.rcutils_reset_error),
+        _address(rcutils.rcutils_uint8_array_fini),
+        *(each or 0 for each in allocator),
+        _address(rcl.rcl_wait_set_clear),
+        _address(rcl.rcl_wait_set_add_subscription),
+        _address(rcl.rcl_wait),
+    )
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def never_called(_: object) -> None:

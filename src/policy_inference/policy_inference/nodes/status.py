@@ -301,6 +301,8 @@ class StatusReporter:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
             **dict(diagnostic_values(POLICY, status)),
+            "loop": self._reported.loop.name,
+            "core": self._reported.policy.core,
             "drifted_terms": ", ".join(self._health.drifted),
             **({"revoked": self._health.revoked} if self._health.revoked else {}),
             **self._health.telemetry,

@@ -10,7 +10,9 @@ import pytest
 from policy_core.errors import BackendError
 from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.kinds.cores import NATIVE, PYTHON
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from testkit.ros_time import ns
 from testkit.wording import check_wording
 
 from .bundles import PERIOD_NS, write_bundle
@@ -254,3 +256,22 @@ class TestRealTime:
         assert all(is_damp(command) for command in partner.commands)
         sequence = [command.sequence for command in partner.commands]
         assert sequence == sorted(set(sequence))
+
+    @pytest.mark.parametrize("loop", [NATIVE, PYTHON])
+    def test_message_of_the_trigger_starts_a_tick(
+        self, activate: Activate, partner: Robot, tmp_path: Path, loop: str
+    ) -> None:
+        # By itself a tick would come a second after the one before.
+        bundle = write_bundle(tmp_path / "slow", {"rate_hz": 1})
+        node = activate(
+            bundle=str(bundle),
+            trigger="joint_states",
+            command_valid_for_s=2.0,
+            realtime__loop=loop,
+        )
+        assert node.loop.name == loop
+        partner.until(lambda: partner.commands, "the first command")
+        partner.send_joints()
+        partner.until(lambda: len(partner.commands) > 1, "the command that answers")
+        first_ns, second_ns = (ns(command.stamp) for command in partner.commands[:2])
+        assert second_ns - first_ns < 900_000_000

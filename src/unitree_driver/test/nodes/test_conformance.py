@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The drivers of a Go2 and a G1 do what every driver must do."""
+"""The drivers of a Go2 and a G1 do what every driver must do.
+
+Taking control takes them seconds; `robot_driver` has a shorter test of what all drivers share.
+"""
 
 import pytest
 
@@ -11,6 +14,7 @@ from .robot import G1_CASE, GO2_CASE
 pytestmark = pytest.mark.ros
 
 
+@pytest.mark.slow
 class TestGo2(DriverConformance):
     case = GO2_CASE
 

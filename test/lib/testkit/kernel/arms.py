@@ -22,6 +22,7 @@ from policy_core.observation.images import Image, frame_of
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
+from testkit.kernel.cores import maker
 from testkit.kernel.messages import plain, rgb8
 
 MS = 1_000_000
@@ -90,7 +91,7 @@ class Arm:
             )
         )
         self.runtime = chunk_controller(
-            self.bundle, self.tap, self.limits, self.clock, self.settings
+            self.bundle, self.tap, self.limits, self.clock, self.settings, make=maker({})
         )
         self.controller = self.runtime.controller
         self.joint_pos: Sequence[float] | F64 = (0.0,) * 3

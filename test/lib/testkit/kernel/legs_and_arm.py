@@ -33,6 +33,7 @@ from testkit.edits import with_edits
 from testkit.kernel.arms import ScriptedGraph
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from testkit.kernel.contracts import DEFAULT, bundle_of, contract_of
+from testkit.kernel.cores import maker
 from testkit.kernel.messages import plain, rgb8
 from testkit.kernel.robots import Robot, ScriptedBackend
 from testkit.kernel.walkers import WALK_AND_CROUCH, Changes, resolved, resting_sensors
@@ -110,11 +111,15 @@ class LegsAndArm(Robot):
         state = SensedState(contract, limits)
         inputs = set_inputs(contract, state, limits)
         runners: Mapping[str, Backend | ChunkRunner] = {"legs": self.backend, "arm": runner}
-        self.policy = policy_set_of(bundle, runners, state, inputs, self.clock)
-        arm_member = self.policy.members["arm"]
+        policy = policy_set_of(bundle, runners, state, inputs, self.clock)
+        arm_member = policy.members["arm"]
         assert isinstance(arm_member, ChunkMember)
         self.arm = arm_member
-        self.controller = set_controller(contract, self.policy, state, inputs, limits, self.clock)
+        make = maker({"legs": self.backend})
+        self.controller = set_controller(
+            contract, policy, state, inputs, limits, self.clock, make=make
+        )
+        self.policy = getattr(self.controller, "policy_set", policy)
         self.requests = SetRequests(contract, self.controller, self.policy)
         self.blind = set[str]()
         self.sensed = {

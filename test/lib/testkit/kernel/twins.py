@@ -26,7 +26,7 @@ from policy_core.sets.policy import PolicySet
 from testkit.kernel.contracts import MOTION, NOMINAL, bundle_of, clip_of, contract_of
 from testkit.kernel.walkers import opened_set, resolved
 
-_BROKE = "the runtime failed"
+BROKE = "the runtime failed"
 _RULES = tuple(Rule)
 
 
@@ -51,7 +51,7 @@ class RandomModel:
     def run(self) -> None:
         self._spend()
         if self.fails:
-            raise BackendError(_BROKE)
+            raise BackendError(BROKE)
         seen = np.concatenate([tensor.reshape(-1) for tensor in self.inputs.values()])
         seen = np.nan_to_num(seen.astype(np.float32))
         for name, tensor in self.outputs.items():
@@ -111,7 +111,7 @@ class Twins:
         backends = {name: python for name, (python, _) in self.models.items()}
         self.python = _python_controller(contract, members, backends, self.clock)
         self.policy_set: Any = self.python.policy
-        self.words = Words(self.python, lambda member, number: _BROKE)
+        self.words = Words(self.python, lambda member, number: BROKE)
         self.native = native.NativeController(
             plan_bytes(self.python.plan(), bytes(32)),
             {
@@ -200,9 +200,13 @@ class Twins:
 
     def hand_over(self) -> None:
         """Save the state of the native controller, and go on from it in both."""
-        tree = self.words.tree(self.native.saved())
+        self.go_on_from(self.words.tree(self.native.saved()))
+
+    def go_on_from(self, tree: Mapping[str, Any]) -> None:
+        """Go on from a state of a controller of the same contract."""
         self.python.go_on_from(ControlState(tree=tree))
         self.native.restore(self.words.numbers(tree, self.native.saved()))
+        require_equal("", self.python.saved(), self.words.tree(self.native.saved()))
 
     def tick(self) -> None:
         deadline_ns = self.now_ns + self.contract.period_ns
@@ -233,7 +237,7 @@ def require_equal(path: str, python: Any, native: Any) -> None:
             np.isnan(expected) & np.isnan(found)
         )
         assert not differs.any(), (path, np.argwhere(differs)[0], expected, found)
-    elif isinstance(python, tuple) and any(isinstance(each, Mapping) for each in python):
+    elif isinstance(python, tuple) and isinstance(native, tuple):
         assert len(python) == len(native), path
         for i, each in enumerate(python):
             require_equal(f"{path}.{i}", each, native[i])
@@ -445,6 +449,12 @@ class RandomRobot:
             if trip := self._twins.python.latest_tick.trip:
                 self.rules.add(trip.rule)
 
+    def go_on_from(self, other: RandomRobot) -> None:
+        """Go on in the life of another robot of the same contract, with the state as it is kept."""
+        text, arrays = other._twins.python.control_state().encoded()
+        self._twins.now_ns, self._wall_ns = other._twins.now_ns, other._wall_ns
+        self._twins.go_on_from(ControlState.decoded(text, arrays).tree)
+
     def _happens(self, share: float) -> bool:
         return self._draw.random() < share
 
@@ -492,7 +502,12 @@ class RandomRobot:
             self._send_imu()
         elif name == "odom":
             twins.write("pos_world", self._noise.normal(size=3))
+        else:
+            self._send_other(name)
         twins.accept(name, stamp_ns, now_ns)
+
+    def _send_other(self, name: str) -> None:
+        """Send what only one kind of robot has."""
 
     def _send_command(self) -> None:
         if self._happens(0.3):
@@ -519,10 +534,12 @@ class RandomRobot:
             velocity[0] = self._draw.choice([math.nan, 500.0])
         if self._happens(0.003):
             position[1] = math.nan
-        if not twins.believe(name, position, velocity):
+        is_used = "joint_vel" in twins.python.state.slices
+        if not twins.believe(name, position, velocity if is_used else None):
             return False
         twins.write("joint_pos", position)
-        twins.write("joint_vel", velocity)
+        if is_used:
+            twins.write("joint_vel", velocity)
         return True
 
     def _send_imu(self) -> None:

@@ -107,14 +107,18 @@ class Bag:
         with self._opened() as reader:
             chosen = [each for each in reader.connections if each.topic == topic]
             for connection, log_ns, data in reader.messages(connections=chosen):
-                yield log_ns, reader.deserialize(data, connection.msgtype)
+                yield log_ns, self._types.deserialize_cdr(data, connection.msgtype)
 
     def all_messages(self, topics: Sequence[str]) -> Iterator[tuple[int, str, Any]]:
         """Yield time in the log (ns), topic and message of several topics, in one pass by time."""
         with self._opened() as reader:
             chosen = [each for each in reader.connections if each.topic in topics]
             for connection, log_ns, data in reader.messages(connections=chosen):
-                yield log_ns, connection.topic, reader.deserialize(data, connection.msgtype)
+                yield (
+                    log_ns,
+                    connection.topic,
+                    self._types.deserialize_cdr(data, connection.msgtype),
+                )
 
     def fields(self, topic: str) -> set[str]:
         """Return the names of the fields of a topic's messages, as the recording defines them."""

@@ -28,6 +28,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_bundle import SetBundle
+from policy_core.control.controller import MEMBER_LATE, MEMBER_NOT_FINITE
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
@@ -43,7 +44,6 @@ from policy_core.sets.controller import (
     set_controller,
     set_inputs,
 )
-from policy_core.sets.policy import LATE, NOT_FINITE
 
 _FAILED = re.compile(r"(?P<before>\S+) -> (?P<after>\S+): (?P=before) failed: (?P<why>.*)", re.S)
 """A switch to a fallback, as the reason of its tick has it."""
@@ -182,7 +182,7 @@ class RecordedSetPolicy:
             chunks.sense(tick)
         failing = self._failing(tick)
         blamed = _FAILED.fullmatch(tick.next_reason)
-        self._left_was_late = blamed is None or blamed["why"] != LATE
+        self._left_was_late = blamed is None or blamed["why"] != MEMBER_LATE
         for name, model in self._models.items():
             model.ran, model.failure = False, failing.get(name, "")
             model.said = {
@@ -201,7 +201,7 @@ class RecordedSetPolicy:
                 return {}  # a member says so by itself
             return dict.fromkeys(self._models, tick.reason or "it failed on the robot")
         found = _FAILED.fullmatch(tick.reason)
-        if found is None or found["why"] in (LATE, NOT_FINITE):
+        if found is None or found["why"] in (MEMBER_LATE, MEMBER_NOT_FINITE):
             return {}
         states = self._contract.states
         failed = {*states[found["before"]].members} - {*states[found["after"]].members}

@@ -19,7 +19,7 @@ from model_tools.prove.replaying.replay_report import replay_report, verdict
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import Mode
 from policy_store.report import Facts, Tone, Verdict
-from testkit.replays import replayed_from_every_state
+from testkit.replays import SOME_OR_EACH, replayed_from_states
 from testkit.wording import check_wording, refusal
 
 from ...tiny_bundle import make_bundle
@@ -67,10 +67,13 @@ def corrected(tiny_arm: ChunkBundle, state_every: int = 1) -> tuple[ArmFlight, i
     return flight, first
 
 
-def test_takeovers_are_computed_again_bit_for_bit(tmp_path: Path, tiny_arm: ChunkBundle) -> None:
+@SOME_OR_EACH
+def test_takeovers_are_computed_again_bit_for_bit(
+    tmp_path: Path, tiny_arm: ChunkBundle, states: str
+) -> None:
     flight, _ = corrected(tiny_arm, state_every=11)
     assert not flight.controller.snapshot().latched
-    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
     counts, ticks = counts_of(found), found.flight.mode
     assert counts["target"] == (int((ticks == Mode.RUN).sum()), 0)
     assert (ticks == Mode.HOLD).sum() > 3, "the leader never dropped out"
@@ -101,12 +104,13 @@ def test_a_recording_that_begins_while_a_person_drives_is_judged_after_the_way_b
     assert found.replayer.stages["target"].judged > 3
 
 
+@SOME_OR_EACH
 @pytest.mark.parametrize("how", SETTINGS)
 def test_a_recording_is_computed_again_from_each_of_its_states(
-    tmp_path: Path, tiny_arm: ChunkBundle, how: str
+    tmp_path: Path, tiny_arm: ChunkBundle, how: str, states: str
 ) -> None:
     flight = ArmFlight(tiny_arm, state_every=23, **SETTINGS[how]).runs(90)
-    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
     assert found.judgement is Judgement.EXACT
     counts, ticks = counts_of(found), found.flight.mode
     assert counts["target"] == (int((ticks == Mode.RUN).sum()), 0)
@@ -139,7 +143,10 @@ def test_a_recording_may_begin_in_any_mode(
     assert counts_of(found)["target"][1] == 0
 
 
-def test_holds_and_faults_are_computed_again(tmp_path: Path, tiny_arm: ChunkBundle) -> None:
+@SOME_OR_EACH
+def test_holds_and_faults_are_computed_again(
+    tmp_path: Path, tiny_arm: ChunkBundle, states: str
+) -> None:
     flight = ArmFlight(tiny_arm, state_every=11).runs(20)
     for how in ({"silent": "joint_states"}, {"silent": "laptop"}, {"late": True}):
         flight.go_on(20, **how) if "late" not in how else flight.tick(**how)
@@ -151,14 +158,15 @@ def test_holds_and_faults_are_computed_again(tmp_path: Path, tiny_arm: ChunkBund
     flight.go_on(20)
     flight.fails = False
     flight.go_on(50)
-    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
     reasons = " ".join(edge.reason for edge in found.flight.edges)
     for text in ("joint_states:", "pairing.tolerance_s", "ms late", "device"):
         assert text in reasons
 
 
+@SOME_OR_EACH
 def test_an_emergency_stop_and_what_is_asked_for_after_it_are_computed_again(
-    tmp_path: Path, tiny_arm: ChunkBundle
+    tmp_path: Path, tiny_arm: ChunkBundle, states: str
 ) -> None:
     flight = ArmFlight(tiny_arm, state_every=11).runs(20)
     flight.controller.estop("pressed")
@@ -171,7 +179,7 @@ def test_an_emergency_stop_and_what_is_asked_for_after_it_are_computed_again(
     flight.runs(20)
     flight.tick(pressed=True)
     flight.go_on(5)
-    replayed_from_every_state(flight.save(tmp_path / "flown"))
+    replayed_from_states(flight.save(tmp_path / "flown"), states)
 
 
 def late_ones(change: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -15,7 +15,7 @@ from model_tools.prove.replaying.replay_report import verdict
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Mode
-from testkit.replays import replayed_from_every_state
+from testkit.replays import SOME_OR_EACH, replayed_from_states
 from testkit.wording import check_wording
 
 from ...tiny_bundle import make_bundle
@@ -30,10 +30,11 @@ from .small_policies import (
 )
 
 
+@SOME_OR_EACH
 @pytest.mark.parametrize("sees", SEEING)
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_recording_is_computed_again_bit_for_bit_from_each_of_its_states(
-    tmp_path: Path, sees: str, recurrent: bool
+    tmp_path: Path, sees: str, recurrent: bool, states: str
 ) -> None:
     tiny = seeing(tmp_path / "tiny", SEEING[sees], recurrent=recurrent)
     flight = SmallFlight(tiny, state_every=17)
@@ -41,7 +42,7 @@ def test_a_recording_is_computed_again_bit_for_bit_from_each_of_its_states(
     flight.stand_and_run(30)
     every = flight.ticks
 
-    whole = replayed_from_every_state(flight.save(tmp_path / "whole"))
+    whole = replayed_from_states(flight.save(tmp_path / "whole"), states)
     ran = dict.fromkeys(("inputs", "outputs", "target"), (30, 0))
     assert counts_of(whole) == {
         **dict.fromkeys(("state", "command", "guard"), (every, 0)),
@@ -80,15 +81,19 @@ def test_standing_up_through_other_poses_is_computed_again(tmp_path: Path) -> No
     alike(flight.save(tmp_path / "flown"))
 
 
-def test_an_output_that_the_next_tick_observes_is_computed_again(tmp_path: Path) -> None:
+@SOME_OR_EACH
+def test_an_output_that_the_next_tick_observes_is_computed_again(
+    tmp_path: Path, states: str
+) -> None:
     terms = "{terms: [{term: joint_pos}, {term: last_output, output: h_out}, {term: last_action}]}"
     flight = SmallFlight(seeing(tmp_path / "tiny", terms, recurrent=True), state_every=23)
     flight.stand_and_run(30)
-    replayed_from_every_state(flight.save(tmp_path / "flown"))
+    replayed_from_states(flight.save(tmp_path / "flown"), states)
 
 
+@SOME_OR_EACH
 def test_holding_and_late_answers_are_computed_again(
-    tmp_path: Path, tiny_policy: JointBundle
+    tmp_path: Path, tiny_policy: JointBundle, states: str
 ) -> None:
     flight = SmallFlight(tiny_policy, state_every=11)
     flight.stand_and_run(20)
@@ -97,7 +102,7 @@ def test_holding_and_late_answers_are_computed_again(
     flight.tick(late=True)
     flight.go_on(5)
     flown = flight.save(tmp_path / "flown")
-    found = replayed_from_every_state(flown)
+    found = replayed_from_states(flown, states)
     assert dict(found.replayer.dropped) == {"inference_late": 1}
     modes = [edge.mode.name for edge in found.flight.edges]
     assert modes == ["DAMP", "STAND", "READY", "RUN", "HOLD", "RUN", "HOLD", "RUN"]
@@ -107,18 +112,21 @@ def test_holding_and_late_answers_are_computed_again(
     assert first.reason.startswith("joint_states:")
 
 
+@SOME_OR_EACH
 @pytest.mark.parametrize(
     ("how", "reason"),
     [({"nan": True}, "not_finite: joint_vel"), ({"tilt_rad": 0.7}, "attitude: tilt")],
 )
-def test_a_fault_is_found_again(tmp_path: Path, how: dict[str, Any], reason: str) -> None:
+def test_a_fault_is_found_again(
+    tmp_path: Path, how: dict[str, Any], reason: str, states: str
+) -> None:
     folder = make_bundle(tmp_path / "tiny")
     reworded(folder, "on_fault: damp", "on_fault: damp, max_tilt_rad: 0.5")
     flight = SmallFlight(load_bundle(folder, kind=JointBundle), state_every=7)
     flight.stand_and_run(10)
     flight.go_on(5, **how)
     path = flight.save(tmp_path / "flown")
-    found = replayed_from_every_state(path)
+    found = replayed_from_states(path, states)
     assert found.flight.trip is not None
     assert found.flight.trip.reason.startswith(reason)
     assert found.flight.trip.tick == flight.ticks - 5
@@ -132,12 +140,13 @@ def test_a_fault_is_found_again(tmp_path: Path, how: dict[str, Any], reason: str
     assert reason[:8] in hushed.replayer.stages["guard"].first.found
 
 
+@SOME_OR_EACH
 @pytest.mark.parametrize(
     ("kind", "on_fault"),
     [("position", "damp"), ("velocity", "hold_measured"), ("effort", "torque_off")],
 )
 def test_bounds_that_act_and_every_kind_of_command_are_computed_again(
-    tmp_path: Path, kind: str, on_fault: str
+    tmp_path: Path, kind: str, on_fault: str, states: str
 ) -> None:
     folder = make_bundle(tmp_path / "tiny")
     reworded(folder, "kind: position", f"kind: {kind}, clip: [-0.35, 0.35]")
@@ -154,7 +163,7 @@ def test_bounds_that_act_and_every_kind_of_command_are_computed_again(
     flight.go_on(40)  # clipped for too long on the way
     assert flight.controller.mode is Mode.DAMP
     flown = flight.save(tmp_path / "flown")
-    replayed_from_every_state(flown)
+    replayed_from_states(flown, states)
 
 
 def test_a_recording_in_which_the_policy_did_not_run_says_so_on_every_machine(
@@ -168,9 +177,10 @@ def test_a_recording_in_which_the_policy_did_not_run_says_so_on_every_machine(
     check_wording(verdict(found), verdict(alike(elsewhere(here))))
 
 
+@SOME_OR_EACH
 @pytest.mark.parametrize("when", ["between ticks", "stops", "pressed"])
 def test_an_emergency_stop_is_computed_again(
-    tmp_path: Path, tiny_policy: JointBundle, when: str
+    tmp_path: Path, tiny_policy: JointBundle, when: str, states: str
 ) -> None:
     flight = SmallFlight(tiny_policy, state_every=7)
     flight.stand_and_run(10)
@@ -181,7 +191,7 @@ def test_an_emergency_stop_is_computed_again(
         how: dict[str, Any] = {when: True}
         flight.tick(**how)
     flight.go_on(3)
-    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
     assert found.flight.trip is not None
     assert found.flight.trip.reason.startswith("estop: pressed")
     assert counts_of(found)["target"] == (10 if when == "between ticks" else 11, 0)
@@ -208,18 +218,24 @@ def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
     assert replay(cut, None, "", {})
 
 
-def test_a_motion_that_begins_at_what_was_held_is_computed_again(tmp_path: Path) -> None:
+@SOME_OR_EACH
+def test_a_motion_that_begins_at_what_was_held_is_computed_again(
+    tmp_path: Path, states: str
+) -> None:
     folder = reworded(seeing(tmp_path / "tiny").path, "on_fault: damp", "on_fault: hold_measured")
     flight = SmallFlight(load_bundle(folder, kind=JointBundle), state_every=7)
     flight.tick()
     flight.controller.damp()
     flight.go_on(5)  # the joints swing, and are held where they were at first
     flight.stand_and_run(5)
-    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
     assert counts_of(found)["command"] == (flight.ticks - 1, 1)
 
 
-def test_a_command_that_fades_at_the_end_of_a_trial_is_computed_again(tmp_path: Path) -> None:
+@SOME_OR_EACH
+def test_a_command_that_fades_at_the_end_of_a_trial_is_computed_again(
+    tmp_path: Path, states: str
+) -> None:
     flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["command"]), state_every=7)
     flight.stand_and_run()
     flight.go_on(10, velocity=(0.5, 0.0, 0.2))
@@ -227,10 +243,13 @@ def test_a_command_that_fades_at_the_end_of_a_trial_is_computed_again(tmp_path: 
     flight.go_on(20, velocity=(0.5, 0.0, 0.2))
     assert flight.controller.state["velocity_command"][0] < 0.5
     flown = flight.save(tmp_path / "flown")
-    replayed_from_every_state(flown)
+    replayed_from_states(flown, states)
 
 
-def test_a_policy_that_was_loaded_goes_on_where_the_one_before_had_come_to(tmp_path: Path) -> None:
+@SOME_OR_EACH
+def test_a_policy_that_was_loaded_goes_on_where_the_one_before_had_come_to(
+    tmp_path: Path, states: str
+) -> None:
     before = SmallFlight(seeing(tmp_path / "before", SEEING["history"]), state_every=7)
     before.stand_and_run(10)
     before.controller.stand()
@@ -240,20 +259,21 @@ def test_a_policy_that_was_loaded_goes_on_where_the_one_before_had_come_to(tmp_p
     after.go_on(30)
     after.controller.run()
     after.go_on(20)
-    replayed_from_every_state(before.save(tmp_path / "flown_before"))
-    found = replayed_from_every_state(after.save(tmp_path / "flown_after"))
+    replayed_from_states(before.save(tmp_path / "flown_before"), states)
+    found = replayed_from_states(after.save(tmp_path / "flown_after"), states)
     assert found.flight.edges[0].mode is mode
     assert counts_of(found)["target"] == (20, 0)
 
 
-def test_a_second_run_begins_clean(tmp_path: Path) -> None:
+@SOME_OR_EACH
+def test_a_second_run_begins_clean(tmp_path: Path, states: str) -> None:
     flight = SmallFlight(
         seeing(tmp_path / "tiny", SEEING["history"], recurrent=True), state_every=7
     )
     flight.stand_and_run(10)
     flight.controller.damp()
     flight.stand_and_run(10)
-    found = replayed_from_every_state(flight.save(tmp_path / "flown"))
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
     assert counts_of(found)["inputs"] == (20, 0)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from policy_inference.flight.tap import SetTap, Tap
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
-from testkit.replays import replayed_from_every_state
+from testkit.replays import SOME_OR_EACH, replayed_from_states
 
 from ...tiny_bundle import make_bundle
 from .small_flights import ORDER, SmallFlight
@@ -220,12 +220,13 @@ def written_set(
     return load_bundle(folder / "set", kind=SetBundle)
 
 
+@SOME_OR_EACH
 @pytest.mark.slow
 @pytest.mark.parametrize("fallback", [None, "walk"])
 @pytest.mark.parametrize("after", [0, 1, 4])
 @pytest.mark.parametrize(("late", "fallbacks"), [("walk", 0), ("crouch", 1)])
 def test_a_replay_goes_on_without_the_member_that_was_late_in_a_blend(
-    tmp_path: Path, late: str, fallbacks: int, after: int, fallback: str | None
+    tmp_path: Path, late: str, fallbacks: int, after: int, fallback: str | None, states: str
 ) -> None:
     flight = SmallSetFlight(small_set(tmp_path, fallback), state_every=6)
     flight.stand_and_run()
@@ -237,7 +238,7 @@ def test_a_replay_goes_on_without_the_member_that_was_late_in_a_blend(
     assert flight.policy_set.report.fallbacks == (fallbacks if fallback else 0)
 
     flown = flight.save(tmp_path / "flown")
-    found = replayed_from_every_state(flown)
+    found = replayed_from_states(flown, states)
     assert found.replayer.stages["command"].not_judged == 0
 
 
@@ -281,22 +282,30 @@ def estop_is_pressed(flight: FlightWithArm) -> None:
     flight.tick(stops=True)
 
 
-@pytest.mark.parametrize("mode", ["asynchronous", "synchronous", "ensemble"])
-@pytest.mark.parametrize(
-    "situation",
-    [
-        arm_runs,
-        legs_alone_for_a_while,
-        cameras_stop,
-        cameras_stop_for_a_while,
-        inference_fails,
-        legs_are_late,
-        estop_is_pressed,
-    ],
-    ids=lambda situation: situation.__name__,
-)
+SITUATIONS = [
+    arm_runs,
+    legs_alone_for_a_while,
+    cameras_stop,
+    cameras_stop_for_a_while,
+    inference_fails,
+    legs_are_late,
+    estop_is_pressed,
+]
+MODES = ["asynchronous", "synchronous", "ensemble"]
+
+
+def cases() -> Iterator[Any]:
+    """Yield each situation in each mode; all but one mode of each are left to acceptance."""
+    for number, situation in enumerate(SITUATIONS):
+        for mode in MODES:
+            marks = () if mode == MODES[number % len(MODES)] else pytest.mark.acceptance
+            yield pytest.param(situation, mode, id=f"{situation.__name__}-{mode}", marks=marks)
+
+
+@SOME_OR_EACH
+@pytest.mark.parametrize(("situation", "mode"), [*cases()])
 def test_a_set_with_a_chunk_policy_gives_the_recorded_commands_again(
-    tmp_path: Path, situation: Callable[[FlightWithArm], None], mode: str
+    tmp_path: Path, situation: Callable[[FlightWithArm], None], mode: str, states: str
 ) -> None:
     latency_s = 0.0 if mode == "ensemble" else 0.07
     flight = FlightWithArm(set_with_arm(tmp_path), mode=mode, simulated_latency_s=latency_s)
@@ -304,7 +313,7 @@ def test_a_set_with_a_chunk_policy_gives_the_recorded_commands_again(
     situation(flight)
 
     flown = flight.save(tmp_path / "flown")
-    found = replayed_from_every_state(flown)
+    found = replayed_from_states(flown, states)
     assert found.replayer.stages["command"].not_judged == 0
     results = [each for tick in found.recording.ticks() for each in tick.results]
     assert {each.member for each in results} == {"arm"}

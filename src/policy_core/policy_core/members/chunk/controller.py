@@ -43,12 +43,15 @@ class ChunkRuntime:
     """A chunk policy that can be ticked, and what a node needs beside its controller."""
 
     controller: Controller
-    frames: Mapping[str, FrameBuffer]
-    """By camera: where new frames go."""
     policy: ChunkPolicy
     worker: Worker
     requests: TakeoverRequests
     """How a person takes over, and hands back."""
+
+    @property
+    def frames(self) -> Mapping[str, FrameBuffer]:
+        """By camera: where new frames go."""
+        return self.policy.sync.frames
 
     @property
     def chunks(self) -> deque[InferredChunk]:
@@ -68,6 +71,7 @@ def chunk_controller(
     settings: ChunkSettings,
     state: StateVector | None = None,
     expected_s: float = 0.0,
+    make: Callable[..., Controller] = Controller,
 ) -> ChunkRuntime:
     """Return the controller of a chunk policy, and its parts.
 
@@ -83,6 +87,7 @@ def chunk_controller(
         settings: How chunks are executed.
         state: What is measured comes into it, by `state_sizes`; None makes one.
         expected_s: How long an inference takes, until that is known from the first ones.
+        make: Makes it of the arguments of `Controller`.
 
     Raises:
         PolicyError: The settings do not fit the policy.
@@ -95,7 +100,7 @@ def chunk_controller(
         name: Input(name, timeout_ns)
         for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
     }
-    policy, frames = chunk_policy_of(contract, worker, state, inputs, clock, settings, expected_s)
+    policy = chunk_policy_of(contract, worker, state, inputs, clock, settings, expected_s)
     takeover = None
     if handover_s is not None and tolerance_rad is not None:
         # The policy runs without a leader: its age matters to a person who takes over alone.
@@ -110,7 +115,7 @@ def chunk_controller(
             handover_s=handover_s,
             tolerance_rad=tolerance_rad,
         )
-    controller = Controller(
+    controller = make(
         contract,
         takeover or policy,
         state,
@@ -121,7 +126,6 @@ def chunk_controller(
     )
     return ChunkRuntime(
         controller=controller,
-        frames=frames,
         policy=policy,
         worker=worker,
         requests=TakeoverRequests(controller, takeover),
@@ -136,19 +140,17 @@ def chunk_policy_of(
     clock: Callable[[], int],
     settings: ChunkSettings,
     expected_s: float,
-) -> tuple[ChunkPolicy, Mapping[str, FrameBuffer]]:
-    """Return a chunk policy, and by camera where new frames go; arguments as `chunk_controller`."""
-    sync = ObservationSync(contract, state, inputs)
-    policy = ChunkPolicy(
+) -> ChunkPolicy:
+    """Return a chunk policy; arguments as for `chunk_controller`."""
+    return ChunkPolicy(
         contract,
         queue_of(settings, contract),
         worker,
-        sync,
+        ObservationSync(contract, state, inputs),
         state["joint_pos"],
         clock,
         expected_s,
     )
-    return policy, sync.frames
 
 
 def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:

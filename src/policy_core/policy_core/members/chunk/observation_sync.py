@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from policy_core.bundle.state_fields import LEADER_POS
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import NoTargetError
 from policy_core.interfaces import F64, U8
+from policy_core.members.chunk.words import frozen_words
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import Frame
 from policy_core.observation.pairing import ObservationAssembler, RecentMessages
@@ -95,11 +97,7 @@ class FrameBuffer(Stateful):
         """
         if self.repeats < _FROZEN_FRAMES or self._moved_rad < _FROZEN_RAD:
             return ""
-        return (
-            f"expected images that change while the robot moves, found {self.repeats + 1} "
-            f"equal ones while a joint moved by {self._moved_rad:.2f} rad; is the camera or "
-            "its driver frozen?"
-        )
+        return frozen_words(self.repeats + 1, self._moved_rad)
 
     @property
     def is_frozen(self) -> bool:
@@ -162,6 +160,7 @@ class ObservationSync(Stateful):
             for name in state.slices
             if name != LEADER_POS  # no policy sees the leader
         }
+        self._inputs = [*inputs]
         self._cameras = {name: f"camera {name}" for name in contract.cameras}
         self._assembler = ObservationAssembler(
             contract.pairing, list(self._cameras.values()), list(self._fields.values())
@@ -180,6 +179,30 @@ class ObservationSync(Stateful):
         self._measured = [
             (state[field], inputs[name], recent[name]) for field, name in self._fields.items()
         ]
+
+    @property
+    def cameras(self) -> list[str]:
+        """What reasons call the cameras, in their order."""
+        return [*self._cameras.values()]
+
+    @property
+    def tolerance_ns(self) -> int:
+        """How far frames of one observation may be apart."""
+        return self._assembler.tolerance_ns
+
+    def plan(self) -> dict[str, Any]:
+        """Return the fields with the places of their inputs, the cameras and the rule."""
+        frozen_s = [buffer.camera.camera_frozen_s for buffer in self.frames.values()]
+        return {
+            "fields": [*self._fields],
+            "inputs": [self._inputs.index(name) for name in self._fields.values()],
+            "cameras": [*self._cameras],
+            "frozen_s": [math.inf if limit_s is None else limit_s for limit_s in frozen_s],
+            "by_frame_time": self._assembler.by_frame_time,
+            "tolerance_ns": self.tolerance_ns,
+            "earlier": self._steps.maxlen,
+            "period_ns": self._period_ns,
+        }
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of what was sensed lately, without images."""

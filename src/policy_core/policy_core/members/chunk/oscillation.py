@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 _WINDOW_S = 3.0
@@ -30,8 +31,10 @@ _POLICY = (
 )
 
 
-class Oscillation:
+class Oscillation(Stateful):
     """Looks at the latest seconds in RUN; one thread adds, another may ask."""
+
+    PLAN = ("_ticks",)
 
     def __init__(self, names: Sequence[str], period_ns: int) -> None:
         """Know nothing yet of these joints."""
@@ -49,6 +52,10 @@ class Oscillation:
         place = self._count % self._ticks
         self._values[place, 0], self._values[place, 1] = measured, command
         self._count += 1
+
+    def take(self, values: F64, count: int) -> None:
+        """Take what the native core has noted [ticks, 2, joints], after so many calls of `add`."""
+        self._values[:], self._count = values, count
 
     @property
     def problems(self) -> list[str]:

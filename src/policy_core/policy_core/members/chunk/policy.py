@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chunk policy in the control path: each tick takes a step of a chunk, none waits for one."""
 
+from __future__ import annotations
+
 import math
 from collections import deque
 from collections.abc import Callable
@@ -20,12 +22,13 @@ from policy_core.members.chunk.observation_sync import ObservationSync, Snapshot
 from policy_core.members.chunk.oscillation import Oscillation
 from policy_core.members.chunk.queue import ChunkQueue, RealTimeQueue, TickCounter
 from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps
+from policy_core.members.chunk.words import no_step_words, slow_words
 from policy_core.members.chunk.worker import Outcome, Request, Worker
 
 _CHUNKS = 16
 """Finished ones that wait to be published; far more than are made between two ticks."""
 
-_EXPECTED = (BackendError, RobotError, NoTargetError)
+INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
 """How an inference may fail; the steps that are left are executed nevertheless."""
 
 
@@ -54,7 +57,7 @@ class ChunkPolicy(Stateful):
         "target",
         "begins",
         "tick",
-        "_queue",
+        "queue",
         "_delay",
         "_ticks",
         "_generation",
@@ -62,8 +65,9 @@ class ChunkPolicy(Stateful):
         "_executed",
         "_now_ns",
         "_took_ns",
-        "_sync",
+        "sync",
     )
+    PLAN = ("action", "oscillation", "sync", "queue", "_delay", "_period_ns", "_size")
     change = ""
 
     def __init__(
@@ -95,7 +99,8 @@ class ChunkPolicy(Stateful):
         """How long inferences took: decoding and all graphs."""
         self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
         """Whether the arm swings about one position."""
-        self._queue, self._worker, self._sync = queue, worker, sync
+        self.sync = sync
+        self.queue, self.worker, self._size = queue, worker, contract.chunk.size
         self._joint_pos, self._clock = joint_pos, clock
         self._delay = ExecutedDelay(math.ceil(expected_s * contract.rate_hz))
         self._period_ns = contract.period_ns
@@ -108,13 +113,13 @@ class ChunkPolicy(Stateful):
         self._start()
 
     def _start(self) -> None:
-        self._queue.reset()
+        self.queue.reset()
         self._ticks.reset()
         self.tick = 0
         """Number of the last tick in which a target was asked for; steps are counted by it."""
         self._now_ns = 0
         self._executed.clear()
-        self._sync.forget_steps()
+        self.sync.forget_steps()
         self._blind: NoTargetError | None = None
         self._failure: BackendError | RobotError | NoTargetError | None = None
         self._under_way: Request | None = None
@@ -136,12 +141,12 @@ class ChunkPolicy(Stateful):
         self._under_way = None
         if saved["under_way"] is not None:
             self._under_way = Request.of_saved(saved["under_way"])
-            self._worker.ask(self._under_way)
+            self.worker.ask(self._under_way)
 
     def reset(self) -> None:
         """Start clean: no chunk is known, and what is being computed will be of no use."""
         self._generation += 1
-        self._worker.forget()
+        self.worker.forget()
         self.oscillation.restart()
         self._start()
         self.begins = True
@@ -154,9 +159,14 @@ class ChunkPolicy(Stateful):
     def stand_by(self) -> int:
         """Observe in a tick that a person decides, and drop what arrives; return its time, ns."""
         self._now_ns = self._clock()
-        self._sync.record_state(self._now_ns)
+        self.sync.record_state(self._now_ns)
         self._collect()
         return self._now_ns
+
+    @property
+    def chunk_policy(self) -> ChunkPolicy:
+        """Itself, as of a member of a set."""
+        return self
 
     @property
     def problem(self) -> str:
@@ -166,7 +176,7 @@ class ChunkPolicy(Stateful):
     @property
     def left(self) -> int:
         """For how many ticks from the last one on there are targets."""
-        return self._queue.left(self.tick)
+        return self.queue.left(self.tick)
 
     def infer(self) -> bool:
         """Find the target of this tick; return False where a chunk or the target is not finite.
@@ -178,18 +188,18 @@ class ChunkPolicy(Stateful):
         self._now_ns = self._clock()
         self.tick = max(self.tick, self._ticks.number(self._now_ns))
         self.begins = not self._executed
-        self._sync.record_state(self._now_ns)
+        self.sync.record_state(self._now_ns)
         # No step of a chunk is executed blindly, however many are left.
-        self._sync.require_sight()
+        self.sync.require_sight()
         if not self.begins:
             self.oscillation.add(self._joint_pos, self.action.command)
         finite = self._collect()
-        if finite and self._queue.wants_chunk(self.tick) and not self._worker.busy:
+        if finite and self.queue.wants_chunk(self.tick) and not self.worker.busy:
             self._ask()
             finite = self._collect()
         if not finite:
             return False
-        target = self._queue.target(self.tick)
+        target = self.queue.target(self.tick)
         if target is None:
             raise self._nothing()
         self.target = target
@@ -198,14 +208,14 @@ class ChunkPolicy(Stateful):
     def commit(self) -> F64:
         """Execute the target; return the command [joints], rad."""
         self.action.set(self.target, self._joint_pos)
-        self._queue.advance(self.tick)
+        self.queue.advance(self.tick)
         self._executed.append((self._now_ns, self.tick))
         return self.action.command
 
     def _ask(self) -> None:
         self._blind = None
         try:
-            sensed = self._sync.snapshot(self._now_ns)
+            sensed = self.sync.snapshot(self._now_ns)
         except NoTargetError as error:
             self._blind = error
         else:
@@ -215,14 +225,14 @@ class ChunkPolicy(Stateful):
                 asked_ns=self._now_ns,
                 planned=self._planned(sensed),
             )
-            self._worker.ask(self._under_way)
+            self.worker.ask(self._under_way)
 
     def _planned(self, sensed: Snapshot) -> PlannedSteps | None:
         """Return what the chunk of an observation is to continue; None where nothing is planned."""
-        if not isinstance(self._queue, RealTimeQueue):
+        if not isinstance(self.queue, RealTimeQueue):
             return None
         passed = self._passed(sensed.time_ns)
-        targets = self._queue.planned(self.tick - passed)
+        targets = self.queue.planned(self.tick - passed)
         if targets is None:
             return None
         return PlannedSteps(targets=targets, delay=max(passed, self._delay.steps))
@@ -233,13 +243,13 @@ class ChunkPolicy(Stateful):
         Raises:
             BaseException: An inference ended in a way that is a fault of ours, as it was raised.
         """
-        while (outcome := self._worker.take(self._now_ns)) is not None:
+        while (outcome := self.worker.take(self._now_ns)) is not None:
             if outcome.request.generation != self._generation:
                 continue
             self._under_way = None
             self._took_ns = outcome.ended_ns - outcome.began_ns
             self.latency.add(self._took_ns)
-            if outcome.error is not None and not isinstance(outcome.error, _EXPECTED):
+            if outcome.error is not None and not isinstance(outcome.error, INFERENCE_ERRORS):
                 raise outcome.error
             self._failure = outcome.error
             if outcome.chunk is None:
@@ -255,12 +265,9 @@ class ChunkPolicy(Stateful):
         first_tick = self.tick - passed
         if outcome.request.planned is not None:
             self._delay.add(passed)
-        self._queue.add(chunk, first_tick, self.tick, self.action.target)
-        if self._queue.left(self.tick) == 0:
-            self._failure = NoTargetError(
-                f"inference takes {(outcome.ended_ns - outcome.began_ns) * 1e-6:.0f} ms: when the "
-                f"chunk came, {passed} steps had passed, which is all that is executed of one"
-            )
+        self.queue.add(chunk, first_tick, self.tick, self.action.target)
+        if self.queue.left(self.tick) == 0:
+            self._failure = NoTargetError(slow_words(self._took_ns * 1e-6, passed))
         self.chunks.append(
             InferredChunk(
                 sequence=self._sequence,
@@ -296,10 +303,7 @@ class ChunkPolicy(Stateful):
             return NoTargetError(str(failure))
         if not self._executed:
             return NoTargetError(FIRST_AWAITED)
-        return NoTargetError(
-            f"no step is left, and the next chunk is not there yet: inference "
-            f"takes {self._took_ns * 1e-6:.0f} ms"
-        )
+        return NoTargetError(no_step_words(self._took_ns * 1e-6))
 
 
 def _error_saved(
@@ -307,7 +311,7 @@ def _error_saved(
 ) -> tuple[str, str] | None:
     if error is None:
         return None
-    return next(kind.__name__ for kind in _EXPECTED if isinstance(error, kind)), str(error)
+    return next(kind.__name__ for kind in INFERENCE_ERRORS if isinstance(error, kind)), str(error)
 
 
 def _error_of(
@@ -316,7 +320,7 @@ def _error_of(
     if saved is None:
         return None
     name, text = saved
-    return next(kind(text) for kind in _EXPECTED if kind.__name__ == name)
+    return next(kind(text) for kind in INFERENCE_ERRORS if kind.__name__ == name)
 
 
 class ChunkCommand(Stateful):
@@ -324,6 +328,7 @@ class ChunkCommand(Stateful):
 
     STATE = ("clipped",)
     STATE_IN_PLACE = ("command",)
+    PLAN = ("command", "gains", "healthy", "_joints", "_stride", "_reach", "_pose")
 
     def __init__(self, contract: ChunkContract) -> None:
         """Turn names into indices, once."""
@@ -342,6 +347,10 @@ class ChunkCommand(Stateful):
         self._reach: F64 | None = None
         if action.max_relative_target is not None:
             self._reach = action.max_relative_target
+
+    def plan(self) -> dict[str, Any]:
+        """Return joints and bounds; all joints are positions."""
+        return {**super().plan(), "kinds": [0] * len(self.kinds)}
 
     @property
     def target(self) -> F64:

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from policy_core.interfaces import F64
 class ChunkQueue(Protocol):
     """Gives one target [actions] per tick."""
 
+    kind: str
+    """Its mode in `ChunkSettings`."""
     memory: int
     """For how many ticks after a chunk came targets depend on chunks before it."""
 
@@ -51,6 +53,9 @@ class ChunkQueue(Protocol):
     def saved(self) -> Tree:
         """Return a copy of what is planned."""
 
+    def plan(self) -> Tree:
+        """Return what the native core needs."""
+
     def restore(self, saved: Tree) -> None:
         """Go on with what a queue of the same settings has saved."""
 
@@ -63,6 +68,8 @@ class SynchronousQueue(Stateful):
     """
 
     STATE = ("_queue",)
+    PLAN = ("kind", "_steps")
+    kind = "synchronous"
     memory = 0
 
     def __init__(self, steps: int) -> None:
@@ -99,6 +106,7 @@ class _Plan(Stateful, ABC):
     """Targets of ticks that follow one another; the next chunk is asked for before they end."""
 
     STATE = ("_plan", "_first_tick")
+    PLAN: ClassVar[tuple[str, ...]] = ("kind", "_steps", "_refill_below")
 
     def __init__(self, steps: int, refill_threshold: float) -> None:
         """Prepare an empty queue.
@@ -107,7 +115,7 @@ class _Plan(Stateful, ABC):
             steps: How many steps of a chunk may be executed.
             refill_threshold: Share of them below which the next chunk is asked for.
         """
-        self._steps, self._refill_below = steps, refill_threshold * steps
+        self._steps, self._refill_below = steps, float(refill_threshold * steps)
         self.reset()
 
     def reset(self) -> None:
@@ -142,6 +150,9 @@ class AsynchronousQueue(_Plan):
     ticks its targets take the place of those that were planned until then, linearly; grippers
     change at once, since halfway between open and closed is nowhere.
     """
+
+    PLAN = (*_Plan.PLAN, "_shares", "_grippers", "_realign")
+    kind = "asynchronous"
 
     def __init__(
         self,
@@ -198,6 +209,7 @@ class RealTimeQueue(_Plan):
     one may be older than the tick that asks for it.
     """
 
+    kind = "rtc"
     memory = 0
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
@@ -219,11 +231,13 @@ class RealTimeQueue(_Plan):
     def planned(self, first_tick: int) -> F64 | None:
         """Return the targets from a tick on [steps, actions], to the chunk's end; None for none.
 
-        Where the tick lies before the chunk, its first target stands for what was before.
+        Where the tick lies before the chunk, its first target stands for what was before; there
+        are never more than a chunk has.
         """
         if self._plan is None:
             return None
-        ticks = np.arange(first_tick, self._first_tick + len(self._plan)) - self._first_tick
+        size, start = len(self._plan), first_tick - self._first_tick
+        ticks = np.arange(start, min(size, start + size))
         return self._plan.take(ticks, axis=0, mode="clip") if len(ticks) else None
 
 
@@ -235,11 +249,15 @@ class EnsembleQueue(Stateful):
     """
 
     STATE = ("_chunks",)
+    PLAN = ("kind", "_weights", "_oldest_first")
+    kind = "ensemble"
 
     def __init__(self, size: int, coefficient: float) -> None:
         """Prepare for chunks of this size."""
         self.memory = size
-        self._exponents: F64 = -coefficient * np.arange(size, dtype=np.float64)
+        # From the heaviest on, which is 1: none overflows, and they are never all 0.
+        self._weights: F64 = np.exp(-abs(coefficient) * np.arange(size, dtype=np.float64))
+        self._oldest_first = coefficient >= 0.0
         self._chunks = deque[tuple[int, F64]](maxlen=size)
 
     def reset(self) -> None:
@@ -259,10 +277,11 @@ class EnsembleQueue(Stateful):
         said = [chunk[tick - first] for first, chunk in self._chunks if tick - first < len(chunk)]
         if not said:
             return None
-        exponents = self._exponents[: len(said)]
-        # The largest is 1: none overflows, and they are never all 0.
-        weights: F64 = np.exp(exponents - exponents.max())
-        mean: F64 = np.average(said, axis=0, weights=weights)
+        weights = self._weights[: len(said)]
+        weights = weights if self._oldest_first else weights[::-1]
+        # Sums in the order of the chunks, as the native core adds them.
+        sums = np.cumsum(weights[:, np.newaxis] * said, axis=0)[-1]
+        mean: F64 = sums / np.cumsum(weights)[-1]
         return mean
 
     def advance(self, tick: int) -> None:

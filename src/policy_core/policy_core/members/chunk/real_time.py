@@ -108,6 +108,7 @@ class ExecutedDelay(Stateful):
     """How many steps are executed between an observation and its chunk, as it was lately."""
 
     STATE = ("_lately",)
+    PLAN = ("_expected",)
 
     def __init__(self, expected: int) -> None:
         """Expect so many until a chunk has come while steps were executed."""

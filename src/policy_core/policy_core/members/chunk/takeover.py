@@ -29,6 +29,15 @@ from policy_core.guard.joint_check import JointCheck
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, JointTargets, Mode
 from policy_core.members.chunk.policy import ChunkCommand, ChunkPolicy
+from policy_core.members.chunk.words import (
+    HANDS_BACK,
+    PERSON_DRIVES,
+    POLICY_DRIVES,
+    TAKES_OVER,
+    WAS_HELD,
+    dropped_out_words,
+    frozen_leader_words,
+)
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
@@ -73,6 +82,12 @@ class PersonTakeover(Stateful):
         off_rad: How far the leader was from the last command in the newest tick of a handover, by
             action [actions]; what has to become smaller than the tolerance.
         begins, change: As of `Policy`.
+        policy: Drives until a person takes over.
+        leader: The input with the leader's pose.
+        joint_names: Of the arm and of its leader.
+        joints: Those of the actions.
+        tolerance_rad: Largest distance of a joint of the leader from the arm's command at which a
+            person gets the arm.
     """
 
     STATE = (
@@ -88,9 +103,18 @@ class PersonTakeover(Stateful):
         "_judged_ns",
         "_still_ticks",
         "_check",
-        "_policy",
+        "policy",
     )
     STATE_IN_PLACE = ("_seen",)
+    PLAN = (
+        "policy",
+        "_check",
+        "_bounds",
+        "_timeout_ns",
+        "_blend_ticks",
+        "_rate_hz",
+        "tolerance_rad",
+    )
 
     def __init__(
         self,
@@ -109,6 +133,7 @@ class PersonTakeover(Stateful):
         Args:
             contract: Of the policy.
             policy: Drives until a person takes over.
+        leader: The input with the leader's pose.
             state: Has `joint_pos` and `LEADER_POS` [joints], rad.
             leader: Age of the leader's pose; older than the time-out of the state it counts as
                 lost.
@@ -119,10 +144,10 @@ class PersonTakeover(Stateful):
                 a person gets the arm.
         """
         self.action: ChunkCommand = policy.action
-        self.tolerance_rad = tolerance_rad
-        self._policy, self._leader, self._timeout_ns = policy, leader, limits.state_timeout_ns
+        self.tolerance_rad = float(tolerance_rad)
+        self.policy, self.leader, self._timeout_ns = policy, leader, limits.state_timeout_ns
         self._clock = clock
-        names = contract.joints.names
+        names = self.joint_names = contract.joints.names
         self.joints = contract.action.joints
         self._places = [names.index(name) for name in self.joints]
         self._joint_pos, self._leader_pos = state["joint_pos"], state[LEADER_POS]
@@ -145,6 +170,11 @@ class PersonTakeover(Stateful):
         self._target: F64 = policy.action.target
         self._from: F64 = self._target
         self._ticks = 0
+
+    @property
+    def chunk_policy(self) -> ChunkPolicy:
+        """What executes chunks, as of a member of a set."""
+        return self.policy
 
     @property
     def person_drives(self) -> bool:
@@ -178,11 +208,19 @@ class PersonTakeover(Stateful):
 
     def leader_problem(self, now_ns: int) -> str:
         """Return why the leader's pose is not known; empty where it is."""
-        age_ns = self._leader.age_ns(now_ns)
+        age_ns = self.leader.age_ns(now_ns)
         if age_ns is not None and age_ns <= self._timeout_ns:
             return ""
+        return self.silent_words(age_ns, self.leader.describe(now_ns))
+
+    def silent_words(self, age_ns: int | None, described: str) -> str:
+        """Return that a leader of this age, which its input describes so, is too old."""
         limit = "" if age_ns is None else f", limit {self._timeout_ns * 1e-6:.0f} ms"
-        return f"{self._leader.describe(now_ns)}{limit}"
+        return f"{described}{limit}"
+
+    def judged_words(self, problem: str, *, begins: bool = False) -> str:
+        """Return that the leader cannot have this pose; `begins`: of the first that is judged."""
+        return f"{self.leader.name}: {problem}" + ("; is it in rad?" if begins else "")
 
     def leader_pose(self, now_ns: int) -> F64 | None:
         """Return the leader's pose [joints], rad; None where it is not known or cannot be one.
@@ -215,7 +253,7 @@ class PersonTakeover(Stateful):
         if problem := self._begin_judging(now_ns):
             raise RefusedError(f"{TAKE_OVER} refused: {problem}")
         self._seen[:], self._still_ticks = self._leader_pos, 0
-        self._begin(Driver.HANDOVER, "a person takes over: the arm rests until the leader matches")
+        self._begin(Driver.HANDOVER, TAKES_OVER)
 
     def hand_back(self, mode: Mode) -> None:
         """Let the policy drive again, with a new chunk from what is observed then.
@@ -229,22 +267,22 @@ class PersonTakeover(Stateful):
         _require_running(HAND_BACK, mode)
         if self.driver in (Driver.POLICY, Driver.RETURN):
             raise RefusedError(f"{HAND_BACK} refused: the policy drives already")
-        self._begin(Driver.RETURN, "the person hands back to the policy")
+        self._begin(Driver.RETURN, HANDS_BACK)
 
     def reset(self) -> None:
         """Start clean: the policy drives."""
         self.driver = Driver.POLICY
         self.begins, self._ran = True, False
         self.change = self._changes = ""
-        self._policy.reset()
+        self.policy.reset()
 
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the arm was held; after it a leader has to match again."""
-        self._policy.pause(duration_ns)
+        self.policy.pause(duration_ns)
         if duration_ns > 0 and self.driver is Driver.HANDOVER:
             self._ticks = 0
         elif duration_ns > 0 and self.driver is Driver.PERSON:
-            self._rest("the arm was held, and rests until the leader matches again")
+            self._rest(WAS_HELD)
 
     def infer(self) -> bool:
         """Find the target of this tick; return whether it is finite.
@@ -253,7 +291,7 @@ class PersonTakeover(Stateful):
             NoTargetError: The policy has no target, or the leader has dropped out.
             BackendError: The policy has none, because a runtime failed.
         """
-        policy, self.begins = self._policy, not self._ran
+        policy, self.begins = self.policy, not self._ran
         if self.driver in (Driver.POLICY, Driver.RETURN):
             finite = policy.infer()
             if finite and self.driver is Driver.RETURN:
@@ -261,7 +299,7 @@ class PersonTakeover(Stateful):
             return finite
         now_ns = policy.stand_by()
         if problem := self.leader_problem(now_ns) or self._judged(now_ns):
-            raise NoTargetError(f"the leader has dropped out: {problem}")
+            raise NoTargetError(dropped_out_words(problem))
         leader = self._leader_pos[self._places]
         self._watch_still(leader)
         if self.driver is Driver.HANDOVER:
@@ -270,7 +308,7 @@ class PersonTakeover(Stateful):
             if far or self._ticks < _RESTS_TICKS:
                 self._target = self._bounded(self.action.target)
                 return True
-            self._begin_blend(Driver.PERSON, "a person drives")
+            self._begin_blend(Driver.PERSON, PERSON_DRIVES)
         self._target = self._blended(leader)
         return True
 
@@ -279,10 +317,10 @@ class PersonTakeover(Stateful):
         self._ran = True
         self.change, self._changes = self._changes, ""
         if self.driver in (Driver.POLICY, Driver.RETURN):
-            command = self._policy.commit()
+            command = self.policy.commit()
             self._ticks += 1
             if self.driver is Driver.RETURN and self._ticks >= self._blend_ticks:
-                self.driver, self._changes = Driver.POLICY, "the policy drives"
+                self.driver, self._changes = Driver.POLICY, POLICY_DRIVES
             return command
         self.action.set(self._target, self._joint_pos)
         self._ticks += 1
@@ -291,7 +329,7 @@ class PersonTakeover(Stateful):
     def _begin(self, driver: Driver, change: str) -> None:
         """Let another driver decide from here: what the policy has planned is void."""
         command = self.action.command.copy()
-        self._policy.reset()
+        self.policy.reset()
         self.action.command[:] = command
         if driver is Driver.HANDOVER:
             self._rest(change)
@@ -310,7 +348,7 @@ class PersonTakeover(Stateful):
             return self._begin_judging(now_ns)
         self._judged_ns = now_ns
         problem = self._check.problem(self._leader_pos, None)
-        return f"{self._leader.name}: {problem}" if problem else ""
+        return self.judged_words(problem) if problem else ""
 
     def _begin_judging(self, now_ns: int) -> str:
         """Believe the leader's pose, if a leader can have it; else return why not."""
@@ -318,7 +356,7 @@ class PersonTakeover(Stateful):
         self._check.forget()
         problem = self._check.problem(self._leader_pos, None)
         if self._check.doubted is None:
-            return f"{self._leader.name}: {problem}; is it in rad?"
+            return self.judged_words(problem, begins=True)
         self._check.believe(self._leader_pos, now_ns)
         return ""
 
@@ -334,10 +372,7 @@ class PersonTakeover(Stateful):
             return
         off_rad = float(np.abs(leader - self._seen[self._places]).max())
         if self._still_s > _STILL_S and off_rad > self.tolerance_rad:
-            self._rest(
-                f"the leader was still for {self._still_s:.0f} s and moved {off_rad:.2f} rad at "
-                "once: was its driver frozen? The arm rests until it matches again"
-            )
+            self._rest(frozen_leader_words(self._still_s, off_rad))
         self._seen[:], self._still_ticks = self._leader_pos, 0
 
     def _begin_blend(self, driver: Driver, change: str) -> None:

@@ -1,0 +1,274 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk policy in the native core: what it is given, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, cast
+
+import numpy as np
+
+from policy_core.control_state import Stateful, Tree
+from policy_core.members.chunk.observation_sync import FrameBuffer, Snapshot
+from policy_core.members.chunk.policy import INFERENCE_ERRORS, ChunkPolicy, InferredChunk
+from policy_core.members.chunk.queue import ChunkQueue
+from policy_core.members.chunk.words import frozen_words
+from policy_core.members.chunk.worker import Outcome, Request
+from policy_core.native import Words
+from policy_core.observation.images import Frame
+
+
+class ExchangeEvent(IntEnum):
+    """`ChunkExchange::Event` of chunk_exchange.hpp."""
+
+    ASKED = 0
+    AWAITED = 1
+    FORGOTTEN = 2
+
+
+class NativeChunks:
+    """Stands between a chunk policy in a native core and its worker, within the ticks.
+
+    The worker is asked, looked at and made to forget when `ChunkPolicy` would do so. After each
+    tick the Python policy has what others read of it.
+
+    Attributes:
+        raised: An error that no inference may end with; the tick raises it again. None: none.
+    """
+
+    def __init__(
+        self, name: str, owner: Stateful, policy: ChunkPolicy, native: Any, words: Words
+    ) -> None:
+        """Tie them together.
+
+        Args:
+            name: Of the member of a set; empty for a policy alone.
+            owner: The member, the takeover around the policy, or the policy itself.
+            policy: Has a worker, which goes on with the native core.
+            native: The native controller.
+            words: Of it.
+        """
+        self.raised: BaseException | None = None
+        self._name, self._owner, self._policy = name, owner, policy
+        self._native, self._words, self._worker = native, words, policy.worker
+        self._handed: Outcome | None = None
+        policy.worker = _NativeWorker(name, native)
+        policy.queue = cast(ChunkQueue, _NativeQueue(name, native))
+        self._frames = {
+            camera: NativeFrames(buffer, name, place, native)
+            for place, (camera, buffer) in enumerate(policy.sync.frames.items())
+        }
+        policy.sync.frames = self._frames
+        self._rest = policy.saved()
+        """What is in the native core alone, as the Python policy has it: it looks at none of it."""
+        native.on_event(name, self._notice)
+
+    def complete(self, saved: Tree) -> Tree:
+        """Add to what is saved of the owner between two ticks what is in the native core alone."""
+        if self._owner is self._policy:
+            return {**self._rest, **saved}
+        return {**saved, "policy": {**self._rest, **saved["policy"]}}
+
+    def restore(self, saved: Tree, form: Tree) -> None:
+        """Have the native core go on from a saved state of the owner.
+
+        Args:
+            saved: It.
+            form: What the native core saves of the owner.
+        """
+        if self._owner is not self._policy:
+            saved, form = saved["policy"], form["policy"]
+        self._native.restore_chunks(self._name, self._words.numbers(saved, form))
+
+    def show(self) -> None:
+        """Have the Python policy show the tick that has ended."""
+        self._note_taken()
+        saved = self._words.tree(self._native.saved_chunks(self._name))
+        self._owner.restore(self.complete(saved))
+        values, count = self._native.swings(self._name)
+        joints = self._policy.action.command.size
+        self._policy.oscillation.take(values.reshape(-1, 2, joints), count)
+
+    def _notice(self, event: int, now_ns: int) -> None:
+        try:
+            if event == ExchangeEvent.ASKED:
+                self._ask()
+            elif event == ExchangeEvent.AWAITED:
+                self._answer(now_ns)
+            else:
+                self._worker.forget()
+                if not self._worker.busy:
+                    self._native.give_up(self._name)
+        except BaseException as error:  # noqa: BLE001  # none may pass through C++
+            self.raised = error
+
+    def _ask(self) -> None:
+        found = self._native.fetch(self._name)
+        if found is None:
+            return
+        *earlier, newest = found.pop("frames")
+        request = Request.of_saved(found)
+        sensed = self._seen(
+            request.sensed,
+            newest,
+            tuple(map(self._seen, request.sensed.earlier, earlier)),
+        )
+        self._worker.ask(
+            Request(
+                sensed=sensed,
+                generation=request.generation,
+                asked_ns=request.asked_ns,
+                planned=request.planned,
+            )
+        )
+
+    def _seen(
+        self, sensed: Snapshot, numbers: Sequence[int], earlier: tuple[Snapshot, ...] = ()
+    ) -> Snapshot:
+        """Return what was sensed with its images."""
+        frames = {
+            camera: cast(Frame, buffer.image(number))  # None for one of a restored state
+            for (camera, buffer), number in zip(self._frames.items(), numbers, strict=True)
+        }
+        return Snapshot(
+            time_ns=sensed.time_ns, frames=frames, fields=sensed.fields, earlier=earlier
+        )
+
+    def _answer(self, now_ns: int) -> None:
+        self._ask()  # what had to wait for the outcome before
+        self._note_taken()
+        outcome = self._worker.take(now_ns)
+        if outcome is None:
+            return
+        error, kind, text = outcome.error, 0, 0
+        is_ours = outcome.request.generation == self._native.generation(self._name)
+        if error is not None:
+            kinds = [isinstance(error, each) for each in INFERENCE_ERRORS]
+            text = self._words.number_of(str(error))
+            if any(kinds):
+                kind = kinds.index(True)
+            elif is_ours:
+                self.raised = error
+        if is_ours:
+            self._policy.latency.add(outcome.ended_ns - outcome.began_ns)
+        self._handed = outcome
+        self._native.hand_over(
+            self._name, outcome.began_ns, outcome.ended_ns, outcome.chunk, kind, text
+        )
+
+    def _note_taken(self) -> None:
+        """Show the chunk that was handed over last, if it was taken."""
+        while (taken := self._native.pop_chunk(self._name)) is not None:
+            sequence, time_ns, first_tick, tick = taken
+            assert self._handed is not None
+            assert self._handed.chunk is not None
+            self._policy.chunks.append(
+                InferredChunk(
+                    sequence=sequence,
+                    time_ns=time_ns,
+                    targets=self._handed.chunk,
+                    sensed=self._handed.request.sensed,
+                    first_tick=first_tick,
+                    tick=tick,
+                )
+            )
+
+
+class NativeFrames(FrameBuffer):
+    """The frames of one camera of a policy in a native core, which knows them by numbers."""
+
+    def __init__(self, buffer: FrameBuffer, member: str, place: int, native: Any) -> None:
+        """Take the frames of a buffer's camera.
+
+        Args:
+            buffer: It.
+            member: Whose; empty for a policy alone.
+            place: Of the camera among those of the policy.
+            native: The native controller.
+        """
+        self.camera, self._native, self._place = buffer.camera, native, (member, place)
+        self._images = dict[int, Frame]()
+
+    def add(self, frame: Frame, time_ns: int) -> None:
+        """Take a new frame; see `FrameBuffer.add`."""
+        pixels = np.frombuffer(frame.data, np.uint8)
+        number, oldest = self._native.add_frame(*self._place, pixels, time_ns)
+        self._images[number] = frame
+        for each in [each for each in self._images if each < oldest]:
+            del self._images[each]
+
+    def image(self, number: int) -> Frame | None:
+        """Return the frame of a number; None where it was never here."""
+        return self._images.get(number)
+
+    @property
+    def repeats(self) -> int:  # type: ignore[override]
+        """How many frames before the newest one had the same bytes."""
+        equal: int = self._native.frame_report(*self._place)[0]
+        return equal - 1
+
+    @property
+    def content(self) -> bytes:
+        """Bytes that are taken for a repetition of the newest frame."""
+        content: bytes = self._native.frame_content(*self._place)
+        return content
+
+    @property
+    def problem(self) -> str:
+        """Why its frames are not to be believed; see `FrameBuffer.problem`."""
+        equal, moved_rad, is_repeating, _ = self._native.frame_report(*self._place)
+        return frozen_words(equal, moved_rad) if is_repeating else ""
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether that has lasted for longer than the contract lets it."""
+        return bool(self._native.frame_report(*self._place)[-1])
+
+    def clear(self) -> None:
+        """Forget all frames, after a clock reset; a request may still have them."""
+        self._native.clear_frames(*self._place)
+
+    def saved(self) -> dict[str, Any]:
+        """Return nothing: the native core has it."""
+        return {}
+
+    def restore(self, saved: Tree) -> None:
+        """Do nothing: the native core does."""
+
+
+class _NativeWorker:
+    """What the Python policy has for a worker, since the native core asks the real one."""
+
+    busy, alive = False, True
+
+    def __init__(self, name: str, native: Any) -> None:
+        self._name, self._native = name, native
+
+    def ask(self, request: Request) -> None:
+        """Do nothing: the native core asks."""
+
+    def take(self, now_ns: int) -> Outcome | None:
+        return None
+
+    def forget(self) -> None:
+        """Start clean in the native core too."""
+        self._native.reset_chunks(self._name)
+
+    def close(self) -> None:
+        """Do nothing: the host closes the real one."""
+
+
+class _NativeQueue(Stateful):
+    """The queue of a policy in a native core."""
+
+    def __init__(self, name: str, native: Any) -> None:
+        self._name, self._native = name, native
+
+    def reset(self) -> None:
+        """Do nothing: the native core does."""
+
+    def left(self, tick: int) -> int:
+        left: int = self._native.chunks_left(self._name)
+        return left

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy set in the native core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policy_core.native import Reason, Words
+from policy_core.sets.member import MemberPolicy
+from policy_core.sets.policy import PolicySet, SetReport
+
+
+class NativeSet:
+    """A policy set that runs in a native core, as its host sees it; see `PolicySet`.
+
+    `ask` and `go_back` belong in `Controller.request`, `stop` between two ticks.
+    """
+
+    def __init__(self, policy: PolicySet, native: Any, words: Words) -> None:
+        """Show this set, which the controller copies to and from the native core."""
+        self._policy, self._native, self._words = policy, native, words
+        self.members, self.states, self.refusals = policy.members, policy.states, policy.refusals
+        self._names = [*policy.states]
+        self.ask, self.go_back = policy.ask, policy.go_back
+
+    def stop(self) -> None:
+        """End what is asked for, and the blend: the robot does something else."""
+        self._native.stop_set()
+
+    def take_refusals(self) -> None:
+        """Make words of the requests that the last tick did not grant."""
+        while (refusal := self._native.pop_refusal()) is not None:
+            words = self._words.refusal(refusal)
+            self.refusals.append(f"{words}; {self._names[refusal['state']]} goes on")
+
+    @property
+    def asked_ns(self) -> int:
+        """When the members were asked last."""
+        asked_ns: int = self._native.asked_ns()
+        return asked_ns
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the robot may stand up now, by the stand motion."""
+        return bool(self._native.may_stand())
+
+    def commands(self, member: MemberPolicy) -> bool:
+        """Return whether a member is one of the state that commands."""
+        return member in self.states[self._names[self._native.set_state()]].members
+
+    @property
+    def report(self) -> SetReport:
+        """What the set has come to."""
+        state, is_blending, asked, refused, switches, fallbacks, last, step_ratio = (
+            self._native.set_report()
+        )
+        return SetReport(
+            state=self._names[state],
+            is_blending=is_blending,
+            asked="" if asked < 0 else self._names[asked],
+            refused=self._words.refusal(refused),
+            switches=switches,
+            fallbacks=fallbacks,
+            last=() if last is None else self._words.last_switch(Reason(*last)),
+            step_ratio=step_ratio,
+        )

@@ -1,0 +1,152 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "policy_core/guard.hpp"
+#include "policy_core/input.hpp"
+#include "policy_core/ring.hpp"
+#include "policy_core/state.hpp"
+
+namespace policy_core {
+
+/// Names of what is sensed at one time.
+struct SensedNames {
+  std::vector<std::string> cameras, fields;
+  std::vector<std::size_t> sizes;
+};
+
+/// What was sensed at `time_ns`: by camera the number of its frame, counted from 1, which the host
+/// knows (0: a frame of a restored state, whose image is not known); then all fields in one array.
+struct SensedValues {
+  const SensedNames* names = nullptr;
+  std::int64_t time_ns = 0;
+  Integers frames;
+  Numbers fields;
+};
+
+/// What came last of one input, and its time: values of the state, or the number of a frame.
+struct Recent {
+  std::int64_t time_ns = 0, frame = 0;
+  Numbers values;
+};
+
+/// Takes the frames of one camera, not decoded, and notices that they do not change.
+class FrameBuffer {
+ public:
+  FrameBuffer(double frozen_s, std::size_t joints) : frozen_s_(frozen_s), seen_from_(joints) {}
+
+  /// Takes a new frame of so many bytes, taken at a time, ns; returns its number.
+  std::int64_t add(const std::uint8_t* data, std::size_t size, std::int64_t time_ns) noexcept;
+  void note_joints(Span joint_pos) noexcept;
+  bool is_frozen() const noexcept { return repeated_s_ > frozen_s_ && is_repeating(); }
+  void clear() noexcept;
+
+  std::int64_t equal_frames() const noexcept { return repeats_ + 1; }
+  /// Whether its frames are not to be believed, however short that has lasted.
+  bool is_repeating() const noexcept;
+  double moved_rad() const noexcept { return moved_rad_; }
+  const Ring<Recent>& recent() const noexcept { return recent_; }
+
+  /// Some of a frame's bytes.
+  struct Content {
+    std::size_t size = 0;
+    std::array<std::uint8_t, 2000> bytes{};
+  };
+  const Content& content() const noexcept { return content_; }
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    auto recent = v.mapping("recent");
+    recent.plain("entries", recent_);
+    v.plain("content", content_);
+    v.value("repeats", repeats_);
+    v.value("changed_ns", changed_ns_);
+    v.value("repeated_s", repeated_s_);
+    v.some("seen_from", seen_from_, seen_size_);
+    v.value("moved_rad", moved_rad_);
+  }
+
+ private:
+  double frozen_s_;
+  Ring<Recent> recent_{3};
+  std::int64_t count_ = 0;
+  Content content_;
+  std::int64_t repeats_ = 0;
+  Time changed_ns_;
+  double repeated_s_ = 0.0;
+  Numbers seen_from_;
+  std::size_t seen_size_ = 0;
+  double moved_rad_ = 0.0;
+};
+
+/// Brings together what belongs to one time; the twin of
+/// `policy_core.members.chunk.observation_sync.ObservationSync`.
+class ObservationSync {
+ public:
+  ObservationSync(const Part& plan, RobotState& state, const std::vector<Input>& inputs);
+  ObservationSync(const ObservationSync&) = delete;
+
+  /// A snapshot and a list of those before it, with the memory that they need.
+  SensedValues snapshot_like() const;
+  std::size_t earlier() const noexcept { return steps_.capacity(); }
+
+  void record_state(std::int64_t now_ns) noexcept;
+  /// Whether all cameras see; else why not.
+  bool has_sight(Reason& why) const noexcept;
+  /// Writes the newest observation, and those of the steps before it; else why there is none.
+  bool snapshot(std::int64_t now_ns, SensedValues& newest, std::vector<SensedValues>& earlier,
+                Reason& why) noexcept;
+  void forget_steps() noexcept;
+  FrameBuffer& frames(std::size_t camera) noexcept { return frames_[camera]; }
+  std::size_t cameras() const noexcept { return frames_.size(); }
+  /// The number of the oldest frame of a camera that a request may still have; 0: one of a state
+  /// that was restored.
+  std::int64_t oldest_frame(std::size_t camera) const noexcept;
+
+  /// An observation, and the time of its tick.
+  struct Step {
+    std::int64_t tick_ns = 0;
+    SensedValues sensed;
+  };
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    auto frames = v.mapping("frames");
+    for (std::size_t i = 0; i < frames_.size(); ++i) {
+      frames.part(names_.cameras[i].c_str(), frames_[i]);
+    }
+    auto fields = v.mapping("fields");
+    for (auto& field : fields_) {
+      auto recent = fields.mapping(field.input->name().c_str());
+      recent.plain("entries", field.recent);
+    }
+    v.steps(steps_, newest_, has_newest_);
+  }
+
+ private:
+  struct Field {
+    Span values;
+    const Input* input;
+    Ring<Recent> recent;
+  };
+
+  void record_step(std::int64_t now_ns) noexcept;
+  bool observe(std::int64_t now_ns, SensedValues& into, Reason& why) const noexcept;
+
+  SensedNames names_;
+  std::vector<FrameBuffer> frames_;
+  std::vector<Field> fields_;
+  Span joint_pos_;
+  bool by_frame_time_;
+  std::int64_t tolerance_ns_, period_ns_;
+  Ring<Step> steps_;
+  Step newest_;
+  bool has_newest_ = false;
+};
+
+}  // namespace policy_core

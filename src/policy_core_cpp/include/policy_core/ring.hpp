@@ -1,0 +1,45 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace policy_core {
+
+/// The newest values, up to a fixed number, the oldest first: a deque that allocates only when it
+/// is made. What is popped or pushed out is overwritten later.
+template <class T>
+class Ring {
+ public:
+  /// `like` has the memory that each value needs.
+  explicit Ring(std::size_t capacity, const T& like = T()) : values_(capacity, like) {}
+
+  std::size_t size() const noexcept { return size_; }
+  std::size_t capacity() const noexcept { return values_.size(); }
+  bool empty() const noexcept { return size_ == 0; }
+  void clear() noexcept { begin_ = size_ = 0; }
+  /// Makes room for a newest value, which the caller writes; the capacity is not 0.
+  T& push() noexcept {
+    if (size_ == capacity()) pop();
+    return at(size_++);
+  }
+  void pop() noexcept {
+    begin_ = (begin_ + 1) % capacity();
+    --size_;
+  }
+  /// A value with the memory that each has; the capacity is not 0.
+  T& like() noexcept { return values_[0]; }
+  T& operator[](std::size_t i) noexcept { return at(i); }
+  const T& operator[](std::size_t i) const noexcept { return const_cast<Ring*>(this)->at(i); }
+  T& back() noexcept { return at(size_ - 1); }
+  const T& back() const noexcept { return (*this)[size_ - 1]; }
+
+ private:
+  T& at(std::size_t i) noexcept { return values_[(begin_ + i) % capacity()]; }
+
+  std::vector<T> values_;
+  std::size_t begin_ = 0, size_ = 0;
+};
+
+}  // namespace policy_core
