@@ -38,6 +38,8 @@ def assert_replayed(found: dict[str, Any], states: str) -> None:
     assert all(stage.judged > 50 for stage in replayed.replayer.stages.values())
 
 
+# The demo asks for switches by the clock, and the first of them while the member fails.
+@pytest.mark.real_time
 @pytest.mark.slow
 def test_a_switch_and_a_member_that_fails_over_topics(tmp_path: Path) -> None:
     status, output = demo_set(tmp_path, "--switches", "1")

@@ -13,7 +13,8 @@ from robot_sim.nodes.messages import nanoseconds
 from .conftest import WALKING_MPS
 from .rig import Rig
 
-pytestmark = pytest.mark.ros
+# With other tests beside, a message may be lost, and the robot damps before its fault begins.
+pytestmark = [pytest.mark.ros, pytest.mark.real_time]
 
 MS = 1_000_000
 PERIOD_NS = 20 * MS
