@@ -113,7 +113,6 @@ class Fleet:
             env=os.environ
             | {
                 "ANSIBLE_HOME": str(self._folder / "ansible"),
-                "ANSIBLE_PIPELINING": "true",  # one process less for each task
                 "LC_ALL": "C.UTF-8",
             },
             stdout=subprocess.PIPE,
