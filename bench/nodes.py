@@ -14,7 +14,7 @@ from bench.baselines import PERIOD_NS
 from bench.c_baselines import c_baseline
 from bench.figures import Figure, Summary, alternated, summarise
 from bench.processes import ROOT, BenchError, Child, baseline, in_namespace, policy_node, running
-from bench.robot import Command, UprightRobot, upright_robot
+from bench.robot import SeenCommand, UprightRobot, upright_robot
 
 _REPETITIONS, _ANSWERS = 10, 100
 _LOADS, _LOAD_S = 5, 4.0
@@ -101,7 +101,7 @@ def _sleep_until(deadline_ns: int) -> int:
     return deadline_ns
 
 
-def _from_policy(command: Command | None) -> bool:
+def _from_policy(command: SeenCommand | None) -> bool:
     """Return whether the policy made it; on a busy machine the node may hold for a moment."""
     if command is None or command.mode == JointCommand.MODE_HOLD:
         return False
@@ -133,9 +133,9 @@ def _shares(nodes: Sequence[tuple[UprightRobot, Child]]) -> list[Summary]:
     return [Summary(value=100.0 * used / took_ns) for used in used_ns]
 
 
-def stream_sensors(robots: Sequence[UprightRobot], duration_s: float) -> list[list[Command]]:
+def stream_sensors(robots: Sequence[UprightRobot], duration_s: float) -> list[list[SeenCommand]]:
     """Publish 500 Hz JointState and 200 Hz Imu for a while; return the commands that came."""
-    commands = [list[Command]() for _ in robots]
+    commands = [list[SeenCommand]() for _ in robots]
     start_ns = time.monotonic_ns()
     for at_ns in range(0, round(duration_s * 1e9), 1_000_000):
         joint_states, imu = at_ns % _JOINT_STATE_NS == 0, at_ns % _IMU_NS == 0

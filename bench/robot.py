@@ -29,7 +29,7 @@ _PATIENCE_S = 20.0
 _FOLLOWED = (JointCommand.MODE_STAND, JointCommand.MODE_READY, JointCommand.MODE_RUN)
 
 
-class Command(NamedTuple):
+class SeenCommand(NamedTuple):
     """What of a command is looked at."""
 
     stamp_ns: int
@@ -90,17 +90,17 @@ class UprightRobot:
         """Publish what `imu` returned."""
         self._inertia.publish(message)
 
-    def take(self) -> Command | None:
+    def take(self) -> SeenCommand | None:
         """Return the newest command that was not taken yet, and follow it."""
         return next(reversed(self.take_all()), None)
 
-    def take_all(self) -> list[Command]:
+    def take_all(self) -> list[SeenCommand]:
         """Return the commands that were not taken yet, the oldest first, and follow the newest."""
-        commands, newest = list[Command](), None
+        commands, newest = list[SeenCommand](), None
         while (message := self._commands.take()) is not None:
             stamp, newest = message.stamp, message
             stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-            commands.append(Command(stamp_ns, message.sequence, message.mode))
+            commands.append(SeenCommand(stamp_ns, message.sequence, message.mode))
         if newest is not None and newest.mode in _FOLLOWED:
             self._joint_states.position = array("d", newest.position)
         return commands

@@ -5,9 +5,9 @@
     python -m tools.mutants --count 300 --seed 1 --output out/mutants
 
 Draws small faults (another comparison, constant, sign or condition, a call left out) over the code
-of each group, runs that group's tests against a copy of the package with one fault at a time, and
-prints the share that they notice. The checkout stays as it is. One that is not noticed is a missing
-test, or changes nothing that anybody sees: look at each.
+of each group, runs those of the group's tests that execute the line against a copy of the package
+with one fault at a time, and prints the share that they notice. The checkout stays as it is. One
+that is not noticed is a missing test, or changes nothing that anybody sees: look at each.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Queue
+
+from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE, TESTS = "policy_core/policy_core", "src/policy_core/test"
@@ -200,20 +202,55 @@ def mutants(group: str) -> Iterator[Mutant]:
                 )
 
 
-def is_noticed(mutant: Mutant, overlay: Path) -> bool:
-    """Return whether a test fails; the packages are read from `overlay`."""
+class Coverage:
+    """Which tests of a group execute which lines."""
+
+    def __init__(self, group: Group, folder: Path) -> None:
+        """Run the group's tests once.
+
+        Raises:
+            CalledProcessError: One fails without any fault.
+        """
+        self._all, file = group.tests, folder / "coverage"
+        packages = {f"--cov={Path(name).parts[1]}" for name in group.code}
+        subprocess.run(
+            [*PYTEST, *packages, "--cov-context=test", "--cov-report=", *group.tests],
+            cwd=ROOT,
+            env={**os.environ, "COVERAGE_FILE": str(file)},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        self._data = CoverageData(str(file))
+        self._data.read()
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Return the tests that execute a mutant's line."""
+        file = str((ROOT / "src" / mutant.file).resolve())
+        contexts = self._data.contexts_by_lineno(file)
+        # A statement of several lines is known by its first.
+        line = next((line for line in range(mutant.line, 0, -1) if line in contexts), 0)
+        found = contexts.get(line, [""])
+        # What is executed by an import has no context: any test may notice it.
+        if "" in found:
+            return [*self._all]
+        return sorted({context.rpartition("|")[0] for context in found})
+
+
+def is_noticed(mutant: Mutant, tests: Sequence[str], overlay: Path) -> bool:
+    """Return whether one of these tests fails; the packages are read from `overlay`."""
     package = mutant.file.partition("/")[2]
     file = overlay / package
     if not file.exists():
         top = Path(package).parts[0]
         source = ROOT / "src" / Path(mutant.file).parts[0] / top
         shutil.copytree(source, overlay / top, dirs_exist_ok=True)
-    kept = file.read_text("utf-8")
+    kept, listed = file.read_text("utf-8"), overlay / "tests.txt"
+    listed.write_text("\n".join(tests), "utf-8")
     file.write_text(mutant.text, "utf-8")
     path = os.pathsep.join(filter(None, [str(overlay), os.environ.get("PYTHONPATH", "")]))
     try:
         done = subprocess.run(
-            [*PYTEST, *GROUPS[mutant.group].tests],
+            [*PYTEST, f"@{listed}"],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.DEVNULL,
@@ -254,9 +291,14 @@ def main() -> int:
             overlays.put(Path(folder, str(job)))
             Path(folder, str(job)).mkdir()
 
+        coverage = dict[str, Coverage]()
+        for group in given.groups:
+            (part := Path(folder, group)).mkdir()
+            coverage[group] = Coverage(GROUPS[group], part)
+
         def judge(mutant: Mutant) -> None:
             overlay = overlays.get()
-            noticed = is_noticed(mutant, overlay)
+            noticed = is_noticed(mutant, coverage[mutant.group].tests(mutant), overlay)
             overlays.put(overlay)
             counts[mutant.group] += noticed
             if not noticed:

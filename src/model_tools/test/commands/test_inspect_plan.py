@@ -26,7 +26,12 @@ def all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("lite3_walk", "run.policy.action.output"), ("lite3_gaits", "run.policy.states.0.name")],
+    [
+        ("lite3_walk", "run.policy.action.output"),
+        ("lite3_gaits", "run.policy.states.0.name"),
+        ("so101_reach", "run.policy.sync.cameras"),
+        ("lite3_so101", "run.policy.members.0.name"),
+    ],
 )
 def test_the_plan_of_a_bundle_is_written_and_shown(
     name: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -42,12 +47,6 @@ def test_the_plan_of_a_bundle_is_written_and_shown(
         key: len(each) for key, each in values.items()
     }
     assert "limits.state_timeout_ns" in values
-
-
-@pytest.mark.parametrize("name", ["so101_reach", "lite3_so101"])
-def test_a_chunk_policy_has_no_plan(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert cli.main(["inspect", str(SHIPPED / name), "--plan"]) == 4
-    check_wording(caplog.messages[-1])
 
 
 def test_a_file_is_replaced_only_on_demand(

@@ -98,7 +98,7 @@ def test_arguments_of_a_node_keep_their_types() -> None:
     assert found == expected.split()
 
 
-class Command:
+class ActCommand:
     """The command in a process of its own, and what it says."""
 
     def __init__(self, *arguments: str) -> None:
@@ -157,12 +157,12 @@ def lockstep_arm(capfd: pytest.CaptureFixture[str]) -> Iterator[Arm]:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Command]]:
+def start() -> Iterator[Callable[..., ActCommand]]:
     """Start the command; it ends with the test."""
     with ExitStack() as commands:
 
-        def start_one(words: str) -> Command:
-            command = Command(*words.split())
+        def start_one(words: str) -> ActCommand:
+            command = ActCommand(*words.split())
             commands.callback(command.close)
             return command
 
@@ -172,7 +172,7 @@ def start() -> Iterator[Callable[..., Command]]:
 @pytest.mark.ros
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_node_and_cameras_start_and_end_together(
-    start: Callable[..., Command], colours: Path, number: signal.Signals
+    start: Callable[..., ActCommand], colours: Path, number: signal.Signals
 ) -> None:
     command = start(
         f"act --bpu-act-path {colours} --fps {RATE_HZ} --n-action-steps 4 --inference-time 1000 "
@@ -192,7 +192,7 @@ def test_node_and_cameras_start_and_end_together(
 @pytest.mark.ros
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_arm_in_run_gets_the_fault_command_whatever_ends_the_command(
-    start: Callable[..., Command], colours: Path, lockstep_arm: Arm, number: signal.Signals
+    start: Callable[..., ActCommand], colours: Path, lockstep_arm: Arm, number: signal.Signals
 ) -> None:
     command = start(f"act --bundle {colours} --ros-args -p use_sim_time:=true")
     lockstep_arm.runs()
