@@ -209,7 +209,7 @@ class Coverage:
         """Run the group's tests once.
 
         Raises:
-            CalledProcessError: One fails without any fault.
+            CalledProcessError: One fails without any fault, or has a name that finds no test.
         """
         self._all, file = group.tests, folder / "coverage"
         packages = {f"--cov={Path(name).parts[1]}" for name in group.code}
@@ -222,6 +222,16 @@ class Coverage:
         )
         self._data = CoverageData(str(file))
         self._data.read()
+        contexts = self._data.measured_contexts() - {""}
+        named = "\n".join(sorted({context.rpartition("|")[0] for context in contexts}))
+        (folder / "tests.txt").write_text(named, "utf-8")
+        # A test that cannot be found by its name would look like one that fails.
+        subprocess.run(
+            [*PYTEST, "--collect-only", f"@{folder / 'tests.txt'}"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
 
     def tests(self, mutant: Mutant) -> list[str]:
         """Return the tests that execute a mutant's line."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from model_tools.prove.comparison.chunk_rows import DRAWN
 from model_tools.prove.comparison.compare import Compared
 from model_tools.prove.comparison.on_rows import OnRows
 from model_tools.prove.comparison.walking import AXES, Walked
-from policy_core.bundle.bundle import REPORT_FOLDER, Bundle, JointBundle, model_sha256
+from policy_core.bundle.bundle import REPORT_FOLDER, model_sha256
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
 from policy_core.interfaces import F64
@@ -54,11 +54,12 @@ def failures(found: Sequence[Compared]) -> list[str]:
 def comparison_report(found: Sequence[Compared]) -> Report:
     """Return what was found; the first artifact is the reference."""
     reference = found[0].candidate
-    figures, kind = _FIGURES[type(reference.bundle)]
+    is_chunk = isinstance(reference.bundle, ChunkBundle)
+    figures = _chunk_figures if is_chunk else _joint_figures
     return Report(
         title=f"{reference.bundle.contract.name}: {len(found)} artifacts compared",
         values={
-            **kind,
+            **({"kind": "chunk"} if is_chunk else {}),
             "reference": reference.label,
             "artifacts": [figures(one) for one in found],
         },
@@ -203,12 +204,6 @@ def _chunk_figures(one: Compared) -> dict[str, Any]:
         },
         "rows": list(map(on_rows, one.on_rows)),
     }
-
-
-_FIGURES: Mapping[type[Bundle], tuple[Callable[[Compared], dict[str, Any]], dict[str, str]]] = {
-    JointBundle: (_joint_figures, {}),
-    ChunkBundle: (_chunk_figures, {"kind": "chunk"}),
-}
 
 
 def _models(found: Sequence[Compared]) -> Table:

@@ -47,7 +47,10 @@ def contract_tables(contract: AnyContract) -> list[Table]:
         ),
         _joint_table(contract.joints),
     ]
-    return tables + (_OF_KIND[type(contract)](contract) if type(contract) in _OF_KIND else [])
+    if isinstance(contract, JointContract):
+        tables.append(_action_table(contract))
+        tables += [_observation_table(contract, name) for name in contract.observations]
+    return tables
 
 
 def _fields(key: str, section: Any) -> Iterator[tuple[str, str, str]]:
@@ -148,16 +151,6 @@ def _action_table(contract: JointContract) -> Table:
         header=("index", "joint", "kind", "offset", "scale", "clip"),
         rows=[(i, *row) for i, row in enumerate(rows)],
     )
-
-
-def _joint_policy_tables(contract: JointContract) -> list[Table]:
-    observations = [_observation_table(contract, name) for name in contract.observations]
-    return [_action_table(contract), *observations]
-
-
-_OF_KIND: Mapping[type[AnyContract], Callable[[Any], list[Table]]] = {
-    JointContract: _joint_policy_tables
-}
 
 
 def _observation_table(contract: JointContract, name: str) -> Table:
