@@ -37,9 +37,13 @@ RTSAN_CXX ?= $(lastword $(wildcard /usr/bin/clang++-2?))
 
 # Tests: by this Python, of this marker, with these options, in this folder (or in all that belong to
 # the workspace). First on all cores, and two more at a time, since those over ROS mostly wait; then
-# those that go by the clock, alone. Status 5: there is no such test.
+# those that go by the clock, alone. Status 5: there is no such test. With AGAIN, what failed runs
+# once more, alone and listed.
+AGAIN :=
 tests = status=0; ran=; \
   run() { local of=0; $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) || of=$$?; \
+    if [ "$$of $(AGAIN)" = "1 yes" ]; then of=0; \
+      $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) -n 0 -v --last-failed --last-failed-no-failures none || of=$$?; fi; \
     [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; \
   run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(2) and not real_time" $(4); \
   run -n 0 -m "$(2) and real_time" \

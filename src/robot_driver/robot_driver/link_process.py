@@ -189,6 +189,9 @@ def main() -> None:
     gc.disable()
     loop.run()
     transport.close()
+    # Whatever lives on in a middleware's library must not hold the robot's port: Fast DDS has been
+    # seen to spin for ever at the end of a process.
+    os._exit(0)
 
 
 def end_with_channel() -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot on legs on the ground: deterministic, without ROS, stepped by its caller."""
 
+import math
 from dataclasses import dataclass
 
 import mujoco
@@ -179,7 +180,7 @@ class World(WalkingWorld):
         joints = self._data.qpos[7 : 7 + len(self._start.joint_pos)]
         joints += np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
         self.reset_saturated_share()
-        self._push_n, self._push_ends_ns = np.zeros(3), 0
+        self._push_n, self._push_ends_ns = np.zeros(3), 0.0
         self._turn: _Turn | None = None
         self.motors_on()
         mujoco.mj_forward(self.model, self._data)
@@ -239,10 +240,12 @@ class World(WalkingWorld):
 
         Args:
             force_world_n: Force [3], N, world frame.
-            duration_s: How long it lasts.
+            duration_s: How long it lasts; it may be infinite.
         """
         self._push_n = np.array(force_world_n, dtype=np.float64)
-        self._push_ends_ns = self.time_ns + round(duration_s * NS_PER_S)
+        self._push_ends_ns = self.time_ns + (
+            duration_s if math.isinf(duration_s) else round(duration_s * NS_PER_S)
+        )
 
     def turn(self, angle_rad: float, duration_s: float) -> None:
         """Turn the base about the vertical from now on, as by a hand that is strong enough.

@@ -175,10 +175,16 @@ def test_latency_begins_and_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "axis", "sign"), [("front", 0, -1), ("rear", 0, 1), ("left", 1, -1), ("right", 1, 1)]
+    ("push", "axis", "sign"),
+    [
+        ("push:front@0.5+0.1=100", 0, -1),
+        ("push:rear@0.5=100", 0, 1),
+        ("push:left@0.5+0.1=100", 1, -1),
+        ("push:right@0.5+0.1=100", 1, 1),
+    ],
 )
-def test_a_push_comes_from_its_side(side: str, axis: int, sign: int) -> None:
-    world = run_plan(FaultPlan.parse([f"push:{side}@0.5+0.1=100"]), 0.6)
+def test_a_push_comes_from_its_side(push: str, axis: int, sign: int) -> None:
+    world = run_plan(FaultPlan.parse([push]), 0.6)
     velocity = world.sense().lin_vel_body
     assert sign * velocity[axis] > 0.1
     assert abs(velocity[1 - axis]) < 0.5 * abs(velocity[axis])

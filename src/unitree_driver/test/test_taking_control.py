@@ -391,6 +391,19 @@ def test_answer_names_the_controller_that_may_make_the_robot_stand_up(
     assert scene.robot.active == selected
 
 
+def test_controller_whose_selection_was_lost_is_selected_when_control_is_given_back_again() -> None:
+    scene = Lockstep(GO2, active="mcf")
+    scene.in_control()
+    scene.link.release("it was asked for", scene.now_ns)
+    scene.run(5.0)
+    scene.robot.active = ""  # it did not hear
+
+    scene.in_control()
+    scene.link.release("it was asked for", scene.now_ns)
+    scene.run(5.0)
+    assert scene.robot.active == "mcf"
+
+
 def test_humanoid_is_damped_where_it_is() -> None:
     scene = Lockstep(G1, hung=True)
     scene.in_control(STAND)

@@ -38,7 +38,8 @@ class MotionService:
 
     Attributes:
         active: Name of the active controller, "" if the robot is free; None before any answer.
-        released: Name of the controller that was released here; "" if none was.
+        released: Name of the controller that was released here; "" if none was. It stays so for who
+            takes the robot again before its selection has been heard.
         error: What was wrong with the newest answer; "" if nothing was.
         unanswered: Requests without an answer since the newest answer.
     """
@@ -50,7 +51,7 @@ class MotionService:
         self._sent_s = self._released_s = -_AGAIN_S
         self._stood_down = False
         self.active: str | None = None
-        self.released = self.error = ""
+        self.released = self._selected = self.error = ""
         self.unanswered = 0
 
     def begin(self) -> None:
@@ -99,13 +100,17 @@ class MotionService:
                 self.error = f"CheckMode was answered with {answer.data[:80]!r}"
             else:
                 self.active = name
+                if name:
+                    self._selected = ""
+                elif not self.released:
+                    self.released = self._selected
 
     def select(self) -> list[bytes]:
         """Return the request that selects the controller again that was released."""
         if not self.released:
             return []
-        name, self.released = self.released, ""
-        parameter = json.dumps({"name": name}, separators=(",", ":"))
+        self._selected, self.released = self.released, ""
+        parameter = json.dumps({"name": self._selected}, separators=(",", ":"))
         return [
             _frame(
                 RobotTopic.SWITCHER_REQUEST,
