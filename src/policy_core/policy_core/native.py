@@ -10,45 +10,15 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from policy_core.control.controller import (
-    MEMBER_LATE,
-    MEMBER_NOT_FINITE,
-    MODEL_OUTPUT,
-    POLICY_TARGET,
-    RESET,
-    RUNS,
-    STANDING,
-    STANDING_UP,
-    STARTED,
-    Controller,
-    clipped_words,
-    gap_words,
-    late_words,
-)
-from policy_core.control.prechecks import tilt_words
-from policy_core.guard.bounds import FIRST_AWAITED, Rule
-from policy_core.guard.joint_check import beyond_words, jump_words, unconfirmed_words
-from policy_core.members.chunk.words import (
-    HANDS_BACK,
-    PERSON_DRIVES,
-    POLICY_DRIVES,
-    TAKES_OVER,
-    WAS_HELD,
-    dropped_out_words,
-    frozen_leader_words,
-    frozen_words,
-    held_words,
-    no_step_words,
-    slow_words,
-)
-from policy_core.observation.freshness import OUR_CLOCK, SENDERS_CLOCK, step_words
+from policy_core import words
+from policy_core.control.controller import Controller
+from policy_core.guard.bounds import Rule
+from policy_core.native_words import ReasonCode, Texts, texts_of
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
-STAMPS = ("", "repeat", "run backward")
-_CLOCKS = ("", OUR_CLOCK, SENDERS_CLOCK)
-_WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
-_FAILED = (MEMBER_LATE, MEMBER_NOT_FINITE)
+_CLOCKS = ("", words.OUR_CLOCK, words.SENDERS_CLOCK)
+_FAILED = (words.MEMBER_LATE, words.MEMBER_NOT_FINITE)
 _CLIPPING = (
     Rule.ACTION_CLIP,
     Rule.RELATIVE_TARGET,
@@ -59,60 +29,6 @@ _CLIPPING = (
 )
 _INFERENCE_ERRORS = ("BackendError", "RobotError", "NoTargetError")
 _STEP_TEXT = 3
-
-
-class ReasonCode(IntEnum):
-    """`Reason::Code` of guard.hpp."""
-
-    TEXT = 0
-    STARTED = 1
-    RESET = 2
-    STANDING = 3
-    STANDING_UP = 4
-    RUNS = 5
-    GAP = 6
-    FIELDS = 7
-    STALE = 8
-    TILT = 9
-    MODEL_ERROR = 10
-    MODEL_OUTPUT = 11
-    POLICY_TARGET = 12
-    LATE = 13
-    CLIPPED = 14
-    SWITCHED = 15
-    FIRST_AWAITED = 16
-    NO_STEP_LEFT = 17
-    SLOW_INFERENCE = 18
-    NO_FRAME = 19
-    FRAMES_APART = 20
-    FROZEN_CAMERA = 21
-    LEADER_SILENT = 22
-    LEADER_BEYOND = 23
-    LEADER_JUMP = 24
-    LEADER_WAS_FROZEN = 25
-    ARM_WAS_HELD = 26
-    PERSON_TAKES_OVER = 27
-    PERSON_DRIVES = 28
-    PERSON_HANDS_BACK = 29
-    POLICY_DRIVES = 30
-
-
-_PLAIN = {
-    ReasonCode.STARTED: STARTED,
-    ReasonCode.RESET: RESET,
-    ReasonCode.STANDING: STANDING,
-    ReasonCode.STANDING_UP: STANDING_UP,
-    ReasonCode.RUNS: RUNS,
-    ReasonCode.MODEL_OUTPUT: MODEL_OUTPUT,
-    ReasonCode.POLICY_TARGET: POLICY_TARGET,
-    ReasonCode.FIRST_AWAITED: FIRST_AWAITED,
-    ReasonCode.ARM_WAS_HELD: WAS_HELD,
-    ReasonCode.PERSON_TAKES_OVER: TAKES_OVER,
-    ReasonCode.PERSON_DRIVES: PERSON_DRIVES,
-    ReasonCode.PERSON_HANDS_BACK: HANDS_BACK,
-    ReasonCode.POLICY_DRIVES: POLICY_DRIVES,
-}
-"""Words of reasons without numbers."""
 
 
 class RefusalCode(IntEnum):
@@ -187,20 +103,16 @@ class Words:
                 number of its error.
         """
         self.texts, self._numbers, self._numbering = [""], dict[str, int](), threading.Lock()
-        self._limits, self._model_error = controller.limits, model_error
-        self._joints = controller.joint_check.names
-        self._fields, self._inputs = [*controller.state.slices], [*controller.inputs.values()]
+        self._model_error = model_error
+        said: Texts = texts_of(controller)
+        self._said, self._samples, self._unseen = said["reasons"], said["samples"], said["chunks"]
+        self._fields, self._members, self._states = said["fields"], said["members"], said["states"]
+        self._inputs = [*controller.inputs.values()]
         policy: Any = controller.policy
         # Of a set, without what a policy alone does not need.
-        self._set: Any = policy if hasattr(policy, "states") else None
-        self._members = [*self._set.members] if self._set else []
-        self._states = [*self._set.states] if self._set else []
-        self._person: Any = policy if hasattr(policy, "driver") else None
-        self._drivers = [each.value for each in type(policy.driver)] if self._person else []
-        runs = enumerate(self._set.members.values()) if self._set else [(-1, policy)]
-        self._chunks: dict[int, Any] = {
-            place: getattr(each, "chunk_policy", None) for place, each in runs
-        }
+        self._set: Any = policy if self._states else None
+        driver = getattr(policy, "driver", None)
+        self._drivers = [each.value for each in type(driver)] if driver is not None else []
 
     def number_of(self, text: str) -> int:
         """Return the number by which a text is known from now on; from any thread."""
@@ -254,7 +166,7 @@ class Words:
             case "step":
                 return tag, (_STEP_TEXT, self.number_of(value)) if value else (0, 0)
             case "stamps":
-                return tag, STAMPS.index(value)
+                return tag, words.STAMPS.index(value)
             case "rules":
                 return tag, sum(1 << _RULES.index(Rule(name)) for name in value)
             case "counters":
@@ -282,7 +194,7 @@ class Words:
                 to, why, ticks, timeout_state = value
                 return tag, (
                     self._place(to),
-                    _WHY.index(why),
+                    words.WHY.index(why),
                     -1 if ticks is None else ticks,
                     self._place(timeout_state),
                 )
@@ -314,7 +226,7 @@ class Words:
             case "step":
                 return self.clock_step(*value)
             case "stamps":
-                return STAMPS[value]
+                return words.STAMPS[value]
             case "rules":
                 return tuple(rule.value for rule in _rules_of(value))
             case "counters":
@@ -344,118 +256,91 @@ class Words:
         """Return that a clock was set; empty where none was."""
         if whose == _STEP_TEXT:
             return self.texts[step_ns]
-        return step_words(_CLOCKS[whose], step_ns) if whose else ""
+        return words.CLOCK_STEP.format(whose=_CLOCKS[whose], a=step_ns * 1e-6) if whose else ""
 
     def reason(self, found: Reason) -> str:
         """Return why the mode is what it is."""
-        words = self._failure(found)
+        why = self._failure(found)
         if found.latched_by >= 0:
-            words = f"{_RULES[found.latched_by].value}: {words}"
+            why = words.LATCHED.format(rule=_RULES[found.latched_by].value, why=why)
         if found.recovered:
-            words = f"recovered from: {words}"
+            why = words.RECOVERED.format(why=why)
         if found.estop >= 0:
-            words += f"; {Rule.ESTOP.value}: {self.texts[found.estop]}"
-        return words
+            why = words.PRESSED_TOO.format(why=why, estop=self.texts[found.estop])
+        return why
 
     def joint_problem(self, problem: JointProblem) -> str:
         """Return why a sample of the joints cannot be true, empty where it is believed."""
-        code, place, is_velocity, found, low, high, agreeing, needed = problem
+        code, place, is_velocity, a, b, c, agreeing, needed = problem
         match code:
             case 0:
                 return ""
             case 1:
-                return beyond_words(self._joints[place], found, low, high, is_velocity)
+                texts = self._samples["velocity" if is_velocity else "position"]
+                return str(texts[place].format(a=a, b=b, c=c))
             case 2:
-                return unconfirmed_words(agreeing, needed)
+                return words.UNCONFIRMED.format(count=agreeing, needed=needed)
             case _:
-                return jump_words(self._joints[place], found, low)
+                return str(self._samples["jump"][place].format(a=a, b=b))
 
     def _failure(self, found: Reason) -> str:
-        words = self._because(found)
+        why = self._because(found)
         if found.code == ReasonCode.SWITCHED:
-            return words
+            return why
         if found.is_drop_out:
-            return dropped_out_words(words)
+            return words.DROPPED_OUT.format(why=why)
         if not math.isnan(found.held_s):
-            return held_words(self._members[found.member], found.held_s, words)
+            member = self._members[found.member]
+            return words.MEMBER_HELD.format(member=member, held_s=found.held_s, why=why)
         if found.code == ReasonCode.STALE and found.member >= 0:
-            return f"{self._members[found.member]}: {words}"
-        return words
+            return words.OF_MEMBER.format(member=self._members[found.member], why=why)
+        return why
 
     def _because(self, found: Reason) -> str:
+        code = str(found.code)
         match ReasonCode(found.code):
             case ReasonCode.TEXT:
                 return self.texts[found.text]
-            case ReasonCode.GAP:
-                return gap_words(found.a, self._limits)
             case ReasonCode.FIELDS:
                 names = enumerate(self._fields)
                 return ", ".join(name for i, name in names if found.fields >> i & 1)
             case ReasonCode.STALE:
                 return self._stale(found)
-            case ReasonCode.TILT:
-                return tilt_words(found.a, self._limits.max_tilt_rad or 0.0)
             case ReasonCode.MODEL_ERROR:
                 return self._model_error(found.member, found.text)
-            case ReasonCode.LATE:
-                return late_words(found.a)
-            case ReasonCode.CLIPPED:
-                return clipped_words(_rules_of(found.rules))
             case ReasonCode.SWITCHED:
                 begin, end = self._state(found.begin), self._state(found.end)
-                return f"{begin} -> {end}: {self._why(found)}"
-            case ReasonCode.NO_STEP_LEFT:
-                return no_step_words(found.a)
-            case ReasonCode.SLOW_INFERENCE:
-                return slow_words(found.a, found.number)
+                return words.SWITCHED.format(begin=begin, end=end, why=self._why(found))
+            case ReasonCode.LEADER_SILENT:
+                why = self._stale(found)
+                silent: str = self._said[code][0].format(input=why)
+                return why if math.isnan(found.a) else silent
             case ReasonCode.NO_FRAME | ReasonCode.FRAMES_APART | ReasonCode.FROZEN_CAMERA:
-                return self._unseen(found)
-            case ReasonCode.LEADER_SILENT | ReasonCode.LEADER_BEYOND | ReasonCode.LEADER_JUMP:
-                return self._leader(found)
-            case ReasonCode.LEADER_WAS_FROZEN:
-                return frozen_leader_words(found.a, found.b)
-            case plain:
-                return _PLAIN[plain]
+                text = self._unseen[max(0, found.member)][code][found.place]
+            case ReasonCode.LEADER_BEYOND | ReasonCode.LEADER_JUMP:
+                said = self._said[code]
+                text = said[found.place + (len(said) // 2 if found.number else 0)]
+            case _:
+                [text] = self._said[code]
+        rules = ", ".join(rule.value for rule in _rules_of(found.rules))
+        return str(text.format(a=found.a, b=found.b, c=found.c, count=found.number, rules=rules))
 
     def _stale(self, found: Reason) -> str:
         return self._inputs[found.place].described(
-            _age_ns(found), self.texts[found.text], found.number, STAMPS[found.stamps]
+            _age_ns(found), self.texts[found.text], found.number, words.STAMPS[found.stamps]
         )
-
-    def _unseen(self, found: Reason) -> str:
-        """Return why a chunk policy does not see."""
-        # A joint policy sees nothing, and loads nothing of images.
-        from policy_core.observation.pairing import apart_words, no_frame_words
-
-        sync = self._chunks[found.member].sync
-        camera = sync.cameras[found.place]
-        match found.code:
-            case ReasonCode.NO_FRAME:
-                return no_frame_words(camera)
-            case ReasonCode.FRAMES_APART:
-                return apart_words(camera, found.a, sync.tolerance_ns)
-        return f"{camera}: {frozen_words(found.number, found.a)}"
-
-    def _leader(self, found: Reason) -> str:
-        """Return why the leader's pose is not known."""
-        if found.code == ReasonCode.LEADER_SILENT:
-            return str(self._person.silent_words(_age_ns(found), self._stale(found)))
-        joint = self._person.joint_names[found.place]
-        if found.code == ReasonCode.LEADER_BEYOND:
-            words = beyond_words(joint, found.a, found.b, found.c, is_velocity=False)
-        else:
-            words = jump_words(joint, found.a, found.b)
-        return str(self._person.judged_words(words, begins=bool(found.number)))
 
     def _why(self, found: Reason) -> str:
         if found.code == ReasonCode.TEXT:
             return self.texts[found.text]
-        if found.why < len(_WHY):
-            return _WHY[found.why]
-        failed, kind = f"{self._state(found.begin)} failed: ", found.why - len(_WHY)
+        if found.why < len(words.WHY):
+            return words.WHY[found.why]
+        kind = found.why - len(words.WHY)
         if kind < len(_FAILED):
-            return failed + _FAILED[kind]
-        return failed + self._failure(found._replace(code=found.failed))
+            why = _FAILED[kind]
+        else:
+            why = self._failure(found._replace(code=found.failed))
+        return words.FAILED.format(state=self._state(found.begin), why=why)
 
     def last_switch(self, found: Reason) -> tuple[str, ...]:
         """Return the last switch of a set: from, to, why."""
@@ -467,7 +352,7 @@ class Words:
     def _request(self, to: int, why: int, ticks: int, timeout_state: int) -> tuple[Any, ...]:
         return (
             self._states[to],
-            _WHY[why],
+            words.WHY[why],
             None if ticks < 0 else ticks,
             self._state(timeout_state),
         )
@@ -485,17 +370,17 @@ class Words:
         member = self._members[place] if place >= 0 else ""
         match code:
             case RefusalCode.BLENDING:
-                problems = [f"the switch to {other} has not ended"]
+                problems = [words.STILL_BLENDING.format(state=other)]
             case RefusalCode.CONDITIONS:
                 problems = policy.states[other].checks[to].words(found)
             case RefusalCode.MODEL_ERROR | RefusalCode.STALE:
-                problems = [f"{member}: {self._failure(failure)}"]
+                problems = [words.OF_MEMBER.format(member=member, why=self._failure(failure))]
             case RefusalCode.NOT_FINITE:
-                problems = [f"{member}: {MEMBER_NOT_FINITE}"]
+                problems = [words.OF_MEMBER.format(member=member, why=words.MEMBER_NOT_FINITE)]
             case _:
                 off = {"ticks": -1, "off": found["off"]}
-                problems = policy.states[other].checks[to].words(off, "the first target")
-        return f"switch to {to}: {'; '.join(problems)}"
+                problems = policy.states[other].checks[to].words(off, is_target=True)
+        return words.SWITCH.format(to=to, problems="; ".join(problems))
 
 
 def _age_ns(found: Reason) -> int | None:

@@ -14,10 +14,10 @@ from policy_core.control_state import Stateful, Tree
 from policy_core.members.chunk.observation_sync import FrameBuffer, Snapshot
 from policy_core.members.chunk.policy import INFERENCE_ERRORS, ChunkPolicy, InferredChunk
 from policy_core.members.chunk.queue import ChunkQueue
-from policy_core.members.chunk.words import frozen_words
 from policy_core.members.chunk.worker import Outcome, Request
 from policy_core.native import Words
 from policy_core.observation.images import Frame
+from policy_core.words import FROZEN_CAMERA
 
 
 class ExchangeEvent(IntEnum):
@@ -219,7 +219,7 @@ class NativeFrames(FrameBuffer):
     def problem(self) -> str:
         """Why its frames are not to be believed; see `FrameBuffer.problem`."""
         equal, moved_rad, is_repeating, _ = self._native.frame_report(*self._place)
-        return frozen_words(equal, moved_rad) if is_repeating else ""
+        return FROZEN_CAMERA.format(count=equal, a=moved_rad) if is_repeating else ""
 
     @property
     def is_frozen(self) -> bool:

@@ -29,10 +29,11 @@ from policy_core.guard.command import CommandFader
 from policy_core.guard.joint_check import JointCheck
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Backend, JointTargets, Mode, Policy, Tensor
-from policy_core.native import STAMPS, JointProblem, Reason, Words
+from policy_core.native import JointProblem, Reason, Words
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 from policy_core.plan import plan_bytes
+from policy_core.words import STAMPS
 
 if TYPE_CHECKING:  # a joint policy alone needs nothing of sets and chunks
     from policy_core.native_chunks import NativeChunks

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from policy_core import words
 from policy_core.bundle.body import Body
 from policy_core.control.motions import SafeTargets, Stand
 from policy_core.control.prechecks import MotionPrechecks
@@ -29,33 +30,8 @@ from policy_core.observation.state import StateVector
 FADE_COMMAND = "fade_command"
 """What recordings call this request."""
 LOCK_TIMEOUT_S = 0.5
-MEMBER_LATE, MEMBER_NOT_FINITE = (
-    "inference came too late",
-    "an output of the model is not finite",
-)
-"""Why a set leaves a member."""
 TICK_HANGS = "a tick has not returned; the backend hangs"
 RESTART = "a tick still hangs in the backend; restart the process"
-STARTED, RESET = "started", "reset"
-STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
-MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"
-"""Reasons, which the native core has by number."""
-
-
-def gap_words(gap_ms: float, limits: Limits) -> str:
-    """Return that the last tick is too long ago, or in the future."""
-    limit_ms = limits.longest_gap_ns * 1e-6
-    return f"{gap_ms:.0f} ms since the last tick, limit {limit_ms:.0f} ms"
-
-
-def late_words(late_ms: float) -> str:
-    """Return how late an answer of the model came."""
-    return f"{late_ms:.1f} ms late"
-
-
-def clipped_words(acted: Sequence[Rule]) -> str:
-    """Return which rules have changed the command for too long."""
-    return f"{CLIPPED_TICKS_LIMIT} ticks in a row: " + ", ".join(rule.value for rule in acted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +132,7 @@ class Controller(Stateful):
         self._driver_stopped = ""
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
-        self._reason, self._latched = STARTED, False
+        self._reason, self._latched = words.STARTED, False
         self._granted_since = list[tuple[str, int]]()
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
@@ -174,7 +150,7 @@ class Controller(Stateful):
         With `hold_measured` nothing is commanded before `damp` or `stand`.
         """
         if not self._latched:
-            self._reason = STARTED
+            self._reason = words.STARTED
         self._granted_since.clear()
         self._driver_stopped = ""
         self._safe.forget()
@@ -333,10 +309,8 @@ class Controller(Stateful):
         # A fault holds the pose of the tick in which it is noticed, not one of long ago.
         self._safe.capture()
         if not 0 <= gap_ns <= self._longest_gap_ns:
-            return self._latch(
-                Rule.CLOCK,
-                gap_words(gap_ns * 1e-6, self.limits),
-            )
+            limit_ms = self._longest_gap_ns * 1e-6
+            return self._latch(Rule.CLOCK, words.GAP.format(a=gap_ns * 1e-6, limit=limit_ms))
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
         if why := self._fitness.stale(now_ns):
@@ -348,7 +322,7 @@ class Controller(Stateful):
         if self.mode in (Mode.RUN, Mode.HOLD):
             return self._run_policy(now_ns, deadline_ns)
         if self._stand.update(now_ns) and self.mode is Mode.STAND:
-            self._enter(Mode.READY, STANDING)
+            self._enter(Mode.READY, words.STANDING)
         return self._take("stand")
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
@@ -362,21 +336,21 @@ class Controller(Stateful):
         except NoTargetError as error:
             return self._hold(now_ns, Rule.NO_TARGET, str(error))
         if not finite:
-            return self._latch(Rule.NOT_FINITE, MODEL_OUTPUT)
+            return self._latch(Rule.NOT_FINITE, words.MODEL_OUTPUT)
         late_ns = self._clock() - deadline_ns
         if late_ns > 0:
-            return self._hold(now_ns, Rule.INFERENCE_LATE, late_words(late_ns * 1e-6))
+            return self._hold(now_ns, Rule.INFERENCE_LATE, words.LATE.format(a=late_ns * 1e-6))
         if self.mode is Mode.HOLD:
             self._resume(now_ns)
         acted = self._run.update(now_ns)
         for rule in acted:
             self._count(rule)
         if not self._run.is_finite:
-            return self._latch(Rule.NOT_FINITE, POLICY_TARGET)
+            return self._latch(Rule.NOT_FINITE, words.POLICY_TARGET)
         if self._run.clipped_ticks >= CLIPPED_TICKS_LIMIT:
+            rules = ", ".join(rule.value for rule in acted)
             return self._latch(
-                Rule.CLIPPED_TOO_LONG,
-                clipped_words(acted),
+                Rule.CLIPPED_TOO_LONG, words.CLIPPED.format(limit=CLIPPED_TICKS_LIMIT, rules=rules)
             )
         if change := self._run.change:
             self._enter(Mode.RUN, change)
@@ -404,7 +378,7 @@ class Controller(Stateful):
 
     def _resume(self, now_ns: int) -> None:
         self._pause(now_ns)
-        self._enter(self._held_mode, f"recovered from: {self._reason}")
+        self._enter(self._held_mode, words.RECOVERED.format(why=self._reason))
 
     def _pause(self, now_ns: int) -> None:
         """Leave out what was held since the last call."""
@@ -418,7 +392,7 @@ class Controller(Stateful):
             self._count(rule)
             self._latched = True
             self.latest_tick.trip = Trip(rule=rule, reason=reason, latched=True)
-            self._enter_damp(f"{rule.value}: {reason}")
+            self._enter_damp(words.LATCHED.format(rule=rule.value, why=reason))
         return self.safe_targets()
 
     def _enter_damp(self, reason: str) -> None:
@@ -442,7 +416,8 @@ class Controller(Stateful):
             self._latch(Rule.ESTOP, self._estop[0])
             return True
         self._count(Rule.ESTOP)
-        self._enter(Mode.DAMP, f"{self._reason}; {Rule.ESTOP.value}: {self._estop[0]}")
+        why = words.PRESSED_TOO.format(why=self._reason, estop=self._estop[0])
+        self._enter(Mode.DAMP, why)
         return False
 
     def _act_on_driver(self) -> None:
@@ -451,7 +426,7 @@ class Controller(Stateful):
         if reason and self.mode is not Mode.DAMP:
             self._count(Rule.DRIVER)
             self.latest_tick.trip = Trip(rule=Rule.DRIVER, reason=reason, latched=False)
-            self._enter_damp(f"{Rule.DRIVER.value}: {reason}")
+            self._enter_damp(words.LATCHED.format(rule=Rule.DRIVER.value, why=reason))
 
     def driver_stopped(self, reason: str) -> None:
         """Enter DAMP with the next tick, because the driver follows no commands; never blocks.
@@ -501,10 +476,10 @@ class Controller(Stateful):
             self._act_on_estop()
             if self._latched and self._estop is pressed:
                 self._estop, self._latched, self._estop_noted = None, False, False
-                self._enter(Mode.DAMP, RESET)
+                self._enter(Mode.DAMP, words.RESET)
                 self._granted_since.append(("reset", self._clock()))
 
-    def damp(self, reason: str = "asked for") -> None:
+    def damp(self, reason: str = words.DAMP_ASKED) -> None:
         """Enter DAMP now and, with `hold_measured`, hold what is measured now.
 
         The reason of a latched fault stays.
@@ -521,10 +496,8 @@ class Controller(Stateful):
                 self._safe.see(self._joint_pos, self._pose_source.measured_ns)
                 self._safe.hold()
             if not self._safe.known:
-                raise RefusedError(
-                    "DAMP refused: nothing is commanded, and there is no pose to "
-                    f"hold: {'; '.join(self._fitness.problems(now_ns))}"
-                )
+                why = words.NO_POSE.format(problems="; ".join(self._fitness.problems(now_ns)))
+                raise RefusedError(words.REQUEST_REFUSED.format(wanted="DAMP", problems=why))
             if not self._latched:
                 self._enter_damp(reason)
             self._granted_since.append(("damp", now_ns))
@@ -565,7 +538,7 @@ class Controller(Stateful):
                 self._safe.see(self._joint_pos, self._pose_source.measured_ns)
                 self._safe.capture()
             self._stand.begin(self._safe.start_of(self._joint_pos), now_ns)
-            self._enter(Mode.STAND, STANDING_UP)
+            self._enter(Mode.STAND, words.STANDING_UP)
             self._granted_since.append(("stand", now_ns))
 
     def run(self, problems: Sequence[str] = ()) -> None:
@@ -581,13 +554,13 @@ class Controller(Stateful):
             now_ns = self._clock()
             found = list(problems)
             if self.mode is not Mode.READY:
-                found.append(f"the mode is {self.mode.name}, expected READY; ask for stand first")
+                found.append(words.WRONG_MODE.format(mode=self.mode.name))
             elif far := self._stand.far_off(self._joint_pos):
-                found.append(f"too far from the stand pose: {', '.join(far)}")
+                found.append(words.FAR_OFF.format(joints=", ".join(far)))
             self._require_fit("RUN", found, now_ns)
             self._run.begin(now_ns)
             self.command.open()
-            self._enter(Mode.RUN, RUNS)
+            self._enter(Mode.RUN, words.RUNS)
             self._granted_since.append(("run", now_ns))
 
     def fade_command(self) -> None:
@@ -634,11 +607,12 @@ class Controller(Stateful):
     def _require_fit(self, wanted: str, problems: Sequence[str], now_ns: int) -> None:
         found = [*problems, *self._fitness.problems(now_ns)]
         if self._latched:
-            found.insert(0, f"latched fault ({self._reason}); ask for reset first")
+            found.insert(0, words.LATCHED_FAULT.format(why=self._reason))
         elif self._estop is not None:
-            found.insert(0, f"e-stop ({self._estop[0]}); ask for reset first")
+            found.insert(0, words.PRESSED.format(why=self._estop[0]))
         if found:
-            raise RefusedError(f"{wanted} refused: " + "; ".join(found))
+            problems = "; ".join(found)
+            raise RefusedError(words.REQUEST_REFUSED.format(wanted=wanted, problems=problems))
 
     def snapshot(self) -> ControllerStatus:
         """Return mode, reason and counters; never blocks, so a tick may fall in between."""
@@ -655,7 +629,8 @@ class Controller(Stateful):
         mode, reason = self.mode, self._reason
         if self._estop is not None and not estop_noted:
             # Pressed, and not seen by a tick yet: one may hang.
-            mode, reason, latched = Mode.DAMP, f"{Rule.ESTOP.value}: {self._estop[0]}", True
+            mode, latched = Mode.DAMP, True
+            reason = words.LATCHED.format(rule=Rule.ESTOP.value, why=self._estop[0])
         return ControllerStatus(
             mode=mode,
             reason="; ".join(filter(None, [reason, silence])),

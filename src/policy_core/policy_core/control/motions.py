@@ -12,6 +12,7 @@ from itertools import accumulate, compress
 import numpy as np
 import numpy.typing as npt
 
+from policy_core import words
 from policy_core.bundle.body import Body
 from policy_core.control_state import Stateful, Tree
 from policy_core.guard.bounds import StepBound
@@ -111,9 +112,7 @@ def silence_words(*, known: bool, requested: bool) -> str:
     """Return why nothing is commanded; empty where something is."""
     if known:
         return ""
-    if not requested:
-        return "nothing is commanded before damp or stand"
-    return "nothing is commanded until the joints' pose is believed"
+    return words.SILENT_ASKED if requested else words.SILENT
 
 
 class SafeTargets(Stateful):
@@ -311,8 +310,9 @@ class SafeTargets(Stateful):
         if not self._holds:
             return []
         return [
-            f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
-            f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
+            words.HELD_ELSEWHERE.format(
+                joint=self._names[i], a=joint_pos[i], b=self.targets.position[i]
+            )
             for i in np.flatnonzero(self._far(joint_pos) & self.known)
         ]
 

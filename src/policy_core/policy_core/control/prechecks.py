@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from policy_core import words
 from policy_core.bundle.body import Body
 from policy_core.control_state import Stateful
 from policy_core.observation.freshness import Input
@@ -14,11 +15,6 @@ from policy_core.observation.state import StateVector, tilt_rad
 
 _LIMIT_SLACK_RAD = 0.1
 """A leg that rests on its mechanical stop is measured a little beyond it."""
-
-
-def tilt_words(tilt: float, limit: float) -> str:
-    """Return how far the body is tilted, rad."""
-    return f"tilt {tilt:.2f} rad, limit {limit:.2f} rad"
 
 
 class MotionPrechecks(Stateful):
@@ -64,7 +60,9 @@ class MotionPrechecks(Stateful):
         if self._gravity.item(2) < self._upright_z:
             return ""
         tilt = tilt_rad(self._gravity)
-        return tilt_words(tilt, self._max_tilt_rad) if tilt > self._max_tilt_rad else ""
+        if tilt <= self._max_tilt_rad:
+            return ""
+        return words.TILT.format(a=tilt, limit=self._max_tilt_rad)
 
     def problems(self, now_ns: int) -> list[str]:
         """Return all reasons to refuse leaving DAMP or READY."""
@@ -73,10 +71,10 @@ class MotionPrechecks(Stateful):
             return stale
         self._state.derive()
         if names := self.not_finite():
-            return [f"not finite: {names}"]
+            return [words.FIELDS_NOT_FINITE.format(fields=names)]
         return [problem for problem in (self.tilted(), self._outside_limits()) if problem]
 
     def _outside_limits(self) -> str:
         outside = (self._joint_pos < self._low) | (self._joint_pos > self._high)
         names = [self._names[i] for i in np.flatnonzero(outside)]
-        return f"outside their position limits: {', '.join(names)}" if names else ""
+        return words.OUTSIDE.format(joints=", ".join(names)) if names else ""

@@ -38,10 +38,6 @@ class Rule(str, Enum):
     TRIAL = "trial"
 
 
-FIRST_AWAITED = "waiting for the first chunk"
-"""Why a RUN may begin with a HOLD in which nothing is wrong."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trip:
     """A rule that latched a fault, or began a HOLD."""

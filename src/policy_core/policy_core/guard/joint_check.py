@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from policy_core import words
 from policy_core.bundle.body import Body
 from policy_core.bundle.contract import Joints
 from policy_core.control_state import Stateful
@@ -52,22 +53,6 @@ def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
     """Return positions [joints], rad, on the turn nearest to others; `turns` as of `turns_of`."""
     nearest: F64 = position - turns * np.rint((position - to) / _TURN_RAD)
     return nearest
-
-
-def beyond_words(joint: str, found: float, low: float, high: float, is_velocity: bool) -> str:
-    """Describe a joint that is beyond what it can be, rad or rad/s."""
-    unit = "rad/s" if is_velocity else "rad"
-    return f"{joint} at {found:.3g} {unit}, expected within [{low:.3g}, {high:.3g}]"
-
-
-def unconfirmed_words(agreeing: int, needed: int) -> str:
-    """Describe a first pose that too few samples have confirmed."""
-    return f"{agreeing} of {needed} samples that agree"
-
-
-def jump_words(joint: str, found: float, believed: float) -> str:
-    """Describe a joint that cannot have come where it is, rad."""
-    return f"{joint} at {found:.3g} rad, {believed:.3g} just before: it cannot move that fast"
 
 
 class JointCheck(Stateful):
@@ -182,7 +167,13 @@ class JointCheck(Stateful):
         found, centre, half = (
             each[row, joint] for each in (self._sample, self._centre, self._half)
         )
-        return beyond_words(self.names[joint], found, centre - half, centre + half, row == 1)
+        return words.BEYOND.format(
+            joint=self.names[joint],
+            a=found,
+            unit="rad/s" if row == 1 else "rad",
+            b=centre - half,
+            c=centre + half,
+        )
 
     def _reached(self, since_ns: int) -> F64:
         """Return how far joints can have moved in a time [joints], rad; it grows with the time."""
@@ -214,6 +205,8 @@ class JointCheck(Stateful):
             self.replaced += not self.lost
             return self._believe(position, now_ns)
         if self._believed_ns is None:
-            return unconfirmed_words(self._agreeing, self._needed)
+            return words.UNCONFIRMED.format(count=self._agreeing, needed=self._needed)
         joint = int(jump.argmax())
-        return jump_words(self.names[joint], position[joint], self._believed[joint])
+        return words.JUMP.format(
+            joint=self.names[joint], a=position[joint], b=self._believed[joint]
+        )

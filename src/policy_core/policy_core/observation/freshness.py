@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from policy_core import words
 from policy_core.control_state import Stateful
 
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
@@ -14,14 +15,6 @@ _NOTED_STEP_NS = 20_000_000
 _DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
 """Clocks may drift apart by 1/1024, as NTP's slow corrections (500 ppm) make them; a sender whose
 clock is ahead may slew back by 1/8 (chrony's fastest correction is 1/12)."""
-
-
-OUR_CLOCK, SENDERS_CLOCK = "our clock", "the sender's clock"
-
-
-def step_words(whose: str, step_ns: int) -> str:
-    """Return that a clock was set, in words."""
-    return f"{whose} was set by {step_ns * 1e-6:+.0f} ms; ages go on without it"
 
 
 class Input(Stateful):
@@ -123,7 +116,7 @@ class Input(Stateful):
         if self._restarts or stamp_ns > newest_ns:
             return True
         self._refused += 1
-        self._refused_stamps = "repeat" if stamp_ns == newest_ns else "run backward"
+        self._refused_stamps = words.STAMPS[1 if stamp_ns == newest_ns else 2]
         return False
 
     def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
@@ -153,7 +146,7 @@ class Input(Stateful):
         """Return how old a message was when it came."""
         before_ns, since_ns, ahead_ns = self._stamp_ns, now_ns - self._came_ns, self._ahead_ns
         if before_ns is not None and abs(wall_ns - self._seen_wall_ns) > _NOTED_STEP_NS:
-            self._note(OUR_CLOCK, wall_ns - self._seen_wall_ns)
+            self._note(words.OUR_CLOCK, wall_ns - self._seen_wall_ns)
         self._seen_wall_ns = wall_ns
         header_ns = self._header_age_ns(now_ns - stamp_ns, wall_ns)
         agrees = _SOONEST_NS <= header_ns <= _LATEST_NS
@@ -186,10 +179,10 @@ class Input(Stateful):
             self._restarted_ns, self._restarts = now_ns, False
         elif jump_ns <= _NOTED_STEP_NS:
             return
-        self._note(SENDERS_CLOCK, jump_ns)
+        self._note(words.SENDERS_CLOCK, jump_ns)
 
     def _note(self, whose: str, step_ns: int) -> None:
-        self.clock_step = step_words(whose, step_ns)
+        self.clock_step = words.CLOCK_STEP.format(whose=whose, a=step_ns * 1e-6)
 
     def show(self, born_ns: int | None, measured_ns: int | None) -> None:
         """Have the age of another one, for who looks at it later."""
@@ -217,11 +210,10 @@ class Input(Stateful):
 
     def described(self, age_ns: int | None, problem: str, refused: int, stamps: str) -> str:
         """Say what is wrong with a stream of this age, this problem and so many refused stamps."""
-        age = "no message" if age_ns is None else f"{age_ns * 1e-6:.0f} ms old"
+        age = words.NO_MESSAGE if age_ns is None else words.AGE.format(a=age_ns * 1e-6)
         if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
-            age += f", limit {self.timeout_ns * 1e-6:.0f} ms"
-        rejected = (
-            f"{refused} newer messages do not count: their stamps {stamps}" if refused else ""
-        )
+            age = words.AGE_LIMIT.format(age=age, limit=self.timeout_ns * 1e-6)
+        rejected = words.REFUSED_STAMPS.format(count=refused, stamps=stamps) if refused else ""
         problems = "; ".join(filter(None, [problem, rejected]))
-        return f"{self.name}: {age}" + (f" ({problems})" if problems else "")
+        text = words.INPUT_PROBLEM if problems else words.INPUT
+        return text.format(name=self.name, age=age, problems=problems)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from policy_core import words
 from policy_core.bundle.chunk_contract import Pairing
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import NoTargetError
@@ -100,19 +101,6 @@ class PairedMessages(NamedTuple):
     messages: Mapping[str, Any]
 
 
-def no_frame_words(name: str) -> str:
-    """Return that an input with images has none."""
-    return f"{name}: no frame"
-
-
-def apart_words(name: str, apart_ms: float, tolerance_ns: int) -> str:
-    """Return how far the best frame of an input is from those of the others."""
-    return (
-        f"{name}: its frame nearest to the other cameras' is {apart_ms:.0f} ms "
-        f"away, expected at most {tolerance_ns * 1e-6:.0f} ms (pairing.tolerance_s)"
-    )
-
-
 class ObservationAssembler:
     """Messages with their times in, those of one observation out; see `Pairing` for the rule.
 
@@ -174,7 +162,7 @@ class ObservationAssembler:
         for name, recent in self._cameras.items():
             newest_ns = recent.newest_ns
             if newest_ns is None:
-                raise NoTargetError(no_frame_words(name))
+                raise NoTargetError(words.NO_FRAME.format(camera=name))
             time_ns = min(time_ns, newest_ns)
         return time_ns
 
@@ -183,7 +171,10 @@ class ObservationAssembler:
         frame_ns, frame = recent.nearest(time_ns)
         apart_ns = abs(frame_ns - time_ns)
         if apart_ns > self.tolerance_ns:
-            raise NoTargetError(apart_words(name, apart_ns * 1e-6, self.tolerance_ns))
+            why = words.FRAMES_APART.format(
+                camera=name, a=apart_ns * 1e-6, limit=self.tolerance_ns * 1e-6
+            )
+            raise NoTargetError(why)
         return frame
 
 

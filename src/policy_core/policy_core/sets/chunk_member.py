@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from policy_core import words
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_contract import MemberContract
@@ -23,7 +24,6 @@ from policy_core.members.chunk.controller import (
 from policy_core.members.chunk.observation_sync import FrameBuffer
 from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.members.chunk.words import held_words
 from policy_core.members.chunk.worker import Worker
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import SensedCopy, StateVector
@@ -192,4 +192,5 @@ class ChunkMember(MemberPolicy):
         self.held = why
         held_ns = now_ns - self._held_since_ns
         if held_ns > self.runner.longest_hold_ns:
-            raise NoTargetError(held_words(self.name, held_ns * 1e-9, why))
+            held = words.MEMBER_HELD.format(member=self.name, held_s=held_ns * 1e-9, why=why)
+            raise NoTargetError(held)

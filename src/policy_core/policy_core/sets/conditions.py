@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_core import words
 from policy_core.bundle.set_contract import (
     FIRST_FRAME,
     FIRST_TARGET,
@@ -20,6 +21,7 @@ from policy_core.bundle.set_contract import (
 from policy_core.interfaces import F64, Index
 from policy_core.observation.state import StateVector, length, tilt_rad
 from policy_core.sets.member import MemberPolicy
+from policy_core.words import filled
 
 
 class EntryCheck:
@@ -27,6 +29,7 @@ class EntryCheck:
 
     Attributes:
         needs_target: Whether the entering members' first targets are judged.
+        texts: By condition, what is said where it does not hold; of joints one by one.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class EntryCheck:
             self._pose = (
                 contract.stand.position if when.pose == STAND else contract.poses[when.pose]
             )
+        self.texts = self._texts(when)
 
     def plan(self, members: Sequence[str]) -> dict[str, Any]:
         """Return the conditions, joints by their places in the set."""
@@ -113,54 +117,60 @@ class EntryCheck:
     def target_problems(self, target: F64) -> list[str]:
         """Return why the first target [joints of the set] of the entering members is too far."""
         off = _beyond(np.abs(self._joint_pos - target), self._when.pose_within)
-        return self.words({"ticks": -1, "off": off}, "the first target")
+        return self.words({"ticks": -1, "off": off}, is_target=True)
 
-    def words(self, found: Mapping[str, Any], pose: str = "") -> list[str]:
+    def words(self, found: Mapping[str, Any], *, is_target: bool = False) -> list[str]:
         """Return what does not hold in words.
 
         Args:
             found: Values of what does not hold; NaN or absent where it holds, `ticks` -1. Of
                 joints: `off` the pose, rad, and `speed`, rad/s [joints of the set].
-            pose: What the joints are off; that of the conditions if empty.
+            is_target: Whether the pose is that of the first target.
         """
-        when, problems = self._when, list[str]()
+        texts, problems = self.texts, list[str]()
         if found["ticks"] >= 0:
-            problems.append(f"{found['ticks']} ticks in the state, at least {self._ticks} needed")
-        pose = pose or f"the pose {when.pose}"
-        for name, joints, what, unit, largest in (
-            ("off", self._posed, f"is off {pose} by", "rad", when.pose_within),
-            ("speed", self._joints, "moves at", "rad/s", when.joint_speed),
+            problems.append(texts["ticks"][0].format(ticks=found["ticks"]))
+        off = "target" if is_target else "off"
+        for name, joints, values in (
+            (off, self._posed, found.get("off")),
+            ("speed", self._joints, found.get("speed")),
         ):
-            values = found.get(name)
-            if values is not None and largest is not None:
+            if values is not None:
+                named = zip(joints, texts[name], strict=False)  # none without a limit
                 problems += [
-                    f"{self._names[i]} {what} {values[i]:.2f} {unit}, limit {largest[i]:.2f} {unit}"
-                    for i in joints
-                    if not math.isnan(values[i])
+                    text.format(a=values[i]) for i, text in named if not math.isnan(values[i])
                 ]
-        command = found.get("command", (math.nan,) * 3)
-        for what, value, limit, unit in (
-            ("tilt", found.get("tilt", math.nan), when.tilt_rad, " rad"),
-            (
-                "angular velocity of the body",
-                found.get("body_rate", math.nan),
-                when.body_rate_rad_s,
-                " rad/s",
-            ),
-            *(
-                (f"commanded {axis}", value, limit, "")
-                for axis, value, limit in zip(
-                    ("vx", "vy", "yaw rate"), command, when.command or (None,) * 3, strict=True
-                )
-            ),
-        ):
-            if not math.isnan(value):
-                problems.append(f"{what} {value:.2f}{unit}, limit {limit:g}{unit}")
-        phase = found.get("phase", math.nan)
-        if when.gait_phase is not None and not math.isnan(phase):
-            begin, end = when.gait_phase
-            problems.append(f"gait phase {phase:.2f}, expected {begin:g} to {end:g}")
+        for name in ("tilt", "body_rate", "command", "phase"):
+            numbered = zip(texts[name], np.atleast_1d(found.get(name, math.nan)), strict=False)
+            problems += [text.format(a=value) for text, value in numbered if not math.isnan(value)]
         return problems
+
+    def _texts(self, when: EntryConditions) -> dict[str, list[str]]:
+        """Return by condition what is said where it does not hold; of joints one by one."""
+
+        def of_joints(text: str, joints: Index, limit: F64 | None, pose: str = "") -> list[str]:
+            if limit is None:
+                return []
+            return [filled(text, joint=self._names[i], limit=limit[i], pose=pose) for i in joints]
+
+        def of_numbers(text: str, *limits: float | None) -> list[str]:
+            return [filled(text, limit=limit) for limit in limits if limit is not None]
+
+        off, within = f"the pose {when.pose}", when.pose_within
+        phase = when.gait_phase
+        return {
+            "ticks": [filled(words.TOO_SOON, needed=self._ticks)],
+            "off": of_joints(words.OFF_POSE, self._posed, within, off),
+            "target": of_joints(words.OFF_POSE, self._posed, within, words.FIRST_TARGET),
+            "speed": of_joints(words.TOO_FAST, self._joints, when.joint_speed),
+            "tilt": of_numbers(words.TOO_TILTED, when.tilt_rad),
+            "body_rate": of_numbers(words.TURNS_TOO_FAST, when.body_rate_rad_s),
+            "command": [
+                filled(words.COMMANDED, axis=axis, limit=limit)
+                for axis, limit in zip(words.AXES, when.command or (), strict=False)
+            ],
+            "phase": [filled(words.OUT_OF_PHASE, begin=phase[0], end=phase[1])] if phase else [],
+        }
 
     def _out_of_phase(self, begin: float, end: float) -> float:
         assert self._phased is not None

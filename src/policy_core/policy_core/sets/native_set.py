@@ -9,6 +9,7 @@ from typing import Any
 from policy_core.native import Reason, Words
 from policy_core.sets.member import MemberPolicy
 from policy_core.sets.policy import PolicySet, SetReport
+from policy_core.words import GIVEN_UP
 
 
 class NativeSet:
@@ -31,8 +32,8 @@ class NativeSet:
     def take_refusals(self) -> None:
         """Make words of the requests that the last tick did not grant."""
         while (refusal := self._native.pop_refusal()) is not None:
-            words = self._words.refusal(refusal)
-            self.refusals.append(f"{words}; {self._names[refusal['state']]} goes on")
+            why, state = self._words.refusal(refusal), self._names[refusal["state"]]
+            self.refusals.append(GIVEN_UP.format(refusal=why, state=state))
 
     @property
     def asked_ns(self) -> int:

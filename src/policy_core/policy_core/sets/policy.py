@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from policy_core import words
 from policy_core.bundle.set_contract import SetContract
-from policy_core.control.controller import MEMBER_LATE, MEMBER_NOT_FINITE
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RefusedError
 from policy_core.interfaces import F64
@@ -246,21 +246,20 @@ class PolicySet(Stateful):
         """
         state = self._state
         if to == state.name:
-            raise RefusedError(f"switch refused: the state is {to} already")
+            raise RefusedError(words.SAME_STATE.format(to=to))
         if to not in state.stated.to:
             known = ", ".join(state.stated.to) or "none"
             raise RefusedError(
-                f"switch refused: expected a state that {state.name} leads to ({known}), "
-                f"found {reprlib.repr(to)}"
+                words.NO_TRANSITION.format(state=state.name, known=known, found=reprlib.repr(to))
             )
         transition = state.transition(to)
         waits = transition.otherwise == "wait"
         if not waits and (problems := self._problems(to)):
-            raise RefusedError(f"switch to {to} refused: {'; '.join(problems)}")
+            raise RefusedError(words.SWITCH_REFUSED.format(to=to, problems="; ".join(problems)))
         if self._request is not None and self._request.to != to:
-            self.refusals.append(f"switch to {self._request.to}: {to} was asked for instead")
+            self.refusals.append(words.INSTEAD.format(to=self._request.to, other=to))
         ticks = state.waiting_ticks[to] if waits else 1
-        self._request = _Request(to, "asked for", ticks, transition.timeout_state)
+        self._request = _Request(to, words.WHY[0], ticks, transition.timeout_state)
         self._returning, self._refused = False, ""
 
     def go_back(self) -> None:
@@ -346,7 +345,7 @@ class PolicySet(Stateful):
             blend_ticks = self._state.blend_ticks[request.to]
             self._enter(self.states[request.to], request.why, blend_ticks)
             return
-        self._refused = f"switch to {request.to}: {'; '.join(problems)}"
+        self._refused = words.SWITCH.format(to=request.to, problems="; ".join(problems))
         if request.ticks is not None:
             self._request = request._replace(ticks=request.ticks - 1)
             if request.ticks <= 1:
@@ -359,22 +358,22 @@ class PolicySet(Stateful):
             if stated.way_back is None:
                 self._returning = False
                 return None
-            return _Request(stated.way_back, "on the way back to standing", None, None)
+            return _Request(stated.way_back, words.WHY[1], None, None)
         if stated.ends is None or not self._state.ends_now(self._ticks_in_state):
             return None
-        return _Request(stated.ends.to, "the state has ended", None, None)
+        return _Request(stated.ends.to, words.WHY[2], None, None)
 
     def _give_up(self, request: _Request) -> None:
         """End a request that has waited for too long."""
         self._request = None
-        self.refusals.append(f"{self._refused}; {self._state.name} goes on")
+        self.refusals.append(words.GIVEN_UP.format(refusal=self._refused, state=self._state.name))
         if request.timeout_state is not None:
-            self._request = _Request(request.timeout_state, "waited for too long", None, None)
+            self._request = _Request(request.timeout_state, words.WHY[3], None, None)
 
     def _problems(self, to: str) -> list[str]:
         """Return why a switch cannot begin now, as far as that is known without its members."""
         if self._blend_ticks:
-            return [f"the switch to {self._state.name} has not ended"]
+            return [words.STILL_BLENDING.format(state=self._state.name)]
         return self._state.checks[to].problems(self._ticks_in_state)
 
     def _entering_problems(self, to: str, entering: Sequence[MemberPolicy]) -> list[str]:
@@ -385,10 +384,10 @@ class PolicySet(Stateful):
             try:
                 finite = member.infer()
             except (BackendError, NoTargetError) as error:
-                return [f"{member.name}: {error}"]
+                return [words.OF_MEMBER.format(member=member.name, why=error)]
             target = member.first_target() if finite else None
             if target is None or not math.isfinite(target.dot(target)):
-                return [f"{member.name}: {MEMBER_NOT_FINITE}"]
+                return [words.OF_MEMBER.format(member=member.name, why=words.MEMBER_NOT_FINITE)]
             member.command[:] = target
         if not check.needs_target:
             return []
@@ -411,7 +410,7 @@ class PolicySet(Stateful):
         self._request, self._refused, self._step_ratio = None, "", 0.0
         self._switches += 1
         self._last = (before.name, state.name, why)
-        self._entered = f"{before.name} -> {state.name}: {why}"
+        self._entered = words.SWITCHED.format(begin=before.name, end=state.name, why=why)
 
     def _freeze(self) -> None:
         """Blend from what was commanded last on, without those who commanded it."""
@@ -453,7 +452,7 @@ class PolicySet(Stateful):
         failed, blend_ticks = self._state.name, self._state.fallback_blend_ticks
         # What was commanded last is where a blend begins: who commanded it has failed.
         self._blend_ticks = 1
-        self._enter(state, f"{failed} failed: {why}", blend_ticks)
+        self._enter(state, words.FAILED.format(state=failed, why=why), blend_ticks)
         self._fallbacks += 1
         return True
 
@@ -466,7 +465,7 @@ class PolicySet(Stateful):
         if self._left is not None and (is_left or self._state.stated.fallback is None):
             self._leave_out()
         else:
-            self._fall_back(MEMBER_LATE)
+            self._fall_back(words.MEMBER_LATE)
 
     def _leave_out(self) -> None:
         """Do the rest of a blend without the members that are left, which need not answer."""
@@ -496,7 +495,7 @@ class PolicySet(Stateful):
                 if failed is not None:
                     raise failed
                 return False
-            self._fall_back(str(failed or MEMBER_NOT_FINITE))
+            self._fall_back(str(failed or words.MEMBER_NOT_FINITE))
 
     def _infer_all(self) -> bool:
         """Run the members that are due; return whether all that the state needs are finite.

@@ -12,10 +12,11 @@ import numpy as np
 
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.control.tick import Tick
-from policy_core.guard.bounds import FIRST_AWAITED, Rule, Trip
+from policy_core.guard.bounds import Rule, Trip
 from policy_core.interfaces import F64, JointTargets, Kind, Mode
 from policy_core.latency import LatencyWindow
 from policy_core.observation.state import tilt_rad
+from policy_core.words import FIRST_AWAITED
 from policy_inference.candidate.gates import GateResult
 from policy_store.trial_file import TrialSettings
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
-from policy_core.guard.bounds import FIRST_AWAITED
+from policy_core.words import FIRST_AWAITED
 from policy_inference.flight.description import Flight
 from policy_inference.flight.recording_folder import RecordingFolder
 from policy_inference.flight.recording_writer import Cause, News, RecordingWriter

@@ -17,8 +17,8 @@ from std_msgs.msg import Header
 from policy_core.bundle.state_fields import COMMAND
 from policy_core.bundle.store import RevocationWatch
 from policy_core.control.controller import ControllerStatus
-from policy_core.guard.bounds import FIRST_AWAITED
 from policy_core.interfaces import Mode
+from policy_core.words import FIRST_AWAITED
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos

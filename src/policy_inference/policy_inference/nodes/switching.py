@@ -17,8 +17,8 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from policy_core.errors import RefusedError, RobotError
-from policy_core.guard.bounds import FIRST_AWAITED
 from policy_core.interfaces import Mode
+from policy_core.words import FIRST_AWAITED
 from policy_inference.kinds.chunk import OpenedChunks
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos

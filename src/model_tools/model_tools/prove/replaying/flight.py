@@ -22,8 +22,8 @@ from policy_core.bundle.state_fields import (
     ODOMETRY,
     velocity_of,
 )
-from policy_core.guard.bounds import FIRST_AWAITED
 from policy_core.interfaces import F64, Mode
+from policy_core.words import FIRST_AWAITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,6 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_bundle import SetBundle
-from policy_core.control.controller import MEMBER_LATE, MEMBER_NOT_FINITE
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
@@ -44,6 +43,7 @@ from policy_core.sets.controller import (
     set_controller,
     set_inputs,
 )
+from policy_core.words import MEMBER_LATE, MEMBER_NOT_FINITE
 
 _FAILED = re.compile(r"(?P<before>\S+) -> (?P<after>\S+): (?P=before) failed: (?P<why>.*)", re.S)
 """A switch to a fallback, as the reason of its tick has it."""

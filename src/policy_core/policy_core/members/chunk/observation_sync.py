@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import numpy as np
 
+from policy_core import words
 from policy_core.bundle.chunk_contract import Camera, ChunkContract
 from policy_core.bundle.state_fields import LEADER_POS
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import NoTargetError
 from policy_core.interfaces import F64, U8
-from policy_core.members.chunk.words import frozen_words
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import Frame
 from policy_core.observation.pairing import ObservationAssembler, RecentMessages
@@ -97,7 +97,7 @@ class FrameBuffer(Stateful):
         """
         if self.repeats < _FROZEN_FRAMES or self._moved_rad < _FROZEN_RAD:
             return ""
-        return frozen_words(self.repeats + 1, self._moved_rad)
+        return words.FROZEN_CAMERA.format(count=self.repeats + 1, a=self._moved_rad)
 
     @property
     def is_frozen(self) -> bool:

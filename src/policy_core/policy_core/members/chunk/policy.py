@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from policy_core import words
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RobotError
-from policy_core.guard.bounds import FIRST_AWAITED, Rule, healthy_of
+from policy_core.guard.bounds import Rule, healthy_of
 from policy_core.interfaces import F64, JointTargets, Kind
 from policy_core.latency import LatencyWindow
 from policy_core.members.chunk.observation_sync import ObservationSync, Snapshot
 from policy_core.members.chunk.oscillation import Oscillation
 from policy_core.members.chunk.queue import ChunkQueue, RealTimeQueue, TickCounter
 from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps
-from policy_core.members.chunk.words import no_step_words, slow_words
 from policy_core.members.chunk.worker import Outcome, Request, Worker
 
 _CHUNKS = 16
@@ -267,7 +267,7 @@ class ChunkPolicy(Stateful):
             self._delay.add(passed)
         self.queue.add(chunk, first_tick, self.tick, self.action.target)
         if self.queue.left(self.tick) == 0:
-            self._failure = NoTargetError(slow_words(self._took_ns * 1e-6, passed))
+            self._failure = NoTargetError(words.SLOW.format(a=self._took_ns * 1e-6, count=passed))
         self.chunks.append(
             InferredChunk(
                 sequence=self._sequence,
@@ -302,8 +302,8 @@ class ChunkPolicy(Stateful):
         if failure is not None:
             return NoTargetError(str(failure))
         if not self._executed:
-            return NoTargetError(FIRST_AWAITED)
-        return NoTargetError(no_step_words(self._took_ns * 1e-6))
+            return NoTargetError(words.FIRST_AWAITED)
+        return NoTargetError(words.NO_STEP_LEFT.format(a=self._took_ns * 1e-6))
 
 
 def _error_saved(

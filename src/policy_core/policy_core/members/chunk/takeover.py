@@ -18,6 +18,7 @@ from enum import Enum
 
 import numpy as np
 
+from policy_core import words
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.contract import Joints
 from policy_core.bundle.state_fields import LEADER, LEADER_POS
@@ -29,15 +30,6 @@ from policy_core.guard.joint_check import JointCheck
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, JointTargets, Mode
 from policy_core.members.chunk.policy import ChunkCommand, ChunkPolicy
-from policy_core.members.chunk.words import (
-    HANDS_BACK,
-    PERSON_DRIVES,
-    POLICY_DRIVES,
-    TAKES_OVER,
-    WAS_HELD,
-    dropped_out_words,
-    frozen_leader_words,
-)
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
@@ -211,16 +203,10 @@ class PersonTakeover(Stateful):
         age_ns = self.leader.age_ns(now_ns)
         if age_ns is not None and age_ns <= self._timeout_ns:
             return ""
-        return self.silent_words(age_ns, self.leader.describe(now_ns))
-
-    def silent_words(self, age_ns: int | None, described: str) -> str:
-        """Return that a leader of this age, which its input describes so, is too old."""
-        limit = "" if age_ns is None else f", limit {self._timeout_ns * 1e-6:.0f} ms"
-        return f"{described}{limit}"
-
-    def judged_words(self, problem: str, *, begins: bool = False) -> str:
-        """Return that the leader cannot have this pose; `begins`: of the first that is judged."""
-        return f"{self.leader.name}: {problem}" + ("; is it in rad?" if begins else "")
+        why = self.leader.describe(now_ns)
+        if age_ns is None:
+            return why
+        return words.LEADER_SILENT.format(input=why, limit=self._timeout_ns * 1e-6)
 
     def leader_pose(self, now_ns: int) -> F64 | None:
         """Return the leader's pose [joints], rad; None where it is not known or cannot be one.
@@ -253,7 +239,7 @@ class PersonTakeover(Stateful):
         if problem := self._begin_judging(now_ns):
             raise RefusedError(f"{TAKE_OVER} refused: {problem}")
         self._seen[:], self._still_ticks = self._leader_pos, 0
-        self._begin(Driver.HANDOVER, TAKES_OVER)
+        self._begin(Driver.HANDOVER, words.TAKES_OVER)
 
     def hand_back(self, mode: Mode) -> None:
         """Let the policy drive again, with a new chunk from what is observed then.
@@ -267,7 +253,7 @@ class PersonTakeover(Stateful):
         _require_running(HAND_BACK, mode)
         if self.driver in (Driver.POLICY, Driver.RETURN):
             raise RefusedError(f"{HAND_BACK} refused: the policy drives already")
-        self._begin(Driver.RETURN, HANDS_BACK)
+        self._begin(Driver.RETURN, words.HANDS_BACK)
 
     def reset(self) -> None:
         """Start clean: the policy drives."""
@@ -282,7 +268,7 @@ class PersonTakeover(Stateful):
         if duration_ns > 0 and self.driver is Driver.HANDOVER:
             self._ticks = 0
         elif duration_ns > 0 and self.driver is Driver.PERSON:
-            self._rest(WAS_HELD)
+            self._rest(words.WAS_HELD)
 
     def infer(self) -> bool:
         """Find the target of this tick; return whether it is finite.
@@ -299,7 +285,7 @@ class PersonTakeover(Stateful):
             return finite
         now_ns = policy.stand_by()
         if problem := self.leader_problem(now_ns) or self._judged(now_ns):
-            raise NoTargetError(dropped_out_words(problem))
+            raise NoTargetError(words.DROPPED_OUT.format(why=problem))
         leader = self._leader_pos[self._places]
         self._watch_still(leader)
         if self.driver is Driver.HANDOVER:
@@ -308,7 +294,7 @@ class PersonTakeover(Stateful):
             if far or self._ticks < _RESTS_TICKS:
                 self._target = self._bounded(self.action.target)
                 return True
-            self._begin_blend(Driver.PERSON, PERSON_DRIVES)
+            self._begin_blend(Driver.PERSON, words.PERSON_DRIVES)
         self._target = self._blended(leader)
         return True
 
@@ -320,7 +306,7 @@ class PersonTakeover(Stateful):
             command = self.policy.commit()
             self._ticks += 1
             if self.driver is Driver.RETURN and self._ticks >= self._blend_ticks:
-                self.driver, self._changes = Driver.POLICY, POLICY_DRIVES
+                self.driver, self._changes = Driver.POLICY, words.POLICY_DRIVES
             return command
         self.action.set(self._target, self._joint_pos)
         self._ticks += 1
@@ -348,7 +334,7 @@ class PersonTakeover(Stateful):
             return self._begin_judging(now_ns)
         self._judged_ns = now_ns
         problem = self._check.problem(self._leader_pos, None)
-        return self.judged_words(problem) if problem else ""
+        return words.LEADER.format(leader=self.leader.name, why=problem) if problem else ""
 
     def _begin_judging(self, now_ns: int) -> str:
         """Believe the leader's pose, if a leader can have it; else return why not."""
@@ -356,7 +342,7 @@ class PersonTakeover(Stateful):
         self._check.forget()
         problem = self._check.problem(self._leader_pos, None)
         if self._check.doubted is None:
-            return self.judged_words(problem, begins=True)
+            return words.LEADER_IN_RAD.format(leader=self.leader.name, why=problem)
         self._check.believe(self._leader_pos, now_ns)
         return ""
 
@@ -372,7 +358,7 @@ class PersonTakeover(Stateful):
             return
         off_rad = float(np.abs(leader - self._seen[self._places]).max())
         if self._still_s > _STILL_S and off_rad > self.tolerance_rad:
-            self._rest(frozen_leader_words(self._still_s, off_rad))
+            self._rest(words.FROZEN_LEADER.format(a=self._still_s, b=off_rad))
         self._seen[:], self._still_ticks = self._leader_pos, 0
 
     def _begin_blend(self, driver: Driver, change: str) -> None:

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The texts of one controller, by the numbers by which the native core knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from typing import Any
+
+from policy_core import words
+from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT, Rule
+from policy_core.words import filled
+
+
+class ReasonCode(IntEnum):
+    """`Reason::Code` of guard.hpp."""
+
+    TEXT = 0
+    STARTED = 1
+    RESET = 2
+    STANDING = 3
+    STANDING_UP = 4
+    RUNS = 5
+    GAP = 6
+    FIELDS = 7
+    STALE = 8
+    TILT = 9
+    MODEL_ERROR = 10
+    MODEL_OUTPUT = 11
+    POLICY_TARGET = 12
+    LATE = 13
+    CLIPPED = 14
+    SWITCHED = 15
+    FIRST_AWAITED = 16
+    NO_STEP_LEFT = 17
+    SLOW_INFERENCE = 18
+    NO_FRAME = 19
+    FRAMES_APART = 20
+    FROZEN_CAMERA = 21
+    LEADER_SILENT = 22
+    LEADER_BEYOND = 23
+    LEADER_JUMP = 24
+    LEADER_WAS_FROZEN = 25
+    ARM_WAS_HELD = 26
+    PERSON_TAKES_OVER = 27
+    PERSON_DRIVES = 28
+    PERSON_HANDS_BACK = 29
+    POLICY_DRIVES = 30
+
+
+_PLAIN = {
+    ReasonCode.STARTED: words.STARTED,
+    ReasonCode.RESET: words.RESET,
+    ReasonCode.STANDING: words.STANDING,
+    ReasonCode.STANDING_UP: words.STANDING_UP,
+    ReasonCode.RUNS: words.RUNS,
+    ReasonCode.MODEL_OUTPUT: words.MODEL_OUTPUT,
+    ReasonCode.POLICY_TARGET: words.POLICY_TARGET,
+    ReasonCode.LATE: words.LATE,
+    ReasonCode.FIRST_AWAITED: words.FIRST_AWAITED,
+    ReasonCode.NO_STEP_LEFT: words.NO_STEP_LEFT,
+    ReasonCode.SLOW_INFERENCE: words.SLOW,
+    ReasonCode.LEADER_WAS_FROZEN: words.FROZEN_LEADER,
+    ReasonCode.ARM_WAS_HELD: words.WAS_HELD,
+    ReasonCode.PERSON_TAKES_OVER: words.TAKES_OVER,
+    ReasonCode.PERSON_DRIVES: words.PERSON_DRIVES,
+    ReasonCode.PERSON_HANDS_BACK: words.HANDS_BACK,
+    ReasonCode.POLICY_DRIVES: words.POLICY_DRIVES,
+}
+"""What is said of a reason that names nothing."""
+
+Texts = dict[str, Any]
+
+
+def texts_of(controller: Any) -> Texts:
+    """Return what a controller's reasons, refusals and joints are called and said to be.
+
+    Gaps are left for the numbers that a `Reason` has: a, b, c, count; and for `why`, `rules` and
+    other texts that are made of several.
+
+    Args:
+        controller: A `Controller`, of which the native core's plan is made as well.
+    """
+    joints, limits, policy = controller.joint_check.names, controller.limits, controller.policy
+    states = getattr(policy, "states", {})
+    members = {**policy.members} if states else {"": policy}
+    return {
+        "rules": [rule.value for rule in Rule],
+        "joints": [*joints],
+        "fields": [*controller.state.slices],
+        "members": [*members] if states else [],
+        "states": [*states],
+        "reasons": {
+            **{str(code.value): [text] for code, text in _PLAIN.items()},
+            **_numbered(
+                {
+                    ReasonCode.GAP: [filled(words.GAP, limit=limits.longest_gap_ns * 1e-6)],
+                    ReasonCode.TILT: [filled(words.TILT, limit=limits.max_tilt_rad or 0.0)],
+                    ReasonCode.CLIPPED: [filled(words.CLIPPED, limit=CLIPPED_TICKS_LIMIT)],
+                    **_leader(policy, limits.state_timeout_ns),
+                }
+            ),
+        },
+        "chunks": [_numbered(_cameras(each)) for each in members.values()],
+        "samples": {
+            "position": _each(joints, lambda joint: filled(words.BEYOND, joint=joint, unit="rad")),
+            "velocity": _each(
+                joints, lambda joint: filled(words.BEYOND, joint=joint, unit="rad/s")
+            ),
+            "jump": _each(joints, lambda joint: filled(words.JUMP, joint=joint)),
+            "unconfirmed": words.UNCONFIRMED,
+        },
+        "switches": [{"checks": [_check(state, to) for to in states]} for state in states.values()],
+    }
+
+
+def _numbered(texts: dict[ReasonCode, list[str]]) -> Texts:
+    return {str(code.value): said for code, said in texts.items()}
+
+
+def _each(names: Iterable[str], said: Callable[[str], str]) -> list[str]:
+    return [said(name) for name in names]
+
+
+def _cameras(member: Any) -> dict[ReasonCode, list[str]]:
+    """Return what is said of the cameras of a chunk policy, one by one; of another one nothing."""
+    chunks = getattr(member, "chunk_policy", None)
+    if chunks is None:
+        return {}
+    cameras: Sequence[str] = [*chunks.sync.cameras]
+    limit = chunks.sync.tolerance_ns * 1e-6
+    return {
+        ReasonCode.NO_FRAME: _each(cameras, lambda name: filled(words.NO_FRAME, camera=name)),
+        ReasonCode.FRAMES_APART: _each(
+            cameras, lambda name: filled(words.FRAMES_APART, camera=name, limit=limit)
+        ),
+        ReasonCode.FROZEN_CAMERA: _each(
+            cameras, lambda name: filled(words.OF_CAMERA, camera=name, why="") + words.FROZEN_CAMERA
+        ),
+    }
+
+
+def _leader(policy: Any, timeout_ns: int) -> dict[ReasonCode, list[str]]:
+    """Return what is said of a leader, of its joints one by one: first as it is, then in doubt."""
+    if not hasattr(policy, "driver"):
+        return {}
+    leader = policy.leader.name
+    of_joints = {
+        ReasonCode.LEADER_BEYOND: filled(words.BEYOND, unit="rad"),
+        ReasonCode.LEADER_JUMP: words.JUMP,
+    }
+    return {
+        ReasonCode.LEADER_SILENT: [filled(words.LEADER_SILENT, limit=timeout_ns * 1e-6)],
+        **{
+            code: [
+                filled(said, leader=leader).replace("{why}", filled(text, joint=joint))
+                for said in (words.LEADER, words.LEADER_IN_RAD)
+                for joint in policy.joint_names
+            ]
+            for code, text in of_joints.items()
+        },
+    }
+
+
+def _check(state: Any, to: str) -> Texts:
+    """Return what is said where the conditions of a switch do not hold; nothing: there is none."""
+    check = state.checks.get(to)
+    return check.texts if check is not None else {}

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the control path says: each text once, with gaps for names and numbers.
+
+Python fills the gaps with `str.format`. The native core knows a reason by a number; its texts stand
+in the plan with what is known beforehand filled in (`filled`), and C++ fills in the rest.
+"""
+
+from __future__ import annotations
+
+from string import Formatter
+
+STARTED, RESET = "started", "reset"
+STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
+MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"
+FIRST_AWAITED = "waiting for the first chunk"
+"""Why a RUN may begin with a HOLD in which nothing is wrong."""
+DAMP_ASKED = "asked for"
+GAP = "{a:.0f} ms since the last tick, limit {limit:.0f} ms"
+LATE = "{a:.1f} ms late"
+CLIPPED = "{limit} ticks in a row: {rules}"
+TILT = "tilt {a:.2f} rad, limit {limit:.2f} rad"
+LATCHED = "{rule}: {why}"
+RECOVERED = "recovered from: {why}"
+PRESSED_TOO = "{why}; estop: {estop}"
+
+# Samples of the joints.
+BEYOND = "{joint} at {a:.3g} {unit}, expected within [{b:.3g}, {c:.3g}]"
+UNCONFIRMED = "{count} of {needed} samples that agree"
+JUMP = "{joint} at {a:.3g} rad, {b:.3g} just before: it cannot move that fast"
+
+# Inputs.
+OUR_CLOCK, SENDERS_CLOCK = "our clock", "the sender's clock"
+CLOCK_STEP = "{whose} was set by {a:+.0f} ms; ages go on without it"
+NO_MESSAGE, AGE = "no message", "{a:.0f} ms old"
+AGE_LIMIT = "{age}, limit {limit:.0f} ms"
+STAMPS = ("", "repeat", "run backward")
+REFUSED_STAMPS = "{count} newer messages do not count: their stamps {stamps}"
+INPUT, INPUT_PROBLEM = "{name}: {age}", "{name}: {age} ({problems})"
+
+# Requests that are refused.
+REQUEST_REFUSED = "{wanted} refused: {problems}"
+LATCHED_FAULT = "latched fault ({why}); ask for reset first"
+PRESSED = "e-stop ({why}); ask for reset first"
+WRONG_MODE = "the mode is {mode}, expected READY; ask for stand first"
+FAR_OFF = "too far from the stand pose: {joints}"
+HELD_ELSEWHERE = (
+    "{joint} is measured at {a:.2f} rad and held at {b:.2f} rad; ask for damp to hold what is "
+    "measured"
+)
+NO_POSE = "nothing is commanded, and there is no pose to hold: {problems}"
+FIELDS_NOT_FINITE = "not finite: {fields}"
+OUTSIDE = "outside their position limits: {joints}"
+SILENT, SILENT_ASKED = (
+    "nothing is commanded before damp or stand",
+    "nothing is commanded until the joints' pose is believed",
+)
+
+# Sets.
+MEMBER_LATE, MEMBER_NOT_FINITE = (
+    "inference came too late",
+    "an output of the model is not finite",
+)
+"""Why a set leaves a member."""
+WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
+"""Why a set switches, where nothing has failed."""
+FAILED = "{state} failed: {why}"
+SWITCHED = "{begin} -> {end}: {why}"
+OF_MEMBER = "{member}: {why}"
+SWITCH = "switch to {to}: {problems}"
+GIVEN_UP = "{refusal}; {state} goes on"
+INSTEAD = "switch to {to}: {other} was asked for instead"
+SAME_STATE = "switch refused: the state is {to} already"
+NO_TRANSITION = "switch refused: expected a state that {state} leads to ({known}), found {found}"
+SWITCH_REFUSED = "switch to {to} refused: {problems}"
+STILL_BLENDING = "the switch to {state} has not ended"
+TOO_SOON = "{ticks} ticks in the state, at least {needed} needed"
+OFF_POSE = "{joint} is off {pose} by {a:.2f} rad, limit {limit:.2f} rad"
+FIRST_TARGET = "the first target"
+TOO_FAST = "{joint} moves at {a:.2f} rad/s, limit {limit:.2f} rad/s"
+TOO_TILTED = "tilt {a:.2f} rad, limit {limit:g} rad"
+TURNS_TOO_FAST = "angular velocity of the body {a:.2f} rad/s, limit {limit:g} rad/s"
+COMMANDED = "commanded {axis} {a:.2f}, limit {limit:g}"
+AXES = ("vx", "vy", "yaw rate")
+OUT_OF_PHASE = "gait phase {a:.2f}, expected {begin:g} to {end:g}"
+
+# Chunk policies and takeovers.
+NO_STEP_LEFT = "no step is left, and the next chunk is not there yet: inference takes {a:.0f} ms"
+SLOW = (
+    "inference takes {a:.0f} ms: when the chunk came, {count} steps had passed, which is all that "
+    "is executed of one"
+)
+OF_CAMERA = "{camera}: {why}"
+NO_FRAME = "{camera}: no frame"
+FRAMES_APART = (
+    "{camera}: its frame nearest to the other cameras' is {a:.0f} ms away, expected at most "
+    "{limit:.0f} ms (pairing.tolerance_s)"
+)
+FROZEN_CAMERA = (
+    "expected images that change while the robot moves, found {count} equal ones while a joint "
+    "moved by {a:.2f} rad; is the camera or its driver frozen?"
+)
+MEMBER_HELD = "{member}: joints held for {held_s:.1f} s: {why}"
+LEADER_SILENT = "{input}, limit {limit:.0f} ms"
+LEADER, LEADER_IN_RAD = "{leader}: {why}", "{leader}: {why}; is it in rad?"
+DROPPED_OUT = "the leader has dropped out: {why}"
+FROZEN_LEADER = (
+    "the leader was still for {a:.0f} s and moved {b:.2f} rad at once: was its driver frozen? The "
+    "arm rests until it matches again"
+)
+TAKES_OVER = "a person takes over: the arm rests until the leader matches"
+PERSON_DRIVES, POLICY_DRIVES = "a person drives", "the policy drives"
+HANDS_BACK = "the person hands back to the policy"
+WAS_HELD = "the arm was held, and rests until the leader matches again"
+
+
+def filled(text: str, **known: object) -> str:
+    """Return a text in which some gaps are filled, and the others are left."""
+    parts = list[str]()
+    for literal, name, form, _ in Formatter().parse(text):
+        parts.append(_escaped(literal))
+        if name in known:
+            parts.append(_escaped(format(known[name], form or "")))
+        elif name is not None:
+            parts.append(f"{{{name}:{form}}}" if form else f"{{{name}}}")
+    return "".join(parts)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
