@@ -30,6 +30,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -171,6 +172,36 @@ def starting(text: str, start_s: float) -> str:
     """Return the text of a fault, written without a start, with one: before duration and value."""
     place = min((text.index(mark) for mark in "+=" if mark in text), default=len(text))
     return f"{text[:place]}@{start_s:.3f}{text[place:]}"
+
+
+class FaultFile:
+    """A file with faults, a line each, which is read again whenever it changes.
+
+    Attributes:
+        path: Of the file, which need not be there yet; empty: none.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Name the file."""
+        self.path = path
+        self._read_ns = 0
+
+    def changed(self) -> list[str] | None:
+        """Return its lines if it has changed since the last call.
+
+        Raises:
+            SimError: It cannot be read.
+        """
+        try:
+            changed_ns = Path(self.path).stat().st_mtime_ns if self.path else 0
+            if changed_ns == self._read_ns:
+                return None
+            self._read_ns = changed_ns
+            return Path(self.path).read_text("utf-8").splitlines()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SimError(f"expected a file with faults, found {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import get_args
 
 from robot_sim.emulator import Emulator
 from robot_sim.errors import SimError
+from robot_sim.faults import FaultFile
 from robot_sim.figures import Pose
 from robot_sim.host_faults import HostFaultPlan
 from robot_sim.unitree_host import LOW_CMD, MODES, UnitreeHost
@@ -73,8 +73,7 @@ class UnitreeEmulator(Emulator):
             trace_file=given.trace_file,
             log=_log,
         )
-        self._fault_file = Path(given.fault_file) if given.fault_file else None
-        self._read_ns = 0
+        self._fault_file = FaultFile(given.fault_file)
         try:
             from robot_sim.unitree_dds import RobotTopics
         except ModuleNotFoundError as error:
@@ -102,8 +101,8 @@ class UnitreeEmulator(Emulator):
             mode = self._topics.mode()
             if mode is not None:
                 self.record.mode = mode
-        if self._fault_file is not None and steps % _FILE_STEPS == 0:
-            self._read_faults(self._fault_file)
+        if steps % _FILE_STEPS == 0:
+            self._read_faults()
         return arrived
 
     def step(self, now_ns: int) -> None:
@@ -114,18 +113,13 @@ class UnitreeEmulator(Emulator):
         for service, answer in self.host.answers():
             self._topics.respond(service, answer)
 
-    def _read_faults(self, file: Path) -> None:
+    def _read_faults(self) -> None:
         """Replace the faults by the lines of the file, if it has changed."""
         try:
-            changed_ns = file.stat().st_mtime_ns
-            if changed_ns == self._read_ns:
-                return
-            self._read_ns = changed_ns
-            self.change_faults(file.read_text("utf-8").splitlines())
-        except FileNotFoundError:
-            return
-        except (OSError, UnicodeDecodeError, SimError) as error:
-            _log.error("%s: the faults stay as they were: %s", file, error)
+            if (lines := self._fault_file.changed()) is not None:
+                self.change_faults(lines)
+        except SimError as error:
+            _log.error("%s: the faults stay as they were: %s", self._fault_file.path, error)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,0 +1,36 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace policy_controllers {
+
+/// A program that is started with one end of a pair of sockets, and ends when the other end closes.
+///
+/// That end is of this process alone, so the program ends with it, however it ends.
+class Child {
+ public:
+  /// Starts `words` and, behind them, `--socket=` with the number of its end. What it writes to its
+  /// standard error appears on this one's. Throws std::runtime_error.
+  explicit Child(const std::vector<std::string>& words);
+  /// Closes this end and waits until the program has ended; one that does not is killed.
+  ~Child();
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  /// This end: each message arrives whole.
+  int socket() const noexcept { return socket_; }
+  /// Closes this end; returns how the program ended: "status 2", "signal 9". May take seconds.
+  const std::string& end();
+
+ private:
+  int socket_ = -1;
+  pid_t pid_ = -1;
+  std::string how_;
+};
+
+}  // namespace policy_controllers

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated robot on legs in a process without ROS, stepped in lockstep by its one client.
+
+    python3 -m robot_sim.sim_server --socket 3 --robot go2
+
+The client starts it and keeps one end of a pair of Unix sockets (SOCK_SEQPACKET, so that each
+message arrives whole); `--socket` is the number of the other end. The robot ends when the client's
+end closes, and time passes only when the client asks for it.
+
+Integers are of 64 bits, numbers float64, both in the machine's byte order; n is the number of
+joints, and their order is that of the greeting.
+
+==========  =====================================================================================
+greeting    `ROBOTSIM`, version (1), n, physics step in ns, the names of the joints, each with a
+            NUL at its end; then, as after each request, an answer
+request     time to step in ns, a multiple of the physics step; then position [n] rad, velocity
+            [n] rad/s, effort [n] N m, stiffness [n] N m/rad, damping [n] N m s/rad. A request
+            that ends after the time lets the drives damp, as before the first command
+answer      simulated time in ns, samples of the joints so far, samples of the IMU so far; position
+            [n] rad, velocity [n] rad/s, effort [n] N m, orientation [4] x y z w, angular velocity
+            [3] rad/s, linear acceleration [3] m/s^2, the last two in the frame of the base
+refusal     -1 instead of a time, then why, as UTF-8; the robot ends
+==========  =====================================================================================
+
+Faults act as in `sim_node`. What a fault silences keeps its last values, and its number of samples
+stands still; values are NaN before the first sample.
+"""
+
+import argparse
+import logging
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from robot_sim.driven import NS_PER_S
+from robot_sim.drives import DriveCommand
+from robot_sim.errors import SimError
+from robot_sim.faults import FaultFile, FaultPlan
+from robot_sim.figures import load_robot
+from robot_sim.ground import Ground
+from robot_sim.trace import WalkRecord
+from robot_sim.viewer import Viewer
+from robot_sim.world import Sensors, World
+
+MAGIC, VERSION = b"ROBOTSIM", 1
+VALID_FOR_NS = 100_000_000
+"""How long a command acts, which matters where latency grows: a client repeats it each time."""
+_ROW_NS = 20_000_000
+_LARGEST_BYTES = 1 << 16
+_COMMAND = ("position", "velocity", "effort", "stiffness", "damping")
+_JOINTS = ("joint_pos", "joint_vel", "joint_effort")
+_IMU = ("quat_xyzw", "ang_vel_body", "lin_acc_body")
+_log = logging.getLogger("sim_server")
+
+
+class SimServer:
+    """A robot that answers requests; messages are as above."""
+
+    def __init__(self, world: World, given: argparse.Namespace) -> None:
+        """Take over a world; `given` are the arguments of the command."""
+        self._world, self._given = world, given
+        self._faults = FaultFile(given.fault_file)
+        self._record = WalkRecord(given.trace_file)
+        self._change_faults(given.faults.split())
+        self._shown: dict[str, Sensors] = {}
+        self._samples = {"joint_states": 0, "imu": 0}
+        self._held_ns = round(given.hoist_s * NS_PER_S)
+        if self._held_ns:
+            world.hang()
+
+    def greeting(self) -> bytes:
+        """Return who the robot is."""
+        names = self._world.joint_names
+        step_ns = NS_PER_S // self._world.steps_per_s
+        head = struct.pack("=8s3q", MAGIC, VERSION, len(names), step_ns)
+        return head + b"".join(name.encode() + b"\0" for name in names)
+
+    def sensed(self) -> bytes:
+        """Return what the robot shows now, as the faults leave it."""
+        world, truth = self._world, self._world.sense()
+        if truth.time_ns % _ROW_NS == 0:
+            self._record.append(truth)
+        streams = self._plan.apply(truth)
+        for name, seen in (("joint_states", streams.joint_states), ("imu", streams.imu)):
+            # A frozen stream shows its last sample again.
+            if seen is not None and seen is not self._shown.get(name):
+                self._shown[name] = seen
+                self._samples[name] += 1
+        n = len(world.joint_names)
+        joints, imu = self._shown.get("joint_states"), self._shown.get("imu")
+        values = [getattr(joints, name) if joints else np.full(n, np.nan) for name in _JOINTS]
+        values += [
+            getattr(imu, name) if imu else np.full(size, np.nan)
+            for name, size in zip(_IMU, (4, 3, 3), strict=True)
+        ]
+        head = struct.pack("=3q", truth.time_ns, *self._samples.values())
+        return head + np.concatenate(values).tobytes()
+
+    def answer(self, request: bytes) -> bytes:
+        """Let the drives have a command and time pass; return what the robot shows then.
+
+        Raises:
+            SimError: The request is no request of this robot.
+        """
+        world, expected = self._world, 8 * (1 + len(_COMMAND) * len(self._world.joint_names))
+        if len(request) not in (8, expected):
+            raise SimError(f"request: expected 8 or {expected} bytes, got {len(request)}")
+        steps = world.whole_steps(int.from_bytes(request[:8], sys.byteorder, signed=True))
+        self._read_faults()
+        if len(request) == 8:
+            world.expire()
+        else:
+            self._command(np.frombuffer(request, offset=8))
+        if self._held_ns and world.time_ns >= self._held_ns:
+            self._held_ns = 0
+            world.let_down()
+        self._plan.act(world)
+        world.advance(steps)
+        return self.sensed()
+
+    def serve(self, client: socket.socket) -> int:
+        """Answer a client until its end closes.
+
+        Returns:
+            0; 2 where it sent what is no request.
+        """
+        viewer = Viewer(self._world) if self._given.viewer == "true" else None
+        try:
+            client.sendall(self.greeting())
+            client.sendall(self.sensed())
+            while request := client.recv(_LARGEST_BYTES):
+                client.sendall(self.answer(request))
+                if viewer is not None:
+                    viewer.show()
+        except SimError as error:
+            client.sendall(struct.pack("=q", -1) + str(error).encode())
+            return 2
+        except ConnectionError:
+            pass  # as any end of the client
+        finally:
+            if viewer is not None:
+                viewer.close()
+            self._record.save()
+        return 0
+
+    def _command(self, numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
+        """Send a command [5 n] to the drives."""
+        rows = dict(zip(_COMMAND, numbers.reshape(len(_COMMAND), -1), strict=True))
+        self._world.apply(
+            DriveCommand(
+                joint_names=self._world.joint_names,
+                effort_limit=self._world.effort_limit_nm,
+                valid_for_ns=VALID_FOR_NS,
+                **rows,
+            )
+        )
+        self._record.target = rows["position"]
+
+    def _read_faults(self) -> None:
+        """Replace the faults by the lines of the file, if it has changed."""
+        try:
+            if (lines := self._faults.changed()) is not None:
+                self._change_faults(lines)
+        except SimError as error:
+            _log.error("%s: the faults stay as they were: %s", self._faults.path, error)
+
+    def _change_faults(self, texts: Sequence[str]) -> None:
+        """Replace the faults; motors and latency start afresh."""
+        world = self._world
+        self._plan = FaultPlan.parse(
+            texts, seed=self._given.seed, now_ns=world.time_ns, joint_names=world.joint_names
+        )
+        world.motors_on()
+        world.latency_ns = round(self._given.latency_s * NS_PER_S)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Serve one client.
+
+    Returns:
+        0; 2 where an argument or a request is wrong.
+    """
+    logging.basicConfig(
+        level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr
+    )
+    given = _parser().parse_args(args)
+    # From a terminal it comes to the client as well, whose end is this robot's.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        server = SimServer(_world(given), given)
+        with socket.socket(fileno=given.socket) as client:
+            return server.serve(client)
+    except (SimError, OSError) as error:
+        _log.error("%s", error)
+        return 2
+
+
+def _world(given: argparse.Namespace) -> World:
+    return World(
+        load_robot(given.robot),
+        friction=given.friction,
+        ground=Ground(slope_rad=given.slope_rad, step_m=given.step_m, seed=given.seed),
+        payload_kg=given.payload_kg,
+        seed=given.seed,
+        pose=given.pose or None,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "sim_server",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--socket", type=int, required=True, metavar="FD", help="inherited end of a socket pair")
+    add("--robot", default="lite3", help="lite3, go2, g1, or a folder of figures (%(default)s)")
+    add("--pose", choices=["lying", "standing", ""], default="", help="how the robot starts")
+    add("--seed", type=int, default=0, help="of start pose, ground and noise; 0: the exact pose")
+    add("--friction", type=float, default=1.0, help="of feet and floor (%(default)s)")
+    add("--payload-kg", type=float, default=0.0, help="mass added at the centre of the base, kg")
+    add("--slope-rad", type=float, default=0.0, help="angle of the ground, which rises along x")
+    add("--step-m", type=float, default=0.0, help="largest height of tiles on the ground, m")
+    add("--hoist-s", type=float, default=0.0, help="simulated time until which the base is held")
+    add("--latency-s", type=float, default=0.0, help="from command to drives, up to 0.04 s")
+    add("--faults", default="", help="faults with spaces between them; see robot_sim.faults")
+    add("--fault-file", default="", help="file with faults, a line each; read when it changes")
+    add("--trace-file", default="", help="where the trace is written at the end (.npz)")
+    add("--viewer", choices=["true", "false"], default="false", help="open MuJoCo's viewer")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
