@@ -20,8 +20,8 @@ namespace {
 constexpr auto kEndsWithin = std::chrono::seconds(5);
 constexpr auto kLook = std::chrono::milliseconds(10);
 
-/// `posix_spawn`, which is safe beside threads; the program keeps `socket` open, is in a process group
-/// of its own, which a Ctrl-C in a terminal does not reach, and has no signal blocked.
+/// `posix_spawn`, which is safe beside threads; the program keeps `socket` open, is in a process
+/// group of its own, which a Ctrl-C in a terminal does not reach, and has no signal blocked.
 int spawn(pid_t& pid, char* const* words, int socket) {
   posix_spawn_file_actions_t files;
   posix_spawnattr_t attributes;

@@ -1,9 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
 
-// link_check STEPS DURATION_NS COMMAND WORD...: starts the simulated robot WORD..., sends the numbers
-// of the file COMMAND (as doubles, all rows; none: no command) STEPS times, and writes what the robot
-// shows at the end: time, samples of the joints and the IMU as doubles, then the values.
+// link_check STEPS DURATION_NS COMMAND WORD...: starts the simulated robot WORD..., sends it the
+// numbers of the file COMMAND (doubles, all rows; no such file: no command) STEPS times, and writes
+// what it shows at the end: time, samples of the joints and of the IMU as doubles, then the values.
 // Ends with 1 where the link fails, and with 3 where an exchange allocates.
 
 #include <cstdio>

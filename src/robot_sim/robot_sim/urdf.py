@@ -3,6 +3,7 @@
 """Print a simulated robot on legs as URDF, for robot_state_publisher, RViz and Foxglove.
 
     robot_urdf lite3 > lite3.urdf
+    robot_urdf lite3 --ros2-control update_rate=500 faults="push:left@20+0.1=100" > lite3.urdf
 
 The links are the bodies of the simulation, with its masses and visible shapes. The base is
 `base_link` and carries `imu_link`, the frames of the simulated robot's messages. URDF has no
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -21,17 +22,38 @@ import mujoco
 import numpy as np
 
 from robot_sim.errors import SimError
-from robot_sim.figures import Array, LeggedRobot, load_robot
+from robot_sim.figures import ROBOTS, Array, LeggedRobot, figures_file, load_robot
 from robot_sim.model import build_model
 from robot_sim.rotation import roll_pitch_yaw, rotate
 
 BASE, IMU = "base_link", "imu_link"
+PLUGIN = "robot_sim/SimSystem"
+_STATES = ("position", "velocity", "effort")
+_SENSORS = {
+    "joint_states": ("counter",),
+    "imu": (
+        *(f"orientation.{axis}" for axis in "xyzw"),
+        *(
+            f"{vector}.{axis}"
+            for vector in ("angular_velocity", "linear_acceleration")
+            for axis in "xyz"
+        ),
+        "counter",
+    ),
+}
+"""Sensors of `PLUGIN`, and their interfaces."""
 _HIDDEN_GROUP = 3
 _GEOM = mujoco.mjtGeom
 
 
-def write_urdf(robot: LeggedRobot) -> str:
-    """Return a robot as URDF; joint angles mean the same as in the simulation."""
+def write_urdf(robot: LeggedRobot, hardware: Mapping[str, str] | None = None) -> str:
+    """Return a robot as URDF; joint angles mean the same as in the simulation.
+
+    Args:
+        robot: Its figures.
+        hardware: Parameters of the simulated robot as hardware of ros2_control, such as `robot` and
+            `update_rate`; None: the URDF is not for ros2_control.
+    """
     if taken := {BASE, IMU} & {body.name for body in robot.bodies[1:]}:
         raise SimError(
             f"{robot.name}: expected names of bodies beside {BASE} and {IMU}, which the messages "
@@ -52,8 +74,32 @@ def write_urdf(robot: LeggedRobot) -> str:
     SubElement(root, "link", name=IMU)
     fixed = SubElement(root, "joint", name="imu_joint", type="fixed")
     _add_ends(fixed, (BASE, IMU), model.site("imu").pos, model.site("imu").quat)
+    if hardware is not None:
+        _add_hardware(root, robot.joint_names, hardware)
     indent(root)
     return '<?xml version="1.0"?>\n' + tostring(root, encoding="unicode") + "\n"
+
+
+def _add_hardware(root: Element, joints: Sequence[str], parameters: Mapping[str, str]) -> None:
+    """Add what a controller manager loads to drive the simulated robot."""
+    system = SubElement(root, "ros2_control", name=root.attrib["name"], type="system")
+    hardware = SubElement(system, "hardware")
+    SubElement(hardware, "plugin").text = PLUGIN
+    for name, value in parameters.items():
+        SubElement(hardware, "param", name=name).text = value
+    gains = parameters.get("gain_interfaces", "kp kd").split()
+    for name in joints:
+        joint = SubElement(system, "joint", name=name)
+        # A target is a set point of a PD law, where no limit of the joint applies to it.
+        SubElement(joint, "limits", enable="false")
+        for interface in (*_STATES, *gains):
+            SubElement(joint, "command_interface", name=interface)
+        for interface in _STATES:
+            SubElement(joint, "state_interface", name=interface)
+    for name, interfaces in _SENSORS.items():
+        sensor = SubElement(system, "sensor", name=name)
+        for interface in interfaces:
+            SubElement(sensor, "state_interface", name=interface)
 
 
 def _add_joint(
@@ -157,8 +203,30 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('robot-sim')}")
     parser.add_argument("robot", help="lite3, go2, g1, or a folder of figures")
+    parser.add_argument(
+        "--ros2-control",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="add the simulated robot as hardware of ros2_control, with these parameters: "
+        "update_rate, gain_interfaces, stiffness, damping, python, and the options of "
+        "robot_sim.sim_server with _ for -",
+    )
+    given = parser.parse_args(args)
     try:
-        sys.stdout.write(write_urdf(load_robot(parser.parse_args(args).robot)))
+        hardware = None if given.ros2_control is None else _hardware(given)
+        sys.stdout.write(write_urdf(load_robot(given.robot), hardware))
     except SimError as error:
         parser.error(str(error))
     return 0
+
+
+def _hardware(given: argparse.Namespace) -> dict[str, str]:
+    """Return the parameters of the hardware; those without a value are left out."""
+    folder = figures_file(given.robot).parent
+    pairs = {"robot": folder.name if folder.parent == ROBOTS else str(folder)}
+    for text in given.ros2_control:
+        name, equals, value = text.partition("=")
+        if not (name.isidentifier() and equals):
+            raise SimError(f"--ros2-control: expected NAME=VALUE, found {text!r}")
+        pairs[name] = value
+    return {name: value for name, value in pairs.items() if value}
