@@ -74,9 +74,12 @@ void add(const std::string& part, const std::vector<InterfaceInfo>& listed, cons
     const auto found = known.find(part + "/" + interface.name);
     if (found == known.end()) {
       std::string names;
-      for (const auto& [name, memory] : known) names += " " + name;
-      throw std::runtime_error("URDF: expected interfaces of" + names + "; found " + part + "/" +
-                               interface.name);
+      for (const auto& [name, memory] : known) {
+        if (name.compare(0, part.size() + 1, part + "/") == 0) names += " " + name;
+      }
+      throw std::runtime_error("URDF: " + part + ": expected interfaces of" +
+                               (names.empty() ? " joints, imu and joint_states" : names) +
+                               ", found " + interface.name);
     }
     out.push_back({{part, interface.name}, found->second});
   }
