@@ -70,7 +70,23 @@ _PLAIN = {
 }
 """What is said of a reason that names nothing."""
 
+_COMMON = (
+    "LATCHED RECOVERED PRESSED_TOO AGE AGE_LIMIT NO_MESSAGE REFUSED_STAMPS INPUT INPUT_PROBLEM "
+    "REQUEST_REFUSED LATCHED_FAULT PRESSED WRONG_MODE FAR_OFF HELD_ELSEWHERE NO_POSE "
+    "FIELDS_NOT_FINITE OUTSIDE SILENT SILENT_ASKED MEMBER_LATE MEMBER_NOT_FINITE FAILED SWITCHED "
+    "OF_MEMBER MEMBER_HELD DROPPED_OUT SWITCH GIVEN_UP INSTEAD SAME_STATE NO_TRANSITION "
+    "SWITCH_REFUSED STILL_BLENDING"
+)
+"""What C++ fills in itself; their names are those in `words`."""
+
 Texts = dict[str, Any]
+
+
+def plan_of(controller: Any) -> Texts:
+    """Return what `Words` of words.hpp needs of a controller: its part of the plan."""
+    common = {name.lower(): getattr(words, name) for name in _COMMON.split()}
+    lists = {"why": [*words.WHY], "stamps": [*words.STAMPS]}
+    return {**texts_of(controller), "common": common, **lists}
 
 
 def texts_of(controller: Any) -> Texts:
@@ -111,7 +127,12 @@ def texts_of(controller: Any) -> Texts:
             "jump": _each(joints, lambda joint: filled(words.JUMP, joint=joint)),
             "unconfirmed": words.UNCONFIRMED,
         },
-        "switches": [{"checks": [_check(state, to) for to in states]} for state in states.values()],
+        "switches": {
+            str(i): {
+                str(j): state.checks[to].texts for j, to in enumerate(states) if to in state.checks
+            }
+            for i, state in enumerate(states.values())
+        },
     }
 
 
@@ -161,9 +182,3 @@ def _leader(policy: Any, timeout_ns: int) -> dict[ReasonCode, list[str]]:
             for code, text in of_joints.items()
         },
     }
-
-
-def _check(state: Any, to: str) -> Texts:
-    """Return what is said where the conditions of a switch do not hold; nothing: there is none."""
-    check = state.checks.get(to)
-    return check.texts if check is not None else {}

@@ -17,8 +17,8 @@ namespace policy_core {
 /// twin of `policy_core.native.Words`. It allocates: never call it in a tick.
 class Words {
  public:
-  /// Throws PlanError where texts are missing. The plan must outlive it.
-  explicit Words(const Part& plan);
+  /// Throws PlanError where texts are missing.
+  explicit Words(const Table& plan);
 
   /// The number by which a text is known to requests from now on; from any thread.
   std::int64_t number_of(const std::string& text);
@@ -29,7 +29,7 @@ class Words {
   /// Why the mode is what it is.
   std::string reason(const Reason& found) const;
   /// How old an input is, and what is wrong with it.
-  std::string input(const Input& input, std::int64_t now_ns) const;
+  std::string input(Controller& controller, std::size_t place, std::int64_t now_ns) const;
   /// Why a sample of the joints cannot be true; empty where it is believed.
   std::string sample(const JointCheck::Problem& found) const;
   /// Why a motion (`STAND`, `RUN`) is refused.
@@ -52,23 +52,21 @@ class Words {
   static const char* mode(Mode mode) noexcept;
 
  private:
+  /// What is said of a condition that does not hold: of joints one by one; empty where none is.
   struct Check {
-    std::map<std::string, std::vector<std::string>> texts;
-    std::vector<std::int64_t> posed, joints;
+    std::vector<std::string> ticks, off, target, speed, tilt, body_rate, command, phase;
   };
 
   const std::string& said(const std::string& name) const { return common_.at(name); }
-  const std::string& text(std::int64_t number) const;
+  std::string text(std::int64_t number) const;
   std::string because(const Reason& found) const;
   std::string failure(const Reason& found) const;
   std::string why(const Reason& found) const;
-  std::string stale(const Reason& found) const;
-  std::string described(std::size_t place, double age_ns, const std::string& problem,
-                        std::int64_t refused, std::int64_t stamps) const;
-  std::vector<std::string> problems(const Controller::Problems& found,
-                                    Controller& controller) const;
+  std::string described(std::int64_t place, const Reason& found) const;
+  std::vector<std::string> unfit(const Controller::Problems& found, Controller& controller) const;
   std::vector<std::string> conditions(const Refusal& found, bool is_target) const;
-  std::string names(const std::vector<std::string>& all, std::uint64_t bits) const;
+  std::vector<std::string> switch_problems(const Refusal& found) const;
+  std::vector<std::string> named(const std::vector<std::string>& all, std::uint64_t bits) const;
 
   using Texts = std::map<std::int64_t, std::vector<std::string>>;
 
@@ -78,6 +76,9 @@ class Words {
   Texts reasons_;
   std::vector<Texts> chunks_;
   std::vector<std::string> beyond_position_, beyond_velocity_, jump_;
+  std::string unconfirmed_;
+  std::vector<std::string> why_, stamps_;
+  /// By states, from and to.
   std::vector<std::vector<Check>> checks_;
   mutable std::mutex mutex_;
   std::vector<std::string> texts_{""};
