@@ -75,28 +75,32 @@ _COMMON = (
     "REQUEST_REFUSED LATCHED_FAULT PRESSED WRONG_MODE FAR_OFF HELD_ELSEWHERE NO_POSE "
     "FIELDS_NOT_FINITE OUTSIDE SILENT SILENT_ASKED MEMBER_LATE MEMBER_NOT_FINITE FAILED SWITCHED "
     "OF_MEMBER MEMBER_HELD DROPPED_OUT SWITCH GIVEN_UP INSTEAD SAME_STATE NO_TRANSITION "
-    "SWITCH_REFUSED STILL_BLENDING"
+    "SWITCH_REFUSED STILL_BLENDING CLOCK_STEP"
 )
 """What C++ fills in itself; their names are those in `words`."""
 
 Texts = dict[str, Any]
 
 
-def plan_of(controller: Any) -> Texts:
-    """Return what `Words` of words.hpp needs of a controller: its part of the plan."""
+def native_plan(controller: Any) -> Texts:
+    """Return the plan of a `Controller` with the texts that `Words` of words.hpp needs of it."""
     common = {name.lower(): getattr(words, name) for name in _COMMON.split()}
-    lists = {"why": [*words.WHY], "stamps": [*words.STAMPS]}
-    return {**texts_of(controller), "common": common, **lists}
+    lists = {
+        "why": [*words.WHY],
+        "stamps": [*words.STAMPS],
+        "clocks": [words.OUR_CLOCK, words.SENDERS_CLOCK],
+    }
+    return {
+        **controller.plan(),
+        "words": {**_texts_of(controller), "common": common, **lists},
+    }
 
 
-def texts_of(controller: Any) -> Texts:
+def _texts_of(controller: Any) -> Texts:
     """Return what a controller's reasons, refusals and joints are called and said to be.
 
     Gaps are left for the numbers that a `Reason` has: a, b, c, count; and for `why`, `rules` and
     other texts that are made of several.
-
-    Args:
-        controller: A `Controller`, of which the native core's plan is made as well.
     """
     joints, limits, policy = controller.joint_check.names, controller.limits, controller.policy
     states = getattr(policy, "states", {})

@@ -81,14 +81,15 @@ const typename Values::value_type& at(const Values& values, std::int64_t place) 
   return place >= 0 && i < values.size() ? values[i] : kNone;
 }
 
-constexpr std::array<const char*, 34> kCommon = {
+constexpr std::array<const char*, 35> kCommon = {
     "latched",       "recovered",      "pressed_too",   "age",           "age_limit",
     "no_message",    "refused_stamps", "input",         "input_problem", "request_refused",
     "latched_fault", "pressed",        "wrong_mode",    "far_off",       "held_elsewhere",
     "no_pose",       "fields_not_finite", "outside",    "silent",        "silent_asked",
     "member_late",   "member_not_finite", "failed",     "switched",      "of_member",
     "member_held",   "dropped_out",    "switch",        "given_up",      "instead",
-    "same_state",    "no_transition",  "switch_refused", "still_blending"};
+    "same_state",    "no_transition",  "switch_refused", "still_blending",
+    "clock_step"};
 
 std::map<std::int64_t, std::vector<std::string>> by_code(const Part& plan) {
   std::map<std::int64_t, std::vector<std::string>> texts;
@@ -112,6 +113,7 @@ Words::Words(const Table& table) {
   states_ = plan.texts("states");
   why_ = plan.texts("why");
   stamps_ = plan.texts("stamps");
+  clocks_ = plan.texts("clocks");
   for (const auto& input : Part(table).list("inputs")) {
     inputs_.push_back(input.text("name"));
     timeouts_ns_.push_back(input.has("timeout_ns") ? Time(input.count("timeout_ns")) : Time());
@@ -144,6 +146,17 @@ std::int64_t Words::number_of(const std::string& text) {
       numbers_.emplace(text, static_cast<std::int64_t>(texts_.size()));
   if (is_new) texts_.push_back(text);
   return found->second;
+}
+
+std::int64_t Words::new_number() {
+  const std::lock_guard lock(mutex_);
+  texts_.emplace_back();
+  return static_cast<std::int64_t>(texts_.size()) - 1;
+}
+
+void Words::set_text(std::int64_t number, const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  texts_.at(static_cast<std::size_t>(number)) = text;
 }
 
 void Words::set_model_error(std::int64_t member, const std::string& text) {
@@ -204,7 +217,7 @@ std::string Words::because(const Reason& found) const {
     case Code::kModelError: {
       const std::lock_guard lock(mutex_);
       const auto error = model_errors_.find(found.member);
-      return error == model_errors_.end() ? "" : error->second;
+      return error == model_errors_.end() ? at(texts_, found.text) : error->second;
     }
     case Code::kSwitched:
       return filled(said("switched"), {{"begin", state(found.from)},
@@ -435,6 +448,13 @@ std::string Words::ask_refusal(const Refusal& found, const std::string& asked,
   }
   return filled(said("switch_refused"),
                 {{"to", asked}, {"problems", joined(switch_problems(found), "; ")}});
+}
+
+std::string Words::clock_step(Input::Stepped whose, std::int64_t step_ns) const {
+  if (whose == Input::Stepped::kNone) return "";
+  if (whose == Input::Stepped::kText) return text(step_ns);
+  return filled(said("clock_step"), {{"whose", at(clocks_, static_cast<std::int64_t>(whose) - 1)},
+                                     {"a", static_cast<double>(step_ns) * 1e-6}});
 }
 
 std::string Words::silence(Controller& controller) const {

@@ -26,7 +26,7 @@ from policy_core.errors import BundleError, Problem
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import F64, OnFault, Tensor
 from policy_core.members.joint import joint_controller
-from policy_core.native_words import plan_of as words_of
+from policy_core.native_words import native_plan
 from policy_core.plan import plan_bytes
 from policy_inference.comparison.limits import open_loop_limits
 from policy_inference.kinds.joint import JointKind
@@ -103,11 +103,7 @@ def controller_plan(bundle: Bundle, library: Path, stricter: StricterLimits) -> 
     """
     _require_joint_policies(bundle)
     controller = unopened_controller(bundle, limits_in_force(bundle.contract, stricter))
-    plan = {
-        **controller.plan(),
-        "words": words_of(controller),
-        "host": _host(bundle, controller, library),
-    }
+    plan = {**native_plan(controller), "host": _host(bundle, controller, library)}
     return plan_bytes(plan, bytes.fromhex(bundle.sha256))
 
 

@@ -22,8 +22,11 @@ class Words {
 
   /// The number by which a text is known to requests from now on; from any thread.
   std::int64_t number_of(const std::string& text);
-  /// What a runtime said last, by member (-1: the only one); it takes the place of what it said
-  /// before.
+  /// A number whose text is set again and again.
+  std::int64_t new_number();
+  void set_text(std::int64_t number, const std::string& text);
+  std::string text(std::int64_t number) const;
+  /// What a runtime said last, by member (-1: the only one), in the place of the text of its number.
   void set_model_error(std::int64_t member, const std::string& text);
 
   /// Why the mode is what it is.
@@ -42,6 +45,10 @@ class Words {
   /// Why a switch that was asked for is refused at once; `asked`: the name of the state.
   std::string ask_refusal(const Refusal& found, const std::string& asked,
                           PolicySet& policy_set) const;
+  /// Why a set has switched.
+  std::string why(const Reason& found) const;
+  /// That a clock was set; empty where none was.
+  std::string clock_step(Input::Stepped whose, std::int64_t step_ns) const;
   /// Why nothing is commanded; empty where something is.
   std::string silence(Controller& controller) const;
   /// Name of a rule, a mode, a state of a set; empty for the state -1.
@@ -58,10 +65,8 @@ class Words {
   };
 
   const std::string& said(const std::string& name) const { return common_.at(name); }
-  std::string text(std::int64_t number) const;
   std::string because(const Reason& found) const;
   std::string failure(const Reason& found) const;
-  std::string why(const Reason& found) const;
   std::string described(std::int64_t place, const Reason& found) const;
   std::vector<std::string> unfit(const Controller::Problems& found, Controller& controller) const;
   std::vector<std::string> conditions(const Refusal& found, bool is_target) const;
@@ -77,7 +82,7 @@ class Words {
   std::vector<Texts> chunks_;
   std::vector<std::string> beyond_position_, beyond_velocity_, jump_;
   std::string unconfirmed_;
-  std::vector<std::string> why_, stamps_;
+  std::vector<std::string> why_, stamps_, clocks_;
   /// By states, from and to.
   std::vector<std::vector<Check>> checks_;
   mutable std::mutex mutex_;
