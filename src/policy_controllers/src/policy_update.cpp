@@ -38,8 +38,8 @@ struct Source {
 constexpr std::array<Source, 5> kSources = {
     {{"position", 0}, {"velocity", 0}, {"effort", 0}, {"orientation", 4}, {"angular_velocity", 3}}};
 
-bool is_any_nan(const Velocity& velocity) noexcept {
-  return !std::isfinite(velocity[0]) || !std::isfinite(velocity[1]) || !std::isfinite(velocity[2]);
+bool is_finite(const Velocity& velocity) noexcept {
+  return std::isfinite(velocity[0]) && std::isfinite(velocity[1]) && std::isfinite(velocity[2]);
 }
 
 bool is_all_nan(const Velocity& velocity) noexcept {
@@ -56,8 +56,14 @@ bool is_unit_or_unknown(Span quat) noexcept {
 
 Facts facts_of(const policy_core::Table& plan) {
   const auto host = Part(plan).at("host");
-  Facts facts{host.text("name"), host.text("version"), host.text("path"), plan.digest(),
-              host.flag("nominal_known"), host.texts("joints"), {}, {}, {}, {}, {}, false};
+  Facts facts;
+  facts.name = host.text("name");
+  facts.version = host.text("version");
+  facts.path = host.text("path");
+  facts.sha256 = plan.digest();
+  facts.is_nominal_known = host.flag("nominal_known");
+  facts.period_ns = host.integer("period_ns", 1, policy_core::kLargestInteger);
+  facts.joints = host.texts("joints");
   const auto joints = static_cast<int64_t>(facts.joints.size());
   facts.commanded = host.places("commanded", 3, joints);
   facts.stiffness = host.numbers("stiffness", joints);
@@ -75,7 +81,7 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
       models_(Part(plan_).at("host")),
       controller_(plan_, models_.runners(), clock, context),
       words_(plan_),
-      pace_(Part(plan_).at("host").integer("period_ns", 1, policy_core::kLargestInteger)),
+      pace_(facts_.period_ns),
       longest_wait_ns_(Part(plan_).count("limits.state_timeout_ns")),
       command_(facts_.joints.size()),
       safe_(facts_.joints.size()),
@@ -169,6 +175,11 @@ bool PolicyUpdate::start() noexcept {
   pace_.restart();
   has_values_ = has_command_ = was_kept_ = stands_up_ = false;
   for (auto& group : groups_) group.is_new = false;
+  newest_.reset();
+  {
+    const std::lock_guard hearing(hearing_);
+    heard_.reset();
+  }
   ticks_ = missed_ = 0;
   waited_ = 0;
   updated_ns_ = ticked_ns_ = began_ns_ = clock_(context_);
@@ -193,10 +204,16 @@ const Targets* PolicyUpdate::update(const double* values, const Velocity* veloci
   const auto now_ns = clock_(context_);
   if (now_ns < updated_ns_) pace_.restart();
   look(values, now_ns);
+  if (velocity) {
+    if (!is_all_nan(*velocity)) newest_ = Heard{*velocity, Time()};
+  } else if (const std::unique_lock lock(hearing_, std::try_to_lock); lock && heard_) {
+    newest_ = heard_;
+    heard_.reset();
+  }
   if (pace_.is_due(now_ns)) {
     const std::unique_lock lock(requests_, std::try_to_lock);
     if (lock) {
-      tick(velocity, now_ns, ros_now_ns);
+      tick(now_ns, ros_now_ns);
     } else {
       ++waited_;
       was_kept_ = was_kept_ || (mode_.load() != Mode::kDamp && now_ns - ticked_ns_ > longest_wait_ns_);
@@ -229,7 +246,7 @@ void PolicyUpdate::look(const double* values, int64_t now_ns) noexcept {
   has_values_ = true;
 }
 
-void PolicyUpdate::tick(const Velocity* velocity, int64_t now_ns, int64_t ros_now_ns) noexcept {
+void PolicyUpdate::tick(int64_t now_ns, int64_t ros_now_ns) noexcept {
   const auto began = std::chrono::steady_clock::now();
   if (now_ns < ticked_ns_) restart();
   if (was_kept_) controller_.fault(Rule::kInternal, kept_text_);
@@ -238,7 +255,7 @@ void PolicyUpdate::tick(const Velocity* velocity, int64_t now_ns, int64_t ros_no
   for (auto& group : groups_) {
     if (group.is_new) sample(group, now_ns);
   }
-  sample_velocity(velocity, now_ns, ros_now_ns);
+  sample_velocity(now_ns, ros_now_ns);
   const auto& result = controller_.tick(now_ns, pace_.deadline_ns());
   command(result.targets);
   note_safe();
@@ -275,22 +292,13 @@ void PolicyUpdate::sample(Group& group, int64_t now_ns) noexcept {
   }
 }
 
-void PolicyUpdate::sample_velocity(const Velocity* velocity, int64_t now_ns,
-                                   int64_t ros_now_ns) noexcept {
-  if (!command_input_) return;
+void PolicyUpdate::sample_velocity(int64_t now_ns, int64_t ros_now_ns) noexcept {
+  if (!command_input_ || !newest_) return;
+  const auto heard = *newest_;
+  newest_.reset();
   auto& input = controller_.input(*command_input_);
-  Heard heard{};
-  if (velocity) {
-    if (is_all_nan(*velocity)) return;
-    heard.velocity = *velocity;
-  } else {
-    const std::unique_lock lock(hearing_, std::try_to_lock);
-    if (!lock || !heard_) return;
-    heard = *heard_;
-    heard_.reset();
-  }
   if (!input.is_new(heard.stamp_ns, now_ns)) return;
-  if (is_any_nan(heard.velocity)) {
+  if (!is_finite(heard.velocity)) {
     input.reject(velocity_text_);
     controller_.reject_command();
     return;

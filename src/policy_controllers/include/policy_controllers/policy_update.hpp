@@ -29,7 +29,8 @@ struct Field {
 /// What a plan says to whoever hosts its controller.
 struct Facts {
   std::string name, version, path, sha256;
-  bool is_nominal_known;
+  bool is_nominal_known = false;
+  std::int64_t period_ns = 0;
   /// In the order of the targets.
   std::vector<std::string> joints;
   /// How each joint is commanded: 0 by position, 1 by velocity, 2 by effort.
@@ -40,7 +41,7 @@ struct Facts {
   std::vector<Field> fields;
   /// Inputs that the fields belong to: joint_states, imu/data.
   std::vector<std::string> groups;
-  bool takes_command;
+  bool takes_command = false;
 };
 
 /// A velocity command: vx, vy, yaw rate.
@@ -102,7 +103,7 @@ class PolicyUpdate {
   const policy_core::Targets* stop() noexcept;
   /// Returns what is commanded, or null; it stays until the next update.
   ///
-  /// `velocity`: of a chained controller, NaN for none; null where the commands are heard.
+  /// `velocity`: of a chained controller, NaN for no new one; null where commands are heard.
   /// `ros_now_ns`: the clock of the stamps of commands.
   const policy_core::Targets* update(const double* values, const Velocity* velocity,
                                      std::int64_t ros_now_ns) noexcept;
@@ -166,13 +167,10 @@ class PolicyUpdate {
     return {values_.data() + field.begin, field.size};
   }
   void look(const double* values, std::int64_t now_ns) noexcept;
-  void tick(const Velocity* velocity, std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
+  void tick(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
   void restart() noexcept;
   void sample(Group& group, std::int64_t now_ns) noexcept;
-  void sample_velocity(const Velocity* velocity, std::int64_t now_ns,
-                       std::int64_t ros_now_ns) noexcept;
-  bool take(const Velocity& velocity, policy_core::Time stamp_ns, std::int64_t now_ns,
-            std::int64_t ros_now_ns) noexcept;
+  void sample_velocity(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
   void go_on(std::int64_t now_ns) noexcept;
   /// Stands up, or goes back to a state of the set that may.
   policy_core::Controller::Problems begin_to_stand() noexcept;
@@ -204,6 +202,7 @@ class PolicyUpdate {
   policy_core::Targets command_, safe_;
   bool has_command_ = false, has_safe_ = false, was_kept_ = false;
   std::int64_t updated_ns_ = 0, ticked_ns_ = 0;
+  std::optional<Heard> newest_;
   bool stands_up_ = false;
   std::int64_t began_ns_ = 0;
   std::int64_t ticks_ = 0, missed_ = 0;
