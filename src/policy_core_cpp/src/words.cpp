@@ -458,8 +458,12 @@ std::string Words::clock_step(Input::Stepped whose, std::int64_t step_ns) const 
 }
 
 std::string Words::silence(Controller& controller) const {
-  if (controller.safe_targets()) return "";
-  return said(controller.was_asked_for_a_pose() ? "silent_asked" : "silent");
+  return silence(controller.safe_targets(), controller.was_asked_for_a_pose());
+}
+
+std::string Words::silence(bool is_pose_known, bool was_asked) const {
+  if (is_pose_known) return "";
+  return said(was_asked ? "silent_asked" : "silent");
 }
 
 }  // namespace policy_core

@@ -130,12 +130,14 @@ def _host(bundle: Bundle, controller: Controller, library: Path) -> dict[str, An
     action = controller.policy.action
     stiffness, damping = _gains(bundle, controller)
     members = bundle.members if isinstance(bundle, SetBundle) else {"": bundle}
+    silence_s = getattr(bundle.contract, "silence_s", None)
     return {
+        **({} if silence_s is None else {"silence_ns": round(silence_s * 1e9)}),
         "name": bundle.contract.name,
         "version": bundle.contract.version,
         "path": str(bundle.path.resolve()),
         "period_ns": bundle.contract.period_ns,
-        "joints": [*bundle.contract.joints.names],
+        "joints": [*bundle.contract.joints.on_robot()],
         "commanded": [_KINDS.index(kind.value) for kind in action.kinds],
         "stiffness": stiffness,
         "damping": damping,

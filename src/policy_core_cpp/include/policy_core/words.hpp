@@ -51,6 +51,7 @@ class Words {
   std::string clock_step(Input::Stepped whose, std::int64_t step_ns) const;
   /// Why nothing is commanded; empty where something is.
   std::string silence(Controller& controller) const;
+  std::string silence(bool is_pose_known, bool was_asked) const;
   /// Name of a rule, a mode, a state of a set; empty for the state -1.
   const std::string& rule(std::size_t rule) const { return rules_[rule]; }
   const std::string& state(std::int64_t state) const;
